@@ -1,0 +1,1 @@
+"""Floor 1: the shared words. Imports nothing of ours."""

@@ -1,0 +1,336 @@
+"""What each family of plug-ins owes: one verb each, on values of this floor.
+
+A plug-in is a frozen dataclass whose fields are its options. It inherits nothing: it fits a protocol by
+having its members. ``init() -> state`` gives the first memory and the verb returns the next; a state is a
+tree as ``core.trees`` describes. All contracts stand here, so that no family needs to import another.
+
+Optional declarations are class attributes, read through ``declared``. A plug-in that is silent gets the
+careful answer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from .frames import Record
+from .layout import Layout
+from .observation import Observation, Reconstruction
+from .seeds import Streams
+from .trees import State
+from .updates import Updates
+
+T = TypeVar("T")
+
+
+def declared(plugin: object, name: str, careful: T) -> T:
+    """Return what a plug-in declares under ``name``, or the careful answer if it is silent."""
+    value: T = getattr(plugin, name, careful)
+    return value
+
+
+# ---- defenses -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a defense decides about a cohort.
+
+    Attributes:
+        aggregate: The update that the server applies.  # [P]
+        weights: Each client's share in the aggregate, or None where coordinates differ (median).  # [K]
+        flags: From client id to the kind of misbehaviour seen: ``"malicious"``, or as told apart by the
+            defense: ``"sign_flip"``, ``"noise"``, ``"targeted"``, ``"unreliable"``.
+        scores: From client id to the defense's own score.
+    """
+
+    aggregate: Tensor
+    weights: Tensor | None = None
+    flags: Mapping[int, str] = field(default_factory=dict)
+    scores: Mapping[int, float] = field(default_factory=dict)
+
+
+class Defense(Protocol):
+    """Turn a cohort's updates into one aggregate.
+
+    Declares, if it likes (the careful answer in brackets):
+        ``linear`` [False]: the aggregate is a sum over clients, so that workers may form partial sums.
+        ``individual`` [True]: it needs single updates, so that secure aggregation is refused.
+        ``sensitivity(clip_norm, expected_size) -> float | None`` [None]: by how much, in L2 norm, one
+            client more or less moves the aggregate when every update's norm is at most ``clip_norm``.
+    """
+
+    def init(self) -> State: ...
+
+    def aggregate(self, updates: Updates, state: State) -> tuple[Verdict, State]: ...
+
+
+class PreAggregation(Protocol):
+    """Change a cohort's updates before the defense sees them."""
+
+    def init(self) -> State: ...
+
+    def transform(self, updates: Updates, state: State) -> tuple[Updates, State]: ...
+
+
+# ---- attacks --------------------------------------------------------------------------------------------
+
+
+class Knowledge(Enum):
+    """What an attack on updates is allowed to see besides the public broadcast."""
+
+    OWN = "own"
+    """Its own honest update only: the engine calls it once for each malicious client."""
+    COLLUDERS = "colluders"
+    """The honest updates of all clients that run the same attack."""
+    OMNISCIENT = "omniscient"
+    """Those, and the honest updates of every other client of the cohort."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Exactly what an attack's declared knowledge allows, and nothing more.
+
+    Attributes:
+        round: The round, from 0.
+        params: The broadcast global parameters.  # [P]
+        cohort_size: Clients in this cohort, K.
+        honest: The honest clients' updates; None unless the attack is omniscient.
+        generator: The attack's own stream for this round (and client, with OWN knowledge).
+    """
+
+    round: int
+    params: Tensor
+    cohort_size: int
+    honest: Updates | None
+    generator: np.random.Generator
+
+
+class DataAttack(Protocol):
+    """Poison a malicious client's examples before it trains on them."""
+
+    def poison(self, x: Tensor, y: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return new examples x [n, ...] (features, or pixels in [0, 1]) and labels y [n]."""
+
+
+class UpdateAttack(Protocol):
+    """Rewrite the malicious clients' honest updates before they are sent."""
+
+    knowledge: ClassVar[Knowledge]
+
+    def init(self) -> State: ...
+
+    def corrupt(self, own: Updates, view: View, state: State) -> tuple[Updates, State]:
+        """Return what the malicious clients send instead: same clients, same shape, finite or not."""
+
+
+class LeakageAttack(Protocol):
+    """Rebuild a client's examples from what it really sent.
+
+    Declares ``requires``: names of ``observation.Knowledge`` fields that must not be None.
+    """
+
+    def reconstruct(self, observation: Observation, generator: np.random.Generator) -> Reconstruction: ...
+
+
+class InferenceAttack(Protocol):
+    """Score a hypothesis about clients (a label, a membership) from what they really sent."""
+
+    def infer(self, observations: Sequence[Observation]) -> Tensor:
+        """Return one row of scores for each observation; higher means more likely."""
+
+
+# ---- privacy --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Release:
+    """One noisy release of a mechanism, as an accountant charges it.
+
+    Attributes:
+        noise_multiplier: Noise standard deviation over ``clip_norm`` (z), above 0.
+        relation: ``"add_remove"`` or ``"replace_one"``.
+        amplified: Whether the secrecy of the sample may count (False against a server that sees who sends).
+    """
+
+    noise_multiplier: float
+    relation: str
+    amplified: bool = True
+
+
+@dataclass(frozen=True)
+class NoGuarantee:
+    """Why a round proves nothing: a code of the privacy table, such as ``"no_mechanism"``."""
+
+    reason: str
+
+
+class Privacy(Protocol):
+    """Bound and noise updates: ``privatize`` on the client, ``clip`` and ``noise`` on the server.
+
+    Declares ``unit`` ("client", "example" or "none"), ``trust_model`` ("central", "local",
+    "distributed" or "none") and ``relation``.
+    """
+
+    unit: ClassVar[str]
+    trust_model: ClassVar[str]
+
+    def init(self) -> State: ...
+
+    def privatize(self, updates: Updates, streams: Streams) -> Updates:
+        """Return what honest clients let out of the house; runs on the workers, row by row."""
+
+    def clip(self, updates: Updates, state: State) -> tuple[Updates, State]:
+        """Return what the server lets in: a client may lie about its own clipping."""
+
+    def noise(
+        self, aggregate: Tensor, expected_size: float, state: State, generator: np.random.Generator
+    ) -> tuple[Tensor, State]:
+        """Return the aggregate [P] with the server's noise."""
+
+    def event(self, sensitivity: float | None, expected_size: float, state: State) -> Release | NoGuarantee:
+        """Return what this round released, given the defense's sensitivity to one client."""
+
+
+# ---- clients --------------------------------------------------------------------------------------------
+
+
+class Codec(Protocol):
+    """Turn updates into bytes and back. ``decode`` uses nothing but its arguments.
+
+    Declares ``unbiased`` [False] (E decode(encode(x)) = x) and ``additive`` [False] (payloads can be
+    summed under secure aggregation).
+    """
+
+    codec_id: ClassVar[int]
+
+    def init(self) -> State: ...
+
+    def encode(
+        self, updates: Updates, layout: Layout, state: State, streams: Streams
+    ) -> tuple[list[list[Record]], State]:
+        """Return one list of records a client (one record a tensor of the layout), and the state."""
+
+    def decode(self, records: Sequence[Record], layout: Layout) -> Tensor:
+        """Return a finite vector [P], or raise ``FrameError``."""
+
+    def max_body(self, numel: int) -> int:
+        """Return the longest legal body for a tensor of ``numel`` elements, in bytes."""
+
+
+@dataclass(frozen=True)
+class LocalTraining:
+    """How a client runs SGD on its own examples.
+
+    Attributes:
+        local_epochs: Passes over the client's data, at least 1. Ignored when ``local_steps`` is given.
+        local_steps: Number of SGD steps instead, at least 1, or None.
+        batch_size: Examples a step, at least 1; 0 takes all of the client's examples.
+        lr: Step size, above 0.
+        momentum: Heavy-ball momentum between 0 and 1 (1 excluded), fresh every round.
+        weight_decay: L2 penalty added to the gradient, at least 0.
+    """
+
+    local_epochs: int = 1
+    local_steps: int | None = None
+    batch_size: int = 32
+    lr: float = 0.1
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("local_epochs", 1), ("batch_size", 0), ("weight_decay", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.local_steps is not None and self.local_steps < 1:
+            raise ValueError(f"local_steps must be at least 1, got {self.local_steps}")
+        if self.lr <= 0:
+            raise ValueError(f"lr must be above 0, got {self.lr}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
+
+
+class LocalRule(Protocol):
+    """What an algorithm changes about local SGD, as pure elementwise tensor functions."""
+
+    def schedule(self, training: LocalTraining) -> LocalTraining:
+        """Return the training that this algorithm really runs."""
+
+    def correct(self, gradient: Tensor, params: Tensor, received: Tensor) -> Tensor:
+        """Return the direction of one local step; all [..., P], so that clients can be stacked."""
+
+
+class ModelFactory(Protocol):
+    """Build a model for inputs of a shape; a plain function will do."""
+
+    def build(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module: ...
+
+
+# ---- server ---------------------------------------------------------------------------------------------
+
+
+class ServerOptimizer(Protocol):
+    """Apply an aggregate to the global parameters."""
+
+    def init(self) -> State: ...
+
+    def step(self, params: Tensor, aggregate: Tensor, state: State) -> tuple[Tensor, State]: ...
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a sampler really samples, as an accountant must know it.
+
+    Attributes:
+        scheme: ``"poisson"``, ``"fixed_size"`` (without replacement, fresh each round), ``"full"``, or
+            ``"other"``: data-independent, but nothing more is known.
+        num_clients: N, the population.
+        sample_rate: Probability of a client in a round, q.
+        expected_size: q * N, the public denominator.
+    """
+
+    scheme: str
+    num_clients: int
+    sample_rate: float
+    expected_size: float
+
+
+class Sampler(Protocol):
+    """Choose the cohort of a round."""
+
+    def sampling(self, num_clients: int) -> Sampling:
+        """Return how this sampler samples; raise ``ValueError`` where it cannot (cohort too large)."""
+
+    def sample(self, num_clients: int, generator: np.random.Generator) -> np.ndarray[Any, Any]:
+        """Return the cohort's client ids, ascending, int64; possibly none."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What the network did to a cohort's messages.
+
+    Attributes:
+        arrived: Whether each message arrived in time, bool.  # [K]
+        client_seconds: Virtual seconds from broadcast to arrival, float64.  # [K]
+        round_seconds: Virtual length of the round.
+    """
+
+    arrived: np.ndarray[Any, Any]
+    client_seconds: np.ndarray[Any, Any]
+    round_seconds: float
+
+
+class Network(Protocol):
+    """Delay and drop messages on a virtual clock: computed, never slept."""
+
+    def deliver(
+        self,
+        examples: np.ndarray[Any, Any],
+        bytes_down: int,
+        bytes_up: np.ndarray[Any, Any],
+        generator: np.random.Generator,
+    ) -> Delivery:
+        """Return the fate of K messages, from examples processed [K] and bytes sent [K]."""

@@ -1,0 +1,61 @@
+"""The tree of errors: what went wrong with something that came from outside, or in a run.
+
+    GauntletError
+    |-- ScenarioError      a scenario, an override or a combination of options that cannot run
+    |-- DataError          a data set or file that is unknown, missing or malformed
+    |-- PluginError        a plug-in that is not found, takes other options, or raises
+    |-- FrameError         bytes on the wire that do not decode
+    |-- CheckpointError    a checkpoint that cannot be read or belongs to another run
+    |-- ResultsError       a result folder that holds another run, or no run
+    `-- WorkerError        a pool that lost its workers and could not replace them
+
+Each is one line: what is wrong, what came, what is allowed. The command line prints it and exits with code 2.
+A plain ``ValueError`` from a constructor (an option out of range) becomes a ``PluginError`` or a
+``ScenarioError`` where the option was given.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class GauntletError(Exception):
+    """Root of everything that this package raises on purpose."""
+
+
+class ScenarioError(GauntletError):
+    """A scenario, an override or a combination of options that cannot run."""
+
+
+class DataError(GauntletError):
+    """A data set or file that is unknown, missing or malformed."""
+
+
+class PluginError(GauntletError):
+    """A plug-in that is not found, takes other options, or raises."""
+
+
+class FrameError(GauntletError):
+    """Bytes on the wire that do not decode."""
+
+
+class CheckpointError(GauntletError):
+    """A checkpoint that cannot be read or belongs to another run."""
+
+
+class ResultsError(GauntletError):
+    """A result folder that holds another run, or no run."""
+
+
+class WorkerError(GauntletError):
+    """A pool that lost its workers and could not replace them."""
+
+
+def unknown(what: str, came: str, allowed: Iterable[str]) -> str:
+    """Return the message for a misspelt name, with the nearest valid one.
+
+    Example: ``unknown defense 'krumm'; did you mean 'krum'? Known: krum, mean.``
+    """
+    known = sorted(allowed)
+    near = get_close_matches(came, known, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else "."
+    return f"unknown {what} '{came}'{hint} Known: {', '.join(known) or 'none'}."

@@ -1,0 +1,163 @@
+"""The bytes that one client puts on the wire.
+
+A frame is a header, records (one a tensor) and a checksum, all integers little-endian:
+
+    magic "GN" | version u8 | codec u8 | round u32 | client u32 | records u16 | spec u16
+    then each record: uvarint tensor id | tag u8 | uvarint numel | uvarint length | body
+    then CRC-32 of everything before
+
+Decoding uses only the frame and the public spec (the layout and the codec's options), never the
+sender's memory. The checksum finds accidents; it authenticates nothing. Every byte is hostile until
+checked: whatever is wrong raises ``FrameError`` and nothing else.
+"""
+
+import json
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .errors import FrameError
+from .layout import Layout
+
+VERSION = 1
+OVERHEAD = 20  # header and checksum, in bytes
+_HEADER = struct.Struct("<2sBBIIHH")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One tensor inside a frame.
+
+    Attributes:
+        tensor_id: The tensor's place in the layout, from 0.
+        tag: Position code << 4 | value code: how the body is packed.
+        numel: The number of elements that the body stands for.
+        body: Scales, positions and values as the codec packs them.
+    """
+
+    tensor_id: int
+    tag: int
+    numel: int
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What both sides know before a frame is read: a frame that says otherwise is refused.
+
+    Attributes:
+        codec_id: The codec's number, 0 to 255.
+        round: The round, from 0.
+        client_id: The sender, below 2^32 - 1.
+        spec: The low 16 bits of the public spec's checksum (``public_spec``).
+    """
+
+    codec_id: int
+    round: int
+    client_id: int
+    spec: int
+
+
+def public_spec(layout: Layout, codec: str, options: Mapping[str, object]) -> int:
+    """Return 16 bits that change with the layout, the codec's name and its options."""
+    tensors = [[slot.name, list(slot.shape)] for slot in layout.parameters]
+    spec = {"codec": codec, "options": dict(options), "tensors": tensors}
+    return zlib.crc32(json.dumps(spec, sort_keys=True, separators=(",", ":")).encode()) & 0xFFFF
+
+
+def uvarint(value: int) -> bytes:
+    """Return LEB128, least significant group first."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def read_uvarint(data: bytes, at: int) -> tuple[int, int]:
+    """Return (value, next offset). Only the shortest form below 2^63 is legal."""
+    value = shift = 0
+    while True:
+        if at >= len(data) or shift > 62:
+            raise FrameError("frame: a number is cut off or above 2^63")
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            break
+        shift += 7
+    if (byte == 0 and shift) or value >= 1 << 63:
+        raise FrameError("frame: a number is not in its shortest form below 2^63")
+    return value, at
+
+
+def write_frame(envelope: Envelope, records: Sequence[Record]) -> bytes:
+    """Return the frame of one client and round. Records stand in ascending tensor id.
+
+    Raises:
+        ValueError: A number that the header has no room for.
+    """
+    e = envelope
+    try:
+        head = _HEADER.pack(b"GN", VERSION, e.codec_id, e.round, e.client_id, len(records), e.spec)
+    except struct.error as error:
+        raise ValueError(
+            f"frame: {e} with {len(records)} records; allowed: codec_id below 2^8, round and client_id "
+            "below 2^32, spec and records below 2^16"
+        ) from error
+    parts = [head]
+    for r in records:
+        parts += [uvarint(r.tensor_id), bytes([r.tag]), uvarint(r.numel), uvarint(len(r.body)), r.body]
+    body = b"".join(parts)
+    return body + struct.pack("<I", zlib.crc32(body))
+
+
+def read_frame(frame: bytes, envelope: Envelope, sizes: Sequence[int], max_length: int) -> list[Record]:
+    """Return a frame's records after every check that needs no codec.
+
+    Args:
+        frame: What came.
+        envelope: What must have come: a frame of another codec, round, client or spec is refused.
+        sizes: Elements of each tensor of the layout; one record each, in this order.
+        max_length: The longest legal frame, in bytes.
+
+    Raises:
+        FrameError: Anything at all is wrong.
+    """
+    if not OVERHEAD <= len(frame) <= max_length:
+        raise FrameError(f"frame: {len(frame)} bytes, allowed {OVERHEAD} to {max_length}")
+    magic, version, codec_id, round_, client_id, count, spec = _HEADER.unpack_from(frame)
+    if magic != b"GN" or version != VERSION:
+        raise FrameError(f"frame: starts with {frame[:3].hex()}, expected 474e{VERSION:02x}")
+    if Envelope(codec_id, round_, client_id, spec) != envelope:
+        came = Envelope(codec_id, round_, client_id, spec)
+        raise FrameError(f"frame: says it is {came}, expected {envelope}")
+    if struct.unpack_from("<I", frame, len(frame) - 4)[0] != zlib.crc32(frame[:-4]):
+        raise FrameError("frame: the checksum does not fit the bytes")
+    if count != len(sizes):
+        raise FrameError(f"frame: {count} records, expected {len(sizes)}")
+    return _read_records(frame[:-4], sizes)
+
+
+def _read_records(data: bytes, sizes: Sequence[int]) -> list[Record]:
+    records, at = [], _HEADER.size
+    for expected_id, size in enumerate(sizes):
+        tensor_id, at = read_uvarint(data, at)
+        if at >= len(data):
+            raise FrameError(f"frame: record {expected_id} is cut off")
+        tag, at = data[at], at + 1
+        numel, at = read_uvarint(data, at)
+        length, at = read_uvarint(data, at)
+        if tensor_id != expected_id or numel != size:
+            raise FrameError(
+                f"frame: tensor {tensor_id} of {numel} elements, expected tensor {expected_id} of {size}"
+            )
+        if length > len(data) - at:
+            raise FrameError(f"frame: the body of tensor {tensor_id} is cut off")
+        records.append(Record(tensor_id, tag, numel, data[at : at + length]))
+        at += length
+    if at != len(data):
+        raise FrameError(f"frame: {len(data) - at} bytes left over")
+    return records

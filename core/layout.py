@@ -1,0 +1,91 @@
+"""A model's trainable parameters as one flat vector, and back."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One tensor's place in the flat vector."""
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+
+def _slots(tensors: Iterator[tuple[str, Tensor]]) -> tuple[Slot, ...]:
+    slots, start = [], 0
+    for name, tensor in tensors:
+        slots.append(Slot(name, tuple(tensor.shape), start))
+        start += tensor.numel()
+    return tuple(slots)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names, shapes and offsets of a model's trainable parameters, and of its floating buffers.
+
+    The parameters are the vector [P] that clients exchange. Floating buffers (running statistics)
+    are a second vector [Q]: averaged, never clipped or noised. Integer buffers stay at home.
+
+    Attributes:
+        parameters: The trainable parameters, in the model's own order.
+        buffers: The persistent floating buffers, in the model's own order.
+    """
+
+    parameters: tuple[Slot, ...]
+    buffers: tuple[Slot, ...] = ()
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "Layout":
+        """Return the layout of ``model``."""
+        persistent = model.state_dict(keep_vars=True)
+        buffers = ((n, b) for n, b in model.named_buffers() if n in persistent and b.is_floating_point())
+        trainable = ((n, p) for n, p in model.named_parameters() if p.requires_grad)
+        return cls(_slots(trainable), _slots(buffers))
+
+    @cached_property
+    def num_parameters(self) -> int:
+        """P, the length of the parameter vector."""
+        return sum(slot.size for slot in self.parameters)
+
+    @cached_property
+    def num_buffers(self) -> int:
+        """Q, the length of the buffer vector."""
+        return sum(slot.size for slot in self.buffers)
+
+    def views(self, vectors: Tensor) -> dict[str, Tensor]:
+        """Return each parameter as a view of ``vectors`` [..., P], shaped [..., *shape]."""
+        return _views(self.parameters, vectors)
+
+    def buffer_views(self, vectors: Tensor) -> dict[str, Tensor]:
+        """Return each buffer as a view of ``vectors`` [..., Q], shaped [..., *shape]."""
+        return _views(self.buffers, vectors)
+
+    def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return a new float32 vector [P] from named parameters."""
+        return _flat(self.parameters, tensors)
+
+    def flatten_buffers(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return a new float32 vector [Q] from named buffers."""
+        return _flat(self.buffers, tensors)
+
+
+def _views(slots: tuple[Slot, ...], vectors: Tensor) -> dict[str, Tensor]:
+    lead = vectors.shape[:-1]
+    return {s.name: vectors.narrow(-1, s.start, s.size).view(*lead, *s.shape) for s in slots}
+
+
+def _flat(slots: tuple[Slot, ...], tensors: Mapping[str, Tensor]) -> Tensor:
+    if not slots:
+        return torch.zeros(0)
+    return torch.cat([tensors[s.name].detach().reshape(-1).to(torch.float32) for s in slots])

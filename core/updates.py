@@ -1,0 +1,83 @@
+"""A cohort's updates: the matrix on which everything after local training works."""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Updates:
+    """What the clients of one cohort send, all clients at once.
+
+    Rows stand in ascending client id. Whoever gets an ``Updates`` leaves its tensors as they are.
+
+    Attributes:
+        vectors: Local minus global parameters, float32.  # [K, P]
+        client_ids: Stable ids, strictly ascending, int64.  # [K]
+        num_examples: Examples behind each update, as the client claims, int64.  # [K]
+        expected_size: The public, expected number of clients in a cohort (q * N under Poisson
+            sampling), above 0. Equals K unless given: a denominator that does not depend on who came.
+        buffers: The clients' own floating buffers, float32.  # [K, Q]
+
+    Raises:
+        ValueError: Shapes that do not fit, ids that do not ascend.
+    """
+
+    vectors: Tensor
+    client_ids: Tensor
+    num_examples: Tensor
+    expected_size: float = 0.0
+    buffers: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+
+    def __post_init__(self) -> None:
+        if self.vectors.ndim != 2:
+            raise ValueError(f"vectors must be [K, P], got shape {tuple(self.vectors.shape)}")
+        cohort = len(self.vectors)
+        if len(self.client_ids) != cohort or len(self.num_examples) != cohort:
+            raise ValueError(
+                f"{cohort} rows need {cohort} client_ids and num_examples, "
+                f"got {len(self.client_ids)} and {len(self.num_examples)}"
+            )
+        if cohort > 1 and not bool((self.client_ids.diff() > 0).all()):
+            raise ValueError(f"client_ids must ascend strictly, got {self.client_ids.tolist()}")
+        if self.expected_size <= 0:
+            object.__setattr__(self, "expected_size", float(max(cohort, 1)))
+        if len(self.buffers) != cohort:
+            object.__setattr__(self, "buffers", torch.zeros(cohort, 0))
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def with_vectors(self, vectors: Tensor) -> "Updates":
+        """Return the same cohort with other vectors [K, P]."""
+        return replace(self, vectors=vectors)
+
+    def rows(self, keep: Tensor) -> "Updates":
+        """Return the clients where ``keep`` [K] is true (or of the given ascending row numbers)."""
+        return replace(
+            self,
+            vectors=self.vectors[keep],
+            client_ids=self.client_ids[keep],
+            num_examples=self.num_examples[keep],
+            buffers=self.buffers[keep],
+        )
+
+
+def concatenate(parts: list[Updates], expected_size: float) -> Updates:
+    """Return the cohort made of ``parts`` with disjoint clients, in ascending client id.
+
+    Raises:
+        ValueError: No part at all, or a client twice.
+    """
+    if not parts:
+        raise ValueError("a cohort needs at least one part, got none")
+    ids = torch.cat([p.client_ids for p in parts])
+    order = ids.argsort()
+    return Updates(
+        vectors=torch.cat([p.vectors for p in parts])[order],
+        client_ids=ids[order],
+        num_examples=torch.cat([p.num_examples for p in parts])[order],
+        expected_size=expected_size,
+        buffers=torch.cat([p.buffers for p in parts])[order],
+    )

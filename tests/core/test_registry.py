@@ -1,0 +1,141 @@
+"""From a name to a plug-in, and what is said when there is none."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from gauntlet.core.errors import FrameError, PluginError
+from gauntlet.core.registry import Family, guard, options_of
+from gauntlet.defenses import DEFENSES
+
+ONE = Family("toys", "toy", ("play",), {})
+
+
+@dataclass(frozen=True)
+class Ball:
+    """A plug-in with options of several types."""
+
+    radius: float = 1.0
+    colours: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.radius <= 0:
+            raise ValueError(f"radius must be above 0, got {self.radius}")
+
+    def play(self) -> float:
+        return self.radius
+
+
+def family(member: object) -> Family:
+    """A family whose only member is the given class, wherever pytest imported it from."""
+    sys.modules["toys_for_tests"] = ModuleType("toys_for_tests")
+    sys.modules["toys_for_tests"].Toy = member
+    return Family("toys", "toy", ("play",), {"ball": "toys_for_tests:Toy"})
+
+
+def test_options_become_the_plug_ins_fields():
+    ball = family(Ball).build("ball", {"radius": 2, "colours": ["red"]})
+
+    assert ball == Ball(2.0, ("red",))
+    assert options_of(ball) == {"radius": 2.0, "colours": ("red",)}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"radiu": 2}, "ball: unknown option 'radiu'; did you mean 'radius'? Known: colours, radius."),
+        ({"radius": "2"}, "ball: option 'radius' is '2': input should be a valid number"),
+        ({"radius": -1.0}, "ball: radius must be above 0, got -1.0"),
+        ({"colours": [1]}, "ball: option 'colours.0' is 1: input should be a valid string"),
+    ],
+)
+def test_a_wrong_option_gives_one_line(options, words):
+    with pytest.raises(PluginError) as caught:
+        family(Ball).build("ball", options)
+
+    assert str(caught.value) == words
+
+
+def test_a_misspelt_name_gives_the_nearest():
+    with pytest.raises(PluginError, match="unknown defense 'medain'; did you mean 'median'"):
+        DEFENSES.find("medain")
+
+
+def test_a_missing_required_option_is_named():
+    with pytest.raises(PluginError, match="trimmed_mean: option 'num_byzantine' is required"):
+        DEFENSES.build("trimmed_mean", {})
+
+
+def test_a_class_without_the_verb_is_refused():
+    with pytest.raises(PluginError, match="toy 'ball' has no method play"):
+        family(dict).find("ball")
+
+
+def test_any_importable_class_will_do():
+    anything = Family("toys", "toy", (), {})
+    slot = anything.build("gauntlet.core.layout:Slot", {"name": "a", "shape": [2, 3], "start": 0})
+
+    assert slot.size == 6
+
+
+def test_a_module_or_name_that_is_not_there_gives_one_line():
+    with pytest.raises(PluginError, match="cannot be loaded: ModuleNotFoundError"):
+        ONE.find("no.such.module:Thing")
+    with pytest.raises(PluginError, match="unknown name 'Slit'; did you mean 'Slot'"):
+        ONE.find("gauntlet.core.layout:Slit")
+
+
+SOURCE = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Toy:
+    size: int = 3
+    def play(self) -> int:
+        return self.size
+"""
+
+
+def test_a_class_in_a_single_file_is_found(tmp_path: Path):
+    (tmp_path / "toy.py").write_text(SOURCE)
+
+    assert ONE.build(f"{tmp_path}/toy.py:Toy", {"size": 7}).play() == 7
+
+
+def test_a_changed_file_is_loaded_anew(tmp_path: Path):
+    file = tmp_path / "toy.py"
+    file.write_text(SOURCE)
+    first = ONE.build(f"{file}:Toy").play()
+    file.write_text(SOURCE.replace("= 3", "= 4"))
+
+    assert (first, ONE.build(f"{file}:Toy").play()) == (3, 4)
+
+
+def test_a_file_that_is_not_there_or_raises_gives_one_line(tmp_path: Path):
+    with pytest.raises(PluginError, match="no such plug-in file"):
+        ONE.find(f"{tmp_path}/gone.py:Toy")
+    (tmp_path / "bad.py").write_text("1/0")
+    with pytest.raises(PluginError, match=r"bad.py:Toy' cannot be loaded: ZeroDivisionError"):
+        ONE.find(f"{tmp_path}/bad.py:Toy")
+
+
+class Moody:
+    """Raises what it is told to."""
+
+    size = 5
+
+    def play(self, error: Exception) -> None:
+        raise error
+
+
+def test_a_guarded_plug_in_names_itself_when_it_raises():
+    guarded = guard(Moody(), "toy 'moody'")
+
+    with pytest.raises(PluginError, match="toy 'moody' raised KeyError: 'x'"):
+        guarded.play(KeyError("x"))
+    with pytest.raises(FrameError, match="as it was"):
+        guarded.play(FrameError("as it was"))
+    assert guarded.size == 5

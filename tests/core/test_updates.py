@@ -1,0 +1,54 @@
+"""The matrix of a cohort's updates."""
+
+import pytest
+import torch
+
+from gauntlet.core.updates import Updates, concatenate
+
+
+def cohort(ids: list[int]) -> Updates:
+    vectors = torch.tensor([[float(i), -float(i)] for i in ids])
+    return Updates(vectors, torch.tensor(ids), torch.tensor([10 * i for i in ids]))
+
+
+@pytest.mark.parametrize("ids", [[2, 1], [1, 1]])
+def test_ids_that_do_not_ascend_strictly_are_refused(ids):
+    with pytest.raises(ValueError, match="ascend strictly"):
+        cohort(ids)
+
+
+def test_a_missing_count_is_refused():
+    with pytest.raises(ValueError, match="2 rows need 2 client_ids"):
+        Updates(torch.zeros(2, 3), torch.tensor([1]), torch.tensor([1, 2]))
+
+
+def test_a_vector_is_no_matrix():
+    with pytest.raises(ValueError, match=r"\[K, P\]"):
+        Updates(torch.zeros(3), torch.tensor([1]), torch.tensor([1]))
+
+
+def test_the_expected_size_is_the_cohort_unless_given():
+    assert cohort([1, 4, 6]).expected_size == 3
+    assert Updates(torch.zeros(0, 2), torch.zeros(0).long(), torch.zeros(0).long(), 5.0).expected_size == 5
+
+
+def test_rows_keep_every_column_of_the_chosen_clients():
+    chosen = cohort([1, 4, 6]).rows(torch.tensor([True, False, True]))
+
+    assert chosen.client_ids.tolist() == [1, 6]
+    assert chosen.vectors.tolist() == [[1, -1], [6, -6]]
+    assert chosen.num_examples.tolist() == [10, 60]
+    assert chosen.expected_size == 3
+
+
+def test_parts_are_joined_in_ascending_id_whatever_their_order():
+    joined = concatenate([cohort([5, 9]), cohort([2])], expected_size=4)
+
+    assert joined.client_ids.tolist() == [2, 5, 9]
+    assert joined.vectors[:, 0].tolist() == [2, 5, 9]
+    assert joined.expected_size == 4
+
+
+def test_a_client_in_two_parts_is_refused():
+    with pytest.raises(ValueError, match="ascend strictly"):
+        concatenate([cohort([1, 2]), cohort([2])], 3)
