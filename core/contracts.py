@@ -201,8 +201,9 @@ class Privacy(Protocol):
 class Codec(Protocol):
     """Turn updates into bytes and back. ``decode`` uses nothing but its arguments.
 
-    Declares ``unbiased`` [False] (E decode(encode(x)) = x) and ``additive`` [False] (payloads can be
-    summed under secure aggregation).
+    Declares ``unbiased`` [False] (E decode(encode(x)) = x), ``lossless`` [False] (decode(encode(x)) = x, so
+    that it may decode to NaN or infinity) and ``additive`` [False] (payloads can be summed under secure
+    aggregation).
     """
 
     codec_id: ClassVar[int]
@@ -324,7 +325,11 @@ class Delivery:
 
 
 class Network(Protocol):
-    """Delay and drop messages on a virtual clock: computed, never slept."""
+    """Delay and drop messages on a virtual clock: computed, never slept.
+
+    Declares ``blind`` [False]: who arrives does not depend on anybody's data. Otherwise who is counted
+    gives something away, and central privacy proves nothing.
+    """
 
     def deliver(
         self,

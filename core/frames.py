@@ -88,8 +88,8 @@ def read_uvarint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             break
         shift += 7
-    if (byte == 0 and shift) or value >= 1 << 63:
-        raise FrameError("frame: a number is not in its shortest form below 2^63")
+    if byte == 0 and shift:
+        raise FrameError("frame: a number is not in its shortest form")
     return value, at
 
 

@@ -1,0 +1,56 @@
+"""No compression: float32, little-endian, exact.
+
+Source: the baseline of every table.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...core.errors import FrameError
+from ...core.frames import Record
+from ...core.layout import Layout
+from ...core.seeds import Streams
+from ...core.updates import Updates
+from .packing import DENSE_F32, unpack_floats
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Send every coordinate as it is, NaN and infinities included: the round's finite check records them."""
+
+    codec_id: ClassVar[int] = 0
+    unbiased: ClassVar[bool] = True
+    additive: ClassVar[bool] = True
+    lossless: ClassVar[bool] = True
+
+    def init(self) -> None:
+        return None
+
+    def encode(
+        self, updates: Updates, layout: Layout, state: None, streams: Streams
+    ) -> tuple[list[list[Record]], None]:
+        """Return 4 bytes an element."""
+        vectors = updates.vectors.detach().cpu().numpy().astype("<f4", copy=False)  # [K, P]
+        return [[_record(row, i, layout) for i in range(len(layout.parameters))] for row in vectors], None
+
+    def decode(self, records: Sequence[Record], layout: Layout) -> Tensor:
+        """Return the vector [P] that was sent, to the last bit."""
+        vector = np.empty(layout.num_parameters, dtype=np.float32)
+        for slot, record in zip(layout.parameters, records, strict=True):
+            if record.tag != DENSE_F32:
+                raise FrameError(f"tensor {record.tensor_id}: tag {record.tag:#04x}, allowed 0x00")
+            vector[slot.start : slot.start + slot.size] = unpack_floats(record.body, slot.size)
+        return torch.from_numpy(vector)
+
+    def max_body(self, numel: int) -> int:
+        return 4 * numel
+
+
+def _record(row: np.ndarray[tuple[int], np.dtype[np.float32]], i: int, layout: Layout) -> Record:
+    slot = layout.parameters[i]
+    return Record(i, DENSE_F32, slot.size, row[slot.start : slot.start + slot.size].tobytes())

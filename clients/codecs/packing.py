@@ -1,0 +1,103 @@
+"""Floats and ternary codes as bytes, many rows at once, and back from bytes that may be hostile.
+
+Packings are unique: given the tag, one byte string stands for one row of codes. Whatever else comes
+raises ``FrameError``.
+
+Source: Wen et al. TernGrad. NeurIPS 2017, Section 3.1 (two bits an element). arXiv:1705.07878. Five
+ternary digits in a byte: 3^5 = 243 <= 256.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ...core.errors import FrameError
+
+DENSE_F32 = 0x00
+"""Tag: every element as a little-endian float32."""
+TWO_BIT = 0x04
+"""Tag: -1, 0, 1 as 0, 1, 2, four adjacent elements a byte, the first in the low bits."""
+BASE3 = 0x05
+"""Tag: the same digits, five adjacent elements a byte, weights 1, 3, 9, 27, 81."""
+
+Array = np.ndarray[Any, Any]
+
+
+def pack_floats(block: Array) -> Array:
+    """Return rows of bytes [K, 4 n] from rows of float32 [K, n]."""
+    floats = np.ascontiguousarray(block, dtype="<f4")
+    return floats.view(np.uint8).reshape(len(block), 4 * block.shape[1])
+
+
+def unpack_floats(body: bytes, numel: int) -> Array:
+    """Return float32 [numel], finite or not, as a view of ``body``.
+
+    Raises:
+        FrameError: The body has another length.
+    """
+    _expect_length(body, 4 * numel)
+    return np.frombuffer(body, dtype="<f4")
+
+
+def pack_base3(codes: Array) -> Array:
+    """Return rows of bytes [K, ceil(n / 5)] from rows of codes -1, 0, 1, int8 [K, n]."""
+    digits = _digits(codes, 5)  # [K, bytes, 5]
+    packed = digits[..., 4].copy()
+    for place in (3, 2, 1, 0):
+        packed *= 3
+        packed += digits[..., place]
+    return packed
+
+
+def unpack_base3(body: bytes, numel: int) -> Array:
+    """Return codes int8 [numel].
+
+    Raises:
+        FrameError: A wrong length, a byte above 242, or digits after the last element.
+    """
+    _expect_length(body, -(-numel // 5))
+    packed = np.frombuffer(body, dtype=np.uint8)
+    if not numel:
+        return np.zeros(0, dtype=np.int8)
+    left = numel - 5 * (len(packed) - 1)
+    if packed.max() > 242 or packed[-1] >= 3**left:
+        raise FrameError(f"base-3 body: a byte above 242, or the last one at or above 3^{left}")
+    return _BASE3_DIGITS[packed].reshape(-1)[:numel]
+
+
+def pack_two_bit(codes: Array) -> Array:
+    """Return rows of bytes [K, ceil(n / 4)] from rows of codes -1, 0, 1, int8 [K, n]."""
+    digits = _digits(codes, 4)  # [K, bytes, 4]
+    packed: Array = digits[..., 0] | digits[..., 1] << 2 | digits[..., 2] << 4 | digits[..., 3] << 6
+    return packed
+
+
+def unpack_two_bit(body: bytes, numel: int) -> Array:
+    """Return codes int8 [numel].
+
+    Raises:
+        FrameError: A wrong length, a digit 3, or digits after the last element.
+    """
+    _expect_length(body, -(-numel // 4))
+    packed = np.frombuffer(body, dtype=np.uint8)
+    digits = (packed[:, None] >> np.array([0, 2, 4, 6], dtype=np.uint8) & 3).reshape(-1)
+    if bool((digits == 3).any()) or bool(digits[numel:].any()):
+        raise FrameError("two-bit body: a digit 3, or digits after the last element")
+    return digits[:numel].view(np.int8) - np.int8(1)
+
+
+def _digits(codes: Array, group: int) -> Array:
+    """Return codes + 1 in groups, padded with digits 0.  # [K, ceil(n / group), group]"""
+    rows, numel = codes.shape
+    groups = -(-numel // group)
+    digits = np.zeros((rows, groups * group), dtype=np.uint8)
+    np.add(codes, 1, out=digits[:, :numel].view(np.int8))
+    return digits.reshape(rows, groups, group)
+
+
+def _expect_length(body: bytes, length: int) -> None:
+    if len(body) != length:
+        raise FrameError(f"body: {len(body)} bytes, expected {length}")
+
+
+_BASE3_DIGITS = (np.arange(243)[:, None] // 3 ** np.arange(5) % 3 - 1).astype(np.int8)  # [243, 5]

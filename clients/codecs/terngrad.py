@@ -1,0 +1,161 @@
+"""TernGrad: every coordinate as -1, 0 or 1 at random, and one scale a tensor.
+
+Source: Wen, Xu, Yan, Wu, Wang, Chen, Li. TernGrad: Ternary Gradients to Reduce Communication in
+Distributed Deep Learning. NeurIPS 2017, Section 3. arXiv:1705.07878
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...core.errors import FrameError
+from ...core.frames import Record
+from ...core.layout import Layout
+from ...core.seeds import Streams
+from ...core.updates import Updates
+from . import packing
+from .packing import BASE3, DENSE_F32, TWO_BIT, Array
+from .rice import RICE_SIGNS, max_rice, pack_rice, unpack_rice
+
+_TAGS = {"base3": (BASE3,), "two_bit": (TWO_BIT,), "rice": (RICE_SIGNS,), "auto": (BASE3, RICE_SIGNS)}
+_PACK: dict[int, Callable[[Array], Iterable[Array | bytes]]] = {
+    BASE3: packing.pack_base3,
+    TWO_BIT: packing.pack_two_bit,
+    RICE_SIGNS: lambda codes: map(pack_rice, codes),
+}
+_UNPACK = {BASE3: packing.unpack_base3, TWO_BIT: packing.unpack_two_bit, RICE_SIGNS: unpack_rice}
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class TernGrad:
+    """Send sign(g) with probability |g| / s, else 0, where s is the tensor's scale.
+
+    Each client scales by its own tensor (nothing is shared before coding). Unbiased for the clipped
+    tensor: without clipping, for the tensor itself. Its error is s * ||g||_1 - ||g||_2^2 in expectation.
+    A tensor that is not finite is sent with a scale that no decoder accepts.
+
+    Attributes:
+        clip: Bound on each coordinate (the paper's c), in units of the tensor's ``sd``; at least 0, and 0
+            clips nothing. Clipping shortens skewed updates: compare with 0 on heterogeneous data.
+        sd: ``"rms"`` about zero, or ``"std"`` about the mean (the paper's; it sends a constant tensor as 0).
+        scale: s is the largest clipped coordinate (``"max"``, the paper's), or the bound itself (``"cstd"``,
+            the authors' code; needs ``clip`` above 0).
+        size_to_binarize: Tensors of fewer elements are sent as they are, in float32.
+        pack: ``"base3"`` (1.6 bits an element), ``"two_bit"`` (2), ``"rice"`` (positions and signs: small
+            when most are 0, but packed client by client) or ``"auto"`` (the smaller of base3 and rice).
+    """
+
+    codec_id: ClassVar[int] = 3
+
+    clip: float = 2.5
+    sd: Literal["rms", "std"] = "rms"
+    scale: Literal["max", "cstd"] = "max"
+    size_to_binarize: int = 0
+    pack: Literal["base3", "two_bit", "rice", "auto"] = "base3"
+
+    def __post_init__(self) -> None:
+        for name in ("clip", "size_to_binarize"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if self.scale == "cstd" and self.clip == 0:
+            raise ValueError("scale 'cstd' is clip * sd: it needs clip above 0, got 0")
+
+    @property
+    def unbiased(self) -> bool:
+        """Whether the decoded vector is the update in expectation: clipping is not undone."""
+        return self.clip == 0
+
+    def init(self) -> None:
+        return None
+
+    def encode(
+        self, updates: Updates, layout: Layout, state: None, streams: Streams
+    ) -> tuple[list[list[Record]], None]:
+        """Return a scale and packed codes for every client and tensor; draws P uniforms a client."""
+        vectors = updates.vectors.detach().cpu().numpy()  # [K, P]
+        generators = [streams(client) for client in updates.client_ids.tolist()]
+        columns = []
+        for i, slot in enumerate(layout.parameters):
+            block = vectors[:, slot.start : slot.start + slot.size]  # [K, n]
+            uniforms = np.empty(block.shape, dtype=np.float32)
+            for row, generator in zip(uniforms, generators, strict=True):
+                generator.random(out=row, dtype=np.float32)
+            bodies = self._bodies(block, uniforms)
+            columns.append([Record(i, tag, slot.size, body) for tag, body in bodies])
+        return [[column[k] for column in columns] for k in range(len(vectors))], None
+
+    def _bodies(self, block: Array, uniforms: Array) -> list[tuple[int, bytes]]:
+        """Return (tag, body) of one tensor for each of K clients."""
+        if block.shape[1] < self.size_to_binarize:
+            return [(DENSE_F32, row.tobytes()) for row in packing.pack_floats(block)]
+        scales, codes = self._ternary(block, uniforms)
+        heads = packing.pack_floats(scales[:, None])  # [K, 4]
+        tags = _TAGS[self.pack]
+        candidates = zip(*(_PACK[tag](codes) for tag in tags), strict=True)
+        chosen = [min(zip(tags, row, strict=True), key=lambda c: len(c[1])) for row in candidates]
+        return [(tag, head.tobytes() + bytes(body)) for head, (tag, body) in zip(heads, chosen, strict=True)]
+
+    def _ternary(self, block: Array, uniforms: Array) -> tuple[Array, Array]:
+        """Return the scales, float32 [K], and codes -1, 0, 1, int8 [K, n]."""
+        finite = np.asarray(np.isfinite(block).all(axis=1))  # [K]
+        if not finite.all():
+            block = np.where(finite[:, None], block, np.float32(0))
+        bounds = self._bounds(block)
+        sizes = np.minimum(np.abs(block), bounds[:, None])  # |g_c|  [K, n]
+        scales = bounds if self.scale == "cstd" else sizes.max(axis=1, initial=np.float32(0))
+        np.divide(sizes, scales[:, None], out=sizes, where=scales[:, None] > 0)
+        codes = np.less(uniforms, sizes).view(np.int8)
+        np.negative(codes, out=codes, where=block < 0)
+        return np.where(finite, scales, np.float32(np.nan)), codes
+
+    def _bounds(self, block: Array) -> Array:
+        """Return clip * sd of each row, summed in float64 so that 1e30 is no special case.  # [K]"""
+        rows, numel = block.shape
+        if self.clip == 0 or numel == 0:
+            return np.full(rows, _LARGEST if self.clip == 0 else 0, dtype=np.float32)
+        wide = block.astype(np.float64, order="C")
+        if self.sd == "std":
+            wide -= wide.mean(axis=1, keepdims=True)
+        sd = np.sqrt(np.square(wide, out=wide).sum(axis=1) / numel)
+        bounds: Array = np.minimum(self.clip * sd, _LARGEST).astype(np.float32)
+        return bounds
+
+    def decode(self, records: Sequence[Record], layout: Layout) -> Tensor:
+        """Return scale * codes [P]: finite, from nothing but the records.
+
+        Raises:
+            FrameError: A tag that these options do not give, a body that no encoder makes, or a scale
+                that is not finite or below 0.
+        """
+        vector = np.empty(layout.num_parameters, dtype=np.float32)
+        for slot, record in zip(layout.parameters, records, strict=True):
+            vector[slot.start : slot.start + slot.size] = self._values(record, slot.size)
+        return torch.from_numpy(vector)
+
+    def _values(self, record: Record, numel: int) -> Array:
+        plain = numel < self.size_to_binarize
+        allowed = (DENSE_F32,) if plain else _TAGS[self.pack]
+        if record.tag not in allowed:
+            names = ", ".join(f"{tag:#04x}" for tag in allowed)
+            raise FrameError(f"tensor {record.tensor_id}: tag {record.tag:#04x}, allowed {names}")
+        if plain:
+            values = packing.unpack_floats(record.body, numel)
+            if not np.isfinite(values).all():
+                raise FrameError(f"tensor {record.tensor_id}: a value is not finite")
+            return values
+        scale = packing.unpack_floats(record.body[:4], 1)[0]
+        if not np.isfinite(scale) or np.signbit(scale):
+            raise FrameError(f"tensor {record.tensor_id}: scale {scale} is not finite and at least 0")
+        scaled: Array = _UNPACK[record.tag](record.body[4:], numel) * scale
+        return scaled
+
+    def max_body(self, numel: int) -> int:
+        if numel < self.size_to_binarize:
+            return 4 * numel
+        sizes = {BASE3: -(-numel // 5), TWO_BIT: -(-numel // 4), RICE_SIGNS: max_rice(numel)}
+        return 4 + max(sizes[tag] for tag in _TAGS[self.pack])

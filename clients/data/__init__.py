@@ -1,0 +1,48 @@
+"""Data sets, the ways to spread them over clients, and the result: ``FederatedData``."""
+
+from ...core.registry import Family
+from .base import Dataset, FederatedData, Partition, PartitionedData, Population, Source
+from .federate import federate
+
+__all__ = [
+    "DATASETS",
+    "PARTITIONS",
+    "Dataset",
+    "FederatedData",
+    "Partition",
+    "PartitionedData",
+    "Population",
+    "Source",
+    "federate",
+]
+
+# A member has ``load`` (examples on one pile, for a partition to spread) or ``populate`` (they are born
+# with their clients): ``federate`` tells them apart, so no single verb stands here.
+DATASETS: Family[Source] = Family(
+    "datasets",
+    "dataset",
+    (),
+    {
+        "digits": "gauntlet.clients.data.digits:Digits",
+        "mnist": "gauntlet.clients.data.mnist:Mnist",
+        "fashion_mnist": "gauntlet.clients.data.fashion_mnist:FashionMnist",
+        "cifar10": "gauntlet.clients.data.cifar10:Cifar10",
+        "heart_disease": "gauntlet.clients.data.heart_disease:HeartDisease",
+        "synthetic": "gauntlet.clients.data.synthetic:SyntheticPopulation",
+    },
+)
+
+PARTITIONS: Family[Partition] = Family(
+    "partitions",
+    "partition",
+    ("split",),
+    {
+        "iid": "gauntlet.clients.data.iid:Iid",
+        "shards": "gauntlet.clients.data.shards:Shards",
+        "dirichlet": "gauntlet.clients.data.dirichlet:Dirichlet",
+        "dirichlet_class": "gauntlet.clients.data.dirichlet_class:DirichletClass",
+        "pathological": "gauntlet.clients.data.pathological:Pathological",
+        "quantity": "gauntlet.clients.data.quantity:Quantity",
+        "natural": "gauntlet.clients.data.natural:Natural",
+    },
+)

@@ -1,0 +1,218 @@
+"""What a data set is before and after it is spread over clients."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...core.errors import DataError
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled examples on one pile, with a held-out test set.
+
+    Attributes:
+        name: As scenarios call it.
+        x: Pixels uint8, channels first, or features (or pixels) float32.  # [n, ...]
+        y: Labels from 0, int64.  # [n]
+        test_x: Like ``x``.  # [m, ...]
+        test_y: Like ``y``.  # [m]
+        num_classes: C; labels are below it.
+        mean: Mean of each channel in units of ``inputs``, for the model to subtract; empty for none.
+        std: Standard deviation of each channel likewise, above 0.
+        value_range: The least and the largest value that ``inputs`` can take.
+        groups: The natural client of each training example (a hospital, a speaker), or None.  # [n]
+
+    Raises:
+        DataError: Arrays that do not fit together.
+    """
+
+    name: str
+    x: Array
+    y: Array
+    test_x: Array
+    test_y: Array
+    num_classes: int
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    value_range: tuple[float, float] = (0.0, 1.0)
+    groups: Array | None = None
+
+    def __post_init__(self) -> None:
+        for what, x, y in (("training", self.x, self.y), ("test", self.test_x, self.test_y)):
+            if len(x) == 0 or len(x) != len(y):
+                raise DataError(
+                    f"{self.name}: {len(x)} {what} inputs with {len(y)} labels; both must be equal, above 0"
+                )
+            if y.dtype != np.int64 or y.min() < 0 or y.max() >= self.num_classes:
+                raise DataError(
+                    f"{self.name}: {what} labels must be int64 in [0, {self.num_classes - 1}], "
+                    f"got {y.dtype} in [{y.min()}, {y.max()}]"
+                )
+            if x.dtype not in (np.uint8, np.float32):
+                raise DataError(f"{self.name}: {what} inputs must be uint8 or float32, got {x.dtype}")
+        if self.x.shape[1:] != self.test_x.shape[1:]:
+            raise DataError(
+                f"{self.name}: training inputs are {self.x.shape[1:]}, test inputs {self.test_x.shape[1:]}"
+            )
+        if len(self.mean) != len(self.std) or len(self.mean) not in (0, self.x.shape[1]):
+            raise DataError(
+                f"{self.name}: mean and std need one value for each of {self.x.shape[1]} channels or none, "
+                f"got {len(self.mean)} and {len(self.std)}"
+            )
+        if self.groups is not None and len(self.groups) != len(self.y):
+            raise DataError(f"{self.name}: {len(self.groups)} groups for {len(self.y)} training examples")
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example, without the batch."""
+        return tuple(self.x.shape[1:])
+
+
+def inputs(x: Array) -> Tensor:
+    """Return what a model is given: float32, uint8 pixels divided by 255; always a copy.  # [n, ...]"""
+    values = torch.from_numpy(x.astype(np.float32))
+    return values.div_(255) if x.dtype == np.uint8 else values
+
+
+class Source(Protocol):
+    """A data set by name: what a scenario's ``dataset`` table builds."""
+
+    def load(self) -> Dataset: ...
+
+
+class Partition(Protocol):
+    """A rule by which examples are dealt out.
+
+    Declares, if it likes (the careful answer in brackets):
+        ``complete`` [False]: every example goes to some client.
+        ``seeded`` [True]: another run seed gives another split.
+    """
+
+    def split(self, y: Array, groups: Array | None, num_clients: int, seed: int) -> list[Array]:
+        """Return each client's rows: ascending, int64, disjoint.
+
+        Args:
+            y: Labels of all training examples.  # [n]
+            groups: Their natural clients, if the data have any.  # [n]
+            num_clients: N, at least 1.
+            seed: The run's seed.
+
+        Raises:
+            ValueError: No such split of these examples.
+        """
+
+
+class FederatedData(Protocol):
+    """Examples that already lie with their clients.
+
+    Inputs come as ``inputs`` gives them: pixels in [0, 1]. Normalising is the model's first layer.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def num_clients(self) -> int: ...
+    @property
+    def num_classes(self) -> int: ...
+    @property
+    def input_shape(self) -> tuple[int, ...]: ...
+    @property
+    def mean(self) -> tuple[float, ...]: ...
+    @property
+    def std(self) -> tuple[float, ...]: ...
+    @property
+    def value_range(self) -> tuple[float, float]: ...
+
+    def num_examples(self, client_id: int) -> int:
+        """Return how many examples client ``client_id`` holds, at least 1."""
+
+    def client(self, client_id: int) -> tuple[Tensor, Tensor]:
+        """Return new tensors: x float32 [n, ...], y int64 [n]."""
+
+    def test(self) -> tuple[Tensor, Tensor]:
+        """Return new tensors: x float32 [m, ...], y int64 [m]."""
+
+    def label_counts(self) -> Array:
+        """Return how many examples of each class each client holds, int64.  # [N, C]
+
+        Raises:
+            DataError: The population is too large to be counted.
+        """
+
+
+class Population(Protocol):
+    """A data set whose examples are born with their clients, however many there are."""
+
+    def populate(self, num_clients: int, seed: int) -> FederatedData: ...
+
+
+def check_client(client_id: int, num_clients: int) -> None:
+    """Raise ``ValueError`` unless there is such a client: a negative id must not count from the end."""
+    if not 0 <= client_id < num_clients:
+        raise ValueError(f"client_id must be in [0, {num_clients - 1}], got {client_id}")
+
+
+@dataclass(frozen=True, eq=False)
+class PartitionedData:
+    """A data set dealt out to clients.
+
+    It holds nothing but NumPy arrays and plain values, so that processes can share one copy of it, read-only
+    (pickle protocol 5). Whatever is handed out is a copy.
+
+    Attributes:
+        name: As scenarios call the data set.
+        x: All training inputs as the data set has them.  # [n, ...]
+        y: Their labels.  # [n]
+        test_x: Test inputs.  # [m, ...]
+        test_y: Test labels.  # [m]
+        order: Rows of the training data, client after client, int64.  # [at most n]
+        offsets: Client i holds ``order[offsets[i]:offsets[i + 1]]``, int64.  # [N + 1]
+        num_classes: C.
+        mean: As in ``Dataset``.
+        std: As in ``Dataset``.
+        value_range: As in ``Dataset``.
+    """
+
+    name: str
+    x: Array
+    y: Array
+    test_x: Array
+    test_y: Array
+    order: Array
+    offsets: Array
+    num_classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    value_range: tuple[float, float]
+
+    @property
+    def num_clients(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return tuple(self.x.shape[1:])
+
+    def num_examples(self, client_id: int) -> int:
+        check_client(client_id, self.num_clients)
+        return int(self.offsets[client_id + 1] - self.offsets[client_id])
+
+    def client(self, client_id: int) -> tuple[Tensor, Tensor]:
+        check_client(client_id, self.num_clients)
+        rows = self.order[self.offsets[client_id] : self.offsets[client_id + 1]]
+        return inputs(self.x[rows]), torch.from_numpy(self.y[rows])
+
+    def test(self) -> tuple[Tensor, Tensor]:
+        return inputs(self.test_x), torch.from_numpy(self.test_y.copy())
+
+    def label_counts(self) -> Array:
+        owner = np.repeat(np.arange(self.num_clients), np.diff(self.offsets))  # [at most n]
+        cells = owner * self.num_classes + self.y[self.order]
+        counts = np.bincount(cells, minlength=self.num_clients * self.num_classes)
+        return counts.reshape(self.num_clients, self.num_classes)

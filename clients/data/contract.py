@@ -1,0 +1,151 @@
+"""What every data set and every partition owes. Each check raises ``PluginError`` and says what is broken.
+
+``DATASET_CHECKS`` take a plug-in of the family ``datasets``, ``PARTITION_CHECKS`` one of ``partitions``.
+"""
+
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+import torch
+
+from ...core.contracts import declared
+from ...core.registry import require
+from .base import Array, Dataset, FederatedData, Partition, Population, Source
+from .federate import check_rows, dealt
+
+NUM_CLIENTS = 5
+
+
+def small_labels() -> tuple[Array, Array]:
+    """Return labels of 10 classes and 5 natural groups, of 1000 examples: what partitions are tried on."""
+    y = np.arange(1000, dtype=np.int64) % 10
+    groups = np.arange(1000) // 200
+    for array in (y, groups):
+        array.setflags(write=False)
+    return y, groups
+
+
+# ---- data sets ------------------------------------------------------------------------------------------
+
+
+def federated(plugin: Source | Population) -> FederatedData:
+    """Return the data with a few clients: its own, or the training examples dealt out in turn."""
+    if callable(getattr(plugin, "populate", None)):
+        return cast(Population, plugin).populate(NUM_CLIENTS, 0)
+    require(callable(getattr(plugin, "load", None)), "a dataset needs a method load or populate, got neither")
+    pile = cast(Source, plugin).load()
+    require(isinstance(pile, Dataset), f"load must return a Dataset, got {type(pile).__name__}")
+    return dealt(pile, [np.arange(i, len(pile.y), NUM_CLIENTS) for i in range(NUM_CLIENTS)])
+
+
+def every_client_and_the_test_set_hold_examples(plugin: Source | Population) -> None:
+    data = federated(plugin)
+    require(data.num_clients == NUM_CLIENTS, f"asked for {NUM_CLIENTS} clients, got {data.num_clients}")
+    for i in range(NUM_CLIENTS):
+        x, y = data.client(i)
+        sizes = {data.num_examples(i), len(x), len(y)}
+        require(
+            len(sizes) == 1 and min(sizes) >= 1, f"client {i}: sizes must be equal, at least 1, got {sizes}"
+        )
+    x, y = data.test()
+    require(len(x) == len(y) >= 1, f"the test set needs as many inputs as labels, got {len(x)} and {len(y)}")
+
+
+def inputs_are_float32_of_one_shape_and_labels_int64_below_the_number_of_classes(
+    plugin: Source | Population,
+) -> None:
+    data = federated(plugin)
+    for x, y in [data.test(), *(data.client(i) for i in range(NUM_CLIENTS))]:
+        require(x.dtype == torch.float32, f"inputs must be float32, got {x.dtype}")
+        require(
+            tuple(x.shape[1:]) == data.input_shape, f"inputs are {list(x.shape[1:])}, not {data.input_shape}"
+        )
+        require(y.dtype == torch.int64, f"labels must be int64, got {y.dtype}")
+        low, high = int(y.min()), int(y.max())
+        require(0 <= low <= high < data.num_classes, f"labels in [{low}, {high}], {data.num_classes} classes")
+
+
+def inputs_stay_in_the_value_range(plugin: Source | Population) -> None:
+    data = federated(plugin)
+    low, high = data.value_range
+    require(-np.inf < low < high < np.inf, f"value_range must be finite, got {data.value_range}")
+    for x, _ in [data.test(), *(data.client(i) for i in range(NUM_CLIENTS))]:
+        require(bool((x >= low).all() and (x <= high).all()), f"inputs leave the value range [{low}, {high}]")
+
+
+def normalisation_has_one_value_a_channel_or_none(plugin: Source | Population) -> None:
+    data = federated(plugin)
+    fits = len(data.mean) == len(data.std) and len(data.mean) in (0, data.input_shape[0])
+    require(fits, f"mean and std need {data.input_shape[0]} values or none, got {data.mean} and {data.std}")
+    require(min(data.std, default=1) > 0, f"std must be above 0, got {data.std}")
+
+
+def label_counts_count_the_clients_labels(plugin: Source | Population) -> None:
+    data = federated(plugin)
+    counts = np.asarray(data.label_counts())
+    by_hand = [np.bincount(data.client(i)[1].numpy(), minlength=data.num_classes) for i in range(NUM_CLIENTS)]
+    require(np.array_equal(counts, np.stack(by_hand)), "label_counts must count the labels that clients hold")
+
+
+def data_are_the_same_every_time_and_hand_out_copies(plugin: Source | Population) -> None:
+    first, second = federated(plugin), federated(plugin)
+    first.client(0)[0].fill_(-1)
+    first.test()[0].fill_(-1)
+    for (x, y), (x2, y2) in ((first.client(0), second.client(0)), (first.test(), second.test())):
+        require(torch.equal(x, x2) and torch.equal(y, y2), "loading twice must give equal, independent data")
+
+
+DATASET_CHECKS: tuple[Callable[[Source | Population], None], ...] = (
+    every_client_and_the_test_set_hold_examples,
+    inputs_are_float32_of_one_shape_and_labels_int64_below_the_number_of_classes,
+    inputs_stay_in_the_value_range,
+    normalisation_has_one_value_a_channel_or_none,
+    label_counts_count_the_clients_labels,
+    data_are_the_same_every_time_and_hand_out_copies,
+)
+
+
+# ---- partitions -----------------------------------------------------------------------------------------
+
+
+def clients_hold_ascending_disjoint_rows(plugin: Partition) -> None:
+    y, groups = small_labels()
+    check_rows(plugin.split(y, groups, NUM_CLIENTS, 0), len(y), NUM_CLIENTS)
+
+
+def nothing_is_left_over_where_completeness_is_declared(plugin: Partition) -> None:
+    y, groups = small_labels()
+    dealt_out = sum(len(rows) for rows in plugin.split(y, groups, NUM_CLIENTS, 0))
+    complete = not declared(plugin, "complete", False) or dealt_out == len(y)
+    require(complete, f"declared complete, but {len(y) - dealt_out} of {len(y)} examples went to nobody")
+
+
+def the_split_follows_its_seed(plugin: Partition) -> None:
+    y, groups = small_labels()
+    first, again, other = (plugin.split(y, groups, NUM_CLIENTS, seed) for seed in (0, 0, 1))
+    require(_same(first, again), "the same seed must give the same split")
+    seeded = declared(plugin, "seeded", True)
+    differs = not _same(first, other)
+    require(differs == seeded, f"declared seeded = {seeded}, but seeds 0 and 1 differ: {differs}")
+
+
+def more_clients_than_examples_are_refused(plugin: Partition) -> None:
+    y, groups = small_labels()
+    try:
+        plugin.split(y[:3], groups[:3], NUM_CLIENTS, 0)
+    except ValueError:
+        return
+    require(False, f"3 examples for {NUM_CLIENTS} clients must raise ValueError, nothing was raised")
+
+
+def _same(a: list[Array], b: list[Array]) -> bool:
+    return len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+PARTITION_CHECKS: tuple[Callable[[Partition], None], ...] = (
+    clients_hold_ascending_disjoint_rows,
+    nothing_is_left_over_where_completeness_is_declared,
+    the_split_follows_its_seed,
+    more_clients_than_examples_are_refused,
+)

@@ -1,0 +1,118 @@
+"""From a data set and a partition to clients that hold their examples."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+
+from ...core.errors import GauntletError, PluginError, ScenarioError
+from ...core.registry import guard, require
+from .base import Array, Dataset, FederatedData, Partition, PartitionedData, Population, Source
+
+
+def federate(dataset: object, partition: object | None, num_clients: int, seed: int) -> FederatedData:
+    """Return the clients' data. Equal arguments give equal data.
+
+    Args:
+        dataset: A plug-in with ``load()`` (then ``partition`` spreads it) or ``populate(num_clients, seed)``.
+        partition: A plug-in with ``split``, or None for a data set that makes its own clients.
+        num_clients: N, at least 1.
+        seed: The run's seed.
+
+    Raises:
+        ScenarioError: The two do not go together, or some client would be left without examples.
+        PluginError: A plug-in broke its contract.
+    """
+    if num_clients < 1:
+        raise ScenarioError(f"num_clients must be at least 1, got {num_clients}")
+    if callable(getattr(dataset, "populate", None)):
+        if partition is not None:
+            raise ScenarioError("this dataset makes its own clients: leave the partition out")
+        return _born(dataset, num_clients, seed)
+    if not callable(getattr(dataset, "load", None)):
+        raise PluginError("a dataset needs a method load or populate, got neither")
+    if not callable(getattr(partition, "split", None)):
+        raise ScenarioError("this dataset needs a partition that spreads it over the clients, got none")
+    pile: Dataset = guard(cast(Source, dataset), _label(dataset)).load()
+    rows = _split(cast(Partition, partition), pile, num_clients, seed)
+    check_rows(rows, len(pile.y), num_clients)
+    _check_nobody_is_empty(rows, len(pile.y))
+    return dealt(pile, rows)
+
+
+def _born(dataset: object, num_clients: int, seed: int) -> FederatedData:
+    data = guard(cast(Population, dataset), _label(dataset)).populate(num_clients, seed)
+    require(
+        data.num_clients == num_clients,
+        f"{_label(dataset)}: populate must make {num_clients} clients, made {data.num_clients}",
+    )
+    return data
+
+
+def _split(partition: Partition, pile: Dataset, num_clients: int, seed: int) -> list[Array]:
+    """Return the split; that there is none of these examples is the scenario's fault, not the plug-in's."""
+    try:
+        return partition.split(pile.y, pile.groups, num_clients, seed)
+    except GauntletError:
+        raise
+    except ValueError as error:
+        raise ScenarioError(f"{pile.name} cannot be partitioned: {error}") from error
+    except Exception as error:
+        raise PluginError(f"{_label(partition)} raised {type(error).__name__}: {error}") from error
+
+
+def _label(plugin: object) -> str:
+    return type(getattr(plugin, "__wrapped__", plugin)).__name__
+
+
+def dealt(pile: Dataset, rows: Sequence[Array]) -> PartitionedData:
+    """Return ``pile`` with client i holding the examples ``rows[i]``."""
+    return PartitionedData(
+        name=pile.name,
+        x=np.ascontiguousarray(pile.x),
+        y=np.ascontiguousarray(pile.y),
+        test_x=np.ascontiguousarray(pile.test_x),
+        test_y=np.ascontiguousarray(pile.test_y),
+        order=np.concatenate(rows),
+        offsets=np.concatenate([[0], np.cumsum([len(r) for r in rows])]).astype(np.int64),
+        num_classes=pile.num_classes,
+        mean=pile.mean,
+        std=pile.std,
+        value_range=pile.value_range,
+    )
+
+
+def check_rows(rows: Sequence[Array], num_examples: int, num_clients: int) -> None:
+    """Raise ``PluginError`` unless ``rows`` is what ``Partition.split`` owes."""
+    require(
+        len(rows) == num_clients,
+        f"split must return one array for each of {num_clients} clients, got {len(rows)}",
+    )
+    for i, r in enumerate(rows):
+        fine = isinstance(r, np.ndarray) and r.ndim == 1 and r.dtype == np.int64
+        require(
+            fine,
+            f"split must return int64 arrays [n], got {getattr(r, 'dtype', type(r).__name__)} for client {i}",
+        )
+        require(
+            bool((np.diff(r) > 0).all()), f"split must return strictly ascending rows, client {i} has others"
+        )
+    everything = np.concatenate(rows)
+    if not len(everything):
+        return
+    require(
+        everything.min() >= 0 and everything.max() < num_examples,
+        f"split must return rows in [0, {num_examples - 1}], got [{everything.min()}, {everything.max()}]",
+    )
+    twice = np.flatnonzero(np.bincount(everything) > 1)
+    require(not len(twice), f"split gave example {twice[0] if len(twice) else 0} to more than one client")
+
+
+def _check_nobody_is_empty(rows: Sequence[Array], num_examples: int) -> None:
+    empty = [i for i, r in enumerate(rows) if not len(r)]
+    if empty:
+        shown = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
+        raise ScenarioError(
+            f"the partition of {num_examples} examples leaves {len(empty)} of {len(rows)} clients without "
+            f"any ({shown}); take fewer clients or a milder partition"
+        )

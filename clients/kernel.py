@@ -1,0 +1,173 @@
+"""Local training of one block of clients: what a worker does.
+
+One client at a time, on a model whose parameters are views of one flat vector, so that a local step is
+a handful of operations on [P] whatever the number of layers.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..core.contracts import DataAttack, LocalRule, LocalTraining, Privacy
+from ..core.layout import Layout
+from ..core.observation import Truth
+from ..core.roles import Role
+from ..core.seeds import generator, seeded_torch
+from ..core.updates import Updates
+from .data.base import FederatedData
+from .minibatches import minibatches
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Broadcast:
+    """What the server sends to every client of a cohort.
+
+    Attributes:
+        round: The round, from 0.
+        params: Global parameters, float32.  # [P]
+        buffers: Global floating buffers, float32.  # [Q]
+    """
+
+    round: int
+    params: Tensor
+    buffers: Tensor
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the clients of a cohort (or of a block of it) hold after local training.
+
+    Attributes:
+        updates: Their updates, after client-side clipping and noise.
+        losses: Each client's mean loss over its local steps, float32.  # [K]
+    """
+
+    updates: Updates
+    losses: Tensor
+
+
+class BlockKernel:
+    """Train blocks of clients, all with the same model, rule and data."""
+
+    def __init__(
+        self,
+        data: FederatedData,
+        model: nn.Module,
+        rule: LocalRule,
+        training: LocalTraining,
+        privacy: Privacy,
+        poisons: tuple[Role[DataAttack], ...],
+        seed: int,
+        loss: Loss = nn.functional.cross_entropy,
+    ) -> None:
+        self.data, self.model, self.rule = data, model, rule
+        self.training, self.privacy, self.poisons = rule.schedule(training), privacy, poisons
+        self.seed, self.loss = seed, loss
+        self.layout = Layout.of(model)
+        self._local = torch.zeros(self.layout.num_parameters)  # [P]
+        self._gradient = torch.zeros_like(self._local)  # [P]
+        self._tie()
+
+    def _tie(self) -> None:
+        """Let the model's parameters and their gradients be views of the two flat vectors."""
+        named = dict(self.model.named_parameters())
+        gradients = self.layout.views(self._gradient)
+        for name, view in self.layout.views(self._local).items():
+            named[name].data = view
+            named[name].grad = gradients[name]
+
+    def train(self, broadcast: Broadcast, client_ids: np.ndarray[Any, Any]) -> Trained:
+        """Return the block's updates in ascending client id, and its losses.
+
+        Args:
+            broadcast: What the server sent.
+            client_ids: The block's clients, ascending.
+        """
+        vectors = torch.empty(len(client_ids), self.layout.num_parameters)  # [K, P]
+        buffers = torch.empty(len(client_ids), self.layout.num_buffers)  # [K, Q]
+        losses = torch.empty(len(client_ids))
+        counts = torch.empty(len(client_ids), dtype=torch.int64)
+        for row, client_id in enumerate(int(i) for i in client_ids):
+            losses[row], counts[row] = self._train_client(broadcast, client_id, vectors[row], buffers[row])
+        updates = Updates(vectors, torch.from_numpy(client_ids.astype(np.int64)), counts, buffers=buffers)
+        return Trained(self.privacy.privatize(updates, self._streams(broadcast.round)), losses)
+
+    def _streams(self, round_: int) -> Callable[[int], np.random.Generator]:
+        return lambda client_id: generator(self.seed, "client noise", round_, client_id)
+
+    def _train_client(
+        self, broadcast: Broadcast, client_id: int, update: Tensor, buffers: Tensor
+    ) -> tuple[Tensor, int]:
+        """Write one client's update [P] and buffers [Q]; return its mean loss and its examples."""
+        x, y = self.examples(client_id, broadcast.round)
+        batches = self.batches(client_id, broadcast.round, len(y))
+        self._receive(broadcast)
+        self.model.train()
+        velocity, total = torch.zeros_like(self._local), torch.zeros(())
+        with seeded_torch(generator(self.seed, "dropout", broadcast.round, client_id)):
+            for rows in batches:
+                whole = len(rows) == len(y)
+                total += self._step(
+                    x if whole else x[rows], y if whole else y[rows], broadcast.params, velocity
+                )
+        torch.sub(self._local, broadcast.params, out=update)
+        buffers.copy_(self.layout.flatten_buffers(dict(self.model.named_buffers())))
+        return total / len(batches), len(y)
+
+    def _receive(self, broadcast: Broadcast) -> None:
+        self._local.copy_(broadcast.params)
+        own = dict(self.model.named_buffers())
+        for name, view in self.layout.buffer_views(broadcast.buffers).items():
+            own[name].copy_(view)
+
+    def _step(self, x: Tensor, y: Tensor, received: Tensor, velocity: Tensor) -> Tensor:
+        """Take one SGD step in place; return the batch's mean loss before it."""
+        how = self.training
+        self._gradient.zero_()
+        loss = self.loss(self.model(x), y)
+        torch.autograd.backward(loss)
+        with torch.no_grad():
+            if how.weight_decay:
+                self._gradient.add_(self._local, alpha=how.weight_decay)
+            direction = self.rule.correct(self._gradient, self._local, received)
+            if how.momentum:
+                direction = velocity.mul_(how.momentum).add_(direction)
+            self._local.add_(direction, alpha=-how.lr)
+        return loss.detach()
+
+    def examples(self, client_id: int, round_: int) -> tuple[Tensor, Tensor]:
+        """Return what the client trains on in this round: its own examples, poisoned if it attacks."""
+        x, y = self.data.client(client_id)
+        for number, role in enumerate(self.poisons):
+            if client_id in role.clients and role.active(round_):
+                x, y = role.attack.poison(x, y, generator(self.seed, "poison", number, round_, client_id))
+        return x, y
+
+    def batches(self, client_id: int, round_: int, num_examples: int) -> list[np.ndarray[Any, Any]]:
+        """Return the rows of each of the client's local steps in this round."""
+        stream = generator(self.seed, "batches", round_, client_id)
+        return minibatches(num_examples, self.training, stream)
+
+    def truth(self, client_id: int, round_: int) -> Truth:
+        """Return the examples behind the client's update, each once, for a scorer's eyes only."""
+        x, y = self.examples(client_id, round_)
+        rows = np.unique(np.concatenate(self.batches(client_id, round_, len(y))))
+        return Truth(x[rows], y[rows])
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread inside the block: the same sums on any machine, and no fight for cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

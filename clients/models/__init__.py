@@ -1,0 +1,26 @@
+"""Models by name, and ``build_model``, which fits one to the data."""
+
+from ...core.contracts import ModelFactory
+from ...core.registry import Family
+from .build import build_model
+from .normalized import Normalized
+
+__all__ = ["MODELS", "Normalized", "build_model"]
+
+# A member has ``build(input_shape, num_classes)``; a plain function ``package.module:function`` will do as
+# well, so no verb stands here.
+MODELS: Family[ModelFactory] = Family(
+    "models",
+    "model",
+    (),
+    {
+        "logistic_regression": "gauntlet.clients.models.logistic_regression:LogisticRegression",
+        "mlp": "gauntlet.clients.models.mlp:Mlp",
+        "lenet_sigmoid": "gauntlet.clients.models.lenet_sigmoid:LenetSigmoid",
+        "lenet_mudhog": "gauntlet.clients.models.lenet_mudhog:LenetMudhog",
+        "cnn_mudhog_fashion": "gauntlet.clients.models.cnn_mudhog_fashion:CnnMudhogFashion",
+        "mcnn": "gauntlet.clients.models.mcnn:Mcnn",
+        "cnn_mcmahan": "gauntlet.clients.models.cnn_mcmahan:CnnMcmahan",
+        "resnet18_gn": "gauntlet.clients.models.resnet18_gn:Resnet18Gn",
+    },
+)

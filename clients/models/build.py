@@ -1,0 +1,108 @@
+"""Build the model that a scenario names, fitted to the data."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...core.errors import GauntletError, PluginError, ScenarioError
+from ...core.registry import configure
+from ...core.seeds import seeded_torch
+from .normalized import Normalized
+
+
+class Inputs(Protocol):
+    """What a model must know of the data: ``FederatedData`` has it all."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def input_shape(self) -> tuple[int, ...]: ...
+    @property
+    def num_classes(self) -> int: ...
+    @property
+    def mean(self) -> tuple[float, ...]: ...
+    @property
+    def std(self) -> tuple[float, ...]: ...
+
+
+def build_model(
+    name: str, options: Mapping[str, Any], data: Inputs, stream: np.random.Generator
+) -> nn.Module:
+    """Return the model with initial weights drawn from ``stream`` alone, in training mode.
+
+    Args:
+        name: A built-in, or ``package.module:Class`` with ``build``, or any ``package.module:function`` (or
+            module class) that takes ``options`` and, if it likes, ``input_shape`` and ``num_classes``.
+        options: The factory's options.
+        data: What the model will see. If it has a mean, the model subtracts it first.
+        stream: A stream of its own.
+
+    Raises:
+        PluginError: No such model, or wrong options, or it made something else than a model.
+        ScenarioError: The model does not fit the data.
+    """
+    from . import MODELS
+
+    factory = MODELS.find(name)
+    with seeded_torch(stream):
+        net = _made(factory, name, options, data)
+    if not isinstance(net, nn.Module):
+        raise PluginError(f"model '{name}' must be a torch.nn.Module, got {type(net).__name__}")
+    model = Normalized(net, data.mean, data.std) if data.mean else net
+    _check_fit(model, name, data)
+    return model.train()
+
+
+def _made(factory: Callable[..., Any], name: str, options: Mapping[str, Any], data: Inputs) -> Any:
+    if not callable(getattr(factory, "build", None)):
+        return configure(factory, name, {**_wanted(factory, data), **options})
+    member = configure(factory, name, options)
+    try:
+        return member.build(data.input_shape, data.num_classes)
+    except GauntletError:
+        raise
+    except Exception as error:
+        raise _misfit(name, data, _first_line(error)) from error
+
+
+def _wanted(factory: Callable[..., Any], data: Inputs) -> dict[str, Any]:
+    """Return those of ``input_shape`` and ``num_classes`` that a plain function takes."""
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):  # something built in, which says nothing about itself
+        return {}
+    anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    offered = {"input_shape": data.input_shape, "num_classes": data.num_classes}
+    return {key: value for key, value in offered.items() if anything or key in parameters}
+
+
+def _check_fit(model: nn.Module, name: str, data: Inputs) -> None:
+    """Raise ``ScenarioError`` unless two examples give two finite rows of logits."""
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ScenarioError(f"model '{name}' has no trainable parameters")
+    model.eval()
+    try:
+        with torch.no_grad():
+            logits = model(torch.full((2, *data.input_shape), 0.5))
+    except Exception as error:
+        raise _misfit(name, data, _first_line(error)) from error
+    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (2, data.num_classes):
+        came = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise _misfit(name, data, f"2 examples gave {came}, must be {[2, data.num_classes]}")
+    if not bool(logits.isfinite().all()):
+        raise _misfit(name, data, "2 examples gave logits that are not finite")
+
+
+def _misfit(name: str, data: Inputs, what: str) -> ScenarioError:
+    shape, classes = list(data.input_shape), data.num_classes
+    return ScenarioError(
+        f"model '{name}' does not fit {data.name}: inputs {shape}, {classes} classes: {what}"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,68 @@
+"""Let the malicious clients of a cohort rewrite their updates, each attack with the view it declares."""
+
+from dataclasses import replace
+
+import torch
+
+from ..core.contracts import Knowledge, UpdateAttack, View
+from ..core.errors import PluginError
+from ..core.roles import Role
+from ..core.seeds import generator
+from ..core.trees import State
+from ..core.updates import Updates
+from .plan import Plan
+from .state import ServerState
+
+
+def corrupt(plan: Plan, updates: Updates, state: ServerState) -> tuple[Updates, tuple[State, ...]]:
+    """Return what the cohort really sends, and the attacks' memories.
+
+    Every attack starts from the honest updates; none sees what another one makes of its rows.
+    """
+    malicious = plan.malicious(state.round)
+    honest_rows = torch.tensor([int(i) not in malicious for i in updates.client_ids], dtype=torch.bool)
+    sent, memories = updates, list(state.attacks)
+    for number, role in enumerate(plan.attacks):
+        rows = torch.isin(updates.client_ids, torch.tensor(role.clients, dtype=torch.int64))
+        if not role.active(state.round) or not bool(rows.any()):
+            continue
+        own = updates.rows(rows)
+        view = View(
+            round=state.round,
+            params=state.params,
+            cohort_size=len(updates),
+            honest=updates.rows(honest_rows) if role.attack.knowledge is Knowledge.OMNISCIENT else None,
+            generator=generator(plan.seed, "attack", number, state.round),
+        )
+        lies, memories[number] = _lie(plan, role, number, own, view, memories[number])
+        if sent is updates:
+            sent = updates.with_vectors(updates.vectors.clone())
+        sent.vectors[rows] = lies.vectors
+        sent.num_examples[rows] = lies.num_examples
+    return sent, tuple(memories)
+
+
+def _lie(
+    plan: Plan, role: Role[UpdateAttack], number: int, own: Updates, view: View, memory: State
+) -> tuple[Updates, State]:
+    if role.attack.knowledge is not Knowledge.OWN:
+        lies, memory = role.attack.corrupt(own, view, memory)
+        return _checked(role, own, lies), memory
+    memory, vectors, counts = dict(memory), own.vectors.clone(), own.num_examples.clone()
+    for row, client_id in enumerate(own.client_ids.tolist()):
+        alone = own.rows(torch.tensor([row]))
+        stream = generator(plan.seed, "attack", number, view.round, client_id)
+        before = memory[client_id] if client_id in memory else role.attack.init()
+        lie, memory[client_id] = role.attack.corrupt(alone, replace(view, generator=stream), before)
+        vectors[row], counts[row] = _checked(role, alone, lie).vectors[0], lie.num_examples[0]
+    return replace(own, vectors=vectors, num_examples=counts), memory
+
+
+def _checked(role: Role[UpdateAttack], own: Updates, lies: Updates) -> Updates:
+    if torch.equal(lies.client_ids, own.client_ids) and lies.vectors.shape == own.vectors.shape:
+        return lies
+    came, expected = tuple(lies.vectors.shape), tuple(own.vectors.shape)
+    raise PluginError(
+        f"attack '{role.kind}' returned {came} for clients {lies.client_ids.tolist()}, "
+        f"expected {expected} for clients {own.client_ids.tolist()}"
+    )

@@ -1,0 +1,189 @@
+"""What stays the same from round to round, built once from a run's spec."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from torch import nn
+
+from ..clients.algorithms import ALGORITHMS
+from ..clients.codecs import CODECS
+from ..clients.data import DATASETS, PARTITIONS, federate
+from ..clients.data.base import FederatedData
+from ..clients.kernel import BlockKernel
+from ..clients.models import build_model
+from ..core.contracts import (
+    Codec,
+    Defense,
+    LocalRule,
+    Network,
+    PreAggregation,
+    Privacy,
+    Sampler,
+    Sampling,
+    ServerOptimizer,
+    UpdateAttack,
+    declared,
+)
+from ..core.errors import ScenarioError
+from ..core.frames import OVERHEAD, public_spec, uvarint
+from ..core.layout import Layout
+from ..core.registry import Family, guard, options_of
+from ..core.roles import Role
+from ..core.seeds import generator
+from ..defenses import DEFENSES, PRE_AGGREGATIONS
+from ..privacy import PRIVACY
+from ..privacy.accounting import Accountant
+from ..privacy.calibration import calibrate
+from .networks import NETWORKS
+from .optimizers import SERVER_OPTIMIZERS
+from .roles import assign
+from .samplers import SAMPLERS
+from .spec import PluginSpec, RunSpec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What stays: the plug-ins, the layout and who misbehaves. Built by ``make_plan``."""
+
+    seed: int
+    layout: Layout
+    sampler: Sampler
+    sampling: Sampling
+    poisons: tuple[Role[Any], ...]
+    attacks: tuple[Role[UpdateAttack], ...]
+    codec: Codec
+    public: int
+    network: Network
+    privacy: Privacy
+    pre_aggregations: tuple[PreAggregation, ...]
+    defense: Defense
+    optimizer: ServerOptimizer
+    accountant: Accountant
+
+    @cached_property
+    def bytes_down(self) -> int:
+        """Bytes that one client receives: the global parameters and buffers as plain floats."""
+        heads = (len(uvarint(i) + uvarint(s.size) + uvarint(4 * s.size)) + 1 for i, s in self._slots)
+        return OVERHEAD + sum(heads) + 4 * (self.layout.num_parameters + self.layout.num_buffers)
+
+    @property
+    def _slots(self) -> Any:
+        return enumerate(self.layout.parameters)
+
+    def kind(self, client_id: int, round_: int) -> str:
+        """Return the attack that a client runs in a round, or ``"honest"``."""
+        return self._kinds(round_).get(client_id, "honest")
+
+    def _kinds(self, round_: int) -> Mapping[int, str]:
+        roles = (*self.poisons, *self.attacks)
+        return {c: role.kind for role in roles if role.active(round_) for c in role.clients}
+
+    def malicious(self, round_: int) -> frozenset[int]:
+        """Return the clients that attack in a round, in whatever way."""
+        return frozenset(self._kinds(round_))
+
+
+def _make(family: Family[Any], spec: PluginSpec) -> Any:
+    return guard(family.build(spec.name, spec.options), f"{family.noun} '{spec.name}'")
+
+
+def make_data(spec: RunSpec) -> FederatedData:
+    """Return the clients' data.
+
+    Raises:
+        DataError: An unknown or unreadable data set.
+        PluginError: Options that the data set or partition does not take.
+        ScenarioError: More clients than the data can feed.
+    """
+    dataset = DATASETS.build(spec.data.name, spec.data.options)
+    partition = None
+    if hasattr(dataset, "load"):
+        partition = PARTITIONS.build(spec.partition.name, spec.partition.options)
+    return federate(dataset, partition, spec.num_clients, spec.seed)
+
+
+def make_model(spec: RunSpec, data: FederatedData) -> nn.Module:
+    """Return the model with the run's initial weights.
+
+    Raises:
+        PluginError: An unknown model, or options that it does not take.
+        ScenarioError: Model and data do not fit.
+    """
+    return build_model(spec.model.name, spec.model.options, data, generator(spec.seed, "model"))
+
+
+def make_sampling(spec: RunSpec) -> tuple[Sampler, Sampling]:
+    """Return the sampler and how it samples this population.
+
+    Raises:
+        PluginError: An unknown sampler or option.
+        ScenarioError: A cohort that the population cannot fill.
+    """
+    sampler: Sampler = SAMPLERS.build(spec.sampler.name, spec.sampler.options)
+    try:
+        return sampler, sampler.sampling(spec.num_clients)
+    except ValueError as error:
+        raise ScenarioError(f"{spec.sampler.name}: {error}") from error
+
+
+def make_privacy(spec: RunSpec) -> Privacy:
+    """Return the mechanism, its noise calibrated where a budget is given.
+
+    Raises:
+        PluginError: An unknown mechanism, or options out of range.
+        ScenarioError: A budget that this sampling cannot keep.
+    """
+    mechanism: Privacy = PRIVACY.build(spec.privacy.name, spec.privacy.options)
+    try:
+        return calibrate(mechanism, make_sampling(spec)[1], spec.rounds)
+    except ValueError as error:
+        raise ScenarioError(f"{spec.privacy.name}: {error}") from error
+
+
+def make_kernel(spec: RunSpec, data: FederatedData) -> BlockKernel:
+    """Return what a worker trains with."""
+    poisons, _ = assign(spec.roles, spec.num_clients, spec.seed)
+    rule: LocalRule = _make(ALGORITHMS, spec.algorithm)
+    privacy = guard(make_privacy(spec), f"privacy mechanism '{spec.privacy.name}'")
+    return BlockKernel(data, make_model(spec, data), rule, spec.training, privacy, poisons, spec.seed)
+
+
+def make_plan(spec: RunSpec, layout: Layout) -> Plan:
+    """Return the plan of a run.
+
+    Raises:
+        PluginError: A plug-in that does not exist or takes other options.
+        ScenarioError: Ingredients that do not go together.
+    """
+    sampler, sampling = make_sampling(spec)
+    poisons, attacks = assign(spec.roles, spec.num_clients, spec.seed)
+    privacy = make_privacy(spec)
+    codec: Codec = _make(CODECS, spec.codec)
+    _refuse_clashes(privacy, layout, spec)
+    return Plan(
+        seed=spec.seed,
+        layout=layout,
+        sampler=sampler,
+        sampling=sampling,
+        poisons=poisons,
+        attacks=attacks,
+        codec=codec,
+        public=public_spec(layout, spec.codec.name, options_of(codec)),
+        network=_make(NETWORKS, spec.network),
+        privacy=guard(privacy, f"privacy mechanism '{spec.privacy.name}'"),
+        pre_aggregations=tuple(_make(PRE_AGGREGATIONS, s) for s in spec.pre_aggregations),
+        defense=_make(DEFENSES, spec.defense),
+        optimizer=_make(SERVER_OPTIMIZERS, spec.server_optimizer),
+        accountant=Accountant(declared(privacy, "delta", None), spec.num_clients),
+    )
+
+
+def _refuse_clashes(privacy: Privacy, layout: Layout, spec: RunSpec) -> None:
+    if privacy.trust_model != "none" and layout.num_buffers:
+        names = ", ".join(slot.name for slot in layout.buffers[:3])
+        raise ScenarioError(
+            f"privacy '{spec.privacy.name}' cannot protect a model with batch statistics "
+            f"({names} ...): they would leave unclipped; use a model with group norm"
+        )

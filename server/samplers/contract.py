@@ -1,0 +1,87 @@
+"""What every sampler owes."""
+
+from collections.abc import Callable
+from math import isclose, sqrt
+
+import numpy as np
+
+from ...core.contracts import Sampler
+from ...core.registry import require
+from ...core.seeds import generator
+
+NUM_CLIENTS = 60
+ROUNDS = 2000
+SCHEMES = ("poisson", "fixed_size", "full", "other")
+
+
+def gives_ascending_ids_of_the_population(sampler: Sampler) -> None:
+    """Ids are int64, strictly ascending (so none comes twice), from 0 to N - 1."""
+    for t in range(50):
+        ids = sampler.sample(NUM_CLIENTS, generator(0, "contract", t))
+        require(
+            ids.ndim == 1 and ids.dtype == np.int64, f"ids are {ids.dtype} {ids.shape}, expected int64 [K]"
+        )
+        require(bool((np.diff(ids) > 0).all()), f"ids do not ascend strictly: {ids.tolist()}")
+        inside = bool(((ids >= 0) & (ids < NUM_CLIENTS)).all())
+        require(inside, f"ids leave 0 to {NUM_CLIENTS - 1}: {ids.tolist()}")
+
+
+def gives_the_same_cohort_for_the_same_stream(sampler: Sampler) -> None:
+    """The cohort follows from the population's size and the stream alone."""
+    for t in range(20):
+        one, two = (sampler.sample(NUM_CLIENTS, generator(0, "contract", t)) for _ in range(2))
+        require(np.array_equal(one, two), f"equal streams gave {one.tolist()} and {two.tolist()}")
+
+
+def declares_how_it_samples(sampler: Sampler) -> None:
+    """The scheme is a known one, the rate a probability, and expected_size = sample_rate * N."""
+    s = sampler.sampling(NUM_CLIENTS)
+    require(s.scheme in SCHEMES, f"scheme {s.scheme!r} is none of {', '.join(SCHEMES)}")
+    require(s.num_clients == NUM_CLIENTS, f"num_clients is {s.num_clients}, expected {NUM_CLIENTS}")
+    require(0 < s.sample_rate <= 1, f"sample_rate must be above 0 and at most 1, got {s.sample_rate}")
+    fits = isclose(s.expected_size, s.sample_rate * NUM_CLIENTS, rel_tol=1e-12)
+    require(fits, f"expected_size {s.expected_size} is not sample_rate * N = {s.sample_rate * NUM_CLIENTS}")
+
+
+def takes_each_client_at_the_declared_rate(sampler: Sampler) -> None:
+    """Over 2000 rounds each client comes sample_rate of the time, within 5 standard deviations.
+
+    Under scheme ``"other"`` rounds may hang together, and nothing is asked.
+    """
+    s = sampler.sampling(NUM_CLIENTS)
+    if s.scheme == "other":
+        return
+    q = s.sample_rate
+    counts = np.zeros(NUM_CLIENTS)
+    for t in range(ROUNDS):
+        counts[sampler.sample(NUM_CLIENTS, generator(0, "contract", t))] += 1
+    off = float(np.abs(counts - ROUNDS * q).max())
+    allowed = 5 * sqrt(ROUNDS * q * (1 - q))
+    require(off <= allowed, f"a client's count is {off:.0f} from {ROUNDS * q:.0f}, allowed {allowed:.0f}")
+
+
+def keeps_to_its_scheme(sampler: Sampler) -> None:
+    """A fixed cohort has one size, a full one is everybody, a Poisson one varies like a binomial."""
+    s = sampler.sampling(NUM_CLIENTS)
+    sizes = np.array([len(sampler.sample(NUM_CLIENTS, generator(1, "contract", t))) for t in range(ROUNDS)])
+    if s.scheme in ("fixed_size", "full"):
+        wrong = sorted(set(sizes.tolist()) - {round(s.expected_size)})
+        require(not wrong, f"cohorts of {wrong} clients under scheme {s.scheme!r} of {s.expected_size:g}")
+    if s.scheme == "full":
+        require(s.sample_rate == 1, f"a full cohort has sample_rate 1, got {s.sample_rate}")
+    if s.scheme == "poisson":
+        variance = NUM_CLIENTS * s.sample_rate * (1 - s.sample_rate)
+        off = abs(float(sizes.var()) - variance)
+        allowed = 5 * sqrt((2 * variance**2 + variance) / ROUNDS)  # of a binomial's sample variance
+        require(
+            off <= allowed, f"cohort sizes have variance {sizes.var():.2f}, a binomial has {variance:.2f}"
+        )
+
+
+CHECKS: tuple[Callable[[Sampler], None], ...] = (
+    gives_ascending_ids_of_the_population,
+    gives_the_same_cohort_for_the_same_stream,
+    declares_how_it_samples,
+    takes_each_client_at_the_declared_rate,
+    keeps_to_its_scheme,
+)

@@ -1,0 +1,92 @@
+"""A whole run: rounds one after the other, from the beginning or from a checkpoint."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+
+from ..clients.data.base import FederatedData
+from ..clients.kernel import BlockKernel
+from ..clients.pools.base import ClientPool
+from ..clients.pools.serial import SerialPool
+from ..core.layout import Layout
+from .evaluation import Evaluator, Score
+from .plan import Plan, make_data, make_kernel, make_model, make_plan
+from .round import Outcome, run_round
+from .spec import RunSpec
+from .state import ServerState, first_state
+
+
+@dataclass(frozen=True)
+class Step:
+    """One finished round, as handed to whoever records it.
+
+    Attributes:
+        state: The server after the round.
+        outcome: What happened in it.
+        score: The new model's score, or None where the round is not evaluated.
+        seconds: Wall-clock seconds of the round, without its evaluation.
+    """
+
+    state: ServerState
+    outcome: Outcome
+    score: Score | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A run that is ready to go: everything that can be refused has been."""
+
+    spec: RunSpec
+    data: FederatedData
+    plan: Plan
+    kernel: BlockKernel
+    evaluator: Evaluator
+    first: ServerState
+
+    def steps(self, pool: ClientPool, state: ServerState | None = None) -> Iterator[Step]:
+        """Run the rounds that are left after ``state`` (all of them by default), one a time."""
+        state = state or self.first
+        while state.round < self.spec.rounds:
+            begin = perf_counter()
+            state, outcome = run_round(self.plan, state, pool)
+            seconds = perf_counter() - begin
+            yield Step(state, outcome, self._score(state), seconds)
+
+    def _score(self, state: ServerState) -> Score | None:
+        due = state.round % self.spec.evaluate_every == 0 or state.round == self.spec.rounds
+        return self.evaluator.score(state.params, state.buffers) if due else None
+
+    def ray_pool(self, num_workers: int | None = None, address: str | None = None) -> ClientPool:
+        """Return a pool of Ray workers for this run."""
+        from ..clients.pools.ray import RayPool
+
+        build: Callable[[FederatedData], BlockKernel] = partial(make_kernel, self.spec)
+        return RayPool(build, self.data, num_workers, address)
+
+    def serial_pool(self) -> ClientPool:
+        """Return a pool that trains in this process."""
+        return SerialPool(self.kernel)
+
+
+def prepare(spec: RunSpec, data: FederatedData | None = None) -> Simulation:
+    """Check a spec to the last plug-in and return the run, before anything is written.
+
+    Raises:
+        GauntletError: Whatever cannot run, in one line.
+    """
+    data = data or make_data(spec)
+    model = make_model(spec, data)
+    layout = Layout.of(model)
+    plan = make_plan(spec, layout)
+    params = layout.flatten(dict(model.named_parameters()))
+    buffers = layout.flatten_buffers(dict(model.named_buffers()))
+    return Simulation(
+        spec=spec,
+        data=data,
+        plan=plan,
+        kernel=make_kernel(spec, data),
+        evaluator=Evaluator(model, data),
+        first=first_state(plan, params, buffers),
+    )

@@ -1,0 +1,73 @@
+"""A run's ingredients as plain values: what a worker is sent, a manifest holds and a hash covers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..core.contracts import LocalTraining
+
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PluginSpec:
+    """A plug-in by name, with its options."""
+
+    name: str
+    options: Options = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return " ".join([self.name, *(f"{k}={v}" for k, v in self.options.items())])
+
+
+@dataclass(frozen=True)
+class RoleSpec:
+    """An attack, who runs it and when.
+
+    Attributes:
+        plugin: The attack.
+        clients: The malicious clients; or
+        count: how many to draw from those that are still honest.
+        start_round: See ``core.roles.Role``.
+        stop_round: Likewise.
+        every: Likewise.
+    """
+
+    plugin: PluginSpec
+    clients: tuple[int, ...] | None = None
+    count: int = 0
+    start_round: int = 0
+    stop_round: int | None = None
+    every: int = 1
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that decides a run's results; equal specs give equal bits.
+
+    Attributes:
+        seed: The run's seed.
+        rounds: Rounds to run, at least 1.
+        num_clients: N, the population.
+        training: How clients run SGD.
+        evaluate_every: Rounds between evaluations on the test set; the last round is always evaluated.
+        Others: The plug-ins of each family.
+    """
+
+    seed: int
+    rounds: int
+    num_clients: int
+    data: PluginSpec
+    partition: PluginSpec
+    model: PluginSpec
+    training: LocalTraining
+    algorithm: PluginSpec = PluginSpec("fedavg")
+    sampler: PluginSpec = PluginSpec("full")
+    codec: PluginSpec = PluginSpec("identity")
+    network: PluginSpec = PluginSpec("ideal")
+    privacy: PluginSpec = PluginSpec("none")
+    defense: PluginSpec = PluginSpec("mean")
+    server_optimizer: PluginSpec = PluginSpec("sgd")
+    pre_aggregations: tuple[PluginSpec, ...] = ()
+    roles: tuple[RoleSpec, ...] = ()
+    evaluate_every: int = 1

@@ -1,0 +1,58 @@
+"""What changes from round to round: all that a checkpoint holds."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..core.contracts import Knowledge
+from ..core.trees import State
+from .plan import Plan
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """The server's memory between two rounds.
+
+    Attributes:
+        round: The next round, from 0.
+        params: Global parameters, float32.  # [P]
+        buffers: Global floating buffers, float32.  # [Q]
+        attacks: Each update attack's memory; by client id where knowledge is OWN.
+        codec, privacy, pre_aggregations, defense, optimizer: The plug-ins' memories.
+        ledger: What the accountant has charged so far.
+        clock: Virtual seconds since the start.
+        bytes_up: Bytes that clients sent so far.
+        bytes_down: Bytes that clients received so far.
+    """
+
+    round: int
+    params: Tensor
+    buffers: Tensor
+    attacks: tuple[State, ...]
+    codec: State
+    privacy: State
+    pre_aggregations: tuple[State, ...]
+    defense: State
+    optimizer: State
+    ledger: State
+    clock: float = 0.0
+    bytes_up: int = 0
+    bytes_down: int = 0
+
+
+def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:
+    """Return the state before round 0."""
+    return ServerState(
+        round=0,
+        params=params,
+        buffers=buffers,
+        attacks=tuple(
+            {} if role.attack.knowledge is Knowledge.OWN else role.attack.init() for role in plan.attacks
+        ),
+        codec=plan.codec.init(),
+        privacy=plan.privacy.init(),
+        pre_aggregations=tuple(p.init() for p in plan.pre_aggregations),
+        defense=plan.defense.init(),
+        optimizer=plan.optimizer.init(),
+        ledger=plan.accountant.init(),
+    )

@@ -1,0 +1,1 @@
+"""Floor 4: scenarios, command line, sweeps, results, plots."""

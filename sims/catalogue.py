@@ -1,0 +1,149 @@
+"""What there is: scenarios and plug-ins, listed, shown, checked; and how labels lie on clients."""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import PluginError, ScenarioError, unknown
+from .families import checks, families_of, family, family_names
+from .overrides import parse
+from .scenario import Scenario, load_scenario, make_scenario, scenario_names
+
+
+def print_scenarios() -> None:
+    """Print every shipped scenario with its description."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("scenario", "what it shows", title="Scenarios (gauntlet run NAME)")
+    for name in scenario_names():
+        table.add_row(name, " ".join(load_scenario(name).description.split()))
+    Console().print(table)
+
+
+def print_families(name: str | None) -> None:
+    """Print the plug-ins of one family, or of all."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("family", "plug-in", "what it is", title="Plug-ins (gauntlet show NAME)")
+    for number, kind in enumerate([family(name).name] if name else family_names()):
+        if number:
+            table.add_section()
+        for plugin in family(kind).names():
+            table.add_row(kind, plugin, _first_line(family(kind).find(plugin)))
+    Console().print(table)
+
+
+def _first_line(plugin: Any) -> str:
+    return (inspect.getdoc(plugin) or "").split("\n")[0]
+
+
+def print_scenario(name: str) -> None:
+    """Print a scenario's file as it stands."""
+    load_scenario(name)  # a broken one is refused here, in one line
+    path = scenario_names().get(name, Path(name))
+    print(path.read_text(encoding="utf-8"), end="")
+
+
+def print_plugin(name: str) -> None:
+    """Print a plug-in's family, description, source and options."""
+    names = set(scenario_names())
+    try:
+        kinds = families_of(name)
+    except PluginError as error:
+        if ":" in name:
+            raise
+        every = names | {n for kind in family_names() for n in family(kind).names()}
+        raise PluginError(unknown("scenario or plug-in", name, every)) from error
+    for kind in kinds:
+        plugin: Any = family(kind).find(name)
+        module = inspect.getmodule(plugin)
+        print(f"{name} ({family(kind).noun})\n")
+        print(f"{(module.__doc__ or '').strip()}\n" if module else "")
+        print(inspect.getdoc(plugin) or "")
+        print("\nOptions:" if _options(plugin) else "\nNo options.")
+        for line in _options(plugin):
+            print(f"  {line}")
+
+
+def _options(plugin: Any) -> list[str]:
+    if not is_dataclass(plugin):
+        return [str(p) for p in inspect.signature(plugin).parameters.values()]
+    return [f"{f.name}: {_type(f)}{_default(f)}" for f in fields(plugin) if f.init]
+
+
+def _type(field: Field[Any]) -> str:
+    return field.type if isinstance(field.type, str) else inspect.formatannotation(field.type)
+
+
+def _default(field: Field[Any]) -> str:
+    if field.default is not MISSING:
+        return f" = {field.default!r}"
+    return " = ..." if field.default_factory is not MISSING else "   (required)"
+
+
+def check(name: str, family_name: str | None, options: Sequence[str]) -> bool:
+    """Run a family's contract on a plug-in; print one line a sentence; return whether all hold.
+
+    Raises:
+        PluginError: There is no such plug-in, or it does not take the options.
+    """
+    kinds = [family_name] if family_name else families_of(name)
+    if len(kinds) > 1:
+        raise PluginError(f"'{name}' is in several families: {', '.join(kinds)}; choose one with --family")
+    plugin = family(kinds[0]).build(name, dict(parse(option) for option in options))
+    failures = 0
+    for sentence in checks(kinds[0]):
+        words = sentence.__name__.replace("_", " ")
+        try:
+            sentence(plugin)
+        except Exception as error:
+            failures += 1
+            said = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+            print(f"FAILED  {words}: {said}")
+        else:
+            print(f"ok      {words}")
+    total = len(checks(kinds[0]))
+    noun = family(kinds[0]).noun
+    print(f"{noun} '{name}' keeps {total - failures} of the {total} promises that every {noun} makes.")
+    return failures == 0
+
+
+def draw_labels(name: str, options: Sequence[str], out: Path | None) -> Path:
+    """Draw the label distribution of a scenario's clients, or of a data set split IID; return the PNG.
+
+    Raises:
+        ScenarioError: Neither a scenario nor a data set has that name.
+    """
+    from ..server.plan import make_data
+    from .plots import save
+    from .plots.labels import label_distribution
+
+    scenario = _data_scenario(name, options)
+    counts = make_data(scenario.run_spec()).label_counts()
+    figure, data = label_distribution(counts)
+    return save(figure, out or Path(f"{scenario.name}-labels.png"), data)
+
+
+def _data_scenario(name: str, options: Sequence[str]) -> Scenario:
+    if name.endswith(".toml") or name in scenario_names():
+        return load_scenario(name, options)
+    if name not in family("datasets").names() and ":" not in name:
+        raise ScenarioError(
+            unknown("scenario or data set", name, [*scenario_names(), *family("datasets").names()])
+        )
+    from .overrides import change
+
+    raw: dict[str, Any] = {
+        "name": name.replace(":", "-").replace("/", "-"),
+        "rounds": 1,
+        "num_clients": 10,
+        "data": name,
+        "model": "logistic_regression",
+    }
+    for key, value in map(parse, options):
+        raw = change(raw, key, value)
+    return make_scenario(raw)

@@ -1,0 +1,281 @@
+"""The command line. Every command imports what it needs when it runs, so that help is instant."""
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..core.errors import GauntletError
+
+if TYPE_CHECKING:
+    from .progress import Progress
+    from .results import Run
+    from .scenario import Runtime, Scenario
+
+app = typer.Typer(
+    name="gauntlet",
+    help="Federated learning in which every client update runs the gauntlet.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class Pool(StrEnum):
+    """Where clients run."""
+
+    ray = "ray"
+    serial = "serial"
+
+
+Name = Annotated[str, typer.Argument(help="A shipped scenario's name (see 'gauntlet list') or a .toml file.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change one value: rounds=20, defense.name=krum."),
+]
+Out = Annotated[Path | None, typer.Option(help="Result folder [default: a fresh one under results/].")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete the results that --out holds.")]
+PoolOption = Annotated[Pool | None, typer.Option("--pool", help="Where clients run.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Ray workers [default: every core].")]
+Address = Annotated[str | None, typer.Option(help="A Ray cluster to join instead of this machine.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the summary.")]
+
+
+def main() -> None:
+    """Run the command line: exit code 2 and one line for whatever is wrong with the input."""
+    sys.path.append(os.getcwd())  # so that "module:Class" finds a module of the user's folder
+    try:
+        app()
+    except GauntletError as error:
+        print(f"gauntlet: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("gauntlet: stopped; 'gauntlet resume FOLDER' goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+
+
+@app.command()
+def run(
+    scenario: Name,
+    set_: Set = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    pool: PoolOption = None,
+    workers: Workers = None,
+    ray_address: Address = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run a scenario (every variant of it, if it has a [sweep]), then print and draw its results."""
+    from .scenario import load_scenario
+
+    _run(_placed(load_scenario(scenario, set_ or ()), pool, workers, ray_address), out, overwrite, quiet)
+
+
+@app.command()
+def sweep(
+    scenario: Name,
+    over: Annotated[
+        list[str] | None,
+        typer.Option("--over", metavar="KEY=[VALUES]", help="Values to cross: seed=[1,2,3]. Repeatable."),
+    ] = None,
+    set_: Set = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    pool: PoolOption = None,
+    workers: Workers = None,
+    ray_address: Address = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run a scenario for every combination of values, several runs at a time."""
+    from ..core.errors import ScenarioError
+    from .overrides import parse
+    from .scenario import load_scenario, make_scenario
+
+    found = load_scenario(scenario, set_ or ())
+    crossed = dict(found.sweep)
+    for text in over or ():
+        key, values = parse(text)
+        if not isinstance(values, list):
+            raise ScenarioError(f"--over needs a list, KEY=[VALUE, ...], got '{text}'")
+        crossed[key] = values
+    if not crossed:
+        raise ScenarioError(f"'{found.name}' has no [sweep]; name values with --over KEY=[VALUE, ...]")
+    whole = make_scenario({k: v for k, v in found.values().items() if v is not None} | {"sweep": crossed})
+    _run(_placed(whole, pool, workers, ray_address), out, overwrite, quiet)
+
+
+@app.command()
+def resume(
+    folder: Annotated[Path, typer.Argument(help="The result folder of a run or a sweep.")],
+    pool: PoolOption = None,
+    workers: Workers = None,
+    ray_address: Address = None,
+    quiet: Quiet = False,
+) -> None:
+    """Take up a run or a sweep that stopped: the same bits as if it never had."""
+    from . import run as single
+    from .sweep import read_sweep, resume_sweep
+
+    progress = _progress(quiet)
+    try:
+        swept = read_sweep(folder)
+        if swept is not None:
+            runtime = _runtime(swept[0].scenario.runtime, pool, workers, ray_address)
+            runs = resume_sweep(folder, progress, runtime)
+        else:
+            before = single.stored_runtime(folder)
+            runs = [single.resume(folder, progress, runtime=_runtime(before, pool, workers, ray_address))]
+    finally:
+        progress.close()
+    _show_results(runs, folder)
+
+
+@app.command()
+def plot(
+    name: Annotated[str, typer.Argument(help="What to draw; 'all' draws whatever the runs allow.")],
+    results: Annotated[list[Path], typer.Argument(help="Result folders of runs or sweeps.")],
+    by: Annotated[str | None, typer.Option(help="The x axis, where the plot has a choice.")] = None,
+    out: Annotated[Path | None, typer.Option(help="PNG to write [default: beside the results].")] = None,
+) -> None:
+    """Draw results: a PNG, and beside it the numbers behind it as CSV."""
+    from .plots import draw_to
+    from .sweep import load_runs
+
+    runs = load_runs(results)
+    if name == "all":
+        _draw_all(runs, results[0] / "plots")
+        return
+    path = out or results[0] / "plots" / f"{name}.png"
+    print(draw_to(path, name, runs, **({"by": by} if by else {})))
+
+
+@app.command("list")
+def list_(
+    family: Annotated[str | None, typer.Argument(help="One family of plug-ins, or 'scenarios'.")] = None,
+) -> None:
+    """List the shipped scenarios, and every plug-in by family."""
+    from .catalogue import print_families, print_scenarios
+
+    if family in (None, "scenarios"):
+        print_scenarios()
+    if family != "scenarios":
+        print_families(family)
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="A scenario, a .toml file, or a plug-in.")]) -> None:
+    """Print a scenario's file, or a plug-in's description and options."""
+    from .catalogue import print_plugin, print_scenario
+    from .scenario import scenario_names
+
+    if name.endswith(".toml") or name in scenario_names():
+        print_scenario(name)
+    else:
+        print_plugin(name)
+
+
+@app.command()
+def data(
+    scenario: Annotated[str, typer.Argument(help="A scenario's name or file, or a data set's name.")],
+    set_: Set = None,
+    out: Annotated[Path | None, typer.Option(help="PNG to write.")] = None,
+) -> None:
+    """Draw which labels each client holds."""
+    from .catalogue import draw_labels
+
+    print(draw_labels(scenario, set_ or [], out))
+
+
+@app.command()
+def new(
+    kind: Annotated[str, typer.Argument(help="attack, data-attack, or defense.")],
+    name: Annotated[str, typer.Argument(help="The plug-in's name, such as my_attack.")],
+    folder: Annotated[Path, typer.Option(help="Where to write the two files.")] = Path(),
+) -> None:
+    """Write a plug-in that works, with its test, to start from."""
+    from .scaffold import scaffold
+
+    for path in scaffold(kind, name, folder):
+        print(path)
+
+
+@app.command("check-plugin")
+def check_plugin(
+    name: Annotated[str, typer.Argument(help="A name, package.module:Class, or path/to/file.py:Class.")],
+    family: Annotated[
+        str | None, typer.Option(help="Its family, where the name alone does not tell.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="OPTION=VALUE", help="An option of the plug-in."),
+    ] = None,
+) -> None:
+    """Run a family's contract on a plug-in: what every member owes."""
+    from .catalogue import check
+
+    if not check(name, family, set_ or []):
+        sys.exit(1)
+
+
+def _placed(scenario: "Scenario", pool: Pool | None, workers: int | None, address: str | None) -> "Scenario":
+    runtime = _runtime(scenario.runtime, pool, workers, address)
+    return scenario.model_copy(update={"runtime": runtime})
+
+
+def _runtime(before: "Runtime", pool: Pool | None, workers: int | None, address: str | None) -> "Runtime":
+    said = {"pool": pool.value if pool else None, "num_workers": workers, "ray_address": address}
+    return before.model_copy(update={k: v for k, v in said.items() if v is not None})
+
+
+def _progress(quiet: bool) -> "Progress":
+    from .progress import Silent, on_terminal
+
+    return Silent() if quiet else on_terminal()
+
+
+def _run(scenario: "Scenario", out: Path | None, overwrite: bool, quiet: bool) -> None:
+    from .results import fresh_folder, remove
+    from .run import RESULTS, simulate
+    from .sweep import sweep as run_sweep
+
+    folder = out or fresh_folder(RESULTS, scenario.name)
+    if overwrite and out:
+        remove(out)
+    progress = _progress(quiet)
+    try:
+        if scenario.sweep:
+            runs = run_sweep(scenario, folder, progress)
+        else:
+            runs = [simulate(scenario, folder, progress)]
+    finally:
+        progress.close()
+    _show_results(runs, folder)
+
+
+def _show_results(runs: "list[Run]", folder: Path) -> None:
+    from .summary import print_summary
+
+    print_summary(runs)
+    _draw_all(runs, folder / "plots")
+
+
+def _draw_all(runs: "list[Run]", folder: Path) -> None:
+    """Draw whatever these runs allow, and say where."""
+    from ..core.errors import ScenarioError
+    from .plots import PLOTS, draw_to
+
+    drawn = []
+    for name in PLOTS:
+        try:
+            drawn.append(draw_to(folder / f"{name}.png", name, runs).name)
+        except ScenarioError:
+            continue
+    print(f"Results in {folder.parent}; plots in {folder}: {', '.join(drawn)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Pictures of results: a name -> a function from runs to (figure, the tidy numbers behind it).
+
+Importing this package loads neither matplotlib nor pandas.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...core.errors import ScenarioError, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from .base import RunLike
+
+PLOTS: Mapping[str, str] = {
+    "accuracy": "gauntlet.sims.plots.learning:accuracy",
+    "accuracy_by_bytes": "gauntlet.sims.plots.learning:accuracy_by_bytes",
+    "accuracy_by_epsilon": "gauntlet.sims.plots.privacy:accuracy_by_epsilon",
+    "detection": "gauntlet.sims.plots.detection:detection",
+    "loss": "gauntlet.sims.plots.learning:loss",
+    "reconstructions": "gauntlet.sims.plots.gallery:reconstructions",
+    "summary": "gauntlet.sims.plots.summary:summary",
+}
+
+_METADATA: Mapping[str, Mapping[str, None]] = {  # what would differ between two saves of one picture
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+
+def find(name: str) -> Callable[..., "tuple[Figure, pd.DataFrame]"]:
+    """Return the function behind a plot's name.
+
+    Raises:
+        ScenarioError: No plot of that name.
+    """
+    if name not in PLOTS:
+        raise ScenarioError(unknown("plot", name, PLOTS))
+    module, _, attribute = PLOTS[name].partition(":")
+    found: Callable[..., tuple[Figure, pd.DataFrame]] = getattr(import_module(module), attribute)
+    return found
+
+
+def draw(name: str, runs: "Sequence[RunLike]", **options: Any) -> "Figure":
+    """Return the figure ``name`` of ``runs``; options are the plot function's own, such as ``by``.
+
+    Raises:
+        ScenarioError: No such plot, or the runs hold nothing to draw; the message says which would.
+    """
+    figure, _ = find(name)(runs, **options)
+    return figure
+
+
+def draw_to(path: Path, name: str, runs: "Sequence[RunLike]", **options: Any) -> Path:
+    """Draw ``name`` and save it with the numbers behind it; return the picture's path.
+
+    Raises:
+        ScenarioError: As ``draw`` and ``save``.
+    """
+    figure, data = find(name)(runs, **options)
+    return save(figure, path, data)
+
+
+def save(figure: "Figure", path: Path, data: "pd.DataFrame | None" = None) -> Path:
+    """Write the picture (.png at 150 dots an inch, or .pdf), and ``data`` as .csv beside it.
+
+    Each file appears whole or not at all, and equal pictures give equal bytes.
+
+    Raises:
+        ScenarioError: Another kind of file.
+    """
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind not in _METADATA:
+        raise ScenarioError(f"a picture is saved as .png or .pdf, got '{path.name}'")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = dict(_METADATA[kind])
+    _write(path, lambda part: figure.savefig(part, format=kind[1:], dpi=150, metadata=metadata))
+    if data is not None:
+        _write(path.with_suffix(".csv"), lambda part: data.to_csv(part, index=False, lineterminator="\n"))
+    return path
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,138 @@
+"""What a plot needs of a run, and the step from many seeds to one line with a band."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from ...core.errors import ScenarioError, unknown
+
+Array = np.ndarray[Any, Any]
+
+BANDS: Mapping[str, str] = {"range": "min to max", "sd": "± 1 standard deviation"}
+
+
+class RebuiltLike(Protocol):
+    """One client's examples and what an attack made of its message, in the truth's order.
+
+    Attributes:
+        truth: The examples that the client trained on.  # [B, ...]
+        rebuilt: What the attack made of them.  # [B, ...]
+        psnr: In dB, infinite where exact.  # [B]
+        ssim: Up to 1; NaN where the examples are no images.  # [B]
+    """
+
+    @property
+    def attack(self) -> str: ...
+    @property
+    def round(self) -> int: ...
+    @property
+    def client_id(self) -> int: ...
+    @property
+    def truth(self) -> Array: ...
+    @property
+    def rebuilt(self) -> Array: ...
+    @property
+    def psnr(self) -> Array: ...
+    @property
+    def ssim(self) -> Array: ...
+    @property
+    def truth_labels(self) -> Array: ...
+    @property
+    def labels(self) -> Array: ...
+
+
+class RunLike(Protocol):
+    """The part of a result folder that plots read."""
+
+    @property
+    def manifest(self) -> Mapping[str, Any]: ...
+    @property
+    def rounds(self) -> pd.DataFrame: ...
+    @property
+    def clients(self) -> pd.DataFrame: ...
+    def gallery(self) -> Sequence[RebuiltLike]: ...
+
+
+def groups(runs: Sequence[RunLike]) -> dict[str, list[RunLike]]:
+    """Return the runs that differ only in their seed, under the label that tells them from the rest.
+
+    The scenario's name stands before the label where runs of several scenarios meet.
+
+    Raises:
+        ScenarioError: No run at all, or the same label and seed twice.
+    """
+    if not runs:
+        raise ScenarioError("there is no run to draw: a plot needs at least one result folder")
+    several = len({_scenario(run) for run in runs}) > 1
+    found: dict[str, list[RunLike]] = {}
+    for run in runs:
+        label, scenario = str(run.manifest.get("label") or ""), _scenario(run)
+        name = f"{scenario}: {label}" if several and label else label or scenario
+        found.setdefault(name, []).append(run)
+    for name, members in found.items():
+        seeds = [run.manifest["seed"] for run in members]
+        if len(set(seeds)) < len(seeds):
+            raise ScenarioError(
+                f"several runs are '{name}' with the same seed (seeds {seeds}); "
+                "runs drawn as one line must differ in their seed, other runs in their label"
+            )
+    return found
+
+
+def _scenario(run: RunLike) -> str:
+    return str(run.manifest["scenario"].get("name") or "run")
+
+
+def check_band(band: str) -> None:
+    """Raise ``ScenarioError`` unless ``band`` is ``"range"`` or ``"sd"``."""
+    if band not in BANDS:
+        raise ScenarioError(unknown("band", band, BANDS))
+
+
+def over_seeds(
+    runs: Sequence[RunLike], values: Sequence[str], needed: Sequence[str] = (), band: str = "range"
+) -> pd.DataFrame:
+    """Return one row a label and round: each value's mean over seeds, its band, and the number of seeds.
+
+    A round counts only where every seed of the label has it, so that a line never changes its members.
+
+    Args:
+        runs: Runs in the order in which their labels shall appear.
+        values: Columns of ``rounds``; each gives ``value``, ``value_low`` and ``value_high``.
+        needed: Those that a round must have: rounds where one is NaN are left out.
+        band: ``"range"`` (least to largest seed) or ``"sd"`` (mean -+ sample standard deviation).
+
+    Raises:
+        ScenarioError: As ``groups``; another band; seeds of a label without a common round.
+    """
+    check_band(band)
+    tables = [_one_label(name, members, values, needed, band) for name, members in groups(runs).items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _one_label(
+    name: str, members: Sequence[RunLike], values: Sequence[str], needed: Sequence[str], band: str
+) -> pd.DataFrame:
+    parts = [run.rounds[["round", *values]].astype(float).dropna(subset=list(needed)) for run in members]
+    by_round = pd.concat(parts).groupby("round", sort=True)
+    whole = by_round.size() == len(members)
+    if any(len(part) for part in parts) and not whole.any():
+        raise ScenarioError(f"the {len(members)} seeds of '{name}' have no round in common")
+    table = pd.DataFrame({"label": name, "round": whole.index[whole].astype(int)})
+    for value in values:
+        mean, low, high = _band(by_round[value], band)
+        table[value] = mean[whole].to_numpy()
+        table[f"{value}_low"] = low[whole].to_numpy()
+        table[f"{value}_high"] = high[whole].to_numpy()
+    table["seeds"] = len(members)
+    return table
+
+
+def _band(column: Any, band: str) -> tuple[pd.Series, pd.Series, pd.Series]:
+    mean = column.mean()
+    if band == "range":
+        return mean, column.min(), column.max()
+    deviation = column.std().fillna(0.0)
+    return mean, mean - deviation, mean + deviation

@@ -1,0 +1,62 @@
+"""How well a defense finds the malicious clients, round by round."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ...core.errors import ScenarioError
+from .base import RunLike, groups, over_seeds
+from .style import (
+    QUIET,
+    SMALL,
+    add_legend,
+    banded,
+    draw_lines,
+    dress,
+    new_figure,
+    percent_axis,
+    styles,
+    whole_numbers,
+)
+
+_PANELS = (
+    ("precision", "Precision", "share of the flagged that are malicious"),
+    ("recall", "Recall", "share of the malicious that are flagged"),
+)
+
+
+def detection(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
+    """Draw precision and recall of the flags by round, one line a label.
+
+    The shares are those of the table of rounds; a line breaks where a round leaves one undefined.
+
+    Raises:
+        ScenarioError: Another ``band``, or no client was ever flagged in any run.
+    """
+    members = groups(runs)
+    if not _total(runs, ["true_positives", "false_positives"]):
+        raise ScenarioError(
+            f"there is no detection to draw: no client was ever flagged in {', '.join(members)}; "
+            "a run whose defense flags clients (not only outweighs them) has some"
+        )
+    table = over_seeds(runs, [name for name, *_ in _PANELS], band=band)
+    figure = new_figure(8.4, 3.9)
+    looks = styles(table["label"])
+    for axes, (name, title, meaning) in zip(figure.subplots(1, 2, sharey=True), _PANELS, strict=True):
+        draw_lines(axes, table, "round", name, looks)
+        for line in axes.lines:
+            line.set_markevery(None)
+        dress(axes, "Round", title, meaning)
+        whole_numbers(axes)
+        percent_axis(axes, 0.0, 1.0)
+    if not _total(runs, ["true_positives", "false_negatives"]):
+        right = figure.axes[1]
+        note = "no malicious client came"
+        right.text(0.5, 0.5, note, transform=right.transAxes, ha="center", fontsize=SMALL, color=QUIET)
+    add_legend(figure, figure.axes[0], banded(table, band))
+    return figure, table
+
+
+def _total(runs: Sequence[RunLike], columns: Sequence[str]) -> int:
+    return sum(int(run.rounds[column].sum()) for run in runs for column in columns)

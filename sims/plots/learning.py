@@ -1,0 +1,107 @@
+"""How well the global model does: by round, by bytes sent, by privacy spent."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ...core.errors import ScenarioError, unknown
+from .base import RunLike, over_seeds
+from .privacy import accuracy_by_epsilon
+from .style import (
+    add_legend,
+    banded,
+    draw_lines,
+    dress,
+    logarithmic,
+    new_figure,
+    percent_axis,
+    styles,
+    whole_numbers,
+)
+
+_BY = ("bytes", "epsilon", "round")
+
+
+def accuracy(runs: Sequence[RunLike], by: str = "round", band: str = "range") -> tuple[Figure, pd.DataFrame]:
+    """Draw test accuracy, one line a label.
+
+    Args:
+        runs: Runs; those of one label and several seeds become one line with a band.
+        by: The x axis: ``"round"``, ``"bytes"`` or ``"epsilon"``.
+        band: ``"range"`` or ``"sd"``.
+
+    Raises:
+        ScenarioError: Another ``by`` or ``band``, or no run was evaluated.
+    """
+    if by not in _BY:
+        raise ScenarioError(unknown("x axis", by, _BY))
+    if by == "epsilon":
+        return accuracy_by_epsilon(runs, band)
+    return accuracy_by_bytes(runs, band) if by == "bytes" else _by_round(runs, "accuracy", band)
+
+
+def loss(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
+    """Draw test loss by round, one line a label.
+
+    Raises:
+        ScenarioError: Another ``band``, or no run was evaluated.
+    """
+    return _by_round(runs, "loss", band)
+
+
+def accuracy_by_bytes(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
+    """Draw test accuracy against the bytes that all clients have sent so far.
+
+    The axis turns logarithmic where the runs' totals lie more than a factor 10 apart.
+
+    Raises:
+        ScenarioError: Another ``band``, or no run was evaluated.
+    """
+    table = learning_table(runs, ["accuracy", "total_bytes_up"], band)
+    for end in ("", "_low", "_high"):
+        table[f"megabytes_up{end}"] = table.pop(f"total_bytes_up{end}") / 1e6
+    figure = new_figure()
+    axes = figure.subplots()
+    draw_lines(axes, table, "megabytes_up", "accuracy", styles(table["label"]))
+    dress(axes, "Sent by all clients so far (MB = 10⁶ bytes)", "Test accuracy")
+    totals = table.groupby("label")["megabytes_up"].max()
+    if table["megabytes_up"].min() > 0 and totals.max() > 10 * totals.min():
+        logarithmic(axes)
+    percent_axis(axes, table["accuracy_low"].min(), table["accuracy_high"].max())
+    add_legend(figure, axes, banded(table, band))
+    return figure, table
+
+
+def learning_table(runs: Sequence[RunLike], values: Sequence[str], band: str = "range") -> pd.DataFrame:
+    """Return ``over_seeds`` at the rounds where the first of ``values`` was measured.
+
+    Raises:
+        ScenarioError: It was measured in no round of no run.
+    """
+    table = over_seeds(runs, values, needed=values[:1], band=band)
+    if table.empty:
+        raise ScenarioError(
+            f"there is no test {values[0]} to draw: no round of these runs was evaluated; "
+            "a run that evaluates at least once has it"
+        )
+    return table
+
+
+def draw_by_round(axes: Axes, table: pd.DataFrame, value: str) -> None:
+    """Draw ``value`` of a ``learning_table`` by round."""
+    draw_lines(axes, table, "round", value, styles(table["label"]))
+    dress(axes, "Round", f"Test {value}")
+    whole_numbers(axes)
+    if value == "accuracy":
+        percent_axis(axes, table["accuracy_low"].min(), table["accuracy_high"].max())
+
+
+def _by_round(runs: Sequence[RunLike], value: str, band: str) -> tuple[Figure, pd.DataFrame]:
+    table = learning_table(runs, [value], band)
+    figure = new_figure()
+    axes = figure.subplots()
+    draw_by_round(axes, table, value)
+    add_legend(figure, axes, banded(table, band))
+    return figure, table

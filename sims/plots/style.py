@@ -1,0 +1,153 @@
+"""How all pictures look: colours that colour-blind readers can tell apart, and a shape for each as well.
+
+Source: Okabe, Ito. Color Universal Design: How to Make Figures and Presentations That Are Friendly to
+Colorblind People. 2008 (the palette; its yellow stands last, being faint on white).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+
+from .base import BANDS
+
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+HONEST, MALICIOUS, QUIET = OKABE_ITO[0], OKABE_ITO[1], "#555555"
+SMALL, NORMAL, LARGE = 9.0, 10.0, 11.0  # font sizes in points
+
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_LINES = ("-", "--", "-.", ":")
+
+Style = Mapping[str, Any]
+
+
+def styles(labels: Iterable[str]) -> dict[str, Style]:
+    """Return a colour, marker and line style a label: 64 labels before a pair comes again."""
+    found: dict[str, Style] = {}
+    for i, label in enumerate(dict.fromkeys(labels)):
+        found[label] = {
+            "color": OKABE_ITO[i % 8],
+            "marker": _MARKERS[(i + i // 8) % 8],
+            "linestyle": _LINES[i % 4],
+        }
+    return found
+
+
+def new_figure(width: float = 6.4, height: float = 4.2) -> Figure:
+    """Return an empty figure of that many inches whose parts make room for each other."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def parts_of(whole: Figure | SubFigure, rows: int = 1, widths: Sequence[float] = (1.0,)) -> list[SubFigure]:
+    """Split a figure, or a part of it, into ``rows`` rows of columns with these relative widths."""
+    parts = whole.subfigures(rows, len(widths), squeeze=False, width_ratios=list(widths), wspace=0.03)
+    return list(np.asarray(parts, dtype=object).flat)
+
+
+def dress(axes: Axes, x: str, y: str, title: str = "") -> None:
+    """Name the axes, and leave only the lines that help reading."""
+    axes.set_xlabel(x, fontsize=NORMAL)
+    axes.set_ylabel(y, fontsize=NORMAL)
+    if title:
+        axes.set_title(title, fontsize=LARGE, loc="left")
+    axes.tick_params(labelsize=SMALL)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(True, color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def percent_axis(axes: Axes, low: float, high: float) -> None:
+    """Show shares on the y axis as percent, from ``low`` to ``high`` and a margin, hardly beyond 0 and 1."""
+    margin = max(0.05 * (high - low), 0.01)
+    axes.set_ylim(max(low - margin, -0.02), min(high + margin, 1.02))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+
+
+def logarithmic(axes: Axes) -> None:
+    """Make the x axis logarithmic, with plain numbers at its ticks."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    subs = (1.0,) if high > 300 * low else (1.0, 2.0, 5.0) if high > 10 * low else tuple(range(1, 10))
+    axes.xaxis.set_major_locator(LogLocator(subs=subs))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def whole_numbers(axes: Axes) -> None:
+    """Put the ticks of the x axis on whole numbers."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def draw_lines(axes: Axes, table: pd.DataFrame, x: str, y: str, looks: Mapping[str, Style]) -> None:
+    """Draw one line a label, with its band where several seeds stand behind it.
+
+    Args:
+        axes: Where to.
+        table: As ``base.over_seeds`` gives it.
+        x: The column of the x axis.
+        y: The column of the y axis, with ``y_low`` and ``y_high`` beside it.
+        looks: The style of each label.
+    """
+    for i, (label, line) in enumerate(table.groupby("label", sort=False)):
+        step = max(1, len(line) // 10)
+        axes.plot(
+            line[x],
+            line[y],
+            label=entry(label, int(line["seeds"].iloc[0])),
+            markevery=((i * 2) % step, step),
+            markersize=5,
+            linewidth=1.6,
+            **looks[label],
+        )
+        if line["seeds"].iloc[0] > 1:
+            color = looks[label]["color"]
+            axes.fill_between(
+                line[x], line[f"{y}_low"], line[f"{y}_high"], color=color, alpha=0.18, linewidth=0
+            )
+
+
+def entry(label: str, seeds: int) -> str:
+    """Return a label as the legend has it, with the number of seeds where there are several."""
+    return f"{label} (n = {seeds})" if seeds > 1 else label
+
+
+def add_legend(part: Figure | SubFigure, axes: Axes, band: str = "", below: bool = False) -> None:
+    """Put the legend of ``axes`` outside all panels, where it covers no data.
+
+    Args:
+        part: The figure, or a part of it.
+        axes: Whose lines to name.
+        band: ``"range"`` or ``"sd"`` where bands are drawn: the legend says what they are.
+        below: Whether it stands below the panels instead of above.
+    """
+    handles, names = axes.get_legend_handles_labels()
+    if not handles:
+        return
+    letters = part.bbox.width / part.dpi * 14  # that fit side by side at this size
+    fit = int(letters / (max(len(name) for name in names) + 9))
+    part.legend(
+        handles,
+        names,
+        loc="outside lower left" if below else "outside upper left",
+        ncols=max(1, min(fit, len(names))),
+        fontsize=SMALL,
+        frameon=False,
+        handlelength=2.8,
+        title=f"mean of n seeds, band: {BANDS[band]}" if band else None,
+        title_fontsize=SMALL,
+        alignment="left",
+    )
+
+
+def add_caption(figure: Figure, text: str) -> None:
+    """Put small print under the picture."""
+    figure.supxlabel(text, fontsize=SMALL, color=QUIET, x=0.01, ha="left")
+
+
+def banded(table: pd.DataFrame, band: str) -> str:
+    """Return ``band`` if any line of ``table`` stands for several seeds, else nothing."""
+    return band if bool((table["seeds"] > 1).any()) else ""

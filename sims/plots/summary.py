@@ -1,0 +1,180 @@
+"""One picture of what a scenario shows: does the model learn, who misbehaved, what it cost, what leaked."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from .base import RebuiltLike, RunLike, groups
+from .gallery import draw_pairs, messages, title
+from .learning import draw_by_round, learning_table
+from .style import (
+    HONEST,
+    LARGE,
+    MALICIOUS,
+    QUIET,
+    SMALL,
+    add_legend,
+    banded,
+    dress,
+    new_figure,
+    parts_of,
+    percent_axis,
+    styles,
+    whole_numbers,
+)
+
+_EXAMPLES = {1: 3, 2: 5}  # examples side by side that fill the panel, by the number of messages
+
+
+def summary(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
+    """Draw accuracy, bytes, the malicious clients and the rebuilt examples side by side.
+
+    What the runs do not hold is left out; only accuracy must be there. The rebuilt examples are the first
+    observed ones, of up to two labels: none is chosen for its score.
+
+    Returns:
+        The figure, and the numbers of all panels under each other, told apart by ``panel``.
+
+    Raises:
+        ScenarioError: No run was evaluated.
+    """
+    learned, sent, people = learning_table(runs, ["accuracy"]), traffic(runs), suspects(runs)
+    leaked = _first_of_each_label(runs)
+    widths = [1.15, 1.0, 1.0] if leaked else [1.15, 1.0]
+    figure = new_figure(4.3 * sum(widths), 4.4 + 0.4 * max(0, len(sent) - 3))
+    parts = parts_of(figure, widths=widths)
+    _learning(parts[0], learned)
+    _cost(parts[1], sent, people)
+    if leaked:
+        _leaks(parts[2], leaked)
+    return figure, _stack({"accuracy": learned, "bytes": sent, "clients": people, "leakage": _scores(leaked)})
+
+
+def traffic(runs: Sequence[RunLike]) -> pd.DataFrame:
+    """Return what one client sends and receives a round, in bytes, one row a label."""
+    rows = []
+    for label, members in groups(runs).items():
+        rounds = pd.concat([run.rounds for run in members])
+        messages_sent = max(float(rounds["cohort_size"].sum()), 1.0)
+        rows.append(
+            {
+                "label": label,
+                "bytes_up": float(rounds["bytes_up"].sum()) / messages_sent,
+                "bytes_down": float(rounds["bytes_down"].sum()) / messages_sent,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def suspects(runs: Sequence[RunLike]) -> pd.DataFrame:
+    """Return the share of its rounds in which each client was flagged, and its mean update norm.
+
+    Of the first label whose defense flagged anyone, else of the last label; its first seed. A client that
+    is merely unreliable does not count as flagged. No row where nobody was malicious and nobody flagged.
+    """
+    members = [(label, same[0]) for label, same in groups(runs).items()]
+    flagging = [pair for pair in members if _flagged(pair[1].clients).any()]
+    label, run = flagging[0] if flagging else members[-1]
+    clients = run.clients
+    if not flagging and (clients["truth"] == "honest").all():
+        return pd.DataFrame()
+    rows = clients.assign(flagged=_flagged(clients).astype(float)).groupby("client_id", sort=True)
+    table = rows.agg(
+        truth=("truth", "last"), flagged=("flagged", "mean"), update_norm=("update_norm", "mean")
+    )
+    table = table.reset_index()
+    table.insert(0, "label", label)
+    return table
+
+
+def _flagged(clients: pd.DataFrame) -> pd.Series:
+    return clients["flag"].notna() & (clients["flag"] != "unreliable")
+
+
+def _first_of_each_label(runs: Sequence[RunLike]) -> list[tuple[str, RebuiltLike]]:
+    first: dict[str, RebuiltLike] = {}
+    for label, item in messages(runs):
+        first.setdefault(label, item)
+    return list(first.items())[:2]
+
+
+def _learning(part: SubFigure, table: pd.DataFrame) -> None:
+    part.suptitle("Does the model still learn?", fontsize=LARGE, x=0.02, ha="left")
+    axes = part.subplots()
+    draw_by_round(axes, table, "accuracy")
+    add_legend(part, axes, banded(table, "range"), below=True)
+
+
+def _cost(part: SubFigure, sent: pd.DataFrame, people: pd.DataFrame) -> None:
+    if people.empty:
+        part.suptitle("What does a round cost?", fontsize=LARGE, x=0.02, ha="left")
+        _draw_traffic(part.subplots(), sent)
+        return
+    part.suptitle("What did it cost, who misbehaved?", fontsize=LARGE, x=0.02, ha="left")
+    above, below = part.subplots(2, 1, height_ratios=[0.5 + 0.35 * len(sent), 2.2])
+    _draw_traffic(above, sent)
+    _draw_suspects(below, people)
+    add_legend(part, below, below=True)
+
+
+def _draw_traffic(axes: Axes, sent: pd.DataFrame) -> None:
+    looks = styles(sent["label"])
+    for place, row in enumerate(sent.itertuples()):
+        axes.barh(place, row.bytes_up / 1e3, height=0.4, color=looks[row.label]["color"])
+        axes.text(0.0, place - 0.24, row.label, fontsize=SMALL, va="bottom")
+    down = float(sent["bytes_down"].max()) / 1e3
+    axes.axvline(down, color=QUIET, linestyle="--", linewidth=1.4)
+    axes.set_title("dashed: the model as broadcast", fontsize=SMALL, color=QUIET, loc="right")
+    dress(axes, "kB sent by one client in one round", "")
+    axes.set_ylim(len(sent) - 0.6, -0.85)
+    axes.set_yticks([])
+    axes.grid(False, axis="y")
+
+
+def _draw_suspects(axes: Axes, people: pd.DataFrame) -> None:
+    flagged = bool((people["flagged"] > 0).any())
+    value = "flagged" if flagged else "update_norm"
+    for name, rows, color, marker in (
+        ("honest", people[people["truth"] == "honest"], HONEST, "o"),
+        ("malicious", people[people["truth"] != "honest"], MALICIOUS, "^"),
+    ):
+        axes.scatter(rows["client_id"], rows[value], color=color, marker=marker, s=26, label=name)
+    dress(axes, "Client", "Rounds flagged" if flagged else "Mean update norm (L2)")
+    axes.set_title(str(people["label"].iloc[0]), fontsize=SMALL, loc="left")
+    whole_numbers(axes)
+    if flagged:
+        percent_axis(axes, 0.0, 1.0)
+
+
+def _leaks(part: SubFigure, leaked: Sequence[tuple[str, RebuiltLike]]) -> None:
+    part.suptitle("What did an eavesdropper rebuild?", fontsize=LARGE, x=0.02, ha="left")
+    columns = min(_EXAMPLES[len(leaked)], max(len(item.truth) for _, item in leaked))
+    several = len(leaked) > 1
+    for row, (label, item) in zip(parts_of(part, rows=len(leaked)), leaked, strict=True):
+        row.suptitle(title(item, label if several else ""), fontsize=SMALL, x=0.02, ha="left")
+        draw_pairs(row, item, columns)
+
+
+def _scores(leaked: Sequence[tuple[str, RebuiltLike]]) -> pd.DataFrame:
+    rows = [
+        {
+            "label": label,
+            "round": item.round,
+            "client_id": item.client_id,
+            "attack": item.attack,
+            "example": i,
+            "psnr": float(item.psnr[i]),
+            "ssim": float(item.ssim[i]),
+        }
+        for label, item in leaked
+        for i in range(min(len(item.truth), _EXAMPLES[len(leaked)]))
+    ]
+    return pd.DataFrame(rows)
+
+
+def _stack(panels: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    parts = [table.assign(panel=name) for name, table in panels.items() if not table.empty]
+    stacked = pd.concat(parts, ignore_index=True)
+    return stacked[["panel", *(column for column in stacked.columns if column != "panel")]]

@@ -1,0 +1,126 @@
+"""Record what probed clients send while a run goes on, and attack it beside the run."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..attacks.leakage import LEAKAGE_ATTACKS
+from ..core.errors import GauntletError, ScenarioError
+from ..server.probe import knowledge_of, save_observation
+from ..server.simulation import Simulation, Step
+from .reconstruct import reconstruct
+from .scenario import Probe, Scenario
+
+Submit = Callable[..., Callable[[], Any]]
+"""Start a function with arguments now or later; calling what it returns waits for the end."""
+
+
+class Probes:
+    """A run's probes, each waiting for the first round, from the wanted one on, with its client in it."""
+
+    def __init__(
+        self, scenario: Scenario, simulation: Simulation, folder: Path, begin: int, submit: Submit
+    ) -> None:
+        """Check the probes; with ``begin`` above 0, take up what an earlier run of the folder left.
+
+        Raises:
+            PluginError: A probe names no leakage attack, or options that it does not take.
+            ScenarioError: A probe watches a client that does not exist.
+        """
+        self._simulation, self._folder, self._submit = simulation, folder, submit
+        self._seed, self._waiting = scenario.seed, list[tuple[Probe, int, list[int]]]()
+        self._running: list[Callable[[], Any]] = []
+        for probe in scenario.probes:
+            LEAKAGE_ATTACKS.build(probe.name, probe.spec().options)
+            self._waiting.append((probe, self._client(probe), sorted(probe.rounds)))
+        self._take_up(begin)
+
+    def _client(self, probe: Probe) -> int:
+        if probe.client is None:
+            bad = {
+                c for r in (*self._simulation.plan.poisons, *self._simulation.plan.attacks) for c in r.clients
+            }
+            return min(set(range(len(bad) + 1)) - bad)
+        if probe.client >= self._simulation.spec.num_clients:
+            last = self._simulation.spec.num_clients - 1
+            raise ScenarioError(
+                f"probe '{probe.name}': client {probe.client} does not exist; allowed: 0 to {last}"
+            )
+        return probe.client
+
+    def _take_up(self, begin: int) -> None:
+        """Forget recordings from ``begin`` on, and count the earlier ones as done."""
+        for place in sorted((self._folder / "observations").glob("round-*")):
+            round_, client = int(place.name.split("-")[1]), int(place.name.split("-")[3])
+            if round_ >= begin:
+                shutil.rmtree(place)
+                continue
+            for probe, watched, rounds in self._waiting:
+                if watched == client and rounds and rounds[0] <= round_:
+                    self._done(rounds, round_)
+                    self._attack(place, probe)
+
+    @staticmethod
+    def _done(rounds: list[int], round_: int) -> None:
+        while rounds and rounds[0] <= round_:
+            rounds.pop(0)
+
+    def watch(self, step: Step) -> None:
+        """Record the round for every probe that waited for it."""
+        round_ = step.outcome.round
+        for probe, client, rounds in self._waiting:
+            if rounds and rounds[0] <= round_ and client in step.outcome.frames:
+                self._done(rounds, round_)
+                self._attack(self._record(step, probe, client), probe)
+
+    def _record(self, step: Step, probe: Probe, client: int) -> Path:
+        s = self._simulation
+        truth = s.kernel.truth(client, step.outcome.round)
+        steps = len(s.kernel.batches(client, step.outcome.round, s.data.num_examples(client)))
+        knowledge = knowledge_of(s.spec, s.kernel.training, truth, steps, probe.labels_known)
+        return save_observation(
+            self._folder / "observations", s.spec, s.data, step.outcome, client, knowledge, truth
+        )
+
+    def _attack(self, place: Path, probe: Probe) -> None:
+        results = self._folder / "reconstructions"
+        self._running.append(self._submit(reconstruct, place, probe.spec(), self._seed, results))
+
+    def collect(self) -> None:
+        """Wait for every attack.
+
+        Raises:
+            GauntletError: An attack failed; the others' results are there all the same.
+        """
+        errors: list[GauntletError] = []
+        for wait in self._running:
+            try:
+                wait()
+            except GauntletError as error:
+                errors.append(error)
+        self._running = []
+        if errors:
+            raise errors[0]
+
+
+def submit_later(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+    """Run the function here, when somebody waits for it."""
+    return lambda: function(*arguments)
+
+
+def submit_to_ray(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+    """Run the function as a Ray task beside the training."""
+    import ray
+
+    from ..clients.pools.ray import cause_of
+
+    task = ray.remote(num_cpus=0)(function).remote(*arguments)
+
+    def wait() -> Any:
+        try:
+            return ray.get(task)
+        except ray.exceptions.RayTaskError as error:
+            raise cause_of(error) from error
+
+    return wait

@@ -1,0 +1,139 @@
+"""How a run tells a person that it goes on: a live bar on a terminal, plain lines elsewhere."""
+
+import sys
+from time import monotonic
+from typing import Any, Protocol
+
+from ..server.simulation import Step
+
+
+class Progress(Protocol):
+    """Watch one run or several; ``run`` is the run's place among them."""
+
+    def begin(self, run: int, label: str, rounds: int, done: int) -> None: ...
+
+    def advance(self, run: int, round_: int, accuracy: float | None, clients: int) -> None: ...
+
+    def end(self, run: int) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def report(progress: Progress, run: int, step: Step) -> None:
+    """Tell ``progress`` of one finished round."""
+    accuracy = step.score.accuracy if step.score else None
+    progress.advance(run, step.outcome.round, accuracy, len(step.outcome.sent))
+
+
+class Silent:
+    """Say nothing: what Python callers get."""
+
+    def begin(self, run: int, label: str, rounds: int, done: int) -> None:
+        return None
+
+    def advance(self, run: int, round_: int, accuracy: float | None, clients: int) -> None:
+        return None
+
+    def end(self, run: int) -> None:
+        return None
+
+    def note(self, text: str) -> None:
+        return None
+
+    def close(self) -> None:
+        return None
+
+
+class _Pace:
+    """One run's speed so far."""
+
+    def __init__(self, label: str, rounds: int, done: int) -> None:
+        self.label, self.rounds, self.first = label, rounds, done
+        self.begun, self.clients, self.accuracy = monotonic(), 0, float("nan")
+
+    def advance(self, round_: int, accuracy: float | None, clients: int) -> tuple[float, float]:
+        """Return (clients per second, seconds left)."""
+        self.clients += clients
+        self.accuracy = self.accuracy if accuracy is None else accuracy
+        seconds = max(monotonic() - self.begun, 1e-9)
+        done = round_ + 1 - self.first
+        return self.clients / seconds, seconds / done * (self.rounds - round_ - 1)
+
+
+class Lines:
+    """One plain line for about every tenth of a run."""
+
+    def __init__(self) -> None:
+        self._paces: dict[int, _Pace] = {}
+
+    def begin(self, run: int, label: str, rounds: int, done: int) -> None:
+        self._paces[run] = _Pace(label, rounds, done)
+        print(f"{label}: {rounds - done} rounds to go", flush=True)
+
+    def advance(self, run: int, round_: int, accuracy: float | None, clients: int) -> None:
+        pace = self._paces[run]
+        rate, left = pace.advance(round_, accuracy, clients)
+        every = max(1, pace.rounds // 10)
+        if (round_ + 1) % every == 0 or round_ + 1 == pace.rounds:
+            print(
+                f"{pace.label}: round {round_ + 1}/{pace.rounds}  accuracy {pace.accuracy:.3f}  "
+                f"{rate:,.0f} clients/s  {left:.0f} s left",
+                flush=True,
+            )
+
+    def end(self, run: int) -> None:
+        return None
+
+    def note(self, text: str) -> None:
+        print(text, flush=True)
+
+    def close(self) -> None:
+        return None
+
+
+class Bars:
+    """One live bar a run."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Live
+
+        self._live = Live(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("accuracy {task.fields[accuracy]:.3f}"),
+            TextColumn("{task.fields[rate]:,.0f} clients/s"),
+            TextColumn("ETA"),
+            TimeRemainingColumn(compact=True),
+        )
+        self._live.start()
+        self._paces: dict[int, _Pace] = {}
+        self._tasks: dict[int, Any] = {}
+
+    def begin(self, run: int, label: str, rounds: int, done: int) -> None:
+        self._paces[run] = _Pace(label, rounds, done)
+        self._tasks[run] = self._live.add_task(
+            label, total=rounds, completed=done, accuracy=float("nan"), rate=0.0
+        )
+
+    def advance(self, run: int, round_: int, accuracy: float | None, clients: int) -> None:
+        pace = self._paces[run]
+        rate, _ = pace.advance(round_, accuracy, clients)
+        self._live.update(self._tasks[run], completed=round_ + 1, accuracy=pace.accuracy, rate=rate)
+
+    def end(self, run: int) -> None:
+        return None
+
+    def note(self, text: str) -> None:
+        self._live.console.print(text, highlight=False)
+
+    def close(self) -> None:
+        self._live.stop()
+
+
+def on_terminal() -> Progress:
+    """Return bars where standard output is a terminal, and lines where it is not."""
+    return Bars() if sys.stdout.isatty() else Lines()

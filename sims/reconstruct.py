@@ -1,0 +1,92 @@
+"""Run a leakage attack on a recorded observation, and score what it rebuilt."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from ..attacks.leakage import LEAKAGE_ATTACKS
+from ..attacks.leakage.metrics import score
+from ..attacks.leakage.requirements import refuse_unmet
+from ..clients.kernel import one_thread
+from ..core.errors import DataError
+from ..core.registry import guard
+from ..core.seeds import generator
+from ..server.probe import load_observation, load_truth
+from ..server.spec import PluginSpec
+from .results import Rebuilt
+
+
+def reconstruct(place: Path, attack: PluginSpec, seed: int, results: Path) -> Path:
+    """Attack the observation in ``place``; return the folder of its reconstruction under ``results``.
+
+    Raises:
+        PluginError: The attack does not exist, raises, or needs knowledge that it is not given.
+        FrameError: The observed frame does not decode.
+        DataError: The recording cannot be read.
+    """
+    from safetensors.torch import save_file
+
+    plugin = guard(LEAKAGE_ATTACKS.build(attack.name, attack.options), f"leakage attack '{attack.name}'")
+    observation = load_observation(place)
+    refuse_unmet(plugin, observation)
+    stream = generator(seed, "reconstruct", observation.round, observation.client_id)
+    with one_thread():
+        found = plugin.reconstruct(observation, stream)
+    truth = load_truth(place)
+    scores = score(found, truth)
+    folder = results / f"{place.name}-{_plain(attack.name)}"
+    part = folder.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    tensors = {"x": found.x[scores.order], "y": found.y[scores.order], "truth": truth.x, "labels": truth.y}
+    save_file({name: t.contiguous() for name, t in tensors.items()}, part / "tensors.safetensors")
+    report = {
+        "attack": attack.name,
+        "options": attack.options,
+        "round": observation.round,
+        "client_id": observation.client_id,
+        "psnr": scores.psnr.tolist(),
+        "ssim": [None if np.isnan(s) else s for s in scores.ssim.tolist()],
+        "mse": scores.mse.tolist(),
+        "label_accuracy": scores.label_accuracy,
+        "cost": found.cost if np.isfinite(found.cost) else None,
+        "stopped": found.stopped,
+        "details": dict(found.details),
+    }
+    (part / "reconstruction.json").write_text(json.dumps(report, indent=1))
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+    return folder
+
+
+def _plain(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name)
+
+
+def load_rebuilt(folder: Path) -> Rebuilt:
+    """Return a saved reconstruction beside its truth.
+
+    Raises:
+        DataError: The folder cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        report = json.loads((folder / "reconstruction.json").read_text())
+        tensors = load_file(folder / "tensors.safetensors")
+        return Rebuilt(
+            attack=report["attack"],
+            round=report["round"],
+            client_id=report["client_id"],
+            truth=tensors["truth"].numpy(),
+            rebuilt=tensors["x"].numpy(),
+            psnr=np.array(report["psnr"], dtype=float),
+            ssim=np.array(report["ssim"], dtype=float),
+            truth_labels=tensors["labels"].numpy(),
+            labels=tensors["y"].numpy(),
+        )
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise DataError(f"{folder} is not a readable reconstruction: {error}") from error

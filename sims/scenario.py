@@ -1,0 +1,257 @@
+"""A scenario: a TOML file, checked to the last key."""
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ..core.contracts import LocalTraining
+from ..core.errors import ScenarioError, unknown
+from ..core.registry import configure
+from ..server.spec import PluginSpec, RoleSpec, RunSpec
+from .overrides import change, parse
+
+_SHELVES = ("scenarios", "papers")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Plugin(BaseModel):
+    """A plug-in section: a name, and beside it the plug-in's own options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    def spec(self) -> PluginSpec:
+        """Return the plug-in's name and options."""
+        return PluginSpec(self.name, dict(self.model_extra or {}))
+
+
+class Attack(Plugin):
+    """An ``[[attacks]]`` section: an attack on training, who runs it and when.
+
+    Exactly one of ``clients`` (ids), ``count`` and ``share`` (of the population, rounded down) is given.
+    """
+
+    clients: list[int] | None = None
+    count: int | None = Field(default=None, ge=0)
+    share: float | None = Field(default=None, ge=0, le=1)
+    start_round: int = Field(default=0, ge=0)
+    stop_round: int | None = Field(default=None, ge=0)
+    every: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Attack":
+        if sum(v is not None for v in (self.clients, self.count, self.share)) != 1:
+            raise ValueError("exactly one of clients, count and share is needed")
+        return self
+
+    def role(self, num_clients: int) -> RoleSpec:
+        """Return who attacks, and when."""
+        count = self.count if self.count is not None else int((self.share or 0) * num_clients + 1e-9)
+        clients = None if self.clients is None else tuple(self.clients)
+        return RoleSpec(self.spec(), clients, count, self.start_round, self.stop_round, self.every)
+
+
+class Probe(Plugin):
+    """A ``[[probes]]`` section: a leakage attack on what one client really sends.
+
+    Attributes:
+        client: The observed client; by default the honest one of the lowest id.
+        rounds: For each of them, the first round from there on in which the client takes part.
+        labels_known: Whether the attacker is told the labels.
+    """
+
+    client: int | None = Field(default=None, ge=0)
+    rounds: list[int] = [0]
+    labels_known: bool = False
+
+
+class Evaluation(_Section):
+    """How often the global model is scored on the test set: every ``every`` rounds, and after the last."""
+
+    every: int = Field(default=1, ge=1)
+
+
+class Checkpoint(_Section):
+    """How often the run is saved: every ``every`` rounds (0: only at the end)."""
+
+    every: int = Field(default=10, ge=0)
+
+
+class Runtime(_Section):
+    """Where clients run. Never changes a result."""
+
+    pool: Literal["ray", "serial"] = "ray"
+    num_workers: int | None = Field(default=None, ge=1)
+    ray_address: str | None = None
+
+
+class Scenario(_Section):
+    """Everything that decides a run, and how to run it. See ``docs/run-a-scenario.md`` for each key."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    seed: int = Field(default=0, ge=0)
+    rounds: int = Field(ge=1)
+    num_clients: int = Field(ge=1)
+    data: Plugin
+    partition: Plugin = Plugin(name="iid")
+    model: Plugin
+    training: dict[str, Any] = {}
+    algorithm: Plugin = Plugin(name="fedavg")
+    sampler: Plugin = Plugin(name="full")
+    attacks: list[Attack] = []
+    probes: list[Probe] = []
+    codec: Plugin = Plugin(name="identity")
+    network: Plugin = Plugin(name="ideal")
+    privacy: Plugin = Plugin(name="none")
+    pre_aggregations: list[Plugin] = []
+    defense: Plugin = Plugin(name="mean")
+    server_optimizer: Plugin = Plugin(name="sgd")
+    evaluation: Evaluation = Evaluation()
+    checkpoint: Checkpoint = Checkpoint()
+    runtime: Runtime = Runtime()
+    sweep: dict[str, list[Any]] = {}
+
+    @field_validator("sweep")
+    @classmethod
+    def _something_to_cross(cls, sweep: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        if empty := [key for key, values in sweep.items() if not values]:
+            raise ValueError(f"'{empty[0]}' has no values to run")
+        return sweep
+
+    def run_spec(self) -> RunSpec:
+        """Return what decides the results.
+
+        Raises:
+            PluginError: ``[training]`` has unknown keys or values out of range.
+        """
+        return RunSpec(
+            seed=self.seed,
+            rounds=self.rounds,
+            num_clients=self.num_clients,
+            data=self.data.spec(),
+            partition=self.partition.spec(),
+            model=self.model.spec(),
+            training=configure(LocalTraining, "training", self.training),
+            algorithm=self.algorithm.spec(),
+            sampler=self.sampler.spec(),
+            codec=self.codec.spec(),
+            network=self.network.spec(),
+            privacy=self.privacy.spec(),
+            defense=self.defense.spec(),
+            server_optimizer=self.server_optimizer.spec(),
+            pre_aggregations=tuple(p.spec() for p in self.pre_aggregations),
+            roles=tuple(a.role(self.num_clients) for a in self.attacks),
+            evaluate_every=self.evaluation.every,
+        )
+
+    def values(self) -> dict[str, Any]:
+        """Return the scenario as plain values, as a manifest holds it."""
+        return self.model_dump(mode="json")
+
+    def fingerprint(self) -> str:
+        """Return a hash of everything that decides the results: equal hashes, equal bits."""
+        decides = {k: v for k, v in self.values().items() if k not in {"description", "runtime", "sweep"}}
+        return blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "evaluation": Evaluation,
+    "checkpoint": Checkpoint,
+    "runtime": Runtime,
+}
+
+
+def scenario_names() -> dict[str, Path]:
+    """Return the scenarios that ship with the package, by name."""
+    here = Path(__file__).parent
+    return {p.stem: p for shelf in _SHELVES for p in sorted((here / shelf).glob("*.toml"))}
+
+
+def load_scenario(name: str | Path, overrides: Iterable[str] | Mapping[str, Any] = ()) -> Scenario:
+    """Return a scenario by name, or from a TOML file.
+
+    Args:
+        name: A shipped scenario's name, or a path that ends in ``.toml``.
+        overrides: ``key.path=value`` strings, or a mapping from paths to values.
+
+    Raises:
+        ScenarioError: There is no such scenario, or something in it is wrong.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        if str(name) not in scenario_names():
+            raise ScenarioError(unknown("scenario", str(name), scenario_names()))
+        path = scenario_names()[str(name)]
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ScenarioError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path} is not TOML: {error}") from error
+    raw.setdefault("name", path.stem)
+    pairs = overrides.items() if isinstance(overrides, Mapping) else map(parse, overrides)
+    for key, value in pairs:
+        raw = change(raw, key, value)
+    return make_scenario(_absolute(raw, path.parent), path.name)
+
+
+def _absolute(value: Any, folder: Path) -> Any:
+    """Return plain values in which every plug-in file's path is absolute.
+
+    A relative path counts from the working folder, or else from the scenario's own.
+    """
+    if isinstance(value, dict):
+        return {k: _absolute(v, folder) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_absolute(v, folder) for v in value]
+    file, colon, name = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    if not (colon and file.endswith(".py")):
+        return value
+    places = (Path(file).expanduser(), folder / file)
+    found = next((p for p in places if p.is_file()), places[0])
+    return f"{found.resolve()}:{name}"
+
+
+def make_scenario(raw: Mapping[str, Any], source: str = "scenario") -> Scenario:
+    """Return a scenario from plain values.
+
+    Raises:
+        ScenarioError: The first thing that is wrong, in one line.
+    """
+    try:
+        return Scenario.model_validate(dict(raw))
+    except ValidationError as error:
+        raise ScenarioError(f"{source}: {_first(error)}") from error
+
+
+def _first(error: ValidationError) -> str:
+    details = error.errors()
+    # A misspelt key often leaves a required one missing: the misspelling says more.
+    worst = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
+    where = ".".join(str(part) for part in worst["loc"])
+    if worst["type"] == "extra_forbidden":
+        section = _SECTIONS.get(str(worst["loc"][0]), Scenario) if len(worst["loc"]) > 1 else Scenario
+        return unknown("key", where, [_prefixed(where, f) for f in section.model_fields])
+    if worst["type"] == "missing":
+        return f"key '{where}' is required"
+    words = str(worst["msg"]).removeprefix("Value error, ")
+    return f"'{where}' is {worst['input']!r}: {words[0].lower()}{words[1:]}"
+
+
+def _prefixed(where: str, name: str) -> str:
+    section, dot, _ = where.rpartition(".")
+    return f"{section}{dot}{name}"

@@ -1,0 +1,1 @@
+"""Named scenarios that ship with the package."""

@@ -1,0 +1,103 @@
+"""The table that a run or a sweep ends with: one line for equal labels, the spread over seeds beside it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .results import Run
+
+
+def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return one row a label: means over its seeds, and half the range of accuracy where there are several.
+
+    Keys: ``run``, ``seeds``, ``accuracy``, ``accuracy_spread``, ``loss``, ``epsilon`` (the largest of the
+    seeds, or None), ``epsilon_reason``, ``megabytes_up``, ``precision``, ``recall`` (over all rounds, None
+    where nothing was ever flagged), ``psnr`` (of what was rebuilt best, dB), ``rejected``.
+    """
+    labels = list(dict.fromkeys(_label(r) for r in runs))
+    return [_row(label, [r for r in runs if _label(r) == label]) for label in labels]
+
+
+def _label(run: Run) -> str:
+    return str(run.manifest["label"] or run.manifest["scenario"]["name"])
+
+
+def _row(label: str, runs: Sequence[Run]) -> dict[str, Any]:
+    last = [run.rounds.iloc[-1] for run in runs]
+    accuracy = np.array([row["accuracy"] for row in last], dtype=float)
+    budgets = [run.manifest["epsilon"]["value"] for run in runs]
+    private = all(b is not None for b in budgets)
+    return {
+        "run": label,
+        "seeds": len(runs),
+        "accuracy": float(accuracy.mean()),
+        "accuracy_spread": float(np.ptp(accuracy) / 2) if len(runs) > 1 else None,
+        "loss": float(np.mean([row["loss"] for row in last])),
+        "epsilon": max(budgets) if private else None,
+        "epsilon_reason": None if private else runs[0].manifest["epsilon"]["reason"],
+        "megabytes_up": float(np.mean([row["total_bytes_up"] for row in last])) / 1e6,
+        "psnr": _best_psnr(runs),
+        "rejected": int(sum(run.rounds["rejected"].sum() for run in runs)),
+        **_detection(runs),
+    }
+
+
+def _detection(runs: Sequence[Run]) -> dict[str, float | None]:
+    hits, alarms, misses = (
+        sum(int(run.rounds[name].sum()) for run in runs)
+        for name in ("true_positives", "false_positives", "false_negatives")
+    )
+    if hits + alarms == 0:
+        return {"precision": None, "recall": None}
+    return {"precision": hits / (hits + alarms), "recall": hits / (hits + misses) if hits + misses else 1.0}
+
+
+def _best_psnr(runs: Sequence[Run]) -> float | None:
+    found = [float(np.max(rebuilt.psnr)) for run in runs for rebuilt in run.gallery()]
+    return max(found) if found else None
+
+
+def print_summary(runs: Sequence[Run]) -> None:
+    """Print the table; columns that say nothing about these runs are left out."""
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = summary_rows(runs)
+    table = Table(title=f"{runs[0].manifest['scenario']['name']}: after {len(runs[0].rounds)} rounds")
+    columns = [c for c in _columns() if any(c[1](row) for row in rows)]
+    for title, _ in columns:
+        table.add_column(title, justify="left" if title == "run" else "right")
+    for row in rows:
+        table.add_row(*(text(row) or "-" for _, text in columns))
+    Console(width=None).print(table)
+
+
+def _columns() -> list[tuple[str, Any]]:
+    return [
+        ("run", lambda r: r["run"]),
+        ("seeds", lambda r: str(r["seeds"]) if r["seeds"] > 1 else ""),
+        ("accuracy", _accuracy),
+        ("loss", lambda r: format(r["loss"], ".3f" if r["loss"] < 1000 else ".2g")),
+        ("epsilon", _epsilon),
+        ("MB sent", lambda r: f"{r['megabytes_up']:.2f}"),
+        ("precision", lambda r: _number(r["precision"], ".2f")),
+        ("recall", lambda r: _number(r["recall"], ".2f")),
+        ("best PSNR (dB)", lambda r: _number(r["psnr"], ".1f")),
+        ("rejected", lambda r: str(r["rejected"]) if r["rejected"] else ""),
+    ]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _accuracy(row: dict[str, Any]) -> str:
+    spread = row["accuracy_spread"]
+    return f"{row['accuracy']:.3f}" + (f" ± {spread:.3f}" if spread is not None else "")
+
+
+def _epsilon(row: dict[str, Any]) -> str:
+    if row["epsilon"] is not None:
+        return f"{row['epsilon']:.2f}"
+    return "" if row["epsilon_reason"] == "no_mechanism" else f"none ({row['epsilon_reason']})"

@@ -1,0 +1,232 @@
+"""Run a scenario once for every combination of ``[sweep]``, several at a time on Ray."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import ResultsError
+from ..server.simulation import prepare
+from .overrides import change
+from .progress import Progress, Silent
+from .results import Run, fresh_folder, load_run, remove, write_json
+from .run import RESULTS, resume, simulate
+from .scenario import Runtime, Scenario, make_scenario
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One run of a sweep.
+
+    Attributes:
+        label: The swept values that it has, without the seed.
+        folder: Its folder's name.
+        scenario: What it runs.
+    """
+
+    label: str
+    folder: str
+    scenario: Scenario
+
+
+def variants(scenario: Scenario) -> list[Variant]:
+    """Return every combination of the swept values, the last key changing fastest.
+
+    Raises:
+        ScenarioError: A key that a scenario does not have, or a value that it does not take.
+    """
+    found = []
+    keys = list(scenario.sweep)
+    for number, values in enumerate(itertools.product(*scenario.sweep.values())):
+        raw = scenario.values() | {"sweep": {}}
+        for key, value in zip(keys, values, strict=True):
+            raw = change(raw, key, value)
+        raw = _without_defaults(raw)
+        one = make_scenario(raw, scenario.name)
+        label = ", ".join(
+            f"{_short_key(key)} = {_short(value, scenario.sweep[key])}"
+            for key, value in zip(keys, values, strict=True)
+            if key != "seed"
+        )
+        found.append(Variant(label, f"run-{number:03d}", one))
+    return found
+
+
+def _without_defaults(raw: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in raw.items() if value is not None}
+
+
+def _short_key(key: str) -> str:
+    return key.removesuffix(".name")
+
+
+def _short(value: Any, among: Sequence[Any]) -> str:
+    """Return a plug-in's name where that tells it from the others, else the value itself."""
+    if not isinstance(value, dict):
+        return _name(value)
+    names = [v.get("name") if isinstance(v, dict) else v for v in among]
+    if names.count(value.get("name")) == 1:
+        return _name(value["name"])
+    return " ".join(_name(v) if k == "name" else f"{k}={v}" for k, v in value.items())
+
+
+def _name(value: Any) -> str:
+    """Return a value as a label says it: of ``path/to/file.py:Class``, the class."""
+    file, _, name = str(value).rpartition(":")
+    return name if file.endswith(".py") else str(value)
+
+
+def sweep(scenario: Scenario, out: str | Path | None = None, progress: Progress | None = None) -> list[Run]:
+    """Run every variant and return the runs in order; a scenario without ``[sweep]`` is one variant.
+
+    Raises:
+        GauntletError: Whatever cannot run, in one line. Every variant is checked before the first one runs.
+    """
+    todo = variants(scenario)
+    for variant in todo:
+        prepare(variant.scenario.run_spec())
+    folder = Path(out) if out is not None else fresh_folder(RESULTS, scenario.name)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ResultsError(f"{folder} already holds results; choose another --out, or resume it")
+    folder.mkdir(parents=True, exist_ok=True)
+    listed = [{"folder": v.folder, "label": v.label, "scenario": v.scenario.values()} for v in todo]
+    write_json(
+        folder / "sweep.json",
+        {"schema": SCHEMA, "name": scenario.name, "sweep": scenario.sweep, "runs": listed},
+    )
+    return _run_all(todo, folder, scenario.runtime, progress or Silent())
+
+
+def read_sweep(folder: Path) -> list[Variant] | None:
+    """Return the variants of a sweep's folder, or None where it holds no sweep.
+
+    Raises:
+        ResultsError: The list cannot be read.
+    """
+    path = folder / "sweep.json"
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        runs = [(r["label"], r["folder"], r["scenario"]) for r in content["runs"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ResultsError(f"{path} cannot be read: {error}") from error
+    return [
+        Variant(label, name, make_scenario(_without_defaults(raw), str(path))) for label, name, raw in runs
+    ]
+
+
+def resume_sweep(folder: Path, progress: Progress | None = None, runtime: Runtime | None = None) -> list[Run]:
+    """Finish every run of a sweep that is not complete.
+
+    Raises:
+        ResultsError: The folder holds no sweep.
+    """
+    todo = read_sweep(folder)
+    if todo is None:
+        raise ResultsError(f"{folder} holds no sweep (no sweep.json)")
+    return _run_all(todo, folder, runtime or todo[0].scenario.runtime, progress or Silent())
+
+
+def load_runs(folders: Sequence[str | Path]) -> list[Run]:
+    """Return the runs in the folders, each a run or a sweep.
+
+    Raises:
+        ResultsError: A folder holds neither.
+    """
+    runs: list[Run] = []
+    for folder in map(Path, folders):
+        swept = read_sweep(folder)
+        runs += [load_run(folder)] if swept is None else [load_run(folder / v.folder) for v in swept]
+    return runs
+
+
+def _run_all(todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress) -> list[Run]:
+    if runtime.pool == "serial" or len(todo) == 1:
+        for number, variant in enumerate(todo):
+            _run_one(variant, folder / variant.folder, progress, number, runtime)
+    else:
+        _run_on_ray(todo, folder, runtime, progress)
+    return [load_run(folder / v.folder) for v in todo]
+
+
+def _run_one(variant: Variant, folder: Path, progress: Progress, number: int, runtime: Runtime) -> None:
+    if (folder / "manifest.json").is_file():
+        resume(folder, progress, runtime=runtime, number=number)
+        return
+    if folder.exists():
+        remove(folder)
+    scenario = variant.scenario.model_copy(update={"runtime": runtime})
+    simulate(scenario, folder, progress, label=variant.label, number=number)
+
+
+class _Board:
+    """A Ray actor to which runs report, and which the driver reads."""
+
+    def __init__(self) -> None:
+        self._events: list[tuple[str, tuple[Any, ...]]] = []
+
+    def tell(self, what: str, *values: Any) -> None:
+        self._events.append((what, values))
+
+    def take(self) -> list[tuple[str, tuple[Any, ...]]]:
+        events, self._events = self._events, []
+        return events
+
+
+class _Reporter:
+    """A ``Progress`` that passes everything on to the board."""
+
+    def __init__(self, board: Any) -> None:
+        self._board = board
+
+    def begin(self, run: int, label: str, rounds: int, done: int) -> None:
+        self._board.tell.remote("begin", run, label, rounds, done)
+
+    def advance(self, run: int, round_: int, accuracy: float | None, clients: int) -> None:
+        self._board.tell.remote("advance", run, round_, accuracy, clients)
+
+    def end(self, run: int) -> None:
+        self._board.tell.remote("end", run)
+
+    def note(self, text: str) -> None:
+        self._board.tell.remote("note", text)
+
+    def close(self) -> None:
+        return None
+
+
+def _task(variant: Variant, folder: Path, board: Any, number: int) -> None:
+    _run_one(variant, folder, _Reporter(board), number, Runtime(pool="serial"))
+
+
+def _run_on_ray(todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress) -> None:
+    """Run each variant as one Ray task on one core; the same bits as on any other pool."""
+    from ..clients.pools.ray import cause_of, start_ray
+
+    start_ray(runtime.ray_address, runtime.num_workers)
+    import ray
+
+    board = ray.remote(num_cpus=0)(_Board).remote()
+    task = ray.remote(num_cpus=1, max_retries=2)(_task)
+    flying = [task.remote(variant, folder / variant.folder, board, n) for n, variant in enumerate(todo)]
+    failure: Exception | None = None
+    while flying:
+        done, flying = ray.wait(flying, timeout=0.2)
+        for what, values in ray.get(board.take.remote()):
+            getattr(progress, what)(*values)
+        for finished in done:
+            try:
+                ray.get(finished)
+            except ray.exceptions.RayTaskError as error:
+                cause = cause_of(error)
+                failure = failure or cause
+    for what, values in ray.get(board.take.remote()):
+        getattr(progress, what)(*values)
+    ray.kill(board)
+    if failure:
+        raise failure

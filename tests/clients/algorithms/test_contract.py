@@ -1,0 +1,41 @@
+"""What every local rule owes, and that a rule which breaks a promise is caught."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from gauntlet.clients.algorithms import ALGORITHMS
+from gauntlet.clients.algorithms.contract import CHECKS
+from gauntlet.core.errors import PluginError
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("name", ALGORITHMS.table)
+def test_every_algorithm_keeps_every_promise(name, check):
+    check(ALGORITHMS.build(name))
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Breaks one promise at a time."""
+
+    how: str
+
+    def schedule(self, training):
+        return None if self.how == "the_schedule_is_a_local_training" else training
+
+    def correct(self, gradient, params, received):
+        if self.how == "the_direction_has_the_gradients_shape_and_type":
+            return gradient.double()
+        if self.how == "clients_can_be_stacked":
+            return gradient / gradient.norm()
+        if self.how == "the_inputs_are_left_as_they_were":
+            return gradient.mul_(2)
+        return gradient
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+def test_a_broken_rule_is_caught(check):
+    with pytest.raises(PluginError):
+        check(Broken(check.__name__))
+    check(Broken("not at all"))

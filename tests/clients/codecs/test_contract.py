@@ -1,0 +1,133 @@
+"""What every codec owes, and that a codec which owes it still is found out."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from gauntlet.clients.codecs import CODECS
+from gauntlet.clients.codecs.contract import CHECKS
+from gauntlet.clients.codecs.identity import Identity
+from gauntlet.clients.codecs.terngrad import TernGrad
+from gauntlet.core.errors import PluginError
+
+OPTIONS: dict[str, list[dict[str, object]]] = {
+    "terngrad": [
+        {},
+        {"clip": 0.0},
+        {"clip": 0.0, "pack": "two_bit"},
+        {"clip": 0.0, "pack": "rice"},
+        {"clip": 2.5, "pack": "auto", "scale": "cstd"},
+        {"sd": "std", "size_to_binarize": 12},
+    ]
+}
+CASES = [(name, options) for name in CODECS.table for options in OPTIONS.get(name, [{}])]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(("name", "options"), CASES, ids=str)
+def test_every_codec(name, options, check):
+    check(CODECS.build(name, options))
+
+
+def bent(codec, **members):
+    """Return a codec like ``codec`` but for ``members``."""
+    own = {name: getattr(codec, name) for name in dir(codec) if not name.startswith("_")}
+    return SimpleNamespace(**own | members)
+
+
+def encoding(change):
+    """Return an identity that encodes ``change(vectors)``."""
+
+    def encode(updates, layout, state, streams):
+        return Identity().encode(updates.with_vectors(change(updates.vectors)), layout, state, streams)
+
+    return bent(Identity(), encode=encode)
+
+
+def decoding(change):
+    """Return an identity that decodes to ``change(vector)``."""
+    return bent(Identity(), decode=lambda records, layout: change(Identity().decode(records, layout)))
+
+
+class Remembering:
+    """Keeps what it encoded, and looks it up to decode."""
+
+    codec_id = 0
+
+    def __init__(self):
+        self.memory = {}
+
+    def init(self):
+        return None
+
+    def encode(self, updates, layout, state, streams):
+        rows, state = Identity().encode(updates, layout, state, streams)
+        self.memory |= {row[0].body: vector for row, vector in zip(rows, updates.vectors, strict=True)}
+        return rows, state
+
+    def decode(self, records, layout):
+        return self.memory[records[0].body]
+
+    def max_body(self, numel):
+        return 4 * numel
+
+
+def one_record_short(updates, layout, state, streams):
+    rows, state = Identity().encode(updates, layout, state, streams)
+    return [row[:-1] for row in rows], state
+
+
+def with_a_set_as_state(updates, layout, state, streams):
+    return Identity().encode(updates, layout, None, streams)[0], {1, 2}
+
+
+def drawing_globally(vectors):
+    torch.rand(1)
+    return vectors
+
+
+def unchecked(records, layout):
+    return torch.from_numpy(np.concatenate([np.frombuffer(r.body, "<f4") for r in records]))
+
+
+def raising(vectors):
+    if not vectors.isfinite().all():
+        raise ValueError("not finite")
+    return vectors
+
+
+BROKEN = [
+    ("decodes_its_own_frames", decoding(lambda vector: vector * torch.nan), "not finite"),
+    ("gives_one_record_a_tensor", bent(Identity(), encode=one_record_short), "records"),
+    ("decodes_from_the_frame_alone", Remembering(), "did not encode"),
+    ("keeps_zeros", decoding(lambda vector: vector + 1e-6), "zeros"),
+    ("leaves_its_inputs_as_they_were", encoding(lambda vectors: vectors.mul_(2)), "wrote to the updates"),
+    ("encodes_each_client_as_if_alone", encoding(lambda v: v - v.mean(dim=0)), "in a batch"),
+    ("draws_from_its_streams_only", encoding(drawing_globally), "global generator"),
+    ("has_a_state_that_packs", bent(Identity(), encode=with_a_set_as_state), "state at s is a set"),
+    ("is_unbiased_if_it_says_so", bent(TernGrad(clip=1.0), unbiased=True), "standard error"),
+    ("is_lossless_if_it_says_so", encoding(lambda vectors: vectors.half().float()), "lossless"),
+    ("survives_updates_that_are_not_finite", encoding(lambda v: v + 0 * v.sum()), "spoiled a good frame"),
+    ("stays_within_its_longest_body", bent(Identity(), max_body=lambda numel: numel), "max_body"),
+    ("refuses_hostile_bytes", bent(Identity(), decode=unchecked), "hostile bytes"),
+    ("refuses_hostile_bytes", bent(Identity(), lossless=False), "not finite"),
+]
+
+
+@pytest.mark.parametrize(("name", "codec", "complaint"), BROKEN, ids=[case[0] for case in BROKEN])
+def test_a_codec_that_breaks_a_check_is_found_out(name, codec, complaint):
+    check = {c.__name__: c for c in CHECKS}[name]
+    with pytest.raises(PluginError, match=complaint):
+        check(codec)
+
+
+def test_an_exception_for_the_whole_cohort_is_found_out():
+    check = {c.__name__: c for c in CHECKS}["survives_updates_that_are_not_finite"]
+    with pytest.raises(ValueError, match="not finite"):
+        check(encoding(raising))
+
+
+def test_every_check_has_a_codec_that_breaks_it():
+    assert {name for name, _, _ in BROKEN} == {check.__name__ for check in CHECKS}

@@ -1,0 +1,108 @@
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+
+from gauntlet.clients.data import DATASETS, PARTITIONS, Dataset, federate
+from gauntlet.core.errors import PluginError, ScenarioError
+from gauntlet.core.registry import guard
+
+PILE = Dataset(
+    name="pile",
+    x=np.zeros((10, 2), dtype=np.float32),
+    y=np.arange(10) % 2,
+    test_x=np.zeros((2, 2), dtype=np.float32),
+    test_y=np.arange(2),
+    num_classes=2,
+)
+
+
+@dataclass(frozen=True)
+class Pile:
+    pile: Dataset = PILE
+
+    def load(self):
+        return self.pile
+
+
+@dataclass(frozen=True)
+class Fixed:
+    rows: list = field(default_factory=list)
+
+    def split(self, y, groups, num_clients, seed):
+        return [np.asarray(r) for r in self.rows]
+
+
+@dataclass(frozen=True)
+class Raises:
+    error: Exception
+
+    def split(self, y, groups, num_clients, seed):
+        raise self.error
+
+
+def test_equal_arguments_give_equal_data_and_other_seeds_other_data():
+    digits, iid = DATASETS.build("digits"), PARTITIONS.build("iid")
+    first, again, other = (federate(digits, iid, 7, seed) for seed in (3, 3, 4))
+    assert np.array_equal(first.order, again.order)
+    assert not np.array_equal(first.order, other.order)
+    assert first.num_clients == 7
+    assert sum(first.num_examples(i) for i in range(7)) == 1437
+
+
+def test_a_population_makes_its_own_clients():
+    data = federate(DATASETS.build("synthetic"), None, 1_000_000, 0)
+    assert data.num_clients == 1_000_000
+
+
+def test_a_guarded_plug_in_is_told_apart_like_a_bare_one():
+    data = federate(guard(DATASETS.build("synthetic"), "synthetic"), None, 3, 0)
+    assert data.num_clients == 3
+
+
+@pytest.mark.parametrize(
+    ("dataset", "partition", "num_clients", "message"),
+    [
+        (Pile(), Fixed(), 0, "num_clients must be at least 1, got 0"),
+        (Pile(), None, 2, "needs a partition"),
+        (DATASETS.build("synthetic"), PARTITIONS.build("iid"), 2, "leave the partition out"),
+        (
+            Pile(),
+            PARTITIONS.build("iid"),
+            11,
+            "pile cannot be partitioned: 10 examples cannot give 11 clients",
+        ),
+        (Pile(), Fixed([np.arange(10), np.arange(0)]), 2, r"leaves 1 of 2 clients without any \(1\)"),
+    ],
+)
+def test_what_cannot_be_dealt_out_is_the_scenarios_fault(dataset, partition, num_clients, message):
+    with pytest.raises(ScenarioError, match=message):
+        federate(dataset, partition, num_clients, 0)
+
+
+@pytest.mark.parametrize(
+    ("partition", "message"),
+    [
+        (Fixed([[0, 1]]), "one array for each of 2 clients, got 1"),
+        (Fixed([[0, 1], [1, 2]]), "gave example 1 to more than one client"),
+        (Fixed([[1, 0], [2]]), "ascending rows, client 0"),
+        (Fixed([[0], [10]]), r"rows in \[0, 9\], got \[0, 10\]"),
+        (Fixed([[-1], [0]]), r"rows in \[0, 9\], got \[-1, 0\]"),
+        (Fixed([[0.0], [1.0]]), "int64 arrays"),
+        (Raises(KeyError("label")), "Raises raised KeyError: 'label'"),
+    ],
+)
+def test_a_partition_that_breaks_its_contract_is_named(partition, message):
+    with pytest.raises(PluginError, match=message):
+        federate(Pile(), partition, 2, 0)
+
+
+def test_a_dataset_without_a_verb_is_refused():
+    with pytest.raises(PluginError, match="a method load or populate, got neither"):
+        federate(object(), Fixed(), 2, 0)
+
+
+def test_arrays_are_made_contiguous_so_that_they_can_be_shared():
+    strided = replace(PILE, x=np.zeros((20, 2), dtype=np.float32)[::2])
+    data = federate(Pile(strided), PARTITIONS.build("iid"), 2, 0)
+    assert data.x.flags.c_contiguous

@@ -1,0 +1,35 @@
+"""Fixtures for every folder of tests."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from gauntlet.clients.data import DATASETS
+from gauntlet.clients.data.base import Dataset
+from gauntlet.clients.pools.ray import start_ray
+from gauntlet.core.errors import DataError
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[..., Dataset]:
+    """Load a real data set by name, or skip the test where its files are not to be found."""
+
+    def load(name: str, **options: object) -> Dataset:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("GAUNTLET_OFFLINE", "1")
+            try:
+                return DATASETS.build(name, options).load()
+            except DataError as error:
+                pytest.skip(f"{name} is not on this machine: {error}")
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def ray_here() -> Iterator[None]:
+    """Start Ray once for all tests that need it."""
+    start_ray(num_workers=2)
+    yield
+    import ray
+
+    ray.shutdown()

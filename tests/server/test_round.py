@@ -1,0 +1,246 @@
+"""One round: every step does its part, in order, and a lie is somebody's."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from gauntlet.clients.codecs.wire import encode_cohort
+from gauntlet.core.contracts import Knowledge, NoGuarantee, Verdict
+from gauntlet.core.errors import PluginError
+from gauntlet.core.roles import Role
+from gauntlet.server.round import run_round
+from gauntlet.server.simulation import prepare
+from gauntlet.server.spec import PluginSpec, RoleSpec
+
+
+def one_round(simulation, **changes):
+    """Run round 0 with parts of the plan exchanged."""
+    from dataclasses import replace
+
+    plan = replace(simulation.plan, **changes)
+    return run_round(plan, simulation.first, simulation.serial_pool())
+
+
+def test_the_global_parameters_move_by_the_weighted_mean_of_the_updates(small):
+    """Oracle: FedAvg by hand, sum n_i u_i / sum n_i, in float64."""
+    simulation = prepare(small())
+    after, outcome = one_round(simulation)
+    u, n = outcome.trained.updates.vectors.double(), outcome.trained.updates.num_examples.double()
+
+    expected = simulation.first.params + (n @ u / n.sum()).float()
+    assert torch.allclose(after.params, expected, atol=1e-7)
+    assert after.round == 1
+    assert not torch.equal(after.params, simulation.first.params)
+
+
+def test_every_byte_is_counted_both_ways(small):
+    """By hand: 64*8+8 + 8*10+10 = 610 parameters. A frame is 20 + 4 * 610 bytes and 4 record headers; a
+    record header is one byte each for id and tag, and two or one for numel and length (varint, 7 bits)."""
+    after, outcome = one_round(prepare(small()))
+    heads = (1 + 1 + 2 + 2) + (1 + 1 + 1 + 1) + (1 + 1 + 1 + 2) + (1 + 1 + 1 + 1)
+    frame = 20 + 4 * 610 + heads
+
+    assert {len(f) for f in outcome.frames.values()} == {frame}
+    assert after.bytes_up == after.bytes_down == 8 * frame
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_an_update_that_is_not_finite_is_noted_and_left_out(small, value):
+    spec = small(roles=(RoleSpec(PluginSpec("non_finite", {"value": value}), clients=(3,)),))
+    after, outcome = one_round(prepare(spec))
+
+    assert outcome.refused == {3: ("non_finite", "the update holds NaN or infinity")}
+    assert outcome.received.client_ids.tolist() == [0, 1, 2, 4, 5, 6, 7]
+    assert bool(after.params.isfinite().all())
+
+
+def test_an_update_whose_sum_overflows_is_finite_all_the_same(small):
+    """3e38 + 3e38 is infinite in float32; the entries are not."""
+    from gauntlet.core.updates import Updates
+    from gauntlet.server.round import _finite_rows
+
+    vectors = torch.tensor([[3e38, 3e38, 0.0], [3e38, math.inf, 0.0], [1.0, 2.0, 3.0]])
+    updates = Updates(vectors, torch.arange(3), torch.ones(3, dtype=torch.int64))
+
+    assert _finite_rows(updates).tolist() == [True, False, True]
+
+
+def test_a_frame_that_does_not_decode_is_noted_and_left_out(small, monkeypatch):
+    """One bit of one client's frame is turned on the wire."""
+    from gauntlet.server import round as module
+
+    def damaged(codec, updates, *rest):
+        frames, state = encode_cohort(codec, updates, *rest)
+        frames[5] = frames[5][:40] + bytes([frames[5][40] ^ 4]) + frames[5][41:]
+        return frames, state
+
+    monkeypatch.setattr(module, "encode_cohort", damaged)
+    after, outcome = one_round(prepare(small()))
+
+    assert outcome.refused == {5: ("undecodable", "frame: the checksum does not fit the bytes")}
+    assert len(outcome.received) == 7
+    assert bool(after.params.isfinite().all())
+
+
+def test_a_cohort_in_which_everybody_lies_is_survived(small):
+    spec = small(roles=(RoleSpec(PluginSpec("non_finite", {"value": "nan"}), count=8),))
+    simulation = prepare(spec)
+    after, outcome = one_round(simulation)
+
+    assert len(outcome.refused) == 8
+    assert torch.equal(after.params, simulation.first.params)
+
+
+def test_an_empty_poisson_cohort_is_noised_and_charged(small):
+    """DP needs it: skipping empty cohorts would tell that nobody was drawn."""
+    spec = small(
+        sampler=PluginSpec("poisson", {"sample_rate": 1e-6}),
+        privacy=PluginSpec("gaussian", {"clip_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-5}),
+        defense=PluginSpec("mean", {"weighting": "fixed"}),
+    )
+    simulation = prepare(spec)
+    after, outcome = one_round(simulation)
+
+    assert len(outcome.sent) == 0
+    assert not torch.equal(after.params, simulation.first.params)
+    assert outcome.epsilon.value is not None
+
+
+def test_a_message_that_does_not_arrive_counts_as_sent_but_not_as_received(small):
+    spec = small(network=PluginSpec("links", {"dropout": 0.5}))
+    after, outcome = one_round(prepare(spec))
+    arrived = int(outcome.delivery.arrived.sum())
+
+    assert 0 < arrived < 8
+    assert len(outcome.received) == arrived
+    assert after.bytes_up == sum(map(len, outcome.frames.values()))
+
+
+def test_the_defense_never_sees_more_than_the_clip_norm(small):
+    spec = small(
+        privacy=PluginSpec("gaussian", {"clip_norm": 0.01, "noise_multiplier": 0.0, "delta": 1e-5}),
+        roles=(RoleSpec(PluginSpec("sign_flip", {"scale": 100.0}), clients=(0,)),),
+    )
+    simulation = prepare(spec)
+    seen = []
+
+    class Watch:
+        def init(self):
+            return None
+
+        def aggregate(self, updates, state):
+            seen.append(updates.vectors.norm(dim=1))
+            return Verdict(updates.vectors.mean(dim=0)), state
+
+    _, outcome = one_round(simulation, defense=Watch())
+
+    assert float(outcome.sent.vectors[0].norm()) == pytest.approx(1.0, rel=1e-4)
+    assert float(seen[0].max()) <= 0.01 * (1 + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"defense": PluginSpec("mean")}, "aggregator"),
+        ({"defense": PluginSpec("mean", {"weighting": "uniform"})}, "aggregator"),
+        ({"defense": PluginSpec("median")}, "aggregator"),
+        ({"pre_aggregations": (PluginSpec("nnm", {"num_byzantine": 1}),)}, "aggregator"),
+        ({"network": PluginSpec("links", {"policy": "deadline", "deadline_seconds": 9.0})}, "selection"),
+        ({"privacy": PluginSpec("none")}, "no_mechanism"),
+    ],
+)
+def test_no_epsilon_where_something_between_clipping_and_noise_breaks_the_proof(small, changes, reason):
+    base = {
+        "sampler": PluginSpec("poisson", {"sample_rate": 0.9}),
+        "privacy": PluginSpec("gaussian", {"clip_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-5}),
+        "defense": PluginSpec("mean", {"weighting": "fixed"}),
+    }
+    _, sound = one_round(prepare(small(**base)))
+    _, broken = one_round(prepare(small(**{**base, **changes})))
+
+    assert sound.epsilon.value > 0
+    assert broken.epsilon.value is None
+    assert broken.release == NoGuarantee(reason)
+
+
+@dataclass(frozen=True)
+class Spy:
+    """Writes down what it is shown."""
+
+    seen: list
+    knowledge: ClassVar[Knowledge] = Knowledge.OWN
+
+    def init(self):
+        return 0
+
+    def corrupt(self, own, view, state):
+        self.seen.append((own.client_ids.tolist(), view.honest, state))
+        return own.with_vectors(own.vectors + 1), state + 1
+
+
+@dataclass(frozen=True)
+class ColludingSpy(Spy):
+    knowledge: ClassVar[Knowledge] = Knowledge.COLLUDERS
+
+
+@dataclass(frozen=True)
+class OmniscientSpy(Spy):
+    knowledge: ClassVar[Knowledge] = Knowledge.OMNISCIENT
+
+
+def spied(small, kind: type[Spy], others: tuple[int, ...] = ()):
+    from dataclasses import replace
+
+    simulation = prepare(small())
+    roles = (Role("spy", kind([]), (2, 5)), Role("other", Spy([]), others))
+    first = replace(simulation.first, attacks=({} if kind is Spy else 0, {}))
+    plan = replace(simulation.plan, attacks=roles)
+    state, outcome = run_round(plan, first, simulation.serial_pool())
+    state, _ = run_round(plan, state, simulation.serial_pool())
+    return roles[0].attack.seen, state, outcome
+
+
+def test_own_knowledge_is_one_client_at_a_time_with_its_own_memory(small):
+    seen, state, _ = spied(small, Spy)
+
+    assert seen == [([2], None, 0), ([5], None, 0), ([2], None, 1), ([5], None, 1)]
+    assert state.attacks[0] == {2: 2, 5: 2}
+
+
+def test_colluders_see_each_other_and_nobody_else(small):
+    seen, state, _ = spied(small, ColludingSpy)
+
+    assert seen == [([2, 5], None, 0), ([2, 5], None, 1)]
+    assert state.attacks[0] == 2
+
+
+def test_the_omniscient_see_the_honest_updates_and_not_what_other_attackers_make_of_theirs(small):
+    seen, _, outcome = spied(small, OmniscientSpy, others=(0,))
+    _, honest, _ = seen[0]
+
+    assert honest.client_ids.tolist() == [1, 3, 4, 6, 7]
+    assert torch.equal(honest.vectors, outcome.trained.updates.vectors[[1, 3, 4, 6, 7]])
+
+
+def test_only_the_attackers_rows_change(small):
+    _, _, outcome = spied(small, ColludingSpy)
+    difference = outcome.sent.vectors - outcome.trained.updates.vectors
+
+    assert np.flatnonzero(difference.abs().sum(dim=1).numpy()).tolist() == [2, 5]
+    assert torch.allclose(difference[[2, 5]], torch.ones(2, 610), atol=1e-6)
+
+
+def test_a_plug_in_of_the_wrong_shape_is_named(small):
+    class Short:
+        def init(self):
+            return None
+
+        def aggregate(self, updates, state):
+            return Verdict(updates.vectors.mean(dim=0)[:5]), state
+
+    with pytest.raises(PluginError, match=r"aggregate of shape \(5,\), expected \(610,\)"):
+        one_round(prepare(small()), defense=Short())

@@ -1,0 +1,87 @@
+"""Result folders as plain data: what a run recorded, without running one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+
+@dataclass(frozen=True)
+class Recorded:
+    manifest: Mapping[str, Any]
+    rounds: pd.DataFrame
+    clients: pd.DataFrame
+    items: Sequence[Any] = ()
+
+    def gallery(self) -> Sequence[Any]:
+        return self.items
+
+
+@dataclass(frozen=True)
+class Item:
+    truth: np.ndarray
+    rebuilt: np.ndarray
+    psnr: np.ndarray
+    ssim: np.ndarray
+    truth_labels: np.ndarray
+    labels: np.ndarray
+    attack: str = "dlg"
+    round: int = 0
+    client_id: int = 3
+
+
+@pytest.fixture
+def recorded() -> Callable[..., Recorded]:
+    """Make a run: keywords replace columns of its rounds, each a list of one value a round."""
+
+    def make(
+        label: str = "",
+        seed: int = 0,
+        *,
+        manifest: Mapping[str, Any] = {},
+        clients: pd.DataFrame | None = None,
+        items: Sequence[Any] = (),
+        **columns: Any,
+    ) -> Recorded:
+        count = max((len(c) for c in columns.values() if isinstance(c, list)), default=1)
+        plain = {
+            "round": list(range(count)),
+            "accuracy": 0.5,
+            "loss": 1.0,
+            "cohort_size": 2,
+            "bytes_up": 200,
+            "bytes_down": 800,
+            "total_bytes_up": [200 * (t + 1) for t in range(count)],
+            "epsilon": None,
+            "epsilon_reason": "no_mechanism",
+            "delta": None,
+            "true_positives": 0,
+            "false_positives": 0,
+            "false_negatives": 0,
+            "precision": np.nan,
+            "recall": np.nan,
+        }
+        people = {"round": [0, 0], "client_id": [0, 1], "truth": "honest", "flag": None, "update_norm": 1.0}
+        return Recorded(
+            {"scenario": {"name": "tiny", "seed": seed}, "label": label, "seed": seed, **manifest},
+            pd.DataFrame({**plain, **columns}),
+            pd.DataFrame(people) if clients is None else clients,
+            items,
+        )
+
+    return make
+
+
+@pytest.fixture
+def rebuilt() -> Callable[..., Item]:
+    """Make a message with true examples and what was rebuilt from it."""
+
+    def make(truth: Any, rebuilt: Any, psnr: Sequence[float], ssim: Sequence[float], **names: Any) -> Item:
+        labels = np.arange(len(psnr))
+        truth, rebuilt = np.asarray(truth, float), np.asarray(rebuilt, float)
+        return Item(truth, rebuilt, np.asarray(psnr), np.asarray(ssim), labels, labels, **names)
+
+    return make

@@ -1,0 +1,57 @@
+"""Precision and recall by round."""
+
+import numpy as np
+import pytest
+
+from gauntlet.core.errors import ScenarioError
+from gauntlet.sims.plots.detection import detection
+
+
+def test_precision_stands_left_and_recall_right(recorded):
+    run = recorded(
+        "a", true_positives=[1, 2], false_positives=[1, 0], precision=[0.5, 1.0], recall=[0.25, 0.75]
+    )
+
+    figure, table = detection([run])
+
+    left, right = figure.axes
+    assert (left.get_ylabel(), right.get_ylabel()) == ("Precision", "Recall")
+    assert left.lines[0].get_ydata().tolist() == table["precision"].tolist() == [0.5, 1.0]
+    assert right.lines[0].get_ydata().tolist() == table["recall"].tolist() == [0.25, 0.75]
+
+
+def test_a_round_where_nobody_was_flagged_breaks_the_line_of_precision(recorded):
+    run = recorded(true_positives=[1, 0, 1], precision=[1.0, np.nan, 0.5], recall=[0.5, 0.0, 0.5])
+    line = detection([run])[0].axes[0].lines[0]
+    assert line.get_xdata().tolist() == [0, 1, 2]
+    assert np.isnan(line.get_ydata()[1])
+
+
+def test_every_round_has_its_marker_since_a_lone_round_has_no_line(recorded):
+    run = recorded(true_positives=[1] * 40, precision=[1.0, np.nan] * 20, recall=[0.5] * 40)
+    assert [axes.lines[0].get_markevery() for axes in detection([run])[0].axes] == [None, None]
+
+
+def test_seeds_are_averaged_over_those_where_the_share_is_defined(recorded):
+    runs = [
+        recorded("a", 0, true_positives=[1], precision=[1.0], recall=[0.5]),
+        recorded("a", 1, true_positives=[0], precision=[np.nan], recall=[0.0]),
+    ]
+    row = detection(runs)[1].iloc[0]
+    assert (row["precision"], row["recall"], row["seeds"]) == (1.0, 0.25, 2)
+
+
+def test_without_a_malicious_client_the_panel_of_recall_says_so(recorded):
+    figure, _ = detection([recorded(false_positives=[1], precision=[0.0], recall=[1.0])])
+    assert [text.get_text() for text in figure.axes[1].texts] == ["no malicious client came"]
+    assert not figure.axes[0].texts
+
+
+def test_a_missed_malicious_client_is_a_malicious_client(recorded):
+    run = recorded(false_positives=[1], false_negatives=[1], precision=[0.0], recall=[0.0])
+    assert not detection([run])[0].axes[1].texts
+
+
+def test_runs_where_nobody_was_ever_flagged_are_refused_and_told_what_would_help(recorded):
+    with pytest.raises(ScenarioError, match="ever flagged in mean, median; a run whose defense flags"):
+        detection([recorded("mean"), recorded("median")])

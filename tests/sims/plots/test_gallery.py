@@ -1,0 +1,120 @@
+"""Rebuilt examples: pixels and words read back from the picture."""
+
+import numpy as np
+import pytest
+
+from gauntlet.core.errors import ScenarioError
+from gauntlet.sims.plots.gallery import reconstructions, score
+
+HALF = np.array([[[[0.0, 1.0], [1.0, 0.0]]], [[[0.0, 0.0], [0.0, 1.0]]]])  # [2, 1, 2, 2]
+
+
+def pictures(figure):
+    return [
+        np.asarray(axes.images[0].get_array()) for part in figure.subfigs for axes in part.axes if axes.images
+    ]
+
+
+def words(figure):
+    return [axes.get_xlabel() for part in figure.subfigs for axes in part.axes if axes.images]
+
+
+def test_the_true_examples_stand_above_the_rebuilt_ones_with_their_scores(recorded, rebuilt):
+    item = rebuilt(HALF, HALF * 0.9, psnr=[23.01, np.inf], ssim=[0.987, 1.0])
+
+    figure, _ = reconstructions([recorded(items=[item])])
+
+    shown = pictures(figure)
+    assert np.array_equal(shown[0], HALF[0, 0])
+    assert np.array_equal(shown[1], HALF[1, 0])
+    assert np.allclose(shown[2], HALF[0, 0] * 0.9)
+    assert words(figure) == ["label 0", "label 1", "23.0 dB\nSSIM 0.99", "exact\nSSIM 1.00"]
+    assert figure.subfigs[0].get_suptitle() == "dlg, round 0, client 3"
+
+
+def test_the_numbers_behind_it_have_one_row_an_example(recorded, rebuilt):
+    item = rebuilt(HALF, HALF, psnr=[20.0, 10.0], ssim=[0.9, 0.1], round=4, client_id=7)
+    _, table = reconstructions([recorded("x", items=[item])])
+    assert table[
+        ["label", "attack", "round", "client_id", "example", "psnr", "ssim"]
+    ].to_numpy().tolist() == [
+        ["x", "dlg", 4, 7, 0, 20.0, 0.9],
+        ["x", "dlg", 4, 7, 1, 10.0, 0.1],
+    ]
+
+
+def test_a_flat_picture_gives_the_scale(recorded, rebuilt):
+    """By hand: mean square distance to the mean is 1/4 and 3/16, so PSNR is 6.0206 and 7.2700 dB."""
+    item = rebuilt(HALF, HALF, psnr=[20.0, 10.0], ssim=[0.9, 0.1])
+    figure, table = reconstructions([recorded(items=[item])])
+    assert table["flat_psnr"].tolist() == pytest.approx([6.0206, 7.2700], abs=1e-4)
+    assert "scores 6.0 to 7.3 dB" in figure.get_supxlabel()
+
+
+def test_a_flat_picture_in_colour_takes_the_mean_of_each_channel(recorded, rebuilt):
+    flat = np.stack([np.full((2, 2), v) for v in (0.1, 0.5, 0.9)])[None]
+    flat[0, 0, 0, 0] += 0.4  # variance of one channel: 0.03; of the picture: 0.01
+    _, table = reconstructions([recorded(items=[rebuilt(flat, flat, [9.0], [0.5])])])
+    assert table["flat_psnr"].tolist() == pytest.approx([20.0])
+
+
+def test_colour_examples_are_drawn_in_colour(recorded, rebuilt):
+    red = np.zeros((1, 3, 2, 2))
+    red[0, 0] = 1.0
+    shown = pictures(reconstructions([recorded(items=[rebuilt(red, red * 0, [4.77], [0.1])])])[0])
+    assert shown[0].shape == (2, 2, 3)
+    assert shown[0][0, 0].tolist() == [1, 0, 0]
+    assert shown[1][0, 0].tolist() == [0, 0, 0]
+
+
+def test_values_beyond_0_to_1_are_drawn_on_the_scale_of_the_truth(recorded, rebuilt):
+    item = rebuilt([[[-1.0, 3.0]]], [[[1.0, 9.0]]], psnr=[5.0], ssim=[np.nan])
+    true, guess = pictures(reconstructions([recorded(items=[item])])[0])
+    assert true.tolist() == [[0.0, 1.0]]
+    assert guess.tolist() == [[0.5, 1.0]]  # (1 + 1) / 4, and 9 is clipped to the truth's largest
+
+
+def test_rows_of_features_are_drawn_as_strips(recorded, rebuilt):
+    item = rebuilt([[0.0, 0.5, 1.0]], [[0.0, 0.5, 0.5]], psnr=[10.8], ssim=[np.nan])
+    figure, _ = reconstructions([recorded(items=[item])])
+    assert pictures(figure)[0].tolist() == [[0.0, 0.5, 1.0]]
+    assert words(figure)[1] == "10.8 dB"
+
+
+def test_a_score_is_written_without_ssim_where_there_is_none():
+    assert [score(12.34, np.nan), score(np.nan, np.nan)] == ["12.3 dB", "not finite"]
+
+
+def test_the_first_messages_and_examples_are_drawn_whatever_their_scores(recorded, rebuilt):
+    items = [rebuilt(HALF, HALF, [p, 50.0], [0.1, 1.0], client_id=i) for i, p in enumerate([5.0, 40.0, 30.0])]
+
+    figure, table = reconstructions([recorded(items=items)], most_messages=2, most_examples=1)
+
+    assert table[["client_id", "psnr"]].to_numpy().tolist() == [[0, 5.0], [1, 40.0]]
+    assert len(pictures(figure)) == 4
+
+
+def test_with_several_labels_each_message_names_its_own(recorded, rebuilt):
+    item = rebuilt(HALF, HALF, [1.0, 2.0], [0.1, 0.2])
+    figure, _ = reconstructions([recorded("plain", items=[item]), recorded("noised", items=[item])])
+    assert [part.get_suptitle() for part in figure.subfigs] == [
+        "plain: dlg, round 0, client 3",
+        "noised: dlg, round 0, client 3",
+    ]
+
+
+def test_runs_that_rebuilt_nothing_are_refused_and_told_what_would_help(recorded):
+    with pytest.raises(ScenarioError, match="nothing was rebuilt in these runs; a run that observes"):
+        reconstructions([recorded()])
+
+
+def test_an_example_of_another_shape_is_refused(recorded, rebuilt):
+    with pytest.raises(ScenarioError, match=r"shape \(2, 4, 4\) cannot be drawn; allowed"):
+        reconstructions(
+            [recorded(items=[rebuilt(np.zeros((1, 2, 4, 4)), np.zeros((1, 2, 4, 4)), [1.0], [0.0])])]
+        )
+
+
+def test_an_empty_gallery_cannot_be_asked_for(recorded):
+    with pytest.raises(ScenarioError, match="at least 1 message and 1 example, got 0 and 8"):
+        reconstructions([recorded()], most_messages=0)

@@ -1,0 +1,96 @@
+"""The table of plots, and saving."""
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from gauntlet.core.errors import ScenarioError
+from gauntlet.sims.plots import PLOTS, draw, draw_to, find, save
+
+
+def test_every_name_in_the_table_leads_to_a_function():
+    for name in PLOTS:
+        assert callable(find(name))
+
+
+def test_a_misspelt_plot_is_refused_with_the_nearest_name():
+    with pytest.raises(ScenarioError, match="unknown plot 'acuracy'; did you mean 'accuracy'"):
+        draw("acuracy", [])
+
+
+def test_options_reach_the_plot_function(recorded):
+    figure = draw("accuracy", [recorded(accuracy=[0.1, 0.2])], by="bytes")
+    assert figure.axes[0].get_xlabel() == "Sent by all clients so far (MB = 10⁶ bytes)"
+
+
+def test_importing_the_package_loads_no_drawing_library():
+    code = (
+        "import sys, gauntlet.sims.plots;"
+        "print([m for m in ('matplotlib', 'pandas', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_drawing_leaves_the_global_state_of_pyplot_alone(recorded):
+    draw("accuracy", [recorded(accuracy=[0.1, 0.2])])
+    assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_a_picture_is_saved_whole_with_its_numbers_beside_it_and_nothing_else(recorded, tmp_path):
+    path = draw_to(tmp_path / "new" / "a.png", "accuracy", [recorded("x", accuracy=[0.1, 0.25])])
+
+    assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert sorted(p.name for p in path.parent.iterdir()) == ["a.csv", "a.png"]
+    numbers = pd.read_csv(path.with_suffix(".csv"))
+    assert numbers["accuracy"].tolist() == [0.1, 0.25]
+    assert numbers["label"].tolist() == ["x", "x"]
+
+
+def test_a_picture_has_150_dots_an_inch(tmp_path):
+    """PNG, pHYs chunk: 150 / 0.0254 = 5906 dots a metre."""
+    content = save(Figure(figsize=(2, 1)), tmp_path / "a.png").read_bytes()
+    assert (5906).to_bytes(4, "big") * 2 in content
+    assert content[16:24] == (300).to_bytes(4, "big") + (150).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.pdf"])
+def test_equal_pictures_give_equal_bytes(recorded, tmp_path, name):
+    first, second = (
+        draw_to(tmp_path / folder / name, "accuracy", [recorded(accuracy=[0.1, 0.2])]).read_bytes()
+        for folder in "xy"
+    )
+    assert first == second
+    assert b"CreationDate" not in first
+
+
+def test_a_failed_save_leaves_the_old_picture_and_no_part(tmp_path):
+    path = save(Figure(figsize=(1, 1)), tmp_path / "a.png")
+    before = path.read_bytes()
+    broken = Figure(figsize=(1, 1))
+    broken.text(0, 0, "$\\nosuchcommand$")
+
+    with pytest.raises(ValueError, match="nosuchcommand"):
+        save(broken, path)
+
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_numbers_that_cannot_be_written_leave_no_part(tmp_path):
+    class Unwritable:
+        def __str__(self):
+            raise RuntimeError("no words")
+
+    with pytest.raises(RuntimeError, match="no words"):
+        save(Figure(figsize=(1, 1)), tmp_path / "a.png", pd.DataFrame({"x": [Unwritable()]}))
+
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_another_kind_of_file_is_refused(tmp_path):
+    with pytest.raises(ScenarioError, match=r"saved as .png or .pdf, got 'a.bmp'"):
+        save(Figure(), tmp_path / "a.bmp")

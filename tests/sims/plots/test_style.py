@@ -1,0 +1,29 @@
+"""The look of all pictures."""
+
+from matplotlib.figure import Figure
+
+from gauntlet.sims.plots.style import OKABE_ITO, logarithmic, styles
+
+
+def test_sixty_four_labels_all_look_different():
+    looks = styles(str(i) for i in range(64))
+    assert len({(look["color"], look["marker"]) for look in looks.values()}) == 64
+
+
+def test_the_first_eight_labels_have_the_eight_colours_of_okabe_and_ito():
+    """Okabe, Ito (2008): black, orange, sky blue, bluish green, yellow, blue, vermillion, reddish purple."""
+    published = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"}
+    assert {look["color"] for look in styles("abcdefgh").values()} == published == set(OKABE_ITO)
+
+
+def test_a_logarithmic_axis_within_one_decade_still_has_named_ticks():
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot([2.1, 4.7], [0, 1])
+
+    logarithmic(axes)
+    figure.draw_without_rendering()
+
+    low, high = axes.get_xlim()
+    names = [t.label1.get_text() for t in axes.xaxis.get_major_ticks() if low <= t.get_loc() <= high]
+    assert names == ["3", "4"] or names == ["2", "3", "4"]

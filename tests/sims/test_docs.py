@@ -1,0 +1,72 @@
+"""The pages that teach: followed word by word, they work."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gauntlet.sims.scenario import load_scenario, scenario_names
+
+ROOT = Path(__file__).parents[2]
+NAMED = re.compile(r"as\s+`([\w-]+\.(?:py|toml))`.*?```(?:python|toml)\n(.*?)```", re.DOTALL)
+SHELL = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+
+
+def follow(page: str, folder: Path, gauntlet) -> None:
+    """Do what a page says: save its files under their names, then run its commands in order."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    for name, content in NAMED.findall(text):
+        (folder / name).write_text(content)
+    commands = [line for block in SHELL.findall(text) for line in block.splitlines()]
+    assert commands
+    for command in commands:
+        words = command.split()
+        assert words[0] == "gauntlet"
+        result = gauntlet(*words[1:], *(["--pool", "serial"] if words[1] == "run" else []))
+        assert result.returncode == 0, (command, result.stdout, result.stderr)
+
+
+def final(csv: Path) -> pd.Series:
+    """The mean accuracy of the last round, by label."""
+    data = pd.read_csv(csv)
+    return data[data["round"] == data["round"].max()].groupby("label")["accuracy"].mean()
+
+
+@pytest.mark.slow
+def test_the_page_on_attacks_ends_with_an_attack_that_hurts_the_mean_more(tmp_path, gauntlet):
+    follow("add-an-attack.md", tmp_path, gauntlet)
+    accuracy = final(tmp_path / "pull-back.csv")
+
+    assert (tmp_path / "pull-back.png").stat().st_size > 10_000
+    assert accuracy["defense = mean"] < accuracy["defense = trimmed_mean"] - 0.1
+
+
+@pytest.mark.slow
+def test_the_page_on_defenses_ends_with_a_defense_that_finds_every_attacker(tmp_path, gauntlet):
+    follow("add-a-defense.md", tmp_path, gauntlet)
+    accuracy = final(tmp_path / "norm-gate.csv")
+    clients = pd.concat(
+        pd.read_parquet(p)
+        for p in sorted((tmp_path / "results/norm-gate").glob("run-00[23]/clients.parquet"))
+    )
+
+    assert (tmp_path / "norm-gate-detection.png").stat().st_size > 10_000
+    assert accuracy.max() > accuracy["defense = mean"] + 0.2
+    assert (clients["flag"].notna() == (clients["truth"] == "sign_flip")).mean() > 0.99
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_every_shipped_scenario_is_valid_and_says_what_it_shows(name):
+    scenario = load_scenario(name)
+
+    assert scenario.name == name
+    assert len(scenario.description) > 40
+    scenario.run_spec()
+
+
+def test_every_file_that_the_pages_link_to_is_there():
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for page in pages:
+        for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"

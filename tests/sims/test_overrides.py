@@ -1,0 +1,60 @@
+"""Changing single values of a scenario."""
+
+import pytest
+
+from gauntlet.core.errors import ScenarioError
+from gauntlet.sims.overrides import change, parse
+
+RAW = {
+    "rounds": 3,
+    "codec": "identity",
+    "defense": {"name": "trimmed_mean", "num_byzantine": 2},
+    "attacks": [{"name": "sign_flip", "count": 1}],
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a=3", 3),
+        ("a=0.5", 0.5),
+        ("a=true", True),
+        ("a=[1, 2]", [1, 2]),
+        ('a={name="x"}', {"name": "x"}),
+        ("a=krum", "krum"),
+        ('a="3"', "3"),
+        ("a=x=y", "x=y"),
+    ],
+)
+def test_a_value_is_toml_or_else_a_string(text, value):
+    assert parse(text) == ("a", value)
+
+
+def test_the_scenario_itself_is_left_as_it_was():
+    change(RAW, "defense.num_byzantine", 5)
+
+    assert RAW["defense"]["num_byzantine"] == 2
+
+
+def test_paths_lead_into_tables_and_lists():
+    assert change(RAW, "attacks.0.count", 4)["attacks"] == [{"name": "sign_flip", "count": 4}]
+    assert change(RAW, "training.lr", 0.1)["training"] == {"lr": 0.1}
+    assert change(RAW, "attacks.0", {"name": "alie", "count": 1})["attacks"][0]["name"] == "alie"
+
+
+def test_a_shorthand_gets_options():
+    assert change(RAW, "codec.clip", 0)["codec"] == {"name": "identity", "clip": 0}
+
+
+def test_another_plug_in_keeps_the_options_that_it_has_too():
+    assert change(RAW, "defense.name", "krum")["defense"] == {"name": "krum", "num_byzantine": 2}
+    assert change(RAW, "defense.name", "median")["defense"] == {"name": "median"}
+    assert change(RAW, "defense.name", "trimmed_mean")["defense"] == RAW["defense"]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("attacks.1.count", "allowed: 0 to 0"), ("rounds.x", "has no parts")]
+)
+def test_a_path_that_leads_nowhere_is_refused(path, words):
+    with pytest.raises(ScenarioError, match=words):
+        change(RAW, path, 1)

@@ -1,0 +1,199 @@
+"""A run's folder: equal for any pool, after a kill, and readable with pandas alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import gauntlet
+from gauntlet.core.errors import ResultsError, ScenarioError
+from gauntlet.sims.results import RunWriter, load_run
+from gauntlet.sims.run import resume, simulate
+from gauntlet.sims.sweep import load_runs, resume_sweep, sweep, variants
+
+BUSY = {
+    "codec": "terngrad",
+    "defense": {"name": "trimmed_mean", "num_byzantine": 1},
+    "attacks": [{"name": "sign_flip", "count": 1}, {"name": "non_finite", "clients": [4]}],
+    "probes": [{"name": "dlg", "client": 2, "rounds": [0, 2], "max_iterations": 2}],
+    "network": {"name": "links", "dropout": 0.1},
+}
+
+
+def bits(folder: Path) -> dict[str, bytes]:
+    """Everything in a run's folder that equal runs must share, byte for byte."""
+    names = ["rounds.parquet", "clients.parquet"]
+    names += [str(p.relative_to(folder)) for p in sorted((folder / "checkpoints").iterdir())[-1:]]
+    for kind in ("observations", "reconstructions"):
+        names += [str(p.relative_to(folder)) for p in sorted((folder / kind).rglob("*")) if p.is_file()]
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_tables_parameters_and_leaks_are_the_same_bytes_on_every_pool(tiny, tmp_path):
+    pools = [{"pool": "serial"}, {"pool": "ray", "num_workers": 1}, {"pool": "ray", "num_workers": 2}]
+    found = []
+    for number, runtime in enumerate(pools):
+        found.append(bits(simulate(tiny(**BUSY, runtime=runtime), tmp_path / str(number)).folder))
+
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 2 + 1 + 2 * 4 + 2 * 2
+
+
+def test_a_run_killed_at_any_time_and_resumed_gives_the_same_bytes(tiny_file, tmp_path):
+    """kill -9 once the first checkpoint is there, at whatever point of a round that happens to be."""
+    from gauntlet.sims.scenario import load_scenario
+
+    changes = [
+        "rounds=300",
+        "probes=[{name='dlg', client=1, rounds=[1,150], max_iterations=1}]",
+        "codec=terngrad",
+    ]
+    whole = simulate(load_scenario(tiny_file, changes), tmp_path / "whole").folder
+    killed = tmp_path / "killed"
+    sets = [word for change in changes for word in ("-s", change)]
+    command = [sys.executable, "-m", "gauntlet.sims.cli", "run", str(tiny_file), *sets, "--out", str(killed)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=tmp_path)
+    while not list(killed.glob("checkpoints/*.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert load_run(killed).manifest["status"] == "running"
+
+    resume(killed)
+
+    assert bits(killed) == bits(whole)
+    assert load_run(killed).manifest["status"] == "complete"
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(tiny, tmp_path):
+    scenario = tiny(**BUSY)
+    whole = simulate(scenario, tmp_path / "whole").folder
+    RunWriter.create(tmp_path / "killed", scenario)
+
+    assert bits(resume(tmp_path / "killed").folder) == bits(whole)
+
+
+def test_resuming_a_complete_run_changes_nothing(tiny, tmp_path):
+    folder = simulate(tiny(), tmp_path / "run").folder
+    before = bits(folder)
+
+    assert bits(resume(folder).folder) == before
+
+
+def test_pandas_alone_reads_the_tables(tiny, tmp_path):
+    run = simulate(tiny(**BUSY), tmp_path / "run")
+    rounds, clients = (pd.read_parquet(tmp_path / "run" / f"{n}.parquet") for n in ("rounds", "clients"))
+
+    assert rounds["round"].tolist() == [0, 1, 2, 3]
+    assert len(clients) == 4 * 6
+    assert clients.groupby("round")["bytes_up"].sum().tolist() == rounds["bytes_up"].tolist()
+    assert rounds["bytes_up"].cumsum().tolist() == rounds["total_bytes_up"].tolist()
+    assert set(clients.loc[clients["client_id"] == 4, "truth"]) == {"non_finite"}
+    assert set(clients.loc[clients["client_id"] == 4, "status"]) <= {"undecodable", "dropped"}
+    assert (clients["truth"] == "sign_flip").sum() == 4
+    assert rounds["epsilon"].isna().all()
+    assert set(rounds["epsilon_reason"]) == {"no_mechanism"}
+    pd.testing.assert_frame_equal(run.rounds, rounds)
+
+
+def test_what_was_observed_is_what_was_sent_and_what_was_rebuilt_stands_beside_the_truth(tiny, tmp_path):
+    run = simulate(tiny(**BUSY), tmp_path / "run")
+    sent = run.clients.set_index(["round", "client_id"])["bytes_up"]
+
+    assert [(r.round, r.client_id) for r in run.gallery()] == [(0, 2), (2, 2)]
+    for rebuilt in run.gallery():
+        place = run.folder / "observations" / f"round-{rebuilt.round:06d}-client-000002"
+        assert len((place / "frame.bin").read_bytes()) == sent[rebuilt.round, 2]
+        assert rebuilt.truth.shape == rebuilt.rebuilt.shape == (2, 1, 8, 8)
+        error = ((np.clip(rebuilt.rebuilt, 0, 1) - rebuilt.truth) ** 2).mean(axis=(1, 2, 3))
+        assert rebuilt.psnr == pytest.approx(10 * np.log10(1 / error), abs=1e-3)
+
+
+def test_an_attack_that_needs_what_it_is_not_told_fails_after_the_results_are_safe(tiny, tmp_path):
+    from gauntlet.core.errors import PluginError
+
+    probes = [{"name": "idlg", "client": 0}]
+    with pytest.raises(PluginError, match="batch_size = 1"):
+        simulate(tiny(probes=probes), tmp_path / "run")
+
+    assert load_run(tmp_path / "run").manifest["status"] == "complete"
+    assert len(load_run(tmp_path / "run").rounds) == 4
+
+
+def test_a_sweep_runs_every_combination_the_same_as_each_alone(tiny, tmp_path, ray_here):
+    swept = tiny(sweep={"defense.name": ["mean", "median"], "seed": [0, 1]}, runtime={"pool": "ray"})
+    runs = sweep(swept, tmp_path / "sweep")
+
+    assert [(r.manifest["label"], r.manifest["seed"]) for r in runs] == [
+        ("defense = mean", 0),
+        ("defense = mean", 1),
+        ("defense = median", 0),
+        ("defense = median", 1),
+    ]
+    alone = simulate(tiny(defense="median", seed=1), tmp_path / "alone")
+    assert bits(runs[3].folder) == bits(alone.folder)
+    assert [r.folder for r in load_runs([tmp_path / "sweep"])] == [r.folder for r in runs]
+
+
+def test_a_sweep_resumes_only_what_is_not_complete(tiny, tmp_path):
+    swept = tiny(sweep={"seed": [0, 1]})
+    first, second = sweep(swept, tmp_path / "sweep")
+    before, changed = bits(second.folder), first.folder.stat().st_mtime_ns
+    import shutil
+
+    shutil.rmtree(second.folder)
+    resume_sweep(tmp_path / "sweep")
+
+    assert bits(second.folder) == before
+    assert first.folder.stat().st_mtime_ns == changed
+
+
+def test_variants_are_labelled_by_what_differs(tiny):
+    tables = [{"name": "mean"}, {"name": "trimmed_mean", "num_byzantine": 1}]
+    swept = tiny(sweep={"defense": tables, "training.lr": [0.1, 0.2]})
+
+    assert [v.label for v in variants(swept)] == [
+        "defense = mean, training.lr = 0.1",
+        "defense = mean, training.lr = 0.2",
+        "defense = trimmed_mean, training.lr = 0.1",
+        "defense = trimmed_mean, training.lr = 0.2",
+    ]
+
+
+def test_a_sweep_over_a_key_that_does_not_exist_is_refused_before_anything_runs(tiny, tmp_path):
+    with pytest.raises(ScenarioError, match="did you mean 'defense'"):
+        sweep(tiny(sweep={"defence": ["mean"]}), tmp_path / "sweep")
+
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_where_a_run_runs_is_no_part_of_its_fingerprint_and_everything_else_is(tiny):
+    base = tiny()
+
+    assert tiny(runtime={"pool": "ray"}, description="x").fingerprint() == base.fingerprint()
+    for changes in (
+        {"seed": 1},
+        {"training": {"lr": 0.1}},
+        {"defense": "median"},
+        {"checkpoint": {"every": 1}},
+    ):
+        assert tiny(**changes).fingerprint() != base.fingerprint()
+
+
+def test_the_public_names_are_what_the_readme_uses(tiny, tmp_path):
+    run = gauntlet.simulate(tiny(), tmp_path / "run")
+
+    assert list(run.rounds.columns[:3]) == ["round", "accuracy", "loss"]
+    assert run.plot("accuracy", by="round").axes[0].get_ylabel()
+    with pytest.raises(ResultsError):
+        gauntlet.simulate(tiny(), tmp_path / "run")
+    with pytest.raises(AttributeError, match="known: "):
+        _ = gauntlet.simulat
