@@ -109,7 +109,8 @@ class Reconstruction:
         y: Rebuilt labels.  # [B]
         cost: What the attack minimised, as the attacker sees it, at the end.
         trace: That cost over the iterations.
-        stopped: ``"converged"``, ``"max_iterations"``, ``"nan"`` or ``"closed_form"``.
+        stopped: ``"converged"``, ``"plateau"``, ``"max_iterations"``, ``"time_budget"``, ``"nan"`` or
+            ``"closed_form"``.
         details: Further figures, such as closures evaluated.
     """
 

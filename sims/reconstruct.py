@@ -35,7 +35,7 @@ def reconstruct(place: Path, attack: PluginSpec, seed: int, results: Path) -> Pa
     with one_thread():
         found = plugin.reconstruct(observation, stream)
     truth = load_truth(place)
-    scores = score(found, truth)
+    scores = score(found, truth, observation.value_range)
     folder = results / f"{place.name}-{_plain(attack.name)}"
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)

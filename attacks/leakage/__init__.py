@@ -1,0 +1,24 @@
+"""Attacks that read what a client sent: rebuild its examples, or infer facts about them."""
+
+from ...core.contracts import InferenceAttack, LeakageAttack
+from ...core.registry import Family
+
+LEAKAGE_ATTACKS: Family[LeakageAttack] = Family(
+    "leakage_attacks",
+    "leakage attack",
+    ("reconstruct",),
+    {
+        "dlg": "gauntlet.attacks.leakage.dlg:DLG",
+        "idlg": "gauntlet.attacks.leakage.idlg:IDLG",
+        "bias_trick": "gauntlet.attacks.leakage.bias_trick:BiasTrick",
+    },
+)
+
+INFERENCE_ATTACKS: Family[InferenceAttack] = Family(
+    "inference_attacks",
+    "inference attack",
+    ("infer",),
+    {
+        "bias_counts": "gauntlet.attacks.leakage.bias_counts:BiasCounts",
+    },
+)

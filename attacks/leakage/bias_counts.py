@@ -1,0 +1,69 @@
+"""Label counts from the bias gradient of the last layer.
+
+With mean cross-entropy the bias gradient of class c is b_c = mean_i p_ic - n_c / B, hence
+n_c = B (mean_i p_ic - b_c): exact but for the mean predicted probability, which must be guessed.
+
+Source: the identity behind iDLG (Zhao, Mopuri, Bilen 2020, arXiv:2001.02610, Equation 3) summed over a batch;
+the guesses are ours, in the spirit of LLG (Wainakh et al. 2021, arXiv:2105.09369).
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from ...core.errors import PluginError
+from ...core.observation import Observation
+from ...core.seeds import generator as stream_of
+from .labels import last_layer
+from .matching import dummy_inputs
+from .requirements import refuse_unmet
+
+
+@dataclass(frozen=True)
+class BiasCounts:
+    """Estimate how many examples of each class stood in a client's step.
+
+    Scores are the estimated counts, not rounded (``labels.round_counts`` makes whole ones): above about
+    0.5, the class was probably there. Good on models that have hardly been trained, for any activation.
+
+    Attributes:
+        guess: The mean predicted probability: 1 / C for every class ("uniform"), or what the broadcast
+            model says about random inputs ("random_inputs": surer before training, worse after).
+        num_dummies: Random inputs drawn for that, at least 1.
+        seed: Seed of their stream.
+    """
+
+    guess: Literal["uniform", "random_inputs"] = "uniform"
+    num_dummies: int = 3000
+    seed: int = 0
+
+    requires: ClassVar[tuple[str, ...]] = ("batch_size", "lr", "local_steps")
+
+    def __post_init__(self) -> None:
+        if self.num_dummies < 1:
+            raise ValueError(f"num_dummies must be at least 1, got {self.num_dummies}")
+
+    def infer(self, observations: Sequence[Observation]) -> Tensor:
+        return torch.stack([self._counts(o) for o in observations])  # [N, C]
+
+    def _counts(self, observation: Observation) -> Tensor:
+        refuse_unmet(self, observation)
+        bias = last_layer(observation, observation.gradient()).bias
+        if bias is None:
+            raise PluginError("BiasCounts reads the last layer's bias, and the model's last layer has none")
+        return (observation.knowledge.batch_size or 0) * (self._predicted(observation) - bias)  # [C]
+
+    def _predicted(self, observation: Observation) -> Tensor:
+        """Return the guessed mean probability of each class.  # [C]"""
+        classes = observation.num_classes
+        if self.guess == "uniform":
+            return torch.full((classes,), 1 / classes)
+        stream = stream_of(self.seed, "bias_counts", observation.round, observation.client_id)
+        x = dummy_inputs(observation, self.num_dummies, "uniform", stream)
+        with torch.no_grad():
+            logits: Tensor = copy.deepcopy(observation.model).eval()(x)  # [num_dummies, C]
+        return logits.softmax(dim=1).mean(dim=0)

@@ -1,0 +1,82 @@
+"""Deep Leakage from Gradients: rebuild a batch and its labels together.
+
+Source: Zhu, Liu, Han. Deep Leakage from Gradients. NeurIPS 2019, Algorithm 1. arXiv:1906.08935
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...core.observation import Observation, Reconstruction
+from .matching import Init, Search, best_of, dummy_inputs, gradient_distance
+from .requirements import refuse_unmet
+
+
+@dataclass(frozen=True)
+class DLG:
+    """Search inputs and soft labels whose gradient is the client's, by L-BFGS.
+
+    Passive. Works best on smooth activations (the second derivative of ReLU is 0 almost everywhere) and on
+    models that have not been trained for long. ``cost`` is relative: ||g - G||^2 / ||G||^2.
+
+    The defaults are the authors'. On smooth models ``line_search = true``, ``init = "uniform"`` and a few
+    restarts are much stronger, most of all once the model has been trained.
+
+    Attributes:
+        max_iterations: L-BFGS iterations of up to 20 steps each, at least 1.
+        lr: Step size of L-BFGS, above 0.
+        history: Past steps that L-BFGS remembers, at least 1.
+        line_search: Whether each step meets the strong Wolfe conditions (the authors search no line):
+            surer on smooth models, worse on ReLU.
+        restarts: Random starts, at least 1; the one of least cost wins.
+        tolerance: The cost at which the search has converged, at least 0.
+        init: Start from N(0, 1) ("normal", the authors') or evenly over the range of values ("uniform").
+        max_seconds: Wall-clock budget, above 0, or None. A budget makes results depend on the machine.
+    """
+
+    max_iterations: int = 300
+    lr: float = 1.0
+    history: int = 100
+    line_search: bool = False
+    restarts: int = 1
+    tolerance: float = 1e-10
+    init: Init = "normal"
+    max_seconds: float | None = None
+
+    requires: ClassVar[tuple[str, ...]] = ("batch_size", "lr", "local_steps")
+
+    def __post_init__(self) -> None:
+        self._search()
+
+    def _search(self) -> Search:
+        return Search(
+            self.max_iterations,
+            self.lr,
+            self.history,
+            self.line_search,
+            self.tolerance,
+            self.restarts,
+            self.max_seconds,
+        )
+
+    def reconstruct(self, observation: Observation, generator: np.random.Generator) -> Reconstruction:
+        refuse_unmet(self, observation)
+        batch_size = observation.knowledge.batch_size or 0
+        distance = gradient_distance(observation)
+
+        def cost(variables: Sequence[Tensor]) -> Tensor:
+            x, q = variables  # [B, ...], [B, C]
+            return distance(x, q.softmax(dim=1))
+
+        def draw() -> tuple[Tensor, Tensor]:
+            x = dummy_inputs(observation, batch_size, self.init, generator)
+            q = generator.standard_normal((batch_size, observation.num_classes))
+            return x, torch.from_numpy(q).float()
+
+        found, details = best_of(cost, draw, self._search())
+        x, q = found.variables
+        return Reconstruction(x, q.argmax(dim=1), found.cost, found.trace, found.stopped, details)

@@ -1,0 +1,76 @@
+"""What the gradient of a classifier's last layer says about labels, in closed form.
+
+With mean cross-entropy, the bias gradient of class c is b_c = mean_i p_ic - n_c / B: the mean predicted
+probability minus the share of examples of that class.
+
+Source: Zhao, Mopuri, Bilen. iDLG: Improved Deep Leakage from Gradients. 2020. arXiv:2001.02610, Section 3.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...core.errors import PluginError
+from ...core.observation import Observation
+
+
+@dataclass(frozen=True)
+class LastLayer:
+    """The part of a vector that belongs to the last linear layer.
+
+    Attributes:
+        weight: Its weight.  # [C, F]
+        bias: Its bias, or None if it has none.  # [C]
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+def last_layer(observation: Observation, vector: Tensor) -> LastLayer:
+    """Return the last layer's part of ``vector`` [P].
+
+    Raises:
+        PluginError: The last trainable tensors are no linear layer with one row a class.
+    """
+    views = observation.layout.views(vector)
+    names = list(views)
+    last = names[-1]
+    stem, _, leaf = last.rpartition(".")
+    weight_name = f"{stem}.weight" if stem else "weight"
+    bias = views[last] if leaf == "bias" else None
+    weight = views.get(weight_name)
+    classes = observation.num_classes
+    if weight is None or weight.ndim != 2 or len(weight) != classes:
+        shapes = ", ".join(f"{n} {tuple(views[n].shape)}" for n in names[-2:])
+        raise PluginError(
+            f"labels are read from a last linear layer with {classes} rows; the model ends with {shapes}"
+        )
+    return LastLayer(weight, bias)
+
+
+def only_label(observation: Observation, gradient: Tensor) -> int:
+    """Return the label of a step on one example; any positive multiple of the gradient [P] will do.
+
+    The label's entry of the bias gradient, p_c - 1, is the only negative one. Without a bias, the rows of the
+    weight gradient are summed (the authors' rule), which is right where features are not negative.
+    """
+    layer = last_layer(observation, gradient)
+    evidence = layer.weight.sum(dim=1) if layer.bias is None else layer.bias  # [C]
+    return int(evidence.argmin())
+
+
+def round_counts(scores: Tensor, total: int) -> Tensor:
+    """Return whole label counts [C] of sum ``total`` from real ones [C], by largest remainder.
+
+    Negative scores count as 0; where nothing is above 0, all classes are taken as equally likely.
+    """
+    share = scores.double().clamp(min=0)
+    if not share.sum() > 0:
+        share = torch.ones_like(share)
+    share = share * total / share.sum()
+    counts = share.floor()
+    left = total - int(counts.sum())
+    counts[(share - counts).argsort(descending=True, stable=True)[:left]] += 1
+    return counts.long()

@@ -1,0 +1,57 @@
+"""What a malicious client does: to its examples, or to its update.
+
+A scenario names an attack without saying which of the two it is: ``family_of`` knows.
+"""
+
+from typing import Any
+
+from ...core.contracts import DataAttack, UpdateAttack
+from ...core.errors import PluginError, unknown
+from ...core.registry import Family
+
+DATA_ATTACKS: Family[DataAttack] = Family(
+    "data_attacks",
+    "data attack",
+    ("poison",),
+    {
+        "label_flip": "gauntlet.attacks.poisoning.label_flip:LabelFlip",
+        "multi_label_flip": "gauntlet.attacks.poisoning.multi_label_flip:MultiLabelFlip",
+        "label_flip_all": "gauntlet.attacks.poisoning.label_flip_all:LabelFlipAll",
+    },
+)
+
+UPDATE_ATTACKS: Family[UpdateAttack] = Family(
+    "update_attacks",
+    "update attack",
+    ("init", "corrupt"),
+    {
+        "sign_flip": "gauntlet.attacks.poisoning.sign_flip:SignFlip",
+        "mean_sign_flip": "gauntlet.attacks.poisoning.mean_sign_flip:MeanSignFlip",
+        "gaussian": "gauntlet.attacks.poisoning.gaussian:Gaussian",
+        "additive_noise": "gauntlet.attacks.poisoning.additive_noise:AdditiveNoise",
+        "ipm": "gauntlet.attacks.poisoning.ipm:InnerProductManipulation",
+        "alie": "gauntlet.attacks.poisoning.alie:ALittleIsEnough",
+        "non_finite": "gauntlet.attacks.poisoning.non_finite:NonFinite",
+    },
+)
+
+
+def family_of(name: str) -> Family[Any]:
+    """Return the family of the attack ``name``: ``DATA_ATTACKS`` or ``UPDATE_ATTACKS``.
+
+    Raises:
+        PluginError: Nothing of that name, or it cannot be loaded, or it has the verb of neither or
+            of both.
+    """
+    if ":" not in name:
+        for family in (DATA_ATTACKS, UPDATE_ATTACKS):
+            if name in family.names():
+                return family
+        raise PluginError(unknown("attack", name, [*DATA_ATTACKS.names(), *UPDATE_ATTACKS.names()]))
+    found = Family[Any]("attacks", "attack", (), {}).find(name)
+    has = {verb: callable(getattr(found, verb, None)) for verb in ("poison", "corrupt")}
+    if has["poison"] and has["corrupt"]:
+        raise PluginError(f"attack '{name}' has both poison and corrupt: make it two attacks")
+    if not any(has.values()):
+        raise PluginError(f"attack '{name}' has neither method poison (data) nor corrupt (update)")
+    return DATA_ATTACKS if has["poison"] else UPDATE_ATTACKS

@@ -1,0 +1,54 @@
+"""A little is enough: a shift that hides within the spread of the honest updates.
+
+Source: Baruch, Baruch, Goldberg. A Little Is Enough: Circumventing Defenses For Distributed Learning.
+NeurIPS 2019. arXiv:1902.06156
+"""
+
+from dataclasses import dataclass
+from math import isfinite
+from statistics import NormalDist
+from typing import ClassVar
+
+from ...core.contracts import Knowledge, View
+from ...core.updates import Updates
+from .moments import known_honest, mean_and_std, send_all
+
+
+@dataclass(frozen=True)
+class ALittleIsEnough:
+    """Send the honest mean plus ``z`` honest standard deviations, from every malicious client.
+
+    The standard deviation is the sample's (ddof = 1), and 0 with a single honest client.
+
+    Attributes:
+        z: The shift, in standard deviations of each coordinate (the sign is a matter of taste). None
+            takes the paper's z_max for the cohort, which is small when attackers are few.
+    """
+
+    z: float | None = None
+
+    knowledge: ClassVar[Knowledge] = Knowledge.OMNISCIENT
+
+    def __post_init__(self) -> None:
+        if self.z is not None and not isfinite(self.z):
+            raise ValueError(f"z must be finite or None, got {self.z}")
+
+    def init(self) -> None:
+        return None
+
+    def corrupt(self, own: Updates, view: View, state: None) -> tuple[Updates, None]:
+        z = z_max(view.cohort_size, len(own)) if self.z is None else self.z
+        mean, std = mean_and_std(known_honest(own, view))
+        return send_all(own, mean + z * std), state
+
+
+def z_max(cohort_size: int, num_malicious: int) -> float:
+    """Return the largest shift that enough honest clients exceed for a majority to side with it.
+
+    The share of honest clients below it is kept in [0.5, 1 - 1e-6], so that it is never negative
+    nor infinite.
+    """
+    supporters = cohort_size // 2 + 1 - num_malicious  # the paper's s
+    honest = cohort_size - num_malicious
+    share = (honest - supporters) / honest if honest > 0 else 0.5
+    return NormalDist().inv_cdf(min(max(share, 0.5), 1 - 1e-6))

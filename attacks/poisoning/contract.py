@@ -1,0 +1,204 @@
+"""What every attack on data and every attack on updates owes, as checks that raise ``PluginError``.
+
+The same functions test the built-ins and whatever comes from outside. An attack gets exactly the view
+that it declares, so one that looks further fails here as it would in a run.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...core.contracts import DataAttack, Knowledge, UpdateAttack, View, declared
+from ...core.errors import PluginError
+from ...core.registry import guard, require
+from ...core.seeds import generator
+from ...core.trees import State, equal, pack, unpack
+from ...core.updates import Updates
+
+SIZE = 7  # P of the cohorts below
+COHORT = 11
+MALICIOUS = 3
+
+
+def _guarded(plugin: Any) -> Any:
+    plain = getattr(plugin, "__wrapped__", plugin)
+    return guard(plain, type(plain).__name__)
+
+
+# ---- data attacks ---------------------------------------------------------------------------------------
+
+
+def _classes(attack: DataAttack) -> int:
+    """Return C of the task below: ten, or as the attack is configured."""
+    return declared(attack, "num_classes", 10)
+
+
+def _examples(attack: DataAttack, count: int = 40) -> tuple[Tensor, Tensor]:
+    """Return grey images [n, 1, 8, 8] in [0, 1] and labels [n] that go round all classes."""
+    pixels = generator(0, "contract").random((count, 1, 8, 8), dtype=np.float32)
+    return torch.from_numpy(pixels), torch.arange(count) % _classes(attack)
+
+
+def _poison(attack: DataAttack, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    poisoned: tuple[Tensor, Tensor] = _guarded(attack).poison(x, y, generator(0, "poison"))
+    return poisoned
+
+
+def poisoned_examples_are_still_examples(attack: DataAttack) -> None:
+    """Same shapes and types, pixels in [0, 1], labels of the task."""
+    for count in (40, 1):
+        x, y = _examples(attack, count)
+        new_x, new_y = _poison(attack, x, y)
+        require(new_x.shape == x.shape, f"x must stay {tuple(x.shape)}, got {tuple(new_x.shape)}")
+        require(new_y.shape == y.shape, f"y must stay {tuple(y.shape)}, got {tuple(new_y.shape)}")
+        require(new_x.dtype == x.dtype, f"x must stay {x.dtype}, got {new_x.dtype}")
+        require(new_y.dtype == y.dtype, f"y must stay {y.dtype}, got {new_y.dtype}")
+        inside = bool(((new_x >= 0) & (new_x <= 1)).all())
+        require(inside, "pixels must stay in [0, 1]")
+        labels = set(new_y.tolist())
+        require(
+            labels <= set(range(_classes(attack))),
+            f"labels must stay below {_classes(attack)}, got {sorted(labels)}",
+        )
+
+
+def a_data_attack_does_something(attack: DataAttack) -> None:
+    """Some example of a batch with every label is changed."""
+    x, y = _examples(attack)
+    new_x, new_y = _poison(attack, x.clone(), y.clone())
+    changed = not (torch.equal(new_x, x) and torch.equal(new_y, y))
+    require(changed, "nothing changed in a batch that holds every label")
+
+
+def a_data_attack_leaves_its_inputs_as_they_were(attack: DataAttack) -> None:
+    """The client's own tensors are not written to."""
+    x, y = _examples(attack)
+    before_x, before_y = x.clone(), y.clone()
+    _poison(attack, x, y)
+    require(torch.equal(x, before_x), "x was changed in place")
+    require(torch.equal(y, before_y), "y was changed in place")
+
+
+def a_data_attack_draws_only_from_its_generator(attack: DataAttack) -> None:
+    """Equal generators give equal examples."""
+    first, second = (_poison(attack, *_examples(attack)) for _ in range(2))
+    same = all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    require(same, "equal generators give different examples")
+
+
+DATA_ATTACK_CHECKS: tuple[Callable[[DataAttack], None], ...] = (
+    poisoned_examples_are_still_examples,
+    a_data_attack_does_something,
+    a_data_attack_leaves_its_inputs_as_they_were,
+    a_data_attack_draws_only_from_its_generator,
+)
+
+
+# ---- update attacks -------------------------------------------------------------------------------------
+
+
+def _knowledge(attack: UpdateAttack) -> Knowledge:
+    knowledge = declared(attack, "knowledge", None)
+    if not isinstance(knowledge, Knowledge):
+        raise PluginError(f"knowledge must be a member of core.contracts.Knowledge, got {knowledge!r}")
+    return knowledge
+
+
+def _scene(attack: UpdateAttack, round_: int, num_honest: int = COHORT - MALICIOUS) -> tuple[Updates, View]:
+    """Return (the malicious rows, the view) that the engine would hand to this attack."""
+    knowledge = _knowledge(attack)
+    own_size = 1 if knowledge is Knowledge.OWN else MALICIOUS
+    rows = 0.05 + 0.02 * generator(0, "contract", round_).standard_normal((own_size + num_honest, SIZE))
+    vectors = torch.from_numpy(rows).to(torch.float32)
+    size = len(vectors)
+    everybody = Updates(vectors, torch.arange(size) * 4 + 3, torch.full((size,), 10))
+    malicious = torch.arange(size) < own_size
+    honest = everybody.rows(~malicious) if knowledge is Knowledge.OMNISCIENT else None
+    params = torch.linspace(-1, 1, SIZE)
+    return everybody.rows(malicious), View(round_, params, size, honest, generator(0, "corrupt", round_))
+
+
+def _corrupt(attack: UpdateAttack, own: Updates, view: View, state: State) -> tuple[Updates, State]:
+    sent, following = _guarded(attack).corrupt(own, view, state)
+    if not isinstance(sent, Updates):
+        raise PluginError(f"corrupt must return (Updates, state), got a {type(sent).__name__} first")
+    shape, dtype = tuple(own.vectors.shape), own.vectors.dtype
+    require(tuple(sent.vectors.shape) == shape, f"rows must stay {shape}, got {tuple(sent.vectors.shape)}")
+    require(sent.vectors.dtype == dtype, f"rows must stay {dtype}, got {sent.vectors.dtype}")
+    require(torch.equal(sent.client_ids, own.client_ids), "the malicious clients must stay the same")
+    return sent, following
+
+
+def _play(attack: UpdateAttack, rounds: range, state: State) -> tuple[list[Tensor], State]:
+    rows = []
+    for t in rounds:
+        sent, state = _corrupt(attack, *_scene(attack, t), state)
+        rows.append(sent.vectors)
+    return rows, state
+
+
+def the_same_clients_send_rows_of_the_same_shape(attack: UpdateAttack) -> None:
+    """Given what its declared knowledge allows and nothing more, in every round."""
+    _play(attack, range(3), _guarded(attack).init())
+
+
+def a_cohort_without_honest_clients_is_survived(attack: UpdateAttack) -> None:
+    """Nobody honest may have been sampled."""
+    _corrupt(attack, *_scene(attack, 0, num_honest=0), _guarded(attack).init())
+
+
+def an_update_attack_does_something(attack: UpdateAttack) -> None:
+    """What is sent differs from the honest update, in the row or in the claimed examples."""
+    own, view = _scene(attack, 0)
+    before = own.vectors.clone()
+    sent, _ = _corrupt(attack, own, view, _guarded(attack).init())
+    changed = not (torch.equal(sent.vectors, before) and torch.equal(sent.num_examples, own.num_examples))
+    require(changed, "every malicious client sends its honest update")
+
+
+def an_update_attack_leaves_its_inputs_as_they_were(attack: UpdateAttack) -> None:
+    """Neither rows, nor view, nor state are changed in place."""
+    state = _guarded(attack).init()
+    for t in range(2):
+        (own, view), (own_copy, view_copy) = _scene(attack, t), _scene(attack, t)
+        packed = pack(state)
+        _, following = _corrupt(attack, own, view, state)
+        require(torch.equal(own.vectors, own_copy.vectors), "the attack's own rows were changed in place")
+        require(torch.equal(view.params, view_copy.params), "the broadcast parameters were changed in place")
+        if view.honest is not None and view_copy.honest is not None:
+            same = torch.equal(view.honest.vectors, view_copy.honest.vectors)
+            require(same, "the honest clients' rows were changed in place")
+        require(equal(state, unpack(*packed)), "the state that came in was changed in place")
+        state = following
+
+
+def an_update_attack_draws_only_from_its_generator(attack: UpdateAttack) -> None:
+    """Equal rounds with equal generators give equal bits: no global stream, no memory outside the state."""
+    first, second = (_play(attack, range(3), _guarded(attack).init()) for _ in range(2))
+    require(equal(first, second), "the same rounds with equal generators give different rows")
+
+
+def an_update_attack_survives_a_checkpoint(attack: UpdateAttack) -> None:
+    """Saved and restored, it goes on to the same bits."""
+    _, state = _play(attack, range(2), _guarded(attack).init())
+    try:
+        value, tensors = pack(state)
+    except TypeError as error:
+        raise PluginError(str(error)) from error
+    restored = unpack(json.loads(json.dumps(value)), tensors)
+    straight, resumed = _play(attack, range(2, 4), state), _play(attack, range(2, 4), restored)
+    require(equal(straight, resumed), "an attack goes on differently after its state was saved and restored")
+
+
+UPDATE_ATTACK_CHECKS: tuple[Callable[[UpdateAttack], None], ...] = (
+    the_same_clients_send_rows_of_the_same_shape,
+    a_cohort_without_honest_clients_is_survived,
+    an_update_attack_does_something,
+    an_update_attack_leaves_its_inputs_as_they_were,
+    an_update_attack_draws_only_from_its_generator,
+    an_update_attack_survives_a_checkpoint,
+)

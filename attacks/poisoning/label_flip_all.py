@@ -1,0 +1,30 @@
+"""Full label flipping: class y is taught as class C - 1 - y.
+
+Source: Fang, Cao, Jia, Gong. Local Model Poisoning Attacks to Byzantine-Robust Federated Learning.
+USENIX Security 2020 (its label-flipping baseline). arXiv:1911.11815
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LabelFlipAll:
+    """Mirror every label: y becomes C - 1 - y. Twice is the identity.
+
+    Attributes:
+        num_classes: C, the classes of the task, at least 2.
+    """
+
+    num_classes: int
+
+    def __post_init__(self) -> None:
+        if self.num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, got {self.num_classes}")
+
+    def poison(self, x: Tensor, y: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+        if len(y) and int(y.max()) >= self.num_classes:
+            raise ValueError(f"labels must be below num_classes = {self.num_classes}, got {int(y.max())}")
+        return x, self.num_classes - 1 - y

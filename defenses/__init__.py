@@ -1,0 +1,27 @@
+"""Floor 2: robust aggregation: what the server does with a cohort's updates, some of which lie."""
+
+from ..core.contracts import Defense, PreAggregation
+from ..core.registry import Family
+
+DEFENSES: Family[Defense] = Family(
+    "defenses",
+    "defense",
+    ("init", "aggregate"),
+    {
+        "mean": "gauntlet.defenses.mean:Mean",
+        "median": "gauntlet.defenses.median:Median",
+        "trimmed_mean": "gauntlet.defenses.trimmed_mean:TrimmedMean",
+        "krum": "gauntlet.defenses.krum:Krum",
+        "multi_krum": "gauntlet.defenses.multi_krum:MultiKrum",
+    },
+)
+
+PRE_AGGREGATIONS: Family[PreAggregation] = Family(
+    "pre_aggregations",
+    "pre-aggregation",
+    ("init", "transform"),
+    {
+        "nnm": "gauntlet.defenses.nnm:NNM",
+        "clipping": "gauntlet.defenses.clipping:Clipping",
+    },
+)

@@ -1,0 +1,27 @@
+"""What a defense does with a cohort that is too small for the malicious clients it must survive."""
+
+from typing import Literal
+
+from ..core.contracts import Verdict
+from ..core.updates import Updates
+from .mean import Mean
+from .median import Median
+
+OnInfeasible = Literal["raise", "mean", "median"]
+CHOICES = ("raise", "mean", "median")
+
+
+def check_robustness(num_byzantine: int, on_infeasible: str) -> None:
+    """Raise ``ValueError`` unless the two options that robust rules share are in range."""
+    if num_byzantine < 0:
+        raise ValueError(f"num_byzantine must be at least 0, got {num_byzantine}")
+    if on_infeasible not in CHOICES:
+        raise ValueError(f"on_infeasible must be one of {', '.join(CHOICES)}, got '{on_infeasible}'")
+
+
+def fall_back(how: OnInfeasible, updates: Updates, reason: str) -> Verdict:
+    """Return the uniform mean or the median instead, or raise ``ValueError(reason)``."""
+    if how == "raise":
+        raise ValueError(f"{reason}; lower num_byzantine, raise the cohort, or set on_infeasible")
+    rule = Mean(weighting="uniform") if how == "mean" else Median()
+    return rule.aggregate(updates, None)[0]

@@ -1,0 +1,65 @@
+"""Weighted mean: what a server without a defense does.
+
+Source: McMahan, Moore, Ramage, Hampson, Agueera y Arcas. Communication-Efficient Learning of Deep
+Networks from Decentralized Data. AISTATS 2017, Algorithm 1. arXiv:1602.05629
+The fixed denominator: McMahan, Ramage, Talwar, Zhang. Learning Differentially Private Recurrent
+Language Models. ICLR 2018. arXiv:1710.06963
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from ..core.contracts import Verdict
+from ..core.updates import Updates
+from .columns import weighted_sum
+
+WEIGHTINGS = ("num_examples", "uniform", "fixed")
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Average the updates, whoever sent them.
+
+    Attributes:
+        weighting: ``"num_examples"``: each client counts as its (claimed) examples. ``"uniform"``:
+            each client counts the same. ``"fixed"``: the sum over the public, expected size of a
+            cohort, so that one client moves the aggregate by a known amount.
+    """
+
+    weighting: Literal["num_examples", "uniform", "fixed"] = "num_examples"
+
+    linear: ClassVar[bool] = True
+    individual: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.weighting not in WEIGHTINGS:
+            raise ValueError(f"weighting must be one of {', '.join(WEIGHTINGS)}, got '{self.weighting}'")
+
+    def init(self) -> None:
+        return None
+
+    def aggregate(self, updates: Updates, state: None) -> tuple[Verdict, None]:
+        counts, denominator = self._counts(updates.num_examples, updates.expected_size)
+        total = weighted_sum(updates.vectors, counts)  # [P]
+        return Verdict((total / denominator).to(updates.vectors.dtype), counts / denominator), state
+
+    def shares(self, num_examples: Tensor, expected_size: float) -> Tensor:
+        """Return each client's share in the aggregate, known before its update is.  # [K]"""
+        counts, denominator = self._counts(num_examples, expected_size)
+        return counts / denominator
+
+    def sensitivity(self, clip_norm: float, expected_size: float) -> float | None:
+        """Return by how much one client more or less moves the aggregate, in L2 norm."""
+        return clip_norm / expected_size if self.weighting == "fixed" else None
+
+    def _counts(self, num_examples: Tensor, expected_size: float) -> tuple[Tensor, float]:
+        """Return (what each client counts [K], float64; what their sum is divided by, above 0)."""
+        if self.weighting == "num_examples":
+            counts = num_examples.to(torch.float64).clamp(min=0)  # a negative claim would flip the sign
+        else:
+            counts = torch.ones(len(num_examples), dtype=torch.float64)
+        denominator = expected_size if self.weighting == "fixed" else float(counts.sum())
+        return counts, denominator or 1.0

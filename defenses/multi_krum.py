@@ -1,0 +1,55 @@
+"""Multi-Krum: average the clients with the best Krum scores.
+
+Source: Blanchard, El Mhamdi, Guerraoui, Stainer. Machine Learning with Adversaries: Byzantine
+Tolerant Gradient Descent. NeurIPS 2017. arXiv:1703.02757
+"""
+
+from dataclasses import dataclass
+
+from ..core.contracts import Verdict
+from ..core.updates import Updates
+from .fallback import OnInfeasible, check_robustness, fall_back
+from .krum import Neighbours, check_neighbours, krum_scores, least_krum_cohort, mean_of, too_small
+
+
+@dataclass(frozen=True)
+class MultiKrum:
+    """Average the ``num_selected`` updates with the lowest Krum scores, each weighing the same.
+
+    Attributes:
+        num_byzantine: Malicious clients to survive in one cohort (the paper's f), at least 0. The
+            cohort must hold at least 2 f + 3 clients; with f = 0 any cohort will do.
+        num_selected: Clients to average (the paper's m), at least 1; None takes K - f. All are
+            taken where the cohort is smaller.
+        neighbours: How many of the others count in a score: ``"paper"``: K - f - 2; ``"byzfl"``: K - f - 1.
+        on_infeasible: What to do with a smaller cohort: ``"raise"``, or take the ``"mean"`` or ``"median"``.
+    """
+
+    num_byzantine: int
+    num_selected: int | None = None
+    neighbours: Neighbours = "paper"
+    on_infeasible: OnInfeasible = "raise"
+
+    def __post_init__(self) -> None:
+        check_robustness(self.num_byzantine, self.on_infeasible)
+        check_neighbours(self.neighbours)
+        if self.num_selected is not None and self.num_selected < 1:
+            raise ValueError(f"num_selected must be at least 1, got {self.num_selected}")
+
+    @property
+    def least_cohort(self) -> int:
+        """The smallest cohort, if not empty, that does not raise."""
+        return least_krum_cohort(self.num_byzantine) if self.on_infeasible == "raise" else 1
+
+    def init(self) -> None:
+        return None
+
+    def aggregate(self, updates: Updates, state: None) -> tuple[Verdict, None]:
+        cohort_size, f = len(updates), self.num_byzantine
+        if cohort_size == 0:
+            return Verdict(updates.vectors.sum(dim=0)), state
+        if reason := too_small(cohort_size, f):
+            return fall_back(self.on_infeasible, updates, reason), state
+        scores = krum_scores(updates.vectors, f, self.neighbours)
+        m = min(self.num_selected or cohort_size - f, cohort_size)
+        return mean_of(updates, scores, m), state

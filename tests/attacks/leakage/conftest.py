@@ -1,0 +1,56 @@
+"""Victims for the leakage attacks: one SGD step on real digits, observed as a server would."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gauntlet.core.layout import Layout
+from gauntlet.core.observation import Knowledge, Observation
+from gauntlet.core.seeds import generator, seeded_torch
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[Tensor, Tensor]:
+    """The 1797 8 x 8 digits of scikit-learn, [n, 1, 8, 8] in [0, 1], and their labels."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    return torch.tensor(data.images / 16, dtype=torch.float32)[:, None], torch.tensor(data.target)
+
+
+@pytest.fixture(scope="session")
+def mlp() -> Callable[..., nn.Module]:
+    """Make a multi-layer perceptron 64-hidden-10 with torch's default initialisation."""
+
+    def make(activation: type[nn.Module] = nn.Sigmoid, seed: int = 0, hidden: int = 64) -> nn.Module:
+        with seeded_torch(generator(seed, "weights")):
+            return nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), activation(), nn.Linear(hidden, 10))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def observe() -> Callable[..., Observation]:
+    """Let a client take one real SGD step on (x, y) and record what it sends: local minus global."""
+
+    def step(model: nn.Module, x: Tensor, y: Tensor, lr: float = 0.1, noise_std: float = 0.0) -> Observation:
+        """``noise_std`` is in units of the gradient."""
+        layout = Layout.of(model)
+        named = dict(model.named_parameters())
+        loss = functional.cross_entropy(model(x), y)
+        gradients = torch.autograd.grad(loss, [named[s.name] for s in layout.parameters])
+        before = layout.flatten(named)
+        after = before - lr * torch.cat([g.reshape(-1) for g in gradients])
+        update = after - before
+        if noise_std:
+            noise = generator(0, "noise").normal(0, noise_std * lr, len(update))
+            update = update + torch.from_numpy(noise.astype(np.float32))
+        knowledge = Knowledge(batch_size=len(x), local_steps=1, lr=lr)
+        shape = tuple(x.shape[1:])
+        return Observation(0, 0, model, layout, b"", update, shape, 10, (0.0, 1.0), knowledge)
+
+    return step

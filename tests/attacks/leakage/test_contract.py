@@ -1,0 +1,162 @@
+"""Every member of both families meets its contract, and every check catches an attack that breaks it."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+
+from gauntlet.attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS, contract
+from gauntlet.attacks.leakage.bias_trick import BiasTrick
+from gauntlet.core.errors import PluginError
+from gauntlet.core.observation import Reconstruction
+
+OPTIONS: dict[str, dict[str, object]] = {}
+
+
+@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("name", LEAKAGE_ATTACKS.table)
+def test_every_leakage_attack_keeps_the_contract(name, check):
+    check(LEAKAGE_ATTACKS.build(name, OPTIONS.get(name)))
+
+
+@pytest.mark.parametrize("check", contract.INFERENCE_ATTACK_CHECKS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("name", INFERENCE_ATTACKS.table)
+def test_every_inference_attack_keeps_the_contract(name, check):
+    check(INFERENCE_ATTACKS.build(name, OPTIONS.get(name)))
+
+
+def honest(observation, generator):
+    return BiasTrick().reconstruct(observation, generator)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """An honest attack with one fault."""
+
+    fault: str
+    requires: ClassVar[tuple[str, ...]] = ("batch_size", "local_steps")
+
+    def reconstruct(self, observation, generator):
+        return getattr(self, self.fault)(observation, honest(observation, generator))
+
+    def flattens(self, observation, found):
+        return with_x(found, found.x.flatten())
+
+    def drops_the_batch_from_y(self, observation, found):
+        return Reconstruction(found.x, found.y[0], found.cost, (), found.stopped, {})
+
+    def invents_a_class(self, observation, found):
+        return Reconstruction(found.x, found.y + 10, found.cost, (), found.stopped, {})
+
+    def hides_nan(self, observation, found):
+        return Reconstruction(found.x, found.y, found.cost, (), "closed_form", {})
+
+    def draws_from_torch(self, observation, found):
+        return with_x(found, found.x + 0.01 * torch.randn(found.x.shape))
+
+    def reads_the_global_state(self, observation, found):
+        return with_x(found, found.x + 1e-9 * torch.initial_seed())
+
+    def trains_the_model(self, observation, found):
+        with torch.no_grad():
+            next(observation.model.parameters()).add_(1)
+        return found
+
+    def switches_the_mode(self, observation, found):
+        observation.model.eval()
+        return found
+
+    def leaves_gradients_on(self, observation, found):
+        next(observation.model.parameters()).requires_grad_()
+        return found
+
+    def leaves_a_hook(self, observation, found):
+        observation.model.register_forward_hook(lambda *_: None)
+        return found
+
+    def changes_the_update(self, observation, found):
+        observation.update.zero_()
+        return found
+
+    def peeks_at_the_label(self, observation, found):
+        label = observation.knowledge.labels
+        return with_x(found, found.x + (0.0 if label is None else 0.1))
+
+    def needs_the_step_size(self, observation, found):
+        return with_x(found, found.x * observation.knowledge.lr)
+
+    def rebuilds_a_constant(self, observation, found):
+        return with_x(found, torch.full_like(found.x, 0.5))
+
+
+def with_x(found, x):
+    return Reconstruction(x, found.y, found.cost, found.trace, found.stopped, found.details)
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "complaint"),
+    [
+        ("flattens", contract.a_reconstruction_has_the_shape_of_the_batch, "x must be"),
+        ("drops_the_batch_from_y", contract.a_reconstruction_has_the_shape_of_the_batch, "y must be"),
+        ("invents_a_class", contract.a_reconstruction_has_the_shape_of_the_batch, "class numbers"),
+        ("hides_nan", contract.a_reconstruction_is_finite_or_says_nan, "update of zeros"),
+        ("draws_from_torch", contract.equal_generators_give_equal_reconstructions, "global generator"),
+        ("reads_the_global_state", contract.equal_generators_give_equal_reconstructions, "two different"),
+        ("trains_the_model", contract.the_observation_is_left_as_it_was, "1.weight was changed"),
+        ("switches_the_mode", contract.the_observation_is_left_as_it_was, "mode"),
+        ("leaves_gradients_on", contract.the_observation_is_left_as_it_was, "gradients on"),
+        ("leaves_a_hook", contract.the_observation_is_left_as_it_was, "hook"),
+        ("changes_the_update", contract.the_observation_is_left_as_it_was, "update was changed"),
+        ("peeks_at_the_label", contract.knowledge_that_is_not_declared_changes_nothing, "changed the rec"),
+        ("needs_the_step_size", contract.knowledge_that_is_not_declared_changes_nothing, "TypeError"),
+        ("rebuilds_a_constant", contract.the_self_check_beats_a_constant_image, "constant image"),
+    ],
+)
+def test_the_check_catches(fault, check, complaint):
+    with pytest.raises(PluginError, match=complaint):
+        check(Broken(fault))
+
+
+def test_the_check_catches_a_requirement_that_is_no_knowledge():
+    class Misspelt:
+        requires = ("batch_sise",)
+
+    with pytest.raises(PluginError, match="no knowledge: batch_sise"):
+        contract.knowledge_that_is_missing_is_refused_by_name(Misspelt())
+
+
+class Scores:
+    """An inference attack with one fault."""
+
+    requires = ()
+
+    def __init__(self, fault):
+        self.fault = fault
+
+    def infer(self, observations):
+        rows = torch.stack([o.update[:10] for o in observations])
+        if self.fault == "one row":
+            return rows[:1]
+        if self.fault == "not finite":
+            return rows / 0
+        if self.fault == "order":
+            return rows.cumsum(dim=0)
+        if self.fault == "peeks":
+            return rows + len(observations[0].knowledge.labels or ())
+        return rows
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "complaint"),
+    [
+        ("one row", contract.scores_stand_in_one_row_an_observation, "scores must be"),
+        ("not finite", contract.scores_stand_in_one_row_an_observation, "finite"),
+        ("order", contract.scores_stand_in_one_row_an_observation, "order of the observations"),
+        ("peeks", contract.undeclared_knowledge_changes_no_score, "does not declare"),
+    ],
+)
+def test_the_check_catches_scores(fault, check, complaint):
+    contract.scores_stand_in_one_row_an_observation(Scores("none"))
+    with pytest.raises(PluginError, match=complaint):
+        check(Scores(fault))

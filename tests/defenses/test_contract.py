@@ -1,0 +1,311 @@
+"""What every defense and pre-aggregation owes; and for each check a twin that it catches."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from gauntlet.core.contracts import Verdict
+from gauntlet.core.errors import PluginError
+from gauntlet.core.updates import Updates
+from gauntlet.defenses import DEFENSES, PRE_AGGREGATIONS, contract
+from gauntlet.defenses.mean import Mean
+from gauntlet.defenses.median import Median
+
+OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "mean": [{"weighting": w} for w in ("num_examples", "uniform", "fixed")],
+    "median": [{"even": "mean"}, {"even": "lower"}],
+    "trimmed_mean": [{"num_byzantine": f} for f in (0, 2, 9)],
+    "krum": [{"num_byzantine": 0}, {"num_byzantine": 3}, {"num_byzantine": 9, "on_infeasible": "median"}],
+    "multi_krum": [{"num_byzantine": 0}, {"num_byzantine": 3, "num_selected": 2}],
+    "nnm": [{"num_byzantine": f} for f in (0, 2, 11)],
+    "clipping": [{}, {"clip_norm": 0.1}],
+}
+
+
+def members(family: Any) -> list[Any]:
+    return [
+        pytest.param(family.build(n, o), id=f"{n}-{o}") for n in family.table for o in OPTIONS.get(n, [{}])
+    ]
+
+
+@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("defense", members(DEFENSES))
+def test_every_defense_keeps_its_contract(defense, check):
+    check(defense)
+
+
+@pytest.mark.parametrize("check", contract.PRE_AGGREGATION_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("plugin", members(PRE_AGGREGATIONS))
+def test_every_pre_aggregation_keeps_its_contract(plugin, check):
+    check(plugin)
+
+
+def average(updates: Updates) -> Tensor:
+    return updates.vectors.sum(dim=0) / max(len(updates), 1)
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A mean with something wrong: ``decide(updates, state) -> (Verdict, state)``."""
+
+    decide: Callable[[Updates, Any], tuple[Any, Any]]
+    start: Any = None
+
+    def init(self) -> Any:
+        return self.start
+
+    def aggregate(self, updates: Updates, state: Any) -> tuple[Any, Any]:
+        return self.decide(updates, state)
+
+
+@dataclass(frozen=True)
+class Overstated(Mean):
+    """A mean over those who came, which declares the sensitivity of the fixed denominator."""
+
+    def sensitivity(self, clip_norm: float, expected_size: float) -> float:
+        return clip_norm / expected_size
+
+
+@dataclass(frozen=True)
+class Credulous(Overstated):
+    """Divides by the expected size, but lets a client claim how much it counts."""
+
+    def aggregate(self, updates: Updates, state: None) -> tuple[Verdict, None]:
+        total = (updates.num_examples[:, None] * updates.vectors).sum(dim=0)
+        return Verdict(total / 10 / updates.expected_size), state
+
+
+@dataclass(frozen=True)
+class LinearMedian(Median):
+    linear: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class SecretMedian(Median):
+    individual: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Forgetful:
+    """Remembers the number of calls in itself."""
+
+    calls: list[int] = field(default_factory=list)
+
+    def init(self) -> None:
+        return None
+
+    def aggregate(self, updates: Updates, state: None) -> tuple[Verdict, None]:
+        self.calls.append(1)
+        return Verdict(average(updates) * len(self.calls)), state
+
+
+def verdict(**changes: Any) -> Callable[[Updates, Any], tuple[Verdict, Any]]:
+    return lambda updates, state: (replace(Verdict(average(updates)), **changes), state)
+
+
+def in_place(updates: Updates, state: Any) -> tuple[Verdict, Any]:
+    updates.vectors.clamp_(max=0.05)
+    return Verdict(average(updates)), state
+
+
+def in_place_state(updates: Updates, state: Tensor) -> tuple[Verdict, Tensor]:
+    return Verdict(average(updates)), state.add_(1)
+
+
+def crash_alone(updates: Updates, state: Any) -> tuple[Verdict, Any]:
+    return Verdict(
+        average(updates) + updates.vectors[:2][1 if len(updates) else slice(None)].sum(dim=0)
+    ), state
+
+
+def goes_by_kind(updates: Updates, state: dict[int, float]) -> tuple[Verdict, dict[int, float]]:
+    """What it remembers is not what a checkpoint gives back."""
+    kind = sum(1 for v in state.values() if isinstance(v, torch.nn.Parameter))
+    return Verdict(average(updates) + kind), {0: torch.nn.Parameter(torch.ones(1))}
+
+
+BROKEN = [
+    (contract.a_cohort_becomes_one_finite_update, Twin(verdict(aggregate=torch.zeros(8))), "must be"),
+    (
+        contract.a_cohort_becomes_one_finite_update,
+        Twin(lambda u, s: (Verdict(average(u).double()), s)),
+        "must be torch.float32, got torch.float64",
+    ),
+    (contract.a_cohort_becomes_one_finite_update, Twin(lambda u, s: (average(u), s)), "got a Tensor first"),
+    (
+        contract.a_cohort_becomes_one_finite_update,
+        Twin(lambda u, s: (Verdict(average(u) / 0), s)),
+        "is not finite",
+    ),
+    (contract.a_cohort_becomes_one_finite_update, Twin(verdict(weights=torch.ones(2))), "weights must be"),
+    (contract.a_cohort_becomes_one_finite_update, Twin(verdict(flags={0: "noise"})), "outside the cohort"),
+    (contract.a_cohort_becomes_one_finite_update, Twin(verdict(scores={1: 0.5})), "outside the cohort"),
+    (
+        contract.a_cohort_becomes_one_finite_update,
+        Twin(lambda u, s: 1 / 0),
+        "Twin raised ZeroDivisionError",
+    ),
+    (
+        contract.a_single_client_is_answered_or_refused_clearly,
+        Twin(crash_alone),
+        "a cohort of one raises IndexError",
+    ),
+    (
+        contract.a_single_client_is_answered_or_refused_clearly,
+        Twin(lambda u, s: (Verdict(average(u) / torch.tensor(len(u) - 1)), s)),
+        "is not finite",
+    ),
+    (
+        contract.an_empty_cohort_gives_the_zero_update,
+        Twin(lambda u, s: (Verdict(u.vectors.mean(dim=0)), s)),
+        "is not finite",
+    ),
+    (
+        contract.an_empty_cohort_gives_the_zero_update,
+        Twin(lambda u, s: (Verdict(average(u) + 1), s)),
+        "must give the zero update",
+    ),
+    (
+        contract.equal_updates_come_back_unchanged,
+        Twin(lambda u, s: (Verdict(average(u) * 0.9), s)),
+        "must come back unchanged",
+    ),
+    (
+        contract.who_sent_a_row_does_not_matter,
+        Twin(lambda u, s: (Verdict(u.vectors[0].clone()), s)),
+        "depends on which client",
+    ),
+    (
+        contract.who_sent_a_row_does_not_matter,
+        Twin(lambda u, s: (Verdict((u.client_ids[:, None] * u.vectors).sum(dim=0) / u.client_ids.sum()), s)),
+        "depends on which client",
+    ),
+    (contract.a_defense_leaves_its_inputs_as_they_were, Twin(in_place), "updates that came in were changed"),
+    (
+        contract.a_defense_leaves_its_inputs_as_they_were,
+        Twin(in_place_state, torch.zeros(1)),
+        "state that came in was changed",
+    ),
+    (contract.a_defense_remembers_nothing_outside_its_state, Forgetful(), "memory outside the state"),
+    (
+        contract.a_defense_remembers_nothing_outside_its_state,
+        Twin(lambda u, s: (Verdict(average(u) + torch.rand(())), s)),
+        "memory outside the state",
+    ),
+    (
+        contract.a_defense_survives_a_checkpoint,
+        Twin(lambda u, s: (Verdict(average(u)), {*s, 1}), set()),
+        "state at s is a set",
+    ),
+    (contract.a_defense_survives_a_checkpoint, Twin(goes_by_kind, {}), "goes on differently"),
+    (contract.a_declared_sensitivity_is_never_exceeded, Overstated("uniform"), "declared"),
+    (contract.a_declared_sensitivity_is_never_exceeded, Credulous(), "declared"),
+    (contract.a_linear_defense_is_a_sum_over_clients, LinearMedian(), "not linear in the updates"),
+    (contract.a_linear_defense_is_a_sum_over_clients, SecretMedian(), "must be linear"),
+]
+
+
+@pytest.mark.parametrize(("check", "twin", "complaint"), BROKEN)
+def test_a_broken_defense_fails_the_check(check, twin, complaint):
+    with pytest.raises(PluginError, match=complaint):
+        check(twin)
+
+
+def test_every_check_of_defenses_catches_a_twin():
+    assert {check for check, _, _ in BROKEN} == set(contract.CHECKS)
+
+
+def test_a_defense_may_be_exempt_from_the_two_laws_of_averages_only():
+    @dataclass(frozen=True)
+    class Halved(Twin):
+        exempt: ClassVar[tuple[str, ...]] = tuple(check.__name__ for check in contract.CHECKS)
+
+    halved = Halved(lambda u, s: (Verdict(u.vectors[:1].sum(dim=0) / 2), s))
+    contract.equal_updates_come_back_unchanged(halved)
+    contract.who_sent_a_row_does_not_matter(halved)
+    with pytest.raises(PluginError, match="must be"):
+        contract.a_cohort_becomes_one_finite_update(Halved(verdict(aggregate=torch.zeros(8))))
+
+
+@dataclass(frozen=True)
+class PreTwin:
+    """The identity with something wrong."""
+
+    change: Callable[[Updates, Any], tuple[Any, Any]]
+    start: Any = None
+
+    def init(self) -> Any:
+        return self.start
+
+    def transform(self, updates: Updates, state: Any) -> tuple[Any, Any]:
+        return self.change(updates, state)
+
+
+def pre_in_place(updates: Updates, state: Any) -> tuple[Updates, Any]:
+    return updates.with_vectors(updates.vectors.clamp_(max=0.05)), state
+
+
+def renamed(updates: Updates, state: Any) -> tuple[Updates, Any]:
+    return replace(updates, client_ids=updates.client_ids + 1), state
+
+
+BROKEN_PRE = [
+    (
+        contract.a_cohort_stays_a_cohort,
+        PreTwin(lambda u, s: (u.with_vectors(u.vectors[:, :3]), s)),
+        "keep their 7",
+    ),
+    (contract.a_cohort_stays_a_cohort, PreTwin(lambda u, s: (u.with_vectors(u.vectors.double()), s)), "stay"),
+    (
+        contract.a_cohort_stays_a_cohort,
+        PreTwin(lambda u, s: (u.with_vectors(u.vectors / 0), s)),
+        "that are not",
+    ),
+    (contract.a_cohort_stays_a_cohort, PreTwin(renamed), "clients outside the cohort"),
+    (
+        contract.a_cohort_stays_a_cohort,
+        PreTwin(lambda u, s: (u.rows(u.client_ids < 0), s)),
+        "no client is left",
+    ),
+    (contract.a_cohort_stays_a_cohort, PreTwin(lambda u, s: (u.vectors, s)), "got a Tensor first"),
+    (
+        contract.one_client_or_none_is_handled,
+        PreTwin(lambda u, s: (u.with_vectors(u.vectors / torch.tensor(len(u) - 1)), s)),
+        "that are not",
+    ),
+    (
+        contract.one_client_or_none_is_handled,
+        PreTwin(lambda u, s: (u.with_vectors(u.vectors - u.vectors[0]), s)),
+        "PreTwin raised IndexError",
+    ),
+    (
+        contract.one_client_or_none_is_handled,
+        PreTwin(lambda u, s: (u if len(u) != 1 else u.with_vectors(u.vectors * u.vectors[1]), s)),
+        "a cohort of one raises IndexError",
+    ),
+    (contract.a_pre_aggregation_leaves_its_inputs_as_they_were, PreTwin(pre_in_place), "changed in place"),
+    (
+        contract.a_pre_aggregation_remembers_nothing_outside_its_state,
+        PreTwin(lambda u, s: (u.with_vectors(u.vectors + torch.rand(())), s)),
+        "memory outside the state",
+    ),
+    (
+        contract.a_pre_aggregation_survives_a_checkpoint,
+        PreTwin(lambda u, s: (u, {*s, 1}), set()),
+        "state at s is a set",
+    ),
+]
+
+
+@pytest.mark.parametrize(("check", "twin", "complaint"), BROKEN_PRE)
+def test_a_broken_pre_aggregation_fails_the_check(check, twin, complaint):
+    with pytest.raises(PluginError, match=complaint):
+        check(twin)
+
+
+def test_every_check_of_pre_aggregations_catches_a_twin():
+    assert {check for check, _, _ in BROKEN_PRE} == set(contract.PRE_AGGREGATION_CHECKS)
