@@ -6,7 +6,7 @@ from typing import Any
 
 from ..core.errors import PluginError, ScenarioError
 
-_PLUGIN_SECTIONS = {
+PLUGIN_SECTIONS = {
     "data": "datasets",
     "partition": "partitions",
     "model": "models",
@@ -52,8 +52,8 @@ def change(scenario: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         _descend(here, last, path, path)
         here[int(last)] = value
         return changed
-    if last == "name" and len(parents) == 1 and parents[0] in _PLUGIN_SECTIONS:
-        _rename(here, _PLUGIN_SECTIONS[parents[0]], value)
+    if last == "name" and len(parents) == 1 and parents[0] in PLUGIN_SECTIONS:
+        _rename(here, PLUGIN_SECTIONS[parents[0]], value)
     here[last] = value
     return changed
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core.errors import ResultsError
 from ..server.simulation import prepare
-from .overrides import change
+from .overrides import PLUGIN_SECTIONS, change
 from .progress import Progress, Silent
 from .results import Run, fresh_folder, load_run, remove, write_json
 from .run import RESULTS, resume, simulate
@@ -47,11 +47,8 @@ def variants(scenario: Scenario) -> list[Variant]:
             raw = change(raw, key, value)
         raw = _without_defaults(raw)
         one = make_scenario(raw, scenario.name)
-        label = ", ".join(
-            f"{_short_key(key)} = {_short(value, scenario.sweep[key])}"
-            for key, value in zip(keys, values, strict=True)
-            if key != "seed"
-        )
+        told = zip(keys, values, strict=True)
+        label = ", ".join(_told(key, value, scenario.sweep[key]) for key, value in told if key != "seed")
         found.append(Variant(label, f"run-{number:03d}", one))
     return found
 
@@ -60,8 +57,11 @@ def _without_defaults(raw: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in raw.items() if value is not None}
 
 
-def _short_key(key: str) -> str:
-    return key.removesuffix(".name")
+def _told(key: str, value: Any, among: Sequence[Any]) -> str:
+    """Return a swept value as a label says it: a plug-in by its name, anything else with its key."""
+    section = key.removesuffix(".name")
+    short = _short(value, among)
+    return short if section in PLUGIN_SECTIONS else f"{section} = {short}"
 
 
 def _short(value: Any, among: Sequence[Any]) -> str:

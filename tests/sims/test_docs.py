@@ -39,7 +39,7 @@ def test_the_page_on_attacks_ends_with_an_attack_that_hurts_the_mean_more(tmp_pa
     accuracy = final(tmp_path / "pull-back.csv")
 
     assert (tmp_path / "pull-back.png").stat().st_size > 10_000
-    assert accuracy["defense = mean"] < accuracy["defense = trimmed_mean"] - 0.1
+    assert accuracy["mean"] < accuracy["trimmed_mean"] - 0.1
 
 
 @pytest.mark.slow
@@ -52,7 +52,7 @@ def test_the_page_on_defenses_ends_with_a_defense_that_finds_every_attacker(tmp_
     )
 
     assert (tmp_path / "norm-gate-detection.png").stat().st_size > 10_000
-    assert accuracy.max() > accuracy["defense = mean"] + 0.2
+    assert accuracy["NormGate"] > accuracy["mean"] + 0.2
     assert (clients["flag"].notna() == (clients["truth"] == "sign_flip")).mean() > 0.99
 
 

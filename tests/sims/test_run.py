@@ -133,10 +133,10 @@ def test_a_sweep_runs_every_combination_the_same_as_each_alone(tiny, tmp_path, r
     runs = sweep(swept, tmp_path / "sweep")
 
     assert [(r.manifest["label"], r.manifest["seed"]) for r in runs] == [
-        ("defense = mean", 0),
-        ("defense = mean", 1),
-        ("defense = median", 0),
-        ("defense = median", 1),
+        ("mean", 0),
+        ("mean", 1),
+        ("median", 0),
+        ("median", 1),
     ]
     alone = simulate(tiny(defense="median", seed=1), tmp_path / "alone")
     assert bits(runs[3].folder) == bits(alone.folder)
@@ -161,10 +161,10 @@ def test_variants_are_labelled_by_what_differs(tiny):
     swept = tiny(sweep={"defense": tables, "training.lr": [0.1, 0.2]})
 
     assert [v.label for v in variants(swept)] == [
-        "defense = mean, training.lr = 0.1",
-        "defense = mean, training.lr = 0.2",
-        "defense = trimmed_mean, training.lr = 0.1",
-        "defense = trimmed_mean, training.lr = 0.2",
+        "mean, training.lr = 0.1",
+        "mean, training.lr = 0.2",
+        "trimmed_mean, training.lr = 0.1",
+        "trimmed_mean, training.lr = 0.2",
     ]
 
 
