@@ -1,0 +1,37 @@
+"""``gauntlet new``: what it writes works as it is."""
+
+import subprocess
+import sys
+
+import pytest
+
+from gauntlet.core.errors import PluginError, ResultsError
+from gauntlet.sims.scaffold import scaffold
+
+
+@pytest.mark.parametrize("kind", ["attack", "data-attack", "defense"])
+def test_the_new_plug_in_passes_its_own_test_and_the_contract(kind, gauntlet, tmp_path):
+    result = gauntlet("new", kind, "my_thing")
+    assert result.stdout.split() == ["my_thing.py", "test_my_thing.py"]
+
+    assert gauntlet("check-plugin", "my_thing.py:MyThing").returncode == 0
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    tested = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "2 passed" in tested.stdout, tested.stdout
+
+
+def test_nothing_is_overwritten(tmp_path):
+    (tmp_path / "test_my_thing.py").write_text("mine")
+
+    with pytest.raises(ResultsError, match=r"test_my_thing.py is there already; nothing was written"):
+        scaffold("defense", "my_thing", tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["test_my_thing.py"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "words"),
+    [("defence", "x", "did you mean 'defense'"), ("attack", "My-Attack", "a Python name in lower case")],
+)
+def test_a_misspelt_kind_or_a_name_that_is_none_is_refused(kind, name, words, tmp_path):
+    with pytest.raises(PluginError, match=words):
+        scaffold(kind, name, tmp_path)

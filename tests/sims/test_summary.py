@@ -1,0 +1,44 @@
+"""The closing table, and what a run says while it goes on."""
+
+import re
+
+from gauntlet.sims.progress import Lines
+from gauntlet.sims.summary import print_summary, summary_rows
+from gauntlet.sims.sweep import sweep
+
+
+def test_rows_are_means_over_seeds_with_half_the_range(tiny, tmp_path):
+    runs = sweep(tiny(sweep={"defense": ["mean", "median"], "seed": [0, 1]}), tmp_path / "sweep")
+    accuracy = [run.rounds["accuracy"].iloc[-1] for run in runs]
+
+    rows = summary_rows(runs)
+
+    assert [row["run"] for row in rows] == ["mean", "median"]
+    assert rows[0]["accuracy"] == sum(accuracy[:2]) / 2
+    assert rows[0]["accuracy_spread"] == abs(accuracy[0] - accuracy[1]) / 2
+    assert rows[0]["megabytes_up"] == runs[0].rounds["bytes_up"].sum() / 1e6
+
+
+def test_epsilon_is_the_whole_runs_and_none_says_why(tiny, tmp_path, capsys):
+    noise = {"name": "gaussian", "clip_norm": 1.0, "noise_multiplier": 2.0, "delta": 1e-3}
+    fixed = {"name": "mean", "weighting": "fixed"}
+    runs = sweep(tiny(privacy=noise, sweep={"defense": [fixed, "median"]}), tmp_path / "sweep")
+    print_summary(runs)
+
+    rows = summary_rows(runs)
+    assert rows[0]["epsilon"] <= runs[0].rounds["epsilon"].iloc[-1]
+    assert (rows[1]["epsilon"], rows[1]["epsilon_reason"]) == (None, "aggregator")
+    printed = capsys.readouterr().out
+    assert "none (aggregator)" in printed
+    assert f"{rows[0]['epsilon']:.2f}" in printed
+
+
+def test_plain_lines_say_rounds_accuracy_speed_and_time_left(capsys):
+    lines = Lines()
+    lines.begin(0, "demo", 20, 0)
+    for t in range(20):
+        lines.advance(0, t, 0.5, 10)
+    printed = capsys.readouterr().out.splitlines()
+
+    assert len(printed) == 1 + 10
+    assert re.fullmatch(r"demo: round 20/20  accuracy 0\.500  [\d,]+ clients/s  0 s left", printed[-1])
