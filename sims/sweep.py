@@ -65,13 +65,12 @@ def _told(key: str, value: Any, among: Sequence[Any]) -> str:
 
 
 def _short(value: Any, among: Sequence[Any]) -> str:
-    """Return a plug-in's name where that tells it from the others, else the value itself."""
+    """Return a value, or a plug-in's name and those options that tell it from its namesakes."""
     if not isinstance(value, dict):
         return _name(value)
-    names = [v.get("name") if isinstance(v, dict) else v for v in among]
-    if names.count(value.get("name")) == 1:
-        return _name(value["name"])
-    return " ".join(_name(v) if k == "name" else f"{k}={v}" for k, v in value.items())
+    alike = [v for v in among if isinstance(v, dict) and v.get("name") == value.get("name")]
+    differs = [k for k in value if any(v.get(k) != value[k] for v in alike)]
+    return " ".join([_name(value.get("name", "")), *(f"{k}={value[k]}" for k in differs)])
 
 
 def _name(value: Any) -> str:

@@ -60,4 +60,5 @@ def test_labels_of_a_data_set_are_drawn_with_the_numbers_beside(gauntlet, tmp_pa
 
     numbers = pd.read_csv(tmp_path / "labels.csv")
     assert numbers["num_examples"].sum() == 1437
-    assert Image.open(tmp_path / "labels.png").width > 400
+    with Image.open(tmp_path / "labels.png") as picture:
+        assert picture.width > 400

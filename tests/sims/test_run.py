@@ -168,6 +168,14 @@ def test_variants_are_labelled_by_what_differs(tiny):
     ]
 
 
+def test_namesakes_are_told_apart_by_the_options_that_differ(tiny):
+    noise = [{"name": "gaussian", "clip_norm": 1.0, "delta": 1e-3, "epsilon": e} for e in (1.0, 2.0)]
+
+    labels = [v.label for v in variants(tiny(sweep={"privacy": [{"name": "none"}, *noise]}))]
+
+    assert labels == ["none", "gaussian epsilon=1.0", "gaussian epsilon=2.0"]
+
+
 def test_a_sweep_over_a_key_that_does_not_exist_is_refused_before_anything_runs(tiny, tmp_path):
     with pytest.raises(ScenarioError, match="did you mean 'defense'"):
         sweep(tiny(sweep={"defence": ["mean"]}), tmp_path / "sweep")
