@@ -1,7 +1,7 @@
 """Local training of one block of clients: what a worker does.
 
-One client at a time, on a model whose parameters are views of one flat vector, so that a local step is
-a handful of operations on [P] whatever the number of layers.
+Stacked (``stacked.py``), or one client at a time: then on a model whose parameters are views of one flat
+vector, so that a local step is a handful of operations on [P] whatever the number of layers.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,6 +21,7 @@ from ..core.seeds import generator, seeded_torch
 from ..core.updates import Updates
 from .data.base import FederatedData
 from .minibatches import minibatches
+from .stacked import stacked_step, train_stacked
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -66,11 +67,26 @@ class BlockKernel:
         poisons: tuple[Role[DataAttack], ...],
         seed: int,
         loss: Loss = nn.functional.cross_entropy,
+        stacked: bool = False,
     ) -> None:
+        """Take the run's ingredients.
+
+        Args:
+            data: The clients' examples.
+            model: A model of its own; its parameters are changed by training.
+            rule: The algorithm.
+            training: How clients run SGD; the rule may change it.
+            privacy: What honest clients do to their update before it leaves the house.
+            poisons: Attacks on examples, and who runs them.
+            seed: The run's seed.
+            loss: Mean loss of a batch, from the model's output and the labels.
+            stacked: Train a block as one batched computation, with the mean cross-entropy as loss.
+        """
         self.data, self.model, self.rule = data, model, rule
         self.training, self.privacy, self.poisons = rule.schedule(training), privacy, poisons
         self.seed, self.loss = seed, loss
         self.layout = Layout.of(model)
+        self._stacked = stacked_step(model) if stacked else None
         self._local = torch.zeros(self.layout.num_parameters)  # [P]
         self._gradient = torch.zeros_like(self._local)  # [P]
         self._tie()
@@ -90,14 +106,29 @@ class BlockKernel:
             broadcast: What the server sent.
             client_ids: The block's clients, ascending.
         """
+        train = self._one_by_one if self._stacked is None else self._all_at_once
+        updates, losses = train(broadcast, client_ids.astype(np.int64))
+        return Trained(self.privacy.privatize(updates, self._streams(broadcast.round)), losses)
+
+    def _all_at_once(self, broadcast: Broadcast, client_ids: np.ndarray[Any, Any]) -> tuple[Updates, Tensor]:
+        assert self._stacked is not None
+        ids = client_ids.tolist()
+        examples = [self.examples(i, broadcast.round) for i in ids]
+        batches = [self.batches(i, broadcast.round, len(e[1])) for i, e in zip(ids, examples, strict=True)]
+        vectors, losses = train_stacked(
+            self._stacked, self.layout, self.rule, self.training, broadcast.params, examples, batches
+        )
+        counts = torch.tensor([len(y) for _, y in examples])
+        return Updates(vectors, torch.from_numpy(client_ids), counts), losses
+
+    def _one_by_one(self, broadcast: Broadcast, client_ids: np.ndarray[Any, Any]) -> tuple[Updates, Tensor]:
         vectors = torch.empty(len(client_ids), self.layout.num_parameters)  # [K, P]
         buffers = torch.empty(len(client_ids), self.layout.num_buffers)  # [K, Q]
         losses = torch.empty(len(client_ids))
         counts = torch.empty(len(client_ids), dtype=torch.int64)
-        for row, client_id in enumerate(int(i) for i in client_ids):
+        for row, client_id in enumerate(client_ids.tolist()):
             losses[row], counts[row] = self._train_client(broadcast, client_id, vectors[row], buffers[row])
-        updates = Updates(vectors, torch.from_numpy(client_ids.astype(np.int64)), counts, buffers=buffers)
-        return Trained(self.privacy.privatize(updates, self._streams(broadcast.round)), losses)
+        return Updates(vectors, torch.from_numpy(client_ids), counts, buffers=buffers), losses
 
     def _streams(self, round_: int) -> Callable[[int], np.random.Generator]:
         return lambda client_id: generator(self.seed, "client noise", round_, client_id)

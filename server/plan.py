@@ -13,6 +13,7 @@ from ..clients.data import DATASETS, PARTITIONS, federate
 from ..clients.data.base import FederatedData
 from ..clients.kernel import BlockKernel
 from ..clients.models import build_model
+from ..clients.vectorize import choose
 from ..core.contracts import (
     Codec,
     Defense,
@@ -147,7 +148,9 @@ def make_kernel(spec: RunSpec, data: FederatedData) -> BlockKernel:
     poisons, _ = assign(spec.roles, spec.num_clients, spec.seed)
     rule: LocalRule = _make(ALGORITHMS, spec.algorithm)
     privacy = guard(make_privacy(spec), f"privacy mechanism '{spec.privacy.name}'")
-    return BlockKernel(data, make_model(spec, data), rule, spec.training, privacy, poisons, spec.seed)
+    model = make_model(spec, data)
+    stacked = choose(spec.vectorize, model).stacked
+    return BlockKernel(data, model, rule, spec.training, privacy, poisons, spec.seed, stacked=stacked)
 
 
 def make_plan(spec: RunSpec, layout: Layout) -> Plan:

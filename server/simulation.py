@@ -9,6 +9,7 @@ from ..clients.data.base import FederatedData
 from ..clients.kernel import BlockKernel
 from ..clients.pools.base import ClientPool
 from ..clients.pools.serial import SerialPool
+from ..clients.vectorize import Choice, choose
 from ..core.layout import Layout
 from .evaluation import Evaluator, Score
 from .plan import Plan, make_data, make_kernel, make_model, make_plan
@@ -44,6 +45,7 @@ class Simulation:
     kernel: BlockKernel
     evaluator: Evaluator
     first: ServerState
+    choice: Choice
 
     def steps(self, pool: ClientPool, state: ServerState | None = None) -> Iterator[Step]:
         """Run the rounds that are left after ``state`` (all of them by default), one a time."""
@@ -63,11 +65,11 @@ class Simulation:
         from ..clients.pools.ray import RayPool
 
         build: Callable[[FederatedData], BlockKernel] = partial(make_kernel, self.spec)
-        return RayPool(build, self.data, num_workers, address)
+        return RayPool(build, self.data, num_workers, address, self.choice.stacked)
 
     def serial_pool(self) -> ClientPool:
         """Return a pool that trains in this process."""
-        return SerialPool(self.kernel)
+        return SerialPool(self.kernel, self.choice.stacked)
 
 
 def prepare(spec: RunSpec, data: FederatedData | None = None) -> Simulation:
@@ -89,4 +91,5 @@ def prepare(spec: RunSpec, data: FederatedData | None = None) -> Simulation:
         kernel=make_kernel(spec, data),
         evaluator=Evaluator(model, data),
         first=first_state(plan, params, buffers),
+        choice=choose(spec.vectorize, model),
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..clients.vectorize import Vectorize
 from ..core.contracts import LocalTraining
 
 Options = Mapping[str, Any]
@@ -51,6 +52,7 @@ class RunSpec:
         num_clients: N, the population.
         training: How clients run SGD.
         evaluate_every: Rounds between evaluations on the test set; the last round is always evaluated.
+        vectorize: Whether clients are stacked; the two ways agree to rounding, not to the last bit.
         Others: The plug-ins of each family.
     """
 
@@ -71,3 +73,4 @@ class RunSpec:
     pre_aggregations: tuple[PluginSpec, ...] = ()
     roles: tuple[RoleSpec, ...] = ()
     evaluate_every: int = 1
+    vectorize: Vectorize = "auto"

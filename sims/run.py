@@ -92,6 +92,7 @@ def _execute(
     try:
         submit = submit_to_ray if on_ray else submit_later
         probes = Probes(scenario, simulation, writer.folder, state.round, submit)
+        progress.note(f"{writer.label or scenario.name}: {simulation.choice.reason}")
         progress.begin(number, writer.label or scenario.name, scenario.rounds, state.round)
         for step in simulation.steps(pool, state):
             state = step.state

@@ -120,6 +120,7 @@ class Scenario(_Section):
     pre_aggregations: list[Plugin] = []
     defense: Plugin = Plugin(name="mean")
     server_optimizer: Plugin = Plugin(name="sgd")
+    vectorize: Literal["auto", "on", "off"] = "auto"
     evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint = Checkpoint()
     runtime: Runtime = Runtime()
@@ -156,6 +157,7 @@ class Scenario(_Section):
             pre_aggregations=tuple(p.spec() for p in self.pre_aggregations),
             roles=tuple(a.role(self.num_clients) for a in self.attacks),
             evaluate_every=self.evaluation.every,
+            vectorize=self.vectorize,
         )
 
     def values(self) -> dict[str, Any]:

@@ -19,13 +19,14 @@ class ClientPool(Protocol):
         """Give back whatever the pool holds."""
 
 
-def blocks(cohort: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
+def blocks(cohort: np.ndarray[Any, Any], stacked: bool) -> list[np.ndarray[Any, Any]]:
     """Return the cohort cut into consecutive blocks.
 
-    The rule looks at the cohort alone, never at the number of workers: about 16 blocks, none above 32
-    clients, so that sums formed block by block are the same everywhere.
+    The rule looks at the cohort and the kernel alone, never at the number of workers: what is computed
+    block by block is the same everywhere. Clients trained one by one go into about 16 blocks, so that no
+    worker waits for long; stacked ones into about 4, because a taller stack is a faster one.
     """
-    size = max(1, min(32, -(-len(cohort) // 16)))
+    size = max(1, min(32, -(-len(cohort) // (4 if stacked else 16))))
     return [cohort[at : at + size] for at in range(0, len(cohort), size)]
 
 

@@ -88,6 +88,7 @@ class RayPool:
         data: FederatedData,
         num_workers: int | None = None,
         address: str | None = None,
+        stacked: bool = False,
     ) -> None:
         """Start the workers.
 
@@ -96,6 +97,7 @@ class RayPool:
             data: The clients' data, shared by all workers of a node.
             num_workers: Actors to start, at least 1; every core by default.
             address: A Ray cluster to join instead of this machine.
+            stacked: Whether the kernels stack the clients of a block.
 
         Raises:
             WorkerError: Ray cannot be started or reached.
@@ -103,6 +105,7 @@ class RayPool:
         start_ray(address, num_workers)
         import ray
 
+        self._stacked = stacked
         self._ray, self._build, self._data = ray, build, ray.put(data)
         self._actor = ray.remote(num_cpus=1)(_Worker)
         count = num_workers or int(ray.cluster_resources().get("CPU", 1))
@@ -113,7 +116,7 @@ class RayPool:
 
     def train(self, broadcast: Broadcast, cohort: np.ndarray[Any, Any], expected_size: float) -> Trained:
         sent = self._ray.put((broadcast.round, broadcast.params.numpy(), broadcast.buffers.numpy()))
-        parts = self._run(sent, blocks(cohort))
+        parts = self._run(sent, blocks(cohort, self._stacked))
         return join(parts, broadcast, expected_size)
 
     def _run(self, sent: Any, todo: list[np.ndarray[Any, Any]]) -> list[Trained]:

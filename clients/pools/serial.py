@@ -11,12 +11,13 @@ from .base import blocks, join
 class SerialPool:
     """Train every block here."""
 
-    def __init__(self, kernel: BlockKernel) -> None:
-        self._kernel = kernel
+    def __init__(self, kernel: BlockKernel, stacked: bool = False) -> None:
+        """Take the kernel, and whether it stacks the clients of a block."""
+        self._kernel, self._stacked = kernel, stacked
 
     def train(self, broadcast: Broadcast, cohort: np.ndarray[Any, Any], expected_size: float) -> Trained:
         with one_thread():
-            parts = [self._kernel.train(broadcast, block) for block in blocks(cohort)]
+            parts = [self._kernel.train(broadcast, block) for block in blocks(cohort, self._stacked)]
         return join(parts, broadcast, expected_size)
 
     def close(self) -> None:

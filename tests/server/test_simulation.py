@@ -89,9 +89,10 @@ def test_workers_that_always_die_end_the_run_with_one_line(small, ray_here):
 
 def test_blocks_depend_on_the_cohort_alone_and_cover_it_in_order():
     for size in (0, 1, 5, 100, 1000):
-        cut = blocks(np.arange(size))
-        assert np.array_equal(np.concatenate([np.zeros(0, int), *cut]), np.arange(size))
-        assert max((len(b) for b in cut), default=0) <= 32
+        for stacked in (False, True):
+            cut = blocks(np.arange(size), stacked)
+            assert np.array_equal(np.concatenate([np.zeros(0, int), *cut]), np.arange(size))
+            assert max((len(b) for b in cut), default=0) <= 32
 
 
 def test_a_run_resumed_from_any_checkpoint_gives_the_same_bits(busy, tmp_path):

@@ -36,11 +36,13 @@ def bits(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_tables_parameters_and_leaks_are_the_same_bytes_on_every_pool(tiny, tmp_path):
+@pytest.mark.parametrize("vectorize", ["on", "off"])
+def test_tables_parameters_and_leaks_are_the_same_bytes_on_every_pool(tiny, tmp_path, vectorize):
     pools = [{"pool": "serial"}, {"pool": "ray", "num_workers": 1}, {"pool": "ray", "num_workers": 2}]
     found = []
     for number, runtime in enumerate(pools):
-        found.append(bits(simulate(tiny(**BUSY, runtime=runtime), tmp_path / str(number)).folder))
+        scenario = tiny(**BUSY, vectorize=vectorize, runtime=runtime)
+        found.append(bits(simulate(scenario, tmp_path / str(number)).folder))
 
     assert found[0] == found[1] == found[2]
     assert len(found[0]) == 2 + 1 + 2 * 4 + 2 * 2

@@ -1,0 +1,121 @@
+"""Local training of a block of clients as one batched computation.
+
+Parameters are stacked [K, ...] and every local step is one call of ``torch.func.vmap`` over the clients.
+Ragged data are padded and masked: a padded example has weight 0 and changes nothing. Clients with fewer
+steps drop out of the stack when they are done.
+
+Source: the idea of stacking a cohort's models is that of vmap in JAX and functorch; Ro, Suresh, Wu.
+FedJAX: Federated Learning Simulation with JAX. 2021. arXiv:2108.02117
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+
+from ..core.contracts import LocalRule, LocalTraining
+from ..core.layout import Layout
+
+Array = np.ndarray[Any, Any]
+Step = Callable[[dict[str, Tensor], Tensor, Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
+"""From stacked parameters, inputs [K, B, ...], labels and weights [K, B] to gradients and losses [K]."""
+
+
+def can_stack(model: nn.Module) -> str | None:
+    """Return why a model cannot be stacked, or None where it can."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
+            return "dropout draws from a stream of each client's own"
+        if isinstance(module, nn.modules.batchnorm._NormBase):
+            return "batch statistics are changed in place"
+        if isinstance(module, nn.RNNBase):
+            return "recurrent layers have no batching rule"
+    return None
+
+
+def stacked_step(model: nn.Module) -> Step:
+    """Return the function that differentiates the mean cross-entropy of every client at once."""
+
+    def loss(params: dict[str, Tensor], x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+        output = functional_call(model, params, (x,))
+        return (nn.functional.cross_entropy(output, y, reduction="none") * weights).sum()
+
+    return vmap(grad_and_value(loss))
+
+
+def train_stacked(
+    step: Step,
+    layout: Layout,
+    rule: LocalRule,
+    how: LocalTraining,
+    received: Tensor,
+    examples: Sequence[tuple[Tensor, Tensor]],
+    batches: Sequence[list[Array]],
+) -> tuple[Tensor, Tensor]:
+    """Return the block's updates [K, P] and each client's mean loss [K].
+
+    Args:
+        step: What ``stacked_step`` gave.
+        layout: How the parameters lie in a vector.
+        rule: The algorithm.
+        how: The training it schedules.
+        received: The broadcast parameters.  # [P]
+        examples: Each client's inputs and labels.
+        batches: Each client's rows of each local step.
+    """
+    order = sorted(range(len(batches)), key=lambda k: -len(batches[k]))  # stable: longest first
+    rows, weights = _padded([batches[k] for k in order], [len(examples[k][1]) for k in order])
+    x = torch.cat([examples[k][0] for k in order])
+    y = torch.cat([examples[k][1] for k in order])
+    steps = np.array([len(batches[k]) for k in order])
+    local = received.expand(len(order), -1).clone()  # [K, P]
+    velocity = torch.zeros_like(local) if how.momentum else local
+    losses = torch.zeros(len(order))
+    for s in range(steps[0]):
+        going = int((steps > s).sum())
+        chosen = rows[:going, s]  # [k, B]
+        gradients, values = step(layout.views(local[:going]), x[chosen], y[chosen], weights[:going, s])
+        losses[:going] += values
+        _apply(layout, rule, how, received, local[:going], velocity[:going], gradients)
+    update = torch.empty_like(local)
+    update[order] = local.sub_(received)
+    mean = torch.empty_like(losses)
+    mean[order] = losses / torch.from_numpy(steps)
+    return update, mean
+
+
+def _apply(
+    layout: Layout,
+    rule: LocalRule,
+    how: LocalTraining,
+    received: Tensor,
+    local: Tensor,
+    velocity: Tensor,
+    gradients: dict[str, Tensor],
+) -> None:
+    """Take one SGD step of every client in place, parameter by parameter."""
+    homes, starts, speeds = layout.views(local), layout.views(received), layout.views(velocity)
+    for name, gradient in gradients.items():
+        if how.weight_decay:
+            gradient = gradient + how.weight_decay * homes[name]
+        direction = rule.correct(gradient, homes[name], starts[name])
+        if how.momentum:
+            direction = speeds[name].mul_(how.momentum).add_(direction)
+        homes[name].add_(direction, alpha=-how.lr)
+
+
+def _padded(batches: Sequence[list[Array]], sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return rows into the clients' joined examples, and weights 1/B or 0 where padded.  # [K, S, B] both"""
+    most = max(len(b) for b in batches)
+    widest = max(len(rows) for b in batches for rows in b)
+    rows = np.zeros((len(batches), most, widest), dtype=np.int64)
+    weights = np.zeros((len(batches), most, widest), dtype=np.float32)
+    starts = np.cumsum([0, *sizes[:-1]])
+    for k, (steps, start) in enumerate(zip(batches, starts, strict=True)):
+        for s, chosen in enumerate(steps):
+            rows[k, s, : len(chosen)] = chosen + start
+            weights[k, s, : len(chosen)] = 1 / len(chosen)
+    return torch.from_numpy(rows), torch.from_numpy(weights)

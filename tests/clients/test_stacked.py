@@ -1,0 +1,124 @@
+"""Stacked clients against one client at a time: the same updates to rounding, padding or not."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gauntlet.clients.algorithms.fedavg import FedAvg
+from gauntlet.clients.algorithms.fedprox import FedProx
+from gauntlet.clients.algorithms.gradient_descent import GradientDescent
+from gauntlet.clients.kernel import BlockKernel, Broadcast
+from gauntlet.clients.stacked import can_stack
+from gauntlet.clients.vectorize import choose
+from gauntlet.core.contracts import LocalTraining
+from gauntlet.core.errors import ScenarioError
+from gauntlet.core.layout import Layout
+from gauntlet.core.seeds import generator, seeded_torch
+from gauntlet.privacy.no_privacy import NoPrivacy
+
+SIZES = (7, 23, 1, 16, 40, 5)  # examples a client: every kind of rest that batches of 8 can leave
+
+
+class Ragged:
+    """Clients of very different sizes, with random inputs of one shape."""
+
+    def __init__(self, *shape: int) -> None:
+        self.shape = shape
+
+    def client(self, client_id):
+        stream = generator(3, "ragged", client_id)
+        x = stream.standard_normal((SIZES[client_id], *self.shape)).astype(np.float32)
+        return torch.from_numpy(x), torch.from_numpy(stream.integers(0, 4, SIZES[client_id]))
+
+
+MODELS = {
+    "logistic regression": ((6,), lambda: nn.Linear(6, 4)),
+    "mlp": ((6,), lambda: nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 4))),
+    "cnn with group norm": (
+        (2, 6, 6),
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 4)
+        ),
+    ),
+}
+
+
+def both(name, training, rule):
+    """Return the cohort's updates and losses, stacked and one at a time."""
+    shape, make = MODELS[name]
+    found = []
+    for stacked in (True, False):
+        with seeded_torch(generator(0, "model")):
+            model = make()
+        params = Layout.of(model).flatten(dict(model.named_parameters()))
+        kernel = BlockKernel(Ragged(*shape), model, rule, training, NoPrivacy(), (), 5, stacked=stacked)
+        found.append(kernel.train(Broadcast(1, params, torch.zeros(0)), np.arange(len(SIZES))))
+    return found
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "training",
+    [
+        LocalTraining(local_epochs=2, batch_size=8, lr=0.1),
+        LocalTraining(local_epochs=1, batch_size=8, lr=0.1, momentum=0.9, weight_decay=0.01),
+        LocalTraining(local_steps=4, batch_size=16, lr=0.2, momentum=0.5),
+        LocalTraining(local_epochs=1, batch_size=0, lr=0.2),
+    ],
+    ids=["plain", "momentum and decay", "steps", "full batch"],
+)
+@pytest.mark.parametrize("rule", [FedAvg(), FedProx(0.5), GradientDescent(3)], ids=lambda r: type(r).__name__)
+def test_a_stack_gives_the_updates_of_one_client_at_a_time(name, training, rule):
+    """Oracle: the other path. Within 1e-5 of the update's norm; a padded example that counted would show."""
+    stacked, alone = both(name, training, rule)
+    difference = (stacked.updates.vectors - alone.updates.vectors).norm(dim=1)
+
+    assert bool((difference <= 1e-5 * alone.updates.vectors.norm(dim=1)).all())
+    assert torch.allclose(stacked.losses, alone.losses, rtol=1e-5)
+    assert stacked.updates.num_examples.tolist() == list(SIZES)
+
+
+def test_padding_is_really_masked():
+    """A client of one example beside one of forty: its batch is padded with 39 rows of weight 0.
+
+    One step of size 1 on f = cross-entropy of a linear model from 0: the bias moves by lr * (1/4 - onehot).
+    """
+    model = nn.Linear(6, 4)
+    layout = Layout.of(model)
+    how = LocalTraining(batch_size=0, lr=1.0)
+    kernel = BlockKernel(Ragged(6), model, FedAvg(), how, NoPrivacy(), (), 5, stacked=True)
+    sent = Broadcast(0, torch.zeros(layout.num_parameters), torch.zeros(0))
+    trained = kernel.train(sent, np.arange(len(SIZES)))
+    bias = layout.views(trained.updates.vectors)["bias"]
+
+    label = Ragged(6).client(2)[1]
+    assert torch.allclose(bias[2], nn.functional.one_hot(label, 4)[0] - 0.25)
+
+
+def test_small_dense_models_are_stacked_and_nothing_else_by_itself():
+    small, large = nn.Linear(10, 10), nn.Linear(1000, 100)
+
+    assert choose("auto", small).stacked
+    assert not choose("auto", large).stacked
+    assert not choose("auto", nn.Conv2d(1, 1, 3)).stacked
+    assert not choose("off", small).stacked
+    assert choose("on", large).stacked
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [(nn.Dropout(0.5), "dropout"), (nn.BatchNorm1d(3), "batch statistics"), (nn.LSTM(2, 2), "recurrent")],
+)
+def test_what_cannot_be_stacked_falls_back_and_says_why(module, words):
+    model = nn.Sequential(nn.Linear(3, 3), module)
+
+    assert words in can_stack(model)
+    assert not choose("auto", model).stacked
+    assert words in choose("auto", model).reason
+    with pytest.raises(ScenarioError, match="vectorize = on cannot be"):
+        choose("on", model)
+
+
+def test_dropout_that_drops_nothing_is_no_obstacle():
+    assert can_stack(nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.0))) is None
