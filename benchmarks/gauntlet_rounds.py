@@ -1,0 +1,37 @@
+"""Seconds of Gauntlet's rounds on a workload. Usage: gauntlet_rounds.py WORKLOAD ROUNDS [POOL] [VECTORIZE]."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import gauntlet
+from gauntlet.sims.scenario import make_scenario
+
+HERE = Path(__file__).parent
+MODELS = {"logreg": "logistic_regression", "mlp": {"name": "mlp", "hidden": [200]}, "mcnn": "mcnn"}
+
+
+def seconds(workload: str, rounds: int, pool: str = "ray", vectorize: str = "auto") -> list[float]:
+    """Return each round's wall-clock seconds, everything between two rounds included."""
+    scenario = make_scenario(
+        {
+            "name": workload,
+            "rounds": rounds,
+            "num_clients": 100,
+            "data": f"{HERE}/workloads.py:RandomImages",
+            "partition": f"{HERE}/workloads.py:InOrder",
+            "model": MODELS[workload],
+            "training": {"batch_size": 10, "lr": 0.1},
+            "sampler": {"name": "fixed_size", "cohort_size": 50},
+            "evaluation": {"every": rounds},
+            "checkpoint": {"every": 0},
+            "vectorize": vectorize,
+            "runtime": {"pool": pool, "num_workers": 2},
+        }
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        return list(gauntlet.simulate(scenario, Path(folder) / "run").timings["seconds"])
+
+
+if __name__ == "__main__":
+    print(*seconds(sys.argv[1], int(sys.argv[2]), *sys.argv[3:]))
