@@ -1,4 +1,4 @@
-"""Seconds of Gauntlet's rounds on a workload. Usage: gauntlet_rounds.py WORKLOAD ROUNDS [POOL] [VECTORIZE]."""
+"""Seconds of Gauntlet's rounds. Usage: gauntlet_rounds.py WORKLOAD ROUNDS [POOL] [VECTORIZE]."""
 
 import sys
 import tempfile

@@ -15,7 +15,7 @@ from .stacked import can_stack
 
 Vectorize = Literal["auto", "on", "off"]
 
-LARGEST = 50_000  # parameters, above which one client at a time is faster on a CPU
+LARGEST = 200_000  # parameters, above which one client at a time is faster on a CPU (docs/performance.md)
 
 
 @dataclass(frozen=True)

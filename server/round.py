@@ -131,13 +131,14 @@ def _receive(
     plan: Plan, state: ServerState, sent: Updates, frames: list[bytes], delivery: Delivery
 ) -> tuple[Updates, dict[int, tuple[str, str]]]:
     """Decode what arrived. A frame that does not decode, or not to finite numbers, is left out and noted."""
-    arrived = sent.rows(torch.from_numpy(delivery.arrived))
-    ids = arrived.client_ids.tolist()
-    came = [frame for frame, there in zip(frames, delivery.arrived, strict=True) if there]
+    there = np.flatnonzero(delivery.arrived)
+    ids = sent.client_ids[there].tolist()
+    came = [frames[row] for row in there]
     vectors, rejects = decode_cohort(plan.codec, came, ids, plan.layout, state.round, plan.public)
     refused = {ids[row]: ("undecodable", reason) for row, reason in rejects}
-    decoded = arrived.rows(torch.tensor([i not in refused for i in ids], dtype=torch.bool)).with_vectors(
-        vectors
+    good = torch.from_numpy(np.delete(there, [row for row, _ in rejects]))
+    decoded = Updates(
+        vectors, sent.client_ids[good], sent.num_examples[good], sent.expected_size, sent.buffers[good]
     )
     finite = _finite_rows(decoded)
     for client_id in decoded.client_ids[~finite].tolist():

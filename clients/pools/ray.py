@@ -74,9 +74,13 @@ class _Worker:
         return [t.numpy() for t in (u.vectors, u.client_ids, u.num_examples, u.buffers, trained.losses)]
 
 
-def _trained(arrays: list[Any]) -> Trained:
-    vectors, ids, counts, buffers, losses = (torch.from_numpy(a.copy()) for a in arrays)
-    return Trained(Updates(vectors, ids, counts, buffers=buffers), losses)
+def _trained(blocks_: list[list[Any]]) -> list[Trained]:
+    """Return the cohort as one part: consecutive blocks joined, out of the read-only store, by one copy."""
+    if not blocks_:
+        return []
+    joined = (torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*blocks_, strict=True))
+    vectors, ids, counts, buffers, losses = joined
+    return [Trained(Updates(vectors, ids, counts, buffers=buffers), losses)]
 
 
 class RayPool:
@@ -120,8 +124,8 @@ class RayPool:
         return join(parts, broadcast, expected_size)
 
     def _run(self, sent: Any, todo: list[np.ndarray[Any, Any]]) -> list[Trained]:
-        """Return every block's result in the blocks' order, whoever computed it and when."""
-        waiting, done = deque(range(len(todo))), dict[int, Trained]()
+        """Return the blocks' results, joined in the blocks' order, whoever computed them and when."""
+        waiting, done = deque(range(len(todo))), dict[int, list[Any]]()
         flying: dict[Any, tuple[int, int]] = {}  # task -> (block, worker)
         losses = 0
         while len(done) < len(todo):
@@ -129,7 +133,7 @@ class RayPool:
             task = self._ray.wait(list(flying))[0][0]
             block, worker = flying.pop(task)
             try:
-                done[block] = _trained(self._ray.get(task))
+                done[block] = self._ray.get(task)
                 losses = 0
             except (self._ray.exceptions.RayActorError, self._ray.exceptions.ObjectLostError) as error:
                 losses += 1
@@ -137,7 +141,7 @@ class RayPool:
                 self._replace(worker, flying, waiting, losses, error)
             except self._ray.exceptions.RayTaskError as error:
                 raise cause_of(error) from error
-        return [done[block] for block in range(len(todo))]
+        return _trained([done[block] for block in range(len(todo))])
 
     def _feed(
         self,

@@ -97,7 +97,7 @@ def test_padding_is_really_masked():
 
 
 def test_small_dense_models_are_stacked_and_nothing_else_by_itself():
-    small, large = nn.Linear(10, 10), nn.Linear(1000, 100)
+    small, large = nn.Linear(10, 10), nn.Linear(1000, 300)
 
     assert choose("auto", small).stacked
     assert not choose("auto", large).stacked

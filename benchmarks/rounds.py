@@ -1,0 +1,58 @@
+"""One table: Gauntlet's rounds against plain PyTorch loops, from one sitting. Run it on an idle machine.
+
+Usage: rounds.py [ROUNDS]. Every system runs in a process of its own, one after the other, three times over in
+turn; a figure is the median of all its rounds after the third.
+"""
+
+import platform
+import statistics
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from workloads import COHORT, NAMES
+
+HERE = Path(__file__).parent
+SYSTEMS = {
+    "gauntlet, serial": ("gauntlet_rounds.py", "serial"),
+    "gauntlet, 2 Ray workers": ("gauntlet_rounds.py", "ray"),
+    "gauntlet, serial, not stacked": ("gauntlet_rounds.py", "serial", "off"),
+    "plain loop": ("raw.py", "1"),
+    "plain loop, 2 processes": ("raw.py", "2"),
+}
+SITTINGS, WARM_UP = 3, 3
+
+
+def rounds_of(system: str, workload: str, rounds: int) -> list[float]:
+    """Return the seconds of a system's rounds after the warm-up."""
+    script, *options = SYSTEMS[system]
+    command = [sys.executable, str(HERE / script), workload, str(rounds), *options]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE).stdout
+    return [float(word) for word in printed.split()][WARM_UP:]
+
+
+def main() -> None:
+    """Measure, and print a Markdown table of medians as ratios to the plain loop in two processes."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 12
+    found: dict[tuple[str, str], list[float]] = {}
+    for _ in range(SITTINGS):
+        for workload in NAMES:
+            for system in SYSTEMS:
+                found.setdefault((system, workload), []).extend(rounds_of(system, workload, rounds))
+    versions = ", ".join(f"{p} {version(p)}" for p in ("torch", "ray", "numpy"))
+    print(f"{platform.machine()}, Python {platform.python_version()}, {versions}\n")
+    print("| clients a second, as a ratio to the plain loop in 2 processes | " + " | ".join(NAMES) + " |")
+    print("|---|" + "---|" * len(NAMES))
+    for system in SYSTEMS:
+        cells = []
+        for workload in NAMES:
+            base = statistics.median(found["plain loop, 2 processes", workload])
+            cells.append(f"{base / statistics.median(found[system, workload]):.2f}")
+        print(f"| {system} | " + " | ".join(cells) + " |")
+    rates = {w: COHORT / statistics.median(found["plain loop, 2 processes", w]) for w in NAMES}
+    print("\nThe plain loop in 2 processes: " + ", ".join(f"{w} {r:.0f}/s" for w, r in rates.items()))
+
+
+if __name__ == "__main__":
+    main()
