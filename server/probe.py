@@ -69,11 +69,14 @@ def save_observation(
     knowledge: Knowledge,
     truth: Truth,
 ) -> Path:
-    """Write one client's message of a round, and apart from it the truth; return its folder."""
-    from safetensors.torch import save_file
+    """Write one client's message of a round, and apart from it the truth; return its folder.
+
+    Raises:
+        DataError: The disk is full or not writable.
+    """
+    from safetensors.torch import save
 
     place = folder / f"round-{outcome.round:06d}-client-{client_id:06d}"
-    place.mkdir(parents=True, exist_ok=True)
     inputs = Inputs(data.name, data.input_shape, data.num_classes, data.mean, data.std, data.value_range)
     public = {
         "schema": SCHEMA,
@@ -84,11 +87,19 @@ def save_observation(
         "inputs": asdict(inputs),
         "knowledge": asdict(knowledge),
     }
-    (place / "observation.json").write_text(json.dumps(public, indent=1))
-    (place / "frame.bin").write_bytes(outcome.frames[client_id])
     sent = {"params": outcome.broadcast.params, "buffers": outcome.broadcast.buffers}
-    save_file(sent, place / "broadcast.safetensors")
-    save_file({"x": truth.x.contiguous(), "y": truth.y.contiguous()}, place / "truth.safetensors")
+    files = {
+        "observation.json": json.dumps(public, indent=1).encode(),
+        "frame.bin": outcome.frames[client_id],
+        "broadcast.safetensors": save(sent),
+        "truth.safetensors": save({"x": truth.x.contiguous(), "y": truth.y.contiguous()}),
+    }
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (place / name).write_bytes(content)
+    except OSError as error:
+        raise DataError(f"{place} cannot be written: {error.strerror}") from error
     return place
 
 

@@ -53,6 +53,9 @@ def main() -> None:
     except GauntletError as error:
         print(f"gauntlet: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        print(f"gauntlet: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("gauntlet: stopped; 'gauntlet resume FOLDER' goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.errors import ScenarioError, unknown
+from ...core.errors import ResultsError, ScenarioError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +72,7 @@ def save(figure: "Figure", path: Path, data: "pd.DataFrame | None" = None) -> Pa
     Each file appears whole or not at all, and equal pictures give equal bytes.
 
     Raises:
+        ResultsError: The disk is full or not writable.
         ScenarioError: Another kind of file.
     """
     path = Path(path)
@@ -91,5 +92,7 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
     try:
         write(part)
         os.replace(part, path)
+    except OSError as error:
+        raise ResultsError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         part.unlink(missing_ok=True)

@@ -1,8 +1,10 @@
 """Bad input gives one clear line and exit code 2, and nothing half-written."""
 
+import json
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from gauntlet.clients.data import files
@@ -168,6 +170,24 @@ def test_a_plug_in_that_raises_is_named_and_the_rounds_before_are_kept(gauntlet,
 
     assert "bad.py:Bad' raised RuntimeError: no idea" in line
     assert '"status": "failed"' in (out / "manifest.json").read_text()
+
+
+@pytest.mark.parametrize("largest", [300, 3000, 9000])
+def test_a_full_disk_gives_one_line_and_leaves_whole_files(tiny_file, largest):
+    """No file may grow above so many bytes: the manifest, a checkpoint or a picture fails first."""
+    out = tiny_file.parent / "mine"
+    code = (
+        "import resource, sys; from gauntlet.sims.cli import main; import gauntlet.sims.run, torch, pandas\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({largest}, {largest}))\n"
+        f"sys.argv = ['gauntlet', 'run', {str(tiny_file)!r}, '--out', {str(out)!r}]\nmain()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert "cannot be written" in one_line(result)
+    for table in out.glob("*.parquet"):
+        pd.read_parquet(table)
+    for text in out.glob("*.json"):
+        json.loads(text.read_text())
 
 
 def test_a_misspelt_command_is_refused(gauntlet):
