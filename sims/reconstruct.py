@@ -10,12 +10,10 @@ from ..attacks.leakage import LEAKAGE_ATTACKS
 from ..attacks.leakage.metrics import score
 from ..attacks.leakage.requirements import refuse_unmet
 from ..clients.kernel import one_thread
-from ..core.errors import DataError
 from ..core.registry import guard
 from ..core.seeds import generator
 from ..server.probe import load_observation, load_truth
 from ..server.spec import PluginSpec
-from .results import Rebuilt
 
 
 def reconstruct(place: Path, attack: PluginSpec, seed: int, results: Path) -> Path:
@@ -63,30 +61,3 @@ def reconstruct(place: Path, attack: PluginSpec, seed: int, results: Path) -> Pa
 
 def _plain(name: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in name)
-
-
-def load_rebuilt(folder: Path) -> Rebuilt:
-    """Return a saved reconstruction beside its truth.
-
-    Raises:
-        DataError: The folder cannot be read.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        report = json.loads((folder / "reconstruction.json").read_text())
-        tensors = load_file(folder / "tensors.safetensors")
-        return Rebuilt(
-            attack=report["attack"],
-            round=report["round"],
-            client_id=report["client_id"],
-            truth=tensors["truth"].numpy(),
-            rebuilt=tensors["x"].numpy(),
-            psnr=np.array(report["psnr"], dtype=float),
-            ssim=np.array(report["ssim"], dtype=float),
-            truth_labels=tensors["labels"].numpy(),
-            labels=tensors["y"].numpy(),
-        )
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise DataError(f"{folder} is not a readable reconstruction: {error}") from error

@@ -9,8 +9,9 @@ from ..server.simulation import Simulation, prepare
 from ..server.state import ServerState
 from .probes import Probes, submit_later, submit_to_ray
 from .progress import Progress, Silent, report
-from .results import Run, RunWriter, fresh_folder, load_run, read_manifest
+from .results import Run, fresh_folder, load_run, read_manifest
 from .scenario import Runtime, Scenario, make_scenario
+from .writer import RunWriter
 
 RESULTS = Path("results")
 

@@ -1,12 +1,15 @@
 """The pages that teach: followed word by word, they work."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from gauntlet.sims.scenario import load_scenario, scenario_names
+from gauntlet.server.simulation import prepare
+from gauntlet.sims.scenario import Scenario, load_scenario, make_scenario, scenario_names
+from gauntlet.sims.sweep import variants
 
 ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"as\s+`([\w-]+\.(?:py|toml))`.*?```(?:python|toml)\n(.*?)```", re.DOTALL)
@@ -63,6 +66,17 @@ def test_every_shipped_scenario_is_valid_and_says_what_it_shows(name):
     assert scenario.name == name
     assert len(scenario.description) > 40
     scenario.run_spec()
+
+
+def test_the_scenario_that_shows_every_key_is_valid():
+    """On digits and fewer clients, so that it needs no files; every plug-in and option is built."""
+    page = (ROOT / "docs" / "run-a-scenario.md").read_text(encoding="utf-8")
+    raw = tomllib.loads(re.search(r"```toml\n(.*?)```", page, re.DOTALL).group(1))
+    scenario = make_scenario({**raw, "num_clients": 20, "data": {"name": "digits"}, "partition": "iid"})
+
+    assert set(raw) >= set(Scenario.model_fields) - {"description"}
+    first = variants(scenario)[0].scenario
+    assert prepare(first.run_spec()).plan.sampling.expected_size == 10
 
 
 def test_every_file_that_the_pages_link_to_is_there():

@@ -13,9 +13,10 @@ import pytest
 
 import gauntlet
 from gauntlet.core.errors import ResultsError, ScenarioError
-from gauntlet.sims.results import RunWriter, load_run
+from gauntlet.sims.results import load_run
 from gauntlet.sims.run import resume, simulate
 from gauntlet.sims.sweep import load_runs, resume_sweep, sweep, variants
+from gauntlet.sims.writer import RunWriter
 
 BUSY = {
     "codec": "terngrad",

@@ -1,0 +1,64 @@
+"""What a leakage attack rebuilt, read back from a result folder."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import DataError
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A batch that an attack rebuilt, beside the truth, in the truth's order.
+
+    Attributes:
+        attack: The attack's name.
+        round: The observed round.
+        client_id: The observed client.
+        truth: What the client trained on.  # [B, ...]
+        rebuilt: What the attack made of its message.  # [B, ...]
+        psnr: Peak signal-to-noise ratio of each, in dB.  # [B]
+        ssim: Structural similarity of each; NaN where the inputs are no images.  # [B]
+        truth_labels: True labels.  # [B]
+        labels: Rebuilt labels.  # [B]
+    """
+
+    attack: str
+    round: int
+    client_id: int
+    truth: np.ndarray[Any, Any]
+    rebuilt: np.ndarray[Any, Any]
+    psnr: np.ndarray[Any, Any]
+    ssim: np.ndarray[Any, Any]
+    truth_labels: np.ndarray[Any, Any]
+    labels: np.ndarray[Any, Any]
+
+
+def load_rebuilt(folder: Path) -> Rebuilt:
+    """Return a saved reconstruction beside its truth.
+
+    Raises:
+        DataError: The folder cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        report = json.loads((folder / "reconstruction.json").read_text())
+        tensors = load_file(folder / "tensors.safetensors")
+        return Rebuilt(
+            attack=report["attack"],
+            round=report["round"],
+            client_id=report["client_id"],
+            truth=tensors["truth"].numpy(),
+            rebuilt=tensors["x"].numpy(),
+            psnr=np.array(report["psnr"], dtype=float),
+            ssim=np.array(report["ssim"], dtype=float),
+            truth_labels=tensors["labels"].numpy(),
+            labels=tensors["y"].numpy(),
+        )
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise DataError(f"{folder} is not a readable reconstruction: {error}") from error
