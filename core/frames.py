@@ -76,7 +76,7 @@ def uvarint(value: int) -> bytes:
     return bytes(out)
 
 
-def read_uvarint(data: bytes, at: int) -> tuple[int, int]:
+def read_uvarint(data: bytes | memoryview, at: int) -> tuple[int, int]:
     """Return (value, next offset). Only the shortest form below 2^63 is legal."""
     value = shift = 0
     while True:
@@ -110,8 +110,10 @@ def write_frame(envelope: Envelope, records: Sequence[Record]) -> bytes:
     parts = [head]
     for r in records:
         parts += [uvarint(r.tensor_id), bytes([r.tag]), uvarint(r.numel), uvarint(len(r.body)), r.body]
-    body = b"".join(parts)
-    return body + struct.pack("<I", zlib.crc32(body))
+    checksum = 0
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    return b"".join([*parts, struct.pack("<I", checksum)])
 
 
 def read_frame(frame: bytes, envelope: Envelope, sizes: Sequence[int], max_length: int) -> list[Record]:
@@ -134,14 +136,15 @@ def read_frame(frame: bytes, envelope: Envelope, sizes: Sequence[int], max_lengt
     if Envelope(codec_id, round_, client_id, spec) != envelope:
         came = Envelope(codec_id, round_, client_id, spec)
         raise FrameError(f"frame: says it is {came}, expected {envelope}")
-    if struct.unpack_from("<I", frame, len(frame) - 4)[0] != zlib.crc32(frame[:-4]):
+    content = memoryview(frame)[:-4]
+    if struct.unpack_from("<I", frame, len(frame) - 4)[0] != zlib.crc32(content):
         raise FrameError("frame: the checksum does not fit the bytes")
     if count != len(sizes):
         raise FrameError(f"frame: {count} records, expected {len(sizes)}")
-    return _read_records(frame[:-4], sizes)
+    return _read_records(content, sizes)
 
 
-def _read_records(data: bytes, sizes: Sequence[int]) -> list[Record]:
+def _read_records(data: memoryview, sizes: Sequence[int]) -> list[Record]:
     records, at = [], _HEADER.size
     for expected_id, size in enumerate(sizes):
         tensor_id, at = read_uvarint(data, at)
@@ -156,7 +159,7 @@ def _read_records(data: bytes, sizes: Sequence[int]) -> list[Record]:
             )
         if length > len(data) - at:
             raise FrameError(f"frame: the body of tensor {tensor_id} is cut off")
-        records.append(Record(tensor_id, tag, numel, data[at : at + length]))
+        records.append(Record(tensor_id, tag, numel, bytes(data[at : at + length])))
         at += length
     if at != len(data):
         raise FrameError(f"frame: {len(data) - at} bytes left over")

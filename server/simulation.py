@@ -60,12 +60,14 @@ class Simulation:
         due = state.round % self.spec.evaluate_every == 0 or state.round == self.spec.rounds
         return self.evaluator.score(state.params, state.buffers) if due else None
 
-    def ray_pool(self, num_workers: int | None = None, address: str | None = None) -> ClientPool:
-        """Return a pool of Ray workers for this run."""
+    def ray_pool(
+        self, num_workers: int | None = None, address: str | None = None, patience: float | None = None
+    ) -> ClientPool:
+        """Return a pool of Ray workers for this run; see ``RayPool`` for the arguments."""
         from ..clients.pools.ray import RayPool
 
         build: Callable[[FederatedData], BlockKernel] = partial(make_kernel, self.spec)
-        return RayPool(build, self.data, num_workers, address, self.choice.stacked)
+        return RayPool(build, self.data, num_workers, address, self.choice.stacked, patience)
 
     def serial_pool(self) -> ClientPool:
         """Return a pool that trains in this process."""

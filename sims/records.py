@@ -65,8 +65,13 @@ CLIENTS = pa.schema(
 TIMINGS = pa.schema([("round", pa.int64()), ("seconds", pa.float64()), ("clients_per_second", pa.float64())])
 
 
-def client_rows(plan: Plan, step: Step) -> pa.Table:
-    """Return one row a client of the cohort, in ascending id."""
+def rows(plan: Plan, step: Step) -> tuple[dict[str, Any], pa.Table]:
+    """Return the round's row, and one row a client of the cohort, in ascending id."""
+    norms = _norms(step.outcome.sent.vectors)
+    return _round_row(plan, step, norms), _client_rows(plan, step, norms)
+
+
+def _client_rows(plan: Plan, step: Step, norms: Tensor) -> pa.Table:
     o = step.outcome
     ids = o.sent.client_ids.tolist()
     statuses = [_status(o.delivery.arrived[row], o.refused.get(i)) for row, i in enumerate(ids)]
@@ -76,7 +81,7 @@ def client_rows(plan: Plan, step: Step) -> pa.Table:
         "client_id": ids,
         "num_examples": o.sent.num_examples.tolist(),
         "train_loss": o.trained.losses.double().tolist(),
-        "update_norm": _norms(o.sent.vectors).tolist(),
+        "update_norm": norms.tolist(),
         "bytes_up": [len(o.frames[i]) + 4 * o.sent.buffers.shape[1] for i in ids],
         "weight": [weights.get(i) for i in ids],
         "score": [o.verdict.scores.get(i) for i in ids],
@@ -108,8 +113,7 @@ def _norms(vectors: Tensor) -> Tensor:
     return norms
 
 
-def round_row(plan: Plan, step: Step) -> dict[str, Any]:
-    """Return the round's row."""
+def _round_row(plan: Plan, step: Step, norms: Tensor) -> dict[str, Any]:
     o, state = step.outcome, step.state
     dropped = int((~o.delivery.arrived).sum())
     bytes_up = sum(map(len, o.frames.values())) + 4 * o.sent.buffers.numel()
@@ -121,7 +125,7 @@ def round_row(plan: Plan, step: Step) -> dict[str, Any]:
         "arrived": len(o.sent) - dropped,
         "rejected": len(o.refused),
         "train_loss": _mean(o.trained.losses),
-        "update_norm": _mean(_norms(o.sent.vectors)),
+        "update_norm": _mean(norms),
         "aggregate_norm": float(_norms(o.verdict.aggregate[None])[0]),
         "bytes_up": bytes_up,
         "bytes_down": plan.bytes_down * len(o.sent),

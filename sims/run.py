@@ -122,7 +122,7 @@ def _due(scenario: Scenario, rounds_done: int) -> bool:
 def _pool(runtime: Runtime, simulation: Simulation) -> ClientPool:
     if runtime.pool == "serial":
         return simulation.serial_pool()
-    return simulation.ray_pool(runtime.num_workers, runtime.ray_address)
+    return simulation.ray_pool(runtime.num_workers, runtime.ray_address, runtime.patience_seconds)
 
 
 def stored_runtime(folder: Path) -> Runtime:

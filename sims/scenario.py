@@ -91,11 +91,20 @@ class Checkpoint(_Section):
 
 
 class Runtime(_Section):
-    """Where clients run. Never changes a result."""
+    """Where clients run. Never changes a result.
+
+    Attributes:
+        pool: Ray actors, or this process.
+        num_workers: Ray workers; every core by default.
+        ray_address: A cluster to join instead of this machine.
+        patience_seconds: With no block of clients finished for so long, the slowest Ray worker counts as hung
+            and is replaced; by default nobody is given up.
+    """
 
     pool: Literal["ray", "serial"] = "ray"
     num_workers: int | None = Field(default=None, ge=1)
     ray_address: str | None = None
+    patience_seconds: float | None = Field(default=None, gt=0)
 
 
 class Scenario(_Section):

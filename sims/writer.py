@@ -13,7 +13,7 @@ from ..core.errors import ResultsError
 from ..privacy.accounting import Epsilon
 from ..server.plan import Plan
 from ..server.simulation import Step
-from .records import CLIENTS, ROUNDS, TIMINGS, client_rows, round_row
+from .records import CLIENTS, ROUNDS, TIMINGS, rows
 from .results import SCHEMA, Run, first_line, read_manifest, write_json
 from .scenario import Scenario
 
@@ -79,8 +79,9 @@ class RunWriter:
 
     def add(self, plan: Plan, step: Step) -> None:
         """Take one round's rows; they reach the disk with the next ``flush``."""
-        self._rounds.append(round_row(plan, step))
-        self._clients.append(client_rows(plan, step))
+        of_round, of_clients = rows(plan, step)
+        self._rounds.append(of_round)
+        self._clients.append(of_clients)
         rate = len(step.outcome.sent) / step.seconds if step.seconds > 0 else None
         self._timings.append(
             {"round": step.outcome.round, "seconds": step.seconds, "clients_per_second": rate}

@@ -93,6 +93,7 @@ class RayPool:
         num_workers: int | None = None,
         address: str | None = None,
         stacked: bool = False,
+        patience: float | None = None,
     ) -> None:
         """Start the workers.
 
@@ -102,6 +103,8 @@ class RayPool:
             num_workers: Actors to start, at least 1; every core by default.
             address: A Ray cluster to join instead of this machine.
             stacked: Whether the kernels stack the clients of a block.
+            patience: Seconds without any finished block after which the slowest worker counts as hung and is
+                replaced, above 0; None waits for ever.
 
         Raises:
             WorkerError: Ray cannot be started or reached.
@@ -109,7 +112,7 @@ class RayPool:
         start_ray(address, num_workers)
         import ray
 
-        self._stacked = stacked
+        self._stacked, self._patience = stacked, patience
         self._ray, self._build, self._data = ray, build, ray.put(data)
         self._actor = ray.remote(num_cpus=1)(_Worker)
         count = num_workers or int(ray.cluster_resources().get("CPU", 1))
@@ -130,7 +133,8 @@ class RayPool:
         losses = 0
         while len(done) < len(todo):
             self._feed(sent, todo, waiting, flying)
-            task = self._ray.wait(list(flying))[0][0]
+            ready, _ = self._ray.wait(list(flying), timeout=self._patience)
+            task = ready[0] if ready else self._give_up(next(iter(flying)), flying)
             block, worker = flying.pop(task)
             try:
                 done[block] = self._ray.get(task)
@@ -158,6 +162,11 @@ class RayPool:
             worker, block = load.index(min(load)), waiting.popleft()
             flying[self._workers[worker].train.remote(sent, todo[block])] = (block, worker)
             load[worker] += 1
+
+    def _give_up(self, task: Any, flying: dict[Any, tuple[int, int]]) -> Any:
+        """Kill the worker that has had its block for longest while no block came back; return its task."""
+        self._ray.kill(self._workers[flying[task][1]])
+        return task
 
     def _replace(
         self,

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -85,6 +86,36 @@ def test_workers_that_always_die_end_the_run_with_one_line(small, ray_here):
     with pytest.raises(WorkerError, match="workers die without finishing a block"):
         next(simulation.steps(pool))
     pool.close()
+
+
+class Sleepy:
+    """A kernel that hangs in the first process that it finds, and works in the next."""
+
+    def __init__(self, kernel, marker):
+        self.kernel, self.marker = kernel, marker
+
+    def train(self, broadcast, client_ids):
+        if not self.marker.exists():
+            self.marker.touch()
+            time.sleep(3600)
+        return self.kernel.train(broadcast, client_ids)
+
+
+def lull(marker, spec, data):
+    return Sleepy(make_kernel(spec, data), marker)
+
+
+def test_a_hung_worker_is_replaced_and_nothing_changes(small, ray_here, tmp_path):
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(__import__(lull.__module__, fromlist=["x"]))
+    simulation = prepare(small())
+    serial = last(simulation, simulation.serial_pool())
+    pool = RayPool(partial(lull, tmp_path / "marker", simulation.spec), simulation.data, 2, patience=5.0)
+    on_ray = last(simulation, pool)
+
+    assert (tmp_path / "marker").exists()
+    assert equal(fields(on_ray.state), fields(serial.state))
 
 
 def test_blocks_depend_on_the_cohort_alone_and_cover_it_in_order():
