@@ -107,7 +107,7 @@ def sweep(
         crossed[key] = values
     if not crossed:
         raise ScenarioError(f"'{found.name}' has no [sweep]; name values with --over KEY=[VALUE, ...]")
-    whole = make_scenario({k: v for k, v in found.values().items() if v is not None} | {"sweep": crossed})
+    whole = make_scenario(found.values() | {"sweep": crossed})
     _run(_placed(whole, pool, workers, ray_address), out, overwrite, quiet)
 
 

@@ -45,16 +45,11 @@ def variants(scenario: Scenario) -> list[Variant]:
         raw = scenario.values() | {"sweep": {}}
         for key, value in zip(keys, values, strict=True):
             raw = change(raw, key, value)
-        raw = _without_defaults(raw)
         one = make_scenario(raw, scenario.name)
         told = zip(keys, values, strict=True)
         label = ", ".join(_told(key, value, scenario.sweep[key]) for key, value in told if key != "seed")
         found.append(Variant(label, f"run-{number:03d}", one))
     return found
-
-
-def _without_defaults(raw: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in raw.items() if value is not None}
 
 
 def _told(key: str, value: Any, among: Sequence[Any]) -> str:
@@ -114,9 +109,7 @@ def read_sweep(folder: Path) -> list[Variant] | None:
         runs = [(r["label"], r["folder"], r["scenario"]) for r in content["runs"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ResultsError(f"{path} cannot be read: {error}") from error
-    return [
-        Variant(label, name, make_scenario(_without_defaults(raw), str(path))) for label, name, raw in runs
-    ]
+    return [Variant(label, name, make_scenario(raw, str(path))) for label, name, raw in runs]
 
 
 def resume_sweep(folder: Path, progress: Progress | None = None, runtime: Runtime | None = None) -> list[Run]:
