@@ -177,7 +177,7 @@ def test_a_full_disk_gives_one_line_and_leaves_whole_files(tiny_file, largest):
     """No file may grow above so many bytes: the manifest, a checkpoint or a picture fails first."""
     out = tiny_file.parent / "mine"
     code = (
-        "import resource, sys; from gauntlet.sims.cli import main; import gauntlet.sims.run, torch, pandas\n"
+        "import resource, sys; from gauntlet.sims.cli import main; import gauntlet.sims.run, torch, pandas, matplotlib.font_manager\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({largest}, {largest}))\n"
         f"sys.argv = ['gauntlet', 'run', {str(tiny_file)!r}, '--out', {str(out)!r}]\nmain()"
     )
