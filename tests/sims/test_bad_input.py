@@ -177,7 +177,8 @@ def test_a_full_disk_gives_one_line_and_leaves_whole_files(tiny_file, largest):
     """No file may grow above so many bytes: the manifest, a checkpoint or a picture fails first."""
     out = tiny_file.parent / "mine"
     code = (
-        "import resource, sys; from gauntlet.sims.cli import main; import gauntlet.sims.run, torch, pandas, matplotlib.font_manager\n"
+        "import resource, sys, torch, pandas, matplotlib.font_manager, gauntlet.sims.run\n"
+        "from gauntlet.sims.cli import main\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({largest}, {largest}))\n"
         f"sys.argv = ['gauntlet', 'run', {str(tiny_file)!r}, '--out', {str(out)!r}]\nmain()"
     )
