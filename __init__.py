@@ -4,6 +4,7 @@ from typing import Any
 
 _PUBLIC = {
     "simulate": "gauntlet.sims.run:simulate",
+    "sweep": "gauntlet.sims.sweep:sweep",
     "load_scenario": "gauntlet.sims.scenario:load_scenario",
     "load_run": "gauntlet.sims.results:load_run",
     "Run": "gauntlet.sims.results:Run",
