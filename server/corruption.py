@@ -19,7 +19,9 @@ def corrupt(plan: Plan, updates: Updates, state: ServerState) -> tuple[Updates, 
 
     Every attack starts from the honest updates; none sees what another one makes of its rows.
     """
-    malicious = plan.malicious(state.round)
+    if not plan.attacks:
+        return updates, state.attacks
+    malicious = plan.kinds(state.round)
     honest_rows = torch.tensor([int(i) not in malicious for i in updates.client_ids], dtype=torch.bool)
     sent, memories = updates, list(state.attacks)
     for number, role in enumerate(plan.attacks):

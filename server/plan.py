@@ -66,24 +66,16 @@ class Plan:
     @cached_property
     def bytes_down(self) -> int:
         """Bytes that one client receives: the global parameters and buffers as plain floats."""
-        heads = (len(uvarint(i) + uvarint(s.size) + uvarint(4 * s.size)) + 1 for i, s in self._slots)
+        heads = (
+            len(uvarint(i) + uvarint(s.size) + uvarint(4 * s.size)) + 1
+            for i, s in enumerate(self.layout.parameters)
+        )
         return OVERHEAD + sum(heads) + 4 * (self.layout.num_parameters + self.layout.num_buffers)
 
-    @property
-    def _slots(self) -> Any:
-        return enumerate(self.layout.parameters)
-
-    def kind(self, client_id: int, round_: int) -> str:
-        """Return the attack that a client runs in a round, or ``"honest"``."""
-        return self._kinds(round_).get(client_id, "honest")
-
-    def _kinds(self, round_: int) -> Mapping[int, str]:
+    def kinds(self, round_: int) -> Mapping[int, str]:
+        """Return the attack that each malicious client runs in a round, by client id."""
         roles = (*self.poisons, *self.attacks)
         return {c: role.kind for role in roles if role.active(round_) for c in role.clients}
-
-    def malicious(self, round_: int) -> frozenset[int]:
-        """Return the clients that attack in a round, in whatever way."""
-        return frozenset(self._kinds(round_))
 
 
 def _make(family: Family[Any], spec: PluginSpec) -> Any:

@@ -75,7 +75,7 @@ def _client_rows(plan: Plan, step: Step, norms: Tensor) -> pa.Table:
     o = step.outcome
     ids = o.sent.client_ids.tolist()
     statuses = [_status(o.delivery.arrived[row], o.refused.get(i)) for row, i in enumerate(ids)]
-    weights = _weights(o.verdict.weights, o.received.client_ids)
+    weights, kinds = _weights(o.verdict.weights, o.received.client_ids), plan.kinds(o.round)
     columns = {
         "round": np.full(len(ids), o.round),
         "client_id": ids,
@@ -85,7 +85,7 @@ def _client_rows(plan: Plan, step: Step, norms: Tensor) -> pa.Table:
         "bytes_up": [len(o.frames[i]) + 4 * o.sent.buffers.shape[1] for i in ids],
         "weight": [weights.get(i) for i in ids],
         "score": [o.verdict.scores.get(i) for i in ids],
-        "truth": [plan.kind(i, o.round) for i in ids],
+        "truth": [kinds.get(i, "honest") for i in ids],
         "flag": [o.verdict.flags.get(i) for i in ids],
         "status": [status for status, _ in statuses],
         "reason": [reason for _, reason in statuses],
@@ -165,7 +165,7 @@ def _detection(plan: Plan, step: Step) -> dict[str, Any]:
     undefined; recall is 1 with nobody to find.
     """
     o = step.outcome
-    bad = plan.malicious(o.round)
+    bad = plan.kinds(o.round).keys()
     flagged = {i for i, kind in o.verdict.flags.items() if kind != "unreliable"}
     seen = set(o.received.client_ids.tolist())
     hits, misses = len(seen & bad & flagged), len((seen & bad) - flagged)
