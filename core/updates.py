@@ -5,6 +5,25 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from .layout import Layout
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the server itself knows when it aggregates, besides the updates.
+
+    Attributes:
+        round: The round, from 0.
+        params: The global parameters that the cohort received, float32.  # [P]
+        layout: How the parameters lie in a vector.
+        seed: The run's seed: a defense that draws does so from ``generator(seed, its name, round)``.
+    """
+
+    round: int
+    params: Tensor
+    layout: Layout
+    seed: int
+
 
 @dataclass(frozen=True)
 class Updates:
@@ -19,6 +38,7 @@ class Updates:
         expected_size: The public, expected number of clients in a cohort (q * N under Poisson
             sampling), above 0. Equals K unless given: a denominator that does not depend on who came.
         buffers: The clients' own floating buffers, float32.  # [K, Q]
+        context: What the server knows besides; None outside a round.
 
     Raises:
         ValueError: Shapes that do not fit, ids that do not ascend.
@@ -29,6 +49,7 @@ class Updates:
     num_examples: Tensor
     expected_size: float = 0.0
     buffers: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    context: Context | None = None
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2:

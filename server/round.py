@@ -15,7 +15,7 @@ from ..core.contracts import Delivery, NoGuarantee, Release, Sampling, Verdict, 
 from ..core.errors import PluginError
 from ..core.seeds import generator
 from ..core.trees import State
-from ..core.updates import Updates
+from ..core.updates import Context, Updates
 from ..privacy.accounting import Epsilon
 from .corruption import corrupt
 from .plan import Plan
@@ -131,6 +131,7 @@ def _receive(
     plan: Plan, state: ServerState, sent: Updates, frames: list[bytes], delivery: Delivery
 ) -> tuple[Updates, dict[int, tuple[str, str]]]:
     """Decode what arrived. A frame that does not decode, or not to finite numbers, is left out and noted."""
+    context = Context(state.round, state.params, plan.layout, plan.seed)
     there = np.flatnonzero(delivery.arrived)
     ids = sent.client_ids[there].tolist()
     came = [frames[row] for row in there]
@@ -138,7 +139,12 @@ def _receive(
     refused = {ids[row]: ("undecodable", reason) for row, reason in rejects}
     good = torch.from_numpy(np.delete(there, [row for row, _ in rejects]))
     decoded = Updates(
-        vectors, sent.client_ids[good], sent.num_examples[good], sent.expected_size, sent.buffers[good]
+        vectors,
+        sent.client_ids[good],
+        sent.num_examples[good],
+        sent.expected_size,
+        sent.buffers[good],
+        context,
     )
     finite = _finite_rows(decoded)
     for client_id in decoded.client_ids[~finite].tolist():

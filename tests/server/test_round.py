@@ -48,6 +48,15 @@ def test_every_byte_is_counted_both_ways(small):
     assert after.bytes_up == after.bytes_down == 8 * frame
 
 
+def test_the_defense_is_told_what_the_server_knows(small):
+    simulation = prepare(small(seed=5))
+    _, outcome = one_round(simulation)
+    context = outcome.received.context
+
+    assert (context.round, context.seed, context.layout) == (0, 5, simulation.plan.layout)
+    assert torch.equal(context.params, simulation.first.params)
+
+
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_an_update_that_is_not_finite_is_noted_and_left_out(small, value):
     spec = small(roles=(RoleSpec(PluginSpec("non_finite", {"value": value}), clients=(3,)),))
