@@ -18,12 +18,15 @@ from ..core.layout import Layout
 from ..core.observation import Truth
 from ..core.roles import Role
 from ..core.seeds import generator, seeded_torch
-from ..core.updates import Updates
+from ..core.updates import Updates, finite_rows, row_norms, weighted_sum
 from .data.base import FederatedData
 from .minibatches import minibatches
 from .stacked import stacked_step, train_stacked
 
+Array = np.ndarray[Any, Any]
 Loss = Callable[[Tensor, Tensor], Tensor]
+Counts = Callable[[Tensor], Tensor]
+"""From examples [K] to what each client counts in a sum [K], float64."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,39 @@ class Trained:
     updates: Updates
     losses: Tensor
 
+    def arrays(self) -> list[Array]:
+        """Return (vectors, buffers, examples, losses): what a block sends home."""
+        u = self.updates
+        return [t.numpy() for t in (u.vectors, u.buffers, u.num_examples, self.losses)]
+
+
+@dataclass(frozen=True)
+class Summed:
+    """What is left of a cohort (or of a block of it) where nobody needs single updates.
+
+    Attributes:
+        client_ids: Stable ids, ascending, int64.  # [K]
+        total: Sum of the finite updates, each times what its client counts, float64.  # [P]
+        buffers: Sum of the same clients' buffers, float64.  # [Q]
+        num_examples: Examples behind each update, int64.  # [K]
+        losses: Each client's mean loss over its local steps, float32.  # [K]
+        norms: L2 norm of each update, float64.  # [K]
+        finite: Whether the client is in the sums: its update and buffers hold no NaN or infinity.  # [K]
+    """
+
+    client_ids: Tensor
+    total: Tensor
+    buffers: Tensor
+    num_examples: Tensor
+    losses: Tensor
+    norms: Tensor
+    finite: Tensor
+
+    def arrays(self) -> list[Array]:
+        """Return everything but the ids: what a block sends home."""
+        tensors = (self.total, self.buffers, self.num_examples, self.losses, self.norms, self.finite)
+        return [t.numpy() for t in tensors]
+
 
 class BlockKernel:
     """Train blocks of clients, all with the same model, rule and data."""
@@ -68,6 +104,7 @@ class BlockKernel:
         seed: int,
         loss: Loss = nn.functional.cross_entropy,
         stacked: bool = False,
+        counts: Counts | None = None,
     ) -> None:
         """Take the run's ingredients.
 
@@ -81,10 +118,11 @@ class BlockKernel:
             seed: The run's seed.
             loss: Mean loss of a batch, from the model's output and the labels.
             stacked: Train a block as one batched computation, with the mean cross-entropy as loss.
+            counts: What each client counts where sums are formed here; None where they never are.
         """
         self.data, self.model, self.rule = data, model, rule
         self.training, self.privacy, self.poisons = rule.schedule(training), privacy, poisons
-        self.seed, self.loss = seed, loss
+        self.seed, self.loss, self._counts = seed, loss, counts
         self.layout = Layout.of(model)
         self._stacked = stacked_step(model) if stacked else None
         self._local = torch.zeros(self.layout.num_parameters)  # [P]
@@ -99,7 +137,7 @@ class BlockKernel:
             named[name].data = view
             named[name].grad = gradients[name]
 
-    def train(self, broadcast: Broadcast, client_ids: np.ndarray[Any, Any]) -> Trained:
+    def train(self, broadcast: Broadcast, client_ids: Array) -> Trained:
         """Return the block's updates in ascending client id, and its losses.
 
         Args:
@@ -110,7 +148,31 @@ class BlockKernel:
         updates, losses = train(broadcast, client_ids.astype(np.int64))
         return Trained(self.privacy.privatize(updates, self._streams(broadcast.round)), losses)
 
-    def _all_at_once(self, broadcast: Broadcast, client_ids: np.ndarray[Any, Any]) -> tuple[Updates, Tensor]:
+    def train_sum(self, broadcast: Broadcast, client_ids: Array) -> Summed:
+        """Return the block's weighted sum, non-finite updates left out.
+
+        Args:
+            broadcast: What the server sent.
+            client_ids: The block's clients, ascending.
+        """
+        assert self._counts is not None
+        trained = self.train(broadcast, client_ids)
+        u = trained.updates
+        finite, norms = finite_rows(u), row_norms(u.vectors)
+        weights = self._counts(u.num_examples).where(finite, 0.0)
+        if not bool(finite.all()):  # 0 * NaN is NaN
+            u = u.with_vectors(u.vectors.where(finite[:, None], 0.0))
+        return Summed(
+            client_ids=u.client_ids,
+            total=weighted_sum(u.vectors, weights),
+            buffers=u.buffers[finite].double().sum(dim=0),
+            num_examples=u.num_examples,
+            losses=trained.losses,
+            norms=norms,
+            finite=finite,
+        )
+
+    def _all_at_once(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
         assert self._stacked is not None
         ids = client_ids.tolist()
         examples = [self.examples(i, broadcast.round) for i in ids]
@@ -121,7 +183,7 @@ class BlockKernel:
         counts = torch.tensor([len(y) for _, y in examples])
         return Updates(vectors, torch.from_numpy(client_ids), counts), losses
 
-    def _one_by_one(self, broadcast: Broadcast, client_ids: np.ndarray[Any, Any]) -> tuple[Updates, Tensor]:
+    def _one_by_one(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
         vectors = torch.empty(len(client_ids), self.layout.num_parameters)  # [K, P]
         buffers = torch.empty(len(client_ids), self.layout.num_buffers)  # [K, Q]
         losses = torch.empty(len(client_ids))
@@ -181,7 +243,7 @@ class BlockKernel:
                 x, y = role.attack.poison(x, y, generator(self.seed, "poison", number, round_, client_id))
         return x, y
 
-    def batches(self, client_id: int, round_: int, num_examples: int) -> list[np.ndarray[Any, Any]]:
+    def batches(self, client_id: int, round_: int, num_examples: int) -> list[Array]:
         """Return the rows of each of the client's local steps in this round."""
         stream = generator(self.seed, "batches", round_, client_id)
         return minibatches(num_examples, self.training, stream)

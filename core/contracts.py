@@ -57,7 +57,8 @@ class Defense(Protocol):
     """Turn a cohort's updates into one aggregate.
 
     Declares, if it likes (the careful answer in brackets):
-        ``linear`` [False]: the aggregate is a sum over clients, so that workers may form partial sums.
+        ``linear`` [False]: the aggregate is linear in the updates. With the two methods of
+            ``LinearDefense``, workers may form partial sums.
         ``individual`` [True]: it needs single updates, so that secure aggregation is refused.
         ``sensitivity(clip_norm, expected_size) -> float | None`` [None]: by how much, in L2 norm, one
             client more or less moves the aggregate when every update's norm is at most ``clip_norm``.
@@ -66,6 +67,16 @@ class Defense(Protocol):
     def init(self) -> State: ...
 
     def aggregate(self, updates: Updates, state: State) -> tuple[Verdict, State]: ...
+
+
+class LinearDefense(Defense, Protocol):
+    """A defense whose aggregate is ``sum_k counts_k * update_k / denominator``, both known beforehand."""
+
+    def counts(self, num_examples: Tensor) -> Tensor:
+        """Return what each client counts, float64, from the examples that it claims.  # [K] both"""
+
+    def denominator(self, counts: Tensor, expected_size: float) -> float:
+        """Return what the sum is divided by, above 0."""
 
 
 class PreAggregation(Protocol):
@@ -172,7 +183,8 @@ class Privacy(Protocol):
     """Bound and noise updates: ``privatize`` on the client, ``clip`` and ``noise`` on the server.
 
     Declares ``unit`` ("client", "example" or "none"), ``trust_model`` ("central", "local",
-    "distributed" or "none") and ``relation``.
+    "distributed" or "none") and ``relation``, and, if it likes, ``settled`` [False]: ``clip`` changes neither
+    what ``privatize`` let out nor the state, so that workers may sum what honest clients send.
     """
 
     unit: ClassVar[str]
@@ -202,8 +214,9 @@ class Codec(Protocol):
     """Turn updates into bytes and back. ``decode`` uses nothing but its arguments.
 
     Declares ``unbiased`` [False] (E decode(encode(x)) = x), ``lossless`` [False] (decode(encode(x)) = x, so
-    that it may decode to NaN or infinity) and ``additive`` [False] (payloads can be summed under secure
-    aggregation).
+    that it may decode to NaN or infinity), ``additive`` [False] (payloads can be summed under secure
+    aggregation) and ``verbatim`` [False] (lossless, without state or randomness, every body ``max_body``
+    long: then a frame is written only when somebody looks at it).
     """
 
     codec_id: ClassVar[int]
@@ -327,8 +340,8 @@ class Delivery:
 class Network(Protocol):
     """Delay and drop messages on a virtual clock: computed, never slept.
 
-    Declares ``blind`` [False]: who arrives does not depend on anybody's data. Otherwise who is counted
-    gives something away, and central privacy proves nothing.
+    Declares ``blind`` [False]: who arrives does not depend on anybody's data (otherwise who is counted gives
+    something away, and central privacy proves nothing); and ``complete`` [False]: every message arrives.
     """
 
     def deliver(

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from .layout import Layout
 
+_BLOCK = 1 << 17  # elements of a block of columns in float64: 1 MiB
+
 
 @dataclass(frozen=True)
 class Context:
@@ -85,26 +87,25 @@ class Updates:
         )
 
 
-def concatenate(parts: list[Updates], expected_size: float) -> Updates:
-    """Return the cohort made of ``parts`` with disjoint clients, in ascending client id.
+def finite_rows(updates: Updates) -> Tensor:
+    """Return whether each row is finite; a sum overflows only where a look at every entry is due.  # [K]"""
+    finite = updates.vectors.sum(dim=1).isfinite() & updates.buffers.sum(dim=1).isfinite()
+    for row in (~finite).nonzero().flatten().tolist():
+        finite[row] = updates.vectors[row].isfinite().all() & updates.buffers[row].isfinite().all()
+    return finite
 
-    Raises:
-        ValueError: No part at all, or a client twice.
-    """
-    if not parts:
-        raise ValueError("a cohort needs at least one part, got none")
-    parts = sorted((p for p in parts if len(p)), key=lambda p: int(p.client_ids[0])) or parts[:1]
-    if len(parts) == 1:
-        return replace(parts[0], expected_size=expected_size)
-    joined = Updates(
-        vectors=torch.cat([p.vectors for p in parts]),
-        client_ids=torch.arange(sum(map(len, parts))),  # not yet: parts may interleave
-        num_examples=torch.cat([p.num_examples for p in parts]),
-        expected_size=expected_size,
-        buffers=torch.cat([p.buffers for p in parts]),
-    )
-    ids = torch.cat([p.client_ids for p in parts])
-    if bool((ids.diff() > 0).all()):
-        return replace(joined, client_ids=ids)
-    order = ids.argsort()
-    return replace(joined.rows(order), client_ids=ids[order])
+
+def row_norms(vectors: Tensor) -> Tensor:
+    """Return each row's L2 norm, summed in float64 without a copy of the matrix.  # [K]"""
+    norms: Tensor = torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float64)
+    return norms
+
+
+def weighted_sum(vectors: Tensor, weights: Tensor) -> Tensor:
+    """Return sum_k w_k x_k in float64, by blocks of columns that fit a cache.  # [P]"""
+    total = torch.empty(vectors.shape[1], dtype=torch.float64)
+    w = weights.to(torch.float64)
+    width = max(1, _BLOCK // max(1, len(vectors)))
+    for start in range(0, vectors.shape[1], width):
+        torch.mv(vectors[:, start : start + width].double().t(), w, out=total[start : start + width])
+    return total

@@ -8,12 +8,12 @@ matter) names that check in a class attribute ``exempt: tuple[str, ...]``.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from ..core.contracts import Defense, PreAggregation, Verdict, declared
+from ..core.contracts import Defense, LinearDefense, PreAggregation, Verdict, declared
 from ..core.errors import PluginError
 from ..core.registry import guard, require
 from ..core.seeds import generator
@@ -241,6 +241,12 @@ def a_linear_defense_is_a_sum_over_clients(defense: Defense) -> None:
     require(
         bool((apart - together).abs().max() <= 1e-6), "declared linear, but it is not linear in the updates"
     )
+    if hasattr(defense, "counts"):
+        rule = cast(LinearDefense, defense)
+        counts = rule.counts(a.num_examples)  # [K]
+        total = (counts[:, None] * a.vectors).sum(dim=0) / rule.denominator(counts, a.expected_size)
+        off = (total - _aggregate(defense, a).aggregate).abs().max()
+        require(bool(off <= 1e-6), "counts and denominator give another aggregate than aggregate does")
 
 
 CHECKS: tuple[Callable[[Defense], None], ...] = (

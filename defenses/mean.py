@@ -42,24 +42,21 @@ class Mean:
         return None
 
     def aggregate(self, updates: Updates, state: None) -> tuple[Verdict, None]:
-        counts, denominator = self._counts(updates.num_examples, updates.expected_size)
+        counts = self.counts(updates.num_examples)
+        denominator = self.denominator(counts, updates.expected_size)
         total = weighted_sum(updates.vectors, counts)  # [P]
         return Verdict((total / denominator).to(updates.vectors.dtype), counts / denominator), state
 
-    def shares(self, num_examples: Tensor, expected_size: float) -> Tensor:
-        """Return each client's share in the aggregate, known before its update is.  # [K]"""
-        counts, denominator = self._counts(num_examples, expected_size)
-        return counts / denominator
+    def counts(self, num_examples: Tensor) -> Tensor:
+        """Return what each client counts in the sum, float64.  # [K]"""
+        if self.weighting == "num_examples":
+            return num_examples.to(torch.float64).clamp(min=0)  # a negative claim would flip the sign
+        return torch.ones(len(num_examples), dtype=torch.float64)
+
+    def denominator(self, counts: Tensor, expected_size: float) -> float:
+        """Return what the sum is divided by, above 0."""
+        return (expected_size if self.weighting == "fixed" else float(counts.sum())) or 1.0
 
     def sensitivity(self, clip_norm: float, expected_size: float) -> float | None:
         """Return by how much one client more or less moves the aggregate, in L2 norm."""
         return clip_norm / expected_size if self.weighting == "fixed" else None
-
-    def _counts(self, num_examples: Tensor, expected_size: float) -> tuple[Tensor, float]:
-        """Return (what each client counts [K], float64; what their sum is divided by, above 0)."""
-        if self.weighting == "num_examples":
-            counts = num_examples.to(torch.float64).clamp(min=0)  # a negative claim would flip the sign
-        else:
-            counts = torch.ones(len(num_examples), dtype=torch.float64)
-        denominator = expected_size if self.weighting == "fixed" else float(counts.sum())
-        return counts, denominator or 1.0

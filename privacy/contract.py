@@ -95,6 +95,17 @@ def clipping_twice_is_clipping_once(mechanism: Privacy) -> None:
     require(torch.equal(once.vectors, twice.vectors), "clip changes updates that it has clipped already")
 
 
+def what_workers_may_sum_passes_clip_unchanged(mechanism: Privacy) -> None:
+    """Where ``settled`` is declared, ``clip`` changes neither honest messages nor the state."""
+    if not declared(mechanism, "settled", False):
+        return
+    sent = mechanism.privatize(_updates(), _streams)
+    before = mechanism.init()
+    received, after = mechanism.clip(sent, before)
+    require(torch.equal(received.vectors, sent.vectors), "declared settled, but clip changes honest messages")
+    require(equal(after, before), "declared settled, but clip changes the state")
+
+
 def a_zero_update_stays_zero_and_an_empty_cohort_empty(mechanism: Privacy) -> None:
     """``clip`` neither divides by a norm of zero nor needs a client."""
     clipped, _ = mechanism.clip(_updates(), mechanism.init())
@@ -223,6 +234,7 @@ CHECKS: tuple[Callable[[Privacy], None], ...] = (
     declares_what_it_protects_from_whom,
     the_server_lets_in_no_row_above_the_clip_norm,
     clipping_twice_is_clipping_once,
+    what_workers_may_sum_passes_clip_unchanged,
     a_zero_update_stays_zero_and_an_empty_cohort_empty,
     an_honest_message_moves_by_at_most_the_clip_norm,
     a_message_depends_on_its_own_client_only,

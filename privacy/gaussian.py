@@ -45,6 +45,7 @@ class Gaussian:
 
     unit: ClassVar[str] = "client"
     trust_model: ClassVar[str] = "central"
+    settled: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_budget(self.clip_norm, self.noise_multiplier, self.epsilon, self.delta)

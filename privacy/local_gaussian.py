@@ -41,6 +41,7 @@ class LocalGaussian:
 
     unit: ClassVar[str] = "client"
     trust_model: ClassVar[str] = "local"
+    settled: ClassVar[bool] = True
     relation: ClassVar[str] = "replace_one"
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ class NoPrivacy:
 
     unit: ClassVar[str] = "none"
     trust_model: ClassVar[str] = "none"
+    settled: ClassVar[bool] = True
     relation: ClassVar[str] = "none"
 
     def init(self) -> None:

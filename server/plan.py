@@ -62,6 +62,19 @@ class Plan:
     defense: Defense
     optimizer: ServerOptimizer
     accountant: Accountant
+    rows: bool = True
+
+    @cached_property
+    def summed(self) -> bool:
+        """Whether workers add up their clients' updates, since nobody needs single ones.
+
+        That takes a linear defense with nothing before it, honest clients who send what they are, and a
+        network that loses nothing.
+        """
+        plain = not (self.rows or self.attacks or self.poisons or self.pre_aggregations)
+        linear = declared(self.defense, "linear", False) and hasattr(self.defense, "counts")
+        sent_as_is = declared(self.codec, "verbatim", False) and declared(self.privacy, "settled", False)
+        return plain and linear and sent_as_is and declared(self.network, "complete", False)
 
     @cached_property
     def bytes_down(self) -> int:
@@ -142,7 +155,10 @@ def make_kernel(spec: RunSpec, data: FederatedData) -> BlockKernel:
     privacy = guard(make_privacy(spec), f"privacy mechanism '{spec.privacy.name}'")
     model = make_model(spec, data)
     stacked = choose(spec.vectorize, model).stacked
-    return BlockKernel(data, model, rule, spec.training, privacy, poisons, spec.seed, stacked=stacked)
+    counts = declared(_make(DEFENSES, spec.defense), "counts", None)
+    return BlockKernel(
+        data, model, rule, spec.training, privacy, poisons, spec.seed, stacked=stacked, counts=counts
+    )
 
 
 def make_plan(spec: RunSpec, layout: Layout) -> Plan:
@@ -172,6 +188,7 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
         defense=_make(DEFENSES, spec.defense),
         optimizer=_make(SERVER_OPTIMIZERS, spec.server_optimizer),
         accountant=Accountant(declared(privacy, "delta", None), spec.num_clients),
+        rows=spec.rows,
     )
 
 

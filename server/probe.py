@@ -76,6 +76,8 @@ def save_observation(
     """
     from safetensors.torch import save
 
+    frame = outcome.frame(client_id)
+    assert frame is not None, "a run that is watched sends single updates"
     place = folder / f"round-{outcome.round:06d}-client-{client_id:06d}"
     inputs = Inputs(data.name, data.input_shape, data.num_classes, data.mean, data.std, data.value_range)
     public = {
@@ -90,7 +92,7 @@ def save_observation(
     sent = {"params": outcome.broadcast.params, "buffers": outcome.broadcast.buffers}
     files = {
         "observation.json": json.dumps(public, indent=1).encode(),
-        "frame.bin": outcome.frames[client_id],
+        "frame.bin": frame,
         "broadcast.safetensors": save(sent),
         "truth.safetensors": save({"x": truth.x.contiguous(), "y": truth.y.contiguous()}),
     }

@@ -1,55 +1,79 @@
 """One round, in the order in which things happen in the world."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..clients.codecs.wire import decode_cohort, encode_cohort
-from ..clients.kernel import Broadcast, Trained
+from ..clients.codecs.wire import VerbatimFrames, decode_cohort, encode_cohort, max_frame
+from ..clients.kernel import Broadcast
 from ..clients.pools.base import ClientPool
-from ..core.contracts import Delivery, NoGuarantee, Release, Sampling, Verdict, declared
+from ..core.contracts import Delivery, LinearDefense, NoGuarantee, Release, Sampling, Verdict, declared
 from ..core.errors import PluginError
 from ..core.seeds import generator
 from ..core.trees import State
-from ..core.updates import Context, Updates
+from ..core.updates import Context, Updates, finite_rows, row_norms
 from ..privacy.accounting import Epsilon
 from .corruption import corrupt
 from .plan import Plan
 from .state import ServerState
 
+Array = np.ndarray[Any, Any]
+NON_FINITE = ("non_finite", "the update holds NaN or infinity")
+
 
 @dataclass(frozen=True)
-class Outcome:
-    """What happened in a round, for whoever records it.
+class Reception:
+    """What happened in a round up to the defense's decision.
 
     Attributes:
         round: The round, from 0.
         broadcast: What the clients received.
-        trained: The cohort after local training, before any lie.
+        losses: Each client's mean loss over its local steps, float32.  # [K]
+        honest: The cohort's updates after local training, before any lie. Where sums were formed on the
+            workers, the vectors and buffers of ``honest``, ``sent`` and ``received`` are [K, 0].
         sent: The cohort's updates as they left the clients' hands.
-        frames: From client id to the bytes that it sent.
+        norms: L2 norm of each update sent, float64.  # [K]
+        frames: The bytes that each client sent, in the order of ``sent``; none where sums were formed.
+        bytes_up: How many they are, buffers included, int64.  # [K]
         delivery: What the network did with them.
         refused: From client id to (status, reason): ``undecodable`` or ``non_finite``.
         received: The clients whose updates reached the defense, and those updates.
         verdict: The defense's decision.
+    """
+
+    round: int
+    broadcast: Broadcast
+    losses: Tensor
+    honest: Updates
+    sent: Updates
+    norms: Tensor
+    frames: Sequence[bytes]
+    bytes_up: Array
+    delivery: Delivery
+    refused: Mapping[int, tuple[str, str]]
+    received: Updates
+    verdict: Verdict
+
+    def frame(self, client_id: int) -> bytes | None:
+        """Return the bytes that a client sent, or None where it did not take part."""
+        rows = (self.sent.client_ids == client_id).nonzero().flatten().tolist()
+        return self.frames[rows[0]] if rows and self.frames else None
+
+
+@dataclass(frozen=True)
+class Outcome(Reception):
+    """What happened in a round, for whoever records it.
+
+    Attributes:
         release: What the privacy mechanism released, or why it guarantees nothing.
         epsilon: The budget spent so far, this round included.
         sampling: How the cohort was sampled.
     """
 
-    round: int
-    broadcast: Broadcast
-    trained: Trained
-    sent: Updates
-    frames: Mapping[int, bytes]
-    delivery: Delivery
-    refused: Mapping[int, tuple[str, str]]
-    received: Updates
-    verdict: Verdict
     release: Release | NoGuarantee
     epsilon: Epsilon
     sampling: Sampling
@@ -64,100 +88,141 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
     """
     cohort = plan.sampler.sample(plan.sampling.num_clients, _stream(plan, state, "sample"))
     broadcast = Broadcast(state.round, state.params, state.buffers)
-    trained = pool.train(broadcast, cohort, plan.sampling.expected_size)
-    sent, attacks = corrupt(plan, trained.updates, state)
-    frames, codec = encode_cohort(
-        plan.codec, sent, plan.layout, state.round, plan.public, state.codec, _streams(plan, state)
-    )
-    delivery = _deliver(plan, state, sent, frames)
-    received, refused = _receive(plan, state, sent, frames, delivery)
-    clipped, privacy = plan.privacy.clip(received, state.privacy)
-    screened, pre_aggregations = _pre_aggregate(plan, clipped, state)
-    verdict, defense = plan.defense.aggregate(screened, state.defense)
-    _check(verdict, state.params)
+    receive = _receive_sum if plan.summed else _receive_updates
+    reception, state = receive(plan, state, pool, broadcast, cohort)
+    _check(reception.verdict, state.params)
     noisy, privacy = plan.privacy.noise(
-        verdict.aggregate, plan.sampling.expected_size, privacy, _stream(plan, state, "noise")
+        reception.verdict.aggregate, plan.sampling.expected_size, state.privacy, _stream(plan, state, "noise")
     )
     params, optimizer = plan.optimizer.step(state.params, noisy, state.optimizer)
     release = _release(plan, privacy)
-    ledger = plan.accountant.charge(release, plan.sampling, cohort.tolist(), state.ledger)
-    after = ServerState(
+    after = replace(
+        state,
         round=state.round + 1,
         params=params,
-        buffers=_mean_buffers(received, state.buffers),
+        privacy=privacy,
+        optimizer=optimizer,
+        ledger=plan.accountant.charge(release, plan.sampling, cohort.tolist(), state.ledger),
+        clock=state.clock + reception.delivery.round_seconds,
+        bytes_up=state.bytes_up + int(reception.bytes_up.sum()),
+        bytes_down=state.bytes_down + plan.bytes_down * len(cohort),
+    )
+    facts = {field.name: getattr(reception, field.name) for field in fields(reception)}
+    epsilon = plan.accountant.epsilon(after.ledger)
+    return after, Outcome(**facts, release=release, epsilon=epsilon, sampling=plan.sampling)
+
+
+def _receive_updates(
+    plan: Plan, state: ServerState, pool: ClientPool, broadcast: Broadcast, cohort: Array
+) -> tuple[Reception, ServerState]:
+    """Let every client send its update, and the defense decide; return that and the plug-ins' memories."""
+    trained = pool.train(broadcast, cohort, plan.sampling.expected_size)
+    sent, attacks = corrupt(plan, trained.updates, state)
+    frames, codec = _encode(plan, state, sent)
+    bytes_up = _sizes(frames) + 4 * sent.buffers.shape[1]
+    delivery = _deliver(plan, state, sent.num_examples, bytes_up)
+    received, refused = _decode(plan, state, sent, frames, delivery)
+    clipped, privacy = plan.privacy.clip(received, state.privacy)
+    screened, pre_aggregations = _pre_aggregate(plan, clipped, state)
+    verdict, defense = plan.defense.aggregate(screened, state.defense)
+    reception = Reception(
+        round=state.round,
+        broadcast=broadcast,
+        losses=trained.losses,
+        honest=trained.updates,
+        sent=sent,
+        norms=row_norms(sent.vectors),
+        frames=frames,
+        bytes_up=bytes_up,
+        delivery=delivery,
+        refused=refused,
+        received=received,
+        verdict=verdict,
+    )
+    after = replace(
+        state,
+        buffers=_mean_buffers(received.buffers.double().sum(dim=0), len(received), state.buffers),
         attacks=attacks,
         codec=codec,
         privacy=privacy,
         pre_aggregations=pre_aggregations,
         defense=defense,
-        optimizer=optimizer,
-        ledger=ledger,
-        clock=state.clock + delivery.round_seconds,
-        bytes_up=state.bytes_up + sum(map(len, frames)) + 4 * sent.buffers.numel(),
-        bytes_down=state.bytes_down + plan.bytes_down * len(cohort),
     )
-    outcome = Outcome(
+    return reception, after
+
+
+def _receive_sum(
+    plan: Plan, state: ServerState, pool: ClientPool, broadcast: Broadcast, cohort: Array
+) -> tuple[Reception, ServerState]:
+    """Let the workers add up what honest clients send: the same round where nobody needs single updates."""
+    summed = pool.train_sum(broadcast, cohort)
+    ids, examples, finite = summed.client_ids, summed.num_examples, summed.finite
+    sent = Updates(torch.empty(len(ids), 0), ids, examples, plan.sampling.expected_size)
+    bytes_up = np.full(len(ids), max_frame(plan.codec, plan.layout) + 4 * len(state.buffers), dtype=np.int64)
+    defense = cast(LinearDefense, plan.defense)
+    counts = defense.counts(examples[finite])
+    denominator = defense.denominator(counts, plan.sampling.expected_size)
+    aggregate = (summed.total / denominator).to(state.params.dtype)
+    reception = Reception(
         round=state.round,
         broadcast=broadcast,
-        trained=trained,
+        losses=summed.losses,
+        honest=sent,
         sent=sent,
-        frames=dict(zip(cohort.tolist(), frames, strict=True)),
-        delivery=delivery,
-        refused=refused,
-        received=received,
-        verdict=verdict,
-        release=release,
-        epsilon=plan.accountant.epsilon(ledger),
-        sampling=plan.sampling,
+        norms=summed.norms,
+        frames=(),
+        bytes_up=bytes_up,
+        delivery=_deliver(plan, state, examples, bytes_up),
+        refused=dict.fromkeys(ids[~finite].tolist(), NON_FINITE),
+        received=sent.rows(finite),
+        verdict=Verdict(aggregate, counts / denominator),
     )
-    return after, outcome
+    return reception, replace(state, buffers=_mean_buffers(summed.buffers, int(finite.sum()), state.buffers))
 
 
 def _stream(plan: Plan, state: ServerState, purpose: str) -> np.random.Generator:
     return generator(plan.seed, purpose, state.round)
 
 
-def _streams(plan: Plan, state: ServerState) -> Any:
-    return lambda client_id: generator(plan.seed, "codec", state.round, client_id)
+def _encode(plan: Plan, state: ServerState, sent: Updates) -> tuple[Sequence[bytes], State]:
+    if declared(plan.codec, "verbatim", False):
+        return VerbatimFrames(plan.codec, sent, plan.layout, state.round, plan.public), state.codec
+
+    def streams(client_id: int) -> np.random.Generator:
+        return generator(plan.seed, "codec", state.round, client_id)
+
+    return encode_cohort(plan.codec, sent, plan.layout, state.round, plan.public, state.codec, streams)
 
 
-def _deliver(plan: Plan, state: ServerState, sent: Updates, frames: list[bytes]) -> Delivery:
-    sizes = np.array([len(frame) for frame in frames], dtype=np.int64) + 4 * sent.buffers.shape[1]
-    stream = _stream(plan, state, "network")
-    return plan.network.deliver(sent.num_examples.numpy(), plan.bytes_down, sizes, stream)
+def _sizes(frames: Sequence[bytes]) -> Array:
+    """Return the length of each frame, in bytes, int64.  # [K]"""
+    if isinstance(frames, VerbatimFrames):
+        return np.full(len(frames), frames.size, dtype=np.int64)
+    return np.array([len(frame) for frame in frames], dtype=np.int64)
 
 
-def _receive(
-    plan: Plan, state: ServerState, sent: Updates, frames: list[bytes], delivery: Delivery
+def _deliver(plan: Plan, state: ServerState, examples: Tensor, bytes_up: Array) -> Delivery:
+    chance = _stream(plan, state, "network")
+    return plan.network.deliver(examples.numpy(), plan.bytes_down, bytes_up, chance)
+
+
+def _decode(
+    plan: Plan, state: ServerState, sent: Updates, frames: Sequence[bytes], delivery: Delivery
 ) -> tuple[Updates, dict[int, tuple[str, str]]]:
     """Decode what arrived. A frame that does not decode, or not to finite numbers, is left out and noted."""
+    there = torch.from_numpy(np.flatnonzero(delivery.arrived))
+    came = sent if len(there) == len(sent) else sent.rows(there)
+    refused: dict[int, tuple[str, str]] = {}
+    if not isinstance(frames, VerbatimFrames):
+        ids, bodies = came.client_ids.tolist(), [frames[row] for row in there.tolist()]
+        vectors, rejects = decode_cohort(plan.codec, bodies, ids, plan.layout, state.round, plan.public)
+        refused = {ids[row]: ("undecodable", reason) for row, reason in rejects}
+        good = torch.tensor([i not in refused for i in ids], dtype=torch.bool)
+        came = (came if not refused else came.rows(good)).with_vectors(vectors)
+    finite = finite_rows(came)
+    refused |= dict.fromkeys(came.client_ids[~finite].tolist(), NON_FINITE)
     context = Context(state.round, state.params, plan.layout, plan.seed)
-    there = np.flatnonzero(delivery.arrived)
-    ids = sent.client_ids[there].tolist()
-    came = [frames[row] for row in there]
-    vectors, rejects = decode_cohort(plan.codec, came, ids, plan.layout, state.round, plan.public)
-    refused = {ids[row]: ("undecodable", reason) for row, reason in rejects}
-    good = torch.from_numpy(np.delete(there, [row for row, _ in rejects]))
-    decoded = Updates(
-        vectors,
-        sent.client_ids[good],
-        sent.num_examples[good],
-        sent.expected_size,
-        sent.buffers[good],
-        context,
-    )
-    finite = _finite_rows(decoded)
-    for client_id in decoded.client_ids[~finite].tolist():
-        refused[client_id] = ("non_finite", "the update holds NaN or infinity")
-    return (decoded if bool(finite.all()) else decoded.rows(finite)), refused
-
-
-def _finite_rows(updates: Updates) -> Tensor:
-    """Return whether each row is finite; a sum overflows only where a look at every entry is due.  # [K]"""
-    finite = updates.vectors.sum(dim=1).isfinite() & updates.buffers.sum(dim=1).isfinite()
-    for row in (~finite).nonzero().flatten().tolist():
-        finite[row] = updates.vectors[row].isfinite().all() & updates.buffers[row].isfinite().all()
-    return finite
+    return replace(came if bool(finite.all()) else came.rows(finite), context=context), refused
 
 
 def _pre_aggregate(plan: Plan, updates: Updates, state: ServerState) -> tuple[Updates, tuple[State, ...]]:
@@ -191,8 +256,6 @@ def _release(plan: Plan, privacy: State) -> Release | NoGuarantee:
     return release
 
 
-def _mean_buffers(received: Updates, before: Tensor) -> Tensor:
+def _mean_buffers(total: Tensor, clients: int, before: Tensor) -> Tensor:
     """Return the plain mean of the clients' buffers; the old ones where nobody came.  # [Q]"""
-    if len(received) == 0 or received.buffers.shape[1] == 0:
-        return before
-    return received.buffers.double().mean(dim=0).to(before.dtype)
+    return (total / clients).to(before.dtype) if clients and len(before) else before

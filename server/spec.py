@@ -53,6 +53,7 @@ class RunSpec:
         training: How clients run SGD.
         evaluate_every: Rounds between evaluations on the test set; the last round is always evaluated.
         vectorize: Whether clients are stacked; the two ways agree to rounding, not to the last bit.
+        rows: Whether single updates are wanted in any case: by a probe, or by whoever reads outcomes.
         Others: The plug-ins of each family.
     """
 
@@ -74,3 +75,4 @@ class RunSpec:
     roles: tuple[RoleSpec, ...] = ()
     evaluate_every: int = 1
     vectorize: Vectorize = "auto"
+    rows: bool = False

@@ -70,7 +70,7 @@ class Probes:
         """Record the round for every probe that waited for it."""
         round_ = step.outcome.round
         for probe, client, rounds in self._waiting:
-            if rounds and rounds[0] <= round_ and client in step.outcome.frames:
+            if rounds and rounds[0] <= round_ and client in step.outcome.sent.client_ids:
                 self._done(rounds, round_)
                 self._attack(self._record(step, probe, client), probe)
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 from torch import Tensor
 
 from ..core.contracts import Release, declared
+from ..core.updates import row_norms
 from ..server.plan import Plan
 from ..server.simulation import Step
 
@@ -67,11 +67,10 @@ TIMINGS = pa.schema([("round", pa.int64()), ("seconds", pa.float64()), ("clients
 
 def rows(plan: Plan, step: Step) -> tuple[dict[str, Any], pa.Table]:
     """Return the round's row, and one row a client of the cohort, in ascending id."""
-    norms = _norms(step.outcome.sent.vectors)
-    return _round_row(plan, step, norms), _client_rows(plan, step, norms)
+    return _round_row(plan, step), _client_rows(plan, step)
 
 
-def _client_rows(plan: Plan, step: Step, norms: Tensor) -> pa.Table:
+def _client_rows(plan: Plan, step: Step) -> pa.Table:
     o = step.outcome
     ids = o.sent.client_ids.tolist()
     statuses = [_status(o.delivery.arrived[row], o.refused.get(i)) for row, i in enumerate(ids)]
@@ -80,9 +79,9 @@ def _client_rows(plan: Plan, step: Step, norms: Tensor) -> pa.Table:
         "round": np.full(len(ids), o.round),
         "client_id": ids,
         "num_examples": o.sent.num_examples.tolist(),
-        "train_loss": o.trained.losses.double().tolist(),
-        "update_norm": norms.tolist(),
-        "bytes_up": [len(o.frames[i]) + 4 * o.sent.buffers.shape[1] for i in ids],
+        "train_loss": o.losses.double().tolist(),
+        "update_norm": o.norms.tolist(),
+        "bytes_up": o.bytes_up,
         "weight": [weights.get(i) for i in ids],
         "score": [o.verdict.scores.get(i) for i in ids],
         "truth": [kinds.get(i, "honest") for i in ids],
@@ -107,16 +106,9 @@ def _weights(weights: Tensor | None, ids: Tensor) -> dict[int, float]:
     return dict(zip(ids.tolist(), weights.double().tolist(), strict=True))
 
 
-def _norms(vectors: Tensor) -> Tensor:
-    """Return each row's L2 norm, summed in float64 without a copy of the matrix.  # [K]"""
-    norms: Tensor = torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float64)
-    return norms
-
-
-def _round_row(plan: Plan, step: Step, norms: Tensor) -> dict[str, Any]:
+def _round_row(plan: Plan, step: Step) -> dict[str, Any]:
     o, state = step.outcome, step.state
     dropped = int((~o.delivery.arrived).sum())
-    bytes_up = sum(map(len, o.frames.values())) + 4 * o.sent.buffers.numel()
     return {
         "round": o.round,
         "accuracy": step.score.accuracy if step.score else None,
@@ -124,10 +116,10 @@ def _round_row(plan: Plan, step: Step, norms: Tensor) -> dict[str, Any]:
         "cohort_size": len(o.sent),
         "arrived": len(o.sent) - dropped,
         "rejected": len(o.refused),
-        "train_loss": _mean(o.trained.losses),
-        "update_norm": _mean(norms),
-        "aggregate_norm": float(_norms(o.verdict.aggregate[None])[0]),
-        "bytes_up": bytes_up,
+        "train_loss": _mean(o.losses),
+        "update_norm": _mean(o.norms),
+        "aggregate_norm": float(row_norms(o.verdict.aggregate[None])[0]),
+        "bytes_up": int(o.bytes_up.sum()),
         "bytes_down": plan.bytes_down * len(o.sent),
         "total_bytes_up": state.bytes_up,
         "total_bytes_down": state.bytes_down,

@@ -167,6 +167,7 @@ class Scenario(_Section):
             roles=tuple(a.role(self.num_clients) for a in self.attacks),
             evaluate_every=self.evaluation.every,
             vectorize=self.vectorize,
+            rows=bool(self.probes),
         )
 
     def values(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ...core.layout import Layout, Slot
 from ...core.registry import require
 from ...core.seeds import Streams, generator
 from ...core.updates import Updates
-from .wire import decode_cohort, encode_cohort
+from .wire import decode_cohort, encode_cohort, max_frame
 
 LAYOUT = Layout(
     (Slot("matrix", (5, 7), 0), Slot("one", (1,), 35), Slot("empty", (0, 4), 36), Slot("vector", (12,), 36))
@@ -157,6 +157,25 @@ def is_lossless_if_it_says_so(codec: Codec) -> None:
     require(same, "a lossless codec gave back another vector")
 
 
+def is_verbatim_if_it_says_so(codec: Codec) -> None:
+    """Frames are all the longest legal one, nothing is drawn or remembered, and nothing is lost."""
+    if not declared(codec, "verbatim", False):
+        return
+    require(declared(codec, "lossless", False), "a codec that declares verbatim must declare lossless")
+
+    def none(client_id: int) -> np.random.Generator:
+        raise ValueError(f"client {client_id} has no stream")
+
+    updates = _cohort([_normal(1), torch.zeros(P)])
+    require(codec.init() is None, "a codec that declares verbatim keeps a state")
+    try:
+        frames, _ = encode_cohort(codec, updates, LAYOUT, 2, 9, None, none)
+    except ValueError:
+        require(False, "a codec that declares verbatim draws random numbers")
+    longest = max_frame(codec, LAYOUT)
+    require(all(len(f) == longest for f in frames), f"a verbatim frame is not {longest} bytes long")
+
+
 def survives_updates_that_are_not_finite(codec: Codec) -> None:
     """One client's NaN neither stops the cohort nor reaches the others' vectors.
 
@@ -223,6 +242,7 @@ CHECKS: tuple[Callable[[Codec], None], ...] = (
     has_a_state_that_packs,
     is_unbiased_if_it_says_so,
     is_lossless_if_it_says_so,
+    is_verbatim_if_it_says_so,
     survives_updates_that_are_not_finite,
     stays_within_its_longest_body,
     refuses_hostile_bytes,

@@ -27,6 +27,7 @@ class Identity:
     unbiased: ClassVar[bool] = True
     additive: ClassVar[bool] = True
     lossless: ClassVar[bool] = True
+    verbatim: ClassVar[bool] = True
 
     def init(self) -> None:
         return None

@@ -4,12 +4,13 @@ A frame that does not decode is the sender's fault: it is rejected with a reason
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...core.contracts import Codec
-from ...core.errors import FrameError
+from ...core.errors import FrameError, PluginError
 from ...core.frames import OVERHEAD, Envelope, read_frame, read_uvarint, uvarint, write_frame
 from ...core.layout import Layout
 from ...core.registry import require
@@ -26,6 +27,31 @@ def encode_cohort(
     require(len(rows) == len(updates), f"the codec encoded {len(rows)} of {len(updates)} clients")
     envelopes = (Envelope(codec.codec_id, round, client, spec) for client in updates.client_ids.tolist())
     return [write_frame(e, records) for e, records in zip(envelopes, rows, strict=True)], state
+
+
+class VerbatimFrames(Sequence[bytes]):
+    """One frame a client of a codec that declares ``verbatim``: written when somebody looks at it.
+
+    Such a codec keeps no state, its frames are all as long as the longest legal one, and decoding gives back
+    what was encoded to the last bit; its contract holds all three. So a round needs no bytes to go on.
+    """
+
+    def __init__(self, codec: Codec, updates: Updates, layout: Layout, round: int, spec: int) -> None:
+        self._codec, self._layout, self._round, self._spec = codec, layout, round, spec
+        self.updates, self.size = updates, max_frame(codec, layout)
+
+    def __len__(self) -> int:
+        return len(self.updates)
+
+    def __getitem__(self, row: Any) -> Any:
+        if isinstance(row, slice):
+            return [self[r] for r in range(*row.indices(len(self)))]
+        one = self.updates.rows(torch.tensor([range(len(self))[row]]))
+        return encode_cohort(self._codec, one, self._layout, self._round, self._spec, None, _no_streams)[0][0]
+
+
+def _no_streams(client_id: int) -> Any:
+    raise PluginError(f"a codec that declares verbatim draws random numbers (for client {client_id})")
 
 
 def max_frame(codec: Codec, layout: Layout) -> int:

@@ -13,6 +13,7 @@ class Ideal:
     """Deliver everything at once."""
 
     blind: ClassVar[bool] = True
+    complete: ClassVar[bool] = True
 
     def deliver(
         self,

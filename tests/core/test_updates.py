@@ -1,9 +1,13 @@
 """The matrix of a cohort's updates."""
 
+import math
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
-from gauntlet.core.updates import Updates, concatenate
+from gauntlet.core.updates import Updates, finite_rows, row_norms, weighted_sum
 
 
 def cohort(ids: list[int]) -> Updates:
@@ -41,14 +45,30 @@ def test_rows_keep_every_column_of_the_chosen_clients():
     assert chosen.expected_size == 3
 
 
-def test_parts_are_joined_in_ascending_id_whatever_their_order():
-    joined = concatenate([cohort([5, 9]), cohort([2])], expected_size=4)
+def test_an_update_whose_sum_overflows_is_finite_all_the_same():
+    """3e38 + 3e38 is infinite in float32; the entries are not."""
+    vectors = torch.tensor([[3e38, 3e38, 0.0], [3e38, math.inf, 0.0], [1.0, 2.0, 3.0]])
+    updates = Updates(vectors, torch.arange(3), torch.ones(3, dtype=torch.int64))
 
-    assert joined.client_ids.tolist() == [2, 5, 9]
-    assert joined.vectors[:, 0].tolist() == [2, 5, 9]
-    assert joined.expected_size == 4
+    assert finite_rows(updates).tolist() == [True, False, True]
+    buffers = torch.tensor([[0.0], [0.0], [math.nan]])
+    assert finite_rows(replace(updates, buffers=buffers)).tolist() == [True, False, False]
 
 
-def test_a_client_in_two_parts_is_refused():
-    with pytest.raises(ValueError, match="ascend strictly"):
-        concatenate([cohort([1, 2]), cohort([2])], 3)
+def test_norms_are_summed_in_float64():
+    """By hand: the squares of 2^70 overflow float32; and 10,000 ones after 1e4."""
+    rows = torch.tensor([[2.0**70, 2.0**70], [3.0, 4.0]])
+
+    assert row_norms(rows).tolist() == pytest.approx([2**70.5, 5.0], rel=1e-12)
+    long = torch.cat([torch.tensor([1e4]), torch.ones(10_000)])[None]
+    assert float(row_norms(long)[0]) == pytest.approx((1e8 + 1e4) ** 0.5, rel=1e-12)
+
+
+def test_a_weighted_sum_is_the_same_in_blocks_of_columns(monkeypatch):
+    """Oracle: NumPy in float64."""
+    rows = torch.from_numpy(np.random.default_rng(0).standard_normal((3, 50)).astype(np.float32))
+    weights = torch.tensor([1.0, 20.0, 3.0], dtype=torch.float64)
+    monkeypatch.setattr("gauntlet.core.updates._BLOCK", 3 * 7)
+
+    expected = weights.numpy() @ rows.numpy().astype(np.float64)
+    np.testing.assert_allclose(weighted_sum(rows, weights).numpy(), expected, rtol=1e-14, atol=1e-14)

@@ -85,6 +85,15 @@ class LinearMedian(Median):
 
 
 @dataclass(frozen=True)
+class Miscounting(Mean):
+    def denominator(self, counts: Tensor, expected_size: float) -> float:
+        return 2 * expected_size
+
+    def aggregate(self, updates: Updates, state: None) -> tuple[Verdict, None]:
+        return Mean().aggregate(updates, state)
+
+
+@dataclass(frozen=True)
 class SecretMedian(Median):
     individual: ClassVar[bool] = False
 
@@ -206,6 +215,7 @@ BROKEN = [
     (contract.a_declared_sensitivity_is_never_exceeded, Credulous(), "declared"),
     (contract.a_linear_defense_is_a_sum_over_clients, LinearMedian(), "not linear in the updates"),
     (contract.a_linear_defense_is_a_sum_over_clients, SecretMedian(), "must be linear"),
+    (contract.a_linear_defense_is_a_sum_over_clients, Miscounting(), "give another aggregate"),
 ]
 
 

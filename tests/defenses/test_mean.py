@@ -75,11 +75,12 @@ def test_blocks_of_columns_do_not_show(cohort, monkeypatch):
     )
 
 
-def test_shares_are_known_before_the_updates_are(cohort):
+def test_what_clients_count_is_known_before_the_updates_are(cohort):
     updates = cohort(ROWS, [1, 2, 5], expected_size=4.0)
     for weighting in ("num_examples", "uniform", "fixed"):
         rule = Mean(weighting=weighting)
-        shares = rule.shares(updates.num_examples, updates.expected_size)
+        counts = rule.counts(updates.num_examples)
+        shares = counts / rule.denominator(counts, updates.expected_size)
         assert torch.equal(shares, rule.aggregate(updates, None)[0].weights)
 
 

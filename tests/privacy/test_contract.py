@@ -170,6 +170,20 @@ class ShrinksEveryTime(Twin):
         return updates.with_vectors((updates.vectors * (self.clip_norm / (norms + 0.01))).float()), state
 
 
+class SettlesWithoutClipping(Twin):
+    settled = True
+
+    def privatize(self, updates, streams):
+        return updates
+
+
+class CountsWhatItClips(Twin):
+    settled = True
+
+    def clip(self, updates, state):
+        return self.inner.clip(updates, None)[0], {"clipped": len(updates)}
+
+
 class DividesByTheNorm(Twin):
     def clip(self, updates, state):
         norms = updates.vectors.double().norm(dim=1, keepdim=True)
@@ -255,6 +269,8 @@ BROKEN = [
     (contract.the_server_lets_in_no_row_above_the_clip_norm, ClipsEveryArrayApart),
     (contract.the_server_lets_in_no_row_above_the_clip_norm, ClipsNothing),
     (contract.clipping_twice_is_clipping_once, ShrinksEveryTime),
+    (contract.what_workers_may_sum_passes_clip_unchanged, SettlesWithoutClipping),
+    (contract.what_workers_may_sum_passes_clip_unchanged, CountsWhatItClips),
     (contract.a_zero_update_stays_zero_and_an_empty_cohort_empty, DividesByTheNorm),
     (contract.an_honest_message_moves_by_at_most_the_clip_norm, ClientClipsEveryArrayApart),
     (contract.an_honest_message_moves_by_at_most_the_clip_norm, LocalNoiseWithoutClipping),

@@ -20,6 +20,7 @@ def small() -> Callable[..., RunSpec]:
         partition=PluginSpec("iid"),
         model=PluginSpec("mlp", {"hidden": [8], "dropout": 0.2}),
         training=LocalTraining(local_epochs=1, batch_size=16, lr=0.1, momentum=0.5),
+        rows=True,
     )
     return lambda **changes: replace(base, **changes)
 

@@ -1,6 +1,5 @@
 """One round: every step does its part, in order, and a lie is somebody's."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +8,7 @@ import pytest
 import torch
 
 from gauntlet.clients.codecs.wire import encode_cohort
-from gauntlet.core.contracts import Knowledge, NoGuarantee, Verdict
+from gauntlet.core.contracts import Knowledge, LocalTraining, NoGuarantee, Verdict
 from gauntlet.core.errors import PluginError
 from gauntlet.core.roles import Role
 from gauntlet.server.round import run_round
@@ -29,7 +28,7 @@ def test_the_global_parameters_move_by_the_weighted_mean_of_the_updates(small):
     """Oracle: FedAvg by hand, sum n_i u_i / sum n_i, in float64."""
     simulation = prepare(small())
     after, outcome = one_round(simulation)
-    u, n = outcome.trained.updates.vectors.double(), outcome.trained.updates.num_examples.double()
+    u, n = outcome.honest.vectors.double(), outcome.honest.num_examples.double()
 
     expected = simulation.first.params + (n @ u / n.sum()).float()
     assert torch.allclose(after.params, expected, atol=1e-7)
@@ -44,7 +43,7 @@ def test_every_byte_is_counted_both_ways(small):
     heads = (1 + 1 + 2 + 2) + (1 + 1 + 1 + 1) + (1 + 1 + 1 + 2) + (1 + 1 + 1 + 1)
     frame = 20 + 4 * 610 + heads
 
-    assert {len(f) for f in outcome.frames.values()} == {frame}
+    assert {len(f) for f in outcome.frames} == {frame}
     assert after.bytes_up == after.bytes_down == 8 * frame
 
 
@@ -67,17 +66,6 @@ def test_an_update_that_is_not_finite_is_noted_and_left_out(small, value):
     assert bool(after.params.isfinite().all())
 
 
-def test_an_update_whose_sum_overflows_is_finite_all_the_same(small):
-    """3e38 + 3e38 is infinite in float32; the entries are not."""
-    from gauntlet.core.updates import Updates
-    from gauntlet.server.round import _finite_rows
-
-    vectors = torch.tensor([[3e38, 3e38, 0.0], [3e38, math.inf, 0.0], [1.0, 2.0, 3.0]])
-    updates = Updates(vectors, torch.arange(3), torch.ones(3, dtype=torch.int64))
-
-    assert _finite_rows(updates).tolist() == [True, False, True]
-
-
 def test_a_frame_that_does_not_decode_is_noted_and_left_out(small, monkeypatch):
     """One bit of one client's frame is turned on the wire."""
     from gauntlet.server import round as module
@@ -88,11 +76,85 @@ def test_a_frame_that_does_not_decode_is_noted_and_left_out(small, monkeypatch):
         return frames, state
 
     monkeypatch.setattr(module, "encode_cohort", damaged)
-    after, outcome = one_round(prepare(small()))
+    after, outcome = one_round(prepare(small(codec=PluginSpec("terngrad"))))
 
     assert outcome.refused == {5: ("undecodable", "frame: the checksum does not fit the bytes")}
     assert len(outcome.received) == 7
     assert bool(after.params.isfinite().all())
+
+
+SUMMED = {
+    "mean": {},
+    "uniform": {"defense": PluginSpec("mean", {"weighting": "uniform"})},
+    "fixed": {"defense": PluginSpec("mean", {"weighting": "fixed"})},
+    "clipped and noised": {
+        "defense": PluginSpec("mean", {"weighting": "fixed"}),
+        "privacy": PluginSpec("gaussian", {"clip_norm": 0.1, "noise_multiplier": 1.0, "delta": 1e-5}),
+    },
+    "noised at home": {
+        "privacy": PluginSpec("local_gaussian", {"clip_norm": 0.1, "noise_multiplier": 1.0, "delta": 1e-5})
+    },
+    "sampled": {"sampler": PluginSpec("fixed_size", {"cohort_size": 3})},
+}
+
+
+@pytest.mark.parametrize("changes", SUMMED.values(), ids=SUMMED)
+def test_sums_formed_on_the_workers_are_the_same_round(small, changes):
+    """Oracle: the round on single updates. Equal to rounding; everything that is recorded is equal."""
+    single, summed = prepare(small(**changes)), prepare(small(rows=False, **changes))
+    assert summed.plan.summed
+    assert not single.plan.summed
+    (a, one), (b, other) = one_round(single), one_round(summed)
+
+    assert torch.allclose(a.params, b.params, rtol=1e-6, atol=1e-8)
+    assert (a.bytes_up, a.bytes_down) == (b.bytes_up, b.bytes_down)
+    assert torch.equal(one.norms, other.norms)
+    assert torch.equal(one.losses, other.losses)
+    assert torch.equal(one.verdict.weights, other.verdict.weights)
+    assert one.bytes_up.tolist() == other.bytes_up.tolist()
+    assert one.received.client_ids.tolist() == other.received.client_ids.tolist()
+    assert one.epsilon == other.epsilon
+
+
+def test_an_update_that_is_not_finite_stays_out_of_a_sum(small):
+    """A step of 1e38 sends every client to infinity: nobody is left, and the model stays."""
+    how = LocalTraining(local_epochs=1, batch_size=16, lr=1e38)
+    simulation = prepare(small(rows=False, training=how))
+    after, outcome = one_round(simulation)
+
+    assert simulation.plan.summed
+    assert set(outcome.refused) == set(range(8))
+    assert len(outcome.received) == 0
+    assert torch.equal(after.params, simulation.first.params)
+
+
+NOT_SUMMED = {
+    "an attack": {"roles": (RoleSpec(PluginSpec("sign_flip"), count=1),)},
+    "poisoned data": {"roles": (RoleSpec(PluginSpec("label_flip", {"source": 1, "target": 7}), count=1),)},
+    "a robust defense": {"defense": PluginSpec("median")},
+    "a pre-aggregation": {"pre_aggregations": (PluginSpec("clipping", {"clip_norm": 1.0}),)},
+    "a lossy codec": {"codec": PluginSpec("terngrad")},
+    "a network that loses messages": {"network": PluginSpec("links", {"dropout": 0.5})},
+    "somebody who looks": {"rows": True},
+}
+
+
+@pytest.mark.parametrize("changes", NOT_SUMMED.values(), ids=NOT_SUMMED)
+def test_single_updates_are_sent_wherever_somebody_needs_them(small, changes):
+    assert not prepare(small(**{"rows": False, **changes})).plan.summed
+
+
+def test_a_frame_of_plain_numbers_is_written_when_somebody_looks(small):
+    """Oracle: the frames as ``encode_cohort`` writes them."""
+    simulation = prepare(small())
+    _, outcome = one_round(simulation)
+    plan = simulation.plan
+    frames, _ = encode_cohort(plan.codec, outcome.sent, plan.layout, 0, plan.public, None, None)
+
+    assert list(outcome.frames) == frames
+    assert outcome.frame(3) == frames[3]
+    assert outcome.frame(99) is None
+    assert outcome.bytes_up.tolist() == [len(f) for f in frames]
 
 
 def test_a_cohort_in_which_everybody_lies_is_survived(small):
@@ -126,7 +188,7 @@ def test_a_message_that_does_not_arrive_counts_as_sent_but_not_as_received(small
 
     assert 0 < arrived < 8
     assert len(outcome.received) == arrived
-    assert after.bytes_up == sum(map(len, outcome.frames.values()))
+    assert after.bytes_up == sum(map(len, outcome.frames))
 
 
 def test_the_defense_never_sees_more_than_the_clip_norm(small):
@@ -232,12 +294,12 @@ def test_the_omniscient_see_the_honest_updates_and_not_what_other_attackers_make
     _, honest, _ = seen[0]
 
     assert honest.client_ids.tolist() == [1, 3, 4, 6, 7]
-    assert torch.equal(honest.vectors, outcome.trained.updates.vectors[[1, 3, 4, 6, 7]])
+    assert torch.equal(honest.vectors, outcome.honest.vectors[[1, 3, 4, 6, 7]])
 
 
 def test_only_the_attackers_rows_change(small):
     _, _, outcome = spied(small, ColludingSpy)
-    difference = outcome.sent.vectors - outcome.trained.updates.vectors
+    difference = outcome.sent.vectors - outcome.honest.vectors
 
     assert np.flatnonzero(difference.abs().sum(dim=1).numpy()).tolist() == [2, 5]
     assert torch.allclose(difference[[2, 5]], torch.ones(2, 610), atol=1e-6)

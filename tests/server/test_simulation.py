@@ -57,7 +57,7 @@ def test_a_killed_worker_is_replaced_and_nothing_changes(busy, ray_here):
     next(steps)
     import ray
 
-    pid = ray.get(pool._workers[0].__ray_call__.remote(lambda worker: os.getpid()))
+    pid = ray.get(pool._lanes[0]._actor.__ray_call__.remote(lambda worker: os.getpid()))
     os.kill(pid, signal.SIGKILL)
     *_, step = steps
     pool.close()
