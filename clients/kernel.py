@@ -18,10 +18,11 @@ from ..core.layout import Layout
 from ..core.observation import Truth
 from ..core.roles import Role
 from ..core.seeds import generator, seeded_torch
-from ..core.updates import Updates, finite_rows, row_norms, weighted_sum
+from ..core.updates import Updates, weighted_sum
 from .data.base import FederatedData
 from .minibatches import minibatches
-from .stacked import stacked_step, train_stacked
+from .stacked import train_stacked
+from .trace import StackedStep
 
 Array = np.ndarray[Any, Any]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -103,7 +104,7 @@ class BlockKernel:
         poisons: tuple[Role[DataAttack], ...],
         seed: int,
         loss: Loss = nn.functional.cross_entropy,
-        stacked: bool = False,
+        height: int = 1,
         counts: Counts | None = None,
     ) -> None:
         """Take the run's ingredients.
@@ -117,14 +118,17 @@ class BlockKernel:
             poisons: Attacks on examples, and who runs them.
             seed: The run's seed.
             loss: Mean loss of a batch, from the model's output and the labels.
-            stacked: Train a block as one batched computation, with the mean cross-entropy as loss.
+            height: How many clients are trained as one batched computation, with the mean cross-entropy as
+                loss; 1 trains one at a time.
             counts: What each client counts where sums are formed here; None where they never are.
         """
         self.data, self.model, self.rule = data, model, rule
         self.training, self.privacy, self.poisons = rule.schedule(training), privacy, poisons
         self.seed, self.loss, self._counts = seed, loss, counts
         self.layout = Layout.of(model)
-        self._stacked = stacked_step(model) if stacked else None
+        names = [slot.name for slot in self.layout.parameters]
+        self._stacked = StackedStep(model, names) if height > 1 else None
+        self._height = height
         self._local = torch.zeros(self.layout.num_parameters)  # [P]
         self._gradient = torch.zeros_like(self._local)  # [P]
         self._tie()
@@ -158,13 +162,15 @@ class BlockKernel:
         assert self._counts is not None
         trained = self.train(broadcast, client_ids)
         u = trained.updates
-        finite, norms = finite_rows(u), row_norms(u.vectors)
-        weights = self._counts(u.num_examples).where(finite, 0.0)
+        weights = self._counts(u.num_examples)
+        total, norms = weighted_sum(u.vectors, weights)
+        finite = norms.isfinite() & u.buffers.sum(dim=1).isfinite()
         if not bool(finite.all()):  # 0 * NaN is NaN
-            u = u.with_vectors(u.vectors.where(finite[:, None], 0.0))
+            honest = u.vectors.where(finite[:, None], 0.0)
+            total, _ = weighted_sum(honest, weights.where(finite, 0.0))
         return Summed(
             client_ids=u.client_ids,
-            total=weighted_sum(u.vectors, weights),
+            total=total,
             buffers=u.buffers[finite].double().sum(dim=0),
             num_examples=u.num_examples,
             losses=trained.losses,
@@ -177,9 +183,20 @@ class BlockKernel:
         ids = client_ids.tolist()
         examples = [self.examples(i, broadcast.round) for i in ids]
         batches = [self.batches(i, broadcast.round, len(e[1])) for i, e in zip(ids, examples, strict=True)]
-        vectors, losses = train_stacked(
-            self._stacked, self.layout, self.rule, self.training, broadcast.params, examples, batches
-        )
+        vectors = torch.empty(len(ids), self.layout.num_parameters)  # [K, P]
+        losses = torch.empty(len(ids))
+        for rows in np.array_split(np.arange(len(ids)), -(-len(ids) // self._height)):
+            part = slice(rows[0], rows[-1] + 1)
+            vectors[part], losses[part] = train_stacked(
+                self._stacked,
+                self.layout,
+                self.rule,
+                self.training,
+                broadcast.params,
+                examples[part],
+                batches[part],
+                self.data.num_classes,
+            )
         counts = torch.tensor([len(y) for _, y in examples])
         return Updates(vectors, torch.from_numpy(client_ids), counts), losses
 

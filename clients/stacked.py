@@ -1,29 +1,25 @@
 """Local training of a block of clients as one batched computation.
 
-Parameters are stacked [K, ...] and every local step is one call of ``torch.func.vmap`` over the clients.
-Ragged data are padded and masked: a padded example has weight 0 and changes nothing. Clients with fewer
-steps drop out of the stack when they are done. A step of a shape that comes again is traced once and then
-replayed without the machinery of automatic differentiation: the same operations, the same bits.
+Parameters are stacked [K, ...], and a local step is one call for all clients (``trace.py``). Ragged data are
+padded and masked: a padded example has weight 0 and changes nothing. Clients with fewer steps drop out of the
+stack when they are done.
 
 Source: the idea of stacking a cohort's models is that of vmap in JAX and functorch; Ro, Suresh, Wu.
 FedJAX: Federated Learning Simulation with JAX. 2021. arXiv:2108.02117
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
-from torch.fx.experimental.proxy_tensor import make_fx
 
-from ..core.contracts import LocalRule, LocalTraining
+from ..core.contracts import LocalRule, LocalTraining, declared
 from ..core.layout import Layout
+from .trace import Gradient, StackedStep
 
 Array = np.ndarray[Any, Any]
-Step = Callable[[dict[str, Tensor], Tensor, Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
-"""From stacked parameters, inputs [K, B, ...], labels and weights [K, B] to gradients and losses [K]."""
 
 
 def can_stack(model: nn.Module) -> str | None:
@@ -38,72 +34,46 @@ def can_stack(model: nn.Module) -> str | None:
     return None
 
 
-def stacked_step(model: nn.Module) -> Step:
-    """Return the function that differentiates the mean cross-entropy of every client at once."""
-
-    def loss(params: dict[str, Tensor], x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
-        output = functional_call(model, params, (x,))
-        return (nn.functional.cross_entropy(output, y, reduction="none") * weights).sum()
-
-    return _Replayed(vmap(grad_and_value(loss)))
-
-
-class _Replayed:
-    """A step that is traced for every shape that it meets a second time."""
-
-    def __init__(self, step: Step) -> None:
-        self._step, self._seen = step, set[tuple[int, ...]]()
-        self._traces: dict[tuple[int, ...], Step] = {}
-
-    def __call__(
-        self, params: dict[str, Tensor], x: Tensor, y: Tensor, weights: Tensor
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        shape = tuple(x.shape)
-        if shape not in self._traces:
-            if shape not in self._seen:  # a trace costs as much as some tens of steps
-                self._seen.add(shape)
-                return self._step(params, x, y, weights)
-            self._traces[shape] = make_fx(self._step)(params, x, y, weights)
-        with torch.no_grad():
-            return self._traces[shape](params, x, y, weights)
-
-
 def train_stacked(
-    step: Step,
+    step: StackedStep,
     layout: Layout,
     rule: LocalRule,
     how: LocalTraining,
     received: Tensor,
     examples: Sequence[tuple[Tensor, Tensor]],
     batches: Sequence[list[Array]],
+    num_classes: int,
 ) -> tuple[Tensor, Tensor]:
     """Return the block's updates [K, P] and each client's mean loss [K].
 
     Args:
-        step: What ``stacked_step`` gave.
+        step: Differentiates a stack.
         layout: How the parameters lie in a vector.
         rule: The algorithm.
         how: The training it schedules.
         received: The broadcast parameters.  # [P]
         examples: Each client's inputs and labels.
         batches: Each client's rows of each local step.
+        num_classes: C.
     """
     order = sorted(range(len(batches)), key=lambda k: -len(batches[k]))  # stable: longest first
-    rows, weights = _padded([batches[k] for k in order], [len(examples[k][1]) for k in order])
+    rows, weights = _padded([batches[k] for k in order], [len(examples[k][1]) for k in order], how.batch_size)
     x = torch.cat([examples[k][0] for k in order])
     y = torch.cat([examples[k][1] for k in order])
+    targets = torch.zeros(*rows.shape, num_classes)  # [K, S, B, C]
+    targets.scatter_(3, y[rows][..., None], -weights[..., None])
     steps = np.array([len(batches[k]) for k in order])
     local = received.expand(len(order), -1).clone()  # [K, P]
-    velocity = torch.zeros_like(local) if how.momentum else local
+    state = _Descent(layout, rule, how, received, local)
     losses = torch.zeros(len(order))
-    for s in range(steps[0]):
-        going = int((steps > s).sum())
-        chosen = rows[:going, s].reshape(-1)  # [k * B]
-        inputs = x.index_select(0, chosen).view(going, -1, *x.shape[1:])  # [k, B, ...]
-        labels = y.index_select(0, chosen).view(going, -1)  # [k, B]
-        gradients, values = step(layout.views(local[:going]), inputs, labels, weights[:going, s])
-        losses[:going] += values
-        _apply(layout, rule, how, received, local[:going], velocity[:going], gradients)
+    with torch.no_grad():
+        for s in range(steps[0]):
+            going = int((steps > s).sum())
+            height = min(len(order), _bucket(going))  # those between are done: they are computed and not used
+            inputs = x.index_select(0, rows[:height, s].reshape(-1)).view(height, -1, *x.shape[1:])
+            gradients, values = step(state.stack(height), inputs, targets[:height, s])
+            losses[:going] += values[:going]
+            state.descend(gradients, going)
     update = torch.empty_like(local)
     update[order] = local.sub_(received)
     mean = torch.empty_like(losses)
@@ -111,32 +81,58 @@ def train_stacked(
     return update, mean
 
 
-def _apply(
-    layout: Layout,
-    rule: LocalRule,
-    how: LocalTraining,
-    received: Tensor,
-    local: Tensor,
-    velocity: Tensor,
-    gradients: dict[str, Tensor],
-) -> None:
-    """Take one SGD step of every client in place, parameter by parameter."""
-    homes, starts, speeds = layout.views(local), layout.views(received), layout.views(velocity)
-    for name, gradient in gradients.items():
+class _Descent:
+    """The clients' parameters, one stacked tensor each, and how a step of SGD changes them in place."""
+
+    def __init__(
+        self, layout: Layout, rule: LocalRule, how: LocalTraining, received: Tensor, local: Tensor
+    ) -> None:
+        self._rule, self._how = rule, how
+        self._plain = declared(rule, "plain", False) and not how.momentum and not how.weight_decay
+        self._local = list(layout.views(local).values())
+        self._received = list(layout.views(received).values())
+        velocity = torch.zeros_like(local) if how.momentum else local
+        self._velocity = list(layout.views(velocity).values())
+
+    def stack(self, height: int) -> list[Tensor]:
+        """Return the first clients' parameters, [height, ...] each."""
+        return [p[:height] for p in self._local]
+
+    def descend(self, gradients: Sequence[Gradient], going: int) -> None:
+        """Take one SGD step of the first ``going`` clients, parameter by parameter."""
+        for i, gradient in enumerate(gradients):
+            home = self._local[i][:going]
+            if isinstance(gradient, tuple | list):
+                left, right = gradient[0][:going], gradient[1][:going]
+                if self._plain:
+                    home.baddbmm_(left, right, alpha=-self._how.lr)
+                    continue
+                gradient = torch.bmm(left, right)
+            self._step(i, gradient[:going], home)
+
+    def _step(self, i: int, gradient: Tensor, home: Tensor) -> None:
+        how = self._how
         if how.weight_decay:
-            gradient = gradient + how.weight_decay * homes[name]
-        direction = rule.correct(gradient, homes[name], starts[name])
+            gradient = gradient + how.weight_decay * home
+        direction = self._rule.correct(gradient, home, self._received[i])
         if how.momentum:
-            direction = speeds[name].mul_(how.momentum).add_(direction)
-        homes[name].add_(direction, alpha=-how.lr)
+            direction = self._velocity[i][: len(home)].mul_(how.momentum).add_(direction)
+        home.add_(direction, alpha=-how.lr)
 
 
-def _padded(batches: Sequence[list[Array]], sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
+def _bucket(n: int) -> int:
+    """Return the least m * 2^e of at least n with 4 <= m < 8 (n itself below 8): few shapes."""
+    unit = 1 << max(0, n.bit_length() - 3)
+    return -(-n // unit) * unit
+
+
+def _padded(batches: Sequence[list[Array]], sizes: Sequence[int], batch_size: int) -> tuple[Tensor, Tensor]:
     """Return rows into the clients' joined examples, and weights 1/B or 0 where padded.  # [K, S, B] both"""
     most = max(len(b) for b in batches)
     widest = max(len(rows) for b in batches for rows in b)
-    rows = np.zeros((len(batches), most, widest), dtype=np.int64)
-    weights = np.zeros((len(batches), most, widest), dtype=np.float32)
+    width = widest if widest == batch_size else _bucket(widest)
+    rows = np.zeros((len(batches), most, width), dtype=np.int64)
+    weights = np.zeros((len(batches), most, width), dtype=np.float32)
     starts = np.cumsum([0, *sizes[:-1]])
     for k, (steps, start) in enumerate(zip(batches, starts, strict=True)):
         for s, chosen in enumerate(steps):

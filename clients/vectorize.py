@@ -1,7 +1,7 @@
 """Whether a block of clients is trained as one batched computation: a rule, never a measurement.
 
-Stacking saves the cost of starting many small operations and pays with memory traffic. So it wins for small
-dense models; for large ones and for convolutions on a CPU, one client at a time stays in the cache.
+Stacking saves the cost of starting many small operations. A stack that outgrows the processor's cache pays
+with memory traffic, so the larger the model, the lower the stack (docs/performance.md).
 """
 
 from dataclasses import dataclass
@@ -15,39 +15,40 @@ from .stacked import can_stack
 
 Vectorize = Literal["auto", "on", "off"]
 
-LARGEST = 200_000  # parameters, above which one client at a time is faster on a CPU (docs/performance.md)
+STACK_PARAMETERS = 2**20  # of all clients of a stack together: 4 MiB, above which a CPU's cache overflows
+TALLEST = 32  # clients
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Whether to stack clients, and why.
+    """How clients are stacked, and why.
 
     Attributes:
-        stacked: Whether a block is one batched computation.
+        height: How many clients a batched computation takes at most; 1 trains one at a time.
         reason: One line for the log.
     """
 
-    stacked: bool
+    height: int
     reason: str
+
+    @property
+    def stacked(self) -> bool:
+        """Whether a block is one batched computation."""
+        return self.height > 1
 
 
 def choose(setting: Vectorize, model: nn.Module) -> Choice:
-    """Return whether clients with this model are stacked: equal arguments, equal answers, on any machine.
+    """Return how clients with this model are stacked: equal arguments, equal answers, on any machine.
 
     Raises:
         ScenarioError: ``"on"`` with a model that cannot be stacked.
     """
     if setting == "off":
-        return Choice(False, "one client at a time: vectorize = off")
+        return Choice(1, "one client at a time: vectorize = off")
     if obstacle := can_stack(model):
         if setting == "on":
             raise ScenarioError(f"vectorize = on cannot be: {obstacle}; use auto or off")
-        return Choice(False, f"one client at a time: {obstacle}")
-    if setting == "on":
-        return Choice(True, "clients stacked: vectorize = on")
+        return Choice(1, f"one client at a time: {obstacle}")
     size = Layout.of(model).num_parameters
-    if any(isinstance(m, nn.modules.conv._ConvNd) for m in model.modules()):
-        return Choice(False, "one client at a time: convolutions are faster so on a CPU")
-    if size > LARGEST:
-        return Choice(False, f"one client at a time: {size:,} parameters are above {LARGEST:,}")
-    return Choice(True, f"clients stacked: {size:,} parameters in dense layers")
+    height = max(2, min(TALLEST, STACK_PARAMETERS // size))
+    return Choice(height, f"clients stacked by {height}: {size:,} parameters")

@@ -268,7 +268,10 @@ class LocalTraining:
 
 
 class LocalRule(Protocol):
-    """What an algorithm changes about local SGD, as pure elementwise tensor functions."""
+    """What an algorithm changes about local SGD, as pure elementwise tensor functions.
+
+    Declares ``plain`` [False]: ``correct`` returns the gradient as it is.
+    """
 
     def schedule(self, training: LocalTraining) -> LocalTraining:
         """Return the training that this algorithm really runs."""

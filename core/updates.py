@@ -101,11 +101,14 @@ def row_norms(vectors: Tensor) -> Tensor:
     return norms
 
 
-def weighted_sum(vectors: Tensor, weights: Tensor) -> Tensor:
-    """Return sum_k w_k x_k in float64, by blocks of columns that fit a cache.  # [P]"""
+def weighted_sum(vectors: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sum_k w_k x_k [P] and each row's L2 norm [K], in float64, by cache-sized blocks of columns."""
     total = torch.empty(vectors.shape[1], dtype=torch.float64)
+    squares = torch.zeros(len(vectors), dtype=torch.float64)
     w = weights.to(torch.float64)
     width = max(1, _BLOCK // max(1, len(vectors)))
     for start in range(0, vectors.shape[1], width):
-        torch.mv(vectors[:, start : start + width].double().t(), w, out=total[start : start + width])
-    return total
+        block = vectors[:, start : start + width].double()  # [K, B]
+        torch.mv(block.t(), w, out=total[start : start + width])
+        squares += block.square_().sum(dim=1)
+    return total, squares.sqrt()

@@ -154,10 +154,10 @@ def make_kernel(spec: RunSpec, data: FederatedData) -> BlockKernel:
     rule: LocalRule = _make(ALGORITHMS, spec.algorithm)
     privacy = guard(make_privacy(spec), f"privacy mechanism '{spec.privacy.name}'")
     model = make_model(spec, data)
-    stacked = choose(spec.vectorize, model).stacked
+    height = choose(spec.vectorize, model).height
     counts = declared(_make(DEFENSES, spec.defense), "counts", None)
     return BlockKernel(
-        data, model, rule, spec.training, privacy, poisons, spec.seed, stacked=stacked, counts=counts
+        data, model, rule, spec.training, privacy, poisons, spec.seed, height=height, counts=counts
     )
 
 

@@ -67,11 +67,11 @@ class Simulation:
         from ..clients.pools.ray import RayPool
 
         build: Callable[[FederatedData], BlockKernel] = partial(make_kernel, self.spec)
-        return RayPool(build, self.data, num_workers, address, self.choice.stacked, patience)
+        return RayPool(build, self.data, num_workers, address, self.choice.height, patience)
 
     def serial_pool(self) -> ClientPool:
         """Return a pool that trains in this process."""
-        return SerialPool(self.kernel, self.choice.stacked)
+        return SerialPool(self.kernel, self.choice.height)
 
 
 def prepare(spec: RunSpec, data: FederatedData | None = None) -> Simulation:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from ...core.contracts import LocalRule, LocalTraining
+from ...core.contracts import LocalRule, LocalTraining, declared
 from ...core.registry import require
 
 
@@ -30,6 +30,13 @@ def clients_can_be_stacked(rule: LocalRule) -> None:
     require(torch.equal(together, alone), "correct must treat stacked clients [K, P] as each one alone [P]")
 
 
+def a_plain_rule_changes_nothing(rule: LocalRule) -> None:
+    if declared(rule, "plain", False):
+        gradient, params, received = _vectors()
+        same = torch.equal(rule.correct(gradient, params, received), gradient)
+        require(same, "a rule that declares plain must return the gradient as it is")
+
+
 def the_inputs_are_left_as_they_were(rule: LocalRule) -> None:
     vectors = _vectors()
     before = [v.clone() for v in vectors]
@@ -46,6 +53,7 @@ def the_schedule_is_a_local_training(rule: LocalRule) -> None:
 CHECKS: tuple[Callable[[LocalRule], None], ...] = (
     the_direction_has_the_gradients_shape_and_type,
     clients_can_be_stacked,
+    a_plain_rule_changes_nothing,
     the_inputs_are_left_as_they_were,
     the_schedule_is_a_local_training,
 )

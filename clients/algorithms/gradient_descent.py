@@ -5,6 +5,7 @@ Networks from Decentralized Data. AISTATS 2017, Section 2. arXiv:1602.05629
 """
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -20,6 +21,8 @@ class GradientDescent:
     """
 
     local_steps: int = 1
+
+    plain: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.local_steps < 1:

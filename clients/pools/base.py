@@ -25,21 +25,21 @@ class ClientPool(Protocol):
         """Give back whatever the pool holds."""
 
 
-def blocks(cohort: Array, stacked: bool) -> list[Array]:
+def blocks(cohort: Array, height: int) -> list[Array]:
     """Return the cohort cut into consecutive blocks whose sizes differ by one at most.
 
     The rule looks at the cohort and the kernel alone, never at the number of workers: what is computed
     block by block is the same everywhere. Clients trained one by one go into 16 blocks, so that no worker
-    waits for long; stacked ones into 4, because a taller stack is a faster one. No block has more than 32.
+    waits for long; stacked ones into 4, or into 2 where that makes stacks of full height. No block has
+    more than 32.
     """
-    if len(cohort) == 0:
-        return []
-    number = max(min(len(cohort), 4 if stacked else 16), -(-len(cohort) // 32))
-    return np.array_split(cohort, number)
+    number = 16 if height == 1 else 2 if len(cohort) >= height else 4
+    number = max(min(len(cohort), number), -(-len(cohort) // 32))
+    return np.array_split(cohort, number) if number else []
 
 
 class Rows:
-    """Gathers the blocks of ``train`` into one matrix, in whatever order they come."""
+    """Gathers the blocks of ``train`` in one matrix, in whatever order they come."""
 
     def __init__(self, broadcast: Broadcast, cohort: Array, cut: Sequence[Array]) -> None:
         self._starts = np.cumsum([0, *map(len, cut)])
@@ -49,12 +49,10 @@ class Rows:
         self._counts = torch.empty(len(cohort), dtype=torch.int64)
         self._losses = torch.empty(len(cohort))
 
-    def put(self, block: int, parts: Sequence[Array]) -> None:
-        """Copy one block's ``Trained.arrays`` into its rows."""
+    def homes(self, block: int) -> list[Array]:
+        """Return where one block's ``Trained.arrays`` belong."""
         rows = slice(self._starts[block], self._starts[block + 1])
-        homes = (self._vectors, self._buffers, self._counts, self._losses)
-        for home, part in zip(homes, parts, strict=True):
-            home.numpy()[rows] = part
+        return [t.numpy()[rows] for t in (self._vectors, self._buffers, self._counts, self._losses)]
 
     def result(self, expected_size: float) -> Trained:
         """Return the cohort, once every block is there."""
@@ -66,22 +64,28 @@ class Sums:
     """Gathers the blocks of ``train_sum``, and adds them up in the blocks' order."""
 
     def __init__(self, broadcast: Broadcast, cohort: Array, cut: Sequence[Array]) -> None:
-        self._broadcast, self._ids = broadcast, torch.from_numpy(cohort.astype(np.int64))
-        self._parts: list[list[Array]] = [[] for _ in cut]
+        self._starts = np.cumsum([0, *map(len, cut)])
+        self._ids = torch.from_numpy(cohort.astype(np.int64))
+        self._totals = torch.zeros(len(cut), len(broadcast.params), dtype=torch.float64)  # [blocks, P]
+        self._buffers = torch.zeros(len(cut), len(broadcast.buffers), dtype=torch.float64)
+        self._counts = torch.empty(len(cohort), dtype=torch.int64)
+        self._losses = torch.empty(len(cohort))
+        self._norms = torch.empty(len(cohort), dtype=torch.float64)
+        self._finite = torch.empty(len(cohort), dtype=torch.bool)
 
-    def put(self, block: int, parts: Sequence[Array]) -> None:
-        """Keep a copy of one block's ``Summed.arrays``."""
-        self._parts[block] = [np.array(part) for part in parts]
+    def homes(self, block: int) -> list[Array]:
+        """Return where one block's ``Summed.arrays`` belong."""
+        rows = slice(self._starts[block], self._starts[block + 1])
+        columns = (self._counts, self._losses, self._norms, self._finite)
+        return [t.numpy()[block] for t in (self._totals, self._buffers)] + [t.numpy()[rows] for t in columns]
 
     def result(self) -> Summed:
         """Return the cohort, once every block is there."""
-        sent = self._broadcast
-        total = torch.zeros(len(sent.params), dtype=torch.float64)
-        buffers = torch.zeros(len(sent.buffers), dtype=torch.float64)
-        for part in self._parts:
-            total += torch.from_numpy(part[0])
-            buffers += torch.from_numpy(part[1])
-        columns = [np.concatenate(column) for column in zip(*(p[2:] for p in self._parts), strict=True)]
-        if not columns:
-            columns = [np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0), np.zeros(0, bool)]
-        return Summed(self._ids, total, buffers, *map(torch.from_numpy, columns))
+        total, buffers = self._totals.sum(dim=0), self._buffers.sum(dim=0)
+        return Summed(self._ids, total, buffers, self._counts, self._losses, self._norms, self._finite)
+
+
+def put(homes: Sequence[Array], parts: Sequence[Array]) -> None:
+    """Copy a block's arrays to where they belong."""
+    for home, part in zip(homes, parts, strict=True):
+        home[...] = part

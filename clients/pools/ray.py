@@ -10,6 +10,7 @@ import os
 import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from typing import Any
 
 from ...core.errors import GauntletError, WorkerError
@@ -18,6 +19,7 @@ from ..kernel import Broadcast, Summed, Trained
 from .base import Array, Rows, Sums, blocks
 from .lane import IN_FLIGHT, BuildKernel, Lane, LaneLost, Worker
 
+HIRING = 120  # seconds without a single worker after which the pool gives up
 _LOSSES = 3  # workers lost by one lane without a single block in between before the pool gives up
 
 
@@ -59,7 +61,7 @@ class RayPool:
         data: FederatedData,
         num_workers: int | None = None,
         address: str | None = None,
-        stacked: bool = False,
+        height: int = 1,
         patience: float | None = None,
     ) -> None:
         """Start the workers.
@@ -69,7 +71,7 @@ class RayPool:
             data: The clients' data, shared by all workers of a node.
             num_workers: Actors to start, at least 1; every core by default.
             address: A Ray cluster to join instead of this machine.
-            stacked: Whether the kernels stack the clients of a block.
+            height: How many clients the kernels stack at most; 1 for one at a time.
             patience: Seconds that a block may take before its worker counts as hung and is replaced, above
                 0; None waits for ever.
 
@@ -79,50 +81,72 @@ class RayPool:
         start_ray(address, num_workers)
         import ray
 
-        self._stacked, self._closed = stacked, False
+        self._height, self._patience, self._closed = height, patience, False
         shared, actor = ray.put(data), ray.remote(num_cpus=1)(Worker)
-        count = num_workers or int(ray.cluster_resources().get("CPU", 1))
-        self._lanes = [Lane(lambda: actor.remote(build, shared), patience) for _ in range(count)]
-        self._threads = ThreadPoolExecutor(count, "lane")
+        self._count = num_workers or int(ray.cluster_resources().get("CPU", 1))
+        self._start = lambda: actor.remote(build, shared)
+        self._host = ray.util.get_node_ip_address() if address else "127.0.0.1"
+        self._lanes: list[Lane] = []
+        self._idle_since = monotonic()
+        self._threads = ThreadPoolExecutor(self._count, "lane")
 
     def train(self, broadcast: Broadcast, cohort: Array, expected_size: float) -> Trained:
-        cut = blocks(cohort, self._stacked)
+        cut = blocks(cohort, self._height)
         rows = Rows(broadcast, cohort, cut)
         self._run("train", broadcast, cut, rows)
         return rows.result(expected_size)
 
     def train_sum(self, broadcast: Broadcast, cohort: Array) -> Summed:
-        cut = blocks(cohort, self._stacked)
+        cut = blocks(cohort, self._height)
         sums = Sums(broadcast, cohort, cut)
         self._run("train_sum", broadcast, cut, sums)
         return sums.result()
 
     def _run(self, method: str, broadcast: Broadcast, cut: list[Array], gather: Rows | Sums) -> None:
         """Have every block trained, whoever does it and when."""
+        if not self._lanes:
+            self._lanes = [
+                Lane(self._start, self._host, broadcast, self._patience) for _ in range(self._count)
+            ]
         waiting = deque(range(len(cut)))
-        longest = max(map(len, cut), default=0)
 
         def drive(lane: Lane) -> None:
-            lane.reserve(method, broadcast, longest)
-            flying, losses = deque[tuple[int, Any]](), 0
+            flying, losses = deque[int](), 0
             while flying or waiting:
                 try:
+                    if not self._ready(lane):
+                        continue  # until the others have taken every block
                     while len(flying) < IN_FLIGHT and (block := _next(waiting)) is not None:
-                        flying.append((block, None))  # noted first: a lane can be lost while it takes a block
-                        flying[-1] = (block, lane.submit(method, broadcast, cut[block]))
-                    gather.put(flying[0][0], lane.result(flying[0][1]))
-                    flying.popleft()
+                        flying.append(block)  # noted first: a lane can be lost while it takes a block
+                        lane.submit(method, broadcast, cut[block])
+                    if flying:
+                        lane.fetch(gather.homes(flying[0]))
+                        flying.popleft()
                     losses = 0
                 except LaneLost as error:
                     losses += 1
-                    waiting.extendleft(block for block, _ in reversed(flying))
+                    waiting.extendleft(reversed(flying))
                     flying.clear()
                     if losses > _LOSSES or self._closed:
                         raise WorkerError(f"workers die without finishing a block: {error}") from error
                     lane.replace()
 
-        for done in [self._threads.submit(drive, lane) for lane in self._lanes]:
-            _wait(done)
+        while waiting:  # again where a lane was lost after the others had gone home
+            for done in [self._threads.submit(drive, lane) for lane in self._lanes]:
+                done.result()
+
+    def _ready(self, lane: Lane) -> bool:
+        """Return whether the lane has a worker by now.
+
+        Raises:
+            WorkerError: None has had one for too long.
+        """
+        if lane.connect():
+            self._idle_since = monotonic()
+            return True
+        if monotonic() - self._idle_since > HIRING and not any(other.connected for other in self._lanes):
+            raise WorkerError(f"Ray started no worker within {HIRING} seconds: it has no CPU left for one")
+        return False
 
     def close(self) -> None:
         self._closed = True
@@ -137,15 +161,6 @@ def _next(waiting: deque[int]) -> int | None:
         return waiting.popleft()
     except IndexError:  # another lane was faster
         return None
-
-
-def _wait(done: Any) -> None:
-    from ray.exceptions import RayTaskError
-
-    try:
-        done.result()
-    except RayTaskError as error:
-        raise cause_of(error) from error
 
 
 def cause_of(error: Any) -> Exception:

@@ -1,30 +1,30 @@
 """Clients one block after the other, in this process. Needs no Ray."""
 
 from ..kernel import BlockKernel, Broadcast, Summed, Trained, one_thread
-from .base import Array, Rows, Sums, blocks
+from .base import Array, Rows, Sums, blocks, put
 
 
 class SerialPool:
     """Train every block here."""
 
-    def __init__(self, kernel: BlockKernel, stacked: bool = False) -> None:
-        """Take the kernel, and whether it stacks the clients of a block."""
-        self._kernel, self._stacked = kernel, stacked
+    def __init__(self, kernel: BlockKernel, height: int = 1) -> None:
+        """Take the kernel, and how many clients it stacks at most."""
+        self._kernel, self._height = kernel, height
 
     def train(self, broadcast: Broadcast, cohort: Array, expected_size: float) -> Trained:
-        cut = blocks(cohort, self._stacked)
+        cut = blocks(cohort, self._height)
         rows = Rows(broadcast, cohort, cut)
         with one_thread():
             for number, block in enumerate(cut):
-                rows.put(number, self._kernel.train(broadcast, block).arrays())
+                put(rows.homes(number), self._kernel.train(broadcast, block).arrays())
         return rows.result(expected_size)
 
     def train_sum(self, broadcast: Broadcast, cohort: Array) -> Summed:
-        cut = blocks(cohort, self._stacked)
+        cut = blocks(cohort, self._height)
         sums = Sums(broadcast, cohort, cut)
         with one_thread():
             for number, block in enumerate(cut):
-                sums.put(number, self._kernel.train_sum(broadcast, block).arrays())
+                put(sums.homes(number), self._kernel.train_sum(broadcast, block).arrays())
         return sums.result()
 
     def close(self) -> None:

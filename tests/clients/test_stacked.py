@@ -9,7 +9,8 @@ from gauntlet.clients.algorithms.fedavg import FedAvg
 from gauntlet.clients.algorithms.fedprox import FedProx
 from gauntlet.clients.algorithms.gradient_descent import GradientDescent
 from gauntlet.clients.kernel import BlockKernel, Broadcast
-from gauntlet.clients.stacked import can_stack
+from gauntlet.clients.stacked import _bucket, can_stack
+from gauntlet.clients.trace import StackedStep
 from gauntlet.clients.vectorize import choose
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import ScenarioError
@@ -22,6 +23,8 @@ SIZES = (7, 23, 1, 16, 40, 5)  # examples a client: every kind of rest that batc
 
 class Ragged:
     """Clients of very different sizes, with random inputs of one shape."""
+
+    num_classes = 4
 
     def __init__(self, *shape: int) -> None:
         self.shape = shape
@@ -48,11 +51,11 @@ def both(name, training, rule):
     """Return the cohort's updates and losses, stacked and one at a time."""
     shape, make = MODELS[name]
     found = []
-    for stacked in (True, False):
+    for height in (32, 1):
         with seeded_torch(generator(0, "model")):
             model = make()
         params = Layout.of(model).flatten(dict(model.named_parameters()))
-        kernel = BlockKernel(Ragged(*shape), model, rule, training, NoPrivacy(), (), 5, stacked=stacked)
+        kernel = BlockKernel(Ragged(*shape), model, rule, training, NoPrivacy(), (), 5, height=height)
         found.append(kernel.train(Broadcast(1, params, torch.zeros(0)), np.arange(len(SIZES))))
     return found
 
@@ -87,7 +90,7 @@ def test_padding_is_really_masked():
     model = nn.Linear(6, 4)
     layout = Layout.of(model)
     how = LocalTraining(batch_size=0, lr=1.0)
-    kernel = BlockKernel(Ragged(6), model, FedAvg(), how, NoPrivacy(), (), 5, stacked=True)
+    kernel = BlockKernel(Ragged(6), model, FedAvg(), how, NoPrivacy(), (), 5, height=32)
     sent = Broadcast(0, torch.zeros(layout.num_parameters), torch.zeros(0))
     trained = kernel.train(sent, np.arange(len(SIZES)))
     bias = layout.views(trained.updates.vectors)["bias"]
@@ -96,14 +99,36 @@ def test_padding_is_really_masked():
     assert torch.allclose(bias[2], nn.functional.one_hot(label, 4)[0] - 0.25)
 
 
-def test_small_dense_models_are_stacked_and_nothing_else_by_itself():
-    small, large = nn.Linear(10, 10), nn.Linear(1000, 300)
+def test_a_stack_is_as_high_as_a_cache_allows():
+    """By hand: 2^20 parameters a stack, but two clients at least; 110, 200,200 and 1,001,000 a model."""
+    small, medium, large = nn.Linear(10, 10), nn.Linear(1000, 200), nn.Linear(1000, 1000)
 
-    assert choose("auto", small).stacked
-    assert not choose("auto", large).stacked
-    assert not choose("auto", nn.Conv2d(1, 1, 3)).stacked
-    assert not choose("off", small).stacked
-    assert choose("on", large).stacked
+    assert choose("auto", small).height == 32
+    assert choose("auto", medium).height == 5
+    assert choose("auto", large).height == choose("on", large).height == 2
+    assert choose("off", small).height == 1
+
+
+def test_a_trace_keeps_a_dense_gradient_as_its_two_factors_and_does_nothing_twice():
+    """By hand: one hidden layer takes two products forward, one back, and two that are left as factors."""
+    model = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 4))
+    names = [name for name, _ in model.named_parameters()]
+    params = [p.detach().expand(3, *p.shape).clone() for p in model.parameters()]
+    step = StackedStep(model, names)
+    gradients, _ = step(params, torch.randn(3, 5, 6), torch.rand(3, 5, 4))
+    (trace,) = step._traces.values()
+    targets = [node.target for node in trace.__self__.graph.nodes if node.op == "call_function"]
+
+    assert [isinstance(g, tuple | list) for g in gradients] == [True, False, True, False]
+    assert targets.count(torch.ops.aten.bmm.default) == 3
+    assert torch.ops.aten.expand.default not in targets
+
+
+def test_buckets_are_few_and_never_smaller():
+    found = {_bucket(n) for n in range(1, 1025)}
+
+    assert all(n <= _bucket(n) <= 1.25 * n for n in range(1, 1025))
+    assert len(found) == 7 + 4 * 7 + 1
 
 
 @pytest.mark.parametrize(

@@ -70,5 +70,7 @@ def test_a_weighted_sum_is_the_same_in_blocks_of_columns(monkeypatch):
     weights = torch.tensor([1.0, 20.0, 3.0], dtype=torch.float64)
     monkeypatch.setattr("gauntlet.core.updates._BLOCK", 3 * 7)
 
-    expected = weights.numpy() @ rows.numpy().astype(np.float64)
-    np.testing.assert_allclose(weighted_sum(rows, weights).numpy(), expected, rtol=1e-14, atol=1e-14)
+    total, norms = weighted_sum(rows, weights)
+    exact = rows.numpy().astype(np.float64)
+    np.testing.assert_allclose(total.numpy(), weights.numpy() @ exact, rtol=1e-14, atol=1e-14)
+    np.testing.assert_allclose(norms.numpy(), np.linalg.norm(exact, axis=1), rtol=1e-14)

@@ -21,6 +21,10 @@ class Broken:
 
     how: str
 
+    @property
+    def plain(self):
+        return self.how == "a_plain_rule_changes_nothing"
+
     def schedule(self, training):
         return None if self.how == "the_schedule_is_a_local_training" else training
 
@@ -31,6 +35,8 @@ class Broken:
             return gradient / gradient.norm()
         if self.how == "the_inputs_are_left_as_they_were":
             return gradient.mul_(2)
+        if self.plain:
+            return gradient + params - received
         return gradient
 
 

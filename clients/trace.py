@@ -1,0 +1,112 @@
+"""One stacked training step as a short list of tensor operations, traced once for every shape.
+
+The trace is that of automatic differentiation, tidied: operations that change nothing are taken out, equal
+ones are done once, and the gradient of a dense layer's weight, which is a product of two small matrices, is
+left as its two factors, so that SGD can add the product to the weights without ever writing it down.
+
+Source: torch.fx, Reed, DeVito, He, Ussery, Ansel. torch.fx: Practical Program Capture and Transformation for
+Deep Learning in Python. MLSys 2022. arXiv:2112.08429
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vjp, vmap
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.graph import CodeGen
+from torch.fx.passes.dialect.common.cse_pass import CSEPass
+
+_OPS = torch.ops.aten
+_REARRANGE = {op.default for op in (_OPS.view, _OPS._unsafe_view, _OPS.expand, _OPS.permute, _OPS.clone)}
+
+Gradient = Tensor | tuple[Tensor, Tensor]
+"""A gradient [K, ...], or the two factors of one that is ``torch.bmm`` of them."""
+Step = Callable[..., list[Any]]
+"""From stacked parameters [K, ...], inputs [K, B, ...] and targets [K, B, C] to gradients and losses [K]."""
+
+
+class StackedStep:
+    """Differentiate ``sum(targets * log_softmax(model(x)))`` for every client at once.
+
+    With targets of minus the examples' weights at their labels that is a weighted cross-entropy.
+    """
+
+    def __init__(self, model: nn.Module, names: Sequence[str], compiled: bool = False) -> None:
+        """Take the model, and its parameters' names in the order in which they will be given."""
+        self._model, self._names, self._compiled = model, tuple(names), compiled
+        self._traces: dict[tuple[int, ...], Step] = {}
+
+    def __call__(self, params: Sequence[Tensor], x: Tensor, targets: Tensor) -> tuple[list[Gradient], Tensor]:
+        shape = tuple(x.shape)
+        if shape not in self._traces:
+            self._traces[shape] = self._trace(params, x, targets)
+        *gradients, losses = self._traces[shape](*params, x, targets)
+        return gradients, losses
+
+    def _trace(self, params: Sequence[Tensor], x: Tensor, targets: Tensor) -> Step:
+        def one(*values: Tensor) -> list[Tensor]:
+            *own, inputs, target = values
+
+            def log_probabilities(own: list[Tensor]) -> Tensor:
+                named = dict(zip(self._names, own, strict=True))
+                return torch.log_softmax(functional_call(self._model, named, (inputs,)), dim=-1)
+
+            output, pull_back, *_ = vjp(log_probabilities, own)
+            return [*pull_back(target)[0], (output * target).sum()]
+
+        graph = make_fx(vmap(one))(*params, x, targets)
+        graph = _factored(_tidied(graph), len(params))
+        return torch.compile(graph, dynamic=False) if self._compiled else graph.forward
+
+
+def _tidied(module: GraphModule) -> GraphModule:
+    """Return the trace without operations that change nothing, and without doing anything twice."""
+    for node in list(module.graph.nodes):
+        if node.op == "call_function" and (source := _unchanged(node)) is not None:
+            node.replace_all_uses_with(source)
+    module.graph.eliminate_dead_code()
+    done = CSEPass()(module)
+    return done.graph_module if done is not None else module
+
+
+def _unchanged(node: Node) -> Any:
+    """Return what a node hands on as it came, or None where it does something."""
+    source = node.args[0] if node.args else None
+    if not isinstance(source, Node):
+        return None
+    if node.target in _REARRANGE and _alike(node, source):
+        return source
+    if node.target is _OPS.mul.Scalar and node.args[1] == 1:
+        return source
+    if (
+        node.target is _OPS.transpose.int
+        and source.target is node.target
+        and source.args[1:] == node.args[1:]
+    ):
+        return source.args[0]
+    return None
+
+
+def _alike(a: Node, b: Node) -> bool:
+    one, other = a.meta["val"], b.meta["val"]
+    return bool(one.shape == other.shape and one.stride() == other.stride())
+
+
+def _factored(module: GraphModule, gradients: int) -> GraphModule:
+    """Return the trace with the factors of every gradient that is a batched product, in its place."""
+    (output,) = (node for node in module.graph.nodes if node.op == "output")
+    results: list[Any] = list(output.args[0])
+    for place, node in enumerate(results[:gradients]):
+        product = node
+        while product.target in _REARRANGE and _alike(product, product.args[0]):
+            product = product.args[0]
+        if product.target is _OPS.bmm.default:
+            results[place] = product.args
+    output.args = (results,)
+    module.graph.set_codegen(CodeGen())
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return module
