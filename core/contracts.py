@@ -177,6 +177,8 @@ class Privacy(Protocol):
         ``clipped_at(state) -> float`` [``clip_norm``]: the C that clipped, and scaled the noise of, the
             round that led to ``state``.
         ``server_clips_alone`` [False]: honest clients send their update unclipped.
+        ``statistic_multiplier(expected_size) -> float | None`` [None]: noise over sensitivity of a statistic
+            that is released and charged together with the aggregate, which then has the more noise.
     """
 
     unit: ClassVar[str]
@@ -214,7 +216,7 @@ class Clipping(Protocol):
     """
 
     def shorten(self, updates: Updates, norms: Tensor, clip_norm: float) -> Tensor:
-        """Return vectors [K, P] of norm at most ``clip_norm``, each a function of its own row alone.
+        """Return new vectors [K, P] of norm at most ``clip_norm``, each a function of its own row alone.
 
         ``norms`` are the rows' L2 norms in float64 [K]. A row whose norm is not finite stays as it is.
         """

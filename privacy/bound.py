@@ -101,22 +101,28 @@ class Bound:
             return std if noise_multiplier > 0 else 0.0
         return std
 
+    def statistic_multiplier(self, noise_multiplier: float, expected_size: float) -> float | None:
+        """Return the noise on the statistic over its sensitivity; None where there is no statistic."""
+        if self._adaptive is None:
+            return None
+        return self.count_noise_std(noise_multiplier, expected_size) / self._sensitivity
+
     def model_multiplier(self, noise_multiplier: float, expected_size: float) -> float:
         """Return z_delta, what is left for the model's noise of a joint multiplier z; z without statistic.
 
         Raises:
             ValueError: The noise on the statistic alone costs more than z allows.
         """
-        std = self.count_noise_std(noise_multiplier, expected_size)
-        if std == 0 or noise_multiplier == 0:
+        statistic = self.statistic_multiplier(noise_multiplier, expected_size)
+        if not statistic or noise_multiplier == 0:
             return noise_multiplier
-        least = noise_multiplier * self._sensitivity
-        if std <= least:
+        if statistic <= noise_multiplier:
             raise ValueError(
-                f"count_noise_std must be above {least:.6g} for noise_multiplier {noise_multiplier:.6g}, "
-                f"or 0 (which proves nothing), got {std}"
+                f"count_noise_std must be above {noise_multiplier * self._sensitivity:.6g} for "
+                f"noise_multiplier {noise_multiplier:.6g}, or 0 (which proves nothing), "
+                f"got {statistic * self._sensitivity:.6g}"
             )
-        return joint(noise_multiplier, std / self._sensitivity, sign=-1)
+        return joint(noise_multiplier, statistic, sign=-1)
 
     def charged(self, noise_multiplier: float, expected_size: float, ratio: float) -> float | None:
         """Return the multiplier of the whole release; None where the statistic went out bare.
@@ -126,16 +132,16 @@ class Bound:
             expected_size: m.
             ratio: That sensitivity over the one that the defense really has.
         """
-        if self._adaptive is None:
+        statistic = self.statistic_multiplier(noise_multiplier, expected_size)
+        if statistic is None:
             return noise_multiplier * ratio
-        std = self.count_noise_std(noise_multiplier, expected_size)
-        if std == 0:
+        if statistic == 0:
             return None
         ratio = floor(ratio * _GRAIN) / _GRAIN
         model = self.model_multiplier(noise_multiplier, expected_size) * ratio
         if ratio == 1 or model == 0:
             return noise_multiplier * ratio
-        return joint(model, std / self._sensitivity)
+        return joint(model, statistic)
 
     def move(
         self,

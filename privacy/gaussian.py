@@ -83,6 +83,10 @@ class Gaussian:
         """Return the C that clipped the round that led to ``state``, and scaled its noise."""
         return self._bound.clipped_at(state)
 
+    def statistic_multiplier(self, expected_size: float) -> float | None:
+        """Return the noise over the sensitivity of what moves C; None where nothing does."""
+        return self._bound.statistic_multiplier(known_multiplier(self.noise_multiplier), expected_size)
+
     def noise_std(self, expected_size: float, state: State = None) -> float:
         """Return the standard deviation of the noise on the mean, in the update's units."""
         z = self._bound.model_multiplier(known_multiplier(self.noise_multiplier), expected_size)
