@@ -59,6 +59,11 @@ class Gaussian:
     unit: ClassVar[str] = "client"
     trust_model: ClassVar[str] = "central"
 
+    @property
+    def settled(self) -> bool:
+        """Whether ``clip`` changes neither honest messages nor the state, so that workers may sum them."""
+        return self._bound.on_clients
+
     def __post_init__(self) -> None:
         check_budget(self.clip_norm, self.noise_multiplier, self.epsilon, self.delta)
         allowed = ("add_remove", "zero_out", "replace_one")

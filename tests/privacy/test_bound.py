@@ -205,6 +205,7 @@ def test_zero_and_huge_updates_are_safe_and_broken_ones_are_refused(clipping, co
 def test_a_bound_that_a_client_cannot_know_is_applied_by_the_server_alone(clipping, cohort):
     mechanism, updates = gaussian(clipping), cohort(rows_of([9.0, 0.1]))
     assert mechanism.server_clips_alone
+    assert not mechanism.settled  # workers that sum before the server clips would leave C without effect
     assert torch.equal(mechanism.privatize(updates, lambda i: generator(0, "n", i)).vectors, updates.vectors)
 
 
