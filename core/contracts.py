@@ -183,8 +183,15 @@ class Privacy(Protocol):
     """Bound and noise updates: ``privatize`` on the client, ``clip`` and ``noise`` on the server.
 
     Declares ``unit`` ("client", "example" or "none"), ``trust_model`` ("central", "local",
-    "distributed" or "none") and ``relation``, and, if it likes, ``settled`` [False]: ``clip`` changes neither
-    what ``privatize`` let out nor the state, so that workers may sum what honest clients send.
+    "distributed" or "none") and ``relation``; and if it likes (the careful answer in brackets):
+        ``clip_norm`` [None]: C, in the first round where it moves.
+        ``clipped_at(state) -> float`` [``clip_norm``]: the C that clipped, and scaled the noise of, the
+            round that led to ``state``.
+        ``settled`` [False]: ``clip`` changes neither what ``privatize`` let out nor the state: then
+            workers may sum what honest clients send.
+        ``server_clips_alone`` [False]: honest clients send their update unclipped.
+        ``statistic_multiplier(expected_size) -> float | None`` [None]: noise over sensitivity of a statistic
+            that is released and charged together with the aggregate, which then has the more noise.
     """
 
     unit: ClassVar[str]
@@ -205,6 +212,62 @@ class Privacy(Protocol):
 
     def event(self, sensitivity: float | None, expected_size: float, state: State) -> Release | NoGuarantee:
         """Return what this round released, given the defense's sensitivity to one client."""
+
+
+def clipped_at(mechanism: Privacy, state: State) -> float | None:
+    """Return the clip norm of the round that led to ``state``; None where nothing is clipped."""
+    found = declared(mechanism, "clipped_at", None)
+    return declared(mechanism, "clip_norm", None) if found is None else found(state)
+
+
+class Clipping(Protocol):
+    """Bring updates under a bound C, as a mechanism's ``clipping``.
+
+    Declares ``on_clients`` [False]: it takes no more than an update and a constant C, so that honest clients
+    apply it before they send, and the server only cuts what is still above C. Otherwise the server, which
+    is trusted with the updates, applies it alone.
+    """
+
+    def shorten(self, updates: Updates, norms: Tensor, clip_norm: float) -> Tensor:
+        """Return new vectors [K, P] of norm at most ``clip_norm``, each a function of its own row alone.
+
+        ``norms`` are the rows' L2 norms in float64 [K]. A row whose norm is not finite stays as it is.
+        """
+
+
+@dataclass(frozen=True)
+class PublicFacts:
+    """What everybody may know of a round when its clip norm moves.
+
+    Attributes:
+        clip_norm: C, that clipped the round.
+        noise_multiplier: Standard deviation of the noise on the sum of the updates over C, at least 0.
+        num_parameters: P.
+        expected_size: The public, expected size of a cohort, m.
+    """
+
+    clip_norm: float
+    noise_multiplier: float
+    num_parameters: int
+    expected_size: float
+
+
+class AdaptiveClipping(Clipping, Protocol):
+    """Move C after every round, by one statistic that is noised and charged. Declares ``adaptive = True``.
+
+    Attributes:
+        count_noise_std: Standard deviation of the noise on the statistic's sum over the cohort, in clients;
+            None lets the mechanism choose, 0 proves nothing.
+    """
+
+    @property
+    def count_noise_std(self) -> float | None: ...
+
+    def statistic(self, norms: Tensor, facts: PublicFacts) -> Tensor:
+        """Return what each client counts, between 0 and 1, from its own norm alone; float64.  # [K]"""
+
+    def move(self, mean: float, facts: PublicFacts) -> float:
+        """Return the next C, finite and above 0, from the statistic's noised mean, between 0 and 1."""
 
 
 # ---- clients --------------------------------------------------------------------------------------------

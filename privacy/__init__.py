@@ -1,6 +1,9 @@
-"""Floor 2: clipping, noise and accounting. Every mechanism fits ``core.contracts.Privacy``."""
+"""Floor 2: clipping, noise and accounting.
 
-from ..core.contracts import Privacy
+Every mechanism fits ``core.contracts.Privacy``; what one clips with fits ``core.contracts.Clipping``.
+"""
+
+from ..core.contracts import Clipping, Privacy
 from ..core.registry import Family
 
 PRIVACY: Family[Privacy] = Family(
@@ -11,5 +14,20 @@ PRIVACY: Family[Privacy] = Family(
         "none": "gauntlet.privacy.no_privacy:NoPrivacy",
         "gaussian": "gauntlet.privacy.gaussian:Gaussian",
         "local_gaussian": "gauntlet.privacy.local_gaussian:LocalGaussian",
+    },
+)
+
+CLIPPINGS: Family[Clipping] = Family(
+    "clippings",
+    "clipping",
+    ("shorten",),
+    {
+        "fixed": "gauntlet.privacy.fixed:Fixed",
+        "quantile": "gauntlet.privacy.quantile:Quantile",
+        "moo": "gauntlet.privacy.moo:Moo",
+        "autos": "gauntlet.privacy.autos:AutoS",
+        "autov": "gauntlet.privacy.autov:AutoV",
+        "psac": "gauntlet.privacy.psac:Psac",
+        "per_layer": "gauntlet.privacy.per_layer:PerLayer",
     },
 )

@@ -5,6 +5,7 @@ Improving the Gaussian Mechanism for Differential Privacy. ICML 2018, arXiv:1805
 """
 
 from dataclasses import is_dataclass, replace
+from functools import lru_cache
 from math import exp, isfinite, log
 from typing import Any, TypeVar, cast
 
@@ -17,6 +18,7 @@ M = TypeVar("M")
 _PRECISION = 1e-4  # of log z
 
 
+@lru_cache(maxsize=256)  # a sweep asks for the same budget in run after run, for seconds each
 def noise_multiplier_for(
     epsilon: float,
     delta: float,

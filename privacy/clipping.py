@@ -1,4 +1,4 @@
-"""Fixed clipping: scale every update that is longer than C down to norm C.
+"""The arithmetic of clipping: norms in float64, and rows scaled to stay under a bound.
 
 Source: McMahan, Ramage, Talwar, Zhang. Learning Differentially Private Recurrent Language Models.
 ICLR 2018, Algorithm 1 (FlatClip). arXiv:1710.06963
@@ -30,11 +30,21 @@ def clip_rows(vectors: Tensor, clip_norm: float) -> Tensor:
     Raises:
         ValueError: A row holds NaN or infinity: whoever calls must have removed it.
     """
+    norms = finite_norms(vectors)  # [K]
+    return scale_rows(vectors, norms, clip_norm / norms, clip_norm)
+
+
+def finite_norms(vectors: Tensor) -> Tensor:
+    """Return the L2 norm of each row of ``vectors`` [K, P], in float64.  # [K]
+
+    Raises:
+        ValueError: A row holds NaN or infinity: whoever calls must have removed it.
+    """
     norms = row_norms(vectors)
     if not bool(norms.isfinite().all()):
         rows = (~norms.isfinite()).nonzero().flatten().tolist()
         raise ValueError(f"only finite updates can be clipped, got NaN or infinity in rows {rows}")
-    return _scaled(vectors, norms, clip_norm)
+    return norms
 
 
 def clip_finite_rows(vectors: Tensor, clip_norm: float) -> Tensor:
@@ -42,19 +52,32 @@ def clip_finite_rows(vectors: Tensor, clip_norm: float) -> Tensor:
 
     For the client's side: the server's finite check must still see that such a row is broken.
     """
-    return _scaled(vectors, row_norms(vectors), clip_norm)
+    norms = row_norms(vectors)  # [K]
+    return scale_rows(vectors, norms, clip_norm / norms, clip_norm)
 
 
-def _scaled(vectors: Tensor, norms: Tensor, clip_norm: float) -> Tensor:
+def scale_rows(
+    vectors: Tensor, norms: Tensor, factors: Tensor, clip_norm: float, stretch: bool = False
+) -> Tensor:
+    """Return ``vectors`` [K, P] with each row times its factor, rounded to a norm of at most ``clip_norm``.
+
+    Args:
+        vectors: The rows.
+        norms: Their norms; a row whose norm is not finite stays as it is.  # [K]
+        factors: What each row is multiplied by, float64, such that no norm exceeds ``clip_norm``.  # [K]
+        clip_norm: The bound.
+        stretch: Whether factors above 1 count; otherwise they are 1, and rows within the bound keep their
+            bits.
+    """
     finite = norms.isfinite()  # [K]
-    factors = (clip_norm / norms).clamp(max=1.0)  # [K]; a norm of zero gives 1
+    factors = factors if stretch else factors.clamp(max=1.0)  # [K]; C over a norm of zero gives 1
     factors = torch.where(finite, factors, 1.0)[:, None]  # [K, 1]
-    clipped = torch.empty_like(vectors)
+    scaled = torch.empty_like(vectors)
     for source, target in zip(
-        torch.split(vectors, _COLUMNS, dim=1), torch.split(clipped, _COLUMNS, dim=1), strict=True
+        torch.split(vectors, _COLUMNS, dim=1), torch.split(scaled, _COLUMNS, dim=1), strict=True
     ):
         target.copy_(source.double() * factors)
-    too_long = finite & (row_norms(clipped) > clip_norm)  # [K]
+    too_long = finite & (row_norms(scaled) > clip_norm)  # [K]
     if bool(too_long.any()):
-        clipped.mul_(torch.where(too_long, _SHRINK, 1.0).to(clipped.dtype)[:, None])
-    return clipped
+        scaled.mul_(torch.where(too_long, _SHRINK, 1.0).to(scaled.dtype)[:, None])
+    return scaled

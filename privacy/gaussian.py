@@ -2,9 +2,12 @@
 
 Source: McMahan, Ramage, Talwar, Zhang. Learning Differentially Private Recurrent Language Models.
 ICLR 2018, Algorithm 1 with the fixed-denominator estimator. arXiv:1710.06963
+Clip norms that move: Andrew, Thakkar, McMahan, Ramaswamy. Differentially Private Learning with Adaptive
+Clipping. NeurIPS 2021. arXiv:1905.03871
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from typing import ClassVar, Literal
 
@@ -13,21 +16,28 @@ from torch import Tensor
 
 from ..core.contracts import NoGuarantee, Release
 from ..core.seeds import Streams, normal
+from ..core.trees import State
 from ..core.updates import Updates
+from .bound import Bound, Choice, make_bound
 from .budget import check_budget, known_multiplier
-from .clipping import clip_finite_rows, clip_rows
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Clip on both sides, and let a trusted server noise the mean of the clipped updates.
+    """Clip, and let a trusted server noise the mean of the clipped updates.
 
     The noise on the sum has standard deviation z * C; on the mean it is divided by the public, expected
     cohort size, never by the number of clients that came. The guarantee holds against whoever sees the
     released models, not against the server.
 
+    With a constant bound clients clip, and the server clips again. Where the bound moves, or needs to know
+    the layers, the server clips alone, and an honest-but-curious server sees whole updates: it is trusted
+    with them anyway, and what it counts for the next bound is then what it received, not what a client
+    claims. The C that clips a round also scales its noise; the noised statistic that moves C is charged with
+    it: together they cost what one Gaussian of multiplier z costs, so the model gets a little more noise.
+
     Attributes:
-        clip_norm: C, in units of the update's L2 norm, above 0.
+        clip_norm: C, in units of the update's L2 norm, above 0. Where ``clipping`` moves it, the first C.
         noise_multiplier: Noise standard deviation over ``clip_norm`` (z), at least 0. 0 clips only, and
             proves nothing. None where it follows from ``epsilon``.
         epsilon: What the whole run may cost, above 0, instead of ``noise_multiplier``.
@@ -35,6 +45,8 @@ class Gaussian:
             of clients.
         relation: What neighbours differ in: a client that is there or not (``add_remove``), whose update
             is zero or not (``zero_out``), or who is exchanged for another (``replace_one``).
+        clipping: How updates are brought under C: ``fixed``, ``quantile``, ``moo``, ``autos``, ``autov``,
+            ``psac``, ``per_layer`` or a plug-in of yours; a table of ``name`` and options, or the name alone.
     """
 
     clip_norm: float
@@ -42,46 +54,71 @@ class Gaussian:
     epsilon: float | None = None
     delta: float | None = None
     relation: Literal["add_remove", "zero_out", "replace_one"] = "add_remove"
+    clipping: Choice = "fixed"
 
     unit: ClassVar[str] = "client"
     trust_model: ClassVar[str] = "central"
-    settled: ClassVar[bool] = True
+
+    @property
+    def settled(self) -> bool:
+        """Whether ``clip`` changes neither honest messages nor the state, so that workers may sum them."""
+        return self._bound.on_clients
 
     def __post_init__(self) -> None:
         check_budget(self.clip_norm, self.noise_multiplier, self.epsilon, self.delta)
         allowed = ("add_remove", "zero_out", "replace_one")
         if self.relation not in allowed:
             raise ValueError(f"relation must be one of {', '.join(allowed)}, got {self.relation!r}")
+        if self.noise_multiplier is not None:
+            self._bound.check(self.noise_multiplier)
 
-    def init(self) -> None:
-        return None
+    @cached_property
+    def _bound(self) -> Bound:
+        return make_bound(self.clipping, self.clip_norm, self.relation)
 
-    def noise_std(self, expected_size: float) -> float:
+    @property
+    def server_clips_alone(self) -> bool:
+        """Whether honest clients send their updates unclipped."""
+        return not self._bound.on_clients
+
+    def init(self) -> State:
+        return self._bound.init()
+
+    def clipped_at(self, state: State) -> float:
+        """Return the C that clipped the round that led to ``state``, and scaled its noise."""
+        return self._bound.clipped_at(state)
+
+    def statistic_multiplier(self, expected_size: float) -> float | None:
+        """Return the noise over the sensitivity of what moves C; None where nothing does."""
+        return self._bound.statistic_multiplier(known_multiplier(self.noise_multiplier), expected_size)
+
+    def noise_std(self, expected_size: float, state: State = None) -> float:
         """Return the standard deviation of the noise on the mean, in the update's units."""
-        return known_multiplier(self.noise_multiplier) * self.clip_norm / expected_size
+        z = self._bound.model_multiplier(known_multiplier(self.noise_multiplier), expected_size)
+        return z * self.clipped_at(state) / expected_size
 
     def privatize(self, updates: Updates, streams: Streams) -> Updates:
         """Clip; a row with NaN or infinity stays, so that the server's finite check finds it."""
-        return updates.with_vectors(clip_finite_rows(updates.vectors, self.clip_norm))
+        return self._bound.leave(updates)
 
-    def clip(self, updates: Updates, state: None) -> tuple[Updates, None]:
-        """Clip again what came. Raises ``ValueError`` on rows that are not finite."""
-        return updates.with_vectors(clip_rows(updates.vectors, self.clip_norm)), state
+    def clip(self, updates: Updates, state: State) -> tuple[Updates, State]:
+        """Clip what came. Raises ``ValueError`` on rows that are not finite."""
+        return self._bound.enter(updates, state)
 
     def noise(
-        self, aggregate: Tensor, expected_size: float, state: None, generator: np.random.Generator
-    ) -> tuple[Tensor, None]:
-        std = self.noise_std(expected_size)
-        if std == 0:
-            return aggregate, state
-        return aggregate + normal(generator, len(aggregate), std).to(aggregate.device), state
+        self, aggregate: Tensor, expected_size: float, state: State, generator: np.random.Generator
+    ) -> tuple[Tensor, State]:
+        z, std = known_multiplier(self.noise_multiplier), self.noise_std(expected_size, state)
+        if std > 0:
+            aggregate = aggregate + normal(generator, len(aggregate), std).to(aggregate.device)
+        return aggregate, self._bound.move(z, expected_size, len(aggregate), state, generator)
 
-    def event(self, sensitivity: float | None, expected_size: float, state: None) -> Release | NoGuarantee:
+    def event(self, sensitivity: float | None, expected_size: float, state: State) -> Release | NoGuarantee:
         """Charge the noise that was added over the sensitivity that the defense really has."""
-        std = self.noise_std(expected_size)
-        if std == 0:
+        if self.noise_std(expected_size, state) == 0:
             return NoGuarantee("no_mechanism")
         if sensitivity is None or not (isfinite(sensitivity) and sensitivity > 0):
             return NoGuarantee("aggregator")
-        z = known_multiplier(self.noise_multiplier)
-        return Release(z * (self.clip_norm / expected_size / sensitivity), self.relation)
+        ratio = self.clipped_at(state) / expected_size / sensitivity
+        charged = self._bound.charged(known_multiplier(self.noise_multiplier), expected_size, ratio)
+        return NoGuarantee("private_clip") if charged is None else Release(charged, self.relation)

@@ -6,6 +6,7 @@ of Differential Privacy. 2014, Appendix A.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -14,8 +15,9 @@ from torch import Tensor
 from ..core.contracts import NoGuarantee, Release
 from ..core.seeds import Streams, normal
 from ..core.updates import Updates
+from .bound import Bound, Choice, make_bound
 from .budget import check_budget, known_multiplier
-from .clipping import clip_rows, row_norms
+from .clipping import row_norms
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,15 @@ class LocalGaussian:
             0 clips only, and proves nothing. None where it follows from ``epsilon``.
         epsilon: What the whole run may cost one client, above 0, instead of ``noise_multiplier``.
         delta: The probability that epsilon may fail, between 0 and 1.
+        clipping: How updates are brought under C by the clients alone: ``fixed``, ``autos``, ``autov``,
+            ``psac`` or a plug-in of yours; a table of ``name`` and options, or the name alone.
     """
 
     clip_norm: float
     noise_multiplier: float | None = None
     epsilon: float | None = None
     delta: float | None = None
+    clipping: Choice = "fixed"
 
     unit: ClassVar[str] = "client"
     trust_model: ClassVar[str] = "local"
@@ -46,6 +51,15 @@ class LocalGaussian:
 
     def __post_init__(self) -> None:
         check_budget(self.clip_norm, self.noise_multiplier, self.epsilon, self.delta)
+        if not self._bound.on_clients:
+            raise ValueError(
+                "clipping must be one that a client can do alone (fixed, autos, autov, psac), "
+                f"got {self.clipping!r}"
+            )
+
+    @cached_property
+    def _bound(self) -> Bound:
+        return make_bound(self.clipping, self.clip_norm, self.relation)
 
     def init(self) -> None:
         return None
@@ -55,7 +69,7 @@ class LocalGaussian:
         std = known_multiplier(self.noise_multiplier) * self.clip_norm
         broken = ~row_norms(updates.vectors).isfinite()  # [K]
         vectors = updates.vectors.masked_fill(broken[:, None], 0.0) if bool(broken.any()) else updates.vectors
-        messages = clip_rows(vectors, self.clip_norm)
+        messages = self._bound.leave(updates.with_vectors(vectors)).vectors
         if std > 0:
             for message, client_id in zip(messages, updates.client_ids.tolist(), strict=True):
                 message += normal(streams(client_id), len(message), std).to(message.device)

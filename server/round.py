@@ -11,7 +11,16 @@ from torch import Tensor
 from ..clients.codecs.wire import VerbatimFrames, decode_cohort, encode_cohort, max_frame
 from ..clients.kernel import Broadcast
 from ..clients.pools.base import ClientPool
-from ..core.contracts import Delivery, LinearDefense, NoGuarantee, Release, Sampling, Verdict, declared
+from ..core.contracts import (
+    Delivery,
+    LinearDefense,
+    NoGuarantee,
+    Release,
+    Sampling,
+    Verdict,
+    clipped_at,
+    declared,
+)
 from ..core.errors import PluginError
 from ..core.seeds import generator
 from ..core.trees import State
@@ -246,7 +255,7 @@ def _check(verdict: Verdict, params: Tensor) -> None:
 def _release(plan: Plan, privacy: State) -> Release | NoGuarantee:
     """Return what the round proves, given everything between clipping and noise."""
     sensitivity = declared(plan.defense, "sensitivity", None)
-    clip_norm = declared(plan.privacy, "clip_norm", None)
+    clip_norm = clipped_at(plan.privacy, privacy)
     moved = None
     if sensitivity is not None and clip_norm is not None and not plan.pre_aggregations:
         moved = sensitivity(clip_norm, plan.sampling.expected_size)

@@ -20,6 +20,7 @@ _FAMILIES = {
     "defenses": "gauntlet.defenses:DEFENSES",
     "pre_aggregations": "gauntlet.defenses:PRE_AGGREGATIONS",
     "privacy": "gauntlet.privacy:PRIVACY",
+    "clippings": "gauntlet.privacy:CLIPPINGS",
     "samplers": "gauntlet.server.samplers:SAMPLERS",
     "networks": "gauntlet.server.networks:NETWORKS",
     "server_optimizers": "gauntlet.server.optimizers:SERVER_OPTIMIZERS",

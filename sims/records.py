@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
-from ..core.contracts import Release, declared
+from ..core.contracts import Release, clipped_at
 from ..core.updates import row_norms
 from ..server.plan import Plan
 from ..server.simulation import Step
@@ -142,7 +142,7 @@ def _privacy(plan: Plan, step: Step) -> dict[str, Any]:
         "accountant": o.epsilon.accountant,
         "delta": plan.accountant.delta if released else None,
         "noise_multiplier": o.release.noise_multiplier if isinstance(o.release, Release) else None,
-        "clip_norm": declared(plan.privacy, "clip_norm", None),
+        "clip_norm": clipped_at(plan.privacy, step.state.privacy),
         "trust_model": plan.privacy.trust_model,
         "unit": plan.privacy.unit,
         "relation": o.release.relation if isinstance(o.release, Release) else None,

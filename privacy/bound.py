@@ -1,0 +1,184 @@
+"""A clipping and its bound as a mechanism composes them: who clips, what C is, and what moving it costs.
+
+Source: Andrew, Thakkar, McMahan, Ramaswamy. Differentially Private Learning with Adaptive Clipping. NeurIPS
+2021, Theorem 1: noise of z_delta on the updates and of sigma_b on a count of sensitivity 1/2 together are
+one Gaussian of multiplier z, z^-2 = z_delta^-2 + (2 sigma_b)^-2. arXiv:1905.03871
+
+An adaptive bound's memory is ``clip_norm``, the C of the next round, and ``clipped_at``, the C that clipped
+the last one and scaled its noise. Between ``clip`` and ``noise`` it also holds the round's norms: they are
+private, and ``noise`` lets go of them before anybody can save them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import floor
+from typing import Any, cast
+
+import numpy as np
+
+from ..core.contracts import AdaptiveClipping, Clipping, PublicFacts, declared
+from ..core.errors import PluginError
+from ..core.trees import State
+from ..core.updates import Updates
+from .clipping import clip_rows, finite_norms, row_norms
+from .steps import within
+
+Choice = str | dict[str, Any]
+"""A clipping as a scenario names it: by its name, or as a table of ``name`` and options."""
+
+_COHORT_SHARE = 1 / 20  # Andrew et al.: noise on the count, over the expected cohort size
+_GRAIN = 1e9  # ratios are rounded down to a multiple of 1 over this: equal rounds are charged equally
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A clipping, where its bound starts, and the relation under which a statistic is charged.
+
+    Attributes:
+        clipping: The plug-in.
+        clip_norm: C in the first round.
+        relation: As the mechanism has it. A share, less 1/2, is at most 1/2 away from nobody's; under
+            ``zero_out`` the client stays and its zero update counts like any other, at a distance of 1.
+    """
+
+    clipping: Clipping
+    clip_norm: float
+    relation: str
+
+    @property
+    def on_clients(self) -> bool:
+        """Whether honest clients clip before they send."""
+        return declared(self.clipping, "on_clients", False)
+
+    @property
+    def _sensitivity(self) -> float:
+        """By how much one client moves the statistic's sum, each share being counted less 1/2."""
+        return 1.0 if self.relation == "zero_out" else 0.5
+
+    @property
+    def _adaptive(self) -> AdaptiveClipping | None:
+        return cast(AdaptiveClipping, self.clipping) if declared(self.clipping, "adaptive", False) else None
+
+    def init(self) -> State:
+        if self._adaptive is None:
+            return None
+        return {"clip_norm": self.clip_norm, "clipped_at": self.clip_norm, "norms": None}
+
+    def clipped_at(self, state: State) -> float:
+        """Return the C of the round that led to ``state``; before the first one, the C that it will have."""
+        return self.clip_norm if state is None else float(state["clipped_at"])
+
+    def leave(self, updates: Updates) -> Updates:
+        """Return what leaves the clients; rows with NaN or infinity stay, for the server's finite check."""
+        if not self.on_clients:
+            return updates
+        norms = row_norms(updates.vectors)  # [K]
+        return updates.with_vectors(self.clipping.shorten(updates, norms, self.clip_norm))
+
+    def enter(self, updates: Updates, state: State) -> tuple[Updates, State]:
+        """Return what the server lets in. Raises ``ValueError`` on rows that are not finite."""
+        if self.on_clients:
+            return updates.with_vectors(clip_rows(updates.vectors, self.clip_norm)), state
+        norms = finite_norms(updates.vectors)  # [K]
+        if self._adaptive is None:
+            return updates.with_vectors(self.clipping.shorten(updates, norms, self.clip_norm)), state
+        c = float(state["clip_norm"])
+        after = {"clip_norm": c, "clipped_at": c, "norms": norms}
+        return updates.with_vectors(self.clipping.shorten(updates, norms, c)), after
+
+    def check(self, noise_multiplier: float) -> None:
+        """Raise ``ValueError`` if the noise asked for on the statistic alone costs more than z allows."""
+        if self._adaptive is not None and self._adaptive.count_noise_std is not None:
+            self.model_multiplier(noise_multiplier, 1.0)
+
+    def count_noise_std(self, noise_multiplier: float, expected_size: float) -> float:
+        """Return the standard deviation of the noise on the statistic's sum; 0 where there is none."""
+        if self._adaptive is None:
+            return 0.0
+        std = self._adaptive.count_noise_std
+        if std is None:
+            std = max(expected_size * _COHORT_SHARE, 2 * self._sensitivity * noise_multiplier)
+            return std if noise_multiplier > 0 else 0.0
+        return std
+
+    def statistic_multiplier(self, noise_multiplier: float, expected_size: float) -> float | None:
+        """Return the noise on the statistic over its sensitivity; None where there is no statistic."""
+        if self._adaptive is None:
+            return None
+        return self.count_noise_std(noise_multiplier, expected_size) / self._sensitivity
+
+    def model_multiplier(self, noise_multiplier: float, expected_size: float) -> float:
+        """Return z_delta, what is left for the model's noise of a joint multiplier z; z without statistic.
+
+        Raises:
+            ValueError: The noise on the statistic alone costs more than z allows.
+        """
+        statistic = self.statistic_multiplier(noise_multiplier, expected_size)
+        if not statistic or noise_multiplier == 0:
+            return noise_multiplier
+        if statistic <= noise_multiplier:
+            raise ValueError(
+                f"count_noise_std must be above {noise_multiplier * self._sensitivity:.6g} for "
+                f"noise_multiplier {noise_multiplier:.6g}, or 0 (which proves nothing), "
+                f"got {statistic * self._sensitivity:.6g}"
+            )
+        return joint(noise_multiplier, statistic, sign=-1)
+
+    def charged(self, noise_multiplier: float, expected_size: float, ratio: float) -> float | None:
+        """Return the multiplier of the whole release; None where the statistic went out bare.
+
+        Args:
+            noise_multiplier: z, joint, at the sensitivity of a mean with fixed denominator.
+            expected_size: m.
+            ratio: That sensitivity over the one that the defense really has.
+        """
+        statistic = self.statistic_multiplier(noise_multiplier, expected_size)
+        if statistic is None:
+            return noise_multiplier * ratio
+        if statistic == 0:
+            return None
+        ratio = floor(ratio * _GRAIN) / _GRAIN
+        model = self.model_multiplier(noise_multiplier, expected_size) * ratio
+        if ratio == 1 or model == 0:
+            return noise_multiplier * ratio
+        return joint(model, statistic)
+
+    def move(
+        self,
+        noise_multiplier: float,
+        expected_size: float,
+        num_parameters: int,
+        state: State,
+        generator: np.random.Generator,
+    ) -> State:
+        """Return the memory with the next C, and without the norms."""
+        if self._adaptive is None or state["norms"] is None:
+            return state
+        z = self.model_multiplier(noise_multiplier, expected_size)
+        facts = PublicFacts(self.clipped_at(state), z, num_parameters, expected_size)
+        total = float((self._adaptive.statistic(state["norms"], facts) - 0.5).sum())
+        if std := self.count_noise_std(noise_multiplier, expected_size):
+            total += std * float(generator.standard_normal())
+        mean = within(total / expected_size + 0.5, 0.0, 1.0)
+        return {**state, "clip_norm": float(self._adaptive.move(mean, facts)), "norms": None}
+
+
+def joint(one: float, other: float, sign: int = 1) -> float:
+    """Return the multiplier of two Gaussian releases together; with ``sign = -1``, of what one leaves."""
+    return float((one**-2 + sign * other**-2) ** -0.5)
+
+
+def make_bound(choice: Choice, clip_norm: float, relation: str) -> Bound:
+    """Return the bound that a mechanism's options describe.
+
+    Raises:
+        PluginError: No such clipping, or options that it does not take.
+    """
+    from . import CLIPPINGS
+
+    table: Mapping[str, Any] = {"name": choice} if isinstance(choice, str) else choice
+    name = table.get("name")
+    if not isinstance(name, str):
+        raise PluginError(f"clipping needs a name, one of {', '.join(CLIPPINGS.names())}; got {choice!r}")
+    options = {key: value for key, value in table.items() if key != "name"}
+    return Bound(CLIPPINGS.build(name, options), clip_norm, relation)
