@@ -63,3 +63,15 @@ class Mean:
             counts = torch.ones(len(num_examples), dtype=torch.float64)
         denominator = expected_size if self.weighting == "fixed" else float(counts.sum())
         return counts, denominator or 1.0
+
+
+def check_weighting(weighting: str) -> None:
+    """Raise ``ValueError`` unless a robust rule can weigh clients like that."""
+    if weighting not in ("uniform", "num_examples"):
+        raise ValueError(f"weighting must be uniform or num_examples, got '{weighting}'")
+
+
+def client_shares(updates: Updates, weighting: Literal["uniform", "num_examples"]) -> Tensor:
+    """Return each client's share before a robust rule judges it, summing to 1; float64.  # [K]"""
+    shares = Mean(weighting).shares(updates.num_examples, updates.expected_size)
+    return shares if bool(shares.any()) else torch.full_like(shares, 1 / max(len(shares), 1))
