@@ -15,6 +15,11 @@ from .columns import weighted_sum
 from .distances import central_gram
 from .fallback import OnInfeasible, check_robustness, fall_back
 
+LEAST_STEP = 0.01
+"""Weight that one step must take off, in clients."""
+ROUNDING = 1e-13
+"""Spread that may be none, as a share of the mean squared distance from a client amid the others."""
+
 
 @dataclass(frozen=True)
 class CAF:
@@ -25,6 +30,9 @@ class CAF:
     less is left. Of all the weighted means met, the one with the smallest top eigenvalue is returned. The
     eigenvectors are exact and nothing is drawn: the covariance of K updates has K eigenvectors at most,
     found from their inner products.
+
+    The maximum is over the cohort. Where a client without weight is so far away that the others would lose
+    next to nothing, and the filter would go on for ever, it is over those with weight: our own choice.
 
     Attributes:
         num_byzantine: Malicious clients to survive in one cohort (the paper's f), at least 0. The cohort
@@ -67,9 +75,12 @@ def _filtered(gram: Tensor, num_byzantine: int) -> Tensor:
         spread, outlying = _top_direction(gram, weights)
         if spread < least:
             best, least = weights, spread
-        if not outlying.max() > 0:
+        if spread <= ROUNDING * (weights @ gram.diagonal()):
             break  # all of the rest are equal
-        c = c * (1 - outlying / outlying.max())
+        taken = outlying / outlying.max()
+        if c @ taken < LEAST_STEP:
+            taken = (outlying / outlying[c > 0].max()).clamp(max=1.0)
+        c = c * (1 - taken)
     return best
 
 

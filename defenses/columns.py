@@ -18,7 +18,7 @@ Even = Literal["mean", "lower"]
 BLOCK_ELEMENTS = 2**20
 """Elements of one block: small enough for a cache, large enough to hide Python."""
 
-EXACT_ELEMENTS = 2**18
+EXACT_ELEMENTS = 2**19
 """Elements of one block in float64, which is written before it is read."""
 
 
@@ -76,12 +76,12 @@ def mix(vectors: Tensor, coefficients: Tensor) -> Tensor:
 
 def row_norms(vectors: Tensor, centre: Tensor | None = None) -> Tensor:
     """Return each row's L2 norm, or its distance to ``centre`` [P], in float64.  # [K]"""
-    squares = np.zeros(len(vectors))
+    squares = torch.zeros(len(vectors), dtype=torch.float64)
     for columns, block in exact_blocks(vectors):
         if centre is not None:
             block -= centre[columns]
-        squares += np.einsum("kp,kp->k", block.numpy(), block.numpy())
-    return torch.from_numpy(squares).sqrt()
+        squares += torch.linalg.vector_norm(block, dim=1).square_()
+    return squares.sqrt()
 
 
 def from_sorted(vectors: Tensor, pick: Callable[[Array], Array]) -> Tensor:

@@ -50,8 +50,8 @@ class GeometricMedian:
         nu: Distances below this count as this (the paper's nu), above 0. Default 1e-6.
         iterations: Steps at most (the paper's T), at least 1. Default 100.
         start: Where the first step begins: the ``"mean"`` of the updates or ``"zero"``. Default ``"mean"``.
-        tolerance: Stop at a step below this share of the mean distance to the updates, at least 0; 0
-            takes every step. Default 1e-10.
+        tolerance: Stop at a step below this share of the harmonic mean of the distances (which nobody
+            far away can stretch), at least 0; 0 takes every step. Default 1e-10.
         norm: The distance that weighs: ``"l2"``, or ``"l1"`` (then it is no geometric median). Default
             ``"l2"``.
         weighting: How much a client's distance counts before that: ``"uniform"``, or its (claimed)
@@ -122,7 +122,7 @@ def _weiszfeld(vectors: Tensor, shares: Tensor, how: _Settings) -> tuple[Tensor,
         pull = shares / distances.clamp(min=how.nu)  # beta, [K]
         before, weights = weights, pull / pull.sum()
         moved = (gram @ (weights - before)) @ (weights - before)
-        if step and moved.clamp(min=0).sqrt() <= how.tolerance * (shares @ distances) and how.tolerance:
+        if how.tolerance and step and moved.clamp(min=0).sqrt() <= how.tolerance / pull.sum():
             break
     return weights, distances
 

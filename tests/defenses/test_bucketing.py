@@ -51,7 +51,7 @@ def test_every_pair_of_clients_meets_equally_often(cohort):
     for _ in range(400):
         buckets, state = Bucketing(2).transform(updates, state)
         partners.append(float(buckets.vectors[0, 0]) * 2 - 1)
-    assert {p: round(partners.count(p) / 400, 1) for p in (2, 4, 8)} == {2: 0.3, 4: 0.3, 8: 0.3}
+    assert [partners.count(p) / 400 for p in (2, 4, 8)] == pytest.approx([1 / 3] * 3, abs=0.08)
 
 
 def test_in_a_run_the_order_follows_the_seed_and_the_round(golden_cohort):

@@ -9,8 +9,8 @@ from gauntlet.defenses.mean import Mean
 
 
 def dense(rows, f):
-    """Return what the loop gives with numpy's eigenvectors of the weighted covariance."""
-    c, least, best = np.ones(len(rows)), np.inf, None
+    """Return what the loop gives with numpy's eigenvectors of the weighted covariance, and its least step."""
+    c, least, best, step = np.ones(len(rows)), np.inf, None, np.inf
     while c.sum() > len(rows) - 2 * f:
         mean = c @ rows / c.sum()
         off = rows - mean
@@ -18,18 +18,21 @@ def dense(rows, f):
         if values[-1] < least:
             least, best = values[-1], mean
         along = (off @ vectors[:, -1]) ** 2
+        step = min(step, c @ along / along.max())
         c = c * (1 - along / along.max())
-    return best
+    return best, step
 
 
 def test_the_dense_covariance_gives_the_same(cohort):
     for seed in range(15):
         rows = np.random.default_rng(seed).normal(size=(9 + seed, 4 + seed))
-        rows[:3] *= 5
+        rows[:3] += 2
+        expected, step = dense(rows, 3)
+        assert step > 0.01
         verdict, _ = CAF(3).aggregate(cohort(rows), None)
-        np.testing.assert_allclose(verdict.aggregate, dense(rows, 3), atol=1e-12)
+        np.testing.assert_allclose(verdict.aggregate, expected, atol=1e-12)
         single, _ = CAF(3).aggregate(cohort(torch.tensor(rows).float()), None)
-        np.testing.assert_allclose(single.aggregate, dense(rows, 3), atol=1e-5)
+        np.testing.assert_allclose(single.aggregate, expected, atol=1e-5)
 
 
 def test_two_steps_by_hand(cohort):
@@ -59,10 +62,14 @@ def test_a_cohort_that_is_too_small_is_refused(cohort):
         CAF(2).aggregate(cohort(np.eye(4)), None)
 
 
-def test_byzfl_agrees_on_a_line(cohort, byzfl_aggregators):
-    """byzfl starts at random and takes one power iteration: exact where all updates lie on one line."""
+def test_byzfl_agrees_on_one_coordinate(cohort, byzfl_aggregators):
+    """byzfl starts at random and takes one power iteration: exact with one coordinate only. Left out: where
+    it takes steps of less than a hundredth of a client (with far ones, it takes them for ever)."""
+    compared = 0
     for seed in range(20):
-        stream = np.random.default_rng(seed)
-        rows = stream.normal(size=(7 + seed, 1)) * stream.normal(size=(1, 5)) + stream.normal(size=5)
-        verdict, _ = CAF(3).aggregate(cohort(rows), None)
-        np.testing.assert_allclose(verdict.aggregate, byzfl_aggregators.CAF(f=3)(rows), atol=1e-12)
+        rows = np.random.default_rng(seed).normal(size=(7 + seed, 1))
+        if dense(rows, 2)[1] > 0.01:
+            compared += 1
+            verdict, _ = CAF(2).aggregate(cohort(rows), None)
+            np.testing.assert_allclose(verdict.aggregate, byzfl_aggregators.CAF(f=2)(rows), atol=1e-12)
+    assert compared >= 10
