@@ -131,7 +131,7 @@ def peak(rule: str) -> float:
 
 
 def largest() -> int:
-    """Return this process's largest resident set so far, in bytes; ``ru_maxrss`` would start at the parent's."""
+    """Return the largest resident set so far, in bytes (``ru_maxrss`` would start at the parent's)."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
