@@ -11,7 +11,7 @@ from torch import Tensor
 
 PRODUCT_COLUMNS = 1024
 """Columns of one matrix product: several side by side fill the threads, whose number changes no bit."""
-PRODUCT_ELEMENTS = 2**18
+PRODUCT_ELEMENTS = 2**20
 
 SAFE = 1e-3
 """A squared distance is trusted if it is at least this share of what it was subtracted from."""
@@ -58,6 +58,7 @@ def gram_around(vectors: Tensor, centre: int, rows: Tensor | None = None) -> Ten
     height = len(vectors) if rows is None else len(rows)
     depth = max(1, min(PRODUCT_COLUMNS, vectors.shape[1]))
     stack = max(1, min(PRODUCT_ELEMENTS // (height * depth), -(-vectors.shape[1] // depth)))
+    stack = 2 ** (stack.bit_length() - 1)  # an even share for every thread
     scratch = torch.zeros(height, stack * depth, dtype=torch.float64)
     factors = scratch.view(height, stack, depth).transpose(0, 1)  # [S, R, D]
     products = torch.zeros(stack, height, height, dtype=torch.float64)
