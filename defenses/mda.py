@@ -21,7 +21,7 @@ from .distances import squared_distances
 from .fallback import OnInfeasible, check_robustness, fall_back
 
 Sets = NDArray[np.bool_]
-"""One set of clients a row.  # [N, K]"""
+"""One set of clients a row; the sets that leave the first clients out of them come first.  # [N, K]"""
 
 MOST_SETS = 10**6
 
@@ -104,6 +104,6 @@ def _first_kept(sets: Sets, count: int) -> NDArray[np.bool_]:
     """Return the set, filled up to ``count`` clients, that leaves the first clients in.  # [K]"""
     spare = count - sets.sum(axis=1, keepdims=True)
     from_behind = np.cumsum(~sets[:, ::-1], axis=1)[:, ::-1]
-    full = sets | (from_behind <= spare)
-    dropped: NDArray[np.bool_] = full[np.lexsort(full.T[::-1])[0]]  # the first client decides first
+    full = sets | (from_behind <= spare)  # filled up from the last client on, they stay in order
+    dropped: NDArray[np.bool_] = full[0]
     return dropped

@@ -35,6 +35,15 @@ def test_the_dense_covariance_gives_the_same(cohort):
         np.testing.assert_allclose(single.aggregate, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("seed", [6, 7, 23])
+def test_the_mean_of_least_spread_may_be_an_earlier_one(cohort, seed):
+    """On these rows the first mean has a smaller top eigenvalue than the one after it."""
+    rows = np.random.default_rng(seed).normal(size=(7, 5))
+    verdict, _ = CAF(2).aggregate(cohort(rows), None)
+    np.testing.assert_allclose(verdict.aggregate, dense(rows, 2)[0], atol=1e-12)
+    np.testing.assert_allclose(verdict.aggregate, rows.mean(axis=0), atol=1e-12)
+
+
 def test_two_steps_by_hand(cohort):
     """Values 0, 0, 0, 4, f = 1: the mean 1, spread 3 (1, 1, 1, 9 over 4); then t / max t = 1/9, 1/9, 1/9, 1
     leaves weights 8/9, 8/9, 8/9, 0 that sum to 8/3 > 2, and the mean 0 with spread 0."""
