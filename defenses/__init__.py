@@ -13,6 +13,14 @@ DEFENSES: Family[Defense] = Family(
         "trimmed_mean": "gauntlet.defenses.trimmed_mean:TrimmedMean",
         "krum": "gauntlet.defenses.krum:Krum",
         "multi_krum": "gauntlet.defenses.multi_krum:MultiKrum",
+        "geometric_median": "gauntlet.defenses.geometric_median:GeometricMedian",
+        "bulyan": "gauntlet.defenses.bulyan:Bulyan",
+        "meamed": "gauntlet.defenses.meamed:Meamed",
+        "mda": "gauntlet.defenses.mda:MDA",
+        "monna": "gauntlet.defenses.monna:MoNNA",
+        "caf": "gauntlet.defenses.caf:CAF",
+        "centered_clipping": "gauntlet.defenses.centered_clipping:CenteredClipping",
+        "norm_clipping": "gauntlet.defenses.norm_clipping:NormClipping",
     },
 )
 
@@ -23,5 +31,7 @@ PRE_AGGREGATIONS: Family[PreAggregation] = Family(
     {
         "nnm": "gauntlet.defenses.nnm:NNM",
         "clipping": "gauntlet.defenses.clipping:Clipping",
+        "arc": "gauntlet.defenses.arc:ARC",
+        "bucketing": "gauntlet.defenses.bucketing:Bucketing",
     },
 )

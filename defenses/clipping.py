@@ -8,12 +8,12 @@ package's own choice.
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from ..core.updates import Updates
-from .columns import column_blocks
+from .columns import row_norms
+
+ClipNorm = float | Literal["median"]
 
 
 @dataclass(frozen=True)
@@ -27,30 +27,28 @@ class Clipping:
             of the cohort's norms, so that half of the updates are clipped.
     """
 
-    clip_norm: float | Literal["median"] = "median"
+    clip_norm: ClipNorm = "median"
 
     def __post_init__(self) -> None:
-        if self.clip_norm != "median" and not (
-            isinstance(self.clip_norm, (int, float)) and self.clip_norm > 0
-        ):
-            raise ValueError(f"clip_norm must be above 0, or median, got {self.clip_norm!r}")
+        check_clip_norm(self.clip_norm)
 
     def init(self) -> None:
         return None
 
     def transform(self, updates: Updates, state: None) -> tuple[Updates, None]:
-        norms = _norms(updates.vectors)  # [K]
-        if len(norms) == 0:
-            return updates, state
-        bound = norms.quantile(0.5) if self.clip_norm == "median" else norms.new_tensor(self.clip_norm)
-        factors = (bound / norms.clamp(min=1e-300)).clamp(max=1.0)  # [K]
+        factors = clip_factors(row_norms(updates.vectors), self.clip_norm)
         return updates.with_vectors(updates.vectors * factors[:, None].to(updates.vectors.dtype)), state
 
 
-def _norms(vectors: Tensor) -> Tensor:
-    """Return each row's L2 norm in float64.  # [K]"""
-    squares = np.zeros(len(vectors))
-    for _, block in column_blocks(vectors):
-        exact = block.astype(np.float64)
-        squares += np.einsum("kp,kp->k", exact, exact)
-    return torch.from_numpy(squares).sqrt()
+def check_clip_norm(clip_norm: ClipNorm) -> None:
+    """Raise ``ValueError`` unless it is a bound or the name of one."""
+    if clip_norm != "median" and not (isinstance(clip_norm, (int, float)) and clip_norm > 0):
+        raise ValueError(f"clip_norm must be above 0, or median, got {clip_norm!r}")
+
+
+def clip_factors(norms: Tensor, clip_norm: ClipNorm) -> Tensor:
+    """Return what each update of these norms [K] is multiplied with, at most 1, float64.  # [K]"""
+    if len(norms) == 0:
+        return norms
+    bound = norms.quantile(0.5) if clip_norm == "median" else norms.new_tensor(clip_norm)
+    return (bound / norms.clamp(min=1e-300)).clamp(max=1.0)

@@ -4,7 +4,8 @@ Everything here is deterministic: no result depends on the number of threads.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,9 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Array = NDArray[Any]
+Even = Literal["mean", "lower"]
 
 BLOCK_ELEMENTS = 2**20
 """Elements of one block: small enough for a cache, large enough to hide Python."""
+
+EXACT_ELEMENTS = 2**19
+"""Elements of one block in float64, which is written before it is read."""
 
 
 def column_blocks(vectors: Tensor) -> Iterator[tuple[slice, Array]]:
@@ -26,16 +31,57 @@ def column_blocks(vectors: Tensor) -> Iterator[tuple[slice, Array]]:
         yield columns, matrix[:, columns]
 
 
+def exact_blocks(vectors: Tensor, rows: Tensor | None = None) -> Iterator[tuple[slice, Tensor]]:
+    """Yield (columns, their values [K, B] in float64) from left to right, of all or of the given rows.
+
+    The values stand in one scratch block, to be changed at will: they are gone at the next step.
+    """
+    height = len(vectors) if rows is None else len(rows)
+    width = max(1, EXACT_ELEMENTS // max(1, height))
+    scratch = torch.empty(height * min(width, vectors.shape[1]), dtype=torch.float64)
+    for start in range(0, vectors.shape[1], width):
+        columns = slice(start, min(start + width, vectors.shape[1]))
+        size = columns.stop - start
+        block = scratch[: height * size].view(height, size)
+        block.copy_(vectors[:, columns] if rows is None else vectors[rows, columns])
+        yield columns, block
+
+
 def weighted_sum(vectors: Tensor, coefficients: Tensor) -> Tensor:
-    """Return sum_i c_i x_i, accumulated in float64 in ascending client order.  # [P]
+    """Return sum_i c_i x_i, accumulated in float64 over the clients whose c_i is not 0.  # [P]
 
     With float32 updates and whole numbers for coefficients every product is exact.
     """
-    c = coefficients.to(torch.float64).numpy()[:, None]  # [K, 1]
-    total = np.zeros(vectors.shape[1])
-    for columns, block in column_blocks(vectors):
-        total[columns] = (c * block).sum(axis=0)  # numpy adds row after row
-    return torch.from_numpy(total)
+    c = coefficients.to(torch.float64)
+    rows = None if bool(c.all()) else c.nonzero().flatten()
+    c = (c if rows is None else c[rows])[:, None]  # [K, 1]
+    total = torch.empty(vectors.shape[1], dtype=torch.float64)
+    for columns, block in exact_blocks(vectors, rows):
+        torch.sum(block.mul_(c), dim=0, out=total[columns])
+    return total
+
+
+def mix(vectors: Tensor, coefficients: Tensor) -> Tensor:
+    """Return C X, multiplied in float64, in the type of the updates.  # [R, P]
+
+    Args:
+        vectors: X.  # [K, P]
+        coefficients: C: one row for each row to be made, float64.  # [R, K]
+    """
+    mixed = vectors.new_empty(len(coefficients), vectors.shape[1])
+    for columns, block in exact_blocks(vectors):
+        mixed[:, columns] = coefficients @ block
+    return mixed
+
+
+def row_norms(vectors: Tensor, centre: Tensor | None = None) -> Tensor:
+    """Return each row's L2 norm, or its distance to ``centre`` [P], in float64.  # [K]"""
+    squares = torch.zeros(len(vectors), dtype=torch.float64)
+    for columns, block in exact_blocks(vectors):
+        if centre is not None:
+            block -= centre[columns]
+        squares += torch.linalg.vector_norm(block, dim=1).square_()
+    return squares.sqrt()
 
 
 def from_sorted(vectors: Tensor, pick: Callable[[Array], Array]) -> Tensor:
@@ -48,10 +94,71 @@ def from_sorted(vectors: Tensor, pick: Callable[[Array], Array]) -> Tensor:
         vectors: At least one row, no NaN.  # [K, P]
         pick: From sorted values [B, K] to one value each [B].
     """
-    picked = torch.empty(vectors.shape[1], dtype=vectors.dtype)
-    out = picked.numpy()
-    for columns, block in column_blocks(vectors):
-        ordered = np.array(block.T, order="C")  # [B, K]
-        ordered.sort(axis=1)
-        out[columns] = pick(ordered)
-    return picked
+    return _each_block(vectors, lambda block: pick(_sorted(block)))
+
+
+def middle(ordered: Array, even: Even) -> Array:
+    """Return the median of each row of sorted values [B, K]; ``even`` as the plug-ins have it.  # [B]"""
+    low, high = (ordered.shape[1] - 1) // 2, ordered.shape[1] // 2
+    if even == "lower":
+        return ordered[:, low].copy()
+    return np.asarray(ordered[:, low] / 2 + ordered[:, high] / 2)  # halved first: no overflow
+
+
+def mean_around_median(vectors: Tensor, count: int, even: Even, rows: Tensor | None = None) -> Tensor:
+    """Return each coordinate's mean of the ``count`` values nearest to its median.  # [P]
+
+    Of values equally near to it, those of the first clients count.
+
+    Args:
+        vectors: At least ``count`` rows, no NaN.  # [K, P]
+        count: Values to average, at least 1.
+        even: What an even number of values takes for its median: the mean of the middle two, or the lower.
+        rows: The rows that take part, ascending; None for all.
+    """
+    chosen = None if rows is None else rows.numpy()
+
+    def near(block: Array) -> Array:
+        values = block if chosen is None else block[chosen]
+        ordered = _sorted(values)
+        centre = middle(ordered, even)[:, None]  # [B, 1]
+        off = np.abs(ordered - centre)
+        bound = np.partition(off, count - 1, axis=1)[:, count - 1 : count]  # [B, 1]
+        inside = off <= bound
+        total = np.where(inside, ordered, 0).sum(axis=1, dtype=np.float64)
+        tied = np.flatnonzero(inside.sum(axis=1) > count)
+        if len(tied):
+            total[tied] = _first_nearest(values[:, tied], centre[tied, 0], count)
+        return np.asarray(total / count)
+
+    return _each_block(vectors, near)
+
+
+def _first_nearest(values: Array, centre: Array, count: int) -> Array:
+    """Return the sum of the ``count`` values nearest to ``centre`` [B], ties in client order.  # [B]"""
+    nearest = np.argsort(np.abs(values - centre), axis=0, kind="stable")[:count]
+    return np.asarray(np.take_along_axis(values, nearest, axis=0).sum(axis=0, dtype=np.float64))
+
+
+def _sorted(block: Array) -> Array:
+    ordered = np.array(block.T, order="C")  # [B, K]
+    ordered.sort(axis=1)
+    return ordered
+
+
+def _each_block(vectors: Tensor, function: Callable[[Array], Array]) -> Tensor:
+    """Return ``function`` of every block of columns, side by side on as many threads as torch has.  # [P]"""
+    found = torch.empty(vectors.shape[1], dtype=vectors.dtype)
+    out, blocks = found.numpy(), list(column_blocks(vectors))
+
+    def run(part: tuple[slice, Array]) -> None:
+        out[part[0]] = function(part[1])
+
+    workers = min(torch.get_num_threads(), len(blocks))
+    if workers < 2:
+        for part in blocks:
+            run(part)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(run, blocks))
+    return found

@@ -60,3 +60,17 @@ class Mean:
     def sensitivity(self, clip_norm: float, expected_size: float) -> float | None:
         """Return by how much one client more or less moves the aggregate, in L2 norm."""
         return clip_norm / expected_size if self.weighting == "fixed" else None
+
+
+def check_weighting(weighting: str) -> None:
+    """Raise ``ValueError`` unless a robust rule can weigh clients like that."""
+    if weighting not in ("uniform", "num_examples"):
+        raise ValueError(f"weighting must be uniform or num_examples, got '{weighting}'")
+
+
+def client_shares(updates: Updates, weighting: Literal["uniform", "num_examples"]) -> Tensor:
+    """Return each client's share before a robust rule judges it, summing to 1; float64.  # [K]"""
+    rule = Mean(weighting)
+    counts = rule.counts(updates.num_examples)
+    shares = counts / rule.denominator(counts, updates.expected_size)
+    return shares if bool(shares.any()) else torch.full_like(shares, 1 / max(len(shares), 1))

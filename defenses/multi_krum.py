@@ -8,13 +8,28 @@ from dataclasses import dataclass
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates
+from .distances import squared_distances
 from .fallback import OnInfeasible, check_robustness, fall_back
-from .krum import Neighbours, check_neighbours, krum_scores, least_krum_cohort, mean_of, too_small
+from .krum import (
+    Neighbours,
+    Preset,
+    Weighting,
+    check_neighbours,
+    check_preset,
+    krum_scores,
+    least_krum_cohort,
+    mean_of,
+    mean_of_rows,
+    repo_scores,
+    repo_size,
+    too_small,
+)
+from .mean import check_weighting
 
 
 @dataclass(frozen=True)
 class MultiKrum:
-    """Average the ``num_selected`` updates with the lowest Krum scores, each weighing the same.
+    """Average the ``num_selected`` updates with the lowest Krum scores.
 
     Attributes:
         num_byzantine: Malicious clients to survive in one cohort (the paper's f), at least 0. The
@@ -23,23 +38,32 @@ class MultiKrum:
             taken where the cohort is smaller.
         neighbours: How many of the others count in a score: ``"paper"``: K - f - 2; ``"byzfl"``: K - f - 1.
         on_infeasible: What to do with a smaller cohort: ``"raise"``, or take the ``"mean"`` or ``"median"``.
+        weighting: How the chosen count: ``"uniform"``, or as their (claimed) ``"num_examples"``, as flwr has
+            it, which a liar may inflate.
+        preset: ``"mudhog_repo"`` averages the choice of Krum with that preset and its K - K // 2 - 2 nearest
+            neighbours, whatever the options above say: the baseline published beside MUD-HoG.
     """
 
     num_byzantine: int
     num_selected: int | None = None
     neighbours: Neighbours = "paper"
     on_infeasible: OnInfeasible = "raise"
+    weighting: Weighting = "uniform"
+    preset: Preset | None = None
 
     def __post_init__(self) -> None:
         check_robustness(self.num_byzantine, self.on_infeasible)
         check_neighbours(self.neighbours)
+        check_weighting(self.weighting)
+        check_preset(self.preset)
         if self.num_selected is not None and self.num_selected < 1:
             raise ValueError(f"num_selected must be at least 1, got {self.num_selected}")
 
     @property
     def least_cohort(self) -> int:
         """The smallest cohort, if not empty, that does not raise."""
-        return least_krum_cohort(self.num_byzantine) if self.on_infeasible == "raise" else 1
+        refuses = self.on_infeasible == "raise" and self.preset is None
+        return least_krum_cohort(self.num_byzantine) if refuses else 1
 
     def init(self) -> None:
         return None
@@ -48,8 +72,18 @@ class MultiKrum:
         cohort_size, f = len(updates), self.num_byzantine
         if cohort_size == 0:
             return Verdict(updates.vectors.sum(dim=0)), state
+        if self.preset == "mudhog_repo":
+            return _repo_mean(updates), state
         if reason := too_small(cohort_size, f):
             return fall_back(self.on_infeasible, updates, reason), state
         scores = krum_scores(updates.vectors, f, self.neighbours)
         m = min(self.num_selected or cohort_size - f, cohort_size)
-        return mean_of(updates, scores, m), state
+        return mean_of(updates, scores, m, self.weighting), state
+
+
+def _repo_mean(updates: Updates) -> Verdict:
+    """Return the mean of the preset's Krum choice and its nearest neighbours."""
+    distances = squared_distances(updates.vectors)
+    scores = repo_scores(distances)
+    nearest = distances[int(scores.argmin())].argsort(stable=True)[: repo_size(len(updates))]
+    return mean_of_rows(updates, scores, nearest)

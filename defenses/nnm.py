@@ -6,12 +6,11 @@ Byzantine ML under Heterogeneity. AISTATS 2023. arXiv:2302.01772
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..core.updates import Updates
-from .columns import column_blocks
+from .columns import mix
 from .distances import squared_distances
 
 
@@ -44,12 +43,8 @@ class NNM:
             return updates, state
         if cohort_size <= f:
             raise ValueError(f"mixing {f} clients out needs a cohort above {f}, got {cohort_size}")
-        mixing = _neighbourhoods(updates.vectors, cohort_size - f).numpy()  # [K, K]
-        mixed = torch.empty_like(updates.vectors)
-        out = mixed.numpy()
-        for columns, block in column_blocks(updates.vectors):
-            out[:, columns] = mixing @ block.astype(np.float64)
-        return updates.with_vectors(mixed), state
+        mixing = _neighbourhoods(updates.vectors, cohort_size - f)  # [K, K]
+        return updates.with_vectors(mix(updates.vectors, mixing)), state
 
 
 def _neighbourhoods(vectors: Tensor, size: int) -> Tensor:

@@ -22,26 +22,36 @@ class TrimmedMean:
 
     Attributes:
         num_byzantine: Malicious clients to survive in one cohort, at least 0 (the paper's beta times
-            the cohort size). The cohort must be above twice that.
+            the cohort size). The cohort must be above twice that. Either this or ``beta`` is given.
+        beta: Instead: the share to drop on either side, from 0 to below 0.5; of K clients that is
+            floor(beta K), as flwr has it.
         on_infeasible: What to do with a smaller cohort: ``"raise"``, or take the ``"mean"`` or ``"median"``.
     """
 
-    num_byzantine: int
+    num_byzantine: int | None = None
+    beta: float | None = None
     on_infeasible: OnInfeasible = "raise"
 
     def __post_init__(self) -> None:
-        check_robustness(self.num_byzantine, self.on_infeasible)
+        if (self.num_byzantine is None) == (self.beta is None):
+            raise ValueError(
+                f"either num_byzantine or beta must be given, got {self.num_byzantine} and {self.beta}"
+            )
+        if self.beta is not None and not 0 <= self.beta < 0.5:
+            raise ValueError(f"beta must be from 0 to below 0.5, got {self.beta}")
+        check_robustness(self.num_byzantine or 0, self.on_infeasible)
 
     @property
     def least_cohort(self) -> int:
         """The smallest cohort, if not empty, that does not raise."""
-        return 2 * self.num_byzantine + 1 if self.on_infeasible == "raise" else 1
+        return 2 * (self.num_byzantine or 0) + 1 if self.on_infeasible == "raise" else 1
 
     def init(self) -> None:
         return None
 
     def aggregate(self, updates: Updates, state: None) -> tuple[Verdict, None]:
-        cohort_size, f = len(updates), self.num_byzantine
+        cohort_size = len(updates)
+        f = int(self.beta * cohort_size) if self.beta is not None else self.num_byzantine or 0
         if cohort_size == 0:
             return Verdict(updates.vectors.sum(dim=0)), state
         if cohort_size <= 2 * f:

@@ -18,11 +18,24 @@ from gauntlet.defenses.median import Median
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "mean": [{"weighting": w} for w in ("num_examples", "uniform", "fixed")],
     "median": [{"even": "mean"}, {"even": "lower"}],
-    "trimmed_mean": [{"num_byzantine": f} for f in (0, 2, 9)],
+    "trimmed_mean": [*({"num_byzantine": f} for f in (0, 2, 9)), {"beta": 0.2}],
     "krum": [{"num_byzantine": 0}, {"num_byzantine": 3}, {"num_byzantine": 9, "on_infeasible": "median"}],
-    "multi_krum": [{"num_byzantine": 0}, {"num_byzantine": 3, "num_selected": 2}],
+    "multi_krum": [
+        {"num_byzantine": 0},
+        {"num_byzantine": 3, "num_selected": 2, "weighting": "num_examples"},
+    ],
+    "geometric_median": [{}, {"preset": "byzfl"}, {"preset": "mudhog_repo", "weighting": "num_examples"}],
+    "bulyan": [{"num_byzantine": 0}, {"num_byzantine": 2}, {"num_byzantine": 2, "selection": "oneshot"}],
+    "meamed": [{"num_byzantine": 0}, {"num_byzantine": 3, "even": "lower"}],
+    "mda": [{"num_byzantine": f} for f in (0, 3, 5)],
+    "monna": [{"num_byzantine": f, "trusted_client": 7} for f in (0, 3)],
+    "caf": [{"num_byzantine": f} for f in (0, 3)],
+    "centered_clipping": [{}, {"clip_norm": 0.05, "iterations": 3}],
+    "norm_clipping": [{}, {"clip_norm": 0.1, "noise_std": 0.01, "weighting": "num_examples"}],
     "nnm": [{"num_byzantine": f} for f in (0, 2, 11)],
     "clipping": [{}, {"clip_norm": 0.1}],
+    "arc": [{"num_byzantine": f} for f in (0, 2, 11)],
+    "bucketing": [{}, {"bucket_size": 1}, {"bucket_size": 5}, {"bucket_size": 40}],
 }
 
 

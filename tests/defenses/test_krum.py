@@ -26,6 +26,19 @@ def test_the_golden_scores_and_choice_are_found(golden_cohort, neighbours):
     assert verdict.flags == {}
 
 
+def test_the_golden_choice_of_the_preset_is_found(golden_cohort, cohort):
+    """Spec 7, row ``Krum MH (f=n//2, unsquared)``: X[7]; any cohort will do."""
+    verdict, _ = Krum(2, preset="mudhog_repo").aggregate(golden_cohort, None)
+    assert torch.equal(verdict.aggregate, golden_cohort.vectors[7])
+    distances = torch.cdist(golden_cohort.vectors, golden_cohort.vectors)
+    nearest = distances.sort(dim=1).values[:, :5].sum(dim=1)  # K - 11 // 2 - 2 others and itself
+    np.testing.assert_allclose(list(verdict.scores.values()), nearest, atol=1e-9)
+    small, _ = Krum(3, preset="mudhog_repo").aggregate(cohort([[1.0], [2.0]]), None)
+    assert small.aggregate.item() == 1.0
+    with pytest.raises(ValueError, match="preset must be mudhog_repo, got 'byzfl'"):
+        Krum(1, preset="byzfl")
+
+
 def test_identical_attackers_far_away_are_not_chosen(cohort):
     """Two copies are each other's neighbours at distance 0, but K - f - 2 = 3 neighbours are counted."""
     rows = np.concatenate([np.full((2, 3), 1e6), np.random.default_rng(0).normal(size=(5, 3))])
@@ -76,3 +89,15 @@ def test_byzfl_agrees(cohort, byzfl_aggregators):
         rows = np.random.default_rng(seed).normal(size=(9 + seed, 13))
         verdict, _ = Krum(3, neighbours="byzfl").aggregate(cohort(rows), None)
         np.testing.assert_allclose(verdict.aggregate, byzfl_aggregators.Krum(f=3)(rows), atol=1e-12)
+        single, _ = Krum(3, neighbours="byzfl").aggregate(cohort(torch.tensor(rows).float()), None)
+        np.testing.assert_allclose(single.aggregate, byzfl_aggregators.Krum(f=3)(rows), atol=1e-6)
+
+
+def test_flwr_agrees(cohort):
+    """flwr 1.41, legacy: K - f - 2 neighbours, the paper's."""
+    aggregate = pytest.importorskip("flwr.server.strategy.aggregate")
+    for seed in range(20):
+        rows = np.random.default_rng(seed).normal(size=(9 + seed, 13))
+        verdict, _ = Krum(3).aggregate(cohort(rows), None)
+        expected = aggregate.aggregate_krum([([row], 1) for row in rows], 3, 0)[0]
+        np.testing.assert_allclose(verdict.aggregate, expected, atol=1e-12)

@@ -23,6 +23,14 @@ def test_the_golden_mean_of_the_best_is_found(golden_cohort, neighbours):
     assert float(verdict.weights.sum()) == pytest.approx(1)
 
 
+def test_the_golden_mean_of_the_preset_is_found(golden_cohort):
+    """Spec 7, row ``multi-Krum MH (rows 7,1,0,2,6)``."""
+    verdict, _ = MultiKrum(2, preset="mudhog_repo").aggregate(golden_cohort, None)
+    golden = [-0.567648958, 0.041100233, 0.215472486, -0.741140815, -0.031040167]
+    np.testing.assert_allclose(verdict.aggregate, golden, atol=1e-9)
+    assert verdict.weights.nonzero().flatten().tolist() == [0, 1, 2, 6, 7]
+
+
 def test_the_weights_say_how_the_aggregate_was_made(golden_cohort):
     verdict, _ = MultiKrum(2, num_selected=4).aggregate(golden_cohort, None)
     torch.testing.assert_close(verdict.weights @ golden_cohort.vectors, verdict.aggregate)
@@ -58,3 +66,18 @@ def test_byzfl_agrees(cohort, byzfl_aggregators):
         rows = np.random.default_rng(seed).normal(size=(9 + seed, 13))
         verdict, _ = MultiKrum(3, neighbours="byzfl").aggregate(cohort(rows), None)
         np.testing.assert_allclose(verdict.aggregate, byzfl_aggregators.MultiKrum(f=3)(rows), atol=1e-12)
+        single, _ = MultiKrum(3, neighbours="byzfl").aggregate(cohort(torch.tensor(rows).float()), None)
+        np.testing.assert_allclose(single.aggregate, byzfl_aggregators.MultiKrum(f=3)(rows), atol=1e-6)
+
+
+def test_flwr_agrees(cohort):
+    """flwr 1.41, legacy: K - f - 2 neighbours, m given, weighted with the examples."""
+    aggregate = pytest.importorskip("flwr.server.strategy.aggregate")
+    for seed in range(20):
+        rows = np.random.default_rng(seed).normal(size=(9 + seed, 13))
+        examples = np.random.default_rng(seed).integers(1, 50, size=len(rows)).tolist()
+        verdict, _ = MultiKrum(3, num_selected=4, weighting="num_examples").aggregate(
+            cohort(rows, examples), None
+        )
+        results = [([row], count) for row, count in zip(rows, examples, strict=True)]
+        np.testing.assert_allclose(verdict.aggregate, aggregate.aggregate_krum(results, 3, 4)[0], atol=1e-12)

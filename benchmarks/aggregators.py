@@ -1,0 +1,155 @@
+"""One table: Gauntlet's robust rules against ByzFL's, on the same matrix, from one sitting.
+
+Usage: aggregators.py [REPEATS [RULE ...]]. K = 50 updates of P = 1,000,000 coordinates, float32, 10 of them
+malicious, 2 threads. Both take turns; a ratio is the median over the turns, after one that is not counted.
+ByzFL is timed on the tensor and on the same matrix as a numpy array; what would take it minutes is left out.
+Memory is the growth of the largest resident set, in a process of its own that runs the rule once, as a
+multiple of the matrix, which is counted in. Run it on an idle machine.
+"""
+
+import importlib
+import importlib.util
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+CLIENTS, PARAMETERS, MALICIOUS, THREADS = 50, 1_000_000, 10, 2
+F: dict[str, Any] = {"num_byzantine": MALICIOUS}
+
+RULES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
+    "mean": ("mean", {"weighting": "uniform"}, "Average", {}),
+    "median": ("median", {}, "Median", {}),
+    "trimmed_mean": ("trimmed_mean", F, "TrMean", {"f": MALICIOUS}),
+    "meamed": ("meamed", F, "Meamed", {"f": MALICIOUS}),
+    "krum": ("krum", {**F, "neighbours": "byzfl"}, "Krum", {"f": MALICIOUS}),
+    "multi_krum": ("multi_krum", {**F, "neighbours": "byzfl"}, "MultiKrum", {"f": MALICIOUS}),
+    "geometric_median, 3 steps": ("geometric_median", {"preset": "byzfl"}, "GeometricMedian", {}),
+    "geometric_median, converged": ("geometric_median", {}, "", {}),
+    "centered_clipping": ("centered_clipping", {"clip_norm": 100.0}, "CenteredClipping", {}),
+    "monna": ("monna", F, "MoNNA", {"f": MALICIOUS}),
+    "norm_clipping": ("norm_clipping", {}, "", {}),
+    "bulyan": ("bulyan", F, "", {}),
+    "mda": ("mda", F, "", {}),
+    "caf": ("caf", F, "", {}),
+    "nnm": ("nnm", F, "NNM", {"f": MALICIOUS}),
+    "arc": ("arc", F, "ARC", {"f": MALICIOUS}),
+    "clipping": ("clipping", {"clip_norm": 900.0}, "Clipping", {"c": 900.0}),
+    "bucketing": ("bucketing", {}, "Bucketing", {"s": 2}),
+}
+OVERWRITES = ("ARC", "Clipping")  # what it is given: it gets a copy, made outside the clock
+
+
+@cache
+def byzfl() -> ModuleType:
+    """Return ByzFL's aggregators without its plotting and vision imports."""
+    spec = importlib.util.find_spec("byzfl")
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit("byzfl is not installed (pip install --no-deps byzfl)")
+    package = ModuleType("byzfl")
+    package.__path__ = list(spec.submodule_search_locations)
+    sys.modules["byzfl"] = package
+    return importlib.import_module("byzfl.aggregators")
+
+
+def matrix() -> torch.Tensor:
+    """Return the updates.  # [K, P]"""
+    stream = np.random.default_rng(0)
+    return torch.from_numpy(stream.standard_normal((CLIENTS, PARAMETERS), dtype=np.float32))
+
+
+def ours(rule: str) -> Callable[[torch.Tensor], Any]:
+    """Return Gauntlet's rule, as a function of the matrix."""
+    from gauntlet.core.updates import Updates
+    from gauntlet.defenses import DEFENSES, PRE_AGGREGATIONS
+
+    name, options, _, _ = RULES[rule]
+    counts = torch.ones(CLIENTS, dtype=torch.int64)
+    if name in PRE_AGGREGATIONS.table:
+        before = PRE_AGGREGATIONS.build(name, options)
+        return lambda x: before.transform(Updates(x, torch.arange(CLIENTS), counts), before.init())
+    defense = DEFENSES.build(name, options)
+    return lambda x: defense.aggregate(Updates(x, torch.arange(CLIENTS), counts), defense.init())
+
+
+def seconds(function: Callable[[Any], Any], x: Any) -> float:
+    """Return how long one call takes."""
+    begin = time.perf_counter()
+    function(x)
+    return time.perf_counter() - begin
+
+
+def compare(rule: str, x: torch.Tensor, repeats: int) -> tuple[float, dict[str, list[float]]]:
+    """Return our median seconds, and ByzFL's time over ours, turn by turn, on a tensor and an array."""
+    _, _, theirs, options = RULES[rule]
+    mine, own, ratios = ours(rule), [], {"tensor": [], "array": []}
+    for turn in range(repeats + 1):
+        took = seconds(mine, x)
+        if turn:
+            own.append(took)
+        for kind, given in (("tensor", x), ("array", x.numpy())) if theirs else ():
+            if theirs == "NNM" and (kind == "array" or turn > 2):
+                continue  # many seconds, and several times the matrix in memory
+            copied = given.clone() if kind == "tensor" else given.copy()
+            function = getattr(byzfl(), theirs)(**options)
+            ratio = seconds(function, copied if theirs in OVERWRITES else given) / took
+            if turn:
+                ratios[kind].append(ratio)
+            del copied
+    return statistics.median(own), ratios
+
+
+def memory(rule: str) -> float:
+    """Return the peak memory of one call, as a multiple of the matrix, measured in a process of its own."""
+    script = f"import aggregators; print(aggregators.peak({rule!r}))"
+    here = Path(__file__).parent
+    printed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=here
+    )
+    return float(printed.stdout)
+
+
+def peak(rule: str) -> float:
+    """Return the growth of the largest resident set over one call, plus the matrix, over the matrix."""
+    torch.set_num_threads(THREADS)
+    function, small = ours(rule), torch.randn(CLIENTS, 30_000)
+    function(small)  # loads the code, starts the threads and fills the scratch
+    x = matrix()
+    before = largest()
+    function(x)
+    return 1 + (largest() - before) / (x.numel() * x.element_size())
+
+
+def largest() -> int:
+    """Return the largest resident set so far, in bytes (``ru_maxrss`` would start at the parent's)."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+
+def main() -> None:
+    """Measure, and print a Markdown table."""
+    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    torch.set_num_threads(THREADS)
+    x = matrix()
+    versions = ", ".join(f"{p} {version(p)}" for p in ("torch", "numpy", "byzfl"))
+    print(f"{platform.machine()}, {THREADS} threads, Python {platform.python_version()}, {versions}\n")
+    print("| rule | milliseconds | as fast as ByzFL, tensor | array | peak memory, in matrices |")
+    print("|---|---|---|---|---|")
+    for rule in sys.argv[2:] or RULES:
+        own, ratios = compare(rule, x, repeats)
+        cells = [f"{statistics.median(r):.1f} times" if r else "" for r in ratios.values()]
+        print(f"| {rule} | {1000 * own:.0f} | {' | '.join(cells)} | {memory(rule):.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

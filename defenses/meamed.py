@@ -1,0 +1,51 @@
+"""Mean around the median (Meamed).
+
+Source: Xie, Koyejo, Gupta. Generalized Byzantine-Tolerant SGD. 2018, Definition 7. arXiv:1802.10116
+"""
+
+from dataclasses import dataclass
+
+from ..core.contracts import Verdict
+from ..core.updates import Updates
+from .columns import Even, mean_around_median
+from .fallback import OnInfeasible, check_robustness, fall_back
+from .median import check_even
+
+
+@dataclass(frozen=True)
+class Meamed:
+    """Average each coordinate's K - f values nearest to its median.
+
+    Of values equally near to it, those of the clients with the lowest ids count.
+
+    Attributes:
+        num_byzantine: Malicious clients to survive in one cohort (the paper's q), at least 0. The cohort
+            must be above twice that.
+        even: What an even cohort takes for its median: the ``"mean"`` of the middle two, or the ``"lower"``.
+        on_infeasible: What to do with a smaller cohort: ``"raise"``, or take the ``"mean"`` or ``"median"``.
+    """
+
+    num_byzantine: int
+    even: Even = "mean"
+    on_infeasible: OnInfeasible = "raise"
+
+    def __post_init__(self) -> None:
+        check_robustness(self.num_byzantine, self.on_infeasible)
+        check_even(self.even)
+
+    @property
+    def least_cohort(self) -> int:
+        """The smallest cohort, if not empty, that does not raise."""
+        return 2 * self.num_byzantine + 1 if self.on_infeasible == "raise" else 1
+
+    def init(self) -> None:
+        return None
+
+    def aggregate(self, updates: Updates, state: None) -> tuple[Verdict, None]:
+        cohort_size, f = len(updates), self.num_byzantine
+        if cohort_size == 0:
+            return Verdict(updates.vectors.sum(dim=0)), state
+        if cohort_size <= 2 * f:
+            reason = f"Meamed against {f} malicious clients needs a cohort above {2 * f}, got {cohort_size}"
+            return fall_back(self.on_infeasible, updates, reason), state
+        return Verdict(mean_around_median(updates.vectors, cohort_size - f, self.even)), state

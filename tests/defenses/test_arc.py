@@ -1,0 +1,46 @@
+"""Oracles: the golden matrix of the robustness spec, section 7; a hand case; byzfl where installed."""
+
+import numpy as np
+import pytest
+import torch
+
+from gauntlet.defenses.arc import ARC
+
+
+def test_the_golden_norms_are_found(golden_cohort):
+    """Spec 7, row ``ARC f=2``: three rows are clipped at 2.303646416."""
+    clipped, _ = ARC(2).transform(golden_cohort, None)
+    golden = [1.079018684, 1.846730464, 1.115819065, 2.303646416, 2.269764664]
+    norms = clipped.vectors.norm(dim=1)
+    np.testing.assert_allclose(norms[:5], golden, atol=1e-9)
+    assert int((norms < golden_cohort.vectors.norm(dim=1) - 1e-9).sum()) == 3
+
+
+def test_the_longest_become_as_long_as_the_next(cohort):
+    """By hand: K = 4, f = 1: floor(2 * 1 * 3 / 4) = 1 row is clipped, to the norm 3."""
+    clipped, _ = ARC(1).transform(cohort([[1.0], [-9.0], [3.0], [2.0]]), None)
+    np.testing.assert_allclose(clipped.vectors, [[1], [-3], [3], [2]], rtol=1e-15)
+
+
+def test_nothing_is_clipped_without_malicious_clients(golden_cohort):
+    assert torch.equal(ARC(0).transform(golden_cohort, None)[0].vectors, golden_cohort.vectors)
+
+
+def test_a_cohort_of_none_but_malicious_clients_is_refused(cohort):
+    with pytest.raises(ValueError, match="clipping against 2 clients needs a cohort above 2, got 2"):
+        ARC(2).transform(cohort(np.eye(2)), None)
+    with pytest.raises(ValueError, match="num_byzantine must be at least 0, got -1"):
+        ARC(-1)
+
+
+def test_byzfl_agrees(cohort, byzfl_aggregators):
+    """Where 2 f (K - f) / K is a whole number in decimals too: byzfl rounds it in floats."""
+    for seed in range(20):
+        rows = np.random.default_rng(seed).normal(size=(7 + seed, 13))
+        f, size = 3, len(rows)
+        assert int(2 * f / size * (size - f)) == 2 * f * (size - f) // size
+        expected = byzfl_aggregators.ARC(f=f)(rows.copy())  # it writes into what it is given
+        clipped, _ = ARC(f).transform(cohort(rows), None)
+        np.testing.assert_allclose(clipped.vectors, expected, atol=1e-12)
+        single, _ = ARC(f).transform(cohort(torch.tensor(rows).float()), None)
+        np.testing.assert_allclose(single.vectors, expected, atol=1e-6)
