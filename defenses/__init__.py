@@ -13,6 +13,7 @@ DEFENSES: Family[Defense] = Family(
         "trimmed_mean": "gauntlet.defenses.trimmed_mean:TrimmedMean",
         "krum": "gauntlet.defenses.krum:Krum",
         "multi_krum": "gauntlet.defenses.multi_krum:MultiKrum",
+        "mud_hog": "gauntlet.defenses.mud_hog:MudHog",
     },
 )
 

@@ -21,6 +21,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "trimmed_mean": [{"num_byzantine": f} for f in (0, 2, 9)],
     "krum": [{"num_byzantine": 0}, {"num_byzantine": 3}, {"num_byzantine": 9, "on_infeasible": "median"}],
     "multi_krum": [{"num_byzantine": 0}, {"num_byzantine": 3, "num_selected": 2}],
+    "mud_hog": [{}, {"preset": "released_code"}, {"preset": "robust", "warmup_rounds": 0}],
     "nnm": [{"num_byzantine": f} for f in (0, 2, 11)],
     "clipping": [{}, {"clip_norm": 0.1}],
 }
@@ -144,6 +145,11 @@ BROKEN = [
     (contract.a_cohort_becomes_one_finite_update, Twin(verdict(weights=torch.ones(2))), "weights must be"),
     (contract.a_cohort_becomes_one_finite_update, Twin(verdict(flags={0: "noise"})), "outside the cohort"),
     (contract.a_cohort_becomes_one_finite_update, Twin(verdict(scores={1: 0.5})), "outside the cohort"),
+    (
+        contract.a_cohort_becomes_one_finite_update,
+        Twin(verdict(details={1: {"cosine": 0.5}})),
+        "details name clients outside the cohort",
+    ),
     (
         contract.a_cohort_becomes_one_finite_update,
         Twin(lambda u, s: 1 / 0),
