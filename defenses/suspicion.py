@@ -60,7 +60,8 @@ def after_reliability(
 
 
 def flag_of(file: Mapping[str, Any]) -> str | None:
-    """Return what a client counts as: a malicious kind before ``unreliable``, or nothing."""
-    if "malicious" in file["since"]:
-        return next(kind for kind in MALICIOUS if kind in file["since"])
-    return "unreliable" if "unreliable" in file["since"] else None
+    """Return what a client counts as: the malicious kind confirmed first, or ``unreliable``, or nothing."""
+    since: Mapping[str, int] = file["since"]
+    if "malicious" in since:
+        return min((kind for kind in MALICIOUS if kind in since), key=since.__getitem__)
+    return "unreliable" if "unreliable" in since else None

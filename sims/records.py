@@ -77,7 +77,9 @@ def rows(plan: Plan, step: Step) -> tuple[dict[str, Any], pa.Table]:
 def score_rows(step: Step) -> pa.Table:
     """Return what the defense has to say beyond flag and score: one row a client and name."""
     o = step.outcome
-    found = [(i, name, value) for i, named in sorted(o.verdict.details.items()) for name, value in named.items()]
+    found = [
+        (i, name, value) for i, named in sorted(o.verdict.details.items()) for name, value in named.items()
+    ]
     columns = {
         "round": np.full(len(found), o.round),
         "client_id": [i for i, _, _ in found],

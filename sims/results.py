@@ -50,6 +50,8 @@ class Run:
     @cached_property
     def scores(self) -> "pd.DataFrame":
         """One row a round, client and name, where the defense says more than a flag and a score."""
+        from .records import SCORES
+
         if not (self.folder / "scores.parquet").exists():
             return SCORES.empty_table().to_pandas()
         return self._table("scores")

@@ -13,7 +13,7 @@ from ..core.errors import ResultsError
 from ..privacy.accounting import Epsilon
 from ..server.plan import Plan
 from ..server.simulation import Step
-from .records import CLIENTS, ROUNDS, SCORES, TIMINGS, rows, score_rows
+from .records import CLIENTS, ROUNDS, TIMINGS, rows, score_rows
 from .results import SCHEMA, Run, first_line, read_manifest, write_json
 from .scenario import Scenario
 
