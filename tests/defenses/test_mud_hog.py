@@ -1,6 +1,8 @@
 """Oracles: the golden trace of the robustness spec, 2.11; hand cases; brute force on numpy."""
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,10 @@ import pytest
 import torch
 
 from gauntlet.core.contracts import Verdict
-from gauntlet.core.updates import Updates
+from gauntlet.core.layout import Layout
+from gauntlet.core.trees import equal, pack, unpack
+from gauntlet.core.updates import Context, Updates
+from gauntlet.defenses.history import long_history, short_history
 from gauntlet.defenses.mud_hog import MudHog
 
 KINDS = ("sign_flip", "noise", "targeted", "unreliable")
@@ -133,3 +138,228 @@ def test_with_a_frozen_history_nobody_is_ever_pardoned():
     """Spec 2.11: the first three rounds never leave the picture."""
     _, states = play(MudHog(history="frozen"), trace(20, honest_from=6))
     assert confirmed(states[-1], "sign_flip") == {0, 1}
+
+
+def stream(rounds: int, clients: int = 20, size: int = 50, seed: int = 3) -> Iterator[np.ndarray]:
+    """Yield like-minded updates around one direction of length 1."""
+    rng = np.random.default_rng(seed)
+    common = rng.normal(size=size)
+    common /= np.linalg.norm(common)
+    for _ in range(rounds):
+        yield common + 0.02 * rng.normal(size=(clients, size))
+
+
+@pytest.mark.parametrize("kind", ["moving", "frozen"])
+def test_histories_are_those_of_brute_force(kind):
+    """Spec 2.11.1: the mean of the last (or, frozen, the first) three updates, and the sum of all."""
+    rows = [torch.from_numpy(x).to(torch.float32) for x in stream(10)]
+    _, states = play(MudHog(history=kind), map(updates_of, rows))
+
+    for t, state in enumerate(states):
+        seen = rows[: t + 1][-3:] if kind == "moving" else rows[: t + 1][:3]
+        records = [state["clients"][i] for i in range(20)]
+        torch.testing.assert_close(short_history(records), torch.stack(seen).mean(dim=0))
+        torch.testing.assert_close(long_history(records, mean=False), torch.stack(rows[: t + 1]).sum(dim=0))
+        assert all(len(r["window"]) <= 3 for r in records)
+
+
+def test_a_frozen_window_stays_the_mean_of_the_first_three():
+    """Spec 2.7.1: updates t = 1..8 times [1, 2, 3] stay at [2, 4, 6] in the released code."""
+    cohorts = [updates_of(torch.tensor([[1.0, 2.0, 3.0]]) * t) for t in range(1, 9)]
+    _, moving = play(MudHog(), cohorts)
+    _, frozen = play(MudHog(preset="released_code"), cohorts)
+
+    assert [short_history([s["clients"][0]])[0].tolist() for s in frozen[2:]] == [[2.0, 4.0, 6.0]] * 6
+    assert [short_history([s["clients"][0]])[0, 0].item() for s in moving[2:]] == [2, 3, 4, 5, 6, 7]
+
+
+def test_nobody_is_judged_before_the_fourth_update_or_among_too_few():
+    """Spec 2.11.2, with five flippers of twenty; and with 5 clients where 6 are needed."""
+    signs = np.where(np.arange(20) < 5, -1.0, 1.0)[:, None]
+    verdicts, states = play(MudHog(), (updates_of(x * signs) for x in stream(4)))
+    assert [bool(suspects(v, "sign_flip")) for v in verdicts] == [False, False, False, True]
+    assert all(record["suspicion"] == 0 for s in states[:3] for record in s["clients"].values())
+
+    few, after = play(MudHog(), (updates_of(x[:5] * signs[3:8]) for x in stream(8)))
+    assert not any(v.flags for v in few)
+    assert all(r["suspicion"] == r["unreliability"] == 0 for r in after[-1]["clients"].values())
+
+
+def test_a_drift_in_one_direction_is_confirmed_as_targeted_at_round_six():
+    """Spec 2.11.5: 5 of 40 clients drift by far more than the spread."""
+    drift = np.zeros((40, 50))
+    drift[7:12] = 0.5 * np.random.default_rng(0).normal(size=50) / 7
+    _, states = play(MudHog(), (updates_of(x + drift) for x in stream(7, clients=40)))
+    assert [confirmed(s, "targeted") for s in states[5:]] == [set(), {7, 8, 9, 10, 11}]
+
+
+def test_noise_attackers_alone_outside_the_crowd_are_all_found_only_with_the_anchor():
+    """Spec 2.11.4: without it the widest gap splits them among themselves."""
+
+    def noisy(rounds: int) -> Iterator[Updates]:
+        rng = np.random.default_rng(5)
+        for x in stream(rounds, clients=40, size=400):
+            x[:6] += 0.3 * rng.normal(size=(6, 400)) * np.arange(1, 7)[:, None] / 4
+            yield updates_of(x)
+
+    anchored, _ = play(MudHog(eps_factor=1.2, gap_anchor=True), noisy(4))
+    plain, _ = play(MudHog(eps_factor=1.2), noisy(4))
+    assert suspects(anchored[3], "noise") == set(range(6))
+    assert suspects(plain[3], "noise") < set(range(6))
+
+
+def test_where_nobody_has_a_neighbour_nobody_is_suspected_of_noise():
+    """In 400 dimensions all distances of a homogeneous crowd are alike: 0.7 of them reaches nobody."""
+    verdicts, _ = play(MudHog(eps_factor=0.7), (updates_of(x) for x in stream(4, clients=40, size=400)))
+    assert not suspects(verdicts[3], "noise")
+
+
+def test_who_sends_what_decides_and_not_the_order_of_clients():
+    """Spec 2.11.6: under other ids the same clients are found."""
+    order = np.random.default_rng(1).permutation(20)
+    straight, _ = play(MudHog(), trace(9))
+    permuted, _ = play(MudHog(), (c.with_vectors(c.vectors[torch.from_numpy(order)]) for c in trace(9)))
+    for one, other in zip(straight, permuted, strict=True):
+        assert {int(order[i]): flag for i, flag in other.flags.items()} == dict(one.flags)
+        torch.testing.assert_close(one.aggregate, other.aggregate)
+
+
+@pytest.mark.parametrize("mode", ["relative", "absolute"])
+def test_the_scale_of_updates_matters_to_an_absolute_eps_only(mode):
+    """Spec 2.11.9: a thousand times the updates, the same decisions in relative mode."""
+    defense = MudHog(eps_mode=mode, eps=0.6)
+    plain, _ = play(defense, trace(6))
+    large, _ = play(defense, (c.with_vectors(1000 * c.vectors) for c in trace(6)))
+    same = [suspects(a, k) == suspects(b, k) for a, b in zip(plain, large, strict=True) for k in KINDS]
+    assert all(same) == (mode == "relative")
+
+
+def test_an_absent_clients_record_stays_to_the_bit_and_the_others_go_on():
+    """Spec 2.11.10."""
+    cohorts = list(trace(10))
+    _, states = play(MudHog(), cohorts[:6])
+    here = torch.arange(20) % 3 > 0
+    verdict, after = MudHog().aggregate(cohorts[6].rows(here), states[-1])
+
+    for i in range(0, 20, 3):
+        assert after["clients"][i] is states[-1]["clients"][i]
+    assert after["clients"][1]["seen"] == 7
+    assert set(verdict.details) == set(verdict.scores) == {i for i in range(20) if i % 3}
+    assert verdict.flags == {1: "sign_flip", 2: "noise", 4: "targeted", 5: "targeted"}
+
+
+def test_with_half_of_the_clients_a_round_everybody_is_found_later():
+    """Spec 2.5: the mean is split where clients have sent differently often; nobody honest is confirmed."""
+    rng, found = np.random.default_rng(2), {}
+    state = MudHog().init()
+    for cohort in trace(40):
+        came = torch.from_numpy(np.sort(rng.choice(20, 12, replace=False)))
+        verdict, state = MudHog().aggregate(cohort.rows(came), state)
+        found |= verdict.flags
+    assert {i: found.get(i) for i in range(7)} == dict.fromkeys([0, 1], "sign_flip") | dict.fromkeys(
+        [2, 3], "noise"
+    ) | dict.fromkeys([4, 5, 6], "targeted")
+    assert not confirmed(state, "malicious") - set(range(7))
+
+
+def test_a_checkpoint_at_round_five_changes_nothing():
+    """Spec 2.11.11, through JSON and tensors; the ids are still integers."""
+    cohorts = list(trace(9))
+    _, states = play(MudHog(), cohorts)
+    value, tensors = pack(states[4])
+    restored = unpack(json.loads(json.dumps(value)), tensors)
+    assert all(isinstance(i, int) for i in restored["clients"])
+    verdicts, resumed = play(MudHog(), cohorts[5:], restored)
+    assert equal(resumed[-1], states[-1])
+    assert verdicts[-1].flags == play(MudHog(), cohorts)[0][-1].flags
+
+
+def test_a_cohort_of_none_but_confirmed_attackers_moves_nothing():
+    """Spec 2.11.12: the zero update, and it says whom it left out."""
+    cohorts = list(trace(8))
+    _, states = play(MudHog(), cohorts[:7])
+    verdict, _ = MudHog().aggregate(cohorts[7].rows(torch.arange(20) < 7), states[-1])
+    assert not verdict.aggregate.any()
+    assert not verdict.weights.any()
+    assert len(verdict.flags) == 7
+
+
+@pytest.mark.parametrize("rows", [torch.zeros(10, 6), torch.ones(10, 6), torch.eye(10, 6)])
+def test_updates_without_direction_or_difference_give_no_nan_and_no_culprit(rows):
+    """Spec 2.11.8: cosine 0 for a zero update; equal updates have nothing to split."""
+    verdicts, _ = play(MudHog(preset="robust"), [updates_of(rows)] * 6)
+    for verdict in verdicts:
+        assert verdict.aggregate.isfinite().all()
+        assert np.isfinite([v for named in verdict.details.values() for v in named.values()]).all()
+    if rows.unique(dim=0).shape[0] == 1:
+        assert not verdicts[-1].flags
+
+
+def test_an_unreliable_client_weighs_as_told():
+    """By hand: client 7 counts 0.5 beside twelve normal ones at t = 8; all of them 10 examples."""
+    verdicts, _ = play(MudHog(), trace(9))
+    assert verdicts[8].weights[7] == pytest.approx(0.5 / 12.5)
+    assert verdicts[8].weights[8] == pytest.approx(1 / 12.5)
+    counts = torch.tensor([10] * 8 + [30] * 12)
+    by_size, _ = play(
+        MudHog(unreliable_weight=0.25, weighting="num_examples"),
+        (replace(c, num_examples=counts) for c in trace(9)),
+    )
+    assert by_size[8].weights[7] == pytest.approx(2.5 / 362.5)
+
+
+def test_too_many_suspects_stay_in_where_that_is_bounded():
+    """Spec 2.6: at t = 3 five of twenty would be left out; with at most a fifth the three drifters stay."""
+    at_three = [play(MudHog(max_excluded_fraction=most), trace(4))[0][3] for most in (None, 0.25, 0.2)]
+    assert [left_in(v) for v in at_three] == [15, 15, 18]
+
+
+def test_the_gate_holds_back_a_minority_that_does_not_stand_apart():
+    """Spec 2.6: without attackers 2-means names somebody in every round, behind the gate nobody."""
+    cohorts = [updates_of(x) for x in stream(9, clients=40)]
+    plain, _ = play(MudHog(), cohorts)
+    assert all(suspects(v, "targeted") for v in plain[3:])
+    for gate, least in (("separation", 0.9), ("silhouette", 0.125)):
+        gated, states = play(MudHog(targeted_gate=gate, gate_threshold=least), cohorts)
+        assert not any(suspects(v, "targeted") for v in gated)
+        assert not confirmed(states[-1], "malicious")
+        assert any("separation" in named for named in gated[-1].details.values())
+
+
+def test_half_precision_histories_decide_the_same_and_never_overflow():
+    verdicts, states = play(MudHog(history_dtype="float16"), trace(9))
+    assert verdicts[-1].flags == play(MudHog(), trace(9))[0][-1].flags
+    assert states[-1]["clients"][0]["long"].dtype == torch.float16
+    huge, _ = play(MudHog(history_dtype="float16"), (updates_of(1e6 * x) for x in stream(5)))
+    assert huge[-1].aggregate.isfinite().all()
+
+
+def test_a_preset_gives_way_to_an_option_that_is_given():
+    settings = MudHog(preset="robust", gap_anchor=False, eps_factor=0.8).settings
+    assert (settings.gap_anchor, settings.eps_factor, settings.targeted_gate) == (False, 0.8, "separation")
+    assert MudHog(preset="released_code").settings.unreliable_weight == 1.0
+    assert MudHog().settings.unreliable_weight == 0.5
+
+
+def test_since_when_a_client_is_confirmed_follows_the_rounds_of_the_run():
+    context = Context(round=100, params=torch.zeros(200), layout=Layout(()), seed=0)
+    cohorts = [replace(c, context=replace(context, round=100 + t)) for t, c in enumerate(trace(7))]
+    verdicts, _ = play(MudHog(), cohorts)
+    assert verdicts[-1].details[0]["sign_flip_since"] == 104
+    assert verdicts[-1].details[4]["targeted_since"] == 106
+    assert verdicts[-1].scores[0] == verdicts[-1].details[0]["suspicion"] == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"preset": "best"}, "preset must be one of paper, released_code, robust, got 'best'"),
+        ({"eps": 0.0}, "eps must be finite and above 0, got 0.0"),
+        ({"unreliable_weight": 1.5}, "unreliable_weight must be between 0 and 1, got 1.5"),
+        ({"short_window": 0}, "short_window must be at least 1, got 0"),
+        ({"history": "long"}, "history must be one of moving, frozen, got 'long'"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        MudHog(**options)
