@@ -199,7 +199,7 @@ def test_noise_attackers_alone_outside_the_crowd_are_all_found_only_with_the_anc
     def noisy(rounds: int) -> Iterator[Updates]:
         rng = np.random.default_rng(5)
         for x in stream(rounds, clients=40, size=400):
-            x[:6] += 0.3 * rng.normal(size=(6, 400)) * np.arange(1, 7)[:, None] / 4
+            x[:6] += 0.3 * rng.normal(size=(6, 400))
             yield updates_of(x)
 
     anchored, _ = play(MudHog(eps_factor=1.2, gap_anchor=True), noisy(4))
@@ -260,6 +260,20 @@ def test_with_half_of_the_clients_a_round_everybody_is_found_later():
         [2, 3], "noise"
     ) | dict.fromkeys([4, 5, 6], "targeted")
     assert not confirmed(state, "malicious") - set(range(7))
+
+
+def test_long_histories_are_split_by_what_was_sent_and_not_by_how_often():
+    """Spec 2.5: clients 0 to 5 come late; the sums tell only that, the means tell who drifts."""
+    drift = np.zeros((20, 50))
+    drift[10:13] = 0.5 * np.random.default_rng(0).normal(size=50) / 7
+    cohorts = [updates_of(x + drift) for x in stream(10)]
+    cohorts = [c.rows(torch.arange(20) > 5) if t < 6 else c for t, c in enumerate(cohorts)]
+
+    named = {
+        n: suspects(play(MudHog(long_norm=n), cohorts)[0][-1], "targeted") for n in ("auto", "mean", "sum")
+    }
+
+    assert named == {"auto": {10, 11, 12}, "mean": {10, 11, 12}, "sum": set(range(6))}
 
 
 def test_a_checkpoint_at_round_five_changes_nothing():

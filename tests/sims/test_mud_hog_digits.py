@@ -67,7 +67,8 @@ CHEAT = [{"name": "sign_flip", "clients": [1]}, {"name": "non_finite", "clients"
 
 
 def test_what_the_defense_measured_is_a_table_of_its_own(tiny, tmp_path):
-    run = simulate(tiny(defense=HOG, attacks=CHEAT), tmp_path / "run")
+    training = {"local_epochs": 2, "batch_size": 16, "lr": 0.2}
+    run = simulate(tiny(defense=HOG, attacks=CHEAT, training=training), tmp_path / "run")
 
     scores = run.scores
     assert list(scores.columns) == ["round", "client_id", "name", "value"]
@@ -77,9 +78,10 @@ def test_what_the_defense_measured_is_a_table_of_its_own(tiny, tmp_path):
     assert scores["value"].notna().all()
     judged = scores[scores["name"] == "cosine"]
     assert set(judged["round"]) == {1, 2, 3}
-    flips = judged[(judged["client_id"] == 1) & (judged["value"] < 0)]
-    suspected = scores[(scores["name"] == "suspect_sign_flip") & (scores["client_id"] == 1)]
-    assert flips["round"].tolist() == suspected["round"].tolist() == [1, 2, 3]
+    flips = judged[judged["value"] < 0][["round", "client_id"]]
+    suspected = scores[scores["name"] == "suspect_sign_flip"][["round", "client_id"]]
+    assert sorted(flips.values.tolist()) == sorted(suspected.values.tolist())
+    assert {(t, 1) for t in (1, 2, 3)} <= set(map(tuple, suspected.values.tolist()))
 
 
 def test_a_defense_that_measures_nothing_leaves_no_such_table(tiny, tmp_path):
