@@ -45,12 +45,15 @@ class Verdict:
         flags: From client id to the kind of misbehaviour seen: ``"malicious"``, or as told apart by the
             defense: ``"sign_flip"``, ``"noise"``, ``"targeted"``, ``"unreliable"``.
         scores: From client id to the defense's own score.
+        details: From client id to whatever else the defense has to say about it, by name: counters, cosines,
+            distances. Recorded as they are, in a table of their own.
     """
 
     aggregate: Tensor
     weights: Tensor | None = None
     flags: Mapping[int, str] = field(default_factory=dict)
     scores: Mapping[int, float] = field(default_factory=dict)
+    details: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
 
 class Defense(Protocol):

@@ -21,6 +21,7 @@ DEFENSES: Family[Defense] = Family(
         "caf": "gauntlet.defenses.caf:CAF",
         "centered_clipping": "gauntlet.defenses.centered_clipping:CenteredClipping",
         "norm_clipping": "gauntlet.defenses.norm_clipping:NormClipping",
+        "mud_hog": "gauntlet.defenses.mud_hog:MudHog",
     },
 )
 

@@ -71,7 +71,7 @@ def _answers(verb: Callable[..., Any], cohorts: Sequence[Updates], state: State)
 def _as_tree(out: Verdict | Updates) -> State:
     if isinstance(out, Updates):
         return [out.vectors, out.client_ids, out.num_examples]
-    return [out.aggregate, out.weights, dict(out.flags), dict(out.scores)]
+    return [out.aggregate, out.weights, dict(out.flags), dict(out.scores), dict(out.details)]
 
 
 def _require_same(verb: Callable[..., Any], cohorts: Sequence[Updates], start: State) -> None:
@@ -133,10 +133,14 @@ def _check_verdict(verdict: object, updates: Updates) -> None:
     require(
         set(verdict.scores) <= ids, f"scores name clients outside the cohort: {set(verdict.scores) - ids}"
     )
+    require(
+        set(verdict.details) <= ids,
+        f"details name clients outside the cohort: {sorted(set(verdict.details) - ids)}",
+    )
 
 
 def a_cohort_becomes_one_finite_update(defense: Defense) -> None:
-    """Right shape and type in every round; flags and scores only for clients of the cohort."""
+    """Right shape and type in every round; flags, scores and details only for clients of the cohort."""
     guarded, state = _guarded(defense), _guarded(defense).init()
     for cohort in _rounds(defense):
         verdict, state = guarded.aggregate(cohort, state)

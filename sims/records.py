@@ -62,12 +62,30 @@ CLIENTS = pa.schema(
         ("client_seconds", pa.float64()),
     ]
 )
+SCORES = pa.schema(
+    [("round", pa.int64()), ("client_id", pa.int64()), ("name", pa.string()), ("value", pa.float64())]
+)
 TIMINGS = pa.schema([("round", pa.int64()), ("seconds", pa.float64()), ("clients_per_second", pa.float64())])
 
 
 def rows(plan: Plan, step: Step) -> tuple[dict[str, Any], pa.Table]:
     """Return the round's row, and one row a client of the cohort, in ascending id."""
     return _round_row(plan, step), _client_rows(plan, step)
+
+
+def score_rows(step: Step) -> pa.Table:
+    """Return what the defense has to say beyond flag and score: one row a client and name."""
+    o = step.outcome
+    found = [
+        (i, name, value) for i, named in sorted(o.verdict.details.items()) for name, value in named.items()
+    ]
+    columns = {
+        "round": np.full(len(found), o.round),
+        "client_id": [i for i, _, _ in found],
+        "name": [name for _, name, _ in found],
+        "value": [float(value) for _, _, value in found],
+    }
+    return pa.Table.from_pydict(columns, schema=SCORES)
 
 
 def _client_rows(plan: Plan, step: Step) -> pa.Table:

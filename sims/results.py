@@ -48,6 +48,15 @@ class Run:
         return self._table("clients")
 
     @cached_property
+    def scores(self) -> "pd.DataFrame":
+        """One row a round, client and name, where the defense says more than a flag and a score."""
+        from .records import SCORES
+
+        if not (self.folder / "scores.parquet").exists():
+            return SCORES.empty_table().to_pandas()
+        return self._table("scores")
+
+    @cached_property
     def timings(self) -> "pd.DataFrame":
         """Wall-clock seconds of each round: the only table that differs between equal runs."""
         return self._table("timings")

@@ -13,7 +13,7 @@ from ..core.errors import ResultsError
 from ..privacy.accounting import Epsilon
 from ..server.plan import Plan
 from ..server.simulation import Step
-from .records import CLIENTS, ROUNDS, TIMINGS, rows
+from .records import CLIENTS, ROUNDS, TIMINGS, rows, score_rows
 from .results import SCHEMA, Run, first_line, read_manifest, write_json
 from .scenario import Scenario
 
@@ -27,6 +27,7 @@ class RunWriter:
         self.folder, self._manifest = folder, manifest
         self._rounds: list[dict[str, Any]] = []
         self._clients: list[pa.Table] = []
+        self._scores: list[pa.Table] = []
         self._timings: list[dict[str, Any]] = []
 
     @classmethod
@@ -74,6 +75,8 @@ class RunWriter:
             )
         writer._rounds = tables["rounds"].to_pylist()
         writer._clients = [tables["clients"]]
+        if (folder / "scores.parquet").exists():
+            writer._scores = [_read(folder, "scores", round_)]
         writer._timings = tables["timings"].to_pylist()
         return writer
 
@@ -82,6 +85,8 @@ class RunWriter:
         of_round, of_clients = rows(plan, step)
         self._rounds.append(of_round)
         self._clients.append(of_clients)
+        if step.outcome.verdict.details:
+            self._scores.append(score_rows(step))
         rate = len(step.outcome.sent) / step.seconds if step.seconds > 0 else None
         self._timings.append(
             {"round": step.outcome.round, "seconds": step.seconds, "clients_per_second": rate}
@@ -96,6 +101,9 @@ class RunWriter:
         self._clients = [pa.concat_tables(self._clients).combine_chunks()] if self._clients else []
         clients = self._clients[0] if self._clients else CLIENTS.empty_table()
         _write_table(self.folder / "clients.parquet", clients)
+        if self._scores:
+            self._scores = [pa.concat_tables(self._scores).combine_chunks()]
+            _write_table(self.folder / "scores.parquet", self._scores[0])
         _write_table(self.folder / "timings.parquet", pa.Table.from_pylist(self._timings, schema=TIMINGS))
         _write_table(self.folder / "rounds.parquet", pa.Table.from_pylist(self._rounds, schema=ROUNDS))
 

@@ -25,6 +25,7 @@ PLOTS: Mapping[str, str] = {
     "loss": "gauntlet.sims.plots.learning:loss",
     "reconstructions": "gauntlet.sims.plots.gallery:reconstructions",
     "summary": "gauntlet.sims.plots.summary:summary",
+    "timeline": "gauntlet.sims.plots.timeline:timeline",
 }
 
 _METADATA: Mapping[str, Mapping[str, None]] = {  # what would differ between two saves of one picture

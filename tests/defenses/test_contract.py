@@ -32,6 +32,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "caf": [{"num_byzantine": f} for f in (0, 3)],
     "centered_clipping": [{}, {"clip_norm": 0.05, "iterations": 3}],
     "norm_clipping": [{}, {"clip_norm": 0.1, "noise_std": 0.01, "weighting": "num_examples"}],
+    "mud_hog": [{}, {"preset": "released_code"}, {"preset": "robust", "warmup_rounds": 0}],
     "nnm": [{"num_byzantine": f} for f in (0, 2, 11)],
     "clipping": [{}, {"clip_norm": 0.1}],
     "arc": [{"num_byzantine": f} for f in (0, 2, 11)],
@@ -166,6 +167,11 @@ BROKEN = [
     (contract.a_cohort_becomes_one_finite_update, Twin(verdict(weights=torch.ones(2))), "weights must be"),
     (contract.a_cohort_becomes_one_finite_update, Twin(verdict(flags={0: "noise"})), "outside the cohort"),
     (contract.a_cohort_becomes_one_finite_update, Twin(verdict(scores={1: 0.5})), "outside the cohort"),
+    (
+        contract.a_cohort_becomes_one_finite_update,
+        Twin(verdict(details={1: {"cosine": 0.5}})),
+        "details name clients outside the cohort",
+    ),
     (
         contract.a_cohort_becomes_one_finite_update,
         Twin(lambda u, s: 1 / 0),

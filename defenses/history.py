@@ -1,0 +1,83 @@
+"""What a server remembers of each client's updates: a short window and a long sum.
+
+Source: Gupta, Luo, Ngo, Das. Long-Short History of Gradients is All You Need: Detecting Malicious and
+Unreliable Clients in Federated Learning. ESORICS 2022, and the authors' code. arXiv:2208.10273
+
+A memory is a dictionary from client id to that client's record. Memory is bounded by (window + 1) vectors a
+client ever seen; the record of a client that is absent stays as it is.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..core.updates import Updates
+
+HistoryDtype = Literal["float32", "float16"]
+DTYPES = {"float32": torch.float32, "float16": torch.float16}
+
+Record = Mapping[str, Any]
+"""``window`` (a list of at most L vectors, oldest first), ``long`` (the sum of all) and ``seen`` (how many);
+whatever else a defense notes beside them stays."""
+
+
+def remember(
+    memory: Mapping[int, Record],
+    updates: Updates,
+    window: int,
+    frozen: bool,
+    dtype: HistoryDtype,
+    blank: Record,
+) -> dict[int, Record]:
+    """Return the memory after these updates; clients that did not come keep theirs, untouched.
+
+    Args:
+        memory: What is remembered so far.
+        updates: Who came, with what.
+        window: Vectors of the short history, at least 1.
+        frozen: Keep each client's first ``window`` updates for ever, instead of its last.
+        dtype: How vectors are stored. Half precision saturates at 65504, and a long sum loses what is
+            below a thousandth of it.
+        blank: What else a new client's record holds.
+    """
+    after = dict(memory)
+    kind = DTYPES[dtype]
+    for client_id, vector in zip(updates.client_ids.tolist(), updates.vectors, strict=True):
+        before = memory.get(client_id, {**blank, "window": [], "long": None, "seen": 0})
+        short, long = before["window"], before["long"]
+        if not frozen or len(short) < window:
+            short = [*short, _stored(vector, kind)][-window:]
+        total = vector if long is None else long.to(torch.float64) + vector
+        after[client_id] = {
+            **before,
+            "window": short,
+            "long": _stored(total, kind),
+            "seen": before["seen"] + 1,
+        }
+    return after
+
+
+def _stored(vector: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a copy: a view would keep the whole cohort's matrix in memory."""
+    most = torch.finfo(dtype).max
+    return vector.clamp(-most, most).to(dtype)
+
+
+def short_history(records: Sequence[Record]) -> Tensor:
+    """Return the mean of each client's window, summed in float64.  # [n, P]"""
+    rows = torch.empty(len(records), len(records[0]["long"]) if records else 0)
+    for row, record in zip(rows, records, strict=True):
+        window = record["window"]
+        total = sum((vector.to(torch.float64) for vector in window[1:]), window[0].to(torch.float64))
+        row.copy_(total / len(window))
+    return rows
+
+
+def long_history(records: Sequence[Record], mean: bool) -> Tensor:
+    """Return the sum of all updates of each client, or their mean.  # [n, P]"""
+    rows = torch.empty(len(records), len(records[0]["long"]) if records else 0)
+    for row, record in zip(rows, records, strict=True):
+        row.copy_(record["long"].to(torch.float64) / (record["seen"] if mean else 1))
+    return rows
