@@ -13,6 +13,16 @@ DEFENSES: Family[Defense] = Family(
         "trimmed_mean": "gauntlet.defenses.trimmed_mean:TrimmedMean",
         "krum": "gauntlet.defenses.krum:Krum",
         "multi_krum": "gauntlet.defenses.multi_krum:MultiKrum",
+        "foolsgold": "gauntlet.defenses.foolsgold:FoolsGold",
+        "fltrust": "gauntlet.defenses.fltrust:FLTrust",
+        "flame": "gauntlet.defenses.flame:FLAME",
+        "dnc": "gauntlet.defenses.dnc:DnC",
+        "signguard": "gauntlet.defenses.signguard:SignGuard",
+        "clipped_clustering": "gauntlet.defenses.clipped_clustering:ClippedClustering",
+        "rlr": "gauntlet.defenses.rlr:RLR",
+        "lasa": "gauntlet.defenses.lasa:LASA",
+        "fldetector": "gauntlet.defenses.fldetector:FLDetector",
+        "flanders": "gauntlet.defenses.flanders:FLANDERS",
     },
 )
 

@@ -70,7 +70,9 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
         plan.codec, sent, plan.layout, state.round, plan.public, state.codec, _streams(plan, state)
     )
     delivery = _deliver(plan, state, sent, frames)
-    received, refused = _receive(plan, state, sent, frames, delivery)
+    root = plan.root.train(broadcast) if plan.root else None
+    context = Context(state.round, state.params, plan.layout, plan.seed, root)
+    received, refused = _receive(plan, state, sent, frames, delivery, context)
     clipped, privacy = plan.privacy.clip(received, state.privacy)
     screened, pre_aggregations = _pre_aggregate(plan, clipped, state)
     verdict, defense = plan.defense.aggregate(screened, state.defense)
@@ -128,10 +130,14 @@ def _deliver(plan: Plan, state: ServerState, sent: Updates, frames: list[bytes])
 
 
 def _receive(
-    plan: Plan, state: ServerState, sent: Updates, frames: list[bytes], delivery: Delivery
+    plan: Plan,
+    state: ServerState,
+    sent: Updates,
+    frames: list[bytes],
+    delivery: Delivery,
+    context: Context,
 ) -> tuple[Updates, dict[int, tuple[str, str]]]:
     """Decode what arrived. A frame that does not decode, or not to finite numbers, is left out and noted."""
-    context = Context(state.round, state.params, plan.layout, plan.seed)
     there = np.flatnonzero(delivery.arrived)
     ids = sent.client_ids[there].tolist()
     came = [frames[row] for row in there]
