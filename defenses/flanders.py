@@ -15,7 +15,7 @@ from torch import Tensor
 from ..core.contracts import Verdict
 from ..core.seeds import generator
 from ..core.updates import Updates
-from .autoregression import forecast
+from .autoregression import Fit, forecast
 from .fallback import OnInfeasible, check_robustness, fall_back
 from .memory import check_max_clients, remember
 from .screening import screened, uniform
@@ -38,7 +38,9 @@ class FLANDERS:
         num_coordinates: Coordinates that are forecast, drawn once a run, at least 1; all where there are
             fewer.
         window: Updates remembered of a client, at least 2.
-        max_iterations: Rounds of alternating least squares, at least 1; they stop when nothing changes.
+        max_iterations: Rounds of alternating least squares, at least 1.
+        tolerance: They end where the fitted history changes by no more than this, relative to its norm, at
+            least 0. The paper's code always runs them all.
         alpha: Ridge penalty on the matrix between clients, above 0.
         beta: Ridge penalty on the matrix between coordinates, above 0.
         max_clients: Clients remembered, at least 1. The one seen longest ago goes first.
@@ -50,6 +52,7 @@ class FLANDERS:
     num_coordinates: int = 500
     window: int = 10
     max_iterations: int = 100
+    tolerance: float = 1e-3
     alpha: float = 1.0
     beta: float = 1.0
     max_clients: int = 1000
@@ -63,6 +66,8 @@ class FLANDERS:
         for name in ("alpha", "beta"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        if not self.tolerance >= 0:
+            raise ValueError(f"tolerance must be at least 0, got {self.tolerance}")
         check_max_clients(self.max_clients)
 
     @property
@@ -106,7 +111,8 @@ class FLANDERS:
         shared = min(map(len, histories))
         past = torch.stack([h[-shared:] for h in histories], dim=1).to(torch.float64).numpy()  # [T, k, d]
         low, spread = past.min(), max(float(np.ptp(past)), 1e-300)
-        expected = forecast((past - low) / spread, self.alpha, self.beta, self.max_iterations)
+        how = Fit(self.alpha, self.beta, self.max_iterations, self.tolerance)
+        expected = forecast((past - low) / spread, how)
         came = (samples[known].to(torch.float64).numpy() - low) / spread
         scores[known] = torch.from_numpy(np.square(came - expected).sum(axis=1))
         return scores
