@@ -19,12 +19,15 @@ class Context:
         params: The global parameters that the cohort received, float32.  # [P]
         layout: How the parameters lie in a vector.
         seed: The run's seed: a defense that draws does so from ``generator(seed, its name, round)``.
+        root: The update that the server trained on its own examples in this round, float32; None where it
+            has none (``root_examples`` of a scenario is 0).  # [P]
     """
 
     round: int
     params: Tensor
     layout: Layout
     seed: int
+    root: Tensor | None = None
 
 
 @dataclass(frozen=True)

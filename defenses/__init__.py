@@ -22,6 +22,16 @@ DEFENSES: Family[Defense] = Family(
         "centered_clipping": "gauntlet.defenses.centered_clipping:CenteredClipping",
         "norm_clipping": "gauntlet.defenses.norm_clipping:NormClipping",
         "mud_hog": "gauntlet.defenses.mud_hog:MudHog",
+        "foolsgold": "gauntlet.defenses.foolsgold:FoolsGold",
+        "fltrust": "gauntlet.defenses.fltrust:FLTrust",
+        "flame": "gauntlet.defenses.flame:FLAME",
+        "dnc": "gauntlet.defenses.dnc:DnC",
+        "signguard": "gauntlet.defenses.signguard:SignGuard",
+        "clipped_clustering": "gauntlet.defenses.clipped_clustering:ClippedClustering",
+        "rlr": "gauntlet.defenses.rlr:RLR",
+        "lasa": "gauntlet.defenses.lasa:LASA",
+        "fldetector": "gauntlet.defenses.fldetector:FLDetector",
+        "flanders": "gauntlet.defenses.flanders:FLANDERS",
     },
 )
 

@@ -15,24 +15,35 @@ from torch import Tensor
 
 from ..core.contracts import Defense, LinearDefense, PreAggregation, Verdict, declared
 from ..core.errors import PluginError
+from ..core.layout import Layout, Slot
 from ..core.registry import guard, require
 from ..core.seeds import generator
 from ..core.trees import State, equal, pack, unpack
-from ..core.updates import Updates
+from ..core.updates import Context, Updates
 
 SIZE = 7  # P of the cohorts below
+LAYOUT = Layout((Slot("weight", (2, 2), 0), Slot("bias", (3,), 4)))
 
 
 def _cohort(round_: int, cohort_size: int) -> Updates:
     """Return like-minded clients with ids 3, 7, 11, ... (an id is not a row number)."""
     stream = generator(0, "contract", round_)
     vectors = 0.05 + 0.02 * stream.standard_normal((cohort_size, SIZE))
-    return _updates(torch.from_numpy(vectors).to(torch.float32), float(cohort_size))
+    return _updates(torch.from_numpy(vectors).to(torch.float32), float(cohort_size), round_)
 
 
-def _updates(vectors: Tensor, expected_size: float) -> Updates:
+def _updates(vectors: Tensor, expected_size: float, round_: int = 0) -> Updates:
     ids = torch.arange(len(vectors)) * 4 + 3
-    return Updates(vectors, ids, torch.full((len(vectors),), 10), expected_size)
+    counts = torch.full((len(vectors),), 10)
+    return Updates(vectors, ids, counts, expected_size, context=_context(round_))
+
+
+def _context(round_: int) -> Context:
+    """Return what a server knows in a round, with an update of its own that is like the clients'."""
+    params = generator(0, "contract params", round_).standard_normal(SIZE)
+    return Context(
+        round_, torch.from_numpy(params).to(torch.float32), LAYOUT, seed=0, root=torch.full((SIZE,), 0.05)
+    )
 
 
 def _plain(plugin: Any) -> Any:

@@ -1,7 +1,7 @@
 """What stays the same from round to round, built once from a run's spec."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -40,6 +40,7 @@ from ..privacy.calibration import calibrate
 from .networks import NETWORKS
 from .optimizers import SERVER_OPTIMIZERS
 from .roles import assign
+from .root import Root
 from .samplers import SAMPLERS
 from .spec import PluginSpec, RunSpec
 
@@ -62,6 +63,7 @@ class Plan:
     defense: Defense
     optimizer: ServerOptimizer
     accountant: Accountant
+    root: Root | None = None
     rows: bool = True
 
     @cached_property
@@ -107,7 +109,7 @@ def make_data(spec: RunSpec) -> FederatedData:
     partition = None
     if hasattr(dataset, "load"):
         partition = PARTITIONS.build(spec.partition.name, spec.partition.options)
-    return federate(dataset, partition, spec.num_clients, spec.seed)
+    return federate(dataset, partition, spec.num_clients, spec.seed, spec.root_examples)
 
 
 def make_model(spec: RunSpec, data: FederatedData) -> nn.Module:
@@ -172,7 +174,8 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
     poisons, attacks = assign(spec.roles, spec.num_clients, spec.seed)
     privacy = make_privacy(spec)
     codec: Codec = _make(CODECS, spec.codec)
-    _refuse_clashes(privacy, layout, spec)
+    defense: Defense = _make(DEFENSES, spec.defense)
+    _refuse_clashes(privacy, defense, layout, spec)
     return Plan(
         seed=spec.seed,
         layout=layout,
@@ -185,14 +188,37 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
         network=_make(NETWORKS, spec.network),
         privacy=guard(privacy, f"privacy mechanism '{spec.privacy.name}'"),
         pre_aggregations=tuple(_make(PRE_AGGREGATIONS, s) for s in spec.pre_aggregations),
-        defense=_make(DEFENSES, spec.defense),
+        defense=defense,
         optimizer=_make(SERVER_OPTIMIZERS, spec.server_optimizer),
         accountant=Accountant(declared(privacy, "delta", None), spec.num_clients),
         rows=spec.rows,
     )
 
 
-def _refuse_clashes(privacy: Privacy, layout: Layout, spec: RunSpec) -> None:
+def make_root(spec: RunSpec, data: FederatedData) -> Root | None:
+    """Return what trains on the server's own examples, or None where it keeps none.
+
+    The kernel is a client's own: model, algorithm and training options. The server neither attacks nor
+    hides its update from itself.
+
+    Raises:
+        ScenarioError: Data made elsewhere hold no examples for the server.
+    """
+    own: FederatedData | None = declared(data, "root", None)
+    if own is None:
+        if spec.root_examples:
+            raise ScenarioError(f"root_examples is {spec.root_examples}, but the given data hold none")
+        return None
+    alone = replace(spec, privacy=PluginSpec("none"), roles=())
+    return Root(make_kernel(alone, own), spec.num_clients)
+
+
+def _refuse_clashes(privacy: Privacy, defense: Defense, layout: Layout, spec: RunSpec) -> None:
+    if declared(defense, "needs_root", False) and not spec.root_examples:
+        raise ScenarioError(
+            f"defense '{spec.defense.name}' trains on examples of the server's own: root_examples must be "
+            f"above 0, got {spec.root_examples}"
+        )
     if privacy.trust_model != "none" and layout.num_buffers:
         names = ", ".join(slot.name for slot in layout.buffers[:3])
         raise ScenarioError(

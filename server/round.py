@@ -131,6 +131,8 @@ def _receive_updates(
     bytes_up = _sizes(frames) + 4 * sent.buffers.shape[1]
     delivery = _deliver(plan, state, sent.num_examples, bytes_up)
     received, refused = _decode(plan, state, sent, frames, delivery)
+    root = plan.root.train(broadcast) if plan.root else None
+    received = replace(received, context=Context(state.round, state.params, plan.layout, plan.seed, root))
     clipped, privacy = plan.privacy.clip(received, state.privacy)
     screened, pre_aggregations = _pre_aggregate(plan, clipped, state)
     verdict, defense = plan.defense.aggregate(screened, state.defense)
@@ -230,8 +232,7 @@ def _decode(
         came = (came if not refused else came.rows(good)).with_vectors(vectors)
     finite = finite_rows(came)
     refused |= dict.fromkeys(came.client_ids[~finite].tolist(), NON_FINITE)
-    context = Context(state.round, state.params, plan.layout, plan.seed)
-    return replace(came if bool(finite.all()) else came.rows(finite), context=context), refused
+    return came if bool(finite.all()) else came.rows(finite), refused
 
 
 def _pre_aggregate(plan: Plan, updates: Updates, state: ServerState) -> tuple[Updates, tuple[State, ...]]:

@@ -1,7 +1,7 @@
 """A whole run: rounds one after the other, from the beginning or from a checkpoint."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 
@@ -12,7 +12,7 @@ from ..clients.pools.serial import SerialPool
 from ..clients.vectorize import Choice, choose
 from ..core.layout import Layout
 from .evaluation import Evaluator, Score
-from .plan import Plan, make_data, make_kernel, make_model, make_plan
+from .plan import Plan, make_data, make_kernel, make_model, make_plan, make_root
 from .round import Outcome, run_round
 from .spec import RunSpec
 from .state import ServerState, first_state
@@ -83,7 +83,7 @@ def prepare(spec: RunSpec, data: FederatedData | None = None) -> Simulation:
     data = data or make_data(spec)
     model = make_model(spec, data)
     layout = Layout.of(model)
-    plan = make_plan(spec, layout)
+    plan = replace(make_plan(spec, layout), root=make_root(spec, data))
     params = layout.flatten(dict(model.named_parameters()))
     buffers = layout.flatten_buffers(dict(model.named_buffers()))
     return Simulation(

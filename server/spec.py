@@ -52,6 +52,7 @@ class RunSpec:
         num_clients: N, the population.
         training: How clients run SGD.
         evaluate_every: Rounds between evaluations on the test set; the last round is always evaluated.
+        root_examples: Training examples that the server keeps for itself, at least 0.
         vectorize: Whether clients are stacked; the two ways agree to rounding, not to the last bit.
         rows: Whether single updates are wanted in any case: by a probe, or by whoever reads outcomes.
         Others: The plug-ins of each family.
@@ -76,3 +77,4 @@ class RunSpec:
     evaluate_every: int = 1
     vectorize: Vectorize = "auto"
     rows: bool = False
+    root_examples: int = 0

@@ -130,6 +130,7 @@ class Scenario(_Section):
     defense: Plugin = Plugin(name="mean")
     server_optimizer: Plugin = Plugin(name="sgd")
     vectorize: Literal["auto", "on", "off"] = "auto"
+    root_examples: int = Field(default=0, ge=0)
     evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint = Checkpoint()
     runtime: Runtime = Runtime()
@@ -168,6 +169,7 @@ class Scenario(_Section):
             evaluate_every=self.evaluation.every,
             vectorize=self.vectorize,
             rows=bool(self.probes),
+            root_examples=self.root_examples,
         )
 
     def values(self) -> dict[str, Any]:

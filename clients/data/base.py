@@ -177,6 +177,8 @@ class PartitionedData:
         mean: As in ``Dataset``.
         std: As in ``Dataset``.
         value_range: As in ``Dataset``.
+        root: The examples that the server keeps for itself, as data whose client N (no client's number)
+            holds them all; None where it keeps none.
     """
 
     name: str
@@ -190,6 +192,7 @@ class PartitionedData:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     value_range: tuple[float, float]
+    root: "PartitionedData | None" = None
 
     @property
     def num_clients(self) -> int:

@@ -1,16 +1,20 @@
 """From a data set and a partition to clients that hold their examples."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
 
 from ...core.errors import GauntletError, PluginError, ScenarioError
 from ...core.registry import guard, require
+from ...core.seeds import generator
 from .base import Array, Dataset, FederatedData, Partition, PartitionedData, Population, Source
 
 
-def federate(dataset: object, partition: object | None, num_clients: int, seed: int) -> FederatedData:
+def federate(
+    dataset: object, partition: object | None, num_clients: int, seed: int, root_examples: int = 0
+) -> FederatedData:
     """Return the clients' data. Equal arguments give equal data.
 
     Args:
@@ -18,6 +22,8 @@ def federate(dataset: object, partition: object | None, num_clients: int, seed: 
         partition: A plug-in with ``split``, or None for a data set that makes its own clients.
         num_clients: N, at least 1.
         seed: The run's seed.
+        root_examples: Training examples that the server keeps for itself, drawn before the others are
+            spread, so that no client holds them; at least 0.
 
     Raises:
         ScenarioError: The two do not go together, or some client would be left without examples.
@@ -28,16 +34,45 @@ def federate(dataset: object, partition: object | None, num_clients: int, seed: 
     if callable(getattr(dataset, "populate", None)):
         if partition is not None:
             raise ScenarioError("this dataset makes its own clients: leave the partition out")
+        if root_examples:
+            raise ScenarioError(
+                f"root_examples must be 0 for a dataset that makes its own clients (no example is left for "
+                f"the server), got {root_examples}"
+            )
         return _born(dataset, num_clients, seed)
     if not callable(getattr(dataset, "load", None)):
         raise PluginError("a dataset needs a method load or populate, got neither")
     if not callable(getattr(partition, "split", None)):
         raise ScenarioError("this dataset needs a partition that spreads it over the clients, got none")
     pile: Dataset = guard(cast(Source, dataset), _label(dataset)).load()
+    pile, root = _set_apart(pile, root_examples, seed)
     rows = _split(cast(Partition, partition), pile, num_clients, seed)
     check_rows(rows, len(pile.y), num_clients)
     _check_nobody_is_empty(rows, len(pile.y))
-    return dealt(pile, rows)
+    data = dealt(pile, rows)
+    if root is None:
+        return data
+    nobody = np.zeros(0, dtype=np.int64)
+    return replace(data, root=dealt(root, [nobody] * num_clients + [np.arange(root_examples)]))
+
+
+def _set_apart(pile: Dataset, count: int, seed: int) -> tuple[Dataset, Dataset | None]:
+    """Return (what is left for the clients, the server's own ``count`` examples)."""
+    if not 0 <= count < len(pile.y):
+        raise ScenarioError(
+            f"root_examples must be in [0, {len(pile.y) - 1}], so that the clients of {pile.name} keep some, "
+            f"got {count}"
+        )
+    if count == 0:
+        return pile, None
+    drawn = np.zeros(len(pile.y), dtype=bool)
+    drawn[generator(seed, "root examples").choice(len(pile.y), count, replace=False)] = True
+    return _only(pile, ~drawn), _only(pile, drawn)
+
+
+def _only(pile: Dataset, rows: Array) -> Dataset:
+    groups = None if pile.groups is None else pile.groups[rows]
+    return replace(pile, x=pile.x[rows], y=pile.y[rows], groups=groups)
 
 
 def _born(dataset: object, num_clients: int, seed: int) -> FederatedData:

@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -10,7 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from gauntlet.core.updates import Updates
+from gauntlet.core.layout import Layout, Slot
+from gauntlet.core.updates import Context, Updates
+
+
+def in_round(updates: Updates, round_: int = 0, **changes: Any) -> Updates:
+    """Put a cohort into a round: global parameters 0, one layer, seed 0 unless given."""
+    size = updates.vectors.shape[1]
+    values = {
+        "params": torch.zeros(size, dtype=updates.vectors.dtype),
+        "layout": Layout((Slot("w", (size,), 0),)),
+        "seed": 0,
+    } | changes
+    return replace(updates, context=Context(round_, **values))
 
 
 def make_cohort(rows: Any, num_examples: list[int] | None = None, expected_size: float = 0.0) -> Updates:
@@ -25,6 +38,20 @@ def make_cohort(rows: Any, num_examples: list[int] | None = None, expected_size:
 @pytest.fixture
 def cohort() -> Callable[..., Updates]:
     return make_cohort
+
+
+@pytest.fixture
+def at() -> Callable[..., Updates]:
+    return in_round
+
+
+@pytest.fixture
+def four_liars(cohort) -> Updates:
+    """Clients 0 ... 15 want nearly the same; the updates of 16 ... 19 are flipped."""
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=40) * 0.1 + 0.02 * rng.normal(size=(20, 40))
+    rows[16:] *= -1
+    return replace(cohort(rows), client_ids=torch.arange(20))
 
 
 @pytest.fixture

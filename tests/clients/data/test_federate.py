@@ -106,3 +106,54 @@ def test_arrays_are_made_contiguous_so_that_they_can_be_shared():
     strided = replace(PILE, x=np.zeros((20, 2), dtype=np.float32)[::2])
     data = federate(Pile(strided), PARTITIONS.build("iid"), 2, 0)
     assert data.x.flags.c_contiguous
+
+
+def rows_of(x):
+    return sorted(map(tuple, np.asarray(x).tolist()))
+
+
+def test_the_servers_own_examples_lie_with_no_client():
+    """Ten different examples: three for the server, seven for the clients, none twice, none lost."""
+    pile = replace(PILE, x=np.arange(20, dtype=np.float32).reshape(10, 2))
+    data = federate(Pile(pile), PARTITIONS.build("iid"), 3, seed=5, root_examples=3)
+    server, _ = data.root.client(3)
+    clients = np.concatenate([data.client(i)[0] for i in range(3)])
+
+    assert (len(server), len(clients)) == (3, 7)
+    assert rows_of([*server.tolist(), *clients.tolist()]) == rows_of(pile.x)
+    assert data.label_counts().sum() == 7
+
+
+def test_the_servers_own_examples_follow_from_the_seed():
+    digits, iid = DATASETS.build("digits"), PARTITIONS.build("iid")
+    first, again, other = (federate(digits, iid, 4, seed, 50).root.client(4)[0] for seed in (1, 1, 2))
+
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_natural_clients_keep_what_the_server_does_not_take():
+    """By hand: three hospitals with 2, 3 and 5 patients lose the two that the server drew."""
+    pile = replace(
+        PILE,
+        x=np.arange(20, dtype=np.float32).reshape(10, 2),
+        groups=np.array(list("aabbbccccc")),
+    )
+    data = federate(Pile(pile), PARTITIONS.build("natural"), 3, seed=0, root_examples=2)
+    drawn = data.root.client(3)[0][:, 0].numpy() / 2
+    left = [sum(i not in drawn for i in group) for group in (range(2), range(2, 5), range(5, 10))]
+
+    assert [data.num_examples(i) for i in range(3)] == left
+
+
+@pytest.mark.parametrize(
+    ("dataset", "partition", "count", "message"),
+    [
+        (Pile(), PARTITIONS.build("iid"), 10, r"root_examples must be in \[0, 9\].*pile keep some, got 10"),
+        (Pile(), PARTITIONS.build("iid"), -1, r"root_examples must be in \[0, 9\]"),
+        (DATASETS.build("synthetic"), None, 5, "root_examples must be 0 for a dataset that makes its own"),
+    ],
+)
+def test_examples_that_the_server_cannot_have_are_refused(dataset, partition, count, message):
+    with pytest.raises(ScenarioError, match=message):
+        federate(dataset, partition, 2, 0, root_examples=count)

@@ -1,0 +1,60 @@
+"""Norms and angles of updates, in float64 and bounded memory."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .columns import column_blocks
+
+NO_LENGTH = 1e-12  # a shorter vector has no direction
+
+
+def norms(vectors: Tensor) -> Tensor:
+    """Return each row's L2 norm in float64.  # [K]"""
+    squares = np.zeros(len(vectors))
+    for _, block in column_blocks(vectors):
+        exact = block.astype(np.float64)
+        squares += np.einsum("kp,kp->k", exact, exact)
+    return torch.from_numpy(squares).sqrt()
+
+
+def products(vectors: Tensor, others: Tensor) -> Tensor:
+    """Return x_i . z_j in float64, for rows x of ``vectors`` [K, P] and z of ``others`` [M, P].  # [K, M]"""
+    total = np.zeros((len(vectors), len(others)))
+    right = others.detach().numpy()
+    for columns, block in column_blocks(vectors):
+        total += block.astype(np.float64) @ right[:, columns].astype(np.float64).T
+    return torch.from_numpy(total)
+
+
+def cosines(vectors: Tensor, shift: Tensor | None = None) -> Tensor:
+    """Return the cosine of every two rows, each moved by ``shift`` [P] first, in float64.  # [K, K]
+
+    1 on the diagonal; 0 elsewhere where a row is shorter than 1e-12.
+    """
+    gram = np.zeros((len(vectors), len(vectors)))
+    offset = None if shift is None else shift.detach().numpy()
+    for columns, block in column_blocks(vectors):
+        exact = block.astype(np.float64)
+        if offset is not None:
+            exact += offset[columns]
+        gram += exact @ exact.T
+    lengths = np.sqrt(np.diagonal(gram))
+    there = lengths >= NO_LENGTH
+    scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=there)
+    cosine = np.clip(gram * scale[:, None] * scale, -1.0, 1.0)
+    np.fill_diagonal(cosine, 1.0)
+    return torch.from_numpy(cosine)
+
+
+def cosines_to(vectors: Tensor, reference: Tensor) -> Tensor:
+    """Return each row's cosine to ``reference`` [P], 0 where either is shorter than 1e-12.  # [K]"""
+    lengths, other = norms(vectors), norms(reference[None])
+    cosine = products(vectors, reference[None])[:, 0] / (lengths * other).clamp(min=1e-300)
+    there = (lengths >= NO_LENGTH) & (other >= NO_LENGTH)
+    return torch.where(there, cosine.clamp(-1.0, 1.0), 0.0)
+
+
+def clip_factors(lengths: Tensor, bound: float) -> Tensor:
+    """Return what each row is multiplied by so that its norm [K] is at most ``bound``.  # [K]"""
+    return (bound / lengths.clamp(min=1e-300)).clamp(max=1.0)

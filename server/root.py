@@ -1,0 +1,27 @@
+"""The server's own training: what its update would be if it were a client."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from ..clients.kernel import BlockKernel, Broadcast, one_thread
+
+
+@dataclass(frozen=True)
+class Root:
+    """Train on the examples that the server keeps for itself, in the server's process whatever the pool.
+
+    Attributes:
+        kernel: A client's kernel, on the server's own data.
+        number: The server's number in it: N, the first that no client has, so that its random streams
+            are its own.
+    """
+
+    kernel: BlockKernel
+    number: int
+
+    def train(self, broadcast: Broadcast) -> Tensor:
+        """Return the server's own update of this round.  # [P]"""
+        with one_thread():
+            return self.kernel.train(broadcast, np.array([self.number])).updates.vectors[0]
