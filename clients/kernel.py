@@ -21,7 +21,7 @@ from ..core.seeds import generator, seeded_torch
 from ..core.updates import Updates
 from .data.base import FederatedData
 from .minibatches import minibatches
-from .stacked import stacked_step, train_stacked
+from .stacked import Steer, stacked_step, train_stacked
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -68,6 +68,7 @@ class BlockKernel:
         seed: int,
         loss: Loss = nn.functional.cross_entropy,
         stacked: bool = False,
+        steers: tuple[Role[Any], ...] = (),
     ) -> None:
         """Take the run's ingredients.
 
@@ -81,7 +82,9 @@ class BlockKernel:
             seed: The run's seed.
             loss: Mean loss of a batch, from the model's output and the labels.
             stacked: Train a block as one batched computation, with the mean cross-entropy as loss.
+            steers: Attacks on updates that also ``steer`` the training of the clients that run them.
         """
+        self._steers: list[tuple[Role[Any], Steer]] = [(role, role.attack.steer) for role in steers]
         self.data, self.model, self.rule = data, model, rule
         self.training, self.privacy, self.poisons = rule.schedule(training), privacy, poisons
         self.seed, self.loss = seed, loss
@@ -116,7 +119,14 @@ class BlockKernel:
         examples = [self.examples(i, broadcast.round) for i in ids]
         batches = [self.batches(i, broadcast.round, len(e[1])) for i, e in zip(ids, examples, strict=True)]
         vectors, losses = train_stacked(
-            self._stacked, self.layout, self.rule, self.training, broadcast.params, examples, batches
+            self._stacked,
+            self.layout,
+            self.rule,
+            self.training,
+            broadcast.params,
+            examples,
+            batches,
+            [self.steer(i, broadcast.round) for i in ids],
         )
         counts = torch.tensor([len(y) for _, y in examples])
         return Updates(vectors, torch.from_numpy(client_ids), counts), losses
@@ -142,11 +152,12 @@ class BlockKernel:
         self._receive(broadcast)
         self.model.train()
         velocity, total = torch.zeros_like(self._local), torch.zeros(())
+        steer = self.steer(client_id, broadcast.round)
         with seeded_torch(generator(self.seed, "dropout", broadcast.round, client_id)):
             for rows in batches:
                 whole = len(rows) == len(y)
                 total += self._step(
-                    x if whole else x[rows], y if whole else y[rows], broadcast.params, velocity
+                    x if whole else x[rows], y if whole else y[rows], broadcast.params, velocity, steer
                 )
         torch.sub(self._local, broadcast.params, out=update)
         buffers.copy_(self.layout.flatten_buffers(dict(self.model.named_buffers())))
@@ -158,13 +169,15 @@ class BlockKernel:
         for name, view in self.layout.buffer_views(broadcast.buffers).items():
             own[name].copy_(view)
 
-    def _step(self, x: Tensor, y: Tensor, received: Tensor, velocity: Tensor) -> Tensor:
+    def _step(self, x: Tensor, y: Tensor, received: Tensor, velocity: Tensor, steer: Steer | None) -> Tensor:
         """Take one SGD step in place; return the batch's mean loss before it."""
         how = self.training
         self._gradient.zero_()
         loss = self.loss(self.model(x), y)
         torch.autograd.backward(loss)
         with torch.no_grad():
+            if steer is not None:
+                self._gradient.copy_(steer(self._gradient, self._local, received))
             if how.weight_decay:
                 self._gradient.add_(self._local, alpha=how.weight_decay)
             direction = self.rule.correct(self._gradient, self._local, received)
@@ -177,9 +190,16 @@ class BlockKernel:
         """Return what the client trains on in this round: its own examples, poisoned if it attacks."""
         x, y = self.data.client(client_id)
         for number, role in enumerate(self.poisons):
-            if client_id in role.clients and role.active(round_):
+            if client_id in role.attackers(round_):
                 x, y = role.attack.poison(x, y, generator(self.seed, "poison", number, round_, client_id))
         return x, y
+
+    def steer(self, client_id: int, round_: int) -> Steer | None:
+        """Return how the client twists the gradients of its local steps in this round, if it does."""
+        for role, steer in self._steers:
+            if client_id in role.attackers(round_):
+                return steer
+        return None
 
     def batches(self, client_id: int, round_: int, num_examples: int) -> list[np.ndarray[Any, Any]]:
         """Return the rows of each of the client's local steps in this round."""

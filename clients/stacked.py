@@ -25,6 +25,9 @@ Array = np.ndarray[Any, Any]
 Step = Callable[[dict[str, Tensor], Tensor, Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
 """From stacked parameters, inputs [K, B, ...], labels and weights [K, B] to gradients and losses [K]."""
 
+Steer = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From gradients, parameters and received parameters [..., P] to what a local step descends instead."""
+
 
 def can_stack(model: nn.Module) -> str | None:
     """Return why a model cannot be stacked, or None where it can."""
@@ -76,6 +79,7 @@ def train_stacked(
     received: Tensor,
     examples: Sequence[tuple[Tensor, Tensor]],
     batches: Sequence[list[Array]],
+    steers: Sequence[Steer | None] = (),
 ) -> tuple[Tensor, Tensor]:
     """Return the block's updates [K, P] and each client's mean loss [K].
 
@@ -87,6 +91,7 @@ def train_stacked(
         received: The broadcast parameters.  # [P]
         examples: Each client's inputs and labels.
         batches: Each client's rows of each local step.
+        steers: How each client twists its gradients, or None; by default nobody does.
     """
     order = sorted(range(len(batches)), key=lambda k: -len(batches[k]))  # stable: longest first
     rows, weights = _padded([batches[k] for k in order], [len(examples[k][1]) for k in order])
@@ -96,6 +101,7 @@ def train_stacked(
     local = received.expand(len(order), -1).clone()  # [K, P]
     velocity = torch.zeros_like(local) if how.momentum else local
     losses = torch.zeros(len(order))
+    twisted = _grouped([steers[k] for k in order] if steers else [])
     for s in range(steps[0]):
         going = int((steps > s).sum())
         chosen = rows[:going, s].reshape(-1)  # [k * B]
@@ -103,12 +109,31 @@ def train_stacked(
         labels = y.index_select(0, chosen).view(going, -1)  # [k, B]
         gradients, values = step(layout.views(local[:going]), inputs, labels, weights[:going, s])
         losses[:going] += values
+        for steer, who in twisted:
+            gradients = _twisted(layout, steer, who[who < going], received, local, gradients)
         _apply(layout, rule, how, received, local[:going], velocity[:going], gradients)
     update = torch.empty_like(local)
     update[order] = local.sub_(received)
     mean = torch.empty_like(losses)
     mean[order] = losses / torch.from_numpy(steps)
     return update, mean
+
+
+def _grouped(steers: Sequence[Steer | None]) -> list[tuple[Steer, Tensor]]:
+    """Return every way to twist gradients with the rows that do so, ascending."""
+    ways = dict.fromkeys(steer for steer in steers if steer is not None)
+    return [(way, torch.tensor([n for n, steer in enumerate(steers) if steer is way])) for way in ways]
+
+
+def _twisted(
+    layout: Layout, steer: Steer, who: Tensor, received: Tensor, local: Tensor, gradients: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return the gradients, those of the rows ``who`` replaced by what these clients descend instead."""
+    homes, starts = layout.views(local), layout.views(received)
+    return {
+        name: gradient.index_copy(0, who, steer(gradient[who], homes[name][who], starts[name]))
+        for name, gradient in gradients.items()
+    }
 
 
 def _apply(

@@ -18,7 +18,7 @@ from ..core.trees import State
 from ..core.updates import Context, Updates
 from ..privacy.accounting import Epsilon
 from .corruption import corrupt
-from .plan import Plan
+from .plan import Plan, sample_cohort
 from .state import ServerState
 
 
@@ -62,14 +62,14 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
         PluginError: A plug-in raised, or returned something of the wrong shape.
         WorkerError: The pool lost its workers for good.
     """
-    cohort = plan.sampler.sample(plan.sampling.num_clients, _stream(plan, state, "sample"))
+    cohort = sample_cohort(plan.sampler, plan.sampling, plan.seed, state.round)
     broadcast = Broadcast(state.round, state.params, state.buffers)
     trained = pool.train(broadcast, cohort, plan.sampling.expected_size)
     sent, attacks = corrupt(plan, trained.updates, state)
     frames, codec = encode_cohort(
         plan.codec, sent, plan.layout, state.round, plan.public, state.codec, _streams(plan, state)
     )
-    delivery = _deliver(plan, state, sent, frames)
+    delivery = _deliver(plan, state, trained.updates, frames)
     received, refused = _receive(plan, state, sent, frames, delivery)
     clipped, privacy = plan.privacy.clip(received, state.privacy)
     screened, pre_aggregations = _pre_aggregate(plan, clipped, state)
@@ -121,10 +121,11 @@ def _streams(plan: Plan, state: ServerState) -> Any:
     return lambda client_id: generator(plan.seed, "codec", state.round, client_id)
 
 
-def _deliver(plan: Plan, state: ServerState, sent: Updates, frames: list[bytes]) -> Delivery:
-    sizes = np.array([len(frame) for frame in frames], dtype=np.int64) + 4 * sent.buffers.shape[1]
+def _deliver(plan: Plan, state: ServerState, trained: Updates, frames: list[bytes]) -> Delivery:
+    """Send the frames; a client computes on the examples that it has, whatever it claims."""
+    sizes = np.array([len(frame) for frame in frames], dtype=np.int64) + 4 * trained.buffers.shape[1]
     stream = _stream(plan, state, "network")
-    return plan.network.deliver(sent.num_examples.numpy(), plan.bytes_down, sizes, stream)
+    return plan.network.deliver(trained.num_examples.numpy(), plan.bytes_down, sizes, stream)
 
 
 def _receive(
