@@ -96,15 +96,13 @@ def concatenate(parts: list[Updates], expected_size: float) -> Updates:
     parts = sorted((p for p in parts if len(p)), key=lambda p: int(p.client_ids[0])) or parts[:1]
     if len(parts) == 1:
         return replace(parts[0], expected_size=expected_size)
-    joined = Updates(
-        vectors=torch.cat([p.vectors for p in parts]),
-        client_ids=torch.arange(sum(map(len, parts))),  # not yet: parts may interleave
-        num_examples=torch.cat([p.num_examples for p in parts]),
-        expected_size=expected_size,
-        buffers=torch.cat([p.buffers for p in parts]),
-    )
     ids = torch.cat([p.client_ids for p in parts])
-    if bool((ids.diff() > 0).all()):
-        return replace(joined, client_ids=ids)
-    order = ids.argsort()
-    return replace(joined.rows(order), client_ids=ids[order])
+    ascending = bool((ids.diff() > 0).all())
+    order = slice(None) if ascending else ids.argsort()  # parts may interleave
+    return Updates(
+        vectors=torch.cat([p.vectors for p in parts])[order],
+        client_ids=ids[order],
+        num_examples=torch.cat([p.num_examples for p in parts])[order],
+        expected_size=expected_size,
+        buffers=torch.cat([p.buffers for p in parts])[order],
+    )

@@ -49,6 +49,18 @@ def test_parts_are_joined_in_ascending_id_whatever_their_order():
     assert joined.expected_size == 4
 
 
+def test_parts_that_interleave_are_joined_with_every_column_in_place():
+    """By hand: rows 1 and 7 among 3 and 9."""
+    first, second = cohort([3, 9]), cohort([1, 7])
+    joined = concatenate([first, second], expected_size=4)
+    assert joined.client_ids.tolist() == [1, 3, 7, 9]
+    for part in (first, second):
+        at = torch.isin(joined.client_ids, part.client_ids)
+        assert torch.equal(joined.vectors[at], part.vectors)
+        assert torch.equal(joined.num_examples[at], part.num_examples)
+        assert torch.equal(joined.buffers[at], part.buffers)
+
+
 def test_a_client_in_two_parts_is_refused():
     with pytest.raises(ValueError, match="ascend strictly"):
         concatenate([cohort([1, 2]), cohort([2])], 3)
