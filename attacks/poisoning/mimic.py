@@ -26,7 +26,8 @@ class Mimic:
 
     Without a ``victim``, the attackers watch for ``warmup_rounds``: in each they follow the direction in
     which honest updates differ the most (power iteration on the round's covariance, averaged over the
-    rounds), and copy the client farthest along it, on either side. With the last of them they settle on that client.
+    rounds), and copy the client farthest along it, on either side. With the last of them they settle on
+    that client.
 
     Where the victim is not in the cohort, the farthest one is copied; with a ``victim`` given, the honest
     client of the lowest id.

@@ -23,7 +23,8 @@ class OptimalALittleIsEnough:
     Attributes:
         evaluations: How many values of tau are tried in a round, at least 1.
         start: The first tau.
-        delta: The first step, not 0; it doubles as long as it helps.
+        delta: The first step, not 0; it doubles as long as it helps. A negative one searches below
+            ``start``: the sign matters to models, see ``alie``.
         ratio: By how much the step shrinks after that, above 0.5 and below 1.
     """
 
