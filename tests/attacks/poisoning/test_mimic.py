@@ -9,7 +9,6 @@ import torch
 from gauntlet.attacks.poisoning.mimic import Mimic
 from gauntlet.core.seeds import generator
 from gauntlet.core.updates import concatenate
-from gauntlet.defenses.krum import Krum
 from gauntlet.defenses.median import Median
 
 
@@ -73,8 +72,7 @@ def test_equal_updates_are_no_trouble(scene):
     assert sent.vectors.tolist() == [[1.0, 2.0]]
 
 
-@pytest.mark.parametrize("rule", [Median(), Krum(4)], ids=["median", "krum"])
-def test_clients_that_differ_are_outvoted_by_one_of_them_and_its_copies(scene, rule):
+def test_clients_that_differ_are_outvoted_by_one_of_them_and_its_copies(scene):
     """Karimireddy et al., Section 3: ten clients in two camps; four copies decide for one camp."""
     camps = np.sign(np.arange(10) - 4.5)[:, None] * np.ones((1, 30))
     rows = camps + 0.05 * np.random.default_rng(0).normal(size=(10, 30))
@@ -83,12 +81,11 @@ def test_clients_that_differ_are_outvoted_by_one_of_them_and_its_copies(scene, r
     mean = view.honest.vectors.mean(dim=0)
 
     def error(bad) -> float:
-        aggregate = rule.aggregate(concatenate([view.honest, bad], 14.0), None)[0].aggregate
+        aggregate = Median().aggregate(concatenate([view.honest, bad], 14.0), None)[0].aggregate
         return float(torch.linalg.vector_norm(aggregate - mean)) / 30**0.5
 
     assert error(sent) > 0.85
-    if isinstance(rule, Median):
-        assert error(own) < 0.7 * error(sent)
+    assert error(own) < 0.7 * error(sent)
 
 
 def test_options_out_of_range_are_refused():
