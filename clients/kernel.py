@@ -21,7 +21,7 @@ from ..core.seeds import generator, seeded_torch
 from ..core.updates import Updates, weighted_sum
 from .data.base import FederatedData
 from .minibatches import minibatches
-from .stacked import train_stacked
+from .stacked import Steer, train_stacked
 from .trace import StackedStep
 
 Array = np.ndarray[Any, Any]
@@ -106,6 +106,7 @@ class BlockKernel:
         loss: Loss = nn.functional.cross_entropy,
         height: int = 1,
         counts: Counts | None = None,
+        steers: tuple[Role[Any], ...] = (),
     ) -> None:
         """Take the run's ingredients.
 
@@ -121,7 +122,9 @@ class BlockKernel:
             height: How many clients are trained as one batched computation, with the mean cross-entropy as
                 loss; 1 trains one at a time.
             counts: What each client counts where sums are formed here; None where they never are.
+            steers: Attacks on updates that also ``steer`` the training of the clients that run them.
         """
+        self._steers: list[tuple[Role[Any], Steer]] = [(role, role.attack.steer) for role in steers]
         self.data, self.model, self.rule = data, model, rule
         self.training, self.privacy, self.poisons = rule.schedule(training), privacy, poisons
         self.seed, self.loss, self._counts = seed, loss, counts
@@ -183,6 +186,7 @@ class BlockKernel:
         ids = client_ids.tolist()
         examples = [self.examples(i, broadcast.round) for i in ids]
         batches = [self.batches(i, broadcast.round, len(e[1])) for i, e in zip(ids, examples, strict=True)]
+        steers = [self.steer(i, broadcast.round) for i in ids]
         vectors = torch.empty(len(ids), self.layout.num_parameters)  # [K, P]
         losses = torch.empty(len(ids))
         for rows in np.array_split(np.arange(len(ids)), -(-len(ids) // self._height)):
@@ -196,6 +200,7 @@ class BlockKernel:
                 examples[part],
                 batches[part],
                 self.data.num_classes,
+                steers[part],
             )
         counts = torch.tensor([len(y) for _, y in examples])
         return Updates(vectors, torch.from_numpy(client_ids), counts), losses
@@ -221,11 +226,12 @@ class BlockKernel:
         self._receive(broadcast)
         self.model.train()
         velocity, total = torch.zeros_like(self._local), torch.zeros(())
+        steer = self.steer(client_id, broadcast.round)
         with seeded_torch(generator(self.seed, "dropout", broadcast.round, client_id)):
             for rows in batches:
                 whole = len(rows) == len(y)
                 total += self._step(
-                    x if whole else x[rows], y if whole else y[rows], broadcast.params, velocity
+                    x if whole else x[rows], y if whole else y[rows], broadcast.params, velocity, steer
                 )
         torch.sub(self._local, broadcast.params, out=update)
         buffers.copy_(self.layout.flatten_buffers(dict(self.model.named_buffers())))
@@ -237,13 +243,15 @@ class BlockKernel:
         for name, view in self.layout.buffer_views(broadcast.buffers).items():
             own[name].copy_(view)
 
-    def _step(self, x: Tensor, y: Tensor, received: Tensor, velocity: Tensor) -> Tensor:
+    def _step(self, x: Tensor, y: Tensor, received: Tensor, velocity: Tensor, steer: Steer | None) -> Tensor:
         """Take one SGD step in place; return the batch's mean loss before it."""
         how = self.training
         self._gradient.zero_()
         loss = self.loss(self.model(x), y)
         torch.autograd.backward(loss)
         with torch.no_grad():
+            if steer is not None:
+                self._gradient.copy_(steer(self._gradient, self._local, received))
             if how.weight_decay:
                 self._gradient.add_(self._local, alpha=how.weight_decay)
             direction = self.rule.correct(self._gradient, self._local, received)
@@ -256,9 +264,16 @@ class BlockKernel:
         """Return what the client trains on in this round: its own examples, poisoned if it attacks."""
         x, y = self.data.client(client_id)
         for number, role in enumerate(self.poisons):
-            if client_id in role.clients and role.active(round_):
+            if client_id in role.attackers(round_):
                 x, y = role.attack.poison(x, y, generator(self.seed, "poison", number, round_, client_id))
         return x, y
+
+    def steer(self, client_id: int, round_: int) -> Steer | None:
+        """Return how the client twists the gradients of its local steps in this round, if it does."""
+        for role, steer in self._steers:
+            if client_id in role.attackers(round_):
+                return steer
+        return None
 
     def batches(self, client_id: int, round_: int, num_examples: int) -> list[Array]:
         """Return the rows of each of the client's local steps in this round."""

@@ -8,7 +8,7 @@ Source: the idea of stacking a cohort's models is that of vmap in JAX and functo
 FedJAX: Federated Learning Simulation with JAX. 2021. arXiv:2108.02117
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,9 @@ from ..core.layout import Layout
 from .trace import Gradient, StackedStep
 
 Array = np.ndarray[Any, Any]
+
+Steer = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From gradients, parameters and received parameters [..., P] to what a local step descends instead."""
 
 
 def can_stack(model: nn.Module) -> str | None:
@@ -43,6 +46,7 @@ def train_stacked(
     examples: Sequence[tuple[Tensor, Tensor]],
     batches: Sequence[list[Array]],
     num_classes: int,
+    steers: Sequence[Steer | None] = (),
 ) -> tuple[Tensor, Tensor]:
     """Return the block's updates [K, P] and each client's mean loss [K].
 
@@ -55,6 +59,7 @@ def train_stacked(
         examples: Each client's inputs and labels.
         batches: Each client's rows of each local step.
         num_classes: C.
+        steers: How each client twists its gradients, or None; by default nobody does.
     """
     order = sorted(range(len(batches)), key=lambda k: -len(batches[k]))  # stable: longest first
     rows, weights = _padded([batches[k] for k in order], [len(examples[k][1]) for k in order], how.batch_size)
@@ -64,7 +69,8 @@ def train_stacked(
     targets.scatter_(3, y[rows][..., None], -weights[..., None])
     steps = np.array([len(batches[k]) for k in order])
     local = received.expand(len(order), -1).clone()  # [K, P]
-    state = _Descent(layout, rule, how, received, local)
+    twisted = _grouped([steers[k] for k in order] if steers else [])
+    state = _Descent(layout, rule, how, received, local, twisted)
     losses = torch.zeros(len(order))
     with torch.no_grad():
         for s in range(steps[0]):
@@ -81,14 +87,27 @@ def train_stacked(
     return update, mean
 
 
+def _grouped(steers: Sequence[Steer | None]) -> list[tuple[Steer, Tensor]]:
+    """Return every way to twist gradients with the rows that do so, ascending."""
+    ways = dict.fromkeys(steer for steer in steers if steer is not None)
+    return [(way, torch.tensor([n for n, steer in enumerate(steers) if steer is way])) for way in ways]
+
+
 class _Descent:
     """The clients' parameters, one stacked tensor each, and how a step of SGD changes them in place."""
 
     def __init__(
-        self, layout: Layout, rule: LocalRule, how: LocalTraining, received: Tensor, local: Tensor
+        self,
+        layout: Layout,
+        rule: LocalRule,
+        how: LocalTraining,
+        received: Tensor,
+        local: Tensor,
+        twisted: Sequence[tuple[Steer, Tensor]],
     ) -> None:
-        self._rule, self._how = rule, how
-        self._plain = declared(rule, "plain", False) and not how.momentum and not how.weight_decay
+        self._rule, self._how, self._twisted = rule, how, twisted
+        changed = twisted or how.momentum or how.weight_decay
+        self._plain = declared(rule, "plain", False) and not changed
         self._local = list(layout.views(local).values())
         self._received = list(layout.views(received).values())
         velocity = torch.zeros_like(local) if how.momentum else local
@@ -112,6 +131,10 @@ class _Descent:
 
     def _step(self, i: int, gradient: Tensor, home: Tensor) -> None:
         how = self._how
+        for steer, who in self._twisted:
+            rows = who[who < len(home)]
+            twist = steer(gradient[rows], home[rows], self._received[i])
+            gradient = gradient.index_copy(0, rows, twist)
         if how.weight_decay:
             gradient = gradient + how.weight_decay * home
         direction = self._rule.correct(gradient, home, self._received[i])

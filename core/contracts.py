@@ -8,7 +8,7 @@ Optional declarations are class attributes, read through ``declared``. A plug-in
 careful answer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -116,6 +116,9 @@ class View:
         cohort_size: Clients in this cohort, K.
         honest: The honest clients' updates; None unless the attack is omniscient.
         generator: The attack's own stream for this round (and client, with OWN knowledge).
+        aggregate: What the server would decide about a cohort: its clipping, pre-aggregations and defense,
+            on a copy of their memories and with random numbers that are not the server's. None unless the
+            attack declares ``knows_defense``.
     """
 
     round: int
@@ -123,6 +126,7 @@ class View:
     cohort_size: int
     honest: Updates | None
     generator: np.random.Generator
+    aggregate: Callable[[Updates], Verdict] | None = None
 
 
 class DataAttack(Protocol):
@@ -133,7 +137,14 @@ class DataAttack(Protocol):
 
 
 class UpdateAttack(Protocol):
-    """Rewrite the malicious clients' honest updates before they are sent."""
+    """Rewrite the malicious clients' honest updates before they are sent.
+
+    Declares, if it likes (the careful answer in brackets):
+        ``knows_defense`` [False]: it needs ``View.aggregate``.
+        ``steer(gradient, params, received) -> gradient`` [None]: the malicious clients also train
+            differently: what a local step descends instead of the loss's gradient, before weight decay and
+            the algorithm's own correction. Elementwise, all [..., P], as ``LocalRule.correct``.
+    """
 
     knowledge: ClassVar[Knowledge]
 

@@ -1,5 +1,6 @@
 """Who misbehaves, how, and when."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -8,15 +9,18 @@ A = TypeVar("A")
 
 @dataclass(frozen=True)
 class Role(Generic[A]):
-    """One attack and the clients that run it.
+    """One attack, the clients that run it, and when.
 
     Attributes:
         kind: The attack's name: the truth that detection is scored against.
         attack: The plug-in.
-        clients: The malicious clients, ascending.
-        start_round: The first round in which they attack, from 0.
+        clients: The malicious clients, ascending; none where they are drawn anew in every round.
+        start_round: The first round in which they attack, from 0; sleepers are honest until then.
         stop_round: The first round in which they no longer do, or None.
         every: They attack in every ``every``-th round from ``start_round`` on, at least 1.
+        on_rounds: In bursts of so many rounds, the first from ``start_round`` on; 0: without a break.
+        off_rounds: Honest rounds between two bursts.
+        sampled: From a round to that round's malicious clients, ascending, instead of ``clients``.
     """
 
     kind: str
@@ -25,9 +29,21 @@ class Role(Generic[A]):
     start_round: int = 0
     stop_round: int | None = None
     every: int = 1
+    on_rounds: int = 0
+    off_rounds: int = 0
+    sampled: Callable[[int], tuple[int, ...]] | None = None
 
     def active(self, round_: int) -> bool:
         """Return whether the clients attack in this round."""
         if round_ < self.start_round or (self.stop_round is not None and round_ >= self.stop_round):
             return False
-        return (round_ - self.start_round) % self.every == 0
+        since = round_ - self.start_round
+        if self.on_rounds and since % (self.on_rounds + self.off_rounds) >= self.on_rounds:
+            return False
+        return since % self.every == 0
+
+    def attackers(self, round_: int) -> tuple[int, ...]:
+        """Return the clients that attack in this round, ascending."""
+        if not self.active(round_):
+            return ()
+        return self.clients if self.sampled is None else self.sampled(round_)

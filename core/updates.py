@@ -90,6 +90,29 @@ class Updates:
         )
 
 
+def concatenate(parts: list[Updates], expected_size: float) -> Updates:
+    """Return the cohort made of ``parts`` with disjoint clients, in ascending client id.
+
+    Raises:
+        ValueError: No part at all, or a client twice.
+    """
+    if not parts:
+        raise ValueError("a cohort needs at least one part, got none")
+    parts = sorted((p for p in parts if len(p)), key=lambda p: int(p.client_ids[0])) or parts[:1]
+    if len(parts) == 1:
+        return replace(parts[0], expected_size=expected_size)
+    ids = torch.cat([p.client_ids for p in parts])
+    ascending = bool((ids.diff() > 0).all())
+    order = slice(None) if ascending else ids.argsort()  # parts may interleave
+    return Updates(
+        vectors=torch.cat([p.vectors for p in parts])[order],
+        client_ids=ids[order],
+        num_examples=torch.cat([p.num_examples for p in parts])[order],
+        expected_size=expected_size,
+        buffers=torch.cat([p.buffers for p in parts])[order],
+    )
+
+
 def finite_rows(updates: Updates) -> Tensor:
     """Return whether each row is finite; a sum overflows only where a look at every entry is due.  # [K]"""
     finite = updates.vectors.sum(dim=1).isfinite() & updates.buffers.sum(dim=1).isfinite()

@@ -1,15 +1,17 @@
 """Let the malicious clients of a cohort rewrite their updates, each attack with the view it declares."""
 
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 
 import torch
 
-from ..core.contracts import Knowledge, UpdateAttack, View
+from ..core.contracts import Knowledge, UpdateAttack, Verdict, View, declared
 from ..core.errors import PluginError
 from ..core.roles import Role
 from ..core.seeds import generator
 from ..core.trees import State
-from ..core.updates import Updates
+from ..core.updates import Context, Updates
 from .plan import Plan
 from .state import ServerState
 
@@ -25,8 +27,9 @@ def corrupt(plan: Plan, updates: Updates, state: ServerState) -> tuple[Updates, 
     honest_rows = torch.tensor([int(i) not in malicious for i in updates.client_ids], dtype=torch.bool)
     sent, memories = updates, list(state.attacks)
     for number, role in enumerate(plan.attacks):
-        rows = torch.isin(updates.client_ids, torch.tensor(role.clients, dtype=torch.int64))
-        if not role.active(state.round) or not bool(rows.any()):
+        who = torch.tensor(role.attackers(state.round), dtype=torch.int64)
+        rows = torch.isin(updates.client_ids, who)
+        if not bool(rows.any()):
             continue
         own = updates.rows(rows)
         view = View(
@@ -35,13 +38,33 @@ def corrupt(plan: Plan, updates: Updates, state: ServerState) -> tuple[Updates, 
             cohort_size=len(updates),
             honest=updates.rows(honest_rows) if role.attack.knowledge is Knowledge.OMNISCIENT else None,
             generator=generator(plan.seed, "attack", number, state.round),
+            aggregate=_guess(plan, state, number) if declared(role.attack, "knows_defense", False) else None,
         )
         lies, memories[number] = _lie(plan, role, number, own, view, memories[number])
         if sent is updates:
-            sent = updates.with_vectors(updates.vectors.clone())
+            sent = replace(
+                updates, vectors=updates.vectors.clone(), num_examples=updates.num_examples.clone()
+            )
         sent.vectors[rows] = lies.vectors
         sent.num_examples[rows] = lies.num_examples
     return sent, tuple(memories)
+
+
+def _guess(plan: Plan, state: ServerState, number: int) -> Callable[[Updates], Verdict]:
+    """Return what an attack may ask: the server's decision on a cohort, of which nothing is remembered.
+
+    An attacker knows the rules, not the dice: a defense that draws does so from another seed.
+    """
+    seed = int(generator(plan.seed, "guess", number, state.round).integers(2**31))
+    context = Context(state.round, state.params, plan.layout, seed)
+
+    def aggregate(updates: Updates) -> Verdict:
+        updates, _ = plan.privacy.clip(replace(updates, context=context), deepcopy(state.privacy))
+        for plugin, memory in zip(plan.pre_aggregations, state.pre_aggregations, strict=True):
+            updates, _ = plugin.transform(updates, deepcopy(memory))
+        return plan.defense.aggregate(updates, deepcopy(state.defense))[0]
+
+    return aggregate
 
 
 def _lie(

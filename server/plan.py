@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
+from numpy.typing import NDArray
 from torch import nn
 
 from ..clients.algorithms import ALGORITHMS
@@ -90,7 +91,7 @@ class Plan:
     def kinds(self, round_: int) -> Mapping[int, str]:
         """Return the attack that each malicious client runs in a round, by client id."""
         roles = (*self.poisons, *self.attacks)
-        return {c: role.kind for role in roles if role.active(round_) for c in role.clients}
+        return {c: role.kind for role in roles for c in role.attackers(round_)}
 
 
 def _make(family: Family[Any], spec: PluginSpec) -> Any:
@@ -150,16 +151,47 @@ def make_privacy(spec: RunSpec) -> Privacy:
         raise ScenarioError(f"{spec.privacy.name}: {error}") from error
 
 
+def make_roles(spec: RunSpec) -> tuple[tuple[Role[Any], ...], tuple[Role[Any], ...]]:
+    """Return the run's (data attacks, update attacks), each with its clients.
+
+    Raises:
+        PluginError: An attack that does not exist or takes other options.
+        ScenarioError: Clients that cannot have the roles.
+    """
+    sampler, sampling = make_sampling(spec)
+
+    @lru_cache(maxsize=1)
+    def cohorts(round_: int) -> list[int]:
+        return [int(i) for i in sample_cohort(sampler, sampling, spec.seed, round_)]
+
+    return assign(spec.roles, spec.num_clients, spec.seed, cohorts)
+
+
+def sample_cohort(sampler: Sampler, sampling: Sampling, seed: int, round_: int) -> NDArray[Any]:
+    """Return a round's clients, ascending."""
+    return sampler.sample(sampling.num_clients, generator(seed, "sample", round_))
+
+
 def make_kernel(spec: RunSpec, data: FederatedData) -> BlockKernel:
     """Return what a worker trains with."""
-    poisons, _ = assign(spec.roles, spec.num_clients, spec.seed)
+    poisons, attacks = make_roles(spec)
+    steers = tuple(role for role in attacks if declared(role.attack, "steer", None))
     rule: LocalRule = _make(ALGORITHMS, spec.algorithm)
     privacy = guard(make_privacy(spec), f"privacy mechanism '{spec.privacy.name}'")
     model = make_model(spec, data)
     height = choose(spec.vectorize, model).height
     counts = declared(_make(DEFENSES, spec.defense), "counts", None)
     return BlockKernel(
-        data, model, rule, spec.training, privacy, poisons, spec.seed, height=height, counts=counts
+        data,
+        model,
+        rule,
+        spec.training,
+        privacy,
+        poisons,
+        spec.seed,
+        height=height,
+        counts=counts,
+        steers=steers,
     )
 
 
@@ -171,7 +203,7 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
         ScenarioError: Ingredients that do not go together.
     """
     sampler, sampling = make_sampling(spec)
-    poisons, attacks = assign(spec.roles, spec.num_clients, spec.seed)
+    poisons, attacks = make_roles(spec)
     privacy = make_privacy(spec)
     codec: Codec = _make(CODECS, spec.codec)
     defense: Defense = _make(DEFENSES, spec.defense)

@@ -1,35 +1,74 @@
 """Hand out the attacks of a scenario to clients."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
-from ..attacks.poisoning import DATA_ATTACKS, family_of
+from ..attacks.poisoning import DATA_ATTACKS, UPDATE_ATTACKS, family_of
 from ..core.errors import ScenarioError
-from ..core.registry import guard
+from ..core.registry import Family, guard
 from ..core.roles import Role
 from ..core.seeds import generator
-from .spec import RoleSpec
+from .spec import PluginSpec, RoleSpec
+
+Cohorts = Callable[[int], Sequence[int]]
+"""From a round to the clients that are sampled for it, ascending."""
+
+Draw = Callable[[int], tuple[int, ...]]
 
 
 def assign(
-    specs: Sequence[RoleSpec], num_clients: int, seed: int
+    specs: Sequence[RoleSpec], num_clients: int, seed: int, cohorts: Cohorts
 ) -> tuple[tuple[Role[Any], ...], tuple[Role[Any], ...]]:
     """Return (data attacks, update attacks), each with its clients; no client has two roles.
+
+    A role with an attack on data and one on updates is one of each, with the same clients.
 
     Raises:
         ScenarioError: A client that does not exist or already attacks, or more attackers than clients.
     """
     free = set(range(num_clients))
     clients = [_named(spec, free, num_clients) for spec in specs]  # first those that are named
+    for number, spec in enumerate(specs):
+        if spec.clients is None:
+            clients[number] = _drawn(spec, free, seed, number)
+    draws = _anew(specs, free, seed, cohorts)
     data_roles: list[Role[Any]] = []
     update_roles: list[Role[Any]] = []
-    for number, spec in enumerate(specs):
-        who = clients[number] if spec.clients is not None else _drawn(spec, free, seed, number)
-        family = family_of(spec.plugin.name)
-        attack = guard(family.build(spec.plugin.name, spec.plugin.options), f"attack '{spec.plugin.name}'")
-        role = Role(spec.plugin.name, attack, who, spec.start_round, spec.stop_round, spec.every)
-        (data_roles if family is DATA_ATTACKS else update_roles).append(role)
+    for spec, who, draw in zip(specs, clients, draws, strict=True):
+        kind = spec.plugin.name + (f"+{spec.update.name}" if spec.update else "")
+        for family, attack in _attacks(spec):
+            role = Role(
+                kind,
+                attack,
+                who,
+                start_round=spec.start_round,
+                stop_round=spec.stop_round,
+                every=spec.every,
+                on_rounds=spec.on_rounds,
+                off_rounds=spec.off_rounds,
+                sampled=draw,
+            )
+            (data_roles if family is DATA_ATTACKS else update_roles).append(role)
     return tuple(data_roles), tuple(update_roles)
+
+
+def _attacks(spec: RoleSpec) -> list[tuple[Family[Any], Any]]:
+    """Return a role's attacks, each with its family."""
+    family = family_of(spec.plugin.name)
+    found = [(family, _build(family, spec.plugin))]
+    if spec.update is None:
+        return found
+    if family is not DATA_ATTACKS or family_of(spec.update.name) is not UPDATE_ATTACKS:
+        raise ScenarioError(
+            f"attack '{spec.plugin.name}': update needs an attack on data that it follows and names one on "
+            f"updates, got '{spec.plugin.name}' and '{spec.update.name}'"
+        )
+    return [*found, (UPDATE_ATTACKS, _build(UPDATE_ATTACKS, spec.update))]
+
+
+def _build(family: Family[Any], plugin: PluginSpec) -> Any:
+    return guard(family.build(plugin.name, plugin.options), f"attack '{plugin.name}'")
 
 
 def _drawn(spec: RoleSpec, free: set[int], seed: int, number: int) -> tuple[int, ...]:
@@ -55,3 +94,30 @@ def _named(spec: RoleSpec, free: set[int], num_clients: int) -> tuple[int, ...]:
         raise ScenarioError(f"attack '{name}': client {taken[0]} already has another role")
     free -= set(spec.clients)
     return tuple(sorted(set(spec.clients)))
+
+
+def _anew(specs: Sequence[RoleSpec], free: set[int], seed: int, cohorts: Cohorts) -> list[Draw | None]:
+    """Return, for each spec that draws its clients anew in every round, how it does."""
+    if (total := sum(spec.sampled or 0.0 for spec in specs)) > 1 + 1e-9:
+        raise ScenarioError(f"the attacks' sampled shares of a cohort sum to {total:g}, allowed: up to 1")
+    draws: list[Draw | None] = []
+    for number, spec in enumerate(specs):
+        earlier = [draw for draw in draws if draw is not None]
+        draws.append(_draw(spec.sampled, number, free, earlier, seed, cohorts) if spec.sampled else None)
+    return draws
+
+
+def _draw(
+    share: float, number: int, free: set[int], earlier: list[Draw], seed: int, cohorts: Cohorts
+) -> Draw:
+    @lru_cache(maxsize=1)
+    def draw(round_: int) -> tuple[int, ...]:
+        """Draw ``share`` of the cohort, rounded down, from its clients without a role."""
+        cohort = cohorts(round_)
+        taken = {client for other in earlier for client in other(round_)}
+        left = [int(c) for c in cohort if int(c) in free and int(c) not in taken]
+        count = min(int(share * len(cohort) + 1e-9), len(left))
+        drawn = generator(seed, "sampled roles", number, round_).choice(left, count, replace=False)
+        return tuple(sorted(int(c) for c in drawn))
+
+    return draw

@@ -27,7 +27,7 @@ from ..core.trees import State
 from ..core.updates import Context, Updates, finite_rows, row_norms
 from ..privacy.accounting import Epsilon
 from .corruption import corrupt
-from .plan import Plan
+from .plan import Plan, sample_cohort
 from .state import ServerState
 
 Array = np.ndarray[Any, Any]
@@ -95,7 +95,7 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
         PluginError: A plug-in raised, or returned something of the wrong shape.
         WorkerError: The pool lost its workers for good.
     """
-    cohort = plan.sampler.sample(plan.sampling.num_clients, _stream(plan, state, "sample"))
+    cohort = sample_cohort(plan.sampler, plan.sampling, plan.seed, state.round)
     broadcast = Broadcast(state.round, state.params, state.buffers)
     receive = _receive_sum if plan.summed else _receive_updates
     reception, state = receive(plan, state, pool, broadcast, cohort)

@@ -28,10 +28,10 @@ class RoleSpec:
     Attributes:
         plugin: The attack.
         clients: The malicious clients; or
-        count: how many to draw from those that are still honest.
-        start_round: See ``core.roles.Role``.
-        stop_round: Likewise.
-        every: Likewise.
+        count: how many to draw from those that are still honest; or
+        sampled: which share of every round's cohort to draw anew.
+        start_round, stop_round, every, on_rounds, off_rounds: See ``core.roles.Role``.
+        update: An attack on updates that follows, where ``plugin`` is one on data.
     """
 
     plugin: PluginSpec
@@ -40,6 +40,10 @@ class RoleSpec:
     start_round: int = 0
     stop_round: int | None = None
     every: int = 1
+    on_rounds: int = 0
+    off_rounds: int = 0
+    sampled: float | None = None
+    update: PluginSpec | None = None
 
 
 @dataclass(frozen=True)

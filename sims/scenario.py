@@ -41,27 +41,59 @@ class Plugin(BaseModel):
 class Attack(Plugin):
     """An ``[[attacks]]`` section: an attack on training, who runs it and when.
 
-    Exactly one of ``clients`` (ids), ``count`` and ``share`` (of the population, rounded down) is given.
+    Exactly one of ``clients`` (ids), ``count``, ``share`` (of the population, drawn once, rounded down) and
+    ``sampled`` (of each round's cohort, drawn anew in every round, rounded down) is given.
+
+    Attributes:
+        start_round: The first round of the attack: sleepers are honest until then.
+        stop_round: The first round without it again.
+        every: The attack runs in every ``every``-th round; or
+        on_rounds: in bursts of so many rounds,
+        off_rounds: with so many honest rounds between them.
+        update: Where the attack is one on data, an attack on updates that the same clients add.
     """
 
     clients: list[int] | None = None
     count: int | None = Field(default=None, ge=0)
     share: float | None = Field(default=None, ge=0, le=1)
+    sampled: float | None = Field(default=None, gt=0, le=1)
     start_round: int = Field(default=0, ge=0)
     stop_round: int | None = Field(default=None, ge=0)
     every: int = Field(default=1, ge=1)
+    on_rounds: int | None = Field(default=None, ge=1)
+    off_rounds: int | None = Field(default=None, ge=1)
+    update: Plugin | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> "Attack":
-        if sum(v is not None for v in (self.clients, self.count, self.share)) != 1:
-            raise ValueError("exactly one of clients, count and share is needed")
+        if sum(v is not None for v in (self.clients, self.count, self.share, self.sampled)) != 1:
+            raise ValueError("exactly one of clients, count, share and sampled is needed")
+        return self
+
+    @model_validator(mode="after")
+    def _one_rhythm(self) -> "Attack":
+        if self.stop_round is not None and self.stop_round <= self.start_round:
+            raise ValueError(f"stop_round must be above start_round, {self.start_round}")
+        if (self.on_rounds is None) != (self.off_rounds is None):
+            raise ValueError("on_rounds and off_rounds go together")
+        if self.on_rounds is not None and self.every != 1:
+            raise ValueError("every does not go with on_rounds and off_rounds: choose one rhythm")
         return self
 
     def role(self, num_clients: int) -> RoleSpec:
         """Return who attacks, and when."""
-        count = self.count if self.count is not None else int((self.share or 0) * num_clients + 1e-9)
-        clients = None if self.clients is None else tuple(self.clients)
-        return RoleSpec(self.spec(), clients, count, self.start_round, self.stop_round, self.every)
+        return RoleSpec(
+            plugin=self.spec(),
+            clients=None if self.clients is None else tuple(self.clients),
+            count=self.count if self.count is not None else int((self.share or 0) * num_clients + 1e-9),
+            start_round=self.start_round,
+            stop_round=self.stop_round,
+            every=self.every,
+            on_rounds=self.on_rounds or 0,
+            off_rounds=self.off_rounds or 0,
+            sampled=self.sampled,
+            update=self.update.spec() if self.update else None,
+        )
 
 
 class Probe(Plugin):

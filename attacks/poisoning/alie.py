@@ -21,8 +21,10 @@ class ALittleIsEnough:
     The standard deviation is the sample's (ddof = 1), and 0 with a single honest client.
 
     Attributes:
-        z: The shift, in standard deviations of each coordinate (the sign is a matter of taste). None
-            takes the paper's z_max for the cohort, which is small when attackers are few.
+        z: The shift, in standard deviations of each coordinate. None takes the paper's z_max for the
+            cohort, which is small when attackers are few. Distances do not tell the signs apart, but models
+            do: a ReLU network on inputs in [0, 1] loses its units to a negative shift and shrugs off a
+            positive one.
     """
 
     z: float | None = None

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.contracts import DataAttack, Knowledge, UpdateAttack, View, declared
+from ...core.contracts import DataAttack, Knowledge, UpdateAttack, Verdict, View, declared
 from ...core.errors import PluginError
 from ...core.registry import guard, require
 from ...core.seeds import generator
@@ -118,8 +118,14 @@ def _scene(attack: UpdateAttack, round_: int, num_honest: int = COHORT - MALICIO
     everybody = Updates(vectors, torch.arange(size) * 4 + 3, torch.full((size,), 10))
     malicious = torch.arange(size) < own_size
     honest = everybody.rows(~malicious) if knowledge is Knowledge.OMNISCIENT else None
-    params = torch.linspace(-1, 1, SIZE)
-    return everybody.rows(malicious), View(round_, params, size, honest, generator(0, "corrupt", round_))
+    params = (1 + round_) * torch.linspace(-1, 1, SIZE)
+    ask = _plain_mean if declared(attack, "knows_defense", False) else None
+    view = View(round_, params, size, honest, generator(0, "corrupt", round_), ask)
+    return everybody.rows(malicious), view
+
+
+def _plain_mean(updates: Updates) -> Verdict:
+    return Verdict(updates.vectors.mean(dim=0), torch.full((len(updates),), 1 / len(updates)))
 
 
 def _corrupt(attack: UpdateAttack, own: Updates, view: View, state: State) -> tuple[Updates, State]:
@@ -152,12 +158,39 @@ def a_cohort_without_honest_clients_is_survived(attack: UpdateAttack) -> None:
 
 
 def an_update_attack_does_something(attack: UpdateAttack) -> None:
-    """What is sent differs from the honest update, in the row or in the claimed examples."""
-    own, view = _scene(attack, 0)
-    before = own.vectors.clone()
-    sent, _ = _corrupt(attack, own, view, _guarded(attack).init())
-    changed = not (torch.equal(sent.vectors, before) and torch.equal(sent.num_examples, own.num_examples))
-    require(changed, "every malicious client sends its honest update")
+    """In the first rounds something differs: a row, the claimed examples, or how it trains."""
+    changed, state = declared(attack, "steer", None) is not None, _guarded(attack).init()
+    for t in range(3):
+        own, view = _scene(attack, t)
+        before, examples = own.vectors.clone(), own.num_examples.clone()
+        sent, state = _corrupt(attack, own, view, state)
+        same = torch.equal(sent.vectors, before) and torch.equal(sent.num_examples, examples)
+        changed = changed or not same
+    require(changed, "every malicious client trains honestly and sends its honest update")
+
+
+def a_steered_gradient_is_another_one_coordinate_by_coordinate(attack: UpdateAttack) -> None:
+    """If it steers: elementwise, so that clients can be stacked, and its inputs are left as they were."""
+    if declared(attack, "steer", None) is None:
+        return
+    rows = generator(0, "contract").standard_normal((3, MALICIOUS, SIZE))
+    gradient, params, received = torch.from_numpy(rows).to(torch.float32)
+    before = [t.clone() for t in (gradient, params, received)]
+    steer = _guarded(attack).steer
+    out = steer(gradient, params, received)
+    same = out.shape == gradient.shape and out.dtype == gradient.dtype
+    require(
+        same,
+        f"steer must return {tuple(gradient.shape)} {gradient.dtype}, got {tuple(out.shape)} {out.dtype}",
+    )
+    unchanged = all(torch.equal(a, b) for a, b in zip((gradient, params, received), before, strict=True))
+    require(unchanged, "steer must not change its arguments in place")
+    require(not torch.equal(out, gradient), "steer returns the honest gradient")
+    parts = [
+        steer(gradient[k, j], params[k, j], received[k, j]) for k in range(MALICIOUS) for j in range(SIZE)
+    ]
+    alone = torch.stack(parts).reshape(out.shape)
+    require(torch.equal(out, alone), "steer must treat [..., P] as each coordinate alone")
 
 
 def an_update_attack_leaves_its_inputs_as_they_were(attack: UpdateAttack) -> None:
@@ -198,6 +231,7 @@ UPDATE_ATTACK_CHECKS: tuple[Callable[[UpdateAttack], None], ...] = (
     the_same_clients_send_rows_of_the_same_shape,
     a_cohort_without_honest_clients_is_survived,
     an_update_attack_does_something,
+    a_steered_gradient_is_another_one_coordinate_by_coordinate,
     an_update_attack_leaves_its_inputs_as_they_were,
     an_update_attack_draws_only_from_its_generator,
     an_update_attack_survives_a_checkpoint,

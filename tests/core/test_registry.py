@@ -65,8 +65,8 @@ def test_a_misspelt_name_gives_the_nearest():
 
 
 def test_a_missing_required_option_is_named():
-    with pytest.raises(PluginError, match="trimmed_mean: option 'num_byzantine' is required"):
-        DEFENSES.build("trimmed_mean", {})
+    with pytest.raises(PluginError, match="multi_krum: option 'num_byzantine' is required"):
+        DEFENSES.build("multi_krum", {})
 
 
 def test_a_class_without_the_verb_is_refused():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gauntlet.core.updates import Updates, finite_rows, row_norms, weighted_sum
+from gauntlet.core.updates import Updates, concatenate, finite_rows, row_norms, weighted_sum
 
 
 def cohort(ids: list[int]) -> Updates:
@@ -74,3 +74,28 @@ def test_a_weighted_sum_is_the_same_in_blocks_of_columns(monkeypatch):
     exact = rows.numpy().astype(np.float64)
     np.testing.assert_allclose(total.numpy(), weights.numpy() @ exact, rtol=1e-14, atol=1e-14)
     np.testing.assert_allclose(norms.numpy(), np.linalg.norm(exact, axis=1), rtol=1e-14)
+
+
+def test_parts_are_joined_in_ascending_id_whatever_their_order():
+    joined = concatenate([cohort([5, 9]), cohort([2])], expected_size=4)
+
+    assert joined.client_ids.tolist() == [2, 5, 9]
+    assert joined.vectors[:, 0].tolist() == [2, 5, 9]
+    assert joined.expected_size == 4
+
+
+def test_parts_that_interleave_are_joined_with_every_column_in_place():
+    """By hand: rows 1 and 7 among 3 and 9."""
+    first, second = cohort([3, 9]), cohort([1, 7])
+    joined = concatenate([first, second], expected_size=4)
+    assert joined.client_ids.tolist() == [1, 3, 7, 9]
+    for part in (first, second):
+        at = torch.isin(joined.client_ids, part.client_ids)
+        assert torch.equal(joined.vectors[at], part.vectors)
+        assert torch.equal(joined.num_examples[at], part.num_examples)
+        assert torch.equal(joined.buffers[at], part.buffers)
+
+
+def test_a_client_in_two_parts_is_refused():
+    with pytest.raises(ValueError, match="ascend strictly"):
+        concatenate([cohort([1, 2]), cohort([2])], 3)

@@ -32,8 +32,8 @@ def play(defense, cohort, at, rounds, rows=lambda t, w: honest(w), present=lambd
 
 
 def flips(client, start):
-    def rows(t, params):
-        sent = honest(params)
+    def rows(t, params):  # a little apart: what is foretold to the last bit leaves nothing but rounding
+        sent = honest(params) + 1e-3 * np.sin(7 * np.arange(8)[:, None] + 3 * t)
         return np.where(np.arange(8)[:, None] == client, -5.0 * sent, sent) if t >= start else sent
 
     return rows

@@ -54,7 +54,31 @@ REFUSED = {
     "an unknown leakage attack": (["-s", 'probes=[{name="dgl"}]'], "did you mean 'dlg'?"),
     "an attack without clients": (
         ["-s", 'attacks=[{name="sign_flip"}]'],
-        "exactly one of clients, count and share",
+        "exactly one of clients, count, share and sampled",
+    ),
+    "an attack with two ways to choose clients": (
+        ["-s", 'attacks=[{name="sign_flip", share=0.5, sampled=0.5}]'],
+        "exactly one of clients, count, share and sampled",
+    ),
+    "an attack that stops before it starts": (
+        ["-s", 'attacks=[{name="sign_flip", count=1, start_round=3, stop_round=3}]'],
+        "stop_round must be above start_round, 3",
+    ),
+    "half a burst": (
+        ["-s", 'attacks=[{name="sign_flip", count=1, on_rounds=2}]'],
+        "on_rounds and off_rounds go together",
+    ),
+    "two rhythms": (
+        ["-s", 'attacks=[{name="sign_flip", count=1, on_rounds=2, off_rounds=1, every=2}]'],
+        "every does not go with on_rounds and off_rounds",
+    ),
+    "more than the whole cohort drawn anew": (
+        ["-s", 'attacks=[{name="sign_flip", sampled=0.7}, {name="zero", sampled=0.7}]'],
+        "sampled shares of a cohort sum to 1.4",
+    ),
+    "an attack on updates after one on updates": (
+        ["-s", 'attacks=[{name="sign_flip", count=1, update="zero"}]'],
+        "update needs an attack on data that it follows",
     ),
     "a key that has no parts": (["-s", "rounds.x=1"], "'rounds' is a value (4) and has no parts"),
     "an override without a value": (["-s", "rounds"], "--set needs key=value, got 'rounds'"),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gauntlet.attacks.poisoning import DATA_ATTACKS, UPDATE_ATTACKS, contract
-from gauntlet.core.contracts import Knowledge, View
+from gauntlet.core.contracts import Knowledge, View, declared
 from gauntlet.core.errors import PluginError
 from gauntlet.core.updates import Updates
 
@@ -18,6 +18,12 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "sign_flip": [{}, {"scale": 3.0}],
     "alie": [{}, {"z": 1.5}],
     "non_finite": [{"value": v} for v in ("nan", "inf", "-inf")],
+    "min_max": [{"direction": d} for d in ("std", "sign", "unit")],
+    "min_sum": [{"direction": d} for d in ("std", "sign", "unit")],
+    "mimic": [{}, {"victim": 27}, {"victim": 4}, {"warmup_rounds": 1}],
+    "model_replacement": [{}, {"scale": 10.0}],
+    "train_and_scale": [{"norm_bound": 2.0}],
+    "free_rider": [{"mode": m} for m in ("zero", "previous", "random", "gaussian")],
 }
 
 
@@ -41,12 +47,24 @@ def test_every_update_attack_keeps_its_contract(attack, check):
 
 def test_attacks_declare_the_least_knowledge_that_they_need():
     """Robustness spec 3.2: those that use statistics of the honest updates see them, the others do not."""
-    omniscient = {
-        n for n in UPDATE_ATTACKS.table if UPDATE_ATTACKS.build(n).knowledge is Knowledge.OMNISCIENT
+    own, colluding, omniscient = (
+        {n for n in UPDATE_ATTACKS.table if UPDATE_ATTACKS.find(n).knowledge is knowledge}
+        for knowledge in Knowledge
+    )
+    assert own == {
+        "sign_flip",
+        "gaussian",
+        "additive_noise",
+        "non_finite",
+        "gradient_ascent",
+        "train_and_scale",
+        "zero",
+        "num_examples_inflation",
     }
-    assert omniscient == {"mean_sign_flip", "ipm", "alie"}
-    own = {n for n in UPDATE_ATTACKS.table if UPDATE_ATTACKS.build(n).knowledge is Knowledge.OWN}
-    assert own == {"sign_flip", "gaussian", "additive_noise", "non_finite"}
+    assert colluding == {"model_replacement", "constrain_and_scale", "neurotoxin", "free_rider"}
+    assert omniscient == set(UPDATE_ATTACKS.table) - own - colluding
+    asking = {n for n in UPDATE_ATTACKS.table if declared(UPDATE_ATTACKS.find(n), "knows_defense", False)}
+    assert asking == {"opt_alie", "opt_ipm", "fang_krum"}
 
 
 @dataclass(frozen=True)
@@ -139,6 +157,16 @@ class Undeclared(Twin):
 
 
 @dataclass(frozen=True)
+class Steering(Twin):
+    """Trains in its own way."""
+
+    turn: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda gradient, params, received: -gradient
+
+    def steer(self, gradient: Tensor, params: Tensor, received: Tensor) -> Tensor:
+        return self.turn(gradient, params, received)
+
+
+@dataclass(frozen=True)
 class Remembering:
     """Sends a longer update at every call, counted in itself."""
 
@@ -185,11 +213,22 @@ def goes_by_kind(own: Updates, view: View, state: Any) -> tuple[Updates, Any]:
     return own.with_vectors(-own.vectors - int(kept)), torch.nn.Parameter(torch.ones(1))
 
 
+def asks_the_server(own: Updates, view: View, state: Any) -> tuple[Updates, Any]:
+    return own.with_vectors(view.aggregate(own).aggregate.repeat(len(own), 1)), state  # type: ignore[misc]
+
+
+STEERED = contract.a_steered_gradient_is_another_one_coordinate_by_coordinate
 SAME = contract.the_same_clients_send_rows_of_the_same_shape
 BROKEN_UPDATE = [
     (SAME, Undeclared(flipped), "knowledge must be a member"),
     (SAME, Peeping(copies_first_honest), "Peeping raised AttributeError"),
     (SAME, PeepingColluders(copies_first_honest), "PeepingColluders raised AttributeError"),
+    (SAME, Twin(asks_the_server), "Twin raised TypeError"),
+    (STEERED, Steering(flipped, turn=lambda g, p, r: g[:1]), "steer must return"),
+    (STEERED, Steering(flipped, turn=lambda g, p, r: g.double()), "steer must return"),
+    (STEERED, Steering(flipped, turn=lambda g, p, r: g), "steer returns the honest gradient"),
+    (STEERED, Steering(flipped, turn=lambda g, p, r: g.neg_()), "steer must not change its arguments"),
+    (STEERED, Steering(flipped, turn=lambda g, p, r: g / g.norm()), "each coordinate alone"),
     (SAME, sends(lambda own: -own.vectors[:, :3]), "rows must stay"),
     (SAME, sends(lambda own: -own.vectors.double()), "rows must stay torch.float32"),
     (SAME, Twin(lambda own, view, s: (own.rows(own.client_ids > own.client_ids.min()), s)), "rows must stay"),

@@ -1,0 +1,73 @@
+"""Fang's attack on Krum: the longest step against the mean that Krum still selects.
+
+Source: Fang, Cao, Jia, Gong. Local Model Poisoning Attacks to Byzantine-Robust Federated Learning. USENIX
+Security 2020, Section 4.3 (full knowledge). arXiv:1911.11815; the first step as in the code of
+Shejwalkar and Houmansadr, NDSS 2021, with the received model at 0 in update space
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ...core.contracts import Knowledge, View
+from ...core.updates import Updates
+from .geometry import along, squared_distances
+from .moments import known_honest, mean_and_std, send_all
+from .probing import ask, crowd
+
+
+@dataclass(frozen=True)
+class FangKrum:
+    """Send -lambda sign(mean), halving lambda until the server's own rule selects an attacker.
+
+    Selected means that some attacker has a weight in the verdict. A rule that gives no weights (a median)
+    excludes nobody, so that the first lambda stands; one that never selects an attacker ends at ``stop``.
+
+    Attributes:
+        stop: The lambda below which the search gives up, in the update's units, above 0.
+    """
+
+    stop: float = 1e-5
+
+    knowledge: ClassVar[Knowledge] = Knowledge.OMNISCIENT
+    knows_defense: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not self.stop > 0:
+            raise ValueError(f"stop must be above 0, got {self.stop}")
+
+    def init(self) -> None:
+        return None
+
+    def corrupt(self, own: Updates, view: View, state: None) -> tuple[Updates, None]:
+        honest = known_honest(own, view)
+        mean, _ = mean_and_std(honest)
+        step, against = first_step(honest, len(own)), -mean.sign()
+        while step >= self.stop and not _selected(step * against, own, view):
+            step /= 2
+        return send_all(own, step * against), state
+
+
+def first_step(honest: Tensor, num_malicious: int) -> float:
+    """Return an upper bound for the lambda that Krum can select (the paper's Theorem 1).
+
+    Distances are not squared. With b honest updates, each one's b - f - 2 nearest count.
+    """
+    count, size = len(honest), honest.shape[1]
+    nearest = max(count - 2 - num_malicious, 0)
+    distances = squared_distances(honest).sqrt().sort(dim=1).values[:, 1 : nearest + 1]  # itself left out
+    closest = float(distances.sum(dim=1).min())
+    zero = honest.new_zeros(size).double()
+    longest = float(along(honest, zero, zero)[0].max().sqrt())
+    return closest / (max(count - num_malicious - 1, 1) * sqrt(size)) + longest / sqrt(size)
+
+
+def _selected(row: Tensor, own: Updates, view: View) -> bool:
+    cohort = crowd(row, own, view)
+    weights = ask(view, cohort).weights
+    if weights is None or len(weights) != len(cohort):
+        return True
+    return bool(weights[torch.isin(cohort.client_ids, own.client_ids)].gt(0).any())

@@ -1,0 +1,73 @@
+"""Ask the server's own rule what it would make of an attack before it is sent.
+
+Source of the line search: ByzFL (``Optimal_ALittleIsEnough``, ``Optimal_InnerProductManipulation``),
+arXiv:2505.24802; used in Allouah et al., Fixing by Mixing, AISTATS 2023. arXiv:2302.01772
+"""
+
+from collections.abc import Callable
+from math import isfinite
+
+import torch
+from torch import Tensor
+
+from ...core.contracts import Verdict, View
+from ...core.updates import Updates, concatenate
+from .moments import send_all
+
+
+def crowd(row: Tensor, own: Updates, view: View) -> Updates:
+    """Return the cohort as it would be if every attacker sent ``row`` [P]."""
+    lies = send_all(own, row)
+    if view.honest is None or len(view.honest) == 0:
+        return lies
+    return concatenate([view.honest, lies], own.expected_size)
+
+
+def ask(view: View, cohort: Updates) -> Verdict:
+    """Return what the server would decide about a cohort.
+
+    Raises:
+        ValueError: The view does not know the server's rule.
+    """
+    if view.aggregate is None:
+        raise ValueError("this attack needs the server's rule; the view has none")
+    return view.aggregate(cohort)
+
+
+def check_line_search(evaluations: int, start: float, delta: float, ratio: float) -> None:
+    """Raise ``ValueError`` unless the options of the line search are in range."""
+    if evaluations < 1:
+        raise ValueError(f"evaluations must be at least 1, got {evaluations}")
+    if not isfinite(start):
+        raise ValueError(f"start must be finite, got {start}")
+    if delta == 0 or not isfinite(delta):
+        raise ValueError(f"delta must be finite and not 0, got {delta}")
+    if not 0.5 < ratio < 1:
+        raise ValueError(f"ratio must be above 0.5 and below 1, got {ratio}")
+
+
+def harm(row: Callable[[float], Tensor], mean: Tensor, own: Updates, view: View) -> Callable[[float], float]:
+    """Return, for every factor, how far it moves the aggregate from the honest mean, in L2 norm."""
+
+    def moved(factor: float) -> float:
+        aggregate = ask(view, crowd(row(factor), own, view)).aggregate
+        return float(torch.linalg.vector_norm(aggregate.double() - mean))
+
+    return moved
+
+
+def line_search(
+    objective: Callable[[float], float], evaluations: int, start: float, delta: float, ratio: float
+) -> float:
+    """Return the best factor found: steps double while they help, then shrink by ``ratio``."""
+    best, value = start, objective(start)
+    expands = True
+    for _ in range(evaluations - 1):
+        proposed = best + delta
+        reached = objective(proposed)
+        helps = reached > value
+        if helps:
+            best, value = proposed, reached
+        expands = expands and helps
+        delta *= 2 if expands else ratio
+    return best

@@ -1,0 +1,109 @@
+"""Oracles: ByzFL's optimised attacks with ByzFL's own rules, where it is installed; searches by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from gauntlet.attacks.poisoning.opt_alie import OptimalALittleIsEnough
+from gauntlet.attacks.poisoning.opt_ipm import OptimalInnerProductManipulation
+from gauntlet.attacks.poisoning.probing import harm, line_search
+from gauntlet.core.contracts import Verdict
+from gauntlet.defenses.krum import Krum
+from gauntlet.defenses.median import Median
+from gauntlet.defenses.trimmed_mean import TrimmedMean
+
+BOTH = {
+    "Optimal_ALittleIsEnough": OptimalALittleIsEnough,
+    "Optimal_InnerProductManipulation": OptimalInnerProductManipulation,
+}
+
+
+def knowing(view, rule):
+    return replace(view, aggregate=lambda updates: rule.aggregate(updates, None)[0])
+
+
+@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("rule", ["Median", "TrMean", "Krum"])
+def test_byzfl_agrees(scene, byzfl_attacks, name, rule):
+    import importlib
+
+    theirs = {"Median": {}, "TrMean": {"f": 3}, "Krum": {"f": 3}}
+    ours = {"Median": Median(), "TrMean": TrimmedMean(3), "Krum": Krum(3, neighbours="byzfl")}
+    aggregators = importlib.import_module("byzfl.aggregators")
+    for seed in range(5):
+        rows = 0.2 + np.random.default_rng(seed).normal(size=(10, 13))
+        own, view = scene(rows, rows[:3])
+        sent, _ = BOTH[name]().corrupt(own, knowing(view, ours[rule]), None)
+        attack = getattr(byzfl_attacks, name)(
+            agg=getattr(aggregators, rule)(**theirs[rule]), pre_agg_list=[], f=3
+        )
+        np.testing.assert_allclose(sent.vectors[1], attack(rows.copy()), atol=1e-9)
+
+
+def test_steps_double_while_they_help_and_then_shrink():
+    """By hand, for -(x - 35)^2 from 0: 10, 30 help, 70 does not; then 30 + 40 * 0.8^k, and k = 7 helps."""
+    tried = []
+
+    def objective(x: float) -> float:
+        tried.append(x)
+        return -((x - 35) ** 2)
+
+    best = line_search(objective, evaluations=20, start=0.0, delta=10.0, ratio=0.8)
+    np.testing.assert_allclose(tried[:6], [0, 10, 30, 70, 62, 55.6])
+    assert len(tried) == 20
+    assert best == pytest.approx(30 + 40 * 0.8**7)
+
+
+@pytest.mark.parametrize("attack", BOTH.values())
+@pytest.mark.parametrize("rule", [Median(), TrimmedMean(3), Krum(3)], ids=["median", "trimmed", "krum"])
+def test_the_found_factor_does_more_harm_than_none(scene, attack, rule):
+    """Spec 3.2: objective >= objective at tau = 0; here by a margin, in real deviation."""
+    rows = 0.5 + np.random.default_rng(1).normal(size=(10, 50))
+    own, view = scene(rows, rows[:3])
+    view = knowing(view, rule)
+    mean = view.honest.vectors.mean(dim=0)
+    sent, _ = attack().corrupt(own, view, None)
+
+    moved = harm(lambda _: sent.vectors[0], mean, own, view)(0.0)
+    first = mean if attack is OptimalALittleIsEnough else 0 * mean
+    untouched = harm(lambda _: first, mean, own, view)(0.0)
+    assert moved >= untouched
+    if not isinstance(rule, Krum):
+        assert moved > 1.3 * untouched
+
+
+def test_every_question_shows_the_whole_cohort_in_the_order_of_ids(scene):
+    rows = np.random.default_rng(1).normal(size=(5, 4))
+    own, view = scene(rows, rows[:2])
+    seen = []
+
+    def aggregate(updates):
+        seen.append(updates)
+        return Verdict(updates.vectors.mean(dim=0))
+
+    OptimalALittleIsEnough(evaluations=3).corrupt(own, replace(view, aggregate=aggregate), None)
+    assert [u.client_ids.tolist() for u in seen] == [[0, 3, 6, 9, 12, 15, 18]] * 3
+    assert all(torch.equal(u.vectors[:5], view.honest.vectors) for u in seen)
+
+
+def test_without_the_servers_rule_it_says_so(scene):
+    own, view = scene([[1.0, 2.0], [2.0, 1.0]], [[1.0, 1.0]])
+    with pytest.raises(ValueError, match="needs the server's rule"):
+        OptimalInnerProductManipulation().corrupt(own, view, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"evaluations": 0}, "evaluations must be at least 1, got 0"),
+        ({"start": float("nan")}, "start must be finite, got nan"),
+        ({"delta": 0.0}, "delta must be finite and not 0, got 0"),
+        ({"ratio": 0.5}, "ratio must be above 0.5 and below 1, got 0.5"),
+    ],
+)
+@pytest.mark.parametrize("attack", BOTH.values())
+def test_options_out_of_range_are_refused(attack, options, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        attack(**options)
