@@ -177,8 +177,9 @@ class BlockKernel:
         """Return what the client trains on in this round: its own examples, poisoned if it attacks."""
         x, y = self.data.client(client_id)
         for number, role in enumerate(self.poisons):
-            if client_id in role.clients and role.active(round_):
-                x, y = role.attack.poison(x, y, generator(self.seed, "poison", number, round_, client_id))
+            if client_id in role.attackers(round_):
+                stream = generator(self.seed, "poison", number, round_, client_id)
+                x, y = role.of(client_id, round_).poison(x, y, stream)
         return x, y
 
     def batches(self, client_id: int, round_: int, num_examples: int) -> list[np.ndarray[Any, Any]]:

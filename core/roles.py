@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from .registry import guard
+
 A = TypeVar("A")
 
 
@@ -26,8 +28,26 @@ class Role(Generic[A]):
     stop_round: int | None = None
     every: int = 1
 
+    @property
+    def honest(self) -> bool:
+        """Whether the clients mean well and only have poor data."""
+        return bool(getattr(self.attack, "honest", False))
+
+    def of(self, client_id: int, round_: int) -> A:
+        """Return the plug-in as one of this round's clients runs it: its part, where the attack is split."""
+        part = getattr(self.attack, "part", None)
+        if part is None:
+            return self.attack
+        clients = self.attackers(round_)
+        mine: A = part(clients.index(client_id), len(clients))
+        return guard(mine, f"attack '{self.kind}'")
+
     def active(self, round_: int) -> bool:
         """Return whether the clients attack in this round."""
         if round_ < self.start_round or (self.stop_round is not None and round_ >= self.stop_round):
             return False
         return (round_ - self.start_round) % self.every == 0
+
+    def attackers(self, round_: int) -> tuple[int, ...]:
+        """Return the clients that attack in this round, ascending."""
+        return self.clients if self.active(round_) else ()

@@ -73,9 +73,20 @@ class Plan:
         return OVERHEAD + sum(heads) + 4 * (self.layout.num_parameters + self.layout.num_buffers)
 
     def kinds(self, round_: int) -> Mapping[int, str]:
-        """Return the attack that each malicious client runs in a round, by client id."""
-        roles = (*self.poisons, *self.attacks)
-        return {c: role.kind for role in roles if role.active(round_) for c in role.clients}
+        """Return what each client that is not plainly honest runs in a round, by client id.
+
+        A client that poisons its data and rewrites its update runs ``"one+the other"``.
+        """
+        found: dict[int, str] = {}
+        for role in (*self.poisons, *self.attacks):
+            for client in role.attackers(round_):
+                found[client] = f"{found[client]}+{role.kind}" if client in found else role.kind
+        return found
+
+    def malicious(self, round_: int) -> frozenset[int]:
+        """Return the clients that attack in a round; unreliable ones are honest."""
+        roles = (role for role in (*self.poisons, *self.attacks) if not role.honest)
+        return frozenset(client for role in roles for client in role.attackers(round_))
 
 
 def _make(family: Family[Any], spec: PluginSpec) -> Any:

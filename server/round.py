@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ class Outcome:
         release: What the privacy mechanism released, or why it guarantees nothing.
         epsilon: The budget spent so far, this round included.
         sampling: How the cohort was sampled.
+        aggregation_seconds: Wall-clock seconds of pre-aggregation and defense: all else is equal in equal
+            rounds.
     """
 
     round: int
@@ -53,6 +56,7 @@ class Outcome:
     release: Release | NoGuarantee
     epsilon: Epsilon
     sampling: Sampling
+    aggregation_seconds: float = 0.0
 
 
 def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerState, Outcome]:
@@ -72,8 +76,10 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
     delivery = _deliver(plan, state, sent, frames)
     received, refused = _receive(plan, state, sent, frames, delivery)
     clipped, privacy = plan.privacy.clip(received, state.privacy)
+    begin = perf_counter()
     screened, pre_aggregations = _pre_aggregate(plan, clipped, state)
     verdict, defense = plan.defense.aggregate(screened, state.defense)
+    aggregation_seconds = perf_counter() - begin
     _check(verdict, state.params)
     noisy, privacy = plan.privacy.noise(
         verdict.aggregate, plan.sampling.expected_size, privacy, _stream(plan, state, "noise")
@@ -109,6 +115,7 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
         release=release,
         epsilon=plan.accountant.epsilon(ledger),
         sampling=plan.sampling,
+        aggregation_seconds=aggregation_seconds,
     )
     return after, outcome
 

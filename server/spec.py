@@ -28,7 +28,9 @@ class RoleSpec:
     Attributes:
         plugin: The attack.
         clients: The malicious clients; or
-        count: how many to draw from those that are still honest.
+        count: how many to draw from those that are still honest; or
+        same_clients_as: the name of an earlier attack whose clients run this one too: one of the two
+            changes their data, the other one their updates.
         start_round: See ``core.roles.Role``.
         stop_round: Likewise.
         every: Likewise.
@@ -40,6 +42,7 @@ class RoleSpec:
     start_round: int = 0
     stop_round: int | None = None
     every: int = 1
+    same_clients_as: str | None = None
 
 
 @dataclass(frozen=True)

@@ -41,27 +41,31 @@ class Plugin(BaseModel):
 class Attack(Plugin):
     """An ``[[attacks]]`` section: an attack on training, who runs it and when.
 
-    Exactly one of ``clients`` (ids), ``count`` and ``share`` (of the population, rounded down) is given.
+    Exactly one of ``clients`` (ids), ``count``, ``share`` (of the population, rounded down) and
+    ``same_clients_as`` (an earlier attack's name: one of the two on data, the other on updates) is given.
     """
 
     clients: list[int] | None = None
     count: int | None = Field(default=None, ge=0)
     share: float | None = Field(default=None, ge=0, le=1)
+    same_clients_as: str | None = None
     start_round: int = Field(default=0, ge=0)
     stop_round: int | None = Field(default=None, ge=0)
     every: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
     def _one_way(self) -> "Attack":
-        if sum(v is not None for v in (self.clients, self.count, self.share)) != 1:
-            raise ValueError("exactly one of clients, count and share is needed")
+        ways = (self.clients, self.count, self.share, self.same_clients_as)
+        if sum(way is not None for way in ways) != 1:
+            raise ValueError("exactly one of clients, count, share and same_clients_as is needed")
         return self
 
     def role(self, num_clients: int) -> RoleSpec:
         """Return who attacks, and when."""
         count = self.count if self.count is not None else int((self.share or 0) * num_clients + 1e-9)
         clients = None if self.clients is None else tuple(self.clients)
-        return RoleSpec(self.spec(), clients, count, self.start_round, self.stop_round, self.every)
+        when = (self.start_round, self.stop_round, self.every)
+        return RoleSpec(self.spec(), clients, count, *when, self.same_clients_as)
 
 
 class Probe(Plugin):

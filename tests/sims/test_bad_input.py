@@ -54,7 +54,7 @@ REFUSED = {
     "an unknown leakage attack": (["-s", 'probes=[{name="dgl"}]'], "did you mean 'dlg'?"),
     "an attack without clients": (
         ["-s", 'attacks=[{name="sign_flip"}]'],
-        "exactly one of clients, count and share",
+        "exactly one of clients, count, share and same_clients_as",
     ),
     "a key that has no parts": (["-s", "rounds.x=1"], "'rounds' is a value (4) and has no parts"),
     "an override without a value": (["-s", "rounds"], "--set needs key=value, got 'rounds'"),
