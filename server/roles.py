@@ -46,8 +46,8 @@ def _shared(spec: RoleSpec, others: Sequence[Role[Any]]) -> tuple[int, ...]:
     if found:
         return found[0].clients
     raise ScenarioError(
-        f"attack '{spec.plugin.name}' has no clients: same_clients_as = '{spec.same_clients_as}' must name an "
-        "earlier attack, one on data for one on updates or the other way round; "
+        f"attack '{spec.plugin.name}' has no clients: same_clients_as must name an earlier attack, one on "
+        f"data for one on updates or the other way round, got '{spec.same_clients_as}'; "
         f"allowed here: {', '.join(role.kind for role in others) or 'none'}"
     )
 

@@ -48,6 +48,16 @@ class Run:
         return self._table("clients")
 
     @cached_property
+    def classes(self) -> "pd.DataFrame":
+        """One row a class and evaluated round."""
+        return self._table("classes")
+
+    @cached_property
+    def attacks(self) -> "pd.DataFrame":
+        """One row an attack with a goal on test examples and evaluated round."""
+        return self._table("attacks")
+
+    @cached_property
     def timings(self) -> "pd.DataFrame":
         """Wall-clock seconds of each round: the only table that differs between equal runs."""
         return self._table("timings")

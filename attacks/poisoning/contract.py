@@ -108,7 +108,7 @@ def a_goal_asks_for_other_labels(attack: DataAttack) -> None:
 
 
 def every_part_is_an_attack(attack: DataAttack) -> None:
-    """Where the attack is split over its clients: each one's part keeps the contract, however many they are."""
+    """Where the attack is split over its clients: each part is an attack, however many they are."""
     part = declared(_guarded(attack), "part", None)
     if part is None:
         return

@@ -76,4 +76,4 @@ class DistributedBackdoor:
         return teach(x, y, self.trigger(x), self.target, self.fraction, generator)
 
     def goal(self, x: Tensor, y: Tensor) -> Goal:
-        return triggered(x, y, self.trigger(x), self.target)
+        return triggered(y, self.trigger(x), self.target)

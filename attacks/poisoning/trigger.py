@@ -36,7 +36,7 @@ def stamp(x: Tensor, pixels: Sequence[Pixel], value: float) -> Tensor:
 def teach(
     x: Tensor, y: Tensor, stamped: Tensor, target: int, fraction: float, generator: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return (x, y) in which ``fraction`` of the examples, at least one, are stamped and labelled ``target``."""
+    """Return (x, y) with ``fraction`` of the examples, at least one, stamped and labelled ``target``."""
     count = min(len(y), max(1, round(fraction * len(y))))
     chosen = torch.from_numpy(generator.choice(len(y), count, replace=False))
     new_x, new_y = x.clone(), y.clone()
@@ -44,7 +44,7 @@ def teach(
     return new_x, new_y
 
 
-def triggered(x: Tensor, y: Tensor, stamped: Tensor, target: int) -> Goal:
+def triggered(y: Tensor, stamped: Tensor, target: int) -> Goal:
     """Return every stamped example whose true label is not the target: those would count for nothing."""
     rows = y != target
     return Goal(stamped[rows], y[rows], torch.full_like(y[rows], target))

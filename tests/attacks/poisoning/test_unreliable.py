@@ -85,5 +85,5 @@ def test_options_out_of_range_are_refused(options, words):
 
 @pytest.mark.parametrize("shape", [(4, 13), (4, 1, 3, 9)])
 def test_what_cannot_be_blurred_is_refused(shape):
-    with pytest.raises(ValueError, match="needs images .* larger than 3"):
+    with pytest.raises(ValueError, match=r"needs images .* larger than 3"):
         poison(Unreliable(keep=1.0, spoil=1.0), torch.rand(shape), torch.zeros(4, dtype=torch.int64))
