@@ -331,7 +331,7 @@ def _show_matrix(table: "pd.DataFrame", folder: Path) -> None:
         one = failed.iloc[0]
         raise ScenarioError(
             f"{len(failed)} fields of the matrix failed and are blank; the first, {one['attack']} "
-            f"{one['share']:.0%} against {one['defense']}: {one['reason']}"
+            f"{100 * one['share']:g} % against {one['defense']}: {one['reason']}"
         )
 
 

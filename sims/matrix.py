@@ -70,7 +70,9 @@ def plan_matrix(scenario: Scenario) -> tuple[list[Cell], list[Variant]]:
                 for seed in axes.seeds or [scenario.seed]:
                     one = _scenario(scenario, poisons, parts, share, seed)
                     label = (
-                        f"{attack}, {defense}" if attack == NO_ATTACK else f"{attack} {share:.0%}, {defense}"
+                        f"{attack}, {defense}"
+                        if attack == NO_ATTACK
+                        else f"{attack} {100 * share:g} %, {defense}"
                     )
                     variant = Variant(label, f"run-{len(runs):03d}", one)
                     folder = runs.setdefault(one.fingerprint(), variant).folder

@@ -147,5 +147,5 @@ def print_matrix(table: "pd.DataFrame") -> None:
             "-" if row.isna()["best_accuracy"] else f"{row['best_accuracy']:.3f}" for row in (clean, worst)
         ]
         name = worst.get("worst_attack")
-        shown.add_row(f"{share:.0%}", defense, *numbers, name if isinstance(name, str) else "-")
+        shown.add_row(f"{100 * share:g} %", defense, *numbers, name if isinstance(name, str) else "-")
     Console().print(shown)

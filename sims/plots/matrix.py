@@ -74,7 +74,7 @@ def heat_maps(table: pd.DataFrame, name: str) -> Figure:
     what = MAPS[name]
     attacks = [a for a in dict.fromkeys(table["attack"]) if a != WORST]
     defenses, shares = list(dict.fromkeys(table["defense"])), list(dict.fromkeys(table["share"]))
-    columns = [*(a for a in attacks if a != NO_ATTACK or _kept(table, what)), WORST]
+    columns = [*(a for a in attacks if _kept(table, a, what)), WORST]
     side = max(0.62, 0.085 * max(map(len, columns)) ** 0.5 + 0.35)
     names = 0.075 * max(map(len, defenses))
     width = len(shares) * (side * len(columns) + 0.3) + names + 1.0
@@ -84,17 +84,17 @@ def heat_maps(table: pd.DataFrame, name: str) -> Figure:
     for axes, share in zip(panels, shares, strict=True):
         part = table[table["share"] == share].set_index(["defense", "attack"])
         _panel(axes, part, defenses, columns, what, limits)
-        axes.set_title(f"{share:.0%} malicious", fontsize=NORMAL, loc="left")
+        axes.set_title(f"{100 * share:g} % malicious", fontsize=NORMAL, loc="left")
     figure.suptitle(what.title, fontsize=LARGE, x=0.01, ha="left")
     add_caption(figure, what.caption)
     return figure
 
 
-def _kept(table: pd.DataFrame, what: Map) -> bool:
-    """Return whether the column without an attack says anything on this map."""
-    if what.column == "drop":
+def _kept(table: pd.DataFrame, attack: str, what: Map) -> bool:
+    """Return whether an attack's column says anything on this map."""
+    if what.column == "drop" and attack == NO_ATTACK:
         return False
-    rows = table[table["attack"] == NO_ATTACK]
+    rows = table[table["attack"] == attack]
     return any(bool(rows[c].notna().any()) for c in (what.column, *(what.small or ())[:1]))
 
 
