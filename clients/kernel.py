@@ -265,7 +265,8 @@ class BlockKernel:
         x, y = self.data.client(client_id)
         for number, role in enumerate(self.poisons):
             if client_id in role.attackers(round_):
-                x, y = role.attack.poison(x, y, generator(self.seed, "poison", number, round_, client_id))
+                stream = generator(self.seed, "poison", number, round_, client_id)
+                x, y = role.of(client_id, round_).poison(x, y, stream)
         return x, y
 
     def steer(self, client_id: int, round_: int) -> Steer | None:

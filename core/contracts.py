@@ -129,11 +129,34 @@ class View:
     aggregate: Callable[[Updates], Verdict] | None = None
 
 
+@dataclass(frozen=True)
+class Goal:
+    """What an attack wants of the model, on test examples.
+
+    Attributes:
+        x: Inputs as the attacker would show them.  # [m, ...]
+        truth: Their true labels.  # [m]
+        wanted: The labels that the attacker wants for them.  # [m]
+    """
+
+    x: Tensor
+    truth: Tensor
+    wanted: Tensor
+
+
 class DataAttack(Protocol):
-    """Poison a malicious client's examples before it trains on them."""
+    """Poison a malicious client's examples before it trains on them.
+
+    Declares, if it likes (the careful answer in brackets):
+        ``goal(x, y) -> Goal`` [none]: from test examples, those on which success is measured.
+        ``part(index, count) -> DataAttack`` [itself]: what the ``index``-th of the ``count`` clients that
+            run the attack does, counted in ascending client id, whoever is in the cohort.
+        ``honest`` [False]: this is bad luck and no attack: its clients count as honest, of the kind
+            ``"unreliable"``.
+    """
 
     def poison(self, x: Tensor, y: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Return new examples x [n, ...] (features, or pixels in [0, 1]) and labels y [n]."""
+        """Return what is trained on: x [m, ...] (features, or pixels in [0, 1]) and y [m], 1 <= m <= n."""
 
 
 class UpdateAttack(Protocol):
@@ -144,6 +167,7 @@ class UpdateAttack(Protocol):
         ``steer(gradient, params, received) -> gradient`` [None]: the malicious clients also train
             differently: what a local step descends instead of the loss's gradient, before weight decay and
             the algorithm's own correction. Elementwise, all [..., P], as ``LocalRule.correct``.
+    May declare ``goal``, as a data attack may.
     """
 
     knowledge: ClassVar[Knowledge]

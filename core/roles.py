@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from .registry import guard
+
 A = TypeVar("A")
 
 
@@ -32,6 +34,20 @@ class Role(Generic[A]):
     on_rounds: int = 0
     off_rounds: int = 0
     sampled: Callable[[int], tuple[int, ...]] | None = None
+
+    @property
+    def honest(self) -> bool:
+        """Whether the clients mean well and only have poor data."""
+        return bool(getattr(self.attack, "honest", False))
+
+    def of(self, client_id: int, round_: int) -> A:
+        """Return the plug-in as one of this round's clients runs it: its part, where the attack is split."""
+        part = getattr(self.attack, "part", None)
+        if part is None:
+            return self.attack
+        clients = self.attackers(round_)
+        mine: A = part(clients.index(client_id), len(clients))
+        return guard(mine, f"attack '{self.kind}'")
 
     def active(self, round_: int) -> bool:
         """Return whether the clients attack in this round."""

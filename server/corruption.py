@@ -23,7 +23,7 @@ def corrupt(plan: Plan, updates: Updates, state: ServerState) -> tuple[Updates, 
     """
     if not plan.attacks:
         return updates, state.attacks
-    malicious = plan.kinds(state.round)
+    malicious = plan.malicious(state.round)
     honest_rows = torch.tensor([int(i) not in malicious for i in updates.client_ids], dtype=torch.bool)
     sent, memories = updates, list(state.attacks)
     for number, role in enumerate(plan.attacks):

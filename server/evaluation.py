@@ -1,14 +1,46 @@
 """How good the global model is on the test set."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..clients.data.base import FederatedData
+from ..core.contracts import Goal, declared
+from ..core.errors import PluginError, ScenarioError
 from ..core.layout import Layout
+from ..core.roles import Role
 
 _BATCH = 1000
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class of the test set, in examples: those of it, those taken for it, and those of both."""
+
+    examples: int
+    predicted: int
+    right: int
+
+
+@dataclass(frozen=True)
+class GoalScore:
+    """How far one attack came, whether or not it was active in the round.
+
+    Attributes:
+        attack: Its name.
+        examples: Test examples on which it counts: for a backdoor the triggered ones, for a label flip those
+            of its source classes.
+        success: How many of them the model takes for what the attacker wants.
+        recalled: How many it takes for what they are.
+    """
+
+    attack: str
+    examples: int
+    success: int
+    recalled: int
 
 
 @dataclass(frozen=True)
@@ -18,18 +50,47 @@ class Score:
     Attributes:
         accuracy: Share of test examples classified right, between 0 and 1.
         loss: Mean cross-entropy, in nats.
+        classes: Every class, from 0.
+        goals: Every attack that has a goal on test examples, in the order of the plan.
     """
 
     accuracy: float
     loss: float
+    classes: tuple[ClassScore, ...] = ()
+    goals: tuple[GoalScore, ...] = ()
+
+
+def goals_of(roles: Sequence[Role[Any]], data: FederatedData) -> list[tuple[str, Goal]]:
+    """Return what the attacks want of the model on the test set, by name, of those that say so.
+
+    Raises:
+        PluginError: An attack that cannot say so of these data, or does not return a goal.
+        ScenarioError: A goal with a label that the data do not have.
+    """
+    found: list[tuple[str, Goal]] = []
+    for role in roles:
+        goal = declared(role.attack, "goal", None)
+        if goal is None:
+            continue
+        wish = goal(*data.test())
+        if not isinstance(wish, Goal):
+            raise PluginError(f"attack '{role.kind}': goal must return a Goal, got a {type(wish).__name__}")
+        if len(wish.wanted) and not 0 <= int(wish.wanted.min()) <= int(wish.wanted.max()) < data.num_classes:
+            raise ScenarioError(
+                f"attack '{role.kind}' wants label {int(wish.wanted.max())}; "
+                f"{data.name} has labels 0 to {data.num_classes - 1}"
+            )
+        found.append((role.kind, wish))
+    return found
 
 
 class Evaluator:
-    """Score global parameters on the whole test set."""
+    """Score global parameters on the whole test set, and by what the attackers want."""
 
-    def __init__(self, model: nn.Module, data: FederatedData) -> None:
+    def __init__(self, model: nn.Module, data: FederatedData, goals: Sequence[tuple[str, Goal]] = ()) -> None:
         self._model, self._layout = model.eval(), Layout.of(model)
         self._x, self._y = data.test()
+        self._goals, self._num_classes = goals, data.num_classes
 
     def score(self, params: Tensor, buffers: Tensor) -> Score:
         """Return the score of ``params`` [P] and ``buffers`` [Q]; NaN loss where the model diverged."""
@@ -38,10 +99,29 @@ class Evaluator:
             new = {**self._layout.views(params), **self._layout.buffer_views(buffers)}
             for name, value in new.items():
                 own[name].copy_(value)
-            right, loss = 0, 0.0
+            predicted, loss = torch.empty_like(self._y), 0.0
             for at in range(0, len(self._y), _BATCH):
                 x, y = self._x[at : at + _BATCH], self._y[at : at + _BATCH]
                 output = self._model(x)  # [B, C]
-                right += int((output.argmax(dim=1) == y).sum())
+                predicted[at : at + _BATCH] = output.argmax(dim=1)
                 loss += float(nn.functional.cross_entropy(output.double(), y, reduction="sum"))
-        return Score(right / len(self._y), loss / len(self._y))
+            right = predicted == self._y
+            goals = tuple(self._goal_score(name, goal) for name, goal in self._goals)
+        accuracy = int(right.sum()) / len(self._y)
+        return Score(accuracy, loss / len(self._y), self._classes(predicted, right), goals)
+
+    def _classes(self, predicted: Tensor, right: Tensor) -> tuple[ClassScore, ...]:
+        counts = (
+            torch.bincount(labels, minlength=self._num_classes).tolist()
+            for labels in (self._y, predicted, self._y[right])
+        )
+        return tuple(ClassScore(*of_class) for of_class in zip(*counts, strict=True))
+
+    def _goal_score(self, name: str, goal: Goal) -> GoalScore:
+        success, recalled = 0, 0
+        for at in range(0, len(goal.x), _BATCH):
+            part = slice(at, at + _BATCH)
+            predicted = self._model(goal.x[part]).argmax(dim=1)
+            success += int((predicted == goal.wanted[part]).sum())
+            recalled += int((predicted == goal.truth[part]).sum())
+        return GoalScore(name, len(goal.x), success, recalled)

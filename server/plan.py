@@ -93,6 +93,11 @@ class Plan:
         roles = (*self.poisons, *self.attacks)
         return {c: role.kind for role in roles for c in role.attackers(round_)}
 
+    def malicious(self, round_: int) -> frozenset[int]:
+        """Return the clients that attack in a round; unreliable ones are honest."""
+        roles = (role for role in (*self.poisons, *self.attacks) if not role.honest)
+        return frozenset(client for role in roles for client in role.attackers(round_))
+
 
 def _make(family: Family[Any], spec: PluginSpec) -> Any:
     return guard(family.build(spec.name, spec.options), f"{family.noun} '{spec.name}'")

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..attacks.poisoning import DATA_ATTACKS, UPDATE_ATTACKS, family_of
+from ..core.contracts import declared
 from ..core.errors import ScenarioError
 from ..core.registry import Family, guard
 from ..core.roles import Role
@@ -20,12 +21,15 @@ Draw = Callable[[int], tuple[int, ...]]
 def assign(
     specs: Sequence[RoleSpec], num_clients: int, seed: int, cohorts: Cohorts
 ) -> tuple[tuple[Role[Any], ...], tuple[Role[Any], ...]]:
-    """Return (data attacks, update attacks), each with its clients; no client has two roles.
+    """Return (data attacks, update attacks), each with its clients.
+
+    No client has two roles, unless one is said to run on the same clients as the other.
 
     A role with an attack on data and one on updates is one of each, with the same clients.
 
     Raises:
-        ScenarioError: A client that does not exist or already attacks, or more attackers than clients.
+        ScenarioError: A client that does not exist or already attacks, or more attackers than clients, or
+            two attacks of one family on the same clients.
     """
     free = set(range(num_clients))
     clients = [_named(spec, free, num_clients) for spec in specs]  # first those that are named
@@ -36,8 +40,9 @@ def assign(
     data_roles: list[Role[Any]] = []
     update_roles: list[Role[Any]] = []
     for spec, who, draw in zip(specs, clients, draws, strict=True):
-        kind = spec.plugin.name + (f"+{spec.update.name}" if spec.update else "")
+        name = spec.plugin.name + (f"+{spec.update.name}" if spec.update else "")
         for family, attack in _attacks(spec):
+            kind = "unreliable" if declared(attack, "honest", False) else name
             role = Role(
                 kind,
                 attack,

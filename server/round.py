@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from time import perf_counter
 from typing import Any, cast
 
 import numpy as np
@@ -52,6 +53,8 @@ class Reception:
         refused: From client id to (status, reason): ``undecodable`` or ``non_finite``.
         received: The clients whose updates reached the defense, and those updates.
         verdict: The defense's decision.
+        aggregation_seconds: Wall-clock seconds of pre-aggregation and defense: all else is equal in equal
+            rounds.
     """
 
     round: int
@@ -66,6 +69,7 @@ class Reception:
     refused: Mapping[int, tuple[str, str]]
     received: Updates
     verdict: Verdict
+    aggregation_seconds: float
 
     def frame(self, client_id: int) -> bytes | None:
         """Return the bytes that a client sent, or None where it did not take part."""
@@ -129,13 +133,15 @@ def _receive_updates(
     sent, attacks = corrupt(plan, trained.updates, state)
     frames, codec = _encode(plan, state, sent)
     bytes_up = _sizes(frames) + 4 * sent.buffers.shape[1]
-    delivery = _deliver(plan, state, sent.num_examples, bytes_up)
+    delivery = _deliver(plan, state, trained.updates.num_examples, bytes_up)
     received, refused = _decode(plan, state, sent, frames, delivery)
     root = plan.root.train(broadcast) if plan.root else None
     received = replace(received, context=Context(state.round, state.params, plan.layout, plan.seed, root))
     clipped, privacy = plan.privacy.clip(received, state.privacy)
+    begin = perf_counter()
     screened, pre_aggregations = _pre_aggregate(plan, clipped, state)
     verdict, defense = plan.defense.aggregate(screened, state.defense)
+    aggregation_seconds = perf_counter() - begin
     reception = Reception(
         round=state.round,
         broadcast=broadcast,
@@ -149,6 +155,7 @@ def _receive_updates(
         refused=refused,
         received=received,
         verdict=verdict,
+        aggregation_seconds=aggregation_seconds,
     )
     after = replace(
         state,
@@ -171,6 +178,7 @@ def _receive_sum(
     sent = Updates(torch.empty(len(ids), 0), ids, examples, plan.sampling.expected_size)
     bytes_up = np.full(len(ids), max_frame(plan.codec, plan.layout) + 4 * len(state.buffers), dtype=np.int64)
     defense = cast(LinearDefense, plan.defense)
+    begin = perf_counter()
     counts = defense.counts(examples[finite])
     denominator = defense.denominator(counts, plan.sampling.expected_size)
     aggregate = (summed.total / denominator).to(state.params.dtype)
@@ -187,6 +195,7 @@ def _receive_sum(
         refused=dict.fromkeys(ids[~finite].tolist(), NON_FINITE),
         received=sent.rows(finite),
         verdict=Verdict(aggregate, counts / denominator),
+        aggregation_seconds=perf_counter() - begin,
     )
     return reception, replace(state, buffers=_mean_buffers(summed.buffers, int(finite.sum()), state.buffers))
 
@@ -213,6 +222,7 @@ def _sizes(frames: Sequence[bytes]) -> Array:
 
 
 def _deliver(plan: Plan, state: ServerState, examples: Tensor, bytes_up: Array) -> Delivery:
+    """Send the frames; a client computes on the examples that it has, whatever it claims."""
     chance = _stream(plan, state, "network")
     return plan.network.deliver(examples.numpy(), plan.bytes_down, bytes_up, chance)
 

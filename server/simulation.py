@@ -11,7 +11,7 @@ from ..clients.pools.base import ClientPool
 from ..clients.pools.serial import SerialPool
 from ..clients.vectorize import Choice, choose
 from ..core.layout import Layout
-from .evaluation import Evaluator, Score
+from .evaluation import Evaluator, Score, goals_of
 from .plan import Plan, make_data, make_kernel, make_model, make_plan, make_root
 from .round import Outcome, run_round
 from .spec import RunSpec
@@ -91,7 +91,7 @@ def prepare(spec: RunSpec, data: FederatedData | None = None) -> Simulation:
         data=data,
         plan=plan,
         kernel=make_kernel(spec, data),
-        evaluator=Evaluator(model, data),
+        evaluator=Evaluator(model, data, goals_of((*plan.poisons, *plan.attacks), data)),
         first=first_state(plan, params, buffers),
         choice=choose(spec.vectorize, model),
     )

@@ -11,6 +11,8 @@ import typer
 from ..core.errors import GauntletError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from .progress import Progress
     from .results import Run
     from .scenario import Runtime, Scenario
@@ -112,6 +114,50 @@ def sweep(
 
 
 @app.command()
+def matrix(
+    scenario: Name,
+    attacks: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help='alie,ipm or a TOML list: \'["ipm", {name="alie", z=1.5}]\'.'),
+    ] = None,
+    defenses: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Likewise; a list in the list puts pre-aggregations first."),
+    ] = None,
+    shares: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Shares of malicious clients: 0.1,0.2.")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="LIST", help="0,1,2 [default: the scenario's].")
+    ] = None,
+    set_: Set = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    pool: PoolOption = None,
+    workers: Workers = None,
+    ray_address: Address = None,
+    quiet: Quiet = False,
+) -> None:
+    """Cross attacks, defenses and shares of malicious clients; draw heat maps with the worst case."""
+    from .matrix import run_matrix
+    from .overrides import parse_list
+    from .results import remove
+    from .scenario import load_scenario
+
+    said = {"attacks": attacks, "defenses": defenses, "shares": shares, "seeds": seeds}
+    axes = {f"matrix.{key}": parse_list(text) for key, text in said.items() if text is not None}
+    whole = _placed(load_scenario(scenario, [*(set_ or ()), *axes.items()]), pool, workers, ray_address)
+    if overwrite and out:
+        remove(out)
+    progress = _progress(quiet)
+    try:
+        table, folder = run_matrix(whole, out, progress)
+    finally:
+        progress.close()
+    _show_matrix(table, folder)
+
+
+@app.command()
 def resume(
     folder: Annotated[Path, typer.Argument(help="The result folder of a run or a sweep.")],
     pool: PoolOption = None,
@@ -121,12 +167,16 @@ def resume(
 ) -> None:
     """Take up a run or a sweep that stopped: the same bits as if it never had."""
     from . import run as single
+    from .matrix import is_matrix, resume_matrix
     from .sweep import read_sweep, resume_sweep
 
     progress = _progress(quiet)
     try:
         swept = read_sweep(folder)
-        if swept is not None:
+        if swept is not None and is_matrix(folder):
+            runtime = _runtime(swept[0].scenario.runtime, pool, workers, ray_address)
+            table, _ = resume_matrix(folder, progress, runtime)
+        elif swept is not None:
             runtime = _runtime(swept[0].scenario.runtime, pool, workers, ray_address)
             runs = resume_sweep(folder, progress, runtime)
         else:
@@ -134,7 +184,10 @@ def resume(
             runs = [single.resume(folder, progress, runtime=_runtime(before, pool, workers, ray_address))]
     finally:
         progress.close()
-    _show_results(runs, folder)
+    if is_matrix(folder):
+        _show_matrix(table, folder)
+    else:
+        _show_results(runs, folder)
 
 
 @app.command()
@@ -264,6 +317,22 @@ def _show_results(runs: "list[Run]", folder: Path) -> None:
 
     print_summary(runs)
     _draw_all(runs, folder / "plots")
+
+
+def _show_matrix(table: "pd.DataFrame", folder: Path) -> None:
+    from ..core.errors import ScenarioError
+    from .matrix_table import print_matrix
+
+    print_matrix(table)
+    drawn = ", ".join(sorted(path.name for path in (folder / "plots").glob("matrix-*.png")))
+    print(f"Table in {folder / 'matrix.csv'}; plots in {folder / 'plots'}: {drawn}")
+    if "reason" in table and table["reason"].notna().any():
+        failed = table[table["reason"].notna()]
+        one = failed.iloc[0]
+        raise ScenarioError(
+            f"{len(failed)} fields of the matrix failed and are blank; the first, {one['attack']} "
+            f"{100 * one['share']:g} % against {one['defense']}: {one['reason']}"
+        )
 
 
 def _draw_all(runs: "list[Run]", folder: Path) -> None:

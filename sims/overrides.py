@@ -35,6 +35,14 @@ def parse(text: str) -> tuple[str, Any]:
         return path.strip(), value.strip()
 
 
+def parse_list(text: str) -> list[Any]:
+    """Return a list as a person types it: a TOML list, or values with commas between."""
+    if text.strip().startswith("["):
+        value = parse(f"list={text}")[1]
+        return value if isinstance(value, list) else [value]
+    return [parse(f"item={part}")[1] for part in text.split(",") if part.strip()]
+
+
 def change(scenario: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     """Return a copy with ``value`` at ``path``, such as ``rounds``, ``defense.name`` or ``attacks.0.count``.
 

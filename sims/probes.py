@@ -38,9 +38,8 @@ class Probes:
 
     def _client(self, probe: Probe) -> int:
         if probe.client is None:
-            bad = {
-                c for r in (*self._simulation.plan.poisons, *self._simulation.plan.attacks) for c in r.clients
-            }
+            plan = self._simulation.plan
+            bad = {c for role in (*plan.poisons, *plan.attacks) for c in role.clients}
             return min(set(range(len(bad) + 1)) - bad)
         if probe.client >= self._simulation.spec.num_clients:
             last = self._simulation.spec.num_clients - 1
@@ -77,7 +76,8 @@ class Probes:
     def _record(self, step: Step, probe: Probe, client: int) -> Path:
         s = self._simulation
         truth = s.kernel.truth(client, step.outcome.round)
-        steps = len(s.kernel.batches(client, step.outcome.round, s.data.num_examples(client)))
+        examples = len(s.kernel.examples(client, step.outcome.round)[1])
+        steps = len(s.kernel.batches(client, step.outcome.round, examples))
         knowledge = knowledge_of(s.spec, s.kernel.training, truth, steps, probe.labels_known)
         return save_observation(
             self._folder / "observations", s.spec, s.data, step.outcome, client, knowledge, truth

@@ -10,6 +10,7 @@ from ..core.contracts import Release, clipped_at
 from ..core.updates import row_norms
 from ..server.plan import Plan
 from ..server.simulation import Step
+from .robustness import aggregation, best_success, detection
 
 ROUNDS = pa.schema(
     [
@@ -43,6 +44,14 @@ ROUNDS = pa.schema(
         ("true_negatives", pa.int64()),
         ("precision", pa.float64()),
         ("recall", pa.float64()),
+        ("false_positive_rate", pa.float64()),
+        ("unreliable_true_positives", pa.int64()),
+        ("unreliable_false_positives", pa.int64()),
+        ("unreliable_false_negatives", pa.int64()),
+        ("excluded_honest_share", pa.float64()),
+        ("aggregate_distance", pa.float64()),
+        ("aggregate_cosine", pa.float64()),
+        ("attack_success_rate", pa.float64()),
     ]
 )
 CLIENTS = pa.schema(
@@ -65,7 +74,14 @@ CLIENTS = pa.schema(
 SCORES = pa.schema(
     [("round", pa.int64()), ("client_id", pa.int64()), ("name", pa.string()), ("value", pa.float64())]
 )
-TIMINGS = pa.schema([("round", pa.int64()), ("seconds", pa.float64()), ("clients_per_second", pa.float64())])
+TIMINGS = pa.schema(
+    [
+        ("round", pa.int64()),
+        ("seconds", pa.float64()),
+        ("aggregation_seconds", pa.float64()),
+        ("clients_per_second", pa.float64()),
+    ]
+)
 
 
 def rows(plan: Plan, step: Step) -> tuple[dict[str, Any], pa.Table]:
@@ -143,7 +159,9 @@ def _round_row(plan: Plan, step: Step) -> dict[str, Any]:
         "total_bytes_down": state.bytes_down,
         "virtual_seconds": state.clock,
         **_privacy(plan, step),
-        **_detection(plan, step),
+        **detection(plan, o),
+        **aggregation(plan, o),
+        "attack_success_rate": best_success(step.score),
     }
 
 
@@ -165,27 +183,4 @@ def _privacy(plan: Plan, step: Step) -> dict[str, Any]:
         "unit": plan.privacy.unit,
         "relation": o.release.relation if isinstance(o.release, Release) else None,
         "sampling": o.sampling.scheme,
-    }
-
-
-def _detection(plan: Plan, step: Step) -> dict[str, Any]:
-    """Score the defense's flags against the truth among the clients that it saw.
-
-    An unreliable client is honest. With nothing flagged, precision is 1 if nothing should have been, else
-    undefined; recall is 1 with nobody to find.
-    """
-    o = step.outcome
-    bad = plan.kinds(o.round).keys()
-    flagged = {i for i, kind in o.verdict.flags.items() if kind != "unreliable"}
-    seen = set(o.received.client_ids.tolist())
-    hits, misses = len(seen & bad & flagged), len((seen & bad) - flagged)
-    alarms = len((seen - bad) & flagged)
-    precision = hits / (hits + alarms) if hits + alarms else (None if misses else 1.0)
-    return {
-        "true_positives": hits,
-        "false_positives": alarms,
-        "false_negatives": misses,
-        "true_negatives": len(seen) - hits - alarms - misses,
-        "precision": precision,
-        "recall": hits / (hits + misses) if hits + misses else 1.0,
     }

@@ -50,11 +50,17 @@ class Run:
     @cached_property
     def scores(self) -> "pd.DataFrame":
         """One row a round, client and name, where the defense says more than a flag and a score."""
-        from .records import SCORES
-
-        if not (self.folder / "scores.parquet").exists():
-            return SCORES.empty_table().to_pandas()
         return self._table("scores")
+
+    @cached_property
+    def classes(self) -> "pd.DataFrame":
+        """One row a class and evaluated round."""
+        return self._table("classes")
+
+    @cached_property
+    def attacks(self) -> "pd.DataFrame":
+        """One row an attack with a goal on test examples and evaluated round."""
+        return self._table("attacks")
 
     @cached_property
     def timings(self) -> "pd.DataFrame":

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -116,6 +116,22 @@ class Evaluation(_Section):
     every: int = Field(default=1, ge=1)
 
 
+class Matrix(_Section):
+    """What ``gauntlet matrix`` crosses; each member of a list as a scenario would have it.
+
+    Attributes:
+        attacks: Attacks: a name, a table with options, or a list of them that run on the same clients.
+        defenses: Defenses: a name, a table, or a list: pre-aggregations first, the defense last.
+        shares: Shares of malicious clients, above 0 and below 1.
+        seeds: Seeds; by default the scenario's own.
+    """
+
+    attacks: list[str | dict[str, Any] | list[str | dict[str, Any]]] = []
+    defenses: list[str | dict[str, Any] | list[str | dict[str, Any]]] = []
+    shares: list[Annotated[float, Field(gt=0, lt=1)]] = []
+    seeds: list[Annotated[int, Field(ge=0)]] = []
+
+
 class Checkpoint(_Section):
     """How often the run is saved: every ``every`` rounds (0: only at the end)."""
 
@@ -167,6 +183,7 @@ class Scenario(_Section):
     checkpoint: Checkpoint = Checkpoint()
     runtime: Runtime = Runtime()
     sweep: dict[str, list[Any]] = {}
+    matrix: Matrix = Matrix()
 
     @field_validator("sweep")
     @classmethod
@@ -210,7 +227,9 @@ class Scenario(_Section):
 
     def fingerprint(self) -> str:
         """Return a hash of everything that decides the results: equal hashes, equal bits."""
-        decides = {k: v for k, v in self.values().items() if k not in {"description", "runtime", "sweep"}}
+        decides = {
+            k: v for k, v in self.values().items() if k not in {"description", "runtime", "sweep", "matrix"}
+        }
         return blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
@@ -218,6 +237,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "evaluation": Evaluation,
     "checkpoint": Checkpoint,
     "runtime": Runtime,
+    "matrix": Matrix,
 }
 
 
@@ -227,12 +247,14 @@ def scenario_names() -> dict[str, Path]:
     return {p.stem: p for shelf in _SHELVES for p in sorted((here / shelf).glob("*.toml"))}
 
 
-def load_scenario(name: str | Path, overrides: Iterable[str] | Mapping[str, Any] = ()) -> Scenario:
+def load_scenario(
+    name: str | Path, overrides: Iterable[str | tuple[str, Any]] | Mapping[str, Any] = ()
+) -> Scenario:
     """Return a scenario by name, or from a TOML file.
 
     Args:
         name: A shipped scenario's name, or a path that ends in ``.toml``.
-        overrides: ``key.path=value`` strings, or a mapping from paths to values.
+        overrides: ``key.path=value`` strings and (path, value) pairs, or a mapping from paths to values.
 
     Raises:
         ScenarioError: There is no such scenario, or something in it is wrong.
@@ -249,8 +271,8 @@ def load_scenario(name: str | Path, overrides: Iterable[str] | Mapping[str, Any]
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path} is not TOML: {error}") from error
     raw.setdefault("name", path.stem)
-    pairs = overrides.items() if isinstance(overrides, Mapping) else map(parse, overrides)
-    for key, value in pairs:
+    said = overrides.items() if isinstance(overrides, Mapping) else overrides
+    for key, value in (parse(one) if isinstance(one, str) else one for one in said):
         raw = change(raw, key, value)
     return make_scenario(_absolute(raw, path.parent), path.name)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import ResultsError
+from ..core.errors import GauntletError, ResultsError
 from ..server.simulation import prepare
 from .overrides import PLUGIN_SECTIONS, change
 from .progress import Progress, Silent
@@ -55,11 +55,11 @@ def variants(scenario: Scenario) -> list[Variant]:
 def _told(key: str, value: Any, among: Sequence[Any]) -> str:
     """Return a swept value as a label says it: a plug-in by its name, anything else with its key."""
     section = key.removesuffix(".name")
-    short = _short(value, among)
+    short = plugin_label(value, among)
     return short if section in PLUGIN_SECTIONS else f"{section} = {short}"
 
 
-def _short(value: Any, among: Sequence[Any]) -> str:
+def plugin_label(value: Any, among: Sequence[Any]) -> str:
     """Return a value, or a plug-in's name and those options that tell it from its namesakes."""
     if not isinstance(value, dict):
         return _name(value)
@@ -81,9 +81,19 @@ def sweep(scenario: Scenario, out: str | Path | None = None, progress: Progress 
         GauntletError: Whatever cannot run, in one line. Every variant is checked before the first one runs.
     """
     todo = variants(scenario)
+    folder = Path(out) if out is not None else fresh_folder(RESULTS, scenario.name)
+    begin_sweep(todo, folder, scenario)
+    return _run_all(todo, folder, scenario.runtime, progress or Silent())
+
+
+def begin_sweep(todo: Sequence[Variant], folder: Path, scenario: Scenario) -> None:
+    """Check every variant, and write down in a new folder what is to be run there.
+
+    Raises:
+        GauntletError: A variant that cannot run, or a folder that is taken: nothing is written.
+    """
     for variant in todo:
         prepare(variant.scenario.run_spec())
-    folder = Path(out) if out is not None else fresh_folder(RESULTS, scenario.name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ResultsError(f"{folder} already holds results; choose another --out, or resume it")
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +102,6 @@ def sweep(scenario: Scenario, out: str | Path | None = None, progress: Progress 
         folder / "sweep.json",
         {"schema": SCHEMA, "name": scenario.name, "sweep": scenario.sweep, "runs": listed},
     )
-    return _run_all(todo, folder, scenario.runtime, progress or Silent())
 
 
 def read_sweep(folder: Path) -> list[Variant] | None:
@@ -138,12 +147,28 @@ def load_runs(folders: Sequence[str | Path]) -> list[Run]:
 
 
 def _run_all(todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress) -> list[Run]:
-    if runtime.pool == "serial" or len(todo) == 1:
-        for number, variant in enumerate(todo):
-            _run_one(variant, folder / variant.folder, progress, number, runtime)
-    else:
-        _run_on_ray(todo, folder, runtime, progress)
+    failures = run_variants(todo, folder, runtime, progress)
+    if failures:
+        raise next(iter(failures.values()))
     return [load_run(folder / v.folder) for v in todo]
+
+
+def run_variants(
+    todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress
+) -> dict[str, GauntletError]:
+    """Run whatever of a sweep is not complete; return why variants failed, by their folder's name.
+
+    A variant that fails does not stop the others.
+    """
+    if runtime.pool != "serial" and len(todo) > 1:
+        return _run_on_ray(todo, folder, runtime, progress)
+    failures = {}
+    for number, variant in enumerate(todo):
+        try:
+            _run_one(variant, folder / variant.folder, progress, number, runtime)
+        except GauntletError as error:
+            failures[variant.folder] = error
+    return failures
 
 
 def _run_one(variant: Variant, folder: Path, progress: Progress, number: int, runtime: Runtime) -> None:
@@ -196,7 +221,9 @@ def _task(variant: Variant, folder: Path, board: Any, number: int) -> None:
     _run_one(variant, folder, _Reporter(board), number, Runtime(pool="serial"))
 
 
-def _run_on_ray(todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress) -> None:
+def _run_on_ray(
+    todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress
+) -> dict[str, GauntletError]:
     """Run each variant as one Ray task on one core; the same bits as on any other pool."""
     from ..clients.pools.ray import cause_of, start_ray
 
@@ -205,8 +232,8 @@ def _run_on_ray(todo: Sequence[Variant], folder: Path, runtime: Runtime, progres
 
     board = ray.remote(num_cpus=0)(_Board).remote()
     task = ray.remote(num_cpus=1, max_retries=2)(_task)
-    flying = [task.remote(variant, folder / variant.folder, board, n) for n, variant in enumerate(todo)]
-    failure: Exception | None = None
+    names = {task.remote(v, folder / v.folder, board, n): v.folder for n, v in enumerate(todo)}
+    flying, failures = list(names), dict[str, GauntletError]()
     while flying:
         done, flying = ray.wait(flying, timeout=0.2)
         for what, values in ray.get(board.take.remote()):
@@ -215,10 +242,8 @@ def _run_on_ray(todo: Sequence[Variant], folder: Path, runtime: Runtime, progres
             try:
                 ray.get(finished)
             except ray.exceptions.RayTaskError as error:
-                cause = cause_of(error)
-                failure = failure or cause
+                failures[names[finished]] = cause_of(error)
     for what, values in ray.get(board.take.remote()):
         getattr(progress, what)(*values)
     ray.kill(board)
-    if failure:
-        raise failure
+    return {v.folder: failures[v.folder] for v in todo if v.folder in failures}

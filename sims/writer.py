@@ -13,10 +13,12 @@ from ..core.errors import ResultsError
 from ..privacy.accounting import Epsilon
 from ..server.plan import Plan
 from ..server.simulation import Step
-from .records import CLIENTS, ROUNDS, TIMINGS, rows, score_rows
+from .records import CLIENTS, ROUNDS, SCORES, TIMINGS, rows, score_rows
 from .results import SCHEMA, Run, first_line, read_manifest, write_json
+from .robustness import ATTACKS, CLASSES, attack_rows, class_rows
 from .scenario import Scenario
 
+_LONG = {"clients": CLIENTS, "classes": CLASSES, "attacks": ATTACKS, "scores": SCORES}  # many rows a round
 _PACKAGES = ("torch", "ray", "numpy", "pandas", "pyarrow", "scikit-learn", "dp-accounting", "flwr-datasets")
 
 
@@ -26,8 +28,7 @@ class RunWriter:
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         self.folder, self._manifest = folder, manifest
         self._rounds: list[dict[str, Any]] = []
-        self._clients: list[pa.Table] = []
-        self._scores: list[pa.Table] = []
+        self._long: dict[str, list[pa.Table]] = {name: [] for name in _LONG}
         self._timings: list[dict[str, Any]] = []
 
     @classmethod
@@ -67,16 +68,14 @@ class RunWriter:
         writer = cls(folder, read_manifest(folder))
         if round_ == 0:
             return writer
-        tables = {name: _read(folder, name, round_) for name in ("rounds", "clients", "timings")}
+        tables = {name: _read(folder, name, round_) for name in ("rounds", "timings", *_LONG)}
         if tables["rounds"].num_rows != round_:
             raise ResultsError(
                 f"{folder}/rounds.parquet holds {tables['rounds'].num_rows} of {round_} rounds that the "
                 "checkpoint counts"
             )
         writer._rounds = tables["rounds"].to_pylist()
-        writer._clients = [tables["clients"]]
-        if (folder / "scores.parquet").exists():
-            writer._scores = [_read(folder, "scores", round_)]
+        writer._long = {name: [tables[name]] for name in _LONG}
         writer._timings = tables["timings"].to_pylist()
         return writer
 
@@ -84,12 +83,19 @@ class RunWriter:
         """Take one round's rows; they reach the disk with the next ``flush``."""
         of_round, of_clients = rows(plan, step)
         self._rounds.append(of_round)
-        self._clients.append(of_clients)
-        if step.outcome.verdict.details:
-            self._scores.append(score_rows(step))
+        self._long["clients"].append(of_clients)
+        self._long["scores"].append(score_rows(step))
+        if step.score:
+            self._long["classes"].append(class_rows(step.outcome.round, step.score))
+            self._long["attacks"].append(attack_rows(plan, step.outcome.round, step.score))
         rate = len(step.outcome.sent) / step.seconds if step.seconds > 0 else None
         self._timings.append(
-            {"round": step.outcome.round, "seconds": step.seconds, "clients_per_second": rate}
+            {
+                "round": step.outcome.round,
+                "seconds": step.seconds,
+                "aggregation_seconds": step.outcome.aggregation_seconds,
+                "clients_per_second": rate,
+            }
         )
 
     def flush(self) -> None:
@@ -98,12 +104,10 @@ class RunWriter:
         Raises:
             ResultsError: The disk is full or not writable; the tables of the last flush are still there.
         """
-        self._clients = [pa.concat_tables(self._clients).combine_chunks()] if self._clients else []
-        clients = self._clients[0] if self._clients else CLIENTS.empty_table()
-        _write_table(self.folder / "clients.parquet", clients)
-        if self._scores:
-            self._scores = [pa.concat_tables(self._scores).combine_chunks()]
-            _write_table(self.folder / "scores.parquet", self._scores[0])
+        for name, schema in _LONG.items():
+            whole = pa.concat_tables([schema.empty_table(), *self._long[name]]).combine_chunks()
+            self._long[name] = [whole]
+            _write_table(self.folder / f"{name}.parquet", whole)
         _write_table(self.folder / "timings.parquet", pa.Table.from_pylist(self._timings, schema=TIMINGS))
         _write_table(self.folder / "rounds.parquet", pa.Table.from_pylist(self._rounds, schema=ROUNDS))
 

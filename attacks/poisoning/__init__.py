@@ -17,6 +17,10 @@ DATA_ATTACKS: Family[DataAttack] = Family(
         "label_flip": "gauntlet.attacks.poisoning.label_flip:LabelFlip",
         "multi_label_flip": "gauntlet.attacks.poisoning.multi_label_flip:MultiLabelFlip",
         "label_flip_all": "gauntlet.attacks.poisoning.label_flip_all:LabelFlipAll",
+        "pixel_backdoor": "gauntlet.attacks.poisoning.pixel_backdoor:PixelBackdoor",
+        "dba": "gauntlet.attacks.poisoning.dba:DistributedBackdoor",
+        "edge_case": "gauntlet.attacks.poisoning.edge_case:EdgeCase",
+        "unreliable": "gauntlet.attacks.poisoning.unreliable:Unreliable",
     },
 )
 

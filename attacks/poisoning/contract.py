@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.contracts import DataAttack, Knowledge, UpdateAttack, Verdict, View, declared
+from ...core.contracts import DataAttack, Goal, Knowledge, UpdateAttack, Verdict, View, declared
 from ...core.errors import PluginError
 from ...core.registry import guard, require
 from ...core.seeds import generator
@@ -38,8 +38,8 @@ def _classes(attack: DataAttack) -> int:
 
 
 def _examples(attack: DataAttack, count: int = 40) -> tuple[Tensor, Tensor]:
-    """Return grey images [n, 1, 8, 8] in [0, 1] and labels [n] that go round all classes."""
-    pixels = generator(0, "contract").random((count, 1, 8, 8), dtype=np.float32)
+    """Return grey images [n, 1, 28, 28] in [0, 1] and labels [n] that go round all classes."""
+    pixels = generator(0, "contract").random((count, 1, 28, 28), dtype=np.float32)
     return torch.from_numpy(pixels), torch.arange(count) % _classes(attack)
 
 
@@ -49,12 +49,13 @@ def _poison(attack: DataAttack, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def poisoned_examples_are_still_examples(attack: DataAttack) -> None:
-    """Same shapes and types, pixels in [0, 1], labels of the task."""
+    """As many as there were or fewer, of the same shapes and types, pixels in [0, 1], labels of the task."""
     for count in (40, 1):
         x, y = _examples(attack, count)
         new_x, new_y = _poison(attack, x, y)
-        require(new_x.shape == x.shape, f"x must stay {tuple(x.shape)}, got {tuple(new_x.shape)}")
-        require(new_y.shape == y.shape, f"y must stay {tuple(y.shape)}, got {tuple(new_y.shape)}")
+        require(1 <= len(new_x) <= count, f"1 to {count} examples may be left, got {len(new_x)}")
+        require(new_x.shape[1:] == x.shape[1:], f"x must stay {tuple(x.shape)}, got {tuple(new_x.shape)}")
+        require(new_y.shape == new_x.shape[:1], f"y must stay [{len(new_x)}], got {tuple(new_y.shape)}")
         require(new_x.dtype == x.dtype, f"x must stay {x.dtype}, got {new_x.dtype}")
         require(new_y.dtype == y.dtype, f"y must stay {y.dtype}, got {new_y.dtype}")
         inside = bool(((new_x >= 0) & (new_x <= 1)).all())
@@ -90,11 +91,42 @@ def a_data_attack_draws_only_from_its_generator(attack: DataAttack) -> None:
     require(same, "equal generators give different examples")
 
 
+def a_goal_asks_for_other_labels(attack: DataAttack) -> None:
+    """Where success is measured: on examples of the task, whose true label is not what is wanted."""
+    goal = declared(_guarded(attack), "goal", None)
+    if goal is None:
+        return
+    x, y = _examples(attack)
+    before = x.clone()
+    found = goal(x, y)
+    require(isinstance(found, Goal), f"goal must return a Goal, got a {type(found).__name__}")
+    require(torch.equal(x, before), "x was changed in place")
+    require(found.x.shape[1:] == x.shape[1:], f"inputs must stay {tuple(x.shape[1:])}, got {found.x.shape}")
+    same = len(found.x) == len(found.truth) == len(found.wanted)
+    require(same and len(found.x) > 0, "a goal needs at least one example, each with truth and wanted label")
+    require(bool((found.truth != found.wanted).all()), "a goal must not ask for the true label")
+
+
+def every_part_is_an_attack(attack: DataAttack) -> None:
+    """Where the attack is split over its clients: each part is an attack, however many they are."""
+    part = declared(_guarded(attack), "part", None)
+    if part is None:
+        return
+    for count in (1, 3, 9):
+        for index in range(count):
+            mine = part(index, count)
+            require(callable(getattr(mine, "poison", None)), f"part {index} of {count} has no method poison")
+            poisoned_examples_are_still_examples(mine)
+            a_data_attack_does_something(mine)
+
+
 DATA_ATTACK_CHECKS: tuple[Callable[[DataAttack], None], ...] = (
     poisoned_examples_are_still_examples,
     a_data_attack_does_something,
     a_data_attack_leaves_its_inputs_as_they_were,
     a_data_attack_draws_only_from_its_generator,
+    a_goal_asks_for_other_labels,
+    every_part_is_an_attack,
 )
 
 

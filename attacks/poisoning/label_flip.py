@@ -7,7 +7,10 @@ ESORICS 2020. arXiv:2007.08432
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
+
+from ...core.contracts import Goal
 
 
 @dataclass(frozen=True)
@@ -30,3 +33,7 @@ class LabelFlip:
 
     def poison(self, x: Tensor, y: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
         return x, y.masked_fill(y == self.source, self.target)
+
+    def goal(self, x: Tensor, y: Tensor) -> Goal:
+        rows = y == self.source
+        return Goal(x[rows], y[rows], torch.full_like(y[rows], self.target))

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from ...core.contracts import Goal
+
 
 @dataclass(frozen=True)
 class LabelFlipAll:
@@ -28,3 +30,7 @@ class LabelFlipAll:
         if len(y) and int(y.max()) >= self.num_classes:
             raise ValueError(f"labels must be below num_classes = {self.num_classes}, got {int(y.max())}")
         return x, self.num_classes - 1 - y
+
+    def goal(self, x: Tensor, y: Tensor) -> Goal:
+        rows = y != self.num_classes - 1 - y  # the middle one of an odd number of classes stays
+        return Goal(x[rows], y[rows], self.num_classes - 1 - y[rows])

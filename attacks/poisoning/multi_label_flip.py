@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...core.contracts import Goal
+
 
 @dataclass(frozen=True)
 class MultiLabelFlip:
@@ -34,3 +36,7 @@ class MultiLabelFlip:
     def poison(self, x: Tensor, y: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
         hit = torch.isin(y, torch.tensor(self.sources))
         return x, y.masked_fill(hit, self.target)
+
+    def goal(self, x: Tensor, y: Tensor) -> Goal:
+        rows = torch.isin(y, torch.tensor(self.sources))
+        return Goal(x[rows], y[rows], torch.full_like(y[rows], self.target))

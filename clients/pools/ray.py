@@ -163,7 +163,7 @@ def _next(waiting: deque[int]) -> int | None:
         return None
 
 
-def cause_of(error: Any) -> Exception:
+def cause_of(error: Any) -> GauntletError:
     """Return our own error if a worker raised one, else one line about what it raised."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, GauntletError):

@@ -13,6 +13,7 @@ from .style import (
     HONEST,
     LARGE,
     MALICIOUS,
+    OKABE_ITO,
     QUIET,
     SMALL,
     add_legend,
@@ -136,10 +137,14 @@ def _draw_traffic(axes: Axes, sent: pd.DataFrame) -> None:
 def _draw_suspects(axes: Axes, people: pd.DataFrame) -> None:
     flagged = bool((people["flagged"] > 0).any())
     value = "flagged" if flagged else "update_norm"
+    truth = people["truth"]
     for name, rows, color, marker in (
-        ("honest", people[people["truth"] == "honest"], HONEST, "o"),
-        ("malicious", people[people["truth"] != "honest"], MALICIOUS, "^"),
+        ("honest", people[truth == "honest"], HONEST, "o"),
+        ("malicious", people[~truth.isin(("honest", "unreliable"))], MALICIOUS, "^"),
+        ("unreliable", people[truth == "unreliable"], OKABE_ITO[2], "s"),
     ):
+        if name == "unreliable" and rows.empty:
+            continue
         axes.scatter(rows["client_id"], rows[value], color=color, marker=marker, s=26, label=name)
     dress(axes, "Client", "Rounds flagged" if flagged else "Mean update norm (L2)")
     axes.set_title(str(people["label"].iloc[0]), fontsize=SMALL, loc="left")

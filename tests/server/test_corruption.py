@@ -123,8 +123,8 @@ def test_a_claim_is_a_lie_and_not_a_fact(small):
         run = prepare(small(roles=roles, network=links))
         outcomes.append(run_round(run.plan, run.first, run.serial_pool())[1])
     lied, honest = outcomes
-    true = honest.trained.updates.num_examples
-    assert torch.equal(lied.trained.updates.num_examples, true)
+    true = honest.honest.num_examples
+    assert torch.equal(lied.honest.num_examples, true)
     assert lied.sent.num_examples.tolist() == [50 * n if i == 3 else n for i, n in enumerate(true.tolist())]
     np.testing.assert_array_equal(lied.delivery.client_seconds, honest.delivery.client_seconds)
     assert torch.equal(lied.received.num_examples, lied.sent.num_examples)

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from gauntlet.core.contracts import Verdict
+from gauntlet.server.evaluation import ClassScore, GoalScore, Score
 from gauntlet.server.round import run_round
 from gauntlet.server.simulation import Step, prepare
 from gauntlet.sims.records import rows
+from gauntlet.sims.robustness import attack_rows, best_success, class_rows
 
 NOBODY: dict[int, str] = {}
 
@@ -74,3 +76,74 @@ def test_a_clients_row_says_what_it_sent_and_what_became_of_it(tiny):
     norms = np.linalg.norm(outcome.sent.vectors[:4].double().numpy(), axis=1)
     assert clients["update_norm"][:4] == pytest.approx(norms)
     assert (row["cohort_size"], row["arrived"], row["rejected"]) == (6, 6, 1)
+
+
+POOR = [{"name": "unreliable", "clients": [0, 5], "kernel_size": 3}]
+
+
+@pytest.mark.parametrize(
+    ("flags", "alarms", "rate", "unreliable"),
+    [
+        ({0: "unreliable", 5: "unreliable"}, 0, 0.0, (2, 0, 0)),
+        ({0: "malicious", 5: "unreliable"}, 1, 1 / 4, (1, 0, 1)),
+        ({1: "sign_flip", 2: "unreliable"}, 0, 0.0, (0, 1, 2)),
+    ],
+)
+def test_unreliable_clients_are_honest_and_a_column_of_their_own(tiny, flags, alarms, rate, unreliable):
+    """Of six clients 1 and 3 attack, 0 and 5 are unreliable: malicious, said of 0, is a false alarm."""
+    (row, table), _ = first_round(tiny(attacks=[*ATTACK, *POOR]), flags)
+
+    assert table.to_pydict()["truth"] == [
+        "unreliable",
+        "sign_flip",
+        "honest",
+        "sign_flip",
+        "honest",
+        "unreliable",
+    ]
+    assert (row["false_positives"], row["false_positive_rate"]) == (alarms, rate)
+    names = ("true_positives", "false_positives", "false_negatives")
+    assert tuple(row[f"unreliable_{name}"] for name in names) == unreliable
+
+
+def test_the_aggregate_is_compared_with_the_mean_of_the_honest(tiny):
+    """By hand with numpy: clients 1 and 3 attack; the aggregate is the mean of all six."""
+    (row, _), outcome = first_round(tiny(attacks=ATTACK), NOBODY)
+    x = outcome.received.vectors.double().numpy()
+    honest, aggregate = x[[0, 2, 4, 5]].mean(axis=0), x.mean(axis=0)
+    cosine = honest @ aggregate / np.linalg.norm(honest) / np.linalg.norm(aggregate)
+
+    assert row["aggregate_distance"] == pytest.approx(np.linalg.norm(aggregate - honest), rel=1e-5)
+    assert row["aggregate_cosine"] == pytest.approx(cosine, rel=1e-5)
+    assert row["excluded_honest_share"] == 0.0
+
+
+def test_honest_clients_of_weight_zero_count_as_excluded(tiny):
+    """By hand: of the honest 0, 2, 4 and 5, krum keeps one; the malicious 1 and 3 do not count."""
+    simulation = prepare(tiny(attacks=ATTACK, defense={"name": "krum", "num_byzantine": 1}).run_spec())
+    state, outcome = run_round(simulation.plan, simulation.first, simulation.serial_pool())
+    row, _ = rows(simulation.plan, Step(state, outcome, None, 0.1))
+    kept = outcome.received.client_ids[outcome.verdict.weights > 0].tolist()
+
+    assert row["excluded_honest_share"] == 1 - sum(i not in (1, 3) for i in kept) / 4
+
+
+def test_classes_and_attacks_have_tables_of_their_own(tiny):
+    """By hand: one class is never predicted, one has no example; the attack sleeps until round 1."""
+    score = Score(
+        0.5,
+        1.0,
+        (ClassScore(4, 5, 2), ClassScore(3, 0, 0), ClassScore(0, 1, 0)),
+        (GoalScore("label_flip", 4, 3, 1), GoalScore("nobody", 0, 0, 0)),
+    )
+    plan = prepare(tiny(attacks=[{"name": "label_flip", "count": 1, "start_round": 1}]).run_spec()).plan
+    classes, attacks = class_rows(1, score).to_pydict(), attack_rows(plan, 1, score).to_pydict()
+
+    assert classes["class"] == [0, 1, 2]
+    assert classes["recall"] == [0.5, 0.0, None]
+    assert classes["precision"] == [0.4, None, 0.0]
+    assert classes["f1"] == [pytest.approx(4 / 9), 0.0, 0.0]
+    assert (attacks["success_rate"], attacks["recall"]) == ([0.75, None], [0.25, None])
+    assert attacks["active"] == [True, False]
+    assert attack_rows(plan, 0, score).to_pydict()["active"] == [False, False]
+    assert (best_success(score), best_success(None)) == (0.75, None)

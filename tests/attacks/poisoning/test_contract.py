@@ -9,12 +9,16 @@ import torch
 from torch import Tensor
 
 from gauntlet.attacks.poisoning import DATA_ATTACKS, UPDATE_ATTACKS, contract
-from gauntlet.core.contracts import Knowledge, View, declared
+from gauntlet.core.contracts import Goal, Knowledge, View, declared
 from gauntlet.core.errors import PluginError
 from gauntlet.core.updates import Updates
 
 OPTIONS: dict[str, list[dict[str, Any]]] = {
-    "label_flip_all": [{"num_classes": 10}, {"num_classes": 2}],
+    "label_flip_all": [{"num_classes": 10}, {"num_classes": 2}, {"num_classes": 3}],
+    "pixel_backdoor": [{}, {"pixels": [[-2, -2], [26, 24]], "fraction": 1.0, "value": 0.5}],
+    "dba": [{}, {"trigger_size": 1, "trigger_gap": 0, "trigger_location": [3, 5]}],
+    "edge_case": [{}, {"share": 1.0}],
+    "unreliable": [{}, {"kernel_size": 1, "max_noise_std": 0.5, "keep": 1.0, "spoil": 1.0}],
     "sign_flip": [{}, {"scale": 3.0}],
     "alie": [{}, {"z": 1.5}],
     "non_finite": [{"value": v} for v in ("nan", "inf", "-inf")],
@@ -78,7 +82,10 @@ class DataTwin:
 
 
 BROKEN_DATA = [
-    (contract.poisoned_examples_are_still_examples, lambda x, y, g: (x[:1], y), "x must stay"),
+    (contract.poisoned_examples_are_still_examples, lambda x, y, g: (x[:0], y[:0]), "1 to 40 examples may"),
+    (contract.poisoned_examples_are_still_examples, lambda x, y, g: (x.repeat(2, 1, 1, 1), y), "got 80"),
+    (contract.poisoned_examples_are_still_examples, lambda x, y, g: (x[..., :1], y), "x must stay"),
+    (contract.poisoned_examples_are_still_examples, lambda x, y, g: (x[:1], y), "y must stay"),
     (contract.poisoned_examples_are_still_examples, lambda x, y, g: (x, y[:, None]), "y must stay"),
     (contract.poisoned_examples_are_still_examples, lambda x, y, g: (x.double(), y), "x must stay"),
     (contract.poisoned_examples_are_still_examples, lambda x, y, g: (x, y.float()), "y must stay"),
@@ -119,8 +126,60 @@ def test_a_broken_data_attack_fails_the_check(check, change, complaint):
         check(DataTwin(change))
 
 
+@dataclass(frozen=True)
+class GoalTwin:
+    """Flips 1 to 7, and says something wrong about what it wants."""
+
+    want: Callable[[Tensor, Tensor], Any]
+
+    def poison(self, x: Tensor, y: Tensor, generator: Any) -> tuple[Tensor, Tensor]:
+        return x, y.masked_fill(y == 1, 7)
+
+    def goal(self, x: Tensor, y: Tensor) -> Any:
+        return self.want(x, y)
+
+
+@dataclass(frozen=True)
+class PartTwin(GoalTwin):
+    """Is split into parts that are no attacks."""
+
+    def part(self, index: int, count: int) -> Any:
+        return self.want(index, count)
+
+
+BROKEN_GOALS = [
+    (contract.a_goal_asks_for_other_labels, GoalTwin(lambda x, y: (x, y)), "got a tuple"),
+    (contract.a_goal_asks_for_other_labels, GoalTwin(lambda x, y: Goal(x.add_(1), y, 9 - y)), "in place"),
+    (
+        contract.a_goal_asks_for_other_labels,
+        GoalTwin(lambda x, y: Goal(x[:, 0], y, 9 - y)),
+        "inputs must stay",
+    ),
+    (contract.a_goal_asks_for_other_labels, GoalTwin(lambda x, y: Goal(x, y[1:], y)), "at least one example"),
+    (contract.a_goal_asks_for_other_labels, GoalTwin(lambda x, y: Goal(x[:0], y[:0], y[:0])), "at least one"),
+    (
+        contract.a_goal_asks_for_other_labels,
+        GoalTwin(lambda x, y: Goal(x, y, y * 0)),
+        "ask for the true label",
+    ),
+    (contract.every_part_is_an_attack, PartTwin(lambda i, n: None), "part 0 of 1 has no method poison"),
+    (
+        contract.every_part_is_an_attack,
+        PartTwin(lambda i, n: DataTwin(lambda x, y, g: (x, y + i))),
+        "nothing changed",
+    ),
+]
+
+
+@pytest.mark.parametrize(("check", "twin", "complaint"), BROKEN_GOALS)
+def test_a_broken_goal_or_part_fails_the_check(check, twin, complaint):
+    with pytest.raises(PluginError, match=complaint):
+        check(twin)
+
+
 def test_every_check_of_data_attacks_catches_a_twin():
-    assert {check for check, _, _ in BROKEN_DATA} == set(contract.DATA_ATTACK_CHECKS)
+    caught = {check for check, _, _ in BROKEN_DATA} | {check for check, _, _ in BROKEN_GOALS}
+    assert caught == set(contract.DATA_ATTACK_CHECKS)
 
 
 @dataclass(frozen=True)

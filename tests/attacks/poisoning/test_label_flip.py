@@ -24,3 +24,10 @@ def test_a_client_without_the_source_is_left_alone():
 def test_a_flip_needs_two_classes(source, target):
     with pytest.raises(ValueError, match=f"two different classes from 0, got {source} and {target}"):
         LabelFlip(source, target)
+
+
+def test_success_is_measured_on_the_source_class():
+    x, y = torch.arange(4.0)[:, None], torch.tensor([1, 0, 7, 1])
+    goal = LabelFlip(source=1, target=7).goal(x, y)
+    assert goal.x.flatten().tolist() == [0.0, 3.0]
+    assert (goal.truth.tolist(), goal.wanted.tolist()) == ([1, 1], [7, 7])

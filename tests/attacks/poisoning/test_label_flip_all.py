@@ -32,3 +32,9 @@ def test_only_the_middle_of_an_odd_number_of_classes_stays():
     """By hand: 2 of 0 to 4."""
     moved = LabelFlipAll(5).poison(torch.rand(5, 1), torch.arange(5), generator(0, "p"))[1].numpy()
     np.testing.assert_array_equal(moved, [4, 3, 2, 1, 0])
+
+
+def test_success_is_measured_on_every_class_but_the_middle_one():
+    goal = LabelFlipAll(5).goal(torch.arange(5.0)[:, None], torch.arange(5))
+    assert goal.x.flatten().tolist() == [0.0, 1.0, 3.0, 4.0]
+    assert (goal.truth.tolist(), goal.wanted.tolist()) == ([0, 1, 3, 4], [4, 3, 1, 0])

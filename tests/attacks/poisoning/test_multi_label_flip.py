@@ -24,3 +24,10 @@ def test_classes_count_from_zero_and_there_is_at_least_one(sources, target):
 def test_the_target_is_no_source():
     with pytest.raises(ValueError, match=r"target must be none of sources, got 2 among \(1, 2\)"):
         MultiLabelFlip((1, 2), 2)
+
+
+def test_success_is_measured_on_the_source_classes():
+    x, y = torch.arange(4.0)[:, None], torch.tensor([1, 0, 7, 3])
+    goal = MultiLabelFlip((1, 3), 7).goal(x, y)
+    assert goal.x.flatten().tolist() == [0.0, 3.0]
+    assert (goal.truth.tolist(), goal.wanted.tolist()) == ([1, 3], [7, 7])

@@ -1,0 +1,151 @@
+"""From a matrix's runs to one row a field: means over seeds, the drop against no attack, the worst case.
+
+The worst case is ByzFL's (arXiv:2505.24802): of each configuration the best accuracy over the run's steps (of
+the mean over seeds), then the attack that leaves the least of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .scores import delays
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .results import Run
+
+NO_ATTACK, WORST = "no attack", "worst case"
+KEYS = ["defense", "share", "attack"]
+LEAST, MOST = ("best_accuracy", "accuracy", "precision", "recall"), ("drop", "attack_success_rate")
+"""Of these columns the least, or the most, is what an attacker wants."""
+
+
+def cell_scores(run: "Run") -> dict[str, Any]:
+    """Return what one run adds to its field: ``curve`` (accuracy by round) and counts over all rounds."""
+    rounds, found = run.rounds, delays(run.clients)
+    counts = rounds[["true_positives", "false_positives", "false_negatives", "true_negatives"]].sum()
+    success = rounds["attack_success_rate"].dropna()
+    return {
+        "curve": rounds.set_index("round")["accuracy"].dropna(),
+        "attack_success_rate": float(success.iloc[-1]) if len(success) else None,
+        "aggregate_distance": float(rounds["aggregate_distance"].mean()),
+        "attackers": len(found),
+        "caught": int(found["caught"].notna().sum()),
+        "delay": float(found["delay"].sum()),
+        **counts.to_dict(),
+    }
+
+
+def matrix_table(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
+    """Return one row a defense, share and attack; ``"no attack"`` and ``"worst case"`` are attacks.
+
+    Args:
+        rows: One a cell and seed: ``attack``, ``share``, ``defense``, ``seed`` and what ``cell_scores``
+            gives, or ``reason``, why there is nothing.
+
+    Columns after ``defense``, ``share``, ``attack``: ``seeds``; ``best_accuracy`` over the rounds and
+    ``accuracy`` after the last, of the mean over seeds, ``accuracy_std`` (of the last, ddof = 1);
+    ``drop`` of ``best_accuracy`` against no attack; ``attack_success_rate`` after the last round; over all
+    rounds and seeds ``precision``, ``recall`` (NaN where the defense never flags anybody, or there is nothing
+    to divide by), ``false_positive_rate``, ``delay`` (mean of the attackers caught) and ``caught`` (their
+    share); ``aggregate_distance``; ``worst_attack``, whose ``best_accuracy`` the worst case is; ``reason``.
+    """
+    import pandas as pd
+
+    whole = pd.DataFrame(list(rows))
+    flags = {"true_positives", "false_positives"} & set(whole.columns)
+    flagging = whole.groupby("defense")[sorted(flags)].sum().sum(axis=1) > 0
+    fields = [
+        dict(zip(KEYS, key, strict=True)) | _field(part, bool(flagging[key[0]]))
+        for key, part in whole.groupby(KEYS, sort=False)
+    ]
+    return _with_worst_case(_with_drop(pd.DataFrame(fields)))
+
+
+def _field(part: "pd.DataFrame", flagging: bool) -> dict[str, Any]:
+    """Return the scores of all seeds of one field; nothing but the reason where one failed."""
+    import pandas as pd
+
+    if "reason" in part and part["reason"].notna().any():
+        return {"seeds": len(part), "reason": part["reason"].dropna().iloc[0]}
+    curves = pd.concat(list(part["curve"]), axis=1)
+    mean, last = curves.mean(axis=1), curves.iloc[-1]
+    tp, fp, fn, tn = (
+        part[f"{name}s"].sum()
+        for name in ("true_positive", "false_positive", "false_negative", "true_negative")
+    )
+    detected = {
+        "precision": _ratio(tp, tp + fp),
+        "recall": _ratio(tp, tp + fn),
+        "false_positive_rate": _ratio(fp, fp + tn),
+        "delay": _ratio(part["delay"].sum(), part["caught"].sum()),
+        "caught": _ratio(part["caught"].sum(), part["attackers"].sum()),
+    }
+    return {
+        "seeds": len(part),
+        "best_accuracy": mean.max(),
+        "accuracy": mean.iloc[-1],
+        "accuracy_std": last.std(),
+        "attack_success_rate": part["attack_success_rate"].astype(float).mean(),
+        **(detected if flagging else dict.fromkeys(detected, float("nan"))),
+        "aggregate_distance": part["aggregate_distance"].mean(),
+    }
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole else float("nan")
+
+
+def _with_drop(table: "pd.DataFrame") -> "pd.DataFrame":
+    if "best_accuracy" not in table:
+        return table
+    before = table[table["attack"] == NO_ATTACK].set_index(["defense", "share"])["best_accuracy"]
+    base = table.set_index(["defense", "share"]).index.map(before)
+    drop = base.to_numpy() - table["best_accuracy"].to_numpy()
+    table.insert(table.columns.get_loc("accuracy_std") + 1, "drop", drop)
+    return table
+
+
+def _with_worst_case(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the table with one row more a defense and share; blank where one of its attacks failed."""
+    import pandas as pd
+
+    worst = []
+    for (defense, share), part in table[table["attack"] != NO_ATTACK].groupby(
+        ["defense", "share"], sort=False
+    ):
+        row = {"defense": defense, "share": share, "attack": WORST, "seeds": part["seeds"].min()}
+        row |= {name: part[name].min(skipna=name == "precision") for name in LEAST if name in part}
+        row |= {name: part[name].max(skipna=name != "drop") for name in MOST if name in part}
+        if "false_positive_rate" in part:
+            row["false_positive_rate"] = part["false_positive_rate"].max()
+        if "best_accuracy" in part and part["best_accuracy"].notna().all():
+            row["worst_attack"] = part.loc[part["best_accuracy"].idxmin(), "attack"]
+        worst.append(row)
+    whole = pd.concat([table, pd.DataFrame(worst)], ignore_index=True)
+    order = list(dict.fromkeys(table["attack"]))
+    places = {attack: place for place, attack in enumerate([*order, WORST])}
+    defenses = {defense: place for place, defense in enumerate(dict.fromkeys(table["defense"]))}
+    keys = pd.DataFrame(
+        {"s": whole["share"], "d": whole["defense"].map(defenses), "a": whole["attack"].map(places)}
+    )
+    return whole.loc[keys.sort_values(["s", "d", "a"]).index].reset_index(drop=True)
+
+
+def print_matrix(table: "pd.DataFrame") -> None:
+    """Print the best accuracy without an attack and in the worst case, one line a defense and share."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(title="Best accuracy over the rounds: without an attack, and under the worst one")
+    for title in ("malicious", "defense", "no attack", "worst case", "worst attack"):
+        shown.add_column(title, justify="right" if title in (NO_ATTACK, WORST, "malicious") else "left")
+    for (share, defense), part in table.groupby(["share", "defense"], sort=False):
+        by_attack = part.set_index("attack")
+        clean, worst = (by_attack.loc[name] for name in (NO_ATTACK, WORST))
+        numbers = [
+            "-" if row.isna()["best_accuracy"] else f"{row['best_accuracy']:.3f}" for row in (clean, worst)
+        ]
+        name = worst.get("worst_attack")
+        shown.add_row(f"{100 * share:g} %", defense, *numbers, name if isinstance(name, str) else "-")
+    Console().print(shown)

@@ -1,0 +1,150 @@
+"""A matrix of attacks and defenses as heat maps: one panel a share of malicious clients."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from ...core.errors import ScenarioError, unknown
+from .base import Array
+from .style import LARGE, NORMAL, QUIET, SMALL, add_caption, new_figure
+
+NO_ATTACK, WORST = "no attack", "worst case"
+
+
+@dataclass(frozen=True)
+class Map:
+    """One kind of heat map.
+
+    Attributes:
+        column: The column of the matrix's table that gives the colour and the number.
+        title: What it is.
+        caption: What to know about it.
+        high_is_good: Whether a high value is the better one: good is bright.
+        small: A second column, in small print under the number, and the word before it.
+    """
+
+    column: str
+    title: str
+    caption: str
+    high_is_good: bool = True
+    small: tuple[str, str] | None = None
+
+
+MAPS: Mapping[str, Map] = {
+    "accuracy": Map(
+        "best_accuracy",
+        "Test accuracy (%)",
+        "Best round of the mean over seeds. Worst case: the attack that leaves the least.",
+    ),
+    "drop": Map(
+        "drop",
+        "Accuracy lost to the attack (points)",
+        "Best accuracy of the same defense without an attack, minus that under attack.",
+        high_is_good=False,
+    ),
+    "detection": Map(
+        "recall",
+        "Malicious updates flagged (%)",
+        "Over all rounds. Small: false alarms, the share of honest updates that were flagged. "
+        "Blank: the defense flags nobody.",
+        small=("false_positive_rate", "false"),
+    ),
+    "success": Map(
+        "attack_success_rate",
+        "Attack success rate (%)",
+        "After the last round, of attacks that want certain labels.",
+        high_is_good=False,
+    ),
+}
+
+
+def heat_maps(table: pd.DataFrame, name: str) -> Figure:
+    """Draw one of ``MAPS`` from a matrix's table.
+
+    Raises:
+        ScenarioError: No map of that name.
+    """
+    if name not in MAPS:
+        raise ScenarioError(unknown("heat map", name, MAPS))
+    what = MAPS[name]
+    attacks = [a for a in dict.fromkeys(table["attack"]) if a != WORST]
+    defenses, shares = list(dict.fromkeys(table["defense"])), list(dict.fromkeys(table["share"]))
+    columns = [*(a for a in attacks if _kept(table, a, what)), WORST]
+    side = max(0.62, 0.085 * max(map(len, columns)) ** 0.5 + 0.35)
+    names = 0.075 * max(map(len, defenses))
+    width = len(shares) * (side * len(columns) + 0.3) + names + 1.0
+    figure = new_figure(max(5.0, width), 0.48 * len(defenses) + 0.07 * max(map(len, columns)) + 1.5)
+    panels: Array = np.atleast_1d(figure.subplots(1, len(shares), sharey=True))
+    limits = _limits(table, what)
+    for axes, share in zip(panels, shares, strict=True):
+        part = table[table["share"] == share].set_index(["defense", "attack"])
+        _panel(axes, part, defenses, columns, what, limits)
+        axes.set_title(f"{100 * share:g} % malicious", fontsize=NORMAL, loc="left")
+    figure.suptitle(what.title, fontsize=LARGE, x=0.01, ha="left")
+    add_caption(figure, what.caption)
+    return figure
+
+
+def _kept(table: pd.DataFrame, attack: str, what: Map) -> bool:
+    """Return whether an attack's column says anything on this map."""
+    if what.column == "drop" and attack == NO_ATTACK:
+        return False
+    rows = table[table["attack"] == attack]
+    return any(bool(rows[c].notna().any()) for c in (what.column, *(what.small or ())[:1]))
+
+
+def _limits(table: pd.DataFrame, what: Map) -> tuple[float, float]:
+    if what.column != "drop":
+        return 0.0, 1.0
+    return 0.0, max(float(table["drop"].max()), 0.1)
+
+
+def _panel(
+    axes: Axes,
+    part: pd.DataFrame,
+    defenses: list[str],
+    columns: list[str],
+    what: Map,
+    limits: tuple[float, float],
+) -> None:
+    wanted = pd.MultiIndex.from_product([defenses, columns])
+    rows = part.reindex(wanted)
+    shape = (len(defenses), len(columns))
+    values = rows[what.column].to_numpy(float).reshape(shape)
+    small = rows[what.small[0]].to_numpy(float).reshape(shape) if what.small else np.full(shape, np.nan)
+    colours = "cividis" if what.high_is_good else "cividis_r"
+    image = axes.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
+    for row in range(shape[0]):
+        for column in range(shape[1]):
+            ink = _ink(values[row, column], image)
+            _number(axes, (row, column), values[row, column], small[row, column], what, ink)
+    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(defenses)), defenses)
+    axes.tick_params(labelsize=SMALL, length=0)
+    axes.spines[:].set_visible(False)
+    axes.axvline(len(columns) - 1.5, color="white", linewidth=4)
+    if columns[0] == NO_ATTACK:
+        axes.axvline(0.5, color="white", linewidth=4)
+
+
+def _ink(value: float, image: AxesImage) -> str:
+    """Return black on bright colours and white on dark ones."""
+    if np.isnan(value):
+        return QUIET
+    red, green, blue = image.to_rgba(np.array([value]))[0, :3]
+    return "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
+
+
+def _number(axes: Axes, place: tuple[int, int], value: float, small: float, what: Map, ink: str) -> None:
+    """Write a cell's numbers: the large one, and the small one under it."""
+    row, column = place
+    under = f"{what.small[1]} {100 * small:.1f}" if what.small and not np.isnan(small) else ""
+    above = f"{100 * value:.1f}" if not np.isnan(value) else "" if under else "–"
+    up, down = (0.14, 0.26) if above and under else (0.0, 0.0)
+    axes.text(column, row - up, above, ha="center", va="center", fontsize=SMALL, color=ink)
+    axes.text(column, row + down, under, ha="center", va="center", fontsize=SMALL - 3, color=ink)

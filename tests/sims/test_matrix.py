@@ -1,0 +1,158 @@
+"""The command ``gauntlet matrix`` from its axes to its files."""
+
+import shutil
+
+import pandas as pd
+import pytest
+
+from gauntlet.core.errors import ScenarioError
+from gauntlet.sims.matrix import plan_matrix, resume_matrix
+from gauntlet.sims.overrides import parse_list
+
+AXES = {"attacks": ["sign_flip", "label_flip"], "defenses": ["mean", "median"], "shares": [0.2, 0.4]}
+
+
+def test_every_cell_has_a_run_and_defenses_that_are_told_nothing_share_the_one_without_an_attack(tiny):
+    """By hand: 2 defenses x 2 shares x (2 attacks + none) = 12 cells; the none of both shares is one run."""
+    cells, runs = plan_matrix(tiny(matrix=AXES))
+
+    assert len(cells) == 12
+    assert len(runs) == 2 * (2 * 2 + 1)
+    assert len({run.label for run in runs}) == len(runs)
+    quiet = {(c.defense, c.folder) for c in cells if c.attack == "no attack"}
+    assert len(quiet) == 2
+
+
+def test_a_defense_that_wants_to_know_is_told_how_many_attack(tiny):
+    """By hand: 0.2 of 6 clients is 1, 0.4 is 2; half of the clients a round: 1 (0.5 rounded up) and 1."""
+    axes = {**AXES, "defenses": ["trimmed_mean", {"name": "trimmed_mean", "num_byzantine": 0}]}
+    told = {
+        (c.defense, c.share): dict(run.scenario.defense.model_extra)["num_byzantine"]
+        for c, run in _runs(*plan_matrix(tiny(matrix=axes)))
+    }
+    assert told == {
+        ("trimmed_mean", 0.2): 1,
+        ("trimmed_mean", 0.4): 2,
+        ("trimmed_mean num_byzantine=0", 0.2): 0,
+        ("trimmed_mean num_byzantine=0", 0.4): 0,
+    }
+    half = tiny(matrix={**AXES, "defenses": ["krum"]}, sampler={"name": "fixed_size", "cohort_size": 3})
+    assert {r.scenario.defense.model_extra["num_byzantine"] for _, r in _runs(*plan_matrix(half))} == {1}
+
+
+def _runs(cells, runs):
+    by_folder = {run.folder: run for run in runs}
+    return [(cell, by_folder[cell.folder]) for cell in cells]
+
+
+def test_lists_put_attacks_on_the_same_clients_and_pre_aggregations_before_the_defense(tiny):
+    axes = {
+        "attacks": [["pixel_backdoor", {"name": "sign_flip", "scale": 2.0}]],
+        "defenses": [["nnm", "trimmed_mean"]],
+        "shares": [0.2],
+    }
+    base = tiny(matrix=axes, attacks=[{"name": "unreliable", "count": 1, "kernel_size": 3}])
+    cells, runs = plan_matrix(base)
+    loud = runs[1].scenario
+
+    assert (cells[1].attack, cells[1].defense) == ("pixel_backdoor + sign_flip", "nnm + trimmed_mean")
+    assert [a.name for a in loud.attacks] == ["unreliable", "pixel_backdoor"]
+    assert (loud.attacks[1].share, loud.attacks[1].update.name) == (0.2, "sign_flip")
+    assert loud.pre_aggregations[0].model_extra == {"num_byzantine": 1}
+    assert [a.name for a in runs[0].scenario.attacks] == ["unreliable"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"attacks": []}, "has no attacks to cross"),
+        ({"shares": []}, "has no shares to cross"),
+        ({"attacks": ["sign_flip", "sign_flip"]}, "'sign_flip' stands twice"),
+        ({"shares": [0.2, 0.2]}, "a value stands twice"),
+        ({"shares": [0.1]}, "a share of 0.1 of 6 clients is nobody"),
+    ],
+)
+def test_axes_that_make_no_matrix_are_refused(tiny, changes, words):
+    with pytest.raises(ScenarioError, match=words):
+        plan_matrix(tiny(matrix={**AXES, **changes}))
+
+
+def test_lists_can_be_typed_with_commas_or_as_toml():
+    assert parse_list("0.1, 0.2") == [0.1, 0.2]
+    assert parse_list("sign_flip,alie") == ["sign_flip", "alie"]
+    assert parse_list('["ipm", {name="alie", z=1.5}]') == ["ipm", {"name": "alie", "z": 1.5}]
+
+
+FIELDS = ["--attacks", "label_flip", "--defenses", "mean,median", "--shares", "0.4", "-q"]
+
+
+def test_the_command_writes_a_table_and_maps_and_goes_on_where_it_stopped(gauntlet, tiny_file, tmp_path):
+    result = gauntlet("matrix", tiny_file, *FIELDS, "--out", "m")
+    assert result.returncode == 0, result.stderr
+    assert "worst case" in result.stdout
+    table = pd.read_csv(tmp_path / "m" / "matrix.csv")
+    before = (tmp_path / "m" / "matrix.csv").read_bytes()
+
+    assert table["attack"].tolist() == ["no attack", "label_flip", "worst case"] * 2
+    clean = pd.read_parquet(tmp_path / "m" / "run-000" / "rounds.parquet")["accuracy"]
+    assert table["best_accuracy"].iloc[0] == clean.max()
+    assert sorted(p.name for p in (tmp_path / "m" / "plots").glob("*.png")) == [
+        "matrix-accuracy.png",
+        "matrix-drop.png",
+        "matrix-success.png",
+    ]
+    shutil.rmtree(tmp_path / "m" / "run-001")
+    (tmp_path / "m" / "matrix.csv").unlink()
+    assert gauntlet("resume", "m", "-q").returncode == 0
+    assert (tmp_path / "m" / "matrix.csv").read_bytes() == before
+
+
+FAILS = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Fails:
+    def init(self): return None
+    def aggregate(self, updates, state): raise RuntimeError("no idea")
+"""
+
+
+def test_a_field_that_fails_is_blank_and_the_others_are_there(gauntlet, tiny_file, tmp_path):
+    (tmp_path / "fails.py").write_text(FAILS)
+    fields = ["--attacks", "label_flip", "--defenses", "mean,fails.py:Fails", "--shares", "0.4", "-q"]
+    result = gauntlet("matrix", tiny_file, *fields, "--out", "m")
+
+    assert result.returncode == 2
+    assert "2 fields of the matrix failed" in result.stderr
+    assert "RuntimeError: no idea" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    table = pd.read_csv(tmp_path / "m" / "matrix.csv")
+    assert table.loc[table["defense"] == "mean", "best_accuracy"].notna().all()
+    assert table.loc[table["defense"] == "Fails", "best_accuracy"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (["--attacks", "sign_flop"], "did you mean 'sign_flip'"),
+        (["--defenses", "krumm"], "did you mean 'krum'"),
+        (["--shares", "1.5"], "'matrix.shares.0' is 1.5: input should be less than 1"),
+        (["--shares", "many"], "'matrix.shares.0' is 'many': input should be a valid number"),
+        (["--seeds", "-1"], "'matrix.seeds.0' is -1"),
+        (["-s", "matrix.atacks=[]"], "unknown key 'matrix.atacks'; did you mean 'matrix.attacks'"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(gauntlet, tiny_file, tmp_path, fields, words):
+    result = gauntlet("matrix", tiny_file, *FIELDS, *fields, "--out", "m")
+
+    assert result.returncode == 2
+    assert words in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_folder_without_a_matrix_is_refused(tmp_path):
+    from gauntlet.core.errors import ResultsError
+
+    with pytest.raises(ResultsError, match="cannot be read"):
+        resume_matrix(tmp_path)
