@@ -6,7 +6,7 @@ vector, so that a local step is a handful of operations on [P] whatever the numb
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..core.layout import Layout
 from ..core.observation import Truth
 from ..core.roles import Role
 from ..core.seeds import generator, seeded_torch
-from ..core.updates import Updates
+from ..core.updates import Context, Updates
 from .data.base import FederatedData
 from .minibatches import minibatches
 from .stacked import stacked_step, train_stacked
@@ -108,7 +108,9 @@ class BlockKernel:
         """
         train = self._one_by_one if self._stacked is None else self._all_at_once
         updates, losses = train(broadcast, client_ids.astype(np.int64))
-        return Trained(self.privacy.privatize(updates, self._streams(broadcast.round)), losses)
+        context = Context(broadcast.round, broadcast.params, self.layout, self.seed)
+        private = self.privacy.privatize(replace(updates, context=context), self._streams(broadcast.round))
+        return Trained(replace(private, context=None), losses)
 
     def _all_at_once(self, broadcast: Broadcast, client_ids: np.ndarray[Any, Any]) -> tuple[Updates, Tensor]:
         assert self._stacked is not None

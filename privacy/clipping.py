@@ -4,6 +4,8 @@ Source: McMahan, Ramage, Talwar, Zhang. Learning Differentially Private Recurren
 ICLR 2018, Algorithm 1 (FlatClip). arXiv:1710.06963
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -45,7 +47,9 @@ def clip_finite_rows(vectors: Tensor, clip_norm: float) -> Tensor:
     return _scaled(vectors, row_norms(vectors), clip_norm)
 
 
-def _scaled(vectors: Tensor, norms: Tensor, clip_norm: float) -> Tensor:
+def _scaled(
+    vectors: Tensor, norms: Tensor, clip_norm: float, measure: Callable[[Tensor], Tensor] = row_norms
+) -> Tensor:
     finite = norms.isfinite()  # [K]
     factors = (clip_norm / norms).clamp(max=1.0)  # [K]; a norm of zero gives 1
     factors = torch.where(finite, factors, 1.0)[:, None]  # [K, 1]
@@ -54,7 +58,33 @@ def _scaled(vectors: Tensor, norms: Tensor, clip_norm: float) -> Tensor:
         torch.split(vectors, _COLUMNS, dim=1), torch.split(clipped, _COLUMNS, dim=1), strict=True
     ):
         target.copy_(source.double() * factors)
-    too_long = finite & (row_norms(clipped) > clip_norm)  # [K]
+    too_long = finite & (measure(clipped) > clip_norm)  # [K]
     if bool(too_long.any()):
         clipped.mul_(torch.where(too_long, _SHRINK, 1.0).to(clipped.dtype)[:, None])
     return clipped
+
+
+def row_norms_l1(vectors: Tensor) -> Tensor:
+    """Return the L1 norm of each row of ``vectors`` [K, P], in float64.  # [K]"""
+    sums = torch.zeros(len(vectors), dtype=torch.float64, device=vectors.device)  # [K]
+    for part in torch.split(vectors, _COLUMNS, dim=1):
+        sums += torch.linalg.vector_norm(part, ord=1, dim=1, dtype=torch.float64)
+    return sums
+
+
+def clip_rows_l1(vectors: Tensor, clip_norm: float) -> Tensor:
+    """Do what ``clip_rows`` does, with L1 norms.
+
+    Raises:
+        ValueError: A row holds NaN or infinity.
+    """
+    norms = row_norms_l1(vectors)
+    if not bool(norms.isfinite().all()):
+        rows = (~norms.isfinite()).nonzero().flatten().tolist()
+        raise ValueError(f"only finite updates can be clipped, got NaN or infinity in rows {rows}")
+    return _scaled(vectors, norms, clip_norm, row_norms_l1)
+
+
+def clip_finite_rows_l1(vectors: Tensor, clip_norm: float) -> Tensor:
+    """Do what ``clip_finite_rows`` does, with L1 norms."""
+    return _scaled(vectors, row_norms_l1(vectors), clip_norm, row_norms_l1)

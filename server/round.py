@@ -62,7 +62,7 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
         PluginError: A plug-in raised, or returned something of the wrong shape.
         WorkerError: The pool lost its workers for good.
     """
-    cohort = plan.sampler.sample(plan.sampling.num_clients, _stream(plan, state, "sample"))
+    cohort = draw_cohort(plan, state)
     broadcast = Broadcast(state.round, state.params, state.buffers)
     trained = pool.train(broadcast, cohort, plan.sampling.expected_size)
     sent, attacks = corrupt(plan, trained.updates, state)
@@ -72,14 +72,15 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
     delivery = _deliver(plan, state, sent, frames)
     received, refused = _receive(plan, state, sent, frames, delivery)
     clipped, privacy = plan.privacy.clip(received, state.privacy)
-    screened, pre_aggregations = _pre_aggregate(plan, clipped, state)
+    summed, privacy = _secure_sum(plan, clipped, state, privacy)
+    screened, pre_aggregations = _pre_aggregate(plan, summed, state)
     verdict, defense = plan.defense.aggregate(screened, state.defense)
     _check(verdict, state.params)
     noisy, privacy = plan.privacy.noise(
         verdict.aggregate, plan.sampling.expected_size, privacy, _stream(plan, state, "noise")
     )
     params, optimizer = plan.optimizer.step(state.params, noisy, state.optimizer)
-    release = _release(plan, privacy)
+    release = release_of(plan, privacy)
     ledger = plan.accountant.charge(release, plan.sampling, cohort.tolist(), state.ledger)
     after = ServerState(
         round=state.round + 1,
@@ -111,6 +112,17 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
         sampling=plan.sampling,
     )
     return after, outcome
+
+
+def draw_cohort(plan: Plan, state: ServerState) -> np.ndarray[Any, Any]:
+    """Return the next round's clients, ascending: always the same ones for the same state."""
+    sampler: Any = plan.sampler
+    if declared(sampler, "periodic", False):
+        cohort = sampler.sample(plan.sampling.num_clients, generator(plan.seed, "sample"), state.round)
+    else:
+        cohort = sampler.sample(plan.sampling.num_clients, _stream(plan, state, "sample"))
+    found: np.ndarray[Any, Any] = cohort
+    return found
 
 
 def _stream(plan: Plan, state: ServerState, purpose: str) -> np.random.Generator:
@@ -160,6 +172,23 @@ def _finite_rows(updates: Updates) -> Tensor:
     return finite
 
 
+def _secure_sum(plan: Plan, updates: Updates, state: ServerState, privacy: State) -> tuple[Updates, State]:
+    """Return the updates as the server sees them: all of them, or under distributed trust their sum."""
+    secure_sum = declared(plan.privacy, "secure_sum", None)
+    if secure_sum is None:
+        return updates, privacy
+    malicious = plan.kinds(state.round)
+    honest = torch.tensor([i not in malicious for i in updates.client_ids.tolist()], dtype=torch.bool)
+    found: tuple[Updates, State] = secure_sum(
+        updates,
+        honest,
+        privacy,
+        _stream(plan, state, "rotation"),
+        lambda client_id: generator(plan.seed, "noise share", state.round, client_id),
+    )
+    return found
+
+
 def _pre_aggregate(plan: Plan, updates: Updates, state: ServerState) -> tuple[Updates, tuple[State, ...]]:
     memories = []
     for plugin, memory in zip(plan.pre_aggregations, state.pre_aggregations, strict=True):
@@ -178,15 +207,21 @@ def _check(verdict: Verdict, params: Tensor) -> None:
         raise PluginError("the defense returned NaN or infinity from finite updates")
 
 
-def _release(plan: Plan, privacy: State) -> Release | NoGuarantee:
-    """Return what the round proves, given everything between clipping and noise."""
+def release_of(plan: Plan, privacy: State) -> Release | NoGuarantee:
+    """Return what the round that left ``privacy`` behind proves, given all between clipping and noise."""
     sensitivity = declared(plan.defense, "sensitivity", None)
     clip_norm = declared(plan.privacy, "clip_norm", None)
+    linear = declared(plan.defense, "linear", False) and not plan.pre_aggregations
     moved = None
     if sensitivity is not None and clip_norm is not None and not plan.pre_aggregations:
         moved = sensitivity(clip_norm, plan.sampling.expected_size)
+    if declared(plan.privacy, "norm", 2) != 2 and not linear:
+        moved = None  # what a defense declares is an L2 norm
     release = plan.privacy.event(moved, plan.sampling.expected_size, privacy)
-    if isinstance(release, Release) and release.amplified and not declared(plan.network, "blind", False):
+    if release == NoGuarantee("aggregator") and linear:
+        return NoGuarantee("weights")  # a sum, but of what depends on the clients' data or on who came
+    trusts_the_server = plan.privacy.trust_model != "local"
+    if isinstance(release, Release) and trusts_the_server and not declared(plan.network, "blind", False):
         return NoGuarantee("selection")  # who arrives in time depends on how much data a client has
     return release
 

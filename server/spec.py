@@ -53,6 +53,7 @@ class RunSpec:
         training: How clients run SGD.
         evaluate_every: Rounds between evaluations on the test set; the last round is always evaluated.
         vectorize: Whether clients are stacked; the two ways agree to rounding, not to the last bit.
+        max_epsilon: The run stops before a round that would cost more in all; None: no limit.
         Others: The plug-ins of each family.
     """
 
@@ -74,3 +75,4 @@ class RunSpec:
     roles: tuple[RoleSpec, ...] = ()
     evaluate_every: int = 1
     vectorize: Vectorize = "auto"
+    max_epsilon: float | None = None

@@ -126,6 +126,7 @@ class Scenario(_Section):
     codec: Plugin = Plugin(name="identity")
     network: Plugin = Plugin(name="ideal")
     privacy: Plugin = Plugin(name="none")
+    max_epsilon: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     pre_aggregations: list[Plugin] = []
     defense: Plugin = Plugin(name="mean")
     server_optimizer: Plugin = Plugin(name="sgd")
@@ -167,6 +168,7 @@ class Scenario(_Section):
             roles=tuple(a.role(self.num_clients) for a in self.attacks),
             evaluate_every=self.evaluation.every,
             vectorize=self.vectorize,
+            max_epsilon=self.max_epsilon,
         )
 
     def values(self) -> dict[str, Any]:
