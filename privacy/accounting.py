@@ -24,6 +24,7 @@ Operators on Adaptive Streams. NeurIPS 2022, arXiv:2202.08312 (Gaussian, also fo
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import isfinite
 
 import torch
@@ -149,7 +150,7 @@ class Accountant:
             return live
         better = self._bound(state, tight=True)
         if better.value is None or better.value > self.max_epsilon:
-            return live
+            return better
         return replace(better, value=self.max_epsilon)  # not less, so that the column never falls
 
     def _bound(self, state: State, tight: bool) -> Epsilon:
@@ -207,8 +208,13 @@ def spent(
     bounds = {"gaussian": gaussian_epsilon(every_round, delta), "rdp": rdp_epsilon(charges, delta)}
     best = min(bounds.values())
     if tight and best <= _REFINED and any(rate < 1 for _, _, rate, _, _ in charges):
-        bounds["pld"] = pld_epsilon(charges, delta, max(_GRID * best, _FINEST))
+        bounds["pld"] = _pld_epsilon(tuple(charges), delta, max(_GRID * best, _FINEST))
     return bounds
+
+
+@lru_cache(maxsize=32)
+def _pld_epsilon(charges: tuple[Charge, ...], delta: float, interval: float) -> float:
+    return pld_epsilon(charges, delta, interval)
 
 
 def _with_round(charges: tuple[Charge, ...], one: tuple[str, float, float, int]) -> tuple[Charge, ...]:

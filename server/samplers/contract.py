@@ -92,7 +92,7 @@ def keeps_a_clients_rounds_apart(sampler: Sampler) -> None:
         ids = draw(NUM_CLIENTS, stream, t) if periodic else draw(NUM_CLIENTS, stream)
         gaps = t - last[ids]
         early = bool((gaps < s.min_separation).any())
-        require(not early, f"a client came again after {gaps.min(initial=0)} of {s.min_separation} rounds")
+        require(not early, f"a client came again after {gaps.min()} of {s.min_separation} rounds")
         last[ids] = t
     waits = int(4 * s.min_separation - 1 - last.min())
     late = s.scheme == "round_robin" and waits >= s.min_separation
