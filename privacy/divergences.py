@@ -70,8 +70,9 @@ _CURVES: dict[str, Callable[..., Curve]] = {
 @lru_cache(maxsize=256)
 def curve_of(noise: str, shape: tuple[float, ...], rate: float = 1.0) -> Curve:
     """Return the curve of one release, amplified by Poisson sampling at ``rate`` below 1."""
-    curve = _CURVES[noise](*shape)
-    return curve if rate >= 1 else amplified(curve, rate)
+    with np.errstate(all="ignore"):  # too little noise: no finite bound
+        curve = _CURVES[noise](*shape)
+        return curve if rate >= 1 else amplified(curve, rate)
 
 
 def amplified(curve: Curve, rate: float) -> Curve:
