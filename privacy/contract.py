@@ -5,6 +5,7 @@ band of Gauntlet's test rules: 1e5 draws, false alarm 1e-9.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -210,9 +211,10 @@ def _require_central_std(mechanism: Privacy, expected_size: float, sensitivity: 
 
 def noise_that_hangs_together_is_fresh_once_mixed(mechanism: Privacy) -> None:
     """Each round's ``mixing`` of its own and earlier noise is white, with the std that is charged."""
-    if declared(mechanism, "mixings", None) is None or not isinstance(_event(mechanism), Release):
+    mixings: Any = declared(mechanism, "mixings", None)
+    if mixings is None or not isinstance(_event(mechanism), Release):
         return
-    state, noises, fresh = mechanism.init(), [], []
+    state, noises, fresh = mechanism.init(), list[Tensor](), list[Tensor]()
     silent = torch.zeros(_DRAWS)
     sensitivity = declared(mechanism, "clip_norm", 0.0) / _EXPECTED
     for t in range(4):
@@ -231,8 +233,8 @@ def noise_that_hangs_together_is_fresh_once_mixed(mechanism: Privacy) -> None:
                 abs(alike) < 6.5 / _DRAWS**0.5, f"rounds {s} and {t} share noise that is charged as fresh"
             )
         fresh.append(mixed)
-    planned = list(declared(mechanism, "mixings", lambda rounds: ())(4))
-    require(planned[-1] == event.mixing, "mixings and event disagree about the last round")
+        planned = list(mixings(t + 1))
+        require(planned[-1] == event.mixing, f"mixings and event disagree about round {t}")
 
 
 def _require_std(drawn: Tensor, claimed: float) -> None:
