@@ -75,6 +75,15 @@ def test_calibrated_annealing_costs_more_every_round(small):
         assert step.outcome.epsilon.value == pytest.approx(expected, rel=1e-9)
 
 
+def test_the_clients_noise_fades_with_the_rounds(small):
+    """Next to noise of sigma_t around 100, updates are nothing: norms are sigma_t sqrt(610), within 5 %."""
+    noise = PluginSpec("annealed", {"eta": 1e4, "where": "local"})
+    _, steps = run(small(privacy=noise, rounds=2))
+    for t, step in enumerate(steps):
+        norms = step.outcome.sent.vectors.double().norm(dim=1)
+        assert float(norms.mean()) == pytest.approx((1e4 * 610 / (1 + t) ** 0.55) ** 0.5, rel=0.05)
+
+
 POISSON = {"sampler": PluginSpec("poisson", {"sample_rate": 0.9})}
 REASONS = [
     ("no_mechanism", {"privacy": PluginSpec("none")}),
