@@ -6,7 +6,7 @@ vector, so that a local step is a handful of operations on [P] whatever the numb
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..core.layout import Layout
 from ..core.observation import Truth
 from ..core.roles import Role
 from ..core.seeds import generator, seeded_torch
-from ..core.updates import Updates, weighted_sum
+from ..core.updates import Context, Updates, weighted_sum
 from .data.base import FederatedData
 from .minibatches import minibatches
 from .stacked import Steer, train_stacked
@@ -153,7 +153,9 @@ class BlockKernel:
         """
         train = self._one_by_one if self._stacked is None else self._all_at_once
         updates, losses = train(broadcast, client_ids.astype(np.int64))
-        return Trained(self.privacy.privatize(updates, self._streams(broadcast.round)), losses)
+        context = Context(broadcast.round, broadcast.params, self.layout, self.seed)
+        private = self.privacy.privatize(replace(updates, context=context), self._streams(broadcast.round))
+        return Trained(replace(private, context=None), losses)
 
     def train_sum(self, broadcast: Broadcast, client_ids: Array) -> Summed:
         """Return the block's weighted sum, non-finite updates left out.

@@ -203,13 +203,21 @@ class Release:
 
     Attributes:
         noise_multiplier: Noise standard deviation over ``clip_norm`` (z), above 0.
-        relation: ``"add_remove"`` or ``"replace_one"``.
+        relation: ``"add_remove"``, ``"zero_out"`` or ``"replace_one"``.
         amplified: Whether the secrecy of the sample may count (False against a server that sees who sends).
+        noise: The noise's distribution: ``"gaussian"``, or another that ``privacy.divergences`` knows.
+        shape: What that distribution's accountant needs besides; nothing for a Gaussian.
+        mixing: Of noise that hangs together over rounds: with which factors the aggregates of the last
+            rounds, this round's last, stand in the sum to which fresh noise of this multiplier was added.
+            None where every round has its own noise.
     """
 
     noise_multiplier: float
     relation: str
     amplified: bool = True
+    noise: str = "gaussian"
+    shape: tuple[float, ...] = ()
+    mixing: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -232,6 +240,15 @@ class Privacy(Protocol):
         ``server_clips_alone`` [False]: honest clients send their update unclipped.
         ``statistic_multiplier(expected_size) -> float | None`` [None]: noise over sensitivity of a statistic
             that is released and charged together with the aggregate, which then has the more noise.
+        ``norm`` [2]: in which norm ``clip_norm`` bounds an update; with 1, only linear defenses
+            prove anything.
+        ``min_separation`` [1]: how many rounds apart two rounds of one client must be at least.
+        ``max_participations`` [None]: in how many rounds one client may take part at most.
+        ``mixings(rounds)``: the ``Release.mixing`` of every round, for noise that hangs together over rounds.
+        ``secure_sum(updates, honest, state, public, streams) -> (Updates of one row, state)``: what an ideal
+            secure aggregation hands to the server instead of ``updates``, under distributed trust. ``honest``
+            [K] tells who adds noise; ``public`` is a stream that everybody shares.
+    A field ``rounds`` or ``num_parameters`` that is None is filled in with the run's.
     """
 
     unit: ClassVar[str]
@@ -405,21 +422,28 @@ class Sampling:
     """How a sampler really samples, as an accountant must know it.
 
     Attributes:
-        scheme: ``"poisson"``, ``"fixed_size"`` (without replacement, fresh each round), ``"full"``, or
-            ``"other"``: data-independent, but nothing more is known.
+        scheme: ``"poisson"``, ``"fixed_size"`` (without replacement, fresh each round), ``"full"``,
+            ``"round_robin"`` (each client once in ``min_separation`` rounds), or ``"other"``:
+            data-independent, but nothing more is known.
         num_clients: N, the population.
         sample_rate: Probability of a client in a round, q.
         expected_size: q * N, the public denominator.
+        min_separation: How many rounds apart two rounds of one client are at least; 1 promises nothing.
     """
 
     scheme: str
     num_clients: int
     sample_rate: float
     expected_size: float
+    min_separation: int = 1
 
 
 class Sampler(Protocol):
-    """Choose the cohort of a round."""
+    """Choose the cohort of a round.
+
+    Declares ``periodic`` [False]: its cohorts hang together over the rounds, so that ``sample`` gets the same
+    stream in every round, and the round as a third argument.
+    """
 
     def sampling(self, num_clients: int) -> Sampling:
         """Return how this sampler samples; raise ``ValueError`` where it cannot (cohort too large)."""

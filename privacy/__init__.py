@@ -14,6 +14,12 @@ PRIVACY: Family[Privacy] = Family(
         "none": "gauntlet.privacy.no_privacy:NoPrivacy",
         "gaussian": "gauntlet.privacy.gaussian:Gaussian",
         "local_gaussian": "gauntlet.privacy.local_gaussian:LocalGaussian",
+        "laplace": "gauntlet.privacy.laplace:Laplace",
+        "discrete_gaussian": "gauntlet.privacy.discrete_gaussian:DiscreteGaussian",
+        "skellam": "gauntlet.privacy.skellam:Skellam",
+        "tree": "gauntlet.privacy.tree:Tree",
+        "banded_mf": "gauntlet.privacy.banded_mf:BandedMF",
+        "annealed": "gauntlet.privacy.annealed:Annealed",
     },
 )
 

@@ -9,14 +9,22 @@ Without Sampling or Shuffling. ICML 2021, arXiv:2103.00039.
 | poisson | add_remove, zero_out | Poisson-sampled Gaussian z, amplified |
 | fixed_size | replace_one | Gaussian z/2 sampled without replacement, or the next line if smaller |
 | full | replace_one | Gaussian z/2 in every round in which the busiest client took part, exact |
-| fixed_size, full, other | add_remove, zero_out | Gaussian z in every such round, exact |
+| fixed_size, full, round_robin, other | add_remove, zero_out | Gaussian z in every such round, exact |
 | any, in view of the sender (``amplified = False``) | any | as in the two lines above |
 
-Any other pair proves nothing (``sampling_mismatch``), and neither does a run that mixes lines.
+Any other pair proves nothing (``sampling_mismatch``), and neither does a run that mixes lines. Noise that is
+not Gaussian follows the lines for Poisson and for ``amplified = False`` with the bounds of ``divergences``.
+
+Noise that hangs together over rounds (``Release.mixing``) adds fresh noise z to a sum of several rounds'
+aggregates; a client costs the sum over the releases of (the sum of its factors)^2 / z^2: exact for the
+cohorts that were really drawn, if its updates all point one way, and an upper bound otherwise. Source:
+Denisov, McMahan, Rush, Smith, Thakurta. Improved Differential Privacy for SGD via Optimal Private Linear
+Operators on Adaptive Streams. NeurIPS 2022, arXiv:2202.08312 (Gaussian, also for adaptive updates).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import isfinite
 
 import torch
@@ -25,6 +33,7 @@ from torch import Tensor
 from ..core.contracts import NoGuarantee, Release, Sampling
 from ..core.trees import State
 from .curves import Charge, gaussian_epsilon, pld_epsilon, rdp_epsilon
+from .divergences import NOISES, Shape, shaped_epsilons
 
 RELATIONS = ("add_remove", "zero_out", "replace_one")
 _GRID = 1e-4  # step of the grid of privacy losses, in units of the epsilon that is refined
@@ -40,7 +49,8 @@ class Epsilon:
     Attributes:
         value: Epsilon, at least 0 and finite; None where no guarantee holds.
         reason: Why there is none: a code such as ``"no_mechanism"``; None where there is one.
-        accountant: Which analysis gave the smallest bound: ``"gaussian"`` (exact), ``"rdp"`` or ``"pld"``.
+        accountant: Which analysis gave the smallest bound: ``"gaussian"`` (exact), ``"rdp"``, ``"pld"``, or
+            ``"pure"`` (epsilons at delta 0, added up).
     """
 
     value: float | None
@@ -56,16 +66,21 @@ class Accountant:
         delta: The probability that epsilon may fail, between 0 and 1. None where the run has no mechanism
             that names one: then a release proves nothing (``no_delta``).
         num_clients: N, the population.
+        max_epsilon: The budget of the run, above 0, or None. A live bound that passes it is worked out
+            again, tightly, before it counts as passed.
     """
 
     delta: float | None
     num_clients: int
+    max_epsilon: float | None = None
 
     def __post_init__(self) -> None:
         if self.delta is not None and not 0 < self.delta < 1:
             raise ValueError(f"delta must be between 0 and 1, both excluded, got {self.delta}")
         if self.num_clients < 1:
             raise ValueError(f"num_clients must be at least 1, got {self.num_clients}")
+        if self.max_epsilon is not None and not (isfinite(self.max_epsilon) and self.max_epsilon > 0):
+            raise ValueError(f"max_epsilon must be finite and above 0, got {self.max_epsilon}")
 
     @property
     def delta_warning(self) -> bool:
@@ -79,6 +94,8 @@ class Accountant:
             "charges": (),  # the rounds, as ``curves.Charge``
             "clients": torch.zeros(0, dtype=torch.int64),  # who took part, unless sampling is Poisson  # [M]
             "precisions": torch.zeros(0, dtype=torch.float64),  # and each one's sum of 1 / s^2  # [M]
+            "shapes": (),  # the rounds whose noise is not Gaussian, as ``divergences.Shape``
+            "drawn": (),  # each round's cohort, while noise hangs together over rounds  # [T] of [K]
             "reason": None,  # the first reason why nothing is proved
         }
 
@@ -104,9 +121,14 @@ class Accountant:
         twice = len(torch.unique(ids)) < len(ids)
         if rule is None or twice or state["rule"] not in (None, rule):
             return {**state, "reason": "sampling_mismatch"}
+        state = {**state, "rule": rule}
+        if event.noise != "gaussian":
+            return _with_shape(state, event, sampling, ids)
+        if event.mixing is not None:
+            return _with_mixed(state, event, ids)
         s = min(event.noise_multiplier, _MOST) / (2 if event.relation == "replace_one" else 1)
         entry = (sampling.scheme, float(s), float(sampling.sample_rate), int(sampling.num_clients))
-        state = {**state, "rule": rule, "charges": _with_round(state["charges"], entry)}
+        state = {**state, "charges": _with_round(state["charges"], entry)}
         if rule.startswith("poisson"):
             return state
         clients, precisions = _with_cohort(state["clients"], state["precisions"], ids, 1 / s**2)
@@ -123,7 +145,23 @@ class Accountant:
             return Epsilon(None, state["reason"], None)
         if self.delta is None or state["rule"] is None:
             return Epsilon(0.0, None, "gaussian")  # nothing was released
-        bounds = spent(state["rule"], state["charges"], state["precisions"], self.delta, tight)
+        live = self._bound(state, tight)
+        if live.value is None or self.max_epsilon is None or tight or live.value <= self.max_epsilon:
+            return live
+        better = self._bound(state, tight=True)
+        if better.value is None or better.value > self.max_epsilon:
+            return better
+        return replace(better, value=self.max_epsilon)  # not less, so that the column never falls
+
+    def _bound(self, state: State, tight: bool) -> Epsilon:
+        assert self.delta is not None
+        rule, precisions = state["rule"], state["precisions"]
+        if state["shapes"]:
+            busiest = float(precisions.max()) if len(precisions) else 0.0
+            every = None if " poisson " in rule else busiest
+            bounds = shaped_epsilons(state["shapes"], every, self.delta, tight)
+        else:
+            bounds = spent(rule, state["charges"], precisions, self.delta, tight)
         accountant = min(bounds, key=lambda name: bounds[name])
         if not isfinite(bounds[accountant]):
             return Epsilon(None, "not_finite", None)
@@ -135,6 +173,10 @@ def charging_rule(event: Release, sampling: Sampling) -> str | None:
     scheme, relation = sampling.scheme, event.relation
     if relation not in RELATIONS:
         return None
+    if event.noise != "gaussian":
+        return _shaped_rule(event, sampling)
+    if event.mixing is not None:
+        return None if relation == "replace_one" or event.amplified else f"unamplified {relation}, mixed"
     if not event.amplified:
         return f"unamplified {relation}"
     if scheme == "poisson":
@@ -142,6 +184,16 @@ def charging_rule(event: Release, sampling: Sampling) -> str | None:
     if relation != "replace_one" or scheme == "full":
         return f"unamplified {relation}"
     return f"fixed_size {relation}" if scheme == "fixed_size" else None
+
+
+def _shaped_rule(event: Release, sampling: Sampling) -> str | None:
+    if event.noise not in NOISES or event.mixing is not None:
+        return None
+    if event.amplified and sampling.scheme == "poisson":
+        return None if event.relation == "replace_one" else f"{event.noise} poisson {event.relation}"
+    if event.relation == "replace_one" and event.amplified and sampling.scheme != "full":
+        return None
+    return f"{event.noise} unamplified {event.relation}"
 
 
 def spent(
@@ -156,8 +208,13 @@ def spent(
     bounds = {"gaussian": gaussian_epsilon(every_round, delta), "rdp": rdp_epsilon(charges, delta)}
     best = min(bounds.values())
     if tight and best <= _REFINED and any(rate < 1 for _, _, rate, _, _ in charges):
-        bounds["pld"] = pld_epsilon(charges, delta, max(_GRID * best, _FINEST))
+        bounds["pld"] = _pld_epsilon(tuple(charges), delta, max(_GRID * best, _FINEST))
     return bounds
+
+
+@lru_cache(maxsize=32)
+def _pld_epsilon(charges: tuple[Charge, ...], delta: float, interval: float) -> float:
+    return pld_epsilon(charges, delta, interval)
 
 
 def _with_round(charges: tuple[Charge, ...], one: tuple[str, float, float, int]) -> tuple[Charge, ...]:
@@ -167,8 +224,40 @@ def _with_round(charges: tuple[Charge, ...], one: tuple[str, float, float, int])
     return tuple((*key, count) for key, count in counts.items())
 
 
-def _with_cohort(clients: Tensor, precisions: Tensor, ids: Tensor, precision: float) -> tuple[Tensor, Tensor]:
+def _with_cohort(
+    clients: Tensor, precisions: Tensor, ids: Tensor, precision: float | Tensor
+) -> tuple[Tensor, Tensor]:
     """Return the clients so far [M] and what each has spent [M], after ``ids`` spent ``precision``."""
     everyone, place = torch.unique(torch.cat([clients, ids]), return_inverse=True)
-    gain = torch.cat([precisions, torch.full((len(ids),), precision, dtype=torch.float64)])
+    gained = torch.as_tensor(precision, dtype=torch.float64).expand(len(ids))
+    gain = torch.cat([precisions, gained])
     return everyone, torch.zeros(len(everyone), dtype=torch.float64).index_add_(0, place, gain)
+
+
+def _with_shape(state: State, event: Release, sampling: Sampling, ids: Tensor) -> State:
+    """Return the ledger with one more round of noise that is not Gaussian; "precisions" counts rounds."""
+    shape = tuple(float(x) for x in event.shape)
+    counts = {one[:-1]: one[-1] for one in state["shapes"]}
+    key = (event.noise, shape, float(sampling.sample_rate))
+    counts[key] = counts.get(key, 0) + 1
+    shapes: tuple[Shape, ...] = tuple((*one, count) for one, count in counts.items())
+    if " poisson " in state["rule"]:
+        return {**state, "shapes": shapes}
+    clients, precisions = _with_cohort(state["clients"], state["precisions"], ids, 1.0)
+    return {**state, "shapes": shapes, "clients": clients, "precisions": precisions}
+
+
+def _with_mixed(state: State, event: Release, ids: Tensor) -> State:
+    """Return the ledger with one more round whose noise hangs together with the rounds before."""
+    assert event.mixing is not None
+    drawn = (*state["drawn"], ids)
+    factors = torch.tensor(event.mixing, dtype=torch.float64).abs()  # the worst case for any signs
+    if len(factors) > len(drawn):
+        return {**state, "reason": "sampling_mismatch"}  # rounds are missing: nothing is known of them
+    recent = drawn[-len(factors) :]
+    everyone, place = torch.unique(torch.cat(recent), return_inverse=True)
+    weights = factors.repeat_interleave(torch.tensor([len(one) for one in recent]))
+    sums = torch.zeros(len(everyone), dtype=torch.float64).index_add_(0, place, weights)  # [M]
+    s = min(event.noise_multiplier, _MOST)
+    clients, precisions = _with_cohort(state["clients"], state["precisions"], everyone, sums.square() / s**2)
+    return {**state, "drawn": drawn, "clients": clients, "precisions": precisions}

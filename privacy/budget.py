@@ -37,3 +37,33 @@ def known_multiplier(noise_multiplier: float | None) -> float:
     if noise_multiplier is None:
         raise ValueError("noise_multiplier is not known yet: calibrate the mechanism to its epsilon first")
     return noise_multiplier
+
+
+def check_participation(min_separation: int, max_participations: int | None) -> None:
+    """Check bounds on how often a client may take part.
+
+    Raises:
+        ValueError: A bound below 1.
+    """
+    for name, value in (("min_separation", min_separation), ("max_participations", max_participations)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def check_shares(relation: str, bits: int, beta: float, k_stddevs: float, max_dropouts: int) -> None:
+    """Check the options that integer mechanisms share.
+
+    Raises:
+        ValueError: A value out of its range.
+    """
+    allowed = ("add_remove", "zero_out", "replace_one")
+    if relation not in allowed:
+        raise ValueError(f"relation must be one of {', '.join(allowed)}, got {relation!r}")
+    if not 2 <= bits <= 40:
+        raise ValueError(f"bits must be between 2 and 40, got {bits}")
+    if not 0 <= beta < 1:
+        raise ValueError(f"beta must be at least 0 and below 1, got {beta}")
+    if not (isfinite(k_stddevs) and k_stddevs > 0):
+        raise ValueError(f"k_stddevs must be finite and above 0, got {k_stddevs}")
+    if max_dropouts < 0:
+        raise ValueError(f"max_dropouts must be at least 0, got {max_dropouts}")

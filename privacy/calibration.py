@@ -4,15 +4,18 @@ Source: root finding on the accountants of ``curves``; for one Gaussian this is 
 Improving the Gaussian Mechanism for Differential Privacy. ICML 2018, arXiv:1805.06530
 """
 
-from dataclasses import is_dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from math import exp, isfinite, log
 from typing import Any, TypeVar, cast
 
+import numpy as np
 import torch
 
 from ..core.contracts import Release, Sampling, declared
-from .accounting import charging_rule, spent
+from .accounting import RELATIONS, Accountant, charging_rule, spent
+from .curves import gaussian_epsilon
 
 M = TypeVar("M")
 _PRECISION = 1e-4  # of log z
@@ -43,26 +46,39 @@ def noise_multiplier_for(
     Raises:
         ValueError: A value out of its range, or a relation that this sampling cannot prove anything for.
     """
-    if not (isfinite(epsilon) and epsilon > 0):
-        raise ValueError(f"epsilon must be finite and above 0, got {epsilon}")
-    if not 0 < delta < 1:
-        raise ValueError(f"delta must be between 0 and 1, both excluded, got {delta}")
-    if rounds < 1:
-        raise ValueError(f"rounds must be at least 1, got {rounds}")
-    from scipy.optimize import brentq
-
+    _check(epsilon, delta, rounds)
     rule = charging_rule(Release(1.0, relation, amplified), sampling)
     if rule is None:
-        raise ValueError(
-            f"no guarantee holds for sampling {sampling.scheme!r} with relation {relation!r}; allowed: "
-            "fixed_size and full with any relation, poisson and other with add_remove or zero_out"
-        )
+        raise ValueError(_unprovable(sampling, relation))
 
     def cost(z: float) -> float:
         s = z / 2 if relation == "replace_one" else z
         charge = (sampling.scheme, s, sampling.sample_rate, sampling.num_clients, rounds)
         busiest = torch.tensor([rounds / s**2], dtype=torch.float64)
         return min(spent(rule, (charge,), busiest, delta, tight=True).values())
+
+    return _least(cost, epsilon)
+
+
+def _check(epsilon: float, delta: float, rounds: int) -> None:
+    if not (isfinite(epsilon) and epsilon > 0):
+        raise ValueError(f"epsilon must be finite and above 0, got {epsilon}")
+    if not 0 < delta < 1:
+        raise ValueError(f"delta must be between 0 and 1, both excluded, got {delta}")
+    if rounds < 1:
+        raise ValueError(f"rounds must be at least 1, got {rounds}")
+
+
+def _unprovable(sampling: Sampling, relation: str) -> str:
+    return (
+        f"no guarantee holds for sampling {sampling.scheme!r} with relation {relation!r}; allowed: "
+        "fixed_size and full with any relation, poisson and other with add_remove or zero_out"
+    )
+
+
+def _least(cost: Callable[[float], float], epsilon: float) -> float:
+    """Return the least z, to ``_PRECISION`` in log z, with cost(z) at most ``epsilon``."""
+    from scipy.optimize import brentq
 
     too_little = cost(1.0) > epsilon
     step, z = (2.0 if too_little else 0.5), 1.0
@@ -75,24 +91,100 @@ def noise_multiplier_for(
     return z
 
 
-def calibrate(mechanism: M, sampling: Sampling, rounds: int) -> M:
+def worst_precision(mixings: Iterable[tuple[float, ...]], separation: int) -> float:
+    """Return what the busiest client spends, at z = 1, if each takes part every ``separation`` rounds.
+
+    The sum over the releases of (the sum of the client's factors)^2, for the worst of its first rounds.
+    """
+    spent_by_first = np.zeros(separation)
+    for round_, mixing in enumerate(mixings):
+        rounds = np.arange(round_ - len(mixing) + 1, round_ + 1)
+        sums = np.bincount(rounds % separation, weights=np.abs(mixing), minlength=separation)
+        spent_by_first += sums**2
+    return float(spent_by_first.max())
+
+
+def fitted(mechanism: M, sampling: Sampling, rounds: int, num_parameters: int | None = None) -> M:
+    """Return ``mechanism`` with the run's ``rounds`` and ``num_parameters`` where it leaves them open.
+
+    Raises:
+        ValueError: It asks for what this sampling does not promise, or cannot prove anything with it.
+    """
+    _refuse_relation(mechanism, sampling)
+    _refuse_participation(mechanism, sampling, rounds)
+    if not is_dataclass(mechanism):
+        return mechanism
+    known = {"rounds": rounds, "num_parameters": num_parameters}
+    names = {f.name for f in fields(mechanism)} & known.keys()
+    missing = {n: known[n] for n in names if getattr(mechanism, n) is None and known[n] is not None}
+    return cast(M, replace(cast(Any, mechanism), **missing)) if missing else mechanism
+
+
+def _refuse_relation(mechanism: object, sampling: Sampling) -> None:
+    trust, relation = declared(mechanism, "trust_model", "none"), declared(mechanism, "relation", "")
+    if trust not in ("central", "distributed") or relation not in RELATIONS:
+        return
+    amplified = trust == "central" or declared(mechanism, "secret_sample", False)
+    if charging_rule(Release(1.0, relation, amplified), sampling) is None:
+        raise ValueError(_unprovable(sampling, relation))
+
+
+def _refuse_participation(mechanism: object, sampling: Sampling, rounds: int) -> None:
+    apart = declared(mechanism, "min_separation", 1)
+    if sampling.min_separation < apart and rounds > 1:
+        raise ValueError(
+            f"a client's rounds must be at least {apart} apart, and sampling {sampling.scheme!r} promises "
+            f"{sampling.min_separation}; use sampler round_robin with a period of at least {apart}"
+        )
+    most, allowed = -(-rounds // sampling.min_separation), declared(mechanism, "max_participations", None)
+    if allowed is not None and most > allowed:
+        raise ValueError(
+            f"a client may take part in at most {allowed} rounds, and sampling {sampling.scheme!r} allows "
+            f"{most} of {rounds}; use sampler round_robin with a period of at least {-(-rounds // allowed)}"
+        )
+
+
+def calibrate(mechanism: M, sampling: Sampling, rounds: int, num_parameters: int | None = None) -> M:
     """Return ``mechanism`` with the noise that its ``epsilon`` needs; one without such a wish as it is.
 
     The result holds ``noise_multiplier`` in place of ``epsilon``.
 
     Raises:
-        ValueError: As ``noise_multiplier_for``.
+        ValueError: As ``noise_multiplier_for`` and ``fitted``.
     """
+    mechanism = fitted(mechanism, sampling, rounds, num_parameters)
     epsilon = declared(mechanism, "epsilon", None)
     fits = is_dataclass(mechanism) and hasattr(mechanism, "noise_multiplier")
     if epsilon is None or not fits or declared(mechanism, "noise_multiplier", None) is not None:
         return mechanism
-    z = noise_multiplier_for(
-        epsilon,
-        declared(mechanism, "delta", 0.0),
-        sampling,
-        rounds,
-        declared(mechanism, "relation", ""),
-        amplified=declared(mechanism, "trust_model", "local") == "central",
-    )
+    delta = declared(mechanism, "delta", 0.0)
+    given = replace(cast(Any, mechanism), noise_multiplier=1.0, epsilon=None)
+    mixings = declared(given, "mixings", None)
+    event = given.event(given.clip_norm / sampling.expected_size, sampling.expected_size, given.init())
+    if mixings is not None:
+        worst = worst_precision(mixings(rounds), sampling.min_separation)
+        _check(epsilon, delta, rounds)
+        z = _least(lambda z: gaussian_epsilon(worst / z**2, delta), epsilon)
+    elif isinstance(event, Release) and event.noise != "gaussian":
+        z = _least(lambda z: _shaped_cost(replace(given, noise_multiplier=z), sampling, rounds), epsilon)
+    else:
+        relation = declared(mechanism, "relation", "")
+        amplified = declared(mechanism, "trust_model", "local") == "central"
+        z = noise_multiplier_for(epsilon, delta, sampling, rounds, relation, amplified)
     return cast(M, replace(cast(Any, mechanism), noise_multiplier=z, epsilon=None))
+
+
+def _shaped_cost(mechanism: Any, sampling: Sampling, rounds: int) -> float:
+    """Return what a run of a mechanism whose noise is not Gaussian costs a client of every round."""
+    accountant = Accountant(mechanism.delta, sampling.num_clients)
+    size = sampling.expected_size
+    state = accountant.charge(
+        mechanism.event(mechanism.clip_norm / size, size, mechanism.init()), sampling, [0], accountant.init()
+    )
+    if not state["shapes"]:
+        return float("inf")
+    ((noise, shape, rate, _),) = state["shapes"]
+    busiest = -(-rounds // sampling.min_separation) * state["precisions"]
+    state = {**state, "shapes": ((noise, shape, rate, rounds),), "precisions": busiest}
+    value = accountant.epsilon(state, tight=True).value
+    return float("inf") if value is None else value

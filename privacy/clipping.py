@@ -4,6 +4,8 @@ Source: McMahan, Ramage, Talwar, Zhang. Learning Differentially Private Recurren
 ICLR 2018, Algorithm 1 (FlatClip). arXiv:1710.06963
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -34,13 +36,13 @@ def clip_rows(vectors: Tensor, clip_norm: float) -> Tensor:
     return scale_rows(vectors, norms, clip_norm / norms, clip_norm)
 
 
-def finite_norms(vectors: Tensor) -> Tensor:
-    """Return the L2 norm of each row of ``vectors`` [K, P], in float64.  # [K]
+def finite_norms(vectors: Tensor, measure: Callable[[Tensor], Tensor] = row_norms) -> Tensor:
+    """Return the norm of each row of ``vectors`` [K, P], L2 unless told otherwise, in float64.  # [K]
 
     Raises:
         ValueError: A row holds NaN or infinity: whoever calls must have removed it.
     """
-    norms = row_norms(vectors)
+    norms = measure(vectors)
     if not bool(norms.isfinite().all()):
         rows = (~norms.isfinite()).nonzero().flatten().tolist()
         raise ValueError(f"only finite updates can be clipped, got NaN or infinity in rows {rows}")
@@ -57,7 +59,12 @@ def clip_finite_rows(vectors: Tensor, clip_norm: float) -> Tensor:
 
 
 def scale_rows(
-    vectors: Tensor, norms: Tensor, factors: Tensor, clip_norm: float, stretch: bool = False
+    vectors: Tensor,
+    norms: Tensor,
+    factors: Tensor,
+    clip_norm: float,
+    stretch: bool = False,
+    measure: Callable[[Tensor], Tensor] = row_norms,
 ) -> Tensor:
     """Return ``vectors`` [K, P] with each row times its factor, rounded to a norm of at most ``clip_norm``.
 
@@ -68,6 +75,7 @@ def scale_rows(
         clip_norm: The bound.
         stretch: Whether factors above 1 count; otherwise they are 1, and rows within the bound keep their
             bits.
+        measure: Rows to norms.
     """
     finite = norms.isfinite()  # [K]
     factors = factors if stretch else factors.clamp(max=1.0)  # [K]; C over a norm of zero gives 1
@@ -77,7 +85,31 @@ def scale_rows(
         torch.split(vectors, _COLUMNS, dim=1), torch.split(scaled, _COLUMNS, dim=1), strict=True
     ):
         target.copy_(source.double() * factors)
-    too_long = finite & (row_norms(scaled) > clip_norm)  # [K]
+    too_long = finite & (measure(scaled) > clip_norm)  # [K]
     if bool(too_long.any()):
         scaled.mul_(torch.where(too_long, _SHRINK, 1.0).to(scaled.dtype)[:, None])
     return scaled
+
+
+def row_norms_l1(vectors: Tensor) -> Tensor:
+    """Return the L1 norm of each row of ``vectors`` [K, P], in float64.  # [K]"""
+    sums = torch.zeros(len(vectors), dtype=torch.float64, device=vectors.device)  # [K]
+    for part in torch.split(vectors, _COLUMNS, dim=1):
+        sums += torch.linalg.vector_norm(part, ord=1, dim=1, dtype=torch.float64)
+    return sums
+
+
+def clip_rows_l1(vectors: Tensor, clip_norm: float) -> Tensor:
+    """Do what ``clip_rows`` does, with L1 norms.
+
+    Raises:
+        ValueError: A row holds NaN or infinity.
+    """
+    norms = finite_norms(vectors, row_norms_l1)
+    return scale_rows(vectors, norms, clip_norm / norms, clip_norm, measure=row_norms_l1)
+
+
+def clip_finite_rows_l1(vectors: Tensor, clip_norm: float) -> Tensor:
+    """Do what ``clip_finite_rows`` does, with L1 norms."""
+    norms = row_norms_l1(vectors)
+    return scale_rows(vectors, norms, clip_norm / norms, clip_norm, measure=row_norms_l1)

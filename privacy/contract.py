@@ -5,6 +5,7 @@ band of Gauntlet's test rules: 1e5 draws, false alarm 1e-9.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,9 +46,22 @@ def _trust(mechanism: Privacy) -> str:
     return declared(mechanism, "trust_model", "none")
 
 
+def _server_sees(mechanism: Privacy, sent: Updates, seed: int = 0) -> Updates:
+    """Return what reaches the server: the updates, or under distributed trust their sum as one row."""
+    secure_sum = declared(mechanism, "secure_sum", None)
+    if secure_sum is None:
+        return sent
+    everybody = torch.ones(len(sent), dtype=torch.bool)
+    public = generator(seed, "public")
+    total: Updates = secure_sum(
+        sent, everybody, mechanism.init(), public, lambda i: generator(seed, "share", i)
+    )[0]
+    return total
+
+
 def _event(mechanism: Privacy, expected_size: float = _EXPECTED) -> Release | NoGuarantee:
     """Return what a round with the plain mean of clipped updates releases."""
-    clip_norm = declared(mechanism, "clip_norm", 1.0)
+    clip_norm = declared(mechanism, "clip_norm", None) or 1.0
     return mechanism.event(clip_norm / expected_size, expected_size, mechanism.init())
 
 
@@ -66,7 +80,7 @@ def declares_what_it_protects_from_whom(mechanism: Privacy) -> None:
             event.relation in allowed, f"relation must be one of {', '.join(allowed)}, got {event.relation!r}"
         )
         require(event.noise_multiplier > 0, f"a release needs noise, got multiplier {event.noise_multiplier}")
-        clip_norm = declared(mechanism, "clip_norm", 0.0)
+        clip_norm = declared(mechanism, "clip_norm", None) or 0.0
         require(
             clip_norm > 0, f"a mechanism that claims a release declares clip_norm above 0, got {clip_norm}"
         )
@@ -78,7 +92,7 @@ def declares_what_it_protects_from_whom(mechanism: Privacy) -> None:
 
 def the_server_lets_in_no_row_above_the_clip_norm(mechanism: Privacy) -> None:
     """After ``clip`` no flat update is longer than ``clip_norm``, up to values of 1e30 (central trust)."""
-    clip_norm = declared(mechanism, "clip_norm", 0.0)
+    clip_norm = declared(mechanism, "clip_norm", None) or 0.0
     if clip_norm <= 0 or _trust(mechanism) != "central":
         return
     for scale in (clip_norm, 1e22):
@@ -120,7 +134,7 @@ def an_honest_message_moves_by_at_most_the_clip_norm(mechanism: Privacy) -> None
     event = _event(mechanism)
     if not isinstance(event, Release) or declared(mechanism, "server_clips_alone", False):
         return
-    clip_norm = declared(mechanism, "clip_norm", 0.0)
+    clip_norm = declared(mechanism, "clip_norm", None) or 0.0
     updates = _updates(clip_norm)
     sent = mechanism.privatize(updates, _streams).vectors.double()
     silent = mechanism.privatize(_cohort(torch.zeros_like(updates.vectors)), _streams).vectors.double()
@@ -156,9 +170,10 @@ def noise_comes_from_the_given_stream_alone(mechanism: Privacy) -> None:
     """Equal streams give equal bits, other streams other noise, and no mechanism no noise at all."""
     aggregate, updates = torch.linspace(-1, 1, 301), _updates()
 
-    def both(seed: int) -> tuple[Tensor, Tensor]:
+    def both(seed: int) -> tuple[Tensor, Tensor, Tensor]:
         noised, _ = mechanism.noise(aggregate, _EXPECTED, mechanism.init(), generator(seed, "noise"))
-        return noised, mechanism.privatize(updates, lambda i: generator(seed, "privatize", i)).vectors
+        sent = mechanism.privatize(updates, lambda i: generator(seed, "privatize", i))
+        return noised, sent.vectors, _server_sees(mechanism, sent, seed).vectors
 
     first, again, other = both(3), both(3), both(4)
     same = all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
@@ -176,7 +191,7 @@ def the_noise_is_what_the_event_claims(mechanism: Privacy) -> None:
     event = _event(mechanism)
     if not isinstance(event, Release):
         return
-    clip_norm = declared(mechanism, "clip_norm", 0.0)
+    clip_norm = declared(mechanism, "clip_norm", None) or 0.0
     if _trust(mechanism) == "local":
         zeros = _cohort(torch.zeros(2, _DRAWS // 2))
         drawn = mechanism.privatize(zeros, lambda i: generator(5, "privatize", i)).vectors
@@ -186,6 +201,11 @@ def the_noise_is_what_the_event_claims(mechanism: Privacy) -> None:
             abs(mixed) < 6.5 / (_DRAWS / 2) ** 0.5,
             "two clients' noise is correlated: it does not average out",
         )
+    elif _trust(mechanism) == "distributed":
+        silent = Updates(torch.zeros(10, _DRAWS), torch.arange(10), torch.ones(10, dtype=torch.int64))
+        total = _server_sees(mechanism, silent).vectors
+        require(total.shape == (1, _DRAWS), f"secure_sum returned {tuple(total.shape)}, expected one row")
+        _require_std(total[0], event.noise_multiplier * clip_norm)
     elif _trust(mechanism) == "central":
         for expected_size, factor in ((_EXPECTED, 1.0), (250.0, 1.0), (_EXPECTED, 2.0)):
             _require_central_std(mechanism, expected_size, factor * clip_norm / expected_size)
@@ -200,7 +220,37 @@ def _require_central_std(mechanism: Privacy, expected_size: float, sensitivity: 
         told = declared(mechanism, "statistic_multiplier", None)
         beside = None if told is None else told(expected_size)
         z = event.noise_multiplier
-        _require_std(noised, (z if beside is None else (z**-2 - beside**-2) ** -0.5) * sensitivity)
+        diagonal = event.mixing[-1] if event.mixing else 1.0
+        alone = z if beside is None else (z**-2 - beside**-2) ** -0.5
+        _require_std(noised * diagonal, alone * sensitivity)
+
+
+def noise_that_hangs_together_is_fresh_once_mixed(mechanism: Privacy) -> None:
+    """Each round's ``mixing`` of its own and earlier noise is white, with the std that is charged."""
+    mixings: Any = declared(mechanism, "mixings", None)
+    if mixings is None or not isinstance(_event(mechanism), Release):
+        return
+    state, noises, fresh = mechanism.init(), list[Tensor](), list[Tensor]()
+    silent = torch.zeros(_DRAWS)
+    sensitivity = declared(mechanism, "clip_norm", 0.0) / _EXPECTED
+    for t in range(4):
+        noised, state = mechanism.noise(silent, _EXPECTED, state, generator(8, "noise", t))
+        event = mechanism.event(sensitivity, _EXPECTED, state)
+        if not isinstance(event, Release) or event.mixing is None or len(event.mixing) > t + 1:
+            require(False, f"round {t} does not say how its noise hangs together: {event}")
+            return
+        noises.append(noised.double())
+        recent = noises[-len(event.mixing) :]
+        mixed = sum((f * n for f, n in zip(event.mixing, recent, strict=True)), torch.zeros(_DRAWS).double())
+        _require_std(mixed, event.noise_multiplier * sensitivity)
+        for s, other in enumerate(fresh):
+            alike = float((mixed * other).mean()) / float(mixed.std() * other.std())
+            require(
+                abs(alike) < 6.5 / _DRAWS**0.5, f"rounds {s} and {t} share noise that is charged as fresh"
+            )
+        fresh.append(mixed)
+        planned = list(mixings(t + 1))
+        require(planned[-1] == event.mixing, f"mixings and event disagree about round {t}")
 
 
 def _require_std(drawn: Tensor, claimed: float) -> None:
@@ -215,8 +265,8 @@ def _require_std(drawn: Tensor, claimed: float) -> None:
 
 
 def an_unknown_sensitivity_proves_nothing(mechanism: Privacy) -> None:
-    """Under central trust a defense of unknown sensitivity leaves no guarantee."""
-    if _trust(mechanism) == "central":
+    """Unless nobody is trusted, a defense of unknown sensitivity leaves no guarantee."""
+    if _trust(mechanism) in ("central", "distributed"):
         event = mechanism.event(None, _EXPECTED, mechanism.init())
         require(isinstance(event, NoGuarantee), "event claims a release although the sensitivity is unknown")
 
@@ -245,6 +295,7 @@ CHECKS: tuple[Callable[[Privacy], None], ...] = (
     inputs_are_left_as_they_were,
     noise_comes_from_the_given_stream_alone,
     the_noise_is_what_the_event_claims,
+    noise_that_hangs_together_is_fresh_once_mixed,
     an_unknown_sensitivity_proves_nothing,
     its_memory_survives_a_checkpoint,
 )

@@ -142,7 +142,7 @@ def make_sampling(spec: RunSpec) -> tuple[Sampler, Sampling]:
         raise ScenarioError(f"{spec.sampler.name}: {error}") from error
 
 
-def make_privacy(spec: RunSpec) -> Privacy:
+def make_privacy(spec: RunSpec, num_parameters: int | None = None) -> Privacy:
     """Return the mechanism, its noise calibrated where a budget is given.
 
     Raises:
@@ -151,7 +151,7 @@ def make_privacy(spec: RunSpec) -> Privacy:
     """
     mechanism: Privacy = PRIVACY.build(spec.privacy.name, spec.privacy.options)
     try:
-        return calibrate(mechanism, make_sampling(spec)[1], spec.rounds)
+        return calibrate(mechanism, make_sampling(spec)[1], spec.rounds, num_parameters)
     except ValueError as error:
         raise ScenarioError(f"{spec.privacy.name}: {error}") from error
 
@@ -173,7 +173,11 @@ def make_roles(spec: RunSpec) -> tuple[tuple[Role[Any], ...], tuple[Role[Any], .
 
 
 def sample_cohort(sampler: Sampler, sampling: Sampling, seed: int, round_: int) -> NDArray[Any]:
-    """Return a round's clients, ascending."""
+    """Return a round's clients, ascending: always the same ones."""
+    if declared(sampler, "periodic", False):
+        periodic: Any = sampler
+        found: NDArray[Any] = periodic.sample(sampling.num_clients, generator(seed, "sample"), round_)
+        return found
     return sampler.sample(sampling.num_clients, generator(seed, "sample", round_))
 
 
@@ -182,8 +186,9 @@ def make_kernel(spec: RunSpec, data: FederatedData) -> BlockKernel:
     poisons, attacks = make_roles(spec)
     steers = tuple(role for role in attacks if declared(role.attack, "steer", None))
     rule: LocalRule = _make(ALGORITHMS, spec.algorithm)
-    privacy = guard(make_privacy(spec), f"privacy mechanism '{spec.privacy.name}'")
     model = make_model(spec, data)
+    mechanism = make_privacy(spec, Layout.of(model).num_parameters)
+    privacy = guard(mechanism, f"privacy mechanism '{spec.privacy.name}'")
     height = choose(spec.vectorize, model).height
     counts = declared(_make(DEFENSES, spec.defense), "counts", None)
     return BlockKernel(
@@ -209,10 +214,11 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
     """
     sampler, sampling = make_sampling(spec)
     poisons, attacks = make_roles(spec)
-    privacy = make_privacy(spec)
+    privacy = make_privacy(spec, layout.num_parameters)
     codec: Codec = _make(CODECS, spec.codec)
     defense: Defense = _make(DEFENSES, spec.defense)
     _refuse_clashes(privacy, defense, layout, spec)
+    _refuse_what_needs_single_updates(privacy, defense, codec, spec)
     return Plan(
         seed=spec.seed,
         layout=layout,
@@ -227,8 +233,8 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
         pre_aggregations=tuple(_make(PRE_AGGREGATIONS, s) for s in spec.pre_aggregations),
         defense=defense,
         optimizer=_make(SERVER_OPTIMIZERS, spec.server_optimizer),
-        accountant=Accountant(declared(privacy, "delta", None), spec.num_clients),
         rows=spec.rows,
+        accountant=Accountant(declared(privacy, "delta", None), spec.num_clients, spec.max_epsilon),
     )
 
 
@@ -261,4 +267,29 @@ def _refuse_clashes(privacy: Privacy, defense: Defense, layout: Layout, spec: Ru
         raise ScenarioError(
             f"privacy '{spec.privacy.name}' cannot protect a model with batch statistics "
             f"({names} ...): they would leave unclipped; use a model with group norm"
+        )
+
+
+def _refuse_what_needs_single_updates(
+    privacy: Privacy, defense: Defense, codec: Codec, spec: RunSpec
+) -> None:
+    """Under distributed trust the server sees a sum: refuse what works on single updates."""
+    if privacy.trust_model != "distributed":
+        return
+    only = f"with privacy '{spec.privacy.name}' the server sees only the sum of the updates"
+    needs = declared(defense, "individual", True)
+    sensitivity = declared(defense, "sensitivity", None)
+    if needs or sensitivity is None or sensitivity(1.0, 1.0) is None:
+        why = "needs single updates" if needs else f"({spec.defense}) does not divide by a fixed size"
+        raise ScenarioError(
+            f"{only}, and defense '{spec.defense.name}' {why}; use mean with weighting = 'fixed'"
+        )
+    if spec.pre_aggregations:
+        raise ScenarioError(
+            f"{only}, and pre-aggregation '{spec.pre_aggregations[0].name}' needs single updates; "
+            "leave it out"
+        )
+    if not declared(codec, "lossless", False):
+        raise ScenarioError(
+            f"{only}, and what codec '{spec.codec.name}' makes cannot be added up; use identity"
         )

@@ -108,7 +108,7 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
         reception.verdict.aggregate, plan.sampling.expected_size, state.privacy, _stream(plan, state, "noise")
     )
     params, optimizer = plan.optimizer.step(state.params, noisy, state.optimizer)
-    release = _release(plan, privacy)
+    release = release_of(plan, privacy)
     after = replace(
         state,
         round=state.round + 1,
@@ -138,8 +138,9 @@ def _receive_updates(
     root = plan.root.train(broadcast) if plan.root else None
     received = replace(received, context=Context(state.round, state.params, plan.layout, plan.seed, root))
     clipped, privacy = plan.privacy.clip(received, state.privacy)
+    summed, privacy = _secure_sum(plan, clipped, state, privacy)
     begin = perf_counter()
-    screened, pre_aggregations = _pre_aggregate(plan, clipped, state)
+    screened, pre_aggregations = _pre_aggregate(plan, summed, state)
     verdict, defense = plan.defense.aggregate(screened, state.defense)
     aggregation_seconds = perf_counter() - begin
     reception = Reception(
@@ -245,6 +246,23 @@ def _decode(
     return came if bool(finite.all()) else came.rows(finite), refused
 
 
+def _secure_sum(plan: Plan, updates: Updates, state: ServerState, privacy: State) -> tuple[Updates, State]:
+    """Return the updates as the server sees them: all of them, or under distributed trust their sum."""
+    secure_sum = declared(plan.privacy, "secure_sum", None)
+    if secure_sum is None:
+        return updates, privacy
+    malicious = plan.kinds(state.round)
+    honest = torch.tensor([i not in malicious for i in updates.client_ids.tolist()], dtype=torch.bool)
+    found: tuple[Updates, State] = secure_sum(
+        updates,
+        honest,
+        privacy,
+        _stream(plan, state, "rotation"),
+        lambda client_id: generator(plan.seed, "noise share", state.round, client_id),
+    )
+    return found
+
+
 def _pre_aggregate(plan: Plan, updates: Updates, state: ServerState) -> tuple[Updates, tuple[State, ...]]:
     memories = []
     for plugin, memory in zip(plan.pre_aggregations, state.pre_aggregations, strict=True):
@@ -263,15 +281,21 @@ def _check(verdict: Verdict, params: Tensor) -> None:
         raise PluginError("the defense returned NaN or infinity from finite updates")
 
 
-def _release(plan: Plan, privacy: State) -> Release | NoGuarantee:
-    """Return what the round proves, given everything between clipping and noise."""
+def release_of(plan: Plan, privacy: State) -> Release | NoGuarantee:
+    """Return what the round that left ``privacy`` behind proves, given all between clipping and noise."""
     sensitivity = declared(plan.defense, "sensitivity", None)
     clip_norm = clipped_at(plan.privacy, privacy)
+    linear = declared(plan.defense, "linear", False) and not plan.pre_aggregations
     moved = None
     if sensitivity is not None and clip_norm is not None and not plan.pre_aggregations:
         moved = sensitivity(clip_norm, plan.sampling.expected_size)
+    if declared(plan.privacy, "norm", 2) != 2 and not linear:
+        moved = None  # what a defense declares is an L2 norm
     release = plan.privacy.event(moved, plan.sampling.expected_size, privacy)
-    if isinstance(release, Release) and release.amplified and not declared(plan.network, "blind", False):
+    if release == NoGuarantee("aggregator") and linear:
+        return NoGuarantee("weights")  # a sum, but of what depends on the clients' data or on who came
+    trusts_the_server = plan.privacy.trust_model != "local"
+    if isinstance(release, Release) and trusts_the_server and not declared(plan.network, "blind", False):
         return NoGuarantee("selection")  # who arrives in time depends on how much data a client has
     return release
 

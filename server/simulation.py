@@ -10,8 +10,10 @@ from ..clients.kernel import BlockKernel
 from ..clients.pools.base import ClientPool
 from ..clients.pools.serial import SerialPool
 from ..clients.vectorize import Choice, choose
+from ..core.errors import ScenarioError
 from ..core.layout import Layout
 from .evaluation import Evaluator, Score, goals_of
+from .guard import out_of_budget
 from .plan import Plan, make_data, make_kernel, make_model, make_plan, make_root
 from .round import Outcome, run_round
 from .spec import RunSpec
@@ -27,12 +29,14 @@ class Step:
         outcome: What happened in it.
         score: The new model's score, or None where the round is not evaluated.
         seconds: Wall-clock seconds of the round, without its evaluation.
+        stopped: Why this was the last round although more were planned: the privacy budget, in one line.
     """
 
     state: ServerState
     outcome: Outcome
     score: Score | None
     seconds: float
+    stopped: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,16 +52,25 @@ class Simulation:
     choice: Choice
 
     def steps(self, pool: ClientPool, state: ServerState | None = None) -> Iterator[Step]:
-        """Run the rounds that are left after ``state`` (all of them by default), one a time."""
+        """Run the rounds that are left after ``state`` (all of them by default), one a time.
+
+        None is run that the privacy budget does not pay for.
+        """
         state = state or self.first
-        while state.round < self.spec.rounds:
+        stopped = self.out_of_budget(state)
+        while state.round < self.spec.rounds and stopped is None:
             begin = perf_counter()
             state, outcome = run_round(self.plan, state, pool)
             seconds = perf_counter() - begin
-            yield Step(state, outcome, self._score(state), seconds)
+            stopped = self.out_of_budget(state)
+            yield Step(state, outcome, self._score(state, stopped is not None), seconds, stopped)
 
-    def _score(self, state: ServerState) -> Score | None:
-        due = state.round % self.spec.evaluate_every == 0 or state.round == self.spec.rounds
+    def out_of_budget(self, state: ServerState) -> str | None:
+        """Return why the privacy budget ends the run after ``state``; None where it does not."""
+        return out_of_budget(self.plan, state) if state.round < self.spec.rounds else None
+
+    def _score(self, state: ServerState, last: bool) -> Score | None:
+        due = last or state.round % self.spec.evaluate_every == 0 or state.round == self.spec.rounds
         return self.evaluator.score(state.params, state.buffers) if due else None
 
     def ray_pool(
@@ -86,12 +99,15 @@ def prepare(spec: RunSpec, data: FederatedData | None = None) -> Simulation:
     plan = replace(make_plan(spec, layout), root=make_root(spec, data))
     params = layout.flatten(dict(model.named_parameters()))
     buffers = layout.flatten_buffers(dict(model.named_buffers()))
+    first = first_state(plan, params, buffers)
+    if broke := out_of_budget(plan, first):
+        raise ScenarioError(f"not even one round can run: {broke}")
     return Simulation(
         spec=spec,
         data=data,
         plan=plan,
         kernel=make_kernel(spec, data),
         evaluator=Evaluator(model, data, goals_of((*plan.poisons, *plan.attacks), data)),
-        first=first_state(plan, params, buffers),
+        first=first,
         choice=choose(spec.vectorize, model),
     )

@@ -59,6 +59,7 @@ class RunSpec:
         root_examples: Training examples that the server keeps for itself, at least 0.
         vectorize: Whether clients are stacked; the two ways agree to rounding, not to the last bit.
         rows: Whether single updates are wanted in any case: by a probe, or by whoever reads outcomes.
+        max_epsilon: The run stops before a round that would cost more in all; None: no limit.
         Others: The plug-ins of each family.
     """
 
@@ -82,3 +83,4 @@ class RunSpec:
     vectorize: Vectorize = "auto"
     rows: bool = False
     root_examples: int = 0
+    max_epsilon: float | None = None

@@ -31,6 +31,11 @@ class Probes:
         self._simulation, self._folder, self._submit = simulation, folder, submit
         self._seed, self._waiting = scenario.seed, list[tuple[Probe, int, list[int]]]()
         self._running: list[Callable[[], Any]] = []
+        if scenario.probes and simulation.plan.privacy.trust_model == "distributed":
+            raise ScenarioError(
+                f"probe '{scenario.probes[0].name}' watches one client, and with privacy "
+                f"'{scenario.privacy.name}' nobody sees more than the sum of the updates; leave it out"
+            )
         for probe in scenario.probes:
             LEAKAGE_ATTACKS.build(probe.name, probe.spec().options)
             self._waiting.append((probe, self._client(probe), sorted(probe.rounds)))

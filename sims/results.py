@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA = 1
+FINISHED = ("complete", "budget_exhausted")  # of a manifest's status: nothing is left to run
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from ..server.simulation import Simulation, prepare
 from ..server.state import ServerState
 from .probes import Probes, submit_later, submit_to_ray
 from .progress import Progress, Silent, report
-from .results import Run, fresh_folder, load_run, read_manifest
+from .results import FINISHED, Run, fresh_folder, load_run, read_manifest
 from .scenario import Runtime, Scenario, make_scenario
 from .writer import RunWriter
 
@@ -66,7 +66,7 @@ def resume(
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    if manifest["status"] == "complete":
+    if manifest["status"] in FINISHED:
         return load_run(folder)
     scenario = make_scenario(manifest["scenario"], f"{folder}/manifest.json")
     if scenario.fingerprint() != manifest["fingerprint"]:
@@ -95,21 +95,25 @@ def _execute(
         probes = Probes(scenario, simulation, writer.folder, state.round, submit)
         progress.note(f"{writer.label or scenario.name}: {simulation.choice.reason}")
         progress.begin(number, writer.label or scenario.name, scenario.rounds, state.round)
+        stopped = simulation.out_of_budget(state)
         for step in simulation.steps(pool, state):
-            state = step.state
+            state, stopped = step.state, step.stopped
             writer.add(simulation.plan, step)
             probes.watch(step)
             report(progress, number, step)
-            if _due(scenario, step.state.round):
+            if _due(scenario, step.state.round) or stopped:
                 writer.flush()
                 save_checkpoint(writer.folder / "checkpoints", step.state, scenario.fingerprint())
         progress.end(number)
+        if stopped:
+            done = f"stopped after {state.round} of {scenario.rounds} rounds"
+            progress.note(f"{writer.label or scenario.name}: {done}: {stopped}")
     except GauntletError as error:
         writer.fail(str(error))
         raise
     finally:
         pool.close()
-    run = writer.finish(simulation.plan.accountant.epsilon(state.ledger, tight=True))
+    run = writer.finish(simulation.plan.accountant.epsilon(state.ledger, tight=True), stopped)
     probes.collect()
     return run
 

@@ -174,6 +174,7 @@ class Scenario(_Section):
     codec: Plugin = Plugin(name="identity")
     network: Plugin = Plugin(name="ideal")
     privacy: Plugin = Plugin(name="none")
+    max_epsilon: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     pre_aggregations: list[Plugin] = []
     defense: Plugin = Plugin(name="mean")
     server_optimizer: Plugin = Plugin(name="sgd")
@@ -219,6 +220,7 @@ class Scenario(_Section):
             vectorize=self.vectorize,
             rows=bool(self.probes),
             root_examples=self.root_examples,
+            max_epsilon=self.max_epsilon,
         )
 
     def values(self) -> dict[str, Any]:

@@ -116,16 +116,17 @@ class RunWriter:
         """What distinguishes this run from others beside it."""
         return str(self._manifest["label"])
 
-    def finish(self, epsilon: Epsilon) -> Run:
+    def finish(self, epsilon: Epsilon, stopped: str | None = None) -> Run:
         """Write what is left, mark the run as complete, and return it.
 
         Args:
             epsilon: What the whole run cost, by the tightest valid accountant; the column of the table is
                 a live bound and can be larger.
+            stopped: Why the privacy budget ended the run before its last round; None where it did not.
         """
         self.flush()
         self._manifest["epsilon"] = asdict(epsilon)
-        self._mark("complete", None)
+        self._mark("budget_exhausted" if stopped else "complete", stopped)
         return Run(self.folder)
 
     def fail(self, reason: str) -> None:

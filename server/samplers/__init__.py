@@ -11,5 +11,6 @@ SAMPLERS: Family[Sampler] = Family(
         "full": "gauntlet.server.samplers.full:Full",
         "fixed_size": "gauntlet.server.samplers.fixed_size:FixedSize",
         "poisson": "gauntlet.server.samplers.poisson:Poisson",
+        "round_robin": "gauntlet.server.samplers.round_robin:RoundRobin",
     },
 )

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 from math import isclose, sqrt
+from typing import Any
 
 import numpy as np
 
-from ...core.contracts import Sampler
+from ...core.contracts import Sampler, declared
 from ...core.registry import require
 from ...core.seeds import generator
 
 NUM_CLIENTS = 60
 ROUNDS = 2000
-SCHEMES = ("poisson", "fixed_size", "full", "other")
+SCHEMES = ("poisson", "fixed_size", "full", "round_robin", "other")
 
 
 def gives_ascending_ids_of_the_population(sampler: Sampler) -> None:
@@ -78,10 +79,30 @@ def keeps_to_its_scheme(sampler: Sampler) -> None:
         )
 
 
+def keeps_a_clients_rounds_apart(sampler: Sampler) -> None:
+    """No client comes again within ``min_separation`` rounds; under "round_robin" it comes then."""
+    s, periodic = sampler.sampling(NUM_CLIENTS), declared(sampler, "periodic", False)
+    require(s.min_separation >= 1, f"min_separation must be at least 1, got {s.min_separation}")
+    if s.min_separation == 1 and s.scheme != "round_robin":
+        return
+    draw: Any = sampler.sample
+    last = np.full(NUM_CLIENTS, -s.min_separation)
+    for t in range(4 * s.min_separation):
+        stream = generator(2, "contract") if periodic else generator(2, "contract", t)
+        ids = draw(NUM_CLIENTS, stream, t) if periodic else draw(NUM_CLIENTS, stream)
+        gap = int((t - last[ids]).min(initial=s.min_separation))
+        require(gap >= s.min_separation, f"a client came again after {gap} of {s.min_separation} rounds")
+        last[ids] = t
+    waits = int(4 * s.min_separation - 1 - last.min())
+    late = s.scheme == "round_robin" and waits >= s.min_separation
+    require(not late, f"a client was left out for more than {s.min_separation} rounds")
+
+
 CHECKS: tuple[Callable[[Sampler], None], ...] = (
     gives_ascending_ids_of_the_population,
     gives_the_same_cohort_for_the_same_stream,
     declares_how_it_samples,
     takes_each_client_at_the_declared_rate,
     keeps_to_its_scheme,
+    keeps_a_clients_rounds_apart,
 )

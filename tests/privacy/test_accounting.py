@@ -223,3 +223,85 @@ def test_a_live_epsilon_costs_next_to_nothing_after_the_first_round(accountant):
         accountant.epsilon(state)
         best = min(best, time.perf_counter() - start)
     assert best < 5e-3  # about 0.5 ms on one core
+
+
+SHAPES = {"laplace": (2.0,), "skellam": (10.0, 100.0, 400.0), "discrete_gaussian": (0.5, 5.0, 0.0, 64.0)}
+
+
+@pytest.mark.parametrize("noise", SHAPES)
+@pytest.mark.parametrize(
+    ("sampling", "relation", "amplified", "proves"),
+    [
+        (POISSON, "add_remove", True, True),
+        (POISSON, "zero_out", False, True),
+        (FIXED, "add_remove", True, True),
+        (FULL, "replace_one", True, True),
+        (OTHER, "replace_one", False, True),
+        (POISSON, "replace_one", True, False),
+        (FIXED, "replace_one", True, False),
+        (OTHER, "swap", True, False),
+    ],
+)
+def test_other_noise_follows_the_same_table(accountant, noise, sampling, relation, amplified, proves):
+    event = Release(1.0, relation, amplified, noise, SHAPES[noise])
+    epsilon = accountant.epsilon(run(accountant, event, sampling, [[1, 2]] * 3))
+    assert (epsilon.reason is None) == proves
+    assert epsilon.reason in (None, "sampling_mismatch")
+    assert not proves or epsilon.value > 0
+
+
+@pytest.mark.parametrize("noise", SHAPES)
+def test_the_ledger_of_other_noise_survives_a_checkpoint(accountant, noise):
+    event = Release(1.0, "add_remove", True, noise, SHAPES[noise])
+    state = run(accountant, event, FIXED, [[1, 2], [2, 3]])
+    skeleton, tensors = pack(state)
+    restored = unpack(json.loads(json.dumps(skeleton)), tensors)
+    assert equal(restored, state)
+    going_on = accountant.charge(event, FIXED, [2], restored)
+    assert accountant.epsilon(going_on) == accountant.epsilon(
+        run(accountant, event, FIXED, [[1, 2], [2, 3], [2]])
+    )
+    values = [accountant.epsilon(run(accountant, event, FIXED, [[7]] * t)).value for t in range(1, 6)]
+    assert values == sorted(values)
+
+
+def test_noise_of_two_kinds_or_an_unknown_one_proves_nothing(accountant):
+    state = accountant.charge(Release(1.0, "add_remove"), FULL, [1], accountant.init())
+    laplace = Release(1.0, "add_remove", True, "laplace", (2.0,))
+    assert accountant.epsilon(accountant.charge(laplace, FULL, [1], state)).reason == "sampling_mismatch"
+    odd = Release(1.0, "add_remove", True, "uniform", (2.0,))
+    assert (
+        accountant.epsilon(accountant.charge(odd, FULL, [1], accountant.init())).reason == "sampling_mismatch"
+    )
+
+
+def test_a_bound_beyond_every_number_is_no_epsilon(accountant):
+    """Skellam noise of variance 1e-320: every Renyi divergence overflows."""
+    event = Release(1.0, "add_remove", True, "skellam", (1.0, 1.0, 1e-320))
+    state = accountant.charge(event, FULL, [1], accountant.init())
+    assert accountant.epsilon(state) == Epsilon(None, "not_finite", None)
+
+
+def test_a_live_bound_above_the_budget_is_worked_out_tightly_and_never_falls():
+    """z = 1, q = 0.1, T = 100, delta = 1e-3: Renyi 5.655, privacy loss distributions 4.784."""
+    state = run(Accountant(1e-3, 100), Release(1.0, "add_remove"), POISSON, [[1]] * 100)
+    within, beyond = Accountant(1e-3, 100, 5.0), Accountant(1e-3, 100, 4.7)
+    assert within.epsilon(state) == Epsilon(5.0, None, "pld")
+    assert within.epsilon(state, tight=True).value == pytest.approx(4.784, abs=5e-3)
+    assert beyond.epsilon(state).value == pytest.approx(4.784, abs=5e-3)
+    assert Accountant(1e-3, 100, 6.0).epsilon(state).accountant == "rdp"
+    values = []
+    state = within.init()
+    for _ in range(105):
+        state = within.charge(Release(1.0, "add_remove"), POISSON, [1], state)
+        if len(values) < 85 or len(values) > 100:
+            values.append(within.epsilon(state).value)
+        else:
+            values.append(values[-1])
+    assert values == sorted(values)
+
+
+def test_a_budget_out_of_range_is_refused():
+    for value in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match="max_epsilon must be finite and above 0, got"):
+            Accountant(1e-3, 100, value)

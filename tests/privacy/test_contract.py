@@ -12,12 +12,27 @@ from gauntlet.core.errors import PluginError
 from gauntlet.core.registry import guard
 from gauntlet.core.seeds import normal
 from gauntlet.privacy import PRIVACY, contract
+from gauntlet.privacy.annealed import Annealed
+from gauntlet.privacy.banded_mf import BandedMF
 from gauntlet.privacy.contract import CHECKS
+from gauntlet.privacy.discrete_gaussian import DiscreteGaussian
 from gauntlet.privacy.gaussian import Gaussian
+from gauntlet.privacy.laplace import Laplace
 from gauntlet.privacy.local_gaussian import LocalGaussian
+from gauntlet.privacy.skellam import Skellam
+from gauntlet.privacy.tree import Tree
 
 BUDGET = {"clip_norm": 0.7, "noise_multiplier": 1.3, "delta": 1e-5}
-OPTIONS: dict[str, dict[str, Any]] = {"gaussian": BUDGET, "local_gaussian": BUDGET}
+INTEGERS = {**BUDGET, "num_parameters": 301}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "gaussian": BUDGET,
+    "local_gaussian": BUDGET,
+    "laplace": BUDGET,
+    "discrete_gaussian": INTEGERS,
+    "skellam": INTEGERS,
+    "tree": BUDGET,
+    "banded_mf": {**BUDGET, "bands": 3, "rounds": 7},
+}
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
@@ -35,6 +50,16 @@ def test_every_mechanism_keeps_the_contract(name, check):
         Gaussian(clip_norm=1e-4, noise_multiplier=200.0, delta=1e-5, relation="zero_out"),
         LocalGaussian(clip_norm=0.7, noise_multiplier=0.0),
         LocalGaussian(clip_norm=1e-3, noise_multiplier=500.0, delta=1e-5),
+        Laplace(clip_norm=30.0, noise_multiplier=0.1, delta=1e-5, relation="replace_one"),
+        Skellam(clip_norm=20.0, noise_multiplier=0.3, delta=1e-5, bits=20, num_parameters=301),
+        Skellam(clip_norm=0.7, noise_multiplier=2.0, delta=1e-5, rotate=False, num_parameters=301),
+        DiscreteGaussian(clip_norm=1e-3, noise_multiplier=9.0, delta=1e-5, beta=0.0, num_parameters=301),
+        DiscreteGaussian(clip_norm=0.7, noise_multiplier=0.0),
+        Tree(clip_norm=20.0, noise_multiplier=0.1, delta=1e-5, restart_every=3),
+        BandedMF(clip_norm=0.7, bands=1, noise_multiplier=2.0, delta=1e-5, rounds=4),
+        BandedMF(2.0, 4, noise_multiplier=1.0, delta=1e-5, rounds=9, factorization="sqrt_toeplitz"),
+        Annealed(eta=0.3, where="local", clip_norm=0.7),
+        Annealed(eta=0.3, clip_norm=0.7, calibrated=True, delta=1e-5),
     ],
     ids=repr,
 )
@@ -255,6 +280,71 @@ class LocalNoiseWithoutClipping(LocalTwin):
     local = LocalGaussian(**{**BUDGET, "clip_norm": 7.0, "noise_multiplier": 0.13})
 
 
+class TreeTwin(Twin):
+    """A correct mechanism whose noise hangs together over rounds."""
+
+    tree = Tree(**BUDGET)
+
+    def init(self):
+        return self.tree.init()
+
+    def noise(self, aggregate, expected_size, state, generator):
+        return self.tree.noise(aggregate, expected_size, state, generator)
+
+    def event(self, sensitivity, expected_size, state):
+        return self.tree.event(sensitivity, expected_size, state)
+
+    def mixings(self, rounds):
+        return self.tree.mixings(rounds)
+
+
+class DrawsANodeAnewWhenItsTurnEnds(TreeTwin):
+    """The key of the nodes' streams is forgotten after every round."""
+
+    def noise(self, aggregate, expected_size, state, generator):
+        noised, after = self.tree.noise(aggregate, expected_size, {**state, "key": None}, generator)
+        return noised, after
+
+
+class ChargesEveryRoundForItself(TreeTwin):
+    def event(self, sensitivity, expected_size, state):
+        event = self.tree.event(sensitivity, expected_size, state)
+        return replace(event, mixing=(1.0,)) if isinstance(event, Release) else event
+
+
+class DistributedTwin(Twin):
+    trust_model = "distributed"
+    integers = Skellam(**INTEGERS)
+
+    def init(self):
+        return self.integers.init()
+
+    def clip(self, updates, state):
+        return updates, state
+
+    def secure_sum(self, updates, honest, state, public, streams):
+        return self.integers.secure_sum(updates, honest, state, public, streams)
+
+    def noise(self, aggregate, expected_size, state, generator):
+        return aggregate, state
+
+    def event(self, sensitivity, expected_size, state):
+        return self.integers.event(sensitivity, expected_size, state)
+
+
+class AddsASharesNoiseForTheWholeSum(DistributedTwin):
+    """Noise with the standard deviation that one client adds: sqrt(10) too little."""
+
+    def secure_sum(self, updates, honest, state, public, streams):
+        first = torch.arange(len(updates)) == 0
+        return self.integers.secure_sum(updates, honest & first, state, public, streams)
+
+
+class TrustsAnySum(DistributedTwin):
+    def event(self, sensitivity, expected_size, state):
+        return self.integers.event(self.clip_norm / expected_size, expected_size, state)
+
+
 class EveryLocalClientDrawsTheSameNoise(LocalTwin):
     def privatize(self, updates, streams):
         clipped = self.inner.privatize(updates, streams).vectors
@@ -288,12 +378,16 @@ BROKEN = [
     (contract.the_noise_is_what_the_event_claims, BiasedNoise),
     (contract.the_noise_is_what_the_event_claims, LocalNoiseForAQuarter),
     (contract.the_noise_is_what_the_event_claims, EveryLocalClientDrawsTheSameNoise),
+    (contract.the_noise_is_what_the_event_claims, AddsASharesNoiseForTheWholeSum),
+    (contract.noise_that_hangs_together_is_fresh_once_mixed, DrawsANodeAnewWhenItsTurnEnds),
+    (contract.noise_that_hangs_together_is_fresh_once_mixed, ChargesEveryRoundForItself),
     (contract.an_unknown_sensitivity_proves_nothing, TrustsAnyAggregator),
+    (contract.an_unknown_sensitivity_proves_nothing, TrustsAnySum),
     (contract.its_memory_survives_a_checkpoint, RemembersAnArray),
 ]
 
 
-@pytest.mark.parametrize("twin", [Twin, LocalTwin])
+@pytest.mark.parametrize("twin", [Twin, LocalTwin, TreeTwin, DistributedTwin])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
 def test_the_unbroken_twins_keep_the_contract(check, twin):
     check(twin())

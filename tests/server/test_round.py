@@ -216,8 +216,8 @@ def test_the_defense_never_sees_more_than_the_clip_norm(small):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"defense": PluginSpec("mean")}, "aggregator"),
-        ({"defense": PluginSpec("mean", {"weighting": "uniform"})}, "aggregator"),
+        ({"defense": PluginSpec("mean")}, "weights"),
+        ({"defense": PluginSpec("mean", {"weighting": "uniform"})}, "weights"),
         ({"defense": PluginSpec("median")}, "aggregator"),
         ({"pre_aggregations": (PluginSpec("nnm", {"num_byzantine": 1}),)}, "aggregator"),
         ({"network": PluginSpec("links", {"policy": "deadline", "deadline_seconds": 9.0})}, "selection"),

@@ -13,6 +13,7 @@ from gauntlet.server.samplers.poisson import Poisson
 
 OPTIONS: dict[str, list[dict[str, object]]] = {
     "fixed_size": [{"cohort_size": 1}, {"cohort_size": 20}, {"cohort_size": 60}],
+    "round_robin": [{"period": 1}, {"period": 4}, {"period": 60}],
     "poisson": [{"sample_rate": 0.02}, {"sample_rate": 0.5}, {"sample_rate": 1.0}],
 }
 CASES = [(name, options) for name in SAMPLERS.table for options in OPTIONS.get(name, [{}])]
@@ -24,9 +25,9 @@ def test_every_sampler(name, options, check):
     check(SAMPLERS.build(name, options))
 
 
-def sampler(sample, scheme="fixed_size", rate=0.5, expected=None):
+def sampler(sample, scheme="fixed_size", rate=0.5, expected=None, separation=1):
     def sampling(n):
-        return Sampling(scheme, n, rate, rate * n if expected is None else expected)
+        return Sampling(scheme, n, rate, rate * n if expected is None else expected, separation)
 
     return SimpleNamespace(sampling=sampling, sample=sample)
 
@@ -63,6 +64,13 @@ BROKEN = [
     ("keeps_to_its_scheme", sampler(coins), "under scheme 'fixed_size' of 30"),
     ("keeps_to_its_scheme", sampler(halves, scheme="poisson"), "a binomial has 15.00"),
     ("keeps_to_its_scheme", sampler(halves, scheme="full"), "sample_rate 1"),
+    ("keeps_a_clients_rounds_apart", sampler(halves, separation=2), "came again after 1 of 2 rounds"),
+    ("keeps_a_clients_rounds_apart", sampler(halves, separation=0), "min_separation must be at least 1"),
+    (
+        "keeps_a_clients_rounds_apart",
+        sampler(lambda n, s: np.array([], dtype=np.int64), scheme="round_robin", separation=2),
+        "left out for more than 2 rounds",
+    ),
 ]
 
 

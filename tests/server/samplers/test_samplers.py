@@ -12,6 +12,7 @@ from gauntlet.core.seeds import generator
 from gauntlet.server.samplers.fixed_size import FixedSize
 from gauntlet.server.samplers.full import Full
 from gauntlet.server.samplers.poisson import Poisson
+from gauntlet.server.samplers.round_robin import RoundRobin
 
 ROUNDS = 20_000
 
@@ -78,3 +79,21 @@ def test_a_sample_rate_that_is_no_probability_is_refused(rate):
 def test_an_empty_fixed_cohort_is_refused():
     with pytest.raises(ValueError, match="cohort_size must be at least 1, got 0"):
         FixedSize(0)
+
+
+def test_taking_turns_covers_everybody_once_a_period_in_equal_groups():
+    sampler = RoundRobin(period=4)
+    cohorts = [sampler.sample(10, generator(3, "sample"), t) for t in range(12)]
+    assert sorted(np.concatenate(cohorts[:4]).tolist()) == list(range(10))
+    assert {len(c) for c in cohorts} == {2, 3}
+    for t in range(8):
+        assert np.array_equal(cohorts[t], cohorts[t + 4])
+    assert sampler.sampling(10) == Sampling("round_robin", 10, 0.25, 2.5, 4)
+    assert not np.array_equal(cohorts[0], sampler.sample(10, generator(4, "sample"), 0))
+
+
+def test_a_period_longer_than_the_population_is_refused():
+    with pytest.raises(ValueError, match="period 11 is longer than the population of 10 clients"):
+        RoundRobin(period=11).sampling(10)
+    with pytest.raises(ValueError, match="period must be at least 1, got 0"):
+        RoundRobin(period=0)

@@ -1,0 +1,36 @@
+"""Stop a run before a round that its privacy budget does not pay for."""
+
+import torch
+
+from ..core.seeds import generator
+from ..privacy.accounting import Epsilon
+from .plan import Plan, sample_cohort
+from .round import release_of
+from .state import ServerState
+
+
+def projected(plan: Plan, state: ServerState) -> Epsilon:
+    """Return what the run will have spent after one more round, before anything of it happens.
+
+    The charge is that of the cohort that the sampler will draw: under Poisson sampling it is the same for
+    every cohort, and elsewhere who comes is public. No update enters it, so that stopping tells nothing.
+    """
+    size = plan.sampling.expected_size
+    nothing, stream = torch.zeros_like(state.params), generator(plan.seed, "noise", state.round)
+    _, ahead = plan.privacy.noise(nothing, size, state.privacy, stream)
+    cohort = sample_cohort(plan.sampler, plan.sampling, plan.seed, state.round).tolist()
+    ledger = plan.accountant.charge(release_of(plan, ahead), plan.sampling, cohort, state.ledger)
+    return plan.accountant.epsilon(ledger)
+
+
+def out_of_budget(plan: Plan, state: ServerState) -> str | None:
+    """Return in one line why no further round may run, or None where one may."""
+    budget = plan.accountant.max_epsilon
+    if budget is None:
+        return None
+    after = projected(plan, state)
+    if after.value is None:
+        return f"max_epsilon = {budget:g} cannot be kept: no guarantee holds ({after.reason})"
+    if after.value <= budget:
+        return None
+    return f"one more round would cost epsilon {after.value:.4g} in all, and max_epsilon is {budget:g}"
