@@ -25,6 +25,8 @@ from .stacked import stacked_step, train_stacked
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+_COLUMNS = 8192  # short enough to be summed by one thread
+
 
 @dataclass(frozen=True)
 class Broadcast:
@@ -48,10 +50,13 @@ class Trained:
     Attributes:
         updates: Their updates, after client-side clipping and noise.
         losses: Each client's mean loss over its local steps, float32.  # [K]
+        norms: Each update's L2 norm before the client clipped it, float64: for the experimenter's eyes
+            only.  # [K]
     """
 
     updates: Updates
     losses: Tensor
+    norms: Tensor
 
 
 class BlockKernel:
@@ -108,7 +113,8 @@ class BlockKernel:
         """
         train = self._one_by_one if self._stacked is None else self._all_at_once
         updates, losses = train(broadcast, client_ids.astype(np.int64))
-        return Trained(self.privacy.privatize(updates, self._streams(broadcast.round)), losses)
+        norms = _norms(updates.vectors)
+        return Trained(self.privacy.privatize(updates, self._streams(broadcast.round)), losses, norms)
 
     def _all_at_once(self, broadcast: Broadcast, client_ids: np.ndarray[Any, Any]) -> tuple[Updates, Tensor]:
         assert self._stacked is not None
@@ -191,6 +197,14 @@ class BlockKernel:
         x, y = self.examples(client_id, round_)
         rows = np.unique(np.concatenate(self.batches(client_id, round_, len(y))))
         return Truth(x[rows], y[rows])
+
+
+def _norms(vectors: Tensor) -> Tensor:
+    """Return each row's L2 norm in float64, with the same bits in any block and on any threads.  # [K]"""
+    squares = torch.zeros(len(vectors), dtype=torch.float64)
+    for part in torch.split(vectors, _COLUMNS, dim=1):
+        squares += torch.linalg.vector_norm(part, dim=1, dtype=torch.float64).square()
+    return squares.sqrt()
 
 
 @contextmanager

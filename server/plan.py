@@ -15,6 +15,7 @@ from ..clients.kernel import BlockKernel
 from ..clients.models import build_model
 from ..clients.vectorize import choose
 from ..core.contracts import (
+    Audit,
     Codec,
     Defense,
     LocalRule,
@@ -34,9 +35,10 @@ from ..core.registry import Family, guard, options_of
 from ..core.roles import Role
 from ..core.seeds import generator
 from ..defenses import DEFENSES, PRE_AGGREGATIONS
-from ..privacy import PRIVACY
+from ..privacy import AUDITS, PRIVACY
 from ..privacy.accounting import Accountant
 from ..privacy.calibration import calibrate
+from .canaries import Canaries
 from .networks import NETWORKS
 from .optimizers import SERVER_OPTIMIZERS
 from .roles import assign
@@ -62,6 +64,8 @@ class Plan:
     defense: Defense
     optimizer: ServerOptimizer
     accountant: Accountant
+    audit: Audit
+    canaries: Canaries
 
     @cached_property
     def bytes_down(self) -> int:
@@ -108,7 +112,7 @@ def make_model(spec: RunSpec, data: FederatedData) -> nn.Module:
 
 
 def make_sampling(spec: RunSpec) -> tuple[Sampler, Sampling]:
-    """Return the sampler and how it samples this population.
+    """Return the sampler and how it samples this population, an audit's canaries included.
 
     Raises:
         PluginError: An unknown sampler or option.
@@ -116,9 +120,42 @@ def make_sampling(spec: RunSpec) -> tuple[Sampler, Sampling]:
     """
     sampler: Sampler = SAMPLERS.build(spec.sampler.name, spec.sampler.options)
     try:
-        return sampler, sampler.sampling(spec.num_clients)
+        return sampler, sampler.sampling(spec.num_clients + make_audit(spec).num_canaries)
     except ValueError as error:
         raise ScenarioError(f"{spec.sampler.name}: {error}") from error
+
+
+def make_audit(spec: RunSpec) -> Audit:
+    """Return the audit.
+
+    Raises:
+        PluginError: An unknown audit, or options out of range.
+    """
+    audit: Audit = AUDITS.build(spec.audit.name, spec.audit.options)
+    return audit
+
+
+def make_canaries(spec: RunSpec, audit: Audit, privacy: Privacy, layout: Layout) -> Canaries:
+    """Return the audit's canaries.
+
+    Raises:
+        ScenarioError: A mechanism that does not clip: canaries would wreck the model.
+    """
+    clip_norm = declared(privacy, "clip_norm", None) or declared(privacy, "initial_clip_norm", None)
+    if audit.num_canaries and clip_norm is None:
+        raise ScenarioError(
+            f"audit '{spec.audit.name}' needs a privacy mechanism that clips, got '{spec.privacy.name}'; "
+            "gaussian with noise_multiplier = 0 clips without noise"
+        )
+    return Canaries(
+        seed=spec.seed,
+        first=spec.num_clients,
+        present=audit.present(generator(spec.seed, "canaries present")),
+        num_unseen=audit.num_unseen,
+        num_parameters=layout.num_parameters,
+        privacy=privacy,
+        clip_norm=float(clip_norm or 1.0),
+    )
 
 
 def make_privacy(spec: RunSpec) -> Privacy:
@@ -155,6 +192,8 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
     sampler, sampling = make_sampling(spec)
     poisons, attacks = assign(spec.roles, spec.num_clients, spec.seed)
     privacy = make_privacy(spec)
+    guarded = guard(privacy, f"privacy mechanism '{spec.privacy.name}'")
+    audit: Audit = guard(make_audit(spec), f"audit '{spec.audit.name}'")
     codec: Codec = _make(CODECS, spec.codec)
     _refuse_clashes(privacy, layout, spec)
     return Plan(
@@ -167,11 +206,13 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
         codec=codec,
         public=public_spec(layout, spec.codec.name, options_of(codec)),
         network=_make(NETWORKS, spec.network),
-        privacy=guard(privacy, f"privacy mechanism '{spec.privacy.name}'"),
+        privacy=guarded,
         pre_aggregations=tuple(_make(PRE_AGGREGATIONS, s) for s in spec.pre_aggregations),
         defense=_make(DEFENSES, spec.defense),
         optimizer=_make(SERVER_OPTIMIZERS, spec.server_optimizer),
         accountant=Accountant(declared(privacy, "delta", None), spec.num_clients),
+        audit=audit,
+        canaries=make_canaries(spec, audit, guarded, layout),
     )
 
 

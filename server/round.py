@@ -62,9 +62,11 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
         PluginError: A plug-in raised, or returned something of the wrong shape.
         WorkerError: The pool lost its workers for good.
     """
-    cohort = plan.sampler.sample(plan.sampling.num_clients, _stream(plan, state, "sample"))
+    drawn = plan.sampler.sample(plan.sampling.num_clients, _stream(plan, state, "sample"))
+    cohort = plan.canaries.cohort(drawn)
     broadcast = Broadcast(state.round, state.params, state.buffers)
-    trained = pool.train(broadcast, cohort, plan.sampling.expected_size)
+    trained = pool.train(broadcast, plan.canaries.clients(cohort), plan.sampling.expected_size)
+    trained = plan.canaries.join(trained, cohort, state.round)
     sent, attacks = corrupt(plan, trained.updates, state)
     frames, codec = encode_cohort(
         plan.codec, sent, plan.layout, state.round, plan.public, state.codec, _streams(plan, state)

@@ -20,6 +20,7 @@ _FAMILIES = {
     "defenses": "gauntlet.defenses:DEFENSES",
     "pre_aggregations": "gauntlet.defenses:PRE_AGGREGATIONS",
     "privacy": "gauntlet.privacy:PRIVACY",
+    "audits": "gauntlet.privacy:AUDITS",
     "samplers": "gauntlet.server.samplers:SAMPLERS",
     "networks": "gauntlet.server.networks:NETWORKS",
     "server_optimizers": "gauntlet.server.optimizers:SERVER_OPTIMIZERS",

@@ -45,12 +45,14 @@ ROUNDS = pa.schema(
         ("recall", pa.float64()),
     ]
 )
+CANARY = "canary"  # what an audit's made-up clients are, in the column of the truth
 CLIENTS = pa.schema(
     [
         ("round", pa.int64()),
         ("client_id", pa.int64()),
         ("num_examples", pa.int64()),
         ("train_loss", pa.float64()),
+        ("raw_norm", pa.float64()),
         ("update_norm", pa.float64()),
         ("bytes_up", pa.int64()),
         ("weight", pa.float64()),
@@ -75,12 +77,14 @@ def _client_rows(plan: Plan, step: Step, norms: Tensor) -> pa.Table:
     o = step.outcome
     ids = o.sent.client_ids.tolist()
     statuses = [_status(o.delivery.arrived[row], o.refused.get(i)) for row, i in enumerate(ids)]
-    weights, kinds = _weights(o.verdict.weights, o.received.client_ids), plan.kinds(o.round)
+    weights, kinds = _weights(o.verdict.weights, o.received.client_ids), _kinds(plan, step)
+    losses, raw = o.trained.losses.double().tolist(), o.trained.norms.tolist()
     columns = {
         "round": np.full(len(ids), o.round),
         "client_id": ids,
         "num_examples": o.sent.num_examples.tolist(),
-        "train_loss": o.trained.losses.double().tolist(),
+        "train_loss": [None if kinds.get(i) == CANARY else x for i, x in zip(ids, losses, strict=True)],
+        "raw_norm": [None if kinds.get(i) == CANARY else x for i, x in zip(ids, raw, strict=True)],
         "update_norm": norms.tolist(),
         "bytes_up": [len(o.frames[i]) + 4 * o.sent.buffers.shape[1] for i in ids],
         "weight": [weights.get(i) for i in ids],
@@ -92,6 +96,12 @@ def _client_rows(plan: Plan, step: Step, norms: Tensor) -> pa.Table:
         "client_seconds": o.delivery.client_seconds.tolist(),
     }
     return pa.Table.from_pydict(columns, schema=CLIENTS)
+
+
+def _kinds(plan: Plan, step: Step) -> dict[int, str]:
+    """Return what each client of the cohort is that is not honest, by client id."""
+    canaries = (i for i in step.outcome.sent.client_ids.tolist() if i >= plan.canaries.first)
+    return {**plan.kinds(step.outcome.round), **dict.fromkeys(canaries, CANARY)}
 
 
 def _status(arrived: bool, refused: tuple[str, str] | None) -> tuple[str, str | None]:
@@ -124,7 +134,7 @@ def _round_row(plan: Plan, step: Step, norms: Tensor) -> dict[str, Any]:
         "cohort_size": len(o.sent),
         "arrived": len(o.sent) - dropped,
         "rejected": len(o.refused),
-        "train_loss": _mean(o.trained.losses),
+        "train_loss": _mean(o.trained.losses[o.sent.client_ids < plan.canaries.first]),
         "update_norm": _mean(norms),
         "aggregate_norm": float(_norms(o.verdict.aggregate[None])[0]),
         "bytes_up": bytes_up,
@@ -161,13 +171,13 @@ def _privacy(plan: Plan, step: Step) -> dict[str, Any]:
 def _detection(plan: Plan, step: Step) -> dict[str, Any]:
     """Score the defense's flags against the truth among the clients that it saw.
 
-    An unreliable client is honest. With nothing flagged, precision is 1 if nothing should have been, else
+    An unreliable client is honest, and canaries do not count. With nothing flagged, precision is 1 if nothing should have been, else
     undefined; recall is 1 with nobody to find.
     """
     o = step.outcome
     bad = plan.kinds(o.round).keys()
     flagged = {i for i, kind in o.verdict.flags.items() if kind != "unreliable"}
-    seen = set(o.received.client_ids.tolist())
+    seen = {i for i in o.received.client_ids.tolist() if i < plan.canaries.first}
     hits, misses = len(seen & bad & flagged), len((seen & bad) - flagged)
     alarms = len((seen - bad) & flagged)
     precision = hits / (hits + alarms) if hits + alarms else (None if misses else 1.0)

@@ -126,6 +126,7 @@ class Scenario(_Section):
     codec: Plugin = Plugin(name="identity")
     network: Plugin = Plugin(name="ideal")
     privacy: Plugin = Plugin(name="none")
+    audit: Plugin = Plugin(name="none")
     pre_aggregations: list[Plugin] = []
     defense: Plugin = Plugin(name="mean")
     server_optimizer: Plugin = Plugin(name="sgd")
@@ -161,6 +162,7 @@ class Scenario(_Section):
             codec=self.codec.spec(),
             network=self.network.spec(),
             privacy=self.privacy.spec(),
+            audit=self.audit.spec(),
             defense=self.defense.spec(),
             server_optimizer=self.server_optimizer.spec(),
             pre_aggregations=tuple(p.spec() for p in self.pre_aggregations),

@@ -35,7 +35,10 @@ def join(parts: list[Trained], broadcast: Broadcast, expected_size: float) -> Tr
     if not parts:
         nobody = torch.zeros(0, dtype=torch.int64)
         vectors, buffers = torch.zeros(0, len(broadcast.params)), torch.zeros(0, len(broadcast.buffers))
-        return Trained(Updates(vectors, nobody, nobody, expected_size, buffers), torch.zeros(0))
+        nothing = torch.zeros(0, dtype=torch.float64)
+        return Trained(Updates(vectors, nobody, nobody, expected_size, buffers), torch.zeros(0), nothing)
     return Trained(
-        concatenate([p.updates for p in parts], expected_size), torch.cat([p.losses for p in parts])
+        concatenate([p.updates for p in parts], expected_size),
+        torch.cat([p.losses for p in parts]),
+        torch.cat([p.norms for p in parts]),
     )

@@ -71,7 +71,8 @@ class _Worker:
             received = Broadcast(round_, torch.from_numpy(params.copy()), torch.from_numpy(buffers.copy()))
             trained = self._kernel.train(received, client_ids)
         u = trained.updates
-        return [t.numpy() for t in (u.vectors, u.client_ids, u.num_examples, u.buffers, trained.losses)]
+        sent = (u.vectors, u.client_ids, u.num_examples, u.buffers, trained.losses, trained.norms)
+        return [t.numpy() for t in sent]
 
 
 def _trained(blocks_: list[list[Any]]) -> list[Trained]:
@@ -79,8 +80,8 @@ def _trained(blocks_: list[list[Any]]) -> list[Trained]:
     if not blocks_:
         return []
     joined = (torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*blocks_, strict=True))
-    vectors, ids, counts, buffers, losses = joined
-    return [Trained(Updates(vectors, ids, counts, buffers=buffers), losses)]
+    vectors, ids, counts, buffers, losses, norms = joined
+    return [Trained(Updates(vectors, ids, counts, buffers=buffers), losses, norms)]
 
 
 class RayPool:
