@@ -10,8 +10,8 @@ from gauntlet.privacy.auditing import (
     guesses_epsilon,
     guesses_p_value,
     null_tail,
-    shared_variance_epsilon,
     share_above,
+    shared_variance_epsilon,
     threshold_epsilon,
     two_sample_epsilon,
 )

@@ -82,7 +82,9 @@ class SameNoiseTwice(Twin):
     """A seed without the round: the noise of the first round comes again in every other."""
 
     def noise(self, aggregate, expected_size, state, stream):
-        drawn = normal(stream, len(aggregate), self.inner.noise_std(expected_size)) if state is None else state
+        drawn = (
+            normal(stream, len(aggregate), self.inner.noise_std(expected_size)) if state is None else state
+        )
         return aggregate + drawn, drawn
 
 
