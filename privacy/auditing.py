@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 _LEAST = 1e-300  # a probability that is bounded from above never counts as less: no bound is infinite
 
 
-# ---- one run, many canaries: their cosines with what was released ------------------------------------------
+# ---- one run, many canaries: their cosines with what was released ---------------------------------------
 
 
 def null_tail(cosines: Array, dimension: int) -> Array:
@@ -147,7 +147,7 @@ def share_above(unseen: Array, thresholds: Array, level: float) -> Array:
     return bound
 
 
-# ---- one run, every canary in or out by a coin: guesses -----------------------------------------------------
+# ---- one run, every canary in or out by a coin: guesses ----------------------------------------------------
 
 
 def guesses_epsilon(num_canaries: int, guesses: int, correct: int, delta: float, beta: float) -> float:
@@ -191,7 +191,7 @@ def guesses_p_value(num_canaries: int, guesses: int, correct: int, epsilon: floa
     return tail + 2 * num_canaries * delta * float((just_below / np.arange(1, correct + 1)).max())
 
 
-# ---- many draws with and without one canary -----------------------------------------------------------------
+# ---- many draws with and without one canary ----------------------------------------------------------------
 
 
 def two_sample_epsilon(with_it: Array, without: Array, delta: float, alpha: float) -> float:
@@ -209,17 +209,16 @@ def two_sample_epsilon(with_it: Array, without: Array, delta: float, alpha: floa
     half = len(with_it) // 2
     tried = np.quantile(np.concatenate([with_it[:half], without[:half]]), np.linspace(0.001, 0.999, 999))
     first = [_bounds(with_it[:half], without[:half], t, alpha) for t in tried]
-    chosen = max(range(len(tried)), key=lambda i: _best(*(np.array([b]) for b in first[i]), delta))
+    chosen = max(range(len(tried)), key=lambda i: _best(first[i][0], first[i][1], delta))
     misses, alarms = _bounds(with_it[half:], without[half:], tried[chosen], alpha)
-    return _best(np.array([misses]), np.array([alarms]), delta)
+    return _best(misses, alarms, delta)
 
 
-def _bounds(with_it: Array, without: Array, threshold: float, alpha: float) -> tuple[float, float]:
-    """Return upper bounds on the shares of (misses, false alarms) that fail together with ``alpha``."""
-    return (
-        _clopper_pearson(int((with_it <= threshold).sum()), len(with_it), alpha / 2),
-        _clopper_pearson(int((without > threshold).sum()), len(without), alpha / 2),
-    )
+def _bounds(with_it: Array, without: Array, threshold: float, alpha: float) -> tuple[Array, Array]:
+    """Return upper bounds on the shares of (misses [1], false alarms [1]), failing together with ``alpha``."""
+    misses = _clopper_pearson(int((with_it <= threshold).sum()), len(with_it), alpha / 2)
+    alarms = _clopper_pearson(int((without > threshold).sum()), len(without), alpha / 2)
+    return np.array([misses]), np.array([alarms])
 
 
 def _clopper_pearson(count: int, total: int, alpha: float) -> float:

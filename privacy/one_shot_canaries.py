@@ -55,7 +55,8 @@ class OneShotCanaries:
         least = 2 if self.statistic == "max" else 0
         if self.num_unseen < least:
             raise ValueError(
-                f"num_unseen must be at least {least} with statistic '{self.statistic}', got {self.num_unseen}"
+                f"num_unseen must be at least {least} with statistic '{self.statistic}', "
+                f"got {self.num_unseen}"
             )
         for name in ("delta", "alpha"):
             value = getattr(self, name)

@@ -146,7 +146,7 @@ def plot(
     by: Annotated[str | None, typer.Option(help="The x axis, where the plot has a choice.")] = None,
     out: Annotated[Path | None, typer.Option(help="PNG to write [default: beside the results].")] = None,
 ) -> None:
-    """Draw results: a PNG, and beside it the numbers behind it as CSV."""
+    """Draw results as PNG or PDF, and beside it the numbers behind it as CSV."""
     from .plots import SETS, draw_set, draw_to
     from .sweep import load_runs
 

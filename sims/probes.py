@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..attacks.leakage import LEAKAGE_ATTACKS
+from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
 from ..core.errors import GauntletError, ScenarioError
+from ..core.registry import Family
 from ..server.probe import knowledge_of, save_observation
 from ..server.simulation import Simulation, Step
-from .reconstruct import reconstruct
+from .reconstruct import infer, infers, reconstruct
 from .scenario import Probe, Scenario
 
 Submit = Callable[..., Callable[[], Any]]
@@ -25,14 +26,15 @@ class Probes:
         """Check the probes; with ``begin`` above 0, take up what an earlier run of the folder left.
 
         Raises:
-            PluginError: A probe names no leakage attack, or options that it does not take.
+            PluginError: A probe names no leakage or inference attack, or options that it does not take.
             ScenarioError: A probe watches a client that does not exist.
         """
         self._simulation, self._folder, self._submit = simulation, folder, submit
         self._seed, self._waiting = scenario.seed, list[tuple[Probe, int, list[int]]]()
         self._running: list[Callable[[], Any]] = []
         for probe in scenario.probes:
-            LEAKAGE_ATTACKS.build(probe.name, probe.spec().options)
+            family: Family[Any] = INFERENCE_ATTACKS if infers(probe.name) else LEAKAGE_ATTACKS
+            family.build(probe.name, probe.spec().options)
             self._waiting.append((probe, self._client(probe), sorted(probe.rounds)))
         self._take_up(begin)
 
@@ -84,8 +86,8 @@ class Probes:
         )
 
     def _attack(self, place: Path, probe: Probe) -> None:
-        results = self._folder / "reconstructions"
-        self._running.append(self._submit(reconstruct, place, probe.spec(), self._seed, results))
+        task, results = (infer, "inferences") if infers(probe.name) else (reconstruct, "reconstructions")
+        self._running.append(self._submit(task, place, probe.spec(), self._seed, self._folder / results))
 
     def collect(self) -> None:
         """Wait for every attack.

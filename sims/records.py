@@ -171,8 +171,8 @@ def _privacy(plan: Plan, step: Step) -> dict[str, Any]:
 def _detection(plan: Plan, step: Step) -> dict[str, Any]:
     """Score the defense's flags against the truth among the clients that it saw.
 
-    An unreliable client is honest, and canaries do not count. With nothing flagged, precision is 1 if nothing should have been, else
-    undefined; recall is 1 with nobody to find.
+    An unreliable client is honest, and canaries do not count. With nothing flagged, precision is 1 if
+    nothing should have been, else undefined; recall is 1 with nobody to find.
     """
     o = step.outcome
     bad = plan.kinds(o.round).keys()

@@ -65,7 +65,7 @@ class Attack(Plugin):
 
 
 class Probe(Plugin):
-    """A ``[[probes]]`` section: a leakage attack on what one client really sends.
+    """A ``[[probes]]`` section: a leakage or inference attack on what one client really sends.
 
     Attributes:
         client: The observed client; by default the honest one of the lowest id.

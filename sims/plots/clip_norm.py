@@ -1,16 +1,17 @@
 """Clipping over the rounds: the bound C, the norms that it meets, and how many fit under it."""
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ...core.errors import ScenarioError
 from .base import RunLike, groups
 from .style import (
-    LARGE,
     MALICIOUS,
     OKABE_ITO,
     QUIET,
@@ -18,8 +19,8 @@ from .style import (
     add_caption,
     add_legend,
     dress,
+    entry,
     new_figure,
-    parts_of,
     percent_axis,
     whole_numbers,
 )
@@ -53,12 +54,18 @@ def clip_norm(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
     shown = labels[:MOST]
     columns = min(_COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
-    figure = new_figure(max(3.1 * columns, 5.6), 3.9 * rows + 0.6)
+    figure = new_figure(max(3.1 * columns, 5.6), 4.1 * rows + 0.6)
+    grid = figure.subplots(2 * rows, columns, squeeze=False, sharey="row", height_ratios=[2.2, 1.0] * rows)
     limits = _limits(table[table["label"].isin(shown)])
-    parts = parts_of(figure, rows=rows, widths=[1.0] * columns)
-    for place, part in enumerate(parts[: len(shown)]):
-        _panel(part, table[table["label"] == shown[place]], limits, first=place % columns == 0)
-    add_legend(figure, parts[0].axes[0])
+    for place in range(rows * columns):
+        above, below = grid[2 * (place // columns) : 2 * (place // columns) + 2, place % columns]
+        if place < len(shown):
+            _panel(above, below, table[table["label"] == shown[place]], first=place % columns == 0)
+            above.set_ylim(*limits)
+        else:
+            above.set_axis_off()
+            below.set_axis_off()
+    add_legend(figure, grid[0, 0])
     more = f" The first {MOST} of {len(labels)} labels." if len(labels) > MOST else ""
     add_caption(figure, f"Norms before clipping: seen by the experimenter only, not released.{more}")
     return figure, table
@@ -90,24 +97,23 @@ def _limits(table: pd.DataFrame) -> tuple[float, float]:
     return float(values.min()) / 1.3, float(values.max()) * 1.3
 
 
-def _panel(part: object, table: pd.DataFrame, limits: tuple[float, float], first: bool) -> None:
-    above, below = part.subplots(2, 1, sharex=True, height_ratios=[2.2, 1.0])  # type: ignore[attr-defined]
+def _panel(above: Axes, below: Axes, table: pd.DataFrame, first: bool) -> None:
     _norms(above, table)
-    above.set_ylim(*limits)
-    seeds = int(table["seeds"].iloc[0])
-    name = f"{table['label'].iloc[0]}" + (f" (n = {seeds})" if seeds > 1 else "")
-    dress(above, "", "L2 norm" if first else "", title=name)
-    above.title.set_fontsize(SMALL if len(name) > 24 else LARGE)
+    dress(above, "", "L2 norm" if first else "")
+    above.set_title(
+        fill(entry(table["label"].iloc[0], int(table["seeds"].iloc[0])), 34), fontsize=SMALL, loc="left"
+    )
     below.plot(table["round"], table["unclipped"], color=OKABE_ITO[0], linewidth=1.4)
     target = float(table["target_unclipped"].iloc[0])
     if np.isfinite(target):
         below.axhline(target, color=QUIET, linestyle="--", linewidth=1.2)
-        below.annotate(
-            "γ", (1.0, target), xycoords=("axes fraction", "data"), fontsize=SMALL, ha="right", va="bottom"
-        )
+        where = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+        below.annotate("γ", (1.0, target), fontsize=SMALL, **where)
     dress(below, "Round", "Unclipped" if first else "")
     percent_axis(below, 0.0, 1.0)
-    whole_numbers(below)
+    for axes in (above, below):
+        whole_numbers(axes)
+    above.tick_params(labelbottom=False)
 
 
 def _norms(axes: Axes, table: pd.DataFrame) -> None:
@@ -127,3 +133,6 @@ def _norms(axes: Axes, table: pd.DataFrame) -> None:
     axes.plot(x, table["norm_q50"], color=OKABE_ITO[0], linewidth=1.4, label="median norm")
     axes.plot(x, table["clip_norm"], color=MALICIOUS, linestyle="--", linewidth=1.8, label="clip norm C")
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())

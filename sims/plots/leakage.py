@@ -1,6 +1,7 @@
 """What leaks against what is learned: rebuilt examples, canaries, and the accountant held to its word."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,11 @@ from .style import (
 )
 
 EXACT = 60.0  # dB at which an exact reconstruction is drawn
+_EDGE = {"markeredgecolor": "#333333", "markeredgewidth": 0.7}  # so that yellow stands out from white
 _MEASURES = {
-    "psnr": "PSNR of rebuilt examples (dB, less is better)",
-    "epsilon_audit_est": "Canaries' estimate of ε (less is better)",
-    "epsilon_audit_low": "Canaries' lower bound on ε (less is better)",
+    "psnr": "PSNR of rebuilt examples, dB (less is better)",
+    "epsilon_audit_est": "Canary estimate of ε (less is better)",
+    "epsilon_audit_low": "Canary lower bound on ε (less is better)",
 }
 
 
@@ -68,11 +70,22 @@ def leakage_by_accuracy(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
     for axes, measure in zip(panels, found, strict=True):
         _panel(axes, table[table["measure"] == measure], looks, _MEASURES[measure])
     _legend(figure, panels[-1], table, looks)
+    add_caption(figure, _leakage_caption(runs, found))
     return figure, table
 
 
+def _leakage_caption(runs: Sequence[RunLike], found: Sequence[str]) -> str:
+    parts = ["means and ranges over seeds"]
+    if "psnr" in found:
+        parts.append(f"PSNR: from one client's message as the server sees it, exact = {EXACT:g} dB")
+    deltas = sorted({f"{run.audit['delta']:g}" for run in runs if run.audit})
+    if deltas:
+        parts.append(f"canaries: from the released models, δ: {', '.join(deltas)}")
+    return fill(" · ".join(parts), 105)
+
+
 def pareto(accuracy: Array, leakage: Array) -> Array:
-    """Return whether each point is undominated: none is at least as accurate and leaks no more, but for itself.
+    """Return whether each point is undominated: no other is as good in both and better in one.
 
     Args:
         accuracy: More is better.  # [n]
@@ -125,13 +138,11 @@ def _panel(axes: Axes, table: pd.DataFrame, looks: Mapping[str, Style], name: st
         front["accuracy"], front["leakage"], color=QUIET, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1
     )
     for row in table.itertuples():
-        look = {k: v for k, v in looks[row.label].items() if k != "linestyle"}
+        look = {**looks[row.label], **_EDGE, "linestyle": ""}
         x, y = row.accuracy, row.leakage
         xs = [[x - row.accuracy_low], [row.accuracy_high - x]]
         ys = [[y - row.leakage_low], [row.leakage_high - y]]
-        axes.errorbar(
-            [x], [y], xerr=xs, yerr=ys, markersize=7, capsize=2, linestyle="", elinewidth=1.0, **look
-        )
+        axes.errorbar([x], [y], xerr=xs, yerr=ys, markersize=7, capsize=2, elinewidth=1.0, **look)
     axes.scatter(front["accuracy"], front["leakage"], s=190, facecolors="none", edgecolors="black", zorder=3)
     dress(axes, "Test accuracy (more is better)", name)
     low, high = axes.get_xlim()
@@ -141,7 +152,7 @@ def _panel(axes: Axes, table: pd.DataFrame, looks: Mapping[str, Style], name: st
 
 def _legend(figure: Figure, axes: Axes, table: pd.DataFrame, looks: Mapping[str, Style]) -> None:
     for label, rows in table.groupby("label", sort=False):
-        look = {**looks[label], "linestyle": ""}
+        look = {**looks[label], **_EDGE, "linestyle": ""}
         axes.plot([], [], label=entry(str(label), int(rows["seeds"].iloc[0])), markersize=7, **look)
     ring = {"marker": "o", "markersize": 12, "markerfacecolor": "none", "color": "black", "linewidth": 0}
     axes.plot([], [], label="Pareto front", **ring)
@@ -183,8 +194,8 @@ def audit(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
     axes.plot(table["epsilon"], table["epsilon_audit_low"], "^", markersize=7, color=OKABE_ITO[0],
               label="lower bound")  # fmt: skip
     dress(axes, "ε that the accountant claims", "ε that canaries show")
-    logarithmic(axes)
     axes.set_xlim(*ends)
+    logarithmic(axes)
     axes.set_yscale("symlog", linthresh=0.1, linscale=0.4)
     axes.set_ylim(-0.02, top)
     axes.set_yticks([t for t in (0, 0.1, 0.3, 1, 3, 10, 30, 100, 300) if t <= top])

@@ -5,6 +5,7 @@ mechanism are a dashed line: what privacy is compared with.
 """
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from .style import (
 
 NO_MECHANISM = "no_mechanism"
 
+_LETTERS = 105  # of the small print that fit under a picture of this width
 _FACTS = ("unit", "relation", "sampling", "delta", "accountant", "trust_model")
 REFERENCE: Mapping[str, Any] = {"color": QUIET, "linestyle": (0, (6, 3)), "linewidth": 1.4}
 
@@ -197,4 +199,5 @@ def caption(facts: Mapping[str, Mapping[str, str]]) -> str:
         else:
             parts.append(f"{word}: " + ", ".join(f"{v} ({', '.join(ls)})" for v, ls in holders.items()))
     half = (len(parts) + 1) // 2
-    return "Guarantee: " + " · ".join(parts[:half]) + "\n" + " · ".join(parts[half:])
+    lines = ["Guarantee: " + " · ".join(parts[:half]), " · ".join(parts[half:])]
+    return "\n".join(fill(line, _LETTERS, break_long_words=False) for line in lines)

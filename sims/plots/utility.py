@@ -77,8 +77,8 @@ def curves(members: Mapping[str, Sequence[RunLike]]) -> dict[str, str]:
     differs = [k for k in keys if len({s.get(k, "") for s in private}) > 1]
     names = {}
     for label, s in settings.items():
-        own = [f"{key.removeprefix('privacy.')} = {s[key]}" for key in differs if key in s]
-        names[label] = ", ".join([s.get("privacy.name", ""), *own]).removeprefix(", ")
+        own = [f"{key.removeprefix('privacy.')}={s[key]}" for key in differs if key in s]
+        names[label] = " ".join([s.get("privacy.name", ""), *own]).strip()
     return names
 
 
