@@ -215,7 +215,7 @@ def two_sample_epsilon(with_it: Array, without: Array, delta: float, alpha: floa
 
 
 def _bounds(with_it: Array, without: Array, threshold: float, alpha: float) -> tuple[Array, Array]:
-    """Return upper bounds on the shares of (misses [1], false alarms [1]), failing together with ``alpha``."""
+    """Return upper bounds on the shares of (misses [1], false alarms [1]) that fail with ``alpha``."""
     misses = _clopper_pearson(int((with_it <= threshold).sum()), len(with_it), alpha / 2)
     alarms = _clopper_pearson(int((without > threshold).sum()), len(without), alpha / 2)
     return np.array([misses]), np.array([alarms])

@@ -83,7 +83,8 @@ class Canaries:
         """Return the unit vector of canary (or unseen direction) ``number``, float32.  # [P]"""
         stream = generator(self.seed, "canary", number)
         drawn = torch.from_numpy(stream.standard_normal(self.num_parameters, dtype=np.float32))
-        return drawn / torch.linalg.vector_norm(drawn, dtype=torch.float64).float()
+        unit: Tensor = drawn / torch.linalg.vector_norm(drawn, dtype=torch.float64).float()
+        return unit
 
     def cosines(self, change: Tensor) -> Array:
         """Return the cosine of every direction with a change of the model [P]; 0 where nothing changed.

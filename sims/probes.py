@@ -86,8 +86,12 @@ class Probes:
         )
 
     def _attack(self, place: Path, probe: Probe) -> None:
-        task, results = (infer, "inferences") if infers(probe.name) else (reconstruct, "reconstructions")
-        self._running.append(self._submit(task, place, probe.spec(), self._seed, self._folder / results))
+        if infers(probe.name):
+            work = self._submit(infer, place, probe.spec(), self._folder / "inferences")
+        else:
+            results = self._folder / "reconstructions"
+            work = self._submit(reconstruct, place, probe.spec(), self._seed, results)
+        self._running.append(work)
 
     def collect(self) -> None:
         """Wait for every attack.

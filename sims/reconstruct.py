@@ -62,7 +62,7 @@ def reconstruct(place: Path, attack: PluginSpec, seed: int, results: Path) -> Pa
     return folder
 
 
-def infer(place: Path, attack: PluginSpec, seed: int, results: Path) -> Path:
+def infer(place: Path, attack: PluginSpec, results: Path) -> Path:
     """Let an inference attack score the observation in ``place``; return its JSON file under ``results``.
 
     Beside the scores stands how many examples of each class the client really trained on.

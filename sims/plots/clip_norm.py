@@ -107,8 +107,8 @@ def _panel(above: Axes, below: Axes, table: pd.DataFrame, first: bool) -> None:
     target = float(table["target_unclipped"].iloc[0])
     if np.isfinite(target):
         below.axhline(target, color=QUIET, linestyle="--", linewidth=1.2)
-        where = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
-        below.annotate("γ", (1.0, target), fontsize=SMALL, **where)
+        right = below.get_yaxis_transform()
+        below.text(1.0, target, "γ", fontsize=SMALL, transform=right, ha="right", va="bottom")
     dress(below, "Round", "Unclipped" if first else "")
     percent_axis(below, 0.0, 1.0)
     for axes in (above, below):

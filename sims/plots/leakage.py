@@ -154,7 +154,13 @@ def _legend(figure: Figure, axes: Axes, table: pd.DataFrame, looks: Mapping[str,
     for label, rows in table.groupby("label", sort=False):
         look = {**looks[label], **_EDGE, "linestyle": ""}
         axes.plot([], [], label=entry(str(label), int(rows["seeds"].iloc[0])), markersize=7, **look)
-    ring = {"marker": "o", "markersize": 12, "markerfacecolor": "none", "color": "black", "linewidth": 0}
+    ring: Style = {
+        "marker": "o",
+        "markersize": 12,
+        "markerfacecolor": "none",
+        "color": "black",
+        "linewidth": 0,
+    }
     axes.plot([], [], label="Pareto front", **ring)
     add_legend(figure, axes, "range" if (table["seeds"] > 1).any() else "")
 
@@ -181,9 +187,9 @@ def audit(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
     figure = new_figure(6.4, 5.0)
     axes = figure.subplots()
     values = table[["epsilon", "epsilon_audit_est", "epsilon_audit_low"]].to_numpy(dtype=float)
-    ends = np.array([table["epsilon"].min() / 1.6, table["epsilon"].max() * 1.6])
+    ends = (float(table["epsilon"].min()) / 1.6, float(table["epsilon"].max()) * 1.6)
     top = max(np.nanmax(values) * 1.5, ends[1])
-    line = np.geomspace(*ends, 50)
+    line = np.geomspace(ends[0], ends[1], 50)
     axes.plot(line, line, color=QUIET, linestyle="--", linewidth=1.2)
     axes.fill_between(line, line, top, color=MALICIOUS, alpha=0.08, linewidth=0)
     axes.text(0.03, 0.96, "a lower bound up here\nrefutes the accountant", transform=axes.transAxes,

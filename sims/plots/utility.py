@@ -55,7 +55,9 @@ def utility_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Fi
             "there is no accuracy to draw against epsilon: no run with a guarantee was evaluated; "
             "a run with a privacy mechanism whose sampling and defense allow accounting has one"
         )
-    table.insert(1, "curve", table["label"].map(curves(members)))
+    sure = table[table["kind"] == "guarantee"]["label"]
+    names = curves({label: members[label] for label in sure})
+    table.insert(1, "curve", [names.get(label, label) for label in table["label"]])
     table = table.sort_values(["curve", "epsilon"], kind="stable").reset_index(drop=True)
     facts = {
         r.curve: guarantee(r.label, members[r.label]) for r in table.itertuples() if r.kind == "guarantee"
@@ -70,11 +72,13 @@ def utility_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Fi
 
 
 def curves(members: Mapping[str, Sequence[RunLike]]) -> dict[str, str]:
-    """Return each label's curve: its mechanism, and those settings that differ from curve to curve."""
+    """Return each label's curve: its mechanism, and those settings that differ from curve to curve.
+
+    Another delta is another curve: an epsilon means nothing without it.
+    """
     settings = {label: _settings(same[0].manifest["scenario"], label) for label, same in members.items()}
-    private = [s for s in settings.values() if s.get("privacy.name") != "none"]
-    keys = dict.fromkeys(key for s in private for key in s if key != "privacy.name")
-    differs = [k for k in keys if len({s.get(k, "") for s in private}) > 1]
+    keys = dict.fromkeys(key for s in settings.values() for key in s if key != "privacy.name")
+    differs = [k for k in keys if len({s.get(k, "") for s in settings.values()}) > 1]
     names = {}
     for label, s in settings.items():
         own = [f"{key.removeprefix('privacy.')}={s[key]}" for key in differs if key in s]
@@ -91,7 +95,7 @@ def _settings(scenario: Mapping[str, Any], label: str) -> dict[str, str]:
         if key in _APART:
             continue
         for option, one in value.items() if isinstance(value, Mapping) else [("", value)]:
-            if not (key == "privacy" and option in (*_AXIS, "delta")):
+            if not (key == "privacy" and option in _AXIS):
                 flat[f"{key}.{option}".removesuffix(".name" if key != "privacy" else "").rstrip(".")] = str(
                     one
                 )

@@ -68,6 +68,11 @@ def test_whatever_else_differs_is_another_curve_and_is_named(run):
     assert sorted(entries(figure)) == ["gaussian clip_norm=0.1", "gaussian clip_norm=1.0"]
 
 
+def test_another_delta_is_another_curve(run):
+    _, table = utility_by_epsilon([run(1.0, epsilon=4.0), run(2.0, epsilon=1.0, delta=1e-3)])
+    assert sorted(table["curve"]) == ["gaussian delta=0.001", "gaussian delta=1e-05"]
+
+
 def test_seeds_become_a_mean_with_a_band(run):
     runs = [run(z, s, e, a) for z, e in ((1.0, 4.0), (2.0, 1.0)) for s, a in ((0, 0.4), (1, 0.8))]
     figure, table = utility_by_epsilon(runs)
