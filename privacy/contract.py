@@ -214,7 +214,7 @@ def an_audit_does_not_refute_what_it_claims(mechanism: Privacy) -> None:
     if clip_norm is None or _trust(mechanism) not in ("central", "local"):
         return
     few = 4_000 if _trust(mechanism) == "local" else 40_000
-    found = audit_mechanism(mechanism, rounds=1, draws=few, alpha=1e-6)
+    found = audit_mechanism(mechanism, rounds=2, draws=few, alpha=1e-6)
     require(
         not found.refuted, f"event claims epsilon {found.claimed}, an audit certifies {found.epsilon_low}"
     )

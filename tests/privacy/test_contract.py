@@ -273,7 +273,6 @@ BROKEN = [
     (contract.the_noise_is_what_the_event_claims, LocalNoiseForAQuarter),
     (contract.the_noise_is_what_the_event_claims, EveryLocalClientDrawsTheSameNoise),
     (contract.an_unknown_sensitivity_proves_nothing, TrustsAnyAggregator),
-    (contract.an_audit_does_not_refute_what_it_claims, ClipsNothing),
     (contract.an_audit_does_not_refute_what_it_claims, ReplaysItsSeed),
     (contract.its_memory_survives_a_checkpoint, RemembersAnArray),
 ]
