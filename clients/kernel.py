@@ -18,7 +18,7 @@ from ..core.layout import Layout
 from ..core.observation import Truth
 from ..core.roles import Role
 from ..core.seeds import generator, seeded_torch
-from ..core.updates import Context, Updates, weighted_sum
+from ..core.updates import Context, Updates, row_norms, weighted_sum
 from .data.base import FederatedData
 from .minibatches import minibatches
 from .stacked import Steer, train_stacked
@@ -28,6 +28,8 @@ Array = np.ndarray[Any, Any]
 Loss = Callable[[Tensor, Tensor], Tensor]
 Counts = Callable[[Tensor], Tensor]
 """From examples [K] to what each client counts in a sum [K], float64."""
+
+_COLUMNS = 8192  # short enough to be summed by one thread
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,18 @@ class Trained:
     Attributes:
         updates: Their updates, after client-side clipping and noise.
         losses: Each client's mean loss over its local steps, float32.  # [K]
+        norms: Each update's L2 norm before the client clipped it, float64: for the experimenter's eyes
+            only.  # [K]
     """
 
     updates: Updates
     losses: Tensor
+    norms: Tensor
 
     def arrays(self) -> list[Array]:
-        """Return (vectors, buffers, examples, losses): what a block sends home."""
+        """Return (vectors, buffers, examples, losses, norms): what a block sends home."""
         u = self.updates
-        return [t.numpy() for t in (u.vectors, u.buffers, u.num_examples, self.losses)]
+        return [t.numpy() for t in (u.vectors, u.buffers, u.num_examples, self.losses, self.norms)]
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,8 @@ class Summed:
         buffers: Sum of the same clients' buffers, float64.  # [Q]
         num_examples: Examples behind each update, int64.  # [K]
         losses: Each client's mean loss over its local steps, float32.  # [K]
-        norms: L2 norm of each update, float64.  # [K]
+        raw_norms: L2 norm of each update before client-side clipping and noise, float64.  # [K]
+        norms: The same after it.  # [K]
         finite: Whether the client is in the sums: its update and buffers hold no NaN or infinity.  # [K]
     """
 
@@ -82,13 +88,14 @@ class Summed:
     buffers: Tensor
     num_examples: Tensor
     losses: Tensor
+    raw_norms: Tensor
     norms: Tensor
     finite: Tensor
 
     def arrays(self) -> list[Array]:
         """Return everything but the ids: what a block sends home."""
-        tensors = (self.total, self.buffers, self.num_examples, self.losses, self.norms, self.finite)
-        return [t.numpy() for t in tensors]
+        sums, columns = (self.total, self.buffers), (self.num_examples, self.losses, self.raw_norms)
+        return [t.numpy() for t in (*sums, *columns, self.norms, self.finite)]
 
 
 class BlockKernel:
@@ -151,11 +158,18 @@ class BlockKernel:
             broadcast: What the server sent.
             client_ids: The block's clients, ascending.
         """
-        train = self._one_by_one if self._stacked is None else self._all_at_once
-        updates, losses = train(broadcast, client_ids.astype(np.int64))
+        updates, losses = self._train(broadcast, client_ids)
+        private = self._privatize(broadcast, updates)
+        return Trained(private, losses, row_norms(updates.vectors))
+
+    def _privatize(self, broadcast: Broadcast, updates: Updates) -> Updates:
         context = Context(broadcast.round, broadcast.params, self.layout, self.seed)
         private = self.privacy.privatize(replace(updates, context=context), self._streams(broadcast.round))
-        return Trained(replace(private, context=None), losses)
+        return replace(private, context=None)
+
+    def _train(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
+        train = self._one_by_one if self._stacked is None else self._all_at_once
+        return train(broadcast, client_ids.astype(np.int64))
 
     def train_sum(self, broadcast: Broadcast, client_ids: Array) -> Summed:
         """Return the block's weighted sum, non-finite updates left out.
@@ -165,8 +179,8 @@ class BlockKernel:
             client_ids: The block's clients, ascending.
         """
         assert self._counts is not None
-        trained = self.train(broadcast, client_ids)
-        u = trained.updates
+        updates, losses = self._train(broadcast, client_ids)
+        u = self._privatize(broadcast, updates)
         weights = self._counts(u.num_examples)
         total, norms = weighted_sum(u.vectors, weights)
         finite = norms.isfinite() & u.buffers.sum(dim=1).isfinite()
@@ -178,7 +192,8 @@ class BlockKernel:
             total=total,
             buffers=u.buffers[finite].double().sum(dim=0),
             num_examples=u.num_examples,
-            losses=trained.losses,
+            losses=losses,
+            raw_norms=norms if u.vectors is updates.vectors else row_norms(updates.vectors),
             norms=norms,
             finite=finite,
         )

@@ -327,6 +327,66 @@ class AdaptiveClipping(Clipping, Protocol):
         """Return the next C, finite and above 0, from the statistic's noised mean, between 0 and 1."""
 
 
+@dataclass(frozen=True)
+class Audited:
+    """What an audit found out about epsilon from one run.
+
+    Attributes:
+        epsilon_low: Bound from below, at least 0: the true epsilon is no smaller, with probability
+            ``confidence``.
+        epsilon_est: Point estimate without a guarantee: about half of all estimates lie above the truth. None
+            where the audit makes none.
+        confidence: Probability with which the bound holds, between 0 and 1.
+        details: Further figures, by name.
+    """
+
+    epsilon_low: float
+    epsilon_est: float | None
+    confidence: float
+    details: Mapping[str, float] = field(default_factory=dict)
+
+
+class Audit(Protocol):
+    """Bound from below what a run gives away, by canaries: made-up clients of random directions.
+
+    The engine adds ``num_canaries`` canaries to the population: they count in the sampling and in the
+    expected cohort. Those that ``present`` leaves out are sampled like the others and send nothing.
+    ``num_unseen`` further directions belong to nobody. A canary's score is the cosine of its direction with
+    what was released: with the whole change of the model (``statistic = "final"``), or the largest over the
+    rounds' changes (``"max"``). ``delta`` is the audit's own, or None for that of the mechanism.
+    """
+
+    @property
+    def num_canaries(self) -> int: ...
+    @property
+    def num_unseen(self) -> int: ...
+    @property
+    def statistic(self) -> str: ...
+    @property
+    def delta(self) -> float | None: ...
+
+    def present(self, generator: np.random.Generator) -> np.ndarray[Any, Any]:
+        """Return which canaries send anything at all, bool.  # [num_canaries]"""
+
+    def judge(
+        self,
+        scores: np.ndarray[Any, Any],
+        present: np.ndarray[Any, Any],
+        dimension: int,
+        delta: float,
+        generator: np.random.Generator,
+    ) -> Audited:
+        """Return what follows from the scores.
+
+        Args:
+            scores: Of the canaries, then of the unseen directions.  # [num_canaries + num_unseen]
+            present: As ``present`` returned it.  # [num_canaries]
+            dimension: P.
+            delta: Between 0 and 1.
+            generator: The audit's own stream.
+        """
+
+
 # ---- clients --------------------------------------------------------------------------------------------
 
 

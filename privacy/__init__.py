@@ -3,7 +3,7 @@
 Every mechanism fits ``core.contracts.Privacy``; what one clips with fits ``core.contracts.Clipping``.
 """
 
-from ..core.contracts import Clipping, Privacy
+from ..core.contracts import Audit, Clipping, Privacy
 from ..core.registry import Family
 
 PRIVACY: Family[Privacy] = Family(
@@ -35,5 +35,16 @@ CLIPPINGS: Family[Clipping] = Family(
         "autov": "gauntlet.privacy.autov:AutoV",
         "psac": "gauntlet.privacy.psac:Psac",
         "per_layer": "gauntlet.privacy.per_layer:PerLayer",
+    },
+)
+
+AUDITS: Family[Audit] = Family(
+    "audits",
+    "audit",
+    ("present", "judge"),
+    {
+        "none": "gauntlet.privacy.no_audit:NoAudit",
+        "one_shot_canaries": "gauntlet.privacy.one_shot_canaries:OneShotCanaries",
+        "one_run": "gauntlet.privacy.one_run:OneRun",
     },
 )

@@ -16,8 +16,10 @@ from ..core.registry import require
 from ..core.seeds import generator
 from ..core.trees import equal, pack, unpack
 from ..core.updates import Updates
+from .audit_contract import AUDIT_CHECKS as AUDIT_CHECKS
 from .clipping import row_norms
 from .clipping_contract import CLIPPING_CHECKS as CLIPPING_CHECKS  # its family's, found here by name
+from .mechanism_audit import audit_mechanism
 
 _DRAWS = 100_000
 _BAND = (0.9729, 1.0276)  # quantiles of chi-square / n for n = 1e5 at 1e-9
@@ -271,6 +273,18 @@ def an_unknown_sensitivity_proves_nothing(mechanism: Privacy) -> None:
         require(isinstance(event, NoGuarantee), "event claims a release although the sensitivity is unknown")
 
 
+def an_audit_does_not_refute_what_it_claims(mechanism: Privacy) -> None:
+    """Draws with a canary and without certify no more than the event claims, at confidence 1 - 1e-6."""
+    clip_norm = declared(mechanism, "clip_norm", None) or declared(mechanism, "initial_clip_norm", None)
+    if clip_norm is None or _trust(mechanism) not in ("central", "local"):
+        return
+    few = 4_000 if _trust(mechanism) == "local" else 40_000
+    found = audit_mechanism(mechanism, rounds=2, draws=few, alpha=1e-6)
+    require(
+        not found.refuted, f"event claims epsilon {found.claimed}, an audit certifies {found.epsilon_low}"
+    )
+
+
 def its_memory_survives_a_checkpoint(mechanism: Privacy) -> None:
     """Every state that a verb returns can be packed, and comes back equal."""
     first = mechanism.init()
@@ -297,5 +311,6 @@ CHECKS: tuple[Callable[[Privacy], None], ...] = (
     the_noise_is_what_the_event_claims,
     noise_that_hangs_together_is_fresh_once_mixed,
     an_unknown_sensitivity_proves_nothing,
+    an_audit_does_not_refute_what_it_claims,
     its_memory_survives_a_checkpoint,
 )

@@ -16,6 +16,7 @@ from ..clients.kernel import BlockKernel
 from ..clients.models import build_model
 from ..clients.vectorize import choose
 from ..core.contracts import (
+    Audit,
     Codec,
     Defense,
     LocalRule,
@@ -35,9 +36,10 @@ from ..core.registry import Family, guard, options_of
 from ..core.roles import Role
 from ..core.seeds import generator
 from ..defenses import DEFENSES, PRE_AGGREGATIONS
-from ..privacy import PRIVACY
+from ..privacy import AUDITS, PRIVACY
 from ..privacy.accounting import Accountant
 from ..privacy.calibration import calibrate
+from .canaries import Canaries
 from .networks import NETWORKS
 from .optimizers import SERVER_OPTIMIZERS
 from .roles import assign
@@ -64,6 +66,8 @@ class Plan:
     defense: Defense
     optimizer: ServerOptimizer
     accountant: Accountant
+    audit: Audit
+    canaries: Canaries
     root: Root | None = None
     rows: bool = True
 
@@ -74,7 +78,7 @@ class Plan:
         That takes a linear defense with nothing before it, honest clients who send what they are, and a
         network that loses nothing.
         """
-        plain = not (self.rows or self.attacks or self.poisons or self.pre_aggregations)
+        plain = not (self.rows or len(self.canaries) or self.attacks or self.poisons or self.pre_aggregations)
         linear = declared(self.defense, "linear", False) and hasattr(self.defense, "counts")
         sent_as_is = declared(self.codec, "verbatim", False) and declared(self.privacy, "settled", False)
         return plain and linear and sent_as_is and declared(self.network, "complete", False)
@@ -129,7 +133,7 @@ def make_model(spec: RunSpec, data: FederatedData) -> nn.Module:
 
 
 def make_sampling(spec: RunSpec) -> tuple[Sampler, Sampling]:
-    """Return the sampler and how it samples this population.
+    """Return the sampler and how it samples this population, an audit's canaries included.
 
     Raises:
         PluginError: An unknown sampler or option.
@@ -137,9 +141,42 @@ def make_sampling(spec: RunSpec) -> tuple[Sampler, Sampling]:
     """
     sampler: Sampler = SAMPLERS.build(spec.sampler.name, spec.sampler.options)
     try:
-        return sampler, sampler.sampling(spec.num_clients)
+        return sampler, sampler.sampling(spec.num_clients + make_audit(spec).num_canaries)
     except ValueError as error:
         raise ScenarioError(f"{spec.sampler.name}: {error}") from error
+
+
+def make_audit(spec: RunSpec) -> Audit:
+    """Return the audit.
+
+    Raises:
+        PluginError: An unknown audit, or options out of range.
+    """
+    audit: Audit = AUDITS.build(spec.audit.name, spec.audit.options)
+    return audit
+
+
+def make_canaries(spec: RunSpec, audit: Audit, privacy: Privacy, layout: Layout) -> Canaries:
+    """Return the audit's canaries.
+
+    Raises:
+        ScenarioError: A mechanism that does not clip: canaries would wreck the model.
+    """
+    clip_norm = declared(privacy, "clip_norm", None) or declared(privacy, "initial_clip_norm", None)
+    if audit.num_canaries and clip_norm is None:
+        raise ScenarioError(
+            f"audit '{spec.audit.name}' needs a privacy mechanism that clips, got '{spec.privacy.name}'; "
+            "gaussian with noise_multiplier = 0 clips without noise"
+        )
+    return Canaries(
+        seed=spec.seed,
+        first=spec.num_clients,
+        present=audit.present(generator(spec.seed, "canaries present")),
+        num_unseen=audit.num_unseen,
+        num_parameters=layout.num_parameters,
+        privacy=privacy,
+        clip_norm=float(clip_norm or 1.0),
+    )
 
 
 def make_privacy(spec: RunSpec, num_parameters: int | None = None) -> Privacy:
@@ -167,7 +204,8 @@ def make_roles(spec: RunSpec) -> tuple[tuple[Role[Any], ...], tuple[Role[Any], .
 
     @lru_cache(maxsize=1)
     def cohorts(round_: int) -> list[int]:
-        return [int(i) for i in sample_cohort(sampler, sampling, spec.seed, round_)]
+        drawn = sample_cohort(sampler, sampling, spec.seed, round_)
+        return [int(i) for i in drawn if i < spec.num_clients]
 
     return assign(spec.roles, spec.num_clients, spec.seed, cohorts)
 
@@ -215,6 +253,8 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
     sampler, sampling = make_sampling(spec)
     poisons, attacks = make_roles(spec)
     privacy = make_privacy(spec, layout.num_parameters)
+    guarded = guard(privacy, f"privacy mechanism '{spec.privacy.name}'")
+    audit: Audit = guard(make_audit(spec), f"audit '{spec.audit.name}'")
     codec: Codec = _make(CODECS, spec.codec)
     defense: Defense = _make(DEFENSES, spec.defense)
     _refuse_clashes(privacy, defense, layout, spec)
@@ -229,12 +269,14 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
         codec=codec,
         public=public_spec(layout, spec.codec.name, options_of(codec)),
         network=_make(NETWORKS, spec.network),
-        privacy=guard(privacy, f"privacy mechanism '{spec.privacy.name}'"),
+        privacy=guarded,
         pre_aggregations=tuple(_make(PRE_AGGREGATIONS, s) for s in spec.pre_aggregations),
         defense=defense,
         optimizer=_make(SERVER_OPTIMIZERS, spec.server_optimizer),
         rows=spec.rows,
         accountant=Accountant(declared(privacy, "delta", None), spec.num_clients, spec.max_epsilon),
+        audit=audit,
+        canaries=make_canaries(spec, audit, guarded, layout),
     )
 
 

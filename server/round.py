@@ -43,6 +43,7 @@ class Reception:
         round: The round, from 0.
         broadcast: What the clients received.
         losses: Each client's mean loss over its local steps, float32.  # [K]
+        raw_norms: L2 norm of each update before client-side clipping and noise, float64.  # [K]
         honest: The cohort's updates after local training, before any lie. Where sums were formed on the
             workers, the vectors and buffers of ``honest``, ``sent`` and ``received`` are [K, 0].
         sent: The cohort's updates as they left the clients' hands.
@@ -60,6 +61,7 @@ class Reception:
     round: int
     broadcast: Broadcast
     losses: Tensor
+    raw_norms: Tensor
     honest: Updates
     sent: Updates
     norms: Tensor
@@ -99,7 +101,8 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
         PluginError: A plug-in raised, or returned something of the wrong shape.
         WorkerError: The pool lost its workers for good.
     """
-    cohort = sample_cohort(plan.sampler, plan.sampling, plan.seed, state.round)
+    drawn = sample_cohort(plan.sampler, plan.sampling, plan.seed, state.round)
+    cohort = plan.canaries.cohort(drawn)
     broadcast = Broadcast(state.round, state.params, state.buffers)
     receive = _receive_sum if plan.summed else _receive_updates
     reception, state = receive(plan, state, pool, broadcast, cohort)
@@ -129,7 +132,8 @@ def _receive_updates(
     plan: Plan, state: ServerState, pool: ClientPool, broadcast: Broadcast, cohort: Array
 ) -> tuple[Reception, ServerState]:
     """Let every client send its update, and the defense decide; return that and the plug-ins' memories."""
-    trained = pool.train(broadcast, cohort, plan.sampling.expected_size)
+    trained = pool.train(broadcast, plan.canaries.clients(cohort), plan.sampling.expected_size)
+    trained = plan.canaries.join(trained, cohort, state.round)
     sent, attacks = corrupt(plan, trained.updates, state)
     frames, codec = _encode(plan, state, sent)
     bytes_up = _sizes(frames) + 4 * sent.buffers.shape[1]
@@ -147,6 +151,7 @@ def _receive_updates(
         round=state.round,
         broadcast=broadcast,
         losses=trained.losses,
+        raw_norms=trained.norms,
         honest=trained.updates,
         sent=sent,
         norms=row_norms(sent.vectors),
@@ -187,6 +192,7 @@ def _receive_sum(
         round=state.round,
         broadcast=broadcast,
         losses=summed.losses,
+        raw_norms=summed.raw_norms,
         honest=sent,
         sent=sent,
         norms=summed.norms,

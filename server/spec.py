@@ -75,6 +75,7 @@ class RunSpec:
     codec: PluginSpec = PluginSpec("identity")
     network: PluginSpec = PluginSpec("ideal")
     privacy: PluginSpec = PluginSpec("none")
+    audit: PluginSpec = PluginSpec("none")
     defense: PluginSpec = PluginSpec("mean")
     server_optimizer: PluginSpec = PluginSpec("sgd")
     pre_aggregations: tuple[PluginSpec, ...] = ()

@@ -192,18 +192,27 @@ def resume(
 
 @app.command()
 def plot(
-    name: Annotated[str, typer.Argument(help="What to draw; 'all' draws whatever the runs allow.")],
+    name: Annotated[
+        str, typer.Argument(help="What to draw; 'all': whatever the runs allow; 'privacy-utility'.")
+    ],
     results: Annotated[list[Path], typer.Argument(help="Result folders of runs or sweeps.")],
     by: Annotated[str | None, typer.Option(help="The x axis, where the plot has a choice.")] = None,
     out: Annotated[Path | None, typer.Option(help="PNG to write [default: beside the results].")] = None,
 ) -> None:
-    """Draw results: a PNG, and beside it the numbers behind it as CSV."""
-    from .plots import draw_to
+    """Draw results as PNG or PDF, and beside it the numbers behind it as CSV."""
+    from .plots import SETS, draw_set, draw_to
     from .sweep import load_runs
 
     runs = load_runs(results)
     if name == "all":
         _draw_all(runs, results[0] / "plots")
+        return
+    if name in SETS:
+        base = out or results[0] / "plots" / "all.png"
+        kinds = [out.suffix] if out else [".png", ".pdf"]
+        stem = f"{out.stem}-" if out else ""
+        for path in draw_set(SETS[name], runs, lambda n: [base.with_name(f"{stem}{n}{k}") for k in kinds]):
+            print(path)
         return
     path = out or results[0] / "plots" / f"{name}.png"
     print(draw_to(path, name, runs, **({"by": by} if by else {})))

@@ -21,6 +21,7 @@ _FAMILIES = {
     "pre_aggregations": "gauntlet.defenses:PRE_AGGREGATIONS",
     "privacy": "gauntlet.privacy:PRIVACY",
     "clippings": "gauntlet.privacy:CLIPPINGS",
+    "audits": "gauntlet.privacy:AUDITS",
     "samplers": "gauntlet.server.samplers:SAMPLERS",
     "networks": "gauntlet.server.networks:NETWORKS",
     "server_optimizers": "gauntlet.server.optimizers:SERVER_OPTIMIZERS",

@@ -14,6 +14,7 @@ PLUGIN_SECTIONS = {
     "codec": "codecs",
     "defense": "defenses",
     "privacy": "privacy",
+    "audit": "audits",
     "sampler": "samplers",
     "network": "networks",
     "server_optimizer": "server_optimizers",

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..attacks.leakage import LEAKAGE_ATTACKS
+from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
 from ..core.errors import GauntletError, ScenarioError
+from ..core.registry import Family
 from ..server.probe import knowledge_of, save_observation
 from ..server.simulation import Simulation, Step
-from .reconstruct import reconstruct
+from .reconstruct import infer, infers, reconstruct
 from .scenario import Probe, Scenario
 
 Submit = Callable[..., Callable[[], Any]]
@@ -25,7 +26,7 @@ class Probes:
         """Check the probes; with ``begin`` above 0, take up what an earlier run of the folder left.
 
         Raises:
-            PluginError: A probe names no leakage attack, or options that it does not take.
+            PluginError: A probe names no leakage or inference attack, or options that it does not take.
             ScenarioError: A probe watches a client that does not exist.
         """
         self._simulation, self._folder, self._submit = simulation, folder, submit
@@ -37,7 +38,8 @@ class Probes:
                 f"'{scenario.privacy.name}' nobody sees more than the sum of the updates; leave it out"
             )
         for probe in scenario.probes:
-            LEAKAGE_ATTACKS.build(probe.name, probe.spec().options)
+            family: Family[Any] = INFERENCE_ATTACKS if infers(probe.name) else LEAKAGE_ATTACKS
+            family.build(probe.name, probe.spec().options)
             self._waiting.append((probe, self._client(probe), sorted(probe.rounds)))
         self._take_up(begin)
 
@@ -89,8 +91,12 @@ class Probes:
         )
 
     def _attack(self, place: Path, probe: Probe) -> None:
-        results = self._folder / "reconstructions"
-        self._running.append(self._submit(reconstruct, place, probe.spec(), self._seed, results))
+        if infers(probe.name):
+            work = self._submit(infer, place, probe.spec(), self._folder / "inferences")
+        else:
+            results = self._folder / "reconstructions"
+            work = self._submit(reconstruct, place, probe.spec(), self._seed, results)
+        self._running.append(work)
 
     def collect(self) -> None:
         """Wait for every attack.

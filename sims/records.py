@@ -54,12 +54,14 @@ ROUNDS = pa.schema(
         ("attack_success_rate", pa.float64()),
     ]
 )
+CANARY = "canary"  # what an audit's made-up clients are, in the column of the truth
 CLIENTS = pa.schema(
     [
         ("round", pa.int64()),
         ("client_id", pa.int64()),
         ("num_examples", pa.int64()),
         ("train_loss", pa.float64()),
+        ("raw_norm", pa.float64()),
         ("update_norm", pa.float64()),
         ("bytes_up", pa.int64()),
         ("weight", pa.float64()),
@@ -108,12 +110,14 @@ def _client_rows(plan: Plan, step: Step) -> pa.Table:
     o = step.outcome
     ids = o.sent.client_ids.tolist()
     statuses = [_status(o.delivery.arrived[row], o.refused.get(i)) for row, i in enumerate(ids)]
-    weights, kinds = _weights(o.verdict.weights, o.received.client_ids), plan.kinds(o.round)
+    weights, kinds = _weights(o.verdict.weights, o.received.client_ids), _kinds(plan, step)
+    losses, raw = o.losses.double().tolist(), o.raw_norms.tolist()
     columns = {
         "round": np.full(len(ids), o.round),
         "client_id": ids,
         "num_examples": o.sent.num_examples.tolist(),
-        "train_loss": o.losses.double().tolist(),
+        "train_loss": [None if kinds.get(i) == CANARY else x for i, x in zip(ids, losses, strict=True)],
+        "raw_norm": [None if kinds.get(i) == CANARY else x for i, x in zip(ids, raw, strict=True)],
         "update_norm": o.norms.tolist(),
         "bytes_up": o.bytes_up,
         "weight": [weights.get(i) for i in ids],
@@ -125,6 +129,12 @@ def _client_rows(plan: Plan, step: Step) -> pa.Table:
         "client_seconds": o.delivery.client_seconds.tolist(),
     }
     return pa.Table.from_pydict(columns, schema=CLIENTS)
+
+
+def _kinds(plan: Plan, step: Step) -> dict[int, str]:
+    """Return what each client of the cohort is that is not honest, by client id."""
+    canaries = (i for i in step.outcome.sent.client_ids.tolist() if i >= plan.canaries.first)
+    return {**plan.kinds(step.outcome.round), **dict.fromkeys(canaries, CANARY)}
 
 
 def _status(arrived: bool, refused: tuple[str, str] | None) -> tuple[str, str | None]:
@@ -150,7 +160,7 @@ def _round_row(plan: Plan, step: Step) -> dict[str, Any]:
         "cohort_size": len(o.sent),
         "arrived": len(o.sent) - dropped,
         "rejected": len(o.refused),
-        "train_loss": _mean(o.losses),
+        "train_loss": _mean(o.losses[o.sent.client_ids < plan.canaries.first]),
         "update_norm": _mean(o.norms),
         "aggregate_norm": float(row_norms(o.verdict.aggregate[None])[0]),
         "bytes_up": int(o.bytes_up.sum()),

@@ -68,6 +68,13 @@ class Run:
         """Wall-clock seconds of each round: the only table that differs between equal runs."""
         return self._table("timings")
 
+    @cached_property
+    def audit(self) -> dict[str, Any] | None:
+        """What the run's audit found out about epsilon, or None where it had none."""
+        from .audits import load_audit
+
+        return load_audit(self.folder)
+
     def gallery(self) -> list[Rebuilt]:
         """Return what leakage attacks rebuilt, in the order of rounds and clients."""
         folder = self.folder / "reconstructions"

@@ -94,7 +94,7 @@ def detection(plan: Plan, outcome: Outcome) -> dict[str, Any]:
     poor = {client for client, kind in kinds.items() if kind == "unreliable"}
     doubted = {i for i, kind in outcome.verdict.flags.items() if kind == "unreliable"}
     flagged = outcome.verdict.flags.keys() - doubted
-    seen = set(outcome.received.client_ids.tolist())
+    seen = {i for i in outcome.received.client_ids.tolist() if i < plan.canaries.first}
     hits, misses, alarms = len(seen & bad & flagged), len((seen & bad) - flagged), len((seen - bad) & flagged)
     passed = len(seen) - hits - alarms - misses
     return {

@@ -7,6 +7,7 @@ from ..core.errors import GauntletError, ResultsError, ScenarioError
 from ..server.checkpoint import load_checkpoint, save_checkpoint
 from ..server.simulation import Simulation, prepare
 from ..server.state import ServerState
+from .audits import AuditTrail
 from .probes import Probes, submit_later, submit_to_ray
 from .progress import Progress, Silent, report
 from .results import FINISHED, Run, fresh_folder, load_run, read_manifest
@@ -49,6 +50,7 @@ def simulate(
 
 def _check_probes(scenario: Scenario, simulation: Simulation, folder: Path) -> None:
     Probes(scenario, simulation, folder / "nothing yet", 0, submit_later)
+    AuditTrail(simulation, folder, 0)
 
 
 def resume(
@@ -93,6 +95,7 @@ def _execute(
     try:
         submit = submit_to_ray if on_ray else submit_later
         probes = Probes(scenario, simulation, writer.folder, state.round, submit)
+        trail = AuditTrail(simulation, writer.folder, state.round)
         progress.note(f"{writer.label or scenario.name}: {simulation.choice.reason}")
         progress.begin(number, writer.label or scenario.name, scenario.rounds, state.round)
         stopped = simulation.out_of_budget(state)
@@ -100,20 +103,24 @@ def _execute(
             state, stopped = step.state, step.stopped
             writer.add(simulation.plan, step)
             probes.watch(step)
+            trail.watch(step)
             report(progress, number, step)
             if _due(scenario, step.state.round) or stopped:
                 writer.flush()
+                trail.flush()
                 save_checkpoint(writer.folder / "checkpoints", step.state, scenario.fingerprint())
         progress.end(number)
         if stopped:
             done = f"stopped after {state.round} of {scenario.rounds} rounds"
             progress.note(f"{writer.label or scenario.name}: {done}: {stopped}")
+        epsilon = simulation.plan.accountant.epsilon(state.ledger, tight=True)
+        trail.finish(state, epsilon)
     except GauntletError as error:
         writer.fail(str(error))
         raise
     finally:
         pool.close()
-    run = writer.finish(simulation.plan.accountant.epsilon(state.ledger, tight=True), stopped)
+    run = writer.finish(epsilon, stopped)
     probes.collect()
     return run
 

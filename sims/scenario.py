@@ -97,7 +97,7 @@ class Attack(Plugin):
 
 
 class Probe(Plugin):
-    """A ``[[probes]]`` section: a leakage attack on what one client really sends.
+    """A ``[[probes]]`` section: a leakage or inference attack on what one client really sends.
 
     Attributes:
         client: The observed client; by default the honest one of the lowest id.
@@ -175,6 +175,7 @@ class Scenario(_Section):
     network: Plugin = Plugin(name="ideal")
     privacy: Plugin = Plugin(name="none")
     max_epsilon: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    audit: Plugin = Plugin(name="none")
     pre_aggregations: list[Plugin] = []
     defense: Plugin = Plugin(name="mean")
     server_optimizer: Plugin = Plugin(name="sgd")
@@ -212,6 +213,7 @@ class Scenario(_Section):
             codec=self.codec.spec(),
             network=self.network.spec(),
             privacy=self.privacy.spec(),
+            audit=self.audit.spec(),
             defense=self.defense.spec(),
             server_optimizer=self.server_optimizer.spec(),
             pre_aggregations=tuple(p.spec() for p in self.pre_aggregations),

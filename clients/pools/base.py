@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ...core.updates import Updates
 from ..kernel import Broadcast, Summed, Trained
@@ -48,16 +49,18 @@ class Rows:
         self._buffers = torch.empty(len(cohort), len(broadcast.buffers))  # [K, Q]
         self._counts = torch.empty(len(cohort), dtype=torch.int64)
         self._losses = torch.empty(len(cohort))
+        self._norms = torch.empty(len(cohort), dtype=torch.float64)
 
     def homes(self, block: int) -> list[Array]:
         """Return where one block's ``Trained.arrays`` belong."""
         rows = slice(self._starts[block], self._starts[block + 1])
-        return [t.numpy()[rows] for t in (self._vectors, self._buffers, self._counts, self._losses)]
+        homes = (self._vectors, self._buffers, self._counts, self._losses, self._norms)
+        return [t.numpy()[rows] for t in homes]
 
     def result(self, expected_size: float) -> Trained:
         """Return the cohort, once every block is there."""
         updates = Updates(self._vectors, self._ids, self._counts, expected_size, self._buffers)
-        return Trained(updates, self._losses)
+        return Trained(updates, self._losses, self._norms)
 
 
 class Sums:
@@ -70,19 +73,24 @@ class Sums:
         self._buffers = torch.zeros(len(cut), len(broadcast.buffers), dtype=torch.float64)
         self._counts = torch.empty(len(cohort), dtype=torch.int64)
         self._losses = torch.empty(len(cohort))
+        self._raw_norms = torch.empty(len(cohort), dtype=torch.float64)
         self._norms = torch.empty(len(cohort), dtype=torch.float64)
         self._finite = torch.empty(len(cohort), dtype=torch.bool)
 
     def homes(self, block: int) -> list[Array]:
         """Return where one block's ``Summed.arrays`` belong."""
         rows = slice(self._starts[block], self._starts[block + 1])
-        columns = (self._counts, self._losses, self._norms, self._finite)
+        columns = self._columns
         return [t.numpy()[block] for t in (self._totals, self._buffers)] + [t.numpy()[rows] for t in columns]
 
     def result(self) -> Summed:
         """Return the cohort, once every block is there."""
         total, buffers = self._totals.sum(dim=0), self._buffers.sum(dim=0)
-        return Summed(self._ids, total, buffers, self._counts, self._losses, self._norms, self._finite)
+        return Summed(self._ids, total, buffers, *self._columns)
+
+    @property
+    def _columns(self) -> tuple[Tensor, ...]:
+        return self._counts, self._losses, self._raw_norms, self._norms, self._finite
 
 
 def put(homes: Sequence[Array], parts: Sequence[Array]) -> None:

@@ -21,12 +21,21 @@ PLOTS: Mapping[str, str] = {
     "accuracy": "gauntlet.sims.plots.learning:accuracy",
     "accuracy_by_bytes": "gauntlet.sims.plots.learning:accuracy_by_bytes",
     "accuracy_by_epsilon": "gauntlet.sims.plots.privacy:accuracy_by_epsilon",
+    "audit": "gauntlet.sims.plots.leakage:audit",
+    "clip_norm": "gauntlet.sims.plots.clip_norm:clip_norm",
     "detection": "gauntlet.sims.plots.detection:detection",
+    "leakage_by_accuracy": "gauntlet.sims.plots.leakage:leakage_by_accuracy",
     "loss": "gauntlet.sims.plots.learning:loss",
     "reconstructions": "gauntlet.sims.plots.gallery:reconstructions",
     "summary": "gauntlet.sims.plots.summary:summary",
     "timeline": "gauntlet.sims.plots.timeline:timeline",
+    "utility_by_epsilon": "gauntlet.sims.plots.utility:utility_by_epsilon",
 }
+
+SETS: Mapping[str, tuple[str, ...]] = {
+    "privacy-utility": ("utility_by_epsilon", "clip_norm", "leakage_by_accuracy", "audit"),
+}
+"""Names for several plots that belong together."""
 
 _METADATA: Mapping[str, Mapping[str, None]] = {  # what would differ between two saves of one picture
     ".png": {"Software": None},
@@ -55,6 +64,28 @@ def draw(name: str, runs: "Sequence[RunLike]", **options: Any) -> "Figure":
     """
     figure, _ = find(name)(runs, **options)
     return figure
+
+
+def draw_set(
+    names: "Sequence[str]", runs: "Sequence[RunLike]", to: Callable[[str], Sequence[Path]]
+) -> list[Path]:
+    """Draw those of ``names`` that the runs allow, each to the places that ``to`` gives it; return these.
+
+    Raises:
+        ScenarioError: The runs allow none of them: what the first one misses.
+    """
+    drawn: list[Path] = []
+    refused: list[ScenarioError] = []
+    for name in names:
+        try:
+            figure, data = find(name)(runs)
+        except ScenarioError as error:
+            refused.append(error)
+            continue
+        drawn += [save(figure, path, data) for path in to(name)]
+    if not drawn and refused:
+        raise refused[0]
+    return drawn
 
 
 def draw_to(path: Path, name: str, runs: "Sequence[RunLike]", **options: Any) -> Path:

@@ -5,6 +5,7 @@ mechanism are a dashed line: what privacy is compared with.
 """
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,9 @@ from .style import (
 
 NO_MECHANISM = "no_mechanism"
 
+_LETTERS = 105  # of the small print that fit under a picture of this width
 _FACTS = ("unit", "relation", "sampling", "delta", "accountant", "trust_model")
-_REFERENCE: Mapping[str, Any] = {"color": QUIET, "linestyle": (0, (6, 3)), "linewidth": 1.4}
+REFERENCE: Mapping[str, Any] = {"color": QUIET, "linestyle": (0, (6, 3)), "linewidth": 1.4}
 
 
 def accuracy_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
@@ -48,7 +50,7 @@ def accuracy_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[F
         ScenarioError: No run has an epsilon; or seeds of one label hold different guarantees.
     """
     members = groups(runs)
-    facts = {name: _facts(name, same) for name, same in members.items()}
+    facts = {name: guarantee(name, same) for name, same in members.items()}
     reasons = {name: _reason(same) for name, same in members.items()}
     if all(reasons.values()):
         listed = "; ".join(f"'{name}': {reason}" for name, reason in reasons.items())
@@ -64,7 +66,7 @@ def accuracy_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[F
     return figure, table
 
 
-def _facts(name: str, members: Sequence[RunLike]) -> Mapping[str, str]:
+def guarantee(name: str, members: Sequence[RunLike]) -> Mapping[str, str]:
     """Return what an epsilon must be read with, equal for all seeds that recorded it.
 
     Only the accountants may differ: each seed's is the one with the smallest of several valid bounds.
@@ -124,7 +126,7 @@ def _draw(figure: Figure, table: pd.DataFrame) -> None:
     lost = table[table["kind"] == "no_guarantee"]
     if len(lost):
         main, column = figure.subplots(1, 2, sharey=True, width_ratios=[6, 0.8 + 0.3 * len(lost)])
-        _draw_lost(column, lost, looks)
+        draw_lost(column, lost, looks)
     else:
         main, column = figure.subplots(), None
     _draw_guarantees(main, table[table["kind"] == "guarantee"], looks)
@@ -155,12 +157,13 @@ def _draw_end(axes: Axes, row: Any, x: float, look: Style) -> None:
 
 
 def _draw_reference(axes: Axes, row: Any) -> None:
-    axes.axhline(row["accuracy"], **_REFERENCE)
+    axes.axhline(row["accuracy"], **REFERENCE)
     if row["seeds"] > 1:
         axes.axhspan(row["accuracy_low"], row["accuracy_high"], color=QUIET, alpha=0.12, linewidth=0)
 
 
-def _draw_lost(axes: Axes, lost: pd.DataFrame, looks: Mapping[str, Style]) -> None:
+def draw_lost(axes: Axes, lost: pd.DataFrame, looks: Mapping[str, Style]) -> None:
+    """Draw the labels without a guarantee in a column of their own."""
     for place, (_, row) in enumerate(lost.iterrows()):
         _draw_end(axes, row, float(place), looks[row["label"]])
     dress(axes, "no\nguarantee", "")
@@ -177,7 +180,7 @@ def _name(axes: Axes, ends: pd.DataFrame, looks: Mapping[str, Style]) -> None:
         if row["kind"] == "guarantee":
             axes.plot([], [], label=name, markersize=7, **looks[row["label"]])
         elif row["kind"] == "none":
-            axes.plot([], [], label=f"{name}: not private", **_REFERENCE)
+            axes.plot([], [], label=f"{name}: not private", **REFERENCE)
         else:
             look = {**looks[row["label"]], "linestyle": ""}
             axes.plot([], [], label=f"{name}: no guarantee ({row['reason']})", markersize=7, **look)
@@ -196,4 +199,5 @@ def caption(facts: Mapping[str, Mapping[str, str]]) -> str:
         else:
             parts.append(f"{word}: " + ", ".join(f"{v} ({', '.join(ls)})" for v, ls in holders.items()))
     half = (len(parts) + 1) // 2
-    return "Guarantee: " + " · ".join(parts[:half]) + "\n" + " · ".join(parts[half:])
+    lines = ["Guarantee: " + " · ".join(parts[:half]), " · ".join(parts[half:])]
+    return "\n".join(fill(line, _LETTERS, break_long_words=False) for line in lines)

@@ -383,6 +383,7 @@ BROKEN = [
     (contract.noise_that_hangs_together_is_fresh_once_mixed, ChargesEveryRoundForItself),
     (contract.an_unknown_sensitivity_proves_nothing, TrustsAnyAggregator),
     (contract.an_unknown_sensitivity_proves_nothing, TrustsAnySum),
+    (contract.an_audit_does_not_refute_what_it_claims, ReplaysItsSeed),
     (contract.its_memory_survives_a_checkpoint, RemembersAnArray),
 ]
 

@@ -74,7 +74,8 @@ def test_the_scenario_that_shows_every_key_is_valid():
     raw = tomllib.loads(re.search(r"```toml\n(.*?)```", page, re.DOTALL).group(1))
     scenario = make_scenario({**raw, "num_clients": 20, "data": {"name": "digits"}, "partition": "iid"})
 
-    assert set(raw) >= set(Scenario.model_fields) - {"description"}
+    assert set(raw) >= set(Scenario.model_fields) - {"description", "max_epsilon"}
+    assert "# max_epsilon =" in page  # which this scenario, whose mean weighs clients, could not keep
     first = variants(scenario)[0].scenario
     assert prepare(first.run_spec()).plan.sampling.expected_size == 10
 

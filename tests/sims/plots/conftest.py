@@ -15,6 +15,7 @@ class Recorded:
     rounds: pd.DataFrame
     clients: pd.DataFrame
     items: Sequence[Any] = ()
+    audit: Mapping[str, Any] | None = None
 
     def gallery(self) -> Sequence[Any]:
         return self.items
@@ -44,6 +45,7 @@ def recorded() -> Callable[..., Recorded]:
         manifest: Mapping[str, Any] = {},
         clients: pd.DataFrame | None = None,
         items: Sequence[Any] = (),
+        audit: Mapping[str, Any] | None = None,
         **columns: Any,
     ) -> Recorded:
         count = max((len(c) for c in columns.values() if isinstance(c, list)), default=1)
@@ -70,6 +72,7 @@ def recorded() -> Callable[..., Recorded]:
             pd.DataFrame({**plain, **columns}),
             pd.DataFrame(people) if clients is None else clients,
             items,
+            audit,
         )
 
     return make

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from gauntlet.core.errors import ScenarioError
-from gauntlet.sims.plots import PLOTS, draw, draw_to, find, save
+from gauntlet.sims.plots import PLOTS, SETS, draw, draw_set, draw_to, find, save
 
 
 def test_every_name_in_the_table_leads_to_a_function():
@@ -94,3 +94,24 @@ def test_numbers_that_cannot_be_written_leave_no_part(tmp_path):
 def test_another_kind_of_file_is_refused(tmp_path):
     with pytest.raises(ScenarioError, match=r"saved as .png or .pdf, got 'a.bmp'"):
         save(Figure(), tmp_path / "a.bmp")
+
+
+def test_a_set_draws_what_the_runs_allow_with_the_numbers_beside_each(recorded, tmp_path):
+    verdict = {
+        "audit": "one_run", "num_canaries": 9, "dimension": 99, "delta": 1e-5, "epsilon": 2.0,
+        "epsilon_audit_low": 0.1, "epsilon_audit_est": None, "confidence": 0.95, "refuted": False,
+    }  # fmt: skip
+    drawn = draw_set(
+        SETS["privacy-utility"],
+        [recorded("a", audit=verdict)],
+        lambda n: [tmp_path / f"{n}.png", tmp_path / f"{n}.pdf"],
+    )
+    assert [path.name for path in drawn] == [
+        "leakage_by_accuracy.png", "leakage_by_accuracy.pdf", "audit.png", "audit.pdf",
+    ]  # fmt: skip
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == ["audit.csv", "leakage_by_accuracy.csv"]
+
+
+def test_a_set_of_which_the_runs_allow_nothing_is_refused(recorded, tmp_path):
+    with pytest.raises(ScenarioError, match="there is no accuracy to draw against epsilon"):
+        draw_set(SETS["privacy-utility"], [recorded("a")], lambda n: [tmp_path / f"{n}.png"])

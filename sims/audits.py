@@ -1,0 +1,147 @@
+"""Score an audit's canaries while a run goes on, and judge them when it ends."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..core.contracts import Audited
+from ..core.errors import ResultsError, ScenarioError
+from ..core.seeds import generator
+from ..privacy.accounting import Epsilon
+from ..server.simulation import Simulation, Step
+from ..server.state import ServerState
+from .results import first_line, write_json
+
+TABLE, VERDICT = "audit.parquet", "audit.json"
+AUDIT = pa.schema(
+    [
+        ("client_id", pa.int64()),
+        ("role", pa.string()),
+        ("score", pa.float64()),
+    ]
+)
+
+
+class AuditTrail:
+    """The canaries' scores so far: on disk before each checkpoint, so that a stopped run loses none.
+
+    A largest score over rounds comes out the same when rounds are run again after a stop.
+    """
+
+    def __init__(self, simulation: Simulation, folder: Path, begin: int) -> None:
+        """Start at round ``begin``; above 0, take up what an earlier run of the folder left.
+
+        Raises:
+            ResultsError: It left nothing that can be read.
+            ScenarioError: No delta is known.
+        """
+        self._simulation, self._folder = simulation, folder
+        plan = simulation.plan
+        self._audit, self._canaries = plan.audit, plan.canaries
+        self._delta = plan.audit.delta or plan.accountant.delta
+        if len(self._canaries) and self._delta is None:
+            name = simulation.spec.audit.name
+            raise ScenarioError(f"audit '{name}' needs a delta: neither it nor the privacy mechanism has one")
+        total = len(self._canaries) + self._canaries.num_unseen
+        final = self._audit.statistic == "final"
+        self._scores = np.zeros(total) if final else np.full(total, -1.0)  # cosines
+        if len(self._canaries) and begin > 0 and not final:
+            self._scores = self._read()
+
+    def _read(self) -> np.ndarray[Any, Any]:
+        path = self._folder / TABLE
+        try:
+            scores: np.ndarray[Any, Any] = pq.read_table(path)["score"].to_numpy()
+        except (OSError, KeyError, pa.ArrowException) as error:
+            raise ResultsError(f"{path} cannot be read: {first_line(error)}") from error
+        if scores.shape != self._scores.shape:
+            raise ResultsError(f"{path} holds {len(scores)} scores, expected {len(self._scores)}")
+        return scores
+
+    def watch(self, step: Step) -> None:
+        """Take one round's release."""
+        if len(self._canaries) and self._audit.statistic == "max":
+            change = step.state.params - step.outcome.broadcast.params
+            self._scores = np.maximum(self._scores, self._canaries.cosines(change))
+
+    def flush(self) -> None:
+        """Write the scores so far.
+
+        Raises:
+            ResultsError: The disk is full or not writable.
+        """
+        if not len(self._canaries):
+            return
+        present = self._canaries.present
+        roles = np.where(present, "present", "absent").tolist() + ["unseen"] * self._canaries.num_unseen
+        ids = np.arange(len(self._scores)) + self._canaries.first
+        columns = {"client_id": ids, "role": roles, "score": self._scores}
+        path = self._folder / TABLE
+        part = path.with_suffix(".part")
+        try:
+            pq.write_table(pa.Table.from_pydict(columns, schema=AUDIT), part)
+            part.replace(path)
+        except OSError as error:
+            raise ResultsError(f"{path} cannot be written: {error.strerror or first_line(error)}") from error
+
+    def finish(self, last: ServerState, epsilon: Epsilon) -> None:
+        """Judge the scores, and write the verdict beside what the accountant says.
+
+        Args:
+            last: The server after the last round.
+            epsilon: What the run cost.
+
+        Raises:
+            PluginError: The audit raised.
+            ResultsError: The disk is full or not writable.
+        """
+        if not len(self._canaries) or self._delta is None:
+            return
+        if self._audit.statistic == "final":
+            self._scores = self._canaries.cosines(last.params - self._simulation.first.params)
+        self.flush()
+        spec, dimension = self._simulation.spec, self._canaries.num_parameters
+        stream = generator(spec.seed, "audit")
+        found = self._audit.judge(self._scores, self._canaries.present, dimension, self._delta, stream)
+        write_json(self._folder / VERDICT, self._verdict(found, epsilon))
+
+    def _verdict(self, found: Audited, epsilon: Epsilon) -> Mapping[str, Any]:
+        spec, plan = self._simulation.spec, self._simulation.plan
+        comparable = plan.accountant.delta is None or self._delta == plan.accountant.delta
+        refuted = epsilon.value is not None and comparable and found.epsilon_low > epsilon.value
+        return {
+            "audit": spec.audit.name,
+            "options": dict(spec.audit.options),
+            "num_canaries": len(self._canaries),
+            "dimension": self._canaries.num_parameters,
+            "rounds": spec.rounds,
+            "delta": self._delta,
+            "epsilon": epsilon.value,
+            "epsilon_reason": epsilon.reason,
+            "epsilon_audit_low": found.epsilon_low,
+            "epsilon_audit_est": found.epsilon_est,
+            "confidence": found.confidence,
+            "refuted": refuted,
+            "details": dict(found.details),
+        }
+
+
+def load_audit(folder: Path) -> dict[str, Any] | None:
+    """Return a run's audit, or None where it had none.
+
+    Raises:
+        ResultsError: There is one that cannot be read.
+    """
+    path = folder / VERDICT
+    if not path.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{path} cannot be read: {first_line(error)}") from error
