@@ -7,6 +7,7 @@ PRIVATE = {
     "defense": {"name": "mean", "weighting": "fixed"},
     "max_epsilon": 2.3,
     "evaluation": {"every": 50},
+    "checkpoint": {"every": 10},
     "rounds": 50,
 }
 
