@@ -1,9 +1,11 @@
 """One table: Gauntlet's rounds against plain PyTorch loops, from one sitting. Run it on an idle machine.
 
 Usage: rounds.py [ROUNDS]. Every system runs in a process of its own, one after the other, three times over in
-turn; a figure is the median of all its rounds after the third.
+turn; a figure is the median of all its rounds after the third. Flower, which is slow, runs once; pfl runs
+where ``PFL_PYTHON`` names an interpreter that has it.
 """
 
+import os
 import platform
 import statistics
 import subprocess
@@ -14,20 +16,25 @@ from pathlib import Path
 from workloads import COHORT, NAMES
 
 HERE = Path(__file__).parent
-SYSTEMS = {
+SYSTEMS: dict[str, tuple[str, ...]] = {
     "gauntlet, serial": ("gauntlet_rounds.py", "serial"),
     "gauntlet, 2 Ray workers": ("gauntlet_rounds.py", "ray"),
     "gauntlet, serial, not stacked": ("gauntlet_rounds.py", "serial", "off"),
     "plain loop": ("raw.py", "1"),
     "plain loop, 2 processes": ("raw.py", "2"),
+    "Flower 1.41, its simulation on Ray": ("flower_rounds.py",),
 }
+PFL = os.environ.get("PFL_PYTHON")
+if PFL:
+    SYSTEMS["pfl 0.6.0, one process"] = ("pfl_rounds.py",)
 SITTINGS, WARM_UP = 3, 3
 
 
 def rounds_of(system: str, workload: str, rounds: int) -> list[float]:
     """Return the seconds of a system's rounds after the warm-up."""
     script, *options = SYSTEMS[system]
-    command = [sys.executable, str(HERE / script), workload, str(rounds), *options]
+    python = PFL if PFL and script.startswith("pfl") else sys.executable
+    command = [python, str(HERE / script), workload, str(rounds), *options]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE).stdout
     return [float(word) for word in printed.split()][WARM_UP:]
 
@@ -36,9 +43,11 @@ def main() -> None:
     """Measure, and print a Markdown table of medians as ratios to the plain loop in two processes."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 12
     found: dict[tuple[str, str], list[float]] = {}
-    for _ in range(SITTINGS):
+    for sitting in range(SITTINGS):
         for workload in NAMES:
             for system in SYSTEMS:
+                if sitting and system.startswith("Flower"):
+                    continue
                 found.setdefault((system, workload), []).extend(rounds_of(system, workload, rounds))
     versions = ", ".join(f"{p} {version(p)}" for p in ("torch", "ray", "numpy"))
     print(f"{platform.machine()}, Python {platform.python_version()}, {versions}\n")
@@ -48,7 +57,7 @@ def main() -> None:
         cells = []
         for workload in NAMES:
             base = statistics.median(found["plain loop, 2 processes", workload])
-            cells.append(f"{base / statistics.median(found[system, workload]):.2f}")
+            cells.append(f"{base / statistics.median(found[system, workload]):.3g}")
         print(f"| {system} | " + " | ".join(cells) + " |")
     rates = {w: COHORT / statistics.median(found["plain loop, 2 processes", w]) for w in NAMES}
     print("\nThe plain loop in 2 processes: " + ", ".join(f"{w} {r:.0f}/s" for w, r in rates.items()))

@@ -40,9 +40,9 @@ def test_listing_names_every_plug_in_and_scenario(gauntlet):
 
 
 def test_showing_a_plug_in_prints_its_source_and_options(gauntlet):
-    printed = gauntlet("show", "trimmed_mean").stdout
+    printed = gauntlet("show", "multi_krum").stdout
 
-    assert "arXiv:1803.01498" in printed
+    assert "arXiv:1703.02757" in printed
     assert "num_byzantine: int   (required)" in printed
 
 
