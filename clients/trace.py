@@ -27,7 +27,7 @@ _REARRANGE = {op.default for op in (_OPS.view, _OPS._unsafe_view, _OPS.expand, _
 Gradient = Tensor | tuple[Tensor, Tensor]
 """A gradient [K, ...], or the two factors of one that is ``torch.bmm`` of them."""
 Step = Callable[..., list[Any]]
-"""From stacked parameters [K, ...], masks and inputs [K, B, ...], targets [K, B, C] to gradients and losses [K]."""
+"""From stacked parameters [K, ...], masks, inputs [K, B, ...], targets [K, B, C] to gradients, losses [K]."""
 
 
 class StackedStep:
