@@ -7,6 +7,7 @@ vector, so that a local step is a handful of operations on [P] whatever the numb
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -206,6 +207,7 @@ class BlockKernel:
         steers = [self.steer(i, broadcast.round) for i in ids]
         vectors = torch.empty(len(ids), self.layout.num_parameters)  # [K, P]
         losses = torch.empty(len(ids))
+        streams = [partial(self._dropout, i, broadcast.round) for i in ids]
         for rows in np.array_split(np.arange(len(ids)), -(-len(ids) // self._height)):
             part = slice(rows[0], rows[-1] + 1)
             vectors[part], losses[part] = train_stacked(
@@ -218,6 +220,7 @@ class BlockKernel:
                 batches[part],
                 self.data.num_classes,
                 steers[part],
+                streams[part],
             )
         counts = torch.tensor([len(y) for _, y in examples])
         return Updates(vectors, torch.from_numpy(client_ids), counts), losses
@@ -244,7 +247,7 @@ class BlockKernel:
         self.model.train()
         velocity, total = torch.zeros_like(self._local), torch.zeros(())
         steer = self.steer(client_id, broadcast.round)
-        with seeded_torch(generator(self.seed, "dropout", broadcast.round, client_id)):
+        with seeded_torch(self._dropout(client_id, broadcast.round)):
             for rows in batches:
                 whole = len(rows) == len(y)
                 total += self._step(
@@ -253,6 +256,9 @@ class BlockKernel:
         torch.sub(self._local, broadcast.params, out=update)
         buffers.copy_(self.layout.flatten_buffers(dict(self.model.named_buffers())))
         return total / len(batches), len(y)
+
+    def _dropout(self, client_id: int, round_: int) -> np.random.Generator:
+        return generator(self.seed, "dropout", round_, client_id)
 
     def _receive(self, broadcast: Broadcast) -> None:
         self._local.copy_(broadcast.params)

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from ..core.contracts import LocalRule, LocalTraining, declared
 from ..core.layout import Layout
+from ..core.seeds import torch_generator
+from .dropout import Masks, cannot_draw
 from .trace import Gradient, StackedStep
 
 Array = np.ndarray[Any, Any]
@@ -25,16 +27,19 @@ Steer = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From gradients, parameters and received parameters [..., P] to what a local step descends instead."""
 
 
-def can_stack(model: nn.Module) -> str | None:
-    """Return why a model cannot be stacked, or None where it can."""
+def can_stack(model: nn.Module, input_shape: Sequence[int] | None = None) -> str | None:
+    """Return why a model cannot be stacked, or None where it can.
+
+    Args:
+        model: A model in training mode.
+        input_shape: The shape of one example; without it, no model with dropout can be stacked.
+    """
     for module in model.modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
-            return "dropout draws from a stream of each client's own"
         if isinstance(module, nn.modules.batchnorm._NormBase):
             return "batch statistics are changed in place"
         if isinstance(module, nn.RNNBase):
             return "recurrent layers have no batching rule"
-    return None
+    return cannot_draw(model, input_shape)
 
 
 def train_stacked(
@@ -47,6 +52,7 @@ def train_stacked(
     batches: Sequence[list[Array]],
     num_classes: int,
     steers: Sequence[Steer | None] = (),
+    streams: Sequence[Callable[[], np.random.Generator]] = (),
 ) -> tuple[Tensor, Tensor]:
     """Return the block's updates [K, P] and each client's mean loss [K].
 
@@ -60,6 +66,7 @@ def train_stacked(
         batches: Each client's rows of each local step.
         num_classes: C.
         steers: How each client twists its gradients, or None; by default nobody does.
+        streams: Makes each client's stream of dropout; may be left out of a model without.
     """
     order = sorted(range(len(batches)), key=lambda k: -len(batches[k]))  # stable: longest first
     rows, weights = _padded([batches[k] for k in order], [len(examples[k][1]) for k in order], how.batch_size)
@@ -72,12 +79,16 @@ def train_stacked(
     twisted = _grouped([steers[k] for k in order] if steers else [])
     state = _Descent(layout, rule, how, received, local, twisted)
     losses = torch.zeros(len(order))
+    drops = step.drops(x.shape[1:])
+    generators = [torch_generator(streams[k]()) for k in order] if drops else []
+    masks = Masks(drops, generators, rows.shape[2])
     with torch.no_grad():
         for s in range(steps[0]):
             going = int((steps > s).sum())
             height = min(len(order), _bucket(going))  # those between are done: they are computed and not used
             inputs = x.index_select(0, rows[:height, s].reshape(-1)).view(height, -1, *x.shape[1:])
-            gradients, values = step(state.stack(height), inputs, targets[:height, s])
+            kept = masks.draw([len(batches[k][s]) for k in order[:going]], height)
+            gradients, values = step(state.stack(height), inputs, targets[:height, s], kept)
             losses[:going] += values[:going]
             state.descend(gradients, going)
     update = torch.empty_like(local)

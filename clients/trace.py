@@ -19,13 +19,15 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import CodeGen
 from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
+from .dropout import Call, calls, masked
+
 _OPS = torch.ops.aten
 _REARRANGE = {op.default for op in (_OPS.view, _OPS._unsafe_view, _OPS.expand, _OPS.permute, _OPS.clone)}
 
 Gradient = Tensor | tuple[Tensor, Tensor]
 """A gradient [K, ...], or the two factors of one that is ``torch.bmm`` of them."""
 Step = Callable[..., list[Any]]
-"""From stacked parameters [K, ...], inputs [K, B, ...] and targets [K, B, C] to gradients and losses [K]."""
+"""From stacked parameters [K, ...], masks, inputs [K, B, ...], targets [K, B, C] to gradients, losses [K]."""
 
 
 class StackedStep:
@@ -36,28 +38,48 @@ class StackedStep:
 
     def __init__(self, model: nn.Module, names: Sequence[str], compiled: bool = False) -> None:
         """Take the model, and its parameters' names in the order in which they will be given."""
-        self._model, self._names, self._compiled = model, tuple(names), compiled
+        self._model, self._names, self._compiled = model.train(), tuple(names), compiled
         self._traces: dict[tuple[int, ...], Step] = {}
+        self._calls: dict[tuple[int, ...], list[Call]] = {}
 
-    def __call__(self, params: Sequence[Tensor], x: Tensor, targets: Tensor) -> tuple[list[Gradient], Tensor]:
+    def drops(self, input_shape: Sequence[int]) -> list[Call]:
+        """Return the calls of dropout layers, in their order, for inputs of which each has this shape."""
+        shape = tuple(input_shape)
+        if shape not in self._calls:
+            self._calls[shape] = calls(self._model, shape)
+        return self._calls[shape]
+
+    def __call__(
+        self, params: Sequence[Tensor], x: Tensor, targets: Tensor, masks: Sequence[Tensor] = ()
+    ) -> tuple[list[Gradient], Tensor]:
+        """Return the gradients and each client's loss [K].
+
+        Args:
+            params: The clients' parameters.  # [K, ...] each
+            x: Inputs.  # [K, B, ...]
+            targets: Minus the weight of an example, at its label.  # [K, B, C]
+            masks: What every call of a dropout layer keeps (1) or drops (0).  # [K, B, ...] each
+        """
         shape = tuple(x.shape)
         if shape not in self._traces:
-            self._traces[shape] = self._trace(params, x, targets)
-        *gradients, losses = self._traces[shape](*params, x, targets)
+            self._traces[shape] = self._trace(params, masks, x, targets)
+        *gradients, losses = self._traces[shape](*params, *masks, x, targets)
         return gradients, losses
 
-    def _trace(self, params: Sequence[Tensor], x: Tensor, targets: Tensor) -> Step:
+    def _trace(self, params: Sequence[Tensor], masks: Sequence[Tensor], x: Tensor, targets: Tensor) -> Step:
         def one(*values: Tensor) -> list[Tensor]:
-            *own, inputs, target = values
+            *given, inputs, target = values
+            own, kept = given[: len(params)], given[len(params) :]
 
             def log_probabilities(own: list[Tensor]) -> Tensor:
                 named = dict(zip(self._names, own, strict=True))
-                return torch.log_softmax(functional_call(self._model, named, (inputs,)), dim=-1)
+                with masked(self._model, kept):
+                    return torch.log_softmax(functional_call(self._model, named, (inputs,)), dim=-1)
 
             output, pull_back, *_ = vjp(log_probabilities, own)
             return [*pull_back(target)[0], (output * target).sum()]
 
-        graph = make_fx(vmap(one))(*params, x, targets)
+        graph = make_fx(vmap(one))(*params, *masks, x, targets)
         graph = _factored(_tidied(graph), len(params))
         return torch.compile(graph, dynamic=False) if self._compiled else graph.forward
 

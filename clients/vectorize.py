@@ -4,6 +4,7 @@ Stacking saves the cost of starting many small operations. A stack that outgrows
 with memory traffic, so the larger the model, the lower the stack (docs/performance.md).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,15 +38,20 @@ class Choice:
         return self.height > 1
 
 
-def choose(setting: Vectorize, model: nn.Module) -> Choice:
+def choose(setting: Vectorize, model: nn.Module, input_shape: Sequence[int] | None = None) -> Choice:
     """Return how clients with this model are stacked: equal arguments, equal answers, on any machine.
+
+    Args:
+        setting: What the scenario wants.
+        model: The clients' model, in training mode.
+        input_shape: The shape of one example; without it, no model with dropout is stacked.
 
     Raises:
         ScenarioError: ``"on"`` with a model that cannot be stacked.
     """
     if setting == "off":
         return Choice(1, "one client at a time: vectorize = off")
-    if obstacle := can_stack(model):
+    if obstacle := can_stack(model, input_shape):
         if setting == "on":
             raise ScenarioError(f"vectorize = on cannot be: {obstacle}; use auto or off")
         return Choice(1, f"one client at a time: {obstacle}")

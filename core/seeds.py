@@ -42,6 +42,11 @@ def seeded_torch(stream: np.random.Generator) -> Iterator[None]:
         yield
 
 
+def torch_generator(stream: np.random.Generator) -> torch.Generator:
+    """Return a generator that draws what torch's global one draws under ``seeded_torch(stream)``."""
+    return torch.Generator().manual_seed(int(stream.integers(2**63)))
+
+
 def normal(stream: np.random.Generator, size: int, std: float) -> torch.Tensor:
     """Return ``size`` draws of N(0, std^2), made in float64 and cast to float32 last.  # [size]"""
     return torch.from_numpy((stream.standard_normal(size) * std).astype(np.float32))

@@ -227,7 +227,7 @@ def make_kernel(spec: RunSpec, data: FederatedData) -> BlockKernel:
     model = make_model(spec, data)
     mechanism = make_privacy(spec, Layout.of(model).num_parameters)
     privacy = guard(mechanism, f"privacy mechanism '{spec.privacy.name}'")
-    height = choose(spec.vectorize, model).height
+    height = choose(spec.vectorize, model, data.input_shape).height
     counts = declared(_make(DEFENSES, spec.defense), "counts", None)
     return BlockKernel(
         data,

@@ -109,5 +109,5 @@ def prepare(spec: RunSpec, data: FederatedData | None = None) -> Simulation:
         kernel=make_kernel(spec, data),
         evaluator=Evaluator(model, data, goals_of((*plan.poisons, *plan.attacks), data)),
         first=first,
-        choice=choose(spec.vectorize, model),
+        choice=choose(spec.vectorize, model, data.input_shape),
     )

@@ -44,7 +44,42 @@ MODELS = {
             nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 4)
         ),
     ),
+    "mlp with dropout": (
+        (6,),
+        lambda: nn.Sequential(nn.Dropout(0.2), nn.Linear(6, 9), nn.Tanh(), nn.Dropout(0.5), nn.Linear(9, 4)),
+    ),
+    "cnn with dropout": ((2, 6, 6), lambda: DroppingTwice()),
 }
+
+
+class DroppingTwice(nn.Module):
+    """One dropout layer called twice, on images and on features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.linear, self.dropout = nn.Conv2d(2, 3, 3), nn.Linear(48, 4), nn.Dropout(0.3)
+
+    def forward(self, x):
+        hidden = self.dropout(torch.relu(self.conv(x)))
+        return self.linear(self.dropout(hidden.flatten(1)))
+
+
+class Turned(nn.Module):
+    """Dropout on the examples' transpose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, x):
+        return self.dropout(x.T).T
+
+
+class Unlayered(nn.Module):
+    """Dropout as a function."""
+
+    def forward(self, x):
+        return nn.functional.dropout(x, 0.5, self.training)
 
 
 def both(name, training, rule):
@@ -133,17 +168,36 @@ def test_buckets_are_few_and_never_smaller():
 
 @pytest.mark.parametrize(
     ("module", "words"),
-    [(nn.Dropout(0.5), "dropout"), (nn.BatchNorm1d(3), "batch statistics"), (nn.LSTM(2, 2), "recurrent")],
+    [
+        (nn.AlphaDropout(0.5), "a way of its own"),
+        (nn.Dropout(0.5, inplace=True), "a way of its own"),
+        (nn.Dropout(1.0), "a way of its own"),
+        (Turned(), "first dimension"),
+        (Unlayered(), "outside of dropout layers"),
+        (nn.BatchNorm1d(3), "batch statistics"),
+        (nn.LSTM(2, 2), "recurrent"),
+    ],
 )
 def test_what_cannot_be_stacked_falls_back_and_says_why(module, words):
     model = nn.Sequential(nn.Linear(3, 3), module)
 
-    assert words in can_stack(model)
-    assert not choose("auto", model).stacked
-    assert words in choose("auto", model).reason
+    assert words in can_stack(model, (3,))
+    assert not choose("auto", model, (3,)).stacked
+    assert words in choose("auto", model, (3,)).reason
     with pytest.raises(ScenarioError, match="vectorize = on cannot be"):
-        choose("on", model)
+        choose("on", model, (3,))
 
 
-def test_dropout_that_drops_nothing_is_no_obstacle():
+def test_dropout_that_drops_nothing_is_no_obstacle_and_other_dropout_needs_the_inputs_shape():
     assert can_stack(nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.0))) is None
+    assert can_stack(nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5)), (3,)) is None
+    assert "shape is not known" in can_stack(nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5)))
+
+
+def test_asking_whether_a_model_can_be_stacked_leaves_it_and_the_global_stream_alone():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5), Unlayered())
+    before = torch.random.get_rng_state()
+    can_stack(model, (3,))
+
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert "forward" not in vars(model[1])
