@@ -20,8 +20,9 @@ from ..core.observation import Truth
 from ..core.roles import Role
 from ..core.seeds import generator, seeded_torch
 from ..core.updates import Context, Updates, row_norms, weighted_sum
-from .data.base import FederatedData
+from .data.base import FederatedData, PartitionedData
 from .minibatches import minibatches
+from .shelf import Shelf
 from .stacked import Steer, train_stacked
 from .trace import StackedStep
 
@@ -140,6 +141,7 @@ class BlockKernel:
         names = [slot.name for slot in self.layout.parameters]
         self._stacked = StackedStep(model, names) if height > 1 else None
         self._height = height
+        self._shelf: Shelf | None = None  # the data's own, once it is needed
         self._local = torch.zeros(self.layout.num_parameters)  # [P]
         self._gradient = torch.zeros_like(self._local)  # [P]
         self._tie()
@@ -202,8 +204,8 @@ class BlockKernel:
     def _all_at_once(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
         assert self._stacked is not None
         ids = client_ids.tolist()
-        examples = [self.examples(i, broadcast.round) for i in ids]
-        batches = [self.batches(i, broadcast.round, len(e[1])) for i, e in zip(ids, examples, strict=True)]
+        shelf, places = self._shelf_of(ids, broadcast.round)
+        batches = [self.batches(i, broadcast.round, len(p)) for i, p in zip(ids, places, strict=True)]
         steers = [self.steer(i, broadcast.round) for i in ids]
         vectors = torch.empty(len(ids), self.layout.num_parameters)  # [K, P]
         losses = torch.empty(len(ids))
@@ -216,14 +218,26 @@ class BlockKernel:
                 self.rule,
                 self.training,
                 broadcast.params,
-                examples[part],
+                shelf,
+                places[part],
                 batches[part],
                 self.data.num_classes,
                 steers[part],
                 streams[part],
             )
-        counts = torch.tensor([len(y) for _, y in examples])
+        counts = torch.tensor([len(place) for place in places])
         return Updates(vectors, torch.from_numpy(client_ids), counts), losses
+
+    def _shelf_of(self, ids: list[int], round_: int) -> tuple[Shelf, list[Array]]:
+        """Return where the clients' examples lie, and each client's rows there."""
+        if isinstance(self.data, PartitionedData) and not self.poisons:
+            self._shelf = self._shelf or Shelf.around(self.data.x, self.data.y)
+            return self._shelf, [self.data.rows(i) for i in ids]
+        examples = [self.examples(i, round_) for i in ids]
+        ends = np.cumsum([len(y) for _, y in examples])
+        return Shelf.joined(examples), [
+            np.arange(e - len(y), e) for e, (_, y) in zip(ends, examples, strict=True)
+        ]
 
     def _one_by_one(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
         vectors = torch.empty(len(client_ids), self.layout.num_parameters)  # [K, P]

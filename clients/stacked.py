@@ -19,6 +19,7 @@ from ..core.contracts import LocalRule, LocalTraining, declared
 from ..core.layout import Layout
 from ..core.seeds import torch_generator
 from .dropout import Masks, cannot_draw
+from .shelf import Shelf
 from .trace import Gradient, StackedStep
 
 Array = np.ndarray[Any, Any]
@@ -48,7 +49,8 @@ def train_stacked(
     rule: LocalRule,
     how: LocalTraining,
     received: Tensor,
-    examples: Sequence[tuple[Tensor, Tensor]],
+    shelf: Shelf,
+    places: Sequence[Array],
     batches: Sequence[list[Array]],
     num_classes: int,
     steers: Sequence[Steer | None] = (),
@@ -62,33 +64,33 @@ def train_stacked(
         rule: The algorithm.
         how: The training it schedules.
         received: The broadcast parameters.  # [P]
-        examples: Each client's inputs and labels.
-        batches: Each client's rows of each local step.
+        shelf: Where the examples lie.
+        places: The rows of the shelf that hold each client's examples.
+        batches: Which of its examples each client takes in each local step.
         num_classes: C.
         steers: How each client twists its gradients, or None; by default nobody does.
         streams: Makes each client's stream of dropout; may be left out of a model without.
     """
     order = sorted(range(len(batches)), key=lambda k: -len(batches[k]))  # stable: longest first
-    rows, weights = _padded([batches[k] for k in order], [len(examples[k][1]) for k in order], how.batch_size)
-    x = torch.cat([examples[k][0] for k in order])
-    y = torch.cat([examples[k][1] for k in order])
+    rows, weights = _padded([batches[k] for k in order], [places[k] for k in order], how.batch_size)
     targets = torch.zeros(*rows.shape, num_classes)  # [K, S, B, C]
-    targets.scatter_(3, y[rows][..., None], -weights[..., None])
+    targets.scatter_(3, shelf.y[rows][..., None], -weights[..., None])
     steps = np.array([len(batches[k]) for k in order])
     local = received.expand(len(order), -1).clone()  # [K, P]
     twisted = _grouped([steers[k] for k in order] if steers else [])
     state = _Descent(layout, rule, how, received, local, twisted)
     losses = torch.zeros(len(order))
-    drops = step.drops(x.shape[1:])
+    drops = step.drops(shelf.x.shape[1:])
     generators = [torch_generator(streams[k]()) for k in order] if drops else []
     masks = Masks(drops, generators, rows.shape[2])
     with torch.no_grad():
         for s in range(steps[0]):
             going = int((steps > s).sum())
             height = min(len(order), _bucket(going))  # those between are done: they are computed and not used
-            inputs = x.index_select(0, rows[:height, s].reshape(-1)).view(height, -1, *x.shape[1:])
             kept = masks.draw([len(batches[k][s]) for k in order[:going]], height)
-            gradients, values = step(state.stack(height), inputs, targets[:height, s], kept)
+            gradients, values = step(
+                state.stack(height), shelf.take(rows[:height, s]), targets[:height, s], kept
+            )
             losses[:going] += values[:going]
             state.descend(gradients, going)
     update = torch.empty_like(local)
@@ -160,16 +162,21 @@ def _bucket(n: int) -> int:
     return -(-n // unit) * unit
 
 
-def _padded(batches: Sequence[list[Array]], sizes: Sequence[int], batch_size: int) -> tuple[Tensor, Tensor]:
-    """Return rows into the clients' joined examples, and weights 1/B or 0 where padded.  # [K, S, B] both"""
-    most = max(len(b) for b in batches)
-    widest = max(len(rows) for b in batches for rows in b)
+def _padded(
+    batches: Sequence[list[Array]], places: Sequence[Array], batch_size: int
+) -> tuple[Tensor, Tensor]:
+    """Return rows of the shelf, and weights 1/B or 0 where padded.  # [K, S, B] both"""
+    sizes = {len(chosen) for steps in batches for chosen in steps}
+    most, widest = max(map(len, batches)), max(sizes)
+    if len(sizes) == 1 and widest in (batch_size, _bucket(widest)) and len({*map(len, batches)}) == 1:
+        even = [place[np.concatenate(steps)] for place, steps in zip(places, batches, strict=True)]
+        rows = np.stack(even).reshape(len(batches), most, widest)
+        return torch.from_numpy(rows), torch.full(rows.shape, 1 / widest)
     width = widest if widest == batch_size else _bucket(widest)
     rows = np.zeros((len(batches), most, width), dtype=np.int64)
     weights = np.zeros((len(batches), most, width), dtype=np.float32)
-    starts = np.cumsum([0, *sizes[:-1]])
-    for k, (steps, start) in enumerate(zip(batches, starts, strict=True)):
+    for k, (steps, place) in enumerate(zip(batches, places, strict=True)):
         for s, chosen in enumerate(steps):
-            rows[k, s, : len(chosen)] = chosen + start
+            rows[k, s, : len(chosen)] = place[chosen]
             weights[k, s, : len(chosen)] = 1 / len(chosen)
     return torch.from_numpy(rows), torch.from_numpy(weights)

@@ -207,9 +207,13 @@ class PartitionedData:
         return int(self.offsets[client_id + 1] - self.offsets[client_id])
 
     def client(self, client_id: int) -> tuple[Tensor, Tensor]:
-        check_client(client_id, self.num_clients)
-        rows = self.order[self.offsets[client_id] : self.offsets[client_id + 1]]
+        rows = self.rows(client_id)
         return inputs(self.x[rows]), torch.from_numpy(self.y[rows])
+
+    def rows(self, client_id: int) -> Array:
+        """Return where the client's examples stand in ``x`` and ``y``, in the order of ``client``.  # [n]"""
+        check_client(client_id, self.num_clients)
+        return self.order[self.offsets[client_id] : self.offsets[client_id + 1]]
 
     def test(self) -> tuple[Tensor, Tensor]:
         return inputs(self.test_x), torch.from_numpy(self.test_y.copy())

@@ -8,6 +8,7 @@ from torch import nn
 from gauntlet.clients.algorithms.fedavg import FedAvg
 from gauntlet.clients.algorithms.fedprox import FedProx
 from gauntlet.clients.algorithms.gradient_descent import GradientDescent
+from gauntlet.clients.data.base import PartitionedData
 from gauntlet.clients.kernel import BlockKernel, Broadcast
 from gauntlet.clients.stacked import _bucket, can_stack
 from gauntlet.clients.trace import StackedStep
@@ -201,3 +202,24 @@ def test_asking_whether_a_model_can_be_stacked_leaves_it_and_the_global_stream_a
 
     assert torch.equal(before, torch.random.get_rng_state())
     assert "forward" not in vars(model[1])
+
+
+@pytest.mark.parametrize("pixels", [np.uint8, np.float32])
+def test_examples_are_taken_from_where_the_data_set_has_them(pixels):
+    """Oracle: one client at a time, on copies. Twelve examples dealt out to three clients in no order."""
+    stream = np.random.default_rng(0)
+    x = stream.integers(0, 256, (12, 6)).astype(pixels)
+    y, order = stream.integers(0, 4, 12), stream.permutation(12)
+    offsets = np.array([0, 5, 8, 12])
+    data = PartitionedData("dealt", x, y, x, y, order, offsets, 4, (), (), (0.0, 1.0))
+    updates = []
+    for height in (32, 1):
+        with seeded_torch(generator(0, "model")):
+            model = nn.Linear(6, 4)
+        how = LocalTraining(local_epochs=2, batch_size=2, lr=1e-3)
+        kernel = BlockKernel(data, model, FedAvg(), how, NoPrivacy(), (), 5, height=height)
+        params = kernel.layout.flatten(dict(model.named_parameters()))
+        updates.append(kernel.train(Broadcast(1, params, torch.zeros(0)), np.arange(3)).updates.vectors)
+
+    assert torch.allclose(*updates, rtol=1e-4, atol=1e-6 * float(updates[1].abs().max()))
+    np.testing.assert_array_equal(data.x, x)

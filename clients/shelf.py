@@ -1,0 +1,43 @@
+"""Where the examples of a block of clients lie while they train: gathered step by step, not copied before."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Examples of several clients.
+
+    Attributes:
+        x: Inputs as the data set has them; uint8 pixels are divided by 255 when taken.  # [n, ...]
+        y: Labels, int64.  # [n]
+    """
+
+    x: Tensor
+    y: Tensor
+
+    @classmethod
+    def around(cls, x: Array, y: Array) -> "Shelf":
+        """Return a shelf around arrays as they lie: they may be read-only and are never written to."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # torch has no read-only tensors
+            return cls(torch.from_numpy(x), torch.from_numpy(y.astype(np.int64, copy=False)))
+
+    @classmethod
+    def joined(cls, examples: Sequence[tuple[Tensor, Tensor]]) -> "Shelf":
+        """Return a shelf on which the clients' examples stand one after the other."""
+        return cls(torch.cat([x for x, _ in examples]), torch.cat([y for _, y in examples]))
+
+    def take(self, rows: Tensor) -> Tensor:
+        """Return inputs as a model is given them: float32, pixels in [0, 1].  # [*rows.shape, ...]"""
+        taken = self.x.index_select(0, rows.reshape(-1)).view(*rows.shape, *self.x.shape[1:])
+        values = taken.to(torch.float32)
+        return values.div_(255) if taken.dtype == torch.uint8 else values
