@@ -1,8 +1,7 @@
 """One table: Gauntlet's rounds against plain PyTorch loops, from one sitting. Run it on an idle machine.
 
-Usage: rounds.py [ROUNDS]. Every system runs in a process of its own, one after the other, three times over in
-turn; a figure is the median of all its rounds after the third. Flower, which is slow, runs once; pfl runs
-where ``PFL_PYTHON`` names an interpreter that has it.
+Usage: rounds.py. Every system runs in a process of its own, one after the other; a figure is the median of
+the second half of its rounds. pfl runs where ``PFL_PYTHON`` names an interpreter that has it.
 """
 
 import os
@@ -27,28 +26,25 @@ SYSTEMS: dict[str, tuple[str, ...]] = {
 PFL = os.environ.get("PFL_PYTHON")
 if PFL:
     SYSTEMS["pfl 0.6.0, one process"] = ("pfl_rounds.py",)
-SITTINGS, WARM_UP = 3, 3
+ROUNDS = {"logreg": 300, "mlp": 60, "mcnn": 20}  # of ours: enough for Ray to have finished starting up
+PEERS = 16  # rounds of everybody else
 
 
-def rounds_of(system: str, workload: str, rounds: int) -> list[float]:
-    """Return the seconds of a system's rounds after the warm-up."""
+def rounds_of(system: str, workload: str) -> list[float]:
+    """Return the seconds of the second half of a system's rounds."""
     script, *options = SYSTEMS[system]
     python = PFL if PFL and script.startswith("pfl") else sys.executable
+    rounds = ROUNDS[workload] if script.startswith("gauntlet") else PEERS
     command = [python, str(HERE / script), workload, str(rounds), *options]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE).stdout
-    return [float(word) for word in printed.split()][WARM_UP:]
+    seconds = [float(word) for word in printed.splitlines()[-1].split()]  # some talk before
+    print(f"{system}, {workload}: {statistics.median(seconds[len(seconds) // 2 :]):.4f} s", file=sys.stderr)
+    return seconds[len(seconds) // 2 :]
 
 
 def main() -> None:
     """Measure, and print a Markdown table of medians as ratios to the plain loop in two processes."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 12
-    found: dict[tuple[str, str], list[float]] = {}
-    for sitting in range(SITTINGS):
-        for workload in NAMES:
-            for system in SYSTEMS:
-                if sitting and system.startswith("Flower"):
-                    continue
-                found.setdefault((system, workload), []).extend(rounds_of(system, workload, rounds))
+    found = {(system, workload): rounds_of(system, workload) for workload in NAMES for system in SYSTEMS}
     versions = ", ".join(f"{p} {version(p)}" for p in ("torch", "ray", "numpy"))
     print(f"{platform.machine()}, Python {platform.python_version()}, {versions}\n")
     print("| clients a second, as a ratio to the plain loop in 2 processes | " + " | ".join(NAMES) + " |")
