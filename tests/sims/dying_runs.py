@@ -10,6 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
+import torch
+
 from gauntlet.sims.progress import Silent
 from gauntlet.sims.run import simulate
 from gauntlet.sims.scenario import make_scenario
@@ -51,6 +53,8 @@ class Limit(Silent):
 def main() -> None:
     """Run every moment in a process of its own; the folder's name says which."""
     scenario = make_scenario(json.loads(Path(sys.argv[1]).read_text()))
+    torch.set_num_threads(1)  # a process with threads must not be forked
+    simulate(scenario, sys.argv[2] + "-warm")  # whatever is imported late is imported once
     folder = Path(sys.argv[2])
     moments = [("replace", number) for number in range(2, 100)] + [("fsync", number) for number in (1, 2, 3)]
     moments += [("limit", size) for size in (1_000, 25_000)]

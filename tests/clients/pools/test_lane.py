@@ -207,9 +207,7 @@ def test_a_worker_that_is_cut_off_in_a_block_is_a_lost_lane(by_hand):
         line.sendall(token + HELLO)
         line.recv(ASK, socket.MSG_WAITALL)
         line.sendall(b"\0" + bytes(7))
-        line.setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-        )
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     lane = by_hand(speak)
     assert lane.connect(5.0)
