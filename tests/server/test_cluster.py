@@ -147,7 +147,7 @@ def test_an_error_ends_the_run_although_another_lane_still_waits_for_its_worker(
     (tmp_path / "refuse").touch()
     pool._lanes.sort(key=lambda lane: lane.connected)  # whoever has no worker is looked at first
     assert not pool._lanes[0].connected
-    with pytest.raises(PluginError, match="^the kernel refuses$"):
+    with pytest.raises(PluginError, match="the kernel refuses"):
         within(60, lambda: next(steps))
     pool.close()
 

@@ -52,6 +52,7 @@ def died(folder: Path) -> bool:
     return load_run(folder).manifest["status"] == "running"
 
 
+@pytest.mark.slow
 def test_there_is_a_death_in_every_file_of_every_round(runs):
     """A round writes 6 tables and 1 checkpoint; at the end come 6 tables and the manifest once more."""
     _, dead = runs
@@ -65,6 +66,7 @@ def test_there_is_a_death_in_every_file_of_every_round(runs):
     assert parts["fsync-2"] == ["round-000002.part"]
 
 
+@pytest.mark.slow
 def test_whatever_a_run_was_writing_when_it_was_killed_it_resumes_to_the_same_bytes(runs):
     whole, dead = runs
     expected = bits(whole)

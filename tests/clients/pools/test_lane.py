@@ -82,7 +82,7 @@ def reset(line):
 
 @pytest.mark.usefixtures("ray_here")
 def test_strangers_at_the_door_are_turned_away_and_the_lane_still_works(lane):
-    """One with a wrong token, one with half a token, one that says nothing, one that hangs up with a reset."""
+    """One with a wrong token, one with half a token, a mute one, one that hangs up with a reset."""
     address = lane._door.getsockname()
     wrong, half, mute, gone = strangers = [socket.create_connection(address) for _ in range(4)]
     wrong.sendall(bytes(36))
