@@ -36,9 +36,9 @@ class StackedStep:
     With targets of minus the examples' weights at their labels that is a weighted cross-entropy.
     """
 
-    def __init__(self, model: nn.Module, names: Sequence[str], compiled: bool = False) -> None:
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
         """Take the model, and its parameters' names in the order in which they will be given."""
-        self._model, self._names, self._compiled = model.train(), tuple(names), compiled
+        self._model, self._names = model.train(), tuple(names)
         self._traces: dict[tuple[int, ...], Step] = {}
         self._calls: dict[tuple[int, ...], list[Call]] = {}
 
@@ -81,7 +81,8 @@ class StackedStep:
 
         graph = make_fx(vmap(one))(*params, *masks, x, targets)
         graph = _factored(_tidied(graph), len(params))
-        return torch.compile(graph, dynamic=False) if self._compiled else graph.forward
+        forward: Step = graph.forward
+        return forward
 
 
 def _tidied(module: GraphModule) -> GraphModule:

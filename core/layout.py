@@ -82,7 +82,7 @@ class Layout:
 
 def _views(slots: tuple[Slot, ...], vectors: Tensor) -> dict[str, Tensor]:
     lead = vectors.shape[:-1]
-    return {s.name: vectors.narrow(-1, s.start, s.size).view(*lead, *s.shape) for s in slots}
+    return {s.name: vectors.narrow(-1, s.start, s.size).view((*lead, *s.shape)) for s in slots}
 
 
 def _flat(slots: tuple[Slot, ...], tensors: Mapping[str, Tensor]) -> Tensor:

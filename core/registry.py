@@ -5,6 +5,7 @@ A name is one of
     ``their-name``                  an entry point ``gauntlet.<family>`` of an installed package
     ``package.module:Class``        any importable class or function
     ``path/to/file.py:Class``       one in a single file
+    ``scheme:Name``                 one of another library, where the family knows the scheme
 Options are the plug-in's dataclass fields: checked by type, and refused with the nearest valid name.
 """
 
@@ -14,7 +15,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import wraps
 from hashlib import blake2b
 from importlib.metadata import entry_points
@@ -36,12 +37,14 @@ class Family(Generic[P]):
         noun: What one member is called in messages.
         verbs: Methods that a member must have.
         table: From a built-in's name to ``"module:Class"``, so that naming one loads no other.
+        schemes: From a scheme to the ``"module:function"`` that finds ``scheme:Name`` by its name.
     """
 
     name: str
     noun: str
     verbs: tuple[str, ...]
     table: Mapping[str, str]
+    schemes: Mapping[str, str] = field(default_factory=dict)
 
     def names(self) -> list[str]:
         """Return every name that needs no colon: built-ins first, then installed entry points."""
@@ -54,7 +57,11 @@ class Family(Generic[P]):
         Raises:
             PluginError: Nothing of that name, or it cannot be loaded, or it lacks the family's verb.
         """
-        found = _load(self._target(name), self.noun)
+        scheme, colon, rest = name.partition(":")
+        if colon and scheme in self.schemes:
+            found = _load(self.schemes[scheme], self.noun)(rest)
+        else:
+            found = _load(self._target(name), self.noun)
         missing = [v for v in self.verbs if not callable(getattr(found, v, None))]
         if missing:
             raise PluginError(f"{self.noun} '{name}' has no method {' and no '.join(missing)}")

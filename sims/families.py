@@ -68,6 +68,8 @@ def families_of(plugin: str) -> list[str]:
             every = {name for n in _FAMILIES for name in family(n).names()}
             raise PluginError(unknown("plug-in", plugin, every))
         return found
+    if schemes := [n for n in _FAMILIES if plugin.partition(":")[0] in family(n).schemes]:
+        return schemes
     from ..core.registry import Family as AnyFamily
 
     loaded: Any = AnyFamily("any", "plug-in", (), {}).find(plugin)

@@ -44,8 +44,12 @@ class Worker:
     """The actor: a kernel on one thread, numbers in, numbers out."""
 
     def __init__(self, build: BuildKernel, data: FederatedData) -> None:
-        with one_thread():
-            self._kernel = build(data)
+        self._kernel: BlockKernel | Exception
+        try:
+            with one_thread():
+                self._kernel = build(data)
+        except Exception as error:  # told to whoever asks for a block
+            self._kernel = error
 
     def serve(self, address: tuple[str, int], token: bytes, num_params: int, num_buffers: int) -> None:
         """Train the blocks that come over a connection to ``address``, until it ends."""
@@ -53,7 +57,7 @@ class Worker:
         with socket.create_connection(address) as line, one_thread():
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             line.sendall(token + _PID.pack(os.getpid()))
-            while ask := _read(line, _ASK.size):
+            while ask := _read_or_end(line, _ASK.size):
                 method, round_, follows, clients = _ASK.unpack(ask)
                 if follows:
                     received = Broadcast(round_, torch.empty(num_params), torch.empty(num_buffers))
@@ -65,6 +69,8 @@ class Worker:
 
     def _answer(self, line: socket.socket, method: str, received: Broadcast, ids: Array) -> None:
         try:
+            if isinstance(self._kernel, Exception):
+                raise self._kernel
             arrays = getattr(self._kernel, method)(received, ids).arrays()
         except Exception as error:
             own = isinstance(error, GauntletError)
@@ -109,7 +115,7 @@ class Lane:
         """Whether the worker has called."""
         return self._line is not None
 
-    def connect(self, seconds: float = 0.5) -> bool:
+    def connect(self, seconds: float) -> bool:
         """Return whether the worker has called by now, after waiting for it.
 
         Raises:
@@ -128,11 +134,11 @@ class Lane:
             return False
         line.settimeout(5.0)
         try:
-            known = hmac.compare_digest(_read(line, _TOKEN), self._token)
-        except TimeoutError:
-            known = False
-        if known:
-            self.pid = _PID.unpack(_read(line, _PID.size))[0]
+            greeting = _read(line, _TOKEN + _PID.size)
+        except OSError:  # silent for too long, or gone
+            greeting = b""
+        if hmac.compare_digest(greeting[:_TOKEN], self._token):
+            self.pid = _PID.unpack(greeting[_TOKEN:])[0]
             line.settimeout(self._patience)
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._line = line
@@ -141,12 +147,12 @@ class Lane:
         return self._line is not None
 
     def _raise_why(self) -> None:
-        """Raise what ended the worker before it called: our own error if its kernel could not be built."""
+        """Raise what ended the worker before it called."""
         import ray
 
         try:
             ray.get(self._serving)
-        except ray.exceptions.RayActorError as error:
+        except (ray.exceptions.RayActorError, ray.exceptions.RayTaskError) as error:
             cause = getattr(error, "cause", None) or error
             raise LaneLost(_first_line(cause)) from error
         raise LaneLost("the worker ended before it was asked for anything")
@@ -178,13 +184,10 @@ class Lane:
         line = self._line
         assert line is not None
         try:
-            status = _read(line, 1)
-            if status == b"\0":
+            if _read(line, 1) == b"\0":
                 for home in homes:
                     _fill(line, home)
                 return
-            if status != b"\1":
-                raise ConnectionError("the worker hung up")
             name, _, text = _read(line, _ERROR.unpack(_read(line, _ERROR.size))[0]).decode().partition("\n")
         except OSError as error:
             raise LaneLost(_first_line(error)) from error
@@ -227,13 +230,22 @@ def _fill(line: socket.socket, home: Array) -> None:
 
 
 def _read(line: socket.socket, size: int) -> bytes:
-    """Return exactly ``size`` bytes, or none where the other side hung up before them."""
+    """Return exactly ``size`` bytes.
+
+    Raises:
+        ConnectionError: The other side hung up before them.
+    """
     buffer = bytearray(size)
+    _fill(line, np.frombuffer(buffer, dtype=np.uint8))
+    return bytes(buffer)
+
+
+def _read_or_end(line: socket.socket, size: int) -> bytes:
+    """Return exactly ``size`` bytes, or none where the other side hung up before them."""
     try:
-        _fill(line, np.frombuffer(buffer, dtype=np.uint8))
+        return _read(line, size)
     except ConnectionError:
         return b""
-    return bytes(buffer)
 
 
 def _first_line(error: BaseException) -> str:

@@ -9,7 +9,7 @@ import logging
 import os
 import warnings
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from time import monotonic
 from typing import Any
 
@@ -20,7 +20,8 @@ from .base import Array, Rows, Sums, blocks
 from .lane import IN_FLIGHT, BuildKernel, Lane, LaneLost, Worker
 
 HIRING = 120  # seconds without a single worker after which the pool gives up
-_LOSSES = 3  # workers lost by one lane without a single block in between before the pool gives up
+_LOSSES = 3  # workers lost by one lane without a single block in between before the lane is given up
+_POLL = 0.02  # seconds that a lane without a worker waits for one before it asks whether work is left
 
 
 def start_ray(address: str | None = None, num_workers: int | None = None) -> None:
@@ -127,13 +128,30 @@ class RayPool:
                     losses += 1
                     waiting.extendleft(reversed(flying))
                     flying.clear()
+                    self._idle_since = monotonic()
                     if losses > _LOSSES or self._closed:
-                        raise WorkerError(f"workers die without finishing a block: {error}") from error
+                        return self._give_up(lane, error)
                     lane.replace()
 
         while waiting:  # again where a lane was lost after the others had gone home
-            for done in [self._threads.submit(drive, lane) for lane in self._lanes]:
-                done.result()
+            driven = [self._threads.submit(drive, lane) for lane in list(self._lanes)]
+            try:
+                for done in wait(driven, return_when=FIRST_EXCEPTION).done:
+                    done.result()
+            except BaseException:
+                waiting.clear()  # or a lane without a worker would wait for ever to help with it
+                raise
+
+    def _give_up(self, lane: Lane, error: LaneLost) -> None:
+        """Go on without a lane that keeps losing its workers.
+
+        Raises:
+            WorkerError: It was the last one.
+        """
+        self._lanes.remove(lane)
+        lane.close()
+        if self._closed or not self._lanes:
+            raise WorkerError(f"workers die without finishing a block: {error}") from error
 
     def _ready(self, lane: Lane) -> bool:
         """Return whether the lane has a worker by now.
@@ -141,10 +159,11 @@ class RayPool:
         Raises:
             WorkerError: None has had one for too long.
         """
-        if lane.connect():
+        others = any(other.connected for other in list(self._lanes))
+        if lane.connect(_POLL):
             self._idle_since = monotonic()
             return True
-        if monotonic() - self._idle_since > HIRING and not any(other.connected for other in self._lanes):
+        if monotonic() - self._idle_since > HIRING and not others:
             raise WorkerError(f"Ray started no worker within {HIRING} seconds: it has no CPU left for one")
         return False
 

@@ -1,0 +1,237 @@
+"""One worker and its socket: strangers, errors in one line, and a line that breaks."""
+
+import socket
+import struct
+import threading
+from time import monotonic, sleep
+
+import numpy as np
+import pytest
+import torch
+
+from gauntlet.clients.kernel import Broadcast
+from gauntlet.clients.pools import lane as module
+from gauntlet.clients.pools.lane import Lane, LaneLost, Worker
+from gauntlet.clients.pools.ray import RayPool
+from gauntlet.core.errors import DataError, GauntletError, PluginError, WorkerError
+
+ROUND = Broadcast(0, torch.arange(3.0), torch.zeros(0))
+
+
+class Answer:
+    def __init__(self, *arrays):
+        self._arrays = arrays
+
+    def arrays(self):
+        return self._arrays
+
+
+class Echo:
+    """Answers with the parameters' sum times each id; client 7 breaks a rule, client 8 breaks down."""
+
+    def train(self, broadcast, client_ids):
+        if 7 in client_ids:
+            raise PluginError("client 7 has no data\nwith details")
+        if 8 in client_ids:
+            raise ZeroDivisionError("nothing to divide by\nwith details")
+        return Answer(client_ids * float(broadcast.params.sum()))
+
+
+def echo(data):
+    return Echo()
+
+
+def no_kernel(data):
+    raise DataError("the file is gone\nwith details")
+
+
+def no_memory(data):
+    raise MemoryError("no room for the model")
+
+
+@pytest.fixture
+def lane(ray_here):
+    """A lane to an ``Echo``, and how to start it again; its worker has not called yet."""
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(__import__(echo.__module__, fromlist=["x"]))
+    actor = ray.remote(num_cpus=0)(Worker)
+    lane = Lane(lambda: actor.remote(echo, None), "127.0.0.1", ROUND, patience=30.0)
+    yield lane
+    lane.close()
+
+
+def connect(lane):
+    end = monotonic() + 60
+    while not lane.connect(0.5):
+        assert monotonic() < end
+
+
+def works(lane):
+    lane.submit("train", ROUND, np.array([1, 2]))
+    home = np.zeros(2)
+    lane.fetch([home])
+    return home.tolist() == [3.0, 6.0]
+
+
+def reset(line):
+    """Hang up so that the other side's next read fails."""
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    line.close()
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_strangers_at_the_door_are_turned_away_and_the_lane_still_works(lane):
+    """One with a wrong token, one with half a token, a mute one, one that hangs up with a reset."""
+    address = lane._door.getsockname()
+    wrong, half, mute, gone = strangers = [socket.create_connection(address) for _ in range(4)]
+    wrong.sendall(bytes(36))
+    half.sendall(lane._token[:16])
+    half.shutdown(socket.SHUT_WR)
+    mute.shutdown(socket.SHUT_WR)
+    reset(gone)
+    for _ in range(4):
+        lane.connect(10.0)
+    connect(lane)
+
+    assert works(lane)
+    assert [s.recv(1) for s in (wrong, half, mute)] == [b"", b"", b""]
+    for stranger in strangers:
+        stranger.close()
+
+
+def test_a_stranger_cannot_come_in_once_the_worker_is_there(lane):
+    connect(lane)
+    with socket.create_connection(lane._door.getsockname()) as stranger:
+        stranger.sendall(b"\0" * 100)
+        assert works(lane)
+
+
+def test_an_error_of_the_kernel_is_one_line_of_its_own_kind_and_the_lane_works_on(lane):
+    connect(lane)
+    for client, kind, line in (
+        (7, PluginError, "client 7 has no data"),
+        (8, WorkerError, "a worker raised ZeroDivisionError: nothing to divide by"),
+    ):
+        lane.submit("train", ROUND, np.array([client]))
+        with pytest.raises(GauntletError) as caught:
+            lane.fetch([np.zeros(1)])
+        assert (type(caught.value), str(caught.value)) == (kind, line)
+    assert works(lane)
+
+
+@pytest.mark.parametrize(
+    ("build", "kind", "line"),
+    [
+        (no_kernel, DataError, "the file is gone"),
+        (no_memory, WorkerError, "a worker raised MemoryError: no room for the model"),
+    ],
+)
+def test_a_kernel_that_cannot_be_built_ends_the_run_at_once_with_one_line(ray_here, build, kind, line):
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(__import__(build.__module__, fromlist=["x"]))
+    pool = RayPool(build, None, 1)
+    with pytest.raises(GauntletError) as caught:
+        pool.train(ROUND, np.arange(2), 2.0)
+    pool.close()
+
+    assert (type(caught.value), str(caught.value)) == (kind, line)
+
+
+# ---- a worker written by hand, that hangs up where the test says ------------------------------------------
+
+
+class ByHand:
+    """What a lane holds of an actor: ``serve.remote`` lets a thread of the test speak on the socket."""
+
+    def __init__(self, speak):
+        self.serve, self._speak = self, speak
+
+    def remote(self, address, token, num_params, num_buffers):
+        def speak():
+            with socket.create_connection(address) as line:
+                self._speak(line, token)
+
+        threading.Thread(target=speak, daemon=True).start()
+
+
+@pytest.fixture
+def by_hand(monkeypatch):
+    import ray
+
+    monkeypatch.setattr(ray, "kill", lambda actor: None)  # there is no actor
+    lanes = []
+
+    def make(speak, patience=5.0):
+        lanes.append(Lane(lambda: ByHand(speak), "127.0.0.1", ROUND, patience))
+        return lanes[-1]
+
+    yield make
+    for lane in lanes:
+        lane.close()
+
+
+HELLO = module._PID.pack(4711)
+ASK = module._ASK.size + 3 * 4 + 2 * 8  # bytes: the ask, the parameters, two ids
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"\0",
+        b"\0" + bytes(15),  # all but the last byte of two float64
+        b"\1",
+        b"\1" + struct.pack("<I", 20)[:3],
+        b"\1" + struct.pack("<I", 20),
+        b"\1" + struct.pack("<I", 20) + b"PluginError\nno",
+    ],
+)
+def test_a_worker_that_hangs_up_anywhere_in_its_answer_is_a_lost_lane(by_hand, said):
+    def speak(line, token):
+        line.sendall(token + HELLO)
+        line.recv(ASK, socket.MSG_WAITALL)
+        line.sendall(said)
+
+    lane = by_hand(speak)
+    assert lane.connect(5.0)
+    assert lane.pid == 4711
+    lane.submit("train", ROUND, np.array([1, 2]))
+    with pytest.raises(LaneLost, match="the worker hung up"):
+        lane.fetch([np.zeros(2)])
+
+
+def test_a_worker_that_is_cut_off_in_a_block_is_a_lost_lane(by_hand):
+    def speak(line, token):
+        line.sendall(token + HELLO)
+        line.recv(ASK, socket.MSG_WAITALL)
+        line.sendall(b"\0" + bytes(7))
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    lane = by_hand(speak)
+    assert lane.connect(5.0)
+    lane.submit("train", ROUND, np.array([1, 2]))
+    with pytest.raises(LaneLost):
+        lane.fetch([np.zeros(2)])
+
+
+def test_a_worker_that_stops_in_a_block_is_a_lost_lane_when_patience_ends(by_hand):
+    def speak(line, token):
+        line.sendall(token + HELLO)
+        line.recv(ASK, socket.MSG_WAITALL)
+        line.sendall(b"\0" + bytes(7))
+        sleep(2.0)
+
+    lane = by_hand(speak, patience=0.2)
+    assert lane.connect(5.0)
+    lane.submit("train", ROUND, np.array([1, 2]))
+    with pytest.raises(LaneLost, match="timed out"):
+        lane.fetch([np.zeros(2)])
+
+
+def test_a_worker_that_knows_the_token_and_dies_before_its_number_is_no_worker(by_hand):
+    lane = by_hand(lambda line, token: line.sendall(token + HELLO[:2]))
+
+    assert not lane.connect(5.0)
+    assert not lane.connected

@@ -1,0 +1,58 @@
+"""A program for test_cluster.py: two Ray nodes on this machine, one of which is taken away during a run."""
+
+import logging
+import os
+
+import torch
+
+from gauntlet.core.contracts import LocalTraining
+from gauntlet.server.simulation import prepare
+from gauntlet.server.spec import PluginSpec, RunSpec
+
+
+def main() -> None:
+    """Run on both nodes, take one away after two of six rounds, and print what the test compares."""
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    import ray
+    from ray.cluster_utils import Cluster
+
+    spec = RunSpec(
+        seed=7,
+        rounds=6,
+        num_clients=8,
+        data=PluginSpec("digits"),
+        partition=PluginSpec("iid"),
+        model=PluginSpec("mlp", {"hidden": [8], "dropout": 0.2}),
+        training=LocalTraining(local_epochs=1, batch_size=16, lr=0.1, momentum=0.5),
+        rows=True,
+    )
+    simulation = prepare(spec)
+    alone = list(simulation.steps(simulation.serial_pool()))
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1}, connect=False)
+    second = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    pool = simulation.ray_pool(2, address=cluster.address)
+    steps = simulation.steps(pool)
+    found = [next(steps)]
+    while not all(lane.connected for lane in pool._lanes):  # one node can be faster than the other by rounds
+        for lane in pool._lanes:
+            lane.connect(0.5)
+    found.append(next(steps))
+    workers = [lane.pid for lane in pool._lanes]
+    cluster.remove_node(second, allow_graceful=False)
+    found += steps
+    left = [lane.pid for lane in pool._lanes if lane.connected]
+    pool.close()
+
+    same = [torch.equal(a.state.params, b.state.params) for a, b in zip(alone, found, strict=True)]
+    print("same bits", *same)
+    print("clients", *[len(step.outcome.sent) for step in found])
+    print("workers", len(set(workers)), "left", len(set(left) & set(workers)), "of", len(left))
+    ray.shutdown()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    logging.disable(logging.ERROR)
+    main()
