@@ -1,6 +1,5 @@
 """Score an audit's canaries while a run goes on, and judge them when it ends."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from ..core.seeds import generator
 from ..privacy.accounting import Epsilon
 from ..server.simulation import Simulation, Step
 from ..server.state import ServerState
-from .results import first_line, write_json
+from .results import VERDICT, first_line, write_json
 
-TABLE, VERDICT = "audit.parquet", "audit.json"
+TABLE = "audit.parquet"
 AUDIT = pa.schema(
     [
         ("client_id", pa.int64()),
@@ -129,19 +128,3 @@ class AuditTrail:
             "refuted": refuted,
             "details": dict(found.details),
         }
-
-
-def load_audit(folder: Path) -> dict[str, Any] | None:
-    """Return a run's audit, or None where it had none.
-
-    Raises:
-        ResultsError: There is one that cannot be read.
-    """
-    path = folder / VERDICT
-    if not path.is_file():
-        return None
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
-    except (OSError, ValueError) as error:
-        raise ResultsError(f"{path} cannot be read: {first_line(error)}") from error

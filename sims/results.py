@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA = 1
+VERDICT = "audit.json"  # what an audit found out, in a run's folder
 FINISHED = ("complete", "budget_exhausted")  # of a manifest's status: nothing is left to run
 
 
@@ -71,9 +72,14 @@ class Run:
     @cached_property
     def audit(self) -> dict[str, Any] | None:
         """What the run's audit found out about epsilon, or None where it had none."""
-        from .audits import load_audit
-
-        return load_audit(self.folder)
+        path = self.folder / VERDICT
+        if not path.is_file():
+            return None
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ResultsError(f"{path} cannot be read: {first_line(error)}") from error
+        return found
 
     def gallery(self) -> list[Rebuilt]:
         """Return what leakage attacks rebuilt, in the order of rounds and clients."""
