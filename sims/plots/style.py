@@ -5,6 +5,7 @@ Colorblind People. 2008 (the palette; its yellow stands last, being faint on whi
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -144,8 +145,10 @@ def add_legend(part: Figure | SubFigure, axes: Axes, band: str = "", below: bool
 
 
 def add_caption(figure: Figure, text: str) -> None:
-    """Put small print under the picture."""
-    figure.supxlabel(text, fontsize=SMALL, color=QUIET, x=0.01, ha="left")
+    """Put small print under the picture, in lines that are no longer than it is wide."""
+    letters = max(20, int(figure.get_figwidth() * 72 / (0.56 * SMALL)))
+    wrapped = "\n".join(fill(line, letters) for line in text.split("\n"))
+    figure.supxlabel(wrapped, fontsize=SMALL, color=QUIET, x=0.01, ha="left")
 
 
 def banded(table: pd.DataFrame, band: str) -> str:

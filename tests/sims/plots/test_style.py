@@ -1,8 +1,9 @@
 """The look of all pictures."""
 
+import pytest
 from matplotlib.figure import Figure
 
-from gauntlet.sims.plots.style import OKABE_ITO, logarithmic, styles
+from gauntlet.sims.plots.style import OKABE_ITO, add_caption, logarithmic, new_figure, styles
 
 
 def test_sixty_four_labels_all_look_different():
@@ -27,3 +28,17 @@ def test_a_logarithmic_axis_within_one_decade_still_has_named_ticks():
     low, high = axes.get_xlim()
     names = [t.label1.get_text() for t in axes.xaxis.get_major_ticks() if low <= t.get_loc() <= high]
     assert names == ["3", "4"] or names == ["2", "3", "4"]
+
+
+@pytest.mark.parametrize("width", [3.0, 5.0, 9.0])
+def test_small_print_stays_inside_the_picture(width):
+    figure = new_figure(width, 2.0)
+    figure.subplots()
+    add_caption(
+        figure, "Over all rounds. Small: false alarms, the share of honest updates that were flagged. " * 2
+    )
+    figure.canvas.draw()
+    box = figure._supxlabel.get_window_extent()
+
+    assert box.x1 <= figure.bbox.x1
+    assert box.y0 >= figure.bbox.y0
