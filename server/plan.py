@@ -93,7 +93,7 @@ class Plan:
         return OVERHEAD + sum(heads) + 4 * (self.layout.num_parameters + self.layout.num_buffers)
 
     def kinds(self, round_: int) -> Mapping[int, str]:
-        """Return the attack that each malicious client runs in a round, by client id."""
+        """Return what each client that is not plainly honest runs in a round, by client id."""
         roles = (*self.poisons, *self.attacks)
         return {c: role.kind for role in roles for c in role.attackers(round_)}
 
@@ -162,7 +162,7 @@ def make_canaries(spec: RunSpec, audit: Audit, privacy: Privacy, layout: Layout)
     Raises:
         ScenarioError: A mechanism that does not clip: canaries would wreck the model.
     """
-    clip_norm = declared(privacy, "clip_norm", None) or declared(privacy, "initial_clip_norm", None)
+    clip_norm = declared(privacy, "clip_norm", None)
     if audit.num_canaries and clip_norm is None:
         raise ScenarioError(
             f"audit '{spec.audit.name}' needs a privacy mechanism that clips, got '{spec.privacy.name}'; "

@@ -257,7 +257,7 @@ def _secure_sum(plan: Plan, updates: Updates, state: ServerState, privacy: State
     secure_sum = declared(plan.privacy, "secure_sum", None)
     if secure_sum is None:
         return updates, privacy
-    malicious = plan.kinds(state.round)
+    malicious = plan.malicious(state.round)
     honest = torch.tensor([i not in malicious for i in updates.client_ids.tolist()], dtype=torch.bool)
     found: tuple[Updates, State] = secure_sum(
         updates,

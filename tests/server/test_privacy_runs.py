@@ -127,6 +127,14 @@ def test_dropouts_that_were_counted_on_keep_the_guarantee(small):
     assert steps[-1].outcome.epsilon.value > 0
 
 
+def test_clients_with_poor_data_add_their_share_of_noise(small):
+    """They are honest: with one of eight the guarantee stands, which an attacker's missing share would end."""
+    poor = RoleSpec(PluginSpec("unreliable", {"kernel_size": 3}), clients=(0,))
+    _, steps = run(small(**privacy("skellam", bits=24), roles=(poor,), rounds=1))
+    assert steps[-1].state.privacy["shares"] == 8
+    assert steps[-1].outcome.epsilon.value is not None
+
+
 def test_the_server_sees_one_row_the_sum_of_the_honest_updates(small):
     """At 30 bits and hardly any noise the aggregate is the plain mean, to the noise that is left."""
     spec = small(**privacy("skellam", noise_multiplier=1e-4, bits=30), rounds=1)
