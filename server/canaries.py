@@ -15,7 +15,7 @@ from torch import Tensor
 from ..clients.kernel import Trained
 from ..core.contracts import Privacy
 from ..core.seeds import generator
-from ..core.updates import Updates, concatenate
+from ..core.updates import Context, Updates, concatenate
 
 Array = np.ndarray[Any, Any]
 
@@ -61,10 +61,10 @@ class Canaries:
         """Return those of a cohort that have data to train on."""
         return cohort[cohort < self.first]
 
-    def join(self, trained: Trained, cohort: Array, round_: int) -> Trained:
+    def join(self, trained: Trained, cohort: Array, context: Context) -> Trained:
         """Return the cohort's updates with those of its canaries behind the clients'.
 
-        A canary holds one example and no loss (NaN).
+        A canary holds one example and no loss (NaN). ``context`` is the round's.
         """
         ids = cohort[cohort >= self.first]
         if not len(ids):
@@ -72,8 +72,9 @@ class Canaries:
         wishes = torch.stack([self.direction(i - self.first) for i in ids.tolist()])  # [k, P]
         wishes *= TOO_LONG * self.clip_norm
         nothing = torch.zeros(len(ids), trained.updates.buffers.shape[1])
-        own = Updates(wishes, torch.from_numpy(ids), torch.ones(len(ids), dtype=torch.int64), buffers=nothing)
-        sent = self.privacy.privatize(own, lambda i: generator(self.seed, "client noise", round_, i))
+        ones = torch.ones(len(ids), dtype=torch.int64)
+        own = Updates(wishes, torch.from_numpy(ids), ones, buffers=nothing, context=context)
+        sent = self.privacy.privatize(own, lambda i: generator(self.seed, "client noise", context.round, i))
         everybody = concatenate([trained.updates, sent], trained.updates.expected_size)
         losses = torch.cat([trained.losses, torch.full((len(ids),), float("nan"))])
         norms = torch.cat([trained.norms, torch.full((len(ids),), float("nan"), dtype=torch.float64)])

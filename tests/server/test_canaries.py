@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from gauntlet.core.errors import ScenarioError
+from gauntlet.core.layout import Layout
+from gauntlet.core.updates import Context
 from gauntlet.server.round import run_round
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec
@@ -88,7 +90,7 @@ def test_a_cohort_of_canaries_alone_is_a_cohort(small):
     nobody = pool.train(
         run_round(simulation.plan, simulation.first, pool)[1].broadcast, canaries.clients(cohort), 2.0
     )
-    trained = canaries.join(nobody, cohort, 0)
+    trained = canaries.join(nobody, cohort, Context(0, torch.zeros(0), Layout(()), 0))
     assert trained.updates.client_ids.tolist() == [9, 11]
     assert trained.updates.expected_size == 2.0
 
@@ -104,3 +106,11 @@ def test_under_local_privacy_a_canary_adds_its_own_noise(small):
 def test_an_audit_of_a_run_that_does_not_clip_is_refused(small):
     with pytest.raises(ScenarioError, match="audit 'one_shot_canaries' needs a privacy mechanism that clips"):
         prepare(replace(audited(small), privacy=PluginSpec("none")))
+
+
+def test_a_mechanism_that_follows_the_round_noises_canaries_too(small):
+    annealed = PluginSpec("annealed", {"eta": 0.1, "clip_norm": 0.5, "where": "local", "calibrated": False})
+    audit = PluginSpec("one_shot_canaries", {"num_canaries": 3, "delta": 1e-3})
+    run = prepare(small(privacy=annealed, audit=audit))
+    _, outcome = run_round(run.plan, run.first, run.serial_pool())
+    assert outcome.sent.client_ids.tolist() == list(range(11))

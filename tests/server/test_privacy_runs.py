@@ -128,7 +128,7 @@ def test_dropouts_that_were_counted_on_keep_the_guarantee(small):
 
 
 def test_clients_with_poor_data_add_their_share_of_noise(small):
-    """They are honest: with one of eight the guarantee stands, which an attacker's missing share would end."""
+    """They are honest: the guarantee stands, which an attacker's missing share would end."""
     poor = RoleSpec(PluginSpec("unreliable", {"kernel_size": 3}), clients=(0,))
     _, steps = run(small(**privacy("skellam", bits=24), roles=(poor,), rounds=1))
     assert steps[-1].state.privacy["shares"] == 8
