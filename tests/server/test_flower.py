@@ -10,9 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-
-pytest.importorskip("flwr")
-
 from flwr.app import (
     DEFAULT_TTL,
     Array,
