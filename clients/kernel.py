@@ -21,6 +21,7 @@ from ..core.roles import Role
 from ..core.seeds import generator, seeded_torch
 from ..core.updates import Context, Updates, row_norms, weighted_sum
 from .data.base import FederatedData, PartitionedData
+from .memory import keep_freed_memory
 from .minibatches import minibatches
 from .shelf import Shelf
 from .stacked import Steer, train_stacked
@@ -145,6 +146,7 @@ class BlockKernel:
         self._local = torch.zeros(self.layout.num_parameters)  # [P]
         self._gradient = torch.zeros_like(self._local)  # [P]
         self._tie()
+        keep_freed_memory()
 
     def _tie(self) -> None:
         """Let the model's parameters and their gradients be views of the two flat vectors."""
@@ -212,7 +214,7 @@ class BlockKernel:
         streams = [partial(self._dropout, i, broadcast.round) for i in ids]
         for rows in np.array_split(np.arange(len(ids)), -(-len(ids) // self._height)):
             part = slice(rows[0], rows[-1] + 1)
-            vectors[part], losses[part] = train_stacked(
+            losses[part] = train_stacked(
                 self._stacked,
                 self.layout,
                 self.rule,
@@ -222,6 +224,7 @@ class BlockKernel:
                 places[part],
                 batches[part],
                 self.data.num_classes,
+                vectors[part],
                 steers[part],
                 streams[part],
             )

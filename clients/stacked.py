@@ -8,7 +8,7 @@ Source: the idea of stacking a cohort's models is that of vmap in JAX and functo
 FedJAX: Federated Learning Simulation with JAX. 2021. arXiv:2108.02117
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,10 +53,11 @@ def train_stacked(
     places: Sequence[Array],
     batches: Sequence[list[Array]],
     num_classes: int,
+    out: Tensor,
     steers: Sequence[Steer | None] = (),
     streams: Sequence[Callable[[], np.random.Generator]] = (),
-) -> tuple[Tensor, Tensor]:
-    """Return the block's updates [K, P] and each client's mean loss [K].
+) -> Tensor:
+    """Write the clients' updates to ``out`` and return each one's mean loss [K].
 
     Args:
         step: Differentiates a stack.
@@ -68,6 +69,7 @@ def train_stacked(
         places: The rows of the shelf that hold each client's examples.
         batches: Which of its examples each client takes in each local step.
         num_classes: C.
+        out: Where the updates belong.  # [K, P]
         steers: How each client twists its gradients, or None; by default nobody does.
         streams: Makes each client's stream of dropout; may be left out of a model without.
     """
@@ -76,9 +78,8 @@ def train_stacked(
     targets = torch.zeros(*rows.shape, num_classes)  # [K, S, B, C]
     targets.scatter_(3, shelf.y[rows][..., None], -weights[..., None])
     steps = np.array([len(batches[k]) for k in order])
-    local = received.expand(len(order), -1).clone()  # [K, P]
     twisted = _grouped([steers[k] for k in order] if steers else [])
-    state = _Descent(layout, rule, how, received, local, twisted)
+    state = _Descent(layout, rule, how, received, len(order), twisted)
     losses = torch.zeros(len(order))
     drops = step.drops(shelf.x.shape[1:])
     generators = [torch_generator(streams[k]()) for k in order] if drops else []
@@ -93,11 +94,10 @@ def train_stacked(
             )
             losses[:going] += values[:going]
             state.descend(gradients, going)
-    update = torch.empty_like(local)
-    update[order] = local.sub_(received)
+    state.write(layout.views(out).values(), order)
     mean = torch.empty_like(losses)
     mean[order] = losses / torch.from_numpy(steps)
-    return update, mean
+    return mean
 
 
 def _grouped(steers: Sequence[Steer | None]) -> list[tuple[Steer, Tensor]]:
@@ -107,7 +107,10 @@ def _grouped(steers: Sequence[Steer | None]) -> list[tuple[Steer, Tensor]]:
 
 
 class _Descent:
-    """The clients' parameters, one stacked tensor each, and how a step of SGD changes them in place."""
+    """The clients' parameters, one stacked tensor each, and how a step of SGD changes them in place.
+
+    Every stack is contiguous: a batched product of matrices that lie apart is done one by one.
+    """
 
     def __init__(
         self,
@@ -115,20 +118,28 @@ class _Descent:
         rule: LocalRule,
         how: LocalTraining,
         received: Tensor,
-        local: Tensor,
+        clients: int,
         twisted: Sequence[tuple[Steer, Tensor]],
     ) -> None:
         self._rule, self._how, self._twisted = rule, how, twisted
         changed = twisted or how.momentum or how.weight_decay
         self._plain = declared(rule, "plain", False) and not changed
-        self._local = list(layout.views(local).values())
         self._received = list(layout.views(received).values())
-        velocity = torch.zeros_like(local) if how.momentum else local
-        self._velocity = list(layout.views(velocity).values())
+        self._local = [p.expand(clients, *p.shape).clone() for p in self._received]
+        self._velocity = [torch.zeros_like(p) for p in self._local] if how.momentum else self._local
 
     def stack(self, height: int) -> list[Tensor]:
         """Return the first clients' parameters, [height, ...] each."""
         return [p[:height] for p in self._local]
+
+    def write(self, homes: Iterable[Tensor], order: Sequence[int]) -> None:
+        """Write the updates, parameter by parameter, to the rows ``order`` of ``homes`` [K, ...]."""
+        in_order = order == list(range(len(order)))
+        for home, local, received in zip(homes, self._local, self._received, strict=True):
+            if in_order:
+                torch.sub(local, received, out=home)
+            else:
+                home[order] = local.sub_(received)
 
     def descend(self, gradients: Sequence[Gradient], going: int) -> None:
         """Take one SGD step of the first ``going`` clients, parameter by parameter."""

@@ -6,6 +6,7 @@ Source: Salmon, Moraes, Dror, Shaw. Parallel Random Numbers: As Easy as 1, 2, 3.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,17 @@ def generator(seed: int, purpose: str, *ids: int) -> np.random.Generator:
     """
     key = "/".join([str(int(seed)), purpose, *(str(int(i)) for i in ids)])
     digest = blake2b(key.encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+    return np.random.Generator(np.random.Philox(_Key(digest)))
+
+
+class _Key(np.random.SeedSequence):
+    """Philox's key as it is: ``Philox(key=...)`` gives the same stream, but asks the system for entropy."""
+
+    def __init__(self, digest: bytes) -> None:
+        self._words = np.frombuffer(digest, dtype="<u8")
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint64) -> Any:
+        return self._words
 
 
 @contextmanager

@@ -117,7 +117,7 @@ class RayPool:
                 try:
                     if not self._ready(lane):
                         continue  # until the others have taken every block
-                    while len(flying) < IN_FLIGHT and (block := _next(waiting)) is not None:
+                    while self._may_take(flying, waiting) and (block := _next(waiting)) is not None:
                         flying.append(block)  # noted first: a lane can be lost while it takes a block
                         lane.submit(method, broadcast, cut[block])
                     if flying:
@@ -141,6 +141,10 @@ class RayPool:
             except BaseException:
                 waiting.clear()  # or a lane without a worker would wait for ever to help with it
                 raise
+
+    def _may_take(self, flying: deque[int], waiting: deque[int]) -> bool:
+        """Return whether a lane takes one more block: ahead of time only where every lane finds another."""
+        return not flying or (len(flying) < IN_FLIGHT and len(waiting) >= len(self._lanes))
 
     def _give_up(self, lane: Lane, error: LaneLost) -> None:
         """Go on without a lane that keeps losing its workers.

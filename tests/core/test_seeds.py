@@ -1,5 +1,7 @@
 """Streams: equal keys, equal numbers; other keys, other numbers; nothing global."""
 
+from hashlib import blake2b
+
 import numpy as np
 import pytest
 import torch
@@ -31,6 +33,13 @@ def test_a_key_gives_these_numbers_for_ever():
         3888316009685919243,
         13245464930064318134,
     ]
+
+
+def test_a_stream_is_that_of_numpys_philox_with_the_same_key():
+    digest = blake2b(b"7/noise/3/5", digest_size=16).digest()
+    expected = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+
+    assert np.array_equal(generator(7, "noise", 3, 5).standard_normal(100), expected.standard_normal(100))
 
 
 def test_streams_of_two_clients_are_uncorrelated():

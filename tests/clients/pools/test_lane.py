@@ -1,8 +1,11 @@
 """One worker and its socket: strangers, errors in one line, and a line that breaks."""
 
+import os
 import socket
 import struct
 import threading
+from dataclasses import replace
+from functools import partial
 from time import monotonic, sleep
 
 import numpy as np
@@ -235,3 +238,39 @@ def test_a_worker_that_knows_the_token_and_dies_before_its_number_is_no_worker(b
 
     assert not lane.connect(5.0)
     assert not lane.connected
+
+
+class Rendezvous:
+    """Answers once two workers train at the same time."""
+
+    def __init__(self, folder):
+        self._folder = folder
+
+    def train(self, broadcast, client_ids):
+        (self._folder / f"{broadcast.round}-{os.getpid()}").touch()
+        end = monotonic() + 20
+        while len(list(self._folder.glob(f"{broadcast.round}-*"))) < 2:
+            if monotonic() > end:
+                raise WorkerError(f"worker {os.getpid()} waited in vain in round {broadcast.round}")
+            sleep(0.01)
+        k = len(client_ids)
+        shapes = {"f4": (k, 3), "i8": k, "f8": k}
+        vectors, examples, norms = (np.zeros(shape, kind) for kind, shape in shapes.items())
+        return Answer(vectors, vectors[:, :0], examples, vectors[:, 0].copy(), norms)
+
+
+def rendezvous(folder, data):
+    return Rendezvous(folder)
+
+
+def test_two_blocks_run_at_the_same_time_on_two_workers(ray_here, tmp_path):
+    """Not both on the worker that asks first, one running and one waiting."""
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(__import__(rendezvous.__module__, fromlist=["x"]))
+    pool = RayPool(partial(rendezvous, tmp_path), None, 2, height=4)
+    for round_ in range(5):
+        pool.train(replace(ROUND, round=round_), np.arange(8), 8.0)
+    pool.close()
+
+    assert len(list(tmp_path.iterdir())) == 10
