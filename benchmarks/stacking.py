@@ -1,9 +1,11 @@
 """Stacked clients against one client at a time, on one thread, without a server. Run it on an idle machine.
 
-Usage: stacking.py. Prints ratios of medians over 9 rounds after 3; stacks as high as the rule has them.
+Usage: stacking.py [BATCH_SIZE]. Prints ratios of medians over 9 rounds after 3; stacks are as high as the
+rule has them.
 """
 
 import statistics
+import sys
 import time
 
 import numpy as np
@@ -35,22 +37,24 @@ class RandomClients:
 
     num_classes = 10
 
-    def __init__(self) -> None:
-        self.x, self.y = data()
+    def __init__(self, batch_size: int) -> None:
+        x, y = data()
+        repeats = -(-batch_size // len(y[0]))
+        self.x, self.y = x.repeat(1, repeats, 1, 1, 1), y.repeat(1, repeats)
 
     def client(self, client_id: int) -> tuple[torch.Tensor, torch.Tensor]:
         return self.x[client_id], self.y[client_id]
 
 
-def seconds(name: str, options: dict[str, object], stacked: bool) -> tuple[float, Choice]:
+def seconds(name: str, options: dict[str, object], stacked: bool, batch_size: int) -> tuple[float, Choice]:
     """Return the median seconds of a block's round a client, and what the rule says."""
     torch.manual_seed(0)
     model = MODELS.build(name, options).build((1, 28, 28), 10)
     choice = choose("on", model)
     clients = choice.height
     height = clients if stacked else 1
-    how = LocalTraining(batch_size=10, lr=0.1)
-    kernel = BlockKernel(RandomClients(), model, FedAvg(), how, NoPrivacy(), (), 0, height=height)
+    how = LocalTraining(batch_size=batch_size, local_steps=6, lr=0.1)
+    kernel = BlockKernel(RandomClients(batch_size), model, FedAvg(), how, NoPrivacy(), (), 0, height=height)
     params = kernel.layout.flatten(dict(model.named_parameters()))
     times = []
     with one_thread():
@@ -58,12 +62,13 @@ def seconds(name: str, options: dict[str, object], stacked: bool) -> tuple[float
             begin = time.perf_counter()
             kernel.train(Broadcast(t, params, torch.zeros(0)), np.arange(clients))
             times.append(time.perf_counter() - begin)
-    return statistics.median(times[3:]) / clients, choose("auto", model)
+    return statistics.median(times[3:]) / clients, choose("auto", model, batch_size=batch_size)
 
 
+batch = int(sys.argv[1]) if len(sys.argv) > 1 else 10
 for name, options in CASES:
-    stacked, choice = seconds(name, options, True)
-    alone, _ = seconds(name, options, False)
+    stacked, choice = seconds(name, options, True, batch)
+    alone, _ = seconds(name, options, False, batch)
     print(
         f"{name} {options or ''}: {alone / stacked:.2f} times as fast stacked ({choice.reason})", flush=True
     )

@@ -1,7 +1,8 @@
 """Whether a block of clients is trained as one batched computation: a rule, never a measurement.
 
 Stacking saves the cost of starting many small operations. A stack that outgrows the processor's cache pays
-with memory traffic, so the larger the model, the lower the stack (docs/performance.md).
+with memory traffic, so the larger the model, the lower the stack; and one client's convolutions of a large
+batch are faster than all clients' as one grouped convolution (docs/performance.md).
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ Vectorize = Literal["auto", "on", "off"]
 
 STACK_PARAMETERS = 2**20  # of all clients of a stack together: 4 MiB, above which a CPU's cache overflows
 TALLEST = 32  # clients
+CONVOLVED = 20  # examples: the largest batch of which convolutions are stacked
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,19 @@ class Choice:
         return self.height > 1
 
 
-def choose(setting: Vectorize, model: nn.Module, input_shape: Sequence[int] | None = None) -> Choice:
+def choose(
+    setting: Vectorize,
+    model: nn.Module,
+    input_shape: Sequence[int] | None = None,
+    batch_size: int = 0,
+) -> Choice:
     """Return how clients with this model are stacked: equal arguments, equal answers, on any machine.
 
     Args:
         setting: What the scenario wants.
         model: The clients' model, in training mode.
         input_shape: The shape of one example; without it, no model with dropout is stacked.
+        batch_size: Examples a local step; 0 for all that a client has.
 
     Raises:
         ScenarioError: ``"on"`` with a model that cannot be stacked.
@@ -55,6 +63,9 @@ def choose(setting: Vectorize, model: nn.Module, input_shape: Sequence[int] | No
         if setting == "on":
             raise ScenarioError(f"vectorize = on cannot be: {obstacle}; use auto or off")
         return Choice(1, f"one client at a time: {obstacle}")
+    convolves = any(isinstance(layer, nn.modules.conv._ConvNd) for layer in model.modules())
+    if setting == "auto" and convolves and not 0 < batch_size <= CONVOLVED:
+        return Choice(1, f"one client at a time: convolutions of more than {CONVOLVED} examples")
     size = Layout.of(model).num_parameters
     height = max(2, min(TALLEST, STACK_PARAMETERS // size))
     return Choice(height, f"clients stacked by {height}: {size:,} parameters")

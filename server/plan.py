@@ -14,7 +14,7 @@ from ..clients.data import DATASETS, PARTITIONS, federate
 from ..clients.data.base import FederatedData
 from ..clients.kernel import BlockKernel
 from ..clients.models import build_model
-from ..clients.vectorize import choose
+from ..clients.vectorize import Choice, choose
 from ..core.contracts import (
     Audit,
     Codec,
@@ -219,6 +219,12 @@ def sample_cohort(sampler: Sampler, sampling: Sampling, seed: int, round_: int) 
     return sampler.sample(sampling.num_clients, generator(seed, "sample", round_))
 
 
+def make_choice(spec: RunSpec, data: FederatedData, model: nn.Module) -> Choice:
+    """Return how clients are stacked."""
+    rule: LocalRule = _make(ALGORITHMS, spec.algorithm)
+    return choose(spec.vectorize, model, data.input_shape, rule.schedule(spec.training).batch_size)
+
+
 def make_kernel(spec: RunSpec, data: FederatedData) -> BlockKernel:
     """Return what a worker trains with."""
     poisons, attacks = make_roles(spec)
@@ -227,7 +233,7 @@ def make_kernel(spec: RunSpec, data: FederatedData) -> BlockKernel:
     model = make_model(spec, data)
     mechanism = make_privacy(spec, Layout.of(model).num_parameters)
     privacy = guard(mechanism, f"privacy mechanism '{spec.privacy.name}'")
-    height = choose(spec.vectorize, model, data.input_shape).height
+    height = make_choice(spec, data, model).height
     counts = declared(_make(DEFENSES, spec.defense), "counts", None)
     return BlockKernel(
         data,

@@ -145,6 +145,17 @@ def test_a_stack_is_as_high_as_a_cache_allows():
     assert choose("off", small).height == 1
 
 
+def test_convolutions_of_large_batches_are_not_stacked_unless_asked_for():
+    convolving, dense = nn.Sequential(nn.Conv2d(1, 6, 3), nn.Flatten()), nn.Linear(10, 10)
+
+    assert choose("auto", convolving, batch_size=20).stacked
+    assert not choose("auto", convolving, batch_size=21).stacked
+    assert not choose("auto", convolving, batch_size=0).stacked  # all that a client has
+    assert "convolutions" in choose("auto", convolving, batch_size=21).reason
+    assert choose("on", convolving, batch_size=21).stacked
+    assert choose("auto", dense, batch_size=21).stacked
+
+
 def test_a_trace_keeps_a_dense_gradient_as_its_two_factors_and_does_nothing_twice():
     """By hand: one hidden layer takes two products forward, one back, and two that are left as factors."""
     model = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 4))
