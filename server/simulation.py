@@ -1,6 +1,7 @@
 """A whole run: rounds one after the other, from the beginning or from a checkpoint."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
@@ -28,7 +29,7 @@ class Step:
         state: The server after the round.
         outcome: What happened in it.
         score: The new model's score, or None where the round is not evaluated.
-        seconds: Wall-clock seconds of the round, without its evaluation.
+        seconds: Wall-clock seconds of the round, without its own evaluation.
         stopped: Why this was the last round although more were planned: the privacy budget, in one line.
     """
 
@@ -54,16 +55,33 @@ class Simulation:
     def steps(self, pool: ClientPool, state: ServerState | None = None) -> Iterator[Step]:
         """Run the rounds that are left after ``state`` (all of them by default), one a time.
 
-        None is run that the privacy budget does not pay for.
+        None is run that the privacy budget does not pay for. Where clients train in other processes, a model
+        is scored while they train the next round, and its step is handed out after that.
         """
         state = state or self.first
         stopped = self.out_of_budget(state)
-        while state.round < self.spec.rounds and stopped is None:
-            begin = perf_counter()
-            state, outcome = run_round(self.plan, state, pool)
-            seconds = perf_counter() - begin
-            stopped = self.out_of_budget(state)
-            yield Step(state, outcome, self._score(state, stopped is not None), seconds, stopped)
+        finished: Callable[[], Step] | None = None
+        with ThreadPoolExecutor(1, "evaluation") as thread:
+            while state.round < self.spec.rounds and stopped is None:
+                begin = perf_counter()
+                try:
+                    state, outcome = run_round(self.plan, state, pool)
+                finally:
+                    if finished:
+                        yield finished()
+                seconds = perf_counter() - begin
+                stopped = self.out_of_budget(state)
+                score = thread.submit(self._score, state, stopped is not None)
+                finished = partial(_step, state, outcome, score, seconds, stopped)
+                if not self._overlaps(pool):
+                    yield finished()
+                    finished = None
+            if finished:
+                yield finished()
+
+    def _overlaps(self, pool: ClientPool) -> bool:
+        """Return whether a model can be scored during the next round without changing a bit of either."""
+        return pool.elsewhere and self.plan.root is None  # nothing here sets the number of threads meanwhile
 
     def out_of_budget(self, state: ServerState) -> str | None:
         """Return why the privacy budget ends the run after ``state``; None where it does not."""
@@ -85,6 +103,12 @@ class Simulation:
     def serial_pool(self) -> ClientPool:
         """Return a pool that trains in this process."""
         return SerialPool(self.kernel, self.choice.height)
+
+
+def _step(
+    state: ServerState, outcome: Outcome, score: Future[Score | None], seconds: float, stopped: str | None
+) -> Step:
+    return Step(state, outcome, score.result(), seconds, stopped)
 
 
 def prepare(spec: RunSpec, data: FederatedData | None = None) -> Simulation:

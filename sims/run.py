@@ -109,6 +109,7 @@ def _execute(
                 writer.flush()
                 trail.flush()
                 save_checkpoint(writer.folder / "checkpoints", step.state, scenario.fingerprint())
+            del step  # its updates, before the next round's are there
         progress.end(number)
         if stopped:
             done = f"stopped after {state.round} of {scenario.rounds} rounds"

@@ -14,7 +14,13 @@ Array = np.ndarray[Any, Any]
 
 
 class ClientPool(Protocol):
-    """Train a cohort, wherever. Equal arguments, equal bits."""
+    """Train a cohort, wherever. Equal arguments, equal bits.
+
+    Attributes:
+        elsewhere: Whether clients train in other processes than this one.
+    """
+
+    elsewhere: bool
 
     def train(self, broadcast: Broadcast, cohort: Array, expected_size: float) -> Trained:
         """Return the cohort's updates in ascending client id."""

@@ -56,6 +56,8 @@ def _cores() -> int:
 class RayPool:
     """Train blocks on ``num_workers`` actors of one thread each, fed by one thread each."""
 
+    elsewhere = True
+
     def __init__(
         self,
         build: BuildKernel,

@@ -7,6 +7,8 @@ from .base import Array, Rows, Sums, blocks, put
 class SerialPool:
     """Train every block here."""
 
+    elsewhere = False
+
     def __init__(self, kernel: BlockKernel, height: int = 1) -> None:
         """Take the kernel, and how many clients it stacks at most."""
         self._kernel, self._height = kernel, height

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -257,3 +258,42 @@ def test_the_kernel_of_a_worker_is_built_from_the_spec_alone(busy):
         torch.equal(a, b)
         for a, b in zip(simulation.kernel.model.parameters(), again.model.parameters(), strict=True)
     )
+
+
+class Distant:
+    """Trains elsewhere, and is lost in one round."""
+
+    elsewhere = True
+
+    def __init__(self, pool, lost):
+        self.pool, self.lost, self.before = pool, lost, []
+
+    def train(self, broadcast, cohort, expected_size):
+        self.before.append(broadcast.round)
+        if broadcast.round == self.lost:
+            raise WorkerError("the cluster is gone")
+        return self.pool.train(broadcast, cohort, expected_size)
+
+
+def test_a_round_that_fails_does_not_take_the_finished_one_with_it(small):
+    """The round before is scored while the next one trains: it must be handed out all the same."""
+    simulation = prepare(small())
+    pool = Distant(simulation.serial_pool(), lost=2)
+    steps = simulation.steps(pool)
+    seen = [(step.outcome.round, list(pool.before), step.score is not None) for step in islice(steps, 2)]
+    with pytest.raises(WorkerError, match="the cluster is gone"):
+        next(steps)
+
+    assert seen == [(0, [0, 1], True), (1, [0, 1, 2], True)]
+
+
+def test_every_round_is_handed_out_once_wherever_clients_train(small):
+    simulation = prepare(small())
+    here, there = (
+        list(simulation.steps(pool))
+        for pool in (simulation.serial_pool(), Distant(simulation.serial_pool(), lost=None))
+    )
+
+    assert [step.outcome.round for step in there] == [0, 1, 2]
+    assert [step.score.accuracy for step in there] == [step.score.accuracy for step in here]
+    assert all(torch.equal(a.state.params, b.state.params) for a, b in zip(here, there, strict=True))
