@@ -1,0 +1,112 @@
+"""MUD-HoG beside six baselines in the cells of its paper's experiments 3 and 4 (arXiv 2208.10273).
+
+Usage: mud_hog.py FOLDER [--data mnist] [--cells exp4-5 exp3-5 ...] [--seeds 1 2] [--rounds 12] [--table]
+Runs what is not there yet, takes up what was stopped, and prints a table; with --table it only prints.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import gauntlet
+from gauntlet.sims.results import load_run
+from gauntlet.sims.run import resume
+from gauntlet.sims.scenario import Scenario, make_scenario
+
+SIZES = {0: (1, 1, 1, 3), 3: (4, 4, 4, 6), 5: (4, 5, 6, 8)}  # unreliable, sign flips, noise, label flips
+BASELINES: dict[str, dict[str, Any]] = {
+    "mean": {},
+    "median": {"even": "lower"},
+    "geometric_median": {"preset": "mudhog_repo"},
+    "krum": {"preset": "mudhog_repo"},
+    "multi_krum": {"preset": "mudhog_repo"},
+    "foolsgold": {"history": False, "normalise": True},
+}
+KINDS = ("sign_flip", "additive_noise", "label_flip", "multi_label_flip")
+
+
+def scenario_of(data: str, cell: str, defense: str, seed: int, rounds: int) -> Scenario:
+    """Return one run: a cell is ``exp3-J`` or ``exp4-J``, J = 0, 3 or 5 as in the paper."""
+    values = gauntlet.load_scenario(f"mud-hog-{data}").values()
+    experiment, _, j = cell.partition("-")
+    for attack, size in zip(values["attacks"], SIZES[int(j)], strict=True):
+        attack["clients"] = attack["clients"][:size]
+    if experiment == "exp3":
+        values["attacks"][3]["name"] = "label_flip"
+    if defense != "mud_hog":
+        values["defense"] = {"name": defense, **BASELINES[defense]}
+    values |= {"seed": seed, "rounds": rounds, "runtime": {"pool": "serial"}}
+    values["name"] = f"{values['name']}-{cell}-{defense}"
+    return make_scenario(values)
+
+
+def run(folder: Path, scenario: Scenario) -> None:
+    """Run a scenario, or what is left of it."""
+    if (folder / "manifest.json").exists():
+        resume(folder)
+    else:
+        gauntlet.simulate(scenario, folder)
+
+
+def complete(folder: Path) -> bool:
+    """Return whether a folder holds a run of which nothing is left."""
+    return (folder / "manifest.json").exists() and load_run(folder).manifest["status"] == "complete"
+
+
+def facts(folder: Path) -> dict[str, float]:
+    """Return a run's accuracy, the mean of its last three rounds, and how many of each kind were found."""
+    found = load_run(folder)
+    last = found.clients[found.clients["round"] == found.clients["round"].max()]
+    flagged = last["flag"].notna() & (last["flag"] != "unreliable")
+    row = {"accuracy": 100 * float(found.rounds["accuracy"].tail(3).mean())}
+    for kind in KINDS:
+        of_kind = last["truth"] == kind
+        if of_kind.any():
+            row[kind] = float(flagged[of_kind].mean())
+    honest = last["truth"].isin(["honest", "unreliable"])
+    row["false alarms"] = int(flagged[honest].sum())
+    return row
+
+
+def table(root: Path, data: str, cells: list[str], seeds: list[int]) -> pd.DataFrame:
+    """Return a row a cell and defense, of the runs that are complete."""
+    rows = []
+    for cell in cells:
+        for defense in ("mud_hog", *BASELINES):
+            folders = [root / f"{data}-{cell}-{defense}-{seed}" for seed in seeds]
+            runs = [facts(f) for f in folders if complete(f)]
+            if not runs:
+                continue
+            means = pd.DataFrame(runs).mean()
+            spread = [r["accuracy"] for r in runs]
+            row = {"cell": cell, "defense": defense, "seeds": len(runs), **means.round(2).to_dict()}
+            rows.append(row | {"least": round(min(spread), 2), "most": round(max(spread), 2)})
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    """Run, and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--data", default="mnist", choices=["mnist", "fashion"])
+    parser.add_argument(
+        "--cells", nargs="+", default=["exp4-5", "exp3-5", "exp4-3", "exp3-3", "exp4-0", "exp3-0"]
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--table", action="store_true")
+    asked = parser.parse_args()
+    for seed in () if asked.table else asked.seeds:
+        for cell in asked.cells:
+            for defense in ("mud_hog", *BASELINES):
+                folder = asked.folder / f"{asked.data}-{cell}-{defense}-{seed}"
+                run(folder, scenario_of(asked.data, cell, defense, seed, asked.rounds))
+    found = table(asked.folder, asked.data, asked.cells, asked.seeds).astype(str).replace("nan", "")
+    for line in (found.columns, ["---"] * len(found.columns), *found.itertuples(index=False)):
+        print("| " + " | ".join(line) + " |")
+
+
+if __name__ == "__main__":
+    main()
