@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core.contracts import Verdict
-from ..core.updates import Updates
-from .columns import weighted_sum
+from ..core.updates import Updates, weighted_sum
 from .distances import central_gram
 from .fallback import OnInfeasible, check_robustness, fall_back
 

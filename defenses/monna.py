@@ -11,8 +11,7 @@ from typing import ClassVar
 import torch
 
 from ..core.contracts import Verdict
-from ..core.updates import Updates
-from .columns import row_norms, weighted_sum
+from ..core.updates import Updates, row_norms, weighted_sum
 from .fallback import OnInfeasible, check_robustness, fall_back
 
 
