@@ -187,6 +187,7 @@ def weighted_sum(vectors: Tensor, coefficients: Tensor) -> Tensor:
 def _weighted_sum(vectors: Tensor, coefficients: Tensor, rows: Tensor | None) -> Tensor:
     c = (coefficients if rows is None else coefficients[rows])[:, None]  # [K, 1]
     total = torch.empty(vectors.shape[1], dtype=torch.float64, device=vectors.device)
+    alike = bool((c == c[:1]).all())
     for columns, block in exact_blocks(vectors, rows):
-        torch.sum(block.mul_(c), dim=0, out=total[columns])
-    return total
+        torch.sum(block if alike else block.mul_(c), dim=0, out=total[columns])
+    return total.mul_(c[0]) if alike and len(c) else total
