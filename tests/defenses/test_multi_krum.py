@@ -1,4 +1,4 @@
-"""Oracles: the golden matrix of the robustness spec, section 7."""
+"""Oracle: the golden matrix of the robustness spec, section 7."""
 
 import numpy as np
 import pytest
