@@ -157,7 +157,7 @@ def row_norms(vectors: Tensor, centre: Tensor | None = None) -> Tensor:
 
     A row's norm has the same bits whatever the other rows are. float32 values of 1e30 do not overflow.
     """
-    return torch.cat([_norms(rows, centre) for rows in vectors.split(NORM_ROWS)])
+    return torch.cat([_norms(rows, centre) for rows in torch.split(vectors, NORM_ROWS)])
 
 
 def _norms(vectors: Tensor, centre: Tensor | None) -> Tensor:
