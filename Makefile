@@ -27,6 +27,7 @@ check: setup
 
 bench: setup
 	$(BIN)/python benchmarks/rounds.py
+	$(BIN)/python benchmarks/aggregators.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

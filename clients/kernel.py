@@ -187,14 +187,11 @@ class BlockKernel:
         updates, losses = self._train(broadcast, client_ids)
         u = self._privatize(broadcast, updates)
         weights = self._counts(u.num_examples)
-        total, norms = weighted_sum(u.vectors, weights)
+        norms = row_norms(u.vectors)
         finite = norms.isfinite() & u.buffers.sum(dim=1).isfinite()
-        if not bool(finite.all()):  # 0 * NaN is NaN
-            honest = u.vectors.where(finite[:, None], 0.0)
-            total, _ = weighted_sum(honest, weights.where(finite, 0.0))
         return Summed(
             client_ids=u.client_ids,
-            total=total,
+            total=weighted_sum(u.vectors, weights.where(finite, 0.0)),
             buffers=u.buffers[finite].double().sum(dim=0),
             num_examples=u.num_examples,
             losses=losses,

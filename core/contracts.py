@@ -117,8 +117,8 @@ class View:
         honest: The honest clients' updates; None unless the attack is omniscient.
         generator: The attack's own stream for this round (and client, with OWN knowledge).
         aggregate: What the server would decide about a cohort: its clipping, pre-aggregations and defense,
-            on a copy of their memories and with random numbers that are not the server's. None unless the
-            attack declares ``knows_defense``.
+            on a copy of their memories, with its own update on its root examples, but with random numbers
+            that are not the server's. None unless the attack declares ``knows_defense``.
     """
 
     round: int

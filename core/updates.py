@@ -1,5 +1,10 @@
-"""A cohort's updates: the matrix on which everything after local training works."""
+"""A cohort's updates: the matrix on which everything after local training works.
 
+Its norms and sums are taken here, in float64 and by blocks of columns, so that memory stays bounded; no
+result depends on the number of threads.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -7,7 +12,10 @@ from torch import Tensor
 
 from .layout import Layout
 
-_BLOCK = 1 << 17  # elements of a block of columns in float64: 1 MiB
+EXACT_ELEMENTS = 2**20
+"""Elements of one block in float64, which is written before it is read: small enough for a cache."""
+
+NORM_ROWS, NORM_COLUMNS = 64, 8192  # few enough columns that one thread sums them
 
 
 @dataclass(frozen=True)
@@ -121,20 +129,65 @@ def finite_rows(updates: Updates) -> Tensor:
     return finite
 
 
-def row_norms(vectors: Tensor) -> Tensor:
-    """Return each row's L2 norm, summed in float64 without a copy of the matrix.  # [K]"""
-    norms: Tensor = torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float64)
-    return norms
+def exact_blocks(
+    vectors: Tensor, rows: Tensor | None = None, width: int | None = None
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield (columns, their values [K, B] in float64) from left to right, of all or of the given rows.
 
+    The values stand in one scratch block, to be changed at will: they are gone at the next step.
 
-def weighted_sum(vectors: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return sum_k w_k x_k [P] and each row's L2 norm [K], in float64, by cache-sized blocks of columns."""
-    total = torch.empty(vectors.shape[1], dtype=torch.float64)
-    squares = torch.zeros(len(vectors), dtype=torch.float64)
-    w = weights.to(torch.float64)
-    width = max(1, _BLOCK // max(1, len(vectors)))
+    Args:
+        vectors: The matrix.  # [K, P]
+        rows: Which rows; None for all.
+        width: Columns of a block (B); None lets their number shrink as rows grow.
+    """
+    height = len(vectors) if rows is None else len(rows)
+    width = max(1, EXACT_ELEMENTS // max(1, height)) if width is None else width
+    size = height * min(width, vectors.shape[1])
+    scratch = torch.empty(size, dtype=torch.float64, device=vectors.device)
     for start in range(0, vectors.shape[1], width):
-        block = vectors[:, start : start + width].double()  # [K, B]
-        torch.mv(block.t(), w, out=total[start : start + width])
+        columns = slice(start, min(start + width, vectors.shape[1]))
+        block = scratch[: height * (columns.stop - start)].view(height, columns.stop - start)
+        block.copy_(vectors[:, columns] if rows is None else vectors[rows, columns])
+        yield columns, block
+
+
+def row_norms(vectors: Tensor, centre: Tensor | None = None) -> Tensor:
+    """Return each row's L2 norm, or its distance to ``centre`` [P], in float64.  # [K]
+
+    A row's norm has the same bits whatever the other rows are. float32 values of 1e30 do not overflow.
+    """
+    return torch.cat([_norms(rows, centre) for rows in torch.split(vectors, NORM_ROWS)])
+
+
+def _norms(vectors: Tensor, centre: Tensor | None) -> Tensor:
+    squares = torch.zeros(len(vectors), dtype=torch.float64, device=vectors.device)
+    for columns, block in exact_blocks(vectors, width=NORM_COLUMNS):
+        if centre is not None:
+            block -= centre[columns]
         squares += block.square_().sum(dim=1)
-    return total, squares.sqrt()
+    return squares.sqrt()
+
+
+def weighted_sum(vectors: Tensor, coefficients: Tensor) -> Tensor:
+    """Return sum_i c_i x_i, accumulated in float64 over the clients whose c_i is not 0.  # [P]
+
+    With float32 updates and whole numbers for coefficients every product is exact.
+    """
+    c = coefficients.to(torch.float64)
+    chosen = c.nonzero().flatten()
+    if 2 * len(chosen) < len(c):  # else picking them costs more than they save
+        return _weighted_sum(vectors, c, chosen)
+    total = _weighted_sum(vectors, c, None)
+    if len(chosen) < len(c) and not bool(total.isfinite().all()):  # 0 times infinity is no number
+        total = _weighted_sum(vectors, c, chosen)
+    return total
+
+
+def _weighted_sum(vectors: Tensor, coefficients: Tensor, rows: Tensor | None) -> Tensor:
+    c = (coefficients if rows is None else coefficients[rows])[:, None]  # [K, 1]
+    total = torch.empty(vectors.shape[1], dtype=torch.float64, device=vectors.device)
+    alike = bool((c == c[:1]).all())
+    for columns, block in exact_blocks(vectors, rows):
+        torch.sum(block if alike else block.mul_(c), dim=0, out=total[columns])
+    return total.mul_(c[0]) if alike and len(c) else total

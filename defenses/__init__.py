@@ -33,7 +33,7 @@ DEFENSES: Family[Defense] = Family(
         "fldetector": "gauntlet.defenses.fldetector:FLDetector",
         "flanders": "gauntlet.defenses.flanders:FLANDERS",
     },
-    schemes={"flower": "gauntlet.server.flower:strategy_defense"},
+    schemes={"flower": "gauntlet.server.flower_strategies:strategy_defense"},
 )
 
 PRE_AGGREGATIONS: Family[PreAggregation] = Family(

@@ -7,9 +7,8 @@ Distributed Learning). 2024. arXiv:2405.14432
 
 from dataclasses import dataclass
 
-from ..core.updates import Updates
+from ..core.updates import Updates, row_norms
 from .clipping import clip_factors
-from .columns import row_norms
 
 
 @dataclass(frozen=True)

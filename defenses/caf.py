@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from ..core.contracts import Verdict
-from ..core.updates import Updates
-from .columns import weighted_sum
+from ..core.updates import Updates, weighted_sum
 from .distances import central_gram
-from .fallback import OnInfeasible, check_robustness, fall_back
+from .fallback import OnInfeasible, check_robustness, least_majority, without_majority
 
 LEAST_STEP = 0.01
 """Weight that one step must take off, in clients."""
@@ -49,18 +48,15 @@ class CAF:
     @property
     def least_cohort(self) -> int:
         """The smallest cohort, if not empty, that does not raise."""
-        return 2 * self.num_byzantine + 1 if self.on_infeasible == "raise" else 1
+        return least_majority(self.num_byzantine, self.on_infeasible)
 
     def init(self) -> None:
         return None
 
     def aggregate(self, updates: Updates, state: None) -> tuple[Verdict, None]:
-        cohort_size, f = len(updates), self.num_byzantine
-        if cohort_size == 0:
-            return Verdict(updates.vectors.sum(dim=0)), state
-        if cohort_size <= 2 * f:
-            reason = f"CAF against {f} malicious clients needs a cohort above {2 * f}, got {cohort_size}"
-            return fall_back(self.on_infeasible, updates, reason), state
+        f = self.num_byzantine
+        if (instead := without_majority("CAF", f, self.on_infeasible, updates)) is not None:
+            return instead, state
         weights = _filtered(central_gram(updates.vectors), f)
         aggregate = weighted_sum(updates.vectors, weights)
         return Verdict(aggregate.to(updates.vectors.dtype), weights), state

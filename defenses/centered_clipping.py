@@ -10,9 +10,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from ..core.contracts import Verdict
-from ..core.updates import Updates
+from ..core.updates import Updates, row_norms, weighted_sum
 from .clipping import clip_factors
-from .columns import row_norms, weighted_sum
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ..core.contracts import Verdict
-from ..core.updates import Updates
-from .geometry import NO_LENGTH, clip_factors, cosines, norms
+from ..core.updates import Updates, row_norms
+from .clipping import clip_factors
+from .geometry import NO_LENGTH, cosines
 from .screening import screened, uniform
 
 Linkage = Literal["average", "complete", "single"]
@@ -52,7 +53,7 @@ class ClippedClustering:
     def aggregate(self, updates: Updates, state: Tensor) -> tuple[Verdict, Tensor]:
         if len(updates) == 0:
             return Verdict(updates.vectors.sum(dim=0)), state
-        lengths = norms(updates.vectors)
+        lengths = row_norms(updates.vectors)
         state = torch.cat([state, lengths])[-self.max_norms :]
         keep = larger_cluster(_distances(updates.vectors, lengths), self.linkage)
         bound = min(self.max_clip_norm, float(state.quantile(0.5)))

@@ -10,8 +10,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from ..core.updates import Updates
-from .columns import row_norms
+from ..core.updates import Updates, row_norms
 
 ClipNorm = float | Literal["median"]
 

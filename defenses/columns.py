@@ -12,14 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..core.updates import exact_blocks
+
 Array = NDArray[Any]
 Even = Literal["mean", "lower"]
 
 BLOCK_ELEMENTS = 2**20
 """Elements of one block: small enough for a cache, large enough to hide Python."""
-
-EXACT_ELEMENTS = 2**19
-"""Elements of one block in float64, which is written before it is read."""
 
 
 def column_blocks(vectors: Tensor) -> Iterator[tuple[slice, Array]]:
@@ -29,36 +28,6 @@ def column_blocks(vectors: Tensor) -> Iterator[tuple[slice, Array]]:
     for start in range(0, matrix.shape[1], width):
         columns = slice(start, start + width)
         yield columns, matrix[:, columns]
-
-
-def exact_blocks(vectors: Tensor, rows: Tensor | None = None) -> Iterator[tuple[slice, Tensor]]:
-    """Yield (columns, their values [K, B] in float64) from left to right, of all or of the given rows.
-
-    The values stand in one scratch block, to be changed at will: they are gone at the next step.
-    """
-    height = len(vectors) if rows is None else len(rows)
-    width = max(1, EXACT_ELEMENTS // max(1, height))
-    scratch = torch.empty(height * min(width, vectors.shape[1]), dtype=torch.float64)
-    for start in range(0, vectors.shape[1], width):
-        columns = slice(start, min(start + width, vectors.shape[1]))
-        size = columns.stop - start
-        block = scratch[: height * size].view(height, size)
-        block.copy_(vectors[:, columns] if rows is None else vectors[rows, columns])
-        yield columns, block
-
-
-def weighted_sum(vectors: Tensor, coefficients: Tensor) -> Tensor:
-    """Return sum_i c_i x_i, accumulated in float64 over the clients whose c_i is not 0.  # [P]
-
-    With float32 updates and whole numbers for coefficients every product is exact.
-    """
-    c = coefficients.to(torch.float64)
-    rows = None if bool(c.all()) else c.nonzero().flatten()
-    c = (c if rows is None else c[rows])[:, None]  # [K, 1]
-    total = torch.empty(vectors.shape[1], dtype=torch.float64)
-    for columns, block in exact_blocks(vectors, rows):
-        torch.sum(block.mul_(c), dim=0, out=total[columns])
-    return total
 
 
 def mix(vectors: Tensor, coefficients: Tensor) -> Tensor:
@@ -72,16 +41,6 @@ def mix(vectors: Tensor, coefficients: Tensor) -> Tensor:
     for columns, block in exact_blocks(vectors):
         mixed[:, columns] = coefficients @ block
     return mixed
-
-
-def row_norms(vectors: Tensor, centre: Tensor | None = None) -> Tensor:
-    """Return each row's L2 norm, or its distance to ``centre`` [P], in float64.  # [K]"""
-    squares = torch.zeros(len(vectors), dtype=torch.float64)
-    for columns, block in exact_blocks(vectors):
-        if centre is not None:
-            block -= centre[columns]
-        squares += torch.linalg.vector_norm(block, dim=1).square_()
-    return squares.sqrt()
 
 
 def from_sorted(vectors: Tensor, pick: Callable[[Array], Array]) -> Tensor:

@@ -61,15 +61,21 @@ def gram_around(vectors: Tensor, centre: int, rows: Tensor | None = None) -> Ten
     stack = 2 ** (stack.bit_length() - 1)  # an even share for every thread
     scratch = torch.zeros(height, stack * depth, dtype=torch.float64)
     factors = scratch.view(height, stack, depth).transpose(0, 1)  # [S, R, D]
-    products = torch.zeros(stack, height, height, dtype=torch.float64)
+    half = height // 2  # the products below it are those beside it
+    upper = torch.zeros(stack, half, height, dtype=torch.float64)
+    lower = torch.zeros(stack, height - half, height - half, dtype=torch.float64)
     for start in range(0, vectors.shape[1], stack * depth):
         columns = slice(start, min(start + stack * depth, vectors.shape[1]))
         width = columns.stop - start
         block = vectors[:, columns] if rows is None else vectors[rows, columns]
         scratch[:, :width].copy_(block).sub_(vectors[centre, columns])
         scratch[:, width:] = 0
-        products.baddbmm_(factors, factors.transpose(1, 2))
-    gram = products.sum(dim=0)
+        upper.baddbmm_(factors[:, :half], factors.transpose(1, 2))
+        lower.baddbmm_(factors[:, half:], factors[:, half:].transpose(1, 2))
+    gram = torch.empty(height, height, dtype=torch.float64)
+    gram[:half] = upper.sum(dim=0)
+    gram[half:, :half] = gram[:half, half:].T
+    gram[half:, half:] = lower.sum(dim=0)
     return (gram + gram.T) / 2
 
 

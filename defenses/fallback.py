@@ -25,3 +25,25 @@ def fall_back(how: OnInfeasible, updates: Updates, reason: str) -> Verdict:
         raise ValueError(f"{reason}; lower num_byzantine, raise the cohort, or set on_infeasible")
     rule = Mean(weighting="uniform") if how == "mean" else Median()
     return rule.aggregate(updates, None)[0]
+
+
+def least_majority(num_byzantine: int, on_infeasible: str) -> int:
+    """Return the smallest cohort, if not empty, in which so many are a minority or that need not have one."""
+    return 2 * num_byzantine + 1 if on_infeasible == "raise" else 1
+
+
+def without_majority(rule: str, num_byzantine: int, how: OnInfeasible, updates: Updates) -> Verdict | None:
+    """Return what becomes of a cohort that is empty or has no honest majority; None where there is one.
+
+    Raises:
+        ValueError: There is none, and ``how`` is ``"raise"``.
+    """
+    if len(updates) == 0:
+        return Verdict(updates.vectors.sum(dim=0))
+    if len(updates) > 2 * num_byzantine:
+        return None
+    reason = (
+        f"{rule} against {num_byzantine} malicious clients needs a cohort above {2 * num_byzantine}, "
+        f"got {len(updates)}"
+    )
+    return fall_back(how, updates, reason)

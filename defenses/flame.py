@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ..core.contracts import Verdict
 from ..core.seeds import normal
-from ..core.updates import Updates
-from .geometry import NO_LENGTH, clip_factors, cosines, norms
+from ..core.updates import Updates, row_norms
+from .clipping import clip_factors
+from .geometry import NO_LENGTH, cosines
 from .screening import needed, screened, stream, uniform
 
 
@@ -64,7 +65,7 @@ class FLAME:
             return Verdict(updates.vectors.sum(dim=0)), state
         params = needed(updates, "flame", "the global parameters").params
         keep = self._majority(1 - cosines(updates.vectors, shift=params))
-        lengths = norms(updates.vectors)
+        lengths = row_norms(updates.vectors)
         bound = float(lengths.quantile(0.5))
         verdict = screened(updates, uniform(keep) * clip_factors(lengths, bound), ~keep)
         noise = normal(stream(updates, "flame"), len(params), self.noise_factor * bound)

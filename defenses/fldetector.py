@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from ..core.contracts import Verdict
-from ..core.updates import Updates
+from ..core.updates import Updates, row_norms
 from .curvature import hessian_product
 from .gap_statistic import num_clusters, upper_half
-from .geometry import NO_LENGTH, norms
+from .geometry import NO_LENGTH
 from .memory import check_max_clients, remember
 from .screening import needed, screened, stream, uniform
 
@@ -99,7 +99,7 @@ class FLDetector:
             change = hessian_product(steps, turns, context.params - state["params"][before])
             last = torch.stack([state["last"][i][1] for i in updates.client_ids[rows].tolist()])
             surprise = last + change.to(last.dtype) - updates.vectors[rows]
-            distances[rows] = norms(surprise)
+            distances[rows] = row_norms(surprise)
         return distances / distances.nanmean().clamp(min=1e-300)
 
     def _pasts(self, updates: Updates, state: Memory, distances: Tensor) -> list[list[float]]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..core.contracts import Verdict
-from ..core.updates import Updates
-from .geometry import NO_LENGTH, cosines_to, norms
+from ..core.updates import Updates, row_norms
+from .geometry import NO_LENGTH, cosines_to
 from .screening import needed, screened
 
 
@@ -35,6 +35,6 @@ class FLTrust:
         if root is None:
             raise ValueError("fltrust needs the server's own update: root_examples must be above 0")
         trust = cosines_to(updates.vectors, root).clamp(min=0.0)  # [K]
-        lengths = norms(updates.vectors).clamp(min=NO_LENGTH)  # [K]
-        weights = trust * norms(root[None]) / lengths / trust.sum().clamp(min=1e-300)
+        lengths = row_norms(updates.vectors).clamp(min=NO_LENGTH)  # [K]
+        weights = trust * row_norms(root[None]) / lengths / trust.sum().clamp(min=1e-300)
         return screened(updates, weights, trust == 0, trust), state

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from ..core.contracts import Verdict
-from ..core.updates import Updates
-from .columns import exact_blocks, row_norms, weighted_sum
+from ..core.updates import Updates, exact_blocks, row_norms, weighted_sum
 from .distances import central_gram
 from .mean import check_weighting, client_shares
 

@@ -1,21 +1,13 @@
-"""Norms and angles of updates, in float64 and bounded memory."""
+"""Inner products and angles of updates, in float64 and bounded memory."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.updates import row_norms
 from .columns import column_blocks
 
 NO_LENGTH = 1e-12  # a shorter vector has no direction
-
-
-def norms(vectors: Tensor) -> Tensor:
-    """Return each row's L2 norm in float64.  # [K]"""
-    squares = np.zeros(len(vectors))
-    for _, block in column_blocks(vectors):
-        exact = block.astype(np.float64)
-        squares += np.einsum("kp,kp->k", exact, exact)
-    return torch.from_numpy(squares).sqrt()
 
 
 def products(vectors: Tensor, others: Tensor) -> Tensor:
@@ -49,12 +41,7 @@ def cosines(vectors: Tensor, shift: Tensor | None = None) -> Tensor:
 
 def cosines_to(vectors: Tensor, reference: Tensor) -> Tensor:
     """Return each row's cosine to ``reference`` [P], 0 where either is shorter than 1e-12.  # [K]"""
-    lengths, other = norms(vectors), norms(reference[None])
+    lengths, other = row_norms(vectors), row_norms(reference[None])
     cosine = products(vectors, reference[None])[:, 0] / (lengths * other).clamp(min=1e-300)
     there = (lengths >= NO_LENGTH) & (other >= NO_LENGTH)
     return torch.where(there, cosine.clamp(-1.0, 1.0), 0.0)
-
-
-def clip_factors(lengths: Tensor, bound: float) -> Tensor:
-    """Return what each row is multiplied by so that its norm [K] is at most ``bound``.  # [K]"""
-    return (bound / lengths.clamp(min=1e-300)).clamp(max=1.0)

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from .columns import Array
+from ..core.updates import row_norms
+from .columns import Array, from_sorted, middle
 from .gaps import largest_gap
-from .nearness import cosines_to, distances_to, middle_of, rows_of
+from .geometry import cosines_to
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,20 @@ class Finding:
     measure: Array
 
 
+def _middle_of(rows: Tensor) -> Tensor:
+    """Return the median of each coordinate, between the two middle values of an even number.  # [P]"""
+    return from_sorted(rows, lambda ordered: middle(ordered, "mean"))
+
+
+def _rows_of(matrix: Tensor, keep: Array) -> Tensor:
+    """Return the rows where ``keep`` [K] is true; the matrix itself where all are."""
+    return matrix if keep.all() else matrix[torch.from_numpy(np.flatnonzero(keep))]
+
+
 def opposite(short: Tensor, trusted: Array) -> Finding:
     """Suspect whose short history points away from the middle of the trusted ones (of all, if none is)."""
-    crowd = rows_of(short, trusted) if trusted.any() else short
-    cosines = cosines_to(short, middle_of(crowd))
+    crowd = _rows_of(short, trusted) if trusted.any() else short
+    cosines = cosines_to(short, _middle_of(crowd)).numpy()
     return Finding(cosines < 0, cosines)
 
 
@@ -65,7 +77,8 @@ def scattered(
     crowd = labels == _most_frequent(labels)
     inside = np.zeros(len(short), dtype=bool)
     inside[rows[crowd]] = True
-    measure[rows] = distances_to(rows_of(short, candidates), middle_of(rows_of(short, inside)))
+    centre = _middle_of(_rows_of(short, inside))
+    measure[rows] = row_norms(_rows_of(short, candidates), centre).numpy()
     away = measure[rows[~crowd]]
     edge = [measure[rows[crowd]].max()] if anchor else []
     threshold = largest_gap(np.append(away, edge))
@@ -97,7 +110,7 @@ def poor(short: Tensor, normal: Array) -> Finding:
     suspect, measure = np.zeros(len(short), dtype=bool), np.full(len(short), np.nan)
     if not normal.any():
         return Finding(suspect, measure)
-    crowd = rows_of(short, normal)
-    measure[normal] = cosines_to(crowd, middle_of(crowd))
+    crowd = _rows_of(short, normal)
+    measure[normal] = cosines_to(crowd, _middle_of(crowd)).numpy()
     suspect[normal] = measure[normal] < largest_gap(measure[normal])
     return Finding(suspect, measure)

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from ..core.contracts import Verdict
-from ..core.updates import Updates
-from .columns import weighted_sum
+from ..core.updates import Updates, weighted_sum
 from .distances import squared_distances
 from .fallback import OnInfeasible, check_robustness, fall_back
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ..core.contracts import Verdict
 from ..core.layout import Slot
-from ..core.updates import Updates
-from .columns import BLOCK_ELEMENTS, column_blocks, weighted_sum
-from .geometry import clip_factors, norms
+from ..core.updates import Updates, row_norms, weighted_sum
+from .clipping import clip_factors
+from .columns import BLOCK_ELEMENTS, column_blocks
 from .screening import needed, uniform
 
 
@@ -54,7 +54,7 @@ class LASA:
             return Verdict(updates.vectors.sum(dim=0)), state
         layers = needed(updates, "lasa", "the layers of the model").layout.parameters
         vectors = updates.vectors
-        lengths = norms(vectors)
+        lengths = row_norms(vectors)
         factors = clip_factors(lengths, float(lengths.quantile(0.5)))  # [K]
         least = _least_kept(vectors, self.sparsity)
         aggregate, failed = torch.zeros_like(vectors[0]), torch.zeros(len(vectors), dtype=torch.float64)

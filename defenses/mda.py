@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.contracts import Verdict
-from ..core.updates import Updates
-from .columns import weighted_sum
+from ..core.updates import Updates, weighted_sum
 from .distances import squared_distances
-from .fallback import OnInfeasible, check_robustness, fall_back
+from .fallback import OnInfeasible, check_robustness, least_majority, without_majority
 
 Sets = NDArray[np.bool_]
 """One set of clients a row; the sets that leave the first clients out of them come first.  # [N, K]"""
@@ -48,18 +47,15 @@ class MDA:
     @property
     def least_cohort(self) -> int:
         """The smallest cohort, if not empty, that does not raise."""
-        return 2 * self.num_byzantine + 1 if self.on_infeasible == "raise" else 1
+        return least_majority(self.num_byzantine, self.on_infeasible)
 
     def init(self) -> None:
         return None
 
     def aggregate(self, updates: Updates, state: None) -> tuple[Verdict, None]:
         cohort_size, f = len(updates), self.num_byzantine
-        if cohort_size == 0:
-            return Verdict(updates.vectors.sum(dim=0)), state
-        if cohort_size <= 2 * f:
-            reason = f"MDA against {f} malicious clients needs a cohort above {2 * f}, got {cohort_size}"
-            return fall_back(self.on_infeasible, updates, reason), state
+        if (instead := without_majority("MDA", f, self.on_infeasible, updates)) is not None:
+            return instead, state
         if min(2**f, comb(cohort_size, f)) > MOST_SETS:
             raise ValueError(
                 f"MDA searches 2^num_byzantine groups, at most {MOST_SETS}: num_byzantine must be below 20, "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..core.contracts import Verdict
 from ..core.updates import Updates
 from .columns import Even, mean_around_median
-from .fallback import OnInfeasible, check_robustness, fall_back
+from .fallback import OnInfeasible, check_robustness, least_majority, without_majority
 from .median import check_even
 
 
@@ -36,16 +36,13 @@ class Meamed:
     @property
     def least_cohort(self) -> int:
         """The smallest cohort, if not empty, that does not raise."""
-        return 2 * self.num_byzantine + 1 if self.on_infeasible == "raise" else 1
+        return least_majority(self.num_byzantine, self.on_infeasible)
 
     def init(self) -> None:
         return None
 
     def aggregate(self, updates: Updates, state: None) -> tuple[Verdict, None]:
         cohort_size, f = len(updates), self.num_byzantine
-        if cohort_size == 0:
-            return Verdict(updates.vectors.sum(dim=0)), state
-        if cohort_size <= 2 * f:
-            reason = f"Meamed against {f} malicious clients needs a cohort above {2 * f}, got {cohort_size}"
-            return fall_back(self.on_infeasible, updates, reason), state
+        if (instead := without_majority("Meamed", f, self.on_infeasible, updates)) is not None:
+            return instead, state
         return Verdict(mean_around_median(updates.vectors, cohort_size - f, self.even)), state

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from ..core.contracts import Verdict
-from ..core.updates import Updates
-from .columns import weighted_sum
+from ..core.updates import Updates, weighted_sum
 
 WEIGHTINGS = ("num_examples", "uniform", "fixed")
 

@@ -11,9 +11,8 @@ from typing import ClassVar
 import torch
 
 from ..core.contracts import Verdict
-from ..core.updates import Updates
-from .columns import row_norms, weighted_sum
-from .fallback import OnInfeasible, check_robustness, fall_back
+from ..core.updates import Updates, row_norms, weighted_sum
+from .fallback import OnInfeasible, check_robustness, fall_back, least_majority, without_majority
 
 
 @dataclass(frozen=True)
@@ -44,18 +43,15 @@ class MoNNA:
     @property
     def least_cohort(self) -> int:
         """The smallest cohort, if not empty, that does not raise."""
-        return 2 * self.num_byzantine + 1 if self.on_infeasible == "raise" else 1
+        return least_majority(self.num_byzantine, self.on_infeasible)
 
     def init(self) -> None:
         return None
 
     def aggregate(self, updates: Updates, state: None) -> tuple[Verdict, None]:
         cohort_size, f = len(updates), self.num_byzantine
-        if cohort_size == 0:
-            return Verdict(updates.vectors.sum(dim=0)), state
-        if cohort_size <= 2 * f:
-            reason = f"MoNNA against {f} malicious clients needs a cohort above {2 * f}, got {cohort_size}"
-            return fall_back(self.on_infeasible, updates, reason), state
+        if (instead := without_majority("MoNNA", f, self.on_infeasible, updates)) is not None:
+            return instead, state
         trusted = (updates.client_ids == self.trusted_client).nonzero().flatten()
         if len(trusted) == 0:
             reason = f"the trusted client {self.trusted_client} is not in the cohort"

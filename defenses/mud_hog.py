@@ -21,8 +21,8 @@ from torch import Tensor
 
 from ..core.contracts import Verdict
 from ..core.trees import State
-from ..core.updates import Updates
-from .columns import Array, weighted_sum
+from ..core.updates import Updates, weighted_sum
+from .columns import Array
 from .distances import squared_distances
 from .history import DTYPES, HistoryDtype, Record, long_history, remember, short_history
 from .judgement import Finding, median_distance, opposite, poor, scattered

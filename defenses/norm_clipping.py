@@ -10,9 +10,8 @@ from typing import ClassVar, Literal
 
 from ..core.contracts import Verdict
 from ..core.seeds import normal
-from ..core.updates import Updates
+from ..core.updates import Updates, row_norms, weighted_sum
 from .clipping import ClipNorm, check_clip_norm, clip_factors
-from .columns import row_norms, weighted_sum
 from .draws import stream
 from .mean import check_weighting, client_shares
 

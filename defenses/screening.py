@@ -6,8 +6,7 @@ from torch import Tensor
 
 from ..core.contracts import Verdict
 from ..core.seeds import generator
-from ..core.updates import Context, Updates
-from .columns import weighted_sum
+from ..core.updates import Context, Updates, weighted_sum
 
 
 def screened(

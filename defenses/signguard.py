@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from ..core.contracts import Verdict
-from ..core.updates import Updates
+from ..core.updates import Updates, row_norms
+from .clipping import clip_factors
 from .columns import Array
-from .geometry import clip_factors, cosines_to, norms
+from .geometry import cosines_to
 from .screening import screened, stream, uniform
 
 Reference = Literal["none", "cosine", "distance"]
@@ -60,7 +61,7 @@ class SignGuard:
     def aggregate(self, updates: Updates, state: Tensor | None) -> tuple[Verdict, Tensor | None]:
         if len(updates) == 0:
             return Verdict(updates.vectors.sum(dim=0)), state
-        lengths = norms(updates.vectors)
+        lengths = row_norms(updates.vectors)
         median = float(lengths.quantile(0.5))
         ordinary = (lengths > self.least_norm * median) & (lengths < self.largest_norm * median)
         keep = ordinary & _largest_cluster(self._features(updates, state))
@@ -76,7 +77,7 @@ class SignGuard:
         columns = [(block > 0).sum(dim=1), (block == 0).sum(dim=1), (block < 0).sum(dim=1)]
         if last is not None:
             alike = cosines_to(updates.vectors, last)
-            columns.append(alike if self.reference == "cosine" else norms(updates.vectors - last))
+            columns.append(alike if self.reference == "cosine" else row_norms(updates.vectors - last))
         features = torch.stack([c.to(torch.float64) for c in columns], dim=1).numpy()
         largest = np.abs(features).max(axis=0)
         scaled: Array = features / np.where(largest > 0, largest, 1.0)

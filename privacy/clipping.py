@@ -9,19 +9,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..core.updates import row_norms as row_norms
+
 _COLUMNS = 8192  # float64 copies hold at most [K, this]; short enough to be summed by one thread
 _SHRINK = 1 - 1e-6  # undoes what the rounding to float32 may add to a norm
-
-
-def row_norms(vectors: Tensor) -> Tensor:
-    """Return the L2 norm of each row of ``vectors`` [K, P], in float64.  # [K]
-
-    A row's norm has the same bits whatever the other rows are. float32 values of 1e30 do not overflow.
-    """
-    squares = torch.zeros(len(vectors), dtype=torch.float64, device=vectors.device)  # [K]
-    for part in torch.split(vectors, _COLUMNS, dim=1):
-        squares += torch.linalg.vector_norm(part, dim=1, dtype=torch.float64).square()
-    return squares.sqrt()
 
 
 def clip_rows(vectors: Tensor, clip_norm: float) -> Tensor:

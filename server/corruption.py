@@ -5,6 +5,7 @@ from copy import deepcopy
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from ..core.contracts import Knowledge, UpdateAttack, Verdict, View, declared
 from ..core.errors import PluginError
@@ -16,10 +17,13 @@ from .plan import Plan
 from .state import ServerState
 
 
-def corrupt(plan: Plan, updates: Updates, state: ServerState) -> tuple[Updates, tuple[State, ...]]:
+def corrupt(
+    plan: Plan, updates: Updates, state: ServerState, root: Tensor | None = None
+) -> tuple[Updates, tuple[State, ...]]:
     """Return what the cohort really sends, and the attacks' memories.
 
-    Every attack starts from the honest updates; none sees what another one makes of its rows.
+    Every attack starts from the honest updates; none sees what another one makes of its rows. ``root`` is the
+    server's own update [P], for those who may ask what the server would decide.
     """
     if not plan.attacks:
         return updates, state.attacks
@@ -32,13 +36,14 @@ def corrupt(plan: Plan, updates: Updates, state: ServerState) -> tuple[Updates, 
         if not bool(rows.any()):
             continue
         own = updates.rows(rows)
+        asks = declared(role.attack, "knows_defense", False)
         view = View(
             round=state.round,
             params=state.params,
             cohort_size=len(updates),
             honest=updates.rows(honest_rows) if role.attack.knowledge is Knowledge.OMNISCIENT else None,
             generator=generator(plan.seed, "attack", number, state.round),
-            aggregate=_guess(plan, state, number) if declared(role.attack, "knows_defense", False) else None,
+            aggregate=_guess(plan, state, number, root) if asks else None,
         )
         lies, memories[number] = _lie(plan, role, number, own, view, memories[number])
         if sent is updates:
@@ -50,13 +55,13 @@ def corrupt(plan: Plan, updates: Updates, state: ServerState) -> tuple[Updates, 
     return sent, tuple(memories)
 
 
-def _guess(plan: Plan, state: ServerState, number: int) -> Callable[[Updates], Verdict]:
+def _guess(plan: Plan, state: ServerState, number: int, root: Tensor | None) -> Callable[[Updates], Verdict]:
     """Return what an attack may ask: the server's decision on a cohort, of which nothing is remembered.
 
     An attacker knows the rules, not the dice: a defense that draws does so from another seed.
     """
     seed = int(generator(plan.seed, "guess", number, state.round).integers(2**31))
-    context = Context(state.round, state.params, plan.layout, seed)
+    context = Context(state.round, state.params, plan.layout, seed, root)
 
     def aggregate(updates: Updates) -> Verdict:
         updates, _ = plan.privacy.clip(replace(updates, context=context), deepcopy(state.privacy))

@@ -1,10 +1,9 @@
-"""The bridge to Flower, both ways: its strategies as defenses here, our defenses and attacks as parts there.
+"""Parts for Flower's own runtime: our defenses as its strategies, our attacks as mods of its clients.
 
-``defense = "flower:MultiKrum"`` in a scenario names one of ``flwr.serverapp.strategy`` (or
-``"flower:package.module:Class"`` any other). ``GauntletStrategy`` runs a defense of ours in a Flower
-``ServerApp``, and ``attack_mod`` makes chosen nodes of a Flower ``ClientApp`` lie.
+``GauntletStrategy`` runs a defense of ours in a Flower ``ServerApp``, and ``attack_mod`` makes chosen nodes
+of a Flower ``ClientApp`` lie. The other way, its strategies as defenses here, is ``flower_strategies``.
 
-Nothing imports this file until one of them is named, so that Gauntlet neither needs Flower nor loads it.
+Nothing imports this file until it is asked for, so that Gauntlet neither needs Flower nor loads it.
 
 Source: Beutel et al. Flower: A Friendly Federated Learning Research Framework. arXiv:2007.14390
 """
@@ -12,11 +11,8 @@ Source: Beutel et al. Flower: A Friendly Federated Learning Research Framework. 
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import field, fields, make_dataclass
-from inspect import signature
-from typing import Any, cast, get_type_hints
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,160 +22,34 @@ from ..attacks.poisoning import UPDATE_ATTACKS
 from ..core.contracts import Defense, Knowledge, UpdateAttack, Verdict, View, declared
 from ..core.errors import PluginError
 from ..core.layout import Layout, Slot
-from ..core.registry import Family
 from ..core.seeds import generator
 from ..core.trees import State, pack, unpack
 from ..core.updates import Context, Updates, finite_rows
 from ..defenses import DEFENSES
+from .flower_records import WEIGHT, vector_of
 
 try:
-    import flwr.serverapp.strategy as flower_strategies
     from flwr.app import (
-        DEFAULT_TTL,
         Array,
         ArrayRecord,
         ConfigRecord,
         Message,
         MessageType,
-        Metadata,
         MetricRecord,
         RecordDict,
     )
     from flwr.app import Context as NodeContext
     from flwr.serverapp import Grid
-    from flwr.serverapp.strategy import FedAvg, Strategy
+    from flwr.serverapp.strategy import FedAvg
 except ModuleNotFoundError as error:
     raise PluginError(f"Flower is not installed ({error}): pip install 'gauntlet-fl[flower]'") from error
 
 ClientMod = Callable[[Message, NodeContext, Callable[[Message, NodeContext], Message]], Message]
 """What a Flower ``ClientApp(mods=[...])`` takes."""
 
-_WEIGHT, _MEMORY, _ROUND = "num-examples", "gauntlet-attack", "server-round"
+_MEMORY, _ROUND = "gauntlet-attack", "server-round"
 _MOST_EXAMPLES = 2**53  # a claim above this is no number of examples
 _log = logging.getLogger(__name__)
-
-
-# ---- a strategy of Flower's as a defense ----------------------------------------------------------------
-
-
-def _strategies() -> Family[Strategy]:
-    """Return Flower's strategies that only aggregate, as a family: the others are refused when found."""
-    members = {n: getattr(flower_strategies, n) for n in flower_strategies.__all__}
-    usable = [n for n, v in members.items() if isinstance(v, type) and _only_aggregates(v)]
-    table = {n: f"flwr.serverapp.strategy:{n}" for n in usable}
-    return Family("flower_strategies", "Flower strategy", ("aggregate_train",), table)
-
-
-def _only_aggregates(strategy: type) -> bool:
-    """Return whether a strategy has FedAvg's way of asking for training: no memory, no word to clients."""
-    return issubclass(strategy, FedAvg) and strategy.configure_train is FedAvg.configure_train
-
-
-def strategy_defense(name: str) -> type[Defense]:
-    """Return the defense behind ``flower:NAME``: a frozen dataclass of the strategy's own options.
-
-    Options about nodes and record keys are left out: they mean nothing here.
-
-    Raises:
-        PluginError: No such strategy, or one that does more than aggregate.
-    """
-    family, shown = _strategies(), name.rpartition(":")[2]
-    outside = name if ":" in name else None
-    if outside is None and name not in family.table and name in flower_strategies.__all__:
-        outside = f"flwr.serverapp.strategy:{name}"
-    strategy = cast(type, family.find(outside or name))
-    if not _only_aggregates(strategy):
-        raise PluginError(
-            f"Flower strategy '{shown}' does more than aggregate: it keeps state that no checkpoint would "
-            f"hold, or instructs the clients. Known as a defense: {', '.join(family.table)}."
-        )
-    members = {
-        "__post_init__": _fresh,  # options out of range are refused before the first round
-        "init": _init,
-        "aggregate": _aggregate,
-        "strategy": strategy,
-        "__module__": __name__,
-    }
-    made = make_dataclass(f"Flower{shown}", _options(strategy), namespace=members, frozen=True)
-    return cast(type[Defense], made)
-
-
-def _options(strategy: type) -> list[tuple[str, Any, Any]]:
-    """Return name, type and default of the options that FedAvg does not have and a scenario can write."""
-    general, hints = signature(FedAvg).parameters, get_type_hints(strategy.__init__)  # type: ignore[misc]
-    own = {k: p for k, p in signature(strategy).parameters.items() if k not in general}
-    plain = {k: p for k, p in own.items() if hints.get(k) in (bool, int, float, str)}
-    return [
-        (k, hints[k], field(kw_only=True) if p.default is p.empty else field(default=p.default, kw_only=True))
-        for k, p in plain.items()
-    ]
-
-
-def _fresh(self: Any) -> Strategy:
-    return cast(Strategy, self.strategy(**{f.name: getattr(self, f.name) for f in fields(self)}))
-
-
-def _init(self: Any) -> None:  # noqa: ARG001
-    return None
-
-
-def _aggregate(self: Any, updates: Updates, state: None) -> tuple[Verdict, None]:
-    """Hand the cohort's local parameters to a fresh strategy, and return by how much its answer moves."""
-    if len(updates) == 0:
-        return Verdict(updates.vectors.sum(dim=0)), state
-    size = updates.vectors.shape[1]
-    context = updates.context or Context(0, torch.zeros(size), Layout((Slot("params", (size,), 0),)), 0)
-    strategy = _fresh(self)
-    before = {k: repr(v) for k, v in vars(strategy).items()}
-    with _quiet():
-        arrays, _ = strategy.aggregate_train(context.round + 1, _replies(updates, context))
-    if changed := [k for k, v in vars(strategy).items() if before.get(k) != repr(v)]:
-        raise ValueError(f"it keeps state between rounds that no checkpoint holds: {', '.join(changed)}")
-    if arrays is None:  # Flower then keeps its model, and says why in a warning
-        return Verdict(torch.zeros_like(context.params)), state
-    moved = _vector(arrays, context.layout).double() - context.params.double()  # [P]
-    return Verdict(moved.to(updates.vectors.dtype)), state
-
-
-def _replies(updates: Updates, context: Context) -> list[Message]:
-    """Return what a Flower server would have received: local parameters, not updates.  # [K]"""
-    replies = []
-    claims = updates.num_examples.clamp(min=0).tolist()  # a negative claim would flip the sign
-    for vector, client_id, claim in zip(updates.vectors, updates.client_ids.tolist(), claims, strict=True):
-        local = context.layout.views(context.params + vector)
-        arrays = ArrayRecord({name: Array(value.numpy()) for name, value in local.items()})
-        content = RecordDict({"arrays": arrays, "metrics": MetricRecord({_WEIGHT: claim})})
-        replies.append(_reply(content, client_id, context.round + 1))
-    return replies
-
-
-def _reply(content: RecordDict, node_id: int, server_round: int) -> Message:
-    """Return a node's answer as it stands outside of a Flower run, where no instruction went before."""
-    metadata = Metadata(
-        run_id=0,
-        message_id=f"{server_round}/{node_id}",
-        src_node_id=node_id,
-        dst_node_id=0,
-        reply_to_message_id="",
-        group_id=f"{server_round}",
-        created_at=0.0,
-        ttl=DEFAULT_TTL,
-        message_type=MessageType.TRAIN,
-    )
-    message: Any = Message  # mypy is told of the arguments for senders only
-    return cast(Message, message(content=content, metadata=metadata))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Let Flower warn, but not report every round."""
-    logger = logging.getLogger("flwr")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 # ---- records and vectors --------------------------------------------------------------------------------
@@ -193,12 +63,6 @@ def _layout(arrays: ArrayRecord) -> Layout:
             slots.append(Slot(name, tuple(array.shape), start))
             start += slots[-1].size
     return Layout(tuple(slots))
-
-
-def _vector(arrays: ArrayRecord, layout: Layout) -> Tensor:
-    """Return the floating arrays of a record as one float32 vector.  # [P]"""
-    values = {s.name: torch.from_numpy(np.asarray(arrays[s.name].numpy())) for s in layout.parameters}
-    return layout.flatten(values)
 
 
 def _record(like: ArrayRecord, layout: Layout, vector: Tensor) -> ArrayRecord:
@@ -270,7 +134,7 @@ class GauntletStrategy(FedAvg):
         if self._arrays is None:
             raise ValueError("aggregate_train came before configure_train: the global arrays are not known")
         layout = _layout(self._arrays)
-        params = _vector(self._arrays, layout)
+        params = vector_of(self._arrays, layout)
         context = Context(server_round - 1, params, layout, self.seed)
         fitting = {client_id_of(r.metadata.src_node_id): r.content for r in replies if self._accepts(r)}
         if not fitting:
@@ -306,7 +170,7 @@ class GauntletStrategy(FedAvg):
         vectors = torch.empty(len(ids), context.layout.num_parameters)  # [K, P]
         for row, client_id in enumerate(ids):
             local = _only(contents[client_id].array_records)
-            vectors[row] = _vector(local, context.layout) - context.params
+            vectors[row] = vector_of(local, context.layout) - context.params
         claims = [int(_only(contents[i].metric_records)[self.weighted_by_key]) for i in ids]
         updates = Updates(vectors, torch.tensor(ids), torch.tensor(claims), context=context)
         finite = finite_rows(updates)
@@ -364,7 +228,7 @@ def attack_mod(
             return call_next(message, node)
         (broadcast,) = message.content.array_records.values()
         layout = _layout(broadcast)
-        params = _vector(broadcast, layout)
+        params = vector_of(broadcast, layout)
         configs = message.content.config_records.values()
         round_ = next((int(cast(int, c[_ROUND])) for c in configs if _ROUND in c), 1) - 1
         reply = call_next(message, node)
@@ -385,14 +249,14 @@ def _lie(
     """Rewrite the arrays and the claimed number of examples of a reply, and remember the attack's state."""
     ((key, honest),) = reply.content.array_records.items()
     metrics = _only(reply.content.metric_records)
-    claim = int(metrics[_WEIGHT]) if metrics is not None and _WEIGHT in metrics else 1
-    vector = _vector(honest, layout) - view.params
+    claim = int(metrics[WEIGHT]) if metrics is not None and WEIGHT in metrics else 1
+    vector = vector_of(honest, layout) - view.params
     own = Updates(vector.unsqueeze(0), torch.tensor([client_id]), torch.tensor([claim]))
     lie, memory = attack.corrupt(own, view, _recall(node, attack))
     _remember(node, memory)
     reply.content[key] = _record(honest, layout, view.params + lie.vectors[0])
-    if metrics is not None and _WEIGHT in metrics:
-        metrics[_WEIGHT] = int(lie.num_examples[0])
+    if metrics is not None and WEIGHT in metrics:
+        metrics[WEIGHT] = int(lie.num_examples[0])
 
 
 def _recall(node: NodeContext, attack: UpdateAttack) -> State:

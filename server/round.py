@@ -133,15 +133,15 @@ def _receive_updates(
 ) -> tuple[Reception, ServerState]:
     """Let every client send its update, and the defense decide; return that and the plug-ins' memories."""
     trained = pool.train(broadcast, plan.canaries.clients(cohort), plan.sampling.expected_size)
-    context = Context(state.round, state.params, plan.layout, plan.seed)
+    root = plan.root.train(broadcast) if plan.root else None
+    context = Context(state.round, state.params, plan.layout, plan.seed, root)
     trained = plan.canaries.join(trained, cohort, context)
-    sent, attacks = corrupt(plan, trained.updates, state)
+    sent, attacks = corrupt(plan, trained.updates, state, root)
     frames, codec = _encode(plan, state, sent)
     bytes_up = _sizes(frames) + 4 * sent.buffers.shape[1]
     delivery = _deliver(plan, state, trained.updates.num_examples, bytes_up)
     received, refused = _decode(plan, state, sent, frames, delivery)
-    root = plan.root.train(broadcast) if plan.root else None
-    received = replace(received, context=replace(context, root=root))
+    received = replace(received, context=context)
     clipped, privacy = plan.privacy.clip(received, state.privacy)
     summed, privacy = _secure_sum(plan, clipped, state, privacy)
     begin = perf_counter()

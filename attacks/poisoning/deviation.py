@@ -6,7 +6,7 @@ for Federated Learning. NDSS 2021, Algorithm 1 (the search for gamma).
 
 from collections.abc import Callable
 from math import isfinite
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -18,14 +18,28 @@ Direction = Literal["std", "sign", "unit"]
 DIRECTIONS = ("std", "sign", "unit")
 
 
-def check_search(direction: str, start_gamma: float, tolerance: float) -> None:
+class Search(Protocol):
+    """The options that the two attacks share, as their fields are."""
+
+    @property
+    def direction(self) -> Direction: ...
+
+    @property
+    def start_gamma(self) -> float: ...
+
+    @property
+    def tolerance(self) -> float: ...
+
+
+def check_search(search: Search) -> None:
     """Raise ``ValueError`` unless the options that the two attacks share are in range."""
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, got '{direction}'")
-    if not (start_gamma > 0 and isfinite(start_gamma)):
-        raise ValueError(f"start_gamma must be finite and above 0, got {start_gamma}")
-    if not 0 < tolerance < start_gamma:
-        raise ValueError(f"tolerance must be above 0 and below start_gamma = {start_gamma}, got {tolerance}")
+    start = search.start_gamma
+    if search.direction not in DIRECTIONS:
+        raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, got '{search.direction}'")
+    if not (start > 0 and isfinite(start)):
+        raise ValueError(f"start_gamma must be finite and above 0, got {start}")
+    if not 0 < search.tolerance < start:
+        raise ValueError(f"tolerance must be above 0 and below start_gamma = {start}, got {search.tolerance}")
 
 
 def along_direction(mean: Tensor, std: Tensor, direction: Direction) -> Tensor:
@@ -39,32 +53,28 @@ def along_direction(mean: Tensor, std: Tensor, direction: Direction) -> Tensor:
 
 
 def farthest(
+    search: Search,
     honest: Tensor,
-    direction: Direction,
-    start_gamma: float,
-    tolerance: float,
     size: Callable[[Tensor], Tensor],
     limit: Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, float]:
     """Return (mean - gamma p, the largest gamma found that keeps the bound).  # [P]
 
     Args:
+        search: Which p, where the search starts (nothing above twice that is found), and where it stops.
         honest: The honest updates.  # [H, P]
-        direction: Which p.
-        start_gamma: Where the search starts; nothing above twice that is found.
-        tolerance: Where it stops.
         size: From the candidate's squared distances to the honest updates [H] to what is bounded.
         limit: From the honest updates' squared distances [H, H] to the bound.
     """
     mean, std = mean_and_std(honest)
-    p = along_direction(mean, std, direction)
+    p = along_direction(mean, std, search.direction)
     from_mean, inner = along(honest, mean, p)  # [H], [H]
     length, bound = p @ p, limit(squared_distances(honest))
 
     def fits(gamma: float) -> bool:  # ||mean - gamma p - x_i||^2, multiplied out
         return bool(size(from_mean + 2 * gamma * inner + gamma**2 * length) <= bound)
 
-    gamma = _largest(fits, start_gamma, tolerance)
+    gamma = _largest(fits, search.start_gamma, search.tolerance)
     return mean - gamma * p, gamma
 
 

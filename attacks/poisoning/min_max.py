@@ -36,7 +36,7 @@ class MinMax:
     knowledge: ClassVar[Knowledge] = Knowledge.OMNISCIENT
 
     def __post_init__(self) -> None:
-        check_search(self.direction, self.start_gamma, self.tolerance)
+        check_search(self)
 
     def init(self) -> None:
         return None
@@ -49,10 +49,8 @@ class MinMax:
 def most_distant(attack: MinMax, honest: Tensor) -> tuple[Tensor, float]:
     """Return (what is sent [P], gamma) against honest updates [H, P]."""
     return farthest(
+        attack,
         honest,
-        attack.direction,
-        attack.start_gamma,
-        attack.tolerance,
         size=lambda squares: squares.max(),
         limit=lambda squares: squares.max(),
     )

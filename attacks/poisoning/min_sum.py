@@ -37,7 +37,7 @@ class MinSum:
     knowledge: ClassVar[Knowledge] = Knowledge.OMNISCIENT
 
     def __post_init__(self) -> None:
-        check_search(self.direction, self.start_gamma, self.tolerance)
+        check_search(self)
 
     def init(self) -> None:
         return None
@@ -50,10 +50,8 @@ class MinSum:
 def most_distant(attack: MinSum, honest: Tensor) -> tuple[Tensor, float]:
     """Return (what is sent [P], gamma) against honest updates [H, P]."""
     return farthest(
+        attack,
         honest,
-        attack.direction,
-        attack.start_gamma,
-        attack.tolerance,
         size=lambda squares: squares.sum(),
         limit=lambda squares: squares.sum(dim=1).min(),
     )

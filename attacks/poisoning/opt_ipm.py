@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from ...core.contracts import Knowledge, View
 from ...core.updates import Updates
-from .moments import known_honest, mean_and_std, send_all
-from .probing import check_line_search, harm, line_search
+from .moments import known_honest, mean_and_std
+from .probing import check_line_search, most_harmful
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,11 @@ class OptimalInnerProductManipulation:
     knows_defense: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_line_search(self.evaluations, self.start, self.delta, self.ratio)
+        check_line_search(self)
 
     def init(self) -> None:
         return None
 
     def corrupt(self, own: Updates, view: View, state: None) -> tuple[Updates, None]:
         mean, _ = mean_and_std(known_honest(own, view))
-        objective = harm(lambda tau: -tau * mean, mean, own, view)
-        tau = line_search(objective, self.evaluations, self.start, self.delta, self.ratio)
-        return send_all(own, -tau * mean), state
+        return most_harmful(self, lambda tau: -tau * mean, mean, own, view), state

@@ -6,6 +6,7 @@ arXiv:2505.24802; used in Allouah et al., Fixing by Mixing, AISTATS 2023. arXiv:
 
 from collections.abc import Callable
 from math import isfinite
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -34,16 +35,41 @@ def ask(view: View, cohort: Updates) -> Verdict:
     return view.aggregate(cohort)
 
 
-def check_line_search(evaluations: int, start: float, delta: float, ratio: float) -> None:
+class Options(Protocol):
+    """The options of the line search, as the fields of the two attacks are."""
+
+    @property
+    def evaluations(self) -> int: ...
+
+    @property
+    def start(self) -> float: ...
+
+    @property
+    def delta(self) -> float: ...
+
+    @property
+    def ratio(self) -> float: ...
+
+
+def check_line_search(options: Options) -> None:
     """Raise ``ValueError`` unless the options of the line search are in range."""
-    if evaluations < 1:
-        raise ValueError(f"evaluations must be at least 1, got {evaluations}")
-    if not isfinite(start):
-        raise ValueError(f"start must be finite, got {start}")
-    if delta == 0 or not isfinite(delta):
-        raise ValueError(f"delta must be finite and not 0, got {delta}")
-    if not 0.5 < ratio < 1:
-        raise ValueError(f"ratio must be above 0.5 and below 1, got {ratio}")
+    if options.evaluations < 1:
+        raise ValueError(f"evaluations must be at least 1, got {options.evaluations}")
+    if not isfinite(options.start):
+        raise ValueError(f"start must be finite, got {options.start}")
+    if options.delta == 0 or not isfinite(options.delta):
+        raise ValueError(f"delta must be finite and not 0, got {options.delta}")
+    if not 0.5 < options.ratio < 1:
+        raise ValueError(f"ratio must be above 0.5 and below 1, got {options.ratio}")
+
+
+def most_harmful(
+    options: Options, row: Callable[[float], Tensor], mean: Tensor, own: Updates, view: View
+) -> Updates:
+    """Return what the attackers send: the row [P] that takes the aggregate farthest from the honest mean."""
+    objective = harm(row, mean, own, view)
+    best = line_search(objective, options.evaluations, options.start, options.delta, options.ratio)
+    return send_all(own, row(best))
 
 
 def harm(row: Callable[[float], Tensor], mean: Tensor, own: Updates, view: View) -> Callable[[float], float]:

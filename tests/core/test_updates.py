@@ -64,16 +64,60 @@ def test_norms_are_summed_in_float64():
     assert float(row_norms(long)[0]) == pytest.approx((1e8 + 1e4) ** 0.5, rel=1e-12)
 
 
-def test_a_weighted_sum_is_the_same_in_blocks_of_columns(monkeypatch):
-    """Oracle: NumPy in float64."""
+@pytest.mark.parametrize("weights", [[1.0, 20.0, 3.0], [0.5, 0.0, -2.0], [0.0, 7.0, 0.0], [0.0] * 3])
+def test_sums_and_norms_are_those_of_the_whole_matrix_whatever_the_blocks(monkeypatch, weights):
+    """Oracle: NumPy in float64; with nearly all clients, or few, or none."""
     rows = torch.from_numpy(np.random.default_rng(0).standard_normal((3, 50)).astype(np.float32))
-    weights = torch.tensor([1.0, 20.0, 3.0], dtype=torch.float64)
-    monkeypatch.setattr("gauntlet.core.updates._BLOCK", 3 * 7)
-
-    total, norms = weighted_sum(rows, weights)
     exact = rows.numpy().astype(np.float64)
-    np.testing.assert_allclose(total.numpy(), weights.numpy() @ exact, rtol=1e-14, atol=1e-14)
-    np.testing.assert_allclose(norms.numpy(), np.linalg.norm(exact, axis=1), rtol=1e-14)
+    for block, height, width in ((2**20, 64, 8192), (3 * 7, 2, 9)):
+        monkeypatch.setattr("gauntlet.core.updates.EXACT_ELEMENTS", block)
+        monkeypatch.setattr("gauntlet.core.updates.NORM_ROWS", height)
+        monkeypatch.setattr("gauntlet.core.updates.NORM_COLUMNS", width)
+        total = weighted_sum(rows, torch.tensor(weights))
+        np.testing.assert_allclose(total, np.array(weights) @ exact, rtol=1e-14, atol=1e-14)
+        np.testing.assert_allclose(row_norms(rows), np.linalg.norm(exact, axis=1), rtol=1e-14)
+        apart = np.linalg.norm(exact - exact[1], axis=1)
+        np.testing.assert_allclose(row_norms(rows, rows[1]), apart, rtol=1e-14)
+
+
+@pytest.mark.parametrize("left_out", [[1], [0, 1]])
+@pytest.mark.parametrize("bad", [math.inf, math.nan, 3e38])
+def test_who_has_no_weight_adds_nothing_whatever_was_sent(left_out, bad):
+    """By hand; 0 times infinity would be NaN."""
+    rows = torch.tensor([[1.0, 2.0], [2.0, 3.0], [4.0, 5.0]])
+    rows[left_out, 0] = bad
+    weights = torch.ones(3).index_fill(0, torch.tensor(left_out), 0.0)
+    expected = [5.0, 7.0] if left_out == [1] else [4.0, 5.0]
+    assert weighted_sum(rows, weights).tolist() == expected
+
+
+@pytest.mark.parametrize("cohort_size", [1, 2, 5, 23, 70])
+def test_the_number_of_threads_changes_no_bit_of_a_sum_or_a_norm(cohort_size):
+    rows = torch.from_numpy(np.random.default_rng(0).standard_normal((cohort_size, 70_003), np.float32))
+    weights = torch.linspace(0.1, 0.9, cohort_size, dtype=torch.float64)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            few = weighted_sum(rows, weights.where(torch.arange(cohort_size) == 0, 0.0))
+            found.append(torch.cat([weighted_sum(rows, weights), few, row_norms(rows)]))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+def test_a_norm_has_the_same_bits_alone_and_in_a_cohort():
+    rows = torch.from_numpy(np.random.default_rng(0).standard_normal((70, 9000), np.float32))
+    alone = [row_norms(rows[k : k + 1])[0] for k in range(70)]
+    assert torch.equal(torch.stack(alone), row_norms(rows))
+
+
+def test_an_empty_cohort_sums_to_zero_and_has_no_norms():
+    assert not weighted_sum(torch.zeros(0, 3), torch.zeros(0)).any()
+    assert weighted_sum(torch.zeros(2, 0), torch.ones(2)).shape == (0,)
+    assert row_norms(torch.zeros(0, 3)).shape == (0,)
+    assert row_norms(torch.zeros(2, 0)).tolist() == [0.0, 0.0]
 
 
 def test_parts_are_joined_in_ascending_id_whatever_their_order():

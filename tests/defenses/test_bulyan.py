@@ -1,4 +1,4 @@
-"""Oracles: the golden matrix of the robustness spec, section 7; a hand case; flwr's two Bulyans."""
+"""Oracles: the golden matrix of the robustness spec, section 7; a hand case; flwr's newer Bulyan."""
 
 from importlib import import_module
 
@@ -59,19 +59,6 @@ def test_an_unknown_selection_is_refused():
         Bulyan(2, selection="all")
 
 
-def test_flwrs_legacy_bulyan_agrees(cohort):
-    """flwr 1.41: iterative; it pops from the list that it is given."""
-    aggregate = import_module("flwr.server.strategy.aggregate")
-    for seed in range(15):
-        rows = np.random.default_rng(seed).normal(size=(11 + seed, 9))
-        results = [([row], 1) for row in rows]
-        expected = aggregate.aggregate_bulyan(results, 2, aggregate.aggregate_krum, to_keep=0)[0]
-        verdict, _ = Bulyan(2).aggregate(cohort(rows), None)
-        np.testing.assert_allclose(verdict.aggregate, expected, atol=1e-12)
-        single, _ = Bulyan(2).aggregate(cohort(torch.tensor(rows).float()), None)
-        np.testing.assert_allclose(single.aggregate, expected, atol=1e-6)
-
-
 def test_flwrs_new_bulyan_agrees(cohort):
     """flwr 1.41, ``flwr.serverapp``: the best of one scoring."""
     app = import_module("flwr.app")
@@ -86,3 +73,5 @@ def test_flwrs_new_bulyan_agrees(cohort):
         expected = bulyan.aggregate_n_closest_weights(centre, picked, len(rows) - 8)[0]
         verdict, _ = Bulyan(2, selection="oneshot").aggregate(cohort(rows), None)
         np.testing.assert_allclose(verdict.aggregate, expected, atol=1e-12)
+        single, _ = Bulyan(2, selection="oneshot").aggregate(cohort(torch.tensor(rows).float()), None)
+        np.testing.assert_allclose(single.aggregate, expected, atol=1e-6)

@@ -81,4 +81,8 @@ def test_byzfl_agrees_on_one_coordinate(cohort, byzfl_aggregators):
             compared += 1
             verdict, _ = CAF(2).aggregate(cohort(rows), None)
             np.testing.assert_allclose(verdict.aggregate, byzfl_aggregators.CAF(f=2)(rows), atol=1e-12)
+            single = torch.tensor(rows).float()
+            expected = byzfl_aggregators.CAF(f=2)(single.double().numpy())
+            found = CAF(2).aggregate(cohort(single), None)[0].aggregate
+            np.testing.assert_allclose(found, expected, atol=1e-6)
     assert compared >= 10

@@ -12,6 +12,7 @@ from gauntlet.core.contracts import Verdict
 from gauntlet.core.errors import PluginError
 from gauntlet.core.updates import Updates
 from gauntlet.defenses import DEFENSES, PRE_AGGREGATIONS, contract
+from gauntlet.defenses import pre_aggregation_contract as before
 from gauntlet.defenses.mean import Mean
 from gauntlet.defenses.median import Median
 
@@ -293,46 +294,58 @@ def renamed(updates: Updates, state: Any) -> tuple[Updates, Any]:
 
 BROKEN_PRE = [
     (
-        contract.a_cohort_stays_a_cohort,
+        before.a_cohort_stays_a_cohort,
         PreTwin(lambda u, s: (u.with_vectors(u.vectors[:, :3]), s)),
         "keep their 7",
     ),
-    (contract.a_cohort_stays_a_cohort, PreTwin(lambda u, s: (u.with_vectors(u.vectors.double()), s)), "stay"),
     (
-        contract.a_cohort_stays_a_cohort,
+        before.a_cohort_stays_a_cohort,
+        PreTwin(lambda u, s: (u.with_vectors(u.vectors.double()), s)),
+        "stay",
+    ),
+    (
+        before.a_cohort_stays_a_cohort,
         PreTwin(lambda u, s: (u.with_vectors(u.vectors / 0), s)),
         "that are not",
     ),
-    (contract.a_cohort_stays_a_cohort, PreTwin(renamed), "clients outside the cohort"),
+    (before.a_cohort_stays_a_cohort, PreTwin(renamed), "clients outside the cohort"),
     (
-        contract.a_cohort_stays_a_cohort,
+        before.a_cohort_stays_a_cohort,
         PreTwin(lambda u, s: (u.rows(u.client_ids < 0), s)),
         "no client is left",
     ),
-    (contract.a_cohort_stays_a_cohort, PreTwin(lambda u, s: (u.vectors, s)), "got a Tensor first"),
     (
-        contract.one_client_or_none_is_handled,
+        before.a_cohort_stays_a_cohort,
+        PreTwin(lambda u, s: (u.vectors, s)),
+        "got a Tensor first",
+    ),
+    (
+        before.one_client_or_none_is_handled,
         PreTwin(lambda u, s: (u.with_vectors(u.vectors / torch.tensor(len(u) - 1)), s)),
         "that are not",
     ),
     (
-        contract.one_client_or_none_is_handled,
+        before.one_client_or_none_is_handled,
         PreTwin(lambda u, s: (u.with_vectors(u.vectors - u.vectors[0]), s)),
         "PreTwin raised IndexError",
     ),
     (
-        contract.one_client_or_none_is_handled,
+        before.one_client_or_none_is_handled,
         PreTwin(lambda u, s: (u if len(u) != 1 else u.with_vectors(u.vectors * u.vectors[1]), s)),
         "a cohort of one raises IndexError",
     ),
-    (contract.a_pre_aggregation_leaves_its_inputs_as_they_were, PreTwin(pre_in_place), "changed in place"),
     (
-        contract.a_pre_aggregation_remembers_nothing_outside_its_state,
+        before.a_pre_aggregation_leaves_its_inputs_as_they_were,
+        PreTwin(pre_in_place),
+        "changed in place",
+    ),
+    (
+        before.a_pre_aggregation_remembers_nothing_outside_its_state,
         PreTwin(lambda u, s: (u.with_vectors(u.vectors + torch.rand(())), s)),
         "memory outside the state",
     ),
     (
-        contract.a_pre_aggregation_survives_a_checkpoint,
+        before.a_pre_aggregation_survives_a_checkpoint,
         PreTwin(lambda u, s: (u, {*s, 1}), set()),
         "state at s is a set",
     ),

@@ -77,6 +77,17 @@ def test_the_answer_is_what_the_server_does_with_clipping_mixing_and_defense(sma
     assert float(outcome.verdict.aggregate.norm()) < 0.051
 
 
+def test_the_answer_rests_on_the_servers_own_update_too(small):
+    """FLTrust judges by the update that the server trained on its root examples."""
+    attack = Asking()
+    plan, first, pool = asked(small, attack, defense=PluginSpec("fltrust"), root_examples=40)
+    _, outcome = run_round(plan, first, pool)
+    assert outcome.received.context.root is not None
+    for answer in attack.answers[0]:
+        assert torch.equal(answer.aggregate, outcome.verdict.aggregate)
+        assert answer.scores == outcome.verdict.scores
+
+
 def test_asking_leaves_no_trace_in_the_servers_memory(small):
     """The same rounds with an attack that asks and with one that does not: the same bits."""
     finals = []

@@ -174,6 +174,16 @@ def test_a_strategy_from_outside_that_remembers_is_caught_in_the_act(monkeypatch
         defense.aggregate(updates_of(), None)
 
 
+@pytest.mark.parametrize(
+    "wish",
+    ["from gauntlet.defenses import DEFENSES as d; d.find('flower:Krum')", "import gauntlet.server.flower"],
+)
+def test_without_flower_it_says_what_to_install(wish):
+    code = f"import sys; sys.modules['flwr'] = None; {wish}"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stderr.splitlines()[-1].endswith("pip install 'gauntlet-fl[flower]'")
+
+
 def test_naming_a_defense_of_ours_does_not_load_flower():
     code = (
         "import sys; from gauntlet.defenses import DEFENSES; DEFENSES.build('median'); "
