@@ -53,7 +53,8 @@ class Written:
     rows: Tensor
 
     def squares(self) -> Tensor:
-        return torch.linalg.vector_norm(self.rows, dim=2).square_()
+        norms: Tensor = torch.linalg.vector_norm(self.rows, dim=2)
+        return norms.square_()
 
     def add_to(self, home: Tensor, weights: Tensor) -> None:
         _add_weighted(home, self.rows, weights)
@@ -75,7 +76,7 @@ class Outer:
     into: Tensor
 
     def squares(self) -> Tensor:
-        lengths = [torch.linalg.vector_norm(factor, dim=2) for factor in (self.back, self.into)]
+        lengths: list[Tensor] = [torch.linalg.vector_norm(f, dim=2) for f in (self.back, self.into)]
         return (lengths[0] * lengths[1]).square_()
 
     def add_to(self, home: Tensor, weights: Tensor) -> None:
@@ -136,7 +137,7 @@ class Turned:
 
 
 def _product(back: Tensor, into: Tensor) -> ExampleGradient:
-    """Return the gradients of a weight [C, D] from factors over T positions, [K, B, C, T] and [K, B, T, D]."""
+    """Return the gradients of a weight [C, D] from factors [K, B, C, T] and [K, B, T, D] over T positions."""
     (channels, positions), depth = back.shape[2:], into.shape[3]
     if positions == 1:
         return Outer(back.squeeze(3), into.squeeze(2))
@@ -145,7 +146,7 @@ def _product(back: Tensor, into: Tensor) -> ExampleGradient:
     return Written((back @ into).flatten(2))
 
 
-def _dense(layer: nn.Module, into: Tensor, back: Tensor) -> list[ExampleGradient]:
+def _dense(_: nn.Module, into: Tensor, back: Tensor) -> list[ExampleGradient]:
     into, back = (v.view(*v.shape[:2], -1, v.shape[-1]) for v in (into, back))  # [K, B, T, D] and [..., C]
     weight = _product(back.transpose(2, 3), into)
     return [weight, Written(back.sum(dim=2))]
@@ -198,8 +199,7 @@ def _group_norm(layer: nn.Module, into: Tensor, back: Tensor) -> list[ExampleGra
 def _layer_norm(layer: nn.Module, into: Tensor, back: Tensor) -> list[ExampleGradient]:
     assert isinstance(layer, nn.LayerNorm)
     normal = nn.functional.layer_norm(into, layer.normalized_shape, eps=layer.eps)
-    size = sum(1 for _ in layer.normalized_shape)
-    kept = into.shape[into.ndim - size :].numel()
+    kept = into.shape[into.ndim - len(layer.normalized_shape) :].numel()
     return [Written(v.reshape(*into.shape[:2], -1, kept).sum(dim=2)) for v in (back * normal, back)]
 
 

@@ -1,8 +1,9 @@
-"""One pass forth and one pass back for a stack of clients, after which every example's own gradient is known.
+"""One pass forth and one back for a stack of clients, after which every example's own gradient is known.
 
-The trace is that of automatic differentiation with respect to what each layer puts out, not to its parameters:
-what went into a layer and what comes back to it are the factors of all its examples' gradients. A model with a
-layer whose gradients have no such factors is differentiated example by example instead, by ``torch.func``.
+The trace is that of automatic differentiation with respect to what each layer puts out, not to its
+parameters: what went into a layer and what comes back to it are the factors of all its examples' gradients.
+A model with a layer whose gradients have no such factors is differentiated example by example instead, by
+``torch.func``.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -110,8 +111,8 @@ class ExampleStep:
                     output = functional_call(self._model, named, (inputs,))
                 return torch.log_softmax(output, dim=-1), [into[n] for n in range(len(layers))]
 
-            output, pull_back, into = vjp(log_probabilities, extra, has_aux=True)
-            return [*into, *pull_back(target)[0], (output * target).sum(dim=-1)]
+            output, pull_back, *aux = vjp(log_probabilities, extra, has_aux=True)
+            return [*aux[0], *pull_back(target)[0], (output * target).sum(dim=-1)]
 
         graph = make_fx(one if alone else vmap(one))(*nudges, *given)
         return _without_nudges(graph, len(nudges))
@@ -182,7 +183,7 @@ def _tapped(layers: Sequence[nn.Module], nudges: Sequence[Tensor], into: dict[in
     """Note what goes into every layer, and add a nudge to what it puts out."""
 
     def tap(place: int) -> Callable[..., Tensor]:
-        def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        def hook(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
             into[place] = args[0]
             return output + nudges[place]
 

@@ -241,11 +241,12 @@ class BlockKernel:
         shelf, places = self._shelf_of(ids, round_)
         clients = []
         for client_id, rows in zip(ids, places, strict=True):
-            known = self.data.num_examples(client_id)
+            batches = self.batches(client_id, round_, len(rows))
+            known = step_sampling(self.data.num_examples(client_id), self.training, self._examples.poisson)
             trainee = Trainee(
                 rows=rows,
-                batches=self.batches(client_id, round_, len(rows)),
-                size=step_sampling(known, self.training, self._examples.poisson).size,
+                batches=batches,
+                sizes=[known.size if self._examples.poisson else len(batch) for batch in batches],
                 steer=self.steer(client_id, round_),
                 noise=generator(self.seed, "example noise", round_, client_id),
                 dropout=partial(self._dropout, client_id, round_),

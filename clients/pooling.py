@@ -15,7 +15,7 @@ _FORTH, _BACK = _OPS.max_pool2d_with_indices.default, _OPS.max_pool2d_with_indic
 
 
 def pool(x: Tensor, window: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
-    """Return each window's greatest value [..., H/h, W/w], and for every place in it whether (1, 0) it is there."""
+    """Return each window's greatest value [..., H/h, W/w], and for each place in it whether it stands there."""
     first, *others = (part.contiguous() for part in _slices(x, window))
     best, better = first, list[Tensor]()
     for part in others:
@@ -59,7 +59,9 @@ def pool_by_slices(module: GraphModule) -> GraphModule:
         node.replace_all_uses_with(ours)
         for back in backs:
             with module.graph.inserting_after(back):
-                undone = module.graph.call_function(unpool, (*back.args[:1], back.args[-1], back.args[1], window))
+                undone = module.graph.call_function(
+                    unpool, (*back.args[:1], back.args[-1], back.args[1], window)
+                )
             back.replace_all_uses_with(undone)
             module.graph.erase_node(back)
         module.graph.erase_node(node)

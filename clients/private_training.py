@@ -37,7 +37,7 @@ class Trainee:
     Attributes:
         rows: Where its examples lie on the shelf.
         batches: Which of them each local step takes; possibly none.
-        size: The expected number of examples in a batch, above 0.
+        sizes: What each local step's sum is divided by, above 0: the expected number of examples in its batch.
         steer: How it twists its gradients, if it does.
         noise: Its stream of noise.
         dropout: Makes its stream of dropout.
@@ -45,7 +45,7 @@ class Trainee:
 
     rows: Array
     batches: Sequence[Array]
-    size: float
+    sizes: Sequence[float]
     steer: Steer | None
     noise: np.random.Generator
     dropout: Callable[[], np.random.Generator]
@@ -114,12 +114,13 @@ class PrivateTraining:
             masks = [mask[:, : rows.shape[1]] for mask in draw(chosen, height)]
             params = list(self._layout.views(local[:height]).values())
             gradients, values = self._step(params, shelf.take(rows), targets, masks)
-            losses[: len(going)] += values[: len(going)].sum(dim=1) / self._expected(going)
-            self._descend(local, velocity, received, self._noised(gradients, going, height), going)
+            sizes = torch.tensor([client.sizes[s] for client in going])
+            losses[: len(going)] += values[: len(going)].sum(dim=1) / sizes
+            total = torch.zeros(height, len(received))
+            self._add_noise(total, going, sizes)
+            self._add_clipped(total, gradients, sizes)
+            self._descend(local, velocity, received, total, going)
         return local.sub_(received), losses / torch.tensor(steps)
-
-    def _expected(self, clients: Sequence[Trainee]) -> Tensor:
-        return torch.tensor([client.size for client in clients])
 
     def _dropout(
         self, shelf: Shelf, clients: Sequence[Trainee]
@@ -145,18 +146,20 @@ class PrivateTraining:
         targets.scatter_(2, shelf.y[places][..., None], torch.from_numpy(there)[..., None])
         return places, targets
 
-    def _noised(self, gradients: Sequence[ExampleGradient], clients: Sequence[Trainee], height: int) -> Tensor:
-        """Return the clients' private gradients: clipped, summed, noised, over a batch's size.  # [H, P]"""
-        total, std = torch.zeros(height, self._layout.num_parameters), self._privacy.step_noise_std
-        for row, client in zip(total, clients, strict=False):
+    def _add_noise(self, total: Tensor, clients: Sequence[Trainee], sizes: Tensor) -> None:
+        """Add each client's noise over the size of its batch to its row of ``total`` [H, P]."""
+        std = self._privacy.step_noise_std
+        for row, client, size in zip(total, clients, sizes.tolist(), strict=False):
             if std > 0:
-                row.copy_(normal(client.noise, len(row), std / client.size))
+                row.add_(normal(client.noise, len(row), std / size))
+
+    def _add_clipped(self, total: Tensor, gradients: Sequence[ExampleGradient], sizes: Tensor) -> None:
+        """Add the sums of the clients' clipped gradients over the sizes of their batches to ``total`` [H, P]."""
         gradients, squares = squares_of(gradients)  # [L, H, B]
         weights = self._privacy.weigh(squares, self._sizes).clone()  # [L, H, B] or [1, H, B]
-        weights[:, : len(clients)] /= self._expected(clients)[:, None]
+        weights[:, : len(sizes)] /= sizes[:, None]
         for number, home in enumerate(self._layout.views(total).values()):
             gradients[number].add_to(home, weights[min(number, len(weights) - 1)])
-        return total
 
     def _descend(
         self, local: Tensor, velocity: Tensor, received: Tensor, gradients: Tensor, clients: Sequence[Trainee]

@@ -8,7 +8,7 @@ Batches without amplification: each example is in one batch of a pass, so that a
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor
@@ -69,12 +69,12 @@ class DpSgd:
             raise ValueError(f"batches must be one of {', '.join(BATCHES)}, got {self.batches!r}")
         if not hasattr(self._clipping, "factors"):
             raise ValueError(
-                "clipping must be one that looks at a single gradient (fixed, autos, autov, psac, per_layer), "
+                "clipping must be one for a single gradient (fixed, autos, autov, psac, per_layer), "
                 f"got {self.clipping!r}"
             )
 
     @cached_property
-    def _clipping(self):  # type: ignore[no-untyped-def]
+    def _clipping(self) -> Any:
         return make_clipping(self.clipping)
 
     @property
@@ -94,7 +94,7 @@ class DpSgd:
             squares: The squared L2 norm of every tensor of every example's gradient, finite.  # [L, ...]
             sizes: How many elements those tensors have.
         """
-        factors = self._clipping.factors(squares.double(), sizes, self.clip_norm * _ROUNDING)
+        factors: Tensor = self._clipping.factors(squares.double(), sizes, self.clip_norm * _ROUNDING)
         return factors.to(squares.dtype)
 
     def init(self) -> None:
