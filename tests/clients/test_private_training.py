@@ -71,9 +71,15 @@ HOWS = [
 ]
 
 
-@pytest.mark.parametrize("how", HOWS, ids=["plain", "momentum and decay", "full batch"])
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("rule", [FedAvg(), FedProx(0.5)], ids=lambda r: type(r).__name__)
+CASES = [
+    ("mlp with dropout", HOWS[0], FedAvg()),
+    ("cnn", HOWS[0], FedAvg()),
+    ("cnn", HOWS[2], FedAvg()),
+    ("dense", HOWS[1], FedProx(0.5)),
+]
+
+
+@pytest.mark.parametrize(("name", "how", "rule"), CASES)
 def test_without_noise_and_bound_it_is_plain_training_on_the_same_batches(name, how, rule):
     """Oracle: the kernel without privacy, to 1e-5 of each update; shuffled batches are the same ones."""
     private = train(kernel(DpSgd(1e30, noise_multiplier=0.0, batches="shuffle"), how, name, rule=rule))
@@ -85,9 +91,15 @@ def test_without_noise_and_bound_it_is_plain_training_on_the_same_batches(name, 
     assert private.updates.num_examples.tolist() == list(SIZES)
 
 
-@pytest.mark.parametrize("how", HOWS, ids=["plain", "momentum and decay", "full batch"])
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("clipping", ["fixed", "autos", "per_layer"])
+@pytest.mark.parametrize(
+    ("name", "how", "clipping"),
+    [
+        ("mlp with dropout", HOWS[1], "fixed"),
+        ("cnn", HOWS[0], "fixed"),
+        ("cnn", HOWS[2], "per_layer"),
+        ("dense", HOWS[0], "autos"),
+    ],
+)
 def test_a_stack_gives_the_updates_of_one_client_at_a_time(name, how, clipping):
     """Oracle: the same training with stacks of one, noise and Poisson batches included, to 1e-5."""
     privacy = DpSgd(0.3, noise_multiplier=0.7, delta=1e-5, clipping=clipping)
@@ -123,7 +135,12 @@ def test_clipped_steps_are_those_of_opacus(name):
     for path, view in k.layout.views(start.clone()).items():
         dict(model.named_parameters())[path].data = view
     wrapped = GradSampleModule(model)
-    optimizer = DPOptimizer(torch.optim.SGD(wrapped.parameters(), 0.5), 0.0, 0.9, expected_batch_size=8)
+    optimizer = DPOptimizer(
+        torch.optim.SGD(wrapped.parameters(), 0.5),
+        noise_multiplier=0.0,
+        max_grad_norm=0.9,
+        expected_batch_size=8,
+    )
     x, y = Ragged().client(4)
     for rows in k.batches(4, 1, 40):
         optimizer.zero_grad()
@@ -137,7 +154,7 @@ def test_clipped_steps_are_those_of_opacus(name):
 def test_an_examples_share_of_a_step_is_its_clipped_gradient_over_the_expected_batch():
     """By hand: one example whose clipped gradient is C long; a batch of 4 of 40, lr 1: at most C / 4 each."""
     how = LocalTraining(local_steps=1, batch_size=4, lr=1.0)
-    k = kernel(DpSgd(1e-3, noise_multiplier=0.0), how, "dense")
+    k = kernel(DpSgd(0.5, noise_multiplier=0.0), how, "dense")
     (rows,) = k.batches(4, 1, 40)
     moved = train(k, np.array([4])).updates.vectors[0].double()
 
@@ -150,7 +167,8 @@ def test_an_examples_share_of_a_step_is_its_clipped_gradient_over_the_expected_b
         residual = torch.softmax(x[n].flatten() @ weight.T + bias, dim=0)
         residual[y[n]] -= 1
         gradient = torch.cat([torch.outer(residual, x[n].flatten()).flatten(), residual]).double()
-        expected -= 1e-3 * gradient / gradient.norm() / 4
+        assert gradient.norm() > 0.5
+        expected -= 0.5 * gradient / gradient.norm() / 4
     assert torch.allclose(moved, expected, atol=1e-5 * float(expected.abs().max()))
 
 
