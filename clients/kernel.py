@@ -19,7 +19,7 @@ from ..core.layout import Layout
 from ..core.observation import Truth
 from ..core.roles import Role
 from ..core.seeds import generator, seeded_torch
-from ..core.updates import Context, Updates, row_norms, weighted_sum
+from ..core.updates import Context, Updates, row_norms, weighted_sum, weighted_total
 from .data.base import FederatedData, PartitionedData
 from .minibatches import minibatches, poisson_batches, step_sampling
 from .private_training import PrivateTraining, Trainee
@@ -190,23 +190,35 @@ class BlockKernel:
         """
         assert self._counts is not None
         updates, losses = self._train(broadcast, client_ids)
-        u = self._privatize(broadcast, updates)
-        weights = self._counts(u.num_examples)
-        total, norms = weighted_sum(u.vectors, weights)
+        weights, factors = self._counts(updates.num_examples), self._row_factors
+        if factors is None:
+            u = self._privatize(broadcast, updates)
+            total, norms = weighted_sum(u.vectors, weights)
+            raw_norms = norms if u.vectors is updates.vectors else row_norms(updates.vectors)
+        else:
+            u, raw_norms = updates, row_norms(updates.vectors)
+            scale = factors(raw_norms)  # [K]
+            weights, norms = weights * scale, raw_norms * scale
+            total = weighted_total(u.vectors, weights)
         finite = norms.isfinite() & u.buffers.sum(dim=1).isfinite()
         if not bool(finite.all()):  # 0 * NaN is NaN
-            honest = u.vectors.where(finite[:, None], 0.0)
-            total, _ = weighted_sum(honest, weights.where(finite, 0.0))
+            total = weighted_total(u.vectors.where(finite[:, None], 0.0), weights.where(finite, 0.0))
         return Summed(
             client_ids=u.client_ids,
             total=total,
             buffers=u.buffers[finite].double().sum(dim=0),
             num_examples=u.num_examples,
             losses=losses,
-            raw_norms=norms if u.vectors is updates.vectors else row_norms(updates.vectors),
+            raw_norms=raw_norms,
             norms=norms,
             finite=finite,
         )
+
+    @property
+    def _row_factors(self) -> Callable[[Tensor], Tensor] | None:
+        """What an update is multiplied by before it leaves its client, from its norm, where that is all."""
+        found = declared(self.privacy, "row_factors", None)
+        return found if found is not None and found(torch.zeros(0, dtype=torch.float64)) is not None else None
 
     def _all_at_once(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
         assert self._stacked is not None

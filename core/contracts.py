@@ -240,6 +240,8 @@ class Privacy(Protocol):
             round that led to ``state``.
         ``settled`` [False]: ``clip`` changes neither what ``privatize`` let out nor the state: then
             workers may sum what honest clients send.
+        ``row_factors(norms) -> Tensor | None`` [None]: all that ``privatize`` multiplies each update by, from
+            its L2 norm, float64 [K] both; None where it does more. Then workers that sum need no new rows.
         ``server_clips_alone`` [False]: honest clients send their update unclipped.
         ``statistic_multiplier(expected_size) -> float | None`` [None]: noise over sensitivity of a statistic
             that is released and charged together with the aggregate, which then has the more noise.

@@ -127,6 +127,16 @@ def row_norms(vectors: Tensor) -> Tensor:
     return norms
 
 
+def weighted_total(vectors: Tensor, weights: Tensor) -> Tensor:
+    """Return sum_k w_k x_k in float64, by cache-sized blocks of columns.  # [P]"""
+    total = torch.empty(vectors.shape[1], dtype=torch.float64)
+    width = max(1, _BLOCK // max(1, len(vectors)))
+    for start in range(0, vectors.shape[1], width):
+        block = vectors[:, start : start + width].double()  # [K, B]
+        torch.mv(block.t(), weights.to(torch.float64), out=total[start : start + width])
+    return total
+
+
 def weighted_sum(vectors: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Return sum_k w_k x_k [P] and each row's L2 norm [K], in float64, by cache-sized blocks of columns."""
     total = torch.empty(vectors.shape[1], dtype=torch.float64)

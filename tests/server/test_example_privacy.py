@@ -1,4 +1,4 @@
-"""Runs that protect single examples: the same bits everywhere, and an epsilon that follows from what happened."""
+"""Runs that protect single examples: the same bits everywhere, an epsilon that follows from what happened."""
 
 from dataclasses import replace
 
