@@ -129,14 +129,14 @@ class PrivateTraining:
         drops = self._step.drops(shelf.x.shape[1:])
         widest = max(len(chosen) for client in clients for chosen in client.batches)
         streams = [torch_generator(client.dropout()) for client in clients] if drops else []
-        masks = Masks(drops, streams, _bucket(max(widest, 1)))
+        masks = Masks(drops, streams, _width(max(widest, 1)))
         return lambda chosen, height: masks.draw([len(rows) for rows in chosen], height)
 
     def _padded(
         self, clients: Sequence[Trainee], chosen: Sequence[Array], height: int, shelf: Shelf
     ) -> tuple[Tensor, Tensor]:
         """Return rows of the shelf [H, B], and -1 at the label of every example that is one [H, B, C]."""
-        width = _bucket(max(1, *(len(rows) for rows in chosen)))
+        width = _width(max(1, *(len(rows) for rows in chosen)))
         rows = np.zeros((height, width), dtype=np.int64)
         there = np.zeros((height, width), dtype=np.float32)
         for n, (client, batch) in enumerate(zip(clients, chosen, strict=True)):
@@ -176,3 +176,9 @@ class PrivateTraining:
         if how.momentum:
             direction = velocity[:count].mul_(how.momentum).add_(direction)
         home.add_(direction, alpha=-how.lr)
+
+
+def _width(n: int) -> int:
+    """Return the least m * 2^e of at least n with 8 <= m < 16 (n itself below 16): few shapes, little padding."""
+    unit = 1 << max(0, n.bit_length() - 4)
+    return -(-n // unit) * unit

@@ -13,9 +13,11 @@ from gauntlet.clients.algorithms.fedavg import FedAvg
 from gauntlet.clients.algorithms.fedprox import FedProx
 from gauntlet.clients.kernel import BlockKernel, Broadcast
 from gauntlet.clients.minibatches import poisson_batches, step_sampling
+from gauntlet.clients.private_training import _width
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import ScenarioError
 from gauntlet.core.layout import Layout
+from gauntlet.core.roles import Role
 from gauntlet.core.seeds import generator, seeded_torch
 from gauntlet.privacy.dp_sgd import DpSgd
 from gauntlet.privacy.no_privacy import NoPrivacy
@@ -52,10 +54,12 @@ class Ragged:
         return x, torch.from_numpy(stream.integers(0, 4, SIZES[client_id]))
 
 
-def kernel(privacy, how, name="cnn", height=32, rule=None, data=None):
+def kernel(privacy, how, name="cnn", height=32, rule=None, data=None, steers=()):
     with seeded_torch(generator(0, "model")):
         model = MODELS[name]()
-    return BlockKernel(data or Ragged(), model, rule or FedAvg(), how, privacy, (), 5, height=height)
+    return BlockKernel(
+        data or Ragged(), model, rule or FedAvg(), how, privacy, (), 5, height=height, steers=steers
+    )
 
 
 def train(k, clients=EVERYBODY, round_=1):
@@ -213,6 +217,28 @@ def test_an_example_of_nan_counts_as_zero():
     assert bool(broken.isfinite().all())
     assert not torch.equal(broken[1], whole[1])
     assert torch.allclose(broken[[0, 2, 3, 4, 5]], whole[[0, 2, 3, 4, 5]], atol=1e-7)
+
+
+def test_an_attacker_twists_its_private_gradient_and_nobody_elses():
+    """One step without momentum: the gradient's sign turned is the update's sign turned."""
+
+    class Back:
+        def steer(self, gradient, params, received):
+            return -gradient
+
+    how, privacy = LocalTraining(local_steps=1, batch_size=8), DpSgd(0.3, noise_multiplier=0.7, delta=1e-5)
+    honest = train(kernel(privacy, how)).updates.vectors
+    twisted = train(kernel(privacy, how, steers=(Role("back", Back(), (3,)),))).updates.vectors
+
+    signs = torch.tensor([1.0, 1.0, 1.0, -1.0, 1.0, 1.0])
+    assert torch.allclose(twisted, honest * signs[:, None], atol=1e-7)
+
+
+def test_padded_widths_are_few_and_never_smaller():
+    found = {_width(n) for n in range(1, 1025)}
+
+    assert all(n <= _width(n) <= 1.125 * n for n in range(1, 1025))
+    assert len(found) == 15 + 8 * 6 + 1
 
 
 def test_poisson_batches_have_the_rate_and_the_number_that_is_charged():
