@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, GraphModule, Node
 
 _OPS = torch.ops.aten
+_BENT = _OPS.threshold_backward.default
 _FORTH, _BACK = _OPS.max_pool2d_with_indices.default, _OPS.max_pool2d_with_indices_backward.default
 
 
@@ -65,7 +66,36 @@ def pool_by_slices(module: GraphModule) -> GraphModule:
             back.replace_all_uses_with(undone)
             module.graph.erase_node(back)
         module.graph.erase_node(node)
+        _pool_before_relu(module.graph, ours)
     return module
+
+
+def _pool_before_relu(graph: Graph, pooled: Node) -> None:
+    """Let what is pooled be made positive afterwards, when it is smaller, where nobody else looks at it.
+
+    The values and the gradients are the same: the greatest value of a window stays the greatest, and one that
+    is not positive passes nothing back, whichever it is.
+    """
+    relu = pooled.args[0]
+    if not isinstance(relu, Node) or relu.target is not _OPS.relu.default:
+        return
+    undone = [user for user in relu.users if user.target is unpool]
+    bent = [user for back in undone for user in back.users]
+    ways = len(undone) == len(bent) and all(b.target is _BENT and b.args[1] is relu for b in bent)
+    if not ways or set(relu.users) != {pooled, *undone, *bent}:
+        return
+    (best,) = (got for got in pooled.users if got.args[1] == 0)
+    with graph.inserting_after(best):
+        positive = graph.call_function(_OPS.relu.default, (best,))
+    best.replace_all_uses_with(positive, delete_user_cb=lambda user: user is not positive)
+    for back, after in zip(undone, bent, strict=True):
+        with graph.inserting_before(back):
+            small = graph.call_function(_BENT, (back.args[0], positive, *after.args[2:]))
+        back.args = (small, back.args[1], relu.args[0], back.args[3])
+        after.replace_all_uses_with(back)
+        graph.erase_node(after)
+    pooled.args = (relu.args[0], pooled.args[1])
+    graph.erase_node(relu)
 
 
 def _backs(node: Node) -> list[Node] | None:

@@ -179,6 +179,6 @@ class PrivateTraining:
 
 
 def _width(n: int) -> int:
-    """Return the least m * 2^e of at least n with 8 <= m < 16 (n itself below 16): few shapes, little padding."""
+    """Return the least m * 2^e of at least n with 8 <= m < 16 (n itself below 16): little is padded."""
     unit = 1 << max(0, n.bit_length() - 4)
     return -(-n // unit) * unit
