@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.contracts import DataAttack, LocalRule, LocalTraining, Privacy
+from ..core.contracts import DataAttack, ExamplePrivacy, LocalRule, LocalTraining, Privacy, declared
 from ..core.layout import Layout
 from ..core.observation import Truth
 from ..core.roles import Role
@@ -22,7 +22,8 @@ from ..core.seeds import generator, seeded_torch
 from ..core.updates import Context, Updates, row_norms, weighted_sum
 from .data.base import FederatedData, PartitionedData
 from .memory import keep_freed_memory
-from .minibatches import minibatches
+from .minibatches import minibatches, poisson_batches, step_sampling
+from .private_training import PrivateTraining, Trainee
 from .shelf import Shelf
 from .stacked import Steer, train_stacked
 from .trace import StackedStep
@@ -141,6 +142,11 @@ class BlockKernel:
         self.layout = Layout.of(model)
         names = [slot.name for slot in self.layout.parameters]
         self._stacked = StackedStep(model, names) if height > 1 else None
+        self._examples: ExamplePrivacy | None = None
+        if declared(privacy, "unit", "client") == "example":
+            self._examples = cast(ExamplePrivacy, privacy)
+            how = self._examples, data, height
+            self._private = PrivateTraining(model, self.layout, rule, self.training, *how)
         self._height = height
         self._shelf: Shelf | None = None  # the data's own, once it is needed
         self._local = torch.zeros(self.layout.num_parameters)  # [P]
@@ -174,6 +180,7 @@ class BlockKernel:
 
     def _train(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
         train = self._one_by_one if self._stacked is None else self._all_at_once
+        train = train if self._examples is None else self._in_private
         return train(broadcast, client_ids.astype(np.int64))
 
     def train_sum(self, broadcast: Broadcast, client_ids: Array) -> Summed:
@@ -185,9 +192,15 @@ class BlockKernel:
         """
         assert self._counts is not None
         updates, losses = self._train(broadcast, client_ids)
-        u = self._privatize(broadcast, updates)
-        weights = self._counts(u.num_examples)
-        norms = row_norms(u.vectors)
+        weights, factors = self._counts(updates.num_examples), self._row_factors
+        if factors is None:
+            u = self._privatize(broadcast, updates)
+            norms = row_norms(u.vectors)
+            raw_norms = norms if u.vectors is updates.vectors else row_norms(updates.vectors)
+        else:
+            u, raw_norms = updates, row_norms(updates.vectors)
+            scale = factors(raw_norms)  # [K]
+            weights, norms = weights * scale, raw_norms * scale
         finite = norms.isfinite() & u.buffers.sum(dim=1).isfinite()
         return Summed(
             client_ids=u.client_ids,
@@ -195,10 +208,16 @@ class BlockKernel:
             buffers=u.buffers[finite].double().sum(dim=0),
             num_examples=u.num_examples,
             losses=losses,
-            raw_norms=norms if u.vectors is updates.vectors else row_norms(updates.vectors),
+            raw_norms=raw_norms,
             norms=norms,
             finite=finite,
         )
+
+    @property
+    def _row_factors(self) -> Callable[[Tensor], Tensor] | None:
+        """What an update is multiplied by before it leaves its client, from its norm, where that is all."""
+        found = declared(self.privacy, "row_factors", None)
+        return found if found is not None and found(torch.zeros(0, dtype=torch.float64)) is not None else None
 
     def _all_at_once(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
         assert self._stacked is not None
@@ -226,6 +245,27 @@ class BlockKernel:
                 streams[part],
             )
         counts = torch.tensor([len(place) for place in places])
+        return Updates(vectors, torch.from_numpy(client_ids), counts), losses
+
+    def _in_private(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
+        assert self._examples is not None
+        ids, round_ = client_ids.tolist(), broadcast.round
+        shelf, places = self._shelf_of(ids, round_)
+        clients = []
+        for client_id, rows in zip(ids, places, strict=True):
+            batches = self.batches(client_id, round_, len(rows))
+            known = step_sampling(self.data.num_examples(client_id), self.training, self._examples.poisson)
+            trainee = Trainee(
+                rows=rows,
+                batches=batches,
+                sizes=[known.size if self._examples.poisson else len(batch) for batch in batches],
+                steer=self.steer(client_id, round_),
+                noise=generator(self.seed, "example noise", round_, client_id),
+                dropout=partial(self._dropout, client_id, round_),
+            )
+            clients.append(trainee)
+        vectors, losses = self._private.train(broadcast.params, shelf, clients)
+        counts = torch.tensor([len(rows) for rows in places])
         return Updates(vectors, torch.from_numpy(client_ids), counts), losses
 
     def _shelf_of(self, ids: list[int], round_: int) -> tuple[Shelf, list[Array]]:
@@ -316,6 +356,9 @@ class BlockKernel:
     def batches(self, client_id: int, round_: int, num_examples: int) -> list[Array]:
         """Return the rows of each of the client's local steps in this round."""
         stream = generator(self.seed, "batches", round_, client_id)
+        if self._examples is not None and self._examples.poisson:
+            known = self.data.num_examples(client_id)
+            return poisson_batches(num_examples, known, self.training, stream)
         return minibatches(num_examples, self.training, stream)
 
     def truth(self, client_id: int, round_: int) -> Truth:

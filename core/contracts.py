@@ -210,6 +210,8 @@ class Release:
         mixing: Of noise that hangs together over rounds: with which factors the aggregates of the last
             rounds, this round's last, stand in the sum to which fresh noise of this multiplier was added.
             None where every round has its own noise.
+        local_steps: Whether this is one local step of one client on its own examples, of which a round has as
+            many as the accountant is told.
     """
 
     noise_multiplier: float
@@ -218,6 +220,7 @@ class Release:
     noise: str = "gaussian"
     shape: tuple[float, ...] = ()
     mixing: tuple[float, ...] | None = None
+    local_steps: bool = False
 
 
 @dataclass(frozen=True)
@@ -237,6 +240,8 @@ class Privacy(Protocol):
             round that led to ``state``.
         ``settled`` [False]: ``clip`` changes neither what ``privatize`` let out nor the state: then
             workers may sum what honest clients send.
+        ``row_factors(norms) -> Tensor | None`` [None]: all that ``privatize`` multiplies each update by, from
+            its L2 norm, float64 [K] both; None where it does more. Then workers that sum need no new rows.
         ``server_clips_alone`` [False]: honest clients send their update unclipped.
         ``statistic_multiplier(expected_size) -> float | None`` [None]: noise over sensitivity of a statistic
             that is released and charged together with the aggregate, which then has the more noise.
@@ -271,6 +276,26 @@ class Privacy(Protocol):
         """Return what this round released, given the defense's sensitivity to one client."""
 
 
+class ExamplePrivacy(Privacy, Protocol):
+    """Bound and noise every local step instead: a mechanism whose ``unit`` is ``"example"``."""
+
+    @property
+    def poisson(self) -> bool:
+        """Whether a step's batch is a Poisson sample of the client's examples; else passes are shuffled."""
+
+    @property
+    def step_noise_std(self) -> float:
+        """The standard deviation of the noise on the sum of a step's clipped gradients."""
+
+    def weigh(self, squares: Tensor, sizes: Sequence[int]) -> Tensor:
+        """Return what each example's gradient is multiplied by, [L, ...] or [1, ...] for all tensors alike.
+
+        Args:
+            squares: The squared L2 norm of every tensor of every example's gradient, finite.  # [L, ...]
+            sizes: How many elements those tensors have.
+        """
+
+
 def clipped_at(mechanism: Privacy, state: State) -> float | None:
     """Return the clip norm of the round that led to ``state``; None where nothing is clipped."""
     found = declared(mechanism, "clipped_at", None)
@@ -283,6 +308,8 @@ class Clipping(Protocol):
     Declares ``on_clients`` [False]: it takes no more than an update and a constant C, so that honest clients
     apply it before they send, and the server only cuts what is still above C. Otherwise the server, which
     is trusted with the updates, applies it alone.
+    May have ``factors(squares, sizes, clip_norm) -> Tensor``, as ``ExamplePrivacy.weigh``: then single
+    examples' gradients, too, can be clipped with it, none to more than ``clip_norm``.
     """
 
     def shorten(self, updates: Updates, norms: Tensor, clip_norm: float) -> Tensor:

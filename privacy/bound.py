@@ -15,6 +15,7 @@ from math import floor
 from typing import Any, cast
 
 import numpy as np
+from torch import Tensor
 
 from ..core.contracts import AdaptiveClipping, Clipping, PublicFacts, declared
 from ..core.errors import PluginError
@@ -67,6 +68,14 @@ class Bound:
     def clipped_at(self, state: State) -> float:
         """Return the C of the round that led to ``state``; before the first one, the C that it will have."""
         return self.clip_norm if state is None else float(state["clipped_at"])
+
+    def row_factors(self, norms: Tensor) -> Tensor | None:
+        """Return what ``leave`` multiplies each row by, from its norm; None where it does more.  # [K]"""
+        factors = declared(self.clipping, "factors", None)
+        if not self.on_clients or factors is None:
+            return None
+        found: Tensor = factors(norms.square()[None], [1], self.clip_norm)  # [1 or L, K]
+        return found[0] if len(found) == 1 else None
 
     def leave(self, updates: Updates) -> Updates:
         """Return what leaves the clients; rows with NaN or infinity stay, for the server's finite check."""
@@ -174,6 +183,15 @@ def make_bound(choice: Choice, clip_norm: float, relation: str) -> Bound:
     Raises:
         PluginError: No such clipping, or options that it does not take.
     """
+    return Bound(make_clipping(choice), clip_norm, relation)
+
+
+def make_clipping(choice: Choice) -> Clipping:
+    """Return the clipping that a mechanism's option names.
+
+    Raises:
+        PluginError: No such clipping, or options that it does not take.
+    """
     from . import CLIPPINGS
 
     table: Mapping[str, Any] = {"name": choice} if isinstance(choice, str) else choice
@@ -181,4 +199,4 @@ def make_bound(choice: Choice, clip_norm: float, relation: str) -> Bound:
     if not isinstance(name, str):
         raise PluginError(f"clipping needs a name, one of {', '.join(CLIPPINGS.names())}; got {choice!r}")
     options = {key: value for key, value in table.items() if key != "name"}
-    return Bound(CLIPPINGS.build(name, options), clip_norm, relation)
+    return CLIPPINGS.build(name, options)

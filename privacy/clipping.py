@@ -15,6 +15,11 @@ _COLUMNS = 8192  # float64 copies hold at most [K, this]; short enough to be sum
 _SHRINK = 1 - 1e-6  # undoes what the rounding to float32 may add to a norm
 
 
+def flat_norms(squares: Tensor) -> Tensor:
+    """Return the norms of gradients from the squared norms of their tensors [L, ...].  # [1, ...]"""
+    return squares.sum(dim=0, keepdim=True).sqrt()
+
+
 def clip_rows(vectors: Tensor, clip_norm: float) -> Tensor:
     """Return ``vectors`` [K, P] with every row's norm at most ``clip_norm``, direction kept.
 

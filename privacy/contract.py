@@ -19,6 +19,7 @@ from ..core.updates import Updates
 from .audit_contract import AUDIT_CHECKS as AUDIT_CHECKS
 from .clipping import row_norms
 from .clipping_contract import CLIPPING_CHECKS as CLIPPING_CHECKS  # its family's, found here by name
+from .example_contract import EXAMPLE_CHECKS, protects_examples
 from .mechanism_audit import audit_mechanism
 
 _DRAWS = 100_000
@@ -136,6 +137,8 @@ def an_honest_message_moves_by_at_most_the_clip_norm(mechanism: Privacy) -> None
     event = _event(mechanism)
     if not isinstance(event, Release) or declared(mechanism, "server_clips_alone", False):
         return
+    if protects_examples(mechanism):
+        return  # it is an example that is bounded, and within a step
     clip_norm = declared(mechanism, "clip_norm", None) or 0.0
     updates = _updates(clip_norm)
     sent = mechanism.privatize(updates, _streams).vectors.double()
@@ -183,7 +186,7 @@ def noise_comes_from_the_given_stream_alone(mechanism: Privacy) -> None:
     event = _event(mechanism)
     if isinstance(event, Release):
         differs = any(not torch.equal(a, b) for a, b in zip(first, other, strict=True))
-        require(differs, "another stream gives the same noise")
+        require(differs or protects_examples(mechanism), "another stream gives the same noise")
     elif event.reason == "no_mechanism":
         require(torch.equal(first[0], aggregate), "noise changes the aggregate, yet event says no_mechanism")
 
@@ -191,7 +194,7 @@ def noise_comes_from_the_given_stream_alone(mechanism: Privacy) -> None:
 def the_noise_is_what_the_event_claims(mechanism: Privacy) -> None:
     """The noise's standard deviation is the charged multiplier times the sensitivity, whoever came."""
     event = _event(mechanism)
-    if not isinstance(event, Release):
+    if not isinstance(event, Release) or protects_examples(mechanism):
         return
     clip_norm = declared(mechanism, "clip_norm", None) or 0.0
     if _trust(mechanism) == "local":
@@ -276,7 +279,7 @@ def an_unknown_sensitivity_proves_nothing(mechanism: Privacy) -> None:
 def an_audit_does_not_refute_what_it_claims(mechanism: Privacy) -> None:
     """Draws with a canary and without certify no more than the event claims, at confidence 1 - 1e-6."""
     clip_norm = declared(mechanism, "clip_norm", None) or declared(mechanism, "initial_clip_norm", None)
-    if clip_norm is None or _trust(mechanism) not in ("central", "local"):
+    if clip_norm is None or _trust(mechanism) not in ("central", "local") or protects_examples(mechanism):
         return
     few = 4_000 if _trust(mechanism) == "local" else 40_000
     found = audit_mechanism(mechanism, rounds=2, draws=few, alpha=1e-6)
@@ -313,4 +316,5 @@ CHECKS: tuple[Callable[[Privacy], None], ...] = (
     an_unknown_sensitivity_proves_nothing,
     an_audit_does_not_refute_what_it_claims,
     its_memory_survives_a_checkpoint,
+    *EXAMPLE_CHECKS,
 )

@@ -97,6 +97,10 @@ class Gaussian:
         z = self._bound.model_multiplier(known_multiplier(self.noise_multiplier), expected_size)
         return z * self.clipped_at(state) / expected_size
 
+    def row_factors(self, norms: Tensor) -> Tensor | None:
+        """Return what ``privatize`` multiplies each row by, from its norm; None where it does more.  # [K]"""
+        return self._bound.row_factors(norms)
+
     def privatize(self, updates: Updates, streams: Streams) -> Updates:
         """Clip; a row with NaN or infinity stays, so that the server's finite check finds it."""
         return self._bound.leave(updates)

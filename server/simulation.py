@@ -14,6 +14,7 @@ from ..clients.vectorize import Choice
 from ..core.errors import ScenarioError
 from ..core.layout import Layout
 from .evaluation import Evaluator, Score, goals_of
+from .example_privacy import with_known_noise, with_local_steps
 from .guard import out_of_budget
 from .plan import Plan, make_choice, make_data, make_kernel, make_model, make_plan, make_root
 from .round import Outcome, run_round
@@ -118,9 +119,11 @@ def prepare(spec: RunSpec, data: FederatedData | None = None) -> Simulation:
         GauntletError: Whatever cannot run, in one line.
     """
     data = data or make_data(spec)
+    spec = with_known_noise(spec, data)
     model = make_model(spec, data)
     layout = Layout.of(model)
-    plan = replace(make_plan(spec, layout), root=make_root(spec, data))
+    plan = with_local_steps(make_plan(spec, layout), spec, data)
+    plan = replace(plan, root=make_root(spec, data))
     params = layout.flatten(dict(model.named_parameters()))
     buffers = layout.flatten_buffers(dict(model.named_buffers()))
     first = first_state(plan, params, buffers)

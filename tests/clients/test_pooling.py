@@ -1,0 +1,55 @@
+"""Pooling by slices against torch's, to the last bit."""
+
+import pytest
+import torch
+from torch import nn
+from torch.func import vjp
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from gauntlet.clients.pooling import pool, pool_by_slices, unpool
+
+
+@pytest.mark.parametrize(
+    ("shape", "window"), [((3, 2, 8, 8), (2, 2)), ((2, 3, 7, 11), (2, 3)), ((1, 1, 9, 9), (3, 3))]
+)
+@pytest.mark.parametrize("ties", [False, True])
+def test_values_and_gradients_are_torchs(shape, window, ties):
+    """With ties, a few small whole numbers: of equal values the first one gets the gradient."""
+    stream = torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=stream)
+    x = (x.round() if ties else x).requires_grad_()
+    expected = nn.functional.max_pool2d(x, window)
+    back = torch.randn(expected.shape, generator=stream)
+    (gradient,) = torch.autograd.grad(expected, x, back)
+    best, wins = pool(x.detach(), window)
+
+    assert torch.equal(best, expected.detach())
+    assert torch.equal(unpool(back, wins, x.detach(), window), gradient)
+    assert torch.equal(sum(wins), torch.ones_like(best))
+
+
+@pytest.mark.parametrize("peeks", [False, True])
+def test_a_trace_pools_before_it_makes_positive_unless_somebody_looks(peeks):
+    """Oracle: torch's own gradients, to the last bit, with zeros and ties all over."""
+    x = torch.randn(2, 3, 7, 8, generator=torch.Generator().manual_seed(0)).round()
+    back = torch.randn(2, 3, 3, 4, generator=torch.Generator().manual_seed(1))
+
+    def gradients(x, back):
+        def forward(x):
+            positive = torch.relu(2 * x)
+            pooled = nn.functional.max_pool2d(positive, 2)
+            return pooled * positive.sum() if peeks else pooled
+
+        value, pull_back, *_ = vjp(forward, x)
+        return value, pull_back(back)[0]
+
+    graph = pool_by_slices(make_fx(gradients)(x, back))
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    nodes = [node.target for node in graph.graph.nodes]
+
+    for found, expected in zip(graph(x, back), gradients(x, back), strict=True):
+        assert torch.equal(found, expected)
+    assert pool in nodes
+    assert unpool in nodes
+    assert (nodes.index(pool) < nodes.index(torch.ops.aten.relu.default)) != peeks
