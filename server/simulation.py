@@ -14,7 +14,8 @@ from ..core.errors import ScenarioError
 from ..core.layout import Layout
 from .evaluation import Evaluator, Score, goals_of
 from .guard import out_of_budget
-from .plan import Plan, make_data, make_kernel, make_model, make_plan, make_root
+from .plan import Plan, given_or_made, make_kernel, make_model, make_plan, make_root
+from .regression import refuse_labels_only
 from .round import Outcome, run_round
 from .spec import RunSpec
 from .state import ServerState, first_state
@@ -93,10 +94,11 @@ def prepare(spec: RunSpec, data: FederatedData | None = None) -> Simulation:
     Raises:
         GauntletError: Whatever cannot run, in one line.
     """
-    data = data or make_data(spec)
+    data = given_or_made(spec, data)
     model = make_model(spec, data)
     layout = Layout.of(model)
     plan = replace(make_plan(spec, layout), root=make_root(spec, data))
+    refuse_labels_only(plan, data)
     params = layout.flatten(dict(model.named_parameters()))
     buffers = layout.flatten_buffers(dict(model.named_buffers()))
     first = first_state(plan, params, buffers)
@@ -107,7 +109,7 @@ def prepare(spec: RunSpec, data: FederatedData | None = None) -> Simulation:
         data=data,
         plan=plan,
         kernel=make_kernel(spec, data),
-        evaluator=Evaluator(model, data, goals_of((*plan.poisons, *plan.attacks), data)),
+        evaluator=Evaluator(model, data, goals_of((*plan.poisons, *plan.attacks), data), spec.training.loss),
         first=first,
         choice=choose(spec.vectorize, model, data.input_shape),
     )
