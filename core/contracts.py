@@ -211,6 +211,8 @@ class Release:
         mixing: Of noise that hangs together over rounds: with which factors the aggregates of the last
             rounds, this round's last, stand in the sum to which fresh noise of this multiplier was added.
             None where every round has its own noise.
+        once: It is the release of the data themselves, before the first round: every round names the same
+            one, and it is charged once for all.
     """
 
     noise_multiplier: float
@@ -219,6 +221,7 @@ class Release:
     noise: str = "gaussian"
     shape: tuple[float, ...] = ()
     mixing: tuple[float, ...] | None = None
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -231,7 +234,7 @@ class NoGuarantee:
 class Privacy(Protocol):
     """Bound and noise updates: ``privatize`` on the client, ``clip`` and ``noise`` on the server.
 
-    Declares ``unit`` ("client", "example" or "none"), ``trust_model`` ("central", "local",
+    Declares ``unit`` ("client", "example", "cell" or "none"), ``trust_model`` ("central", "local",
     "distributed" or "none") and ``relation``; and if it likes (the careful answer in brackets):
         ``clip_norm`` [None]: C, in the first round where it moves.
         ``clipped_at(state) -> float`` [``clip_norm``]: the C that clipped, and scaled the noise of, the
@@ -245,6 +248,8 @@ class Privacy(Protocol):
             prove anything.
         ``min_separation`` [1]: how many rounds apart two rounds of one client must be at least.
         ``max_participations`` [None]: in how many rounds one client may take part at most.
+        ``perturb(records, generator) -> records`` [None]: it noises the training records that examples are
+            cut from, once, and nothing afterwards; unit ``"cell"``.
         ``mixings(rounds)``: the ``Release.mixing`` of every round, for noise that hangs together over rounds.
         ``secure_sum(updates, honest, state, public, streams) -> (Updates of one row, state)``: what an ideal
             secure aggregation hands to the server instead of ``updates``, under distributed trust. ``honest``

@@ -112,5 +112,5 @@ def _with_spread(row: dict[str, Any], name: str, form: str) -> str:
 
 def _epsilon(row: dict[str, Any]) -> str:
     if row["epsilon"] is not None:
-        return f"{row['epsilon']:.2f}"
+        return format(row["epsilon"], ".2f" if row["epsilon"] >= 0.1 else ".2g")
     return "" if row["epsilon_reason"] == "no_mechanism" else f"none ({row['epsilon_reason']})"

@@ -32,6 +32,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "skellam": INTEGERS,
     "tree": BUDGET,
     "banded_mf": {**BUDGET, "bands": 3, "rounds": 7},
+    "input_gaussian": {"epsilon": 0.065, "delta": 1e-7},
 }
 
 
