@@ -2,8 +2,8 @@
 
 Source: the published epsilons of Arcolezi, Couchot, Renaud, Al Bouna, Xiao (Neural Computing and
 Applications 34, 2022, arXiv:2205.00436), traced to TF-Privacy's former grid of orders and the conversion of
-Mironov. Renyi Differential Privacy. CSF 2017, Proposition 3, arXiv:1702.07476. The newer conversion: Canonne, Kamath,
-Steinke. NeurIPS 2020, Proposition 12, arXiv:2004.00010
+Mironov. Renyi Differential Privacy. CSF 2017, Proposition 3, arXiv:1702.07476. The newer conversion: Canonne,
+Kamath, Steinke. NeurIPS 2020, Proposition 12, arXiv:2004.00010
 
 Both are upper bounds at any order, so the smallest over a grid is one too. But where the best order is the
 last of the grid, the number says how far the grid goes, and little about the mechanism: under the old
