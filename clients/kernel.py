@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.contracts import DataAttack, LocalRule, LocalTraining, Privacy
+from ..core.contracts import DataAttack, ExamplePrivacy, LocalRule, LocalTraining, Privacy, declared
 from ..core.layout import Layout
 from ..core.observation import Truth
 from ..core.roles import Role
@@ -23,7 +23,8 @@ from ..core.updates import Context, Updates, row_norms, weighted_sum
 from .adam import Adam
 from .data.base import FederatedData, PartitionedData, num_outputs
 from .losses import Loss, loss_name, loss_of
-from .minibatches import minibatches
+from .minibatches import minibatches, poisson_batches, step_sampling
+from .private_training import PrivateTraining, Trainee
 from .shelf import Shelf
 from .stacked import Steer, train_stacked
 from .trace import StackedStep
@@ -143,6 +144,11 @@ class BlockKernel:
         self.layout = Layout.of(model)
         names = [slot.name for slot in self.layout.parameters]
         self._stacked = StackedStep(model, names, self.loss_name) if height > 1 else None
+        self._examples: ExamplePrivacy | None = None
+        if declared(privacy, "unit", "client") == "example":
+            self._examples = cast(ExamplePrivacy, privacy)
+            how = self._examples, data, height
+            self._private = PrivateTraining(model, self.layout, rule, self.training, *how)
         self._height = height
         self._shelf: Shelf | None = None  # the data's own, once it is needed
         self._local = torch.zeros(self.layout.num_parameters)  # [P]
@@ -175,6 +181,7 @@ class BlockKernel:
 
     def _train(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
         train = self._one_by_one if self._stacked is None else self._all_at_once
+        train = train if self._examples is None else self._in_private
         return train(broadcast, client_ids.astype(np.int64))
 
     def train_sum(self, broadcast: Broadcast, client_ids: Array) -> Summed:
@@ -229,6 +236,27 @@ class BlockKernel:
                 streams[part],
             )
         counts = torch.tensor([len(place) for place in places])
+        return Updates(vectors, torch.from_numpy(client_ids), counts), losses
+
+    def _in_private(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
+        assert self._examples is not None
+        ids, round_ = client_ids.tolist(), broadcast.round
+        shelf, places = self._shelf_of(ids, round_)
+        clients = []
+        for client_id, rows in zip(ids, places, strict=True):
+            batches = self.batches(client_id, round_, len(rows))
+            known = step_sampling(self.data.num_examples(client_id), self.training, self._examples.poisson)
+            trainee = Trainee(
+                rows=rows,
+                batches=batches,
+                sizes=[known.size if self._examples.poisson else len(batch) for batch in batches],
+                steer=self.steer(client_id, round_),
+                noise=generator(self.seed, "example noise", round_, client_id),
+                dropout=partial(self._dropout, client_id, round_),
+            )
+            clients.append(trainee)
+        vectors, losses = self._private.train(broadcast.params, shelf, clients)
+        counts = torch.tensor([len(rows) for rows in places])
         return Updates(vectors, torch.from_numpy(client_ids), counts), losses
 
     def _shelf_of(self, ids: list[int], round_: int) -> tuple[Shelf, list[Array]]:
@@ -331,6 +359,9 @@ class BlockKernel:
     def batches(self, client_id: int, round_: int, num_examples: int) -> list[Array]:
         """Return the rows of each of the client's local steps in this round."""
         stream = generator(self.seed, "batches", round_, client_id)
+        if self._examples is not None and self._examples.poisson:
+            known = self.data.num_examples(client_id)
+            return poisson_batches(num_examples, known, self.training, stream)
         return minibatches(num_examples, self.training, stream)
 
     def truth(self, client_id: int, round_: int) -> Truth:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from ..core.errors import ScenarioError
@@ -35,3 +36,23 @@ def loss_name(wanted: str, data: object) -> str:
 def loss_of(name: str) -> Loss:
     """Return a loss by its name."""
     return {**LABELS, **NUMBERS}[name]
+
+
+def terms(name: str, output: Tensor, target: Tensor) -> Tensor:
+    """Return what a traced step adds up, times ``factors``: log-probabilities, or how far each output is off.
+
+    Args:
+        name: The loss.
+        output: The model's output.  # [..., C or D]
+        target: Minus an example's weight, at its label [..., C]; or its numbers, and behind them its weight.
+            # [..., D + 1]
+    """
+    if name in LABELS:
+        return torch.log_softmax(output, dim=-1)
+    off = output - target[..., :-1]
+    return off.abs() if name == "mae" else off.square()
+
+
+def factors(name: str, output: Tensor, target: Tensor) -> Tensor:
+    """Return what ``terms`` are multiplied by, in the shape of the output."""
+    return target if name in LABELS else target[..., -1:].expand_as(output) / output.shape[-1]

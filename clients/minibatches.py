@@ -1,5 +1,6 @@
 """The order in which a client walks through its own examples."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,57 @@ def minibatches(
         training: How the client trains.
         stream: The client's own stream for this round.
     """
-    size = min(training.batch_size or num_examples, num_examples)
-    per_epoch = -(-num_examples // size)
-    steps = training.local_steps or training.local_epochs * per_epoch
+    size, steps = _size(num_examples, training), _steps(num_examples, training)
     batches: list[np.ndarray[Any, Any]] = []
     while len(batches) < steps:
         in_order = size == num_examples or not training.shuffle
         order = np.arange(num_examples) if in_order else stream.permutation(num_examples)
         batches += [order[at : at + size] for at in range(0, num_examples, size)]
     return batches[:steps]
+
+
+@dataclass(frozen=True)
+class StepSampling:
+    """How often one of a client's examples can be in a batch in one round.
+
+    Attributes:
+        rate: Probability with which an example is in the batch of one draw; 1 without sampling.
+        draws: Local steps or, where each example is in one batch of a pass, passes.
+        size: The expected number of examples in a batch, above 0.
+    """
+
+    rate: float
+    draws: int
+    size: float
+
+
+def step_sampling(num_examples: int, training: LocalTraining, poisson: bool) -> StepSampling:
+    """Return how a client with so many examples draws its batches in one round."""
+    size, steps = _size(num_examples, training), _steps(num_examples, training)
+    if poisson:
+        return StepSampling(size / num_examples, steps, size)
+    return StepSampling(1.0, -(-steps // -(-num_examples // size)), size)
+
+
+def poisson_batches(
+    num_examples: int, known: int, training: LocalTraining, stream: np.random.Generator
+) -> list[np.ndarray[Any, Any]]:
+    """Return the rows of each local step, every example in each of them with the same probability.
+
+    Args:
+        num_examples: Examples that there are, at least 1.
+        known: Examples that the rate and the number of steps follow from, at least as many.
+        training: How the client trains.
+        stream: The client's own stream for this round.
+    """
+    sampling = step_sampling(known, training, poisson=True)
+    return [np.flatnonzero(stream.random(num_examples) < sampling.rate) for _ in range(sampling.draws)]
+
+
+def _size(num_examples: int, training: LocalTraining) -> int:
+    return min(training.batch_size or num_examples, num_examples)
+
+
+def _steps(num_examples: int, training: LocalTraining) -> int:
+    per_epoch = -(-num_examples // _size(num_examples, training))
+    return training.local_steps or training.local_epochs * per_epoch

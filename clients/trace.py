@@ -20,6 +20,7 @@ from torch.fx.graph import CodeGen
 from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
 from .dropout import Call, calls, masked
+from .losses import factors, terms
 
 _OPS = torch.ops.aten
 _REARRANGE = {op.default for op in (_OPS.view, _OPS._unsafe_view, _OPS.expand, _OPS.permute, _OPS.clone)}
@@ -73,22 +74,14 @@ class StackedStep:
             *given, inputs, target = values
             own, kept = given[: len(params)], given[len(params) :]
 
-            def outputs(own: list[Tensor]) -> Tensor:
+            def scored(own: list[Tensor]) -> tuple[Tensor, Tensor]:
                 named = dict(zip(self._names, own, strict=True))
                 with masked(self._model, kept):
                     output: Tensor = functional_call(self._model, named, (inputs,))
-                if self._loss == "cross_entropy":
-                    return torch.log_softmax(output, dim=-1)
-                off = output - target[..., :-1]
-                return off.abs() if self._loss == "mae" else off.square()
+                return terms(self._loss, output, target), factors(self._loss, output, target)
 
-            output, pull_back, *_ = vjp(outputs, own)
-            factor = (
-                target
-                if self._loss == "cross_entropy"
-                else target[..., -1:].expand_as(output) / output.shape[-1]
-            )
-            return [*pull_back(factor)[0], (output * factor).sum()]
+            output, pull_back, *aux = vjp(scored, own, has_aux=True)
+            return [*pull_back(aux[0])[0], (output * aux[0]).sum()]
 
         graph = make_fx(vmap(one))(*params, *masks, x, targets)
         graph = _factored(_tidied(graph), len(params))

@@ -213,6 +213,8 @@ class Release:
             None where every round has its own noise.
         once: It is the release of the data themselves, before the first round: every round names the same
             one, and it is charged once for all.
+        local_steps: Whether this is one local step of one client on its own examples, of which a round has as
+            many as the accountant is told.
     """
 
     noise_multiplier: float
@@ -222,6 +224,7 @@ class Release:
     shape: tuple[float, ...] = ()
     mixing: tuple[float, ...] | None = None
     once: bool = False
+    local_steps: bool = False
 
 
 @dataclass(frozen=True)
@@ -277,6 +280,26 @@ class Privacy(Protocol):
         """Return what this round released, given the defense's sensitivity to one client."""
 
 
+class ExamplePrivacy(Privacy, Protocol):
+    """Bound and noise every local step instead: a mechanism whose ``unit`` is ``"example"``."""
+
+    @property
+    def poisson(self) -> bool:
+        """Whether a step's batch is a Poisson sample of the client's examples; else passes are shuffled."""
+
+    @property
+    def step_noise_std(self) -> float:
+        """The standard deviation of the noise on the sum of a step's clipped gradients."""
+
+    def weigh(self, squares: Tensor, sizes: Sequence[int]) -> Tensor:
+        """Return what each example's gradient is multiplied by, [L, ...] or [1, ...] for all tensors alike.
+
+        Args:
+            squares: The squared L2 norm of every tensor of every example's gradient, finite.  # [L, ...]
+            sizes: How many elements those tensors have.
+        """
+
+
 def clipped_at(mechanism: Privacy, state: State) -> float | None:
     """Return the clip norm of the round that led to ``state``; None where nothing is clipped."""
     found = declared(mechanism, "clipped_at", None)
@@ -289,6 +312,8 @@ class Clipping(Protocol):
     Declares ``on_clients`` [False]: it takes no more than an update and a constant C, so that honest clients
     apply it before they send, and the server only cuts what is still above C. Otherwise the server, which
     is trusted with the updates, applies it alone.
+    May have ``factors(squares, sizes, clip_norm) -> Tensor``, as ``ExamplePrivacy.weigh``: then single examples'
+    gradients, too, can be clipped with it, none to more than ``clip_norm``.
     """
 
     def shorten(self, updates: Updates, norms: Tensor, clip_norm: float) -> Tensor:

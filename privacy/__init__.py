@@ -13,6 +13,7 @@ PRIVACY: Family[Privacy] = Family(
     {
         "none": "gauntlet.privacy.no_privacy:NoPrivacy",
         "gaussian": "gauntlet.privacy.gaussian:Gaussian",
+        "dp_sgd": "gauntlet.privacy.dp_sgd:DpSgd",
         "local_gaussian": "gauntlet.privacy.local_gaussian:LocalGaussian",
         "laplace": "gauntlet.privacy.laplace:Laplace",
         "discrete_gaussian": "gauntlet.privacy.discrete_gaussian:DiscreteGaussian",

@@ -12,6 +12,7 @@ Without Sampling or Shuffling. ICML 2021, arXiv:2103.00039.
 | fixed_size, full, round_robin, other | add_remove, zero_out | Gaussian z in every such round, exact |
 | any, in view of the sender (``amplified = False``) | any | as in the two lines above |
 | any, of data released once (``once``) | any | one Gaussian z (replace_one: z/2), exact |
+| local steps on a client's own examples | zero_out | Poisson-sampled Gaussian z a step, the worst client |
 
 Any other pair proves nothing (``sampling_mismatch``), and neither does a run that mixes lines. Noise that is
 not Gaussian follows the lines for Poisson and for ``amplified = False`` with the bounds of ``divergences``.
@@ -23,7 +24,7 @@ Denisov, McMahan, Rush, Smith, Thakurta. Improved Differential Privacy for SGD v
 Operators on Adaptive Streams. NeurIPS 2022, arXiv:2202.08312 (Gaussian, also for adaptive updates).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import isfinite
@@ -35,11 +36,13 @@ from ..core.contracts import NoGuarantee, Release, Sampling
 from ..core.trees import State
 from .curves import Charge, gaussian_epsilon, pld_epsilon, rdp_epsilon
 from .divergences import NOISES, Shape, shaped_epsilons
+from .local_steps import worst_epsilon
 
 RELATIONS = ("add_remove", "zero_out", "replace_one")
 _GRID = 1e-4  # step of the grid of privacy losses, in units of the epsilon that is refined
 _FINEST = 1e-6  # least step of that grid
 _REFINED = 1e3  # no epsilon above this is worth refining
+_LOCAL = "local steps zero_out"  # the line of the table for a client's own examples
 _LEAST, _MOST = 1e-6, 1e6  # less noise proves nothing (epsilon 5e11); more is charged as if it were this
 
 
@@ -66,7 +69,9 @@ class Accountant:
     Attributes:
         delta: The probability that epsilon may fail, between 0 and 1. None where the run has no mechanism
             that names one: then a release proves nothing (``no_delta``).
-        num_clients: N, the population.
+        num_clients: N, the population; of examples, where those are protected.
+        local: From client ids to each one's sampling rate and number of local steps in one round [K] each,
+            where a mechanism protects examples; what it releases is charged by client.
         max_epsilon: The budget of the run, above 0, or None. A live bound that passes it is worked out
             again, tightly, before it counts as passed.
     """
@@ -74,6 +79,7 @@ class Accountant:
     delta: float | None
     num_clients: int
     max_epsilon: float | None = None
+    local: Callable[[Sequence[int]], tuple[Tensor, Tensor]] | None = None
 
     def __post_init__(self) -> None:
         if self.delta is not None and not 0 < self.delta < 1:
@@ -95,6 +101,7 @@ class Accountant:
             "charges": (),  # the rounds, as ``curves.Charge``
             "clients": torch.zeros(0, dtype=torch.int64),  # who took part, unless sampling is Poisson  # [M]
             "precisions": torch.zeros(0, dtype=torch.float64),  # and each one's sum of 1 / s^2  # [M]
+            "rates": torch.zeros(0, dtype=torch.float64),  # of their own examples in a local step  # [M]
             "shapes": (),  # the rounds whose noise is not Gaussian, as ``divergences.Shape``
             "drawn": (),  # each round's cohort, while noise hangs together over rounds  # [T] of [K]
             "reason": None,  # the first reason why nothing is proved
@@ -125,6 +132,8 @@ class Accountant:
         if rule is None or twice or state["rule"] not in (None, rule):
             return {**state, "reason": "sampling_mismatch"}
         state = {**state, "rule": rule}
+        if event.local_steps:
+            return self._with_steps(state, event, cohort)
         if event.noise != "gaussian":
             return _with_shape(state, event, sampling, ids)
         if event.mixing is not None:
@@ -136,6 +145,19 @@ class Accountant:
             return state
         clients, precisions = _with_cohort(state["clients"], state["precisions"], ids, 1 / s**2)
         return {**state, "clients": clients, "precisions": precisions}
+
+    def _with_steps(self, state: State, event: Release, cohort: Sequence[int]) -> State:
+        """Return the ledger with one more round of local steps; "precisions" counts each client's."""
+        s = float(min(event.noise_multiplier, _MOST))
+        if self.local is None or state["charges"] not in ((), (s,)):
+            return {**state, "reason": "sampling_mismatch"}
+        rates, steps = self.local(cohort)
+        ids = torch.as_tensor(cohort, dtype=torch.int64)
+        clients, taken = _with_cohort(state["clients"], state["precisions"], ids, steps)
+        everyone = torch.zeros(len(clients), dtype=torch.float64)
+        everyone[torch.searchsorted(clients, state["clients"])] = state["rates"]
+        everyone[torch.searchsorted(clients, ids)] = rates.to(torch.float64)
+        return {**state, "charges": (s,), "clients": clients, "precisions": taken, "rates": everyone}
 
     def epsilon(self, state: State, tight: bool = False) -> Epsilon:
         """Return the privacy spent by the rounds in the ledger: the smallest valid bound.
@@ -159,7 +181,10 @@ class Accountant:
     def _bound(self, state: State, tight: bool) -> Epsilon:
         assert self.delta is not None
         rule, precisions = state["rule"], state["precisions"]
-        if state["shapes"]:
+        if rule == _LOCAL:
+            (s,), rates = state["charges"], state["rates"]
+            bounds = dict([worst_epsilon(s, rates.numpy(), precisions.numpy(), self.delta, tight)[::-1]])
+        elif state["shapes"]:
             busiest = float(precisions.max()) if len(precisions) else 0.0
             every = None if " poisson " in rule else busiest
             bounds = shaped_epsilons(state["shapes"], every, self.delta, tight)
@@ -176,6 +201,8 @@ def charging_rule(event: Release, sampling: Sampling) -> str | None:
     scheme, relation = sampling.scheme, event.relation
     if relation not in RELATIONS:
         return None
+    if event.local_steps:
+        return _LOCAL if relation == "zero_out" and event.noise == "gaussian" else None
     if event.noise != "gaussian":
         return _shaped_rule(event, sampling)
     if event.mixing is not None:

@@ -4,6 +4,7 @@ Source: Bu, Wang, Zha, Karypis. Automatic Clipping: Differentially Private Deep 
 Stronger. NeurIPS 2023, equation (4.1) as in the authors' code. arXiv:2206.07136
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import ClassVar
@@ -11,7 +12,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ..core.updates import Updates
-from .clipping import scale_rows
+from .clipping import flat_norms, scale_rows
 
 
 @dataclass(frozen=True)
@@ -37,3 +38,7 @@ class AutoS:
     def shorten(self, updates: Updates, norms: Tensor, clip_norm: float) -> Tensor:
         factors = clip_norm / (norms + self.gamma)  # [K]
         return scale_rows(updates.vectors, norms, factors, clip_norm, stretch=True)
+
+    def factors(self, squares: Tensor, sizes: Sequence[int], clip_norm: float) -> Tensor:
+        norms = flat_norms(squares)  # [1, ...]
+        return clip_norm / (norms + self.gamma)

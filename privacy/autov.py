@@ -4,6 +4,7 @@ Source: Bu, Wang, Zha, Karypis. Automatic Clipping: Differentially Private Deep 
 Stronger. NeurIPS 2023, Section 4. arXiv:2206.07136
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..core.updates import Updates
-from .clipping import scale_rows
+from .clipping import flat_norms, scale_rows
 
 
 @dataclass(frozen=True)
@@ -23,3 +24,7 @@ class AutoV:
     def shorten(self, updates: Updates, norms: Tensor, clip_norm: float) -> Tensor:
         factors = torch.where(norms > 0, clip_norm / norms, 0.0)  # [K]
         return scale_rows(updates.vectors, norms, factors, clip_norm, stretch=True)
+
+    def factors(self, squares: Tensor, sizes: Sequence[int], clip_norm: float) -> Tensor:
+        norms = flat_norms(squares)  # [1, ...]
+        return torch.where(norms > 0, clip_norm / norms, 0.0)

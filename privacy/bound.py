@@ -174,6 +174,15 @@ def make_bound(choice: Choice, clip_norm: float, relation: str) -> Bound:
     Raises:
         PluginError: No such clipping, or options that it does not take.
     """
+    return Bound(make_clipping(choice), clip_norm, relation)
+
+
+def make_clipping(choice: Choice) -> Clipping:
+    """Return the clipping that a mechanism's option names.
+
+    Raises:
+        PluginError: No such clipping, or options that it does not take.
+    """
     from . import CLIPPINGS
 
     table: Mapping[str, Any] = {"name": choice} if isinstance(choice, str) else choice
@@ -181,4 +190,4 @@ def make_bound(choice: Choice, clip_norm: float, relation: str) -> Bound:
     if not isinstance(name, str):
         raise PluginError(f"clipping needs a name, one of {', '.join(CLIPPINGS.names())}; got {choice!r}")
     options = {key: value for key, value in table.items() if key != "name"}
-    return Bound(CLIPPINGS.build(name, options), clip_norm, relation)
+    return CLIPPINGS.build(name, options)

@@ -16,6 +16,7 @@ import torch
 from ..core.contracts import Release, Sampling, declared
 from .accounting import RELATIONS, Accountant, charging_rule, spent
 from .curves import gaussian_epsilon
+from .local_steps import worst_epsilon
 
 M = TypeVar("M")
 _PRECISION = 1e-4  # of log z
@@ -157,6 +158,10 @@ def calibrate(mechanism: M, sampling: Sampling, rounds: int, num_parameters: int
     fits = is_dataclass(mechanism) and hasattr(mechanism, "noise_multiplier")
     if epsilon is None or not fits or declared(mechanism, "noise_multiplier", None) is not None:
         return mechanism
+    if declared(mechanism, "unit", "client") == "example":
+        raise ValueError(
+            "epsilon asks for how many examples each client holds: give noise_multiplier instead"
+        )
     delta = declared(mechanism, "delta", 0.0)
     given = replace(cast(Any, mechanism), noise_multiplier=1.0, epsilon=None)
     mixings = declared(given, "mixings", None)
@@ -172,6 +177,24 @@ def calibrate(mechanism: M, sampling: Sampling, rounds: int, num_parameters: int
         amplified = declared(mechanism, "trust_model", "local") == "central"
         z = noise_multiplier_for(epsilon, delta, sampling, rounds, relation, amplified)
     return cast(M, replace(cast(Any, mechanism), noise_multiplier=z, epsilon=None))
+
+
+def calibrate_steps(mechanism: M, rates: Any, steps: Any, rounds: int) -> M:
+    """Return a mechanism for examples with the noise that its ``epsilon`` needs.
+
+    Args:
+        mechanism: One whose ``unit`` is ``"example"``; without a wish for epsilon it stays as it is.
+        rates: Probability of an example in a local step, of every client.  # [N]
+        steps: Each client's local steps in a round.  # [N]
+        rounds: Rounds in which a client takes part at most, at least 1.
+    """
+    given = cast(Any, mechanism)
+    if given.noise_multiplier is not None:
+        return mechanism
+    _check(given.epsilon, given.delta, rounds)
+    rates, total = np.asarray(rates, dtype=np.float64), rounds * np.asarray(steps, dtype=np.float64)
+    z = _least(lambda z: worst_epsilon(z, rates, total, given.delta, tight=True)[0], given.epsilon)
+    return cast(M, replace(given, noise_multiplier=z, epsilon=None))
 
 
 def _shaped_cost(mechanism: Any, sampling: Sampling, rounds: int) -> float:

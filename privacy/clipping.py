@@ -24,6 +24,11 @@ def row_norms(vectors: Tensor) -> Tensor:
     return squares.sqrt()
 
 
+def flat_norms(squares: Tensor) -> Tensor:
+    """Return the norms of gradients from the squared norms of their tensors [L, ...].  # [1, ...]"""
+    return squares.sum(dim=0, keepdim=True).sqrt()
+
+
 def clip_rows(vectors: Tensor, clip_norm: float) -> Tensor:
     """Return ``vectors`` [K, P] with every row's norm at most ``clip_norm``, direction kept.
 

@@ -19,6 +19,7 @@ from ..core.updates import Updates
 from .audit_contract import AUDIT_CHECKS as AUDIT_CHECKS
 from .clipping import row_norms
 from .clipping_contract import CLIPPING_CHECKS as CLIPPING_CHECKS  # its family's, found here by name
+from .example_contract import EXAMPLE_CHECKS, protects_examples
 from .mechanism_audit import audit_mechanism
 
 _DRAWS = 100_000
@@ -77,9 +78,9 @@ def declares_what_it_protects_from_whom(mechanism: Privacy) -> None:
         require(came in allowed, f"{name} must be one of {', '.join(allowed)}, got {came!r}")
     event = _event(mechanism)
     if isinstance(event, Release):
-        allowed = ("add_remove", "zero_out", "replace_one")
+        known = ("add_remove", "zero_out", "replace_one")
         require(
-            event.relation in allowed, f"relation must be one of {', '.join(allowed)}, got {event.relation!r}"
+            event.relation in known, f"relation must be one of {', '.join(known)}, got {event.relation!r}"
         )
         require(event.noise_multiplier > 0, f"a release needs noise, got multiplier {event.noise_multiplier}")
         clip_norm = declared(mechanism, "clip_norm", None) or 0.0
@@ -137,6 +138,8 @@ def an_honest_message_moves_by_at_most_the_clip_norm(mechanism: Privacy) -> None
     event = _event(mechanism)
     if not isinstance(event, Release) or event.once or declared(mechanism, "server_clips_alone", False):
         return
+    if protects_examples(mechanism):
+        return  # it is an example that is bounded, and within a step
     clip_norm = declared(mechanism, "clip_norm", None) or 0.0
     updates = _updates(clip_norm)
     sent = mechanism.privatize(updates, _streams).vectors.double()
@@ -182,7 +185,7 @@ def noise_comes_from_the_given_stream_alone(mechanism: Privacy) -> None:
     same = all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     require(same, "equal streams give different noise: something else is drawn from")
     event = _event(mechanism)
-    if isinstance(event, Release) and not event.once:
+    if isinstance(event, Release) and not event.once and not protects_examples(mechanism):
         differs = any(not torch.equal(a, b) for a, b in zip(first, other, strict=True))
         require(differs, "another stream gives the same noise")
     elif isinstance(event, NoGuarantee) and event.reason == "no_mechanism":
@@ -192,7 +195,7 @@ def noise_comes_from_the_given_stream_alone(mechanism: Privacy) -> None:
 def the_noise_is_what_the_event_claims(mechanism: Privacy) -> None:
     """The noise's standard deviation is the charged multiplier times the sensitivity, whoever came."""
     event = _event(mechanism)
-    if not isinstance(event, Release) or event.once:
+    if not isinstance(event, Release) or event.once or protects_examples(mechanism):
         return
     clip_norm = declared(mechanism, "clip_norm", None) or 0.0
     if _trust(mechanism) == "local":
@@ -307,7 +310,7 @@ def an_unknown_sensitivity_proves_nothing(mechanism: Privacy) -> None:
 def an_audit_does_not_refute_what_it_claims(mechanism: Privacy) -> None:
     """Draws with a canary and without certify no more than the event claims, at confidence 1 - 1e-6."""
     clip_norm = declared(mechanism, "clip_norm", None) or declared(mechanism, "initial_clip_norm", None)
-    if clip_norm is None or _trust(mechanism) not in ("central", "local"):
+    if clip_norm is None or _trust(mechanism) not in ("central", "local") or protects_examples(mechanism):
         return
     few = 4_000 if _trust(mechanism) == "local" else 40_000
     found = audit_mechanism(mechanism, rounds=2, draws=few, alpha=1e-6)
@@ -345,4 +348,5 @@ CHECKS: tuple[Callable[[Privacy], None], ...] = (
     an_unknown_sensitivity_proves_nothing,
     an_audit_does_not_refute_what_it_claims,
     its_memory_survives_a_checkpoint,
+    *EXAMPLE_CHECKS,
 )

@@ -4,13 +4,14 @@ Source: McMahan, Ramage, Talwar, Zhang. Learning Differentially Private Recurren
 ICLR 2018, Algorithm 1 (FlatClip). arXiv:1710.06963
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from ..core.updates import Updates
-from .clipping import scale_rows
+from .clipping import flat_norms, scale_rows
 
 
 @dataclass(frozen=True)
@@ -21,3 +22,7 @@ class Fixed:
 
     def shorten(self, updates: Updates, norms: Tensor, clip_norm: float) -> Tensor:
         return scale_rows(updates.vectors, norms, clip_norm / norms, clip_norm)
+
+    def factors(self, squares: Tensor, sizes: Sequence[int], clip_norm: float) -> Tensor:
+        norms = flat_norms(squares)  # [1, ...]
+        return (clip_norm / norms).clamp(max=1.0)

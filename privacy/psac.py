@@ -4,6 +4,7 @@ Source: Xia, Shen, Yao, Fu, Xu, Xu, Fu. Differentially Private Learning with Per
 AAAI 2023, arXiv:2212.00328. The formula was not checked against the paper: unverified.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import ClassVar
@@ -11,7 +12,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ..core.updates import Updates
-from .clipping import scale_rows
+from .clipping import flat_norms, scale_rows
 
 
 @dataclass(frozen=True)
@@ -33,3 +34,7 @@ class Psac:
     def shorten(self, updates: Updates, norms: Tensor, clip_norm: float) -> Tensor:
         factors = clip_norm / (norms + self.r / (norms + self.r))  # [K]
         return scale_rows(updates.vectors, norms, factors, clip_norm, stretch=True)
+
+    def factors(self, squares: Tensor, sizes: Sequence[int], clip_norm: float) -> Tensor:
+        norms = flat_norms(squares)  # [1, ...]
+        return clip_norm / (norms + self.r / (norms + self.r))

@@ -249,7 +249,7 @@ def make_kernel(spec: RunSpec, data: FederatedData) -> BlockKernel:
     """Return what a worker trains with."""
     poisons, attacks = make_roles(spec)
     steers = tuple(role for role in attacks if declared(role.attack, "steer", None))
-    rule: LocalRule = _make(ALGORITHMS, spec.algorithm)
+    rule = make_rule(spec)
     model = make_model(spec, data)
     mechanism = make_privacy(spec, Layout.of(model).num_parameters)
     privacy = guard(mechanism, f"privacy mechanism '{spec.privacy.name}'")
@@ -267,6 +267,12 @@ def make_kernel(spec: RunSpec, data: FederatedData) -> BlockKernel:
         counts=counts,
         steers=steers,
     )
+
+
+def make_rule(spec: RunSpec) -> LocalRule:
+    """Return the algorithm."""
+    rule: LocalRule = _make(ALGORITHMS, spec.algorithm)
+    return rule
 
 
 def make_plan(spec: RunSpec, layout: Layout) -> Plan:

@@ -13,6 +13,7 @@ from ..clients.vectorize import Choice, choose
 from ..core.errors import ScenarioError
 from ..core.layout import Layout
 from .evaluation import Evaluator, Score, goals_of
+from .example_privacy import with_known_noise, with_local_steps
 from .guard import out_of_budget
 from .plan import Plan, given_or_made, make_kernel, make_model, make_plan, make_root
 from .regression import refuse_labels_only
@@ -95,9 +96,11 @@ def prepare(spec: RunSpec, data: FederatedData | None = None) -> Simulation:
         GauntletError: Whatever cannot run, in one line.
     """
     data = given_or_made(spec, data)
+    spec = with_known_noise(spec, data)
     model = make_model(spec, data)
     layout = Layout.of(model)
-    plan = replace(make_plan(spec, layout), root=make_root(spec, data))
+    plan = with_local_steps(make_plan(spec, layout), spec, data)
+    plan = replace(plan, root=make_root(spec, data))
     refuse_labels_only(plan, data)
     params = layout.flatten(dict(model.named_parameters()))
     buffers = layout.flatten_buffers(dict(model.named_buffers()))

@@ -11,12 +11,14 @@ from gauntlet.core.contracts import Privacy, Release
 from gauntlet.core.errors import PluginError
 from gauntlet.core.registry import guard
 from gauntlet.core.seeds import normal
-from gauntlet.privacy import PRIVACY, contract
+from gauntlet.privacy import PRIVACY, contract, example_contract
 from gauntlet.privacy.annealed import Annealed
 from gauntlet.privacy.banded_mf import BandedMF
 from gauntlet.privacy.contract import CHECKS
 from gauntlet.privacy.discrete_gaussian import DiscreteGaussian
+from gauntlet.privacy.dp_sgd import DpSgd
 from gauntlet.privacy.gaussian import Gaussian
+from gauntlet.privacy.input_gaussian import InputGaussian
 from gauntlet.privacy.laplace import Laplace
 from gauntlet.privacy.local_gaussian import LocalGaussian
 from gauntlet.privacy.skellam import Skellam
@@ -27,6 +29,7 @@ INTEGERS = {**BUDGET, "num_parameters": 301}
 OPTIONS: dict[str, dict[str, Any]] = {
     "gaussian": BUDGET,
     "local_gaussian": BUDGET,
+    "dp_sgd": BUDGET,
     "laplace": BUDGET,
     "discrete_gaussian": INTEGERS,
     "skellam": INTEGERS,
@@ -51,6 +54,12 @@ def test_every_mechanism_keeps_the_contract(name, check):
         Gaussian(clip_norm=1e-4, noise_multiplier=200.0, delta=1e-5, relation="zero_out"),
         LocalGaussian(clip_norm=0.7, noise_multiplier=0.0),
         LocalGaussian(clip_norm=1e-3, noise_multiplier=500.0, delta=1e-5),
+        DpSgd(clip_norm=0.7, noise_multiplier=0.0),
+        DpSgd(0.7, noise_multiplier=1.0, delta=1e-5, clipping="autos"),
+        DpSgd(0.7, noise_multiplier=1.0, delta=1e-5, clipping="autov"),
+        DpSgd(30.0, noise_multiplier=1.0, delta=1e-5, clipping="psac", batches="shuffle"),
+        DpSgd(1e-3, noise_multiplier=1.0, delta=1e-5, clipping="per_layer"),
+        DpSgd(1.0, noise_multiplier=1.0, delta=1e-5, clipping={"name": "per_layer", "split": "size"}),
         Laplace(clip_norm=30.0, noise_multiplier=0.1, delta=1e-5, relation="replace_one"),
         Skellam(clip_norm=20.0, noise_multiplier=0.3, delta=1e-5, bits=20, num_parameters=301),
         Skellam(clip_norm=0.7, noise_multiplier=2.0, delta=1e-5, rotate=False, num_parameters=301),
@@ -333,6 +342,66 @@ class DistributedTwin(Twin):
         return self.integers.event(sensitivity, expected_size, state)
 
 
+class ExampleTwin(LocalTwin):
+    """A correct mechanism for single examples."""
+
+    unit = "example"
+    steps = DpSgd(**BUDGET)
+    poisson = True
+
+    @property
+    def step_noise_std(self):
+        return self.steps.step_noise_std
+
+    def privatize(self, updates, streams):
+        return updates
+
+    def clip(self, updates, state):
+        return updates, state
+
+    def event(self, sensitivity, expected_size, state):
+        return self.steps.event(sensitivity, expected_size, state)
+
+    def weigh(self, squares, sizes):
+        return self.steps.weigh(squares, sizes)
+
+
+class ClipsTheMean(ExampleTwin):
+    """Clips the batch's mean gradient: one example among others moves it by more than C over B."""
+
+    def weigh(self, squares, sizes):
+        norm = squares.double().sum(dim=0).sqrt().mean()
+        return (self.clip_norm / norm).clamp(max=1.0).expand(1, *squares.shape[1:])
+
+
+class ClipsEveryTensorApart(ExampleTwin):
+    """Each tensor within C, together up to sqrt(3) C."""
+
+    def weigh(self, squares, sizes):
+        return (self.clip_norm / squares.double().sqrt()).clamp(max=1.0)
+
+
+class WeighsByTheBatch(ExampleTwin):
+    """Shrinks everybody by the longest gradient of the batch."""
+
+    def weigh(self, squares, sizes):
+        norms = squares.double().sum(dim=0, keepdim=True).sqrt()
+        return (self.clip_norm / norms.max()).clamp(max=1.0).expand_as(norms) * (1 - 1e-5)
+
+
+class NoisesTheMeanInsteadOfTheSum(ExampleTwin):
+    """The noise is divided by the size of a batch before it is added to the sum."""
+
+    @property
+    def step_noise_std(self):
+        return self.steps.step_noise_std / 64
+
+
+class ForgetsThatItIsALocalStep(ExampleTwin):
+    def event(self, sensitivity, expected_size, state):
+        return replace(super().event(sensitivity, expected_size, state), local_steps=False)
+
+
 class AddsASharesNoiseForTheWholeSum(DistributedTwin):
     """Noise with the standard deviation that one client adds: sqrt(10) too little."""
 
@@ -350,6 +419,44 @@ class EveryLocalClientDrawsTheSameNoise(LocalTwin):
     def privatize(self, updates, streams):
         clipped = self.inner.privatize(updates, streams).vectors
         return updates.with_vectors(clipped + normal(streams(0), clipped.shape[1], 0.91))
+
+
+@dataclass(frozen=True)
+class DataTwin(InputGaussian):
+    """A correct release of noised records."""
+
+    delta: float = 1e-7
+    epsilon: float | None = 0.1
+
+
+class NoisesTheRecordsTooLittle(DataTwin):
+    def perturb(self, records, generator):
+        return InputGaussian(delta=1e-7, epsilon=0.11).perturb(records, generator)
+
+
+class NoisesTheRecordsOverAgain(DataTwin):
+    """The same noise in every run."""
+
+    def perturb(self, records, generator):
+        return super().perturb(records, np.random.Generator(np.random.Philox(key=1)))
+
+
+class WritesIntoTheRecords(DataTwin):
+    def perturb(self, records, generator):
+        records += super().perturb(records, generator) - records
+        return records
+
+
+class NoisesTheUpdatesAsWell(DataTwin):
+    def noise(self, aggregate, expected_size, state, generator):
+        return aggregate + normal(generator, len(aggregate), 0.1), state
+
+
+class ReleasesNoData(Twin):
+    """Claims that data were released, and noises none."""
+
+    def event(self, sensitivity, expected_size, state):
+        return Release(1.3, "add_remove", once=True)
 
 
 BROKEN = [
@@ -382,14 +489,24 @@ BROKEN = [
     (contract.the_noise_is_what_the_event_claims, AddsASharesNoiseForTheWholeSum),
     (contract.noise_that_hangs_together_is_fresh_once_mixed, DrawsANodeAnewWhenItsTurnEnds),
     (contract.noise_that_hangs_together_is_fresh_once_mixed, ChargesEveryRoundForItself),
+    (contract.data_released_once_are_noised_and_nothing_else, NoisesTheRecordsTooLittle),
+    (contract.data_released_once_are_noised_and_nothing_else, NoisesTheRecordsOverAgain),
+    (contract.data_released_once_are_noised_and_nothing_else, WritesIntoTheRecords),
+    (contract.data_released_once_are_noised_and_nothing_else, NoisesTheUpdatesAsWell),
+    (contract.data_released_once_are_noised_and_nothing_else, ReleasesNoData),
     (contract.an_unknown_sensitivity_proves_nothing, TrustsAnyAggregator),
     (contract.an_unknown_sensitivity_proves_nothing, TrustsAnySum),
     (contract.an_audit_does_not_refute_what_it_claims, ReplaysItsSeed),
     (contract.its_memory_survives_a_checkpoint, RemembersAnArray),
+    (example_contract.no_example_moves_a_step_by_more_than_the_clip_norm, ClipsTheMean),
+    (example_contract.no_example_moves_a_step_by_more_than_the_clip_norm, ClipsEveryTensorApart),
+    (example_contract.an_example_is_weighed_by_itself, WeighsByTheBatch),
+    (example_contract.a_steps_noise_is_what_the_event_claims, NoisesTheMeanInsteadOfTheSum),
+    (example_contract.a_steps_noise_is_what_the_event_claims, ForgetsThatItIsALocalStep),
 ]
 
 
-@pytest.mark.parametrize("twin", [Twin, LocalTwin, TreeTwin, DistributedTwin])
+@pytest.mark.parametrize("twin", [Twin, LocalTwin, ExampleTwin, DataTwin, TreeTwin, DistributedTwin])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
 def test_the_unbroken_twins_keep_the_contract(check, twin):
     check(twin())

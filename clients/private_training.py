@@ -1,0 +1,194 @@
+"""Local training in which every step is private: clipped example by example, summed, noised.
+
+Clients are stacked as in ``stacked.py``. Each one's batches, dropout and noise come from streams of its own, so
+that whoever else is in the stack changes nothing but the rounding.
+
+Source: Abadi, Chu, Goodfellow, McMahan, Mironov, Talwar, Zhang. Deep Learning with Differential Privacy. CCS
+2016, Algorithm 1. arXiv:1607.00133
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..core.contracts import ExamplePrivacy, LocalRule, LocalTraining, declared
+from ..core.errors import ScenarioError
+from ..core.layout import Layout
+from ..core.seeds import normal, torch_generator
+from .adam import Adam
+from .data.base import FederatedData, num_outputs
+from .dropout import Masks
+from .example_gradients import ExampleGradient, squares_of
+from .example_trace import ExampleStep
+from .losses import loss_name
+from .shelf import Shelf
+from .stacked import Steer, _bucket, can_stack
+
+Array = np.ndarray[Any, Any]
+MOST = 64  # examples of all clients of a stack in one step: more outgrow a CPU's cache
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """One client in one round.
+
+    Attributes:
+        rows: Where its examples lie on the shelf.
+        batches: Which of them each local step takes; possibly none.
+        sizes: What each local step's sum is divided by, above 0: the expected number of examples in its batch.
+        steer: How it twists its gradients, if it does.
+        noise: Its stream of noise.
+        dropout: Makes its stream of dropout.
+    """
+
+    rows: Array
+    batches: Sequence[Array]
+    sizes: Sequence[float]
+    steer: Steer | None
+    noise: np.random.Generator
+    dropout: Callable[[], np.random.Generator]
+
+
+class PrivateTraining:
+    """Train stacks of clients with one model and rule."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layout: Layout,
+        rule: LocalRule,
+        how: LocalTraining,
+        privacy: ExamplePrivacy,
+        data: FederatedData,
+        height: int,
+    ) -> None:
+        """Take what stays the same.
+
+        Args:
+            model: A model of which no example sees another.
+            layout: How the parameters lie in a vector.
+            rule: The algorithm.
+            how: The training it schedules.
+            privacy: What happens to a step's gradients.
+            data: The clients' examples.
+            height: How many clients to stack at most.
+
+        Raises:
+            ScenarioError: A model that mixes its examples, or that cannot be differentiated one by one.
+        """
+        if obstacle := can_stack(model, declared(data, "input_shape", None)):
+            raise ScenarioError(f"privacy for examples needs the gradient of each one alone: {obstacle}")
+        loss = loss_name(how.loss, data)
+        self._step = ExampleStep(model, [slot.name for slot in layout.parameters], loss)
+        self._layout, self._rule, self._how, self._privacy = layout, rule, how, privacy
+        self._sizes = [slot.size for slot in layout.parameters]
+        self._height = max(1, min(height, MOST // how.batch_size)) if how.batch_size else 1
+        self._num_outputs = num_outputs(data)
+
+    def train(self, received: Tensor, shelf: Shelf, clients: Sequence[Trainee]) -> tuple[Tensor, Tensor]:
+        """Return the clients' updates [K, P] and each one's mean loss over its local steps [K].
+
+        Args:
+            received: The broadcast parameters.  # [P]
+            shelf: Where the examples lie.
+            clients: Who trains.
+        """
+        update, losses = torch.empty(len(clients), len(received)), torch.empty(len(clients))
+        for rows in np.array_split(np.arange(len(clients)), -(-len(clients) // self._height)):
+            order = sorted(rows.tolist(), key=lambda k: -len(clients[k].batches))  # stable: longest first
+            with torch.no_grad():
+                update[order], losses[order] = self._stack(received, shelf, [clients[k] for k in order])
+        return update, losses
+
+    def _stack(self, received: Tensor, shelf: Shelf, clients: Sequence[Trainee]) -> tuple[Tensor, Tensor]:
+        local = received.expand(len(clients), -1).clone()  # [K, P]
+        velocity, losses = torch.zeros_like(local), torch.zeros(len(clients))
+        adam = Adam([local]) if self._how.optimizer == "adam" else None
+        draw = self._dropout(shelf, clients)
+        steps = [len(client.batches) for client in clients]
+        for s in range(steps[0]):
+            going = [client for client, most in zip(clients, steps, strict=True) if most > s]
+            chosen = [client.batches[s] for client in going]
+            height = min(len(clients), _bucket(len(going)))  # those between are done: computed and not used
+            rows, targets = self._padded(going, chosen, height, shelf)
+            masks = [mask[:, : rows.shape[1]] for mask in draw(chosen, height)]
+            params = list(self._layout.views(local[:height]).values())
+            gradients, values = self._step(params, shelf.take(rows), targets, masks)
+            sizes = torch.tensor([client.sizes[s] for client in going])
+            losses[: len(going)] += values[: len(going)].sum(dim=1) / sizes
+            total = torch.zeros(height, len(received))
+            self._add_noise(total, going, sizes)
+            self._add_clipped(total, gradients, sizes)
+            self._descend(local, velocity, received, total, going, adam)
+        return local.sub_(received), losses / torch.tensor(steps)
+
+    def _dropout(
+        self, shelf: Shelf, clients: Sequence[Trainee]
+    ) -> Callable[[Sequence[Array], int], list[Tensor]]:
+        """Return what draws the first clients' masks for the batches that they chose."""
+        drops = self._step.drops(shelf.x.shape[1:])
+        widest = max(len(chosen) for client in clients for chosen in client.batches)
+        streams = [torch_generator(client.dropout()) for client in clients] if drops else []
+        masks = Masks(drops, streams, _bucket(max(widest, 1)))
+        return lambda chosen, height: masks.draw([len(rows) for rows in chosen], height)
+
+    def _padded(
+        self, clients: Sequence[Trainee], chosen: Sequence[Array], height: int, shelf: Shelf
+    ) -> tuple[Tensor, Tensor]:
+        """Return rows of the shelf [H, B], and targets as ``ExampleStep`` takes them."""
+        width = _bucket(max(1, *(len(rows) for rows in chosen)))
+        rows = np.zeros((height, width), dtype=np.int64)
+        there = np.zeros((height, width), dtype=np.float32)
+        for n, (client, batch) in enumerate(zip(clients, chosen, strict=True)):
+            rows[n, : len(batch)] = client.rows[batch]
+            there[n, : len(batch)] = -1
+        places = torch.from_numpy(rows)
+        if shelf.y.is_floating_point():
+            return places, torch.cat([shelf.y[places], -torch.from_numpy(there)[..., None]], dim=-1)
+        targets = torch.zeros(height, width, self._num_outputs)
+        targets.scatter_(2, shelf.y[places][..., None], torch.from_numpy(there)[..., None])
+        return places, targets
+
+    def _add_noise(self, total: Tensor, clients: Sequence[Trainee], sizes: Tensor) -> None:
+        """Add each client's noise over the size of its batch to its row of ``total`` [H, P]."""
+        std = self._privacy.step_noise_std
+        for row, client, size in zip(total, clients, sizes.tolist(), strict=False):
+            if std > 0:
+                row.add_(normal(client.noise, len(row), std / size))
+
+    def _add_clipped(self, total: Tensor, gradients: Sequence[ExampleGradient], sizes: Tensor) -> None:
+        """Add the sums of the clients' clipped gradients over the sizes of their batches to ``total`` [H, P]."""
+        gradients, squares = squares_of(gradients)  # [L, H, B]
+        weights = self._privacy.weigh(squares, self._sizes).clone()  # [L, H, B] or [1, H, B]
+        weights[:, : len(sizes)] /= sizes[:, None]
+        for number, home in enumerate(self._layout.views(total).values()):
+            gradients[number].add_to(home, weights[min(number, len(weights) - 1)])
+
+    def _descend(
+        self,
+        local: Tensor,
+        velocity: Tensor,
+        received: Tensor,
+        gradients: Tensor,
+        clients: Sequence[Trainee],
+        adam: Adam | None,
+    ) -> None:
+        """Take one step of the first clients in place."""
+        how, count = self._how, len(clients)
+        home, gradient = local[:count], gradients[:count]
+        for n, client in enumerate(clients):
+            if client.steer is not None:
+                gradient[n] = client.steer(gradient[n], home[n], received)
+        if how.weight_decay:
+            gradient = gradient.add(home, alpha=how.weight_decay)
+        direction = self._rule.correct(gradient, home, received)
+        if how.momentum:
+            direction = velocity[:count].mul_(how.momentum).add_(direction)
+        if adam is not None:
+            adam.begin_step()
+            direction = adam.direction(0, direction)
+        home.add_(direction, alpha=-how.lr)
