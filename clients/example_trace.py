@@ -43,7 +43,7 @@ class Layer:
 
 
 class ExampleStep:
-    """Differentiate the loss, by default ``-log_softmax(model(x))[label]``, for every client's every example."""
+    """Differentiate a loss, such as ``-log_softmax(model(x))[label]``, for every example of every client."""
 
     def __init__(self, model: nn.Module, names: Sequence[str], loss: str = "cross_entropy") -> None:
         """Take the model, its parameters' names in the order in which they will be given, and the loss."""

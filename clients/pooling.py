@@ -15,7 +15,7 @@ _FORTH, _BACK = _OPS.max_pool2d_with_indices.default, _OPS.max_pool2d_with_indic
 
 
 def pool(x: Tensor, window: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
-    """Return each window's greatest value [..., H/h, W/w], and for each place in it whether it stands there."""
+    """Return each window's greatest value [..., H/h, W/w], and for each place whether (1, 0) it is there."""
     first, *others = (part.contiguous() for part in _slices(x, window))
     best, better = first, list[Tensor]()
     for part in others:

@@ -1,7 +1,7 @@
 """Local training in which every step is private: clipped example by example, summed, noised.
 
-Clients are stacked as in ``stacked.py``. Each one's batches, dropout and noise come from streams of its own, so
-that whoever else is in the stack changes nothing but the rounding.
+Clients are stacked as in ``stacked.py``. Each one's batches, dropout and noise come from streams of its own,
+so that whoever else is in the stack changes nothing but the rounding.
 
 Source: Abadi, Chu, Goodfellow, McMahan, Mironov, Talwar, Zhang. Deep Learning with Differential Privacy. CCS
 2016, Algorithm 1. arXiv:1607.00133
@@ -39,7 +39,7 @@ class Trainee:
     Attributes:
         rows: Where its examples lie on the shelf.
         batches: Which of them each local step takes; possibly none.
-        sizes: What each local step's sum is divided by, above 0: the expected number of examples in its batch.
+        sizes: What each local step's sum is divided by, above 0: its batch's expected number of examples.
         steer: How it twists its gradients, if it does.
         noise: Its stream of noise.
         dropout: Makes its stream of dropout.
@@ -161,7 +161,7 @@ class PrivateTraining:
                 row.add_(normal(client.noise, len(row), std / size))
 
     def _add_clipped(self, total: Tensor, gradients: Sequence[ExampleGradient], sizes: Tensor) -> None:
-        """Add the sums of the clients' clipped gradients over the sizes of their batches to ``total`` [H, P]."""
+        """Add the clients' sums of clipped gradients over their batches' sizes to ``total`` [H, P]."""
         gradients, squares = squares_of(gradients)  # [L, H, B]
         weights = self._privacy.weigh(squares, self._sizes).clone()  # [L, H, B] or [1, H, B]
         weights[:, : len(sizes)] /= sizes[:, None]

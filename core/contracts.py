@@ -312,8 +312,8 @@ class Clipping(Protocol):
     Declares ``on_clients`` [False]: it takes no more than an update and a constant C, so that honest clients
     apply it before they send, and the server only cuts what is still above C. Otherwise the server, which
     is trusted with the updates, applies it alone.
-    May have ``factors(squares, sizes, clip_norm) -> Tensor``, as ``ExamplePrivacy.weigh``: then single examples'
-    gradients, too, can be clipped with it, none to more than ``clip_norm``.
+    May have ``factors(squares, sizes, clip_norm) -> Tensor``, as ``ExamplePrivacy.weigh``: then single
+    examples' gradients, too, can be clipped with it, none to more than ``clip_norm``.
     """
 
     def shorten(self, updates: Updates, norms: Tensor, clip_norm: float) -> Tensor:

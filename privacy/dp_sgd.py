@@ -28,14 +28,14 @@ class DpSgd:
     """Protect single examples, from the server as well: what leaves a client is already noised.
 
     In every local step a client draws a batch, brings each example's gradient under C, adds N(0, (z C)^2) to
-    every coordinate of their sum and divides by the expected size of a batch. An empty batch is noise alone; an
-    example whose gradient is not finite counts as zero. What a client sends follows from its noised steps, so
-    that any defense, codec or weight keeps the guarantee.
+    every coordinate of their sum and divides by the expected size of a batch. An empty batch is noise alone;
+    an example whose gradient is not finite counts as zero. What a client sends follows from its noised steps,
+    so that any defense, codec or weight keeps the guarantee.
 
     Neighbours differ in one example, whose gradients are zero in one of the two (``zero_out``): how many
     examples a client holds is public, and with it the sampling rate and the number of local steps. Clients
-    hold different examples, so that epsilon is that of the client which spent most, each with its own rate and
-    its own steps.
+    hold different examples, so that epsilon is that of the client which spent most, each with its own rate
+    and its own steps.
 
     Attributes:
         clip_norm: C, in units of one example's gradient, above 0.
