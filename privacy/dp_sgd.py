@@ -44,8 +44,8 @@ class DpSgd:
         epsilon: What the whole run may cost an example, above 0, instead of ``noise_multiplier``.
         delta: The probability that epsilon may fail, between 0 and 1; should be below 1 over the number of
             examples.
-        clipping: How a gradient is brought under C: ``fixed``, ``autos``, ``autov``, ``psac``, ``per_layer`` or
-            a plug-in of yours with ``factors``; a table of ``name`` and options, or the name alone.
+        clipping: How a gradient is brought under C: ``fixed``, ``autos``, ``autov``, ``psac``, ``per_layer``
+            or a plug-in of yours with ``factors``; a table of ``name`` and options, or the name alone.
         batches: ``"poisson"``: each example is in a batch with probability batch_size over the client's
             examples, which amplifies privacy. ``"shuffle"``: passes over shuffled examples, as without
             privacy; charged for one release a pass, without amplification.

@@ -165,4 +165,4 @@ def test_the_papers_scenario_is_checked_to_the_last_key():
     scenario = load_scenario("dp-mobility")
 
     assert scenario.run_spec().training.optimizer == "adam"
-    assert len(scenario.sweep["privacy"]) == 3
+    assert len(scenario.sweep["privacy"]) == 5
