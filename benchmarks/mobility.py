@@ -63,9 +63,8 @@ def input_noise() -> None:
 
 
 def readings() -> None:
-    print(
-        "\n| z, batch, steps | old conversion | new conversion, same grid | fixed batches |\n|---|---|---|---|"
-    )
+    print("\n| z, batch, steps | old conversion | new conversion, same grid | fixed batches |")
+    print("|---|---|---|---|")
     for z, batch, steps in GRADIENTS:
         divergences = poisson_divergences(z, batch / ROWS, steps)
         old, new = (convert(divergences, OLD_GRID, DELTA) for convert in (old_conversion, new_conversion))
