@@ -20,6 +20,7 @@ from torch.fx.graph import CodeGen
 
 from .dropout import Call, calls, masked, replaced
 from .example_gradients import ExampleGradient, Written, has_factors, of_layer
+from .losses import factors, terms
 from .pooling import pool_by_slices
 
 _ADD = torch.ops.aten.add.Tensor
@@ -42,11 +43,11 @@ class Layer:
 
 
 class ExampleStep:
-    """Differentiate ``-log_softmax(model(x))[label]`` for every example of every client."""
+    """Differentiate a loss, such as ``-log_softmax(model(x))[label]``, for every example of every client."""
 
-    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
-        """Take the model, and its parameters' names in the order in which they will be given."""
-        self._model, self._names = model.train(), tuple(names)
+    def __init__(self, model: nn.Module, names: Sequence[str], loss: str = "cross_entropy") -> None:
+        """Take the model, its parameters' names in the order in which they will be given, and the loss."""
+        self._model, self._names, self._loss = model.train(), tuple(names), loss
         self._traces: dict[tuple[int, ...], Step] = {}
         self._calls: dict[tuple[int, ...], list[Call]] = {}
         self._layers: dict[tuple[int, ...], list[Layer] | None] = {}
@@ -66,7 +67,8 @@ class ExampleStep:
         Args:
             params: The clients' parameters.  # [K, ...] each
             x: Inputs.  # [K, B, ...]
-            targets: -1 at an example's label; all 0 where there is no example.  # [K, B, C]
+            targets: -1 at an example's label, all 0 where there is no example [K, B, C]; or an example's
+                numbers, and behind them 1, or 0 where there is none.  # [K, B, D + 1]
             masks: What every call of a dropout layer keeps (1) or drops (0).  # [K, B, ...] each
         """
         shape = tuple(x.shape)
@@ -104,15 +106,17 @@ class ExampleStep:
             own, kept = rest[: len(self._names)], rest[len(self._names) : len(self._names) + masks]
             inputs, target = rest[-2:]
 
-            def log_probabilities(extra: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+            def scored(extra: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
                 named = dict(zip(self._names, own, strict=True))
                 into: dict[int, Tensor] = {}
                 with masked(self._model, kept), _tapped(layers, extra, into):
                     output = functional_call(self._model, named, (inputs,))
-                return torch.log_softmax(output, dim=-1), [into[n] for n in range(len(layers))]
+                beside = [*(into[n] for n in range(len(layers))), factors(self._loss, output, target)]
+                return terms(self._loss, output, target), beside
 
-            output, pull_back, *aux = vjp(log_probabilities, extra, has_aux=True)
-            return [*aux[0], *pull_back(target)[0], (output * target).sum(dim=-1)]
+            output, pull_back, *aux = vjp(scored, extra, has_aux=True)
+            *into, factor = aux[0]
+            return [*into, *pull_back(factor)[0], (output * factor).sum(dim=-1)]
 
         graph = make_fx(one if alone else vmap(one))(*nudges, *given)
         return _without_nudges(graph, len(nudges))
@@ -127,7 +131,7 @@ class ExampleStep:
                 named = dict(zip(self._names, own, strict=True))
                 with masked(self._model, [mask.unsqueeze(0) for mask in kept]):
                     output = functional_call(self._model, named, (x.unsqueeze(0),))
-                value = (torch.log_softmax(output, dim=-1) * target).sum()
+                value = (terms(self._loss, output, target) * factors(self._loss, output, target)).sum()
                 return value, value.detach()
 
             sides = (None, 0, 0, *[0] * len(kept))

@@ -20,7 +20,9 @@ from ..core.observation import Truth
 from ..core.roles import Role
 from ..core.seeds import generator, seeded_torch
 from ..core.updates import Context, Updates, row_norms, weighted_sum
-from .data.base import FederatedData, PartitionedData
+from .adam import Adam
+from .data.base import FederatedData, PartitionedData, num_outputs
+from .losses import Loss, loss_name, loss_of
 from .memory import keep_freed_memory
 from .minibatches import minibatches, poisson_batches, step_sampling
 from .private_training import PrivateTraining, Trainee
@@ -29,7 +31,6 @@ from .stacked import Steer, train_stacked
 from .trace import StackedStep
 
 Array = np.ndarray[Any, Any]
-Loss = Callable[[Tensor, Tensor], Tensor]
 Counts = Callable[[Tensor], Tensor]
 """From examples [K] to what each client counts in a sum [K], float64."""
 
@@ -114,7 +115,7 @@ class BlockKernel:
         privacy: Privacy,
         poisons: tuple[Role[DataAttack], ...],
         seed: int,
-        loss: Loss = nn.functional.cross_entropy,
+        loss: Loss | None = None,
         height: int = 1,
         counts: Counts | None = None,
         steers: tuple[Role[Any], ...] = (),
@@ -129,19 +130,21 @@ class BlockKernel:
             privacy: What honest clients do to their update before it leaves the house.
             poisons: Attacks on examples, and who runs them.
             seed: The run's seed.
-            loss: Mean loss of a batch, from the model's output and the labels.
-            height: How many clients are trained as one batched computation, with the mean cross-entropy as
-                loss; 1 trains one at a time.
+            loss: Mean loss of a batch, where clients are trained one at a time; by default the one that
+                ``training`` names.
+            height: How many clients are trained as one batched computation, with the loss that ``training``
+                names; 1 trains one at a time.
             counts: What each client counts where sums are formed here; None where they never are.
             steers: Attacks on updates that also ``steer`` the training of the clients that run them.
         """
         self._steers: list[tuple[Role[Any], Steer]] = [(role, role.attack.steer) for role in steers]
         self.data, self.model, self.rule = data, model, rule
         self.training, self.privacy, self.poisons = rule.schedule(training), privacy, poisons
-        self.seed, self.loss, self._counts = seed, loss, counts
+        self.loss_name = loss_name(self.training.loss, data)
+        self.seed, self.loss, self._counts = seed, loss or loss_of(self.loss_name), counts
         self.layout = Layout.of(model)
         names = [slot.name for slot in self.layout.parameters]
-        self._stacked = StackedStep(model, names) if height > 1 else None
+        self._stacked = StackedStep(model, names, self.loss_name) if height > 1 else None
         self._examples: ExamplePrivacy | None = None
         if declared(privacy, "unit", "client") == "example":
             self._examples = cast(ExamplePrivacy, privacy)
@@ -239,7 +242,7 @@ class BlockKernel:
                 shelf,
                 places[part],
                 batches[part],
-                self.data.num_classes,
+                num_outputs(self.data),
                 vectors[part],
                 steers[part],
                 streams[part],
@@ -301,11 +304,12 @@ class BlockKernel:
         self.model.train()
         velocity, total = torch.zeros_like(self._local), torch.zeros(())
         steer = self.steer(client_id, broadcast.round)
+        adam = Adam([self._local]) if self.training.optimizer == "adam" else None
         with seeded_torch(self._dropout(client_id, broadcast.round)):
             for rows in batches:
                 whole = len(rows) == len(y)
                 total += self._step(
-                    x if whole else x[rows], y if whole else y[rows], broadcast.params, velocity, steer
+                    x if whole else x[rows], y if whole else y[rows], broadcast.params, velocity, steer, adam
                 )
         torch.sub(self._local, broadcast.params, out=update)
         buffers.copy_(self.layout.flatten_buffers(dict(self.model.named_buffers())))
@@ -320,8 +324,16 @@ class BlockKernel:
         for name, view in self.layout.buffer_views(broadcast.buffers).items():
             own[name].copy_(view)
 
-    def _step(self, x: Tensor, y: Tensor, received: Tensor, velocity: Tensor, steer: Steer | None) -> Tensor:
-        """Take one SGD step in place; return the batch's mean loss before it."""
+    def _step(
+        self,
+        x: Tensor,
+        y: Tensor,
+        received: Tensor,
+        velocity: Tensor,
+        steer: Steer | None,
+        adam: Adam | None = None,
+    ) -> Tensor:
+        """Take one step of SGD, or of Adam, in place; return the batch's mean loss before it."""
         how = self.training
         self._gradient.zero_()
         loss = self.loss(self.model(x), y)
@@ -334,6 +346,9 @@ class BlockKernel:
             direction = self.rule.correct(self._gradient, self._local, received)
             if how.momentum:
                 direction = velocity.mul_(how.momentum).add_(direction)
+            if adam is not None:
+                adam.begin_step()
+                direction = adam.direction(0, direction)
             self._local.add_(direction, alpha=-how.lr)
         return loss.detach()
 

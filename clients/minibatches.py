@@ -13,8 +13,9 @@ def minibatches(
 ) -> list[np.ndarray[Any, Any]]:
     """Return the rows of each local step.
 
-    Every epoch is a fresh shuffle cut into ``batch_size`` pieces, the last one possibly shorter. With
-    ``local_steps``, epochs follow each other until the steps are used up.
+    Every epoch is a fresh shuffle (or the examples' own order, with ``shuffle`` off) cut into ``batch_size``
+    pieces, the last one possibly shorter. With ``local_steps``, epochs follow each other until the steps are
+    used up.
 
     Args:
         num_examples: Examples of this client, at least 1.
@@ -24,7 +25,8 @@ def minibatches(
     size, steps = _size(num_examples, training), _steps(num_examples, training)
     batches: list[np.ndarray[Any, Any]] = []
     while len(batches) < steps:
-        order = np.arange(num_examples) if size == num_examples else stream.permutation(num_examples)
+        in_order = size == num_examples or not training.shuffle
+        order = np.arange(num_examples) if in_order else stream.permutation(num_examples)
         batches += [order[at : at + size] for at in range(0, num_examples, size)]
     return batches[:steps]
 

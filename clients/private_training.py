@@ -19,10 +19,12 @@ from ..core.contracts import ExamplePrivacy, LocalRule, LocalTraining, declared
 from ..core.errors import ScenarioError
 from ..core.layout import Layout
 from ..core.seeds import normal, torch_generator
-from .data.base import FederatedData
+from .adam import Adam
+from .data.base import FederatedData, num_outputs
 from .dropout import Masks
 from .example_gradients import ExampleGradient, squares_of
 from .example_trace import ExampleStep
+from .losses import loss_name
 from .shelf import Shelf
 from .stacked import Steer, _bucket, can_stack
 
@@ -52,7 +54,7 @@ class Trainee:
 
 
 class PrivateTraining:
-    """Train stacks of clients with one model and rule, with the mean cross-entropy as loss."""
+    """Train stacks of clients with one model and rule."""
 
     def __init__(
         self,
@@ -80,11 +82,12 @@ class PrivateTraining:
         """
         if obstacle := can_stack(model, declared(data, "input_shape", None)):
             raise ScenarioError(f"privacy for examples needs the gradient of each one alone: {obstacle}")
-        self._step = ExampleStep(model, [slot.name for slot in layout.parameters])
+        loss = loss_name(how.loss, data)
+        self._step = ExampleStep(model, [slot.name for slot in layout.parameters], loss)
         self._layout, self._rule, self._how, self._privacy = layout, rule, how, privacy
         self._sizes = [slot.size for slot in layout.parameters]
         self._height = max(1, min(height, MOST // how.batch_size)) if how.batch_size else 1
-        self._num_classes = data.num_classes
+        self._num_outputs = num_outputs(data)
 
     def train(self, received: Tensor, shelf: Shelf, clients: Sequence[Trainee]) -> tuple[Tensor, Tensor]:
         """Return the clients' updates [K, P] and each one's mean loss over its local steps [K].
@@ -104,6 +107,7 @@ class PrivateTraining:
     def _stack(self, received: Tensor, shelf: Shelf, clients: Sequence[Trainee]) -> tuple[Tensor, Tensor]:
         local = received.expand(len(clients), -1).clone()  # [K, P]
         velocity, losses = torch.zeros_like(local), torch.zeros(len(clients))
+        adam = Adam([local]) if self._how.optimizer == "adam" else None
         draw = self._dropout(shelf, clients)
         steps = [len(client.batches) for client in clients]
         for s in range(steps[0]):
@@ -119,7 +123,7 @@ class PrivateTraining:
             total = torch.zeros(height, len(received))
             self._add_noise(total, going, sizes)
             self._add_clipped(total, gradients, sizes)
-            self._descend(local, velocity, received, total, going)
+            self._descend(local, velocity, received, total, going, adam)
         return local.sub_(received), losses / torch.tensor(steps)
 
     def _dropout(
@@ -135,14 +139,17 @@ class PrivateTraining:
     def _padded(
         self, clients: Sequence[Trainee], chosen: Sequence[Array], height: int, shelf: Shelf
     ) -> tuple[Tensor, Tensor]:
-        """Return rows of the shelf [H, B], and -1 at the label of every example that is one [H, B, C]."""
+        """Return rows of the shelf [H, B], and targets as ``ExampleStep`` takes them."""
         width = _width(max(1, *(len(rows) for rows in chosen)))
         rows = np.zeros((height, width), dtype=np.int64)
         there = np.zeros((height, width), dtype=np.float32)
         for n, (client, batch) in enumerate(zip(clients, chosen, strict=True)):
             rows[n, : len(batch)] = client.rows[batch]
             there[n, : len(batch)] = -1
-        targets, places = torch.zeros(height, width, self._num_classes), torch.from_numpy(rows)
+        places = torch.from_numpy(rows)
+        if shelf.y.is_floating_point():
+            return places, torch.cat([shelf.y[places], -torch.from_numpy(there)[..., None]], dim=-1)
+        targets = torch.zeros(height, width, self._num_outputs)
         targets.scatter_(2, shelf.y[places][..., None], torch.from_numpy(there)[..., None])
         return places, targets
 
@@ -162,9 +169,15 @@ class PrivateTraining:
             gradients[number].add_to(home, weights[min(number, len(weights) - 1)])
 
     def _descend(
-        self, local: Tensor, velocity: Tensor, received: Tensor, gradients: Tensor, clients: Sequence[Trainee]
+        self,
+        local: Tensor,
+        velocity: Tensor,
+        received: Tensor,
+        gradients: Tensor,
+        clients: Sequence[Trainee],
+        adam: Adam | None,
     ) -> None:
-        """Take one SGD step of the first clients in place."""
+        """Take one step of the first clients in place."""
         how, count = self._how, len(clients)
         home, gradient = local[:count], gradients[:count]
         for n, client in enumerate(clients):
@@ -175,6 +188,9 @@ class PrivateTraining:
         direction = self._rule.correct(gradient, home, received)
         if how.momentum:
             direction = velocity[:count].mul_(how.momentum).add_(direction)
+        if adam is not None:
+            adam.begin_step()
+            direction = adam.direction(0, direction)
         home.add_(direction, alpha=-how.lr)
 
 

@@ -18,7 +18,7 @@ class Shelf:
 
     Attributes:
         x: Inputs as the data set has them; uint8 pixels are divided by 255 when taken.  # [n, ...]
-        y: Labels, int64.  # [n]
+        y: Labels, int64 [n]; or real-valued targets, float32.  # [n, D]
     """
 
     x: Tensor
@@ -29,7 +29,8 @@ class Shelf:
         """Return a shelf around arrays as they lie: they may be read-only and are never written to."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # torch has no read-only tensors
-            return cls(torch.from_numpy(x), torch.from_numpy(y.astype(np.int64, copy=False)))
+            kept = y if y.dtype == np.float32 else y.astype(np.int64, copy=False)
+            return cls(torch.from_numpy(x), torch.from_numpy(kept))
 
     @classmethod
     def joined(cls, examples: Sequence[tuple[Tensor, Tensor]]) -> "Shelf":

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..core.contracts import LocalRule, LocalTraining, declared
 from ..core.layout import Layout
 from ..core.seeds import torch_generator
+from .adam import Adam
 from .dropout import Masks, cannot_draw
 from .shelf import Shelf
 from .trace import Gradient, StackedStep
@@ -52,7 +53,7 @@ def train_stacked(
     shelf: Shelf,
     places: Sequence[Array],
     batches: Sequence[list[Array]],
-    num_classes: int,
+    num_outputs: int,
     out: Tensor,
     steers: Sequence[Steer | None] = (),
     streams: Sequence[Callable[[], np.random.Generator]] = (),
@@ -68,15 +69,14 @@ def train_stacked(
         shelf: Where the examples lie.
         places: The rows of the shelf that hold each client's examples.
         batches: Which of its examples each client takes in each local step.
-        num_classes: C.
+        num_outputs: Classes, or outputs of a regression.
         out: Where the updates belong.  # [K, P]
         steers: How each client twists its gradients, or None; by default nobody does.
         streams: Makes each client's stream of dropout; may be left out of a model without.
     """
     order = sorted(range(len(batches)), key=lambda k: -len(batches[k]))  # stable: longest first
     rows, weights = _padded([batches[k] for k in order], [places[k] for k in order], how.batch_size)
-    targets = torch.zeros(*rows.shape, num_classes)  # [K, S, B, C]
-    targets.scatter_(3, shelf.y[rows][..., None], -weights[..., None])
+    targets = _targets(shelf, rows, weights, num_outputs)  # [K, S, B, C or D + 1]
     steps = np.array([len(batches[k]) for k in order])
     twisted = _grouped([steers[k] for k in order] if steers else [])
     state = _Descent(layout, rule, how, received, len(order), twisted)
@@ -100,6 +100,14 @@ def train_stacked(
     return mean
 
 
+def _targets(shelf: Shelf, rows: Tensor, weights: Tensor, num_outputs: int) -> Tensor:
+    """Return what ``StackedStep`` is given: minus the weight at the label, or the numbers and the weight."""
+    if shelf.y.is_floating_point():
+        return torch.cat([shelf.y[rows], weights[..., None]], dim=-1)
+    targets = torch.zeros(*rows.shape, num_outputs)
+    return targets.scatter_(3, shelf.y[rows][..., None], -weights[..., None])
+
+
 def _grouped(steers: Sequence[Steer | None]) -> list[tuple[Steer, Tensor]]:
     """Return every way to twist gradients with the rows that do so, ascending."""
     ways = dict.fromkeys(steer for steer in steers if steer is not None)
@@ -107,7 +115,7 @@ def _grouped(steers: Sequence[Steer | None]) -> list[tuple[Steer, Tensor]]:
 
 
 class _Descent:
-    """The clients' parameters, one stacked tensor each, and how a step of SGD changes them in place.
+    """The clients' parameters, one stacked tensor each, and how a step changes them in place.
 
     Every stack is contiguous: a batched product of matrices that lie apart is done one by one.
     """
@@ -122,11 +130,12 @@ class _Descent:
         twisted: Sequence[tuple[Steer, Tensor]],
     ) -> None:
         self._rule, self._how, self._twisted = rule, how, twisted
-        changed = twisted or how.momentum or how.weight_decay
+        changed = twisted or how.momentum or how.weight_decay or how.optimizer != "sgd"
         self._plain = declared(rule, "plain", False) and not changed
         self._received = list(layout.views(received).values())
         self._local = [p.expand(clients, *p.shape).clone() for p in self._received]
         self._velocity = [torch.zeros_like(p) for p in self._local] if how.momentum else self._local
+        self._adam = Adam(self._local) if how.optimizer == "adam" else None
 
     def stack(self, height: int) -> list[Tensor]:
         """Return the first clients' parameters, [height, ...] each."""
@@ -142,7 +151,9 @@ class _Descent:
                 home[order] = local.sub_(received)
 
     def descend(self, gradients: Sequence[Gradient], going: int) -> None:
-        """Take one SGD step of the first ``going`` clients, parameter by parameter."""
+        """Take one step of the first ``going`` clients, parameter by parameter."""
+        if self._adam is not None:
+            self._adam.begin_step()
         for i, gradient in enumerate(gradients):
             home = self._local[i][:going]
             if isinstance(gradient, tuple | list):
@@ -164,6 +175,8 @@ class _Descent:
         direction = self._rule.correct(gradient, home, self._received[i])
         if how.momentum:
             direction = self._velocity[i][: len(home)].mul_(how.momentum).add_(direction)
+        if self._adam is not None:
+            direction = self._adam.direction(i, direction)
         home.add_(direction, alpha=-how.lr)
 
 

@@ -20,6 +20,7 @@ from torch.fx.graph import CodeGen
 from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
 from .dropout import Call, calls, masked
+from .losses import factors, terms
 
 _OPS = torch.ops.aten
 _REARRANGE = {op.default for op in (_OPS.view, _OPS._unsafe_view, _OPS.expand, _OPS.permute, _OPS.clone)}
@@ -31,14 +32,15 @@ Step = Callable[..., list[Any]]
 
 
 class StackedStep:
-    """Differentiate ``sum(targets * log_softmax(model(x)))`` for every client at once.
+    """Differentiate a loss for every client at once.
 
-    With targets of minus the examples' weights at their labels that is a weighted cross-entropy.
+    ``"cross_entropy"`` is ``sum(targets * log_softmax(model(x)))``, with targets of minus the examples'
+    weights at their labels. ``"mae"`` and ``"mse"`` have the numbers as targets, and the weight behind them.
     """
 
-    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
-        """Take the model, and its parameters' names in the order in which they will be given."""
-        self._model, self._names = model.train(), tuple(names)
+    def __init__(self, model: nn.Module, names: Sequence[str], loss: str = "cross_entropy") -> None:
+        """Take the model, its parameters' names in the order in which they will be given, and the loss."""
+        self._model, self._names, self._loss = model.train(), tuple(names), loss
         self._traces: dict[tuple[int, ...], Step] = {}
         self._calls: dict[tuple[int, ...], list[Call]] = {}
 
@@ -57,7 +59,8 @@ class StackedStep:
         Args:
             params: The clients' parameters.  # [K, ...] each
             x: Inputs.  # [K, B, ...]
-            targets: Minus the weight of an example, at its label.  # [K, B, C]
+            targets: Minus the weight of an example, at its label [K, B, C]; or an example's numbers, and last
+                its weight.  # [K, B, D + 1]
             masks: What every call of a dropout layer keeps (1) or drops (0).  # [K, B, ...] each
         """
         shape = tuple(x.shape)
@@ -71,13 +74,14 @@ class StackedStep:
             *given, inputs, target = values
             own, kept = given[: len(params)], given[len(params) :]
 
-            def log_probabilities(own: list[Tensor]) -> Tensor:
+            def scored(own: list[Tensor]) -> tuple[Tensor, Tensor]:
                 named = dict(zip(self._names, own, strict=True))
                 with masked(self._model, kept):
-                    return torch.log_softmax(functional_call(self._model, named, (inputs,)), dim=-1)
+                    output: Tensor = functional_call(self._model, named, (inputs,))
+                return terms(self._loss, output, target), factors(self._loss, output, target)
 
-            output, pull_back, *_ = vjp(log_probabilities, own)
-            return [*pull_back(target)[0], (output * target).sum()]
+            output, pull_back, *aux = vjp(scored, own, has_aux=True)
+            return [*pull_back(aux[0])[0], (output * aux[0]).sum()]
 
         graph = make_fx(vmap(one))(*params, *masks, x, targets)
         graph = _factored(_tidied(graph), len(params))

@@ -11,7 +11,7 @@ careful answer.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -153,6 +153,7 @@ class DataAttack(Protocol):
             run the attack does, counted in ascending client id, whoever is in the cohort.
         ``honest`` [False]: this is bad luck and no attack: its clients count as honest, of the kind
             ``"unreliable"``.
+        ``label_free`` [False]: it leaves ``y`` alone, so that it goes with real-valued targets too.
     """
 
     def poison(self, x: Tensor, y: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -210,6 +211,8 @@ class Release:
         mixing: Of noise that hangs together over rounds: with which factors the aggregates of the last
             rounds, this round's last, stand in the sum to which fresh noise of this multiplier was added.
             None where every round has its own noise.
+        once: It is the release of the data themselves, before the first round: every round names the same
+            one, and it is charged once for all.
         local_steps: Whether this is one local step of one client on its own examples, of which a round has as
             many as the accountant is told.
     """
@@ -220,6 +223,7 @@ class Release:
     noise: str = "gaussian"
     shape: tuple[float, ...] = ()
     mixing: tuple[float, ...] | None = None
+    once: bool = False
     local_steps: bool = False
 
 
@@ -233,7 +237,7 @@ class NoGuarantee:
 class Privacy(Protocol):
     """Bound and noise updates: ``privatize`` on the client, ``clip`` and ``noise`` on the server.
 
-    Declares ``unit`` ("client", "example" or "none"), ``trust_model`` ("central", "local",
+    Declares ``unit`` ("client", "example", "cell" or "none"), ``trust_model`` ("central", "local",
     "distributed" or "none") and ``relation``; and if it likes (the careful answer in brackets):
         ``clip_norm`` [None]: C, in the first round where it moves.
         ``clipped_at(state) -> float`` [``clip_norm``]: the C that clipped, and scaled the noise of, the
@@ -249,6 +253,8 @@ class Privacy(Protocol):
             prove anything.
         ``min_separation`` [1]: how many rounds apart two rounds of one client must be at least.
         ``max_participations`` [None]: in how many rounds one client may take part at most.
+        ``perturb(records, generator) -> records`` [None]: it noises the training records that examples are
+            cut from, once, and nothing afterwards; unit ``"cell"``.
         ``mixings(rounds)``: the ``Release.mixing`` of every round, for noise that hangs together over rounds.
         ``secure_sum(updates, honest, state, public, streams) -> (Updates of one row, state)``: what an ideal
             secure aggregation hands to the server instead of ``updates``, under distributed trust. ``honest``
@@ -442,9 +448,13 @@ class Codec(Protocol):
         """Return the longest legal body for a tensor of ``numel`` elements, in bytes."""
 
 
+_OPTIMIZERS = ("sgd", "adam")
+_LOSSES = ("auto", "cross_entropy", "mse", "mae")
+
+
 @dataclass(frozen=True)
 class LocalTraining:
-    """How a client runs SGD on its own examples.
+    """How a client trains on its own examples.
 
     Attributes:
         local_epochs: Passes over the client's data, at least 1. Ignored when ``local_steps`` is given.
@@ -453,6 +463,10 @@ class LocalTraining:
         lr: Step size, above 0.
         momentum: Heavy-ball momentum between 0 and 1 (1 excluded), fresh every round.
         weight_decay: L2 penalty added to the gradient, at least 0.
+        optimizer: ``"sgd"``, or ``"adam"`` with torch's constants and moments that begin anew every round.
+        loss: ``"cross_entropy"`` of labels; ``"mse"`` or ``"mae"`` of real-valued targets; ``"auto"`` is the
+            first that goes with the data.
+        shuffle: Whether every pass takes the examples in a fresh random order, or all in their own.
     """
 
     local_epochs: int = 1
@@ -461,6 +475,9 @@ class LocalTraining:
     lr: float = 0.1
     momentum: float = 0.0
     weight_decay: float = 0.0
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    loss: Literal["auto", "cross_entropy", "mse", "mae"] = "auto"
+    shuffle: bool = True
 
     def __post_init__(self) -> None:
         for name, least in (("local_epochs", 1), ("batch_size", 0), ("weight_decay", 0)):
@@ -472,6 +489,11 @@ class LocalTraining:
             raise ValueError(f"lr must be above 0, got {self.lr}")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
+        for name, allowed in (("optimizer", _OPTIMIZERS), ("loss", _LOSSES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}; got '{getattr(self, name)}'")
+        if self.optimizer == "adam" and self.momentum:
+            raise ValueError(f"momentum must be 0 with adam, which has its own, got {self.momentum}")
 
 
 class LocalRule(Protocol):

@@ -20,6 +20,7 @@ PRIVACY: Family[Privacy] = Family(
         "skellam": "gauntlet.privacy.skellam:Skellam",
         "tree": "gauntlet.privacy.tree:Tree",
         "banded_mf": "gauntlet.privacy.banded_mf:BandedMF",
+        "input_gaussian": "gauntlet.privacy.input_gaussian:InputGaussian",
         "annealed": "gauntlet.privacy.annealed:Annealed",
     },
 )

@@ -11,6 +11,7 @@ Without Sampling or Shuffling. ICML 2021, arXiv:2103.00039.
 | full | replace_one | Gaussian z/2 in every round in which the busiest client took part, exact |
 | fixed_size, full, round_robin, other | add_remove, zero_out | Gaussian z in every such round, exact |
 | any, in view of the sender (``amplified = False``) | any | as in the two lines above |
+| any, of data released once (``once``) | any | one Gaussian z (replace_one: z/2), exact |
 | local steps on a client's own examples | zero_out | Poisson-sampled Gaussian z a step, the worst client |
 
 Any other pair proves nothing (``sampling_mismatch``), and neither does a run that mixes lines. Noise that is
@@ -124,6 +125,8 @@ class Accountant:
             return {**state, "reason": event.reason}
         if self.delta is None or not event.noise_multiplier >= _LEAST:
             return {**state, "reason": "no_delta" if self.delta is None else "no_mechanism"}
+        if event.once:
+            return _with_data(state, event)
         rule, ids = charging_rule(event, sampling), torch.as_tensor(cohort, dtype=torch.int64)  # [K]
         twice = len(torch.unique(ids)) < len(ids)
         if rule is None or twice or state["rule"] not in (None, rule):
@@ -242,6 +245,19 @@ def spent(
 @lru_cache(maxsize=32)
 def _pld_epsilon(charges: tuple[Charge, ...], delta: float, interval: float) -> float:
     return pld_epsilon(charges, delta, interval)
+
+
+def _with_data(state: State, event: Release) -> State:
+    """Return the ledger with the one release of the data: charged in the first round, and never again."""
+    rule = f"unamplified {event.relation}, once"
+    precision = 1 / (min(event.noise_multiplier, _MOST) / (2 if event.relation == "replace_one" else 1)) ** 2
+    spent_once = torch.tensor([precision], dtype=torch.float64)
+    if event.relation not in RELATIONS or event.noise != "gaussian":
+        return {**state, "reason": "sampling_mismatch"}
+    if state["rule"] is None:
+        return {**state, "rule": rule, "clients": torch.zeros(1, dtype=torch.int64), "precisions": spent_once}
+    same = state["rule"] == rule and torch.equal(state["precisions"], spent_once)
+    return state if same else {**state, "reason": "sampling_mismatch"}
 
 
 def _with_round(charges: tuple[Charge, ...], one: tuple[str, float, float, int]) -> tuple[Charge, ...]:

@@ -71,21 +71,22 @@ def _event(mechanism: Privacy, expected_size: float = _EXPECTED) -> Release | No
 def declares_what_it_protects_from_whom(mechanism: Privacy) -> None:
     """The unit and the trust model are known words, and a release names a known relation."""
     for name, allowed in (
-        ("unit", ("client", "example", "none")),
+        ("unit", ("client", "example", "cell", "none")),
         ("trust_model", ("central", "local", "distributed", "none")),
     ):
         came = declared(mechanism, name, "")
         require(came in allowed, f"{name} must be one of {', '.join(allowed)}, got {came!r}")
     event = _event(mechanism)
     if isinstance(event, Release):
-        allowed = ("add_remove", "zero_out", "replace_one")
+        known = ("add_remove", "zero_out", "replace_one")
         require(
-            event.relation in allowed, f"relation must be one of {', '.join(allowed)}, got {event.relation!r}"
+            event.relation in known, f"relation must be one of {', '.join(known)}, got {event.relation!r}"
         )
         require(event.noise_multiplier > 0, f"a release needs noise, got multiplier {event.noise_multiplier}")
         clip_norm = declared(mechanism, "clip_norm", None) or 0.0
         require(
-            clip_norm > 0, f"a mechanism that claims a release declares clip_norm above 0, got {clip_norm}"
+            clip_norm > 0 or event.once,
+            f"a mechanism that claims a release declares clip_norm above 0, got {clip_norm}",
         )
         require(
             _trust(mechanism) != "none",
@@ -135,7 +136,7 @@ def a_zero_update_stays_zero_and_an_empty_cohort_empty(mechanism: Privacy) -> No
 def an_honest_message_moves_by_at_most_the_clip_norm(mechanism: Privacy) -> None:
     """With the same noise, any update and the zero update give messages at most ``clip_norm`` apart."""
     event = _event(mechanism)
-    if not isinstance(event, Release) or declared(mechanism, "server_clips_alone", False):
+    if not isinstance(event, Release) or event.once or declared(mechanism, "server_clips_alone", False):
         return
     if protects_examples(mechanism):
         return  # it is an example that is bounded, and within a step
@@ -186,7 +187,8 @@ def noise_comes_from_the_given_stream_alone(mechanism: Privacy) -> None:
     event = _event(mechanism)
     if isinstance(event, Release):
         differs = any(not torch.equal(a, b) for a, b in zip(first, other, strict=True))
-        require(differs or protects_examples(mechanism), "another stream gives the same noise")
+        silent = event.once or protects_examples(mechanism)  # it noises something else
+        require(differs or silent, "another stream gives the same noise")
     elif event.reason == "no_mechanism":
         require(torch.equal(first[0], aggregate), "noise changes the aggregate, yet event says no_mechanism")
 
@@ -194,7 +196,7 @@ def noise_comes_from_the_given_stream_alone(mechanism: Privacy) -> None:
 def the_noise_is_what_the_event_claims(mechanism: Privacy) -> None:
     """The noise's standard deviation is the charged multiplier times the sensitivity, whoever came."""
     event = _event(mechanism)
-    if not isinstance(event, Release) or protects_examples(mechanism):
+    if not isinstance(event, Release) or event.once or protects_examples(mechanism):
         return
     clip_norm = declared(mechanism, "clip_norm", None) or 0.0
     if _trust(mechanism) == "local":
@@ -214,6 +216,36 @@ def the_noise_is_what_the_event_claims(mechanism: Privacy) -> None:
     elif _trust(mechanism) == "central":
         for expected_size, factor in ((_EXPECTED, 1.0), (250.0, 1.0), (_EXPECTED, 2.0)):
             _require_central_std(mechanism, expected_size, factor * clip_norm / expected_size)
+
+
+def data_released_once_are_noised_and_nothing_else(mechanism: Privacy) -> None:
+    """``perturb`` adds the noise that is charged, from its stream, and updates pass as they are."""
+    perturb: Any = declared(mechanism, "perturb", None)
+    event = _event(mechanism)
+    once = isinstance(event, Release) and event.once
+    require(
+        once == (perturb is not None), f"perturb and a release of the data go together, got once = {once}"
+    )
+    if perturb is None or not isinstance(event, Release):
+        return
+    records = np.full((_DRAWS // 2, 2), 1000, dtype=np.int64)
+    first, again, other = (perturb(records, generator(seed, "input")) for seed in (0, 0, 1))
+    fits = first.shape == records.shape and first.dtype == records.dtype and bool((records == 1000).all())
+    require(fits, "perturb must return records of the same shape and type, and leave those given alone")
+    require(np.array_equal(first, again), "equal streams give different noise: something else is drawn from")
+    require(not np.array_equal(first, other), "another stream gives the same noise")
+    _require_std(torch.from_numpy(first - records).flatten(), event.noise_multiplier * _moved(mechanism))
+    updates, aggregate = _updates(), torch.linspace(-1, 1, 301)
+    sent, _ = mechanism.clip(mechanism.privatize(updates, _streams), mechanism.init())
+    noised, _ = mechanism.noise(aggregate, _EXPECTED, mechanism.init(), generator(2, "noise"))
+    same = torch.equal(sent.vectors, updates.vectors) and torch.equal(noised, aggregate)
+    require(same, "what is trained on released data needs no protection: updates must pass as they are")
+
+
+def _moved(mechanism: Privacy) -> float:
+    """Return by how much one person moves the records."""
+    moved: float = declared(mechanism, "sensitivity", 1.0)
+    return moved
 
 
 def _require_central_std(mechanism: Privacy, expected_size: float, sensitivity: float) -> None:
@@ -313,6 +345,7 @@ CHECKS: tuple[Callable[[Privacy], None], ...] = (
     noise_comes_from_the_given_stream_alone,
     the_noise_is_what_the_event_claims,
     noise_that_hangs_together_is_fresh_once_mixed,
+    data_released_once_are_noised_and_nothing_else,
     an_unknown_sensitivity_proves_nothing,
     an_audit_does_not_refute_what_it_claims,
     its_memory_survives_a_checkpoint,

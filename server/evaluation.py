@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..clients.data.base import FederatedData
+from ..clients.data.base import FederatedData, Targets, targets_of
+from ..clients.losses import loss_name, loss_of
 from ..core.contracts import Goal, declared
 from ..core.errors import PluginError, ScenarioError
 from ..core.layout import Layout
@@ -44,20 +46,49 @@ class GoalScore:
 
 
 @dataclass(frozen=True)
+class OutputScore:
+    """How far one output of a regression is off on the test set, in its own unit; NaN where it diverged.
+
+    Attributes:
+        output: Its name, and before it that of the group of test examples, where there are groups.
+        examples: Test examples.
+        rmse: Root of the mean squared error.
+        mae: Mean absolute error.
+    """
+
+    output: str
+    examples: int
+    rmse: float
+    mae: float
+
+
+@dataclass(frozen=True)
 class Score:
     """A model's score.
 
     Attributes:
-        accuracy: Share of test examples classified right, between 0 and 1.
-        loss: Mean cross-entropy, in nats.
+        accuracy: Share of test examples classified right, between 0 and 1; None of a regression.
+        loss: Mean of the loss that clients train with: cross-entropy in nats, or mae or mse of the targets.
         classes: Every class, from 0.
         goals: Every attack that has a goal on test examples, in the order of the plan.
+        outputs: Every output of a regression, group by group.
     """
 
-    accuracy: float
+    accuracy: float | None
     loss: float
     classes: tuple[ClassScore, ...] = ()
     goals: tuple[GoalScore, ...] = ()
+    outputs: tuple[OutputScore, ...] = ()
+
+    @property
+    def rmse(self) -> float | None:
+        """The mean of the outputs' errors; None of a classification."""
+        return fmean(one.rmse for one in self.outputs) if self.outputs else None
+
+    @property
+    def mae(self) -> float | None:
+        """The mean of the outputs' errors; None of a classification."""
+        return fmean(one.mae for one in self.outputs) if self.outputs else None
 
 
 def goals_of(roles: Sequence[Role[Any]], data: FederatedData) -> list[tuple[str, Goal]]:
@@ -87,10 +118,18 @@ def goals_of(roles: Sequence[Role[Any]], data: FederatedData) -> list[tuple[str,
 class Evaluator:
     """Score global parameters on the whole test set, and by what the attackers want."""
 
-    def __init__(self, model: nn.Module, data: FederatedData, goals: Sequence[tuple[str, Goal]] = ()) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        data: FederatedData,
+        goals: Sequence[tuple[str, Goal]] = (),
+        loss: str = "auto",
+    ) -> None:
+        """Take the model, the data, what attackers want, and the name of the loss that clients train with."""
         self._model, self._layout = model.eval(), Layout.of(model)
         self._x, self._y = data.test()
         self._goals, self._num_classes = goals, data.num_classes
+        self._targets, self._loss = targets_of(data), loss_of(loss_name(loss, data))
 
     def score(self, params: Tensor, buffers: Tensor) -> Score:
         """Return the score of ``params`` [P] and ``buffers`` [Q]; NaN loss where the model diverged."""
@@ -99,6 +138,8 @@ class Evaluator:
             new = {**self._layout.views(params), **self._layout.buffer_views(buffers)}
             for name, value in new.items():
                 own[name].copy_(value)
+            if self._targets is not None:
+                return self._regression(self._targets)
             predicted, loss = torch.empty_like(self._y), 0.0
             for at in range(0, len(self._y), _BATCH):
                 x, y = self._x[at : at + _BATCH], self._y[at : at + _BATCH]
@@ -109,6 +150,32 @@ class Evaluator:
             goals = tuple(self._goal_score(name, goal) for name, goal in self._goals)
         accuracy = int(right.sum()) / len(self._y)
         return Score(accuracy, loss / len(self._y), self._classes(predicted, right), goals)
+
+    def _regression(self, targets: Targets) -> Score:
+        """Return the score of the model as it stands on real-valued targets, in float64."""
+        parts = [self._model(self._x[at : at + _BATCH]) for at in range(0, len(self._x), _BATCH)]
+        forecast, truth = torch.cat(parts).double(), self._y.double()  # [m, D]
+        loss = float(self._loss(forecast, truth))
+        off = forecast.clamp(min=targets.least) - truth
+        groups = (
+            [("", slice(None))]
+            if targets.test_groups is None
+            else [
+                (f"{name}: ", torch.from_numpy(targets.test_groups == number))
+                for number, name in enumerate(targets.group_names)
+            ]
+        )
+        outputs = tuple(
+            OutputScore(
+                prefix + name,
+                len(off[rows]),
+                float(off[rows, place].square().mean().sqrt()),
+                float(off[rows, place].abs().mean()),
+            )
+            for prefix, rows in groups
+            for place, name in enumerate(targets.names)
+        )
+        return Score(None, loss, outputs=outputs)
 
     def _classes(self, predicted: Tensor, right: Tensor) -> tuple[ClassScore, ...]:
         counts = (

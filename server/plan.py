@@ -11,7 +11,7 @@ from torch import nn
 from ..clients.algorithms import ALGORITHMS
 from ..clients.codecs import CODECS
 from ..clients.data import DATASETS, PARTITIONS, federate
-from ..clients.data.base import FederatedData
+from ..clients.data.base import FederatedData, Perturb
 from ..clients.kernel import BlockKernel
 from ..clients.models import build_model
 from ..clients.vectorize import Choice, choose
@@ -107,6 +107,32 @@ def _make(family: Family[Any], spec: PluginSpec) -> Any:
     return guard(family.build(spec.name, spec.options), f"{family.noun} '{spec.name}'")
 
 
+def given_or_made(spec: RunSpec, data: FederatedData | None) -> FederatedData:
+    """Return ``data``, or where none are given those of the spec.
+
+    Raises:
+        GauntletError: As ``make_data``; or data that the privacy mechanism should have noised are given.
+    """
+    if data is None:
+        return make_data(spec)
+    if perturbation(spec) is not None:
+        raise ScenarioError(
+            f"privacy '{spec.privacy.name}' noises the records of a data set that the run loads itself; "
+            "data made elsewhere cannot be given to it"
+        )
+    return data
+
+
+def perturbation(spec: RunSpec) -> Perturb | None:
+    """Return how the privacy mechanism noises training records, or None where it leaves them alone.
+
+    Raises:
+        PluginError: An unknown mechanism, or options out of range.
+    """
+    perturb = declared(PRIVACY.build(spec.privacy.name, spec.privacy.options), "perturb", None)
+    return None if perturb is None else lambda records: perturb(records, generator(spec.seed, "input noise"))
+
+
 def make_data(spec: RunSpec) -> FederatedData:
     """Return the clients' data.
 
@@ -119,7 +145,7 @@ def make_data(spec: RunSpec) -> FederatedData:
     partition = None
     if hasattr(dataset, "load"):
         partition = PARTITIONS.build(spec.partition.name, spec.partition.options)
-    return federate(dataset, partition, spec.num_clients, spec.seed, spec.root_examples)
+    return federate(dataset, partition, spec.num_clients, spec.seed, spec.root_examples, perturbation(spec))
 
 
 def make_model(spec: RunSpec, data: FederatedData) -> nn.Module:

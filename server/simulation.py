@@ -16,7 +16,8 @@ from ..core.layout import Layout
 from .evaluation import Evaluator, Score, goals_of
 from .example_privacy import with_known_noise, with_local_steps
 from .guard import out_of_budget
-from .plan import Plan, make_choice, make_data, make_kernel, make_model, make_plan, make_root
+from .plan import Plan, given_or_made, make_choice, make_kernel, make_model, make_plan, make_root
+from .regression import refuse_labels_only
 from .round import Outcome, run_round
 from .spec import RunSpec
 from .state import ServerState, first_state
@@ -118,12 +119,13 @@ def prepare(spec: RunSpec, data: FederatedData | None = None) -> Simulation:
     Raises:
         GauntletError: Whatever cannot run, in one line.
     """
-    data = data or make_data(spec)
+    data = given_or_made(spec, data)
     spec = with_known_noise(spec, data)
     model = make_model(spec, data)
     layout = Layout.of(model)
     plan = with_local_steps(make_plan(spec, layout), spec, data)
     plan = replace(plan, root=make_root(spec, data))
+    refuse_labels_only(plan, data)
     params = layout.flatten(dict(model.named_parameters()))
     buffers = layout.flatten_buffers(dict(model.named_buffers()))
     first = first_state(plan, params, buffers)
@@ -134,7 +136,7 @@ def prepare(spec: RunSpec, data: FederatedData | None = None) -> Simulation:
         data=data,
         plan=plan,
         kernel=make_kernel(spec, data),
-        evaluator=Evaluator(model, data, goals_of((*plan.poisons, *plan.attacks), data)),
+        evaluator=Evaluator(model, data, goals_of((*plan.poisons, *plan.attacks), data), spec.training.loss),
         first=first,
         choice=make_choice(spec, data, model),
     )

@@ -7,9 +7,10 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..clients.data.base import targets_of
 from ..core.errors import GauntletError, ResultsError, ScenarioError
 from ..core.registry import option_names
-from ..server.plan import make_sampling
+from ..server.plan import make_data, make_sampling
 from .families import family
 from .matrix_table import NO_ATTACK, cell_scores, matrix_table
 from .progress import Progress, Silent
@@ -142,6 +143,12 @@ def run_matrix(
         GauntletError: Whatever cannot run, in one line. Every cell is checked before the first one runs.
     """
     cells, todo = plan_matrix(scenario)
+    data = make_data(todo[0].scenario.run_spec())
+    if targets_of(data) is not None:
+        raise ScenarioError(
+            f"a matrix compares accuracies, and {data.name} has real-valued targets; sweep over attacks and "
+            "defenses instead"
+        )
     folder = out if out is not None else fresh_folder(RESULTS, f"{scenario.name}-matrix")
     begin_sweep(todo, folder, scenario)
     write_json(folder / "matrix.json", {"schema": SCHEMA, "cells": [asdict(cell) for cell in cells]})

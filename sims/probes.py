@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
+from ..clients.data.base import targets_of
 from ..core.errors import GauntletError, ScenarioError
 from ..core.registry import Family
 from ..server.probe import knowledge_of, save_observation
@@ -36,6 +37,11 @@ class Probes:
             raise ScenarioError(
                 f"probe '{scenario.probes[0].name}' watches one client, and with privacy "
                 f"'{scenario.privacy.name}' nobody sees more than the sum of the updates; leave it out"
+            )
+        if scenario.probes and targets_of(simulation.data) is not None:
+            raise ScenarioError(
+                f"probe '{scenario.probes[0].name}' rebuilds labelled examples, and {simulation.data.name} "
+                "has real-valued targets; leave it out"
             )
         for probe in scenario.probes:
             family: Family[Any] = INFERENCE_ATTACKS if infers(probe.name) else LEAKAGE_ATTACKS

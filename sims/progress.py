@@ -4,7 +4,11 @@ import sys
 from time import monotonic
 from typing import Any, Protocol
 
+from ..server.evaluation import Score
 from ..server.simulation import Step
+
+Headline = tuple[str, float]
+"""What a model's score is called, and the score."""
 
 
 class Progress(Protocol):
@@ -12,7 +16,7 @@ class Progress(Protocol):
 
     def begin(self, run: int, label: str, rounds: int, done: int) -> None: ...
 
-    def advance(self, run: int, round_: int, accuracy: float | None, clients: int) -> None: ...
+    def advance(self, run: int, round_: int, score: Headline | None, clients: int) -> None: ...
 
     def end(self, run: int) -> None: ...
 
@@ -23,8 +27,15 @@ class Progress(Protocol):
 
 def report(progress: Progress, run: int, step: Step) -> None:
     """Tell ``progress`` of one finished round."""
-    accuracy = step.score.accuracy if step.score else None
-    progress.advance(run, step.outcome.round, accuracy, len(step.outcome.sent))
+    score = headline(step.score) if step.score else None
+    progress.advance(run, step.outcome.round, score, len(step.outcome.sent))
+
+
+def headline(score: Score) -> Headline:
+    """Return the one number that tells how a model does: accuracy, or of a regression the mean RMSE."""
+    if score.accuracy is not None:
+        return "accuracy", score.accuracy
+    return "RMSE", float("nan") if score.rmse is None else score.rmse
 
 
 class Silent:
@@ -33,7 +44,7 @@ class Silent:
     def begin(self, run: int, label: str, rounds: int, done: int) -> None:
         return None
 
-    def advance(self, run: int, round_: int, accuracy: float | None, clients: int) -> None:
+    def advance(self, run: int, round_: int, score: Headline | None, clients: int) -> None:
         return None
 
     def end(self, run: int) -> None:
@@ -51,12 +62,21 @@ class _Pace:
 
     def __init__(self, label: str, rounds: int, done: int) -> None:
         self.label, self.rounds, self.first = label, rounds, done
-        self.begun, self.clients, self.accuracy = monotonic(), 0, float("nan")
+        self.begun, self.clients = monotonic(), 0
+        self._score: Headline | None = None
 
-    def advance(self, round_: int, accuracy: float | None, clients: int) -> tuple[float, float]:
+    @property
+    def score(self) -> str:
+        """The last score, with its name."""
+        if self._score is None:
+            return "not scored yet"
+        name, value = self._score
+        return f"{name} {value:.3f}" if name == "accuracy" else f"{name} {value:.5g}"
+
+    def advance(self, round_: int, score: Headline | None, clients: int) -> tuple[float, float]:
         """Return (clients per second, seconds left)."""
         self.clients += clients
-        self.accuracy = self.accuracy if accuracy is None else accuracy
+        self._score = score or self._score
         seconds = max(monotonic() - self.begun, 1e-9)
         done = round_ + 1 - self.first
         return self.clients / seconds, seconds / done * (self.rounds - round_ - 1)
@@ -72,13 +92,13 @@ class Lines:
         self._paces[run] = _Pace(label, rounds, done)
         print(f"{label}: {rounds - done} rounds to go", flush=True)
 
-    def advance(self, run: int, round_: int, accuracy: float | None, clients: int) -> None:
+    def advance(self, run: int, round_: int, score: Headline | None, clients: int) -> None:
         pace = self._paces[run]
-        rate, left = pace.advance(round_, accuracy, clients)
+        rate, left = pace.advance(round_, score, clients)
         every = max(1, pace.rounds // 10)
         if (round_ + 1) % every == 0 or round_ + 1 == pace.rounds:
             print(
-                f"{pace.label}: round {round_ + 1}/{pace.rounds}  accuracy {pace.accuracy:.3f}  "
+                f"{pace.label}: round {round_ + 1}/{pace.rounds}  {pace.score}  "
                 f"{rate:,.0f} clients/s  {left:.0f} s left",
                 flush=True,
             )
@@ -104,7 +124,7 @@ class Bars:
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("accuracy {task.fields[accuracy]:.3f}"),
+            TextColumn("{task.fields[score]}"),
             TextColumn("{task.fields[rate]:,.0f} clients/s"),
             TextColumn("ETA"),
             TimeRemainingColumn(compact=True),
@@ -116,13 +136,13 @@ class Bars:
     def begin(self, run: int, label: str, rounds: int, done: int) -> None:
         self._paces[run] = _Pace(label, rounds, done)
         self._tasks[run] = self._live.add_task(
-            label, total=rounds, completed=done, accuracy=float("nan"), rate=0.0
+            label, total=rounds, completed=done, score=self._paces[run].score, rate=0.0
         )
 
-    def advance(self, run: int, round_: int, accuracy: float | None, clients: int) -> None:
+    def advance(self, run: int, round_: int, score: Headline | None, clients: int) -> None:
         pace = self._paces[run]
-        rate, _ = pace.advance(round_, accuracy, clients)
-        self._live.update(self._tasks[run], completed=round_ + 1, accuracy=pace.accuracy, rate=rate)
+        rate, _ = pace.advance(round_, score, clients)
+        self._live.update(self._tasks[run], completed=round_ + 1, score=pace.score, rate=rate)
 
     def end(self, run: int) -> None:
         return None

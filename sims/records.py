@@ -1,5 +1,6 @@
 """From a finished round to the rows of the result tables."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from ..core.contracts import Release, clipped_at, declared
 from ..core.updates import row_norms
+from ..server.evaluation import Score
 from ..server.plan import Plan
 from ..server.simulation import Step
 from .robustness import aggregation, best_success, detection
@@ -17,6 +19,8 @@ ROUNDS = pa.schema(
         ("round", pa.int64()),
         ("accuracy", pa.float64()),
         ("loss", pa.float64()),
+        ("rmse", pa.float64()),
+        ("mae", pa.float64()),
         ("cohort_size", pa.int64()),
         ("arrived", pa.int64()),
         ("rejected", pa.int64()),
@@ -76,6 +80,15 @@ CLIENTS = pa.schema(
 SCORES = pa.schema(
     [("round", pa.int64()), ("client_id", pa.int64()), ("name", pa.string()), ("value", pa.float64())]
 )
+OUTPUTS = pa.schema(
+    [
+        ("round", pa.int64()),
+        ("output", pa.string()),
+        ("examples", pa.int64()),
+        ("rmse", pa.float64()),
+        ("mae", pa.float64()),
+    ]
+)
 TIMINGS = pa.schema(
     [
         ("round", pa.int64()),
@@ -104,6 +117,11 @@ def score_rows(step: Step) -> pa.Table:
         "value": [float(value) for _, _, value in found],
     }
     return pa.Table.from_pydict(columns, schema=SCORES)
+
+
+def output_rows(round_: int, score: Score) -> pa.Table:
+    """Return one row an output of a regression; none of a classification."""
+    return pa.Table.from_pylist([{"round": round_, **asdict(one)} for one in score.outputs], schema=OUTPUTS)
 
 
 def _client_rows(plan: Plan, step: Step) -> pa.Table:
@@ -157,6 +175,8 @@ def _round_row(plan: Plan, step: Step) -> dict[str, Any]:
         "round": o.round,
         "accuracy": step.score.accuracy if step.score else None,
         "loss": step.score.loss if step.score else None,
+        "rmse": step.score.rmse if step.score else None,
+        "mae": step.score.mae if step.score else None,
         "cohort_size": len(o.sent),
         "arrived": len(o.sent) - dropped,
         "rejected": len(o.refused),

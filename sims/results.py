@@ -60,6 +60,11 @@ class Run:
         return self._table("classes")
 
     @cached_property
+    def outputs(self) -> "pd.DataFrame":
+        """One row an output of a regression and evaluated round."""
+        return self._table("outputs")
+
+    @cached_property
     def attacks(self) -> "pd.DataFrame":
         """One row an attack with a goal on test examples and evaluated round."""
         return self._table("attacks")

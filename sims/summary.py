@@ -9,9 +9,10 @@ from .results import Run
 
 
 def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return one row a label: means over its seeds, and half the range of accuracy where there are several.
+    """Return one row a label: means over its seeds, and half the range where there are several.
 
-    Keys: ``run``, ``seeds``, ``accuracy``, ``accuracy_spread``, ``loss``, ``epsilon`` (the largest of the
+    Keys: ``run``, ``seeds``, ``accuracy`` (None of a regression), ``rmse`` and ``mae`` (None of a
+    classification), each with its ``_spread``, ``loss``, ``epsilon`` (the largest of the
     seeds, or None), ``epsilon_reason``, ``megabytes_up``, ``precision``, ``recall`` (over all rounds, None
     where nothing was ever flagged), ``psnr`` (of what was rebuilt best, dB), ``rejected``.
     """
@@ -25,14 +26,14 @@ def _label(run: Run) -> str:
 
 def _row(label: str, runs: Sequence[Run]) -> dict[str, Any]:
     last = [run.rounds.iloc[-1] for run in runs]
-    accuracy = np.array([row["accuracy"] for row in last], dtype=float)
     budgets = [run.manifest["epsilon"]["value"] for run in runs]
     private = all(b is not None for b in budgets)
     return {
         "run": label,
         "seeds": len(runs),
-        "accuracy": float(accuracy.mean()),
-        "accuracy_spread": float(np.ptp(accuracy) / 2) if len(runs) > 1 else None,
+        **_mean_and_spread("accuracy", last),
+        **_mean_and_spread("rmse", last),
+        **_mean_and_spread("mae", last),
         "loss": float(np.mean([row["loss"] for row in last])),
         "epsilon": max(budgets) if private else None,
         "epsilon_reason": None if private else runs[0].manifest["epsilon"]["reason"],
@@ -40,6 +41,16 @@ def _row(label: str, runs: Sequence[Run]) -> dict[str, Any]:
         "psnr": _best_psnr(runs),
         "rejected": int(sum(run.rounds["rejected"].sum() for run in runs)),
         **_detection(runs),
+    }
+
+
+def _mean_and_spread(name: str, last: Sequence[Any]) -> dict[str, float | None]:
+    """Return the mean and half the range of a column over seeds; None where a seed has no such number."""
+    values = np.array([row.get(name) for row in last], dtype=float)
+    known, several = not np.isnan(values).any(), len(values) > 1
+    return {
+        name: float(values.mean()) if known else None,
+        f"{name}_spread": float(np.ptp(values) / 2) if known and several else None,
     }
 
 
@@ -77,8 +88,10 @@ def _columns() -> list[tuple[str, Any]]:
     return [
         ("run", lambda r: r["run"]),
         ("seeds", lambda r: str(r["seeds"]) if r["seeds"] > 1 else ""),
-        ("accuracy", _accuracy),
-        ("loss", lambda r: format(r["loss"], ".3f" if r["loss"] < 1000 else ".2g")),
+        ("accuracy", lambda r: _with_spread(r, "accuracy", ".3f")),
+        ("RMSE", lambda r: _with_spread(r, "rmse", ".5g")),
+        ("MAE", lambda r: _with_spread(r, "mae", ".5g")),
+        ("loss", lambda r: format(r["loss"], ".3f" if r["loss"] < 1000 else ".4g" if r["rmse"] else ".2g")),
         ("epsilon", _epsilon),
         ("MB sent", lambda r: f"{r['megabytes_up']:.2f}"),
         ("precision", lambda r: _number(r["precision"], ".2f")),
@@ -92,12 +105,12 @@ def _number(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
 
 
-def _accuracy(row: dict[str, Any]) -> str:
-    spread = row["accuracy_spread"]
-    return f"{row['accuracy']:.3f}" + (f" ± {spread:.3f}" if spread is not None else "")
+def _with_spread(row: dict[str, Any], name: str, form: str) -> str:
+    spread = row[f"{name}_spread"]
+    return _number(row[name], form) + (f" ± {_number(spread, form)}" if spread is not None else "")
 
 
 def _epsilon(row: dict[str, Any]) -> str:
     if row["epsilon"] is not None:
-        return f"{row['epsilon']:.2f}"
+        return format(row["epsilon"], ".2f" if row["epsilon"] >= 0.1 else ".2g")
     return "" if row["epsilon_reason"] == "no_mechanism" else f"none ({row['epsilon_reason']})"

@@ -10,7 +10,7 @@ from typing import Any
 from ..core.errors import GauntletError, ResultsError
 from ..server.simulation import prepare
 from .overrides import PLUGIN_SECTIONS, change
-from .progress import Progress, Silent
+from .progress import Headline, Progress, Silent
 from .results import Run, fresh_folder, load_run, remove, write_json
 from .run import RESULTS, resume, simulate
 from .scenario import Runtime, Scenario, make_scenario
@@ -204,8 +204,8 @@ class _Reporter:
     def begin(self, run: int, label: str, rounds: int, done: int) -> None:
         self._board.tell.remote("begin", run, label, rounds, done)
 
-    def advance(self, run: int, round_: int, accuracy: float | None, clients: int) -> None:
-        self._board.tell.remote("advance", run, round_, accuracy, clients)
+    def advance(self, run: int, round_: int, score: Headline | None, clients: int) -> None:
+        self._board.tell.remote("advance", run, round_, score, clients)
 
     def end(self, run: int) -> None:
         self._board.tell.remote("end", run)

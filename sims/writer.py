@@ -13,12 +13,18 @@ from ..core.errors import ResultsError
 from ..privacy.accounting import Epsilon
 from ..server.plan import Plan
 from ..server.simulation import Step
-from .records import CLIENTS, ROUNDS, SCORES, TIMINGS, rows, score_rows
+from .records import CLIENTS, OUTPUTS, ROUNDS, SCORES, TIMINGS, output_rows, rows, score_rows
 from .results import SCHEMA, Run, first_line, read_manifest, write_json
 from .robustness import ATTACKS, CLASSES, attack_rows, class_rows
 from .scenario import Scenario
 
-_LONG = {"clients": CLIENTS, "classes": CLASSES, "attacks": ATTACKS, "scores": SCORES}  # many rows a round
+_LONG = {  # many rows a round
+    "clients": CLIENTS,
+    "classes": CLASSES,
+    "attacks": ATTACKS,
+    "scores": SCORES,
+    "outputs": OUTPUTS,
+}
 _PACKAGES = ("torch", "ray", "numpy", "pandas", "pyarrow", "scikit-learn", "dp-accounting", "flwr-datasets")
 
 
@@ -87,6 +93,7 @@ class RunWriter:
         self._long["scores"].append(score_rows(step))
         if step.score:
             self._long["classes"].append(class_rows(step.outcome.round, step.score))
+            self._long["outputs"].append(output_rows(step.outcome.round, step.score))
             self._long["attacks"].append(attack_rows(plan, step.outcome.round, step.score))
         rate = len(step.outcome.sent) / step.seconds if step.seconds > 0 else None
         self._timings.append(

@@ -28,6 +28,7 @@ DATASETS: Family[Source] = Family(
         "fashion_mnist": "gauntlet.clients.data.fashion_mnist:FashionMnist",
         "cifar10": "gauntlet.clients.data.cifar10:Cifar10",
         "heart_disease": "gauntlet.clients.data.heart_disease:HeartDisease",
+        "mobility": "gauntlet.clients.data.mobility:Mobility",
         "synthetic": "gauntlet.clients.data.synthetic:SyntheticPopulation",
     },
 )

@@ -1,5 +1,6 @@
 """What a data set is before and after it is spread over clients."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -7,9 +8,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...core.contracts import declared
 from ...core.errors import DataError
 
 Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What a data set asks for where the answer is real numbers and no label: a regression.
+
+    Attributes:
+        names: The name of each output, D of them.
+        least: No target is below; a prediction that is counts as this.
+        group_names: The names of groups of test examples (regions, sensors); errors are taken in each group
+            apart, and then averaged. Empty where all are of one group.
+        test_groups: The group of each test example, int64, below the number of names; None without.  # [m]
+    """
+
+    names: tuple[str, ...]
+    least: float = -np.inf
+    group_names: tuple[str, ...] = ()
+    test_groups: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,14 +39,15 @@ class Dataset:
     Attributes:
         name: As scenarios call it.
         x: Pixels uint8, channels first, or features (or pixels) float32.  # [n, ...]
-        y: Labels from 0, int64.  # [n]
+        y: Labels from 0, int64 [n]; or with ``targets`` real numbers, float32.  # [n, D]
         test_x: Like ``x``.  # [m, ...]
-        test_y: Like ``y``.  # [m]
-        num_classes: C; labels are below it.
+        test_y: Like ``y``.  # [m] or [m, D]
+        num_classes: C; labels are below it. 0 with ``targets``.
         mean: Mean of each channel in units of ``inputs``, for the model to subtract; empty for none.
         std: Standard deviation of each channel likewise, above 0.
         value_range: The least and the largest value that ``inputs`` can take.
         groups: The natural client of each training example (a hospital, a speaker), or None.  # [n]
+        targets: What the outputs are, where the task is a regression; None where it is a classification.
 
     Raises:
         DataError: Arrays that do not fit together.
@@ -42,6 +63,7 @@ class Dataset:
     std: tuple[float, ...] = ()
     value_range: tuple[float, float] = (0.0, 1.0)
     groups: Array | None = None
+    targets: Targets | None = None
 
     def __post_init__(self) -> None:
         for what, x, y in (("training", self.x, self.y), ("test", self.test_x, self.test_y)):
@@ -49,7 +71,9 @@ class Dataset:
                 raise DataError(
                     f"{self.name}: {len(x)} {what} inputs with {len(y)} labels; both must be equal, above 0"
                 )
-            if y.dtype != np.int64 or y.min() < 0 or y.max() >= self.num_classes:
+            if self.targets is not None:
+                self._check_targets(what, y, len(self.targets.names))
+            elif y.dtype != np.int64 or y.min() < 0 or y.max() >= self.num_classes:
                 raise DataError(
                     f"{self.name}: {what} labels must be int64 in [0, {self.num_classes - 1}], "
                     f"got {y.dtype} in [{y.min()}, {y.max()}]"
@@ -68,6 +92,15 @@ class Dataset:
         if self.groups is not None and len(self.groups) != len(self.y):
             raise DataError(f"{self.name}: {len(self.groups)} groups for {len(self.y)} training examples")
 
+    def _check_targets(self, what: str, y: Array, outputs: int) -> None:
+        if y.dtype != np.float32 or y.shape[1:] != (outputs,) or not outputs or not np.isfinite(y).all():
+            raise DataError(
+                f"{self.name}: {what} targets must be finite float32 [n, {outputs}] of at least one output, "
+                f"got {y.dtype} {list(y.shape)}"
+            )
+        if self.num_classes != 0:
+            raise DataError(f"{self.name}: num_classes must be 0 with targets, got {self.num_classes}")
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one example, without the batch."""
@@ -80,8 +113,16 @@ def inputs(x: Array) -> Tensor:
     return values.div_(255) if x.dtype == np.uint8 else values
 
 
+Perturb = Callable[[Array], Array]
+"""From records as they were collected to what is published of them: the same shape and type."""
+
+
 class Source(Protocol):
-    """A data set by name: what a scenario's ``dataset`` table builds."""
+    """A data set by name: what a scenario's ``dataset`` table builds.
+
+    May have ``load_perturbed(perturb) -> Dataset``: as ``load``, but its training examples are cut from
+    ``perturb(records)``; the test set is left as it is.
+    """
 
     def load(self) -> Dataset: ...
 
@@ -92,6 +133,8 @@ class Partition(Protocol):
     Declares, if it likes (the careful answer in brackets):
         ``complete`` [False]: every example goes to some client.
         ``seeded`` [True]: another run seed gives another split.
+        ``label_free`` [False]: it does not look at the labels, only at how many there are, so that it deals
+            out the examples of a regression as well.
     """
 
     def split(self, y: Array, groups: Array | None, num_clients: int, seed: int) -> list[Array]:
@@ -112,6 +155,8 @@ class FederatedData(Protocol):
     """Examples that already lie with their clients.
 
     Inputs come as ``inputs`` gives them: pixels in [0, 1]. Normalising is the model's first layer.
+
+    Declares ``targets`` [None]: the ``Targets`` of a regression, whose ``num_classes`` is 0.
     """
 
     @property
@@ -133,17 +178,28 @@ class FederatedData(Protocol):
         """Return how many examples client ``client_id`` holds, at least 1."""
 
     def client(self, client_id: int) -> tuple[Tensor, Tensor]:
-        """Return new tensors: x float32 [n, ...], y int64 [n]."""
+        """Return new tensors: x float32 [n, ...], y int64 [n] (float32 [n, D] with ``targets``)."""
 
     def test(self) -> tuple[Tensor, Tensor]:
-        """Return new tensors: x float32 [m, ...], y int64 [m]."""
+        """Return new tensors: x float32 [m, ...], y int64 [m] (float32 [m, D] with ``targets``)."""
 
     def label_counts(self) -> Array:
         """Return how many examples of each class each client holds, int64.  # [N, C]
 
         Raises:
-            DataError: The population is too large to be counted.
+            DataError: The population is too large to be counted, or has no labels.
         """
+
+
+def targets_of(data: object) -> Targets | None:
+    """Return the outputs of a regression; None for a classification."""
+    return declared(data, "targets", None)
+
+
+def num_outputs(data: object) -> int:
+    """Return how many numbers a model gives for an example: a logit a class, or an output a target."""
+    targets = targets_of(data)
+    return declared(data, "num_classes", 0) if targets is None else len(targets.names)
 
 
 class Population(Protocol):
@@ -168,9 +224,9 @@ class PartitionedData:
     Attributes:
         name: As scenarios call the data set.
         x: All training inputs as the data set has them.  # [n, ...]
-        y: Their labels.  # [n]
+        y: Their labels, or targets [n, D].  # [n]
         test_x: Test inputs.  # [m, ...]
-        test_y: Test labels.  # [m]
+        test_y: Test labels, or targets [m, D].  # [m]
         order: Rows of the training data, client after client, int64.  # [at most n]
         offsets: Client i holds ``order[offsets[i]:offsets[i + 1]]``, int64.  # [N + 1]
         num_classes: C.
@@ -179,6 +235,7 @@ class PartitionedData:
         value_range: As in ``Dataset``.
         root: The examples that the server keeps for itself, as data whose client N (no client's number)
             holds them all; None where it keeps none.
+        targets: As in ``Dataset``.
     """
 
     name: str
@@ -193,6 +250,7 @@ class PartitionedData:
     std: tuple[float, ...]
     value_range: tuple[float, float]
     root: "PartitionedData | None" = None
+    targets: Targets | None = None
 
     @property
     def num_clients(self) -> int:
@@ -219,6 +277,8 @@ class PartitionedData:
         return inputs(self.test_x), torch.from_numpy(self.test_y.copy())
 
     def label_counts(self) -> Array:
+        if self.targets is not None:
+            raise DataError(f"{self.name} has real-valued targets and no labels to count")
         owner = np.repeat(np.arange(self.num_clients), np.diff(self.offsets))  # [at most n]
         cells = owner * self.num_classes + self.y[self.order]
         counts = np.bincount(cells, minlength=self.num_clients * self.num_classes)

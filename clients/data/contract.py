@@ -4,14 +4,16 @@
 """
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from ...core.contracts import declared
+from ...core.errors import DataError
 from ...core.registry import require
-from .base import Array, Dataset, FederatedData, Partition, Population, Source
+from ...core.seeds import generator
+from .base import Array, Dataset, FederatedData, Partition, Population, Source, targets_of
 from .federate import check_rows, dealt
 
 NUM_CLIENTS = 5
@@ -52,15 +54,21 @@ def every_client_and_the_test_set_hold_examples(plugin: Source | Population) -> 
     require(len(x) == len(y) >= 1, f"the test set needs as many inputs as labels, got {len(x)} and {len(y)}")
 
 
-def inputs_are_float32_of_one_shape_and_labels_int64_below_the_number_of_classes(
-    plugin: Source | Population,
-) -> None:
+def inputs_are_float32_of_one_shape_and_targets_of_the_declared_kind(plugin: Source | Population) -> None:
+    """Labels are int64 below the number of classes; a regression's targets finite float32, one an output."""
     data = federated(plugin)
+    targets = targets_of(data)
     for x, y in [data.test(), *(data.client(i) for i in range(NUM_CLIENTS))]:
         require(x.dtype == torch.float32, f"inputs must be float32, got {x.dtype}")
         require(
             tuple(x.shape[1:]) == data.input_shape, f"inputs are {list(x.shape[1:])}, not {data.input_shape}"
         )
+        if targets is not None:
+            shape = (len(x), len(targets.names))
+            fine = y.dtype == torch.float32 and tuple(y.shape) == shape and bool(y.isfinite().all())
+            require(fine, f"targets must be finite float32 {shape}, got {y.dtype} {tuple(y.shape)}")
+            require(bool((y >= targets.least).all()), f"targets below {targets.least}")
+            continue
         require(y.dtype == torch.int64, f"labels must be int64, got {y.dtype}")
         low, high = int(y.min()), int(y.max())
         require(0 <= low <= high < data.num_classes, f"labels in [{low}, {high}], {data.num_classes} classes")
@@ -83,6 +91,12 @@ def normalisation_has_one_value_a_channel_or_none(plugin: Source | Population) -
 
 def label_counts_count_the_clients_labels(plugin: Source | Population) -> None:
     data = federated(plugin)
+    if targets_of(data) is not None:
+        try:
+            data.label_counts()
+        except DataError:
+            return
+        require(False, "a regression has no labels: label_counts must raise DataError")
     counts = np.asarray(data.label_counts())
     by_hand = [np.bincount(data.client(i)[1].numpy(), minlength=data.num_classes) for i in range(NUM_CLIENTS)]
     require(np.array_equal(counts, np.stack(by_hand)), "label_counts must count the labels that clients hold")
@@ -96,13 +110,27 @@ def data_are_the_same_every_time_and_hand_out_copies(plugin: Source | Population
         require(torch.equal(x, x2) and torch.equal(y, y2), "loading twice must give equal, independent data")
 
 
+def only_training_examples_follow_the_perturbed_records(plugin: Source | Population) -> None:
+    """Where a data set lets its records be perturbed: not at all, by 0, and by something."""
+    load: Any = getattr(plugin, "load_perturbed", None)
+    if load is None:
+        return
+    plain, same, other = cast(Source, plugin).load(), load(lambda r: r.copy()), load(lambda r: r + 1)
+    for pile, equal in ((same, True), (other, False)):
+        moved = not (np.array_equal(plain.x, pile.x) and np.array_equal(plain.y, pile.y))
+        require(moved != equal, f"training examples must follow their records, moved: {moved}")
+        kept = np.array_equal(plain.test_x, pile.test_x) and np.array_equal(plain.test_y, pile.test_y)
+        require(kept, "test examples must be cut from the records as they were collected")
+
+
 DATASET_CHECKS: tuple[Callable[[Source | Population], None], ...] = (
     every_client_and_the_test_set_hold_examples,
-    inputs_are_float32_of_one_shape_and_labels_int64_below_the_number_of_classes,
+    inputs_are_float32_of_one_shape_and_targets_of_the_declared_kind,
     inputs_stay_in_the_value_range,
     normalisation_has_one_value_a_channel_or_none,
     label_counts_count_the_clients_labels,
     data_are_the_same_every_time_and_hand_out_copies,
+    only_training_examples_follow_the_perturbed_records,
 )
 
 
@@ -130,6 +158,15 @@ def the_split_follows_its_seed(plugin: Partition) -> None:
     require(differs == seeded, f"declared seeded = {seeded}, but seeds 0 and 1 differ: {differs}")
 
 
+def labels_do_not_matter_where_that_is_declared(plugin: Partition) -> None:
+    if not declared(plugin, "label_free", False):
+        return
+    y, groups = small_labels()
+    targets = generator(0, "contract").standard_normal((len(y), 2)).astype(np.float32)
+    plain, regression = (plugin.split(some, groups, NUM_CLIENTS, 0) for some in (y, targets))
+    require(_same(plain, regression), "declared label_free, but other labels are dealt out otherwise")
+
+
 def more_clients_than_examples_are_refused(plugin: Partition) -> None:
     y, groups = small_labels()
     try:
@@ -147,5 +184,6 @@ PARTITION_CHECKS: tuple[Callable[[Partition], None], ...] = (
     clients_hold_ascending_disjoint_rows,
     nothing_is_left_over_where_completeness_is_declared,
     the_split_follows_its_seed,
+    labels_do_not_matter_where_that_is_declared,
     more_clients_than_examples_are_refused,
 )

@@ -2,18 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
+from ...core.contracts import declared
 from ...core.errors import GauntletError, PluginError, ScenarioError
 from ...core.registry import guard, require
 from ...core.seeds import generator
-from .base import Array, Dataset, FederatedData, Partition, PartitionedData, Population, Source
+from .base import Array, Dataset, FederatedData, Partition, PartitionedData, Perturb, Population
 
 
 def federate(
-    dataset: object, partition: object | None, num_clients: int, seed: int, root_examples: int = 0
+    dataset: object,
+    partition: object | None,
+    num_clients: int,
+    seed: int,
+    root_examples: int = 0,
+    perturb: Perturb | None = None,
 ) -> FederatedData:
     """Return the clients' data. Equal arguments give equal data.
 
@@ -24,6 +30,8 @@ def federate(
         seed: The run's seed.
         root_examples: Training examples that the server keeps for itself, drawn before the others are
             spread, so that no client holds them; at least 0.
+        perturb: From the training records as they were collected to what is published of them, where
+            everything that trains on them shall see only that.
 
     Raises:
         ScenarioError: The two do not go together, or some client would be left without examples.
@@ -31,6 +39,11 @@ def federate(
     """
     if num_clients < 1:
         raise ScenarioError(f"num_clients must be at least 1, got {num_clients}")
+    if perturb is not None and not callable(getattr(dataset, "load_perturbed", None)):
+        raise ScenarioError(
+            f"this privacy mechanism noises the records that training examples are cut from, and "
+            f"{_label(dataset)} has none; it goes with mobility"
+        )
     if callable(getattr(dataset, "populate", None)):
         if partition is not None:
             raise ScenarioError("this dataset makes its own clients: leave the partition out")
@@ -44,7 +57,8 @@ def federate(
         raise PluginError("a dataset needs a method load or populate, got neither")
     if not callable(getattr(partition, "split", None)):
         raise ScenarioError("this dataset needs a partition that spreads it over the clients, got none")
-    pile: Dataset = guard(cast(Source, dataset), _label(dataset)).load()
+    source = guard(cast(Any, dataset), _label(dataset))
+    pile: Dataset = source.load() if perturb is None else source.load_perturbed(perturb)
     pile, root = _set_apart(pile, root_examples, seed)
     rows = _split(cast(Partition, partition), pile, num_clients, seed)
     check_rows(rows, len(pile.y), num_clients)
@@ -86,6 +100,11 @@ def _born(dataset: object, num_clients: int, seed: int) -> FederatedData:
 
 def _split(partition: Partition, pile: Dataset, num_clients: int, seed: int) -> list[Array]:
     """Return the split; that there is none of these examples is the scenario's fault, not the plug-in's."""
+    if pile.targets is not None and not declared(partition, "label_free", False):
+        raise ScenarioError(
+            f"{pile.name} has real-valued targets, and partition {_label(partition)} deals by labels; "
+            "use iid, quantity or natural"
+        )
     try:
         return partition.split(pile.y, pile.groups, num_clients, seed)
     except GauntletError:
@@ -114,6 +133,7 @@ def dealt(pile: Dataset, rows: Sequence[Array]) -> PartitionedData:
         mean=pile.mean,
         std=pile.std,
         value_range=pile.value_range,
+        targets=pile.targets,
     )
 
 

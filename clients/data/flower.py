@@ -22,7 +22,7 @@ def flower_rows(
 
     Args:
         make: From the module ``flwr_datasets.partitioner`` to a partitioner.
-        y: Labels; the table's column ``label``.  # [n]
+        y: Labels; the table's column ``label``. Of a regression's targets only the number counts.  # [n]
         seed: Shuffles the rows first, by a stream of our own; None keeps them in order.
         groups: Natural clients; the table's column ``group``, if given.  # [n]
 
@@ -34,7 +34,8 @@ def flower_rows(
     from pyarrow import table
 
     order = np.arange(len(y)) if seed is None else generator(seed, "partition rows").permutation(len(y))
-    columns = {"label": y[order], "row": order} | ({} if groups is None else {"group": groups[order]})
+    labels = y[order] if y.ndim == 1 else order  # a regression has none
+    columns = {"label": labels, "row": order} | ({} if groups is None else {"group": groups[order]})
     partitioner = make(flower)
     with warnings.catch_warnings():
         # About its own dependencies, and about classes that stay unused; both are ours to say.

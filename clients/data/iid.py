@@ -22,6 +22,7 @@ class Iid:
     """Shuffle all examples and cut them into parts whose sizes differ by one at most."""
 
     complete: ClassVar[bool] = True
+    label_free: ClassVar[bool] = True
 
     def split(self, y: Array, groups: Array | None, num_clients: int, seed: int) -> list[Array]:
         check_enough(len(y), num_clients)

@@ -18,6 +18,7 @@ class Natural:
     """
 
     complete: ClassVar[bool] = True
+    label_free: ClassVar[bool] = True
     seeded: ClassVar[bool] = False
 
     def split(self, y: Array, groups: Array | None, num_clients: int, seed: int) -> list[Array]:

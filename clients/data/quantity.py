@@ -36,6 +36,7 @@ class Quantity:
     alpha: float = 0.5
 
     complete: ClassVar[bool] = True
+    label_free: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.law not in (*_PARTITIONERS, "dirichlet"):

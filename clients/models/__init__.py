@@ -21,6 +21,11 @@ MODELS: Family[ModelFactory] = Family(
         "cnn_mudhog_fashion": "gauntlet.clients.models.cnn_mudhog_fashion:CnnMudhogFashion",
         "mcnn": "gauntlet.clients.models.mcnn:Mcnn",
         "cnn_mcmahan": "gauntlet.clients.models.cnn_mcmahan:CnnMcmahan",
+        "linear": "gauntlet.clients.models.linear:Linear",
+        "lstm": "gauntlet.clients.models.lstm:Lstm",
+        "gru": "gauntlet.clients.models.gru:Gru",
+        "bilstm": "gauntlet.clients.models.bilstm:BiLstm",
+        "bigru": "gauntlet.clients.models.bigru:BiGru",
         "resnet18_gn": "gauntlet.clients.models.resnet18_gn:Resnet18Gn",
     },
 )

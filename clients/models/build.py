@@ -11,6 +11,7 @@ from torch import nn
 from ...core.errors import GauntletError, PluginError, ScenarioError
 from ...core.registry import configure
 from ...core.seeds import seeded_torch
+from ..data.base import num_outputs, targets_of
 from .normalized import Normalized
 
 
@@ -22,7 +23,7 @@ class Inputs(Protocol):
     @property
     def input_shape(self) -> tuple[int, ...]: ...
     @property
-    def num_classes(self) -> int: ...
+    def num_classes(self) -> int: ...  # 0 where ``targets`` are declared
     @property
     def mean(self) -> tuple[float, ...]: ...
     @property
@@ -62,7 +63,7 @@ def _made(factory: Callable[..., Any], name: str, options: Mapping[str, Any], da
         return configure(factory, name, {**_wanted(factory, data), **options})
     member = configure(factory, name, options)
     try:
-        return member.build(data.input_shape, data.num_classes)
+        return member.build(data.input_shape, num_outputs(data))
     except GauntletError:
         raise
     except Exception as error:
@@ -76,12 +77,12 @@ def _wanted(factory: Callable[..., Any], data: Inputs) -> dict[str, Any]:
     except (TypeError, ValueError):  # something built in, which says nothing about itself
         return {}
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    offered = {"input_shape": data.input_shape, "num_classes": data.num_classes}
+    offered = {"input_shape": data.input_shape, "num_classes": num_outputs(data)}
     return {key: value for key, value in offered.items() if anything or key in parameters}
 
 
 def _check_fit(model: nn.Module, name: str, data: Inputs) -> None:
-    """Raise ``ScenarioError`` unless two examples give two finite rows of logits."""
+    """Raise ``ScenarioError`` unless two examples give two finite rows of logits, or of outputs."""
     if not any(p.requires_grad for p in model.parameters()):
         raise ScenarioError(f"model '{name}' has no trainable parameters")
     model.eval()
@@ -90,17 +91,17 @@ def _check_fit(model: nn.Module, name: str, data: Inputs) -> None:
             logits = model(torch.full((2, *data.input_shape), 0.5))
     except Exception as error:
         raise _misfit(name, data, _first_line(error)) from error
-    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (2, data.num_classes):
+    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (2, num_outputs(data)):
         came = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise _misfit(name, data, f"2 examples gave {came}, must be {[2, data.num_classes]}")
+        raise _misfit(name, data, f"2 examples gave {came}, must be {[2, num_outputs(data)]}")
     if not bool(logits.isfinite().all()):
         raise _misfit(name, data, "2 examples gave logits that are not finite")
 
 
 def _misfit(name: str, data: Inputs, what: str) -> ScenarioError:
-    shape, classes = list(data.input_shape), data.num_classes
+    shape, kind = list(data.input_shape), "classes" if targets_of(data) is None else "outputs"
     return ScenarioError(
-        f"model '{name}' does not fit {data.name}: inputs {shape}, {classes} classes: {what}"
+        f"model '{name}' does not fit {data.name}: inputs {shape}, {num_outputs(data)} {kind}: {what}"
     )
 
 

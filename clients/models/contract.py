@@ -12,7 +12,7 @@ from ...core.layout import Layout
 from ...core.registry import require
 from ...core.seeds import generator, seeded_torch
 
-SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8), (20,))
+SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8), (20,), (6, 10))
 """The inputs on which a model is tried, in this order: the first that it accepts will do."""
 
 

@@ -57,6 +57,16 @@ class RunLike(Protocol):
     def gallery(self) -> Sequence[RebuiltLike]: ...
 
 
+METRICS: Mapping[str, str] = {"accuracy": "accuracy", "loss": "loss", "rmse": "RMSE", "mae": "MAE"}
+"""From columns of ``rounds`` that tell how a model does on the test set to what they are called."""
+
+
+def metric_of(runs: Sequence[RunLike]) -> str:
+    """Return the column that tells how well the runs do: ``"rmse"`` of regressions, else ``"accuracy"``."""
+    errors = ["rmse" in run.rounds and bool(run.rounds["rmse"].notna().any()) for run in runs]
+    return "rmse" if errors and all(errors) else "accuracy"
+
+
 def groups(runs: Sequence[RunLike]) -> dict[str, list[RunLike]]:
     """Return the runs that differ only in their seed, under the label that tells them from the rest.
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...core.errors import ScenarioError, unknown
-from .base import RunLike, over_seeds
+from .base import METRICS, RunLike, metric_of, over_seeds
 from .privacy import accuracy_by_epsilon
 from .style import (
     add_legend,
@@ -51,6 +51,24 @@ def loss(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataF
     return _by_round(runs, "loss", band)
 
 
+def rmse(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
+    """Draw a regression's root mean squared test error by round, the mean over outputs, one line a label.
+
+    Raises:
+        ScenarioError: Another ``band``, or no run was evaluated, or none is a regression.
+    """
+    return _by_round(runs, "rmse", band)
+
+
+def mae(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
+    """Draw a regression's mean absolute test error by round, the mean over outputs, one line a label.
+
+    Raises:
+        ScenarioError: Another ``band``, or no run was evaluated, or none is a regression.
+    """
+    return _by_round(runs, "mae", band)
+
+
 def accuracy_by_bytes(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
     """Draw test accuracy against the bytes that all clients have sent so far.
 
@@ -80,10 +98,12 @@ def learning_table(runs: Sequence[RunLike], values: Sequence[str], band: str = "
     Raises:
         ScenarioError: It was measured in no round of no run.
     """
+    if values[0] in ("rmse", "mae") and metric_of(runs) != "rmse":
+        raise ScenarioError(f"there is no test {METRICS[values[0]]} to draw: not all runs are regressions")
     table = over_seeds(runs, values, needed=values[:1], band=band)
     if table.empty:
         raise ScenarioError(
-            f"there is no test {values[0]} to draw: no round of these runs was evaluated; "
+            f"there is no test {METRICS[values[0]]} to draw: no round of these runs was evaluated; "
             "a run that evaluates at least once has it"
         )
     return table
@@ -92,7 +112,7 @@ def learning_table(runs: Sequence[RunLike], values: Sequence[str], band: str = "
 def draw_by_round(axes: Axes, table: pd.DataFrame, value: str) -> None:
     """Draw ``value`` of a ``learning_table`` by round."""
     draw_lines(axes, table, "round", value, styles(table["label"]))
-    dress(axes, "Round", f"Test {value}")
+    dress(axes, "Round", f"Test {METRICS[value]}")
     whole_numbers(axes)
     if value == "accuracy":
         percent_axis(axes, table["accuracy_low"].min(), table["accuracy_high"].max())

@@ -149,10 +149,10 @@ def _draw_guarantees(axes: Axes, table: pd.DataFrame, looks: Mapping[str, Style]
     logarithmic(axes)
 
 
-def _draw_end(axes: Axes, row: Any, x: float, look: Style) -> None:
+def _draw_end(axes: Axes, row: Any, x: float, look: Style, metric: str = "accuracy") -> None:
     """Draw where a label ends, with its band as an error bar."""
-    y = float(row["accuracy"])
-    spread = [[y - row["accuracy_low"]], [row["accuracy_high"] - y]] if row["seeds"] > 1 else None
+    y, low, high = (float(row[name]) for name in (metric, f"{metric}_low", f"{metric}_high"))
+    spread = [[y - low], [high - y]] if row["seeds"] > 1 else None
     axes.errorbar([x], [y], yerr=spread, markersize=8, capsize=3, **{**look, "linestyle": ""})
 
 
@@ -162,10 +162,10 @@ def _draw_reference(axes: Axes, row: Any) -> None:
         axes.axhspan(row["accuracy_low"], row["accuracy_high"], color=QUIET, alpha=0.12, linewidth=0)
 
 
-def draw_lost(axes: Axes, lost: pd.DataFrame, looks: Mapping[str, Style]) -> None:
+def draw_lost(axes: Axes, lost: pd.DataFrame, looks: Mapping[str, Style], metric: str = "accuracy") -> None:
     """Draw the labels without a guarantee in a column of their own."""
     for place, (_, row) in enumerate(lost.iterrows()):
-        _draw_end(axes, row, float(place), looks[row["label"]])
+        _draw_end(axes, row, float(place), looks[row["label"]], metric)
     dress(axes, "no\nguarantee", "")
     axes.set_xlim(-0.6, len(lost) - 0.4)
     axes.set_xticks([])

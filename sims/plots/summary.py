@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from .base import RebuiltLike, RunLike, groups
+from .base import RebuiltLike, RunLike, groups, metric_of
 from .gallery import draw_pairs, messages, title
 from .learning import draw_by_round, learning_table
 from .style import (
@@ -30,9 +30,9 @@ _EXAMPLES = {1: 3, 2: 5}  # examples side by side that fill the panel, by the nu
 
 
 def summary(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
-    """Draw accuracy, bytes, the malicious clients and the rebuilt examples side by side.
+    """Draw accuracy (or a regression's RMSE), bytes, malicious clients and rebuilt examples side by side.
 
-    What the runs do not hold is left out; only accuracy must be there. The rebuilt examples are the first
+    What the runs do not hold is left out; only the first must be there. The rebuilt examples are the first
     observed ones, of up to two labels: none is chosen for its score.
 
     Returns:
@@ -41,16 +41,17 @@ def summary(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
     Raises:
         ScenarioError: No run was evaluated.
     """
-    learned, sent, people = learning_table(runs, ["accuracy"]), traffic(runs), suspects(runs)
+    metric = metric_of(runs)
+    learned, sent, people = learning_table(runs, [metric]), traffic(runs), suspects(runs)
     leaked = _first_of_each_label(runs)
     widths = [1.15, 1.0, 1.0] if leaked else [1.15, 1.0]
     figure = new_figure(4.3 * sum(widths), 4.4 + 0.4 * max(0, len(sent) - 3))
     parts = parts_of(figure, widths=widths)
-    _learning(parts[0], learned)
+    _learning(parts[0], learned, metric)
     _cost(parts[1], sent, people)
     if leaked:
         _leaks(parts[2], leaked)
-    return figure, _stack({"accuracy": learned, "bytes": sent, "clients": people, "leakage": _scores(leaked)})
+    return figure, _stack({metric: learned, "bytes": sent, "clients": people, "leakage": _scores(leaked)})
 
 
 def traffic(runs: Sequence[RunLike]) -> pd.DataFrame:
@@ -101,10 +102,10 @@ def _first_of_each_label(runs: Sequence[RunLike]) -> list[tuple[str, RebuiltLike
     return list(first.items())[:2]
 
 
-def _learning(part: SubFigure, table: pd.DataFrame) -> None:
+def _learning(part: SubFigure, table: pd.DataFrame, metric: str) -> None:
     part.suptitle("Does the model still learn?", fontsize=LARGE, x=0.02, ha="left")
     axes = part.subplots()
-    draw_by_round(axes, table, "accuracy")
+    draw_by_round(axes, table, metric)
     add_legend(part, axes, banded(table, "range"), below=True)
 
 

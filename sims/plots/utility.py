@@ -1,5 +1,7 @@
 """Utility against privacy, one curve a mechanism: what accuracy each epsilon buys at the end of a run.
 
+Of a regression the error (RMSE) stands in place of the accuracy.
+
 Runs that prove nothing stand in a column of their own, never at epsilon 0 or infinity. Runs without any
 mechanism are a dashed line: what privacy is compared with.
 """
@@ -13,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...core.errors import ScenarioError
-from .base import BANDS, RunLike, check_band, groups
+from .base import BANDS, METRICS, RunLike, check_band, groups, metric_of
 from .privacy import REFERENCE, caption, draw_lost, guarantee
 from .style import (
     QUIET,
@@ -48,11 +50,12 @@ def utility_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Fi
     """
     check_band(band)
     members = groups(runs)
-    rows = [_point(label, same, band) for label, same in members.items()]
+    metric = metric_of(runs)
+    rows = [_point(label, same, band, metric) for label, same in members.items()]
     table = pd.DataFrame([row for row in rows if row is not None])
     if table.empty or not (table["kind"] == "guarantee").any():
         raise ScenarioError(
-            "there is no accuracy to draw against epsilon: no run with a guarantee was evaluated; "
+            f"there is no {METRICS[metric]} to draw against epsilon: no run with a guarantee was evaluated; "
             "a run with a privacy mechanism whose sampling and defense allow accounting has one"
         )
     sure = table[table["kind"] == "guarantee"]["label"]
@@ -65,7 +68,7 @@ def utility_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Fi
     for row in table[table["kind"] == "guarantee"].itertuples():
         facts[row.curve] = {**facts[row.curve], "accountant": _accountants(members, table, row.curve)}
     figure = new_figure(7.2, 4.8)
-    _draw(figure, table)
+    _draw(figure, table, metric)
     add_legend(figure, figure.axes[0], banded(table, band))
     add_caption(figure, caption(facts))
     return figure, table
@@ -102,9 +105,9 @@ def _settings(scenario: Mapping[str, Any], label: str) -> dict[str, str]:
     return flat
 
 
-def _point(label: str, members: Sequence[RunLike], band: str) -> dict[str, Any] | None:
+def _point(label: str, members: Sequence[RunLike], band: str, metric: str) -> dict[str, Any] | None:
     """Return a label's row, or None where a seed was never evaluated."""
-    reached = [run.rounds["accuracy"].astype(float).dropna() for run in members]
+    reached = [run.rounds[metric].astype(float).dropna() for run in members]
     if not all(len(values) for values in reached):
         return None
     ends = np.array([values.iloc[-1] for values in reached])
@@ -122,9 +125,9 @@ def _point(label: str, members: Sequence[RunLike], band: str) -> dict[str, Any] 
         "epsilon": np.nan if reason else float(epsilon.mean()),
         "epsilon_low": np.nan if reason else float(epsilon.min()),
         "epsilon_high": np.nan if reason else float(epsilon.max()),
-        "accuracy": mean,
-        "accuracy_low": float(low),
-        "accuracy_high": float(high),
+        metric: mean,
+        f"{metric}_low": float(low),
+        f"{metric}_high": float(high),
         "seeds": len(members),
         "band": BANDS[band],
     }
@@ -152,36 +155,39 @@ def _accountants(members: Mapping[str, Sequence[RunLike]], table: pd.DataFrame, 
     return " or ".join(names) + (f" (dp-accounting {library})" if needs else "")
 
 
-def _draw(figure: Figure, table: pd.DataFrame) -> None:
+def _draw(figure: Figure, table: pd.DataFrame, metric: str) -> None:
     sure, lost = table[table["kind"] == "guarantee"], table[table["kind"] == "no_guarantee"]
     looks = styles(dict.fromkeys([*sure["curve"], *lost["label"]]))
     if len(lost):
         main, column = figure.subplots(1, 2, sharey=True, width_ratios=[6, 0.8 + 0.3 * len(lost)])
-        draw_lost(column, lost, looks)
+        draw_lost(column, lost, looks, metric)
     else:
         main, column = figure.subplots(), None
     for curve, points in sure.groupby("curve", sort=False):
-        _draw_curve(main, str(curve), points, looks[curve])
+        _draw_curve(main, str(curve), points, looks[curve], metric)
     for _, row in table[table["kind"] == "none"].iterrows():
         for axes in (main, column) if column is not None else (main,):
-            axes.axhline(row["accuracy"], **REFERENCE)
+            axes.axhline(row[metric], **REFERENCE)
             if row["seeds"] > 1:
-                axes.axhspan(row["accuracy_low"], row["accuracy_high"], color=QUIET, alpha=0.12, linewidth=0)
+                axes.axhspan(
+                    row[f"{metric}_low"], row[f"{metric}_high"], color=QUIET, alpha=0.12, linewidth=0
+                )
         main.plot([], [], label=f"not private{_seeds(row['seeds'])}", **REFERENCE)
     for _, row in lost.iterrows():
         look = {**looks[row["label"]], "linestyle": ""}
         name = f"{row['label']}{_seeds(row['seeds'])}: no guarantee ({row['reason']})"
         main.plot([], [], label=name, markersize=7, **look)
-    dress(main, "Privacy spent by the whole run: ε (less is more private)", "Test accuracy")
+    dress(main, "Privacy spent by the whole run: ε (less is more private)", f"Test {METRICS[metric]}")
     logarithmic(main)
-    percent_axis(main, table["accuracy_low"].min(), table["accuracy_high"].max())
+    if metric == "accuracy":
+        percent_axis(main, table["accuracy_low"].min(), table["accuracy_high"].max())
 
 
-def _draw_curve(axes: Axes, curve: str, points: pd.DataFrame, look: Style) -> None:
+def _draw_curve(axes: Axes, curve: str, points: pd.DataFrame, look: Style, metric: str) -> None:
     name = f"{curve}{_seeds(points['seeds'].min())}"
-    axes.plot(points["epsilon"], points["accuracy"], label=name, markersize=6, linewidth=1.6, **look)
+    axes.plot(points["epsilon"], points[metric], label=name, markersize=6, linewidth=1.6, **look)
     if points["seeds"].max() > 1:
-        low, high = points["accuracy_low"], points["accuracy_high"]
+        low, high = points[f"{metric}_low"], points[f"{metric}_high"]
         axes.fill_between(points["epsilon"], low, high, color=look["color"], alpha=0.18, linewidth=0)
 
 

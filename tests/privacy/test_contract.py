@@ -18,6 +18,7 @@ from gauntlet.privacy.contract import CHECKS
 from gauntlet.privacy.discrete_gaussian import DiscreteGaussian
 from gauntlet.privacy.dp_sgd import DpSgd
 from gauntlet.privacy.gaussian import Gaussian
+from gauntlet.privacy.input_gaussian import InputGaussian
 from gauntlet.privacy.laplace import Laplace
 from gauntlet.privacy.local_gaussian import LocalGaussian
 from gauntlet.privacy.skellam import Skellam
@@ -34,6 +35,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "skellam": INTEGERS,
     "tree": BUDGET,
     "banded_mf": {**BUDGET, "bands": 3, "rounds": 7},
+    "input_gaussian": {"epsilon": 0.065, "delta": 1e-7},
 }
 
 
@@ -419,6 +421,44 @@ class EveryLocalClientDrawsTheSameNoise(LocalTwin):
         return updates.with_vectors(clipped + normal(streams(0), clipped.shape[1], 0.91))
 
 
+@dataclass(frozen=True)
+class DataTwin(InputGaussian):
+    """A correct release of noised records."""
+
+    delta: float = 1e-7
+    epsilon: float | None = 0.1
+
+
+class NoisesTheRecordsTooLittle(DataTwin):
+    def perturb(self, records, generator):
+        return InputGaussian(delta=1e-7, epsilon=0.11).perturb(records, generator)
+
+
+class NoisesTheRecordsOverAgain(DataTwin):
+    """The same noise in every run."""
+
+    def perturb(self, records, generator):
+        return super().perturb(records, np.random.Generator(np.random.Philox(key=1)))
+
+
+class WritesIntoTheRecords(DataTwin):
+    def perturb(self, records, generator):
+        records += super().perturb(records, generator) - records
+        return records
+
+
+class NoisesTheUpdatesAsWell(DataTwin):
+    def noise(self, aggregate, expected_size, state, generator):
+        return aggregate + normal(generator, len(aggregate), 0.1), state
+
+
+class ReleasesNoData(Twin):
+    """Claims that data were released, and noises none."""
+
+    def event(self, sensitivity, expected_size, state):
+        return Release(1.3, "add_remove", once=True)
+
+
 BROKEN = [
     (contract.declares_what_it_protects_from_whom, ClaimsWithoutABound),
     (contract.declares_what_it_protects_from_whom, SpeaksOfRecords),
@@ -449,6 +489,11 @@ BROKEN = [
     (contract.the_noise_is_what_the_event_claims, AddsASharesNoiseForTheWholeSum),
     (contract.noise_that_hangs_together_is_fresh_once_mixed, DrawsANodeAnewWhenItsTurnEnds),
     (contract.noise_that_hangs_together_is_fresh_once_mixed, ChargesEveryRoundForItself),
+    (contract.data_released_once_are_noised_and_nothing_else, NoisesTheRecordsTooLittle),
+    (contract.data_released_once_are_noised_and_nothing_else, NoisesTheRecordsOverAgain),
+    (contract.data_released_once_are_noised_and_nothing_else, WritesIntoTheRecords),
+    (contract.data_released_once_are_noised_and_nothing_else, NoisesTheUpdatesAsWell),
+    (contract.data_released_once_are_noised_and_nothing_else, ReleasesNoData),
     (contract.an_unknown_sensitivity_proves_nothing, TrustsAnyAggregator),
     (contract.an_unknown_sensitivity_proves_nothing, TrustsAnySum),
     (contract.an_audit_does_not_refute_what_it_claims, ReplaysItsSeed),
@@ -461,7 +506,7 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize("twin", [Twin, LocalTwin, ExampleTwin, TreeTwin, DistributedTwin])
+@pytest.mark.parametrize("twin", [Twin, LocalTwin, ExampleTwin, DataTwin, TreeTwin, DistributedTwin])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
 def test_the_unbroken_twins_keep_the_contract(check, twin):
     check(twin())

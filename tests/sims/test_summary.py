@@ -37,7 +37,7 @@ def test_plain_lines_say_rounds_accuracy_speed_and_time_left(capsys):
     lines = Lines()
     lines.begin(0, "demo", 20, 0)
     for t in range(20):
-        lines.advance(0, t, 0.5, 10)
+        lines.advance(0, t, ("accuracy", 0.5), 10)
     printed = capsys.readouterr().out.splitlines()
 
     assert len(printed) == 1 + 10

@@ -7,12 +7,13 @@ import pytest
 
 from gauntlet.clients.data import DATASETS, PARTITIONS, Dataset
 from gauntlet.clients.data import contract as owed
+from gauntlet.clients.data.base import Targets
 from gauntlet.clients.data.contract import DATASET_CHECKS, PARTITION_CHECKS
 from gauntlet.clients.data.dirichlet import Dirichlet
 from gauntlet.clients.data.synthetic import SyntheticClients, SyntheticPopulation
 from gauntlet.core.errors import PluginError
 
-ON_DISK = ("mnist", "fashion_mnist", "cifar10", "heart_disease")
+ON_DISK = ("mnist", "fashion_mnist", "cifar10", "heart_disease", "mobility")
 OPTIONS = {"cifar10": {"num_batches": 1}}
 SLOW = {"cifar10", "fashion_mnist"}
 
@@ -104,6 +105,30 @@ class Forgetful:
         return SyntheticPopulation().populate(num_clients, len(self.calls))
 
 
+LINE = replace(
+    PILE,
+    y=np.zeros((20, 1), dtype=np.float32),
+    test_y=np.zeros((2, 1), dtype=np.float32),
+    num_classes=0,
+    targets=Targets(("y",)),
+)
+
+
+@dataclass(frozen=True)
+class Records:
+    """Twenty records, each an example."""
+
+    fault: str = ""
+
+    def load(self):
+        return self.load_perturbed(lambda records: records)
+
+    def load_perturbed(self, perturb):
+        x = PILE.x if self.fault == "deaf" else perturb(PILE.x)
+        test_x = perturb(PILE.test_x) if self.fault == "test" else PILE.test_x
+        return replace(LINE, x=x, test_x=test_x)
+
+
 @pytest.mark.parametrize(
     ("check", "plugin", "message"),
     [
@@ -132,6 +157,9 @@ class Forgetful:
         ),
         (owed.label_counts_count_the_clients_labels, Broken("counts"), "label_counts must count"),
         (owed.data_are_the_same_every_time_and_hand_out_copies, Forgetful(), "loading twice"),
+        (DATASET_CHECKS[1], Pile(replace(LINE, targets=Targets(("y",), 1.0))), "targets below 1.0"),
+        (owed.only_training_examples_follow_the_perturbed_records, Records("deaf"), "must follow their rec"),
+        (owed.only_training_examples_follow_the_perturbed_records, Records("test"), "as they were collected"),
     ],
 )
 def test_a_broken_dataset_fails_its_check(check, plugin, message):
@@ -143,6 +171,8 @@ def test_every_dataset_check_passes_on_the_plug_ins_that_were_then_broken():
     for check in DATASET_CHECKS:
         check(Pile())
         check(Broken("nothing"))
+        check(Pile(LINE))
+        check(Records())
 
 
 @dataclass(frozen=True)
@@ -162,6 +192,17 @@ class Scattered:
         return [r[1:] for r in rows] if self.fault == "lossy" else rows
 
 
+@dataclass(frozen=True)
+class ByLabel:
+    """Examples in turn, in the order of their labels."""
+
+    label_free: bool = True
+
+    def split(self, y, groups, num_clients, seed):
+        order = np.argsort(y if y.ndim == 1 else y[:, 0], kind="stable")
+        return [np.sort(order[i::num_clients]) for i in range(num_clients)]
+
+
 @pytest.mark.parametrize(
     ("check", "plugin", "message"),
     [
@@ -172,6 +213,11 @@ class Scattered:
             "5 of 1000 examples went to nobody",
         ),
         (owed.the_split_follows_its_seed, Scattered(seeded=False), "declared seeded = False"),
+        (
+            owed.labels_do_not_matter_where_that_is_declared,
+            ByLabel(),
+            "declared label_free, but other labels",
+        ),
         (owed.more_clients_than_examples_are_refused, Scattered(fault="greedy"), "must raise ValueError"),
     ],
 )
