@@ -9,12 +9,12 @@ from ..clients.data.base import FederatedData
 from ..clients.kernel import BlockKernel
 from ..clients.pools.base import ClientPool
 from ..clients.pools.serial import SerialPool
-from ..clients.vectorize import Choice, choose
+from ..clients.vectorize import Choice
 from ..core.errors import ScenarioError
 from ..core.layout import Layout
 from .evaluation import Evaluator, Score, goals_of
 from .guard import out_of_budget
-from .plan import Plan, make_data, make_kernel, make_model, make_plan, make_root
+from .plan import Plan, make_data, make_kernel, make_model, make_plan, make_root, stacking
 from .round import Outcome, run_round
 from .spec import RunSpec
 from .state import ServerState, first_state
@@ -109,5 +109,5 @@ def prepare(spec: RunSpec, data: FederatedData | None = None) -> Simulation:
         kernel=make_kernel(spec, data),
         evaluator=Evaluator(model, data, goals_of((*plan.poisons, *plan.attacks), data)),
         first=first,
-        choice=choose(spec.vectorize, model, data.input_shape),
+        choice=stacking(spec, model, data),
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
+from ..core.contracts import declared
 from ..core.errors import GauntletError, ScenarioError
 from ..core.registry import Family
 from ..server.probe import knowledge_of, save_observation
@@ -36,6 +37,11 @@ class Probes:
             raise ScenarioError(
                 f"probe '{scenario.probes[0].name}' watches one client, and with privacy "
                 f"'{scenario.privacy.name}' nobody sees more than the sum of the updates; leave it out"
+            )
+        if scenario.probes and declared(simulation.kernel.rule, "work", None):
+            raise ScenarioError(
+                f"probe '{scenario.probes[0].name}' knows messages of local SGD, and algorithm "
+                f"'{scenario.algorithm.name}' sends something else; leave it out"
             )
         for probe in scenario.probes:
             family: Family[Any] = INFERENCE_ATTACKS if infers(probe.name) else LEAKAGE_ATTACKS

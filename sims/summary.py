@@ -13,7 +13,8 @@ def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
     Keys: ``run``, ``seeds``, ``accuracy``, ``accuracy_spread``, ``loss``, ``epsilon`` (the largest of the
     seeds, or None), ``epsilon_reason``, ``megabytes_up``, ``precision``, ``recall`` (over all rounds, None
-    where nothing was ever flagged), ``psnr`` (of what was rebuilt best, dB), ``rejected``.
+    where nothing was ever flagged), ``psnr`` (of what was rebuilt best, dB), ``rejected``, ``predictive``
+    (test log likelihood of the posterior predictive, None where nothing was sampled).
     """
     labels = list(dict.fromkeys(_label(r) for r in runs))
     return [_row(label, [r for r in runs if _label(r) == label]) for label in labels]
@@ -40,7 +41,15 @@ def _row(label: str, runs: Sequence[Run]) -> dict[str, Any]:
         "psnr": _best_psnr(runs),
         "rejected": int(sum(run.rounds["rejected"].sum() for run in runs)),
         **_detection(runs),
+        **_sampled(runs),
     }
+
+
+def _sampled(runs: Sequence[Run]) -> dict[str, float | None]:
+    """Return the posterior predictive's test log likelihood, and half its range over seeds."""
+    found = [run.sampled["predictive_log_likelihood"] for run in runs if run.sampled is not None]
+    spread = float(np.ptp(found) / 2) if len(found) > 1 else None
+    return {"predictive": float(np.mean(found)) if found else None, "predictive_spread": spread}
 
 
 def _detection(runs: Sequence[Run]) -> dict[str, float | None]:
@@ -84,6 +93,7 @@ def _columns() -> list[tuple[str, Any]]:
         ("precision", lambda r: _number(r["precision"], ".2f")),
         ("recall", lambda r: _number(r["recall"], ".2f")),
         ("best PSNR (dB)", lambda r: _number(r["psnr"], ".1f")),
+        ("predictive log lik.", _predictive),
         ("rejected", lambda r: str(r["rejected"]) if r["rejected"] else ""),
     ]
 
@@ -95,6 +105,11 @@ def _number(value: float | None, form: str) -> str:
 def _accuracy(row: dict[str, Any]) -> str:
     spread = row["accuracy_spread"]
     return f"{row['accuracy']:.3f}" + (f" ± {spread:.3f}" if spread is not None else "")
+
+
+def _predictive(row: dict[str, Any]) -> str:
+    spread = row["predictive_spread"]
+    return _number(row["predictive"], ".4f") + (f" ± {spread:.4f}" if spread is not None else "")
 
 
 def _epsilon(row: dict[str, Any]) -> str:

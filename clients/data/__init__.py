@@ -28,6 +28,8 @@ DATASETS: Family[Source] = Family(
         "fashion_mnist": "gauntlet.clients.data.fashion_mnist:FashionMnist",
         "cifar10": "gauntlet.clients.data.cifar10:Cifar10",
         "heart_disease": "gauntlet.clients.data.heart_disease:HeartDisease",
+        "adult": "gauntlet.clients.data.adult:Adult",
+        "gaussian_shards": "gauntlet.clients.data.gaussian_shards:GaussianShards",
         "synthetic": "gauntlet.clients.data.synthetic:SyntheticPopulation",
     },
 )

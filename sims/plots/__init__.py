@@ -26,6 +26,7 @@ PLOTS: Mapping[str, str] = {
     "detection": "gauntlet.sims.plots.detection:detection",
     "leakage_by_accuracy": "gauntlet.sims.plots.leakage:leakage_by_accuracy",
     "loss": "gauntlet.sims.plots.learning:loss",
+    "posterior": "gauntlet.sims.plots.posterior:posterior",
     "reconstructions": "gauntlet.sims.plots.gallery:reconstructions",
     "summary": "gauntlet.sims.plots.summary:summary",
     "timeline": "gauntlet.sims.plots.timeline:timeline",
