@@ -5,9 +5,11 @@ Section 3 and Algorithm 1. arXiv:2004.11231. A reconstruction from the paper's f
 Gaussian truth; how surrogates are fitted here is written at ``FSGLD.prepare``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from math import sqrt
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -41,6 +43,8 @@ class FSGLD:
         burn_in: Steps before the first sample is kept, at least 0.
         thin: Steps from one sample to the next, at least 1. Samples are taken where visits end.
         alpha: Strength of the correction; 1 is the paper's, 0 is ``dsgld`` to rounding.
+        surrogate: How a client fits its own: ``"sgld"``, mean and variances of a local chain's samples (the
+            paper's), or ``"laplace"``, mode and curvatures there, at the price of two gradients a parameter.
         surrogate_steps: Local samples of which a surrogate is made, at least 2.
         surrogate_burn_in: Local steps before them, at least 0.
         surrogate_step_size: The local chain's h, above 0; None: S times ``step_size``, since one of S
@@ -55,6 +59,7 @@ class FSGLD:
     burn_in: int = 0
     thin: int = 100
     alpha: float = 1.0
+    surrogate: Literal["sgld", "laplace"] = "sgld"
     surrogate_steps: int = 3000
     surrogate_burn_in: int = 1000
     surrogate_step_size: float | None = None
@@ -67,6 +72,8 @@ class FSGLD:
 
     def __post_init__(self) -> None:
         _ = self._chain
+        if self.surrogate not in ("sgld", "laplace"):
+            raise ValueError(f"surrogate must be sgld or laplace, got {self.surrogate!r}")
         for name, least in (("surrogate_steps", 2), ("surrogate_burn_in", 0), ("surrogate_batch_size", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
@@ -83,9 +90,9 @@ class FSGLD:
         return replace(training, local_steps=self.local_steps, batch_size=self.batch_size)
 
     def prepare(self, visit: Visit) -> State:
-        """Return the client's surrogate (Lambda_s [P], Lambda_s mu_s [P]), of a local chain's samples.
+        """Return the client's surrogate (Lambda_s [P], Lambda_s mu_s [P]).
 
-        The local chain sees the client's likelihood and 1/S of the prior: a client with one class has a
+        The fit sees the client's likelihood and 1/S of the prior: a client with one class has a
         likelihood that no Gaussian fits, and its share of the prior makes it one. (The paper fits the
         likelihood alone; conducive gradients have mean 0 either way.)
         """
@@ -98,6 +105,8 @@ class FSGLD:
         h = self.surrogate_step_size or self.step_size * visit.num_clients
         last = self.surrogate_burn_in + self.surrogate_steps
         begin, batch = visit.received, self.surrogate_batch_size
+        if self.surrogate == "laplace":
+            return laplace(lambda theta: drift(theta, None)[0], begin, h, last, visit.num_examples)
         _, _, states = langevin.wander(visit, drift, begin, h, batch, last, self.surrogate_burn_in)
         return surrogate(torch.stack(states))
 
@@ -164,6 +173,33 @@ def surrogate(samples: Tensor) -> tuple[Tensor, Tensor]:
     precision = 1 / values.var(dim=0, correction=1).clamp(min=_LEAST)
     shift = precision * values.mean(dim=0)
     return precision.to(samples.dtype), shift.to(samples.dtype)
+
+
+def laplace(
+    slope: Callable[[Tensor], Tensor], start: Tensor, h: float, steps: int, num_examples: int
+) -> tuple[Tensor, Tensor]:
+    """Return (Lambda [P], Lambda mu [P]) of the Gaussian with the mode and the curvatures of a log density.
+
+    Curvatures are secants over one posterior deviation of a curvature of 1 an example, on either side.
+
+    Args:
+        slope: The log density's gradient.  # [P] -> [P]
+        start: Where the climb begins.  # [P]
+        h: Twice the step size of the climb.
+        steps: Steps of the climb.
+        num_examples: Examples behind the density.
+    """
+    mode = start.clone()
+    for _ in range(steps):
+        mode = mode + (h / 2) * slope(mode)
+    width = 1 / sqrt(num_examples)
+    precision = torch.empty_like(mode)
+    for i in range(len(mode)):
+        aside = torch.zeros_like(mode)
+        aside[i] = width
+        precision[i] = (slope(mode - aside)[i] - slope(mode + aside)[i]) / (2 * width)
+    precision = precision.clamp(min=_LEAST)
+    return precision, precision * mode
 
 
 def conducive(
