@@ -8,7 +8,7 @@ Gaussian truth; how surrogates are fitted here is written at ``FSGLD.prepare``.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -44,7 +44,10 @@ class FSGLD:
         thin: Steps from one sample to the next, at least 1. Samples are taken where visits end.
         alpha: Strength of the correction; 1 is the paper's, 0 is ``dsgld`` to rounding.
         surrogate: How a client fits its own: ``"sgld"``, mean and variances of a local chain's samples (the
-            paper's), or ``"laplace"``, mode and curvatures there, at the price of two gradients a parameter.
+            paper's); or ``"laplace"``, mode and curvatures there, by two full gradients a parameter.
+        surrogate_prior_precision: Of the Gaussian around 0 that the local fit sees besides the likelihood, at
+            least 0; None: 1/S of ``prior_precision``. It cancels in g; it keeps a client of one class, whose
+            likelihood has no mode, from fitting far away from where the chain will be.
         surrogate_steps: Local samples of which a surrogate is made, at least 2.
         surrogate_burn_in: Local steps before them, at least 0.
         surrogate_step_size: The local chain's h, above 0; None: S times ``step_size``, since one of S
@@ -60,6 +63,7 @@ class FSGLD:
     thin: int = 100
     alpha: float = 1.0
     surrogate: Literal["sgld", "laplace"] = "sgld"
+    surrogate_prior_precision: float | None = None
     surrogate_steps: int = 3000
     surrogate_burn_in: int = 1000
     surrogate_step_size: float | None = None
@@ -77,6 +81,9 @@ class FSGLD:
         for name, least in (("surrogate_steps", 2), ("surrogate_burn_in", 0), ("surrogate_batch_size", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        pull = self.surrogate_prior_precision
+        if pull is not None and not (isfinite(pull) and pull >= 0):
+            raise ValueError(f"surrogate_prior_precision must be finite and at least 0, got {pull}")
         if self.surrogate_step_size is not None and not self.surrogate_step_size > 0:
             raise ValueError(f"surrogate_step_size must be above 0, got {self.surrogate_step_size}")
 
@@ -92,15 +99,15 @@ class FSGLD:
     def prepare(self, visit: Visit) -> State:
         """Return the client's surrogate (Lambda_s [P], Lambda_s mu_s [P]).
 
-        The fit sees the client's likelihood and 1/S of the prior: a client with one class has a
-        likelihood that no Gaussian fits, and its share of the prior makes it one. (The paper fits the
-        likelihood alone; conducive gradients have mean 0 either way.)
+        The fit sees the client's likelihood and a weak Gaussian besides: a client with one class has a
+        likelihood that no Gaussian fits. (The paper fits the likelihood alone; g has mean 0 either way.)
         """
-        share = 1 / visit.num_clients
+        pull = self.surrogate_prior_precision
+        pull = self.prior_precision / visit.num_clients if pull is None else pull
 
         def drift(theta: Tensor, rows: np.ndarray[Any, Any] | None) -> tuple[Tensor, Tensor]:
             gradient, loss = langevin.likelihood_gradient(visit, theta, rows)
-            return self._chain.prior_gradient(theta) * share + gradient, loss
+            return gradient - pull * theta, loss
 
         h = self.surrogate_step_size or self.step_size * visit.num_clients
         last = self.surrogate_burn_in + self.surrogate_steps
@@ -178,7 +185,7 @@ def surrogate(samples: Tensor) -> tuple[Tensor, Tensor]:
 def laplace(
     slope: Callable[[Tensor], Tensor], start: Tensor, h: float, steps: int, num_examples: int
 ) -> tuple[Tensor, Tensor]:
-    """Return (Lambda [P], Lambda mu [P]) of the Gaussian with the mode and the curvatures of a log density.
+    """Return (Lambda [P], Lambda mu [P]) of the Gaussian with a log density's mode and curvatures there.
 
     Curvatures are secants over one posterior deviation of a curvature of 1 an example, on either side.
 
@@ -199,7 +206,7 @@ def laplace(
         aside[i] = width
         precision[i] = (slope(mode - aside)[i] - slope(mode + aside)[i]) / (2 * width)
     precision = precision.clamp(min=_LEAST)
-    return precision, precision * mode
+    return precision, precision * mode + slope(mode)
 
 
 def conducive(
