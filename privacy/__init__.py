@@ -19,6 +19,7 @@ PRIVACY: Family[Privacy] = Family(
         "skellam": "gauntlet.privacy.skellam:Skellam",
         "tree": "gauntlet.privacy.tree:Tree",
         "banded_mf": "gauntlet.privacy.banded_mf:BandedMF",
+        "diff2": "gauntlet.privacy.diff2:Diff2",
         "annealed": "gauntlet.privacy.annealed:Annealed",
     },
 )

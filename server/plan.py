@@ -202,9 +202,9 @@ def make_privacy(spec: RunSpec, num_parameters: int | None = None) -> Privacy:
         PluginError: An unknown mechanism, or options out of range.
         ScenarioError: A budget that this sampling cannot keep.
     """
-    mechanism: Privacy = share(spec, PRIVACY.build(spec.privacy.name, spec.privacy.options))
+    mechanism: Privacy = PRIVACY.build(spec.privacy.name, spec.privacy.options)
     try:
-        return calibrate(mechanism, make_sampling(spec)[1], spec.rounds, num_parameters)
+        return calibrate(share(spec, mechanism), make_sampling(spec)[1], spec.rounds, num_parameters)
     except ValueError as error:
         raise ScenarioError(f"{spec.privacy.name}: {error}") from error
 
@@ -259,7 +259,7 @@ def make_kernel(spec: RunSpec, data: FederatedData) -> BlockKernel:
     privacy = guard(mechanism, f"privacy mechanism '{spec.privacy.name}'")
     height = stacking(spec, model, data).height
     counts = declared(_make(DEFENSES, spec.defense), "counts", None)
-    if steers and declared(rule, "work", None):
+    if steers and declared(rule, "work", None) is not None:
         raise ScenarioError(
             f"attack '{steers[0].kind}' twists the gradients of local SGD, and algorithm "
             f"'{spec.algorithm.name}' works in a way of its own"

@@ -34,7 +34,7 @@ def share(spec: RunSpec, mechanism: Privacy) -> Privacy:
         return mechanism
     names = {f.name for f in fields(mechanism)} & set(declared(rule, "shared", ()))
     found = {name: getattr(rule, name) for name in names if getattr(mechanism, name) is None}
-    return replace(mechanism, **found) if found else mechanism  # type: ignore[arg-type,type-var]
+    return replace(mechanism, **found) if found else mechanism
 
 
 def check_procedure(spec: RunSpec, defense: Defense, codec: Codec, layout: Layout) -> None:

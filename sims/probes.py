@@ -38,7 +38,7 @@ class Probes:
                 f"probe '{scenario.probes[0].name}' watches one client, and with privacy "
                 f"'{scenario.privacy.name}' nobody sees more than the sum of the updates; leave it out"
             )
-        if scenario.probes and declared(simulation.kernel.rule, "work", None):
+        if scenario.probes and declared(simulation.kernel.rule, "work", None) is not None:
             raise ScenarioError(
                 f"probe '{scenario.probes[0].name}' knows messages of local SGD, and algorithm "
                 f"'{scenario.algorithm.name}' sends something else; leave it out"

@@ -14,5 +14,7 @@ ALGORITHMS: Family[LocalRule | LocalProcedure] = Family(
         "gradient_descent": "gauntlet.clients.algorithms.gradient_descent:GradientDescent",
         "dsgld": "gauntlet.clients.algorithms.dsgld:DSGLD",
         "fsgld": "gauntlet.clients.algorithms.fsgld:FSGLD",
+        "diff2_gd": "gauntlet.clients.algorithms.diff2_gd:Diff2GD",
+        "diff2_bvr_l_sgd": "gauntlet.clients.algorithms.diff2_bvr_l_sgd:Diff2BvrLSgd",
     },
 )

@@ -128,7 +128,7 @@ class FSGLD:
         def drift(theta: Tensor, rows: np.ndarray[Any, Any] | None) -> tuple[Tensor, Tensor]:
             gradient, loss = langevin.likelihood_gradient(visit, theta, rows)
             v = self._chain.prior_gradient(theta) + gradient / f
-            return v + self.alpha * conducive(theta, precision, shift, *own, f), loss
+            return v + self.alpha * conducive(theta, precision, shift, own[0], own[1], f), loss
 
         return self._chain.walk(visit, drift)
 

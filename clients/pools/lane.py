@@ -57,14 +57,14 @@ class Worker:
     ) -> None:
         """Train the blocks that come over a connection to ``address``, until it ends."""
         lengths = num_params, num_buffers, (num_extra, num_params if num_extra else 0)
-        received = Broadcast(-1, *map(torch.zeros, lengths))
+        received = Broadcast(-1, *[torch.zeros(size) for size in lengths])
         with socket.create_connection(address) as line, one_thread():
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             line.sendall(token + _PID.pack(os.getpid()))
             while ask := _read_or_end(line, _ASK.size):
                 method, round_, follows, clients = _ASK.unpack(ask)
                 if follows:
-                    received = Broadcast(round_, *map(torch.empty, lengths))
+                    received = Broadcast(round_, *[torch.empty(size) for size in lengths])
                     for part in (received.params, received.buffers, received.extra):
                         _fill(line, part.numpy())
                 ids = np.empty(clients, dtype=np.int64)
