@@ -23,7 +23,7 @@ WORDS = (1, 5, 6, 7, 8, 9, 13)  # work class, marital status, occupation, relati
 
 @dataclass(frozen=True)
 class Adult:
-    """People as 5 standardised numbers and 82 indicators of categories; label 1 earns more than 50 000.
+    """People as 5 standardised numbers and 83 indicators of categories; label 1 earns more than 50 000.
 
     The published split: 32 561 to train, 16 281 to test. Capital gain and loss are brought to log(1 + x);
     then numbers have mean 0 and deviation 1 over the training examples. A missing category (``?``), or one

@@ -1,4 +1,4 @@
-"""Gradient differences on ridge-free logistic regression, every example's gradient written down in float64."""
+"""Gradient differences on logistic regression, every example's gradient written down in float64."""
 
 from dataclasses import dataclass
 
