@@ -147,10 +147,10 @@ class BlockKernel:
         self._shelf: Shelf | None = None  # the data's own, once it is needed
         self._local = torch.zeros(self.layout.num_parameters)  # [P]
         self._gradient = torch.zeros_like(self._local)  # [P]
-        self._visits: Visits | None = None
+        self.visits: Visits | None = None
         if declared(rule, "work", None):
             flat, procedure = (self._local, self._gradient), cast(LocalProcedure, rule)
-            self._visits = Visits(procedure, model, loss, flat, seed, data, self.examples)
+            self.visits = Visits(procedure, model, loss, flat, seed, data, self.examples)
         self._tie()
 
     def _tie(self) -> None:
@@ -178,8 +178,8 @@ class BlockKernel:
         return replace(private, context=None)
 
     def _train(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
-        if self._visits is not None:
-            return self._visits.train(broadcast, client_ids.astype(np.int64))
+        if self.visits is not None:
+            return self.visits.train(broadcast, client_ids.astype(np.int64))
         train = self._one_by_one if self._stacked is None else self._all_at_once
         return train(broadcast, client_ids.astype(np.int64))
 

@@ -199,7 +199,7 @@ def test_without_noise_the_estimate_is_the_gradient(diff2):
     spec = diff2(algorithm=PluginSpec("diff2_gd", options), privacy=PluginSpec("none"))
     simulation, steps = run(spec)
     here = steps[-1].outcome.broadcast.params
-    visits = simulation.kernel._visits
+    visits = simulation.kernel.visits
     truth = torch.stack([visits.gradient(here, *simulation.data.client(i))[0] for i in range(4)]).mean(dim=0)
 
     assert (steps[-1].state.optimizer["v"] - truth).abs().max() < 1e-6
