@@ -6,7 +6,7 @@ vector, so that a local step is a handful of operations on [P] whatever the numb
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
 
@@ -14,7 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.contracts import DataAttack, ExamplePrivacy, LocalRule, LocalTraining, Privacy, declared
+from ..core.contracts import (
+    DataAttack,
+    ExamplePrivacy,
+    LocalProcedure,
+    LocalRule,
+    LocalTraining,
+    Privacy,
+    declared,
+    works_in_steps,
+)
 from ..core.layout import Layout
 from ..core.observation import Truth
 from ..core.roles import Role
@@ -29,6 +38,7 @@ from .private_training import PrivateTraining, Trainee
 from .shelf import Shelf
 from .stacked import Steer, train_stacked
 from .trace import StackedStep
+from .visits import Visits
 
 Array = np.ndarray[Any, Any]
 Counts = Callable[[Tensor], Tensor]
@@ -45,11 +55,13 @@ class Broadcast:
         round: The round, from 0.
         params: Global parameters, float32.  # [P]
         buffers: Global floating buffers, float32.  # [Q]
+        extra: What the algorithm's server half sends besides, float32.  # [E, P]
     """
 
     round: int
     params: Tensor
     buffers: Tensor
+    extra: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,7 @@ class BlockKernel:
         self,
         data: FederatedData,
         model: nn.Module,
-        rule: LocalRule,
+        rule: LocalRule | LocalProcedure,
         training: LocalTraining,
         privacy: Privacy,
         poisons: tuple[Role[DataAttack], ...],
@@ -125,7 +137,7 @@ class BlockKernel:
         Args:
             data: The clients' examples.
             model: A model of its own; its parameters are changed by training.
-            rule: The algorithm.
+            rule: The algorithm; one with a procedure of its own runs clients one at a time.
             training: How clients run SGD; the rule may change it.
             privacy: What honest clients do to their update before it leaves the house.
             poisons: Attacks on examples, and who runs them.
@@ -138,7 +150,7 @@ class BlockKernel:
             steers: Attacks on updates that also ``steer`` the training of the clients that run them.
         """
         self._steers: list[tuple[Role[Any], Steer]] = [(role, role.attack.steer) for role in steers]
-        self.data, self.model, self.rule = data, model, rule
+        self.data, self.model, self.rule = data, model, cast(LocalRule, rule)
         self.training, self.privacy, self.poisons = rule.schedule(training), privacy, poisons
         self.loss_name = loss_name(self.training.loss, data)
         self.seed, self.loss, self._counts = seed, loss or loss_of(self.loss_name), counts
@@ -146,14 +158,18 @@ class BlockKernel:
         names = [slot.name for slot in self.layout.parameters]
         self._stacked = StackedStep(model, names, self.loss_name) if height > 1 else None
         self._examples: ExamplePrivacy | None = None
-        if declared(privacy, "unit", "client") == "example":
+        if works_in_steps(privacy):
             self._examples = cast(ExamplePrivacy, privacy)
             how = self._examples, data, height
-            self._private = PrivateTraining(model, self.layout, rule, self.training, *how)
+            self._private = PrivateTraining(model, self.layout, self.rule, self.training, *how)
         self._height = height
         self._shelf: Shelf | None = None  # the data's own, once it is needed
         self._local = torch.zeros(self.layout.num_parameters)  # [P]
         self._gradient = torch.zeros_like(self._local)  # [P]
+        self.visits: Visits | None = None
+        if declared(rule, "work", None):
+            flat, procedure = (self._local, self._gradient), cast(LocalProcedure, rule)
+            self.visits = Visits(procedure, model, self.loss, flat, seed, data, self.examples)
         self._tie()
         keep_freed_memory()
 
@@ -182,6 +198,8 @@ class BlockKernel:
         return replace(private, context=None)
 
     def _train(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
+        if self.visits is not None:
+            return self.visits.train(broadcast, client_ids.astype(np.int64))
         train = self._one_by_one if self._stacked is None else self._all_at_once
         train = train if self._examples is None else self._in_private
         return train(broadcast, client_ids.astype(np.int64))

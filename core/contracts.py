@@ -283,7 +283,7 @@ class Privacy(Protocol):
 
 
 class ExamplePrivacy(Privacy, Protocol):
-    """Bound and noise every local step instead: a mechanism whose ``unit`` is ``"example"``."""
+    """Bound and noise every local step instead; the ``unit`` is ``"example"``."""
 
     @property
     def poisson(self) -> bool:
@@ -300,6 +300,11 @@ class ExamplePrivacy(Privacy, Protocol):
             squares: The squared L2 norm of every tensor of every example's gradient, finite.  # [L, ...]
             sizes: How many elements those tensors have.
         """
+
+
+def works_in_steps(mechanism: object) -> bool:
+    """Return whether a mechanism, or a class of them, is an ``ExamplePrivacy``."""
+    return declared(mechanism, "weigh", None) is not None
 
 
 def clipped_at(mechanism: Privacy, state: State) -> float | None:
@@ -509,6 +514,74 @@ class LocalRule(Protocol):
         """Return the direction of one local step; all [..., P], so that clients can be stacked."""
 
 
+class Visit(Protocol):
+    """One client in one round, as a procedure works there.
+
+    Attributes:
+        round: The round, from 0.
+        client_id: Stable id.
+        num_clients: N, the population.
+        num_examples: Examples that the client holds, at least 1.
+        received: The broadcast parameters, float32; in ``prepare`` the run's initial ones.  # [P]
+        extra: What the server sent besides, float32; ``extras`` vectors.  # [E, P]
+        memory: What ``prepare`` returned for this client; None in ``prepare`` itself.
+    """
+
+    @property
+    def round(self) -> int: ...
+    @property
+    def client_id(self) -> int: ...
+    @property
+    def num_clients(self) -> int: ...
+    @property
+    def num_examples(self) -> int: ...
+    @property
+    def received(self) -> Tensor: ...
+    @property
+    def extra(self) -> Tensor: ...
+    @property
+    def memory(self) -> State: ...
+
+    def gradient(self, params: Tensor, rows: np.ndarray[Any, Any] | None = None) -> tuple[Tensor, Tensor]:
+        """Return the gradient [P] of the mean loss over examples (all by default), new, and that loss."""
+
+    def example_gradients(self, params: Tensor, rows: np.ndarray[Any, Any]) -> Tensor:
+        """Return each example's gradient, for as many rows as memory should hold.  # [B, P]"""
+
+    def stream(self, purpose: str) -> np.random.Generator:
+        """Return the client's own stream of this round."""
+
+
+class LocalProcedure(Protocol):
+    """An algorithm that is more than a correction of local SGD: both of its halves, as one plug-in.
+
+    It stands where a local rule stands, with ``work`` in place of ``correct``. ``init`` and ``step`` are the
+    server's half, in the place of the server optimiser.
+
+    Declares, if it likes (the careful answer in brackets):
+        ``prepare(visit) -> State`` [none]: what a client works out once, from its examples of round 0 and
+            the run's seed alone, so that any worker can work it out again.
+        ``extras`` [0] and ``extra(params, state) -> Tensor``: how many vectors the server sends besides the
+            parameters, and which.  # [E, P]
+        ``sampling``, ``sample`` [none]: it is its own sampler (``Sampler``, with ``periodic``).
+        ``posterior(state) -> list of Tensor`` [none]: the posterior samples kept so far.  # [P] each
+        ``mechanisms`` [("none",)]: the privacy mechanisms that it goes with.
+        ``shared`` [()]: options that such a mechanism takes over where it leaves them None.
+        ``plain_mean`` [False]: what the server adds up must be the plain mean of the messages.
+        ``unproved`` ["no_mechanism"]: why it proves nothing without a mechanism.
+    """
+
+    def schedule(self, training: LocalTraining) -> LocalTraining:
+        """Return the training that this algorithm really runs."""
+
+    def work(self, visit: Visit) -> tuple[Tensor, Tensor]:
+        """Return what the client sends [P], and its mean loss."""
+
+    def init(self) -> State: ...
+
+    def step(self, params: Tensor, aggregate: Tensor, state: State) -> tuple[Tensor, State]: ...
+
+
 class ModelFactory(Protocol):
     """Build a model for inputs of a shape; a plain function will do."""
 
@@ -551,7 +624,8 @@ class Sampler(Protocol):
     """Choose the cohort of a round.
 
     Declares ``periodic`` [False]: its cohorts hang together over the rounds, so that ``sample`` gets the same
-    stream in every round, and the round as a third argument.
+    stream in every round, and the round as a third argument; and ``sampling_at(num_clients, round)``
+    [``sampling``]: how it samples in one round, where rounds differ.
     """
 
     def sampling(self, num_clients: int) -> Sampling:

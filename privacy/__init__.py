@@ -21,6 +21,7 @@ PRIVACY: Family[Privacy] = Family(
         "tree": "gauntlet.privacy.tree:Tree",
         "banded_mf": "gauntlet.privacy.banded_mf:BandedMF",
         "input_gaussian": "gauntlet.privacy.input_gaussian:InputGaussian",
+        "diff2": "gauntlet.privacy.diff2:Diff2",
         "annealed": "gauntlet.privacy.annealed:Annealed",
     },
 )

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import torch
 
-from ..core.contracts import Release, Sampling, declared
+from ..core.contracts import Release, Sampling, declared, works_in_steps
 from .accounting import RELATIONS, Accountant, charging_rule, spent
 from .curves import gaussian_epsilon
 from .local_steps import worst_epsilon
@@ -158,7 +158,7 @@ def calibrate(mechanism: M, sampling: Sampling, rounds: int, num_parameters: int
     fits = is_dataclass(mechanism) and hasattr(mechanism, "noise_multiplier")
     if epsilon is None or not fits or declared(mechanism, "noise_multiplier", None) is not None:
         return mechanism
-    if declared(mechanism, "unit", "client") == "example":
+    if works_in_steps(mechanism):
         raise ValueError(
             "epsilon asks for how many examples each client holds: give noise_multiplier instead"
         )
@@ -183,7 +183,7 @@ def calibrate_steps(mechanism: M, rates: Any, steps: Any, rounds: int) -> M:
     """Return a mechanism for examples with the noise that its ``epsilon`` needs.
 
     Args:
-        mechanism: One whose ``unit`` is ``"example"``; without a wish for epsilon it stays as it is.
+        mechanism: One that works in local steps; without a wish for epsilon it stays as it is.
         rates: Probability of an example in a local step, of every client.  # [N]
         steps: Each client's local steps in a round.  # [N]
         rounds: Rounds in which a client takes part at most, at least 1.

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ..core.contracts import ExamplePrivacy, Privacy, Release, declared
+from ..core.contracts import ExamplePrivacy, Privacy, Release, declared, works_in_steps
 from ..core.registry import require
 
 _SIZES = (3, 200, 98)  # elements of three tensors
@@ -16,7 +16,7 @@ _LENGTHS = (0.0, 1e-12, 1e-6, 1e-3, 0.1, 0.216, 0.7, 1.0, 30.0, 1e6, 1e18)
 
 def protects_examples(mechanism: Privacy) -> bool:
     """Return whether the mechanism works inside of local steps."""
-    return declared(mechanism, "unit", "client") == "example"
+    return works_in_steps(mechanism)
 
 
 def _examples(mechanism: Privacy) -> ExamplePrivacy | None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..clients.data.base import FederatedData
 from ..clients.minibatches import step_sampling
-from ..core.contracts import LocalTraining, declared
+from ..core.contracts import LocalTraining, declared, works_in_steps
 from ..core.errors import ScenarioError
 from ..core.registry import options_of
 from ..privacy import PRIVACY
@@ -44,8 +44,8 @@ class LocalSteps:
 
 
 def protects_examples(spec: RunSpec) -> bool:
-    """Return whether a run's privacy mechanism protects single examples."""
-    return declared(PRIVACY.find(spec.privacy.name), "unit", "client") == "example"
+    """Return whether a run's privacy mechanism protects single examples inside of local steps."""
+    return works_in_steps(PRIVACY.find(spec.privacy.name))
 
 
 def with_known_noise(spec: RunSpec, data: FederatedData) -> RunSpec:

@@ -15,6 +15,7 @@ def projected(plan: Plan, state: ServerState) -> Epsilon:
     The charge is that of the cohort that the sampler will draw: under Poisson sampling it is the same for
     every cohort, and elsewhere who comes is public. No update enters it, so that stopping tells nothing.
     """
+    plan = plan.at(state.round)
     size = plan.sampling.expected_size
     nothing, stream = torch.zeros_like(state.params), generator(plan.seed, "noise", state.round)
     _, ahead = plan.privacy.noise(nothing, size, state.privacy, stream)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
+import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from ..clients.algorithms import ALGORITHMS
 from ..clients.codecs import CODECS
@@ -35,6 +36,7 @@ from ..core.layout import Layout
 from ..core.registry import Family, guard, options_of
 from ..core.roles import Role
 from ..core.seeds import generator
+from ..core.trees import State
 from ..defenses import DEFENSES, PRE_AGGREGATIONS
 from ..privacy import AUDITS, PRIVACY
 from ..privacy.accounting import Accountant
@@ -42,6 +44,7 @@ from ..privacy.calibration import calibrate
 from .canaries import Canaries
 from .networks import NETWORKS
 from .optimizers import SERVER_OPTIMIZERS
+from .procedures import check_procedure, own_half, share
 from .roles import assign
 from .root import Root
 from .samplers import SAMPLERS
@@ -83,6 +86,18 @@ class Plan:
         sent_as_is = declared(self.codec, "verbatim", False) and declared(self.privacy, "settled", False)
         return plain and linear and sent_as_is and declared(self.network, "complete", False)
 
+    def at(self, round_: int) -> "Plan":
+        """Return the plan of one round: another one only where the sampler says that rounds differ."""
+        sampling_at = declared(self.sampler, "sampling_at", None)
+        found = self.sampling if sampling_at is None else sampling_at(self.sampling.num_clients, round_)
+        return self if found == self.sampling else replace(self, sampling=found)
+
+    def extra(self, params: Tensor, state: State) -> Tensor:
+        """Return what the algorithm's server half sends besides the parameters.  # [E, P]"""
+        extra = declared(self.optimizer, "extra", None)
+        found: Tensor = torch.zeros(0, 0) if extra is None else extra(params, state)
+        return found
+
     @cached_property
     def bytes_down(self) -> int:
         """Bytes that one client receives: the global parameters and buffers as plain floats."""
@@ -90,7 +105,8 @@ class Plan:
             len(uvarint(i) + uvarint(s.size) + uvarint(4 * s.size)) + 1
             for i, s in enumerate(self.layout.parameters)
         )
-        return OVERHEAD + sum(heads) + 4 * (self.layout.num_parameters + self.layout.num_buffers)
+        vectors = 1 + int(declared(self.optimizer, "extras", 0))
+        return OVERHEAD + sum(heads) + 4 * (vectors * self.layout.num_parameters + self.layout.num_buffers)
 
     def kinds(self, round_: int) -> Mapping[int, str]:
         """Return what each client that is not plainly honest runs in a round, by client id."""
@@ -165,7 +181,7 @@ def make_sampling(spec: RunSpec) -> tuple[Sampler, Sampling]:
         PluginError: An unknown sampler or option.
         ScenarioError: A cohort that the population cannot fill.
     """
-    sampler: Sampler = SAMPLERS.build(spec.sampler.name, spec.sampler.options)
+    sampler: Sampler = own_half(spec, "sample") or SAMPLERS.build(spec.sampler.name, spec.sampler.options)
     try:
         return sampler, sampler.sampling(spec.num_clients + make_audit(spec).num_canaries)
     except ValueError as error:
@@ -214,7 +230,7 @@ def make_privacy(spec: RunSpec, num_parameters: int | None = None) -> Privacy:
     """
     mechanism: Privacy = PRIVACY.build(spec.privacy.name, spec.privacy.options)
     try:
-        return calibrate(mechanism, make_sampling(spec)[1], spec.rounds, num_parameters)
+        return calibrate(share(spec, mechanism), make_sampling(spec)[1], spec.rounds, num_parameters)
     except ValueError as error:
         raise ScenarioError(f"{spec.privacy.name}: {error}") from error
 
@@ -246,9 +262,18 @@ def sample_cohort(sampler: Sampler, sampling: Sampling, seed: int, round_: int) 
 
 
 def make_choice(spec: RunSpec, data: FederatedData, model: nn.Module) -> Choice:
-    """Return how clients are stacked."""
-    rule: LocalRule = _make(ALGORITHMS, spec.algorithm)
-    return choose(spec.vectorize, model, data.input_shape, rule.schedule(spec.training).batch_size)
+    """Return how clients are stacked.
+
+    Raises:
+        ScenarioError: ``vectorize = "on"`` where they cannot be.
+    """
+    if own_half(spec, "work") is None:
+        rule: LocalRule = _make(ALGORITHMS, spec.algorithm)
+        return choose(spec.vectorize, model, data.input_shape, rule.schedule(spec.training).batch_size)
+    why = f"algorithm '{spec.algorithm.name}' runs a client in a way of its own"
+    if spec.vectorize == "on":
+        raise ScenarioError(f"vectorize = on cannot be: {why}; use auto or off")
+    return Choice(1, f"one client at a time: {why}")
 
 
 def make_kernel(spec: RunSpec, data: FederatedData) -> BlockKernel:
@@ -261,6 +286,11 @@ def make_kernel(spec: RunSpec, data: FederatedData) -> BlockKernel:
     privacy = guard(mechanism, f"privacy mechanism '{spec.privacy.name}'")
     height = make_choice(spec, data, model).height
     counts = declared(_make(DEFENSES, spec.defense), "counts", None)
+    if steers and declared(rule, "work", None) is not None:
+        raise ScenarioError(
+            f"attack '{steers[0].kind}' twists the gradients of local SGD, and algorithm "
+            f"'{spec.algorithm.name}' works in a way of its own"
+        )
     return BlockKernel(
         data,
         model,
@@ -295,6 +325,7 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
     audit: Audit = guard(make_audit(spec), f"audit '{spec.audit.name}'")
     codec: Codec = _make(CODECS, spec.codec)
     defense: Defense = _make(DEFENSES, spec.defense)
+    check_procedure(spec, defense, codec, layout)
     _refuse_clashes(privacy, defense, layout, spec)
     _refuse_what_needs_single_updates(privacy, defense, codec, spec)
     return Plan(
@@ -310,12 +341,24 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
         privacy=guarded,
         pre_aggregations=tuple(_make(PRE_AGGREGATIONS, s) for s in spec.pre_aggregations),
         defense=defense,
-        optimizer=_make(SERVER_OPTIMIZERS, spec.server_optimizer),
+        optimizer=_server_half(spec),
         rows=spec.rows,
         accountant=Accountant(declared(privacy, "delta", None), spec.num_clients, spec.max_epsilon),
         audit=audit,
         canaries=make_canaries(spec, audit, guarded, layout),
     )
+
+
+def _server_half(spec: RunSpec) -> ServerOptimizer:
+    """Return what moves the parameters: the algorithm's own half where it has one."""
+    half: ServerOptimizer = _make(
+        *(
+            (ALGORITHMS, spec.algorithm)
+            if own_half(spec, "step")
+            else (SERVER_OPTIMIZERS, spec.server_optimizer)
+        )
+    )
+    return half
 
 
 def make_root(spec: RunSpec, data: FederatedData) -> Root | None:

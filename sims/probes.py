@@ -7,6 +7,7 @@ from typing import Any
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
 from ..clients.data.base import targets_of
+from ..core.contracts import declared
 from ..core.errors import GauntletError, ScenarioError
 from ..core.registry import Family
 from ..server.probe import knowledge_of, save_observation
@@ -42,6 +43,11 @@ class Probes:
             raise ScenarioError(
                 f"probe '{scenario.probes[0].name}' rebuilds labelled examples, and {simulation.data.name} "
                 "has real-valued targets; leave it out"
+            )
+        if scenario.probes and declared(simulation.kernel.rule, "work", None) is not None:
+            raise ScenarioError(
+                f"probe '{scenario.probes[0].name}' knows messages of local SGD, and algorithm "
+                f"'{scenario.algorithm.name}' sends something else; leave it out"
             )
         for probe in scenario.probes:
             family: Family[Any] = INFERENCE_ATTACKS if infers(probe.name) else LEAKAGE_ATTACKS

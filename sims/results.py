@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 VERDICT = "audit.json"  # what an audit found out, in a run's folder
+PREDICTIVE = "predictive.parquet"  # what posterior samples predict together, one row a sample
+VERDICT_POSTERIOR = "posterior.json"  # the same of the whole run
 FINISHED = ("complete", "budget_exhausted")  # of a manifest's status: nothing is left to run
 
 
@@ -77,7 +79,10 @@ class Run:
     @cached_property
     def audit(self) -> dict[str, Any] | None:
         """What the run's audit found out about epsilon, or None where it had none."""
-        path = self.folder / VERDICT
+        return self._verdict(VERDICT)
+
+    def _verdict(self, name: str) -> dict[str, Any] | None:
+        path = self.folder / name
         if not path.is_file():
             return None
         try:
@@ -85,6 +90,21 @@ class Run:
         except (OSError, ValueError) as error:
             raise ResultsError(f"{path} cannot be read: {first_line(error)}") from error
         return found
+
+    @cached_property
+    def posterior(self) -> "pd.DataFrame | None":
+        """One row a parameter of what a sampler kept, or None where nothing was sampled."""
+        return self._table("posterior") if (self.folder / PREDICTIVE).is_file() else None
+
+    @cached_property
+    def predictive(self) -> "pd.DataFrame | None":
+        """One row a posterior sample, or None where nothing was sampled."""
+        return self._table("predictive") if (self.folder / PREDICTIVE).is_file() else None
+
+    @cached_property
+    def sampled(self) -> dict[str, Any] | None:
+        """What all posterior samples say together, or None where nothing was sampled."""
+        return self._verdict(VERDICT_POSTERIOR)
 
     def gallery(self) -> list[Rebuilt]:
         """Return what leakage attacks rebuilt, in the order of rounds and clients."""

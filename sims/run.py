@@ -8,6 +8,7 @@ from ..server.checkpoint import load_checkpoint, save_checkpoint
 from ..server.simulation import Simulation, prepare
 from ..server.state import ServerState
 from .audits import AuditTrail
+from .posterior import write_posterior
 from .probes import Probes, submit_later, submit_to_ray
 from .progress import Progress, Silent, report
 from .results import FINISHED, Run, fresh_folder, load_run, read_manifest
@@ -116,6 +117,8 @@ def _execute(
             progress.note(f"{writer.label or scenario.name}: {done}: {stopped}")
         epsilon = simulation.plan.accountant.epsilon(state.ledger, tight=True)
         trail.finish(state, epsilon)
+        if write_posterior(simulation, writer.folder, state) == 0:
+            progress.note(f"{writer.label or scenario.name}: no posterior sample was kept; lower burn_in")
     except GauntletError as error:
         writer.fail(str(error))
         raise

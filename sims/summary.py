@@ -14,7 +14,8 @@ def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     Keys: ``run``, ``seeds``, ``accuracy`` (None of a regression), ``rmse`` and ``mae`` (None of a
     classification), each with its ``_spread``, ``loss``, ``epsilon`` (the largest of the
     seeds, or None), ``epsilon_reason``, ``megabytes_up``, ``precision``, ``recall`` (over all rounds, None
-    where nothing was ever flagged), ``psnr`` (of what was rebuilt best, dB), ``rejected``.
+    where nothing was ever flagged), ``psnr`` (of what was rebuilt best, dB), ``rejected``, ``predictive``
+    (test log likelihood of the posterior predictive, None where nothing was sampled).
     """
     labels = list(dict.fromkeys(_label(r) for r in runs))
     return [_row(label, [r for r in runs if _label(r) == label]) for label in labels]
@@ -41,6 +42,7 @@ def _row(label: str, runs: Sequence[Run]) -> dict[str, Any]:
         "psnr": _best_psnr(runs),
         "rejected": int(sum(run.rounds["rejected"].sum() for run in runs)),
         **_detection(runs),
+        **_sampled(runs),
     }
 
 
@@ -52,6 +54,13 @@ def _mean_and_spread(name: str, last: Sequence[Any]) -> dict[str, float | None]:
         name: float(values.mean()) if known else None,
         f"{name}_spread": float(np.ptp(values) / 2) if known and several else None,
     }
+
+
+def _sampled(runs: Sequence[Run]) -> dict[str, float | None]:
+    """Return the posterior predictive's test log likelihood, and half its range over seeds."""
+    found = [run.sampled["predictive_log_likelihood"] for run in runs if run.sampled is not None]
+    spread = float(np.ptp(found) / 2) if len(found) > 1 else None
+    return {"predictive": float(np.mean(found)) if found else None, "predictive_spread": spread}
 
 
 def _detection(runs: Sequence[Run]) -> dict[str, float | None]:
@@ -97,6 +106,7 @@ def _columns() -> list[tuple[str, Any]]:
         ("precision", lambda r: _number(r["precision"], ".2f")),
         ("recall", lambda r: _number(r["recall"], ".2f")),
         ("best PSNR (dB)", lambda r: _number(r["psnr"], ".1f")),
+        ("predictive log lik.", _predictive),
         ("rejected", lambda r: str(r["rejected"]) if r["rejected"] else ""),
     ]
 
@@ -108,6 +118,11 @@ def _number(value: float | None, form: str) -> str:
 def _with_spread(row: dict[str, Any], name: str, form: str) -> str:
     spread = row[f"{name}_spread"]
     return _number(row[name], form) + (f" ± {_number(spread, form)}" if spread is not None else "")
+
+
+def _predictive(row: dict[str, Any]) -> str:
+    spread = row["predictive_spread"]
+    return _number(row["predictive"], ".4f") + (f" ± {spread:.4f}" if spread is not None else "")
 
 
 def _epsilon(row: dict[str, Any]) -> str:

@@ -1,15 +1,20 @@
-"""Local rules: what an algorithm changes about local SGD."""
+"""Local rules: what an algorithm changes about local SGD; and algorithms with a procedure of their own."""
 
-from ...core.contracts import LocalRule
+from ...core.contracts import LocalProcedure, LocalRule
 from ...core.registry import Family
 
-ALGORITHMS: Family[LocalRule] = Family(
+# Besides, a member has ``correct`` (``LocalRule``) or ``work`` (``LocalProcedure``): the contract asks.
+ALGORITHMS: Family[LocalRule | LocalProcedure] = Family(
     "algorithms",
     "algorithm",
-    ("schedule", "correct"),
+    ("schedule",),
     {
         "fedavg": "gauntlet.clients.algorithms.fedavg:FedAvg",
         "fedprox": "gauntlet.clients.algorithms.fedprox:FedProx",
         "gradient_descent": "gauntlet.clients.algorithms.gradient_descent:GradientDescent",
+        "dsgld": "gauntlet.clients.algorithms.dsgld:DSGLD",
+        "fsgld": "gauntlet.clients.algorithms.fsgld:FSGLD",
+        "diff2_gd": "gauntlet.clients.algorithms.diff2_gd:Diff2GD",
+        "diff2_bvr_l_sgd": "gauntlet.clients.algorithms.diff2_bvr_l_sgd:Diff2BvrLSgd",
     },
 )

@@ -1,11 +1,22 @@
-"""What every local rule owes."""
+"""What every algorithm owes: a local rule, or a procedure of its own, tried on three clients."""
 
 from collections.abc import Callable
+from typing import Any, cast
 
+import numpy as np
 import torch
+from torch import Tensor, nn
 
-from ...core.contracts import LocalRule, LocalTraining, declared
+from ...core import trees
+from ...core.contracts import LocalProcedure, LocalRule, LocalTraining, declared
 from ...core.registry import require
+from ...core.seeds import generator
+from ..data.gaussian_shards import GaussianShards
+from ..kernel import Broadcast
+from ..visits import Visits
+
+Algorithm = LocalRule | LocalProcedure
+_CLIENTS, _ROUNDS = 3, 6
 
 
 def _vectors() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -14,7 +25,22 @@ def _vectors() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return gradient, params, received
 
 
-def the_direction_has_the_gradients_shape_and_type(rule: LocalRule) -> None:
+def _rule(algorithm: Algorithm) -> LocalRule | None:
+    """Return the algorithm where it is a local rule."""
+    return None if declared(algorithm, "work", None) else cast(LocalRule, algorithm)
+
+
+def it_corrects_gradients_or_works_in_a_way_of_its_own(algorithm: Algorithm) -> None:
+    verbs = [v for v in ("correct", "work") if callable(getattr(algorithm, v, None))]
+    require(len(verbs) == 1, f"an algorithm needs correct or work, got {' and '.join(verbs) or 'neither'}")
+    if verbs == ["work"]:
+        missing = [v for v in ("init", "step") if not callable(getattr(algorithm, v, None))]
+        require(not missing, f"an algorithm with work needs {' and '.join(missing)} besides")
+
+
+def the_direction_has_the_gradients_shape_and_type(algorithm: Algorithm) -> None:
+    if (rule := _rule(algorithm)) is None:
+        return
     gradient, params, received = _vectors()
     out = rule.correct(gradient, params, received)
     require(
@@ -23,21 +49,26 @@ def the_direction_has_the_gradients_shape_and_type(rule: LocalRule) -> None:
     )
 
 
-def clients_can_be_stacked(rule: LocalRule) -> None:
+def clients_can_be_stacked(algorithm: Algorithm) -> None:
+    if (rule := _rule(algorithm)) is None:
+        return
     gradient, params, received = _vectors()
     together = rule.correct(gradient, params, received)
     alone = torch.stack([rule.correct(*row) for row in zip(gradient, params, received, strict=True)])
     require(torch.equal(together, alone), "correct must treat stacked clients [K, P] as each one alone [P]")
 
 
-def a_plain_rule_changes_nothing(rule: LocalRule) -> None:
-    if declared(rule, "plain", False):
+def a_plain_rule_changes_nothing(algorithm: Algorithm) -> None:
+    rule = _rule(algorithm)
+    if rule is not None and declared(rule, "plain", False):
         gradient, params, received = _vectors()
         same = torch.equal(rule.correct(gradient, params, received), gradient)
         require(same, "a rule that declares plain must return the gradient as it is")
 
 
-def the_inputs_are_left_as_they_were(rule: LocalRule) -> None:
+def the_inputs_are_left_as_they_were(algorithm: Algorithm) -> None:
+    if (rule := _rule(algorithm)) is None:
+        return
     vectors = _vectors()
     before = [v.clone() for v in vectors]
     rule.correct(*vectors)
@@ -45,15 +76,87 @@ def the_inputs_are_left_as_they_were(rule: LocalRule) -> None:
     require(same, "correct must not change its arguments in place")
 
 
-def the_schedule_is_a_local_training(rule: LocalRule) -> None:
-    out = rule.schedule(LocalTraining())
+def the_schedule_is_a_local_training(algorithm: Algorithm) -> None:
+    out = algorithm.schedule(LocalTraining())
     require(isinstance(out, LocalTraining), f"schedule must return a LocalTraining, got {type(out).__name__}")
 
 
-CHECKS: tuple[Callable[[LocalRule], None], ...] = (
+# ---- procedures -----------------------------------------------------------------------------------------
+
+
+def _data() -> Any:
+    return GaussianShards(points_per_client=128).populate(_CLIENTS, 0)
+
+
+def _visits(procedure: LocalProcedure) -> Visits:
+    model, data = nn.Linear(2, 2), _data()
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    flat = torch.zeros(6), torch.zeros(6)
+    for name, parameter in model.named_parameters():
+        place = slice(0, 4) if name == "weight" else slice(4, 6)
+        parameter.data = flat[0][place].view_as(parameter)
+        parameter.grad = flat[1][place].view_as(parameter)
+    return Visits(procedure, model, nn.functional.cross_entropy, flat, 0, data, lambda i, _: data.client(i))
+
+
+def _cohort(procedure: LocalProcedure, round_: int) -> np.ndarray[Any, Any]:
+    sample = declared(procedure, "sample", None)
+    return np.arange(_CLIENTS) if sample is None else sample(_CLIENTS, generator(0, "sample"), round_)
+
+
+def _run(procedure: LocalProcedure, packed: bool = False, anew: bool = False) -> list[Tensor]:
+    """Return the parameters after each round: through a checkpoint, or in a new process, if asked for."""
+    visits, state, params, seen = _visits(procedure), procedure.init(), torch.zeros(6), []
+    extra = declared(procedure, "extra", None)
+    for t in range(_ROUNDS):
+        besides = torch.zeros(0, 0) if extra is None else extra(params, state)
+        count = declared(procedure, "extras", 0)
+        require(len(besides) == count, f"extra gave {len(besides)} vectors, and extras says {count}")
+        visits = _visits(procedure) if anew else visits
+        updates, losses = visits.train(Broadcast(t, params, torch.zeros(0), besides), _cohort(procedure, t))
+        require(bool(losses.isfinite().all()), f"a loss in round {t} is not finite")
+        params, state = procedure.step(params, updates.vectors.mean(dim=0), state)
+        state = trees.unpack(*trees.pack(state)) if packed else state
+        fits = params.shape == (6,) and params.dtype == torch.float32 and bool(params.isfinite().all())
+        require(fits, f"step gave {params.dtype} {tuple(params.shape)}, expected finite float32 (6,)")
+        seen.append(params)
+    return seen
+
+
+def a_procedure_gives_the_same_in_any_process_and_after_a_checkpoint(algorithm: Algorithm) -> None:
+    if _rule(algorithm) is not None:
+        return
+    procedure = cast(LocalProcedure, algorithm)
+    first = _run(procedure)
+    for what, run in (
+        ("a checkpoint", _run(procedure, packed=True)),
+        ("another process", _run(procedure, anew=True)),
+    ):
+        same = all(torch.equal(a, b) for a, b in zip(first, run, strict=True))
+        require(same, f"after {what} the rounds go another way")
+
+
+def a_procedure_moves_the_parameters_and_leaves_its_inputs_as_they_were(algorithm: Algorithm) -> None:
+    if _rule(algorithm) is not None:
+        return
+    procedure = cast(LocalProcedure, algorithm)
+    params, aggregate = torch.zeros(6), torch.ones(6)
+    state = procedure.init()
+    before = trees.pack([params, aggregate, state])
+    procedure.step(params, aggregate, state)
+    same = trees.equal(trees.unpack(*before), [params, aggregate, state])
+    require(same, "step wrote to its inputs")
+    require(bool((_run(procedure)[-1] != 0).any()), f"nothing moved in {_ROUNDS} rounds")
+
+
+CHECKS: tuple[Callable[[Algorithm], None], ...] = (
+    it_corrects_gradients_or_works_in_a_way_of_its_own,
     the_direction_has_the_gradients_shape_and_type,
     clients_can_be_stacked,
     a_plain_rule_changes_nothing,
     the_inputs_are_left_as_they_were,
     the_schedule_is_a_local_training,
+    a_procedure_gives_the_same_in_any_process_and_after_a_checkpoint,
+    a_procedure_moves_the_parameters_and_leaves_its_inputs_as_they_were,
 )

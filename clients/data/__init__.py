@@ -29,6 +29,8 @@ DATASETS: Family[Source] = Family(
         "cifar10": "gauntlet.clients.data.cifar10:Cifar10",
         "heart_disease": "gauntlet.clients.data.heart_disease:HeartDisease",
         "mobility": "gauntlet.clients.data.mobility:Mobility",
+        "adult": "gauntlet.clients.data.adult:Adult",
+        "gaussian_shards": "gauntlet.clients.data.gaussian_shards:GaussianShards",
         "synthetic": "gauntlet.clients.data.synthetic:SyntheticPopulation",
     },
 )

@@ -15,6 +15,7 @@ MODELS: Family[ModelFactory] = Family(
     (),
     {
         "logistic_regression": "gauntlet.clients.models.logistic_regression:LogisticRegression",
+        "gaussian_mean": "gauntlet.clients.models.gaussian_mean:GaussianMean",
         "mlp": "gauntlet.clients.models.mlp:Mlp",
         "lenet_sigmoid": "gauntlet.clients.models.lenet_sigmoid:LenetSigmoid",
         "lenet_mudhog": "gauntlet.clients.models.lenet_mudhog:LenetMudhog",

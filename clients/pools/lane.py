@@ -4,10 +4,11 @@ A Ray task costs milliseconds and copies its result several times; over a socket
 one, and its updates land in the cohort's matrix without a copy in between. Both sides know every shape
 beforehand, so that nothing but numbers travels, and nothing is unpickled:
 
-    to the worker:  method u8 | round i32 | broadcast follows u8 | clients u32 | [params | buffers] | ids
+    to the worker:  method u8 | round i32 | broadcast follows u8 | clients u32 | [broadcast] | ids
     to the server:  0 u8 | the block's arrays      or  1 u8 | length u32 | error's name, newline, one line
 
-The broadcast travels with a lane's first block of a round only.
+The broadcast (parameters, buffers, whatever else the algorithm sends) travels with a lane's first block of a
+round only.
 """
 
 import hmac
@@ -51,18 +52,21 @@ class Worker:
         except Exception as error:  # told to whoever asks for a block
             self._kernel = error
 
-    def serve(self, address: tuple[str, int], token: bytes, num_params: int, num_buffers: int) -> None:
+    def serve(
+        self, address: tuple[str, int], token: bytes, num_params: int, num_buffers: int, num_extra: int = 0
+    ) -> None:
         """Train the blocks that come over a connection to ``address``, until it ends."""
-        received = Broadcast(-1, torch.zeros(num_params), torch.zeros(num_buffers))
+        lengths = num_params, num_buffers, (num_extra, num_params if num_extra else 0)
+        received = Broadcast(-1, *[torch.zeros(size) for size in lengths])
         with socket.create_connection(address) as line, one_thread():
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             line.sendall(token + _PID.pack(os.getpid()))
             while ask := _read_or_end(line, _ASK.size):
                 method, round_, follows, clients = _ASK.unpack(ask)
                 if follows:
-                    received = Broadcast(round_, torch.empty(num_params), torch.empty(num_buffers))
-                    _fill(line, received.params.numpy())
-                    _fill(line, received.buffers.numpy())
+                    received = Broadcast(round_, *[torch.empty(size) for size in lengths])
+                    for part in (received.params, received.buffers, received.extra):
+                        _fill(line, part.numpy())
                 ids = np.empty(clients, dtype=np.int64)
                 _fill(line, ids)
                 self._answer(line, METHODS[method], received, ids)
@@ -98,7 +102,7 @@ class Lane:
             patience: Seconds that a block may take before the lane counts as lost; None waits for ever.
         """
         self._start, self._host, self._patience = start, host, patience
-        self._lengths = len(broadcast.params), len(broadcast.buffers)
+        self._lengths = len(broadcast.params), len(broadcast.buffers), len(broadcast.extra)
         self._open()
 
     def _open(self) -> None:
@@ -165,7 +169,8 @@ class Lane:
         """
         follows = self._round != broadcast.round
         ask = _ASK.pack(METHODS.index(method), broadcast.round, follows, len(block))
-        sent = [broadcast.params.numpy(), broadcast.buffers.numpy()] if follows else []
+        whole = (broadcast.params, broadcast.buffers, broadcast.extra)
+        sent = [part.numpy() for part in whole] if follows else []
         assert self._line is not None, "a lane takes blocks once it is connected"
         try:
             for part in (np.frombuffer(ask, dtype=np.uint8), *sent, block.astype(np.int64)):

@@ -34,6 +34,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "discrete_gaussian": INTEGERS,
     "skellam": INTEGERS,
     "tree": BUDGET,
+    "diff2": {
+        "gradient_multiplier": 1.3,
+        "difference_multiplier": 2.6,
+        "delta": 1e-5,
+        "c1": 0.7,
+        "c2": 0.25,
+        "restart": 3,
+    },
     "banded_mf": {**BUDGET, "bands": 3, "rounds": 7},
     "input_gaussian": {"epsilon": 0.065, "delta": 1e-7},
 }

@@ -13,7 +13,7 @@ from gauntlet.clients.data.dirichlet import Dirichlet
 from gauntlet.clients.data.synthetic import SyntheticClients, SyntheticPopulation
 from gauntlet.core.errors import PluginError
 
-ON_DISK = ("mnist", "fashion_mnist", "cifar10", "heart_disease", "mobility")
+ON_DISK = ("mnist", "fashion_mnist", "cifar10", "heart_disease", "mobility", "adult")
 OPTIONS = {"cifar10": {"num_batches": 1}}
 SLOW = {"cifar10", "fashion_mnist"}
 

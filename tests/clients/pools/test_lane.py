@@ -151,7 +151,7 @@ class ByHand:
     def __init__(self, speak):
         self.serve, self._speak = self, speak
 
-    def remote(self, address, token, num_params, num_buffers):
+    def remote(self, address, token, *lengths):
         def speak():
             with socket.create_connection(address) as line:
                 self._speak(line, token)

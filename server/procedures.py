@@ -1,0 +1,92 @@
+"""Algorithms that bring more than a local rule: what of the engine they replace, and what they go with."""
+
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import torch
+
+from ..clients.algorithms import ALGORITHMS
+from ..core.contracts import Codec, Defense, Privacy, declared
+from ..core.errors import ScenarioError
+from ..core.layout import Layout
+from ..privacy import AUDITS
+from .spec import RunSpec
+
+
+def own_half(spec: RunSpec, verb: str) -> Any | None:
+    """Return the algorithm where it has this verb of another family (or ``work``), else None.
+
+    Raises:
+        PluginError: An unknown algorithm, or options out of range.
+    """
+    rule: Any = ALGORITHMS.build(spec.algorithm.name, spec.algorithm.options)
+    return rule if declared(rule, "work", None) and declared(rule, verb, None) else None
+
+
+def share(spec: RunSpec, mechanism: Privacy) -> Privacy:
+    """Return the mechanism with the options that it leaves open taken over from the algorithm.
+
+    Raises:
+        PluginError: As ``own_half``, or an option that the mechanism refuses.
+    """
+    rule = own_half(spec, "work")
+    if rule is None or not is_dataclass(mechanism):
+        return mechanism
+    names = {f.name for f in fields(mechanism)} & set(declared(rule, "shared", ()))
+    found = {name: getattr(rule, name) for name in names if getattr(mechanism, name) is None}
+    return replace(mechanism, **found) if found else mechanism
+
+
+def check_procedure(spec: RunSpec, defense: Defense, codec: Codec, layout: Layout) -> None:
+    """Refuse what does not go together with the run's algorithm, or what it would replace.
+
+    Raises:
+        ScenarioError: The first such thing, in one line.
+    """
+    needs = declared(_mechanism_class(spec), "algorithms", ())
+    if needs and spec.algorithm.name not in needs:
+        raise ScenarioError(
+            f"privacy '{spec.privacy.name}' goes with algorithm {' or '.join(needs)}, "
+            f"got '{spec.algorithm.name}'"
+        )
+    rule = own_half(spec, "work")
+    if rule is None:
+        return
+    who = f"algorithm '{spec.algorithm.name}'"
+    for verb, key, came, allowed in (
+        ("sample", "sampler", spec.sampler, "full"),
+        ("step", "server_optimizer", spec.server_optimizer, "sgd"),
+    ):
+        if own_half(spec, verb) and (came.name != allowed or came.options):
+            raise ScenarioError(f"{who} brings its own {key}: leave [{key}] out, got '{came}'")
+    mechanisms = declared(rule, "mechanisms", ("none",))
+    if spec.privacy.name not in mechanisms:
+        raise ScenarioError(f"{who} goes with privacy {' or '.join(mechanisms)}, got '{spec.privacy.name}'")
+    if declared(rule, "full_participation", False) and spec.sampler.name != "full":
+        raise ScenarioError(f"{who} needs every client in every round: sampler full, got '{spec.sampler}'")
+    if AUDITS.build(spec.audit.name, spec.audit.options).num_canaries:
+        raise ScenarioError(f"{who} cannot visit an audit's canaries: they have no examples")
+    if layout.num_buffers:
+        raise ScenarioError(f"{who} cannot train a model with batch statistics; use one with group norm")
+    _check_means(spec, who, rule, defense, codec)
+
+
+def _check_means(spec: RunSpec, who: str, rule: Any, defense: Defense, codec: Codec) -> None:
+    counts = declared(defense, "counts", None)
+    plain = counts is not None and len(torch.unique(counts(torch.tensor([1, 3])))) == 1
+    if declared(rule, "plain_mean", False) and (not plain or spec.pre_aggregations):
+        raise ScenarioError(
+            f"{who} needs the plain mean: defense mean with weighting = 'uniform' or 'fixed', "
+            f"got '{spec.defense}'"
+        )
+    if spec.privacy.name != "none" and not declared(codec, "lossless", False):
+        raise ScenarioError(
+            f"{who} bounds each example's share of a message, and codec '{spec.codec.name}' does not keep "
+            "that bound; use identity"
+        )
+
+
+def _mechanism_class(spec: RunSpec) -> Any:
+    from ..privacy import PRIVACY
+
+    return PRIVACY.find(spec.privacy.name)
