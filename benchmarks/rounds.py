@@ -1,7 +1,8 @@
 """One table: Gauntlet's rounds against plain PyTorch loops, from one sitting. Run it on an idle machine.
 
-Usage: rounds.py. Every system runs in a process of its own, one after the other; a figure is the median of
-the second half of its rounds. pfl runs where ``PFL_PYTHON`` names an interpreter that has it.
+Usage: rounds.py. Every system runs in a process of its own, one after the other, three times in turn, so that
+a slow minute of the machine meets them all; a figure is the median of the second halves of its runs. pfl runs
+where ``PFL_PYTHON`` names an interpreter that has it.
 """
 
 import os
@@ -26,8 +27,9 @@ SYSTEMS: dict[str, tuple[str, ...]] = {
 PFL = os.environ.get("PFL_PYTHON")
 if PFL:
     SYSTEMS["pfl 0.6.0, one process"] = ("pfl_rounds.py",)
-ROUNDS = {"logreg": 300, "mlp": 60, "mcnn": 20}  # of ours: enough for Ray to have finished starting up
-PEERS = 16  # rounds of everybody else
+TURNS = 3
+ROUNDS = {"logreg": 160, "mlp": 40, "mcnn": 16}  # of ours: enough for Ray to have finished starting up
+PEERS = 8  # rounds of everybody else
 
 
 def rounds_of(system: str, workload: str) -> list[float]:
@@ -44,7 +46,10 @@ def rounds_of(system: str, workload: str) -> list[float]:
 
 def main() -> None:
     """Measure, and print a Markdown table of medians as ratios to the plain loop in two processes."""
-    found = {(system, workload): rounds_of(system, workload) for workload in NAMES for system in SYSTEMS}
+    found: dict[tuple[str, str], list[float]] = {}
+    for workload in NAMES:
+        for system in list(SYSTEMS) * TURNS:
+            found.setdefault((system, workload), []).extend(rounds_of(system, workload))
     versions = ", ".join(f"{p} {version(p)}" for p in ("torch", "ray", "numpy"))
     print(f"{platform.machine()}, Python {platform.python_version()}, {versions}\n")
     print("| clients a second, as a ratio to the plain loop in 2 processes | " + " | ".join(NAMES) + " |")

@@ -121,6 +121,11 @@ def concatenate(parts: list[Updates], expected_size: float) -> Updates:
     )
 
 
+def all_finite(values: Tensor) -> bool:
+    """Return whether no value is NaN or infinity, in one pass that writes nothing."""
+    return values.numel() == 0 or all(bool(end.isfinite()) for end in values.aminmax())
+
+
 def finite_rows(updates: Updates) -> Tensor:
     """Return whether each row is finite; a sum overflows only where a look at every entry is due.  # [K]"""
     finite = updates.vectors.sum(dim=1).isfinite() & updates.buffers.sum(dim=1).isfinite()
@@ -162,10 +167,12 @@ def row_norms(vectors: Tensor, centre: Tensor | None = None) -> Tensor:
 
 def _norms(vectors: Tensor, centre: Tensor | None) -> Tensor:
     squares = torch.zeros(len(vectors), dtype=torch.float64, device=vectors.device)
+    if centre is None:
+        for part in torch.split(vectors, NORM_COLUMNS, dim=1):
+            squares += torch.linalg.vector_norm(part, dim=1, dtype=torch.float64).square()
+        return squares.sqrt()
     for columns, block in exact_blocks(vectors, width=NORM_COLUMNS):
-        if centre is not None:
-            block -= centre[columns]
-        squares += block.square_().sum(dim=1)
+        squares += block.sub_(centre[columns]).square_().sum(dim=1)
     return squares.sqrt()
 
 

@@ -25,7 +25,7 @@ from ..core.contracts import (
 from ..core.errors import PluginError
 from ..core.seeds import generator
 from ..core.trees import State
-from ..core.updates import Context, Updates, finite_rows, row_norms
+from ..core.updates import Context, Updates, all_finite, finite_rows, row_norms
 from ..privacy.accounting import Epsilon
 from .corruption import corrupt
 from .plan import Plan, sample_cohort
@@ -285,7 +285,7 @@ def _check(verdict: Verdict, params: Tensor) -> None:
             f"the defense returned an aggregate of shape {tuple(verdict.aggregate.shape)}, "
             f"expected {tuple(params.shape)}"
         )
-    if not bool(verdict.aggregate.isfinite().all()):
+    if not all_finite(verdict.aggregate):
         raise PluginError("the defense returned NaN or infinity from finite updates")
 
 

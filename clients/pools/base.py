@@ -75,7 +75,7 @@ class Sums:
     def __init__(self, broadcast: Broadcast, cohort: Array, cut: Sequence[Array]) -> None:
         self._starts = np.cumsum([0, *map(len, cut)])
         self._ids = torch.from_numpy(cohort.astype(np.int64))
-        self._totals = torch.zeros(len(cut), len(broadcast.params), dtype=torch.float64)  # [blocks, P]
+        self._totals = torch.empty(len(cut), len(broadcast.params), dtype=torch.float64)  # [blocks, P]
         self._buffers = torch.zeros(len(cut), len(broadcast.buffers), dtype=torch.float64)
         self._counts = torch.empty(len(cohort), dtype=torch.int64)
         self._losses = torch.empty(len(cohort))
@@ -91,7 +91,8 @@ class Sums:
 
     def result(self) -> Summed:
         """Return the cohort, once every block is there."""
-        total, buffers = self._totals.sum(dim=0), self._buffers.sum(dim=0)
+        total = self._totals[0] if len(self._totals) == 1 else self._totals.sum(dim=0)
+        buffers = self._buffers.sum(dim=0)
         return Summed(self._ids, total, buffers, *self._columns)
 
     @property

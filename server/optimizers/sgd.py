@@ -40,7 +40,7 @@ class SGD:
     def step(self, params: Tensor, aggregate: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return the next parameters [P] and the velocity [P] (None without momentum)."""
         if self.momentum == 0:
-            return params + self.lr * aggregate, None
+            return torch.add(params, aggregate, alpha=self.lr), None
         last = torch.zeros_like(params) if state is None else state
         velocity = self.momentum * last + aggregate
         direction = aggregate + self.momentum * velocity if self.nesterov else velocity
