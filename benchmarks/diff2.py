@@ -96,9 +96,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    print(
-        f"{args.rounds} rounds, delta 1e-5, ridge {RIDGE}, seeds 0 to {args.seeds - 1}: mean (least to greatest)\n"
-    )
+    seeds = f"seeds 0 to {args.seeds - 1}: mean (least to greatest)"
+    print(f"{args.rounds} rounds, delta 1e-5, ridge {RIDGE}, {seeds}\n")
     print(
         "| problem | epsilon | algorithm | tuned to | squared gradient norm | training loss | test accuracy |"
     )
