@@ -26,8 +26,8 @@ PROBLEMS = {
             "num_features": 20,
             "num_classes": 2,
             "examples_per_client": 500,
+            "alpha": 100.0,
             "separation": 1.0,
-            "shift_std": 0.2,
         },
     },
     "heart": {"num_clients": 4, "data": "heart_disease", "partition": "natural"},
@@ -96,10 +96,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    print(
-        f"{args.rounds} rounds, delta 1e-5, ridge {RIDGE}, seeds 0 to {args.seeds - 1}: mean (least to "
-        "greatest)\n"
-    )
+    seeds = f"seeds 0 to {args.seeds - 1}: mean (least to greatest)"
+    print(f"{args.rounds} rounds, delta 1e-5, ridge {RIDGE}, {seeds}\n")
     print(
         "| problem | epsilon | algorithm | tuned to | squared gradient norm | training loss | test accuracy |"
     )

@@ -9,6 +9,7 @@ from torch import nn
 
 from gauntlet.clients.data.synthetic import SyntheticPopulation
 from gauntlet.clients.kernel import BlockKernel, Broadcast
+from gauntlet.clients.visits import Visits
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.layout import Layout
 from gauntlet.privacy.no_privacy import NoPrivacy
@@ -97,6 +98,27 @@ def test_what_a_client_prepares_depends_on_neither_the_round_nor_the_parameters(
 
     assert torch.equal(early, late)
     assert not torch.equal(early[0], early[1])
+
+
+def test_what_a_client_prepares_is_made_of_the_examples_of_round_0():
+    """An attack may poison examples anew in every round: whoever prepares later must see the same ones."""
+    seen = []
+
+    def examples(client_id, round_):
+        x, y = DATA.client(client_id)
+        return x + round_, y
+
+    def first(visit):
+        seen.append(float(visit.x.mean()))
+        return visit.received
+
+    model = net()
+    flat = torch.zeros(39), torch.zeros(39)
+    rule = Looks(lambda visit: visit.received, first)
+    visits = Visits(rule, model, nn.functional.cross_entropy, flat, 7, DATA, examples)
+    visits.train(Broadcast(5, torch.zeros(39), torch.zeros(0)), np.array([2]))
+
+    assert seen == [float(DATA.client(2)[0].mean())]
 
 
 def test_a_client_prepares_once():

@@ -131,6 +131,18 @@ def test_local_steps_visit_one_worker_between_two_exchanges(diff2):
     assert steps[-1].outcome.epsilon.value > 0
 
 
+def test_a_visit_is_taken_whole_although_the_denominator_is_fixed(diff2):
+    """Under weighting fixed the sum is divided by the round's own expected size: 4, then 1."""
+    local = PluginSpec("diff2_bvr_l_sgd", {"batch_size": 8})
+    _, steps = run(diff2(algorithm=local, privacy=PluginSpec("none"), rounds=2))
+    visit = steps[1].outcome
+    mean = steps[0].outcome.sent.vectors.mean(dim=0)
+
+    assert visit.verdict.aggregate == pytest.approx(visit.sent.vectors[0], abs=1e-7)
+    assert steps[0].outcome.verdict.aggregate == pytest.approx(mean, abs=1e-7)
+    assert [step.outcome.sampling.expected_size for step in steps] == [4.0, 1.0]
+
+
 def test_only_visited_workers_pay_for_visits(diff2):
     """Exchanges cost everybody 1/z1^2 + 1/z2^2 ...; a visit costs the visited worker 1/z3^2 = 1/16."""
     local = PluginSpec("diff2_bvr_l_sgd", {"batch_size": 8, "inner_multiplier": 4.0, "restart": 2})
