@@ -19,7 +19,7 @@ from ..core.layout import Layout
 from ..core.observation import Truth
 from ..core.roles import Role
 from ..core.seeds import generator, seeded_torch
-from ..core.updates import Context, Updates, row_norms, weighted_sum, weighted_total
+from ..core.updates import Context, Updates, quick_norms, row_norms, weighted_sum, weighted_total
 from .data.base import FederatedData, PartitionedData
 from .minibatches import minibatches, poisson_batches, step_sampling
 from .private_training import PrivateTraining, Trainee
@@ -196,7 +196,7 @@ class BlockKernel:
             total, norms = weighted_sum(u.vectors, weights)
             raw_norms = norms if u.vectors is updates.vectors else row_norms(updates.vectors)
         else:
-            u, raw_norms = updates, row_norms(updates.vectors)
+            u, raw_norms = updates, quick_norms(updates.vectors)
             scale = factors(raw_norms)  # [K]
             weights, norms = weights * scale, raw_norms * scale
             total = weighted_total(u.vectors, weights)

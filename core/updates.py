@@ -7,6 +7,8 @@ from torch import Tensor
 
 from .layout import Layout
 
+_RUN = 1024  # squares that are summed in float32
+_TINY = 1e-12  # norms below are not left to float32
 _BLOCK = 1 << 17  # elements of a block of columns in float64: 1 MiB
 
 
@@ -124,6 +126,23 @@ def finite_rows(updates: Updates) -> Tensor:
 def row_norms(vectors: Tensor) -> Tensor:
     """Return each row's L2 norm, summed in float64 without a copy of the matrix.  # [K]"""
     norms: Tensor = torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float64)
+    return norms
+
+
+def quick_norms(vectors: Tensor) -> Tensor:
+    """Return each row's L2 norm, float64, to a few units of float32; several times as fast.  # [K]
+
+    Runs of 1024 squares are summed in float32 and those sums in float64; a row in which float32 over- or
+    underflows is done again by ``row_norms``.
+    """
+    shape = (len(vectors), vectors.shape[1] // _RUN, _RUN)
+    whole = shape[1] * _RUN
+    runs = torch.linalg.vector_norm(vectors[:, :whole].view(shape), dim=2)  # [K, runs]
+    rest = torch.linalg.vector_norm(vectors[:, whole:], dim=1, dtype=torch.float64)  # [K]
+    norms: Tensor = (runs.double().square_().sum(dim=1) + rest.square_()).sqrt_()
+    odd = ~((norms > _TINY) & norms.isfinite())
+    if bool(odd.any()):
+        norms[odd] = row_norms(vectors[odd])
     return norms
 
 

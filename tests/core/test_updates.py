@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from gauntlet.core.updates import Updates, concatenate, finite_rows, row_norms, weighted_sum
+from gauntlet.core.updates import (
+    Updates,
+    concatenate,
+    finite_rows,
+    quick_norms,
+    row_norms,
+    weighted_sum,
+    weighted_total,
+)
 
 
 def cohort(ids: list[int]) -> Updates:
@@ -99,3 +107,26 @@ def test_parts_that_interleave_are_joined_with_every_column_in_place():
 def test_a_client_in_two_parts_is_refused():
     with pytest.raises(ValueError, match="ascend strictly"):
         concatenate([cohort([1, 2]), cohort([2])], 3)
+
+
+@pytest.mark.parametrize("size", [3, 1024, 5000])
+@pytest.mark.parametrize("scale", [0.0, 1e-42, 1e-25, 1e-3, 1.0, 1e30])
+def test_quick_norms_are_the_norms_to_rounding_whatever_their_size(size, scale):
+    """Oracle: ``row_norms``, in float64; within 1e-6, also where the squares leave float32."""
+    vectors = scale * torch.randn(4, size, generator=torch.Generator().manual_seed(0))
+
+    assert torch.allclose(quick_norms(vectors), row_norms(vectors), rtol=1e-6, atol=0.0)
+
+
+def test_quick_norms_of_broken_rows_are_not_finite_and_spoil_no_other():
+    vectors = torch.ones(3, 2048)
+    vectors[0, 5], vectors[2, 2000] = float("nan"), float("inf")
+
+    assert quick_norms(vectors).isfinite().tolist() == [False, True, False]
+
+
+def test_a_weighted_total_is_summed_in_float64():
+    """By hand: 1e8 and 1 are added although float32 would lose the 1; weights 1 and 1."""
+    vectors = torch.tensor([[1e8], [1.0]])
+
+    assert weighted_total(vectors, torch.ones(2)).tolist() == [100000001.0]
