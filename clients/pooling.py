@@ -16,34 +16,47 @@ _FORTH, _BACK = _OPS.max_pool2d_with_indices.default, _OPS.max_pool2d_with_indic
 
 
 def pool(x: Tensor, window: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
-    """Return each window's greatest value [..., H/h, W/w], and for each place whether (1, 0) it is there."""
-    first, *others = (part.contiguous() for part in _slices(x, window))
-    best, better = first, list[Tensor]()
-    for part in others:
+    """Return each window's greatest value [..., H/h, W/w], and which column of a row and which row has it.
+
+    Along a row first, then down: of equal values the first one in reading order wins, as in torch.
+    """
+    (h, w), (bottom, right) = window, _edges(x, window)
+    best, across = _greatest([x[..., :bottom, j:right:w].contiguous() for j in range(w)])
+    best, down = _greatest([best[..., i::h, :] for i in range(h)])
+    return best, [*across, *down]
+
+
+def _greatest(parts: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Return the greatest of values of one shape, and for each part where (1, 0) it is the first that is."""
+    best, better = parts[0], list[Tensor]()
+    for part in parts[1:]:
         better.append(part > best)
         best = torch.maximum(best, part)
     wins: list[Tensor] = []
-    beaten = torch.zeros_like(first, dtype=torch.bool)
+    beaten = torch.zeros(best.shape, dtype=torch.bool)
     for ahead in reversed(better):  # the last one that was better than all before it
-        wins.append((ahead & ~beaten).to(x.dtype))
+        wins.append((ahead & ~beaten).to(best.dtype))
         beaten = beaten | ahead
-    return best, [(~beaten).to(x.dtype), *reversed(wins)]
+    return best, [(~beaten).to(best.dtype), *reversed(wins)]
 
 
 def unpool(gradient: Tensor, wins: Sequence[Tensor], like: Tensor, window: Sequence[int]) -> Tensor:
     """Return the gradient with respect to what was pooled, of the shape of ``like``."""
-    rest = any(size % step for size, step in zip(like.shape[-2:], window, strict=True))
-    out = torch.zeros_like(like) if rest else torch.empty_like(like)
-    for home, won in zip(_slices(out, window), wins, strict=True):
-        home.copy_(gradient * won)
+    (h, w), (bottom, right) = window, _edges(like, window)
+    rows = torch.empty_like(wins[0])  # [..., H, W/w]
+    for i, won in enumerate(wins[w:]):
+        torch.mul(gradient, won, out=rows[..., i::h, :])
+    whole = (bottom, right) == tuple(like.shape[-2:])
+    out = torch.empty(like.shape) if whole else torch.zeros(like.shape)
+    for j, won in enumerate(wins[:w]):
+        torch.mul(rows, won, out=out[..., :bottom, j:right:w])
     return out
 
 
-def _slices(x: Tensor, window: Sequence[int]) -> list[Tensor]:
-    """Return what stands at each place of all windows.  # [..., H/h, W/w] each"""
+def _edges(x: Tensor, window: Sequence[int]) -> tuple[int, int]:
+    """Return how many rows and columns whole windows cover."""
     (h, w), (height, width) = window, x.shape[-2:]
-    bottom, right = height - height % h, width - width % w
-    return [x[..., i:bottom:h, j:right:w] for i in range(h) for j in range(w)]
+    return height - height % h, width - width % w
 
 
 def pool_by_slices(module: GraphModule) -> GraphModule:

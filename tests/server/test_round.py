@@ -150,7 +150,7 @@ def test_every_clipping_that_clients_do_alone_is_a_weight_in_a_sum(small, clippi
     assert summed.plan.summed
     assert torch.allclose(a.params, b.params, rtol=1e-6, atol=1e-7)
     assert torch.allclose(one.norms, other.norms, rtol=1e-6)
-    assert torch.allclose(one.raw_norms, other.raw_norms, rtol=1e-12)
+    assert torch.allclose(one.raw_norms, other.raw_norms, rtol=1e-6)
 
 
 NOT_SUMMED = {
