@@ -1,8 +1,8 @@
 """What privacy costs in time: example-level DP-SGD beside Opacus, and user-level privacy beside none.
 
-Usage: dp_sgd.py [examples|users] ... (both by default). Needs the extra ``test``, for Opacus. Run it on an
-idle machine. Everything in a table takes turns in one process on two threads (a round's clients on one each);
-figures are ratios of medians.
+Usage: dp_sgd.py [cpu] [examples|users] ... (both by default). Needs the extra ``test``, for Opacus. Everything
+in a table takes turns in one process; figures are ratios of medians. Seconds on two threads (a round's clients
+on one) mean something on an idle machine only; ``cpu`` counts CPU seconds on one thread instead.
 """
 
 import platform
@@ -31,6 +31,7 @@ HERE = Path(__file__).parent
 EXAMPLES, BATCH, LEARNING_RATE, CLIP_NORM, NOISE, DELTA = 640, 64, 0.1, 1.0, 1.0, 1e-5
 TURNS, ROUNDS = 7, 24
 Turn = Callable[[], object]
+Clock = Callable[[], float]
 
 
 class OneClient:
@@ -102,19 +103,21 @@ def plain(name: str, batches: list[np.ndarray]) -> Turn:
     return run
 
 
-def medians(turns: Mapping[str, Turn], count: int, warm: int = 2) -> dict[str, tuple[float, float]]:
+def medians(
+    clock: Clock, turns: Mapping[str, Turn], count: int, warm: int = 2
+) -> dict[str, tuple[float, float]]:
     """Return each one's median and least seconds, all of them taking turns."""
     seconds: dict[str, list[float]] = {name: [] for name in turns}
     for number in range(count + warm):
         for name, turn in turns.items():
-            begin = time.perf_counter()
+            begin = clock()
             turn()
             if number >= warm:
-                seconds[name].append(time.perf_counter() - begin)
+                seconds[name].append(clock() - begin)
     return {name: (statistics.median(s), min(s)) for name, s in seconds.items()}
 
 
-def examples() -> None:
+def examples(clock: Clock) -> None:
     """Print what the steps of one pass take, as ratios to ours."""
     names = ("mcnn", "mlp")
     found = {}
@@ -123,7 +126,7 @@ def examples() -> None:
         turns = {"gauntlet, dp_sgd": run}
         turns |= {f"Opacus, {mode}": opacus(name, mode, batches) for mode in ("hooks", "functorch", "ghost")}
         turns["torch, no privacy"] = plain(name, batches)
-        found[name] = medians(turns, TURNS)
+        found[name] = medians(clock, turns, TURNS)
         print(f"{name}: ours {found[name]['gauntlet, dp_sgd'][0]:.3f} s a pass", file=sys.stderr)
     print(
         f"\n| time of ten private steps, Poisson batches of {BATCH}, over ours | mcnn | mlp |\n|---|---|---|"
@@ -137,7 +140,7 @@ def examples() -> None:
     print("\nRatios of medians (of the fastest turns).")
 
 
-def users() -> None:
+def users(clock: Clock) -> None:
     """Print what a round with central, user-level privacy takes over one without."""
     models = {"logreg": "logistic_regression", "mlp": {"name": "mlp", "hidden": [200]}, "mcnn": "mcnn"}
     mechanisms = {
@@ -172,7 +175,7 @@ def users() -> None:
             )
             simulation = prepare(scenario.run_spec())
             turns[label] = partial(next, simulation.steps(simulation.serial_pool()))
-        found = medians(turns, ROUNDS, warm=3)
+        found = medians(clock, turns, ROUNDS, warm=3)
         base, private = found["no privacy"], found["gaussian, fixed clip norm"]
         cells.append(f"{private[0] / base[0]:.3f} ({private[1] / base[1]:.3f})")
     print("| gaussian, fixed clip norm | " + " | ".join(cells) + " |")
@@ -181,8 +184,10 @@ def users() -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    torch.set_num_threads(2)
+    parts = sys.argv[1:]
+    clock, threads = (time.process_time, 1) if parts[:1] == ["cpu"] else (time.perf_counter, 2)
+    torch.set_num_threads(threads)
     told = ", ".join(f"{p} {version(p)}" for p in ("torch", "opacus", "numpy"))
-    print(f"{platform.machine()}, Python {platform.python_version()}, {told}, two threads")
-    for part in sys.argv[1:] or ("examples", "users"):
-        {"examples": examples, "users": users}[part]()
+    print(f"{platform.machine()}, Python {platform.python_version()}, {told}, {threads} threads")
+    for part in [p for p in parts if p != "cpu"] or ("examples", "users"):
+        {"examples": examples, "users": users}[part](clock)
