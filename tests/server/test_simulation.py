@@ -109,7 +109,7 @@ def test_a_hung_worker_is_replaced_and_nothing_changes(small, ray_here, tmp_path
     ray.cloudpickle.register_pickle_by_value(__import__(lull.__module__, fromlist=["x"]))
     simulation = prepare(small())
     serial = last(simulation, simulation.serial_pool())
-    pool = RayPool(partial(lull, tmp_path / "marker", simulation.spec), simulation.data, 2, patience=5.0)
+    pool = RayPool(partial(lull, tmp_path / "marker", simulation.spec), simulation.data, 2, patience=15.0)
     on_ray = last(simulation, pool)
 
     assert (tmp_path / "marker").exists()
