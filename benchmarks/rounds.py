@@ -1,6 +1,6 @@
 """One table: Gauntlet's rounds against plain PyTorch loops, from one sitting. Run it on an idle machine.
 
-Usage: rounds.py. Every system runs in a process of its own, one after the other, three times in turn, so that
+Usage: rounds.py. Every system runs in a process of its own, one after the other, twice in turn, so that
 a slow minute of the machine meets them all; a figure is the median of the second halves of its runs. pfl runs
 where ``PFL_PYTHON`` names an interpreter that has it.
 """
@@ -27,7 +27,7 @@ SYSTEMS: dict[str, tuple[str, ...]] = {
 PFL = os.environ.get("PFL_PYTHON")
 if PFL:
     SYSTEMS["pfl 0.6.0, one process"] = ("pfl_rounds.py",)
-TURNS = 3
+TURNS = 2
 ROUNDS = {"logreg": 160, "mlp": 40, "mcnn": 16}  # of ours: enough for Ray to have finished starting up
 PEERS = 8  # rounds of everybody else
 
