@@ -1,8 +1,8 @@
 """What privacy costs in time: example-level DP-SGD beside Opacus, and user-level privacy beside none.
 
-Usage: dp_sgd.py [cpu] [examples|users] ... (both by default). Needs the extra ``test``, for Opacus. Everything
-in a table takes turns in one process; figures are ratios of medians. Seconds on two threads (a round's clients
-on one) mean something on an idle machine only; ``cpu`` counts CPU seconds on one thread instead.
+Usage: dp_sgd.py [cpu] [examples|users] ... (both by default). Needs the extra ``test``, for Opacus.
+Everything in a table takes turns in one process; figures are ratios of medians. Seconds on two threads (a
+round's clients on one) mean something on an idle machine only; ``cpu`` counts CPU seconds on one thread.
 """
 
 import platform
