@@ -35,11 +35,11 @@ PROBLEMS = {
 }
 GRIDS = {
     "dp_gd": [
-        {"restart": 1, "lr": lr, "c1": c1} for lr, c1 in product((0.03, 0.1, 0.3, 1.0), (0.5, 1.0, 2.0, 4.0))
+        {"restart": 1, "lr": lr, "c1": c1} for lr, c1 in product((0.1, 0.25, 0.5, 1.0), (0.5, 1.0, 2.0))
     ],
     "diff2_gd": [
-        {"restart": t, "lr": lr, "c1": c1, "c2": c2}
-        for t, lr, c1, c2 in product((3, 10), (0.03, 0.1, 0.3, 1.0), (1.0, 2.0, 4.0), (0.25, 1.0))
+        {"restart": t, "lr": lr, "c1": 1.0, "c2": c2}
+        for t, lr, c2 in product((3, 10), (0.1, 0.25, 0.5, 1.0), (0.25, 1.0, 4.0))
     ],
 }
 
