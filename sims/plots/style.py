@@ -69,9 +69,12 @@ def percent_axis(axes: Axes, low: float, high: float) -> None:
 
 
 def logarithmic(axes: Axes) -> None:
-    """Make the x axis logarithmic, with plain numbers at its ticks."""
+    """Make the x axis logarithmic, with plain numbers at its ticks: over a factor of 2 at least."""
     axes.set_xscale("log")
     low, high = axes.get_xlim()
+    if low > 0 and high < 2 * low:
+        middle = (low * high) ** 0.5
+        low, high = axes.set_xlim(middle / 2, 2 * middle)
     subs = (1.0,) if high > 300 * low else (1.0, 2.0, 5.0) if high > 10 * low else tuple(range(1, 10))
     axes.xaxis.set_major_locator(LogLocator(subs=subs))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -17,6 +17,20 @@ def test_the_first_eight_labels_have_the_eight_colours_of_okabe_and_ito():
     assert {look["color"] for look in styles("abcdefgh").values()} == published == set(OKABE_ITO)
 
 
+def test_a_logarithmic_axis_of_points_that_nearly_coincide_still_has_named_ticks():
+    """By hand: 3 and 3.00001 lie in the middle of 1.5 to 6."""
+    figure = new_figure()
+    axes = figure.subplots()
+    axes.plot([3.0, 3.00001], [0.5, 0.6])
+    logarithmic(axes)
+    figure.canvas.draw()
+    low, high = axes.get_xlim()
+    named = [tick.get_text() for tick in axes.get_xticklabels() if low <= tick.get_position()[0] <= high]
+
+    assert (low, high) == pytest.approx((1.5, 6.0), rel=1e-4)
+    assert {"2", "3", "4", "5"} <= set(named)
+
+
 def test_a_logarithmic_axis_within_one_decade_still_has_named_ticks():
     figure = Figure()
     axes = figure.subplots()
