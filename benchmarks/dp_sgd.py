@@ -21,7 +21,8 @@ from torch import nn
 from workloads import NAMES, model
 
 from gauntlet.clients.algorithms.fedavg import FedAvg
-from gauntlet.clients.kernel import BlockKernel, Broadcast
+from gauntlet.clients.kernel import BlockKernel
+from gauntlet.clients.messages import Broadcast
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.privacy.dp_sgd import DpSgd
 from gauntlet.server.simulation import prepare

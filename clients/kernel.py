@@ -6,7 +6,7 @@ vector, so that a local step is a handful of operations on [P] whatever the numb
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -33,6 +33,7 @@ from .adam import Adam
 from .data.base import FederatedData, PartitionedData, num_outputs
 from .losses import Loss, loss_name, loss_of
 from .memory import keep_freed_memory
+from .messages import Broadcast, Summed, Trained
 from .minibatches import minibatches, poisson_batches, step_sampling
 from .private_training import PrivateTraining, Trainee
 from .shelf import Shelf
@@ -45,74 +46,6 @@ Counts = Callable[[Tensor], Tensor]
 """From examples [K] to what each client counts in a sum [K], float64."""
 
 _COLUMNS = 8192  # short enough to be summed by one thread
-
-
-@dataclass(frozen=True)
-class Broadcast:
-    """What the server sends to every client of a cohort.
-
-    Attributes:
-        round: The round, from 0.
-        params: Global parameters, float32.  # [P]
-        buffers: Global floating buffers, float32.  # [Q]
-        extra: What the algorithm's server half sends besides, float32.  # [E, P]
-    """
-
-    round: int
-    params: Tensor
-    buffers: Tensor
-    extra: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What the clients of a cohort (or of a block of it) hold after local training.
-
-    Attributes:
-        updates: Their updates, after client-side clipping and noise.
-        losses: Each client's mean loss over its local steps, float32.  # [K]
-        norms: Each update's L2 norm before the client clipped it, float64: for the experimenter's eyes
-            only.  # [K]
-    """
-
-    updates: Updates
-    losses: Tensor
-    norms: Tensor
-
-    def arrays(self) -> list[Array]:
-        """Return (vectors, buffers, examples, losses, norms): what a block sends home."""
-        u = self.updates
-        return [t.numpy() for t in (u.vectors, u.buffers, u.num_examples, self.losses, self.norms)]
-
-
-@dataclass(frozen=True)
-class Summed:
-    """What is left of a cohort (or of a block of it) where nobody needs single updates.
-
-    Attributes:
-        client_ids: Stable ids, ascending, int64.  # [K]
-        total: Sum of the finite updates, each times what its client counts, float64.  # [P]
-        buffers: Sum of the same clients' buffers, float64.  # [Q]
-        num_examples: Examples behind each update, int64.  # [K]
-        losses: Each client's mean loss over its local steps, float32.  # [K]
-        raw_norms: L2 norm of each update before client-side clipping and noise, float64.  # [K]
-        norms: The same after it.  # [K]
-        finite: Whether the client is in the sums: its update and buffers hold no NaN or infinity.  # [K]
-    """
-
-    client_ids: Tensor
-    total: Tensor
-    buffers: Tensor
-    num_examples: Tensor
-    losses: Tensor
-    raw_norms: Tensor
-    norms: Tensor
-    finite: Tensor
-
-    def arrays(self) -> list[Array]:
-        """Return everything but the ids: what a block sends home."""
-        sums, columns = (self.total, self.buffers), (self.num_examples, self.losses, self.raw_norms)
-        return [t.numpy() for t in (*sums, *columns, self.norms, self.finite)]
 
 
 class BlockKernel:

@@ -8,7 +8,7 @@ dropout has no part in it.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +21,7 @@ from ..core.seeds import generator
 from ..core.trees import State
 from ..core.updates import Updates
 from .data.base import FederatedData
-
-if TYPE_CHECKING:
-    from .kernel import Broadcast
+from .messages import Broadcast
 
 Array = np.ndarray[Any, Any]
 Examples = Callable[[int, int], tuple[Tensor, Tensor]]
@@ -104,7 +102,7 @@ class Visits:
     def num_clients(self) -> int:
         return self._data.num_clients
 
-    def train(self, broadcast: "Broadcast", client_ids: Array) -> tuple[Updates, Tensor]:
+    def train(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
         """Return what the clients send [K, P], and their mean losses [K]."""
         vectors = torch.empty(len(client_ids), self._layout.num_parameters)  # [K, P]
         losses = torch.empty(len(client_ids))
@@ -126,7 +124,7 @@ class Visits:
             counts[row] = len(y)
         return Updates(vectors, torch.from_numpy(client_ids), counts), losses
 
-    def _memory(self, client_id: int, broadcast: "Broadcast") -> State:
+    def _memory(self, client_id: int, broadcast: Broadcast) -> State:
         """Return what the client worked out once: the same in any process, whenever it is first asked."""
         prepare = declared(self._rule, "prepare", None)
         if prepare is None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from ..clients.kernel import BlockKernel, Broadcast, one_thread
+from ..clients.kernel import BlockKernel, one_thread
+from ..clients.messages import Broadcast
 
 
 @dataclass(frozen=True)

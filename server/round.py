@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..clients.codecs.wire import VerbatimFrames, decode_cohort, encode_cohort, max_frame
-from ..clients.kernel import Broadcast
+from ..clients.messages import Broadcast
 from ..clients.pools.base import ClientPool
 from ..core.contracts import (
     Delivery,

@@ -12,7 +12,7 @@ from ...core.contracts import LocalProcedure, LocalRule, LocalTraining, declared
 from ...core.registry import require
 from ...core.seeds import generator
 from ..data.gaussian_shards import GaussianShards
-from ..kernel import Broadcast
+from ..messages import Broadcast
 from ..visits import Visits
 
 Algorithm = LocalRule | LocalProcedure

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...core.updates import Updates
-from ..kernel import Broadcast, Summed, Trained
+from ..messages import Broadcast, Summed, Trained
 
 Array = np.ndarray[Any, Any]
 

@@ -25,7 +25,8 @@ import torch
 from ...core import errors
 from ...core.errors import GauntletError, WorkerError
 from ..data.base import FederatedData
-from ..kernel import BlockKernel, Broadcast, one_thread
+from ..kernel import BlockKernel, one_thread
+from ..messages import Broadcast
 
 Array = np.ndarray[Any, Any]
 BuildKernel = Callable[[FederatedData], BlockKernel]

@@ -15,7 +15,7 @@ from typing import Any
 
 from ...core.errors import GauntletError, WorkerError
 from ..data.base import FederatedData
-from ..kernel import Broadcast, Summed, Trained
+from ..messages import Broadcast, Summed, Trained
 from .base import Array, Rows, Sums, blocks
 from .lane import IN_FLIGHT, BuildKernel, Lane, LaneLost, Worker
 

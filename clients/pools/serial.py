@@ -1,6 +1,7 @@
 """Clients one block after the other, in this process. Needs no Ray."""
 
-from ..kernel import BlockKernel, Broadcast, Summed, Trained, one_thread
+from ..kernel import BlockKernel, one_thread
+from ..messages import Broadcast, Summed, Trained
 from .base import Array, Rows, Sums, blocks, put
 
 

@@ -9,7 +9,8 @@ from gauntlet.clients.algorithms.fedavg import FedAvg
 from gauntlet.clients.data.base import Dataset, Targets
 from gauntlet.clients.data.federate import federate
 from gauntlet.clients.data.quantity import Quantity
-from gauntlet.clients.kernel import BlockKernel, Broadcast
+from gauntlet.clients.kernel import BlockKernel
+from gauntlet.clients.messages import Broadcast
 from gauntlet.clients.models.gru import Gru
 from gauntlet.clients.models.linear import Linear
 from gauntlet.core.contracts import LocalTraining

@@ -11,7 +11,8 @@ from torch import nn
 
 from gauntlet.clients.algorithms.fedavg import FedAvg
 from gauntlet.clients.algorithms.fedprox import FedProx
-from gauntlet.clients.kernel import BlockKernel, Broadcast
+from gauntlet.clients.kernel import BlockKernel
+from gauntlet.clients.messages import Broadcast
 from gauntlet.clients.minibatches import poisson_batches, step_sampling
 from gauntlet.clients.private_training import _width
 from gauntlet.core.contracts import LocalTraining

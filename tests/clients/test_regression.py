@@ -11,8 +11,9 @@ from gauntlet.clients.data.digits import Digits
 from gauntlet.clients.data.federate import federate
 from gauntlet.clients.data.iid import Iid
 from gauntlet.clients.data.quantity import Quantity
-from gauntlet.clients.kernel import BlockKernel, Broadcast
+from gauntlet.clients.kernel import BlockKernel
 from gauntlet.clients.losses import loss_name
+from gauntlet.clients.messages import Broadcast
 from gauntlet.clients.models.gru import Gru
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import ScenarioError

@@ -9,7 +9,8 @@ from gauntlet.clients.algorithms.fedavg import FedAvg
 from gauntlet.clients.algorithms.fedprox import FedProx
 from gauntlet.clients.algorithms.gradient_descent import GradientDescent
 from gauntlet.clients.data.base import PartitionedData
-from gauntlet.clients.kernel import BlockKernel, Broadcast
+from gauntlet.clients.kernel import BlockKernel
+from gauntlet.clients.messages import Broadcast
 from gauntlet.clients.stacked import _bucket, can_stack
 from gauntlet.clients.trace import StackedStep
 from gauntlet.clients.vectorize import choose

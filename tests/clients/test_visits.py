@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from gauntlet.clients.data.synthetic import SyntheticPopulation
-from gauntlet.clients.kernel import BlockKernel, Broadcast
+from gauntlet.clients.kernel import BlockKernel
+from gauntlet.clients.messages import Broadcast
 from gauntlet.clients.visits import Visits
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.layout import Layout

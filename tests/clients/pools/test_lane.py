@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from gauntlet.clients.kernel import Broadcast
+from gauntlet.clients.messages import Broadcast
 from gauntlet.clients.pools import lane as module
 from gauntlet.clients.pools.lane import Lane, LaneLost, Worker
 from gauntlet.clients.pools.ray import RayPool
