@@ -54,11 +54,11 @@ def died(folder: Path) -> bool:
 
 @pytest.mark.slow
 def test_there_is_a_death_in_every_file_of_every_round(runs):
-    """A round writes 6 tables and 1 checkpoint; at the end come 6 tables and the manifest once more."""
+    """A round writes 7 tables and 1 checkpoint; at the end come 7 tables and the manifest once more."""
     _, dead = runs
     names = [folder.name for folder in dead if died(folder)]
 
-    assert sum(name.startswith("replace") for name in names) == 3 * (6 + 1) + 6 + 1
+    assert sum(name.startswith("replace") for name in names) == 3 * (7 + 1) + 7 + 1
     assert sum(name.startswith("fsync") for name in names) == 3
     parts = {folder.name: [p.name for p in folder.rglob("*.part")] for folder in dead}
     assert parts["limit-1000"] == ["clients.part"]
