@@ -1,7 +1,6 @@
 """Local training of one block of clients: what a worker does.
 
-Stacked (``stacked.py``), or one client at a time: then on a model whose parameters are views of one flat
-vector, so that a local step is a handful of operations on [P] whatever the number of layers.
+Stacked (``stacked.py``), or one client at a time (``alone.py``).
 """
 
 from collections.abc import Callable, Iterator
@@ -27,10 +26,11 @@ from ..core.contracts import (
 from ..core.layout import Layout
 from ..core.observation import Truth
 from ..core.roles import Role
-from ..core.seeds import generator, seeded_torch
+from ..core.seeds import generator
 from ..core.updates import Context, Updates, row_norms, weighted_sum
-from .adam import Adam
+from .alone import LoneTraining
 from .data.base import FederatedData, PartitionedData, num_outputs
+from .device import reproducible
 from .losses import Loss, loss_name, loss_of
 from .memory import keep_freed_memory
 from .messages import Broadcast, Summed, Trained
@@ -64,6 +64,7 @@ class BlockKernel:
         height: int = 1,
         counts: Counts | None = None,
         steers: tuple[Role[Any], ...] = (),
+        device: str = "cpu",
     ) -> None:
         """Take the run's ingredients.
 
@@ -81,13 +82,16 @@ class BlockKernel:
                 names; 1 trains one at a time.
             counts: What each client counts where sums are formed here; None where they never are.
             steers: Attacks on updates that also ``steer`` the training of the clients that run them.
+            device: Where clients train; algorithms with a procedure of their own and example privacy want the
+                CPU.
         """
         self._steers: list[tuple[Role[Any], Steer]] = [(role, role.attack.steer) for role in steers]
         self.data, self.model, self.rule = data, model, cast(LocalRule, rule)
         self.training, self.privacy, self.poisons = rule.schedule(training), privacy, poisons
         self.loss_name = loss_name(self.training.loss, data)
         self.seed, self.loss, self._counts = seed, loss or loss_of(self.loss_name), counts
-        self.layout = Layout.of(model)
+        self.layout, self._device = Layout.of(model), device
+        self._alone = LoneTraining(model, self.rule, self.training, self.loss, device)
         names = [slot.name for slot in self.layout.parameters]
         self._stacked = StackedStep(model, names, self.loss_name) if height > 1 else None
         self._examples: ExamplePrivacy | None = None
@@ -97,22 +101,11 @@ class BlockKernel:
             self._private = PrivateTraining(model, self.layout, self.rule, self.training, *how)
         self._height = height
         self._shelf: Shelf | None = None  # the data's own, once it is needed
-        self._local = torch.zeros(self.layout.num_parameters)  # [P]
-        self._gradient = torch.zeros_like(self._local)  # [P]
         self.visits: Visits | None = None
         if declared(rule, "work", None):
-            flat, procedure = (self._local, self._gradient), cast(LocalProcedure, rule)
+            flat, procedure = (self._alone.local, self._alone.gradient), cast(LocalProcedure, rule)
             self.visits = Visits(procedure, model, self.loss, flat, seed, data, self.examples)
-        self._tie()
         keep_freed_memory()
-
-    def _tie(self) -> None:
-        """Let the model's parameters and their gradients be views of the two flat vectors."""
-        named = dict(self.model.named_parameters())
-        gradients = self.layout.views(self._gradient)
-        for name, view in self.layout.views(self._local).items():
-            named[name].data = view
-            named[name].grad = gradients[name]
 
     def train(self, broadcast: Broadcast, client_ids: Array) -> Trained:
         """Return the block's updates in ascending client id, and its losses.
@@ -135,7 +128,8 @@ class BlockKernel:
             return self.visits.train(broadcast, client_ids.astype(np.int64))
         train = self._one_by_one if self._stacked is None else self._all_at_once
         train = train if self._examples is None else self._in_private
-        return train(broadcast, client_ids.astype(np.int64))
+        with reproducible(self._device):
+            return train(broadcast, client_ids.astype(np.int64))
 
     def train_sum(self, broadcast: Broadcast, client_ids: Array) -> Summed:
         """Return the block's weighted sum, non-finite updates left out.
@@ -179,8 +173,9 @@ class BlockKernel:
         shelf, places = self._shelf_of(ids, broadcast.round)
         batches = [self.batches(i, broadcast.round, len(p)) for i, p in zip(ids, places, strict=True)]
         steers = [self.steer(i, broadcast.round) for i in ids]
-        vectors = torch.empty(len(ids), self.layout.num_parameters)  # [K, P]
-        losses = torch.empty(len(ids))
+        received = broadcast.params.to(self._device)
+        vectors = torch.empty(len(ids), self.layout.num_parameters, device=self._device)  # [K, P]
+        losses = torch.empty(len(ids), device=self._device)
         streams = [partial(self._dropout, i, broadcast.round) for i in ids]
         for rows in np.array_split(np.arange(len(ids)), -(-len(ids) // self._height)):
             part = slice(rows[0], rows[-1] + 1)
@@ -189,7 +184,7 @@ class BlockKernel:
                 self.layout,
                 self.rule,
                 self.training,
-                broadcast.params,
+                received,
                 shelf,
                 places[part],
                 batches[part],
@@ -199,7 +194,7 @@ class BlockKernel:
                 streams[part],
             )
         counts = torch.tensor([len(place) for place in places])
-        return Updates(vectors, torch.from_numpy(client_ids), counts), losses
+        return Updates(vectors.cpu(), torch.from_numpy(client_ids), counts), losses.cpu()
 
     def _in_private(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
         assert self._examples is not None
@@ -225,13 +220,12 @@ class BlockKernel:
     def _shelf_of(self, ids: list[int], round_: int) -> tuple[Shelf, list[Array]]:
         """Return where the clients' examples lie, and each client's rows there."""
         if isinstance(self.data, PartitionedData) and not self.poisons:
-            self._shelf = self._shelf or Shelf.around(self.data.x, self.data.y)
+            self._shelf = self._shelf or Shelf.around(self.data.x, self.data.y).to(self._device)
             return self._shelf, [self.data.rows(i) for i in ids]
         examples = [self.examples(i, round_) for i in ids]
         ends = np.cumsum([len(y) for _, y in examples])
-        return Shelf.joined(examples), [
-            np.arange(e - len(y), e) for e, (_, y) in zip(ends, examples, strict=True)
-        ]
+        places = [np.arange(e - len(y), e) for e, (_, y) in zip(ends, examples, strict=True)]
+        return Shelf.joined(examples).to(self._device), places
 
     def _one_by_one(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
         vectors = torch.empty(len(client_ids), self.layout.num_parameters)  # [K, P]
@@ -239,69 +233,24 @@ class BlockKernel:
         losses = torch.empty(len(client_ids))
         counts = torch.empty(len(client_ids), dtype=torch.int64)
         for row, client_id in enumerate(client_ids.tolist()):
-            losses[row], counts[row] = self._train_client(broadcast, client_id, vectors[row], buffers[row])
+            examples = self.examples(client_id, broadcast.round)
+            counts[row] = len(examples[1])
+            losses[row] = self._alone.train(
+                broadcast,
+                examples,
+                self.batches(client_id, broadcast.round, len(examples[1])),
+                self._dropout(client_id, broadcast.round),
+                self.steer(client_id, broadcast.round),
+                vectors[row],
+                buffers[row],
+            )
         return Updates(vectors, torch.from_numpy(client_ids), counts, buffers=buffers), losses
 
     def _streams(self, round_: int) -> Callable[[int], np.random.Generator]:
         return lambda client_id: generator(self.seed, "client noise", round_, client_id)
 
-    def _train_client(
-        self, broadcast: Broadcast, client_id: int, update: Tensor, buffers: Tensor
-    ) -> tuple[Tensor, int]:
-        """Write one client's update [P] and buffers [Q]; return its mean loss and its examples."""
-        x, y = self.examples(client_id, broadcast.round)
-        batches = self.batches(client_id, broadcast.round, len(y))
-        self._receive(broadcast)
-        self.model.train()
-        velocity, total = torch.zeros_like(self._local), torch.zeros(())
-        steer = self.steer(client_id, broadcast.round)
-        adam = Adam([self._local]) if self.training.optimizer == "adam" else None
-        with seeded_torch(self._dropout(client_id, broadcast.round)):
-            for rows in batches:
-                whole = len(rows) == len(y)
-                total += self._step(
-                    x if whole else x[rows], y if whole else y[rows], broadcast.params, velocity, steer, adam
-                )
-        torch.sub(self._local, broadcast.params, out=update)
-        buffers.copy_(self.layout.flatten_buffers(dict(self.model.named_buffers())))
-        return total / len(batches), len(y)
-
     def _dropout(self, client_id: int, round_: int) -> np.random.Generator:
         return generator(self.seed, "dropout", round_, client_id)
-
-    def _receive(self, broadcast: Broadcast) -> None:
-        self._local.copy_(broadcast.params)
-        own = dict(self.model.named_buffers())
-        for name, view in self.layout.buffer_views(broadcast.buffers).items():
-            own[name].copy_(view)
-
-    def _step(
-        self,
-        x: Tensor,
-        y: Tensor,
-        received: Tensor,
-        velocity: Tensor,
-        steer: Steer | None,
-        adam: Adam | None = None,
-    ) -> Tensor:
-        """Take one step of SGD, or of Adam, in place; return the batch's mean loss before it."""
-        how = self.training
-        self._gradient.zero_()
-        loss = self.loss(self.model(x), y)
-        torch.autograd.backward(loss)
-        with torch.no_grad():
-            if steer is not None:
-                self._gradient.copy_(steer(self._gradient, self._local, received))
-            if how.weight_decay:
-                self._gradient.add_(self._local, alpha=how.weight_decay)
-            direction = self.rule.correct(self._gradient, self._local, received)
-            if how.momentum:
-                direction = velocity.mul_(how.momentum).add_(direction)
-            if adam is not None:
-                adam.begin_step()
-                direction = adam.direction(0, direction)
-            self._local.add_(direction, alpha=-how.lr)
-        return loss.detach()
 
     def examples(self, client_id: int, round_: int) -> tuple[Tensor, Tensor]:
         """Return what the client trains on in this round: its own examples, poisoned if it attacks."""

@@ -37,6 +37,10 @@ class Shelf:
         """Return a shelf on which the clients' examples stand one after the other."""
         return cls(torch.cat([x for x, _ in examples]), torch.cat([y for _, y in examples]))
 
+    def to(self, device: str) -> "Shelf":
+        """Return the shelf on a device: itself where it is there already."""
+        return Shelf(self.x.to(device), self.y.to(device))
+
     def take(self, rows: Tensor) -> Tensor:
         """Return inputs as a model is given them: float32, pixels in [0, 1].  # [*rows.shape, ...]"""
         taken = self.x.index_select(0, rows.reshape(-1)).view(*rows.shape, *self.x.shape[1:])

@@ -65,22 +65,24 @@ def train_stacked(
         layout: How the parameters lie in a vector.
         rule: The algorithm.
         how: The training it schedules.
-        received: The broadcast parameters.  # [P]
-        shelf: Where the examples lie.
+        received: The broadcast parameters, on the device to train on.  # [P]
+        shelf: Where the examples lie, on that device.
         places: The rows of the shelf that hold each client's examples.
         batches: Which of its examples each client takes in each local step.
         num_outputs: Classes, or outputs of a regression.
-        out: Where the updates belong.  # [K, P]
+        out: Where the updates belong, on that device.  # [K, P]
         steers: How each client twists its gradients, or None; by default nobody does.
         streams: Makes each client's stream of dropout; may be left out of a model without.
     """
     order = sorted(range(len(batches)), key=lambda k: -len(batches[k]))  # stable: longest first
-    rows, weights = _padded([batches[k] for k in order], [places[k] for k in order], how.batch_size)
+    device = received.device
+    padded = _padded([batches[k] for k in order], [places[k] for k in order], how.batch_size)
+    rows, weights = (part.to(device) for part in padded)
     targets = _targets(shelf, rows, weights, num_outputs)  # [K, S, B, C or D + 1]
     steps = np.array([len(batches[k]) for k in order])
-    twisted = _grouped([steers[k] for k in order] if steers else [])
+    twisted = _grouped([steers[k] for k in order] if steers else [], device)
     state = _Descent(layout, rule, how, received, len(order), twisted)
-    losses = torch.zeros(len(order))
+    losses = torch.zeros(len(order), device=device)
     drops = step.drops(shelf.x.shape[1:])
     generators = [torch_generator(streams[k]()) for k in order] if drops else []
     masks = Masks(drops, generators, rows.shape[2])
@@ -88,7 +90,7 @@ def train_stacked(
         for s in range(steps[0]):
             going = int((steps > s).sum())
             height = min(len(order), _bucket(going))  # those between are done: they are computed and not used
-            kept = masks.draw([len(batches[k][s]) for k in order[:going]], height)
+            kept = [m.to(device) for m in masks.draw([len(batches[k][s]) for k in order[:going]], height)]
             gradients, values = step(
                 state.stack(height), shelf.take(rows[:height, s]), targets[:height, s], kept
             )
@@ -96,7 +98,7 @@ def train_stacked(
             state.descend(gradients, going)
     state.write(layout.views(out).values(), order)
     mean = torch.empty_like(losses)
-    mean[order] = losses / torch.from_numpy(steps)
+    mean[order] = losses / torch.from_numpy(steps).to(device)
     return mean
 
 
@@ -104,14 +106,17 @@ def _targets(shelf: Shelf, rows: Tensor, weights: Tensor, num_outputs: int) -> T
     """Return what ``StackedStep`` is given: minus the weight at the label, or the numbers and the weight."""
     if shelf.y.is_floating_point():
         return torch.cat([shelf.y[rows], weights[..., None]], dim=-1)
-    targets = torch.zeros(*rows.shape, num_outputs)
+    targets = torch.zeros(*rows.shape, num_outputs, device=rows.device)
     return targets.scatter_(3, shelf.y[rows][..., None], -weights[..., None])
 
 
-def _grouped(steers: Sequence[Steer | None]) -> list[tuple[Steer, Tensor]]:
+def _grouped(steers: Sequence[Steer | None], device: torch.device) -> list[tuple[Steer, Tensor]]:
     """Return every way to twist gradients with the rows that do so, ascending."""
-    ways = dict.fromkeys(steer for steer in steers if steer is not None)
-    return [(way, torch.tensor([n for n, steer in enumerate(steers) if steer is way])) for way in ways]
+    rows: dict[Steer, list[int]] = {}
+    for row, steer in enumerate(steers):
+        if steer is not None:
+            rows.setdefault(steer, []).append(row)
+    return [(steer, torch.tensor(who, device=device)) for steer, who in rows.items()]
 
 
 class _Descent:

@@ -5,39 +5,71 @@ with memory traffic, so the larger the model, the lower the stack; and one clien
 batch are faster than all clients' as one grouped convolution (docs/performance.md).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from torch import nn
 
-from ..core.errors import ScenarioError
+from ..core.errors import ResultsError, ScenarioError
 from ..core.layout import Layout
+from .device import tallest
 from .stacked import can_stack
 
 Vectorize = Literal["auto", "on", "off"]
 
 STACK_PARAMETERS = 2**20  # of all clients of a stack together: 4 MiB, above which a CPU's cache overflows
 TALLEST = 32  # clients
-CONVOLVED = 20  # examples: the largest batch of which convolutions are stacked
+TALLEST_ON_CUDA = 64  # clients, where the device's memory holds as many
+CONVOLVED = 20  # examples: the largest batch of which convolutions are stacked on a CPU
+_WHOLE = 512  # examples that a client is taken to have where a batch is all of them
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How clients are stacked, and why.
+    """Where clients train, how they are stacked, and why.
 
     Attributes:
         height: How many clients a batched computation takes at most; 1 trains one at a time.
         reason: One line for the log.
+        device: ``"cpu"`` or ``"cuda"``.
     """
 
     height: int
     reason: str
+    device: str = "cpu"
 
     @property
     def stacked(self) -> bool:
         """Whether a block is one batched computation."""
         return self.height > 1
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """What of it a run keeps, so that it goes on as it began."""
+        return {"device": self.device, "height": self.height}
+
+    def like(self, begun: Mapping[str, Any] | None) -> "Choice":
+        """Return the choice of the rest of a run that began with ``begun``: stacks as high as they were."""
+        if begun is None or self.device == "cpu":
+            return self
+        return replace(self, height=int(begun["height"])) if self.stacked else self
+
+
+def begun_on(begun: Mapping[str, Any] | None) -> Literal["cpu", "cuda"] | None:
+    """Return the device on which a run began.
+
+    Raises:
+        ResultsError: ``begun`` is not what a run stores.
+    """
+    if begun is None:
+        return None
+    device: Any = begun.get("device")
+    height = begun.get("height")
+    if device not in ("cpu", "cuda") or not isinstance(height, int) or not 1 <= height <= TALLEST_ON_CUDA:
+        raise ResultsError(f"a run's manifest has training {dict(begun)}: that is none of this version's")
+    found: Literal["cpu", "cuda"] = device
+    return found
 
 
 def choose(
@@ -45,27 +77,33 @@ def choose(
     model: nn.Module,
     input_shape: Sequence[int] | None = None,
     batch_size: int = 0,
+    device: str = "cpu",
 ) -> Choice:
-    """Return how clients with this model are stacked: equal arguments, equal answers, on any machine.
+    """Return how clients with this model are stacked: on the CPU, equal arguments, equal answers, anywhere.
 
     Args:
         setting: What the scenario wants.
         model: The clients' model, in training mode.
         input_shape: The shape of one example; without it, no model with dropout is stacked.
         batch_size: Examples a local step; 0 for all that a client has.
+        device: Where they train; on ``"cuda"``, its free memory has a say.
 
     Raises:
         ScenarioError: ``"on"`` with a model that cannot be stacked.
     """
-    if setting == "off":
-        return Choice(1, "one client at a time: vectorize = off")
-    if obstacle := can_stack(model, input_shape):
-        if setting == "on":
-            raise ScenarioError(f"vectorize = on cannot be: {obstacle}; use auto or off")
-        return Choice(1, f"one client at a time: {obstacle}")
+    obstacle = "vectorize = off" if setting == "off" else can_stack(model, input_shape)
+    if setting == "on" and obstacle:
+        raise ScenarioError(f"vectorize = on cannot be: {obstacle}; use auto or off")
     convolves = any(isinstance(layer, nn.modules.conv._ConvNd) for layer in model.modules())
-    if setting == "auto" and convolves and not 0 < batch_size <= CONVOLVED:
-        return Choice(1, f"one client at a time: convolutions of more than {CONVOLVED} examples")
+    if setting == "auto" and device == "cpu" and convolves and not 0 < batch_size <= CONVOLVED:
+        obstacle = obstacle or f"convolutions of more than {CONVOLVED} examples"
+    where = "" if device == "cpu" else f" on {device}"
+    if obstacle:
+        return Choice(1, f"one client at a time{where}: {obstacle}", device)
     size = Layout.of(model).num_parameters
-    height = max(2, min(TALLEST, STACK_PARAMETERS // size))
-    return Choice(height, f"clients stacked by {height}: {size:,} parameters")
+    if device == "cuda":
+        assert input_shape is not None, "the memory of a stack is reckoned from one example's shape"
+        height = min(TALLEST_ON_CUDA, tallest(model, input_shape, batch_size or _WHOLE))
+    else:
+        height = max(2, min(TALLEST, STACK_PARAMETERS // size))
+    return Choice(height, f"clients stacked by {height}{where}: {size:,} parameters", device)

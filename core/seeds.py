@@ -48,7 +48,8 @@ def seeded_torch(stream: np.random.Generator) -> Iterator[None]:
 
     For what only draws from torch's global state: initial weights and dropout.
     """
-    with torch.random.fork_rng(devices=[]):
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=devices):
         torch.manual_seed(int(stream.integers(2**63)))
         yield
 

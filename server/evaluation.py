@@ -124,9 +124,10 @@ class Evaluator:
         data: FederatedData,
         goals: Sequence[tuple[str, Goal]] = (),
         loss: str = "auto",
+        device: str = "cpu",
     ) -> None:
-        """Take the model, the data, what attackers want, and the name of the loss that clients train with."""
-        self._model, self._layout = model.eval(), Layout.of(model)
+        """Take the model, the data, what attackers want, the clients' loss by name, and where to score."""
+        self._model, self._layout, self._device = model.eval().to(device), Layout.of(model), device
         self._x, self._y = data.test()
         self._goals, self._num_classes = goals, data.num_classes
         self._targets, self._loss = targets_of(data), loss_of(loss_name(loss, data))
@@ -143,7 +144,7 @@ class Evaluator:
             predicted, loss = torch.empty_like(self._y), 0.0
             for at in range(0, len(self._y), _BATCH):
                 x, y = self._x[at : at + _BATCH], self._y[at : at + _BATCH]
-                output = self._model(x)  # [B, C]
+                output = self._outputs(x)  # [B, C]
                 predicted[at : at + _BATCH] = output.argmax(dim=1)
                 loss += float(nn.functional.cross_entropy(output.double(), y, reduction="sum"))
             right = predicted == self._y
@@ -151,9 +152,13 @@ class Evaluator:
         accuracy = int(right.sum()) / len(self._y)
         return Score(accuracy, loss / len(self._y), self._classes(predicted, right), goals)
 
+    def _outputs(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self._model(x.to(self._device))
+        return outputs.cpu()
+
     def _regression(self, targets: Targets) -> Score:
         """Return the score of the model as it stands on real-valued targets, in float64."""
-        parts = [self._model(self._x[at : at + _BATCH]) for at in range(0, len(self._x), _BATCH)]
+        parts = [self._outputs(self._x[at : at + _BATCH]) for at in range(0, len(self._x), _BATCH)]
         forecast, truth = torch.cat(parts).double(), self._y.double()  # [m, D]
         loss = float(self._loss(forecast, truth))
         off = forecast.clamp(min=targets.least) - truth
@@ -188,7 +193,7 @@ class Evaluator:
         success, recalled = 0, 0
         for at in range(0, len(goal.x), _BATCH):
             part = slice(at, at + _BATCH)
-            predicted = self._model(goal.x[part]).argmax(dim=1)
+            predicted = self._outputs(goal.x[part]).argmax(dim=1)
             success += int((predicted == goal.wanted[part]).sum())
             recalled += int((predicted == goal.truth[part]).sum())
         return GoalScore(name, len(goal.x), success, recalled)

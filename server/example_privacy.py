@@ -14,7 +14,8 @@ from ..core.errors import ScenarioError
 from ..core.registry import options_of
 from ..privacy import PRIVACY
 from ..privacy.calibration import calibrate_steps
-from .plan import Plan, make_rule, make_sampling
+from .ingredients import make_rule, make_sampling
+from .plan import Plan
 from .spec import PluginSpec, RunSpec
 
 

@@ -4,7 +4,8 @@ import torch
 
 from ..core.seeds import generator
 from ..privacy.accounting import Epsilon
-from .plan import Plan, sample_cohort
+from .ingredients import sample_cohort
+from .plan import Plan
 from .round import release_of
 from .state import ServerState
 

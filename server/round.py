@@ -28,7 +28,8 @@ from ..core.trees import State
 from ..core.updates import Context, Updates, all_finite, finite_rows, row_norms
 from ..privacy.accounting import Epsilon
 from .corruption import corrupt
-from .plan import Plan, sample_cohort
+from .ingredients import sample_cohort
+from .plan import Plan
 from .state import ServerState
 
 Array = np.ndarray[Any, Any]

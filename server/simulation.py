@@ -1,10 +1,11 @@
 """A whole run: rounds one after the other, from the beginning or from a checkpoint."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 from ..clients.data.base import FederatedData
 from ..clients.kernel import BlockKernel
@@ -16,11 +17,13 @@ from ..core.layout import Layout
 from .evaluation import Evaluator, Score, goals_of
 from .example_privacy import with_known_noise, with_local_steps
 from .guard import out_of_budget
-from .plan import Plan, given_or_made, make_choice, make_kernel, make_model, make_plan, make_root
+from .ingredients import given_or_made, make_model
+from .plan import Plan, make_plan
 from .regression import refuse_labels_only
 from .round import Outcome, run_round
 from .spec import RunSpec
 from .state import ServerState, first_state
+from .training import make_choice, make_kernel, make_root
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,18 @@ class Simulation:
         return self.evaluator.score(state.params, state.buffers) if due else None
 
     def ray_pool(
-        self, num_workers: int | None = None, address: str | None = None, patience: float | None = None
+        self,
+        num_workers: int | None = None,
+        address: str | None = None,
+        patience: float | None = None,
+        gpus_per_worker: float | None = None,
     ) -> ClientPool:
         """Return a pool of Ray workers for this run; see ``RayPool`` for the arguments."""
-        from ..clients.pools.ray import RayPool
+        from ..clients.pools.ray import EVEN_SHARE, RayPool
 
-        build: Callable[[FederatedData], BlockKernel] = partial(make_kernel, self.spec)
-        return RayPool(build, self.data, num_workers, address, self.choice.height, patience)
+        build: Callable[[FederatedData], BlockKernel] = partial(make_kernel, self.spec, choice=self.choice)
+        gpus = (gpus_per_worker or EVEN_SHARE) if self.choice.device == "cuda" else 0.0
+        return RayPool(build, self.data, num_workers, address, self.choice.height, patience, gpus)
 
     def serial_pool(self) -> ClientPool:
         """Return a pool that trains in this process."""
@@ -113,8 +121,15 @@ def _step(
     return Step(state, outcome, score.result(), seconds, stopped)
 
 
-def prepare(spec: RunSpec, data: FederatedData | None = None) -> Simulation:
+def prepare(
+    spec: RunSpec, data: FederatedData | None = None, begun: Mapping[str, Any] | None = None
+) -> Simulation:
     """Check a spec to the last plug-in and return the run, before anything is written.
+
+    Args:
+        spec: What to run.
+        data: The clients' data; by default those of the spec.
+        begun: ``Choice.stored`` of the same run's beginning, which its end is to be like.
 
     Raises:
         GauntletError: Whatever cannot run, in one line.
@@ -122,6 +137,7 @@ def prepare(spec: RunSpec, data: FederatedData | None = None) -> Simulation:
     data = given_or_made(spec, data)
     spec = with_known_noise(spec, data)
     model = make_model(spec, data)
+    choice = make_choice(spec, data, model, begun)
     layout = Layout.of(model)
     plan = with_local_steps(make_plan(spec, layout), spec, data)
     plan = replace(plan, root=make_root(spec, data))
@@ -131,12 +147,13 @@ def prepare(spec: RunSpec, data: FederatedData | None = None) -> Simulation:
     first = first_state(plan, params, buffers)
     if broke := out_of_budget(plan, first):
         raise ScenarioError(f"not even one round can run: {broke}")
+    goals = goals_of((*plan.poisons, *plan.attacks), data)
     return Simulation(
         spec=spec,
         data=data,
         plan=plan,
-        kernel=make_kernel(spec, data),
-        evaluator=Evaluator(model, data, goals_of((*plan.poisons, *plan.attacks), data), spec.training.loss),
+        kernel=make_kernel(spec, data, choice),
+        evaluator=Evaluator(model, data, goals, spec.training.loss, choice.device),
         first=first,
-        choice=make_choice(spec, data, model),
+        choice=choice,
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..clients.data.base import targets_of
 from ..core.errors import GauntletError, ResultsError, ScenarioError
 from ..core.registry import option_names
-from ..server.plan import make_data, make_sampling
+from ..server.ingredients import make_data, make_sampling
 from .families import family
 from .matrix_table import NO_ATTACK, cell_scores, matrix_table
 from .progress import Progress, Silent

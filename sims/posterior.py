@@ -18,7 +18,7 @@ from ..clients.data.base import FederatedData
 from ..core.contracts import declared
 from ..core.errors import ResultsError
 from ..core.layout import Layout
-from ..server.plan import make_model
+from ..server.ingredients import make_model
 from ..server.simulation import Simulation
 from ..server.state import ServerState
 from .results import PREDICTIVE, VERDICT_POSTERIOR, first_line, write_json

@@ -45,7 +45,7 @@ def simulate(
     simulation = prepare(scenario.run_spec())
     folder = Path(out) if out is not None else fresh_folder(RESULTS, scenario.name)
     _check_probes(scenario, simulation, folder)
-    writer = RunWriter.create(folder, scenario, label)
+    writer = RunWriter.create(folder, scenario, simulation.choice, label)
     return _execute(scenario, simulation, writer, simulation.first, progress or Silent(), number)
 
 
@@ -76,7 +76,7 @@ def resume(
         raise ResultsError(f"{folder}/manifest.json was changed: its scenario does not fit its fingerprint")
     if runtime is not None:
         scenario = scenario.model_copy(update={"runtime": runtime})
-    simulation = prepare(scenario.run_spec())
+    simulation = prepare(scenario.run_spec(), begun=manifest.get("training"))
     state = load_checkpoint(folder / "checkpoints", scenario.fingerprint()) or simulation.first
     writer = RunWriter.reopen(folder, state.round)
     return _execute(scenario, simulation, writer, state, progress or Silent(), number)
@@ -137,7 +137,9 @@ def _due(scenario: Scenario, rounds_done: int) -> bool:
 def _pool(runtime: Runtime, simulation: Simulation) -> ClientPool:
     if runtime.pool == "serial":
         return simulation.serial_pool()
-    return simulation.ray_pool(runtime.num_workers, runtime.ray_address, runtime.patience_seconds)
+    return simulation.ray_pool(
+        runtime.num_workers, runtime.ray_address, runtime.patience_seconds, runtime.gpus_per_worker
+    )
 
 
 def stored_runtime(folder: Path) -> Runtime:

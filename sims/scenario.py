@@ -147,12 +147,15 @@ class Runtime(_Section):
         ray_address: A cluster to join instead of this machine.
         patience_seconds: With no block of clients finished for so long, the slowest Ray worker counts as hung
             and is replaced; by default nobody is given up.
+        gpus_per_worker: GPUs, or which part of one, that a Ray worker is given where clients train on CUDA;
+            by default all GPUs are dealt out evenly.
     """
 
     pool: Literal["ray", "serial"] = "ray"
     num_workers: int | None = Field(default=None, ge=1)
     ray_address: str | None = None
     patience_seconds: float | None = Field(default=None, gt=0)
+    gpus_per_worker: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
 class Scenario(_Section):
@@ -180,6 +183,7 @@ class Scenario(_Section):
     defense: Plugin = Plugin(name="mean")
     server_optimizer: Plugin = Plugin(name="sgd")
     vectorize: Literal["auto", "on", "off"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     root_examples: int = Field(default=0, ge=0)
     evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint = Checkpoint()
@@ -220,6 +224,7 @@ class Scenario(_Section):
             roles=tuple(a.role(self.num_clients) for a in self.attacks),
             evaluate_every=self.evaluation.every,
             vectorize=self.vectorize,
+            device=self.device,
             rows=bool(self.probes),
             root_examples=self.root_examples,
             max_epsilon=self.max_epsilon,

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..clients.vectorize import Choice
 from ..core.errors import ResultsError
 from ..privacy.accounting import Epsilon
 from ..server.plan import Plan
@@ -38,8 +39,8 @@ class RunWriter:
         self._timings: list[dict[str, Any]] = []
 
     @classmethod
-    def create(cls, folder: Path, scenario: Scenario, label: str = "") -> "RunWriter":
-        """Make a new run's folder.
+    def create(cls, folder: Path, scenario: Scenario, choice: Choice, label: str = "") -> "RunWriter":
+        """Make a new run's folder; ``choice`` is how its clients train.
 
         Raises:
             ResultsError: The folder holds something already, or cannot be made.
@@ -54,6 +55,7 @@ class RunWriter:
             "seed": scenario.seed,
             "status": "running",
             "versions": _versions(),
+            "training": choice.stored,
             "machine": {"platform": platform.platform(), "processor": platform.machine()},
         }
         try:

@@ -9,6 +9,7 @@ import logging
 import os
 import warnings
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from time import monotonic
 from typing import Any
@@ -19,6 +20,7 @@ from ..messages import Broadcast, Summed, Trained
 from .base import Array, Rows, Sums, blocks
 from .lane import IN_FLIGHT, BuildKernel, Lane, LaneLost, Worker
 
+EVEN_SHARE = -1.0  # of the GPUs, in the place of a worker's number of them
 HIRING = 120  # seconds without a single worker after which the pool gives up
 _LOSSES = 3  # workers lost by one lane without a single block in between before the lane is given up
 _POLL = 0.02  # seconds that a lane without a worker waits for one before it asks whether work is left
@@ -53,6 +55,33 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def staff(resources: Mapping[str, float], num_workers: int | None, gpus: float) -> tuple[int, float]:
+    """Return how many workers are started, and how many GPUs each of them is given.
+
+    Args:
+        resources: What Ray has, by its names.
+        num_workers: How many are wanted; None leaves it open.
+        gpus: GPUs a worker, or ``EVEN_SHARE``, or 0.
+
+    Raises:
+        WorkerError: Ray has not as many GPUs.
+    """
+    there = resources.get("GPU", 0.0)
+    if gpus == 0:
+        return num_workers or int(resources.get("CPU", 1)), 0.0
+    if gpus == EVEN_SHARE:
+        count = num_workers or max(1, int(there))
+        each = there / count
+        gpus = (
+            float(int(each)) if each > 1 else int(each * 1000) / 1000
+        )  # Ray takes parts of one, or whole ones
+    else:
+        count = num_workers or max(1, int(there / gpus))
+    if there == 0 or gpus * count > there + 1e-9:
+        raise WorkerError(f"{count} workers need {max(gpus, 0.001) * count:g} GPUs, and Ray finds {there:g}")
+    return count, gpus
+
+
 class RayPool:
     """Train blocks on ``num_workers`` actors of one thread each, fed by one thread each."""
 
@@ -66,27 +95,30 @@ class RayPool:
         address: str | None = None,
         height: int = 1,
         patience: float | None = None,
+        gpus: float = 0.0,
     ) -> None:
         """Start the workers.
 
         Args:
             build: Makes a worker's kernel.
             data: The clients' data, shared by all workers of a node.
-            num_workers: Actors to start, at least 1; every core by default.
+            num_workers: Actors to start, at least 1; by default one a core, or one a GPU where GPUs are used.
             address: A Ray cluster to join instead of this machine.
             height: How many clients the kernels stack at most; 1 for one at a time.
             patience: Seconds that a block may take before its worker counts as hung and is replaced, above
                 0; None waits for ever.
+            gpus: GPUs that a worker needs, as Ray counts them: a part of one, or whole ones; ``EVEN_SHARE``
+                deals all there are out among the workers.
 
         Raises:
-            WorkerError: Ray cannot be started or reached.
+            WorkerError: Ray cannot be started or reached, or has not as many GPUs.
         """
         start_ray(address, num_workers)
         import ray
 
         self._height, self._patience, self._closed = height, patience, False
-        shared, actor = ray.put(data), ray.remote(num_cpus=1)(Worker)
-        self._count = num_workers or int(ray.cluster_resources().get("CPU", 1))
+        self._count, gpus = staff(ray.cluster_resources(), num_workers, gpus)
+        shared, actor = ray.put(data), ray.remote(num_cpus=1, num_gpus=gpus)(Worker)
         self._start = lambda: actor.remote(build, shared)
         self._host = ray.util.get_node_ip_address() if address else "127.0.0.1"
         self._lanes: list[Lane] = []

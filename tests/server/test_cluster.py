@@ -15,8 +15,8 @@ import gauntlet
 from gauntlet.clients.pools import ray as pools
 from gauntlet.clients.pools.ray import RayPool
 from gauntlet.core.errors import PluginError, WorkerError
-from gauntlet.server.plan import make_kernel
 from gauntlet.server.simulation import prepare
+from gauntlet.server.training import make_kernel
 
 HERE = Path(__file__).parent
 

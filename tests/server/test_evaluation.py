@@ -18,7 +18,7 @@ from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.layout import Layout
 from gauntlet.core.roles import Role
 from gauntlet.server.evaluation import ClassScore, Evaluator, GoalScore, goals_of
-from gauntlet.server.plan import make_data
+from gauntlet.server.ingredients import make_data
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
 

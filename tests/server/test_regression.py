@@ -13,7 +13,7 @@ from gauntlet.clients.data.iid import Iid
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import ScenarioError
 from gauntlet.server.evaluation import Evaluator, OutputScore
-from gauntlet.server.plan import make_data
+from gauntlet.server.ingredients import make_data
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec, RunSpec
 

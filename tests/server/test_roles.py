@@ -15,10 +15,10 @@ from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.roles import Role
 from gauntlet.core.seeds import generator
 from gauntlet.server.corruption import corrupt
-from gauntlet.server.plan import make_kernel
 from gauntlet.server.round import run_round
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
+from gauntlet.server.training import make_kernel
 
 FLIP = PluginSpec("sign_flip")
 

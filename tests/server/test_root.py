@@ -11,7 +11,7 @@ from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import ScenarioError
 from gauntlet.core.seeds import generator
 from gauntlet.core.trees import equal
-from gauntlet.server.plan import make_data
+from gauntlet.server.ingredients import make_data
 from gauntlet.server.round import run_round
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
@@ -49,7 +49,7 @@ def test_the_server_follows_the_local_rule_and_the_training_options(small):
     simulation = prepare(spec)
     context = run_round(simulation.plan, simulation.first, simulation.serial_pool())[1].received.context
 
-    from gauntlet.server.plan import make_kernel
+    from gauntlet.server.training import make_kernel
 
     twin = make_kernel(spec, simulation.data.root)
     broadcast = Broadcast(0, simulation.first.params, simulation.first.buffers)

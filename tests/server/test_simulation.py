@@ -16,9 +16,9 @@ from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import CheckpointError, ScenarioError, WorkerError
 from gauntlet.core.trees import equal
 from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
-from gauntlet.server.plan import make_kernel
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
+from gauntlet.server.training import make_kernel
 
 
 def last(simulation, pool, state=None):

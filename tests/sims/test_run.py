@@ -13,6 +13,7 @@ import pytest
 
 import gauntlet
 from gauntlet.core.errors import ResultsError, ScenarioError
+from gauntlet.server.simulation import prepare
 from gauntlet.sims.results import load_run
 from gauntlet.sims.run import resume, simulate
 from gauntlet.sims.sweep import load_runs, resume_sweep, sweep, variants
@@ -79,7 +80,7 @@ def test_a_run_killed_at_any_time_and_resumed_gives_the_same_bytes(tiny_file, tm
 def test_a_run_killed_before_its_first_checkpoint_starts_again(tiny, tmp_path):
     scenario = tiny(**BUSY)
     whole = simulate(scenario, tmp_path / "whole").folder
-    RunWriter.create(tmp_path / "killed", scenario)
+    RunWriter.create(tmp_path / "killed", scenario, prepare(scenario.run_spec()).choice)
 
     assert bits(resume(tmp_path / "killed").folder) == bits(whole)
 

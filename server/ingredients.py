@@ -1,0 +1,153 @@
+"""Single ingredients of a run, made from its spec: plans and kernels are put together from them."""
+
+from functools import lru_cache
+from typing import Any
+
+from numpy.typing import NDArray
+from torch import nn
+
+from ..clients.algorithms import ALGORITHMS
+from ..clients.data import DATASETS, PARTITIONS, federate
+from ..clients.data.base import FederatedData, Perturb
+from ..clients.models import build_model
+from ..core.contracts import Audit, LocalRule, Privacy, Sampler, Sampling, declared
+from ..core.errors import ScenarioError
+from ..core.registry import Family, guard
+from ..core.roles import Role
+from ..core.seeds import generator
+from ..privacy import AUDITS, PRIVACY
+from ..privacy.calibration import calibrate
+from .procedures import own_half, share
+from .roles import assign
+from .samplers import SAMPLERS
+from .spec import PluginSpec, RunSpec
+
+
+def made(family: Family[Any], spec: PluginSpec) -> Any:
+    """Return a plug-in whose faults become one clear line.
+
+    Raises:
+        PluginError: A plug-in that does not exist or takes other options.
+    """
+    return guard(family.build(spec.name, spec.options), f"{family.noun} '{spec.name}'")
+
+
+def given_or_made(spec: RunSpec, data: FederatedData | None) -> FederatedData:
+    """Return ``data``, or where none are given those of the spec.
+
+    Raises:
+        GauntletError: As ``make_data``; or data that the privacy mechanism should have noised are given.
+    """
+    if data is None:
+        return make_data(spec)
+    if perturbation(spec) is not None:
+        raise ScenarioError(
+            f"privacy '{spec.privacy.name}' noises the records of a data set that the run loads itself; "
+            "data made elsewhere cannot be given to it"
+        )
+    return data
+
+
+def perturbation(spec: RunSpec) -> Perturb | None:
+    """Return how the privacy mechanism noises training records, or None where it leaves them alone.
+
+    Raises:
+        PluginError: An unknown mechanism, or options out of range.
+    """
+    perturb = declared(PRIVACY.build(spec.privacy.name, spec.privacy.options), "perturb", None)
+    return None if perturb is None else lambda records: perturb(records, generator(spec.seed, "input noise"))
+
+
+def make_data(spec: RunSpec) -> FederatedData:
+    """Return the clients' data.
+
+    Raises:
+        DataError: An unknown or unreadable data set.
+        PluginError: Options that the data set or partition does not take.
+        ScenarioError: More clients than the data can feed.
+    """
+    dataset = DATASETS.build(spec.data.name, spec.data.options)
+    partition = None
+    if hasattr(dataset, "load"):
+        partition = PARTITIONS.build(spec.partition.name, spec.partition.options)
+    return federate(dataset, partition, spec.num_clients, spec.seed, spec.root_examples, perturbation(spec))
+
+
+def make_model(spec: RunSpec, data: FederatedData) -> nn.Module:
+    """Return the model with the run's initial weights.
+
+    Raises:
+        PluginError: An unknown model, or options that it does not take.
+        ScenarioError: Model and data do not fit.
+    """
+    return build_model(spec.model.name, spec.model.options, data, generator(spec.seed, "model"))
+
+
+def make_rule(spec: RunSpec) -> LocalRule:
+    """Return the algorithm."""
+    rule: LocalRule = made(ALGORITHMS, spec.algorithm)
+    return rule
+
+
+def make_sampling(spec: RunSpec) -> tuple[Sampler, Sampling]:
+    """Return the sampler and how it samples this population, an audit's canaries included.
+
+    Raises:
+        PluginError: An unknown sampler or option.
+        ScenarioError: A cohort that the population cannot fill.
+    """
+    sampler: Sampler = own_half(spec, "sample") or SAMPLERS.build(spec.sampler.name, spec.sampler.options)
+    try:
+        return sampler, sampler.sampling(spec.num_clients + make_audit(spec).num_canaries)
+    except ValueError as error:
+        raise ScenarioError(f"{spec.sampler.name}: {error}") from error
+
+
+def sample_cohort(sampler: Sampler, sampling: Sampling, seed: int, round_: int) -> NDArray[Any]:
+    """Return a round's clients, ascending: always the same ones."""
+    if declared(sampler, "periodic", False):
+        periodic: Any = sampler
+        found: NDArray[Any] = periodic.sample(sampling.num_clients, generator(seed, "sample"), round_)
+        return found
+    return sampler.sample(sampling.num_clients, generator(seed, "sample", round_))
+
+
+def make_audit(spec: RunSpec) -> Audit:
+    """Return the audit.
+
+    Raises:
+        PluginError: An unknown audit, or options out of range.
+    """
+    audit: Audit = AUDITS.build(spec.audit.name, spec.audit.options)
+    return audit
+
+
+def make_privacy(spec: RunSpec, num_parameters: int | None = None) -> Privacy:
+    """Return the mechanism, its noise calibrated where a budget is given.
+
+    Raises:
+        PluginError: An unknown mechanism, or options out of range.
+        ScenarioError: A budget that this sampling cannot keep.
+    """
+    mechanism: Privacy = PRIVACY.build(spec.privacy.name, spec.privacy.options)
+    try:
+        return calibrate(share(spec, mechanism), make_sampling(spec)[1], spec.rounds, num_parameters)
+    except ValueError as error:
+        raise ScenarioError(f"{spec.privacy.name}: {error}") from error
+
+
+def make_roles(spec: RunSpec) -> tuple[tuple[Role[Any], ...], tuple[Role[Any], ...]]:
+    """Return the run's (data attacks, update attacks), each with its clients.
+
+    Raises:
+        PluginError: An attack that does not exist or takes other options.
+        ScenarioError: Clients that cannot have the roles.
+    """
+    sampler, sampling = make_sampling(spec)
+
+    @lru_cache(maxsize=1)
+    def cohorts(round_: int) -> list[int]:
+        drawn = sample_cohort(sampler, sampling, spec.seed, round_)
+        return [int(i) for i in drawn if i < spec.num_clients]
+
+    return assign(spec.roles, spec.num_clients, spec.seed, cohorts)

@@ -1,0 +1,98 @@
+"""What clients, and the server on examples of its own, train with: a kernel, and how it runs them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from ..clients.data.base import FederatedData
+from ..clients.device import device_for
+from ..clients.kernel import BlockKernel
+from ..clients.vectorize import Choice, begun_on, choose
+from ..core.contracts import declared, works_in_steps
+from ..core.errors import ScenarioError
+from ..core.layout import Layout
+from ..core.registry import guard
+from ..defenses import DEFENSES
+from ..privacy import PRIVACY
+from .ingredients import made, make_model, make_privacy, make_roles, make_rule
+from .procedures import own_half
+from .root import Root
+from .spec import PluginSpec, RunSpec
+
+
+def make_choice(
+    spec: RunSpec, data: FederatedData, model: nn.Module, begun: Mapping[str, Any] | None = None
+) -> Choice:
+    """Return where and how clients train: on which device, and how many of them stacked.
+
+    Args:
+        spec: The run.
+        data: The clients' data.
+        model: Their model, on the CPU.
+        begun: ``Choice.stored`` of the run's beginning, in the place of what this machine offers.
+
+    Raises:
+        ResultsError: ``begun`` is not what a run stores.
+        ScenarioError: ``vectorize = "on"`` or ``device = "cuda"`` where that cannot be.
+    """
+    own_way = own_half(spec, "work") is not None
+    why = f"algorithm '{spec.algorithm.name}' runs a client in a way of its own"
+    in_steps = works_in_steps(PRIVACY.find(spec.privacy.name))
+    cpu_alone = f"privacy '{spec.privacy.name}' works inside of local steps on the CPU" if in_steps else None
+    device = device_for(begun_on(begun) or spec.device, why if own_way else cpu_alone)
+    if not own_way:
+        batch_size = make_rule(spec).schedule(spec.training).batch_size
+        return choose(spec.vectorize, model, data.input_shape, batch_size, device).like(begun)
+    if spec.vectorize == "on":
+        raise ScenarioError(f"vectorize = on cannot be: {why}; use auto or off")
+    return Choice(1, f"one client at a time: {why}")
+
+
+def make_kernel(spec: RunSpec, data: FederatedData, choice: Choice | None = None) -> BlockKernel:
+    """Return what a worker trains with, in the way of ``choice``: by default that of ``make_choice``."""
+    poisons, attacks = make_roles(spec)
+    steers = tuple(role for role in attacks if declared(role.attack, "steer", None))
+    rule = make_rule(spec)
+    model = make_model(spec, data)
+    mechanism = make_privacy(spec, Layout.of(model).num_parameters)
+    privacy = guard(mechanism, f"privacy mechanism '{spec.privacy.name}'")
+    choice = choice or make_choice(spec, data, model)
+    counts = declared(made(DEFENSES, spec.defense), "counts", None)
+    if steers and declared(rule, "work", None) is not None:
+        raise ScenarioError(
+            f"attack '{steers[0].kind}' twists the gradients of local SGD, and algorithm "
+            f"'{spec.algorithm.name}' works in a way of its own"
+        )
+    return BlockKernel(
+        data,
+        model,
+        rule,
+        spec.training,
+        privacy,
+        poisons,
+        spec.seed,
+        height=choice.height,
+        counts=counts,
+        steers=steers,
+        device=choice.device,
+    )
+
+
+def make_root(spec: RunSpec, data: FederatedData) -> Root | None:
+    """Return what trains on the server's own examples, or None where it keeps none.
+
+    The kernel is a client's own: model, algorithm and training options. The server neither attacks nor
+    hides its update from itself, and it trains on the CPU.
+
+    Raises:
+        ScenarioError: Data made elsewhere hold no examples for the server.
+    """
+    own: FederatedData | None = declared(data, "root", None)
+    if own is None:
+        if spec.root_examples:
+            raise ScenarioError(f"root_examples is {spec.root_examples}, but the given data hold none")
+        return None
+    alone = replace(spec, privacy=PluginSpec("none"), roles=(), device="cpu")
+    return Root(make_kernel(alone, own), spec.num_clients)
