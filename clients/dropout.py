@@ -87,8 +87,9 @@ def _seen(model: nn.Module, shape: Sequence[int]) -> list[tuple[float, tuple[int
         seen.append((rate, tuple(x.shape)))
         return x
 
+    device = next((p.device for p in model.parameters()), None)
     with torch.no_grad(), replaced(model, note):
-        model(torch.full(tuple(shape), 0.5))
+        model(torch.full(tuple(shape), 0.5, device=device))
     return seen
 
 

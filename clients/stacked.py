@@ -8,6 +8,7 @@ Source: the idea of stacking a cohort's models is that of vmap in JAX and functo
 FedJAX: Federated Learning Simulation with JAX. 2021. arXiv:2108.02117
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -80,7 +81,7 @@ def train_stacked(
     rows, weights = (part.to(device) for part in padded)
     targets = _targets(shelf, rows, weights, num_outputs)  # [K, S, B, C or D + 1]
     steps = np.array([len(batches[k]) for k in order])
-    twisted = _grouped([steers[k] for k in order] if steers else [], device)
+    twisted = _grouped([steers[k] for k in order] if steers else [])
     state = _Descent(layout, rule, how, received, len(order), twisted)
     losses = torch.zeros(len(order), device=device)
     drops = step.drops(shelf.x.shape[1:])
@@ -97,9 +98,8 @@ def train_stacked(
             losses[:going] += values[:going]
             state.descend(gradients, going)
     state.write(layout.views(out).values(), order)
-    mean = torch.empty_like(losses)
-    mean[order] = losses / torch.from_numpy(steps).to(device)
-    return mean
+    mean = losses / torch.from_numpy(steps).to(device)
+    return torch.empty_like(mean).index_copy_(0, torch.tensor(order).to(device), mean)
 
 
 def _targets(shelf: Shelf, rows: Tensor, weights: Tensor, num_outputs: int) -> Tensor:
@@ -110,13 +110,13 @@ def _targets(shelf: Shelf, rows: Tensor, weights: Tensor, num_outputs: int) -> T
     return targets.scatter_(3, shelf.y[rows][..., None], -weights[..., None])
 
 
-def _grouped(steers: Sequence[Steer | None], device: torch.device) -> list[tuple[Steer, Tensor]]:
+def _grouped(steers: Sequence[Steer | None]) -> list[tuple[Steer, list[int]]]:
     """Return every way to twist gradients with the rows that do so, ascending."""
     rows: dict[Steer, list[int]] = {}
     for row, steer in enumerate(steers):
         if steer is not None:
             rows.setdefault(steer, []).append(row)
-    return [(steer, torch.tensor(who, device=device)) for steer, who in rows.items()]
+    return list(rows.items())
 
 
 class _Descent:
@@ -132,9 +132,10 @@ class _Descent:
         how: LocalTraining,
         received: Tensor,
         clients: int,
-        twisted: Sequence[tuple[Steer, Tensor]],
+        twisted: Sequence[tuple[Steer, list[int]]],
     ) -> None:
-        self._rule, self._how, self._twisted = rule, how, twisted
+        self._rule, self._how = rule, how
+        self._twisted = [(way, rows, torch.tensor(rows).to(received.device)) for way, rows in twisted]
         changed = twisted or how.momentum or how.weight_decay or how.optimizer != "sgd"
         self._plain = declared(rule, "plain", False) and not changed
         self._received = list(layout.views(received).values())
@@ -149,11 +150,12 @@ class _Descent:
     def write(self, homes: Iterable[Tensor], order: Sequence[int]) -> None:
         """Write the updates, parameter by parameter, to the rows ``order`` of ``homes`` [K, ...]."""
         in_order = order == list(range(len(order)))
+        rows = torch.tensor(order).to(self._received[0].device)
         for home, local, received in zip(homes, self._local, self._received, strict=True):
             if in_order:
                 torch.sub(local, received, out=home)
             else:
-                home[order] = local.sub_(received)
+                home.index_copy_(0, rows, local.sub_(received))
 
     def descend(self, gradients: Sequence[Gradient], going: int) -> None:
         """Take one step of the first ``going`` clients, parameter by parameter."""
@@ -171,8 +173,8 @@ class _Descent:
 
     def _step(self, i: int, gradient: Tensor, home: Tensor) -> None:
         how = self._how
-        for steer, who in self._twisted:
-            rows = who[who < len(home)]
+        for steer, ascending, who in self._twisted:
+            rows = who[: bisect_left(ascending, len(home))]
             twist = steer(gradient[rows], home[rows], self._received[i])
             gradient = gradient.index_copy(0, rows, twist)
         if how.weight_decay:

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import gauntlet
 from gauntlet.core.errors import ResultsError, ScenarioError
 from gauntlet.server.simulation import prepare
-from gauntlet.sims.results import load_run
+from gauntlet.sims.results import load_run, read_manifest, write_json
 from gauntlet.sims.run import resume, simulate
 from gauntlet.sims.sweep import load_runs, resume_sweep, sweep, variants
 from gauntlet.sims.writer import RunWriter
@@ -209,3 +210,20 @@ def test_the_public_names_are_what_the_readme_uses(tiny, tmp_path):
         gauntlet.simulate(tiny(), tmp_path / "run")
     with pytest.raises(AttributeError, match="known: "):
         _ = gauntlet.simulat
+
+
+def test_a_run_goes_on_where_it_began_or_says_why_it_cannot(tiny, tmp_path):
+    """A manifest names the device; the rest of a run that began on CUDA is not quietly trained on the CPU."""
+    scenario = tiny()
+    folder = tmp_path / "begun"
+    RunWriter.create(folder, scenario, prepare(scenario.run_spec()).choice)
+    manifest = read_manifest(folder)
+    assert manifest["training"] == {"device": "cpu", "height": prepare(scenario.run_spec()).choice.height}
+
+    write_json(folder / "manifest.json", manifest | {"training": {"device": "cuda", "height": 8}})
+    if not torch.cuda.is_available():
+        with pytest.raises(ScenarioError, match="device = cuda cannot be: torch finds no CUDA device"):
+            resume(folder)
+    write_json(folder / "manifest.json", manifest | {"training": {"device": "abacus", "height": 8}})
+    with pytest.raises(ResultsError, match="none of this version's"):
+        resume(folder)
