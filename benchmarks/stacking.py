@@ -66,10 +66,15 @@ def seconds(name: str, options: dict[str, object], stacked: bool, batch_size: in
     return statistics.median(times[3:]) / clients, choose("auto", model, batch_size=batch_size)
 
 
-batch = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-for name, options in CASES:
-    stacked, choice = seconds(name, options, True, batch)
-    alone, _ = seconds(name, options, False, batch)
-    print(
-        f"{name} {options or ''}: {alone / stacked:.2f} times as fast stacked ({choice.reason})", flush=True
-    )
+def main() -> None:
+    """Measure and print."""
+    batch = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+    for name, options in CASES:
+        stacked, choice = seconds(name, options, True, batch)
+        alone, _ = seconds(name, options, False, batch)
+        ratio = alone / stacked
+        print(f"{name} {options or ''}: {ratio:.2f} times as fast stacked ({choice.reason})", flush=True)
+
+
+if __name__ == "__main__":
+    main()

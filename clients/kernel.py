@@ -65,6 +65,7 @@ class BlockKernel:
         counts: Counts | None = None,
         steers: tuple[Role[Any], ...] = (),
         device: str = "cpu",
+        compiled: bool = False,
     ) -> None:
         """Take the run's ingredients.
 
@@ -84,6 +85,7 @@ class BlockKernel:
             steers: Attacks on updates that also ``steer`` the training of the clients that run them.
             device: Where clients train; algorithms with a procedure of their own and example privacy want the
                 CPU.
+            compiled: Whether the step of a stack is compiled.
         """
         self._steers: list[tuple[Role[Any], Steer]] = [(role, role.attack.steer) for role in steers]
         self.data, self.model, self.rule = data, model, cast(LocalRule, rule)
@@ -93,7 +95,7 @@ class BlockKernel:
         self.layout, self._device = Layout.of(model), device
         self._alone = LoneTraining(model, self.rule, self.training, self.loss, device)
         names = [slot.name for slot in self.layout.parameters]
-        self._stacked = StackedStep(model, names, self.loss_name) if height > 1 else None
+        self._stacked = StackedStep(model, names, self.loss_name, compiled) if height > 1 else None
         self._examples: ExamplePrivacy | None = None
         if works_in_steps(privacy):
             self._examples = cast(ExamplePrivacy, privacy)

@@ -38,9 +38,15 @@ class StackedStep:
     weights at their labels. ``"mae"`` and ``"mse"`` have the numbers as targets, and the weight behind them.
     """
 
-    def __init__(self, model: nn.Module, names: Sequence[str], loss: str = "cross_entropy") -> None:
-        """Take the model, its parameters' names in the order in which they will be given, and the loss."""
+    def __init__(
+        self, model: nn.Module, names: Sequence[str], loss: str = "cross_entropy", compiled: bool = False
+    ) -> None:
+        """Take the model, its parameters' names in the order in which they will be given, and the loss.
+
+        With ``compiled``, ``torch.compile`` has every shape's trace: seconds for each.
+        """
         self._model, self._names, self._loss = model.train(), tuple(names), loss
+        self._compiled = compiled
         self._traces: dict[tuple[int, ...], Step] = {}
         self._calls: dict[tuple[int, ...], list[Call]] = {}
 
@@ -85,8 +91,8 @@ class StackedStep:
 
         graph = make_fx(vmap(one))(*params, *masks, x, targets)
         graph = _factored(_tidied(graph), len(params))
-        forward: Step = graph.forward
-        return forward
+        step: Step = torch.compile(graph, fullgraph=True, dynamic=False) if self._compiled else graph.forward
+        return step
 
 
 def _tidied(module: GraphModule) -> GraphModule:

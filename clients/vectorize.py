@@ -33,11 +33,13 @@ class Choice:
         height: How many clients a batched computation takes at most; 1 trains one at a time.
         reason: One line for the log.
         device: ``"cpu"`` or ``"cuda"``.
+        compiled: Whether the batched computation is compiled.
     """
 
     height: int
     reason: str
     device: str = "cpu"
+    compiled: bool = False
 
     @property
     def stacked(self) -> bool:
@@ -47,7 +49,7 @@ class Choice:
     @property
     def stored(self) -> dict[str, Any]:
         """What of it a run keeps, so that it goes on as it began."""
-        return {"device": self.device, "height": self.height}
+        return {"device": self.device, "height": self.height, "compiled": self.compiled}
 
     def like(self, begun: Mapping[str, Any] | None) -> "Choice":
         """Return the choice of the rest of a run that began with ``begun``: stacks as high as they were."""
@@ -72,6 +74,11 @@ def begun_on(begun: Mapping[str, Any] | None) -> Literal["cpu", "cuda"] | None:
     return found
 
 
+def convolves(model: nn.Module) -> bool:
+    """Return whether a model has a convolution."""
+    return any(isinstance(layer, nn.modules.conv._ConvNd) for layer in model.modules())
+
+
 def choose(
     setting: Vectorize,
     model: nn.Module,
@@ -94,8 +101,7 @@ def choose(
     obstacle = "vectorize = off" if setting == "off" else can_stack(model, input_shape)
     if setting == "on" and obstacle:
         raise ScenarioError(f"vectorize = on cannot be: {obstacle}; use auto or off")
-    convolves = any(isinstance(layer, nn.modules.conv._ConvNd) for layer in model.modules())
-    if setting == "auto" and device == "cpu" and convolves and not 0 < batch_size <= CONVOLVED:
+    if setting == "auto" and device == "cpu" and convolves(model) and not 0 < batch_size <= CONVOLVED:
         obstacle = obstacle or f"convolutions of more than {CONVOLVED} examples"
     where = "" if device == "cpu" else f" on {device}"
     if obstacle:

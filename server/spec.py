@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..clients.compiling import Compile
 from ..clients.device import Setting
 from ..clients.vectorize import Vectorize
 from ..core.contracts import LocalTraining
@@ -60,6 +61,7 @@ class RunSpec:
         root_examples: Training examples that the server keeps for itself, at least 0.
         vectorize: Whether clients are stacked; the two ways agree to rounding, not to the last bit.
         device: Where clients train; CUDA agrees with the CPU to rounding.
+        compile: Whether the step of a stack is compiled; agrees to rounding with one that is not.
         rows: Whether single updates are wanted in any case: by a probe, or by whoever reads outcomes.
         max_epsilon: The run stops before a round that would cost more in all; None: no limit.
         Others: The plug-ins of each family.
@@ -85,6 +87,7 @@ class RunSpec:
     evaluate_every: int = 1
     vectorize: Vectorize = "auto"
     device: Setting = "auto"
+    compile: Compile = "auto"
     rows: bool = False
     root_examples: int = 0
     max_epsilon: float | None = None

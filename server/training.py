@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 from torch import nn
 
+from ..clients.compiling import compile_stacks
 from ..clients.data.base import FederatedData
 from ..clients.device import device_for
 from ..clients.kernel import BlockKernel
@@ -16,7 +18,7 @@ from ..core.layout import Layout
 from ..core.registry import guard
 from ..defenses import DEFENSES
 from ..privacy import PRIVACY
-from .ingredients import made, make_model, make_privacy, make_roles, make_rule
+from .ingredients import made, make_model, make_privacy, make_roles, make_rule, make_sampling
 from .procedures import own_half
 from .root import Root
 from .spec import PluginSpec, RunSpec
@@ -35,19 +37,24 @@ def make_choice(
 
     Raises:
         ResultsError: ``begun`` is not what a run stores.
-        ScenarioError: ``vectorize = "on"`` or ``device = "cuda"`` where that cannot be.
+        ScenarioError: ``vectorize = "on"``, ``compile = "on"`` or ``device = "cuda"`` where that cannot be.
     """
     own_way = own_half(spec, "work") is not None
     why = f"algorithm '{spec.algorithm.name}' runs a client in a way of its own"
     in_steps = works_in_steps(PRIVACY.find(spec.privacy.name))
     cpu_alone = f"privacy '{spec.privacy.name}' works inside of local steps on the CPU" if in_steps else None
     device = device_for(begun_on(begun) or spec.device, why if own_way else cpu_alone)
+    if own_way and spec.vectorize == "on":
+        raise ScenarioError(f"vectorize = on cannot be: {why}; use auto or off")
+    choice = Choice(1, f"one client at a time: {why}")
     if not own_way:
         batch_size = make_rule(spec).schedule(spec.training).batch_size
-        return choose(spec.vectorize, model, data.input_shape, batch_size, device).like(begun)
-    if spec.vectorize == "on":
-        raise ScenarioError(f"vectorize = on cannot be: {why}; use auto or off")
-    return Choice(1, f"one client at a time: {why}")
+        choice = choose(spec.vectorize, model, data.input_shape, batch_size, device).like(begun)
+    setting = spec.compile if begun is None else "on" if begun.get("compiled") else "off"
+    if in_steps and setting == "on":
+        raise ScenarioError(f"compile = on cannot be: {cpu_alone}, uncompiled; use auto or off")
+    stacks = spec.rounds * ceil(make_sampling(spec)[1].expected_size / choice.height)
+    return choice if in_steps else compile_stacks(setting, choice, model, stacks)
 
 
 def make_kernel(spec: RunSpec, data: FederatedData, choice: Choice | None = None) -> BlockKernel:
@@ -77,6 +84,7 @@ def make_kernel(spec: RunSpec, data: FederatedData, choice: Choice | None = None
         counts=counts,
         steers=steers,
         device=choice.device,
+        compiled=choice.compiled,
     )
 
 
@@ -94,5 +102,5 @@ def make_root(spec: RunSpec, data: FederatedData) -> Root | None:
         if spec.root_examples:
             raise ScenarioError(f"root_examples is {spec.root_examples}, but the given data hold none")
         return None
-    alone = replace(spec, privacy=PluginSpec("none"), roles=(), device="cpu")
+    alone = replace(spec, privacy=PluginSpec("none"), roles=(), device="cpu", compile="off")
     return Root(make_kernel(alone, own), spec.num_clients)

@@ -184,6 +184,7 @@ class Scenario(_Section):
     server_optimizer: Plugin = Plugin(name="sgd")
     vectorize: Literal["auto", "on", "off"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
     root_examples: int = Field(default=0, ge=0)
     evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint = Checkpoint()
@@ -225,6 +226,7 @@ class Scenario(_Section):
             evaluate_every=self.evaluation.every,
             vectorize=self.vectorize,
             device=self.device,
+            compile=self.compile,
             rows=bool(self.probes),
             root_examples=self.root_examples,
             max_epsilon=self.max_epsilon,

@@ -1,5 +1,7 @@
 """Stacked clients against one client at a time: the same updates to rounding, padding or not."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch import nn
 from gauntlet.clients.algorithms.fedavg import FedAvg
 from gauntlet.clients.algorithms.fedprox import FedProx
 from gauntlet.clients.algorithms.gradient_descent import GradientDescent
+from gauntlet.clients.compiling import compile_stacks
 from gauntlet.clients.data.base import PartitionedData
 from gauntlet.clients.kernel import BlockKernel
 from gauntlet.clients.messages import Broadcast
@@ -235,3 +238,55 @@ def test_examples_are_taken_from_where_the_data_set_has_them(pixels):
 
     assert torch.allclose(*updates, rtol=1e-4, atol=1e-6 * float(updates[1].abs().max()))
     np.testing.assert_array_equal(data.x, x)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of torch's own compiler
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler on this machine")
+def test_a_compiled_step_gives_the_updates_of_the_traced_one():
+    """Oracle: the traced step. Within 1e-5 of the update's norm, on ragged clients, so on several shapes."""
+    shape, make = MODELS["mlp"]
+    found = []
+    for compiled in (False, True):
+        with seeded_torch(generator(0, "model")):
+            model = make()
+        params = Layout.of(model).flatten(dict(model.named_parameters())).clone()
+        how = LocalTraining(local_epochs=1, batch_size=16, lr=0.1, momentum=0.5)
+        kernel = BlockKernel(
+            Ragged(*shape), model, FedAvg(), how, NoPrivacy(), (), 5, height=8, compiled=compiled
+        )
+        found.append(kernel.train(Broadcast(1, params, torch.zeros(0)), np.arange(3)))
+    traced, other = (trained.updates.vectors for trained in found)
+
+    assert type(kernel._stacked._traces.popitem()[1]).__name__ != "method"  # a compiled callable
+    assert bool(((other - traced).norm(dim=1) <= 1e-5 * traced.norm(dim=1)).all())
+    assert torch.allclose(found[1].losses, found[0].losses, rtol=1e-5)
+
+
+def test_stacks_are_compiled_where_that_is_asked_for_and_can_be(monkeypatch):
+    dense, compiler = nn.Linear(3, 2), "python3"  # any program that is there
+    stacked, alone = choose("on", dense), choose("off", dense)
+
+    monkeypatch.setenv("CXX", compiler)
+    assert not compile_stacks("off", stacked, dense, 10**9).compiled
+    assert compile_stacks("on", stacked, dense, 1).reason.endswith("compiled")
+    with pytest.raises(ScenarioError, match="compile = on cannot be: one client at a time: vectorize = off"):
+        compile_stacks("on", alone, dense, 1)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ScenarioError, match="no compiler 'no-such-compiler' on this machine; use auto"):
+        compile_stacks("on", stacked, dense, 1)
+
+
+def test_auto_compiles_high_stacks_of_convolutions_in_long_runs_where_there_is_a_compiler(monkeypatch):
+    small, dense = nn.Conv2d(1, 4, 3), nn.Linear(30, 20)
+    large = nn.Conv2d(64, 256, 3)  # 147,712 parameters: stacks of 7
+
+    monkeypatch.setenv("CXX", "python3")
+    for model, stacks, compiled in [
+        (small, 10_000, True),
+        (small, 9_999, False),
+        (dense, 10**9, False),
+        (large, 10**9, False),
+    ]:
+        assert compile_stacks("auto", choose("on", model), model, stacks).compiled == compiled
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert not compile_stacks("auto", choose("on", small), small, 10**9).compiled

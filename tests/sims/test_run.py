@@ -218,7 +218,8 @@ def test_a_run_goes_on_where_it_began_or_says_why_it_cannot(tiny, tmp_path):
     folder = tmp_path / "begun"
     RunWriter.create(folder, scenario, prepare(scenario.run_spec()).choice)
     manifest = read_manifest(folder)
-    assert manifest["training"] == {"device": "cpu", "height": prepare(scenario.run_spec()).choice.height}
+    height = prepare(scenario.run_spec()).choice.height
+    assert manifest["training"] == {"device": "cpu", "height": height, "compiled": False}
 
     write_json(folder / "manifest.json", manifest | {"training": {"device": "cuda", "height": 8}})
     if not torch.cuda.is_available():
