@@ -1,7 +1,7 @@
 """Whether the step of a stack is compiled by ``torch.compile``: a rule, never a measurement.
 
 The trace of a step is tidied already, so that a compiler finds little to do: it gains about a fifth where
-many small convolutional models are stacked, nothing elsewhere, and takes the time of dozens of a stack's rounds
+many small convolutional models are stacked, nothing elsewhere, and costs the time of dozens of stacks
 for every shape (docs/performance.md). A compiled step agrees with the traced one to rounding.
 """
 
