@@ -21,6 +21,7 @@ from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
 from .dropout import Call, calls, masked
 from .losses import factors, terms
+from .pooling import pool_by_slices
 
 _OPS = torch.ops.aten
 _REARRANGE = {op.default for op in (_OPS.view, _OPS._unsafe_view, _OPS.expand, _OPS.permute, _OPS.clone)}
@@ -90,7 +91,8 @@ class StackedStep:
             return [*pull_back(aux[0])[0], (output * aux[0]).sum()]
 
         graph = make_fx(vmap(one))(*params, *masks, x, targets)
-        graph = _factored(_tidied(graph), len(params))
+        graph = _tidied(graph)
+        graph = _factored(pool_by_slices(graph) if x.device.type == "cpu" else graph, len(params))
         step: Step = torch.compile(graph, fullgraph=True, dynamic=False) if self._compiled else graph.forward
         return step
 
@@ -124,7 +126,9 @@ def _unchanged(node: Node) -> Any:
 
 
 def _alike(a: Node, b: Node) -> bool:
-    one, other = a.meta["val"], b.meta["val"]
+    one, other = a.meta.get("val"), b.meta.get("val")
+    if one is None or other is None:
+        return False
     return bool(one.shape == other.shape and one.stride() == other.stride())
 
 

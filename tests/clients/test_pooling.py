@@ -7,6 +7,7 @@ from torch.func import vjp
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from gauntlet.clients.pooling import pool, pool_by_slices, unpool
+from gauntlet.clients.trace import StackedStep
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,18 @@ def test_a_trace_pools_before_it_makes_positive_unless_somebody_looks(peeks):
     assert pool in nodes
     assert unpool in nodes
     assert (nodes.index(pool) < nodes.index(torch.ops.aten.relu.default)) != peeks
+
+
+def test_a_stack_pools_by_slices_before_it_makes_positive():
+    """Under vmap, what is pooled and which pixels won are rearranged: the trace looks through."""
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 4))
+    params = [p.detach().expand(3, *p.shape).clone() for p in model.parameters()]
+    step = StackedStep(model, [name for name, _ in model.named_parameters()])
+    with torch.no_grad():
+        step(params, torch.ones(3, 5, 1, 8, 8), torch.zeros(3, 5, 4))
+    (trace,) = step._traces.values()
+    targets = [node.target for node in trace.__self__.graph.nodes]
+
+    assert targets.count(pool) == targets.count(unpool) == 1
+    assert targets.index(pool) < targets.index(torch.ops.aten.relu.default)
+    assert torch.ops.aten.max_pool2d_with_indices.default not in targets

@@ -49,6 +49,13 @@ MODELS = {
             nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 4)
         ),
     ),
+    "cnn with pooling": (
+        (2, 12, 13),
+        lambda: nn.Sequential(
+            *(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 5, 2), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Flatten(), nn.Linear(20, 4)),
+        ),
+    ),
     "mlp with dropout": (
         (6,),
         lambda: nn.Sequential(nn.Dropout(0.2), nn.Linear(6, 9), nn.Tanh(), nn.Dropout(0.5), nn.Linear(9, 4)),
