@@ -91,7 +91,8 @@ def train_stacked(
         for s in range(steps[0]):
             going = int((steps > s).sum())
             height = min(len(order), _bucket(going))  # those between are done: they are computed and not used
-            kept = [m.to(device) for m in masks.draw([len(batches[k][s]) for k in order[:going]], height)]
+            sizes = [len(batches[k][s]) for k in order[:going]] if drops else []
+            kept = [mask.to(device) for mask in masks.draw(sizes, height)]
             gradients, values = step(
                 state.stack(height), shelf.take(rows[:height, s]), targets[:height, s], kept
             )

@@ -198,12 +198,17 @@ def plot(
     results: Annotated[list[Path], typer.Argument(help="Result folders of runs or sweeps.")],
     by: Annotated[str | None, typer.Option(help="The x axis, where the plot has a choice.")] = None,
     out: Annotated[Path | None, typer.Option(help="PNG to write [default: beside the results].")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Draw only runs whose scenario says so. Repeatable."),
+    ] = None,
 ) -> None:
     """Draw results as PNG or PDF, and beside it the numbers behind it as CSV."""
+    from . import select
     from .plots import SETS, draw_set, draw_to
     from .sweep import load_runs
 
-    runs = load_runs(results)
+    runs = select.only(load_runs(results), only or [])
     if name == "all":
         _draw_all(runs, results[0] / "plots")
         return

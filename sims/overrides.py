@@ -21,7 +21,7 @@ PLUGIN_SECTIONS = {
 }
 
 
-def parse(text: str) -> tuple[str, Any]:
+def parse(text: str, option: str = "--set") -> tuple[str, Any]:
     """Return (path, value) of ``path=value``; the value is TOML, or else a plain string.
 
     Raises:
@@ -29,7 +29,7 @@ def parse(text: str) -> tuple[str, Any]:
     """
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
-        raise ScenarioError(f"--set needs key=value, got '{text}'")
+        raise ScenarioError(f"{option} needs key=value, got '{text}'")
     try:
         return path.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -10,6 +10,8 @@ from ...core.errors import ScenarioError, unknown
 
 Array = np.ndarray[Any, Any]
 
+MOST_LINES = 10  # that one picture can tell apart
+
 BANDS: Mapping[str, str] = {"range": "min to max", "sd": "± 1 standard deviation"}
 
 
@@ -91,6 +93,22 @@ def groups(runs: Sequence[RunLike]) -> dict[str, list[RunLike]]:
                 "runs drawn as one line must differ in their seed, other runs in their label"
             )
     return found
+
+
+def first_labels(runs: Sequence[RunLike], most: int = MOST_LINES) -> tuple[list[RunLike], str]:
+    """Return the runs of the first labels, and small print that says so where there are more of them.
+
+    Raises:
+        ScenarioError: As ``groups``.
+    """
+    found = groups(runs)
+    shown = [run for label in list(found)[:most] for run in found[label]]
+    return shown, left_out(len(found), most)
+
+
+def left_out(labels: int, most: int = MOST_LINES, what: str = "labels") -> str:
+    """Return the small print of a picture that draws the first ``most`` of so many labels; none if all."""
+    return f"The first {most} of {labels} {what}; --only KEY=VALUE takes others." if labels > most else ""
 
 
 def _scenario(run: RunLike) -> str:

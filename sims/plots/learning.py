@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...core.errors import ScenarioError, unknown
-from .base import METRICS, RunLike, metric_of, over_seeds
+from .base import METRICS, RunLike, first_labels, metric_of, over_seeds
 from .privacy import accuracy_by_epsilon
 from .style import (
+    add_caption,
     add_legend,
     banded,
     draw_lines,
@@ -77,7 +78,8 @@ def accuracy_by_bytes(runs: Sequence[RunLike], band: str = "range") -> tuple[Fig
     Raises:
         ScenarioError: Another ``band``, or no run was evaluated.
     """
-    table = learning_table(runs, ["accuracy", "total_bytes_up"], band)
+    shown, note = first_labels(runs)
+    table = learning_table(shown, ["accuracy", "total_bytes_up"], band)
     for end in ("", "_low", "_high"):
         table[f"megabytes_up{end}"] = table.pop(f"total_bytes_up{end}") / 1e6
     figure = new_figure()
@@ -89,6 +91,7 @@ def accuracy_by_bytes(runs: Sequence[RunLike], band: str = "range") -> tuple[Fig
         logarithmic(axes)
     percent_axis(axes, table["accuracy_low"].min(), table["accuracy_high"].max())
     add_legend(figure, axes, banded(table, band))
+    add_caption(figure, note)
     return figure, table
 
 
@@ -119,9 +122,11 @@ def draw_by_round(axes: Axes, table: pd.DataFrame, value: str) -> None:
 
 
 def _by_round(runs: Sequence[RunLike], value: str, band: str) -> tuple[Figure, pd.DataFrame]:
-    table = learning_table(runs, [value], band)
+    shown, note = first_labels(runs)
+    table = learning_table(shown, [value], band)
     figure = new_figure()
     axes = figure.subplots()
     draw_by_round(axes, table, value)
     add_legend(figure, axes, banded(table, band))
+    add_caption(figure, note)
     return figure, table

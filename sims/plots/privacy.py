@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...core.errors import ScenarioError
-from .base import RunLike, groups, over_seeds
+from .base import MOST_LINES, RunLike, groups, left_out, over_seeds
 from .style import (
     QUIET,
     Style,
@@ -58,11 +58,14 @@ def accuracy_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[F
             f"there is no epsilon to draw: no run has a guarantee at its end ({listed}); "
             "a run with a privacy mechanism whose sampling and defense allow accounting has one"
         )
-    table = _table(runs, reasons, band)
+    sure = sorted(members, key=lambda name: bool(reasons[name]))[:MOST_LINES]  # stable: guarantees first
+    facts = {name: facts[name] for name in members if name in sure}
+    table = _table([run for name in facts for run in members[name]], reasons, band)
     figure = new_figure(7.2, 4.8)
     _draw(figure, table)
     add_legend(figure, figure.axes[0], banded(table, band))
-    add_caption(figure, caption({n: f for n, f in facts.items() if not reasons[n]}))
+    small = [caption({n: f for n, f in facts.items() if not reasons[n]}), left_out(len(members))]
+    add_caption(figure, "\n".join(filter(None, small)))
     return figure, table
 
 

@@ -148,7 +148,9 @@ def add_legend(part: Figure | SubFigure, axes: Axes, band: str = "", below: bool
 
 
 def add_caption(figure: Figure, text: str) -> None:
-    """Put small print under the picture, in lines that are no longer than it is wide."""
+    """Put small print under the picture, in lines that are no longer than it is wide; none without text."""
+    if not text:
+        return
     letters = max(20, int(figure.get_figwidth() * 72 / (0.56 * SMALL)))
     wrapped = "\n".join(fill(line, letters) for line in text.split("\n"))
     figure.supxlabel(wrapped, fontsize=SMALL, color=QUIET, x=0.01, ha="left")

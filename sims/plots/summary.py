@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from .base import RebuiltLike, RunLike, groups, metric_of
+from .base import RebuiltLike, RunLike, first_labels, groups, metric_of
 from .gallery import draw_pairs, messages, title
 from .learning import draw_by_round, learning_table
 from .style import (
@@ -16,6 +16,7 @@ from .style import (
     OKABE_ITO,
     QUIET,
     SMALL,
+    add_caption,
     add_legend,
     banded,
     dress,
@@ -26,13 +27,15 @@ from .style import (
     whole_numbers,
 )
 
+_MOST = 6  # labels side by side
 _EXAMPLES = {1: 3, 2: 5}  # examples side by side that fill the panel, by the number of messages
 
 
 def summary(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
     """Draw accuracy (or a regression's RMSE), bytes, malicious clients and rebuilt examples side by side.
 
-    What the runs do not hold is left out; only the first must be there. The rebuilt examples are the first
+    Of more than 6 labels the first 6 are drawn, and the picture says so. What the runs do not hold is left
+    out; only the first must be there. The rebuilt examples are the first
     observed ones, of up to two labels: none is chosen for its score.
 
     Returns:
@@ -42,6 +45,7 @@ def summary(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
         ScenarioError: No run was evaluated.
     """
     metric = metric_of(runs)
+    runs, note = first_labels(runs, _MOST)
     learned, sent, people = learning_table(runs, [metric]), traffic(runs), suspects(runs)
     leaked = _first_of_each_label(runs)
     widths = [1.15, 1.0, 1.0] if leaked else [1.15, 1.0]
@@ -51,6 +55,7 @@ def summary(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
     _cost(parts[1], sent, people)
     if leaked:
         _leaks(parts[2], leaked)
+    add_caption(figure, note)
     return figure, _stack({metric: learned, "bytes": sent, "clients": people, "leakage": _scores(leaked)})
 
 

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...core.errors import ScenarioError
-from .base import BANDS, METRICS, RunLike, check_band, groups, metric_of
+from .base import BANDS, METRICS, MOST_LINES, RunLike, check_band, groups, left_out, metric_of
 from .privacy import REFERENCE, caption, draw_lost, guarantee
 from .style import (
     QUIET,
@@ -62,6 +62,9 @@ def utility_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Fi
     names = curves({label: members[label] for label in sure})
     table.insert(1, "curve", [names.get(label, label) for label in table["label"]])
     table = table.sort_values(["curve", "epsilon"], kind="stable").reset_index(drop=True)
+    drawn = table[table["kind"] != "none"].sort_values("kind", kind="stable")["curve"].unique()
+    note = left_out(len(drawn), what="curves")
+    table = table[table["curve"].isin(drawn[:MOST_LINES]) | (table["kind"] == "none")].reset_index(drop=True)
     facts = {
         r.curve: guarantee(r.label, members[r.label]) for r in table.itertuples() if r.kind == "guarantee"
     }
@@ -70,7 +73,7 @@ def utility_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Fi
     figure = new_figure(7.2, 4.8)
     _draw(figure, table, metric)
     add_legend(figure, figure.axes[0], banded(table, band))
-    add_caption(figure, caption(facts))
+    add_caption(figure, "\n".join(filter(None, [caption(facts), note])))
     return figure, table
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gauntlet.core.errors import ScenarioError
-from gauntlet.sims.plots.learning import accuracy, loss
+from gauntlet.sims.plots.learning import accuracy, accuracy_by_bytes, loss
 
 
 def legend(figure):
@@ -86,3 +86,13 @@ def test_a_run_that_was_never_evaluated_is_refused_and_told_what_would_help(reco
 def test_another_x_axis_is_refused(recorded):
     with pytest.raises(ScenarioError, match="unknown x axis 'byte'; did you mean 'bytes'"):
         accuracy([recorded()], by="byte")
+
+
+@pytest.mark.parametrize("draw", [accuracy, loss, accuracy_by_bytes])
+def test_above_ten_labels_the_first_ten_are_drawn_and_the_picture_says_so(recorded, draw):
+    figure, table = draw([recorded(f"run {i}", accuracy=[0.1, 0.2]) for i in range(12)])
+
+    assert figure.get_supxlabel() == "The first 10 of 12 labels; --only KEY=VALUE takes others."
+    assert legend(figure)[0] == [f"run {i}" for i in range(10)]
+    assert table["label"].nunique() == 10
+    assert draw([recorded(f"run {i}") for i in range(10)])[0].get_supxlabel() == ""

@@ -176,3 +176,12 @@ def test_a_run_that_stopped_before_its_first_round_has_no_guarantee(private):
 def test_private_runs_that_were_never_evaluated_are_refused(private):
     with pytest.raises(ScenarioError, match="no private run was evaluated"):
         accuracy_by_epsilon([private("a", accuracy=(np.nan, np.nan))])
+
+
+def test_above_ten_labels_those_with_a_guarantee_come_first_and_the_picture_says_so(private, lost):
+    runs = [lost("gone"), *(private(f"z={z}") for z in range(11))]
+    figure, table = accuracy_by_epsilon(runs)
+
+    assert "The first 10 of 12 labels; --only KEY=VALUE takes others." in figure.get_supxlabel()
+    assert entries(figure) == [f"z={z}" for z in range(10)]
+    assert set(table["kind"]) == {"guarantee"}

@@ -125,3 +125,14 @@ def test_seeds_of_different_delta_are_never_averaged(run):
 def test_runs_without_any_epsilon_are_refused(public):
     with pytest.raises(ScenarioError, match="no run with a guarantee was evaluated"):
         utility_by_epsilon([public(0.9)])
+
+
+def test_above_ten_curves_the_first_ten_are_drawn_beside_what_is_not_private(run, public):
+    runs = [run(1.0, epsilon=4.0, clip_norm=c + 10.0) for c in range(12)]
+    figure, table = utility_by_epsilon(
+        [run(1.0, clip_norm=1.0, reason="unequal_weights"), *runs, public(0.9)]
+    )
+
+    assert "The first 10 of 13 curves; --only KEY=VALUE takes others." in figure.get_supxlabel()
+    assert table["kind"].value_counts().to_dict() == {"guarantee": 10, "none": 1}
+    assert len(entries(figure)) == 11

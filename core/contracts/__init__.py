@@ -1,0 +1,65 @@
+"""What each family of plug-ins owes: one verb each, on values of this floor.
+
+A plug-in is a frozen dataclass whose fields are its options. It inherits nothing: it fits a protocol by
+having its members. ``init() -> state`` gives the first memory and the verb returns the next; a state is a
+tree as ``core.trees`` describes. All contracts stand here, so that no family needs to import another.
+
+Optional declarations are class attributes, read through ``declared``. A plug-in that is silent gets the
+careful answer.
+"""
+
+from .attacks import DataAttack, Goal, InferenceAttack, Knowledge, LeakageAttack, UpdateAttack, View
+from .clients import Codec, LocalProcedure, LocalRule, LocalTraining, ModelFactory, Visit
+from .declared import declared
+from .defenses import Defense, LinearDefense, PreAggregation, Verdict
+from .privacy import (
+    AdaptiveClipping,
+    Audit,
+    Audited,
+    Clipping,
+    ExamplePrivacy,
+    NoGuarantee,
+    Privacy,
+    PublicFacts,
+    Release,
+    clipped_at,
+    works_in_steps,
+)
+from .server import Delivery, Network, Sampler, Sampling, ServerOptimizer
+
+__all__ = [
+    "AdaptiveClipping",
+    "Audit",
+    "Audited",
+    "Clipping",
+    "Codec",
+    "DataAttack",
+    "Defense",
+    "Delivery",
+    "ExamplePrivacy",
+    "Goal",
+    "InferenceAttack",
+    "Knowledge",
+    "LeakageAttack",
+    "LinearDefense",
+    "LocalProcedure",
+    "LocalRule",
+    "LocalTraining",
+    "ModelFactory",
+    "Network",
+    "NoGuarantee",
+    "PreAggregation",
+    "Privacy",
+    "PublicFacts",
+    "Release",
+    "Sampler",
+    "Sampling",
+    "ServerOptimizer",
+    "UpdateAttack",
+    "Verdict",
+    "View",
+    "Visit",
+    "clipped_at",
+    "declared",
+    "works_in_steps",
+]

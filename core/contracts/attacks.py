@@ -1,0 +1,114 @@
+"""What attacks owe, and what they are allowed to see."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from ..observation import Observation, Reconstruction
+from ..trees import State
+from ..updates import Updates
+from .defenses import Verdict
+
+
+class Knowledge(Enum):
+    """What an attack on updates is allowed to see besides the public broadcast."""
+
+    OWN = "own"
+    """Its own honest update only: the engine calls it once for each malicious client."""
+    COLLUDERS = "colluders"
+    """The honest updates of all clients that run the same attack."""
+    OMNISCIENT = "omniscient"
+    """Those, and the honest updates of every other client of the cohort."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Exactly what an attack's declared knowledge allows, and nothing more.
+
+    Attributes:
+        round: The round, from 0.
+        params: The broadcast global parameters.  # [P]
+        cohort_size: Clients in this cohort, K.
+        honest: The honest clients' updates; None unless the attack is omniscient.
+        generator: The attack's own stream for this round (and client, with OWN knowledge).
+        aggregate: What the server would decide about a cohort: its clipping, pre-aggregations and defense,
+            on a copy of their memories, with its own update on its root examples, but with random numbers
+            that are not the server's. None unless the attack declares ``knows_defense``.
+    """
+
+    round: int
+    params: Tensor
+    cohort_size: int
+    honest: Updates | None
+    generator: np.random.Generator
+    aggregate: Callable[[Updates], Verdict] | None = None
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What an attack wants of the model, on test examples.
+
+    Attributes:
+        x: Inputs as the attacker would show them.  # [m, ...]
+        truth: Their true labels.  # [m]
+        wanted: The labels that the attacker wants for them.  # [m]
+    """
+
+    x: Tensor
+    truth: Tensor
+    wanted: Tensor
+
+
+class DataAttack(Protocol):
+    """Poison a malicious client's examples before it trains on them.
+
+    Declares, if it likes (the careful answer in brackets):
+        ``goal(x, y) -> Goal`` [none]: from test examples, those on which success is measured.
+        ``part(index, count) -> DataAttack`` [itself]: what the ``index``-th of the ``count`` clients that
+            run the attack does, counted in ascending client id, whoever is in the cohort.
+        ``honest`` [False]: this is bad luck and no attack: its clients count as honest, of the kind
+            ``"unreliable"``.
+        ``label_free`` [False]: it leaves ``y`` alone, so that it goes with real-valued targets too.
+    """
+
+    def poison(self, x: Tensor, y: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return what is trained on: x [m, ...] (features, or pixels in [0, 1]) and y [m], 1 <= m <= n."""
+
+
+class UpdateAttack(Protocol):
+    """Rewrite the malicious clients' honest updates before they are sent.
+
+    Declares, if it likes (the careful answer in brackets):
+        ``knows_defense`` [False]: it needs ``View.aggregate``.
+        ``steer(gradient, params, received) -> gradient`` [None]: the malicious clients also train
+            differently: what a local step descends instead of the loss's gradient, before weight decay and
+            the algorithm's own correction. Elementwise, all [..., P], as ``LocalRule.correct``.
+    May declare ``goal``, as a data attack may.
+    """
+
+    knowledge: ClassVar[Knowledge]
+
+    def init(self) -> State: ...
+
+    def corrupt(self, own: Updates, view: View, state: State) -> tuple[Updates, State]:
+        """Return what the malicious clients send instead: same clients, same shape, finite or not."""
+
+
+class LeakageAttack(Protocol):
+    """Rebuild a client's examples from what it really sent.
+
+    Declares ``requires``: names of ``observation.Knowledge`` fields that must not be None.
+    """
+
+    def reconstruct(self, observation: Observation, generator: np.random.Generator) -> Reconstruction: ...
+
+
+class InferenceAttack(Protocol):
+    """Score a hypothesis about clients (a label, a membership) from what they really sent."""
+
+    def infer(self, observations: Sequence[Observation]) -> Tensor:
+        """Return one row of scores for each observation; higher means more likely."""
