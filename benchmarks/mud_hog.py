@@ -20,8 +20,8 @@ BASELINES: dict[str, dict[str, Any]] = {
     "mean": {},
     "median": {"even": "lower"},
     "geometric_median": {"preset": "mudhog_repo"},
-    "krum": {"preset": "mudhog_repo"},
-    "multi_krum": {"preset": "mudhog_repo"},
+    "krum": {"preset": "mudhog_repo", "num_byzantine": 0},  # the preset has its own
+    "multi_krum": {"preset": "mudhog_repo", "num_byzantine": 0},
     "foolsgold": {"history": False, "normalise": True},
 }
 KINDS = ("sign_flip", "additive_noise", "label_flip", "multi_label_flip")

@@ -41,22 +41,31 @@ def variants(scenario: Scenario) -> list[Variant]:
     """
     found = []
     keys = list(scenario.sweep)
+    short = dict(zip(keys, _short(keys), strict=True))
     for number, values in enumerate(itertools.product(*scenario.sweep.values())):
         raw = scenario.values() | {"sweep": {}}
         for key, value in zip(keys, values, strict=True):
             raw = change(raw, key, value)
         one = make_scenario(raw, scenario.name)
         told = zip(keys, values, strict=True)
-        label = ", ".join(_told(key, value, scenario.sweep[key]) for key, value in told if key != "seed")
+        label = ", ".join(
+            _told(short[key], value, scenario.sweep[key]) for key, value in told if key != "seed"
+        )
         found.append(Variant(label, f"run-{number:03d}", one))
     return found
 
 
+def _short(keys: Sequence[str]) -> list[str]:
+    """Return each key without ``.name``: its last part alone where no other key ends like it."""
+    whole = [key.removesuffix(".name") for key in keys]
+    last = [key.rpartition(".")[2] for key in whole]
+    return [end if last.count(end) == 1 else key for key, end in zip(whole, last, strict=True)]
+
+
 def _told(key: str, value: Any, among: Sequence[Any]) -> str:
     """Return a swept value as a label says it: a plug-in by its name, anything else with its key."""
-    section = key.removesuffix(".name")
     short = plugin_label(value, among)
-    return short if section in PLUGIN_SECTIONS else f"{section} = {short}"
+    return short if key in PLUGIN_SECTIONS else f"{key} = {short}"
 
 
 def plugin_label(value: Any, among: Sequence[Any]) -> str:

@@ -132,7 +132,9 @@ def add_legend(part: Figure | SubFigure, axes: Axes, band: str = "", below: bool
     if not handles:
         return
     letters = part.bbox.width / part.dpi * 14  # that fit side by side at this size
-    fit = int(letters / (max(len(name) for name in names) + 9))
+    names = [fill(name, max(20, int(letters) - 9)) for name in names]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    fit = int(letters / (longest + 9))
     part.legend(
         handles,
         names,

@@ -1,6 +1,7 @@
 """One picture of what a scenario shows: does the model learn, who misbehaved, what it cost, what leaked."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -28,6 +29,7 @@ from .style import (
 )
 
 _MOST = 6  # labels side by side
+_LETTERS = 44  # of a label that fit above its bar
 _EXAMPLES = {1: 3, 2: 5}  # examples side by side that fill the panel, by the number of messages
 
 
@@ -130,7 +132,8 @@ def _draw_traffic(axes: Axes, sent: pd.DataFrame) -> None:
     looks = styles(sent["label"])
     for place, row in enumerate(sent.itertuples()):
         axes.barh(place, row.bytes_up / 1e3, height=0.4, color=looks[row.label]["color"])
-        axes.text(0.0, place - 0.24, row.label, fontsize=SMALL, va="bottom")
+        name = shorten(row.label, _LETTERS, placeholder=" ...")
+        axes.text(0.0, place - 0.24, name, fontsize=SMALL, va="bottom")
     down = float(sent["bytes_down"].max()) / 1e3
     axes.axvline(down, color=QUIET, linestyle="--", linewidth=1.4)
     axes.set_title("dashed: the model as broadcast", fontsize=SMALL, color=QUIET, loc="right")

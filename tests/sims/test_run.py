@@ -166,10 +166,18 @@ def test_variants_are_labelled_by_what_differs(tiny):
     swept = tiny(sweep={"defense": tables, "training.lr": [0.1, 0.2]})
 
     assert [v.label for v in variants(swept)] == [
-        "mean, training.lr = 0.1",
-        "mean, training.lr = 0.2",
-        "trimmed_mean, training.lr = 0.1",
-        "trimmed_mean, training.lr = 0.2",
+        "mean, lr = 0.1",
+        "mean, lr = 0.2",
+        "trimmed_mean, lr = 0.1",
+        "trimmed_mean, lr = 0.2",
+    ]
+
+
+def test_keys_that_end_alike_are_told_whole(tiny):
+    swept = tiny(sweep={"training.lr": [0.1], "server_optimizer.lr": [1.0], "training.momentum": [0.5]})
+
+    assert [v.label for v in variants(swept)] == [
+        "training.lr = 0.1, server_optimizer.lr = 1.0, momentum = 0.5"
     ]
 
 
