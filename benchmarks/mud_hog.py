@@ -56,17 +56,21 @@ def complete(folder: Path) -> bool:
 
 
 def facts(folder: Path) -> dict[str, float]:
-    """Return a run's accuracy, the mean of its last three rounds, and how many of each kind were found."""
+    """Return a run's accuracy, the mean of its last three rounds, and who was found when."""
     found = load_run(folder)
-    last = found.clients[found.clients["round"] == found.clients["round"].max()]
-    flagged = last["flag"].notna() & (last["flag"] != "unreliable")
     row = {"accuracy": 100 * float(found.rounds["accuracy"].tail(3).mean())}
-    for kind in KINDS:
-        of_kind = last["truth"] == kind
-        if of_kind.any():
-            row[kind] = float(flagged[of_kind].mean())
-    honest = last["truth"].isin(["honest", "unreliable"])
-    row["false alarms"] = int(flagged[honest].sum())
+    seen = found.clients.assign(
+        flagged=found.clients["flag"].notna() & (found.clients["flag"] != "unreliable")
+    )
+    last = seen[seen["round"] == seen["round"].max()]
+    row |= {kind: float(of["flagged"].mean()) for kind in KINDS if len(of := last[last["truth"] == kind])}
+    honest = seen["truth"].isin(["honest", "unreliable"])
+    first = seen[seen["flagged"] & ~honest]["round"].min()
+    if first == first:  # somebody was flagged
+        later = seen[seen["round"] >= first + 3]
+        plain = later[(later["round"] == first + 3) & later["truth"].isin(["sign_flip", "additive_noise"])]
+        row |= {"first flag": int(first) + 1, "sign and noise 3 rounds later": float(plain["flagged"].mean())}
+        row["precision from then"] = float((~honest[later[later["flagged"]].index]).mean())
     return row
 
 
@@ -103,7 +107,8 @@ def main() -> None:
             for defense in ("mud_hog", *BASELINES):
                 folder = asked.folder / f"{asked.data}-{cell}-{defense}-{seed}"
                 run(folder, scenario_of(asked.data, cell, defense, seed, asked.rounds))
-    found = table(asked.folder, asked.data, asked.cells, asked.seeds).astype(str).replace("nan", "")
+    found = table(asked.folder, asked.data, asked.cells, asked.seeds).astype(object)
+    found = found.where(found.notna(), "").map(str)
     for line in (found.columns, ["---"] * len(found.columns), *found.itertuples(index=False)):
         print("| " + " | ".join(line) + " |")
 
