@@ -1,8 +1,9 @@
 """What privacy costs in time: example-level DP-SGD beside Opacus, and user-level privacy beside none.
 
-Usage: dp_sgd.py [cpu] [examples|users] ... (both by default). Needs the extra ``test``, for Opacus. All in a
-table take turns in one process; figures are ratios of medians. Seconds on two threads (a round's clients on
-one) mean something on an idle machine only; ``cpu`` counts CPU seconds on one thread instead.
+Usage: dp_sgd.py [cpu] [examples|rounds|users] ... (examples and users by default). Needs the extra ``test``,
+for Opacus. All in a table take turns; figures are ratios of medians. Seconds on two threads (a round's clients
+on one) mean something on an idle machine only; ``cpu`` counts CPU seconds on one thread instead, which is
+nothing for ``rounds``, whose clients train in other processes.
 """
 
 import platform
@@ -141,6 +142,54 @@ def examples(clock: Clock) -> None:
     print("\nRatios of medians (of the fastest turns).")
 
 
+def rounds(clock: Clock) -> None:
+    """Print what a round of 8 such clients takes on two cores, whoever shares them out and how."""
+    names, clients = ("mcnn", "mlp"), 8
+    models = {"mlp": {"name": "mlp", "hidden": [200]}, "mcnn": "mcnn"}
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for name in names:
+        scenario = make_scenario(
+            {
+                "name": name,
+                "rounds": TURNS + 3,
+                "num_clients": clients,
+                "data": {
+                    "name": f"{HERE}/workloads.py:RandomImages",
+                    "examples": EXAMPLES,
+                    "clients": clients,
+                },
+                "partition": f"{HERE}/workloads.py:InOrder",
+                "model": models[name],
+                "training": {"batch_size": BATCH, "lr": LEARNING_RATE},
+                "evaluation": {"every": TURNS + 3},
+                "privacy": {
+                    "name": "dp_sgd",
+                    "clip_norm": CLIP_NORM,
+                    "noise_multiplier": NOISE,
+                    "delta": DELTA,
+                },
+            }
+        )
+        simulation = prepare(scenario.run_spec())
+        pool = simulation.ray_pool(2)
+        _, batches = ours(name)
+        one_client = opacus(name, "hooks", batches)
+        turns: dict[str, Turn] = {"gauntlet, 2 workers of a thread": partial(next, simulation.steps(pool))}
+        turns["Opacus, hooks, 2 threads"] = partial(_repeat, one_client, clients)
+        found[name] = medians(clock, turns, TURNS)
+        pool.close()
+    print(f"\n| time of a round of {clients} clients, ten private steps each, over ours | mcnn | mlp |")
+    print("|---|---|---|")
+    for system in found["mcnn"]:
+        cells = [found[n][system][0] / found[n]["gauntlet, 2 workers of a thread"][0] for n in names]
+        print(f"| {system} | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |")
+
+
+def _repeat(turn: Turn, times: int) -> None:
+    for _ in range(times):
+        turn()
+
+
 def users(clock: Clock) -> None:
     """Print what a round with central, user-level privacy takes over one without."""
     models = {"logreg": "logistic_regression", "mlp": {"name": "mlp", "hidden": [200]}, "mcnn": "mcnn"}
@@ -191,4 +240,4 @@ if __name__ == "__main__":
     told = ", ".join(f"{p} {version(p)}" for p in ("torch", "opacus", "numpy"))
     print(f"{platform.machine()}, Python {platform.python_version()}, {told}, {threads} threads")
     for part in [p for p in parts if p != "cpu"] or ("examples", "users"):
-        {"examples": examples, "users": users}[part](clock)
+        {"examples": examples, "rounds": rounds, "users": users}[part](clock)

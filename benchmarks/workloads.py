@@ -25,28 +25,36 @@ def model(name: str) -> nn.Module:
     )
 
 
-def data() -> tuple[torch.Tensor, torch.Tensor]:
+def data(examples: int = EXAMPLES) -> tuple[torch.Tensor, torch.Tensor]:
     """Return inputs [clients, examples, 1, 28, 28] and labels [clients, examples]."""
     rng = np.random.default_rng(0)
-    inputs = rng.standard_normal((POPULATION, EXAMPLES, 1, 28, 28)).astype("float32")
-    return torch.from_numpy(inputs), torch.from_numpy(rng.integers(0, 10, (POPULATION, EXAMPLES)))
+    inputs = rng.standard_normal((POPULATION, examples, 1, 28, 28)).astype("float32")
+    return torch.from_numpy(inputs), torch.from_numpy(rng.integers(0, 10, (POPULATION, examples)))
 
 
 @dataclass(frozen=True)
 class RandomImages:
-    """The workloads' data as a data set for Gauntlet, in the clients' order."""
+    """The workloads' data as a data set for Gauntlet, in the clients' order.
+
+    Attributes:
+        examples: Examples a client.
+        clients: How many of them there are.
+    """
+
+    examples: int = EXAMPLES
+    clients: int = POPULATION
 
     def load(self) -> Any:
         from gauntlet.clients.data.base import Dataset
 
-        x, y = data()
+        x, y = (part[: self.clients] for part in data(self.examples))
         images, labels = x.flatten(0, 1).numpy(), y.flatten().numpy()
         return Dataset("random_images", images, labels, images[:10], labels[:10], 10)
 
 
 @dataclass(frozen=True)
 class InOrder:
-    """Sixty consecutive examples a client."""
+    """As many consecutive examples for every client."""
 
     def split(self, y: Any, groups: Any, num_clients: int, seed: int) -> list[Any]:
         return list(np.arange(len(y), dtype=np.int64).reshape(num_clients, -1))
