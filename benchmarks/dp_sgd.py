@@ -1,7 +1,7 @@
 """What privacy costs in time: example-level DP-SGD beside Opacus, and user-level privacy beside none.
 
 Usage: dp_sgd.py [cpu] [examples|rounds|users] ... (examples and users by default). Needs the extra ``test``,
-for Opacus. All in a table take turns; figures are ratios of medians. Seconds on two threads (a round's clients
+for Opacus. All in a table take turns; figures are ratios of medians. Seconds on two threads (a client's round
 on one) mean something on an idle machine only; ``cpu`` counts CPU seconds on one thread instead, which is
 nothing for ``rounds``, whose clients train in other processes.
 """
