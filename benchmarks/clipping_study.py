@@ -1,8 +1,9 @@
 """Tables of the sweep ``adaptive-clipping``: does a moving clip norm need less tuning than a fixed one?
 
-Usage: clipping_study.py FOLDER, the result folder of ``gauntlet sweep adaptive-clipping``. Prints a Markdown
-table a data set: accuracy on the test set in per cent, mean ± standard deviation over the seeds that are
-complete, and for every budget how far the moving ones stay behind the best fixed norm.
+Usage: clipping_study.py FOLDER ..., result folders of ``gauntlet sweep adaptive-clipping``; one of them holds
+fixed norms. Prints a Markdown table a data set: accuracy on the test set in per cent, mean ± standard
+deviation over the seeds that are complete, and for every budget how far the moving ones stay behind the best
+fixed norm.
 """
 
 import sys
@@ -24,10 +25,18 @@ def finished(folder: Path) -> pd.DataFrame:
         run = load_run(place)
         if run.manifest["status"] == "complete":
             options = scenario.run_spec().privacy.options
-            row = {"data": scenario.data.name, "clipping": options["clipping"], "start": options["clip_norm"]}
+            row = {"data": scenario.data.name, "clipping": said(options["clipping"])}
+            row |= {"start": options["clip_norm"]}
             row |= {"epsilon": options["epsilon"], "accuracy": 100 * run.rounds["accuracy"].iloc[-1]}
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def said(clipping: str | dict[str, object]) -> str:
+    """Return a way of clipping with its options."""
+    if isinstance(clipping, str):
+        return clipping
+    return " ".join(str(value) if key == "name" else f"{key}={value}" for key, value in clipping.items())
 
 
 def print_table(runs: pd.DataFrame) -> None:
@@ -51,7 +60,7 @@ def print_table(runs: pd.DataFrame) -> None:
 
 def main() -> None:
     """Read and print."""
-    runs = finished(Path(sys.argv[1]))
+    runs = pd.concat([finished(Path(folder)) for folder in sys.argv[1:]])
     for name, of_data in runs.groupby("data", sort=False):
         seeds = len(of_data) / of_data.groupby(["clipping", "start", "epsilon"]).ngroups
         print(f"\n{name}, {seeds:g} seeds\n")
