@@ -47,14 +47,16 @@ def print_table(runs: pd.DataFrame) -> None:
     print("| clipping | C at first | " + " | ".join(budgets) + " |")
     print("|---" * (2 + len(budgets)) + "|")
     for (clipping, start), row in means.iterrows():
-        cells = [f"{m:.1f} ± {s:.1f}" for m, s in zip(row, spread.loc[(clipping, start)], strict=True)]
+        both = zip(row, spread.loc[(clipping, start)], strict=True)
+        cells = [f"{m:.1f} ± {s:.1f}" if m == m else "" for m, s in both]
         print(f"| {clipping} | {start:g} | " + " | ".join(cells) + " |")
     best, worst = means.loc["fixed"].max(), means.loc["fixed"].min()
     print("| best fixed over worst fixed | | " + " | ".join(f"{d:+.1f}" for d in best - worst) + " |")
     for clipping in [name for name in means.index.levels[0] if name != "fixed"]:
         least = means.loc[clipping].min() - best
         most = means.loc[clipping].max() - best
-        cells = [f"{low:+.1f} to {high:+.1f}" for low, high in zip(least, most, strict=True)]
+        both = zip(least, most, strict=True)
+        cells = [f"{low:+.1f} to {high:+.1f}" if low == low else "" for low, high in both]
         print(f"| {clipping}, over the best fixed | all | " + " | ".join(cells) + " |")
 
 
