@@ -37,11 +37,12 @@ def blocks(cohort: Array, height: int) -> list[Array]:
 
     The rule looks at the cohort and the kernel alone, never at the number of workers: what is computed
     block by block is the same everywhere. Clients trained one by one go into 16 blocks, so that no worker
-    waits for long; stacked ones into 4, or into 2 where that makes stacks of full height. No block has
-    more than 32.
+    waits for long; stacked ones into 4, or into 2 where that makes stacks of full height, or where they may
+    be higher than a CPU's. No block has more than 32, or than such a stack.
     """
-    number = 16 if height == 1 else 2 if len(cohort) >= height else 4
-    number = max(min(len(cohort), number), -(-len(cohort) // 32))
+    most = max(32, height)
+    number = 16 if height == 1 else 2 if len(cohort) >= height or most > 32 else 4
+    number = max(min(len(cohort), number), -(-len(cohort) // most))
     return np.array_split(cohort, number) if number else []
 
 

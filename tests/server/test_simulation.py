@@ -118,12 +118,13 @@ def test_a_hung_worker_is_replaced_and_nothing_changes(small, ray_here, tmp_path
 
 def test_blocks_depend_on_the_cohort_alone_and_cover_it_in_order():
     for size in (0, 1, 5, 100, 1000):
-        for height in (1, 6, 32):
+        for height in (1, 6, 32, 64):
             cut = blocks(np.arange(size), height)
             assert np.array_equal(np.concatenate([np.zeros(0, int), *cut]), np.arange(size))
             sizes = {len(b) for b in cut}
-            assert max(sizes, default=0) <= 32
+            assert max(sizes, default=0) <= max(32, height)
             assert max(sizes, default=0) - min(sizes, default=0) <= 1
+    assert [len(blocks(np.arange(100), height)) for height in (1, 6, 32, 64)] == [16, 4, 4, 2]
 
 
 def test_a_run_resumed_from_any_checkpoint_gives_the_same_bits(busy, tmp_path):
