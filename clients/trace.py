@@ -92,7 +92,8 @@ class StackedStep:
 
         graph = make_fx(vmap(one))(*params, *masks, x, targets)
         graph = _tidied(graph)
-        graph = _factored(pool_by_slices(graph) if x.device.type == "cpu" else graph, len(params))
+        slices = x.device.type == "cpu" and not self._compiled  # a compiler has a way of its own
+        graph = _factored(pool_by_slices(graph) if slices else graph, len(params))
         step: Step = torch.compile(graph, fullgraph=True, dynamic=False) if self._compiled else graph.forward
         return step
 

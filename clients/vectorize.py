@@ -66,11 +66,12 @@ def begun_on(begun: Mapping[str, Any] | None) -> Literal["cpu", "cuda"] | None:
     """
     if begun is None:
         return None
-    device: Any = begun.get("device")
-    height = begun.get("height")
-    if device not in ("cpu", "cuda") or not isinstance(height, int) or not 1 <= height <= TALLEST_ON_CUDA:
-        raise ResultsError(f"a run's manifest has training {dict(begun)}: that is none of this version's")
-    found: Literal["cpu", "cuda"] = device
+    known: Any = begun if isinstance(begun, Mapping) else {}
+    height, compiled = known.get("height"), known.get("compiled")
+    right = type(height) is int and 1 <= height <= TALLEST_ON_CUDA and type(compiled) is bool
+    if not right or known.get("device") not in ("cpu", "cuda"):
+        raise ResultsError(f"a run's manifest has training {begun!r}: that is none of this version's")
+    found: Literal["cpu", "cuda"] = known["device"]
     return found
 
 

@@ -50,7 +50,7 @@ def make_choice(
     if not own_way:
         batch_size = make_rule(spec).schedule(spec.training).batch_size
         choice = choose(spec.vectorize, model, data.input_shape, batch_size, device).like(begun)
-    setting = spec.compile if begun is None else "on" if begun.get("compiled") else "off"
+    setting = spec.compile if begun is None else "on" if begun["compiled"] else "off"
     if in_steps and setting == "on":
         raise ScenarioError(f"compile = on cannot be: {cpu_alone}, uncompiled; use auto or off")
     stacks = spec.rounds * ceil(make_sampling(spec)[1].expected_size / choice.height)

@@ -28,5 +28,4 @@ class Gru:
 
     def build(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
         features = features_of(input_shape)
-        layers = [GruLayer(features, self.hidden, self.activation) for _ in range(1)]
-        return Forecaster(layers, num_classes)
+        return Forecaster([GruLayer(features, self.hidden, self.activation)], num_classes)

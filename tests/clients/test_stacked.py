@@ -249,9 +249,10 @@ def test_examples_are_taken_from_where_the_data_set_has_them(pixels):
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of torch's own compiler
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler on this machine")
-def test_a_compiled_step_gives_the_updates_of_the_traced_one():
+@pytest.mark.parametrize("name", ["mlp", "cnn with pooling"])
+def test_a_compiled_step_gives_the_updates_of_the_traced_one(name):
     """Oracle: the traced step. Within 1e-5 of the update's norm, on ragged clients, so on several shapes."""
-    shape, make = MODELS["mlp"]
+    shape, make = MODELS[name]
     found = []
     for compiled in (False, True):
         with seeded_torch(generator(0, "model")):

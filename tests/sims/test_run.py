@@ -229,10 +229,12 @@ def test_a_run_goes_on_where_it_began_or_says_why_it_cannot(tiny, tmp_path):
     height = prepare(scenario.run_spec()).choice.height
     assert manifest["training"] == {"device": "cpu", "height": height, "compiled": False}
 
-    write_json(folder / "manifest.json", manifest | {"training": {"device": "cuda", "height": 8}})
+    there = {"device": "cuda", "height": 8, "compiled": False}
+    write_json(folder / "manifest.json", manifest | {"training": there})
     if not torch.cuda.is_available():
         with pytest.raises(ScenarioError, match="device = cuda cannot be: torch finds no CUDA device"):
             resume(folder)
-    write_json(folder / "manifest.json", manifest | {"training": {"device": "abacus", "height": 8}})
-    with pytest.raises(ResultsError, match="none of this version's"):
-        resume(folder)
+    for wrong in ("cuda", there | {"device": "abacus"}, there | {"height": True}, there | {"compiled": "no"}):
+        write_json(folder / "manifest.json", manifest | {"training": wrong})
+        with pytest.raises(ResultsError, match="none of this version's"):
+            resume(folder)
