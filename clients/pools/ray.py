@@ -29,9 +29,15 @@ _POLL = 0.02  # seconds that a lane without a worker waits for one before it ask
 def start_ray(address: str | None = None, num_workers: int | None = None) -> None:
     """Start Ray on this machine, or join the cluster at ``address``, unless that was done before.
 
+    Args:
+        address: Where the cluster is; by default what ``RAY_ADDRESS`` says. Without either a new one is
+            started, whatever others run here or left behind.
+        num_workers: How many CPUs such a cluster has at least.
+
     Raises:
         WorkerError: There is no cluster at ``address``.
     """
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     with warnings.catch_warnings():
@@ -40,15 +46,13 @@ def start_ray(address: str | None = None, num_workers: int | None = None) -> Non
 
         if ray.is_initialized():
             return
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        if address:
-            options["address"] = address
-        else:
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "address": address}
+        if address == "local":
             options |= {"num_cpus": max(num_workers or 0, _cores()), "include_dashboard": False}
         try:
             ray.init(**options)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise WorkerError(f"Ray cannot be reached at {address or 'this machine'}: {error}") from error
+            raise WorkerError(f"Ray cannot be reached at {address}: {error}") from error
 
 
 def _cores() -> int:

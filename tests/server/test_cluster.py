@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from functools import partial
@@ -59,15 +60,38 @@ def same(a, b):
     return len(a) == len(b) and all(map(torch.equal, a, b))
 
 
-@pytest.mark.slow
-def test_a_node_that_leaves_takes_no_client_and_no_bit_with_it():
-    """Two nodes of one CPU each; one is killed after two of six rounds. The other's worker does the rest."""
+@pytest.fixture
+def apart():
+    """Return the environment of a program whose Ray keeps its files, an address among them, elsewhere."""
     root = Path(gauntlet.__file__).parent
     named = [p for p in sys.path if p and (Path(p) / "gauntlet").resolve() == root.resolve()]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([*named, os.environ.get("PYTHONPATH", "")])}
     env.pop("RAY_ADDRESS", None)
+    with tempfile.TemporaryDirectory(
+        dir="/tmp", ignore_cleanup_errors=True
+    ) as folder:  # sockets' names are short
+        yield {**env, "RAY_TMPDIR": folder}
+
+
+def test_a_cluster_that_others_left_behind_is_not_joined(apart):
+    """Ray keeps the address of the newest cluster in a file, which outlives a cluster that was killed."""
+    left = Path(apart["RAY_TMPDIR"]) / "ray" / "ray_current_cluster"
+    left.parent.mkdir()
+    left.write_text("127.0.0.1:1")
+    code = "from gauntlet.clients.pools.ray import start_ray; start_ray(num_workers=3); import ray; "
+    code += "print(ray.cluster_resources()['CPU'])"
     told = subprocess.run(
-        [sys.executable, str(HERE / "two_nodes.py")], capture_output=True, text=True, env=env, timeout=240
+        [sys.executable, "-c", code], capture_output=True, text=True, env=apart, timeout=120
+    )
+    assert told.returncode == 0, told.stderr[-2000:]
+    assert float(told.stdout.splitlines()[-1]) >= 3
+
+
+@pytest.mark.slow
+def test_a_node_that_leaves_takes_no_client_and_no_bit_with_it(apart):
+    """Two nodes of one CPU each; one is killed after two of six rounds. The other's worker does the rest."""
+    told = subprocess.run(
+        [sys.executable, str(HERE / "two_nodes.py")], capture_output=True, text=True, env=apart, timeout=240
     )
     assert told.returncode == 0, told.stderr[-2000:]
     lines = [

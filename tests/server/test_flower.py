@@ -336,7 +336,7 @@ def test_the_example_learns_behind_multi_krum_and_not_behind_the_mean():
 
 def _last_accuracy(defense: str) -> float:
     command = [sys.executable, "docs/examples/flower/digits.py", "--defense", defense]
-    environment = os.environ | {"FLWR_TELEMETRY_ENABLED": "0"}
+    environment = os.environ | {"FLWR_TELEMETRY_ENABLED": "0", "RAY_ADDRESS": "local"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     lines = [line for line in done.stdout.splitlines() if line.startswith("round 3 accuracy")]
     assert done.returncode == 0, done.stderr[-2000:]
