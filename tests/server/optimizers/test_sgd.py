@@ -51,12 +51,32 @@ def test_steps_equal_torchs_sgd_on_the_negative_aggregate(momentum, nesterov):
         torch.testing.assert_close(ours, theirs.detach())
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_the_warm_up_equals_torchs_linear_schedule(momentum):
+    """Oracle: torch.optim.SGD with LinearLR from a quarter, which reaches lr at the fourth step and stays."""
+    stream = torch.Generator().manual_seed(1)
+    ours, state = torch.zeros(6), None
+    theirs = torch.zeros(6, requires_grad=True)
+    torchs = torch.optim.SGD([theirs], lr=0.3, momentum=momentum)
+    schedule = torch.optim.lr_scheduler.LinearLR(torchs, start_factor=0.25, total_iters=3)
+    optimizer = SGD(lr=0.3, momentum=momentum, warmup_rounds=4)
+    for _ in range(6):
+        aggregate = torch.randn(6, generator=stream)
+        ours, state = optimizer.step(ours, aggregate, state)
+        theirs.grad = -aggregate
+        torchs.step()
+        schedule.step()
+        torch.testing.assert_close(ours, theirs.detach())
+
+
 def test_a_step_of_one_adds_the_aggregate_to_the_last_bit():
     params, aggregate = torch.tensor([0.1, 1e-8, 3.0]), torch.tensor([0.2, 1.0, -3.0])
     assert torch.equal(SGD().step(params, aggregate, None)[0], params + aggregate)
 
 
-@pytest.mark.parametrize("options", [{"lr": 0.0}, {"momentum": 1.0}, {"momentum": -0.1}])
+@pytest.mark.parametrize(
+    "options", [{"lr": 0.0}, {"momentum": 1.0}, {"momentum": -0.1}, {"warmup_rounds": -1}]
+)
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=f"{next(iter(options))} must be"):
         SGD(**options)
