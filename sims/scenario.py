@@ -192,6 +192,14 @@ class Scenario(_Section):
     sweep: dict[str, list[Any]] = {}
     matrix: Matrix = Matrix()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_defaults(cls, sections: Any) -> Any:
+        """Let options alone mean the default plug-in: ``[defense]`` with a weighting alone is the mean."""
+        named = {k: f.default for k, f in cls.model_fields.items() if isinstance(f.default, Plugin)}
+        options = {k: v for k, v in sections.items() if k in named and isinstance(v, dict)}
+        return {**sections, **{k: {"name": named[k].name, **v} for k, v in options.items()}}
+
     @field_validator("sweep")
     @classmethod
     def _something_to_cross(cls, sweep: dict[str, list[Any]]) -> dict[str, list[Any]]:

@@ -4,6 +4,7 @@ import pytest
 
 from gauntlet.core.errors import ScenarioError
 from gauntlet.sims.overrides import change, parse
+from gauntlet.sims.scenario import make_scenario
 
 RAW = {
     "rounds": 3,
@@ -44,6 +45,15 @@ def test_paths_lead_into_tables_and_lists():
 
 def test_a_shorthand_gets_options():
     assert change(RAW, "codec.clip", 0)["codec"] == {"name": "identity", "clip": 0}
+
+
+def test_options_alone_are_those_of_the_default_plug_in():
+    raw = {"name": "x", "rounds": 1, "num_clients": 2, "data": "digits", "model": "logreg"}
+    spec = make_scenario(change(raw, "server_optimizer.lr", 0.5)).run_spec()
+
+    assert (spec.server_optimizer.name, spec.server_optimizer.options) == ("sgd", {"lr": 0.5})
+    with pytest.raises(ScenarioError, match=r"'data\.name' is required"):
+        make_scenario({**raw, "data": {"root": "."}})
 
 
 def test_another_plug_in_keeps_the_options_that_it_has_too():
