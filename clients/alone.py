@@ -57,7 +57,7 @@ class LoneTraining:
         """Write one client's update [P] and buffers [Q]; return its mean loss [].
 
         Args:
-            broadcast: What the server sent.
+            broadcast: What the server sent, its parameters on the device to train on.
             examples: The client's inputs and labels or targets.
             batches: The rows of each local step.
             dropout: The client's stream.
@@ -66,7 +66,7 @@ class LoneTraining:
             buffers: Where the buffers belong.
         """
         x, y = (part.to(self._device) for part in examples)
-        received = broadcast.params.to(self._device)
+        received = broadcast.params
         self._receive(received, broadcast.buffers)
         self._model.train()
         velocity, total = torch.zeros_like(self.local), torch.zeros((), device=self._device)

@@ -234,6 +234,7 @@ class BlockKernel:
         buffers = torch.empty(len(client_ids), self.layout.num_buffers)  # [K, Q]
         losses = torch.empty(len(client_ids))
         counts = torch.empty(len(client_ids), dtype=torch.int64)
+        broadcast = replace(broadcast, params=broadcast.params.to(self._device))  # once for all of them
         for row, client_id in enumerate(client_ids.tolist()):
             examples = self.examples(client_id, broadcast.round)
             counts[row] = len(examples[1])

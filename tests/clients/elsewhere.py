@@ -89,7 +89,7 @@ def alone(make: Callable[[], nn.Module], training: LocalTraining) -> list[Tensor
         lone = LoneTraining(model, FedProx(0.5), training, loss_of("cross_entropy"), DEVICE)
         update = torch.empty(len(lone.local))
         loss = lone.train(
-            Broadcast(0, torch.zeros(len(update)), torch.zeros(0)),
+            Broadcast(0, torch.zeros(len(update), device=DEVICE), torch.zeros(0)),
             (torch.zeros(6, 1, 6, 6), torch.zeros(6, dtype=torch.int64)),
             batches()[0],
             generator(0, "dropout"),

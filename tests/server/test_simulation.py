@@ -1,8 +1,10 @@
 """A whole run: the same bits for any pool, any number of workers, and after a stop."""
 
 import os
+import shutil
 import signal
 import time
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 
@@ -41,9 +43,21 @@ def test_serial_and_ray_with_one_and_two_workers_give_the_same_bits(busy, ray_he
         assert on_ray.score == serial.score
 
 
-def test_another_seed_gives_other_bits(busy):
-    from dataclasses import replace
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of torch's own compiler
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler on this machine")
+def test_compiled_stacks_give_the_same_bits_in_any_process(small, ray_here):
+    """Every process compiles for itself. Traced steps give other bits, so that compiled ones really ran."""
+    model = PluginSpec("mlp", {"hidden": [8]})
+    compiled = prepare(small(rounds=2, num_clients=4, model=model, compile="on", vectorize="on"))
+    traced = prepare(replace(compiled.spec, compile="off"))
+    serial = last(compiled, compiled.serial_pool())
 
+    assert equal(fields(last(compiled, compiled.ray_pool(2)).state), fields(serial.state))
+    assert not torch.equal(last(traced, traced.serial_pool()).state.params, serial.state.params)
+
+
+def test_another_seed_gives_other_bits(busy):
     a, b = (prepare(replace(busy, seed=s)) for s in (1, 2))
 
     assert not torch.equal(a.first.params, b.first.params)
@@ -199,8 +213,6 @@ def test_a_half_written_checkpoint_is_not_taken_for_one(saved, small):
 
 
 def test_only_the_newest_two_are_kept(small, tmp_path):
-    from dataclasses import replace
-
     state = prepare(small()).first
     for t in range(4):
         save_checkpoint(tmp_path, replace(state, round=t), "run")
@@ -212,8 +224,6 @@ def test_only_the_newest_two_are_kept(small, tmp_path):
 
 
 def test_a_state_that_is_no_tree_is_named(small, tmp_path):
-    from dataclasses import replace
-
     with pytest.raises(CheckpointError, match=r"state at .* is a object"):
         save_checkpoint(tmp_path, replace(prepare(small()).first, defense=object()), "run")
     assert list(tmp_path.iterdir()) == []
