@@ -25,7 +25,9 @@ def finished(folder: Path) -> pd.DataFrame:
         run = load_run(place)
         if run.manifest["status"] == "complete":
             options = scenario.run_spec().privacy.options
-            row = {"data": scenario.data.name, "clipping": said(options["clipping"])}
+            warm_up = scenario.server_optimizer.spec().options.get("warmup_rounds", 0)
+            name = said(options["clipping"]) + (f", warm-up {warm_up}" if warm_up else "")
+            row = {"data": scenario.data.name, "clipping": name}
             row |= {"start": options["clip_norm"]}
             row |= {"epsilon": options["epsilon"], "accuracy": 100 * run.rounds["accuracy"].iloc[-1]}
             rows.append(row)

@@ -4,7 +4,7 @@ Prints, as Markdown, the squared norm of the full gradient (mean over the last t
 training loss and the test accuracy. Step size and bounds are tuned on seeds that are not reported, by the
 first of these.
 
-    python benchmarks/diff2.py [--problem ridge heart adult] [--epsilon 1 3] [--rounds 100] [--seeds 5]
+    python benchmarks/diff2.py [--problem ridge heart heart_mlp adult] [--epsilon 1 3] [--seeds 5]
 """
 
 import argparse
@@ -31,15 +31,19 @@ PROBLEMS = {
         },
     },
     "heart": {"num_clients": 4, "data": "heart_disease", "partition": "natural"},
+    "heart_mlp": {
+        "num_clients": 4,
+        "data": "heart_disease",
+        "partition": "natural",
+        "model": {"name": "mlp", "hidden": [16]},  # not convex
+    },
     "adult": {"num_clients": 4, "data": "adult"},
 }
+LRS, C1S, C2S = (0.03, 0.1, 0.3, 1.0, 3.0), (0.5, 1.0, 2.0, 4.0), (0.25, 1.0, 4.0)
 GRIDS = {
-    "dp_gd": [
-        {"restart": 1, "lr": lr, "c1": c1} for lr, c1 in product((0.1, 0.25, 0.5, 1.0), (0.5, 1.0, 2.0))
-    ],
+    "dp_gd": [{"restart": 1, "lr": lr, "c1": c1} for lr, c1 in product(LRS, C1S)],
     "diff2_gd": [
-        {"restart": t, "lr": lr, "c1": 1.0, "c2": c2}
-        for t, lr, c2 in product((3, 10), (0.1, 0.25, 0.5, 1.0), (0.25, 1.0, 4.0))
+        {"restart": t, "lr": lr, "c1": c1, "c2": c2} for t, lr, c1, c2 in product((3, 10), LRS, C1S, C2S)
     ],
 }
 
@@ -51,8 +55,8 @@ def run(problem: str, options: dict[str, float], epsilon: float, rounds: int, se
             "name": "diff2",
             "seed": seed,
             "rounds": rounds,
-            **PROBLEMS[problem],
             "model": {"name": "logistic_regression", "zero_init": True, "reference_class": True},
+            **PROBLEMS[problem],
             "algorithm": {"name": "diff2_gd", "ridge": RIDGE, **options},
             "privacy": {"name": "diff2", "epsilon": epsilon, "delta": 1e-5},
             "defense": {"name": "mean", "weighting": "fixed"},

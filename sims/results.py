@@ -26,9 +26,15 @@ FINISHED = ("complete", "budget_exhausted")  # of a manifest's status: nothing i
 
 @dataclass(frozen=True)
 class Run:
-    """A result folder."""
+    """A result folder.
+
+    Attributes:
+        folder: Where it is.
+        origin: Which of several result folders, each a run or a sweep, it was loaded from; empty if alone.
+    """
 
     folder: Path
+    origin: str = ""
 
     @cached_property
     def manifest(self) -> dict[str, Any]:

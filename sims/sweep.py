@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +148,13 @@ def load_runs(folders: Sequence[str | Path]) -> list[Run]:
     Raises:
         ResultsError: A folder holds neither.
     """
-    runs: list[Run] = []
-    for folder in map(Path, folders):
-        swept = read_sweep(folder)
-        runs += [load_run(folder)] if swept is None else [load_run(folder / v.folder) for v in swept]
+    paths, runs = [Path(folder) for folder in folders], list[Run]()
+    names = [path.resolve().name for path in paths]
+    for path, name in zip(paths, names, strict=True):
+        swept = read_sweep(path)
+        found = [load_run(path)] if swept is None else [load_run(path / v.folder) for v in swept]
+        origin = name if names.count(name) == 1 else str(path)
+        runs += [replace(run, origin=origin) for run in found] if len(paths) > 1 else found
     return runs
 
 

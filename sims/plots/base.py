@@ -46,8 +46,14 @@ class RebuiltLike(Protocol):
 
 
 class RunLike(Protocol):
-    """The part of a result folder that plots read."""
+    """The part of a result folder that plots read.
 
+    Attributes:
+        origin: Which of several result folders the run comes from; empty where there is one.
+    """
+
+    @property
+    def origin(self) -> str: ...
     @property
     def manifest(self) -> Mapping[str, Any]: ...
     @property
@@ -72,7 +78,8 @@ def metric_of(runs: Sequence[RunLike]) -> str:
 def groups(runs: Sequence[RunLike]) -> dict[str, list[RunLike]]:
     """Return the runs that differ only in their seed, under the label that tells them from the rest.
 
-    The scenario's name stands before the label where runs of several scenarios meet.
+    The scenario's name stands before the label where runs of several scenarios meet, and the result folder's
+    where two of them hold the same label and seed.
 
     Raises:
         ScenarioError: No run at all, or the same label and seed twice.
@@ -80,10 +87,11 @@ def groups(runs: Sequence[RunLike]) -> dict[str, list[RunLike]]:
     if not runs:
         raise ScenarioError("there is no run to draw: a plot needs at least one result folder")
     several = len({_scenario(run) for run in runs}) > 1
+    names = [_name(run, several) for run in runs]
+    if len({(name, run.manifest["seed"]) for name, run in zip(names, runs, strict=True)}) < len(runs):
+        names = [f"{run.origin}: {n}" if run.origin else n for n, run in zip(names, runs, strict=True)]
     found: dict[str, list[RunLike]] = {}
-    for run in runs:
-        label, scenario = str(run.manifest.get("label") or ""), _scenario(run)
-        name = f"{scenario}: {label}" if several and label else label or scenario
+    for name, run in zip(names, runs, strict=True):
         found.setdefault(name, []).append(run)
     for name, members in found.items():
         seeds = [run.manifest["seed"] for run in members]
@@ -93,6 +101,11 @@ def groups(runs: Sequence[RunLike]) -> dict[str, list[RunLike]]:
                 "runs drawn as one line must differ in their seed, other runs in their label"
             )
     return found
+
+
+def _name(run: RunLike, several: bool) -> str:
+    label, scenario = str(run.manifest.get("label") or ""), _scenario(run)
+    return f"{scenario}: {label}" if several and label else label or scenario
 
 
 def first_labels(runs: Sequence[RunLike], most: int = MOST_LINES) -> tuple[list[RunLike], str]:

@@ -145,7 +145,9 @@ def test_a_sweep_runs_every_combination_the_same_as_each_alone(tiny, tmp_path, r
     ]
     alone = simulate(tiny(defense="median", seed=1), tmp_path / "alone")
     assert bits(runs[3].folder) == bits(alone.folder)
-    assert [r.folder for r in load_runs([tmp_path / "sweep"])] == [r.folder for r in runs]
+    assert load_runs([tmp_path / "sweep"]) == runs
+    twice = load_runs([tmp_path / "sweep", tmp_path / "sweep" / "run-000"])
+    assert [r.origin for r in twice] == ["sweep"] * len(runs) + ["run-000"]
 
 
 def test_a_sweep_resumes_only_what_is_not_complete(tiny, tmp_path):

@@ -16,6 +16,7 @@ class Recorded:
     clients: pd.DataFrame
     items: Sequence[Any] = ()
     audit: Mapping[str, Any] | None = None
+    origin: str = ""
 
     def gallery(self) -> Sequence[Any]:
         return self.items

@@ -1,5 +1,7 @@
 """From many seeds to one line: every expected number is calculated by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,12 @@ def test_runs_of_several_scenarios_bear_the_scenario_before_their_label(recorded
 def test_the_same_label_and_seed_twice_is_refused_rather_than_averaged(recorded):
     with pytest.raises(ScenarioError, match=r"several runs are 'a' with the same seed \(seeds \[1, 1\]\)"):
         groups([recorded("a", 1), recorded("a", 1)])
+
+
+def test_the_same_label_and_seed_from_two_folders_bear_the_folder_before_their_label(recorded):
+    runs = [replace(recorded("a", seed), origin=folder) for folder in ("x", "y") for seed in (0, 1)]
+    assert list(groups(runs)) == ["x: a", "y: a"]
+    assert list(groups([runs[0], runs[3]])) == ["a"]  # other seeds: one line
 
 
 def test_no_run_at_all_is_refused():
