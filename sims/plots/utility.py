@@ -31,7 +31,8 @@ from .style import (
 )
 
 _AXIS = ("noise_multiplier", "epsilon")  # what a curve runs along
-_APART = ("name", "seed", "description", "sweep", "runtime", "checkpoint", "evaluation", "audit", "probes")
+_APART = {"name", "seed", "description", "sweep", "matrix", "checkpoint", "evaluation", "audit", "probes"}
+_APART |= {"runtime", "vectorize", "device", "compile"}  # where and how clients run
 
 
 def utility_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
@@ -85,9 +86,11 @@ def curves(members: Mapping[str, Sequence[RunLike]]) -> dict[str, str]:
     settings = {label: _settings(same[0].manifest["scenario"], label) for label, same in members.items()}
     keys = dict.fromkeys(key for s in settings.values() for key in s if key != "privacy.name")
     differs = [k for k in keys if len({s.get(k, "") for s in settings.values()}) > 1]
+    ends = [key.rpartition(".")[2] for key in differs]
+    short = {k: end if ends.count(end) == 1 else k for k, end in zip(differs, ends, strict=True)}
     names = {}
     for label, s in settings.items():
-        own = [f"{key.removeprefix('privacy.')}={s[key]}" for key in differs if key in s]
+        own = [f"{short[key]}={s[key]}" for key in differs if key in s]
         names[label] = " ".join([s.get("privacy.name", ""), *own]).strip()
     return names
 
@@ -102,10 +105,16 @@ def _settings(scenario: Mapping[str, Any], label: str) -> dict[str, str]:
             continue
         for option, one in value.items() if isinstance(value, Mapping) else [("", value)]:
             if not (key == "privacy" and option in _AXIS):
-                flat[f"{key}.{option}".removesuffix(".name" if key != "privacy" else "").rstrip(".")] = str(
-                    one
-                )
+                path = f"{key}.{option}".removesuffix(".name" if key != "privacy" else "").rstrip(".")
+                flat[path] = _said(one)
     return flat
+
+
+def _said(value: Any) -> str:
+    """Return an option's value; a plug-in inside of another by its name and options."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    return " ".join(str(v) if k == "name" else f"{k}={v}" for k, v in value.items())
 
 
 def _point(label: str, members: Sequence[RunLike], band: str, metric: str) -> dict[str, Any] | None:

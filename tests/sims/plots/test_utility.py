@@ -68,6 +68,17 @@ def test_whatever_else_differs_is_another_curve_and_is_named(run):
     assert sorted(entries(figure)) == ["gaussian clip_norm=0.1", "gaussian clip_norm=1.0"]
 
 
+def test_a_curve_is_named_by_the_ends_of_its_keys_and_never_by_where_clients_ran(run):
+    steady = run(1.0, epsilon=4.0, clip_norm={"name": "moo", "kappa": 0.1}, device="auto")
+    slow = run(1.0, epsilon=4.0, clip_norm=1.0, server_optimizer={"name": "sgd", "warmup_rounds": 5})
+
+    curves = utility_by_epsilon([steady, slow])[1]["curve"].tolist()
+    assert curves == [
+        "gaussian clip_norm=1.0 server_optimizer=sgd warmup_rounds=5",
+        "gaussian clip_norm=moo kappa=0.1",
+    ]
+
+
 def test_another_delta_is_another_curve(run):
     _, table = utility_by_epsilon([run(1.0, epsilon=4.0), run(2.0, epsilon=1.0, delta=1e-3)])
     assert sorted(table["curve"]) == ["gaussian delta=0.001", "gaussian delta=1e-05"]
