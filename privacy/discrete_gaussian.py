@@ -7,11 +7,10 @@ arXiv:2004.00010 (its rejections, with floating-point probabilities).
 """
 
 from dataclasses import dataclass
-from math import ceil, exp, isfinite, sqrt
+from math import exp, sqrt
 from typing import ClassVar, Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..core.contracts import NoGuarantee, Release
@@ -21,7 +20,8 @@ from ..core.updates import Updates
 from .budget import check_budget, check_shares, known_multiplier
 from .clipping import clip_finite_rows
 from .divergences import discrete_gaussian_tau
-from .lattice import Lattice, Noise, random_signs, secure_sum
+from .integer_shares import NO_SUM, counted_on, lattice_of, needed_shares, summed
+from .lattice import Lattice, Noise
 
 
 @dataclass(frozen=True)
@@ -75,30 +75,7 @@ class DiscreteGaussian:
 
     def init(self) -> State:
         """Return the last sum's honest shares and its dimension: none yet."""
-        return {"shares": None, "dimension": None}
-
-    def lattice(self, expected_size: float, dimension: int) -> Lattice:
-        """Return the public constants of a run with cohorts of ``expected_size`` and P ``dimension``."""
-        needed = self.needed(expected_size)
-        std = known_multiplier(self.noise_multiplier) * self.clip_norm / sqrt(needed)
-        shares = max(ceil(expected_size - 1e-9), 1)
-        return Lattice(
-            dimension, self.clip_norm, std, shares, self.bits, self.beta, self.k_stddevs, self.rotate
-        )
-
-    def needed(self, expected_size: float) -> int:
-        """Return how many honest shares the noise is made for.
-
-        Raises:
-            ValueError: ``max_dropouts`` leaves nobody.
-        """
-        needed = ceil(expected_size - 1e-9) - self.max_dropouts
-        if needed < 1:
-            raise ValueError(
-                f"max_dropouts must be below the expected cohort of {expected_size:g}, "
-                f"got {self.max_dropouts}"
-            )
-        return needed
+        return NO_SUM
 
     def privatize(self, updates: Updates, streams: Streams) -> Updates:
         """Clip; the integer steps that follow on a real client are part of ``secure_sum`` here."""
@@ -112,19 +89,8 @@ class DiscreteGaussian:
         self, updates: Updates, honest: Tensor, state: State, public: np.random.Generator, streams: Streams
     ) -> tuple[Updates, State]:
         """Return the clients' sum as one row, as the server decodes it, and count the shares of noise."""
-        lattice = self.lattice(updates.expected_size, updates.vectors.shape[1])
-        total = secure_sum(
-            updates.vectors,
-            updates.client_ids,
-            honest,
-            lattice,
-            self._share(lattice),
-            random_signs(lattice, public),
-            streams,
-        )
-        state = {"shares": int(honest.sum()), "dimension": lattice.dimension}
-        nobody = torch.zeros(1, dtype=torch.int64)
-        return Updates(total[None], nobody, nobody + 1, updates.expected_size, context=updates.context), state
+        lattice = lattice_of(self, updates.expected_size, updates.vectors.shape[1])
+        return summed(lattice, self._share(lattice), updates, honest, public, streams)
 
     def noise(
         self, aggregate: Tensor, expected_size: float, state: State, generator: np.random.Generator
@@ -133,19 +99,12 @@ class DiscreteGaussian:
         return aggregate, state
 
     def event(self, sensitivity: float | None, expected_size: float, state: State) -> Release | NoGuarantee:
-        """Charge the shares that were counted on; more of them only add to it."""
-        z, dimension = known_multiplier(self.noise_multiplier), state["dimension"] or self.num_parameters
-        if z == 0:
-            return NoGuarantee("no_mechanism")
-        if dimension is None:
-            raise ValueError("num_parameters is not known yet: give it, or let the run fill it in")
-        plain = self.clip_norm / expected_size * (1 + 1e-9)
-        if sensitivity is None or not (isfinite(sensitivity) and 0 < sensitivity <= plain):
-            return NoGuarantee("aggregator")
-        needed = self.needed(expected_size)
-        if state["shares"] is not None and state["shares"] < needed:
-            return NoGuarantee("distributed_shares")
-        shape = self._shape(self.lattice(expected_size, dimension), needed)
+        """Charge the shares that were counted on."""
+        lattice = counted_on(self, sensitivity, expected_size, state)
+        if isinstance(lattice, NoGuarantee):
+            return lattice
+        shape = self._shape(lattice, needed_shares(self, expected_size))
+        z = known_multiplier(self.noise_multiplier)
         return Release(z, self.relation, self.secret_sample, "discrete_gaussian", shape)
 
     def _share(self, lattice: Lattice) -> Noise:
