@@ -1,7 +1,8 @@
 """MUD-HoG beside six baselines in the cells of its paper's experiments 3 and 4 (arXiv 2208.10273).
 
-Usage: mud_hog.py FOLDER [--data mnist] [--cells exp4-5 exp3-5 ...] [--seeds 1 2] [--rounds 12] [--table]
-Runs what is not there yet, takes up what was stopped, and prints a table; with --table it only prints.
+Usage: mud_hog.py FOLDER [--data mnist] [--model NAME] [--cells exp4-5 exp3-5 ...] [--seeds 1 2] [--rounds 12]
+[--table]. Runs what is not there yet, takes up what was stopped, and prints a table; with --table it only
+prints. With --model, a network other than the paper's.
 """
 
 import argparse
@@ -27,9 +28,10 @@ BASELINES: dict[str, dict[str, Any]] = {
 KINDS = ("sign_flip", "additive_noise", "label_flip", "multi_label_flip")
 
 
-def scenario_of(data: str, cell: str, defense: str, seed: int, rounds: int) -> Scenario:
+def scenario_of(data: str, cell: str, defense: str, seed: int, rounds: int, model: str | None) -> Scenario:
     """Return one run: a cell is ``exp3-J`` or ``exp4-J``, J = 0, 3 or 5 as in the paper."""
     values = gauntlet.load_scenario(f"mud-hog-{data}").values()
+    values["model"] = model or values["model"]
     experiment, _, j = cell.partition("-")
     for attack, size in zip(values["attacks"], SIZES[int(j)], strict=True):
         attack["clients"] = attack["clients"][:size]
@@ -100,14 +102,16 @@ def main() -> None:
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--model")
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
+    data = f"{asked.data}-{asked.model}" if asked.model else asked.data
     for seed in () if asked.table else asked.seeds:
         for cell in asked.cells:
             for defense in ("mud_hog", *BASELINES):
-                folder = asked.folder / f"{asked.data}-{cell}-{defense}-{seed}"
-                run(folder, scenario_of(asked.data, cell, defense, seed, asked.rounds))
-    found = table(asked.folder, asked.data, asked.cells, asked.seeds).astype(object)
+                folder = asked.folder / f"{data}-{cell}-{defense}-{seed}"
+                run(folder, scenario_of(asked.data, cell, defense, seed, asked.rounds, asked.model))
+    found = table(asked.folder, data, asked.cells, asked.seeds).astype(object)
     found = found.where(found.notna(), "").map(str)
     for line in (found.columns, ["---"] * len(found.columns), *found.itertuples(index=False)):
         print("| " + " | ".join(line) + " |")

@@ -11,11 +11,8 @@ import typer
 from ..core.errors import GauntletError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from .progress import Progress
-    from .results import Run
-    from .scenario import Runtime, Scenario
+    from .scenario import Scenario
+    from .sections import Runtime
 
 app = typer.Typer(
     name="gauntlet",
@@ -75,9 +72,12 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run a scenario (every variant of it, if it has a [sweep]), then print and draw its results."""
+    from .console import run_and_show
     from .scenario import load_scenario
 
-    _run(_placed(load_scenario(scenario, set_ or ()), pool, workers, ray_address), out, overwrite, quiet)
+    run_and_show(
+        _placed(load_scenario(scenario, set_ or ()), pool, workers, ray_address), out, overwrite, quiet
+    )
 
 
 @app.command()
@@ -97,6 +97,7 @@ def sweep(
 ) -> None:
     """Run a scenario for every combination of values, several runs at a time."""
     from ..core.errors import ScenarioError
+    from .console import run_and_show
     from .overrides import parse
     from .scenario import load_scenario, make_scenario
 
@@ -110,7 +111,7 @@ def sweep(
     if not crossed:
         raise ScenarioError(f"'{found.name}' has no [sweep]; name values with --over KEY=[VALUE, ...]")
     whole = make_scenario(found.values() | {"sweep": crossed})
-    _run(_placed(whole, pool, workers, ray_address), out, overwrite, quiet)
+    run_and_show(_placed(whole, pool, workers, ray_address), out, overwrite, quiet)
 
 
 @app.command()
@@ -139,6 +140,7 @@ def matrix(
     quiet: Quiet = False,
 ) -> None:
     """Cross attacks, defenses and shares of malicious clients; draw heat maps with the worst case."""
+    from .console import progress_of, show_matrix
     from .matrix import run_matrix
     from .overrides import parse_list
     from .results import remove
@@ -149,12 +151,12 @@ def matrix(
     whole = _placed(load_scenario(scenario, [*(set_ or ()), *axes.items()]), pool, workers, ray_address)
     if overwrite and out:
         remove(out)
-    progress = _progress(quiet)
+    progress = progress_of(quiet)
     try:
         table, folder = run_matrix(whole, out, progress)
     finally:
         progress.close()
-    _show_matrix(table, folder)
+    show_matrix(table, folder)
 
 
 @app.command()
@@ -167,10 +169,11 @@ def resume(
 ) -> None:
     """Take up a run or a sweep that stopped: the same bits as if it never had."""
     from . import run as single
+    from .console import progress_of, show_matrix, show_results
     from .matrix import is_matrix, resume_matrix
     from .sweep import read_sweep, resume_sweep
 
-    progress = _progress(quiet)
+    progress = progress_of(quiet)
     try:
         swept = read_sweep(folder)
         if swept is not None and is_matrix(folder):
@@ -185,9 +188,9 @@ def resume(
     finally:
         progress.close()
     if is_matrix(folder):
-        _show_matrix(table, folder)
+        show_matrix(table, folder)
     else:
-        _show_results(runs, folder)
+        show_results(runs, folder)
 
 
 @app.command()
@@ -205,12 +208,13 @@ def plot(
 ) -> None:
     """Draw results as PNG or PDF, and beside it the numbers behind it as CSV."""
     from . import select
+    from .console import draw_all
     from .plots import SETS, draw_set, draw_to
     from .sweep import load_runs
 
     runs = select.only(load_runs(results), only or [])
     if name == "all":
-        _draw_all(runs, results[0] / "plots")
+        draw_all(runs, results[0] / "plots")
         return
     if name in SETS:
         base = out or results[0] / "plots" / "all.png"
@@ -299,68 +303,6 @@ def _placed(scenario: "Scenario", pool: Pool | None, workers: int | None, addres
 def _runtime(before: "Runtime", pool: Pool | None, workers: int | None, address: str | None) -> "Runtime":
     said = {"pool": pool.value if pool else None, "num_workers": workers, "ray_address": address}
     return before.model_copy(update={k: v for k, v in said.items() if v is not None})
-
-
-def _progress(quiet: bool) -> "Progress":
-    from .progress import Silent, on_terminal
-
-    return Silent() if quiet else on_terminal()
-
-
-def _run(scenario: "Scenario", out: Path | None, overwrite: bool, quiet: bool) -> None:
-    from .results import fresh_folder, remove
-    from .run import RESULTS, simulate
-    from .sweep import sweep as run_sweep
-
-    folder = out or fresh_folder(RESULTS, scenario.name)
-    if overwrite and out:
-        remove(out)
-    progress = _progress(quiet)
-    try:
-        if scenario.sweep:
-            runs = run_sweep(scenario, folder, progress)
-        else:
-            runs = [simulate(scenario, folder, progress)]
-    finally:
-        progress.close()
-    _show_results(runs, folder)
-
-
-def _show_results(runs: "list[Run]", folder: Path) -> None:
-    from .summary import print_summary
-
-    print_summary(runs)
-    _draw_all(runs, folder / "plots")
-
-
-def _show_matrix(table: "pd.DataFrame", folder: Path) -> None:
-    from ..core.errors import ScenarioError
-    from .matrix_table import print_matrix
-
-    print_matrix(table)
-    drawn = ", ".join(sorted(path.name for path in (folder / "plots").glob("matrix-*.png")))
-    print(f"Table in {folder / 'matrix.csv'}; plots in {folder / 'plots'}: {drawn}")
-    if "reason" in table and table["reason"].notna().any():
-        failed = table[table["reason"].notna()]
-        one = failed.iloc[0]
-        raise ScenarioError(
-            f"{len(failed)} fields of the matrix failed and are blank; the first, {one['attack']} "
-            f"{100 * one['share']:g} % against {one['defense']}: {one['reason']}"
-        )
-
-
-def _draw_all(runs: "list[Run]", folder: Path) -> None:
-    """Draw whatever these runs allow, and say where."""
-    from ..core.errors import ScenarioError
-    from .plots import PLOTS, draw_to
-
-    drawn = []
-    for name in PLOTS:
-        try:
-            drawn.append(draw_to(folder / f"{name}.png", name, runs).name)
-        except ScenarioError:
-            continue
-    print(f"Results in {folder.parent}; plots in {folder}: {', '.join(drawn)}")
 
 
 if __name__ == "__main__":

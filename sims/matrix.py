@@ -16,7 +16,8 @@ from .matrix_table import NO_ATTACK, cell_scores, matrix_table
 from .progress import Progress, Silent
 from .results import Run, fresh_folder, write_json
 from .run import RESULTS
-from .scenario import Runtime, Scenario, make_scenario
+from .scenario import Scenario, make_scenario
+from .sections import Runtime
 from .sweep import Variant, begin_sweep, plugin_label, read_sweep, run_variants
 
 if TYPE_CHECKING:

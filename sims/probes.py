@@ -13,7 +13,8 @@ from ..core.registry import Family
 from ..server.probe import knowledge_of, save_observation
 from ..server.simulation import Simulation, Step
 from .reconstruct import infer, infers, reconstruct
-from .scenario import Probe, Scenario
+from .scenario import Scenario
+from .sections import Probe
 
 Submit = Callable[..., Callable[[], Any]]
 """Start a function with arguments now or later; calling what it returns waits for the end."""

@@ -12,7 +12,8 @@ from .posterior import write_posterior
 from .probes import Probes, submit_later, submit_to_ray
 from .progress import Progress, Silent, report
 from .results import FINISHED, Run, fresh_folder, load_run, read_manifest
-from .scenario import Runtime, Scenario, make_scenario
+from .scenario import Scenario, make_scenario
+from .sections import Runtime
 from .writer import RunWriter
 
 RESULTS = Path("results")

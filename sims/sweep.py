@@ -13,7 +13,8 @@ from .overrides import PLUGIN_SECTIONS, change
 from .progress import Headline, Progress, Silent
 from .results import Run, fresh_folder, load_run, remove, write_json
 from .run import RESULTS, resume, simulate
-from .scenario import Runtime, Scenario, make_scenario
+from .scenario import Scenario, make_scenario
+from .sections import Runtime
 
 SCHEMA = 1
 
