@@ -37,7 +37,6 @@ def start_ray(address: str | None = None, num_workers: int | None = None) -> Non
     Raises:
         WorkerError: There is no cluster at ``address``.
     """
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     with warnings.catch_warnings():
@@ -46,13 +45,20 @@ def start_ray(address: str | None = None, num_workers: int | None = None) -> Non
 
         if ray.is_initialized():
             return
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "address": address}
-        if address == "local":
+        place = cluster(address) or "local"
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "address": place}
+        if place == "local":
             options |= {"num_cpus": max(num_workers or 0, _cores()), "include_dashboard": False}
         try:
             ray.init(**options)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise WorkerError(f"Ray cannot be reached at {address}: {error}") from error
+            raise WorkerError(f"Ray cannot be reached at {place}: {error}") from error
+
+
+def cluster(address: str | None) -> str | None:
+    """Return the cluster at ``address``, or that of ``RAY_ADDRESS``; None for a new one on this machine."""
+    named = address or os.environ.get("RAY_ADDRESS")
+    return named if named and named != "local" else None
 
 
 def _cores() -> int:
@@ -124,7 +130,7 @@ class RayPool:
         self._count, gpus = staff(ray.cluster_resources(), num_workers, gpus)
         shared, actor = ray.put(data), ray.remote(num_cpus=1, num_gpus=gpus)(Worker)
         self._start = lambda: actor.remote(build, shared)
-        self._host = ray.util.get_node_ip_address() if address else "127.0.0.1"
+        self._host = ray.util.get_node_ip_address() if cluster(address) else "127.0.0.1"
         self._lanes: list[Lane] = []
         self._idle_since = monotonic()
         self._threads = ThreadPoolExecutor(self._count, "lane")

@@ -87,6 +87,24 @@ def test_a_cluster_that_others_left_behind_is_not_joined(apart):
     assert float(told.stdout.splitlines()[-1]) >= 3
 
 
+@pytest.mark.parametrize(
+    ("address", "variable", "meant"),
+    [
+        (None, None, None),
+        (None, "", None),
+        (None, "local", None),
+        (None, "a:1", "a:1"),
+        ("b:2", "a:1", "b:2"),
+        ("local", "a:1", None),
+    ],
+)
+def test_a_cluster_is_joined_only_where_it_is_named(monkeypatch, address, variable, meant):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("RAY_ADDRESS", variable)
+    assert pools.cluster(address) == meant
+
+
 @pytest.mark.slow
 def test_a_node_that_leaves_takes_no_client_and_no_bit_with_it(apart):
     """Two nodes of one CPU each; one is killed after two of six rounds. The other's worker does the rest."""
