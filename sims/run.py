@@ -74,7 +74,10 @@ def resume(
         return load_run(folder)
     scenario = make_scenario(manifest["scenario"], f"{folder}/manifest.json")
     if scenario.fingerprint() != manifest["fingerprint"]:
-        raise ResultsError(f"{folder}/manifest.json was changed: its scenario does not fit its fingerprint")
+        raise ResultsError(
+            f"{folder}/manifest.json: the scenario does not fit its fingerprint; it was changed, or begun by "
+            "a version with other keys"
+        )
     if runtime is not None:
         scenario = scenario.model_copy(update={"runtime": runtime})
     simulation = prepare(scenario.run_spec(), begun=manifest.get("training"))
