@@ -75,7 +75,7 @@ class DiscreteGaussian:
 
     def init(self) -> State:
         """Return the last sum's honest shares and its dimension: none yet."""
-        return NO_SUM
+        return dict(NO_SUM)
 
     def privatize(self, updates: Updates, streams: Streams) -> Updates:
         """Clip; the integer steps that follow on a real client are part of ``secure_sum`` here."""

@@ -67,9 +67,8 @@ def apart():
     named = [p for p in sys.path if p and (Path(p) / "gauntlet").resolve() == root.resolve()]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([*named, os.environ.get("PYTHONPATH", "")])}
     env.pop("RAY_ADDRESS", None)
-    with tempfile.TemporaryDirectory(
-        dir="/tmp", ignore_cleanup_errors=True
-    ) as folder:  # sockets' names are short
+    # Not pytest's own folder: a socket's name may have 107 characters.
+    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
         yield {**env, "RAY_TMPDIR": folder}
 
 
