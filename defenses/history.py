@@ -81,3 +81,17 @@ def long_history(records: Sequence[Record], mean: bool) -> Tensor:
     for row, record in zip(rows, records, strict=True):
         row.copy_(record["long"].to(torch.float64) / (record["seen"] if mean else 1))
     return rows
+
+
+def jitters(records: Sequence[Record]) -> Tensor:
+    """Return how much the updates in each client's window differ, over the square root of 2, float64.  # [n]
+
+    The distance of the two that are most alike, so that one odd update among three makes no jitter. Noise of
+    standard deviation s that is new every time makes s sqrt(P). 0 where there are no two updates.
+    """
+    values = torch.zeros(len(records), dtype=torch.float64)
+    for row, record in enumerate(records):
+        window = torch.stack(record["window"]).to(torch.float64)  # [L, P]
+        if len(window) > 1:
+            values[row] = torch.pdist(window).min() / 2**0.5
+    return values

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..core.updates import row_norms
 from .columns import Array, from_sorted, middle
-from .gaps import largest_gap
+from .gaps import first_jump, largest_gap
 from .geometry import cosines_to
 
 
@@ -83,6 +83,25 @@ def scattered(
     edge = [measure[rows[crowd]].max()] if anchor else []
     threshold = largest_gap(np.append(away, edge))
     suspect[rows] = ~crowd & (labels == -1) & (measure[rows] > threshold)
+    return Finding(suspect, measure)
+
+
+def restless(jitter: Array, norms: Array, candidates: Array, factor: float) -> Finding:
+    """Suspect whose updates differ more than they agree, and by a jump more than the others' updates do.
+
+    Not the authors': ours. Noise of standard deviation s that is new in every round has a jitter of
+    s sqrt(P), whatever the client's data; data that are unusual in the same way in every round have none.
+
+    Args:
+        jitter: How much each client's last updates differ.  # [E]
+        norms: The norm of their mean.  # [E]
+        candidates: Who may be suspected at all.  # [E]
+        factor: The jump that counts, at least 1.
+    """
+    suspect, measure = np.zeros(len(jitter), dtype=bool), np.full(len(jitter), np.nan)
+    measure[candidates] = jitter[candidates]
+    beyond = first_jump(jitter[candidates], factor)
+    suspect[candidates] = (jitter > np.maximum(norms, beyond))[candidates]
     return Finding(suspect, measure)
 
 

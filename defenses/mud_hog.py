@@ -2,13 +2,14 @@
 
 Source: Gupta, Luo, Ngo, Das. Long-Short History of Gradients is All You Need: Detecting Malicious and
 Unreliable Clients in Federated Learning. ESORICS 2022. arXiv:2208.10273. The steps are those of the
-authors' released code; the factor for unreliable clients, the scale-free eps, the gates, and whatever
-concerns partial participation are choices of ours.
+authors' released code; the factor for unreliable clients, the scale-free eps, the test of noise by jitter,
+the gates, and whatever concerns partial participation are choices of ours.
 
 Assumes an honest server that sees single updates, stable client ids, more than half of the clients normal or
 unreliable, and attackers that do the same round after round. It needs neither server data nor the number of
-attackers. Weak points: noise that five colluders share is a cluster of its own; a client under local
-differential privacy looks like a noise attacker; a new id starts with a clean record.
+attackers. Weak points: noise that five colluders share is a cluster of its own, and noise that stays the same
+from round to round has no jitter; a client under local differential privacy looks like a noise attacker; a
+new id starts with a clean record.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,37 +22,16 @@ from torch import Tensor
 
 from ..core.contracts import Verdict
 from ..core.trees import State
-from ..core.updates import Updates, weighted_sum
+from ..core.updates import Updates, row_norms, weighted_sum
 from .columns import Array
 from .distances import squared_distances
-from .history import DTYPES, HistoryDtype, Record, long_history, remember, short_history
-from .judgement import Finding, median_distance, opposite, poor, scattered
+from .history import HistoryDtype, Record, jitters, long_history, remember, short_history
+from .judgement import Finding, median_distance, opposite, poor, restless, scattered
+from .mud_hog_options import PRESETS, Gate, NoiseTest, Preset, Settings, check
 from .suspicion import CLEAN, MALICIOUS, after_reliability, after_suspicion, flag_of
 from .two_means import minority_of, separation, silhouette
 
-Preset = Literal["paper", "released_code", "robust"]
-Gate = Literal["none", "separation", "silhouette"]
 LEAST_EPS = 1e-12
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The options that presets differ in."""
-
-    history: str = "moving"
-    eps_mode: str = "relative"
-    eps_factor: float = 0.7
-    gap_anchor: bool = False
-    targeted_gate: str = "none"
-    unreliable_weight: float = 0.5
-
-
-PRESETS: Mapping[str | None, Settings] = {
-    None: Settings(),
-    "paper": Settings(eps_mode="absolute"),
-    "released_code": Settings(history="frozen", eps_mode="absolute", unreliable_weight=1.0),
-    "robust": Settings(eps_factor=1.2, gap_anchor=True, targeted_gate="separation"),
-}
 
 
 @dataclass(frozen=True)
@@ -71,6 +51,13 @@ class MudHog:
         short_window: Updates in the short history (L), at least 1.
         history: ``"moving"``: the last L updates; ``"frozen"``: each client's first L for ever.
             Default: moving, frozen in ``released_code``.
+        noise_test: Who adds noise. ``"scatter"`` (the authors'): whose short history belongs to no cluster of
+            DBSCAN and is far from the crowd; this needs noise that is larger than what sets honest clients
+            apart. ``"jitter"``: whose last updates differ from each other more than they have in common, and
+            more than others' do (``jitter_factor``), since noise is new in every round and unusual data stay
+            what they are. Default: scatter, jitter in ``robust``.
+        jitter_factor: From the median client upwards, the first jitter that is this many times the one before
+            it begins the suspects; at least 1.
         eps_mode: ``"relative"``: DBSCAN reaches ``eps_factor`` times the median distance of the round;
             ``"absolute"``: it reaches ``eps``. Default: relative, absolute in the paper's presets.
         eps: In units of the update's L2 norm, above 0. The authors': 0.5 for MNIST, 1.3 for
@@ -105,6 +92,8 @@ class MudHog:
     decision_rounds: int = 2
     short_window: int = 3
     history: Literal["moving", "frozen"] | None = None
+    noise_test: NoiseTest | None = None
+    jitter_factor: float = 2.0
     eps_mode: Literal["relative", "absolute"] | None = None
     eps: float = 0.5
     eps_factor: float | None = None
@@ -122,21 +111,7 @@ class MudHog:
     history_dtype: HistoryDtype = "float32"
 
     def __post_init__(self) -> None:
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                known = ", ".join(str(choice) for choice in allowed if choice is not None)
-                raise ValueError(f"{name} must be one of {known}, got '{getattr(self, name)}'")
-        for name, least in _LEAST.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        for name in ("eps", "eps_factor"):
-            reach = getattr(self, name)
-            if reach is not None and not 0 < reach < np.inf:
-                raise ValueError(f"{name} must be finite and above 0, got {reach}")
-        for name in ("unreliable_weight", "max_excluded_fraction"):
-            share = getattr(self, name)
-            if share is not None and not 0 <= share <= 1:
-                raise ValueError(f"{name} must be between 0 and 1, got {share}")
+        check(self)
 
     @property
     def settings(self) -> Settings:
@@ -167,18 +142,16 @@ class MudHog:
             weights / (total or 1.0),
             flags={i: flag for i in arrived if (flag := flag_of(clients[i]))},
             scores={i: float(clients[i]["suspicion"]) for i in arrived},
-            details=_details(arrived, clients, judged, findings),
+            details=self._details(arrived, clients, judged, findings),
         )
         return verdict, {"rounds": state["rounds"] + 1, "clients": clients}
 
     def _judge(self, files: list[Record], round_: int) -> tuple[dict[str, Finding], list[Record]]:
         """Return this round's findings by kind, and the clients' files after them.  # [E] files"""
         short = short_history(files)  # [E, P]
-        square = squared_distances(short).numpy()  # [E, E]
         flips = opposite(short, ~_held(files, "malicious"))
         upright = ~(flips.suspect | _held(files, "sign_flip"))
-        anchor = self.settings.gap_anchor
-        noisy = scattered(short, square, upright, self._reach, self.min_pts, anchor)
+        noisy = self._noisy(files, short, upright)
         drifts = self._drifting(files, upright & ~(noisy.suspect | _held(files, "noise")))
         suspicions = [
             next((kind for kind, hit in zip(MALICIOUS, hits, strict=True) if hit), None)
@@ -191,6 +164,14 @@ class MudHog:
             after_reliability(f, bool(p), decide, round_) for f, p in zip(files, weak.suspect, strict=True)
         ]
         return {"sign_flip": flips, "noise": noisy, "targeted": drifts, "unreliable": weak}, files
+
+    def _noisy(self, files: list[Record], short: Tensor, candidates: Array) -> Finding:
+        """Suspect whose short history lies far out, or whose updates do not repeat themselves."""
+        settings = self.settings
+        if settings.noise_test == "jitter":
+            return restless(jitters(files).numpy(), row_norms(short).numpy(), candidates, self.jitter_factor)
+        square = squared_distances(short).numpy()  # [E, E]
+        return scattered(short, square, candidates, self._reach, self.min_pts, settings.gap_anchor)
 
     def _reach(self, distances: Array) -> float:
         """Return DBSCAN's eps among candidates at these distances [C, C]."""
@@ -238,29 +219,31 @@ class MudHog:
             counts = counts * updates.num_examples.clamp(min=0)  # a negative claim would flip the sign
         return counts, float(counts.sum())
 
+    def _details(
+        self,
+        arrived: list[int],
+        clients: Mapping[int, Record],
+        judged: list[int],
+        findings: Mapping[str, Finding],
+    ) -> dict[int, dict[str, float]]:
+        """Return each client's counters and convictions, and what this round measured and suspected."""
+        details: dict[int, dict[str, float]] = {}
+        for i in arrived:
+            file = clients[i]
+            details[i] = {name: float(file[name]) for name in ("seen", "suspicion", "unreliability")}
+            details[i] |= {f"{kind}_since": float(first) for kind, first in file["since"].items()}
+        for kind, finding in findings.items():
+            measure = _MEASURES[self.settings.noise_test if kind == "noise" else kind]
+            for i, hit, value in zip(judged, finding.suspect, finding.measure, strict=True):
+                details[i] |= {f"suspect_{kind}": 1.0} if hit else {}
+                details[i] |= {measure: float(value)} if not np.isnan(value) else {}
+        return details
 
-_CHOICES: Mapping[str, tuple[str | None, ...]] = {
-    "preset": tuple(PRESETS),
-    "history": (None, "moving", "frozen"),
-    "eps_mode": (None, "relative", "absolute"),
-    "targeted_gate": (None, "none", "separation", "silhouette"),
-    "long_norm": ("auto", "sum", "mean"),
-    "weighting": ("uniform", "num_examples"),
-    "history_dtype": tuple(DTYPES),
-}
-_LEAST = {
-    "warmup_rounds": 0,
-    "decision_rounds": 1,
-    "short_window": 1,
-    "min_pts": 1,
-    "gate_threshold": 0,
-    "kmeans_seed": 0,
-    "kmeans_n_init": 1,
-    "min_eligible": 1,
-}
+
 _MEASURES = {
     "sign_flip": "cosine",
-    "noise": "distance",
+    "scatter": "distance",
+    "jitter": "jitter",
     "targeted": "separation",
     "unreliable": "normal_cosine",
 }
@@ -277,19 +260,3 @@ def _flags(facts: Iterable[bool]) -> Tensor:
 
 def _chosen(ids: list[int], keep: Array) -> set[int]:
     return {i for i, hit in zip(ids, keep, strict=True) if hit}
-
-
-def _details(
-    arrived: list[int], clients: Mapping[int, Record], judged: list[int], findings: Mapping[str, Finding]
-) -> dict[int, dict[str, float]]:
-    """Return each client's counters and convictions, and what was measured and suspected in this round."""
-    details: dict[int, dict[str, float]] = {}
-    for i in arrived:
-        file = clients[i]
-        details[i] = {name: float(file[name]) for name in ("seen", "suspicion", "unreliability")}
-        details[i] |= {f"{kind}_since": float(first) for kind, first in file["since"].items()}
-    for kind, finding in findings.items():
-        for i, hit, value in zip(judged, finding.suspect, finding.measure, strict=True):
-            details[i] |= {f"suspect_{kind}": 1.0} if hit else {}
-            details[i] |= {_MEASURES[kind]: float(value)} if not np.isnan(value) else {}
-    return details

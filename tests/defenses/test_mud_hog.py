@@ -13,7 +13,8 @@ from gauntlet.core.contracts import Verdict
 from gauntlet.core.layout import Layout
 from gauntlet.core.trees import equal, pack, unpack
 from gauntlet.core.updates import Context, Updates
-from gauntlet.defenses.history import long_history, short_history
+from gauntlet.defenses.history import jitters, long_history, short_history
+from gauntlet.defenses.judgement import restless
 from gauntlet.defenses.mud_hog import MudHog
 
 KINDS = ("sign_flip", "noise", "targeted", "unreliable")
@@ -214,6 +215,61 @@ def test_where_nobody_has_a_neighbour_nobody_is_suspected_of_noise():
     assert not suspects(verdicts[3], "noise")
 
 
+def spread_out(rounds: int, odd_round: int | None = None) -> Iterator[Updates]:
+    """Yield 30 clients whose data differ for good, up to 1.4 apart; 0 to 5 add noise that is new every round.
+
+    In ``odd_round`` client 20 sends something else altogether.
+    """
+    rng = np.random.default_rng(8)
+    common, own = rng.normal(size=400) / 20, rng.normal(size=(30, 400)) / 20
+    own *= np.linspace(0.5, 1.4, 30)[:, None]
+    for t in range(rounds):
+        x = common + own + 0.3 / 20 * rng.normal(size=(30, 400))
+        x[:6] += 0.1 * rng.normal(size=(6, 400))
+        x[20] += 5.0 * rng.normal(size=400) * (t == odd_round)
+        yield updates_of(x)
+
+
+def test_noise_no_larger_than_what_sets_honest_clients_apart_is_found_by_its_jitter():
+    """Short histories of attackers are 1.2 to 1.4 from the middle, of the farthest honest clients 1.5."""
+    far, _ = play(MudHog(preset="robust", noise_test="scatter"), spread_out(6))
+    restless, states = play(MudHog(preset="robust"), spread_out(6))
+    assert not suspects(far[3], "noise") & set(range(6))
+    assert suspects(restless[3], "noise") == set(range(6))
+    assert confirmed(states[4], "noise") == set(range(6)) == set(restless[4].flags)
+    assert restless[3].details[0]["jitter"] == pytest.approx(0.1 * 20, rel=0.1)
+    assert restless[3].details[20]["jitter"] == pytest.approx(0.3, rel=0.1)
+
+
+def test_one_odd_update_is_no_jitter():
+    """Two updates of the three in the window are alike, and those two count."""
+    verdicts, _ = play(MudHog(preset="robust"), spread_out(7, odd_round=4))
+    assert all(20 not in suspects(v, "noise") for v in verdicts)
+    assert verdicts[4].details[20]["jitter"] == pytest.approx(0.3, rel=0.1)
+
+
+def test_jitter_is_that_of_brute_force():
+    rng = np.random.default_rng(4)
+    windows = [torch.from_numpy(rng.normal(size=(n, 50))).float() for n in (3, 2, 1, 4)]
+    by_hand = [
+        min((np.linalg.norm(a - b) / np.sqrt(2) for a in w for b in w if a is not b), default=0.0)
+        for w in (list(window.double().numpy()) for window in windows)
+    ]
+    records = [{"window": list(window)} for window in windows]
+    np.testing.assert_allclose(jitters(records).numpy(), by_hand, rtol=1e-12)
+
+
+def test_restless_is_who_jumps_ahead_and_agrees_with_itself_on_less_than_it_differs():
+    jitter, norms = np.array([1.0, 1.1, 1.2, 9.0, 9.0, 3.0]), np.array([0.5, 0.5, 0.5, 8.0, 9.5, 2.0])
+    everybody = np.ones(6, dtype=bool)
+    assert np.flatnonzero(restless(jitter, norms, everybody, 2.0).suspect).tolist() == [3, 5]
+    asked = np.array([True, True, True, False, True, True])
+    finding = restless(jitter, norms, asked, 2.0)
+    assert np.flatnonzero(finding.suspect).tolist() == [5]
+    assert np.isnan(finding.measure).tolist() == [False, False, False, True, False, False]
+    assert not restless(jitter, norms, everybody, 4.0).suspect.any()
+
+
 def test_who_sends_what_decides_and_not_the_order_of_clients():
     """Spec 2.11.6: under other ids the same clients are found."""
     order = np.random.default_rng(1).permutation(20)
@@ -224,14 +280,16 @@ def test_who_sends_what_decides_and_not_the_order_of_clients():
         torch.testing.assert_close(one.aggregate, other.aggregate)
 
 
-@pytest.mark.parametrize("mode", ["relative", "absolute"])
-def test_the_scale_of_updates_matters_to_an_absolute_eps_only(mode):
-    """Spec 2.11.9: a thousand times the updates, the same decisions in relative mode."""
-    defense = MudHog(eps_mode=mode, eps=0.6)
+@pytest.mark.parametrize(
+    ("test", "mode"), [("scatter", "relative"), ("scatter", "absolute"), ("jitter", "absolute")]
+)
+def test_the_scale_of_updates_matters_to_an_absolute_eps_only(test, mode):
+    """Spec 2.11.9: a thousand times the updates, the same decisions in relative mode, and by jitter."""
+    defense = MudHog(noise_test=test, eps_mode=mode, eps=0.6)
     plain, _ = play(defense, trace(6))
     large, _ = play(defense, (c.with_vectors(1000 * c.vectors) for c in trace(6)))
     same = [suspects(a, k) == suspects(b, k) for a, b in zip(plain, large, strict=True) for k in KINDS]
-    assert all(same) == (mode == "relative")
+    assert all(same) == (test == "jitter" or mode == "relative")
 
 
 def test_an_absent_clients_record_stays_to_the_bit_and_the_others_go_on():
@@ -370,6 +428,8 @@ def test_since_when_a_client_is_confirmed_follows_the_rounds_of_the_run():
         ({"preset": "best"}, "preset must be one of paper, released_code, robust, got 'best'"),
         ({"eps": 0.0}, "eps must be finite and above 0, got 0.0"),
         ({"unreliable_weight": 1.5}, "unreliable_weight must be between 0 and 1, got 1.5"),
+        ({"jitter_factor": 0.5}, "jitter_factor must be finite and at least 1, got 0.5"),
+        ({"noise_test": "ears"}, "noise_test must be one of scatter, jitter, got 'ears'"),
         ({"short_window": 0}, "short_window must be at least 1, got 0"),
         ({"history": "long"}, "history must be one of moving, frozen, got 'long'"),
     ],

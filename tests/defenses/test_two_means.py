@@ -6,7 +6,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 from sklearn.metrics.pairwise import euclidean_distances
 
-from gauntlet.defenses.gaps import largest_gap
+from gauntlet.defenses.gaps import first_jump, largest_gap
 from gauntlet.defenses.two_means import minority_of, separation, silhouette
 
 
@@ -16,6 +16,22 @@ from gauntlet.defenses.two_means import minority_of, separation, silhouette
 )
 def test_the_first_widest_gap_is_found(values, middle):
     assert largest_gap(np.array(values)) == middle
+
+
+@pytest.mark.parametrize(
+    ("values", "last"),
+    [
+        ([1.0, 1.2, 9.0, 1.1, 2.5], 1.2),  # above the median 1.2 already the next one is a jump
+        ([9.0, 1.0, 1.2, 1.5, 40.0], 1.5),  # two jumps: the first one counts
+        ([0.1, 1.0, 1.0, 1.0, 2.0], np.inf),  # a jump below the median does not, nor just twice as much
+        ([1.0, 1.0, 5.0, 5.0, 6.0], np.inf),  # one into the median neither
+        ([1.0, 9.0], 1.0),
+        ([3.0], np.inf),
+        ([], np.inf),
+    ],
+)
+def test_the_first_jump_of_the_upper_half_is_found(values, last):
+    assert first_jump(np.array(values), 2.0) == last
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -53,13 +53,12 @@ def test_nineteen_attackers_of_forty_are_found_and_accuracy_holds(tiny, tmp_path
 
 
 @pytest.mark.slow
-def test_hardly_anybody_is_convicted_where_nobody_attacks(tiny, tmp_path):
-    """Spec 2.6: recorded there as 0 for ``robust``; measured here: 0, 1 and 0 of 40 for seeds 0, 1, 2."""
-    for seed, most in ((0, 0), (1, 1), (2, 0)):
+def test_nobody_is_convicted_where_nobody_attacks(tiny, tmp_path):
+    """Spec 2.6: 0 for ``robust``."""
+    for seed in range(3):
         rule = {"name": "mud_hog", "preset": "robust"}
         run = simulate(mixture(tiny, rule, seed, attacks=[]), tmp_path / str(seed))
-        convicted = run.scores[run.scores["name"] == "malicious_since"]["client_id"].nunique()
-        assert convicted <= most
+        assert "malicious_since" not in set(run.scores["name"])
 
 
 HOG = {"name": "mud_hog", "warmup_rounds": 1, "min_eligible": 4}
