@@ -43,10 +43,9 @@ def _rows_of(matrix: Tensor, keep: Array) -> Tensor:
     return matrix if keep.all() else matrix[torch.from_numpy(np.flatnonzero(keep))]
 
 
-def opposite(short: Tensor, trusted: Array) -> Finding:
-    """Suspect whose short history points away from the middle of the trusted ones (of all, if none is)."""
-    crowd = _rows_of(short, trusted) if trusted.any() else short
-    cosines = cosines_to(short, _middle_of(crowd)).numpy()
+def opposite(history: Tensor, trusted: Array) -> Finding:
+    """Suspect whose history [E, P] points away from the middle of the trusted ones [E] (at least one)."""
+    cosines = cosines_to(history, _middle_of(_rows_of(history, trusted))).numpy()
     return Finding(cosines < 0, cosines)
 
 

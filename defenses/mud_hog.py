@@ -58,6 +58,9 @@ class MudHog:
             what they are. Default: scatter, jitter in ``robust``.
         jitter_factor: From the median client upwards, the first jitter that is this many times the one before
             it begins the suspects; at least 1.
+        flip_coherence: Once training has converged, short histories point anywhere. In rounds in which the
+            median client's cosine with the crowd is below this, between 0 and 1, the long histories tell
+            who flips signs; 0: the short ones always do, as the authors'. Default: 0, 0.3 in ``robust``.
         eps_mode: ``"relative"``: DBSCAN reaches ``eps_factor`` times the median distance of the round;
             ``"absolute"``: it reaches ``eps``. Default: relative, absolute in the paper's presets.
         eps: In units of the update's L2 norm, above 0. The authors': 0.5 for MNIST, 1.3 for
@@ -94,6 +97,7 @@ class MudHog:
     history: Literal["moving", "frozen"] | None = None
     noise_test: NoiseTest | None = None
     jitter_factor: float = 2.0
+    flip_coherence: float | None = None
     eps_mode: Literal["relative", "absolute"] | None = None
     eps: float = 0.5
     eps_factor: float | None = None
@@ -149,7 +153,7 @@ class MudHog:
     def _judge(self, files: list[Record], round_: int) -> tuple[dict[str, Finding], list[Record]]:
         """Return this round's findings by kind, and the clients' files after them.  # [E] files"""
         short = short_history(files)  # [E, P]
-        flips = opposite(short, ~_held(files, "malicious"))
+        flips = self._flipped(files, short)
         upright = ~(flips.suspect | _held(files, "sign_flip"))
         noisy = self._noisy(files, short, upright)
         drifts = self._drifting(files, upright & ~(noisy.suspect | _held(files, "noise")))
@@ -164,6 +168,15 @@ class MudHog:
             after_reliability(f, bool(p), decide, round_) for f, p in zip(files, weak.suspect, strict=True)
         ]
         return {"sign_flip": flips, "noise": noisy, "targeted": drifts, "unreliable": weak}, files
+
+    def _flipped(self, files: list[Record], short: Tensor) -> Finding:
+        """Suspect whose history points away from the crowd's: the short one while that is of one mind."""
+        trusted = ~_held(files, "malicious")
+        crowd = trusted if trusted.any() else ~trusted
+        flips, least = opposite(short, crowd), self.settings.flip_coherence
+        if least == 0 or np.median(flips.measure[crowd]) >= least:
+            return flips
+        return opposite(long_history(files, mean=True), crowd)
 
     def _noisy(self, files: list[Record], short: Tensor, candidates: Array) -> Finding:
         """Suspect whose short history lies far out, or whose updates do not repeat themselves."""

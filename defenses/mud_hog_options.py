@@ -22,6 +22,7 @@ class Settings:
     eps_mode: str = "relative"
     eps_factor: float = 0.7
     gap_anchor: bool = False
+    flip_coherence: float = 0.0
     targeted_gate: str = "none"
     unreliable_weight: float = 0.5
 
@@ -30,7 +31,9 @@ PRESETS: Mapping[str | None, Settings] = {
     None: Settings(),
     "paper": Settings(eps_mode="absolute"),
     "released_code": Settings(history="frozen", eps_mode="absolute", unreliable_weight=1.0),
-    "robust": Settings(noise_test="jitter", eps_factor=1.2, gap_anchor=True, targeted_gate="separation"),
+    "robust": Settings(
+        noise_test="jitter", eps_factor=1.2, gap_anchor=True, flip_coherence=0.3, targeted_gate="separation"
+    ),
 }
 CHOICES: Mapping[str, tuple[str | None, ...]] = {
     "preset": tuple(PRESETS),
@@ -73,7 +76,7 @@ def check(options: Any) -> None:
             raise ValueError(f"{name} must be finite and above 0, got {reach}")
     if not 1 <= options.jitter_factor < np.inf:
         raise ValueError(f"jitter_factor must be finite and at least 1, got {options.jitter_factor}")
-    for name in ("unreliable_weight", "max_excluded_fraction"):
+    for name in ("flip_coherence", "unreliable_weight", "max_excluded_fraction"):
         share = getattr(options, name)
         if share is not None and not 0 <= share <= 1:
             raise ValueError(f"{name} must be between 0 and 1, got {share}")

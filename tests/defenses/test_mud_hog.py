@@ -13,8 +13,7 @@ from gauntlet.core.contracts import Verdict
 from gauntlet.core.layout import Layout
 from gauntlet.core.trees import equal, pack, unpack
 from gauntlet.core.updates import Context, Updates
-from gauntlet.defenses.history import jitters, long_history, short_history
-from gauntlet.defenses.judgement import restless
+from gauntlet.defenses.history import long_history, short_history
 from gauntlet.defenses.mud_hog import MudHog
 
 KINDS = ("sign_flip", "noise", "targeted", "unreliable")
@@ -248,26 +247,37 @@ def test_one_odd_update_is_no_jitter():
     assert verdicts[4].details[20]["jitter"] == pytest.approx(0.3, rel=0.1)
 
 
-def test_jitter_is_that_of_brute_force():
-    rng = np.random.default_rng(4)
-    windows = [torch.from_numpy(rng.normal(size=(n, 50))).float() for n in (3, 2, 1, 4)]
-    by_hand = [
-        min((np.linalg.norm(a - b) / np.sqrt(2) for a in w for b in w if a is not b), default=0.0)
-        for w in (list(window.double().numpy()) for window in windows)
-    ]
-    records = [{"window": list(window)} for window in windows]
-    np.testing.assert_allclose(jitters(records).numpy(), by_hand, rtol=1e-12)
+def settled(rounds: int) -> Iterator[Updates]:
+    """Yield 20 clients that agree for six rounds and send nothing but chance from then on; 0 and 1 flip."""
+    rng = np.random.default_rng(6)
+    common = rng.normal(size=300) / 17
+    for t in range(rounds):
+        x = common * (t < 6) + 0.02 * rng.normal(size=(20, 300))
+        x[:2] *= -1
+        yield updates_of(x)
 
 
-def test_restless_is_who_jumps_ahead_and_agrees_with_itself_on_less_than_it_differs():
-    jitter, norms = np.array([1.0, 1.1, 1.2, 9.0, 9.0, 3.0]), np.array([0.5, 0.5, 0.5, 8.0, 9.5, 2.0])
-    everybody = np.ones(6, dtype=bool)
-    assert np.flatnonzero(restless(jitter, norms, everybody, 2.0).suspect).tolist() == [3, 5]
-    asked = np.array([True, True, True, False, True, True])
-    finding = restless(jitter, norms, asked, 2.0)
-    assert np.flatnonzero(finding.suspect).tolist() == [5]
-    assert np.isnan(finding.measure).tolist() == [False, False, False, True, False, False]
-    assert not restless(jitter, norms, everybody, 4.0).suspect.any()
+def test_after_training_has_settled_long_histories_tell_who_flips_signs():
+    """By the short ones one of them would be pardoned: of chance alone, most point a little ahead."""
+    verdicts, states = play(MudHog(preset="robust"), settled(12))
+    assert all(confirmed(after, "sign_flip") == {0, 1} for after in states[4:])
+    assert not any(bool((verdict.weights[2:] == 0).any()) for verdict in verdicts[4:])
+    _, by_short = play(MudHog(preset="robust", flip_coherence=0.0), settled(12))
+    assert confirmed(by_short[-1], "sign_flip") < {0, 1}
+
+
+def test_while_the_crowd_is_of_one_mind_who_begins_to_flip_is_found_at_once():
+    """Client 1 turns in round 7, when its long history still points ahead."""
+
+    def turning(rounds: int) -> Iterator[Updates]:
+        for t, cohort in enumerate(trace(rounds, honest_from=0)):
+            vectors = cohort.vectors.clone()
+            vectors[1] *= -1 if t < 7 else 1  # the trace flips client 1 throughout
+            yield cohort.with_vectors(vectors)
+
+    _, states = play(MudHog(preset="robust"), turning(11))
+    assert not confirmed(states[7], "sign_flip")
+    assert confirmed(states[10], "sign_flip") == {1}
 
 
 def test_who_sends_what_decides_and_not_the_order_of_clients():
@@ -428,6 +438,7 @@ def test_since_when_a_client_is_confirmed_follows_the_rounds_of_the_run():
         ({"preset": "best"}, "preset must be one of paper, released_code, robust, got 'best'"),
         ({"eps": 0.0}, "eps must be finite and above 0, got 0.0"),
         ({"unreliable_weight": 1.5}, "unreliable_weight must be between 0 and 1, got 1.5"),
+        ({"flip_coherence": 1.5}, "flip_coherence must be between 0 and 1, got 1.5"),
         ({"jitter_factor": 0.5}, "jitter_factor must be finite and at least 1, got 0.5"),
         ({"noise_test": "ears"}, "noise_test must be one of scatter, jitter, got 'ears'"),
         ({"short_window": 0}, "short_window must be at least 1, got 0"),
