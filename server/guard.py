@@ -6,7 +6,7 @@ from ..core.seeds import generator
 from ..privacy.accounting import Epsilon
 from .ingredients import sample_cohort
 from .plan import Plan
-from .round import release_of
+from .release import release_of
 from .state import ServerState
 
 

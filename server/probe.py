@@ -24,7 +24,7 @@ from ..core.layout import Layout
 from ..core.observation import Knowledge, Observation, Truth
 from ..core.registry import options_of
 from ..core.seeds import generator
-from .round import Outcome
+from .outcome import Outcome
 from .spec import PluginSpec, RunSpec
 
 SCHEMA = 1

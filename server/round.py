@@ -1,7 +1,7 @@
 """One round, in the order in which things happen in the world."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from time import perf_counter
 from typing import Any, cast
 
@@ -12,87 +12,20 @@ from torch import Tensor
 from ..clients.codecs.wire import VerbatimFrames, decode_cohort, encode_cohort, max_frame
 from ..clients.messages import Broadcast
 from ..clients.pools.base import ClientPool
-from ..core.contracts import (
-    Delivery,
-    LinearDefense,
-    NoGuarantee,
-    Release,
-    Sampling,
-    Verdict,
-    clipped_at,
-    declared,
-)
+from ..core.contracts import Delivery, LinearDefense, Verdict, declared
 from ..core.errors import PluginError
 from ..core.seeds import generator
 from ..core.trees import State
 from ..core.updates import Context, Updates, all_finite, finite_rows, row_norms
-from ..privacy.accounting import Epsilon
 from .corruption import corrupt
 from .ingredients import sample_cohort
+from .outcome import Outcome, Reception
 from .plan import Plan
+from .release import release_of
 from .state import ServerState
 
 Array = np.ndarray[Any, Any]
 NON_FINITE = ("non_finite", "the update holds NaN or infinity")
-
-
-@dataclass(frozen=True)
-class Reception:
-    """What happened in a round up to the defense's decision.
-
-    Attributes:
-        round: The round, from 0.
-        broadcast: What the clients received.
-        losses: Each client's mean loss over its local steps, float32.  # [K]
-        raw_norms: L2 norm of each update before client-side clipping and noise, float64.  # [K]
-        honest: The cohort's updates after local training, before any lie. Where sums were formed on the
-            workers, the vectors and buffers of ``honest``, ``sent`` and ``received`` are [K, 0].
-        sent: The cohort's updates as they left the clients' hands.
-        norms: L2 norm of each update sent, float64.  # [K]
-        frames: The bytes that each client sent, in the order of ``sent``; none where sums were formed.
-        bytes_up: How many they are, buffers included, int64.  # [K]
-        delivery: What the network did with them.
-        refused: From client id to (status, reason): ``undecodable`` or ``non_finite``.
-        received: The clients whose updates reached the defense, and those updates.
-        verdict: The defense's decision.
-        aggregation_seconds: Wall-clock seconds of pre-aggregation and defense: all else is equal in equal
-            rounds.
-    """
-
-    round: int
-    broadcast: Broadcast
-    losses: Tensor
-    raw_norms: Tensor
-    honest: Updates
-    sent: Updates
-    norms: Tensor
-    frames: Sequence[bytes]
-    bytes_up: Array
-    delivery: Delivery
-    refused: Mapping[int, tuple[str, str]]
-    received: Updates
-    verdict: Verdict
-    aggregation_seconds: float
-
-    def frame(self, client_id: int) -> bytes | None:
-        """Return the bytes that a client sent, or None where it did not take part."""
-        rows = (self.sent.client_ids == client_id).nonzero().flatten().tolist()
-        return self.frames[rows[0]] if rows and self.frames else None
-
-
-@dataclass(frozen=True)
-class Outcome(Reception):
-    """What happened in a round, for whoever records it.
-
-    Attributes:
-        release: What the privacy mechanism released, or why it guarantees nothing.
-        epsilon: The budget spent so far, this round included.
-        sampling: How the cohort was sampled.
-    """
-
-    release: Release | NoGuarantee
-    epsilon: Epsilon
-    sampling: Sampling
 
 
 def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerState, Outcome]:
@@ -288,29 +221,6 @@ def _check(verdict: Verdict, params: Tensor) -> None:
         )
     if not all_finite(verdict.aggregate):
         raise PluginError("the defense returned NaN or infinity from finite updates")
-
-
-def release_of(plan: Plan, privacy: State) -> Release | NoGuarantee:
-    """Return what the round that left ``privacy`` behind proves, given all between clipping and noise."""
-    sensitivity = declared(plan.defense, "sensitivity", None)
-    clip_norm = clipped_at(plan.privacy, privacy)
-    linear = declared(plan.defense, "linear", False) and not plan.pre_aggregations
-    trusts_the_server = plan.privacy.trust_model != "local"
-    moved = None
-    if sensitivity is not None and clip_norm is not None and not plan.pre_aggregations:
-        moved = sensitivity(clip_norm, plan.sampling.expected_size)
-    if declared(plan.privacy, "norm", 2) != 2 and not linear:
-        moved = None  # what a defense declares is an L2 norm
-    if plan.privacy.unit == "example" and trusts_the_server and not linear:
-        moved = None  # what it declares is how far a whole client moves the aggregate
-    release = plan.privacy.event(moved, plan.sampling.expected_size, privacy)
-    if release == NoGuarantee("aggregator") and linear:
-        return NoGuarantee("weights")  # a sum, but of what depends on the clients' data or on who came
-    if release == NoGuarantee("no_mechanism"):
-        return NoGuarantee(declared(plan.optimizer, "unproved", "no_mechanism"))
-    if isinstance(release, Release) and trusts_the_server and not declared(plan.network, "blind", False):
-        return NoGuarantee("selection")  # who arrives in time depends on how much data a client has
-    return release
 
 
 def _mean_buffers(total: Tensor, clients: int, before: Tensor) -> Tensor:

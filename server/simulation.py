@@ -18,9 +18,10 @@ from .evaluation import Evaluator, Score, goals_of
 from .example_privacy import with_known_noise, with_local_steps
 from .guard import out_of_budget
 from .ingredients import given_or_made, make_model
+from .outcome import Outcome
 from .plan import Plan, make_plan
 from .regression import refuse_labels_only
-from .round import Outcome, run_round
+from .round import run_round
 from .spec import RunSpec
 from .state import ServerState, first_state
 from .training import make_choice, make_kernel, make_root

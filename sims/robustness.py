@@ -11,8 +11,8 @@ import torch
 
 from ..core.contracts import declared
 from ..server.evaluation import Score
+from ..server.outcome import Outcome
 from ..server.plan import Plan
-from ..server.round import Outcome
 
 CLASSES = pa.schema(
     [
