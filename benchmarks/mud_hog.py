@@ -18,7 +18,7 @@ from gauntlet.sims.scenario import Scenario, make_scenario
 
 SIZES = {0: (1, 1, 1, 3), 3: (4, 4, 4, 6), 5: (4, 5, 6, 8)}  # unreliable, sign flips, noise, label flips
 BASELINES: dict[str, dict[str, Any]] = {
-    "mean": {},
+    "mean": {"weighting": "uniform"},
     "median": {"even": "lower"},
     "geometric_median": {"preset": "mudhog_repo"},
     "krum": {"preset": "mudhog_repo", "num_byzantine": 0},  # the preset has its own

@@ -8,8 +8,8 @@ the gates, and whatever concerns partial participation are choices of ours.
 Assumes an honest server that sees single updates, stable client ids, more than half of the clients normal or
 unreliable, and attackers that do the same round after round. It needs neither server data nor the number of
 attackers. Weak points: noise that five colluders share is a cluster of its own, and noise that stays the same
-from round to round has no jitter; a client under local differential privacy looks like a noise attacker; a
-new id starts with a clean record.
+from round to round has no jitter; a client that alone is under local differential privacy looks like a noise
+attacker; a new id starts with a clean record.
 """
 
 from collections.abc import Iterable, Mapping
