@@ -32,6 +32,7 @@ from .alone import LoneTraining
 from .data.base import FederatedData, PartitionedData, num_outputs
 from .device import reproducible
 from .losses import Loss, loss_name, loss_of
+from .max_pooling import pool_by_modules
 from .memory import keep_freed_memory
 from .messages import Broadcast, Summed, Trained
 from .minibatches import minibatches, poisson_batches, step_sampling
@@ -107,6 +108,8 @@ class BlockKernel:
         if declared(rule, "work", None):
             flat, procedure = (self._alone.local, self._alone.gradient), cast(LocalProcedure, rule)
             self.visits = Visits(procedure, model, self.loss, flat, seed, data, self.examples)
+        if height == 1 and device == "cpu" and self._examples is None and self.visits is None:
+            pool_by_modules(model)  # nobody traces it
         keep_freed_memory()
 
     def train(self, broadcast: Broadcast, client_ids: Array) -> Trained:

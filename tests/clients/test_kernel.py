@@ -7,16 +7,19 @@ from torch import nn
 
 from gauntlet.attacks.poisoning.label_flip import LabelFlip
 from gauntlet.clients.algorithms.fedavg import FedAvg
+from gauntlet.clients.algorithms.fsgld import FSGLD
 from gauntlet.clients.algorithms.gradient_descent import GradientDescent
 from gauntlet.clients.data.digits import Digits
 from gauntlet.clients.data.federate import federate
 from gauntlet.clients.data.iid import Iid
 from gauntlet.clients.kernel import BlockKernel
+from gauntlet.clients.max_pooling import MaxPool
 from gauntlet.clients.messages import Broadcast
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.layout import Layout
 from gauntlet.core.roles import Role
 from gauntlet.core.seeds import generator, seeded_torch
+from gauntlet.privacy.dp_sgd import DpSgd
 from gauntlet.privacy.no_privacy import NoPrivacy
 
 
@@ -40,6 +43,25 @@ def start(model: nn.Module) -> Broadcast:
 
 def kernel(digits, model: nn.Module, training: LocalTraining, poisons=(), rule=None) -> BlockKernel:
     return BlockKernel(digits, model, rule or FedAvg(), training, NoPrivacy(), poisons, seed=5)
+
+
+@pytest.mark.parametrize(
+    ("change", "by_slices"),
+    [
+        ({}, True),
+        ({"height": 2}, False),
+        ({"privacy": DpSgd(1.0, noise_multiplier=1.0, delta=1e-5)}, False),
+        ({"rule": FSGLD(step_size=1e-4)}, False),
+    ],
+    ids=["alone", "stacked", "example privacy", "procedure"],
+)
+def test_a_model_pools_by_slices_where_nobody_traces_it(digits, change, by_slices):
+    model = nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 10))
+    given = {"rule": FedAvg(), "privacy": NoPrivacy(), **change}
+    BlockKernel(
+        digits, model, given["rule"], LocalTraining(), given["privacy"], (), 5, height=given.get("height", 1)
+    )
+    assert isinstance(model[0], MaxPool) == by_slices
 
 
 @pytest.mark.parametrize(
