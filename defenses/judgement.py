@@ -123,12 +123,16 @@ def median_distance(distances: Array) -> float:
     return float(np.median(pairs)) if len(pairs) else 0.0
 
 
-def poor(short: Tensor, normal: Array) -> Finding:
-    """Suspect, among those that look normal, who is below the widest gap of cosines to their middle."""
+def poor(short: Tensor, normal: Array, minority: bool) -> Finding:
+    """Suspect, among those that look normal, who is below the widest gap of cosines to their middle.
+
+    With ``minority`` the gap is sought below the median, so that no more than half can be suspect.
+    """
     suspect, measure = np.zeros(len(short), dtype=bool), np.full(len(short), np.nan)
     if not normal.any():
         return Finding(suspect, measure)
     crowd = _rows_of(short, normal)
     measure[normal] = cosines_to(crowd, _middle_of(crowd)).numpy()
-    suspect[normal] = measure[normal] < largest_gap(measure[normal])
+    below = measure[normal] <= np.median(measure[normal]) if minority else ...
+    suspect[normal] = measure[normal] < largest_gap(measure[normal][below])
     return Finding(suspect, measure)

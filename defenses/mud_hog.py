@@ -79,6 +79,8 @@ class MudHog:
             the data: look at ``separation`` in the details.
         long_norm: What 2-means splits: the ``"sum"`` of a client's updates or their ``"mean"``; ``"auto"``:
             the sum if all have sent equally many, else the mean.
+        unreliable_minority: Seek the gap that sets unreliable clients apart below the median only; the widest
+            one may lie above nearly everybody. Default: off, on in ``robust``.
         unreliable_weight: Weight of an unreliable client, between 0 and 1. Default: 0.5 (the paper gives no
             number), 1 in ``released_code``.
         weighting: ``"uniform"``, or by claimed ``"num_examples"``.
@@ -106,6 +108,7 @@ class MudHog:
     targeted_gate: Gate | None = None
     gate_threshold: float = 0.9
     long_norm: Literal["auto", "sum", "mean"] = "auto"
+    unreliable_minority: bool | None = None
     unreliable_weight: float | None = None
     weighting: Literal["uniform", "num_examples"] = "uniform"
     kmeans_seed: int = 0
@@ -163,7 +166,7 @@ class MudHog:
         ]
         decide = self.decision_rounds
         files = [after_suspicion(f, s, decide, round_) for f, s in zip(files, suspicions, strict=True)]
-        weak = poor(short, upright & ~_held(files, "malicious"))
+        weak = poor(short, upright & ~_held(files, "malicious"), self.settings.unreliable_minority)
         files = [
             after_reliability(f, bool(p), decide, round_) for f, p in zip(files, weak.suspect, strict=True)
         ]

@@ -24,6 +24,7 @@ class Settings:
     gap_anchor: bool = False
     flip_coherence: float = 0.0
     targeted_gate: str = "none"
+    unreliable_minority: bool = False
     unreliable_weight: float = 0.5
 
 
@@ -32,7 +33,12 @@ PRESETS: Mapping[str | None, Settings] = {
     "paper": Settings(eps_mode="absolute"),
     "released_code": Settings(history="frozen", eps_mode="absolute", unreliable_weight=1.0),
     "robust": Settings(
-        noise_test="jitter", eps_factor=1.2, gap_anchor=True, flip_coherence=0.3, targeted_gate="separation"
+        noise_test="jitter",
+        eps_factor=1.2,
+        gap_anchor=True,
+        flip_coherence=0.3,
+        targeted_gate="separation",
+        unreliable_minority=True,
     ),
 }
 CHOICES: Mapping[str, tuple[str | None, ...]] = {

@@ -1,10 +1,10 @@
-"""How much updates differ, against brute force; who is restless, by hand."""
+"""How much updates differ, against brute force; who is restless and whose data are poor, by hand."""
 
 import numpy as np
 import torch
 
 from gauntlet.defenses.history import jitters
-from gauntlet.defenses.judgement import restless
+from gauntlet.defenses.judgement import poor, restless
 
 
 def test_jitter_is_that_of_brute_force():
@@ -27,3 +27,12 @@ def test_restless_is_who_jumps_ahead_and_agrees_with_itself_on_less_than_it_diff
     assert np.flatnonzero(finding.suspect).tolist() == [5]
     assert np.isnan(finding.measure).tolist() == [False, False, False, True, False, False]
     assert not restless(jitter, norms, everybody, 4.0).suspect.any()
+
+
+def test_poor_is_who_lies_below_the_widest_gap_or_below_that_of_the_lower_half():
+    """Angles to the middle at 0 degrees; the widest gap of cosines lies above all but the first."""
+    angles = np.deg2rad([0.0, 40.0, -40.0, 42.0, -42.0, 55.0, -55.0])
+    short = torch.from_numpy(np.stack([np.cos(angles), np.sin(angles)], axis=1)).float()
+    everybody = np.ones(7, dtype=bool)
+    assert np.flatnonzero(poor(short, everybody, minority=False).suspect).tolist() == [1, 2, 3, 4, 5, 6]
+    assert np.flatnonzero(poor(short, everybody, minority=True).suspect).tolist() == [5, 6]
