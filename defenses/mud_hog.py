@@ -3,13 +3,15 @@
 Source: Gupta, Luo, Ngo, Das. Long-Short History of Gradients is All You Need: Detecting Malicious and
 Unreliable Clients in Federated Learning. ESORICS 2022. arXiv:2208.10273. The steps are those of the
 authors' released code; the factor for unreliable clients, the scale-free eps, the test of noise by jitter,
-the gates, and whatever concerns partial participation are choices of ours.
+sign flips by long histories, unreliable clients below the median alone, the gates, and whatever concerns
+partial participation are choices of ours: of these the preset ``robust`` is made.
 
 Assumes an honest server that sees single updates, stable client ids, more than half of the clients normal or
 unreliable, and attackers that do the same round after round. It needs neither server data nor the number of
 attackers. Weak points: noise that five colluders share is a cluster of its own, and noise that stays the same
 from round to round has no jitter; a client that alone is under local differential privacy looks like a noise
-attacker; a new id starts with a clean record.
+attacker; who begins to flip signs after training has converged is not seen by ``flip_coherence``; a new id
+starts with a clean record.
 """
 
 from collections.abc import Iterable, Mapping

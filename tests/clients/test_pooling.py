@@ -66,6 +66,9 @@ def test_modules_that_pool_by_slices_take_the_place_of_torchs_and_give_the_same(
     for model in (plain, fast):
         model(x).square().sum().backward()
     assert torch.equal(plain(x), fast(x))
+    for side, by_slices in ((48, True), (24, False)):
+        pooled = fast.body[2](torch.randn(32, 4, side, side, requires_grad=True))
+        assert ("BySlices" in type(pooled.grad_fn).__name__) == by_slices
     assert all(
         torch.equal(a.grad, b.grad) for a, b in zip(plain.parameters(), fast.parameters(), strict=True)
     )

@@ -280,6 +280,22 @@ def test_while_the_crowd_is_of_one_mind_who_begins_to_flip_is_found_at_once():
     assert confirmed(states[10], "sign_flip") == {1}
 
 
+def test_the_robust_preset_takes_no_majority_for_unreliable():
+    """Client 0 sends the middle itself: the widest gap lies between it and all others."""
+    rng = np.random.default_rng(3)
+    common, own = rng.normal(size=400) / 20, rng.normal(size=(20, 400)) / 20
+    own *= np.array([0.0, *[0.8] * 17, *[1.1] * 2])[:, None]
+
+    def alike(rounds: int) -> Iterator[Updates]:
+        for _ in range(rounds):
+            yield updates_of(common + own + 0.001 * rng.normal(size=(20, 400)))
+
+    _, widest = play(MudHog(preset="robust", unreliable_minority=False), alike(8))
+    _, states = play(MudHog(preset="robust"), alike(8))
+    assert confirmed(widest[-1], "unreliable") == set(range(1, 20))
+    assert confirmed(states[-1], "unreliable") == {18, 19}
+
+
 def test_who_sends_what_decides_and_not_the_order_of_clients():
     """Spec 2.11.6: under other ids the same clients are found."""
     order = np.random.default_rng(1).permutation(20)
