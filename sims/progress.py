@@ -1,7 +1,6 @@
 """How a run tells a person that it goes on: a live bar on a terminal, plain lines elsewhere."""
 
 import sys
-from time import monotonic
 from typing import Any, Protocol
 
 from ..server.evaluation import Score
@@ -12,11 +11,16 @@ Headline = tuple[str, float]
 
 
 class Progress(Protocol):
-    """Watch one run or several; ``run`` is the run's place among them."""
+    """Watch one run or several; ``run`` is the run's place among them.
+
+    ``seconds`` are those since ``begin`` by the run's own clock: what is told may come late.
+    """
 
     def begin(self, run: int, label: str, rounds: int, done: int) -> None: ...
 
-    def advance(self, run: int, round_: int, score: Headline | None, clients: int) -> None: ...
+    def advance(
+        self, run: int, round_: int, score: Headline | None, clients: int, seconds: float
+    ) -> None: ...
 
     def end(self, run: int) -> None: ...
 
@@ -25,10 +29,10 @@ class Progress(Protocol):
     def close(self) -> None: ...
 
 
-def report(progress: Progress, run: int, step: Step) -> None:
-    """Tell ``progress`` of one finished round."""
+def report(progress: Progress, run: int, step: Step, seconds: float) -> None:
+    """Tell ``progress`` of one round, finished so many seconds after the first began."""
     score = headline(step.score) if step.score else None
-    progress.advance(run, step.outcome.round, score, len(step.outcome.sent))
+    progress.advance(run, step.outcome.round, score, len(step.outcome.sent), seconds)
 
 
 def headline(score: Score) -> Headline:
@@ -44,7 +48,7 @@ class Silent:
     def begin(self, run: int, label: str, rounds: int, done: int) -> None:
         return None
 
-    def advance(self, run: int, round_: int, score: Headline | None, clients: int) -> None:
+    def advance(self, run: int, round_: int, score: Headline | None, clients: int, seconds: float) -> None:
         return None
 
     def end(self, run: int) -> None:
@@ -62,7 +66,7 @@ class _Pace:
 
     def __init__(self, label: str, rounds: int, done: int) -> None:
         self.label, self.rounds, self.first = label, rounds, done
-        self.begun, self.clients = monotonic(), 0
+        self.clients = 0
         self._score: Headline | None = None
 
     @property
@@ -73,11 +77,13 @@ class _Pace:
         name, value = self._score
         return f"{name} {value:.3f}" if name == "accuracy" else f"{name} {value:.5g}"
 
-    def advance(self, round_: int, score: Headline | None, clients: int) -> tuple[float, float]:
+    def advance(
+        self, round_: int, score: Headline | None, clients: int, seconds: float
+    ) -> tuple[float, float]:
         """Return (clients per second, seconds left)."""
         self.clients += clients
         self._score = score or self._score
-        seconds = max(monotonic() - self.begun, 1e-9)
+        seconds = max(seconds, 1e-9)
         done = round_ + 1 - self.first
         return self.clients / seconds, seconds / done * (self.rounds - round_ - 1)
 
@@ -92,9 +98,9 @@ class Lines:
         self._paces[run] = _Pace(label, rounds, done)
         print(f"{label}: {rounds - done} rounds to go", flush=True)
 
-    def advance(self, run: int, round_: int, score: Headline | None, clients: int) -> None:
+    def advance(self, run: int, round_: int, score: Headline | None, clients: int, seconds: float) -> None:
         pace = self._paces[run]
-        rate, left = pace.advance(round_, score, clients)
+        rate, left = pace.advance(round_, score, clients, seconds)
         every = max(1, pace.rounds // 10)
         if (round_ + 1) % every == 0 or round_ + 1 == pace.rounds:
             print(
@@ -139,9 +145,9 @@ class Bars:
             label, total=rounds, completed=done, score=self._paces[run].score, rate=0.0
         )
 
-    def advance(self, run: int, round_: int, score: Headline | None, clients: int) -> None:
+    def advance(self, run: int, round_: int, score: Headline | None, clients: int, seconds: float) -> None:
         pace = self._paces[run]
-        rate, _ = pace.advance(round_, score, clients)
+        rate, _ = pace.advance(round_, score, clients, seconds)
         self._live.update(self._tasks[run], completed=round_ + 1, score=pace.score, rate=rate)
 
     def end(self, run: int) -> None:

@@ -1,6 +1,7 @@
 """Run one scenario, or take up where one stopped."""
 
 from pathlib import Path
+from time import monotonic
 
 from ..clients.pools.base import ClientPool
 from ..core.errors import GauntletError, ResultsError, ScenarioError
@@ -103,13 +104,13 @@ def _execute(
         trail = AuditTrail(simulation, writer.folder, state.round)
         progress.note(f"{writer.label or scenario.name}: {simulation.choice.reason}")
         progress.begin(number, writer.label or scenario.name, scenario.rounds, state.round)
-        stopped = simulation.out_of_budget(state)
+        stopped, begun = simulation.out_of_budget(state), monotonic()
         for step in simulation.steps(pool, state):
             state, stopped = step.state, step.stopped
             writer.add(simulation.plan, step)
             probes.watch(step)
             trail.watch(step)
-            report(progress, number, step)
+            report(progress, number, step, monotonic() - begun)
             if _due(scenario, step.state.round) or stopped:
                 writer.flush()
                 trail.flush()

@@ -217,8 +217,8 @@ class _Reporter:
     def begin(self, run: int, label: str, rounds: int, done: int) -> None:
         self._board.tell.remote("begin", run, label, rounds, done)
 
-    def advance(self, run: int, round_: int, score: Headline | None, clients: int) -> None:
-        self._board.tell.remote("advance", run, round_, score, clients)
+    def advance(self, run: int, round_: int, score: Headline | None, clients: int, seconds: float) -> None:
+        self._board.tell.remote("advance", run, round_, score, clients, seconds)
 
     def end(self, run: int) -> None:
         self._board.tell.remote("end", run)

@@ -123,7 +123,7 @@ def test_progress_tells_the_error():
 def test_lines_and_bars_name_the_score(capsys):
     for progress in (Lines(), Bars()):
         progress.begin(0, "forecast", 1, 0)
-        progress.advance(0, 0, ("RMSE", 1288.6), 6)
+        progress.advance(0, 0, ("RMSE", 1288.6), 6, 1.0)
         progress.close()
 
     assert capsys.readouterr().out.count("RMSE 1288.6") >= 1
