@@ -15,6 +15,7 @@ from ..core.contracts import LocalRule, LocalTraining
 from ..core.layout import Layout
 from ..core.seeds import seeded_torch
 from .adam import Adam
+from .channels_last import channels_last
 from .losses import Loss
 from .messages import Broadcast
 from .stacked import Steer
@@ -31,11 +32,21 @@ class LoneTraining:
     """
 
     def __init__(
-        self, model: nn.Module, rule: LocalRule, how: LocalTraining, loss: Loss, device: str
+        self,
+        model: nn.Module,
+        rule: LocalRule,
+        how: LocalTraining,
+        loss: Loss,
+        device: str,
+        arrange: bool = False,
     ) -> None:
-        """Take the model, which is moved to ``device`` and changed by training, and the rest."""
+        """Take the model, which is moved to ``device`` and changed by training, and the rest.
+
+        With ``arrange``, pictures are laid out channels last.
+        """
         self._model, self._layout = model.to(device), Layout.of(model)
         self._rule, self._how, self._loss, self._device = rule, how, loss, device
+        self._arrange = arrange
         self.local = torch.zeros(self._layout.num_parameters, device=device)
         self.gradient = torch.zeros_like(self.local)
         named = dict(model.named_parameters())
@@ -66,6 +77,7 @@ class LoneTraining:
             buffers: Where the buffers belong.
         """
         x, y = (part.to(self._device) for part in examples)
+        x = channels_last(x) if self._arrange else x
         received = broadcast.params
         self._receive(received, broadcast.buffers)
         self._model.train()

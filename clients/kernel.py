@@ -29,10 +29,10 @@ from ..core.roles import Role
 from ..core.seeds import generator
 from ..core.updates import Context, Updates, row_norms, weighted_sum
 from .alone import LoneTraining
+from .channels_last import takes_channels_last
 from .data.base import FederatedData, PartitionedData, num_outputs
 from .device import reproducible
 from .losses import Loss, loss_name, loss_of
-from .max_pooling import pool_by_modules
 from .memory import keep_freed_memory
 from .messages import Broadcast, Summed, Trained
 from .minibatches import minibatches, poisson_batches, step_sampling
@@ -94,7 +94,8 @@ class BlockKernel:
         self.loss_name = loss_name(self.training.loss, data)
         self.seed, self.loss, self._counts = seed, loss or loss_of(self.loss_name), counts
         self.layout, self._device = Layout.of(model), device
-        self._alone = LoneTraining(model, self.rule, self.training, self.loss, device)
+        arrange = height == 1 and device == "cpu" and takes_channels_last(model, data.input_shape)
+        self._alone = LoneTraining(model, self.rule, self.training, self.loss, device, arrange)
         names = [slot.name for slot in self.layout.parameters]
         self._stacked = StackedStep(model, names, self.loss_name, compiled) if height > 1 else None
         self._examples: ExamplePrivacy | None = None
@@ -108,8 +109,6 @@ class BlockKernel:
         if declared(rule, "work", None):
             flat, procedure = (self._alone.local, self._alone.gradient), cast(LocalProcedure, rule)
             self.visits = Visits(procedure, model, self.loss, flat, seed, data, self.examples)
-        if height == 1 and device == "cpu" and self._examples is None and self.visits is None:
-            pool_by_modules(model)  # nobody traces it
         keep_freed_memory()
 
     def train(self, broadcast: Broadcast, client_ids: Array) -> Trained:

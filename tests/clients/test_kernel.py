@@ -1,5 +1,7 @@
 """Local training, against closed forms and against torch's own SGD."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -7,19 +9,16 @@ from torch import nn
 
 from gauntlet.attacks.poisoning.label_flip import LabelFlip
 from gauntlet.clients.algorithms.fedavg import FedAvg
-from gauntlet.clients.algorithms.fsgld import FSGLD
 from gauntlet.clients.algorithms.gradient_descent import GradientDescent
 from gauntlet.clients.data.digits import Digits
 from gauntlet.clients.data.federate import federate
 from gauntlet.clients.data.iid import Iid
 from gauntlet.clients.kernel import BlockKernel
-from gauntlet.clients.max_pooling import MaxPool
 from gauntlet.clients.messages import Broadcast
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.layout import Layout
 from gauntlet.core.roles import Role
 from gauntlet.core.seeds import generator, seeded_torch
-from gauntlet.privacy.dp_sgd import DpSgd
 from gauntlet.privacy.no_privacy import NoPrivacy
 
 
@@ -45,23 +44,26 @@ def kernel(digits, model: nn.Module, training: LocalTraining, poisons=(), rule=N
     return BlockKernel(digits, model, rule or FedAvg(), training, NoPrivacy(), poisons, seed=5)
 
 
-@pytest.mark.parametrize(
-    ("change", "by_slices"),
-    [
-        ({}, True),
-        ({"height": 2}, False),
-        ({"privacy": DpSgd(1.0, noise_multiplier=1.0, delta=1e-5)}, False),
-        ({"rule": FSGLD(step_size=1e-4)}, False),
-    ],
-    ids=["alone", "stacked", "example privacy", "procedure"],
-)
-def test_a_model_pools_by_slices_where_nobody_traces_it(digits, change, by_slices):
-    model = nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 10))
-    given = {"rule": FedAvg(), "privacy": NoPrivacy(), **change}
-    BlockKernel(
-        digits, model, given["rule"], LocalTraining(), given["privacy"], (), 5, height=given.get("height", 1)
-    )
-    assert isinstance(model[0], MaxPool) == by_slices
+def test_a_client_alone_has_its_pictures_channels_last_and_trains_as_torch_does(digits):
+    """Oracle: torch's SGD on pictures that lie as they came. The model sees the strides of its pictures."""
+    strides = []
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 10))
+    model[0].register_forward_pre_hook(lambda _, given: strides.append(given[0].stride()))
+    training = LocalTraining(local_steps=3, batch_size=16, lr=0.1)
+    worker = kernel(digits, deepcopy(model), training)
+    strides.clear()
+    broadcast = start(model)
+    found = worker.train(broadcast, np.array([1])).updates.vectors[0]
+
+    assert strides == [(64, 1, 8, 1)] * 3
+    x, y = digits.client(1)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    for rows in worker.batches(1, broadcast.round, len(y)):
+        sgd.zero_grad()
+        nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+        sgd.step()
+    expected = Layout.of(model).flatten(dict(model.named_parameters())) - broadcast.params
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +133,8 @@ def test_buffers_start_from_the_broadcast_and_come_back_trained(digits):
     )
 
     class Constant:
+        input_shape = (1, 8, 8)
+
         def client(self, client_id):
             return torch.full((4, 1, 8, 8), 5.0), torch.zeros(4, dtype=torch.int64)
 

@@ -6,7 +6,6 @@ from torch import nn
 from torch.func import vjp
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from gauntlet.clients.max_pooling import MANY, MaxPool, pool_by_modules
 from gauntlet.clients.pooling import pool, pool_by_slices, unpool
 from gauntlet.clients.trace import StackedStep
 
@@ -29,49 +28,6 @@ def test_values_and_gradients_are_torchs(shape, window, ties):
     assert torch.equal(unpool(back, wins, x.detach(), window), gradient)
     assert len(wins) == sum(window)
     assert torch.equal(sum(wins[window[1] :]), torch.ones_like(best))
-
-
-class Net(nn.Module):
-    """Two poolings that can be done by slices, one of them on little, and three that cannot."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.ReLU())
-        self.rest = nn.ModuleDict(
-            {
-                "wide": nn.MaxPool2d((1, 2)),
-                "overlapping": nn.MaxPool2d(3, 2),
-                "padded": nn.MaxPool2d(2, padding=1),
-                "ceiled": nn.MaxPool2d(2, ceil_mode=True),
-            }
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.body(x)
-        for pooling in self.rest.values():
-            x = pooling(x)
-        return x.flatten(1)
-
-
-def test_modules_that_pool_by_slices_take_the_place_of_torchs_and_give_the_same():
-    """32 pictures of 4 x 48 x 48 are more than what torch is left with, 32 of 4 x 24 x 24 are not."""
-    torch.manual_seed(0)
-    plain, fast = Net(), Net()
-    fast.load_state_dict(plain.state_dict())
-    pool_by_modules(fast)
-    replaced = {name for name, module in fast.named_modules() if isinstance(module, MaxPool)}
-    assert replaced == {"body.2", "rest.wide"}
-    x = torch.randn(32, 1, 50, 50).round()
-    assert 32 * 4 * 24 * 24 < MANY < 32 * 4 * 48 * 48
-    for model in (plain, fast):
-        model(x).square().sum().backward()
-    assert torch.equal(plain(x), fast(x))
-    for side, by_slices in ((48, True), (24, False)):
-        pooled = fast.body[2](torch.randn(32, 4, side, side, requires_grad=True))
-        assert ("BySlices" in type(pooled.grad_fn).__name__) == by_slices
-    assert all(
-        torch.equal(a.grad, b.grad) for a, b in zip(plain.parameters(), fast.parameters(), strict=True)
-    )
 
 
 @pytest.mark.parametrize("peeks", [False, True])

@@ -32,11 +32,11 @@ class Ragged:
     num_classes = 4
 
     def __init__(self, *shape: int) -> None:
-        self.shape = shape
+        self.input_shape = shape
 
     def client(self, client_id):
         stream = generator(3, "ragged", client_id)
-        x = stream.standard_normal((SIZES[client_id], *self.shape)).astype(np.float32)
+        x = stream.standard_normal((SIZES[client_id], *self.input_shape)).astype(np.float32)
         return torch.from_numpy(x), torch.from_numpy(stream.integers(0, 4, SIZES[client_id]))
 
 
