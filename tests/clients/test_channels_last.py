@@ -23,6 +23,13 @@ def as_it_lies(x: Tensor) -> Tensor:
     return torch.as_strided(x, (len(x), 72), (72, 1))
 
 
+class Uncopied(nn.Conv2d):
+    """A model that cannot be copied, such as one that holds a lock."""
+
+    def __deepcopy__(self, memo):
+        raise TypeError("cannot pickle '_thread.lock' object")
+
+
 @pytest.mark.parametrize(
     ("model", "takes"),
     [
@@ -31,6 +38,7 @@ def as_it_lies(x: Tensor) -> Tensor:
         (nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Flatten()), True),
         (nn.Sequential(nn.Conv2d(3, 2, 3), nn.GroupNorm(1, 2), nn.Flatten()), False),
         (nn.Sequential(nn.Flatten(), nn.Linear(192, 5)), False),
+        (nn.Sequential(nn.Conv2d(3, 2, 3), Uncopied(2, 2, 3), nn.Flatten()), False),
         (Net(lambda x: x.reshape(len(x), -1)), True),
         (Net(lambda x: x.view(-1, 72)), False),
         (Net(as_it_lies), False),
@@ -40,6 +48,7 @@ def as_it_lies(x: Tensor) -> Tensor:
         "dropout of pictures",
         "batch norm",
         "group norm",
+        "no copy",
         "no convolution",
         "reshape",
         "view",
