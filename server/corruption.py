@@ -28,7 +28,9 @@ def corrupt(
     if not plan.attacks:
         return updates, state.attacks
     malicious = plan.malicious(state.round)
-    honest_rows = torch.tensor([int(i) not in malicious for i in updates.client_ids], dtype=torch.bool)
+    clients = updates.client_ids < plan.canaries.first  # attackers know nothing of an audit
+    attackers = torch.tensor(sorted(malicious), dtype=torch.int64)
+    honest_rows = clients & ~torch.isin(updates.client_ids, attackers)
     sent, memories = updates, list(state.attacks)
     for number, role in enumerate(plan.attacks):
         who = torch.tensor(role.attackers(state.round), dtype=torch.int64)
@@ -40,7 +42,7 @@ def corrupt(
         view = View(
             round=state.round,
             params=state.params,
-            cohort_size=len(updates),
+            cohort_size=int(clients.sum()),
             honest=updates.rows(honest_rows) if role.attack.knowledge is Knowledge.OMNISCIENT else None,
             generator=generator(plan.seed, "attack", number, state.round),
             aggregate=_guess(plan, state, number, root) if asks else None,

@@ -1,6 +1,6 @@
 """How good the global model is on the test set."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -96,23 +96,28 @@ def goals_of(roles: Sequence[Role[Any]], data: FederatedData) -> list[tuple[str,
 
     Raises:
         PluginError: An attack that cannot say so of these data, or does not return a goal.
-        ScenarioError: A goal with a label that the data do not have.
+        ScenarioError: An attack on a label that the data do not have, or one that wants it.
     """
     found: list[tuple[str, Goal]] = []
     for role in roles:
+        _check_labels(role.kind, "changes", declared(role.attack, "sources", ()), data)
         goal = declared(role.attack, "goal", None)
         if goal is None:
             continue
         wish = goal(*data.test())
         if not isinstance(wish, Goal):
             raise PluginError(f"attack '{role.kind}': goal must return a Goal, got a {type(wish).__name__}")
-        if len(wish.wanted) and not 0 <= int(wish.wanted.min()) <= int(wish.wanted.max()) < data.num_classes:
-            raise ScenarioError(
-                f"attack '{role.kind}' wants label {int(wish.wanted.max())}; "
-                f"{data.name} has labels 0 to {data.num_classes - 1}"
-            )
+        _check_labels(role.kind, "wants", wish.wanted.unique().tolist(), data)
         found.append((role.kind, wish))
     return found
+
+
+def _check_labels(kind: str, verb: str, labels: Iterable[int], data: FederatedData) -> None:
+    outside = [label for label in labels if not 0 <= label < data.num_classes]
+    if outside:
+        raise ScenarioError(
+            f"attack '{kind}' {verb} label {outside[0]}; {data.name} has labels 0 to {data.num_classes - 1}"
+        )
 
 
 class Evaluator:

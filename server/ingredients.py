@@ -144,6 +144,13 @@ def make_roles(spec: RunSpec) -> tuple[tuple[Role[Any], ...], tuple[Role[Any], .
         ScenarioError: Clients that cannot have the roles.
     """
     sampler, sampling = make_sampling(spec)
+    largest = sampling.expected_size if sampling.scheme in ("full", "fixed_size") else spec.num_clients
+    for role in spec.roles:
+        if role.sampled and int(role.sampled * largest + 1e-9) == 0:
+            raise ScenarioError(
+                f"attack '{role.plugin.name}': {role.sampled:g} of a cohort of {largest:g} is nobody; "
+                f"allowed: at least {1 / largest:.3g}"
+            )
 
     @lru_cache(maxsize=1)
     def cohorts(round_: int) -> list[int]:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ..core.errors import ScenarioError
 from ..server.spec import PluginSpec, RoleSpec
 
 
@@ -72,11 +73,22 @@ class Attack(Plugin):
         return self
 
     def role(self, num_clients: int) -> RoleSpec:
-        """Return who attacks, and when."""
+        """Return who attacks, and when.
+
+        Raises:
+            ScenarioError: A share above 0 of which not one client comes.
+        """
+        share = self.share or 0.0
+        count = self.count if self.count is not None else int(share * num_clients + 1e-9)
+        if share > 0 and count == 0:
+            raise ScenarioError(
+                f"attack '{self.name}': a share of {share:g} of {num_clients} clients is nobody; "
+                f"allowed: 0, or at least {1 / num_clients:.3g}"
+            )
         return RoleSpec(
             plugin=self.spec(),
             clients=None if self.clients is None else tuple(self.clients),
-            count=self.count if self.count is not None else int((self.share or 0) * num_clients + 1e-9),
+            count=count,
             start_round=self.start_round,
             stop_round=self.stop_round,
             every=self.every,
@@ -111,7 +123,8 @@ class Matrix(Section):
     """What ``gauntlet matrix`` crosses; each member of a list as a scenario would have it.
 
     Attributes:
-        attacks: Attacks: a name, a table with options, or a list of them that run on the same clients.
+        attacks: Attacks in place of the scenario's: a name, a table with options, or a list of two on the
+            same clients: one on data, then one on updates.
         defenses: Defenses: a name, a table, or a list: pre-aggregations first, the defense last.
         shares: Shares of malicious clients, above 0 and below 1.
         seeds: Seeds; by default the scenario's own.

@@ -7,11 +7,10 @@ NeurIPS 2019. arXiv:1902.06156
 from dataclasses import dataclass
 from math import isfinite
 from statistics import NormalDist
-from typing import ClassVar
 
 from ...core.contracts import Knowledge, View
 from ...core.updates import Updates
-from .moments import known_honest, mean_and_std, send_all
+from .moments import check_knowledge, known_honest, mean_and_std, send_all
 
 
 @dataclass(frozen=True)
@@ -22,16 +21,19 @@ class ALittleIsEnough:
 
     Attributes:
         z: The shift, in standard deviations of each coordinate. None takes the paper's z_max for the
-            cohort, which is small when attackers are few. Distances do not tell the signs apart, but models
-            do: a ReLU network on inputs in [0, 1] loses its units to a negative shift and shrugs off a
-            positive one.
+            cohort, which is small when attackers are few: 0, so that the honest mean itself is sent, for one
+            attacker in any cohort and for two in one of even size. Distances do not tell the signs apart, but
+            models do: a ReLU network on inputs in [0, 1] loses its units to a negative shift and shrugs off
+            a positive one.
+        knowledge: ``"omniscient"`` takes every honest update of the cohort for honest behaviour,
+            ``"colluders"`` only what the attackers themselves would honestly have sent.
     """
 
     z: float | None = None
-
-    knowledge: ClassVar[Knowledge] = Knowledge.OMNISCIENT
+    knowledge: Knowledge = Knowledge.OMNISCIENT
 
     def __post_init__(self) -> None:
+        check_knowledge(self.knowledge)
         if self.z is not None and not isfinite(self.z):
             raise ValueError(f"z must be finite or None, got {self.z}")
 

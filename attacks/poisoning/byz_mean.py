@@ -39,8 +39,9 @@ class ByzMean:
         honest = known_honest(own, view)
         mean, std = mean_and_std(honest)
         goal, f = mean - self.z * std, len(own)
+        others = 0 if view.honest is None else len(view.honest)
         followers = f // 2
-        rest = ((len(honest) + f - followers) * goal - len(honest) * mean) / (f - followers)
+        rest = ((others + f - followers) * goal - others * mean) / (f - followers)
         rows = own.vectors.new_empty(own.vectors.shape)
         rows[:followers] = goal.to(rows.dtype)
         rows[followers:] = rest.to(rows.dtype)

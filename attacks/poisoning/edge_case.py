@@ -3,8 +3,8 @@
 Source: Wang, Sreenivasan, Rajput, Vishwakarma, Agarwal, Sohn, Lee, Papailiopoulos. Attack of the Tails:
 Yes, You Really Can Backdoor Federated Learning. NeurIPS 2020. arXiv:2007.05084
 The paper brings its rare examples from other data sets. Ours are the attackers' own: those of the source
-class in the least dense places, by the distance to their neighbours. Its projected gradient descent is
-left out; scaling the update is another attack.
+class in the least dense places, by the distance to their neighbours. Sevens taught as ones are its ARDIS
+case (unverified). Its projected gradient descent is left out; scaling the update is another attack.
 """
 
 from dataclasses import dataclass
@@ -42,6 +42,10 @@ class EdgeCase:
             )
         if not 0 < self.share <= 1:
             raise ValueError(f"share must be above 0 and at most 1, got {self.share}")
+
+    @property
+    def sources(self) -> tuple[int]:
+        return (self.source,)
 
     def poison(self, x: Tensor, y: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
         return x, y.index_fill(0, self._rare(x, y), self.target)

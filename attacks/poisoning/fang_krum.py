@@ -24,10 +24,12 @@ class FangKrum:
     """Send -lambda sign(mean), halving lambda until the server's own rule selects an attacker.
 
     Selected means that some attacker has a weight in the verdict. A rule that gives no weights (a median)
-    excludes nobody, so that the first lambda stands; one that never selects an attacker ends at ``stop``.
+    excludes nobody, so that the first lambda stands. The search gives up below ``stop``, and sends the lambda
+    that it has come to, selected or not: updates whose coordinates are of that size or smaller want a smaller
+    ``stop``.
 
     Attributes:
-        stop: The lambda below which the search gives up, in the update's units, above 0.
+        stop: The lambda below which the search gives up, in the update's units, above 0 (the authors' 1e-5).
     """
 
     stop: float = 1e-5
@@ -70,4 +72,7 @@ def _selected(row: Tensor, own: Updates, view: View) -> bool:
     weights = ask(view, cohort).weights
     if weights is None or len(weights) != len(cohort):
         return True
-    return bool(weights[torch.isin(cohort.client_ids, own.client_ids)].gt(0).any())
+    lies = torch.ones(len(cohort), dtype=torch.bool)
+    if view.honest is not None:
+        lies = ~torch.isin(cohort.client_ids, view.honest.client_ids)
+    return bool(weights[lies].gt(0).any())

@@ -6,14 +6,13 @@ Security 2020, Section 4.4 (full knowledge). arXiv:1911.11815
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ...core.contracts import Knowledge, View
 from ...core.updates import Updates
-from .moments import known_honest, mean_and_std
+from .moments import check_knowledge, known_honest, mean_and_std
 
 
 @dataclass(frozen=True)
@@ -26,13 +25,15 @@ class FangTrim:
 
     Attributes:
         spread: How far beyond the extremes, as a factor above 1 (the paper's b).
+        knowledge: ``"omniscient"`` takes every honest update of the cohort for honest behaviour,
+            ``"colluders"`` only what the attackers themselves would honestly have sent.
     """
 
     spread: float = 2.0
-
-    knowledge: ClassVar[Knowledge] = Knowledge.OMNISCIENT
+    knowledge: Knowledge = Knowledge.OMNISCIENT
 
     def __post_init__(self) -> None:
+        check_knowledge(self.knowledge)
         if not (self.spread > 1 and isfinite(self.spread)):
             raise ValueError(f"spread must be finite and above 1, got {self.spread}")
 

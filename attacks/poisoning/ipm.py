@@ -6,11 +6,10 @@ Manipulation. UAI 2019. arXiv:1903.03936
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import ClassVar
 
 from ...core.contracts import Knowledge, View
 from ...core.updates import Updates
-from .moments import known_honest, mean_and_std, send_all
+from .moments import check_knowledge, known_honest, mean_and_std, send_all
 
 
 @dataclass(frozen=True)
@@ -20,13 +19,15 @@ class InnerProductManipulation:
     Attributes:
         tau: The paper's epsilon, above 0. A small one hides among the honest updates and fools
             distance rules; a mean turns round once tau is above honest over malicious clients.
+        knowledge: ``"omniscient"`` takes every honest update of the cohort for honest behaviour,
+            ``"colluders"`` only what the attackers themselves would honestly have sent.
     """
 
     tau: float = 0.1
-
-    knowledge: ClassVar[Knowledge] = Knowledge.OMNISCIENT
+    knowledge: Knowledge = Knowledge.OMNISCIENT
 
     def __post_init__(self) -> None:
+        check_knowledge(self.knowledge)
         if not (self.tau > 0 and isfinite(self.tau)):
             raise ValueError(f"tau must be finite and above 0, got {self.tau}")
 

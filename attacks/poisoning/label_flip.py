@@ -31,6 +31,10 @@ class LabelFlip:
                 f"source and target must be two different classes from 0, got {self.source} and {self.target}"
             )
 
+    @property
+    def sources(self) -> tuple[int]:
+        return (self.source,)
+
     def poison(self, x: Tensor, y: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
         return x, y.masked_fill(y == self.source, self.target)
 

@@ -5,18 +5,25 @@ Descent. ICLR 2021. arXiv:2012.14368; on the mean as in ByzFL, arXiv:2505.24802
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from ...core.contracts import Knowledge, View
 from ...core.updates import Updates
-from .moments import known_honest, mean_and_std, send_all
+from .moments import check_knowledge, known_honest, mean_and_std, send_all
 
 
 @dataclass(frozen=True)
 class MeanSignFlip:
-    """Send minus the mean of the honest updates, from every malicious client."""
+    """Send minus the mean of the honest updates, from every malicious client.
 
-    knowledge: ClassVar[Knowledge] = Knowledge.OMNISCIENT
+    Attributes:
+        knowledge: ``"omniscient"`` takes every honest update of the cohort for honest behaviour,
+            ``"colluders"`` only what the attackers themselves would honestly have sent.
+    """
+
+    knowledge: Knowledge = Knowledge.OMNISCIENT
+
+    def __post_init__(self) -> None:
+        check_knowledge(self.knowledge)
 
     def init(self) -> None:
         return None

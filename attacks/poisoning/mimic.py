@@ -29,8 +29,8 @@ class Mimic:
     rounds), and copy the client farthest along it, on either side. With the last of them they settle on
     that client.
 
-    Where the victim is not in the cohort, the farthest one is copied; with a ``victim`` given, the honest
-    client of the lowest id.
+    Where the victim is not in the cohort, or attacks itself, the farthest one is copied; with a ``victim``
+    given, the honest client of the lowest id. In a cohort without honest clients, the first attacker is.
 
     Attributes:
         victim: The client id to copy, from 0; None lets the attackers choose.
@@ -52,7 +52,9 @@ class Mimic:
         return {"rounds": 0, "direction": None, "victim": self.victim}
 
     def corrupt(self, own: Updates, view: View, state: State) -> tuple[Updates, State]:
-        honest = own if view.honest is None or len(view.honest) == 0 else view.honest
+        if view.honest is None or len(view.honest) == 0:
+            return send_all(own, own.vectors[0]), state
+        honest = view.honest
         if self.victim is not None:
             return send_all(own, honest.vectors[_row(honest, self.victim, 0)]), state
         if state["victim"] is None:

@@ -5,14 +5,13 @@ for Federated Learning. NDSS 2021, Section IV-C (the AGR-agnostic Min-Sum attack
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
 from ...core.contracts import Knowledge, View
 from ...core.updates import Updates
 from .deviation import Direction, check_search, farthest
-from .moments import known_honest, send_all
+from .moments import check_knowledge, known_honest, send_all
 
 
 @dataclass(frozen=True)
@@ -27,16 +26,20 @@ class MinSum:
             the mean as a ``"unit"`` vector.
         start_gamma: Where the search for gamma starts, above 0 (the authors: 10 or 50). No gamma above
             twice that is found.
-        tolerance: Where the search stops, above 0.
+        tolerance: Where the search stops, above 0, in units of gamma: standard deviations along ``"std"``,
+            the update's own units along the others, where small updates want a smaller one (the authors'
+            1e-5).
+        knowledge: ``"omniscient"`` takes every honest update of the cohort for honest behaviour,
+            ``"colluders"`` only what the attackers themselves would honestly have sent.
     """
 
     direction: Direction = "std"
     start_gamma: float = 10.0
     tolerance: float = 1e-5
-
-    knowledge: ClassVar[Knowledge] = Knowledge.OMNISCIENT
+    knowledge: Knowledge = Knowledge.OMNISCIENT
 
     def __post_init__(self) -> None:
+        check_knowledge(self.knowledge)
         check_search(self)
 
     def init(self) -> None:

@@ -10,17 +10,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...core.contracts import View
+from ...core.contracts import Knowledge, View
 from ...core.updates import Updates
 
 Array = NDArray[Any]
 BLOCK_ELEMENTS = 2**20
 
 
-def known_honest(own: Updates, view: View) -> Tensor:
-    """Return the rows that an omniscient attack takes for honest behaviour (H).
+def check_knowledge(knowledge: Knowledge) -> None:
+    """Raise ``ValueError`` where an attack on a crowd would see a single update."""
+    if knowledge is Knowledge.OWN:
+        raise ValueError("knowledge must be omniscient or colluders, got own")
 
-    The honest clients' updates; in a cohort without any, the attackers' own honest ones.  # [|H|, P]
+
+def known_honest(own: Updates, view: View) -> Tensor:
+    """Return the rows that an attack takes for honest behaviour (H).
+
+    The honest clients' updates; the attackers' own honest ones, where they see no others or the cohort has
+    none.  # [|H|, P]
     """
     if view.honest is None or len(view.honest) == 0:
         return own.vectors

@@ -5,6 +5,7 @@ arXiv:2505.24802; used in Allouah et al., Fixing by Mixing, AISTATS 2023. arXiv:
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import isfinite
 from typing import Protocol
 
@@ -17,11 +18,21 @@ from .moments import send_all
 
 
 def crowd(row: Tensor, own: Updates, view: View) -> Updates:
-    """Return the cohort as it would be if every attacker sent ``row`` [P]."""
-    lies = send_all(own, row)
-    if view.honest is None or len(view.honest) == 0:
-        return lies
-    return concatenate([view.honest, lies], own.expected_size)
+    """Return the cohort, of its true size, as it would be if every attacker sent ``row`` [P].
+
+    What other attacks send is not seen: their clients are taken to send the same, under ids behind the rest.
+    """
+    parts = [send_all(own, row)] + ([view.honest] if view.honest is not None else [])
+    unseen = max(view.cohort_size - sum(map(len, parts)), 0)
+    last = max(int(part.client_ids.max()) for part in parts if len(part))
+    helpers = replace(
+        own,
+        vectors=row.to(own.vectors.dtype).repeat(unseen, 1),
+        client_ids=torch.arange(last + 1, last + 1 + unseen),
+        num_examples=own.num_examples[:1].repeat(unseen),
+        buffers=own.buffers[:1].repeat(unseen, 1),
+    )
+    return concatenate([*parts, helpers], own.expected_size)
 
 
 def ask(view: View, cohort: Updates) -> Verdict:

@@ -36,6 +36,7 @@ class Unreliable:
     max_noise_std: float = 0.0
 
     honest: ClassVar[bool] = True
+    label_free: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 < self.keep <= 1:

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
-from typing import ClassVar, Protocol
+from enum import StrEnum
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -14,7 +14,7 @@ from ..updates import Updates
 from .defenses import Verdict
 
 
-class Knowledge(Enum):
+class Knowledge(StrEnum):
     """What an attack on updates is allowed to see besides the public broadcast."""
 
     OWN = "own"
@@ -73,6 +73,7 @@ class DataAttack(Protocol):
         ``honest`` [False]: this is bad luck and no attack: its clients count as honest, of the kind
             ``"unreliable"``.
         ``label_free`` [False]: it leaves ``y`` alone, so that it goes with real-valued targets too.
+        ``sources`` [none]: the labels that it changes, so that one that the data do not have is refused.
     """
 
     def poison(self, x: Tensor, y: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -90,7 +91,8 @@ class UpdateAttack(Protocol):
     May declare ``goal``, as a data attack may.
     """
 
-    knowledge: ClassVar[Knowledge]
+    @property
+    def knowledge(self) -> Knowledge: ...
 
     def init(self) -> State: ...
 

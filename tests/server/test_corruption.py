@@ -77,6 +77,44 @@ def test_the_answer_is_what_the_server_does_with_clipping_mixing_and_defense(sma
     assert float(outcome.verdict.aggregate.norm()) < 0.051
 
 
+@pytest.mark.parametrize(
+    ("roles", "defense"),
+    [
+        ((("fang_krum", 2), ("sign_flip", 2)), PluginSpec("krum", {"num_byzantine": 4})),
+        ((("opt_alie", 2), ("label_flip", 3)), PluginSpec("trimmed_mean", {"num_byzantine": 5})),
+    ],
+    ids=["krum", "trimmed mean"],
+)
+def test_who_asks_beside_other_attackers_asks_about_a_cohort_of_its_true_size(small, roles, defense):
+    """Of 11 clients the rules need 11, or more than 10; honest and own updates alone are 9, or 8."""
+    specs = tuple(RoleSpec(PluginSpec(name), count=count) for name, count in roles)
+    run = prepare(small(num_clients=11, roles=specs, defense=defense))
+    _, outcome = run_round(run.plan, run.first, run.serial_pool())
+    assert bool(outcome.verdict.aggregate.isfinite().all())
+
+
+@dataclass(frozen=True)
+class Looking(Asking):
+    """Notes whom it sees."""
+
+    knows_defense: ClassVar[bool] = False
+
+    def corrupt(self, own, view, state):
+        self.answers.append((view.honest.client_ids.tolist(), view.cohort_size))
+        return own, state
+
+
+def test_an_audits_canaries_are_no_honest_clients_to_an_attack(small):
+    attack = Looking()
+    clipped = PluginSpec("gaussian", {"clip_norm": 0.5, "noise_multiplier": 0.0})
+    audit = PluginSpec("one_shot_canaries", {"num_canaries": 4})
+    fixed = PluginSpec("mean", {"weighting": "fixed"})
+    plan, first, pool = asked(small, attack, privacy=clipped, audit=audit, defense=fixed, rounds=2)
+    _, outcome = run_round(plan, first, pool)
+    assert outcome.sent.client_ids.tolist() == list(range(12))
+    assert attack.answers == [([0, 1, 3, 4, 6, 7], 8)]
+
+
 def test_the_answer_rests_on_the_servers_own_update_too(small):
     """FLTrust judges by the update that the server trained on its root examples."""
     attack = Asking()

@@ -87,6 +87,9 @@ def test_attacks_without_a_goal_are_passed_over_and_the_rest_keep_their_order():
 def test_a_goal_that_the_data_cannot_meet_is_refused(small):
     with pytest.raises(ScenarioError, match="'label_flip' wants label 10; digits has labels 0 to 9"):
         prepare(small(roles=(RoleSpec(PluginSpec("label_flip", {"target": 10}), count=1),)))
+    for name in ("label_flip", "edge_case"):
+        with pytest.raises(ScenarioError, match=f"'{name}' changes label 20; digits has labels 0 to 9"):
+            prepare(small(roles=(RoleSpec(PluginSpec(name, {"source": 20}), count=1),)))
     outside = PluginSpec("pixel_backdoor", {"pixels": [[26, 26]]})
     with pytest.raises(PluginError, match=r"pixel \(26, 26\) is outside images of 8 x 8"):
         prepare(small(roles=(RoleSpec(outside, count=1),)))

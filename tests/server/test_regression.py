@@ -112,6 +112,18 @@ def test_robust_rules_and_attacks_on_updates_go_with_regressions():
     assert step.score.rmse > 0
 
 
+def test_poor_data_go_with_regressions():
+    """Fewer examples and noise on the rest leave targets alone; a blur wants pictures."""
+    poor = RoleSpec(PluginSpec("unreliable", {"kernel_size": 1, "max_noise_std": 0.5}), clients=(0,))
+    simulation = prepare(replace(SPEC, roles=(poor,), rounds=1))
+    (step,) = simulation.steps(simulation.serial_pool())
+    plain = prepare(replace(SPEC, rounds=1))
+    (other,) = plain.steps(plain.serial_pool())
+
+    assert step.score.rmse > 0
+    assert step.score.rmse != other.score.rmse
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -64,6 +64,18 @@ REFUSED = {
         ["-s", 'attacks=[{name="sign_flip", count=1, start_round=3, stop_round=3}]'],
         "stop_round must be above start_round, 3",
     ),
+    "a share that is nobody": (
+        ["-s", 'attacks=[{name="sign_flip", share=0.1}]'],
+        "a share of 0.1 of 6 clients is nobody; allowed: 0, or at least 0.167",
+    ),
+    "a share of a cohort that is nobody": (
+        ["-s", 'attacks=[{name="sign_flip", sampled=0.1}]'],
+        "0.1 of a cohort of 6 is nobody; allowed: at least 0.167",
+    ),
+    "an attack on a label that the data do not have": (
+        ["-s", 'attacks=[{name="multi_label_flip", sources=[1, 11], count=1}]'],
+        "changes label 11; digits has labels 0 to 9",
+    ),
     "half a burst": (
         ["-s", 'attacks=[{name="sign_flip", count=1, on_rounds=2}]'],
         "on_rounds and off_rounds go together",

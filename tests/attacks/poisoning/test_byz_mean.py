@@ -27,6 +27,15 @@ def test_the_mean_of_all_rows_is_exactly_the_goal(scene, attackers):
     assert len(np.unique(sent.vectors.numpy(), axis=0)) == min(attackers, 2)
 
 
+def test_where_nobody_is_honest_the_mean_of_all_rows_is_the_goal_too(scene):
+    """Honest behaviour is then what the attackers would have sent."""
+    rows = np.random.default_rng(2).normal(size=(5, 8))
+    own, view = scene(np.zeros((0, 8)), rows)
+    sent, _ = ByzMean(z=2.0).corrupt(own, view, None)
+    goal = rows.mean(axis=0) - 2 * rows.std(axis=0, ddof=1)
+    np.testing.assert_allclose(sent.vectors.mean(dim=0), goal, atol=1e-12)
+
+
 def test_no_shift_is_no_attack():
     with pytest.raises(ValueError, match="z must be finite and not 0, got 0"):
         ByzMean(0.0)

@@ -57,6 +57,18 @@ def test_a_victim_that_is_not_there_is_stood_in_for(scene):
     assert after["victim"] == state["victim"]
 
 
+def test_an_attacker_is_never_the_victim(scene):
+    """A cohort without honest clients passes by without a choice, and the next one decides."""
+    rows = crowd()
+    own, nobody = scene(np.zeros((0, 40)), rows[:2])
+    attack = Mimic(warmup_rounds=1)
+    sent, state = attack.corrupt(own, nobody, attack.init())
+    assert torch.equal(sent.vectors, own.vectors[[0, 0]])
+    assert state == attack.init()
+    own, view = scene(rows, rows[:2])
+    assert attack.corrupt(own, view, state)[1]["victim"] == 12
+
+
 def test_equal_updates_are_no_trouble(scene):
     own, view = scene([[1.0, 2.0]] * 3, [[1.0, 2.0]])
     sent, _ = Mimic().corrupt(own, view, Mimic().init())

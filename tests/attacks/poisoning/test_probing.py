@@ -8,7 +8,7 @@ import torch
 
 from gauntlet.attacks.poisoning.opt_alie import OptimalALittleIsEnough
 from gauntlet.attacks.poisoning.opt_ipm import OptimalInnerProductManipulation
-from gauntlet.attacks.poisoning.probing import harm, line_search
+from gauntlet.attacks.poisoning.probing import crowd, harm, line_search
 from gauntlet.core.contracts import Verdict
 from gauntlet.defenses.krum import Krum
 from gauntlet.defenses.median import Median
@@ -68,6 +68,16 @@ def test_every_question_shows_the_whole_cohort_in_the_order_of_ids(scene):
     OptimalALittleIsEnough(evaluations=3).corrupt(own, replace(view, aggregate=aggregate), None)
     assert [u.client_ids.tolist() for u in seen] == [[0, 3, 6, 9, 12, 15, 18]] * 3
     assert all(torch.equal(u.vectors[:5], view.honest.vectors) for u in seen)
+
+
+def test_clients_of_other_attacks_are_taken_for_helpers_so_that_the_cohort_has_its_true_size(scene):
+    """Two honest clients (ids 0, 3), one attacker (6), and two of nine that it does not see."""
+    own, view = scene([[1.0, 2.0], [2.0, 1.0]], [[1.0, 1.0]])
+    cohort = crowd(torch.tensor([7.0, 8.0]), own, replace(view, cohort_size=5))
+    assert cohort.client_ids.tolist() == [0, 3, 6, 7, 8]
+    assert cohort.vectors.tolist() == [[1.0, 2.0], [2.0, 1.0], *[[7.0, 8.0]] * 3]
+    alone = crowd(torch.tensor([7.0, 8.0]), own, replace(view, honest=None, cohort_size=2))
+    assert alone.client_ids.tolist() == [6, 7]
 
 
 def test_without_the_servers_rule_it_says_so(scene):
