@@ -2,6 +2,7 @@
 
     GauntletError
     |-- ScenarioError      a scenario, an override or a combination of options that cannot run
+    |   `-- CohortError    a rule that wants more clients than there ever are
     |-- DataError          a data set or file that is unknown, missing or malformed
     |-- PluginError        a plug-in that is not found, takes other options, or raises
     |-- FrameError         bytes on the wire that do not decode
@@ -24,6 +25,10 @@ class GauntletError(Exception):
 
 class ScenarioError(GauntletError):
     """A scenario, an override or a combination of options that cannot run."""
+
+
+class CohortError(ScenarioError):
+    """A rule that wants more clients than there ever are in a cohort."""
 
 
 class DataError(GauntletError):

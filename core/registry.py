@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import wraps
 from hashlib import blake2b
 from importlib.metadata import entry_points
+from math import isfinite
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar, cast
@@ -90,12 +91,14 @@ def configure(factory: Callable[..., P], name: str, options: Mapping[str, Any]) 
     """Return ``factory(**options)`` after checking the options' names and types.
 
     Raises:
-        PluginError: An unknown or missing option, or one of the wrong type or out of range.
+        PluginError: An unknown or missing option, or one of the wrong type, not finite, or out of range.
     """
     parameters = option_names(factory)
     for key in options:
         if parameters is not None and key not in parameters:
             raise PluginError(f"{name}: {unknown('option', key, parameters)}")
+        if not _finite(options[key]):
+            raise PluginError(f"{name}: option '{key}' is {options[key]!r}: numbers must be finite")
     try:
         if is_dataclass(factory):
             return cast(P, _validated(cast(type, factory), options))
@@ -104,6 +107,15 @@ def configure(factory: Callable[..., P], name: str, options: Mapping[str, Any]) 
         raise
     except Exception as error:
         raise PluginError(f"{name}: {_reason(error)}") from error
+
+
+def _finite(value: Any) -> bool:
+    """Return whether no number in a plain value is NaN or infinite."""
+    if isinstance(value, Mapping):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or isfinite(value)
 
 
 def option_names(factory: Callable[..., Any]) -> list[str] | None:

@@ -5,6 +5,7 @@ ICLR 2022, Algorithm 1. arXiv:2006.09365
 """
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,7 +20,9 @@ class Bucketing:
     """Shuffle the clients and replace each ``bucket_size`` in a row by their mean; the last may be fewer.
 
     A bucket bears its lowest client id and the sum of its clients' examples. The defense behind it sees
-    K / ``bucket_size`` rows (rounded up), of which as many may be spoilt as there are malicious clients.
+    K / ``bucket_size`` rows (rounded up), of which as many may be spoilt as there are malicious clients. No
+    row is any single client's: in a run, a defense that remembers clients is refused behind it, and of what
+    the defense says of single clients nothing is recorded.
 
     Attributes:
         bucket_size: Clients in a bucket (the paper's s), at least 1.
@@ -27,9 +30,15 @@ class Bucketing:
 
     bucket_size: int = 2
 
+    mixes_clients: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         if self.bucket_size < 1:
             raise ValueError(f"bucket_size must be at least 1, got {self.bucket_size}")
+
+    def rows_after(self, rows: int) -> int:
+        """Return the number of buckets of so many clients."""
+        return -(-rows // self.bucket_size)
 
     def init(self) -> int:
         """Return the number of rounds so far."""

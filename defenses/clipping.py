@@ -8,6 +8,7 @@ package's own choice.
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from ..core.updates import Updates, row_norms
@@ -50,4 +51,4 @@ def clip_factors(norms: Tensor, clip_norm: ClipNorm) -> Tensor:
     if len(norms) == 0:
         return norms
     bound = norms.quantile(0.5) if clip_norm == "median" else norms.new_tensor(clip_norm)
-    return (bound / norms.clamp(min=1e-300)).clamp(max=1.0)
+    return torch.where(norms <= bound, 1.0, bound / norms.clamp(min=1e-300))

@@ -19,10 +19,12 @@ def check_robustness(num_byzantine: int, on_infeasible: str) -> None:
         raise ValueError(f"on_infeasible must be one of {', '.join(CHOICES)}, got '{on_infeasible}'")
 
 
-def fall_back(how: OnInfeasible, updates: Updates, reason: str) -> Verdict:
-    """Return the uniform mean or the median instead, or raise ``ValueError(reason)``."""
+def fall_back(
+    how: OnInfeasible, updates: Updates, reason: str, remedy: str = "lower num_byzantine, raise the cohort"
+) -> Verdict:
+    """Return the uniform mean or the median instead, or raise ``ValueError`` with reason and remedy."""
     if how == "raise":
-        raise ValueError(f"{reason}; lower num_byzantine, raise the cohort, or set on_infeasible")
+        raise ValueError(f"{reason}; {remedy}, or set on_infeasible to mean or median")
     rule = Mean(weighting="uniform") if how == "mean" else Median()
     return rule.aggregate(updates, None)[0]
 

@@ -7,6 +7,7 @@ forecasts from unscaled ones and takes the first step for the successor of the l
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -30,11 +31,13 @@ class FLANDERS:
 
     A client's history is its own last updates, whenever they were; in that of a client that is left out,
     the aggregate stands in for its update (the paper's repair). Clients seen less than twice before have no
-    forecast and stay. Scores are squared distances to the forecast, after scaling to the history's range:
-    high is suspected.
+    forecast and stay. Where m of K clients have one, b m / K of them are left out, to the nearest whole
+    number: as many as are malicious if those with and without a past are so equally often (this package's
+    choice; the paper has everybody in every round, where that is b). Scores are squared distances to the
+    forecast, after scaling to the history's range: high is suspected.
 
     Attributes:
-        num_byzantine: Clients to leave out of a cohort, at least 0 and below its size.
+        num_byzantine: Clients to leave out of a cohort (b), at least 0 and below its size.
         num_coordinates: Coordinates that are forecast, drawn once a run, at least 1; all where there are
             fewer.
         window: Updates remembered of a client, at least 2.
@@ -57,6 +60,8 @@ class FLANDERS:
     beta: float = 1.0
     max_clients: int = 1000
     on_infeasible: OnInfeasible = "raise"
+
+    remembers_clients: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_robustness(self.num_byzantine, self.on_infeasible)
@@ -122,8 +127,12 @@ class FLANDERS:
         known = (~scores.isnan()).nonzero().flatten()
         order = known[scores[known].argsort(stable=True)]
         farthest = torch.zeros(len(scores), dtype=torch.bool)
-        farthest[order[max(0, len(order) - self.num_byzantine) :]] = True
+        farthest[order[len(order) - self._quota(len(order), len(scores)) :]] = True
         return farthest
+
+    def _quota(self, known: int, cohort_size: int) -> int:
+        """Return how many of those that have a forecast are left out: a half counts as a whole."""
+        return (2 * self.num_byzantine * known + cohort_size) // (2 * cohort_size)
 
     def _remembered(self, client_ids: Tensor, rows: Tensor, state: Samples) -> Samples:
         news = {}

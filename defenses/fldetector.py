@@ -8,7 +8,7 @@ from its own last update, whenever that was; and who is found is left out of tha
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from ..core.updates import Updates, row_norms
 from .curvature import hessian_product
 from .gap_statistic import num_clusters, upper_half
 from .geometry import NO_LENGTH
-from .memory import check_max_clients, remember
+from .memory import check_max_clients, remember, stored
 from .screening import needed, screened, stream, uniform
 
 Memory = Mapping[str, Any]
@@ -54,6 +54,8 @@ class FLDetector:
     max_clusters: int = 7
     start_round: int = 20
     max_clients: int = 1000
+
+    remembers_clients: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, least in (("window", 1), ("references", 2), ("max_clusters", 2), ("start_round", 0)):
@@ -95,11 +97,12 @@ class FLDetector:
         steps, turns = torch.stack(state["steps"]), torch.stack(state["turns"])
         seen = [state["last"].get(i, [-1])[0] for i in updates.client_ids.tolist()]
         for before in sorted(set(seen) - {-1}):
-            rows = torch.tensor([t == before for t in seen])
-            change = hessian_product(steps, turns, context.params - state["params"][before])
-            last = torch.stack([state["last"][i][1] for i in updates.client_ids[rows].tolist()])
-            surprise = last + change.to(last.dtype) - updates.vectors[rows]
-            distances[rows] = row_norms(surprise)
+            move = context.params.double() - state["params"][before]
+            change = hessian_product(steps, turns, move)
+            for row in [row for row, t in enumerate(seen) if t == before]:
+                last = state["last"][int(updates.client_ids[row])][1]
+                surprise = change + last - updates.vectors[row]  # [P], float64: huge lies do not overflow
+                distances[row] = row_norms(surprise[None])[0]
         return distances / distances.nanmean().clamp(min=1e-300)
 
     def _pasts(self, updates: Updates, state: Memory, distances: Tensor) -> list[list[float]]:
@@ -126,8 +129,9 @@ class FLDetector:
         """Return the newest differences, those of this round included if the parameters moved."""
         steps, turns = state["steps"], state["turns"]
         if state["aggregate"] is not None:
-            step = params - state["params"][max(state["params"])]
+            step = params.double() - state["params"][max(state["params"])]
             if float(step.norm()) >= NO_LENGTH:
-                turn = aggregate - state["aggregate"]
-                steps, turns = [*steps, step][-self.window :], [*turns, turn][-self.window :]
+                turn = aggregate.double() - state["aggregate"]
+                steps = [*steps, stored(step, params.dtype)][-self.window :]
+                turns = [*turns, stored(turn, params.dtype)][-self.window :]
         return {"aggregate": aggregate, "steps": steps, "turns": turns}

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..core.contracts import Verdict
 from ..core.updates import Updates
 from .geometry import cosines
-from .memory import check_max_clients, remember
+from .memory import check_max_clients, remember, stored
 from .screening import screened
 
 Histories = dict[int, Tensor]
@@ -48,6 +48,11 @@ class FoolsGold:
             raise ValueError(f"cap must be in (0.5, 1), got {self.cap}")
         check_max_clients(self.max_clients)
 
+    @property
+    def remembers_clients(self) -> bool:
+        """Whether the sums of single clients are kept from round to round."""
+        return self.history
+
     def init(self) -> Histories:
         return {}
 
@@ -64,9 +69,9 @@ class FoolsGold:
 
 
 def _summed(updates: Updates, state: Histories) -> Histories:
-    """Return each client's history with this round's update; rows of their own, no views of the matrix."""
+    """Return each client's history with this round's update, summed in float64 and saturating."""
     rows = zip(updates.client_ids.tolist(), updates.vectors, strict=True)
-    return {i: row + state[i] if i in state else row.clone() for i, row in rows}
+    return {i: stored(row.double() + state[i] if i in state else row, row.dtype) for i, row in rows}
 
 
 def foolsgold_weights(cosine: Tensor, cap: float) -> tuple[Tensor, Tensor]:

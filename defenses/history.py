@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..core.updates import Updates
+from .memory import stored
 
 HistoryDtype = Literal["float32", "float16"]
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -48,21 +49,15 @@ def remember(
         before = memory.get(client_id, {**blank, "window": [], "long": None, "seen": 0})
         short, long = before["window"], before["long"]
         if not frozen or len(short) < window:
-            short = [*short, _stored(vector, kind)][-window:]
+            short = [*short, stored(vector, kind)][-window:]
         total = vector if long is None else long.to(torch.float64) + vector
         after[client_id] = {
             **before,
             "window": short,
-            "long": _stored(total, kind),
+            "long": stored(total, kind),
             "seen": before["seen"] + 1,
         }
     return after
-
-
-def _stored(vector: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return a copy: a view would keep the whole cohort's matrix in memory."""
-    most = torch.finfo(dtype).max
-    return vector.clamp(-most, most).to(dtype)
 
 
 def short_history(records: Sequence[Record]) -> Tensor:

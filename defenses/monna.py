@@ -55,7 +55,8 @@ class MoNNA:
         trusted = (updates.client_ids == self.trusted_client).nonzero().flatten()
         if len(trusted) == 0:
             reason = f"the trusted client {self.trusted_client} is not in the cohort"
-            return fall_back(self.on_infeasible, updates, reason), state
+            remedy = "set trusted_client to one that comes in every round"
+            return fall_back(self.on_infeasible, updates, reason, remedy), state
         distances = row_norms(updates.vectors, updates.vectors[int(trusted)])
         ranked = distances.index_fill(0, trusted, -1.0)  # itself first, before any copy of it
         weights = torch.zeros_like(distances)

@@ -16,7 +16,7 @@ starts with a clean record.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from .columns import Array
 from .distances import squared_distances
 from .history import HistoryDtype, Record, jitters, long_history, remember, short_history
 from .judgement import Finding, median_distance, opposite, poor, restless, scattered
-from .mud_hog_options import PRESETS, Gate, NoiseTest, Preset, Settings, check
+from .mud_hog_options import GATE_THRESHOLDS, PRESETS, Gate, NoiseTest, Preset, Settings, check
 from .suspicion import CLEAN, MALICIOUS, after_reliability, after_suspicion, flag_of
 from .two_means import minority_of, separation, silhouette
 
@@ -50,35 +50,38 @@ class MudHog:
             but reproduction). An option that is given overrides the preset.
         warmup_rounds: Updates of a client before it is judged (tau_0), at least 0.
         decision_rounds: Suspicious rounds until a client is confirmed (D), at least 1.
-        short_window: Updates in the short history (L), at least 1.
+        short_window: Updates in the short history (L), at least 1; for jitter, which compares them, 2.
         history: ``"moving"``: the last L updates; ``"frozen"``: each client's first L for ever.
             Default: moving, frozen in ``released_code``.
         noise_test: Who adds noise. ``"scatter"`` (the authors'): whose short history belongs to no cluster of
             DBSCAN and is far from the crowd; this needs noise that is larger than what sets honest clients
             apart. ``"jitter"``: whose last updates differ from each other more than they have in common, and
             more than others' do (``jitter_factor``), since noise is new in every round and unusual data stay
-            what they are. Default: scatter, jitter in ``robust``.
-        jitter_factor: From the median client upwards, the first jitter that is this many times the one before
-            it begins the suspects; at least 1.
+            what they are. Default: scatter, jitter in ``robust``. ``eps_mode``, ``eps``, ``eps_factor``,
+            ``min_pts`` and ``gap_anchor`` belong to scatter, and do nothing under jitter.
+        jitter_factor: For jitter only. From the median client upwards, the first jitter that is this many
+            times the one before it begins the suspects; at least 1.
         flip_coherence: Once training has converged, short histories point anywhere. In rounds in which the
             median client's cosine with the crowd is below this, between 0 and 1, the long histories tell
             who flips signs; 0: the short ones always do, as the authors'. Default: 0, 0.3 in ``robust``.
-        eps_mode: ``"relative"``: DBSCAN reaches ``eps_factor`` times the median distance of the round;
-            ``"absolute"``: it reaches ``eps``. Default: relative, absolute in the paper's presets.
-        eps: In units of the update's L2 norm, above 0. The authors': 0.5 for MNIST, 1.3 for
-            Fashion-MNIST, 18 for CIFAR-10.
-        eps_factor: In units of the median distance between two candidates, above 0. Default: 0.7, and 1.2 in
-            ``robust``, where the anchor makes a longer reach safe: at 0.7 most of a spread-out crowd can fall
-            outside of every cluster, and then nobody is suspected of noise.
-        min_pts: DBSCAN's neighbours, the client itself included, at least 1.
-        gap_anchor: Let the gap that separates noise attackers start at the edge of the crowd, so that they
-            are not split among themselves when nobody else is outside. Default: off, on in ``robust``.
+        eps_mode: For scatter only. ``"relative"``: DBSCAN reaches ``eps_factor`` times the median distance of
+            the round; ``"absolute"``: it reaches ``eps``. Default: relative, absolute in the paper's presets.
+        eps: For scatter only, absolute. In units of the update's L2 norm, above 0. The authors': 0.5 for
+            MNIST, 1.3 for Fashion-MNIST, 18 for CIFAR-10.
+        eps_factor: For scatter only, relative. In units of the median distance between two candidates, above
+            0. At 0.7 most of a spread-out crowd can fall outside of every cluster, and then nobody is
+            suspected of noise; with ``gap_anchor`` a longer reach is safe. Default: 0.7, and 1.2 in
+            ``robust``, which uses it only where ``noise_test`` is set to scatter beside it.
+        min_pts: For scatter only. DBSCAN's neighbours, the client itself included, at least 1.
+        gap_anchor: For scatter only. Let the gap that separates noise attackers start at the edge of the
+            crowd, so that they are not split among themselves when nobody else is outside. Default: off, on
+            in ``robust``, where it counts as ``eps_factor`` does.
         targeted_gate: 2-means names a minority in any crowd. ``"separation"`` of the halves (centroid
             distance over root mean square spread) or their mean ``"silhouette"`` must reach
             ``gate_threshold`` for it to count; ``"none"``: it always does. Default: none, separation in
             ``robust``.
-        gate_threshold: At least 0; 0.9 suits the separation and 0.125 the silhouette on digits. Depends on
-            the data: look at ``separation`` in the details.
+        gate_threshold: At least 0. Default: 0.9 for the separation and 0.125 for the silhouette, which suit
+            digits. Depends on the data: look at ``separation`` in the details.
         long_norm: What 2-means splits: the ``"sum"`` of a client's updates or their ``"mean"``; ``"auto"``:
             the sum if all have sent equally many, else the mean.
         unreliable_minority: Seek the gap that sets unreliable clients apart below the median only; the widest
@@ -108,7 +111,7 @@ class MudHog:
     min_pts: int = 5
     gap_anchor: bool | None = None
     targeted_gate: Gate | None = None
-    gate_threshold: float = 0.9
+    gate_threshold: float | None = None
     long_norm: Literal["auto", "sum", "mean"] = "auto"
     unreliable_minority: bool | None = None
     unreliable_weight: float | None = None
@@ -118,6 +121,8 @@ class MudHog:
     min_eligible: int = 6
     max_excluded_fraction: float | None = None
     history_dtype: HistoryDtype = "float32"
+
+    remembers_clients: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self)
@@ -216,7 +221,8 @@ class MudHog:
         if gate == "none":
             return True
         far = separation if gate == "separation" else silhouette
-        return far(square, minority) >= self.gate_threshold
+        least = GATE_THRESHOLDS[gate] if self.gate_threshold is None else self.gate_threshold
+        return far(square, minority) >= least
 
     def _weights(
         self, updates: Updates, clients: Mapping[int, Record], suspects: Mapping[str, set[int]]

@@ -41,6 +41,7 @@ PRESETS: Mapping[str | None, Settings] = {
         unreliable_minority=True,
     ),
 }
+GATE_THRESHOLDS = {"separation": 0.9, "silhouette": 0.125}
 CHOICES: Mapping[str, tuple[str | None, ...]] = {
     "preset": tuple(PRESETS),
     "history": (None, "moving", "frozen"),
@@ -74,8 +75,14 @@ def check(options: Any) -> None:
             known = ", ".join(str(choice) for choice in allowed if choice is not None)
             raise ValueError(f"{name} must be one of {known}, got '{getattr(options, name)}'")
     for name, least in LEAST.items():
-        if getattr(options, name) < least:
-            raise ValueError(f"{name} must be at least {least}, got {getattr(options, name)}")
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+    if options.settings.noise_test == "jitter" and options.short_window < 2:
+        raise ValueError(
+            f"short_window must be at least 2 where noise_test is jitter, got {options.short_window}: "
+            "one update does not differ from itself"
+        )
     for name in ("eps", "eps_factor"):
         reach = getattr(options, name)
         if reach is not None and not 0 < reach < np.inf:

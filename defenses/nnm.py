@@ -5,6 +5,7 @@ Byzantine ML under Heterogeneity. AISTATS 2023. arXiv:2302.01772
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ class NNM:
     """
 
     num_byzantine: int
+
+    mixes_clients: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.num_byzantine < 0:

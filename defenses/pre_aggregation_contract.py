@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ..core.contracts import PreAggregation
+from ..core.contracts import PreAggregation, declared
 from ..core.errors import PluginError
 from ..core.registry import require
 from ..core.updates import Updates
@@ -32,9 +32,12 @@ def _check_transformed(out: object, updates: Updates) -> None:
 
 
 def a_cohort_stays_a_cohort(plugin: PreAggregation) -> None:
-    """Clients of the cohort, finite rows of the same width and type."""
+    """Clients of the cohort, finite rows of the same width and type, as many as are declared."""
+    rows_after = declared(plugin, "rows_after", None)
     for cohort in rounds_for(plugin):
-        _transform(plugin, cohort)
+        rows = len(_transform(plugin, cohort))
+        says = rows if rows_after is None else rows_after(len(cohort))
+        require(rows == says, f"{len(cohort)} clients became {rows} rows, declared {says}")
 
 
 def one_client_or_none_is_handled(plugin: PreAggregation) -> None:

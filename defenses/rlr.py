@@ -50,7 +50,8 @@ class RLR:
             return Verdict(updates.vectors.sum(dim=0)), state
         if cohort_size < self.threshold:
             reason = f"{self.threshold} clients cannot agree in a cohort of {cohort_size}"
-            return fall_back(self.on_infeasible, updates, reason), state
+            remedy = "lower threshold, raise the cohort"
+            return fall_back(self.on_infeasible, updates, reason, remedy), state
         aggregate = torch.empty_like(updates.vectors[0])
         out = aggregate.numpy()
         for columns, block in column_blocks(updates.vectors):

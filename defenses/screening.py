@@ -7,12 +7,15 @@ from torch import Tensor
 from ..core.contracts import Verdict
 from ..core.seeds import generator
 from ..core.updates import Context, Updates, weighted_sum
+from .memory import stored
 
 
 def screened(
     updates: Updates, weights: Tensor, malicious: Tensor | None = None, scores: Tensor | None = None
 ) -> Verdict:
     """Return sum_i w_i x_i, with a flag for every client that is ``malicious``.
+
+    A sum beyond the range of the updates' type becomes the largest number in it.
 
     Args:
         updates: The cohort.
@@ -21,7 +24,7 @@ def screened(
         scores: The rule's own scores; NaN for a client that has none.  # [K]
     """
     ids = updates.client_ids
-    aggregate = weighted_sum(updates.vectors, weights).to(updates.vectors.dtype)
+    aggregate = stored(weighted_sum(updates.vectors, weights), updates.vectors.dtype)
     named = [] if malicious is None else ids[malicious].tolist()
     pairs = [] if scores is None else zip(ids.tolist(), scores.tolist(), strict=True)
     return Verdict(

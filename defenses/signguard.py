@@ -64,6 +64,7 @@ class SignGuard:
         lengths = row_norms(updates.vectors)
         median = float(lengths.quantile(0.5))
         ordinary = (lengths > self.least_norm * median) & (lengths < self.largest_norm * median)
+        ordinary |= lengths == median  # so that zeros are ordinary among zeros
         keep = ordinary & _largest_cluster(self._features(updates, state))
         verdict = screened(updates, uniform(keep) * clip_factors(lengths, median), ~keep)
         return verdict, None if self.reference == "none" else verdict.aggregate

@@ -33,7 +33,8 @@ class Reception:
         delivery: What the network did with them.
         refused: From client id to (status, reason): ``undecodable`` or ``non_finite``.
         received: The clients whose updates reached the defense, and those updates.
-        verdict: The defense's decision.
+        verdict: The defense's decision, with what it says of single clients: behind a pre-aggregation that
+            mixes them there are no weights, and where it leaves fewer rows no flags, scores and details.
         aggregation_seconds: Wall-clock seconds of pre-aggregation and defense: all else is equal in equal
             rounds.
     """

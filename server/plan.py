@@ -38,6 +38,7 @@ from .networks import NETWORKS
 from .optimizers import SERVER_OPTIMIZERS
 from .procedures import check_procedure, own_half
 from .root import Root
+from .rows import check_rows
 from .spec import RunSpec
 
 
@@ -123,9 +124,11 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
     audit: Audit = guard(make_audit(spec), f"audit '{spec.audit.name}'")
     codec: Codec = made(CODECS, spec.codec)
     defense: Defense = made(DEFENSES, spec.defense)
+    pre_aggregations = tuple(made(PRE_AGGREGATIONS, s) for s in spec.pre_aggregations)
     check_procedure(spec, defense, codec, layout)
     _refuse_clashes(privacy, defense, layout, spec)
     _refuse_what_needs_single_updates(privacy, defense, codec, spec)
+    check_rows(spec, pre_aggregations, defense, sampler, sampling)
     return Plan(
         seed=spec.seed,
         layout=layout,
@@ -137,7 +140,7 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
         public=public_spec(layout, spec.codec.name, options_of(codec)),
         network=made(NETWORKS, spec.network),
         privacy=guarded,
-        pre_aggregations=tuple(made(PRE_AGGREGATIONS, s) for s in spec.pre_aggregations),
+        pre_aggregations=pre_aggregations,
         defense=defense,
         optimizer=_server_half(spec),
         rows=spec.rows,

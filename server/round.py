@@ -22,6 +22,7 @@ from .ingredients import sample_cohort
 from .outcome import Outcome, Reception
 from .plan import Plan
 from .release import release_of
+from .rows import about_clients
 from .state import ServerState
 
 Array = np.ndarray[Any, Any]
@@ -96,7 +97,7 @@ def _receive_updates(
         delivery=delivery,
         refused=refused,
         received=received,
-        verdict=verdict,
+        verdict=about_clients(verdict, plan.pre_aggregations, summed, screened),
         aggregation_seconds=aggregation_seconds,
     )
     after = replace(

@@ -15,17 +15,19 @@ from .scenario import Scenario, load_scenario, make_scenario, scenario_names
 def print_scenarios() -> None:
     """Print every shipped scenario with its description."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("scenario", "what it shows", title="Scenarios (gauntlet run NAME)")
     for name in scenario_names():
-        table.add_row(name, " ".join(load_scenario(name).description.split()))
+        table.add_row(name, escape(" ".join(load_scenario(name).description.split())))
     Console().print(table)
 
 
 def print_families(name: str | None) -> None:
     """Print the plug-ins of one family, or of all."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("family", "plug-in", "what it is", title="Plug-ins (gauntlet show NAME)")
@@ -33,7 +35,7 @@ def print_families(name: str | None) -> None:
         if number:
             table.add_section()
         for plugin in family(kind).names():
-            table.add_row(kind, plugin, _first_line(family(kind).find(plugin)))
+            table.add_row(kind, escape(plugin), escape(_first_line(family(kind).find(plugin))))
     Console().print(table)
 
 

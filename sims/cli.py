@@ -4,15 +4,19 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
 from ..core.errors import GauntletError
 
 if TYPE_CHECKING:
     from .scenario import Scenario
     from .sections import Runtime
+
+typer.core.HAS_RICH = False  # with Rich, Typer 0.20 prints "\[required]" even in plain help
+_UsageError: Any = typer.BadParameter.__bases__[0]  # of Click, or of the Click within a newer Typer
 
 app = typer.Typer(
     name="gauntlet",
@@ -48,16 +52,33 @@ def main() -> None:
     """Run the command line: exit code 2 and one line for whatever is wrong with the input."""
     sys.path.append(os.getcwd())  # so that "module:Class" finds a module of the user's folder
     try:
-        app()
+        sys.exit(_call())
+    except _UsageError as error:
+        if not sys.argv[1:]:  # the message is the help
+            error.show()
+            sys.exit(2)
+        hinted = "Did you mean" in error.message  # by Typer; Click would say it once more
+        _refuse(error.message if hinted else error.format_message())
     except GauntletError as error:
-        print(f"gauntlet: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
     except OSError as error:
-        print(f"gauntlet: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(f"{error.filename or 'a file'}: {error.strerror or error}")
     except KeyboardInterrupt:
         print("gauntlet: stopped; 'gauntlet resume FOLDER' goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
+
+
+def _call() -> Any:
+    """Run a command and return its exit code; Typer reports an interrupt as 130."""
+    code = app(standalone_mode=False)
+    if code == 130:
+        raise KeyboardInterrupt
+    return code
+
+
+def _refuse(message: str) -> None:
+    print(f"gauntlet: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
 
 
 @app.command()
@@ -73,11 +94,12 @@ def run(
 ) -> None:
     """Run a scenario (every variant of it, if it has a [sweep]), then print and draw its results."""
     from .console import run_and_show
+    from .overrides import check_swept
     from .scenario import load_scenario
 
-    run_and_show(
-        _placed(load_scenario(scenario, set_ or ()), pool, workers, ray_address), out, overwrite, quiet
-    )
+    found = load_scenario(scenario, set_ or ())
+    check_swept(set_ or (), found.sweep)
+    run_and_show(_placed(found, pool, workers, ray_address), out, overwrite, quiet)
 
 
 @app.command()
@@ -98,19 +120,16 @@ def sweep(
     """Run a scenario for every combination of values, several runs at a time."""
     from ..core.errors import ScenarioError
     from .console import run_and_show
-    from .overrides import parse
+    from .overrides import check_swept, parse_over
     from .scenario import load_scenario, make_scenario
 
     found = load_scenario(scenario, set_ or ())
-    crossed = dict(found.sweep)
-    for text in over or ():
-        key, values = parse(text)
-        if not isinstance(values, list):
-            raise ScenarioError(f"--over needs a list, KEY=[VALUE, ...], got '{text}'")
-        crossed[key] = values
+    said = parse_over(over or ())
+    crossed = found.sweep | said
     if not crossed:
         raise ScenarioError(f"'{found.name}' has no [sweep]; name values with --over KEY=[VALUE, ...]")
-    whole = make_scenario(found.values() | {"sweep": crossed})
+    check_swept(set_ or (), crossed, said)
+    whole = make_scenario(found.values() | {"sweep": crossed}, found.name)
     run_and_show(_placed(whole, pool, workers, ray_address), out, overwrite, quiet)
 
 
@@ -140,7 +159,7 @@ def matrix(
     quiet: Quiet = False,
 ) -> None:
     """Cross attacks, defenses and shares of malicious clients; draw heat maps with the worst case."""
-    from .console import progress_of, show_matrix
+    from .console import join_cluster, progress_of, show_matrix
     from .matrix import run_matrix
     from .overrides import parse_list
     from .results import remove
@@ -149,6 +168,7 @@ def matrix(
     said = {"attacks": attacks, "defenses": defenses, "shares": shares, "seeds": seeds}
     axes = {f"matrix.{key}": parse_list(text) for key, text in said.items() if text is not None}
     whole = _placed(load_scenario(scenario, [*(set_ or ()), *axes.items()]), pool, workers, ray_address)
+    join_cluster(whole.runtime)
     if overwrite and out:
         remove(out)
     progress = progress_of(quiet)
@@ -207,24 +227,12 @@ def plot(
     ] = None,
 ) -> None:
     """Draw results as PNG or PDF, and beside it the numbers behind it as CSV."""
-    from . import select
-    from .console import draw_all
-    from .plots import SETS, draw_set, draw_to
+    from .console import check_plot, draw_results
+    from .select import only as select
     from .sweep import load_runs
 
-    runs = select.only(load_runs(results), only or [])
-    if name == "all":
-        draw_all(runs, results[0] / "plots")
-        return
-    if name in SETS:
-        base = out or results[0] / "plots" / "all.png"
-        kinds = [out.suffix] if out else [".png", ".pdf"]
-        stem = f"{out.stem}-" if out else ""
-        for path in draw_set(SETS[name], runs, lambda n: [base.with_name(f"{stem}{n}{k}") for k in kinds]):
-            print(path)
-        return
-    path = out or results[0] / "plots" / f"{name}.png"
-    print(draw_to(path, name, runs, **({"by": by} if by else {})))
+    check_plot(name, by, out)
+    draw_results(name, select(load_runs(results), only or []), results[0] / "plots", by, out)
 
 
 @app.command("list")

@@ -4,14 +4,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import ScenarioError
+from ..server.simulation import prepare
 from .matrix_table import print_matrix
-from .plots import PLOTS, draw_to
+from .plots import PLOTS, SETS, draw_set, draw_to, find, refusal
 from .progress import Progress, Silent, on_terminal
 from .results import Run, fresh_folder, remove
 from .run import RESULTS, simulate
 from .scenario import Scenario
+from .sections import Runtime
 from .summary import print_summary
-from .sweep import sweep
+from .sweep import sweep, variants
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +33,11 @@ def run_and_show(scenario: Scenario, out: Path | None, overwrite: bool, quiet: b
         overwrite: Whether the results that ``out`` holds are deleted first.
         quiet: Whether nothing but the results is printed.
     """
+    join_cluster(scenario.runtime)
     folder = out or fresh_folder(RESULTS, scenario.name)
     if overwrite and out:
+        for variant in variants(scenario):
+            prepare(variant.scenario.run_spec())  # refused here, it costs no results
         remove(out)
     progress = progress_of(quiet)
     try:
@@ -41,6 +46,18 @@ def run_and_show(scenario: Scenario, out: Path | None, overwrite: bool, quiet: b
     finally:
         progress.close()
     show_results(runs, folder)
+
+
+def join_cluster(runtime: Runtime) -> None:
+    """Join the Ray cluster that is named, if one is, before any folder is made.
+
+    Raises:
+        WorkerError: There is none at that address.
+    """
+    from ..clients.pools.ray import cluster, start_ray
+
+    if runtime.pool == "ray" and cluster(runtime.ray_address):
+        start_ray(runtime.ray_address, runtime.num_workers)
 
 
 def show_results(runs: list[Run], folder: Path) -> None:
@@ -65,6 +82,47 @@ def show_matrix(table: "pd.DataFrame", folder: Path) -> None:
             f"{len(failed)} fields of the matrix failed and are blank; the first, {one['attack']} "
             f"{100 * one['share']:g} % against {one['defense']}: {one['reason']}"
         )
+
+
+def check_plot(name: str, by: str | None, out: Path | None) -> None:
+    """Look at what ``gauntlet plot`` is asked for, before any result is read.
+
+    Raises:
+        ScenarioError: No such plot, or several plots with an option for one.
+    """
+    several = name == "all" or name in SETS
+    if not several:
+        find(name)
+    elif by is not None:
+        raise ScenarioError(refusal(f"'{name}' draws several plots and", "by"))
+    if name == "all" and out is not None:
+        raise ScenarioError(
+            f"'all' draws several plots beside the results and takes no --out, got '{out}'; "
+            f"one plot takes it, and {', '.join(SETS)}"
+        )
+
+
+def draw_results(name: str, runs: list[Run], folder: Path, by: str | None, out: Path | None) -> None:
+    """Draw a plot, a set of plots or all that these runs allow, and say where.
+
+    Args:
+        name: A plot, a set of them, or ``"all"``.
+        runs: What to draw.
+        folder: Where pictures go that ``out`` gives no place.
+        by: The x axis, where the plot has a choice.
+        out: The picture; of a set, what its pictures' names begin with.
+    """
+    if name == "all":
+        draw_all(runs, folder)
+    elif name in SETS:
+        base = out or folder / "all.png"
+        kinds = [out.suffix] if out else [".png", ".pdf"]
+        stem = f"{out.stem}-" if out else ""
+        for path in draw_set(SETS[name], runs, lambda n: [base.with_name(f"{stem}{n}{k}") for k in kinds]):
+            print(path)
+    else:
+        options = {} if by is None else {"by": by}
+        print(draw_to(out or folder / f"{name}.png", name, runs, **options))
 
 
 def draw_all(runs: list[Run], folder: Path) -> None:

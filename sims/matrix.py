@@ -3,14 +3,16 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..clients.data.base import targets_of
-from ..core.errors import GauntletError, ResultsError, ScenarioError
-from ..core.registry import option_names
-from ..server.ingredients import make_data, make_sampling
+from ..core.contracts import declared
+from ..core.errors import CohortError, GauntletError, PluginError, ResultsError, ScenarioError
+from ..core.registry import Family, option_names
+from ..server.ingredients import make_data, make_roles, make_sampling
 from .families import family
 from .matrix_table import NO_ATTACK, cell_scores, matrix_table
 from .progress import Progress, Silent
@@ -48,38 +50,51 @@ class Cell:
 def plan_matrix(scenario: Scenario) -> tuple[list[Cell], list[Variant]]:
     """Return the cells of ``[matrix]`` and the runs that fill them.
 
-    Every defense also meets no attack. A plug-in that takes ``num_byzantine`` and is given none is told the
-    true number of malicious clients in a cohort, rounded up; without an attack, the same number.
+    The matrix's attacks and defenses replace the scenario's own; of its attacks only honest ones stay, such
+    as ``unreliable``, in every cell, and its pre-aggregations stay before the matrix's. Every defense also
+    meets no attack. A plug-in that takes ``num_byzantine``, is given none and cannot do without is told the
+    true number of malicious clients in a cohort, rounded up; without an attack, the number that the share
+    would bring. An honest attack brings 0; a plug-in that refuses 0 is told the same as without an attack.
 
     Raises:
-        ScenarioError: An axis is empty, or two of its members have the same label.
+        ScenarioError: An axis is empty, two of its members have the same label, or an attack is a list of
+            more than one attack on data and one on updates.
     """
+    attacks, defenses = _axes(scenario)
+    base = _without_attackers(scenario)
+    cells: list[Cell] = []
+    runs: dict[str, Variant] = {}
+    for defense, parts in defenses.items():
+        for share in scenario.matrix.shares:
+            for attack, poisons in {NO_ATTACK: [], **attacks}.items():
+                loud = attack if attack == NO_ATTACK else f"{attack} {100 * share:g} %"
+                for seed in scenario.matrix.seeds or [scenario.seed]:
+                    one = _scenario(base, poisons, parts, share, seed)
+                    variant = Variant(f"{loud}, {defense}", f"run-{len(runs):03d}", one)
+                    folder = runs.setdefault(one.fingerprint(), variant).folder
+                    cells.append(Cell(attack, share, defense, seed, folder))
+    return cells, _told_apart(list(runs.values()))
+
+
+def _axes(scenario: Scenario) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
+    """Return (attacks, defenses) by their labels, after a look at every axis."""
     axes = scenario.matrix
     for name in ("attacks", "defenses", "shares"):
         if not getattr(axes, name):
             raise ScenarioError(f"'{scenario.name}' has no {name} to cross: name them with --{name}")
     attacks, defenses = _labelled(axes.attacks, "attack"), _labelled(axes.defenses, "defense")
+    for label, parts in attacks.items():
+        if (count := len(parts) + sum("update" in part for part in parts)) > 2:
+            raise ScenarioError(
+                f"the attack '{label}' is {count} attacks on the same clients; allowed: one attack, or a "
+                "list of one on data and one on updates"
+            )
     if len(set(axes.shares)) < len(axes.shares) or len(set(axes.seeds)) < len(axes.seeds):
         raise ScenarioError(f"a value stands twice: shares {axes.shares}, seeds {axes.seeds}")
     for share in axes.shares:
         if int(share * scenario.num_clients + 1e-9) == 0:
             raise ScenarioError(f"a share of {share} of {scenario.num_clients} clients is nobody")
-    cells: list[Cell] = []
-    runs: dict[str, Variant] = {}
-    for defense, parts in defenses.items():
-        for share in axes.shares:
-            for attack, poisons in {NO_ATTACK: [], **attacks}.items():
-                for seed in axes.seeds or [scenario.seed]:
-                    one = _scenario(scenario, poisons, parts, share, seed)
-                    label = (
-                        f"{attack}, {defense}"
-                        if attack == NO_ATTACK
-                        else f"{attack} {100 * share:g} %, {defense}"
-                    )
-                    variant = Variant(label, f"run-{len(runs):03d}", one)
-                    folder = runs.setdefault(one.fingerprint(), variant).folder
-                    cells.append(Cell(attack, share, defense, seed, folder))
-    return cells, _told_apart(list(runs.values()))
+    return attacks, defenses
 
 
 def _labelled(members: Iterable[Any], noun: str) -> dict[str, list[dict[str, Any]]]:
@@ -99,27 +114,61 @@ def _table(plugin: Any) -> dict[str, Any]:
     return {"name": plugin} if isinstance(plugin, str) else dict(plugin)
 
 
+def _without_attackers(scenario: Scenario) -> Scenario:
+    """Return the scenario with those of its attacks alone whose clients are honest, and nothing to cross."""
+    spec = scenario.run_spec()
+    stay = [
+        attack.model_dump(mode="json")
+        for attack, role in zip(scenario.attacks, spec.roles, strict=True)
+        if all(one.honest for one in chain(*make_roles(replace(spec, roles=(role,)))))
+    ]
+    return make_scenario(scenario.values() | {"attacks": stay, "matrix": {}, "sweep": {}}, scenario.name)
+
+
 def _scenario(
     base: Scenario, attack: list[dict[str, Any]], defense: list[dict[str, Any]], share: float, seed: int
 ) -> Scenario:
-    """Return the scenario of one run."""
-    raw = base.values() | {"matrix": {}, "sweep": {}, "seed": seed}
-    sampling = make_sampling(base.run_spec())[1]
-    malicious = ceil(int(share * base.num_clients + 1e-9) * sampling.sample_rate - 1e-9)
-    *before, last = [_told(part, malicious, at == len(defense) - 1) for at, part in enumerate(defense)]
-    raw["pre_aggregations"], raw["defense"] = [*raw["pre_aggregations"], *before], last
+    """Return the scenario of one run; ``base`` has no attackers of its own."""
+    raw = base.values() | {"seed": seed}
+    numbers = [int(share * base.num_clients + 1e-9)]
     if attack:
         first, *follows = attack
         joined = {"update": follows[0]} if follows else {}
         raw["attacks"] = [*raw["attacks"], {"share": share} | first | joined]
+        roles = chain(*make_roles(make_scenario(raw, base.name).run_spec()))
+        malicious = {client for role in roles if not role.honest for client in role.clients}
+        numbers.insert(0, len(malicious))
+    sample_rate = make_sampling(base.run_spec())[1].sample_rate
+    in_cohort = [ceil(number * sample_rate - 1e-9) for number in numbers]
+    *before, last = defense
+    raw["pre_aggregations"] += [_told(part, in_cohort, family("pre_aggregations")) for part in before]
+    raw["defense"] = _told(last, in_cohort, family("defenses"))
     return make_scenario(raw, base.name)
 
 
-def _told(plugin: dict[str, Any], malicious: int, is_defense: bool) -> dict[str, Any]:
-    """Return a plug-in that knows how many malicious clients to expect, if it wants to know."""
-    found = family("defenses" if is_defense else "pre_aggregations").find(str(plugin.get("name", "")))
-    wants = "num_byzantine" in (option_names(found) or [])
-    return {"num_byzantine": malicious, **plugin} if wants else plugin
+def _told(plugin: dict[str, Any], numbers: Sequence[int], members: Family[Any]) -> dict[str, Any]:
+    """Return a plug-in that knows how many malicious clients to expect, if it needs to.
+
+    It does not where it is given ``num_byzantine``, or works without, as ``trimmed_mean`` with a ``beta``.
+    It is told the first of ``numbers`` that it accepts.
+    """
+    name = str(plugin.get("name", ""))
+    if "num_byzantine" in plugin or "num_byzantine" not in (option_names(members.find(name)) or []):
+        return plugin
+    untold = _built(plugin, members)
+    if untold is not None and declared(untold, "num_byzantine", 0) is None:
+        return plugin
+    told = [{"num_byzantine": number, **plugin} for number in numbers]
+    return next((one for one in told if _built(one, members) is not None), told[0])
+
+
+def _built(plugin: dict[str, Any], members: Family[Any]) -> object | None:
+    """Return the plug-in itself, or None where it refuses its options."""
+    try:
+        found: object = members.build(str(plugin["name"]), {k: v for k, v in plugin.items() if k != "name"})
+    except PluginError:
+        return None
+    return found
 
 
 def _told_apart(runs: list[Variant]) -> list[Variant]:
@@ -138,7 +187,8 @@ def run_matrix(
 ) -> tuple["pd.DataFrame", Path]:
     """Run every cell and return (the table, the folder that holds it as ``matrix.csv``, with heat maps).
 
-    A cell that fails is left blank, with its reason; the others go on.
+    A cell that fails is left blank, with its reason; the others go on. So is one whose rule wants more
+    clients than there are.
 
     Raises:
         GauntletError: Whatever cannot run, in one line. Every cell is checked before the first one runs.
@@ -151,7 +201,7 @@ def run_matrix(
             "defenses instead"
         )
     folder = out if out is not None else fresh_folder(RESULTS, f"{scenario.name}-matrix")
-    begin_sweep(todo, folder, scenario)
+    begin_sweep(todo, folder, scenario, blank=CohortError)
     write_json(folder / "matrix.json", {"schema": SCHEMA, "cells": [asdict(cell) for cell in cells]})
     return _finish(cells, todo, folder, scenario.runtime, progress or Silent())
 

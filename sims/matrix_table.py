@@ -46,9 +46,11 @@ def matrix_table(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     Columns after ``defense``, ``share``, ``attack``: ``seeds``; ``best_accuracy`` over the rounds and
     ``accuracy`` after the last, of the mean over seeds, ``accuracy_std`` (of the last, ddof = 1);
     ``drop`` of ``best_accuracy`` against no attack; ``attack_success_rate`` after the last round; over all
-    rounds and seeds ``precision``, ``recall`` (NaN where the defense never flags anybody, or there is nothing
-    to divide by), ``false_positive_rate``, ``delay`` (mean of the attackers caught) and ``caught`` (their
-    share); ``aggregate_distance``; ``worst_attack``, whose ``best_accuracy`` the worst case is; ``reason``.
+    rounds and seeds ``precision`` (1 where nobody is flagged and nobody should be, NaN where somebody
+    should), ``recall`` (1 where nobody should be), ``false_positive_rate``, ``delay`` (mean of the attackers
+    caught) and ``caught`` (their share), all NaN of a defense that flags nobody in any field, and the last
+    three where there is nothing to divide by; ``aggregate_distance``; ``worst_attack``, whose
+    ``best_accuracy`` the worst case is; ``reason``.
     """
     import pandas as pd
 
@@ -75,8 +77,8 @@ def _field(part: "pd.DataFrame", flagging: bool) -> dict[str, Any]:
         for name in ("true_positive", "false_positive", "false_negative", "true_negative")
     )
     detected = {
-        "precision": _ratio(tp, tp + fp),
-        "recall": _ratio(tp, tp + fn),
+        "precision": _ratio(tp, tp + fp) if tp + fp + fn else 1.0,
+        "recall": _ratio(tp, tp + fn) if tp + fn else 1.0,
         "false_positive_rate": _ratio(fp, fp + tn),
         "delay": _ratio(part["delay"].sum(), part["caught"].sum()),
         "caught": _ratio(part["caught"].sum(), part["attackers"].sum()),

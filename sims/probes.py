@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
+from ..attacks.leakage.requirements import refuse_blind
 from ..clients.data.base import targets_of
 from ..core.contracts import declared
 from ..core.errors import GauntletError, ScenarioError
+from ..core.observation import Knowledge, Truth
 from ..core.registry import Family
 from ..server.probe import knowledge_of, save_observation
 from ..server.simulation import Simulation, Step
@@ -29,8 +31,9 @@ class Probes:
         """Check the probes; with ``begin`` above 0, take up what an earlier run of the folder left.
 
         Raises:
-            PluginError: A probe names no leakage or inference attack, or options that it does not take.
-            ScenarioError: A probe watches a client that does not exist.
+            PluginError: A probe names no leakage or inference attack, or options that it does not take, or
+                an attack that could make nothing of what its client will send.
+            ScenarioError: A probe watches a client that does not exist, or rounds that never come.
         """
         self._simulation, self._folder, self._submit = simulation, folder, submit
         self._seed, self._waiting = scenario.seed, list[tuple[Probe, int, list[int]]]()
@@ -51,9 +54,9 @@ class Probes:
                 f"'{scenario.algorithm.name}' sends something else; leave it out"
             )
         for probe in scenario.probes:
-            family: Family[Any] = INFERENCE_ATTACKS if infers(probe.name) else LEAKAGE_ATTACKS
-            family.build(probe.name, probe.spec().options)
-            self._waiting.append((probe, self._client(probe), sorted(probe.rounds)))
+            client = self._client(probe)
+            self._refuse_blind(probe, client, scenario.rounds)
+            self._waiting.append((probe, client, sorted(probe.rounds)))
         self._take_up(begin)
 
     def _client(self, probe: Probe) -> int:
@@ -67,6 +70,25 @@ class Probes:
                 f"probe '{probe.name}': client {probe.client} does not exist; allowed: 0 to {last}"
             )
         return probe.client
+
+    def _refuse_blind(self, probe: Probe, client: int, rounds: int) -> None:
+        """Refuse a probe that could make nothing of what its client will send, or that never looks."""
+        family: Family[Any] = INFERENCE_ATTACKS if infers(probe.name) else LEAKAGE_ATTACKS
+        attack = family.build(probe.name, probe.spec().options)
+        first = min(probe.rounds, default=0)
+        if first >= rounds:
+            raise ScenarioError(
+                f"probe '{probe.name}': round {first} never comes; allowed: 0 to {rounds - 1}"
+            )
+        refuse_blind(attack, self._known(probe, client, first)[0], client, first)
+
+    def _known(self, probe: Probe, client: int, round_: int) -> tuple[Knowledge, Truth]:
+        """Return what the attacker is told of a client's round, and what the client really trains on."""
+        s = self._simulation
+        truth = s.kernel.truth(client, round_)
+        examples = len(s.kernel.examples(client, round_)[1])
+        steps = len(s.kernel.batches(client, round_, examples))
+        return knowledge_of(s.spec, s.kernel.training, truth, steps, probe.labels_known), truth
 
     def _take_up(self, begin: int) -> None:
         """Forget recordings from ``begin`` on, and count the earlier ones as done."""
@@ -95,10 +117,7 @@ class Probes:
 
     def _record(self, step: Step, probe: Probe, client: int) -> Path:
         s = self._simulation
-        truth = s.kernel.truth(client, step.outcome.round)
-        examples = len(s.kernel.examples(client, step.outcome.round)[1])
-        steps = len(s.kernel.batches(client, step.outcome.round, examples))
-        knowledge = knowledge_of(s.spec, s.kernel.training, truth, steps, probe.labels_known)
+        knowledge, truth = self._known(probe, client, step.outcome.round)
         return save_observation(
             self._folder / "observations", s.spec, s.data, step.outcome, client, knowledge, truth
         )

@@ -13,6 +13,7 @@ from ..server.evaluation import Score
 from ..server.plan import Plan
 from ..server.simulation import Step
 from .robustness import aggregation, best_success, detection
+from .scores import CANARY
 
 ROUNDS = pa.schema(
     [
@@ -58,7 +59,6 @@ ROUNDS = pa.schema(
         ("attack_success_rate", pa.float64()),
     ]
 )
-CANARY = "canary"  # what an audit's made-up clients are, in the column of the truth
 CLIENTS = pa.schema(
     [
         ("round", pa.int64()),
@@ -162,7 +162,7 @@ def _status(arrived: bool, refused: tuple[str, str] | None) -> tuple[str, str | 
 
 
 def _weights(weights: Tensor | None, ids: Tensor) -> dict[int, float]:
-    """Return each client's weight; none where a pre-aggregation changed who stands in which row."""
+    """Return each client's weight; none where a pre-aggregation mixed clients, or the defense gives none."""
     if weights is None or len(weights) != len(ids):
         return {}
     return dict(zip(ids.tolist(), weights.double().tolist(), strict=True))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ VERDICT = "audit.json"  # what an audit found out, in a run's folder
 PREDICTIVE = "predictive.parquet"  # what posterior samples predict together, one row a sample
 VERDICT_POSTERIOR = "posterior.json"  # the same of the whole run
 FINISHED = ("complete", "budget_exhausted")  # of a manifest's status: nothing is left to run
+_KEYS = {"scenario": dict, "fingerprint": str, "label": str, "seed": int, "status": str}  # of any manifest
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,16 @@ class Run:
     def _table(self, name: str) -> "pd.DataFrame":
         try:
             return pq.read_table(self.folder / f"{name}.parquet").to_pandas()
+        except FileNotFoundError as error:
+            raise ResultsError(self._absent(name)) from error
         except (OSError, pa.ArrowException) as error:
             raise ResultsError(f"{self.folder / name}.parquet cannot be read: {first_line(error)}") from error
+
+    def _absent(self, name: str) -> str:
+        begun = (self.folder / "rounds.parquet").is_file()  # the table that a checkpoint writes last
+        if begun or self.manifest["status"] in FINISHED:
+            return f"{self.folder / name}.parquet is not there"
+        return f"{self.folder} has no round on disk yet; 'gauntlet resume {self.folder}' goes on with the run"
 
     @cached_property
     def rounds(self) -> "pd.DataFrame":
@@ -135,16 +145,44 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ResultsError: The folder holds no run, or none of this version.
     """
     path = folder / "manifest.json"
+    if not path.is_file():
+        raise ResultsError(f"{folder} holds no run (no manifest.json)")
+    manifest = read_json(path, {"schema": int})
+    if manifest["schema"] != SCHEMA:
+        raise ResultsError(f"{path} is of schema {manifest['schema']}, expected {SCHEMA}")
+    check_keys(path, manifest, _KEYS)
+    check_keys(path, manifest["scenario"], {"name": str}, "scenario.")
+    if manifest["status"] in FINISHED:
+        check_keys(path, manifest, {"epsilon": dict})
+        check_keys(path, manifest["epsilon"], {"value": object, "reason": object}, "epsilon.")
+    return manifest
+
+
+def read_json(path: Path, keys: Mapping[str, type]) -> dict[str, Any]:
+    """Return the table that a file holds, which has those keys of those types.
+
+    Raises:
+        ResultsError: The file cannot be read, or holds something else.
+    """
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest["schema"] != SCHEMA:
-            raise ResultsError(f"{path} is of schema {manifest['schema']}, expected {SCHEMA}")
-    except FileNotFoundError as error:
-        raise ResultsError(f"{folder} holds no run (no manifest.json)") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ResultsError(f"{path} cannot be read: {first_line(error)}") from error
-    found: dict[str, Any] = manifest
+    if not isinstance(found, dict):
+        raise ResultsError(f"{path} cannot be read: it holds {found!r:.40}, expected a table of keys")
+    check_keys(path, found, keys)
     return found
+
+
+def check_keys(path: Path, table: Mapping[str, Any], keys: Mapping[str, type], where: str = "") -> None:
+    """Raise ``ResultsError`` unless a table of a file, at ``where`` in it, has those keys of those types."""
+    for key, kind in keys.items():
+        if key not in table:
+            raise ResultsError(f"{path} cannot be read: key '{where}{key}' is missing")
+        if not isinstance(table[key], kind):
+            raise ResultsError(
+                f"{path} cannot be read: '{where}{key}' is {table[key]!r:.40}, expected {kind.__name__}"
+            )
 
 
 def load_run(folder: str | Path) -> Run:
@@ -173,22 +211,49 @@ def write_json(path: Path, value: Any) -> None:
         raise ResultsError(f"{path} cannot be written: {error.strerror}") from error
 
 
+def check_free(folder: Path) -> None:
+    """Check that a folder can take new results: it is empty, or not there.
+
+    Raises:
+        ResultsError: It holds something; the message says what, and whether that can be resumed.
+    """
+    if _is_free(folder):
+        return
+    held = _held(folder)
+    others = "choose another --out, or resume it" if held else "choose another --out"
+    raise ResultsError(f"{folder} already holds {held or 'other files'}; {others}")
+
+
+def _is_free(folder: Path) -> bool:
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
+def _held(folder: Path) -> str | None:
+    if (folder / "sweep.json").is_file():
+        return "the runs of a sweep"
+    try:
+        manifest = read_manifest(folder)
+    except ResultsError:
+        return None
+    return f"the {manifest['status']} run '{manifest['scenario']['name']}' (seed {manifest['seed']})"
+
+
 def fresh_folder(root: Path, name: str) -> Path:
     """Return ``root/name``, or ``root/name-2`` and so on where that is taken."""
     folder, number = root / name, 1
-    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    while not _is_free(folder):
         number += 1
         folder = root / f"{name}-{number}"
     return folder
 
 
 def remove(folder: Path) -> None:
-    """Delete a result folder that holds a run or a sweep, for ``--overwrite``.
+    """Delete a result folder that holds a run, a sweep or nothing, for ``--overwrite``.
 
     Raises:
         ResultsError: The folder holds something else: nothing is deleted.
     """
-    if not folder.exists():
+    if _is_free(folder):
         return
     if not ((folder / "manifest.json").is_file() or (folder / "sweep.json").is_file()):
         raise ResultsError(f"{folder} holds no run; --overwrite deletes only results")

@@ -60,19 +60,22 @@ def class_rows(round_: int, score: Score) -> pa.Table:
 
 
 def attack_rows(plan: Plan, round_: int, score: Score) -> pa.Table:
-    """Return one row for each attack that says what it wants, active or not: so that its traces can fade."""
-    running = {role.kind for role in (*plan.poisons, *plan.attacks) if role.active(round_)}
+    """Return one row for each attack that says what it wants, active or not: so that its traces can fade.
+
+    Attacks of one name are told apart by their numbers, which count those with a goal in the plan's order.
+    """
+    roles = [r for r in (*plan.poisons, *plan.attacks) if declared(r.attack, "goal", None) is not None]
     rows = [
         {
             "round": round_,
             "number": number,
             "attack": goal.attack,
-            "active": goal.attack in running,
+            "active": role.active(round_),
             "examples": goal.examples,
             "success_rate": _share(goal.success, goal.examples),
             "recall": _share(goal.recalled, goal.examples),
         }
-        for number, goal in enumerate(score.goals)
+        for number, (role, goal) in enumerate(zip(roles, score.goals, strict=True))
     ]
     return pa.Table.from_pylist(rows, schema=ATTACKS)
 
@@ -116,7 +119,8 @@ def aggregation(plan: Plan, outcome: Outcome) -> dict[str, float | None]:
 
     ``aggregate_distance`` (L2) and ``aggregate_cosine`` (0 where either is zero); both None where no honest
     update came, or where a linear defense met honest ones only: then they would tell of its weights alone.
-    ``excluded_honest_share``: of the honest clients that arrived, those with weight 0; None without weights.
+    ``excluded_honest_share``: of the honest clients that arrived, those with weight 0; None where clients
+    have no weights of their own, as behind a pre-aggregation that mixes them.
     """
     received, verdict = outcome.received, outcome.verdict
     bad = plan.malicious(outcome.round)

@@ -124,14 +124,13 @@ def _execute(
         trail.finish(state, epsilon)
         if write_posterior(simulation, writer.folder, state) == 0:
             progress.note(f"{writer.label or scenario.name}: no posterior sample was kept; lower burn_in")
+        probes.collect()
     except GauntletError as error:
         writer.fail(str(error))
         raise
     finally:
         pool.close()
-    run = writer.finish(epsilon, stopped)
-    probes.collect()
-    return run
+    return writer.finish(epsilon, stopped)
 
 
 def _due(scenario: Scenario, rounds_done: int) -> bool:

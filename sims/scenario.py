@@ -68,6 +68,12 @@ class Scenario(BaseModel):
     def _something_to_cross(cls, sweep: dict[str, list[Any]]) -> dict[str, list[Any]]:
         if empty := [key for key, values in sweep.items() if not values]:
             raise ValueError(f"'{empty[0]}' has no values to run")
+        for key, values in sweep.items():
+            # A name alone is the plug-in of that name with no option.
+            plain = [v["name"] if isinstance(v, dict) and list(v) == ["name"] else v for v in values]
+            for number, value in enumerate(plain):
+                if value in plain[:number]:
+                    raise ValueError(f"'{key}' has {values[number]!r} twice, which would run the same twice")
         return sweep
 
     def run_spec(self) -> RunSpec:

@@ -2,7 +2,7 @@
 
 Every function takes ``clients`` as ``clients.parquet`` holds it: one row a client and round. A client
 counts in the rounds in which the defense saw its update (status ``ok``). ``honest`` and ``unreliable`` are no
-attack.
+attack; an audit's canaries are no clients, and are left out.
 """
 
 from typing import TYPE_CHECKING
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WELL_MEANING = ("honest", "unreliable")
+CANARY = "canary"
+"""What an audit's made-up clients are, in the column of the truth."""
 
 
 def delays(clients: "pd.DataFrame") -> "pd.DataFrame":
@@ -79,7 +81,7 @@ def durability(attacks: "pd.DataFrame", threshold: float = 0.5) -> "pd.DataFrame
 
 
 def _seen(clients: "pd.DataFrame") -> "pd.DataFrame":
-    rows = clients[clients["status"] == "ok"]
+    rows = clients[(clients["status"] == "ok") & (clients["truth"] != CANARY)]
     doubted = rows["flag"] == "unreliable"
     return rows.assign(
         malicious=~rows["truth"].isin(WELL_MEANING),

@@ -81,6 +81,7 @@ def _best_psnr(runs: Sequence[Run]) -> float | None:
 def print_summary(runs: Sequence[Run]) -> None:
     """Print the table; columns that say nothing about these runs are left out."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     rows = summary_rows(runs)
@@ -89,7 +90,7 @@ def print_summary(runs: Sequence[Run]) -> None:
     for title, _ in columns:
         table.add_column(title, justify="left" if title == "run" else "right")
     for row in rows:
-        table.add_row(*(text(row) or "-" for _, text in columns))
+        table.add_row(*(escape(text(row)) or "-" for _, text in columns))
     Console(width=None).print(table)
 
 

@@ -1,7 +1,6 @@
 """Run a scenario once for every combination of ``[sweep]``, several at a time on Ray."""
 
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from ..core.errors import GauntletError, ResultsError
 from ..server.simulation import prepare
 from .overrides import PLUGIN_SECTIONS, change
 from .progress import Headline, Progress, Silent
-from .results import Run, fresh_folder, load_run, remove, write_json
+from .results import Run, check_free, check_keys, fresh_folder, load_run, read_json, remove, write_json
 from .run import RESULTS, resume, simulate
 from .scenario import Scenario, make_scenario
 from .sections import Runtime
@@ -96,16 +95,25 @@ def sweep(scenario: Scenario, out: str | Path | None = None, progress: Progress 
     return _run_all(todo, folder, scenario.runtime, progress or Silent())
 
 
-def begin_sweep(todo: Sequence[Variant], folder: Path, scenario: Scenario) -> None:
+def begin_sweep(
+    todo: Sequence[Variant], folder: Path, scenario: Scenario, blank: type[GauntletError] | tuple[()] = ()
+) -> None:
     """Check every variant, and write down in a new folder what is to be run there.
+
+    What is ``blank`` is no reason to refuse the others, unless all variants are.
 
     Raises:
         GauntletError: A variant that cannot run, or a folder that is taken: nothing is written.
     """
+    failures = []
     for variant in todo:
-        prepare(variant.scenario.run_spec())
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ResultsError(f"{folder} already holds results; choose another --out, or resume it")
+        try:
+            prepare(variant.scenario.run_spec())
+        except blank as error:
+            failures.append(error)
+    if failures and len(failures) == len(todo):
+        raise failures[0]
+    check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     listed = [{"folder": v.folder, "label": v.label, "scenario": v.scenario.values()} for v in todo]
     write_json(
@@ -123,12 +131,16 @@ def read_sweep(folder: Path) -> list[Variant] | None:
     path = folder / "sweep.json"
     if not path.is_file():
         return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        runs = [(r["label"], r["folder"], r["scenario"]) for r in content["runs"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ResultsError(f"{path} cannot be read: {error}") from error
-    return [Variant(label, name, make_scenario(raw, str(path))) for label, name, raw in runs]
+    runs = read_json(path, {"runs": list})["runs"]
+    if not runs:
+        raise ResultsError(f"{path} cannot be read: it lists no run")
+    found = []
+    for number, run in enumerate(runs):
+        if not isinstance(run, dict):
+            raise ResultsError(f"{path} cannot be read: 'runs.{number}' is {run!r:.40}, expected a table")
+        check_keys(path, run, {"label": str, "folder": str, "scenario": dict}, f"runs.{number}.")
+        found.append(Variant(run["label"], run["folder"], make_scenario(run["scenario"], str(path))))
+    return found
 
 
 def resume_sweep(folder: Path, progress: Progress | None = None, runtime: Runtime | None = None) -> list[Run]:
@@ -153,10 +165,18 @@ def load_runs(folders: Sequence[str | Path]) -> list[Run]:
     names = [path.resolve().name for path in paths]
     for path, name in zip(paths, names, strict=True):
         swept = read_sweep(path)
-        found = [load_run(path)] if swept is None else [load_run(path / v.folder) for v in swept]
+        found = [load_run(path)] if swept is None else [_begun(path, v) for v in swept]
         origin = name if names.count(name) == 1 else str(path)
         runs += [replace(run, origin=origin) for run in found] if len(paths) > 1 else found
     return runs
+
+
+def _begun(folder: Path, variant: Variant) -> Run:
+    if not (folder / variant.folder).exists():
+        raise ResultsError(
+            f"{folder / variant.folder} has not begun; 'gauntlet resume {folder}' goes on with it"
+        )
+    return load_run(folder / variant.folder)
 
 
 def _run_all(todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress) -> list[Run]:

@@ -15,7 +15,7 @@ from ..privacy.accounting import Epsilon
 from ..server.plan import Plan
 from ..server.simulation import Step
 from .records import CLIENTS, OUTPUTS, ROUNDS, SCORES, TIMINGS, output_rows, rows, score_rows
-from .results import SCHEMA, Run, first_line, read_manifest, write_json
+from .results import SCHEMA, Run, check_free, first_line, read_manifest, write_json
 from .robustness import ATTACKS, CLASSES, attack_rows, class_rows
 from .scenario import Scenario
 
@@ -45,8 +45,7 @@ class RunWriter:
         Raises:
             ResultsError: The folder holds something already, or cannot be made.
         """
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ResultsError(f"{folder} already holds {_holds(folder)}; choose another --out, or resume it")
+        check_free(folder)
         manifest = {
             "schema": SCHEMA,
             "scenario": scenario.values(),
@@ -146,14 +145,6 @@ class RunWriter:
     def _mark(self, status: str, reason: str | None) -> None:
         self._manifest |= {"status": status, "reason": reason}
         write_json(self.folder / "manifest.json", self._manifest)
-
-
-def _holds(folder: Path) -> str:
-    try:
-        manifest = read_manifest(folder)
-    except ResultsError:
-        return "other files"
-    return f"the {manifest['status']} run '{manifest['scenario']['name']}' (seed {manifest['seed']})"
 
 
 def _read(folder: Path, name: str, rounds: int) -> pa.Table:

@@ -8,7 +8,7 @@ the guesses are ours, in the spirit of LLG (Wainakh et al. 2021, arXiv:2105.0936
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -42,6 +42,7 @@ class BiasCounts:
     seed: int = 0
 
     requires: ClassVar[tuple[str, ...]] = ("batch_size", "lr", "local_steps")
+    only: ClassVar[Mapping[str, int]] = {"local_steps": 1}
 
     def __post_init__(self) -> None:
         if self.num_dummies < 1:

@@ -9,6 +9,7 @@ Gradients. NeurIPS 2020, Proposition 3.1 (fully connected layers). arXiv:2003.14
 """
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from ...core.errors import PluginError
 from ...core.observation import Observation, Reconstruction
 from .labels import only_label
-from .requirements import refuse_more_than_one, refuse_unmet
+from .requirements import refuse_unmet
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,10 @@ class BiasTrick:
     """
 
     requires: ClassVar[tuple[str, ...]] = ("batch_size", "local_steps")
+    only: ClassVar[Mapping[str, int]] = {"batch_size": 1, "local_steps": 1}
 
     def reconstruct(self, observation: Observation, generator: np.random.Generator) -> Reconstruction:
         refuse_unmet(self, observation)
-        refuse_more_than_one(self, observation)
         name, slope, offset = _first_layer(observation)
         gradient = -observation.update.double()  # up to the step size  # [P]
         views = observation.layout.views(gradient)

@@ -3,7 +3,7 @@
 Source: Zhu, Liu, Han. Deep Leakage from Gradients. NeurIPS 2019, Algorithm 1. arXiv:1906.08935
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -48,6 +48,7 @@ class DLG:
     max_seconds: float | None = None
 
     requires: ClassVar[tuple[str, ...]] = ("batch_size", "lr", "local_steps")
+    only: ClassVar[Mapping[str, int]] = {"local_steps": 1}
 
     def __post_init__(self) -> None:
         self._search()

@@ -3,7 +3,7 @@
 Source: Zhao, Mopuri, Bilen. iDLG: Improved Deep Leakage from Gradients. 2020, Algorithm 1. arXiv:2001.02610
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from ...core.observation import Observation, Reconstruction
 from .labels import only_label
 from .matching import Init, Search, best_of, dummy_inputs, gradient_distance
-from .requirements import refuse_more_than_one, refuse_unmet
+from .requirements import refuse_unmet
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class IDLG:
     max_seconds: float | None = None
 
     requires: ClassVar[tuple[str, ...]] = ("batch_size", "lr", "local_steps")
+    only: ClassVar[Mapping[str, int]] = {"batch_size": 1, "local_steps": 1}
 
     def __post_init__(self) -> None:
         self._search()
@@ -63,7 +64,6 @@ class IDLG:
 
     def reconstruct(self, observation: Observation, generator: np.random.Generator) -> Reconstruction:
         refuse_unmet(self, observation)
-        refuse_more_than_one(self, observation)
         label = torch.tensor([only_label(observation, observation.gradient())])  # [1]
         distance = gradient_distance(observation)
 

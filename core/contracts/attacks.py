@@ -103,7 +103,8 @@ class UpdateAttack(Protocol):
 class LeakageAttack(Protocol):
     """Rebuild a client's examples from what it really sent.
 
-    Declares ``requires``: names of ``observation.Knowledge`` fields that must not be None.
+    Declares ``requires``: names of ``observation.Knowledge`` fields that must not be None; and, if it likes,
+    ``only`` [nothing]: the values of such fields that it works with. Both are checked before a run begins.
     """
 
     def reconstruct(self, observation: Observation, generator: np.random.Generator) -> Reconstruction: ...

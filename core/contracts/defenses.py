@@ -42,6 +42,10 @@ class Defense(Protocol):
             client more or less moves the aggregate when every update's norm is at most ``clip_norm``.
         ``needs_root`` [False]: it reads ``updates.context.root``, so that a scenario must give the server
             examples of its own.
+        ``remembers_clients`` [False]: its memory is about single clients, by id, so that a pre-aggregation
+            that leaves fewer rows than clients is refused before it.
+        ``least_cohort`` [1]: the smallest cohort, if not empty, that it does not refuse as configured. A run
+            whose cohorts are all smaller is refused.
     """
 
     def init(self) -> State: ...
@@ -60,7 +64,18 @@ class LinearDefense(Defense, Protocol):
 
 
 class PreAggregation(Protocol):
-    """Change a cohort's updates before the defense sees them."""
+    """Change a cohort's updates before the defense sees them.
+
+    Where fewer rows come out than went in, a row bears the id of one of the clients behind it. That id is a
+    loan: nothing that the defense says of single clients is recorded then.
+
+    Declares, if it likes (what holds of a silent one in brackets):
+        ``mixes_clients`` [False]: a row that comes out is made of several clients' updates. Where it is still
+            one row a client (as in NNM), the defense's flags and scores are that client's; its weights, which
+            are shares of the aggregate, are nobody's.
+        ``rows_after(rows)`` [``rows``]: how many rows come out where so many went in.
+        ``least_cohort`` [1]: as a defense's.
+    """
 
     def init(self) -> State: ...
 

@@ -6,6 +6,7 @@ Importing this package loads neither matplotlib nor pandas.
 import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,14 +60,33 @@ def find(name: str) -> Callable[..., "tuple[Figure, pd.DataFrame]"]:
     return found
 
 
+def taking(option: str) -> list[str]:
+    """Return the plots whose function has an option of that name."""
+    return [name for name in PLOTS if option in signature(find(name)).parameters]
+
+
 def draw(name: str, runs: "Sequence[RunLike]", **options: Any) -> "Figure":
     """Return the figure ``name`` of ``runs``; options are the plot function's own, such as ``by``.
 
     Raises:
-        ScenarioError: No such plot, or the runs hold nothing to draw; the message says which would.
+        ScenarioError: No such plot, an option that it does not take, or the runs hold nothing to draw; the
+            message says which would.
     """
-    figure, _ = find(name)(runs, **options)
+    figure, _ = _drawn(name, runs, options)
     return figure
+
+
+def _drawn(name: str, runs: "Sequence[RunLike]", options: Mapping[str, Any]) -> "tuple[Figure, pd.DataFrame]":
+    function = find(name)
+    for option in options:
+        if option not in signature(function).parameters:
+            raise ScenarioError(refusal(f"the plot '{name}'", option))
+    return function(runs, **options)
+
+
+def refusal(what: str, option: str) -> str:
+    """Return the message for something that draws, and has no option of that name."""
+    return f"{what} takes no '{option}'; plots that take it: {', '.join(taking(option)) or 'none'}"
 
 
 def draw_set(
@@ -97,7 +117,7 @@ def draw_to(path: Path, name: str, runs: "Sequence[RunLike]", **options: Any) ->
     Raises:
         ScenarioError: As ``draw`` and ``save``.
     """
-    figure, data = find(name)(runs, **options)
+    figure, data = _drawn(name, runs, options)
     return save(figure, path, data)
 
 

@@ -50,8 +50,8 @@ MAPS: Mapping[str, Map] = {
     "detection": Map(
         "recall",
         "Malicious updates flagged (%)",
-        "Over all rounds. Small: false alarms, the share of honest updates that were flagged. "
-        "Blank: the defense flags nobody.",
+        "Over all rounds; 100 where none is malicious. Small: false alarms, the share of honest updates "
+        "that were flagged. Blank: the defense flags nobody.",
         small=("false_positive_rate", "false"),
     ),
     "success": Map(

@@ -72,7 +72,7 @@ def _table(label: str, run: RunLike) -> pd.DataFrame:
     clients = run.clients
     table = clients[["round", "client_id", "truth"]].copy()
     table.insert(0, "label", label)
-    table["truth"] = table["truth"].str.rpartition(":")[2]  # of a plug-in from outside, the class
+    table["truth"] = table["truth"].str.rsplit(":", n=1).str[-1]  # of a plug-in from outside, the class
     table["flag"] = clients["flag"].astype(object).where(clients["flag"].notna(), None)
     table["left_out"] = (clients["weight"].astype(float) == 0) & clients["flag"].isna()
     return table

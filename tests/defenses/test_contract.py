@@ -276,6 +276,7 @@ class PreTwin:
 
     change: Callable[[Updates, Any], tuple[Any, Any]]
     start: Any = None
+    rows_after: Callable[[int], int] | None = None
 
     def init(self) -> Any:
         return self.start
@@ -318,6 +319,11 @@ BROKEN_PRE = [
         before.a_cohort_stays_a_cohort,
         PreTwin(lambda u, s: (u.vectors, s)),
         "got a Tensor first",
+    ),
+    (
+        before.a_cohort_stays_a_cohort,
+        PreTwin(lambda u, s: (u, s), rows_after=lambda rows: rows // 2),
+        "12 clients became 12 rows, declared 6",
     ),
     (
         before.one_client_or_none_is_handled,

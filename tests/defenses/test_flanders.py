@@ -59,6 +59,23 @@ def test_a_newcomer_has_no_score_and_stays(cohort):
     assert len(verdicts[-1].flags) == 3
 
 
+@pytest.mark.parametrize(("b", "left_out"), [(0, 0), (1, 0), (2, 1), (4, 1), (5, 2), (8, 3), (11, 4)])
+def test_among_newcomers_only_a_share_of_the_known_is_left_out(cohort, b, left_out):
+    """By hand: four of twelve have a forecast: b / 3 of them, rounded; the one that turned goes first."""
+    rows = np.random.default_rng(6).normal(size=(12, 12))
+    known, everybody = cohort(rows).rows(torch.arange(4)), cohort(turned(rows, 2))
+    _, state = play(FLANDERS(0), [known] * 4)
+    verdict, _ = FLANDERS(b).aggregate(everybody, state)
+    assert set(verdict.scores) == {5, 15, 25, 35}
+    assert len(verdict.flags) == left_out
+    assert set(verdict.flags) <= {5, 15, 25, 35}
+    assert (25 in verdict.flags) == (left_out > 0)
+
+
+def test_where_everybody_is_known_so_many_are_left_out_as_it_was_told():
+    assert all(FLANDERS(b)._quota(k, k) == b for k in range(1, 40) for b in range(k))
+
+
 def test_memory_holds_a_window_of_sampled_coordinates_of_the_newest_clients(cohort):
     _, state = play(FLANDERS(1, num_coordinates=5, window=3, max_clients=6), [cohort(STEADY)] * 5)
     assert list(state) == [25, 35, 45, 55, 65, 75]

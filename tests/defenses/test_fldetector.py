@@ -110,6 +110,29 @@ def test_the_score_is_the_mean_of_the_last_distances(cohort, at):
     assert verdicts[-1].scores == pytest.approx(last, rel=1e-6)
 
 
+def test_who_alternates_between_the_ends_of_float32_is_scored_and_flagged(cohort, at):
+    """By hand: the two are off by 6e38 in every round, nobody else by more than chance."""
+    defense, rng = FLDetector(start_round=2), np.random.default_rng(0)
+    state, params = defense.init(), torch.zeros(5)
+    for t in range(8):
+        rows = torch.from_numpy(1.0 + 0.1 * rng.normal(size=(8, 5))).float()
+        rows[:2] = 3e38 * (-1) ** t
+        verdict, state = defense.aggregate(at(cohort(rows), t, params=params), state)
+        params = params + 0.01 * t
+    assert set(verdict.flags) == {5, 15}
+    assert verdict.aggregate.abs().max() < 2
+    assert all(tensor.isfinite().all() for tensor in (*state["steps"], *state["turns"]))
+
+
+def test_differences_beyond_float32_are_remembered_as_its_largest_number(cohort, at):
+    """By hand: from 3e38 to -3e38 it is -6e38."""
+    defense, state = FLDetector(start_round=2), FLDetector().init()
+    for t in range(2):
+        rows = torch.full((5, 1), 3e38 * (-1) ** t)
+        _, state = defense.aggregate(at(cohort(rows), t, params=rows[0]), state)
+    assert [float(d[0]) for d in (*state["steps"], *state["turns"])] == [-torch.finfo(torch.float32).max] * 2
+
+
 def test_fewer_than_five_scores_are_not_tested(cohort, at):
     verdicts, _ = play(FLDetector(start_round=2), cohort, at, 8, flips(3, 5), present=lambda t: range(4))
     assert verdicts[-1].scores

@@ -88,6 +88,19 @@ def test_whoever_stays_away_keeps_its_history(cohort):
     assert after[5].tolist() == [2, 0, 0]
 
 
+@pytest.mark.parametrize("normalise", [True, False])
+def test_updates_near_the_end_of_float32_leave_history_weights_and_aggregate_finite(cohort, normalise):
+    """By hand: float32 cannot hold 6e38. The sums stay at 0, 90 and 45 degrees: all scores are cos 45."""
+    defense, state = FoolsGold(normalise=normalise), {}
+    rows = torch.tensor([[3e38, 0.0], [0.0, 1.0], [3e38, 3e38]])
+    for _ in range(3):
+        verdict, state = defense.aggregate(cohort(rows), state)
+    assert state[5].tolist() == [torch.finfo(torch.float32).max, 0]
+    assert list(verdict.scores.values()) == pytest.approx([0.5**0.5] * 3)
+    assert verdict.weights.tolist() == [1 / 3 if normalise else 1.0] * 3
+    assert verdict.aggregate.isfinite().all()
+
+
 def test_the_client_seen_longest_ago_is_forgotten_first(cohort):
     defense, updates = FoolsGold(max_clients=2), cohort(np.eye(3))
     _, state = defense.aggregate(updates.rows(torch.tensor([0, 1])), {})

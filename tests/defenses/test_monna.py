@@ -31,7 +31,10 @@ def test_a_copy_of_the_trusted_update_does_not_push_it_out(cohort):
 
 def test_without_the_trusted_client_it_raises_or_falls_back(cohort):
     updates = cohort([[0.0], [1.0], [8.0]])
-    with pytest.raises(ValueError, match="the trusted client 7 is not in the cohort"):
+    words = (
+        "the trusted client 7 is not in the cohort; set trusted_client to one that comes in every round, or "
+    )
+    with pytest.raises(ValueError, match=words):
         MoNNA(1, trusted_client=7).aggregate(updates, None)
     verdict, _ = MoNNA(1, trusted_client=7, on_infeasible="median").aggregate(updates, None)
     assert verdict.aggregate.item() == 1.0

@@ -139,11 +139,28 @@ def test_the_gate_holds_back_a_minority_that_does_not_stand_apart():
     cohorts = [updates_of(x) for x in stream(9, clients=40)]
     plain, _ = play(MudHog(), cohorts)
     assert all(suspects(v, "targeted") for v in plain[3:])
-    for gate, least in (("separation", 0.9), ("silhouette", 0.125)):
-        gated, states = play(MudHog(targeted_gate=gate, gate_threshold=least), cohorts)
+    for gate in ("separation", "silhouette"):
+        gated, states = play(MudHog(targeted_gate=gate), cohorts)
         assert not any(suspects(v, "targeted") for v in gated)
         assert not confirmed(states[-1], "malicious")
         assert any("separation" in named for named in gated[-1].details.values())
+
+
+@pytest.mark.parametrize(("gate", "least"), [("separation", 0.9), ("silhouette", 0.125)])
+def test_each_gate_has_a_threshold_of_its_own(gate, least):
+    """Spec 2.6. The three drifters of the trace stand apart for both, but not for a silhouette of 0.9."""
+    told, _ = play(MudHog(targeted_gate=gate, gate_threshold=least), trace(6))
+    silent, _ = play(MudHog(targeted_gate=gate), trace(6))
+    strict, _ = play(MudHog(targeted_gate="silhouette", gate_threshold=0.9), trace(6))
+    assert [suspects(v, "targeted") for v in silent] == [suspects(v, "targeted") for v in told]
+    assert suspects(silent[5], "targeted")
+    assert not suspects(strict[5], "targeted")
+
+
+def test_the_jitter_of_two_updates_is_enough():
+    verdicts, _ = play(MudHog(preset="robust", short_window=2), spread_out(6))
+    assert suspects(verdicts[3], "noise") == set(range(6))
+    MudHog(preset="robust", noise_test="scatter", short_window=1)
 
 
 def test_half_precision_histories_decide_the_same_and_never_overflow():
@@ -171,6 +188,9 @@ def test_a_preset_gives_way_to_an_option_that_is_given():
         ({"jitter_factor": 0.5}, "jitter_factor must be finite and at least 1, got 0.5"),
         ({"noise_test": "ears"}, "noise_test must be one of scatter, jitter, got 'ears'"),
         ({"short_window": 0}, "short_window must be at least 1, got 0"),
+        ({"preset": "robust", "short_window": 1}, "short_window must be at least 2 .* is jitter, got 1"),
+        ({"noise_test": "jitter", "short_window": 1}, "short_window must be at least 2 .* is jitter, got 1"),
+        ({"gate_threshold": -1.0}, "gate_threshold must be at least 0, got -1.0"),
         ({"history": "long"}, "history must be one of moving, frozen, got 'long'"),
     ],
 )

@@ -24,6 +24,20 @@ def test_updates_far_shorter_or_longer_than_the_median_fail(cohort):
     assert verdict.aggregate.item() == pytest.approx(np.mean(clipped))
 
 
+@pytest.mark.parametrize("length", [0.0, 2.0])
+def test_where_all_updates_are_equal_nobody_is_flagged(cohort, length):
+    """Zeros are as long as the median, which is 0: neither shorter nor longer."""
+    verdict, _ = SignGuard().aggregate(cohort([[length]] * 6), None)
+    assert not verdict.flags
+    assert verdict.aggregate.tolist() == [length]
+    assert verdict.weights.tolist() == pytest.approx([1 / 6] * 6)
+
+
+def test_among_zeros_whoever_sends_something_is_left_out(cohort):
+    verdict, _ = SignGuard().aggregate(cohort([[0.0]] * 5 + [[1.0]]), None)
+    assert set(verdict.flags) == {55}
+
+
 def test_signs_not_magnitudes_are_clustered(cohort):
     """Six rows with signs (+, +, -), two with (-, -, +); every norm is 1."""
     honest = np.array([[0.9, 0.3, -0.3], [0.3, 0.9, -0.3], [0.3, 0.3, -0.9]] * 2)

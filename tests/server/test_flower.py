@@ -1,78 +1,25 @@
 """Oracles: Flower's own strategies on equal replies; a defense of ours called directly; hand calculations."""
 
 import os
+import re
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
-from flwr.app import (
-    DEFAULT_TTL,
-    Array,
-    ArrayRecord,
-    ConfigRecord,
-    Message,
-    MessageType,
-    Metadata,
-    MetricRecord,
-    RecordDict,
-)
-from flwr.app import Context as NodeContext
+from flower_replies import flat, message, record, replies_of, updates_of
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg
 
-from gauntlet.core.contracts import Knowledge
 from gauntlet.core.errors import PluginError
-from gauntlet.core.layout import Layout, Slot
-from gauntlet.core.seeds import generator
-from gauntlet.core.updates import Context, Updates
 from gauntlet.defenses import DEFENSES, contract
-from gauntlet.server.flower import GauntletStrategy, attack_mod, client_id_of
+from gauntlet.server.flower import GauntletStrategy, client_id_of
 
 ROOT = Path(__file__).parents[2]
-LAYOUT = Layout((Slot("weight", (3, 4), 0), Slot("bias", (4,), 12), Slot("scale", (), 16)))
-SIZE = LAYOUT.num_parameters
-
-
-def updates_of(cohort_size: int = 11, round_: int = 0) -> Updates:
-    """Return a cohort in a round, with parameters that are not 0 and unequal numbers of examples."""
-    stream = generator(3, "flower test", round_)
-    vectors = torch.from_numpy(stream.standard_normal((cohort_size, SIZE))).float()
-    params = torch.from_numpy(stream.standard_normal(SIZE)).float()
-    ids, counts = torch.arange(cohort_size) * 7 + 2, torch.arange(cohort_size) % 4 + 1
-    return Updates(vectors, ids, counts, context=Context(round_, params, LAYOUT, seed=0))
-
-
-def message(content: RecordDict, node_id: int) -> Message:
-    metadata = Metadata(0, "", node_id, 0, "", "", 0.0, DEFAULT_TTL, MessageType.TRAIN)
-    return Message(content=content, metadata=metadata)
-
-
-def record(vector: torch.Tensor) -> ArrayRecord:
-    return ArrayRecord({k: Array(v.numpy().copy()) for k, v in LAYOUT.views(vector).items()})
-
-
-def replies_of(updates: Updates) -> list[Message]:
-    rows = zip(updates.vectors, updates.client_ids.tolist(), updates.num_examples.tolist(), strict=True)
-    return [
-        message(
-            RecordDict(
-                {
-                    "a": record(updates.context.params + row),
-                    "m": MetricRecord({"num-examples": n, "loss": 2.0}),
-                }
-            ),
-            node_id,
-        )
-        for row, node_id, n in rows
-    ]
-
-
-def flat(arrays: ArrayRecord) -> torch.Tensor:
-    return LAYOUT.flatten({k: torch.from_numpy(np.asarray(a.numpy())) for k, a in arrays.items()})
 
 
 def started(defense: Any, params: torch.Tensor, round_: int = 1, **options: Any) -> GauntletStrategy:
@@ -237,6 +184,160 @@ def test_a_reply_that_does_not_fit_or_is_not_finite_is_left_out():
     assert torch.allclose(flat(arrays), updates.context.params + expected, atol=1e-5)
 
 
+def npy(value: Any, pickled: bool = False) -> bytes:
+    buffer = BytesIO()
+    np.save(buffer, value, allow_pickle=pickled)
+    return buffer.getvalue()
+
+
+def said(data: bytes, dtype: str = "float32") -> Array:
+    """Return an array that says it is a good ``bias``, whatever the bytes are."""
+    return Array(dtype=dtype, shape=(4,), stype="numpy.ndarray", data=data)
+
+
+def npz() -> bytes:
+    buffer = BytesIO()
+    np.savez(buffer, np.zeros(4, np.float32))
+    return buffer.getvalue()
+
+
+class Loaded:
+    """Leaves a mark when it is unpickled."""
+
+    marks: ClassVar[list[str]] = []
+
+    def __reduce__(self) -> Any:
+        return (self.marks.append, ("unpickled",))
+
+
+def warnings(caplog: Any) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.name.startswith("gauntlet")]
+
+
+HUGE = np.lib.format.magic(1, 0) + b"\x76\x00" + b"{'descr': '<f4', 'fortran_order': False, 'shape': (%d,)}"
+
+
+@pytest.mark.parametrize(
+    ("bias", "why"),
+    [
+        (said(b"garbage"), "cannot be decoded"),
+        (said(b""), "cannot be decoded"),
+        (said((HUGE % 10**13).ljust(128)), "cannot be decoded"),
+        (said(npy(np.array([Loaded()] * 4), pickled=True)), "cannot be decoded"),
+        (said(npz()), "is not one array"),
+        (said(npy(np.zeros(5, np.float32))), r"<f4 \(5,\), in the global model <f4 \(4,\)"),
+        (said(npy(np.array(["a"] * 4))), r"<U1 \(4,\)"),
+        (Array(np.array(["a"] * 4)), r"<U1 \(4,\)"),
+        (Array(np.zeros(4, np.complex64)), r"<c8 \(4,\)"),
+        (Array(np.zeros(4, np.int64)), r"<i8 \(4,\)"),
+        (Array(np.full(4, 1e300)), "not finite"),
+        (Array(dtype="float32", shape=(4,), stype="a\nb", data=npy(np.zeros(4))), "cannot be decoded"),
+    ],
+)
+def test_one_reply_that_is_no_update_is_left_out_in_one_line_and_the_others_count(bias, why, caplog):
+    """The oracle is the defense on the three others."""
+    updates = updates_of(4)
+    expected = DEFENSES.build("mean").aggregate(updates.rows(torch.tensor([0, 1, 3])), None)[0].aggregate
+    replies = replies_of(updates)
+    replies[2].content["a"]["bias"] = bias
+
+    arrays, metrics = started("mean", updates.context.params).aggregate_train(1, replies)
+
+    assert torch.allclose(flat(arrays), updates.context.params + expected, atol=1e-6)
+    assert metrics["loss"] == pytest.approx(2.0)
+    (warning,) = warnings(caplog)
+    assert re.match(rf"node 16 is left out: .*{why}", warning)
+    assert "\n" not in warning
+    assert Loaded.marks == []
+
+
+def test_a_node_that_failed_is_left_out_in_one_line_whatever_its_reason(caplog):
+    updates = updates_of(1)
+    failed = Message(error=Error(1, "a\nb"), metadata=message(RecordDict(), 5).metadata)
+
+    started("mean", updates.context.params).aggregate_train(1, [failed, *replies_of(updates)])
+
+    assert warnings(caplog) == [r"node 5 is left out: error: 'a\nb'"]
+
+
+class Counted(Array):
+    """An array that counts how often it is decoded."""
+
+    times: ClassVar[list[int]] = [0]
+
+    def numpy(self):
+        self.times[0] += 1
+        return super().numpy()
+
+
+def test_each_reply_is_decoded_once():
+    """By hand: one array of this kind in each of four replies."""
+    updates = updates_of(4)
+    replies = replies_of(updates)
+    for reply in replies:
+        reply.content["a"]["bias"] = Counted(reply.content["a"]["bias"].numpy())
+
+    started("mean", updates.context.params).aggregate_train(1, replies)
+
+    assert Counted.times == [4]
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f8", ">f4"])
+def test_floating_arrays_of_another_width_or_byte_order_are_an_update(dtype):
+    """Zeros in any of them: the local parameters are 0, the mean of one update gives them back."""
+    params = updates_of().context.params
+    zeros = ArrayRecord({k: Array(np.zeros(a.shape, dtype)) for k, a in record(params).items()})
+    reply = message(RecordDict({"a": zeros, "m": MetricRecord({"num-examples": 1})}), 5)
+
+    arrays, _ = started("mean", params).aggregate_train(1, [reply])
+
+    assert torch.allclose(flat(arrays), torch.zeros(17), atol=1e-6)
+
+
+@pytest.mark.parametrize("claim", [True, float("nan"), float("inf"), 2**53, -1, [3]])
+def test_a_reply_without_a_number_of_examples_is_left_out(claim, caplog):
+    """The oracle is the defense on the three others."""
+    updates = updates_of(4)
+    expected = DEFENSES.build("mean").aggregate(updates.rows(torch.tensor([0, 1, 3])), None)[0].aggregate
+    replies = replies_of(updates)
+    vars(replies[2].content["m"])["_data"]["num-examples"] = claim  # Flower itself refuses a bool
+
+    arrays, _ = started("mean", updates.context.params).aggregate_train(1, replies)
+
+    assert torch.allclose(flat(arrays), updates.context.params + expected, atol=1e-6)
+    assert warnings(caplog) == ["node 16 is left out: it has no 'num-examples' between 0 and 2**53"]
+
+
+@pytest.mark.parametrize(
+    ("usual", "odd", "mean"),
+    [(2.0, [1.0, 2.0], 2.0), ([1.0, 2.0], 5.0, [1.0, 2.0]), ([1.0, 2.0], [3.0], [1.0, 2.0])],
+)
+def test_metrics_of_another_form_are_left_out_of_the_mean_and_their_update_counts(usual, odd, mean, caplog):
+    """By hand: the mean of equal metrics is that metric, whatever the weights."""
+    updates = updates_of(4)
+    expected = DEFENSES.build("mean").aggregate(updates, None)[0].aggregate
+    replies = replies_of(updates)
+    for k, reply in enumerate(replies):
+        reply.content["m"]["loss"] = odd if k == 2 else usual
+
+    arrays, metrics = started("mean", updates.context.params).aggregate_train(1, replies)
+
+    assert metrics["loss"] == pytest.approx(mean)
+    assert torch.allclose(flat(arrays), updates.context.params + expected, atol=1e-6)
+    assert [m.partition(":")[0] for m in warnings(caplog)] == ["node 16 is left out of the metrics"]
+
+
+def test_numbers_with_and_without_a_point_are_metrics_of_one_form():
+    """By hand: (2 * 1 + 5.0 * 2) / 3 = 4, with the 1 and 2 examples of the first two clients."""
+    updates = updates_of(2)
+    replies = replies_of(updates)
+    replies[0].content["m"]["loss"], replies[1].content["m"]["loss"] = 2, 5.0
+
+    _, metrics = started("mean", updates.context.params).aggregate_train(1, replies)
+
+    assert metrics["loss"] == pytest.approx(4.0)
+
+
 def test_nobody_to_listen_to_leaves_flowers_model_alone():
     strategy = started("mean", updates_of().context.params)
 
@@ -268,59 +369,6 @@ def test_whole_numbers_stay_as_they_were_and_types_are_kept():
 
 def test_every_node_has_a_client_id_of_its_own_that_int64_holds():
     assert [client_id_of(n) for n in (0, 5, 2**63 - 1, 2**63, 2**64 - 1)] == [0, 5, 2**63 - 1, -(2**63), -1]
-
-
-# ---- attack_mod -----------------------------------------------------------------------------------------
-
-
-def through(mod: Any, partition: int, updates: Updates, node: NodeContext | None = None) -> torch.Tensor:
-    """Return the update that a node with this partition sends when its honest one is row 0."""
-    params = updates.context.params
-    config = ConfigRecord({"server-round": updates.context.round + 1})
-    asked = message(RecordDict({"arrays": record(params), "config": config}), 99)
-    node = node or NodeContext(0, 99, {"partition-id": partition, "num-partitions": 10}, RecordDict(), {})
-    reply = mod(asked, node, lambda m, c: replies_of(updates)[0])
-    return flat(reply.content["a"]) - params
-
-
-def test_only_the_named_nodes_flip_their_update():
-    """Li et al. (2019): minus ``scale`` times the honest update."""
-    updates = updates_of(1)
-    mod = attack_mod("sign_flip", {1, 4}, {"scale": 3.0})
-
-    assert torch.allclose(through(mod, 4, updates), -3 * updates.vectors[0], atol=1e-5)
-    assert torch.allclose(through(mod, 2, updates), updates.vectors[0], atol=1e-6)
-
-
-@dataclass(frozen=True)
-class Growing:
-    """Send n times the honest update the n-th time; remembers n and the last update."""
-
-    knowledge: ClassVar[Knowledge] = Knowledge.OWN
-
-    def init(self) -> Any:
-        return {"times": 0, "last": torch.zeros(0)}
-
-    def corrupt(self, own: Updates, view: Any, state: Any) -> tuple[Updates, Any]:
-        times = state["times"] + 1
-        assert times == 1 or len(state["last"]) == SIZE
-        assert (view.round, view.cohort_size) == (times - 1, 10)
-        lie = replace(own, vectors=times * own.vectors, num_examples=own.num_examples + 40)
-        return lie, {"times": times, "last": own.vectors[0]}
-
-
-def test_what_an_attack_remembers_lives_in_the_nodes_own_context():
-    node = NodeContext(0, 99, {"partition-id": 3, "num-partitions": 10}, RecordDict(), {})
-    mod = attack_mod(Growing(), [3])
-    for t in range(3):
-        updates = updates_of(1, round_=t)
-
-        assert torch.allclose(through(mod, 3, updates, node), (t + 1) * updates.vectors[0], atol=1e-5)
-
-
-def test_an_attack_that_must_know_the_others_is_refused():
-    with pytest.raises(ValueError, match=r"Knowledge\.OWN"):
-        attack_mod("alie", [0])
 
 
 # ---- the example ----------------------------------------------------------------------------------------

@@ -37,6 +37,13 @@ class Result:
     stdout: str
     stderr: str
 
+    def refusal(self) -> str:
+        """Check that the command refused its input as it should, and return its line."""
+        assert self.returncode == 2, (self.stdout, self.stderr)
+        (line,) = self.stderr.strip().splitlines()
+        assert line.startswith("gauntlet: "), line
+        return line
+
 
 @pytest.fixture
 def gauntlet(

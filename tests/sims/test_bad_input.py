@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from gauntlet.clients.data import files
+from gauntlet.sims.run import simulate
 
 RAISES = """
 from dataclasses import dataclass
@@ -76,6 +77,14 @@ REFUSED = {
         ["-s", 'attacks=[{name="multi_label_flip", sources=[1, 11], count=1}]'],
         "changes label 11; digits has labels 0 to 9",
     ),
+    "a step size that is no number": (
+        ["-s", "training.lr=nan"],
+        "option 'lr' is nan: numbers must be finite",
+    ),
+    "an endless option of a plug-in": (
+        ["-s", 'server_optimizer={name="sgd", lr=inf}'],
+        "sgd: option 'lr' is inf: numbers must be finite",
+    ),
     "half a burst": (
         ["-s", 'attacks=[{name="sign_flip", count=1, on_rounds=2}]'],
         "on_rounds and off_rounds go together",
@@ -93,6 +102,14 @@ REFUSED = {
         "update needs an attack on data that it follows",
     ),
     "a key that has no parts": (["-s", "rounds.x=1"], "'rounds' is a value (4) and has no parts"),
+    "an attack where the list is empty": (
+        ["-s", "attacks=[]", "-s", "attacks.0.count=1"],
+        "'attacks.0' is not there; the list is empty",
+    ),
+    "an attack where there is no list": (
+        ["-s", "attacks.0.name=sign_flip"],
+        "'attacks.0' is not there; the list is empty",
+    ),
     "an override without a value": (["-s", "rounds"], "--set needs key=value, got 'rounds'"),
     "a plug-in file that is not there": (["-s", "defense.name=gone.py:Gone"], "no such plug-in file"),
 }
@@ -160,6 +177,94 @@ def test_overwrite_deletes_results_and_nothing_else(gauntlet, tiny_file):
 
     assert "holds no run; --overwrite deletes only results" in line
     assert (precious / "thesis.txt").read_text() == "years"
+
+
+@pytest.mark.parametrize("sweep", [[], ["-s", "sweep.seed=[1, 2]"]])
+def test_what_cannot_run_overwrites_nothing(sweep, gauntlet, tiny, tiny_file, tmp_path):
+    simulate(tiny(), tmp_path / "mine")
+    before = {p: p.read_bytes() for p in (tmp_path / "mine").rglob("*") if p.is_file()}
+
+    call = ["run", tiny_file, "--out", "mine", "--overwrite", "-s", "defense.name=krumm", *sweep]
+    assert "did you mean 'krum'" in one_line(gauntlet(*call))
+
+    assert {p: p.read_bytes() for p in (tmp_path / "mine").rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("command", [["run"], ["sweep", "--over", "seed=[1,2]"]])
+def test_a_cluster_that_is_not_there_leaves_no_folder(command, tiny_file, tmp_path):
+    """In a process of its own: one that has joined a cluster stays there."""
+    options = [*command[1:], "--pool", "ray", "--ray-address", "nowhere", "--out", "mine"]
+    result = subprocess.run(
+        [sys.executable, "-m", "gauntlet.sims.cli", command[0], str(tiny_file), *options],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert "Ray cannot be reached at nowhere" in one_line(result)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_overwrite_takes_an_empty_folder(gauntlet, tiny_file, tmp_path):
+    (tmp_path / "empty").mkdir()
+
+    assert gauntlet("run", tiny_file, "--out", "empty", "--overwrite").returncode == 0
+    assert (tmp_path / "empty" / "rounds.parquet").is_file()
+
+
+WHOLE = {
+    "schema": 1,
+    "scenario": {"name": "x"},
+    "fingerprint": "",
+    "label": "",
+    "seed": 0,
+    "status": "running",
+}
+BROKEN = {
+    "a list": ([], "it holds [], expected a table of keys"),
+    "nothing but the schema": ({"schema": 1}, "key 'scenario' is missing"),
+    "no schema": ({**WHOLE, "schema": "1"}, "'schema' is '1', expected int"),
+    "another schema": ({**WHOLE, "schema": 2}, "is of schema 2, expected 1"),
+    "no scenario's name": ({**WHOLE, "scenario": {}}, "key 'scenario.name' is missing"),
+    "a scenario that is none": ({**WHOLE, "scenario": []}, "'scenario' is [], expected dict"),
+    **{
+        f"no {key}": ({k: v for k, v in WHOLE.items() if k != key}, f"key '{key}' is missing")
+        for key in ("fingerprint", "label", "seed", "status")
+    },
+    "a complete run without its cost": ({**WHOLE, "status": "complete"}, "key 'epsilon' is missing"),
+    "half a cost": ({**WHOLE, "status": "complete", "epsilon": {"value": 1}}, "key 'epsilon.reason'"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_manifest_that_lacks_something_is_refused_and_not_to_be_resumed(
+    case, gauntlet, tiny_file, tmp_path
+):
+    content, words = BROKEN[case]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "manifest.json").write_text(json.dumps(content))
+
+    for call in (["plot", "accuracy", "mine"], ["plot", "all", "mine"], ["resume", "mine"]):
+        line = one_line(gauntlet(*call))
+        assert line.startswith("gauntlet: mine/manifest.json ")
+        assert words in line
+    line = one_line(gauntlet("run", tiny_file, "--out", "mine"))
+    assert line == "gauntlet: mine already holds other files; choose another --out"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([], "it holds [], expected a table of keys"),
+        ({}, "key 'runs' is missing"),
+        ({"runs": []}, "it lists no run"),
+        ({"runs": ["run-000"]}, "'runs.0' is 'run-000', expected a table"),
+        ({"runs": [{"label": "x", "folder": "run-000"}]}, "key 'runs.0.scenario' is missing"),
+    ],
+)
+def test_a_sweep_whose_list_lacks_something_is_refused(content, words, gauntlet, tmp_path):
+    (tmp_path / "sweep.json").write_text(json.dumps(content))
+
+    for call in (["plot", "accuracy", tmp_path], ["resume", tmp_path]):
+        assert f"sweep.json cannot be read: {words}" in one_line(gauntlet(*call))
 
 
 def test_an_unreadable_checkpoint_is_named(gauntlet, tiny_file):

@@ -39,6 +39,13 @@ def test_listing_names_every_plug_in_and_scenario(gauntlet):
         assert name in printed
 
 
+def test_listing_prints_what_stands_in_brackets(gauntlet, monkeypatch):
+    """FedAvg's first line has ``[training]``, which could be taken for markup."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    assert "``[training]``" in gauntlet("list", "algorithms").stdout
+
+
 def test_showing_a_plug_in_prints_its_source_and_options(gauntlet):
     printed = gauntlet("show", "multi_krum").stdout
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from gauntlet.core.errors import ScenarioError
+from gauntlet.server.ingredients import make_roles
 from gauntlet.sims.matrix import plan_matrix, resume_matrix
 from gauntlet.sims.overrides import parse_list
 
@@ -62,9 +63,75 @@ def test_lists_put_attacks_on_the_same_clients_and_pre_aggregations_before_the_d
     assert [a.name for a in runs[0].scenario.attacks] == ["unreliable"]
 
 
+def attackers(scenario):
+    """Every client that is ever malicious, as the run hands out its roles."""
+    poisons, attacks = make_roles(scenario.run_spec())
+    return {client for role in (*poisons, *attacks) if not role.honest for client in role.clients}
+
+
+def test_the_matrix_replaces_the_attackers_of_the_scenario_and_leaves_the_unreliable(tiny):
+    """By hand: 0.4 of 6 clients is 2; without an attack nobody, though the scenario has three of its own."""
+    own = [
+        {"name": "sign_flip", "count": 1},
+        {"name": "unreliable", "clients": [3], "kernel_size": 3},
+        {"name": "label_flip", "count": 1, "update": {"name": "sign_flip"}},
+        {"name": "unreliable", "count": 1, "update": {"name": "zero"}},
+    ]
+    axes = {**AXES, "defenses": ["trimmed_mean"], "shares": [0.4]}
+    found = _runs(*plan_matrix(tiny(matrix=axes, attacks=own)))
+
+    assert [(c.attack, len(attackers(run.scenario))) for c, run in found] == [
+        ("no attack", 0),
+        ("sign_flip", 2),
+        ("label_flip", 2),
+    ]
+    assert {run.scenario.attacks[0].name for _, run in found} == {"unreliable"}
+    assert {run.scenario.defense.model_extra["num_byzantine"] for _, run in found} == {2}
+
+
+CHOOSY = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Choosy:
+    num_byzantine: int = 1
+    def __post_init__(self):
+        if self.num_byzantine < 1: raise ValueError("num_byzantine must be at least 1")
+    def init(self): return None
+    def aggregate(self, updates, state): ...
+"""
+
+
+def test_a_defense_is_told_of_nobody_where_the_attack_is_honest_clients_with_poor_data(tiny, tmp_path):
+    """By hand: 0.4 of 6 is 2. A defense that refuses 0 is told 2, as it is without an attack."""
+    (tmp_path / "choosy.py").write_text(CHOOSY)
+    poor = {"name": "unreliable", "kernel_size": 3}
+    axes = {
+        "attacks": [poor, [poor, "sign_flip"]],
+        "defenses": ["krum", f"{tmp_path}/choosy.py:Choosy"],
+        "shares": [0.4],
+    }
+    told = [run.scenario.defense.model_extra for _, run in _runs(*plan_matrix(tiny(matrix=axes)))]
+
+    assert [options["num_byzantine"] for options in told] == [2, 0, 2, 2, 2, 2]
+
+
+def test_a_defense_that_is_given_another_way_is_told_nothing(tiny):
+    """trimmed_mean takes either num_byzantine or beta, and refuses both."""
+    axes = {**AXES, "defenses": [{"name": "trimmed_mean", "beta": 0.2}]}
+    _, runs = plan_matrix(tiny(matrix=axes))
+
+    assert [run.scenario.defense.model_extra for run in runs] == [{"beta": 0.2}] * 5
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        (
+            {"attacks": [["pixel_backdoor", "sign_flip", "zero"]]},
+            "'pixel_backdoor .* zero' is 3 attacks on the same clients; allowed: one attack, or a list",
+        ),
+        ({"attacks": [[{"name": "dba", "update": "zero"}, "sign_flip"]]}, "is 3 attacks on the same"),
         ({"attacks": []}, "has no attacks to cross"),
         ({"shares": []}, "has no shares to cross"),
         ({"attacks": ["sign_flip", "sign_flip"]}, "'sign_flip' stands twice"),
@@ -129,6 +196,23 @@ def test_a_field_that_fails_is_blank_and_the_others_are_there(gauntlet, tiny_fil
     table = pd.read_csv(tmp_path / "m" / "matrix.csv")
     assert table.loc[table["defense"] == "mean", "best_accuracy"].notna().all()
     assert table.loc[table["defense"] == "Fails", "best_accuracy"].isna().all()
+
+
+def test_a_field_with_too_few_clients_for_its_rule_is_blank_unless_all_are(gauntlet, tiny_file, tmp_path):
+    """Of 6 clients 2 are malicious: Krum wants 2 * 2 + 3 = 7, the median any number."""
+    fields = ["--attacks", "sign_flip", "--shares", "0.4", "-q"]
+    result = gauntlet("matrix", tiny_file, *fields, "--defenses", "median,krum", "--out", "m")
+
+    assert result.returncode == 2
+    assert "'krum num_byzantine=2' needs 7 rows or more, got a cohort of 6" in result.stderr
+    table = pd.read_csv(tmp_path / "m" / "matrix.csv").set_index("defense")
+    assert table.loc["median", "best_accuracy"].notna().all()
+    assert table.loc["krum", "best_accuracy"].isna().all()
+
+    result = gauntlet("matrix", tiny_file, *fields, "--defenses", "krum", "--out", "none")
+    assert result.returncode == 2
+    assert "needs 7 rows or more" in result.stderr
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,27 @@ def test_a_defense_that_never_flags_has_no_detection_and_one_that_finds_nothing_
     assert field(table, "no attack", "watch")["false_positive_rate"] == pytest.approx(1 / 17)
 
 
+def test_with_nobody_flagged_and_nobody_to_flag_detection_is_perfect_where_the_defense_can_flag():
+    """The same convention as a round's: 1 and 1; with alarms alone, precision is 0 and recall 1."""
+    nobody = {"attackers": 0, "false_negatives": 0, "true_negatives": 20}
+    rows = [
+        row("no attack", [0.9], defense="watch", **nobody),
+        row("a", [0.5], defense="watch", true_positives=4, false_negatives=0),
+        row("b", [0.5], defense="watch"),
+        row("unreliable", [0.9], defense="watch", **{**nobody, "false_positives": 2}),
+        row("no attack", [0.9], **nobody),
+    ]
+    table = matrix_table(rows)
+    found = {name: field(table, name, "watch") for name in ("no attack", "b", "unreliable", "worst case")}
+
+    assert (found["no attack"]["precision"], found["no attack"]["recall"]) == (1.0, 1.0)
+    assert (found["unreliable"]["precision"], found["unreliable"]["recall"]) == (0.0, 1.0)
+    assert math.isnan(found["b"]["precision"])
+    assert (found["b"]["recall"], found["worst case"]["recall"]) == (0.0, 0.0)
+    assert math.isnan(field(table, "no attack")["precision"])
+    assert math.isnan(field(table, "no attack")["recall"])
+
+
 def test_success_is_the_worst_of_those_that_have_one():
     rows = [
         row("no attack", [0.9]),

@@ -62,6 +62,13 @@ def test_another_plug_in_keeps_the_options_that_it_has_too():
     assert change(RAW, "defense.name", "trimmed_mean")["defense"] == RAW["defense"]
 
 
+@pytest.mark.parametrize("raw", [{}, {"attacks": []}])
+def test_a_number_in_a_list_that_is_empty_or_not_there_is_refused(raw):
+    for path in ("attacks.0", "attacks.0.name"):
+        with pytest.raises(ScenarioError, match=r"'attacks\.0' is not there; the list is empty"):
+            change(raw, path, "x")
+
+
 @pytest.mark.parametrize(
     ("path", "words"), [("attacks.1.count", "allowed: 0 to 0"), ("rounds.x", "has no parts")]
 )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from gauntlet.server.round import run_round
 from gauntlet.server.simulation import Step, prepare
 from gauntlet.sims.records import rows
 from gauntlet.sims.robustness import attack_rows, best_success, class_rows
+from gauntlet.sims.scores import durability
 
 NOBODY: dict[int, str] = {}
 
@@ -128,15 +130,46 @@ def test_honest_clients_of_weight_zero_count_as_excluded(tiny):
     assert row["excluded_honest_share"] == 1 - sum(i not in (1, 3) for i in kept) / 4
 
 
+@pytest.mark.parametrize("mixing", [{"name": "nnm", "num_byzantine": 1}, {"name": "bucketing"}])
+def test_behind_mixed_clients_nobody_has_a_weight_and_nobody_is_excluded(tiny, mixing):
+    """Krum keeps one row: a mean of five clients under NNM, and of two in a bucket."""
+    krum = {"name": "krum", "num_byzantine": 0}
+    simulation = prepare(tiny(attacks=ATTACK, pre_aggregations=[mixing], defense=krum).run_spec())
+    state, outcome = run_round(simulation.plan, simulation.first, simulation.serial_pool())
+    row, table = rows(simulation.plan, Step(state, outcome, None, 0.1))
+
+    assert table.to_pydict()["weight"] == [None] * 6
+    assert row["excluded_honest_share"] is None
+
+
+def test_two_attacks_of_one_name_are_active_each_in_its_own_rounds(tiny):
+    """The first label flip stops after round 0, the second starts in round 2; sign flips want no label."""
+    flips = [
+        {"name": "sign_flip", "count": 1},
+        {"name": "label_flip", "count": 1, "stop_round": 1},
+        {"name": "label_flip", "count": 1, "start_round": 2},
+    ]
+    plan = prepare(tiny(attacks=flips).run_spec()).plan
+    score = Score(0.5, 1.0, goals=(GoalScore("label_flip", 4, 4, 0), GoalScore("label_flip", 4, 1, 3)))
+    tables = [attack_rows(plan, round_, score) for round_ in range(4)]
+    attacks = pa.concat_tables(tables).to_pandas()
+
+    assert attacks.loc[attacks["number"] == 0, "active"].tolist() == [True, False, False, False]
+    assert attacks.loc[attacks["number"] == 1, "active"].tolist() == [False, False, True, True]
+    assert durability(attacks, threshold=2.0)["rounds"].iloc[0] == 1
+
+
 def test_classes_and_attacks_have_tables_of_their_own(tiny):
     """By hand: one class is never predicted, one has no example; the attack sleeps until round 1."""
     score = Score(
         0.5,
         1.0,
         (ClassScore(4, 5, 2), ClassScore(3, 0, 0), ClassScore(0, 1, 0)),
-        (GoalScore("label_flip", 4, 3, 1), GoalScore("nobody", 0, 0, 0)),
+        (GoalScore("label_flip", 4, 3, 1), GoalScore("pixel_backdoor", 0, 0, 0)),
     )
-    plan = prepare(tiny(attacks=[{"name": "label_flip", "count": 1, "start_round": 1}]).run_spec()).plan
+    starts = {"label_flip": 1, "pixel_backdoor": 2}
+    roles = [{"name": name, "count": 1, "start_round": start} for name, start in starts.items()]
+    plan = prepare(tiny(attacks=roles).run_spec()).plan
     classes, attacks = class_rows(1, score).to_pydict(), attack_rows(plan, 1, score).to_pydict()
 
     assert classes["class"] == [0, 1, 2]

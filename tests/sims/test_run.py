@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import gauntlet
-from gauntlet.core.errors import ResultsError, ScenarioError
+from gauntlet.core.errors import PluginError, ResultsError, ScenarioError
 from gauntlet.server.simulation import prepare
 from gauntlet.sims.results import load_run, read_manifest, write_json
 from gauntlet.sims.run import resume, simulate
@@ -122,15 +122,37 @@ def test_what_was_observed_is_what_was_sent_and_what_was_rebuilt_stands_beside_t
         assert rebuilt.psnr == pytest.approx(10 * np.log10(1 / error), abs=1e-3)
 
 
-def test_an_attack_that_needs_what_it_is_not_told_fails_after_the_results_are_safe(tiny, tmp_path):
-    from gauntlet.core.errors import PluginError
+def test_an_attack_that_can_make_nothing_of_its_client_is_refused_before_anybody_trains(tiny, tmp_path):
+    blind = tiny(probes=[{"name": "idlg", "client": 0}])
+    with pytest.raises(
+        PluginError, match=r"IDLG works with batch_size = 1 and local_steps = 1 only, got .* = 2"
+    ):
+        simulate(blind, tmp_path / "one")
+    several = tiny(probes=[{"name": "dlg", "rounds": [1]}], training={"local_steps": 3, "batch_size": 2})
+    with pytest.raises(
+        PluginError, match=r"DLG works with local_steps = 1 only, got local_steps = 3 \(client"
+    ):
+        simulate(several, tmp_path / "two")
+    with pytest.raises(ScenarioError, match="probe 'dlg': round 7 never comes; allowed: 0 to 3"):
+        simulate(tiny(probes=[{"name": "dlg", "rounds": [7]}]), tmp_path / "three")
+    assert not list(tmp_path.iterdir())
 
-    probes = [{"name": "idlg", "client": 0}]
-    with pytest.raises(PluginError, match="batch_size = 1"):
-        simulate(tiny(probes=probes), tmp_path / "run")
 
-    assert load_run(tmp_path / "run").manifest["status"] == "complete"
-    assert len(load_run(tmp_path / "run").rounds) == 4
+def test_an_attack_that_fails_is_noted_beside_the_results_and_tried_again(tiny, tmp_path):
+    plugin = tmp_path / "clumsy.py"
+    plugin.write_text(
+        "class Clumsy:\n    def reconstruct(self, observation, generator):\n        return 1 / 0\n"
+    )
+    scenario, folder = tiny(probes=[{"name": f"{plugin}:Clumsy", "client": 0}]), tmp_path / "run"
+    for attempt in (lambda: simulate(scenario, folder), lambda: resume(folder)):
+        with pytest.raises(PluginError, match="raised ZeroDivisionError"):
+            attempt()
+        manifest = read_manifest(folder)
+        assert (manifest["status"], "ZeroDivisionError" in manifest["reason"]) == ("failed", True)
+        assert len(pd.read_parquet(folder / "rounds.parquet")) == 4
+    plugin.write_text("class Clumsy:\n    pass\n")  # the file's content is no longer that of a plug-in
+    with pytest.raises(PluginError, match="has no method reconstruct"):
+        resume(folder)
 
 
 def test_a_sweep_runs_every_combination_the_same_as_each_alone(tiny, tmp_path, ray_here):

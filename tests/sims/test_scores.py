@@ -68,6 +68,14 @@ def test_without_attackers_there_is_nobody_to_catch():
     assert by_kind(quiet)["flagged"].tolist() == [0.5]
 
 
+def test_canaries_of_an_audit_are_neither_attackers_nor_clients():
+    canaries = people((0, 7, "canary", None), (2, 8, "canary", "malicious"), (6, 7, "canary", "noise"))
+    audited = pd.concat([STORY, canaries], ignore_index=True)
+
+    for measure in (delays, by_kind, false_alarms):
+        pd.testing.assert_frame_equal(measure(audited), measure(STORY))
+
+
 def test_durability_counts_the_rounds_until_the_door_is_shut():
     """Active until round 2; then 0.9, 0.6, 0.4, 0.7: shut at round 5, three rounds later."""
     rates = [0.1, 0.8, 1.0, 0.9, 0.6, 0.4, 0.7]

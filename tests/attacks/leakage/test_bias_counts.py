@@ -64,5 +64,5 @@ def test_a_gradient_is_not_read_off_several_steps(digits, mlp, observe):
     observation = observe(mlp(), x[:1], y[:1])
     several = replace(observation, knowledge=replace(observation.knowledge, local_steps=5))
 
-    with pytest.raises(ValueError, match="local_steps = 5"):
+    with pytest.raises(PluginError, match="local_steps = 5"):
         BiasCounts().infer([several])

@@ -9,6 +9,7 @@ from torch import nn
 
 from gauntlet.attacks.leakage.dlg import DLG
 from gauntlet.attacks.leakage.metrics import baselines, score
+from gauntlet.core.errors import PluginError
 from gauntlet.core.observation import Truth
 from gauntlet.core.seeds import generator
 
@@ -112,7 +113,7 @@ def test_several_steps_are_refused(digits, mlp, observe):
     observation = observe(mlp(), x[:1], y[:1])
     several = replace(observation, knowledge=replace(observation.knowledge, local_steps=2))
 
-    with pytest.raises(ValueError, match="local_steps = 2"):
+    with pytest.raises(PluginError, match="local_steps = 2"):
         run(DLG(), several)
 
 

@@ -42,5 +42,5 @@ def test_knowing_the_label_saves_closures(digits, mlp, observe):
 def test_two_examples_are_refused(digits, mlp, observe):
     x, y = digits
 
-    with pytest.raises(PluginError, match=r"IDLG is exact for batch_size = 1 .* got batch_size = 2"):
+    with pytest.raises(PluginError, match=r"IDLG works with batch_size = 1 .* got batch_size = 2"):
         IDLG().reconstruct(observe(mlp(), x[:2], y[:2]), generator(0, "attack"))

@@ -26,6 +26,15 @@ def test_options_reach_the_plot_function(recorded):
     assert figure.axes[0].get_xlabel() == "Sent by all clients so far (MB = 10⁶ bytes)"
 
 
+def test_an_option_that_a_plot_does_not_take_is_refused_with_those_that_do(recorded, tmp_path):
+    for call in (
+        lambda: draw("loss", [recorded()], by="bytes"),
+        lambda: draw_to(tmp_path, "loss", [], by="x"),
+    ):
+        with pytest.raises(ScenarioError, match=r"'loss' takes no 'by'; plots that take it: accuracy$"):
+            call()
+
+
 def test_importing_the_package_loads_no_drawing_library():
     code = (
         "import sys, gauntlet.sims.plots;"
