@@ -162,18 +162,15 @@ def matrix(
     from .console import join_cluster, progress_of, show_matrix
     from .matrix import run_matrix
     from .overrides import parse_list
-    from .results import remove
     from .scenario import load_scenario
 
     said = {"attacks": attacks, "defenses": defenses, "shares": shares, "seeds": seeds}
     axes = {f"matrix.{key}": parse_list(text) for key, text in said.items() if text is not None}
     whole = _placed(load_scenario(scenario, [*(set_ or ()), *axes.items()]), pool, workers, ray_address)
     join_cluster(whole.runtime)
-    if overwrite and out:
-        remove(out)
     progress = progress_of(quiet)
     try:
-        table, folder = run_matrix(whole, out, progress)
+        table, folder = run_matrix(whole, out, progress, overwrite)
     finally:
         progress.close()
     show_matrix(table, folder)

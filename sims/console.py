@@ -9,7 +9,7 @@ from .matrix_table import print_matrix
 from .plots import PLOTS, SETS, draw_set, draw_to, find, refusal
 from .progress import Progress, Silent, on_terminal
 from .results import Run, fresh_folder, remove
-from .run import RESULTS, simulate
+from .run import RESULTS, check_probes, simulate
 from .scenario import Scenario
 from .sections import Runtime
 from .summary import print_summary
@@ -37,7 +37,8 @@ def run_and_show(scenario: Scenario, out: Path | None, overwrite: bool, quiet: b
     folder = out or fresh_folder(RESULTS, scenario.name)
     if overwrite and out:
         for variant in variants(scenario):
-            prepare(variant.scenario.run_spec())  # refused here, it costs no results
+            simulation = prepare(variant.scenario.run_spec())  # refused here, it costs no results
+            check_probes(variant.scenario, simulation, folder)
         remove(out)
     progress = progress_of(quiet)
     try:

@@ -183,12 +183,12 @@ def _told_apart(runs: list[Variant]) -> list[Variant]:
 
 
 def run_matrix(
-    scenario: Scenario, out: Path | None = None, progress: Progress | None = None
+    scenario: Scenario, out: Path | None = None, progress: Progress | None = None, overwrite: bool = False
 ) -> tuple["pd.DataFrame", Path]:
     """Run every cell and return (the table, the folder that holds it as ``matrix.csv``, with heat maps).
 
     A cell that fails is left blank, with its reason; the others go on. So is one whose rule wants more
-    clients than there are.
+    clients than there are. With ``overwrite``, results that ``out`` holds are deleted once all is checked.
 
     Raises:
         GauntletError: Whatever cannot run, in one line. Every cell is checked before the first one runs.
@@ -201,7 +201,7 @@ def run_matrix(
             "defenses instead"
         )
     folder = out if out is not None else fresh_folder(RESULTS, f"{scenario.name}-matrix")
-    begin_sweep(todo, folder, scenario, blank=CohortError)
+    begin_sweep(todo, folder, scenario, blank=CohortError, overwrite=overwrite and out is not None)
     write_json(folder / "matrix.json", {"schema": SCHEMA, "cells": [asdict(cell) for cell in cells]})
     return _finish(cells, todo, folder, scenario.runtime, progress or Silent())
 

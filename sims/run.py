@@ -46,12 +46,13 @@ def simulate(
         )
     simulation = prepare(scenario.run_spec())
     folder = Path(out) if out is not None else fresh_folder(RESULTS, scenario.name)
-    _check_probes(scenario, simulation, folder)
+    check_probes(scenario, simulation, folder)
     writer = RunWriter.create(folder, scenario, simulation.choice, label)
     return _execute(scenario, simulation, writer, simulation.first, progress or Silent(), number)
 
 
-def _check_probes(scenario: Scenario, simulation: Simulation, folder: Path) -> None:
+def check_probes(scenario: Scenario, simulation: Simulation, folder: Path) -> None:
+    """Raise ``GauntletError`` where a probe or an audit cannot look at what it is to look at."""
     Probes(scenario, simulation, folder / "nothing yet", 0, submit_later)
     AuditTrail(simulation, folder, 0)
 

@@ -96,11 +96,16 @@ def sweep(scenario: Scenario, out: str | Path | None = None, progress: Progress 
 
 
 def begin_sweep(
-    todo: Sequence[Variant], folder: Path, scenario: Scenario, blank: type[GauntletError] | tuple[()] = ()
+    todo: Sequence[Variant],
+    folder: Path,
+    scenario: Scenario,
+    blank: type[GauntletError] | tuple[()] = (),
+    overwrite: bool = False,
 ) -> None:
     """Check every variant, and write down in a new folder what is to be run there.
 
-    What is ``blank`` is no reason to refuse the others, unless all variants are.
+    What is ``blank`` is no reason to refuse the others, unless all variants are. With ``overwrite``, results
+    that the folder holds are deleted once all is checked.
 
     Raises:
         GauntletError: A variant that cannot run, or a folder that is taken: nothing is written.
@@ -113,6 +118,8 @@ def begin_sweep(
             failures.append(error)
     if failures and len(failures) == len(todo):
         raise failures[0]
+    if overwrite:
+        remove(folder)
     check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     listed = [{"folder": v.folder, "label": v.label, "scenario": v.scenario.values()} for v in todo]

@@ -179,13 +179,21 @@ def test_overwrite_deletes_results_and_nothing_else(gauntlet, tiny_file):
     assert (precious / "thesis.txt").read_text() == "years"
 
 
-@pytest.mark.parametrize("sweep", [[], ["-s", "sweep.seed=[1, 2]"]])
-def test_what_cannot_run_overwrites_nothing(sweep, gauntlet, tiny, tiny_file, tmp_path):
+@pytest.mark.parametrize(
+    ("command", "options", "words"),
+    [
+        ("run", ["-s", "defense.name=krumm"], "did you mean 'krum'"),
+        ("run", ["-s", "defense.name=krumm", "-s", "sweep.seed=[1, 2]"], "did you mean 'krum'"),
+        ("run", ["-s", 'probes=[{name="dlg", client=77}]'], "client 77 does not exist"),
+        ("matrix", ["--attacks", "zero", "--defenses", "krumm", "--shares", "0.4"], "did you mean 'krum'"),
+    ],
+    ids=["one run", "a sweep", "a probe", "a matrix"],
+)
+def test_what_cannot_run_overwrites_nothing(command, options, words, gauntlet, tiny, tiny_file, tmp_path):
     simulate(tiny(), tmp_path / "mine")
     before = {p: p.read_bytes() for p in (tmp_path / "mine").rglob("*") if p.is_file()}
 
-    call = ["run", tiny_file, "--out", "mine", "--overwrite", "-s", "defense.name=krumm", *sweep]
-    assert "did you mean 'krum'" in one_line(gauntlet(*call))
+    assert words in one_line(gauntlet(command, tiny_file, "--out", "mine", "--overwrite", *options))
 
     assert {p: p.read_bytes() for p in (tmp_path / "mine").rglob("*") if p.is_file()} == before
 
