@@ -20,6 +20,8 @@ CURVATURES, CENTRES = (1.0, 4.0), (1.0, -1.0)
 class Quadratics:
     """f_i(x) = a_i/2 (x - b_i)^2 as least squares: input sqrt(a), target sqrt(a) b, one example a client."""
 
+    input_shape = (1,)
+
     def num_examples(self, client_id: int) -> int:
         return 1
 
