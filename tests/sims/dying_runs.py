@@ -42,7 +42,7 @@ class Limit(Silent):
     def __init__(self, round_: int, size: int) -> None:
         self.round, self.size = round_, size
 
-    def advance(self, run, round_, accuracy, clients):
+    def advance(self, run, round_, accuracy, clients, seconds):
         """The tables and the checkpoint of this round are written next."""
         if round_ == self.round:
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
