@@ -1,5 +1,6 @@
 """The root is the package: what that could break."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -63,7 +64,7 @@ def test_every_direct_dependency_is_pinned():
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in _pins()}
     project = SETTINGS["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
-    names = {requirement.split(">")[0].split("[")[0].lower() for requirement in wanted}
+    names = {re.split(r"[<>=\[]", requirement)[0].lower() for requirement in wanted}
 
     assert names <= pinned
 
