@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
+WHO = frozenset({"clients", "count", "sampled", "share"})  # keys of an attack, not of a field
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,10 @@ def _axes(scenario: Scenario) -> tuple[dict[str, list[dict[str, Any]]], dict[str
             raise ScenarioError(f"'{scenario.name}' has no {name} to cross: name them with --{name}")
     attacks, defenses = _labelled(axes.attacks, "attack"), _labelled(axes.defenses, "defense")
     for label, parts in attacks.items():
+        if said := sorted(WHO & parts[0].keys()):
+            raise ScenarioError(
+                f"the attack '{label}' says who attacks ({said[0]}); a matrix takes that from its shares"
+            )
         if (count := len(parts) + sum("update" in part for part in parts)) > 2:
             raise ScenarioError(
                 f"the attack '{label}' is {count} attacks on the same clients; allowed: one attack, or a "

@@ -26,7 +26,8 @@ class FangTrim:
     Attributes:
         spread: How far beyond the extremes, as a factor above 1 (the paper's b).
         knowledge: ``"omniscient"`` takes every honest update of the cohort for honest behaviour,
-            ``"colluders"`` only what the attackers themselves would honestly have sent.
+            ``"colluders"`` only what the attackers themselves would honestly have sent. (The paper's form
+            for partial knowledge is another one: it draws beyond 3 standard deviations of those.)
     """
 
     spread: float = 2.0

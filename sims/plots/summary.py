@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from ..scores import CANARY
 from .base import RebuiltLike, RunLike, first_labels, groups, metric_of
 from .gallery import draw_pairs, messages, title
 from .learning import draw_by_round, learning_table
@@ -86,7 +87,7 @@ def suspects(runs: Sequence[RunLike]) -> pd.DataFrame:
     members = [(label, same[0]) for label, same in groups(runs).items()]
     flagging = [pair for pair in members if _flagged(pair[1].clients).any()]
     label, run = flagging[0] if flagging else members[-1]
-    clients = run.clients[run.clients["truth"] != "canary"]  # an audit's made-up clients
+    clients = run.clients[run.clients["truth"] != CANARY]
     if not flagging and (clients["truth"] == "honest").all():
         return pd.DataFrame()
     rows = clients.assign(flagged=_flagged(clients).astype(float)).groupby("client_id", sort=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+import central_twins
 import pytest
 
 from gauntlet.core.contracts import Release, Verdict
@@ -19,29 +20,11 @@ RIGHT = Gaussian(clip_norm=0.7, noise_multiplier=Z, delta=1e-5)
 
 
 @dataclass(frozen=True)
-class Twin:
-    """A right mechanism, of which each broken twin spoils one thing."""
+class Twin(central_twins.Twin):
+    """A right mechanism for two rounds, of which each broken twin spoils one thing."""
 
     inner: Gaussian = RIGHT
-    clip_norm: ClassVar[float] = 0.7
     relation: ClassVar[str] = "add_remove"
-    unit: ClassVar[str] = "client"
-    trust_model: ClassVar[str] = "central"
-
-    def init(self) -> Any:
-        return None
-
-    def privatize(self, updates, streams):
-        return self.inner.privatize(updates, streams)
-
-    def clip(self, updates, state):
-        return self.inner.clip(updates, state)
-
-    def noise(self, aggregate, expected_size, state, stream):
-        return self.inner.noise(aggregate, expected_size, state, stream)
-
-    def event(self, sensitivity, expected_size, state):
-        return self.inner.event(sensitivity, expected_size, state)
 
 
 class ForgotNoise(Twin):

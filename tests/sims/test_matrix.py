@@ -223,6 +223,7 @@ def test_a_field_with_too_few_clients_for_its_rule_is_blank_unless_all_are(gaunt
         (["--shares", "1.5"], "'matrix.shares.0' is 1.5: input should be less than 1"),
         (["--shares", "many"], "'matrix.shares.0' is 'many': input should be a valid number"),
         (["--seeds", "-1"], "'matrix.seeds.0' is -1"),
+        (["--attacks", '[{name="zero", share=0.5}]'], "'zero' says who attacks (share); a matrix takes that"),
         (["-s", "matrix.atacks=[]"], "unknown key 'matrix.atacks'; did you mean 'matrix.attacks'"),
     ],
 )
