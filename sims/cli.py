@@ -20,12 +20,28 @@ _UsageError: Any = typer.BadParameter.__bases__[0]  # of Click, or of the Click 
 
 app = typer.Typer(
     name="gauntlet",
-    help="Federated learning in which every client update runs the gauntlet.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from ..core.version import VERSION
+
+        print(f"gauntlet {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Federated learning in which every client update runs the gauntlet."""
 
 
 class Pool(StrEnum):

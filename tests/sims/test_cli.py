@@ -2,6 +2,9 @@
 
 import json
 import shlex
+import subprocess
+import sys
+from importlib.metadata import version
 
 import pandas as pd
 import pytest
@@ -43,6 +46,22 @@ def test_help_is_no_error_and_no_command_at_all_prints_it_too(gauntlet):
     assert (asked.returncode, bare.returncode) == (0, 2)
     assert "check-plugin" in asked.stdout
     assert "check-plugin" in bare.stderr
+
+
+def test_the_version_is_that_of_the_installed_distribution(gauntlet):
+    result = gauntlet("--version")
+
+    assert (result.returncode, result.stdout) == (0, f"gauntlet {version('gauntlet-fl')}\n")
+
+
+@pytest.mark.parametrize(("call", "code"), [(["--version"], 0), (["rum"], 2)])
+def test_python_m_gauntlet_is_the_command_line(call, code, gauntlet, tmp_path):
+    command = [sys.executable, "-m", "gauntlet", *call]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    same = gauntlet(*call)
+    assert (result.returncode, result.stdout, result.stderr) == (code, same.stdout, same.stderr)
+    assert same.returncode == code
 
 
 @pytest.mark.parametrize(
