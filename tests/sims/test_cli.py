@@ -178,6 +178,23 @@ def test_only_a_plot_with_a_choice_of_axis_takes_one(gauntlet, tiny, tmp_path):
     assert "unknown x axis 'bites'" in gauntlet("plot", "accuracy", "r1", "--by", "bites").refusal()
 
 
+def test_pictures_are_of_the_kind_that_is_asked_for(gauntlet, tiny, tmp_path):
+    simulate(tiny(rounds=1), tmp_path / "r1")
+    plots = tmp_path / "r1" / "plots"
+
+    assert gauntlet("plot", "loss", "r1", "--format", "svg").returncode == 0
+    assert sorted(p.name for p in plots.iterdir()) == ["loss.csv", "loss.svg"]
+    assert gauntlet("plot", "all", "r1", "--format", "pdf").returncode == 0
+    assert {p.suffix for p in plots.iterdir()} == {".csv", ".svg", ".pdf"}
+    assert gauntlet("plot", "loss", "r1", "--out", "x.SVG", "--format", "svg").returncode == 0
+    line = gauntlet("plot", "loss", "r1", "--out", "x.png", "--format", "svg").refusal()
+    assert "--format svg does not go with --out 'x.png'" in line
+    assert (
+        "'eps' is not one of 'png', 'pdf', 'svg'"
+        in gauntlet("plot", "all", "r1", "--format", "eps").refusal()
+    )
+
+
 def test_all_plots_at_once_take_no_name_of_one_picture(gauntlet, tiny, tmp_path):
     simulate(tiny(), tmp_path / "r1")
 
