@@ -46,7 +46,7 @@ _METADATA: Mapping[str, Mapping[str, None]] = {  # what would differ between two
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     ".svg": {"Date": None, "Creator": None},
 }
-_LETTERS: Mapping[str, Any] = {  # journals refuse Type 3 fonts; the letters of an SVG stay letters
+_LETTERS: dict[Any, Any] = {  # journals refuse Type 3 fonts; the letters of an SVG stay letters
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
     "svg.hashsalt": "gauntlet",
@@ -144,7 +144,7 @@ def save(figure: "Figure", path: Path, data: "pd.DataFrame | None" = None) -> Pa
     path.parent.mkdir(parents=True, exist_ok=True)
     from matplotlib import rc_context
 
-    with rc_context(dict(_LETTERS)):
+    with rc_context(_LETTERS):
         metadata = dict(_METADATA[kind])
         _write(path, lambda part: figure.savefig(part, format=kind[1:], dpi=150, metadata=metadata))
     if data is not None:
