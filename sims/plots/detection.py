@@ -23,8 +23,8 @@ from .style import (
 
 _FLAGGED = ("true_positives", "false_positives")
 _PANELS = (
-    ("precision", "Precision", "share of the flagged that are malicious"),
-    ("recall", "Recall", "share of the malicious that are flagged"),
+    ("precision", "Precision", "share of the flagged that ever attacked"),
+    ("recall", "Recall", "share of the attacking that are flagged"),
 )
 
 
