@@ -104,6 +104,8 @@ def _execute(
         probes = Probes(scenario, simulation, writer.folder, state.round, submit)
         trail = AuditTrail(simulation, writer.folder, state.round)
         progress.note(f"{writer.label or scenario.name}: {simulation.choice.reason}")
+        for warning in simulation.warnings():
+            progress.note(f"{writer.label or scenario.name}: {warning}")
         progress.begin(number, writer.label or scenario.name, scenario.rounds, state.round)
         stopped, begun = simulation.out_of_budget(state), monotonic()
         for step in simulation.steps(pool, state):
