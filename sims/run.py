@@ -141,6 +141,8 @@ def _execute(
         kept = None if begin is None or begin.beside is None else begin.beside["audit"]
         trail = AuditTrail(simulation, writer.folder, state.round, kept)
         progress.note(f"{writer.label or scenario.name}: {simulation.choice.reason}")
+        for warning in simulation.warnings():
+            progress.note(f"{writer.label or scenario.name}: {warning}")
         progress.begin(number, writer.label or scenario.name, scenario.rounds, state.round)
         stopped, begun = simulation.out_of_budget(state), monotonic()
         for step in simulation.steps(pool, state):
