@@ -15,12 +15,13 @@ from ..core.registry import Family, option_names
 from ..server.ingredients import make_data, make_roles, make_sampling
 from .families import family
 from .matrix_table import NO_ATTACK, cell_scores, matrix_table
+from .naming import plugin_label
 from .progress import Progress, Silent
 from .results import Run, fresh_folder, write_json
 from .run import RESULTS
 from .scenario import Scenario, make_scenario
 from .sections import Runtime
-from .sweep import Variant, begin_sweep, plugin_label, read_sweep, run_variants
+from .sweep import Variant, begin_sweep, read_sweep, run_variants
 
 if TYPE_CHECKING:
     import pandas as pd
