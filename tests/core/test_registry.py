@@ -190,7 +190,7 @@ def test_a_class_made_at_run_time_or_taken_from_another_module_is_a_plug_in_all_
     """``make_dataclass`` says that its classes are of ``types``, in Python 3.11."""
     (tmp_path / "made.py").write_text(
         "from dataclasses import make_dataclass\n"
-        "if True:\n    Toy = make_dataclass('Toy', [('size', int)], namespace={'play': lambda self: self.size})\n"
+        "if True:\n    Toy = make_dataclass(\n        'Toy', [('size', int)], namespace={'play': lambda self: self.size})\n"
         "def __getattr__(name):\n    if name == 'Late': return Toy\n    raise AttributeError(name)\n"
     )
     assert ONE.build(f"{tmp_path}/made.py:Toy", {"size": 3}).play() == 3
