@@ -9,19 +9,18 @@ from .median import Median
 
 OnInfeasible = Literal["raise", "mean", "median"]
 CHOICES = ("raise", "mean", "median")
+REMEDY = "lower num_byzantine, raise the cohort"
 
 
-def check_robustness(num_byzantine: int, on_infeasible: str) -> None:
+def check_robustness(num_byzantine: int, on_infeasible: str, choices: tuple[str, ...] = CHOICES) -> None:
     """Raise ``ValueError`` unless the two options that robust rules share are in range."""
     if num_byzantine < 0:
         raise ValueError(f"num_byzantine must be at least 0, got {num_byzantine}")
-    if on_infeasible not in CHOICES:
-        raise ValueError(f"on_infeasible must be one of {', '.join(CHOICES)}, got '{on_infeasible}'")
+    if on_infeasible not in choices:
+        raise ValueError(f"on_infeasible must be one of {', '.join(choices)}, got '{on_infeasible}'")
 
 
-def fall_back(
-    how: OnInfeasible, updates: Updates, reason: str, remedy: str = "lower num_byzantine, raise the cohort"
-) -> Verdict:
+def fall_back(how: OnInfeasible, updates: Updates, reason: str, remedy: str = REMEDY) -> Verdict:
     """Return the uniform mean or the median instead, or raise ``ValueError`` with reason and remedy."""
     if how == "raise":
         raise ValueError(f"{reason}; {remedy}, or set on_infeasible to mean or median")

@@ -6,7 +6,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import PluginError, ScenarioError, unknown
+from ..core.errors import PluginError, ScenarioError, said, unknown
 from .families import checks, families_of, family, family_names
 from .overrides import parse
 from .scenario import Scenario, load_scenario, make_scenario, scenario_names
@@ -102,10 +102,11 @@ def check(name: str, family_name: str | None, options: Sequence[str]) -> bool:
         words = sentence.__name__.replace("_", " ")
         try:
             sentence(plugin)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plug-in that leaves the process breaks its promise, too
             failures += 1
-            said = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-            print(f"FAILED  {words}: {said}")
+            print(f"FAILED  {words}: {said(error, named=not isinstance(error, PluginError))}")
         else:
             print(f"ok      {words}")
     total = len(checks(kinds[0]))

@@ -64,13 +64,15 @@ def _sampled(runs: Sequence[Run]) -> dict[str, float | None]:
 
 
 def _detection(runs: Sequence[Run]) -> dict[str, float | None]:
-    hits, alarms, misses = (
-        sum(int(run.rounds[name].sum()) for run in runs)
-        for name in ("true_positives", "false_positives", "false_negatives")
+    """Return precision and recall as ``robustness.detection`` has them, of all rounds together."""
+    hits, alarms, misses, resting = (
+        sum(int(run.rounds[name].sum()) for run in runs if name in run.rounds)  # the last: newer runs alone
+        for name in ("true_positives", "false_positives", "false_negatives", "resting_flagged")
     )
-    if hits + alarms == 0:
+    if hits + alarms + resting == 0:
         return {"precision": None, "recall": None}
-    return {"precision": hits / (hits + alarms), "recall": hits / (hits + misses) if hits + misses else 1.0}
+    precision = (hits + resting) / (hits + alarms + resting)
+    return {"precision": precision, "recall": hits / (hits + misses) if hits + misses else 1.0}
 
 
 def _best_psnr(runs: Sequence[Run]) -> float | None:

@@ -50,7 +50,7 @@ def summary(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
     metric = metric_of(runs)
     runs, note = first_labels(runs, _MOST)
     learned, sent, people = learning_table(runs, [metric]), traffic(runs), suspects(runs)
-    leaked = _first_of_each_label(runs)
+    leaked, cut = _first_of_each_label(runs)
     widths = [1.15, 1.0, 1.0] if leaked else [1.15, 1.0]
     figure = new_figure(4.3 * sum(widths), 4.4 + 0.4 * max(0, len(sent) - 3))
     parts = parts_of(figure, widths=widths)
@@ -58,7 +58,7 @@ def summary(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
     _cost(parts[1], sent, people)
     if leaked:
         _leaks(parts[2], leaked)
-    add_caption(figure, note)
+    add_caption(figure, f"{note}\n{cut}".strip())
     return figure, _stack({metric: learned, "bytes": sent, "clients": people, "leakage": _scores(leaked)})
 
 
@@ -103,11 +103,18 @@ def _flagged(clients: pd.DataFrame) -> pd.Series:
     return clients["flag"].notna() & (clients["flag"] != "unreliable")
 
 
-def _first_of_each_label(runs: Sequence[RunLike]) -> list[tuple[str, RebuiltLike]]:
-    first: dict[str, RebuiltLike] = {}
-    for label, item in messages(runs):
-        first.setdefault(label, item)
-    return list(first.items())[:2]
+def _first_of_each_label(runs: Sequence[RunLike]) -> tuple[list[tuple[str, RebuiltLike]], str]:
+    """Return the first message of up to two labels, and in one sentence what is left out."""
+    found, first = messages(runs), dict[str, RebuiltLike]()
+    for message in found:
+        first.setdefault(message.label, message.item)
+    shown = list(first.items())[:2]
+    every = sum(len(message.item.truth) for message in found)
+    drawn = sum(min(len(item.truth), _EXAMPLES[len(shown)]) for _, item in shown)
+    if drawn == every:
+        return shown, ""
+    what = f"{drawn} of {every} examples from {len(shown)} of {len(found)} messages"
+    return shown, f"Rebuilt: {what}; the plot 'reconstructions' draws more."
 
 
 def _learning(part: SubFigure, table: pd.DataFrame, metric: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from gauntlet.core.errors import FrameError, PluginError
 from gauntlet.core.outside import only_our_own
-from gauntlet.core.registry import Family, guard, options_of
+from gauntlet.core.registry import Family, configure, guard, options_of
 from gauntlet.defenses import DEFENSES
 
 ONE = Family("toys", "toy", ("play",), {})
@@ -190,7 +190,8 @@ def test_a_class_made_at_run_time_or_taken_from_another_module_is_a_plug_in_all_
     """``make_dataclass`` says that its classes are of ``types``, in Python 3.11."""
     (tmp_path / "made.py").write_text(
         "from dataclasses import make_dataclass\n"
-        "if True:\n    Toy = make_dataclass(\n        'Toy', [('size', int)], namespace={'play': lambda self: self.size})\n"
+        "play = {'play': lambda self: self.size}\n"
+        "if True:\n    Toy = make_dataclass('Toy', [('size', int)], namespace=play)\n"
         "def __getattr__(name):\n    if name == 'Late': return Toy\n    raise AttributeError(name)\n"
     )
     assert ONE.build(f"{tmp_path}/made.py:Toy", {"size": 3}).play() == 3
@@ -218,8 +219,84 @@ class Moody:
 
     size = 5
 
-    def play(self, error: Exception) -> None:
+    def play(self, error: BaseException) -> None:
         raise error
+
+    @staticmethod
+    def leave() -> None:
+        raise SystemExit(0)
+
+    @property
+    def mood(self) -> str:
+        raise ZeroDivisionError("none today")
+
+
+class Unspeakable(BaseException):
+    def __str__(self) -> str:
+        raise ValueError("not even this")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (SystemExit(0), "raised SystemExit: 0"),
+        (MemoryError(), "raised MemoryError"),
+        (GeneratorExit("x"), "raised GeneratorExit: x"),
+        (Unspeakable(), "raised Unspeakable: its words cannot be written"),
+        (ValueError("a\nb" * 1000), "raised ValueError: a ba ba"),
+    ],
+)
+def test_nothing_that_a_plug_in_raises_ends_the_process_or_fills_the_screen(error, words):
+    with pytest.raises(PluginError) as caught:
+        guard(Moody(), "toy 'moody'").play(error)
+
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_an_interrupt_stays_one():
+    """It is the user's, wherever it arrives."""
+    with pytest.raises(KeyboardInterrupt):
+        guard(Moody(), "toy").play(KeyboardInterrupt())
+
+
+def test_what_is_no_method_is_guarded_too():
+    guarded = guard(Moody(), "toy 'moody'")
+
+    with pytest.raises(PluginError, match="toy 'moody' raised SystemExit: 0"):
+        guarded.leave()
+    with pytest.raises(PluginError, match="toy 'moody' raised ZeroDivisionError: none today"):
+        _ = guarded.mood
+    with pytest.raises(AttributeError):
+        _ = guarded.nothing
+
+
+@pytest.mark.parametrize("code", ["raise SystemExit(0)", "import sys; sys.exit()", "def f(): f()\nf()"])
+def test_a_file_that_leaves_while_it_is_loaded_is_named(tmp_path: Path, code):
+    (tmp_path / "bad.py").write_text(f"{code}\n{SOURCE}")
+    with pytest.raises(PluginError, match=r"bad.py:Toy' cannot be loaded: (SystemExit|RecursionError)"):
+        ONE.find(f"{tmp_path}/bad.py:Toy")
+
+
+def test_a_file_without_a_class_is_no_unknown_name(tmp_path: Path):
+    with pytest.raises(PluginError, match=r"'toy.py' is a file: name a class in it, as in toy.py:Class"):
+        ONE.find("toy.py")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (1e300, r"option 'radius' is 1e\+300: numbers must be within float32, at most 3.4028235e\+38"),
+        ([1.0, {"x": -1e39}], r"-1e\+39: numbers must be within float32"),
+        (2**63, "9223372036854775808: whole numbers must fit into 64 bits"),
+        (10**5000, r"\(int, which cannot be written\): whole numbers must fit into 64 bits"),
+    ],
+    ids=["float", "nested", "int64", "digits"],
+)
+def test_numbers_that_no_tensor_holds_are_refused(value, words):
+    with pytest.raises(PluginError, match=words):
+        configure(Ball, "ball", {"radius": value})
 
 
 def test_a_guarded_plug_in_names_itself_when_it_raises():

@@ -149,3 +149,10 @@ def test_shares_and_defenses_keep_their_order_and_their_own_baseline():
     ]
     assert field(table, "x", "b", 0.3)["drop"] == pytest.approx(0.4)
     assert field(table, "x", "b", 0.1)["drop"] == pytest.approx(0.1)
+
+
+def test_a_flag_on_an_attacker_at_rest_is_right():
+    """By hand: of 8 flags 3 are on attackers, 3 on attackers at rest and 2 on others; 5 attacks in all."""
+    found = {"true_positives": 3, "false_negatives": 2, "false_positives": 2, "true_negatives": 6}
+    told = field(matrix_table([row("no attack", [0.9]), row("a", [0.5], resting_flagged=3, **found)]), "a")
+    assert (told["precision"], told["recall"], told["false_positive_rate"]) == (6 / 8, 3 / 5, 2 / 8)

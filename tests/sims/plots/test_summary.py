@@ -103,6 +103,10 @@ def test_the_first_message_of_at_most_two_labels_is_shown(recorded, rebuilt):
         "a: dlg, round 0, client 4",
         "b: dlg, round 0, client 4",
     ]
+    assert figure.get_supxlabel() == (
+        "Rebuilt: 2 of 6 examples from 2 of 6 messages; the plot 'reconstructions' draws more."
+    )
+    assert summary([run("a")])[0].get_supxlabel().startswith("Rebuilt: 1 of 2 examples from 1 of 2 messages")
 
 
 def test_a_summary_of_runs_that_were_never_evaluated_is_refused(recorded):
