@@ -16,6 +16,7 @@ from ..core.errors import ScenarioError
 from ..core.layout import Layout
 from .evaluation import Evaluator, Score, goals_of
 from .example_privacy import with_known_noise, with_local_steps
+from .guarantee import refuse_large_delta
 from .guard import out_of_budget
 from .ingredients import given_or_made, make_model
 from .outcome import Outcome
@@ -146,6 +147,7 @@ def prepare(
     params = layout.flatten(dict(model.named_parameters()))
     buffers = layout.flatten_buffers(dict(model.named_buffers()))
     first = first_state(plan, params, buffers)
+    refuse_large_delta(plan, spec)
     if broke := out_of_budget(plan, first):
         raise ScenarioError(f"not even one round can run: {broke}")
     goals = goals_of((*plan.poisons, *plan.attacks), data)

@@ -6,6 +6,7 @@ from time import monotonic
 from ..clients.pools.base import ClientPool
 from ..core.errors import GauntletError, ResultsError, ScenarioError
 from ..server.checkpoint import load_checkpoint, save_checkpoint
+from ..server.guarantee import delta_warning, stated
 from ..server.simulation import Simulation, prepare
 from ..server.state import ServerState
 from .audits import AuditTrail
@@ -47,7 +48,7 @@ def simulate(
     simulation = prepare(scenario.run_spec())
     folder = Path(out) if out is not None else fresh_folder(RESULTS, scenario.name)
     check_probes(scenario, simulation, folder)
-    writer = RunWriter.create(folder, scenario, simulation.choice, label)
+    writer = RunWriter.create(folder, scenario, simulation.choice, label, stated(simulation.plan))
     return _execute(scenario, simulation, writer, simulation.first, progress or Silent(), number)
 
 
@@ -104,6 +105,8 @@ def _execute(
         probes = Probes(scenario, simulation, writer.folder, state.round, submit)
         trail = AuditTrail(simulation, writer.folder, state.round)
         progress.note(f"{writer.label or scenario.name}: {simulation.choice.reason}")
+        if warning := delta_warning(simulation.plan):
+            progress.note(f"{writer.label or scenario.name}: warning: {warning}")
         progress.begin(number, writer.label or scenario.name, scenario.rounds, state.round)
         stopped, begun = simulation.out_of_budget(state), monotonic()
         for step in simulation.steps(pool, state):

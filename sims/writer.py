@@ -1,6 +1,7 @@
 """Write a run's result folder while the run goes on."""
 
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -39,8 +40,15 @@ class RunWriter:
         self._timings: list[dict[str, Any]] = []
 
     @classmethod
-    def create(cls, folder: Path, scenario: Scenario, choice: Choice, label: str = "") -> "RunWriter":
-        """Make a new run's folder; ``choice`` is how its clients train.
+    def create(
+        cls,
+        folder: Path,
+        scenario: Scenario,
+        choice: Choice,
+        label: str = "",
+        guarantee: Mapping[str, Any] | None = None,
+    ) -> "RunWriter":
+        """Make a new run's folder; ``choice`` is how its clients train, ``guarantee`` its terms of privacy.
 
         Raises:
             ResultsError: The folder holds something already, or cannot be made.
@@ -55,6 +63,7 @@ class RunWriter:
             "status": "running",
             "versions": _versions(),
             "training": choice.stored,
+            "guarantee": dict(guarantee or {}),
             "machine": {"platform": platform.platform(), "processor": platform.machine()},
         }
         try:

@@ -32,7 +32,7 @@ from .style import (
 
 _AXIS = ("noise_multiplier", "epsilon")  # what a curve runs along
 _APART = {"name", "seed", "description", "sweep", "matrix", "checkpoint", "evaluation", "audit", "probes"}
-_APART |= {"runtime", "vectorize", "device", "compile"}  # where and how clients run
+_APART |= {"runtime", "max_delta", "vectorize", "device", "compile"}  # where and how clients run
 
 
 def utility_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
@@ -54,9 +54,10 @@ def utility_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Fi
     metric = metric_of(runs)
     rows = [_point(label, same, band, metric) for label, same in members.items()]
     table = pd.DataFrame([row for row in rows if row is not None])
-    if table.empty or not (table["kind"] == "guarantee").any():
+    if table.empty or not ((table["kind"] == "guarantee") & (table["epsilon"] > 0)).any():
         raise ScenarioError(
-            f"there is no {METRICS[metric]} to draw against epsilon: no run with a guarantee was evaluated; "
+            f"there is no {METRICS[metric]} to draw against epsilon: no run with an epsilon above 0 was "
+            "evaluated; "
             "a run with a privacy mechanism whose sampling and defense allow accounting has one"
         )
     sure = table[table["kind"] == "guarantee"]["label"]
