@@ -21,6 +21,7 @@ from .guard import out_of_budget
 from .ingredients import given_or_made, make_model
 from .outcome import Outcome
 from .plan import Plan, make_plan
+from .promise import refuse_broken_promises
 from .regression import refuse_labels_only
 from .round import run_round
 from .spec import RunSpec
@@ -137,7 +138,7 @@ def prepare(
         GauntletError: Whatever cannot run, in one line.
     """
     data = given_or_made(spec, data)
-    spec = with_known_noise(spec, data)
+    asked, spec = spec, with_known_noise(spec, data)
     model = make_model(spec, data)
     choice = make_choice(spec, data, model, begun)
     layout = Layout.of(model)
@@ -148,6 +149,7 @@ def prepare(
     buffers = layout.flatten_buffers(dict(model.named_buffers()))
     first = first_state(plan, params, buffers)
     refuse_large_delta(plan, spec)
+    refuse_broken_promises(plan, asked, first, data)
     if broke := out_of_budget(plan, first):
         raise ScenarioError(f"not even one round can run: {broke}")
     goals = goals_of((*plan.poisons, *plan.attacks), data)
