@@ -15,6 +15,7 @@ from ..core.trees import State
 from ..core.updates import Context, Updates
 from .decision import decide
 from .plan import Plan
+from .sight import announced_size
 from .state import ServerState
 
 
@@ -29,9 +30,8 @@ def corrupt(
     if not plan.attacks:
         return updates, state.attacks
     malicious = plan.malicious(state.round)
-    clients = updates.client_ids < plan.canaries.first  # attackers know nothing of an audit
     attackers = torch.tensor(sorted(malicious), dtype=torch.int64)
-    honest_rows = clients & ~torch.isin(updates.client_ids, attackers)
+    honest_rows = ~torch.isin(updates.client_ids, attackers)  # an audit's canaries among them
     sent, memories = updates, list(state.attacks)
     for number, role in enumerate(plan.attacks):
         who = torch.tensor(role.attackers(state.round), dtype=torch.int64)
@@ -43,7 +43,7 @@ def corrupt(
         view = View(
             round=state.round,
             params=state.params,
-            cohort_size=int(clients.sum()),
+            cohort_size=announced_size(plan, role.attack, len(updates)),
             honest=updates.rows(honest_rows) if role.attack.knowledge is Knowledge.OMNISCIENT else None,
             generator=generator(plan.seed, "attack", number, state.round),
             aggregate=_guess(plan, state, number, root) if asks else None,

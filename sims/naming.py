@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 APART = {"name", "seed", "description", "sweep", "matrix", "checkpoint", "evaluation", "probes"}
-APART |= {"runtime", "vectorize", "device", "compile"}  # where and how clients run
+APART |= {"runtime", "max_delta", "vectorize", "device", "compile"}  # where and how clients run
 """Keys of a scenario that tell no two runs apart in what they show."""
 
 

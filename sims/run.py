@@ -10,6 +10,7 @@ from ..clients.pools.base import ClientPool
 from ..core.errors import CheckpointError, GauntletError, ResultsError, ScenarioError
 from ..core.locks import FolderLock
 from ..server.checkpoint import Checkpoint, load_newest, save_checkpoint
+from ..server.guarantee import stated
 from ..server.simulation import Simulation, prepare
 from ..server.state import ServerState
 from .audits import AuditTrail
@@ -53,7 +54,7 @@ def simulate(
     check_probes(scenario, simulation, Path(out or RESULTS))
     folder = Path(out) if out is not None else fresh_folder(RESULTS, scenario.name)
     with claimed(folder):
-        writer = RunWriter.create(folder, scenario, simulation.choice, label)
+        writer = RunWriter.create(folder, scenario, simulation.choice, label, stated(simulation.plan))
         return _execute(scenario, simulation, writer, None, progress or Silent(), number)
 
 
@@ -142,7 +143,7 @@ def _execute(
         trail = AuditTrail(simulation, writer.folder, state.round, kept)
         progress.note(f"{writer.label or scenario.name}: {simulation.choice.reason}")
         for warning in simulation.warnings():
-            progress.note(f"{writer.label or scenario.name}: {warning}")
+            progress.note(f"{writer.label or scenario.name}: warning: {warning}")
         progress.begin(number, writer.label or scenario.name, scenario.rounds, state.round)
         stopped, begun = simulation.out_of_budget(state), monotonic()
         for step in simulation.steps(pool, state):

@@ -41,6 +41,7 @@ class Scenario(BaseModel):
     network: Plugin = Plugin(name="ideal")
     privacy: Plugin = Plugin(name="none")
     max_epsilon: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    max_delta: float = Field(default=0.1, gt=0, lt=1)
     audit: Plugin = Plugin(name="none")
     pre_aggregations: list[Plugin] = []
     defense: Plugin = Plugin(name="mean")
@@ -107,6 +108,7 @@ class Scenario(BaseModel):
             rows=bool(self.probes),
             root_examples=self.root_examples,
             max_epsilon=self.max_epsilon,
+            max_delta=self.max_delta,
         )
 
     def values(self) -> dict[str, Any]:
@@ -115,9 +117,8 @@ class Scenario(BaseModel):
 
     def fingerprint(self) -> str:
         """Return a hash of everything that decides the results: equal hashes, equal bits."""
-        decides = {
-            k: v for k, v in self.values().items() if k not in {"description", "runtime", "sweep", "matrix"}
-        }
+        apart = {"description", "runtime", "sweep", "matrix", "max_delta"}
+        decides = {k: v for k, v in self.values().items() if k not in apart}
         return blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

@@ -98,7 +98,16 @@ def print_summary(runs: Sequence[Run]) -> None:
         table.add_column(title, justify="left" if title == "run" else "right", overflow="fold")
     for row in rows:
         table.add_row(*(escape(text(row)) or "-" for _, text in columns))
-    wide_console().print(table)
+    console = wide_console()
+    console.print(table)
+    for warning in warnings(runs):
+        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
+
+
+def warnings(runs: Sequence[Run]) -> list[str]:
+    """Return what the runs' guarantees must be read with caution for, each line once."""
+    told = [(run.manifest.get("guarantee") or {}).get("warning") for run in runs]
+    return list(dict.fromkeys(line for line in told if line))
 
 
 def _columns() -> list[tuple[str, Any]]:

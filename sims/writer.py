@@ -5,6 +5,7 @@ pandas reads are made of them when the run ends. A run of schema 1 wrote those f
 """
 
 import platform
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -53,8 +54,15 @@ class RunWriter:
         self._tables, self._timings = tables, timings
 
     @classmethod
-    def create(cls, folder: Path, scenario: Scenario, choice: Choice, label: str = "") -> "RunWriter":
-        """Make a new run's folder; ``choice`` is how its clients train.
+    def create(
+        cls,
+        folder: Path,
+        scenario: Scenario,
+        choice: Choice,
+        label: str = "",
+        guarantee: Mapping[str, Any] | None = None,
+    ) -> "RunWriter":
+        """Make a new run's folder; ``choice`` is how its clients train, ``guarantee`` its terms of privacy.
 
         Raises:
             ResultsError: The folder holds something already, or cannot be made.
@@ -69,6 +77,7 @@ class RunWriter:
             "status": "running",
             "versions": _versions(),
             "training": choice.stored,
+            "guarantee": dict(guarantee or {}),
             "machine": {"platform": platform.platform(), "processor": platform.machine()},
         }
         try:

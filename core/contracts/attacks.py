@@ -15,7 +15,11 @@ from .defenses import Verdict
 
 
 class Knowledge(StrEnum):
-    """What an attack on updates is allowed to see besides the public broadcast."""
+    """What an attack on updates is allowed to see besides the public broadcast.
+
+    What it has seen counts for privacy: with OMNISCIENT no central or distributed epsilon holds from the
+    first round on in which it attacks.
+    """
 
     OWN = "own"
     """Its own honest update only: the engine calls it once for each malicious client."""
@@ -32,7 +36,8 @@ class View:
     Attributes:
         round: The round, from 0.
         params: The broadcast global parameters.  # [P]
-        cohort_size: Clients in this cohort, K.
+        cohort_size: Clients in this cohort, K. Under central or distributed privacy an attack that is not
+            omniscient is told the public, expected size instead: who came is not its to know.
         honest: The honest clients' updates; None unless the attack is omniscient.
         generator: The attack's own stream for this round (and client, with OWN knowledge).
         aggregate: What the server would decide about a cohort: its clipping, pre-aggregations and defense,
@@ -84,7 +89,8 @@ class UpdateAttack(Protocol):
     """Rewrite the malicious clients' honest updates before they are sent.
 
     Declares, if it likes (the careful answer in brackets):
-        ``knows_defense`` [False]: it needs ``View.aggregate``.
+        ``knows_defense`` [False]: it needs ``View.aggregate``. Where a rule remembers earlier updates, its
+            answers are a sight of them.
         ``steer(gradient, params, received) -> gradient`` [None]: the malicious clients also train
             differently: what a local step descends instead of the loss's gradient, before weight decay and
             the algorithm's own correction. Elementwise, all [..., P], as ``LocalRule.correct``.

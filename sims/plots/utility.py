@@ -53,9 +53,10 @@ def utility_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Fi
     metric = metric_of(runs)
     rows = [_point(label, same, band, metric) for label, same in members.items()]
     table = pd.DataFrame([row for row in rows if row is not None])
-    if table.empty or not (table["kind"] == "guarantee").any():
+    if table.empty or not ((table["kind"] == "guarantee") & (table["epsilon"] > 0)).any():
         raise ScenarioError(
-            f"there is no {METRICS[metric]} to draw against epsilon: no run with a guarantee was evaluated; "
+            f"there is no {METRICS[metric]} to draw against epsilon: no run with an epsilon above 0 was "
+            "evaluated; "
             "a run with a privacy mechanism whose sampling and defense allow accounting has one"
         )
     sure = table[table["kind"] == "guarantee"]["label"]
