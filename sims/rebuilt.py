@@ -1,13 +1,13 @@
 """What a leakage attack rebuilt, read back from a result folder."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core.errors import DataError
+from ..core.errors import DataError, said
+from .plain import read_json
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def load_rebuilt(folder: Path) -> Rebuilt:
     from safetensors.torch import load_file
 
     try:
-        report = json.loads((folder / "reconstruction.json").read_text())
+        report = read_json((folder / "reconstruction.json").read_text(encoding="utf-8"))
         tensors = load_file(folder / "tensors.safetensors")
         return Rebuilt(
             attack=report["attack"],
@@ -60,5 +60,5 @@ def load_rebuilt(folder: Path) -> Rebuilt:
             truth_labels=tensors["labels"].numpy(),
             labels=tensors["y"].numpy(),
         )
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise DataError(f"{folder} is not a readable reconstruction: {error}") from error
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{folder} is not a readable reconstruction: {said(error)}") from error
