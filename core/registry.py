@@ -21,10 +21,11 @@ from hashlib import blake2b
 from importlib.metadata import entry_points
 from math import isfinite
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, Generic, TypeVar, cast
 
 from .errors import GauntletError, PluginError, said, shown, unknown
+from .outside import admit, is_outside, refuse_foreign
 
 P = TypeVar("P")
 
@@ -41,15 +42,20 @@ class Family(Generic[P]):
         name: The family's name in the plural, also its entry-point group after ``gauntlet.``.
         noun: What one member is called in messages.
         verbs: Methods that a member must have.
+        either: Methods of which a member must have one.
         table: From a built-in's name to ``"module:Class"``, so that naming one loads no other.
         schemes: From a scheme to the ``"module:function"`` that finds ``scheme:Name`` by its name.
+        refusal: Why something without the verbs, of the name ``place:what``, will not do all the same: the
+            message's end; None where it will. By default nothing does.
     """
 
     name: str
     noun: str
     verbs: tuple[str, ...]
     table: Mapping[str, str]
+    either: tuple[str, ...] = ()
     schemes: Mapping[str, str] = field(default_factory=dict)
+    refusal: Callable[[Any, str], str | None] | None = None
 
     def names(self) -> list[str]:
         """Return every name that needs no colon: built-ins first, then installed entry points."""
@@ -60,17 +66,43 @@ class Family(Generic[P]):
         """Return the class (or function) behind ``name``, without making one.
 
         Raises:
-            PluginError: Nothing of that name, or it cannot be loaded, or it lacks the family's verb.
+            PluginError: Nothing of that name, or it cannot be loaded, it lacks the family's verb, or it is
+                no class or function that was written to be a plug-in.
         """
         scheme, colon, rest = name.partition(":")
         if colon and scheme in self.schemes:
             found = _load(self.schemes[scheme], self.noun)(rest)
         else:
-            found = _load(self._target(name), self.noun)
-        missing = [v for v in self.verbs if not callable(getattr(found, v, None))]
-        if missing:
-            raise PluginError(f"{self.noun} '{name}' has no method {' and no '.join(missing)}")
+            found = self._loaded(self._target(name))
+        self._refuse_unable(found, name)
         return cast(Callable[..., P], found)
+
+    def _loaded(self, target: str) -> Any:
+        outside = is_outside(target) and target not in self.table.values()
+        if outside:
+            admit(target, self.noun)
+        found = _load(target, self.noun)
+        if outside:
+            kinds = (type,) if self.refusal is None else (type, FunctionType)
+            refuse_foreign(found, target, self.noun, kinds)
+        return found
+
+    def fits(self, found: Any) -> bool:
+        """Return whether a class has the methods of the family's members."""
+        has = {verb for verb in (*self.verbs, *self.either) if callable(getattr(found, verb, None))}
+        some = not has.isdisjoint(self.either or self.verbs)
+        return some and has.issuperset(self.verbs)
+
+    def _refuse_unable(self, found: Any, name: str) -> None:
+        """Raise ``PluginError`` unless a class has the family's verbs, or will do without."""
+        missing = [v for v in self.verbs if not callable(getattr(found, v, None))]
+        if missing and self.refusal is not None:
+            if why := self.refusal(found, name):
+                raise PluginError(f"{self.noun} '{name}' {why}")
+        elif missing:
+            raise PluginError(f"{self.noun} '{name}' has no method {' and no '.join(missing)}")
+        if self.either and not any(callable(getattr(found, v, None)) for v in self.either):
+            raise PluginError(f"{self.noun} '{name}' has no method {' or '.join(self.either)}")
 
     def _target(self, name: str) -> str:
         if name in self.table:

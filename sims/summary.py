@@ -17,7 +17,8 @@ def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     classification), each with its ``_spread``, ``loss``, ``epsilon`` (the largest of the
     seeds, or None), ``epsilon_reason``, ``megabytes_up``, ``precision``, ``recall`` (over all rounds, None
     where nothing was ever flagged), ``psnr`` (of what was rebuilt best, dB), ``rejected``, ``predictive``
-    (test log likelihood of the posterior predictive, None where nothing was sampled).
+    (test log likelihood of the posterior predictive, None where nothing was sampled), ``fallbacks`` (rounds
+    whose aggregate was not the rule's own, since it could not judge the cohort).
     """
     named: dict[str, list[Run]] = {}
     for name, run in zip(run_names(runs), runs, strict=True):
@@ -41,6 +42,9 @@ def _row(label: str, runs: Sequence[Run]) -> dict[str, Any]:
         "megabytes_up": float(np.mean([row["total_bytes_up"] for row in last])) / 1e6,
         "psnr": _best_psnr(runs),
         "rejected": int(sum(run.rounds["rejected"].sum() for run in runs)),
+        "fallbacks": sum(
+            int(run.rounds["fallback"].notna().sum()) for run in runs if "fallback" in run.rounds
+        ),
         **_detection(runs),
         **_sampled(runs),
     }
@@ -112,6 +116,7 @@ def _columns() -> list[tuple[str, Any]]:
         ("best PSNR (dB)", lambda r: _number(r["psnr"], ".1f")),
         ("predictive log lik.", _predictive),
         ("rejected", lambda r: str(r["rejected"]) if r["rejected"] else ""),
+        ("fallback rounds", lambda r: str(r["fallbacks"]) if r["fallbacks"] else ""),
     ]
 
 
