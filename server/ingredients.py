@@ -108,7 +108,9 @@ def make_sampling(spec: RunSpec) -> tuple[Sampler, Sampling]:
         plain.sampling(num_clients)
     except ValueError as error:
         raise ScenarioError(f"{spec.sampler.name}: {error}") from error
-    except Exception:  # a fault of the plug-in, which its guard names
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a fault of the plug-in, which its guard names
         pass
     family, named = (ALGORITHMS, spec.algorithm) if half else (SAMPLERS, spec.sampler)
     sampler: Sampler = watched(family, plain, named.name)

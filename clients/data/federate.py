@@ -64,7 +64,10 @@ def federate(
     require(isinstance(pile, Dataset), f"{_label(dataset)}: load must return a Dataset, got {shown(pile)}")
     pile, root = _set_apart(pile, root_examples, seed)
     rows = _split(cast(Partition, partition), pile, num_clients, seed)
-    check_rows(rows, len(pile.y), num_clients)
+    try:
+        check_rows(rows, len(pile.y), num_clients)
+    except PluginError as error:
+        raise PluginError(f"partition {_label(partition)}: {error}") from error
     _check_nobody_is_empty(rows, len(pile.y))
     data = dealt(pile, rows)
     if root is None:
