@@ -252,16 +252,17 @@ def options_of(plugin: object) -> dict[str, Any]:
 class _Guard:
     """A plug-in whose exceptions name it. Everything else is handed through."""
 
-    def __init__(self, plugin: object, label: str) -> None:
+    def __init__(self, plugin: object, label: str, checks: Mapping[str, Callable[..., None]]) -> None:
         self.__wrapped__ = plugin
-        self.__label = label
+        self.__label, self.__checks = label, checks
 
     def __getattr__(self, name: str) -> Any:
         if name == "__wrapped__":  # asked before __init__ ran: a copy in the making
             raise AttributeError(name)
-        label = self.__label
+        plugin = self.__wrapped__
+        label, check = self.__label, self.__checks.get(name)
         try:
-            value = getattr(self.__wrapped__, name)
+            value = getattr(plugin, name)
         except (AttributeError, *_PASSED):
             raise
         except BaseException as error:
@@ -272,13 +273,28 @@ class _Guard:
         @wraps(value)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
-                return value(*args, **kwargs)
+                found = value(*args, **kwargs)
             except _PASSED:
                 raise
             except BaseException as error:  # SystemExit, too: no plug-in may end a run as if all were well
                 raise PluginError(f"{label} raised {said(error)}") from error
+            if check is not None:
+                _held(check, f"{label}: {name}", found, args)
+            return found
 
         return guarded
+
+
+def _held(check: Callable[..., None], who: str, found: Any, args: tuple[Any, ...]) -> None:
+    """Raise ``PluginError`` where a check finds fault with what came, or cannot even look at it."""
+    try:
+        check(found, *args)
+    except KeyboardInterrupt:
+        raise
+    except PluginError as error:
+        raise PluginError(f"{who} {error}") from error
+    except BaseException as error:
+        raise PluginError(f"{who} returned what cannot be looked at: {said(error)}") from error
 
 
 def require(fact: bool, message: str) -> None:
@@ -287,6 +303,13 @@ def require(fact: bool, message: str) -> None:
         raise PluginError(message)
 
 
-def guard(plugin: P, label: str) -> P:
-    """Return ``plugin`` so that whatever it raises becomes a one-line ``PluginError`` naming it."""
-    return cast(P, _Guard(plugin, label))
+def guard(plugin: P, label: str, checks: Mapping[str, Callable[..., None]] | None = None) -> P:
+    """Return ``plugin`` so that its faults become a one-line ``PluginError`` naming it.
+
+    Args:
+        plugin: Any object.
+        label: What messages call it.
+        checks: From a verb to what looks at its results, called with these and the verb's own arguments; see
+            ``core.replies``.
+    """
+    return cast(P, _Guard(plugin, label, checks or {}))

@@ -48,4 +48,7 @@ def by_round(tables: Mapping[str, pa.Table], rounds: int) -> Iterator[tuple[str,
     for number in range(rounds):
         for name, table in tables.items():
             begin, end = ends[name][number : number + 2].tolist()
-            yield name, table.take(pa.array(range(begin, end), pa.int64()))  # a slice would drag its neighbours along
+            yield (
+                name,
+                table.take(pa.array(range(begin, end), pa.int64())),
+            )  # a slice would drag its neighbours along

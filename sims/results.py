@@ -122,7 +122,7 @@ class Run:
             return None
         try:
             found: dict[str, Any] = json.loads(self._content(name))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ResultsError(f"{path} cannot be read: {first_line(error)}") from error
         return found
 
@@ -187,7 +187,7 @@ def read_json(path: Path, keys: Mapping[str, type]) -> dict[str, Any]:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ResultsError(f"{path} cannot be read: {first_line(error)}") from error
     if not isinstance(found, dict):
         raise ResultsError(f"{path} cannot be read: it holds {found!r:.40}, expected a table of keys")
