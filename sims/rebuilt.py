@@ -1,6 +1,7 @@
 """What a leakage attack rebuilt, read back from a result folder."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import numpy as np
 
 from ..core.errors import DataError
 
+SCHEMA = 2
+
 
 @dataclass(frozen=True)
 class Rebuilt:
@@ -16,6 +19,7 @@ class Rebuilt:
 
     Attributes:
         attack: The attack's name.
+        settings: Its options, and what it was told (``labels_known``).
         round: The observed round.
         client_id: The observed client.
         truth: What the client trained on.  # [B, ...]
@@ -27,6 +31,7 @@ class Rebuilt:
     """
 
     attack: str
+    settings: Mapping[str, Any]
     round: int
     client_id: int
     truth: np.ndarray[Any, Any]
@@ -40,6 +45,8 @@ class Rebuilt:
 def load_rebuilt(folder: Path) -> Rebuilt:
     """Return a saved reconstruction beside its truth.
 
+    Those of schema 1 bear no number; no attack made anything of known labels then.
+
     Raises:
         DataError: The folder cannot be read.
     """
@@ -47,10 +54,13 @@ def load_rebuilt(folder: Path) -> Rebuilt:
     from safetensors.torch import load_file
 
     try:
-        report = json.loads((folder / "reconstruction.json").read_text())
+        report = json.loads((folder / "reconstruction.json").read_text(encoding="utf-8"))
+        if report.get("schema", 1) not in (1, SCHEMA):
+            raise ValueError(f"schema {report['schema']}, expected 1 or {SCHEMA}")
         tensors = load_file(folder / "tensors.safetensors")
         return Rebuilt(
             attack=report["attack"],
+            settings={**report["options"], "labels_known": report.get("labels_known", False)},
             round=report["round"],
             client_id=report["client_id"],
             truth=tensors["truth"].numpy(),
@@ -60,5 +70,5 @@ def load_rebuilt(folder: Path) -> Rebuilt:
             truth_labels=tensors["labels"].numpy(),
             labels=tensors["y"].numpy(),
         )
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(f"{folder} is not a readable reconstruction: {error}") from error

@@ -125,6 +125,9 @@ def _execute(
         trail.finish(state, epsilon)
         if write_posterior(simulation, writer.folder, state) == 0:
             progress.note(f"{writer.label or scenario.name}: no posterior sample was kept; lower burn_in")
+        writer.note("probes", probes.record())
+        for words in probes.complaints():
+            progress.note(f"{writer.label or scenario.name}: {words}")
         probes.collect()
     except GauntletError as error:
         writer.fail(str(error))

@@ -11,7 +11,7 @@ from ..server.simulation import prepare
 from .overrides import PLUGIN_SECTIONS, change
 from .progress import Headline, Progress, Silent
 from .results import Run, check_free, check_keys, fresh_folder, load_run, read_json, remove, write_json
-from .run import RESULTS, resume, simulate
+from .run import RESULTS, check_probes, resume, simulate
 from .scenario import Scenario, make_scenario
 from .sections import Runtime
 
@@ -113,7 +113,7 @@ def begin_sweep(
     failures = []
     for variant in todo:
         try:
-            prepare(variant.scenario.run_spec())
+            check_probes(variant.scenario, prepare(variant.scenario.run_spec()), folder / variant.folder)
         except blank as error:
             failures.append(error)
     if failures and len(failures) == len(todo):

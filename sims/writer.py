@@ -124,6 +124,10 @@ class RunWriter:
         """What distinguishes this run from others beside it."""
         return str(self._manifest["label"])
 
+    def note(self, key: str, value: Any) -> None:
+        """Put something into the manifest; it reaches the disk with the run's next status."""
+        self._manifest[key] = value
+
     def finish(self, epsilon: Epsilon, stopped: str | None = None) -> Run:
         """Write what is left, mark the run as complete, and return it.
 

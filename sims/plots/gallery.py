@@ -43,8 +43,9 @@ def reconstructions(
     columns = max(min(len(item.truth), most_examples) for _, item in found)
     figure = new_figure(max(1.05 * columns + 0.6, 5.0), 2.75 * len(found) + 0.5)
     several = len({label for label, _ in found}) > 1
+    apart = {label: differing([item for name, item in found if name == label]) for label, _ in found}
     for part, (label, item) in zip(parts_of(figure, rows=len(found)), found, strict=True):
-        part.suptitle(title(item, label if several else ""), fontsize=NORMAL, x=0.01, ha="left")
+        part.suptitle(title(item, label if several else "", apart[label]), fontsize=NORMAL, x=0.01, ha="left")
         draw_pairs(part, item, columns)
     add_caption(figure, _scale(table))
     return figure, table
@@ -55,9 +56,35 @@ def messages(runs: Sequence[RunLike]) -> list[tuple[str, RebuiltLike]]:
     return [(label, item) for label, same in groups(runs).items() for run in same for item in run.gallery()]
 
 
-def title(item: RebuiltLike, label: str = "") -> str:
-    """Return which message this is and who rebuilt it."""
-    return f"{label + ': ' if label else ''}{item.attack}, round {item.round}, client {item.client_id}"
+def title(item: RebuiltLike, label: str = "", apart: Mapping[str, Sequence[str]] = {}) -> str:
+    """Return which message this is and who rebuilt it; known labels are always named.
+
+    Args:
+        item: The message.
+        label: Which run it is of, where there are several.
+        apart: From attacks to those of their settings that are named.
+    """
+    told = ["labels_known"] if item.settings.get("labels_known") else []
+    keys = dict.fromkeys([*apart.get(item.attack, ()), *told])
+    named = ", ".join(f"{key} = {_said(item.settings, key)}" for key in keys)
+    who = f"{item.attack} ({named})" if named else item.attack
+    return f"{label + ': ' if label else ''}{who}, round {item.round}, client {item.client_id}"
+
+
+def _said(settings: Mapping[str, Any], key: str) -> str:
+    """Return a setting as a scenario has it, ``true`` or ``0.5``; ``default`` where it has none."""
+    value = settings.get(key, "default")
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def differing(items: Sequence[RebuiltLike]) -> dict[str, list[str]]:
+    """Return, for each attack, the settings in which its messages differ."""
+    found: dict[str, list[str]] = {}
+    for attack in dict.fromkeys(item.attack for item in items):
+        tables = [item.settings for item in items if item.attack == attack]
+        keys = dict.fromkeys(key for table in tables for key in table)
+        found[attack] = [key for key in keys if len({repr(table.get(key)) for table in tables}) > 1]
+    return found
 
 
 def draw_pairs(figure: Figure | SubFigure, item: RebuiltLike, columns: int) -> None:
@@ -126,6 +153,7 @@ def _rows(label: str, item: RebuiltLike, most: int) -> Iterable[Mapping[str, Any
         yield {
             "label": label,
             "attack": item.attack,
+            "settings": ", ".join(f"{key} = {_said(item.settings, key)}" for key in item.settings),
             "round": item.round,
             "client_id": item.client_id,
             "example": i,
