@@ -88,6 +88,7 @@ class UpdateAttack(Protocol):
         ``steer(gradient, params, received) -> gradient`` [None]: the malicious clients also train
             differently: what a local step descends instead of the loss's gradient, before weight decay and
             the algorithm's own correction. Elementwise, all [..., P], as ``LocalRule.correct``.
+        ``refused`` [False]: no server counts what it sends, so that cohorts are smaller by its clients.
     May declare ``goal``, as a data attack may.
     """
 

@@ -136,6 +136,7 @@ def test_a_probe_that_never_sees_its_client_is_a_warning_and_stands_in_the_manif
     assert [p["probe"] for p in manifest["probes"]] == [Probe(**probe).identity() for probe in probes]
     warned = warnings(notes)
     assert len(warned) == 1 + (again < 4)
+    assert [f"tiny: {line}" for line in manifest["notes"]] == warned
     assert f"saw nothing: client {absent} took part in no round that was run from round 0, 2 on" in warned[0]
 
 
