@@ -1,5 +1,6 @@
 """What a leakage attack rebuilt, read back from a result folder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import numpy as np
 from ..core.errors import DataError, said
 from .plain import read_json
 
+SCHEMA = 2
+
 
 @dataclass(frozen=True)
 class Rebuilt:
@@ -16,6 +19,7 @@ class Rebuilt:
 
     Attributes:
         attack: The attack's name.
+        settings: Its options, and what it was told (``labels_known``).
         round: The observed round.
         client_id: The observed client.
         truth: What the client trained on.  # [B, ...]
@@ -27,6 +31,7 @@ class Rebuilt:
     """
 
     attack: str
+    settings: Mapping[str, Any]
     round: int
     client_id: int
     truth: np.ndarray[Any, Any]
@@ -58,6 +63,8 @@ def _whole(found: Rebuilt) -> Rebuilt:
 def load_rebuilt(folder: Path) -> Rebuilt:
     """Return a saved reconstruction beside its truth.
 
+    Those of schema 1 bear no number; no attack made anything of known labels then.
+
     Raises:
         DataError: The folder cannot be read.
     """
@@ -66,10 +73,13 @@ def load_rebuilt(folder: Path) -> Rebuilt:
 
     try:
         report = read_json((folder / "reconstruction.json").read_text(encoding="utf-8"))
+        if report.get("schema", 1) not in (1, SCHEMA):
+            raise ValueError(f"schema {report['schema']}, expected 1 or {SCHEMA}")
         tensors = load_file(folder / "tensors.safetensors")
         return _whole(
             Rebuilt(
                 attack=report["attack"],
+                settings={**report["options"], "labels_known": report.get("labels_known", False)},
                 round=report["round"],
                 client_id=report["client_id"],
                 truth=tensors["truth"].numpy(),
@@ -80,5 +90,5 @@ def load_rebuilt(folder: Path) -> Rebuilt:
                 labels=tensors["y"].numpy(),
             )
         )
-    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
+    except (OSError, SafetensorError, LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise DataError(f"{folder} is not a readable reconstruction: {said(error)}") from error

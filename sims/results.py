@@ -144,7 +144,8 @@ class Run:
     def gallery(self) -> list[Rebuilt]:
         """Return what leakage attacks rebuilt, in the order of rounds and clients."""
         folder = self.folder / "reconstructions"
-        return [load_rebuilt(place) for place in sorted(folder.glob("*")) if place.is_dir()]
+        places = (place for place in sorted(folder.glob("*")) if place.is_dir())
+        return [load_rebuilt(place) for place in places if place.suffix != ".part"]
 
     def plot(self, name: str, by: str | None = None) -> "Figure":
         """Return one of the plots that ``gauntlet plot`` draws, of this run alone."""

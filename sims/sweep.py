@@ -14,7 +14,7 @@ from .naming import plugin_label, short_keys
 from .overrides import PLUGIN_SECTIONS, change
 from .progress import Headline, Progress, Silent
 from .results import Run, check_keys, load_run, read_json, write_json
-from .run import RESULTS, resume, simulate
+from .run import RESULTS, check_probes, resume, simulate
 from .scenario import Scenario, make_scenario
 from .sections import Runtime
 
@@ -88,7 +88,7 @@ def check_variants(todo: Sequence[Variant], blank: type[GauntletError] | tuple[(
     failures = []
     for variant in todo:
         try:
-            prepare(variant.scenario.run_spec())
+            check_probes(variant.scenario, prepare(variant.scenario.run_spec()))
         except blank as error:
             failures.append(error)
     if failures and len(failures) == len(todo):

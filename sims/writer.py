@@ -141,9 +141,15 @@ class RunWriter:
         """What distinguishes this run from others beside it."""
         return str(self._manifest["label"])
 
+    def put(self, key: str, value: Any) -> None:
+        """Put plain values into the manifest; they reach the disk with the run's next status."""
+        self._manifest[key] = value
+
     def note(self, text: str) -> None:
-        """Keep a line on what happened to the run; the manifest holds it."""
-        self._manifest.setdefault("notes", []).append(text)
+        """Keep a line on what happened to the run, once; the manifest holds it."""
+        notes = self._manifest.setdefault("notes", [])
+        if text not in notes:
+            notes.append(text)
 
     def finish(self, epsilon: Epsilon, stopped: str | None = None) -> Run:
         """Write the tables, mark the run as complete, and return it.
