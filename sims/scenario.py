@@ -115,10 +115,13 @@ class Scenario(BaseModel):
 
     def fingerprint(self) -> str:
         """Return a hash of everything that decides the results: equal hashes, equal bits."""
-        decides = {
-            k: v for k, v in self.values().items() if k not in {"description", "runtime", "sweep", "matrix"}
-        }
-        return blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()
+        return fingerprint(self.values())
+
+
+def fingerprint(values: Mapping[str, Any]) -> str:
+    """Return the fingerprint of a scenario's plain values, also of those that another version wrote."""
+    decides = {k: v for k, v in values.items() if k not in {"description", "runtime", "sweep", "matrix"}}
+    return blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 _SECTIONS: dict[str, type[BaseModel]] = {
