@@ -247,6 +247,19 @@ def resume(
 
 
 @app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="The result folder of a run, a sweep or a matrix.")],
+) -> None:
+    """Say what of a result folder is whole: exit code 0, or 1 if no result is lost, or 2."""
+    from .verify import told
+    from .verify import verify as look
+
+    lines, code = told(folder, look(folder))
+    print("\n".join(lines))
+    sys.exit(code)
+
+
+@app.command()
 def plot(
     name: Annotated[
         str, typer.Argument(help="What to draw; 'all': whatever the runs allow; 'privacy-utility'.")

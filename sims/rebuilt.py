@@ -73,8 +73,8 @@ def load_rebuilt(folder: Path) -> Rebuilt:
 
     try:
         report = read_json((folder / "reconstruction.json").read_text(encoding="utf-8"))
-        if report.get("schema", 1) not in (1, SCHEMA):
-            raise ValueError(f"schema {report['schema']}, expected 1 or {SCHEMA}")
+        if not isinstance(report, dict) or report.get("schema", 1) not in (1, SCHEMA):
+            raise ValueError(f"no reconstruction of schema 1 or {SCHEMA}")
         tensors = load_file(folder / "tensors.safetensors")
         return _whole(
             Rebuilt(
@@ -90,5 +90,5 @@ def load_rebuilt(folder: Path) -> Rebuilt:
                 labels=tensors["y"].numpy(),
             )
         )
-    except (OSError, SafetensorError, LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{folder} is not a readable reconstruction: {said(error)}") from error

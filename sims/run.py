@@ -19,7 +19,7 @@ from .posterior import write_posterior
 from .probes import Probes, submit_later, submit_to_ray
 from .progress import Progress, Silent, report
 from .results import FINISHED, Run, first_line, load_run, read_manifest
-from .scenario import Scenario, make_scenario
+from .scenario import Scenario, fingerprint, make_scenario
 from .sections import Runtime
 from .watch import make_watches
 from .writer import RunWriter, rows_of
@@ -91,8 +91,8 @@ def resume(
         if runtime is not None:
             scenario = scenario.model_copy(update={"runtime": runtime})
         simulation = prepare(scenario.run_spec(), begun=manifest.get("training"))
-        checkpoints, fingerprint = folder / "checkpoints", scenario.fingerprint()
-        found, damaged = load_newest(checkpoints, fingerprint, partial(_check, folder, simulation))
+        checkpoints, begun = folder / "checkpoints", manifest["fingerprint"]
+        found, damaged = load_newest(checkpoints, begun, partial(_check, folder, simulation))
         writer, progress = RunWriter.reopen(folder, found), progress or Silent()
         for reason in damaged:
             line = f"{reason}; going on from {found.path.stem if found else 'the beginning'}"
@@ -102,18 +102,16 @@ def resume(
 
 
 def stored_scenario(folder: Path, manifest: Mapping[str, Any]) -> Scenario:
-    """Return the scenario that a manifest holds.
+    """Return the scenario that a manifest holds; keys that its version did not have take their defaults.
 
     Raises:
         ResultsError: It is not the one that the run began with.
     """
-    scenario = make_scenario(manifest["scenario"], f"{folder}/manifest.json")
-    if scenario.fingerprint() != manifest["fingerprint"]:
+    if fingerprint(manifest["scenario"]) != manifest["fingerprint"]:
         raise ResultsError(
-            f"{folder}/manifest.json: the scenario does not fit its fingerprint; it was changed, or begun by "
-            "a version with other keys"
+            f"{folder}/manifest.json: the scenario does not fit its fingerprint; it was changed"
         )
-    return scenario
+    return make_scenario(manifest["scenario"], f"{folder}/manifest.json")
 
 
 def _check(folder: Path, simulation: Simulation, checkpoint: Checkpoint) -> None:
@@ -154,7 +152,7 @@ def _execute(
             trail.watch(step)
             report(progress, number, step, monotonic() - begun)
             if _due(scenario, step.state.round) or stopped:
-                _save(scenario, writer, trail, step.state)
+                _save(writer, trail, step.state)
             del step  # its updates, before the next round's are there
         progress.end(number)
         if stopped:
@@ -181,10 +179,10 @@ def _execute(
         pool.close()
 
 
-def _save(scenario: Scenario, writer: RunWriter, trail: AuditTrail, state: ServerState) -> None:
+def _save(writer: RunWriter, trail: AuditTrail, state: ServerState) -> None:
     """Write a checkpoint, once the rows that it counts on are on the disk."""
     beside = {"tables": writer.flush(), "audit": trail.kept}
-    save_checkpoint(writer.folder / "checkpoints", state, scenario.fingerprint(), beside)
+    save_checkpoint(writer.folder / "checkpoints", state, writer.fingerprint, beside)
 
 
 def _due(scenario: Scenario, rounds_done: int) -> bool:

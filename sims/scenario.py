@@ -117,9 +117,14 @@ class Scenario(BaseModel):
 
     def fingerprint(self) -> str:
         """Return a hash of everything that decides the results: equal hashes, equal bits."""
-        apart = {"description", "runtime", "sweep", "matrix", "max_delta"}
-        decides = {k: v for k, v in self.values().items() if k not in apart}
-        return blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()
+        return fingerprint(self.values())
+
+
+def fingerprint(values: Mapping[str, Any]) -> str:
+    """Return the fingerprint of a scenario's plain values, also of those that another version wrote."""
+    apart = {"description", "runtime", "sweep", "matrix", "max_delta"}
+    decides = {k: v for k, v in values.items() if k not in apart}
+    return blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 _SECTIONS: dict[str, type[BaseModel]] = {

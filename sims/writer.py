@@ -32,7 +32,7 @@ from .results import JOURNALS, SCHEMA, Run, digest, read_manifest, write_json, w
 from .robustness import ATTACKS, CLASSES, attack_rows, class_rows
 from .scenario import Scenario
 
-_TABLES = {
+TABLES = {
     "rounds": ROUNDS,
     "clients": CLIENTS,
     "classes": CLASSES,
@@ -85,7 +85,7 @@ class RunWriter:
         except OSError as error:
             raise ResultsError(f"{folder} cannot be made: {error.strerror}") from error
         tables, timings = (folder / name for name in JOURNALS)
-        writer = cls(folder, manifest, Journal(tables, _TABLES), Journal(timings, _TIMES))
+        writer = cls(folder, manifest, Journal(tables, TABLES), Journal(timings, _TIMES))
         writer._reserve()
         write_json(folder / "manifest.json", manifest)
         return writer
@@ -98,7 +98,7 @@ class RunWriter:
             ResultsError: The folder holds no run, or not the tables that the checkpoint counts on.
         """
         done = 0 if checkpoint is None else checkpoint.state.round
-        tables = Journal(folder / JOURNALS[0], _TABLES) if checkpoint is None else rows_of(folder, checkpoint)
+        tables = Journal(folder / JOURNALS[0], TABLES) if checkpoint is None else rows_of(folder, checkpoint)
         timings = Journal(folder / JOURNALS[1], _TIMES)
         timings.add("timings", _timings_until(folder, done))
         manifest = read_manifest(folder) | {"schema": SCHEMA}
@@ -144,6 +144,11 @@ class RunWriter:
     def put(self, key: str, value: Any) -> None:
         """Put plain values into the manifest; they reach the disk with the run's next status."""
         self._manifest[key] = value
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash of the scenario that the run began with."""
+        return str(self._manifest["fingerprint"])
 
     def note(self, text: str) -> None:
         """Keep a line on what happened to the run, once; the manifest holds it."""
@@ -209,9 +214,9 @@ def rows_of(folder: Path, checkpoint: Checkpoint) -> Journal:
     """
     path, mark = folder / JOURNALS[0], _mark_of(checkpoint)
     if mark is not None and path.is_file():
-        return Journal(path, _TABLES, mark)
-    tables, rounds = Journal(path, _TABLES), checkpoint.state.round
-    for name, table in by_round(old_tables(folder, _TABLES, rounds), rounds):
+        return Journal(path, TABLES, mark)
+    tables, rounds = Journal(path, TABLES), checkpoint.state.round
+    for name, table in by_round(old_tables(folder, TABLES, rounds), rounds):
         tables.add(name, table)
     if mark not in (None, tables.end):
         raise ResultsError(f"the tables in {folder} are not those that {checkpoint.path.name} counts on")
