@@ -25,6 +25,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar, cast
 
 from .errors import GauntletError, PluginError, unknown
+from .untouched import untouched
 
 P = TypeVar("P")
 
@@ -193,12 +194,21 @@ def options_of(plugin: object) -> dict[str, Any]:
     return asdict(plugin) if is_dataclass(plugin) and not isinstance(plugin, type) else {}
 
 
-class _Guard:
-    """A plug-in whose exceptions name it. Everything else is handed through."""
+WATCHED = frozenset(
+    (
+        *("poison", "corrupt", "goal", "privatize", "encode", "deliver", "clip", "secure_sum", "transform"),
+        *("aggregate", "noise", "step", "extra", "judge", "reconstruct", "infer"),
+    )
+)
+"""Verbs that run once a round or client, and are handed what is not theirs to write into."""
 
-    def __init__(self, plugin: object, label: str) -> None:
+
+class _Guard:
+    """A plug-in whose exceptions name it, and that leaves what it is handed. All else is handed through."""
+
+    def __init__(self, plugin: object, label: str, watched: bool) -> None:
         self.__wrapped__ = plugin
-        self.__label = label
+        self.__label, self.__watched = label, watched
 
     def __getattr__(self, name: str) -> Any:
         if name == "__wrapped__":  # asked before __init__ ran: a copy in the making
@@ -206,11 +216,14 @@ class _Guard:
         value = getattr(self.__wrapped__, name)
         if not inspect.ismethod(value):
             return value
-        label = self.__label
+        label, watched = self.__label, self.__watched and name in WATCHED
 
         @wraps(value)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
+                if watched:
+                    with untouched(label, *args, *kwargs.values()):
+                        return value(*args, **kwargs)
                 return value(*args, **kwargs)
             except GauntletError:
                 raise
@@ -226,6 +239,25 @@ def require(fact: bool, message: str) -> None:
         raise PluginError(message)
 
 
-def guard(plugin: P, label: str) -> P:
-    """Return ``plugin`` so that whatever it raises becomes a one-line ``PluginError`` naming it."""
-    return cast(P, _Guard(plugin, label))
+def guard(plugin: P, label: str, watched: bool | None = None) -> P:
+    """Return ``plugin`` so that whatever it raises becomes a one-line ``PluginError`` naming it.
+
+    Where it is ``watched``, so does a write into what it is handed: by default where it is, or names as an
+    option, one from outside. Tests hold those of this package to it, so that they need not pay for the watch.
+    """
+    return cast(P, _Guard(plugin, label, from_outside(plugin) if watched is None else watched))
+
+
+def from_outside(plugin: object) -> bool:
+    """Return whether a plug-in is not this package's, or names one that is not as an option."""
+    plain = getattr(plugin, "__wrapped__", plugin)
+    ours = type(plain).__module__.partition(".")[0] == __name__.partition(".")[0]
+    return not ours or _names_another(options_of(plain))
+
+
+def _names_another(options: Any) -> bool:
+    if isinstance(options, Mapping):
+        return any(map(_names_another, options.values()))
+    if isinstance(options, list | tuple):
+        return any(map(_names_another, options))
+    return isinstance(options, str) and ":" in options

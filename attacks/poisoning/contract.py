@@ -26,7 +26,7 @@ MALICIOUS = 3
 
 def _guarded(plugin: Any) -> Any:
     plain = getattr(plugin, "__wrapped__", plugin)
-    return guard(plain, type(plain).__name__)
+    return guard(plain, type(plain).__name__, watched=False)
 
 
 # ---- data attacks ---------------------------------------------------------------------------------------
