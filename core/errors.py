@@ -72,12 +72,16 @@ def unknown(what: str, came: str, allowed: Iterable[str]) -> str:
     return f"unknown {what} '{came}'{hint} Known: {', '.join(known) or 'none'}."
 
 
+PASSED = (GauntletError, KeyboardInterrupt)
+"""What goes through where the faults of somebody else's code are named."""
+
+
 @contextmanager
 def named_faults(what: str) -> Iterator[None]:
     """Turn what is raised inside, where somebody else's code runs, into a ``PluginError`` after ``what``."""
     try:
         yield
-    except (GauntletError, KeyboardInterrupt):
+    except PASSED:
         raise
     except BaseException as error:  # SystemExit, too: nobody's code may end a run as if all were well
         raise PluginError(f"{what}: {said(error)}") from error

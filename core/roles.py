@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .registry import guard
+from .guards import guard
 from .replies import REPLIES
 
 A = TypeVar("A")

@@ -12,7 +12,8 @@ from ..clients.data.base import FederatedData, Perturb
 from ..clients.models import build_model
 from ..core.contracts import Audit, LocalRule, Privacy, Sampler, Sampling, declared
 from ..core.errors import ScenarioError
-from ..core.registry import Family, guard
+from ..core.guards import guard
+from ..core.registry import Family
 from ..core.replies import REPLIES
 from ..core.roles import Role
 from ..core.seeds import generator

@@ -7,7 +7,8 @@ from typing import Any
 from ..attacks.poisoning import DATA_ATTACKS, UPDATE_ATTACKS, family_of
 from ..core.contracts import declared
 from ..core.errors import ScenarioError
-from ..core.registry import Family, guard
+from ..core.guards import guard
+from ..core.registry import Family
 from ..core.replies import REPLIES
 from ..core.roles import Role
 from ..core.seeds import generator

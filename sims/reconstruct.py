@@ -14,8 +14,9 @@ from ..attacks.leakage.outputs import checked_reconstruction, checked_scores
 from ..attacks.leakage.requirements import refuse_unmet
 from ..clients.kernel import one_thread
 from ..core.errors import ResultsError
+from ..core.guards import guard
 from ..core.observation import Observation
-from ..core.registry import Family, guard
+from ..core.registry import Family
 from ..core.seeds import generator
 from ..server.probe import load_observation, load_truth, probe_of
 from ..server.spec import PluginSpec

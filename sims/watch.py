@@ -8,8 +8,9 @@ from ..attacks.leakage.requirements import name_of, refuse_unmet, takes_labels
 from ..clients.data.base import targets_of
 from ..core.contracts import declared
 from ..core.errors import PluginError, ScenarioError
+from ..core.guards import guard
 from ..core.observation import Knowledge, Truth
-from ..core.registry import Family, guard
+from ..core.registry import Family
 from ..server.ingredients import sample_cohort
 from ..server.probe import blank_observation, knowledge_of
 from ..server.simulation import Simulation

@@ -8,7 +8,8 @@ import numpy as np
 
 from ...core.contracts import declared
 from ...core.errors import GauntletError, PluginError, ScenarioError, said, shown
-from ...core.registry import guard, require
+from ...core.guards import guard
+from ...core.registry import require
 from ...core.seeds import generator
 from .base import Array, Dataset, FederatedData, Partition, PartitionedData, Perturb, Population
 
