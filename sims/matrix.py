@@ -16,11 +16,13 @@ from ..server.ingredients import make_data, make_roles, make_sampling
 from .families import family
 from .matrix_table import NO_ATTACK, cell_scores, matrix_table
 from .progress import Progress, Silent
+from .provenance import NO_CONSENT, Consent
 from .results import Run, fresh_folder, write_json
 from .run import RESULTS
 from .scenario import Scenario, make_scenario
 from .sections import Runtime
-from .sweep import Variant, begin_sweep, plugin_label, read_sweep, run_variants
+from .signals import resumable
+from .sweep import Variant, begin_sweep, plugin_label, run_variants, taken_up
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -217,30 +219,41 @@ def is_matrix(folder: Path) -> bool:
 
 
 def resume_matrix(
-    folder: Path, progress: Progress | None = None, runtime: Runtime | None = None
+    folder: Path,
+    progress: Progress | None = None,
+    runtime: Runtime | None = None,
+    consent: Consent = NO_CONSENT,
 ) -> tuple["pd.DataFrame", Path]:
     """Run every cell that is not complete, and draw the matrix again.
 
     Raises:
         ResultsError: The folder holds no matrix.
     """
-    todo, path = read_sweep(folder), folder / "matrix.json"
+    path = folder / "matrix.json"
+    todo, runtime, consent = taken_up(folder, runtime, consent)
+    known = {variant.folder for variant in todo}
     try:
         cells = [Cell(**cell) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ResultsError(f"{path} cannot be read: {error}") from error
-    if todo is None:
-        raise ResultsError(f"{folder} holds no matrix (no sweep.json)")
-    return _finish(cells, todo, folder, runtime or todo[0].scenario.runtime, progress or Silent())
+    if strange := [cell.folder for cell in cells if cell.folder not in known]:
+        raise ResultsError(f"{path} cannot be read: sweep.json has no run {strange[0]!r:.40}")
+    return _finish(cells, todo, folder, runtime, progress or Silent(), consent)
 
 
 def _finish(
-    cells: Sequence[Cell], todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress
+    cells: Sequence[Cell],
+    todo: Sequence[Variant],
+    folder: Path,
+    runtime: Runtime,
+    progress: Progress,
+    consent: Consent = NO_CONSENT,
 ) -> tuple["pd.DataFrame", Path]:
     from .plots import save
     from .plots.matrix import MAPS, heat_maps
 
-    failures = run_variants(todo, folder, runtime, progress)
+    with resumable(folder):
+        failures = run_variants(todo, folder, runtime, progress, consent)
     if len(failures) == len(todo):
         raise next(iter(failures.values()))
     table = matrix_table([_row(cell, folder, failures) for cell in cells])

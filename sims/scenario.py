@@ -13,6 +13,7 @@ from ..core.contracts import LocalTraining
 from ..core.errors import ScenarioError, unknown
 from ..core.registry import configure
 from ..server.spec import RunSpec
+from .outside_code import code_of
 from .overrides import change, parse
 from .sections import Attack, Checkpoint, Evaluation, Matrix, Plugin, Probe, Runtime, Section
 
@@ -113,11 +114,17 @@ class Scenario(BaseModel):
         """Return the scenario as plain values, as a manifest holds it."""
         return self.model_dump(mode="json")
 
-    def fingerprint(self) -> str:
-        """Return a hash of everything that decides the results: equal hashes, equal bits."""
+    def fingerprint(self, code: Mapping[str, str] | None = None) -> str:
+        """Return a hash of everything that decides the results: equal hashes, equal bits.
+
+        Args:
+            code: The hashes of the sources from outside the package; by default of those that are there now.
+        """
         decides = {
             k: v for k, v in self.values().items() if k not in {"description", "runtime", "sweep", "matrix"}
         }
+        outside = code_of(self.values()) if code is None else dict(code)
+        decides |= {"code": outside} if outside else {}
         return blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

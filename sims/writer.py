@@ -1,9 +1,10 @@
 """Write a run's result folder while the run goes on."""
 
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -26,7 +27,6 @@ _LONG = {  # many rows a round
     "scores": SCORES,
     "outputs": OUTPUTS,
 }
-_PACKAGES = ("torch", "ray", "numpy", "pandas", "pyarrow", "scikit-learn", "dp-accounting", "flwr-datasets")
 
 
 class RunWriter:
@@ -39,8 +39,22 @@ class RunWriter:
         self._timings: list[dict[str, Any]] = []
 
     @classmethod
-    def create(cls, folder: Path, scenario: Scenario, choice: Choice, label: str = "") -> "RunWriter":
-        """Make a new run's folder; ``choice`` is how its clients train.
+    def create(
+        cls,
+        folder: Path,
+        scenario: Scenario,
+        choice: Choice,
+        label: str = "",
+        begun: Mapping[str, Any] = MappingProxyType({}),
+    ) -> "RunWriter":
+        """Make a new run's folder.
+
+        Args:
+            folder: Where.
+            scenario: What is run.
+            choice: How its clients train.
+            label: What distinguishes the run from others beside it.
+            begun: Further keys of the manifest: what the run was begun with.
 
         Raises:
             ResultsError: The folder holds something already, or cannot be made.
@@ -49,13 +63,13 @@ class RunWriter:
         manifest = {
             "schema": SCHEMA,
             "scenario": scenario.values(),
-            "fingerprint": scenario.fingerprint(),
+            "fingerprint": scenario.fingerprint(begun.get("code")),
             "label": label,
             "seed": scenario.seed,
             "status": "running",
-            "versions": _versions(),
             "training": choice.stored,
             "machine": {"platform": platform.platform(), "processor": platform.machine()},
+            **begun,
         }
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -124,6 +138,17 @@ class RunWriter:
         """What distinguishes this run from others beside it."""
         return str(self._manifest["label"])
 
+    @property
+    def fingerprint(self) -> str:
+        """The hash of the scenario and the code that the run was begun with."""
+        return str(self._manifest["fingerprint"])
+
+    def keep(self, keys: Mapping[str, Any]) -> None:
+        """Keep further keys in the manifest."""
+        if keys:
+            self._manifest |= keys
+            write_json(self.folder / "manifest.json", self._manifest)
+
     def finish(self, epsilon: Epsilon, stopped: str | None = None) -> Run:
         """Write what is left, mark the run as complete, and return it.
 
@@ -165,15 +190,3 @@ def _write_table(path: Path, table: pa.Table) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise ResultsError(f"{path} cannot be written: {error.strerror or first_line(error)}") from error
-
-
-def _versions() -> dict[str, str]:
-    from ..core.version import VERSION
-
-    found = {"gauntlet": VERSION, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "absent"
-    return found
