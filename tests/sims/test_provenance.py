@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gauntlet.core.errors import ResultsError
+from gauntlet.sims.outside_code import named_outside
 from gauntlet.sims.provenance import Consent, changed_code, versions
 from gauntlet.sims.run import resume, simulate
 
@@ -250,3 +251,32 @@ def _mnist_folders():
     from gauntlet.clients.data.files import data_roots
 
     return [root / "mnist" for root in data_roots()]
+
+
+def test_outside_code_is_found_wherever_a_scenario_can_name_it(tiny):
+    """Every section, an option of a plug-in, an attack after an attack, a Flower strategy, lists to cross."""
+    scenario = tiny(
+        description="see other.module:Thing",
+        data="mine.data:Set",
+        partition="/a/parts.py:Split",
+        model={"name": "mine.models:net", "width": 3},
+        defense={"name": "flower:mine.flower:Strategy"},
+        pre_aggregations=["mine.pre:Pre", "nnm"],
+        privacy={"name": "gaussian", "clip_norm": 1.0, "clipping": {"name": "mine.clip:Clip"}},
+        attacks=[{"name": "label_flip", "count": 1, "update": "mine.attack:Update"}],
+        probes=[{"name": "gauntlet.results.x:Probe"}],
+        sweep={"codec": [{"name": "mine.codec:Codec"}]},
+        matrix={"defenses": [["mine.pre:Other", "gauntlet.defenses.mean:WeightedMean"]]},
+    )
+    assert named_outside(scenario.values()) == [
+        "/a/parts.py:Split",
+        "gauntlet.results.x:Probe",
+        "mine.attack:Update",
+        "mine.clip:Clip",
+        "mine.codec:Codec",
+        "mine.data:Set",
+        "mine.flower:Strategy",
+        "mine.models:net",
+        "mine.pre:Other",
+        "mine.pre:Pre",
+    ]
