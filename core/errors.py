@@ -5,6 +5,7 @@
     |   `-- CohortError    a rule that wants more clients than there ever are
     |-- DataError          a data set or file that is unknown, missing or malformed
     |-- PluginError        a plug-in that is not found, takes other options, or raises
+    |   `-- InfeasibleCohort   a cohort that a rule cannot judge; a run goes on without that rule's answer
     |-- FrameError         bytes on the wire that do not decode
     |-- CheckpointError    a checkpoint that cannot be read or belongs to another run
     |-- ResultsError       a result folder that holds another run, or no run
@@ -37,6 +38,10 @@ class DataError(GauntletError):
 
 class PluginError(GauntletError):
     """A plug-in that is not found, takes other options, or raises."""
+
+
+class InfeasibleCohort(PluginError, ValueError):
+    """A cohort that a rule cannot judge: too few clients, or not those that it needs."""
 
 
 class FrameError(GauntletError):

@@ -22,6 +22,7 @@ from .outcome import Outcome
 from .plan import Plan, make_plan
 from .regression import refuse_labels_only
 from .round import run_round
+from .small_cohorts import warnings_of
 from .spec import RunSpec
 from .state import ServerState, first_state
 from .training import make_choice, make_kernel, make_root
@@ -84,6 +85,10 @@ class Simulation:
                     finished = None
             if finished:
                 yield finished()
+
+    def warnings(self) -> list[str]:
+        """Return, one line each, what may go otherwise in some rounds than the scenario says."""
+        return warnings_of(self.spec, self.plan)
 
     def _overlaps(self, pool: ClientPool) -> bool:
         """Return whether a model can be scored during the next round without changing a bit of either."""

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import ScenarioError
 from ..server.simulation import prepare
+from .folders import remove
 from .matrix_table import print_matrix
 from .plots import PLOTS, SETS, draw_set, draw_to, find, refusal
 from .progress import Progress, Silent, on_terminal
-from .results import Run, fresh_folder, remove
-from .run import RESULTS, check_probes, simulate
+from .results import Run
+from .run import check_probes, simulate
 from .scenario import Scenario
 from .sections import Runtime
 from .summary import print_summary
@@ -34,19 +35,18 @@ def run_and_show(scenario: Scenario, out: Path | None, overwrite: bool, quiet: b
         quiet: Whether nothing but the results is printed.
     """
     join_cluster(scenario.runtime)
-    folder = out or fresh_folder(RESULTS, scenario.name)
     if overwrite and out:
         for variant in variants(scenario):
             simulation = prepare(variant.scenario.run_spec())  # refused here, it costs no results
-            check_probes(variant.scenario, simulation, folder)
+            check_probes(variant.scenario, simulation, out)
         remove(out)
     progress = progress_of(quiet)
     try:
         several = bool(scenario.sweep)
-        runs = sweep(scenario, folder, progress) if several else [simulate(scenario, folder, progress)]
+        runs = sweep(scenario, out, progress) if several else [simulate(scenario, out, progress)]
     finally:
         progress.close()
-    show_results(runs, folder)
+    show_results(runs, runs[0].folder.parent if several else runs[0].folder)
 
 
 def join_cluster(runtime: Runtime) -> None:

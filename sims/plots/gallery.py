@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,8 @@ def reconstructions(
     names = _names(found)
     for part, message in zip(parts_of(figure, rows=len(shown)), shown, strict=True):
         name = title(message.item, names[message.label, message.seed])
-        part.suptitle(name, fontsize=NORMAL, x=0.01, ha="left")
+        letters = max(20, int(figure.get_figwidth() * 72 / (0.56 * NORMAL)))
+        part.suptitle(fill(name, letters), fontsize=NORMAL, x=0.01, ha="left")
         draw_pairs(part, message.item, columns)
     add_caption(figure, f"{_scale(table)}\n{_missing(found, shown, most_examples)}".strip())
     return figure, table
