@@ -12,6 +12,7 @@ from ..core.contracts import LocalTraining
 from ..core.errors import ScenarioError, said, shown, unknown
 from ..core.registry import configure
 from ..server.spec import RunSpec
+from .outside_code import code_of
 from .overrides import change, parse
 from .plain import check_plain, read_text, read_toml
 from .sections import Attack, Checkpoint, Evaluation, Matrix, Plugin, Probe, Runtime, Section
@@ -115,15 +116,26 @@ class Scenario(BaseModel):
         """Return the scenario as plain values, as a manifest holds it."""
         return self.model_dump(mode="json")
 
-    def fingerprint(self) -> str:
-        """Return a hash of everything that decides the results: equal hashes, equal bits."""
-        return fingerprint(self.values())
+    def fingerprint(self, code: Mapping[str, str] | None = None) -> str:
+        """Return a hash of everything that decides the results: equal hashes, equal bits.
+
+        Args:
+            code: The hashes of the sources from outside the package; by default of those that are there now.
+        """
+        values = self.values()
+        return fingerprint(values, code_of(values) if code is None else code)
 
 
-def fingerprint(values: Mapping[str, Any]) -> str:
-    """Return the fingerprint of a scenario's plain values, also of those that another version wrote."""
+def fingerprint(values: Mapping[str, Any], code: Mapping[str, str]) -> str:
+    """Return the fingerprint of a scenario's plain values, also of those that another version wrote.
+
+    Args:
+        values: As ``Scenario.values`` returns them.
+        code: The hashes of the sources from outside the package.
+    """
     apart = {"description", "runtime", "sweep", "matrix", "max_delta"}
     decides = {k: v for k, v in values.items() if k not in apart}
+    decides |= {"code": dict(code)} if code else {}
     return blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

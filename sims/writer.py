@@ -8,8 +8,8 @@ import platform
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -43,7 +43,6 @@ TABLES = {
 _TIMES = {"timings": TIMINGS}
 _RESERVED = 2**16  # bytes
 _PASSING = {*JOURNALS, LOCK, RESERVE, "manifest.json", "timings.parquet"}  # differs between equal runs
-_PACKAGES = ("torch", "ray", "numpy", "pandas", "pyarrow", "scikit-learn", "dp-accounting", "flwr-datasets")
 
 
 class RunWriter:
@@ -60,9 +59,16 @@ class RunWriter:
         scenario: Scenario,
         choice: Choice,
         label: str = "",
-        guarantee: Mapping[str, Any] | None = None,
+        begun: Mapping[str, Any] = MappingProxyType({}),
     ) -> "RunWriter":
-        """Make a new run's folder; ``choice`` is how its clients train, ``guarantee`` its terms of privacy.
+        """Make a new run's folder.
+
+        Args:
+            folder: Where.
+            scenario: What is run.
+            choice: How its clients train.
+            label: What distinguishes the run from others beside it.
+            begun: Further keys of the manifest: what the run was begun with.
 
         Raises:
             ResultsError: The folder holds something already, or cannot be made.
@@ -71,14 +77,13 @@ class RunWriter:
         manifest = {
             "schema": SCHEMA,
             "scenario": scenario.values(),
-            "fingerprint": scenario.fingerprint(),
+            "fingerprint": scenario.fingerprint(begun.get("code")),
             "label": label,
             "seed": scenario.seed,
             "status": "running",
-            "versions": _versions(),
             "training": choice.stored,
-            "guarantee": dict(guarantee or {}),
             "machine": {"platform": platform.platform(), "processor": platform.machine()},
+            **begun,
         }
         try:
             make_folder(folder)
@@ -141,14 +146,16 @@ class RunWriter:
         """What distinguishes this run from others beside it."""
         return str(self._manifest["label"])
 
-    def put(self, key: str, value: Any) -> None:
-        """Put plain values into the manifest; they reach the disk with the run's next status."""
-        self._manifest[key] = value
-
     @property
     def fingerprint(self) -> str:
-        """The hash of the scenario that the run began with."""
+        """The hash of the scenario and the code that the run was begun with."""
         return str(self._manifest["fingerprint"])
+
+    def keep(self, keys: Mapping[str, Any]) -> None:
+        """Keep further keys in the manifest."""
+        if keys:
+            self._manifest |= keys
+            write_json(self.folder / "manifest.json", self._manifest)
 
     def note(self, text: str) -> None:
         """Keep a line on what happened to the run, once; the manifest holds it."""
@@ -252,15 +259,3 @@ def _digests(folder: Path) -> dict[str, str]:
         for name, path in inside.items()
         if name.parts[0] not in (*_PASSING, "plots") and name.suffix != ".part"
     }
-
-
-def _versions() -> dict[str, str]:
-    from ..core.version import VERSION
-
-    found = {"gauntlet": VERSION, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "absent"
-    return found

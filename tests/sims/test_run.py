@@ -15,6 +15,7 @@ import torch
 import gauntlet
 from gauntlet.core.errors import PluginError, ResultsError, ScenarioError
 from gauntlet.server.simulation import prepare
+from gauntlet.sims.provenance import Consent
 from gauntlet.sims.results import load_run, read_manifest, write_json
 from gauntlet.sims.run import resume, simulate
 from gauntlet.sims.sweep import load_runs, resume_sweep, sweep, variants
@@ -152,7 +153,7 @@ def test_an_attack_that_fails_is_noted_beside_the_results_and_tried_again(tiny, 
         assert len(pd.read_parquet(folder / "rounds.parquet")) == 4
     plugin.write_text("class Clumsy:\n    pass\n")  # the file's content is no longer that of a plug-in
     with pytest.raises(PluginError, match="has no method reconstruct"):
-        resume(folder)
+        resume(folder, consent=Consent(accept_changes=True))
 
 
 def test_a_sweep_runs_every_combination_the_same_as_each_alone(tiny, tmp_path, ray_here):
