@@ -2,22 +2,32 @@
 
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import typer.core
 
-from ..core.errors import GauntletError
 from . import signals
+from .arguments import (
+    Address,
+    Name,
+    Out,
+    Overwrite,
+    Picture,
+    PoolOption,
+    Quiet,
+    Set,
+    Workers,
+    placed,
+    runtime_of,
+)
+from .exits import run_command
 
 if TYPE_CHECKING:
-    from .scenario import Scenario
-    from .sections import Runtime
+    pass
 
 typer.core.HAS_RICH = False  # with Rich, Typer 0.20 prints "\[required]" even in plain help
-_UsageError: Any = typer.BadParameter.__bases__[0]  # of Click, or of the Click within a newer Typer
 
 app = typer.Typer(
     name="gauntlet",
@@ -45,82 +55,11 @@ def _options(
     """Federated learning in which every client update runs the gauntlet."""
 
 
-class Picture(StrEnum):
-    """What kind of file a picture is."""
-
-    png = "png"
-    pdf = "pdf"
-    svg = "svg"
-
-
-class Pool(StrEnum):
-    """Where clients run."""
-
-    ray = "ray"
-    serial = "serial"
-
-
-Name = Annotated[str, typer.Argument(help="A shipped scenario's name (see 'gauntlet list') or a .toml file.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change one value: rounds=20, defense.name=krum."),
-]
-Out = Annotated[Path | None, typer.Option(help="Result folder [default: a fresh one under results/].")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete the results that --out holds.")]
-PoolOption = Annotated[Pool | None, typer.Option("--pool", help="Where clients run.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Ray workers [default: every core].")]
-Address = Annotated[str | None, typer.Option(help="A Ray cluster to join instead of this machine.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the summary.")]
-
-
 def main() -> None:
     """Run the command line: exit code 2 and one line for whatever is wrong with the input."""
     sys.path.append(os.getcwd())  # so that "module:Class" finds a module of the user's folder
     with signals.caught():
-        _run_command()
-
-
-def _run_command() -> None:
-    try:
-        sys.exit(_code())
-    except _UsageError as error:
-        if not sys.argv[1:]:  # the message is the help
-            error.show()
-            sys.exit(2)
-        hinted = "Did you mean" in error.message  # by Typer; Click would say it once more
-        _refuse(error.message if hinted else error.format_message())
-    except GauntletError as error:
-        _refuse(str(error))
-    except OSError as error:
-        _refuse(f"{error.filename or 'a file'}: {error.strerror or error}")
-    except MemoryError as error:
-        _refuse(f"there is not enough memory: {error or 'it is all taken'}")
-    except KeyboardInterrupt:
-        print(f"gauntlet: {signals.last_words()}", file=sys.stderr)
-        sys.exit(signals.exit_code())
-
-
-def _code() -> Any:
-    """Run a command and return its exit code; nobody's code but ours may choose it, nor a signal's."""
-    try:
-        return _call()
-    except SystemExit as stop:
-        if isinstance(stop.code, int) and stop.code > 128:
-            raise
-        _refuse(f"something that was run left the process (SystemExit: {stop.code})")
-
-
-def _call() -> Any:
-    """Run a command; Typer reports an interrupt as 130."""
-    code = app(standalone_mode=False)
-    if code == 130:
-        raise KeyboardInterrupt
-    return code
-
-
-def _refuse(message: str) -> None:
-    print(f"gauntlet: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+        run_command(app)
 
 
 @app.command()
@@ -141,7 +80,7 @@ def run(
 
     found = load_scenario(scenario, set_ or ())
     check_swept(set_ or (), found.sweep)
-    run_and_show(_placed(found, pool, workers, ray_address), out, overwrite, quiet)
+    run_and_show(placed(found, pool, workers, ray_address), out, overwrite, quiet)
 
 
 @app.command()
@@ -172,7 +111,7 @@ def sweep(
         raise ScenarioError(f"'{found.name}' has no [sweep]; name values with --over KEY=[VALUE, ...]")
     check_swept(set_ or (), crossed, said)
     whole = make_scenario(found.values() | {"sweep": crossed}, found.name)
-    run_and_show(_placed(whole, pool, workers, ray_address), out, overwrite, quiet)
+    run_and_show(placed(whole, pool, workers, ray_address), out, overwrite, quiet)
 
 
 @app.command()
@@ -208,7 +147,7 @@ def matrix(
 
     said = {"attacks": attacks, "defenses": defenses, "shares": shares, "seeds": seeds}
     axes = {f"matrix.{key}": parse_list(text) for key, text in said.items() if text is not None}
-    whole = _placed(load_scenario(scenario, [*(set_ or ()), *axes.items()]), pool, workers, ray_address)
+    whole = placed(load_scenario(scenario, [*(set_ or ()), *axes.items()]), pool, workers, ray_address)
     join_cluster(whole.runtime)
     progress = progress_of(quiet)
     try:
@@ -243,14 +182,14 @@ def resume(
     try:
         swept = read_sweep(folder)
         if swept is not None and is_matrix(folder):
-            runtime = _runtime(swept[0].scenario.runtime, pool, workers, ray_address)
+            runtime = runtime_of(swept[0].scenario.runtime, pool, workers, ray_address)
             table, _ = resume_matrix(folder, progress, runtime, consent)
         elif swept is not None:
-            runtime = _runtime(swept[0].scenario.runtime, pool, workers, ray_address)
+            runtime = runtime_of(swept[0].scenario.runtime, pool, workers, ray_address)
             runs = resume_sweep(folder, progress, runtime, consent)
         else:
             before = single.stored_runtime(folder)
-            runtime = _runtime(before, pool, workers, ray_address)
+            runtime = runtime_of(before, pool, workers, ray_address)
             runs = [single.resume(folder, progress, runtime=runtime, consent=consent)]
     finally:
         progress.close()
@@ -270,7 +209,7 @@ def verify(
 
     lines, code = told(folder, look(folder))
     print("\n".join(lines))
-    sys.exit(code)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -370,16 +309,6 @@ def check_plugin(
 
     if not check(name, family, set_ or []):
         raise typer.Exit(1)
-
-
-def _placed(scenario: "Scenario", pool: Pool | None, workers: int | None, address: str | None) -> "Scenario":
-    runtime = _runtime(scenario.runtime, pool, workers, address)
-    return scenario.model_copy(update={"runtime": runtime})
-
-
-def _runtime(before: "Runtime", pool: Pool | None, workers: int | None, address: str | None) -> "Runtime":
-    said = {"pool": pool.value if pool else None, "num_workers": workers, "ray_address": address}
-    return before.model_copy(update={k: v for k, v in said.items() if v is not None})
 
 
 if __name__ == "__main__":
