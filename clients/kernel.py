@@ -23,9 +23,9 @@ from ..core.contracts import (
     declared,
     works_in_steps,
 )
+from ..core.guards import from_outside
 from ..core.layout import Layout
 from ..core.observation import Truth
-from ..core.registry import from_outside
 from ..core.roles import Role
 from ..core.seeds import generator
 from ..core.untouched import untouched

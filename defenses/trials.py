@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..core.contracts import Verdict, declared
 from ..core.errors import PluginError
+from ..core.guards import guard
 from ..core.layout import Layout, Slot
-from ..core.registry import guard, require
+from ..core.registry import require
 from ..core.seeds import generator
 from ..core.trees import State, equal, pack, unpack
 from ..core.updates import Context, Updates

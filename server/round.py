@@ -47,7 +47,7 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
         reception.verdict.aggregate, plan.sampling.expected_size, state.privacy, _stream(plan, state, "noise")
     )
     params, optimizer = plan.optimizer.step(state.params, noisy, state.optimizer)
-    release = release_of(plan, privacy)
+    release = release_of(plan, privacy, state.round, cohort.tolist())
     after = replace(
         state,
         round=state.round + 1,

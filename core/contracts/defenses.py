@@ -43,6 +43,7 @@ class Defense(Protocol):
         ``individual`` [True]: it needs single updates, so that secure aggregation is refused.
         ``sensitivity(clip_norm, expected_size) -> float | None`` [None]: by how much, in L2 norm, one
             client more or less moves the aggregate when every update's norm is at most ``clip_norm``.
+            Ignored for a defense with a memory: a client also moves what is remembered of it.
         ``needs_root`` [False]: it reads ``updates.context.root``, so that a scenario must give the server
             examples of its own.
         ``remembers_clients`` [False]: its memory is about single clients, by id, so that a pre-aggregation

@@ -11,7 +11,7 @@ from torch import nn
 from gauntlet.clients.codecs import CODECS
 from gauntlet.core.contracts import Delivery, Goal, Knowledge, Verdict
 from gauntlet.core.errors import PluginError
-from gauntlet.core.registry import from_outside, guard
+from gauntlet.core.guards import from_outside, guard
 from gauntlet.defenses.mean import Mean
 from gauntlet.privacy.gaussian import Gaussian
 from gauntlet.server.evaluation import Evaluator
