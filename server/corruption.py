@@ -13,8 +13,8 @@ from ..core.roles import Role
 from ..core.seeds import generator
 from ..core.trees import State
 from ..core.updates import Context, Updates
+from .decision import decide
 from .plan import Plan
-from .rows import about_clients
 from .sight import announced_size
 from .state import ServerState
 
@@ -68,11 +68,7 @@ def _guess(plan: Plan, state: ServerState, number: int, root: Tensor | None) -> 
 
     def aggregate(updates: Updates) -> Verdict:
         updates, _ = plan.privacy.clip(replace(updates, context=context), deepcopy(state.privacy))
-        screened = updates
-        for plugin, memory in zip(plan.pre_aggregations, state.pre_aggregations, strict=True):
-            screened, _ = plugin.transform(screened, deepcopy(memory))
-        verdict, _ = plan.defense.aggregate(screened, deepcopy(state.defense))
-        return about_clients(verdict, plan.pre_aggregations, updates, screened)
+        return decide(plan, updates, deepcopy(state.pre_aggregations), deepcopy(state.defense)).verdict
 
     return aggregate
 

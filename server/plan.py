@@ -33,7 +33,7 @@ from ..core.trees import State
 from ..defenses import DEFENSES, PRE_AGGREGATIONS
 from ..privacy.accounting import Accountant
 from .canaries import Canaries
-from .ingredients import made, make_audit, make_privacy, make_roles, make_sampling
+from .ingredients import made, make_audit, make_privacy, make_roles, make_sampling, sample_cohort
 from .networks import NETWORKS
 from .optimizers import SERVER_OPTIMIZERS
 from .procedures import check_procedure, own_half
@@ -108,6 +108,26 @@ class Plan:
         """Return the clients that attack in a round; unreliable ones are honest."""
         roles = (role for role in (*self.poisons, *self.attacks) if not role.honest)
         return frozenset(client for role in roles for client in role.attackers(round_))
+
+    def attacked(self, round_: int) -> frozenset[int]:
+        """Return the clients that have attacked by the end of a round: in it, or in an earlier one.
+
+        A client attacks in a round in which its attack is active and it is in the cohort.
+        """
+        for number in range(len(self._attacked), round_ + 1):
+            before = self._attacked[-1] if number else frozenset()
+            fresh = self.malicious(number) - before
+            if fresh:
+                fresh &= set(
+                    sample_cohort(self.sampler, self.at(number).sampling, self.seed, number).tolist()
+                )
+            self._attacked.append(before | fresh if fresh else before)
+        return self._attacked[round_]
+
+    @cached_property
+    def _attacked(self) -> list[frozenset[int]]:
+        """``attacked`` of the rounds from 0 on, as far as somebody has asked: it follows from the rest."""
+        return []
 
 
 def make_plan(spec: RunSpec, layout: Layout) -> Plan:

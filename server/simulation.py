@@ -16,7 +16,7 @@ from ..core.errors import ScenarioError
 from ..core.layout import Layout
 from .evaluation import Evaluator, Score, goals_of
 from .example_privacy import with_known_noise, with_local_steps
-from .guarantee import refuse_large_delta
+from .guarantee import delta_warning, refuse_large_delta
 from .guard import out_of_budget
 from .ingredients import given_or_made, make_model
 from .outcome import Outcome
@@ -24,6 +24,7 @@ from .plan import Plan, make_plan
 from .promise import refuse_broken_promises
 from .regression import refuse_labels_only
 from .round import run_round
+from .small_cohorts import warnings_of
 from .spec import RunSpec
 from .state import ServerState, first_state
 from .training import make_choice, make_kernel, make_root
@@ -86,6 +87,11 @@ class Simulation:
                     finished = None
             if finished:
                 yield finished()
+
+    def warnings(self) -> list[str]:
+        """Return, one line each, what may go otherwise than the scenario says, or mean less than it seems."""
+        warning = delta_warning(self.plan)
+        return [*warnings_of(self.spec, self.plan), *([f"warning: {warning}"] if warning else [])]
 
     def _overlaps(self, pool: ClientPool) -> bool:
         """Return whether a model can be scored during the next round without changing a bit of either."""

@@ -20,12 +20,36 @@ _UsageError: Any = typer.BadParameter.__bases__[0]  # of Click, or of the Click 
 
 app = typer.Typer(
     name="gauntlet",
-    help="Federated learning in which every client update runs the gauntlet.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from ..core.version import VERSION
+
+        print(f"gauntlet {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Federated learning in which every client update runs the gauntlet."""
+
+
+class Picture(StrEnum):
+    """What kind of file a picture is."""
+
+    png = "png"
+    pdf = "pdf"
+    svg = "svg"
 
 
 class Pool(StrEnum):
@@ -217,19 +241,25 @@ def plot(
     ],
     results: Annotated[list[Path], typer.Argument(help="Result folders of runs or sweeps.")],
     by: Annotated[str | None, typer.Option(help="The x axis, where the plot has a choice.")] = None,
-    out: Annotated[Path | None, typer.Option(help="PNG to write [default: beside the results].")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Picture to write, .png, .pdf or .svg [default: beside the results].")
+    ] = None,
+    format_: Annotated[
+        Picture | None, typer.Option("--format", help="What kind of picture [default: png].")
+    ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Draw only runs whose scenario says so. Repeatable."),
     ] = None,
 ) -> None:
-    """Draw results as PNG or PDF, and beside it the numbers behind it as CSV."""
+    """Draw results as PNG, PDF or SVG, and beside it the numbers behind it as CSV."""
     from .console import check_plot, draw_results
     from .select import only as select
     from .sweep import load_runs
 
-    check_plot(name, by, out)
-    draw_results(name, select(load_runs(results), only or []), results[0] / "plots", by, out)
+    kind = format_.value if format_ else None
+    check_plot(name, by, out, kind)
+    draw_results(name, select(load_runs(results), only or []), results[0] / "plots", by, out, kind)
 
 
 @app.command("list")
@@ -261,7 +291,7 @@ def show(name: Annotated[str, typer.Argument(help="A scenario, a .toml file, or 
 def data(
     scenario: Annotated[str, typer.Argument(help="A scenario's name or file, or a data set's name.")],
     set_: Set = None,
-    out: Annotated[Path | None, typer.Option(help="PNG to write.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Picture to write: .png, .pdf or .svg.")] = None,
 ) -> None:
     """Draw which labels each client holds."""
     from .catalogue import draw_labels

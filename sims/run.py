@@ -1,22 +1,27 @@
 """Run one scenario, or take up where one stopped."""
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from ..clients.pools.base import ClientPool
-from ..core.errors import GauntletError, ResultsError, ScenarioError
-from ..server.checkpoint import load_checkpoint, save_checkpoint
-from ..server.guarantee import delta_warning, stated
+from ..core.errors import CheckpointError, GauntletError, ResultsError, ScenarioError
+from ..core.locks import FolderLock
+from ..server.checkpoint import Checkpoint, load_newest, save_checkpoint
+from ..server.guarantee import stated
 from ..server.simulation import Simulation, prepare
 from ..server.state import ServerState
 from .audits import AuditTrail
+from .folders import claimed, fresh_folder
 from .posterior import write_posterior
 from .probes import Probes, submit_later, submit_to_ray
 from .progress import Progress, Silent, report
-from .results import FINISHED, Run, fresh_folder, load_run, read_manifest
+from .results import FINISHED, Run, first_line, load_run, read_manifest
 from .scenario import Scenario, make_scenario
 from .sections import Runtime
-from .writer import RunWriter
+from .writer import RunWriter, rows_of
 
 RESULTS = Path("results")
 
@@ -46,10 +51,11 @@ def simulate(
             f"'{scenario.name}' is a sweep over {', '.join(scenario.sweep)}; use gauntlet.sweep"
         )
     simulation = prepare(scenario.run_spec())
+    check_probes(scenario, simulation, Path(out or RESULTS))
     folder = Path(out) if out is not None else fresh_folder(RESULTS, scenario.name)
-    check_probes(scenario, simulation, folder)
-    writer = RunWriter.create(folder, scenario, simulation.choice, label, stated(simulation.plan))
-    return _execute(scenario, simulation, writer, simulation.first, progress or Silent(), number)
+    with claimed(folder):
+        writer = RunWriter.create(folder, scenario, simulation.choice, label, stated(simulation.plan))
+        return _execute(scenario, simulation, writer, None, progress or Silent(), number)
 
 
 def check_probes(scenario: Scenario, simulation: Simulation, folder: Path) -> None:
@@ -67,46 +73,77 @@ def resume(
 ) -> Run:
     """Take up an unfinished run: the same bits as if it had never stopped.
 
+    Where the newest checkpoint or the rows that it counts on are damaged, it goes on from the one before.
+
     Raises:
-        CheckpointError: The newest checkpoint cannot be read.
-        ResultsError: The folder holds no run.
+        CheckpointError: No checkpoint can be read.
+        ResultsError: The folder holds no run, or another process runs it.
     """
     folder = Path(folder)
-    manifest = read_manifest(folder)
-    if manifest["status"] in FINISHED:
+    if read_manifest(folder)["status"] in FINISHED:
         return load_run(folder)
+    with FolderLock(folder):
+        manifest = read_manifest(folder)
+        if manifest["status"] in FINISHED:  # meanwhile, by another process
+            return load_run(folder)
+        scenario = stored_scenario(folder, manifest)
+        if runtime is not None:
+            scenario = scenario.model_copy(update={"runtime": runtime})
+        simulation = prepare(scenario.run_spec(), begun=manifest.get("training"))
+        checkpoints, fingerprint = folder / "checkpoints", scenario.fingerprint()
+        found, damaged = load_newest(checkpoints, fingerprint, partial(_check, folder, simulation))
+        writer, progress = RunWriter.reopen(folder, found), progress or Silent()
+        for reason in damaged:
+            line = f"{reason}; going on from {found.path.stem if found else 'the beginning'}"
+            writer.note(line)
+            progress.note(line)
+        return _execute(scenario, simulation, writer, found, progress, number)
+
+
+def stored_scenario(folder: Path, manifest: Mapping[str, Any]) -> Scenario:
+    """Return the scenario that a manifest holds.
+
+    Raises:
+        ResultsError: It is not the one that the run began with.
+    """
     scenario = make_scenario(manifest["scenario"], f"{folder}/manifest.json")
     if scenario.fingerprint() != manifest["fingerprint"]:
         raise ResultsError(
             f"{folder}/manifest.json: the scenario does not fit its fingerprint; it was changed, or begun by "
             "a version with other keys"
         )
-    if runtime is not None:
-        scenario = scenario.model_copy(update={"runtime": runtime})
-    simulation = prepare(scenario.run_spec(), begun=manifest.get("training"))
-    state = load_checkpoint(folder / "checkpoints", scenario.fingerprint()) or simulation.first
-    writer = RunWriter.reopen(folder, state.round)
-    return _execute(scenario, simulation, writer, state, progress or Silent(), number)
+    return scenario
+
+
+def _check(folder: Path, simulation: Simulation, checkpoint: Checkpoint) -> None:
+    """Raise ``GauntletError`` unless a checkpoint fits the run, and its rows are there."""
+    for name in ("params", "buffers"):
+        came, needed = (getattr(state, name).numel() for state in (checkpoint.state, simulation.first))
+        if came != needed:
+            raise CheckpointError(f"{checkpoint.path} holds {came} {name}, the model has {needed}")
+    rows_of(folder, checkpoint)
 
 
 def _execute(
     scenario: Scenario,
     simulation: Simulation,
     writer: RunWriter,
-    state: ServerState,
+    begin: Checkpoint | None,
     progress: Progress,
     number: int,
 ) -> Run:
-    """Run the rounds that are left; whatever happens, what is on disk can be resumed."""
+    """Run the rounds that are left after ``begin``; whatever happens, what is on disk can be resumed."""
+    state = simulation.first if begin is None else begin.state
     on_ray = scenario.runtime.pool == "ray"
     pool = _pool(scenario.runtime, simulation)
     try:
         submit = submit_to_ray if on_ray else submit_later
         probes = Probes(scenario, simulation, writer.folder, state.round, submit)
-        trail = AuditTrail(simulation, writer.folder, state.round)
+        kept = None if begin is None or begin.beside is None else begin.beside["audit"]
+        trail = AuditTrail(simulation, writer.folder, state.round, kept)
         progress.note(f"{writer.label or scenario.name}: {simulation.choice.reason}")
-        if warning := delta_warning(simulation.plan):
-            progress.note(f"{writer.label or scenario.name}: warning: {warning}")
+        for warning in simulation.warnings():
+            progress.note(f"{writer.label or scenario.name}: {warning}")
         progress.begin(number, writer.label or scenario.name, scenario.rounds, state.round)
         stopped, begun = simulation.out_of_budget(state), monotonic()
         for step in simulation.steps(pool, state):
@@ -116,9 +153,7 @@ def _execute(
             trail.watch(step)
             report(progress, number, step, monotonic() - begun)
             if _due(scenario, step.state.round) or stopped:
-                writer.flush()
-                trail.flush()
-                save_checkpoint(writer.folder / "checkpoints", step.state, scenario.fingerprint())
+                _save(scenario, writer, trail, step.state)
             del step  # its updates, before the next round's are there
         progress.end(number)
         if stopped:
@@ -129,12 +164,22 @@ def _execute(
         if write_posterior(simulation, writer.folder, state) == 0:
             progress.note(f"{writer.label or scenario.name}: no posterior sample was kept; lower burn_in")
         probes.collect()
+        return writer.finish(epsilon, stopped)
     except GauntletError as error:
         writer.fail(str(error))
         raise
+    except OSError as error:
+        reason = f"{error.filename or writer.folder}: {error.strerror or first_line(error)}"
+        writer.fail(reason)
+        raise ResultsError(reason) from error
     finally:
         pool.close()
-    return writer.finish(epsilon, stopped)
+
+
+def _save(scenario: Scenario, writer: RunWriter, trail: AuditTrail, state: ServerState) -> None:
+    """Write a checkpoint, once the rows that it counts on are on the disk."""
+    beside = {"tables": writer.flush(), "audit": trail.kept}
+    save_checkpoint(writer.folder / "checkpoints", state, scenario.fingerprint(), beside)
 
 
 def _due(scenario: Scenario, rounds_done: int) -> bool:

@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import GauntletError, ResultsError
+from ..core.locks import FolderLock
 from ..server.simulation import prepare
+from .folders import claimed, fresh_folder
+from .naming import plugin_label, short_keys
 from .overrides import PLUGIN_SECTIONS, change
 from .progress import Headline, Progress, Silent
-from .results import Run, check_free, check_keys, fresh_folder, load_run, read_json, remove, write_json
+from .results import Run, check_keys, load_run, read_json, write_json
 from .run import RESULTS, resume, simulate
 from .scenario import Scenario, make_scenario
 from .sections import Runtime
 
 SCHEMA = 1
+_PATIENCE = 30.0  # seconds that a killed driver's workers may take to end
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ def variants(scenario: Scenario) -> list[Variant]:
     """
     found = []
     keys = list(scenario.sweep)
-    short = dict(zip(keys, _short(keys), strict=True))
+    short = dict(zip(keys, short_keys(keys), strict=True))
     for number, values in enumerate(itertools.product(*scenario.sweep.values())):
         raw = scenario.values() | {"sweep": {}}
         for key, value in zip(keys, values, strict=True):
@@ -51,36 +55,14 @@ def variants(scenario: Scenario) -> list[Variant]:
         label = ", ".join(
             _told(short[key], value, scenario.sweep[key]) for key, value in told if key != "seed"
         )
-        found.append(Variant(label, f"run-{number:03d}", one))
+        found.append(Variant(label, place_of(number), one))
     return found
-
-
-def _short(keys: Sequence[str]) -> list[str]:
-    """Return each key without ``.name``: its last part alone where no other key ends like it."""
-    whole = [key.removesuffix(".name") for key in keys]
-    last = [key.rpartition(".")[2] for key in whole]
-    return [end if last.count(end) == 1 else key for key, end in zip(whole, last, strict=True)]
 
 
 def _told(key: str, value: Any, among: Sequence[Any]) -> str:
     """Return a swept value as a label says it: a plug-in by its name, anything else with its key."""
     short = plugin_label(value, among)
     return short if key in PLUGIN_SECTIONS else f"{key} = {short}"
-
-
-def plugin_label(value: Any, among: Sequence[Any]) -> str:
-    """Return a value, or a plug-in's name and those options that tell it from its namesakes."""
-    if not isinstance(value, dict):
-        return _name(value)
-    alike = [v for v in among if isinstance(v, dict) and v.get("name") == value.get("name")]
-    differs = [k for k in value if any(v.get(k) != value[k] for v in alike)]
-    return " ".join([_name(value.get("name", "")), *(f"{k}={value[k]}" for k in differs)])
-
-
-def _name(value: Any) -> str:
-    """Return a value as a label says it: of ``path/to/file.py:Class``, the class."""
-    file, _, name = str(value).rpartition(":")
-    return name if file.endswith(".py") else str(value)
 
 
 def sweep(scenario: Scenario, out: str | Path | None = None, progress: Progress | None = None) -> list[Run]:
@@ -90,25 +72,18 @@ def sweep(scenario: Scenario, out: str | Path | None = None, progress: Progress 
         GauntletError: Whatever cannot run, in one line. Every variant is checked before the first one runs.
     """
     todo = variants(scenario)
+    check_variants(todo)
     folder = Path(out) if out is not None else fresh_folder(RESULTS, scenario.name)
-    begin_sweep(todo, folder, scenario)
-    return _run_all(todo, folder, scenario.runtime, progress or Silent())
+    with claimed(folder):
+        begin_sweep(todo, folder, scenario)
+        return _run_all(todo, folder, scenario.runtime, progress or Silent())
 
 
-def begin_sweep(
-    todo: Sequence[Variant],
-    folder: Path,
-    scenario: Scenario,
-    blank: type[GauntletError] | tuple[()] = (),
-    overwrite: bool = False,
-) -> None:
-    """Check every variant, and write down in a new folder what is to be run there.
-
-    What is ``blank`` is no reason to refuse the others, unless all variants are. With ``overwrite``, results
-    that the folder holds are deleted once all is checked.
+def check_variants(todo: Sequence[Variant], blank: type[GauntletError] | tuple[()] = ()) -> None:
+    """Check every variant; what is ``blank`` is no reason to refuse the others, unless all variants are.
 
     Raises:
-        GauntletError: A variant that cannot run, or a folder that is taken: nothing is written.
+        GauntletError: A variant that cannot run.
     """
     failures = []
     for variant in todo:
@@ -118,10 +93,14 @@ def begin_sweep(
             failures.append(error)
     if failures and len(failures) == len(todo):
         raise failures[0]
-    if overwrite:
-        remove(folder)
-    check_free(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+
+
+def begin_sweep(todo: Sequence[Variant], folder: Path, scenario: Scenario) -> None:
+    """Write down in a folder what is to be run there.
+
+    Raises:
+        ResultsError: The disk is full or not writable.
+    """
     listed = [{"folder": v.folder, "label": v.label, "scenario": v.scenario.values()} for v in todo]
     write_json(
         folder / "sweep.json",
@@ -133,12 +112,15 @@ def read_sweep(folder: Path) -> list[Variant] | None:
     """Return the variants of a sweep's folder, or None where it holds no sweep.
 
     Raises:
-        ResultsError: The list cannot be read.
+        ResultsError: The list cannot be read, or names a folder that is none of a sweep's own.
     """
     path = folder / "sweep.json"
     if not path.is_file():
         return None
-    runs = read_json(path, {"runs": list})["runs"]
+    listed = read_json(path, {"runs": list})
+    if listed.get("schema", SCHEMA) != SCHEMA:
+        raise ResultsError(f"{path} is of schema {listed['schema']!r:.40}, expected {SCHEMA}")
+    runs = listed["runs"]
     if not runs:
         raise ResultsError(f"{path} cannot be read: it lists no run")
     found = []
@@ -146,20 +128,37 @@ def read_sweep(folder: Path) -> list[Variant] | None:
         if not isinstance(run, dict):
             raise ResultsError(f"{path} cannot be read: 'runs.{number}' is {run!r:.40}, expected a table")
         check_keys(path, run, {"label": str, "folder": str, "scenario": dict}, f"runs.{number}.")
+        _check_place(path, number, run["folder"])
         found.append(Variant(run["label"], run["folder"], make_scenario(run["scenario"], str(path))))
     return found
+
+
+def _check_place(path: Path, number: int, name: str) -> None:
+    """Raise ``ResultsError`` unless a run's folder is the one that its place in a sweep's list gives it."""
+    if name != place_of(number):
+        raise ResultsError(
+            f"{path} cannot be read: 'runs.{number}.folder' is {name!r:.60}, expected '{place_of(number)}'"
+        )
+    if (path.parent / name).is_symlink():
+        raise ResultsError(f"{path.parent / name} is a link; a sweep's runs stand in folders of its own")
+
+
+def place_of(number: int) -> str:
+    """Return the name of the folder of a sweep's run."""
+    return f"run-{number:03d}"
 
 
 def resume_sweep(folder: Path, progress: Progress | None = None, runtime: Runtime | None = None) -> list[Run]:
     """Finish every run of a sweep that is not complete.
 
     Raises:
-        ResultsError: The folder holds no sweep.
+        ResultsError: The folder holds no sweep, or another process runs it.
     """
     todo = read_sweep(folder)
     if todo is None:
         raise ResultsError(f"{folder} holds no sweep (no sweep.json)")
-    return _run_all(todo, folder, runtime or todo[0].scenario.runtime, progress or Silent())
+    with FolderLock(folder):
+        return _run_all(todo, folder, runtime or todo[0].scenario.runtime, progress or Silent())
 
 
 def load_runs(folders: Sequence[str | Path]) -> list[Run]:
@@ -212,11 +211,12 @@ def run_variants(
 
 
 def _run_one(variant: Variant, folder: Path, progress: Progress, number: int, runtime: Runtime) -> None:
+    """Run a variant, or what is left of it, once no process of an earlier driver is at it."""
+    if folder.is_dir():
+        FolderLock(folder, _PATIENCE).release()
     if (folder / "manifest.json").is_file():
         resume(folder, progress, runtime=runtime, number=number)
         return
-    if folder.exists():
-        remove(folder)
     scenario = variant.scenario.model_copy(update={"runtime": runtime})
     simulate(scenario, folder, progress, label=variant.label, number=number)
 

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,8 +37,8 @@ def build_model(
     """Return the model with initial weights drawn from ``stream`` alone, in training mode.
 
     Args:
-        name: A built-in, or ``package.module:Class`` with ``build``, or any ``package.module:function`` (or
-            module class) that takes ``options`` and, if it likes, ``input_shape`` and ``num_classes``.
+        name: A built-in, or ``package.module:Class`` with ``build``, or what ``factory_refusal`` lets pass:
+            that takes ``options`` and, if it likes, ``input_shape`` and ``num_classes``.
         options: The factory's options.
         data: What the model will see. If it has a mean, the model subtracts it first.
         stream: A stream of its own.
@@ -56,6 +57,27 @@ def build_model(
     model = Normalized(net, data.mean, data.std) if data.mean else net
     _check_fit(model, name, data)
     return model.train()
+
+
+def factory_refusal(found: Any, name: str) -> str | None:
+    """Return why something without ``build`` makes no models; None where it does.
+
+    A class of modules does. So does a Python function with a parameter ``input_shape`` or ``num_classes``; of
+    a single file, any function that was written in Python. Other functions of installed packages do not: they
+    would take whatever a scenario's options hand them (a file to unpickle, say).
+    """
+    if isinstance(found, type) and issubclass(found, nn.Module):
+        return None
+    known = {"input_shape", "num_classes"}
+    is_function = isinstance(found, FunctionType)
+    if is_function and (
+        name.rpartition(":")[0].endswith(".py") or known & inspect.signature(found).parameters.keys()
+    ):
+        return None
+    return (
+        "must be a class with build, a torch.nn.Module class, or a Python function with a parameter "
+        f"{' or '.join(sorted(known))}, got a {'function without' if is_function else 'class with neither'}"
+    )
 
 
 def _made(factory: Callable[..., Any], name: str, options: Mapping[str, Any], data: Inputs) -> Any:

@@ -160,12 +160,14 @@ class PublicFacts:
         noise_multiplier: Standard deviation of the noise on the sum of the updates over C, at least 0.
         num_parameters: P.
         expected_size: The public, expected size of a cohort, m.
+        count_noise_std: Standard deviation of the noise on the statistic's sum, in clients, at least 0.
     """
 
     clip_norm: float
     noise_multiplier: float
     num_parameters: int
     expected_size: float
+    count_noise_std: float = 0.0
 
 
 class AdaptiveClipping(Clipping, Protocol):
@@ -183,7 +185,12 @@ class AdaptiveClipping(Clipping, Protocol):
         """Return what each client counts, between 0 and 1, from its own norm alone; float64.  # [K]"""
 
     def move(self, mean: float, facts: PublicFacts) -> float:
-        """Return the next C, finite and above 0, from the statistic's noised mean, between 0 and 1."""
+        """Return the next C, finite and above 0, from the statistic's noised mean.
+
+        ``mean`` is an unbiased estimate of the clients' mean share: its noise, and a cohort that is larger or
+        smaller than expected, take it below 0 and above 1. A ``move`` that cuts it off there gives the noise
+        a mean of its own near either end, which moves C for ever.
+        """
 
 
 @dataclass(frozen=True)
