@@ -16,7 +16,6 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from functools import partial, wraps
 from hashlib import blake2b
 from importlib.metadata import entry_points
 from math import isfinite
@@ -24,12 +23,11 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Generic, TypeVar, cast
 
-from .errors import GauntletError, PluginError, said, shown, unknown
+from .errors import PASSED, PluginError, said, shown, unknown
 from .outside import admit, is_outside, refuse_foreign
 
 P = TypeVar("P")
 
-_PASSED = (GauntletError, KeyboardInterrupt)  # what goes through where a plug-in's faults are named
 LARGEST_FLOAT = 3.4028234663852886e38
 """In float32, in which clients train and updates travel."""
 
@@ -141,7 +139,7 @@ def configure(factory: Callable[..., P], name: str, options: Mapping[str, Any]) 
         if is_dataclass(factory):
             return cast(P, _validated(cast(type, factory), options))
         return factory(**options)
-    except _PASSED:
+    except PASSED:
         raise
     except BaseException as error:
         raise PluginError(f"{name}: {_reason(error)}") from error
@@ -216,7 +214,7 @@ def load_module(place: str, what: str) -> ModuleType:
     """
     try:
         return _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except _PASSED:
+    except PASSED:
         raise
     except BaseException as error:  # a plug-in that leaves the process is at fault, too
         raise PluginError(f"{what} cannot be loaded: {said(error)}") from error
@@ -249,44 +247,7 @@ def options_of(plugin: object) -> dict[str, Any]:
     return asdict(plugin) if is_dataclass(plugin) and not isinstance(plugin, type) else {}
 
 
-class _Guard:
-    """A plug-in whose exceptions name it. Everything else is handed through."""
-
-    def __init__(self, plugin: object, label: str) -> None:
-        self.__wrapped__ = plugin
-        self.__label = label
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "__wrapped__":  # asked before __init__ ran: a copy in the making
-            raise AttributeError(name)
-        label = self.__label
-        try:
-            value = getattr(self.__wrapped__, name)
-        except (AttributeError, *_PASSED):
-            raise
-        except BaseException as error:
-            raise PluginError(f"{label} raised {said(error)}") from error
-        if not (inspect.isroutine(value) or isinstance(value, partial)):
-            return value
-
-        @wraps(value)
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return value(*args, **kwargs)
-            except _PASSED:
-                raise
-            except BaseException as error:  # SystemExit, too: no plug-in may end a run as if all were well
-                raise PluginError(f"{label} raised {said(error)}") from error
-
-        return guarded
-
-
 def require(fact: bool, message: str) -> None:
     """Raise ``PluginError(message)`` unless ``fact``: how a family's contract states what is owed."""
     if not fact:
         raise PluginError(message)
-
-
-def guard(plugin: P, label: str) -> P:
-    """Return ``plugin`` so that whatever it raises becomes a one-line ``PluginError`` naming it."""
-    return cast(P, _Guard(plugin, label))

@@ -12,7 +12,7 @@ from ..clients.kernel import BlockKernel
 from ..clients.pools.base import ClientPool
 from ..clients.pools.serial import SerialPool
 from ..clients.vectorize import Choice
-from ..core.errors import ScenarioError
+from ..core.errors import ScenarioError, named_faults
 from ..core.layout import Layout
 from .evaluation import Evaluator, Score, goals_of
 from .example_privacy import with_known_noise, with_local_steps
@@ -89,9 +89,9 @@ class Simulation:
                 yield finished()
 
     def warnings(self) -> list[str]:
-        """Return, one line each, what may go otherwise than the scenario says, or mean less than it seems."""
-        warning = delta_warning(self.plan)
-        return [*warnings_of(self.spec, self.plan), *([f"warning: {warning}"] if warning else [])]
+        """Return, one line each, what may go otherwise in some rounds than the scenario says."""
+        about_delta = delta_warning(self.plan)
+        return [*([about_delta] if about_delta else []), *warnings_of(self.spec, self.plan)]
 
     def _overlaps(self, pool: ClientPool) -> bool:
         """Return whether a model can be scored during the next round without changing a bit of either."""
@@ -103,7 +103,8 @@ class Simulation:
 
     def _score(self, state: ServerState, last: bool) -> Score | None:
         due = last or state.round % self.spec.evaluate_every == 0 or state.round == self.spec.rounds
-        return self.evaluator.score(state.params, state.buffers) if due else None
+        with named_faults(f"model '{self.spec.model.name}' cannot be evaluated"):
+            return self.evaluator.score(state.params, state.buffers) if due else None
 
     def ray_pool(
         self,

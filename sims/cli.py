@@ -10,6 +10,7 @@ import typer
 import typer.core
 
 from ..core.errors import GauntletError
+from . import signals
 
 if TYPE_CHECKING:
     from .scenario import Scenario
@@ -75,8 +76,13 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but th
 def main() -> None:
     """Run the command line: exit code 2 and one line for whatever is wrong with the input."""
     sys.path.append(os.getcwd())  # so that "module:Class" finds a module of the user's folder
+    with signals.caught():
+        _run_command()
+
+
+def _run_command() -> None:
     try:
-        sys.exit(_call())
+        sys.exit(_code())
     except _UsageError as error:
         if not sys.argv[1:]:  # the message is the help
             error.show()
@@ -87,13 +93,25 @@ def main() -> None:
         _refuse(str(error))
     except OSError as error:
         _refuse(f"{error.filename or 'a file'}: {error.strerror or error}")
+    except MemoryError as error:
+        _refuse(f"there is not enough memory: {error or 'it is all taken'}")
     except KeyboardInterrupt:
-        print("gauntlet: stopped; 'gauntlet resume FOLDER' goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+        print(f"gauntlet: {signals.last_words()}", file=sys.stderr)
+        sys.exit(signals.exit_code())
+
+
+def _code() -> Any:
+    """Run a command and return its exit code; nobody's code but ours may choose it, nor a signal's."""
+    try:
+        return _call()
+    except SystemExit as stop:
+        if isinstance(stop.code, int) and stop.code > 128:
+            raise
+        _refuse(f"something that was run left the process (SystemExit: {stop.code})")
 
 
 def _call() -> Any:
-    """Run a command and return its exit code; Typer reports an interrupt as 130."""
+    """Run a command; Typer reports an interrupt as 130."""
     code = app(standalone_mode=False)
     if code == 130:
         raise KeyboardInterrupt
@@ -206,32 +224,53 @@ def resume(
     pool: PoolOption = None,
     workers: Workers = None,
     ray_address: Address = None,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Load code from outside that a folder of others names.")
+    ] = False,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on with other code, versions or data.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Take up a run or a sweep that stopped: the same bits as if it never had."""
     from . import run as single
     from .console import progress_of, show_matrix, show_results
     from .matrix import is_matrix, resume_matrix
+    from .provenance import Consent
     from .sweep import read_sweep, resume_sweep
 
-    progress = progress_of(quiet)
+    progress, consent = progress_of(quiet), Consent(allow_code, accept_changes)
     try:
         swept = read_sweep(folder)
         if swept is not None and is_matrix(folder):
             runtime = _runtime(swept[0].scenario.runtime, pool, workers, ray_address)
-            table, _ = resume_matrix(folder, progress, runtime)
+            table, _ = resume_matrix(folder, progress, runtime, consent)
         elif swept is not None:
             runtime = _runtime(swept[0].scenario.runtime, pool, workers, ray_address)
-            runs = resume_sweep(folder, progress, runtime)
+            runs = resume_sweep(folder, progress, runtime, consent)
         else:
             before = single.stored_runtime(folder)
-            runs = [single.resume(folder, progress, runtime=_runtime(before, pool, workers, ray_address))]
+            runtime = _runtime(before, pool, workers, ray_address)
+            runs = [single.resume(folder, progress, runtime=runtime, consent=consent)]
     finally:
         progress.close()
     if is_matrix(folder):
         show_matrix(table, folder)
     else:
         show_results(runs, folder)
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="The result folder of a run, a sweep or a matrix.")],
+) -> None:
+    """Say what of a result folder is whole: exit code 0, or 1 if no result is lost, or 2."""
+    from .verify import told
+    from .verify import verify as look
+
+    lines, code = told(folder, look(folder))
+    print("\n".join(lines))
+    sys.exit(code)
 
 
 @app.command()
@@ -254,9 +293,12 @@ def plot(
 ) -> None:
     """Draw results as PNG, PDF or SVG, and beside it the numbers behind it as CSV."""
     from .console import check_plot, draw_results
+    from .ownership import refuse_drawing
     from .select import only as select
     from .sweep import load_runs
 
+    if out is None:
+        refuse_drawing(results[0])
     kind = format_.value if format_ else None
     check_plot(name, by, out, kind)
     draw_results(name, select(load_runs(results), only or []), results[0] / "plots", by, out, kind)
@@ -327,7 +369,7 @@ def check_plugin(
     from .catalogue import check
 
     if not check(name, family, set_ or []):
-        sys.exit(1)
+        raise typer.Exit(1)
 
 
 def _placed(scenario: "Scenario", pool: Pool | None, workers: int | None, address: str | None) -> "Scenario":

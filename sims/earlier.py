@@ -48,7 +48,5 @@ def by_round(tables: Mapping[str, pa.Table], rounds: int) -> Iterator[tuple[str,
     for number in range(rounds):
         for name, table in tables.items():
             begin, end = ends[name][number : number + 2].tolist()
-            yield (
-                name,
-                table.take(pa.array(range(begin, end), pa.int64())),
-            )  # a slice would drag its neighbours along
+            # No slice, which would hold its neighbours' strings as well, and be written with other bytes.
+            yield name, table.take(pa.array(range(begin, end), pa.int64()))

@@ -18,11 +18,12 @@ from .folders import claimed, fresh_folder, remove
 from .matrix_table import NO_ATTACK, cell_scores, matrix_table
 from .naming import plugin_label
 from .progress import Progress, Silent
+from .provenance import NO_CONSENT, Consent
 from .results import Run, check_keys, read_json, write_json
 from .run import RESULTS
 from .scenario import Scenario, make_scenario
 from .sections import Runtime
-from .sweep import Variant, begin_sweep, check_variants, place_of, read_sweep, run_variants
+from .sweep import Variant, begin_sweep, check_variants, place_of, run_variants, taken_up
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -223,19 +224,20 @@ def is_matrix(folder: Path) -> bool:
 
 
 def resume_matrix(
-    folder: Path, progress: Progress | None = None, runtime: Runtime | None = None
+    folder: Path,
+    progress: Progress | None = None,
+    runtime: Runtime | None = None,
+    consent: Consent = NO_CONSENT,
 ) -> tuple["pd.DataFrame", Path]:
     """Run every cell that is not complete, and draw the matrix again.
 
     Raises:
         ResultsError: The folder holds no matrix.
     """
-    todo = read_sweep(folder)
-    if todo is None:
-        raise ResultsError(f"{folder} holds no matrix (no sweep.json)")
+    todo, runtime, consent = taken_up(folder, runtime, consent)
     cells = read_cells(folder, len(todo))
     with FolderLock(folder):
-        return _finish(cells, todo, folder, runtime or todo[0].scenario.runtime, progress or Silent())
+        return _finish(cells, todo, folder, runtime, progress or Silent(), consent)
 
 
 def read_cells(folder: Path, runs: int) -> list[Cell]:
@@ -262,12 +264,17 @@ def read_cells(folder: Path, runs: int) -> list[Cell]:
 
 
 def _finish(
-    cells: Sequence[Cell], todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress
+    cells: Sequence[Cell],
+    todo: Sequence[Variant],
+    folder: Path,
+    runtime: Runtime,
+    progress: Progress,
+    consent: Consent = NO_CONSENT,
 ) -> tuple["pd.DataFrame", Path]:
     from .plots import save
     from .plots.matrix import MAPS, heat_maps
 
-    failures = run_variants(todo, folder, runtime, progress)
+    failures = run_variants(todo, folder, runtime, progress, consent)
     if len(failures) == len(todo):
         raise next(iter(failures.values()))
     table = matrix_table([_row(cell, folder, failures) for cell in cells])

@@ -2,23 +2,31 @@
 
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import GauntletError, ResultsError
 from ..core.locks import FolderLock
+from ..core.outside import only_our_own
 from ..server.simulation import prepare
+from .board import Board, Reporter
 from .folders import claimed, fresh_folder
 from .naming import plugin_label, short_keys
+from .outside_code import code_of
 from .overrides import PLUGIN_SECTIONS, change
-from .progress import Headline, Progress, Silent
+from .ownership import distrusted, refuse_cluster, signature
+from .progress import Progress, Silent
+from .provenance import NO_CONSENT, Consent, changed_code, refuse_changes, versions
 from .results import Run, check_keys, load_run, read_json, write_json
-from .run import RESULTS, resume, simulate
+from .run import RESULTS, check_probes, resume, simulate
 from .scenario import Scenario, make_scenario
 from .sections import Runtime
+from .signals import resumable
 
 SCHEMA = 1
+_MOMENT = 5.0  # seconds in which runs that are stopped keep their last rounds
 _PATIENCE = 30.0  # seconds that a killed driver's workers may take to end
 
 
@@ -76,7 +84,7 @@ def sweep(scenario: Scenario, out: str | Path | None = None, progress: Progress 
     folder = Path(out) if out is not None else fresh_folder(RESULTS, scenario.name)
     with claimed(folder):
         begin_sweep(todo, folder, scenario)
-        return _run_all(todo, folder, scenario.runtime, progress or Silent())
+        return _run_all(todo, folder, scenario.runtime, progress or Silent(), NO_CONSENT)
 
 
 def check_variants(todo: Sequence[Variant], blank: type[GauntletError] | tuple[()] = ()) -> None:
@@ -88,7 +96,7 @@ def check_variants(todo: Sequence[Variant], blank: type[GauntletError] | tuple[(
     failures = []
     for variant in todo:
         try:
-            prepare(variant.scenario.run_spec())
+            check_probes(variant.scenario, prepare(variant.scenario.run_spec()))
         except blank as error:
             failures.append(error)
     if failures and len(failures) == len(todo):
@@ -102,10 +110,9 @@ def begin_sweep(todo: Sequence[Variant], folder: Path, scenario: Scenario) -> No
         ResultsError: The disk is full or not writable.
     """
     listed = [{"folder": v.folder, "label": v.label, "scenario": v.scenario.values()} for v in todo]
-    write_json(
-        folder / "sweep.json",
-        {"schema": SCHEMA, "name": scenario.name, "sweep": scenario.sweep, "runs": listed},
-    )
+    whole = {"schema": SCHEMA, "name": scenario.name, "sweep": scenario.sweep, "runs": listed}
+    whole |= {"code": _code(todo), "versions": versions()}
+    write_json(folder / "sweep.json", whole | {"signature": signature(whole)})
 
 
 def read_sweep(folder: Path) -> list[Variant] | None:
@@ -148,17 +155,51 @@ def place_of(number: int) -> str:
     return f"run-{number:03d}"
 
 
-def resume_sweep(folder: Path, progress: Progress | None = None, runtime: Runtime | None = None) -> list[Run]:
+def resume_sweep(
+    folder: Path,
+    progress: Progress | None = None,
+    runtime: Runtime | None = None,
+    consent: Consent = NO_CONSENT,
+) -> list[Run]:
     """Finish every run of a sweep that is not complete.
 
     Raises:
-        ResultsError: The folder holds no sweep, or another process runs it.
+        ResultsError: The folder holds no sweep, another process runs it, or code or versions have changed.
+        PluginError: The folder is of others, and names code from outside the package.
     """
-    todo = read_sweep(folder)
+    todo, runtime, consent = taken_up(folder, runtime, consent)
+    with FolderLock(folder):
+        return _run_all(todo, folder, runtime, progress or Silent(), consent)
+
+
+def taken_up(
+    folder: Path, runtime: Runtime | None, consent: Consent
+) -> tuple[list[Variant], Runtime, Consent]:
+    """Return a sweep's variants, where they run, and what holds for those that are not begun.
+
+    Raises:
+        ResultsError: The folder holds no sweep; code or versions have changed, and nobody accepted that; or
+            it is of others, and names a Ray cluster.
+    """
+    todo, path = read_sweep(folder), folder / "sweep.json"
     if todo is None:
         raise ResultsError(f"{folder} holds no sweep (no sweep.json)")
-    with FolderLock(folder):
-        return _run_all(todo, folder, runtime or todo[0].scenario.runtime, progress or Silent())
+    listed, stored = read_json(path, {"runs": list}), todo[0].scenario.runtime
+    why = distrusted(folder, listed, consent.allow_code)
+    refuse_cluster(stored, runtime or stored, why)
+    now = _code(todo)
+    changed = changed_code(listed, now)
+    refuse_changes(folder, changed, consent)
+    if changed:
+        change = {"changed": changed, "code": now, "versions": versions()}
+        listed |= {"changes": [*listed.get("changes", ()), change]}
+        write_json(path, listed | {"signature": signature(listed)})
+    return todo, runtime or stored, replace(consent, distrust=why)
+
+
+def _code(todo: Sequence[Variant]) -> dict[str, str]:
+    """Return the hashes of the sources from outside that any of the variants names."""
+    return {name: value for v in todo for name, value in code_of(v.scenario.values()).items()}
 
 
 def load_runs(folders: Sequence[str | Path]) -> list[Run]:
@@ -185,84 +226,68 @@ def _begun(folder: Path, variant: Variant) -> Run:
     return load_run(folder / variant.folder)
 
 
-def _run_all(todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress) -> list[Run]:
-    failures = run_variants(todo, folder, runtime, progress)
+def _run_all(
+    todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress, consent: Consent
+) -> list[Run]:
+    failures = run_variants(todo, folder, runtime, progress, consent)
     if failures:
         raise next(iter(failures.values()))
     return [load_run(folder / v.folder) for v in todo]
 
 
 def run_variants(
-    todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress
+    todo: Sequence[Variant],
+    folder: Path,
+    runtime: Runtime,
+    progress: Progress,
+    consent: Consent = NO_CONSENT,
 ) -> dict[str, GauntletError]:
     """Run whatever of a sweep is not complete; return why variants failed, by their folder's name.
 
     A variant that fails does not stop the others.
     """
-    if runtime.pool != "serial" and len(todo) > 1:
-        return _run_on_ray(todo, folder, runtime, progress)
-    failures = {}
-    for number, variant in enumerate(todo):
-        try:
-            _run_one(variant, folder / variant.folder, progress, number, runtime)
-        except GauntletError as error:
-            failures[variant.folder] = error
-    return failures
+    with resumable(folder):
+        if runtime.pool != "serial" and len(todo) > 1:
+            return _run_on_ray(todo, folder, runtime, progress, consent)
+        failures = {}
+        for number, variant in enumerate(todo):
+            try:
+                _run_one(variant, folder / variant.folder, progress, number, runtime, consent)
+            except GauntletError as error:
+                failures[variant.folder] = error
+        return failures
 
 
-def _run_one(variant: Variant, folder: Path, progress: Progress, number: int, runtime: Runtime) -> None:
+def _run_one(
+    variant: Variant, folder: Path, progress: Progress, number: int, runtime: Runtime, consent: Consent
+) -> None:
     """Run a variant, or what is left of it, once no process of an earlier driver is at it."""
     if folder.is_dir():
         FolderLock(folder, _PATIENCE).release()
     if (folder / "manifest.json").is_file():
-        resume(folder, progress, runtime=runtime, number=number)
+        resume(folder, progress, runtime=runtime, number=number, consent=consent)
         return
     scenario = variant.scenario.model_copy(update={"runtime": runtime})
-    simulate(scenario, folder, progress, label=variant.label, number=number)
+    with only_our_own(consent.distrust):
+        simulate(scenario, folder, progress, label=variant.label, number=number)
 
 
-class _Board:
-    """A Ray actor to which runs report, and which the driver reads."""
-
-    def __init__(self) -> None:
-        self._events: list[tuple[str, tuple[Any, ...]]] = []
-
-    def tell(self, what: str, *values: Any) -> None:
-        self._events.append((what, values))
-
-    def take(self) -> list[tuple[str, tuple[Any, ...]]]:
-        events, self._events = self._events, []
-        return events
+def _task(variant: Variant, folder: Path, board: Any, number: int, consent: Consent) -> None:
+    _run_one(variant, folder, Reporter(board), number, Runtime(pool="serial"), consent)
 
 
-class _Reporter:
-    """A ``Progress`` that passes everything on to the board."""
+def _stop(flying: Sequence[Any]) -> None:
+    """Interrupt runs on Ray, which keep their last finished rounds, and give them a moment to do so."""
+    import ray
 
-    def __init__(self, board: Any) -> None:
-        self._board = board
-
-    def begin(self, run: int, label: str, rounds: int, done: int) -> None:
-        self._board.tell.remote("begin", run, label, rounds, done)
-
-    def advance(self, run: int, round_: int, score: Headline | None, clients: int, seconds: float) -> None:
-        self._board.tell.remote("advance", run, round_, score, clients, seconds)
-
-    def end(self, run: int) -> None:
-        self._board.tell.remote("end", run)
-
-    def note(self, text: str) -> None:
-        self._board.tell.remote("note", text)
-
-    def close(self) -> None:
-        return None
-
-
-def _task(variant: Variant, folder: Path, board: Any, number: int) -> None:
-    _run_one(variant, folder, _Reporter(board), number, Runtime(pool="serial"))
+    with suppress(Exception):  # of a Ray that was stopped, too
+        for task in flying:
+            ray.cancel(task)
+        ray.wait(list(flying), num_returns=len(flying), timeout=_MOMENT)
 
 
 def _run_on_ray(
-    todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress
+    todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress, consent: Consent
 ) -> dict[str, GauntletError]:
     """Run each variant as one Ray task on one core; the same bits as on any other pool."""
     from ..clients.pools.ray import cause_of, start_ray
@@ -270,19 +295,23 @@ def _run_on_ray(
     start_ray(runtime.ray_address, runtime.num_workers)
     import ray
 
-    board = ray.remote(num_cpus=0)(_Board).remote()
+    board = ray.remote(num_cpus=0)(Board).remote()
     task = ray.remote(num_cpus=1, max_retries=2)(_task)
-    names = {task.remote(v, folder / v.folder, board, n): v.folder for n, v in enumerate(todo)}
+    names = {task.remote(v, folder / v.folder, board, n, consent): v.folder for n, v in enumerate(todo)}
     flying, failures = list(names), dict[str, GauntletError]()
-    while flying:
-        done, flying = ray.wait(flying, timeout=0.2)
-        for what, values in ray.get(board.take.remote()):
-            getattr(progress, what)(*values)
-        for finished in done:
-            try:
-                ray.get(finished)
-            except ray.exceptions.RayTaskError as error:
-                failures[names[finished]] = cause_of(error)
+    try:
+        while flying:
+            done, flying = ray.wait(flying, timeout=0.2)
+            for what, values in ray.get(board.take.remote()):
+                getattr(progress, what)(*values)
+            for finished in done:
+                try:
+                    ray.get(finished)
+                except ray.exceptions.RayTaskError as error:
+                    failures[names[finished]] = cause_of(error)
+    except KeyboardInterrupt:
+        _stop(flying)
+        raise
     for what, values in ray.get(board.take.remote()):
         getattr(progress, what)(*values)
     ray.kill(board)

@@ -8,8 +8,8 @@ import platform
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -33,7 +33,7 @@ from .robustness import ATTACKS, CLASSES, attack_rows, class_rows
 from .scenario import Scenario
 from .spent import settled
 
-_TABLES = {
+TABLES = {
     "rounds": ROUNDS,
     "clients": CLIENTS,
     "classes": CLASSES,
@@ -44,7 +44,6 @@ _TABLES = {
 _TIMES = {"timings": TIMINGS}
 _RESERVED = 2**16  # bytes
 _PASSING = {*JOURNALS, LOCK, RESERVE, "manifest.json", "timings.parquet"}  # differs between equal runs
-_PACKAGES = ("torch", "ray", "numpy", "pandas", "pyarrow", "scikit-learn", "dp-accounting", "flwr-datasets")
 
 
 class RunWriter:
@@ -61,9 +60,16 @@ class RunWriter:
         scenario: Scenario,
         choice: Choice,
         label: str = "",
-        guarantee: Mapping[str, Any] | None = None,
+        begun: Mapping[str, Any] = MappingProxyType({}),
     ) -> "RunWriter":
-        """Make a new run's folder; ``choice`` is how its clients train, ``guarantee`` its terms of privacy.
+        """Make a new run's folder.
+
+        Args:
+            folder: Where.
+            scenario: What is run.
+            choice: How its clients train.
+            label: What distinguishes the run from others beside it.
+            begun: Further keys of the manifest: what the run was begun with.
 
         Raises:
             ResultsError: The folder holds something already, or cannot be made.
@@ -72,21 +78,20 @@ class RunWriter:
         manifest = {
             "schema": SCHEMA,
             "scenario": scenario.values(),
-            "fingerprint": scenario.fingerprint(),
+            "fingerprint": scenario.fingerprint(begun.get("code")),
             "label": label,
             "seed": scenario.seed,
             "status": "running",
-            "versions": _versions(),
             "training": choice.stored,
-            "guarantee": dict(guarantee or {}),
             "machine": {"platform": platform.platform(), "processor": platform.machine()},
+            **begun,
         }
         try:
             make_folder(folder)
         except OSError as error:
             raise ResultsError(f"{folder} cannot be made: {error.strerror}") from error
         tables, timings = (folder / name for name in JOURNALS)
-        writer = cls(folder, manifest, Journal(tables, _TABLES), Journal(timings, _TIMES))
+        writer = cls(folder, manifest, Journal(tables, TABLES), Journal(timings, _TIMES))
         writer._reserve()
         write_json(folder / "manifest.json", manifest)
         return writer
@@ -99,7 +104,7 @@ class RunWriter:
             ResultsError: The folder holds no run, or not the tables that the checkpoint counts on.
         """
         done = 0 if checkpoint is None else checkpoint.state.round
-        tables = Journal(folder / JOURNALS[0], _TABLES) if checkpoint is None else rows_of(folder, checkpoint)
+        tables = Journal(folder / JOURNALS[0], TABLES) if checkpoint is None else rows_of(folder, checkpoint)
         timings = Journal(folder / JOURNALS[1], _TIMES)
         timings.add("timings", _timings_until(folder, done))
         manifest = read_manifest(folder) | {"schema": SCHEMA}
@@ -142,9 +147,22 @@ class RunWriter:
         """What distinguishes this run from others beside it."""
         return str(self._manifest["label"])
 
+    @property
+    def fingerprint(self) -> str:
+        """The hash of the scenario and the code that the run was begun with."""
+        return str(self._manifest["fingerprint"])
+
+    def keep(self, keys: Mapping[str, Any]) -> None:
+        """Keep further keys in the manifest."""
+        if keys:
+            self._manifest |= keys
+            write_json(self.folder / "manifest.json", self._manifest)
+
     def note(self, text: str) -> None:
-        """Keep a line on what happened to the run; the manifest holds it."""
-        self._manifest.setdefault("notes", []).append(text)
+        """Keep a line on what happened to the run, once; the manifest holds it."""
+        notes = self._manifest.setdefault("notes", [])
+        if text not in notes:
+            notes.append(text)
 
     def finish(self, epsilon: Epsilon, stopped: str | None = None) -> Run:
         """Write the tables, mark the run as complete, and return it.
@@ -205,9 +223,9 @@ def rows_of(folder: Path, checkpoint: Checkpoint) -> Journal:
     """
     path, mark = folder / JOURNALS[0], _mark_of(checkpoint)
     if mark is not None and path.is_file():
-        return Journal(path, _TABLES, mark)
-    tables, rounds = Journal(path, _TABLES), checkpoint.state.round
-    for name, table in by_round(old_tables(folder, _TABLES, rounds), rounds):
+        return Journal(path, TABLES, mark)
+    tables, rounds = Journal(path, TABLES), checkpoint.state.round
+    for name, table in by_round(old_tables(folder, TABLES, rounds), rounds):
         tables.add(name, table)
     if mark not in (None, tables.end):
         raise ResultsError(f"the tables in {folder} are not those that {checkpoint.path.name} counts on")
@@ -243,15 +261,3 @@ def _digests(folder: Path) -> dict[str, str]:
         for name, path in inside.items()
         if name.parts[0] not in (*_PASSING, "plots") and name.suffix != ".part"
     }
-
-
-def _versions() -> dict[str, str]:
-    from ..core.version import VERSION
-
-    found = {"gauntlet": VERSION, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "absent"
-    return found

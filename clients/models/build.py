@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ...core.errors import GauntletError, PluginError, ScenarioError
+from ...core.errors import GauntletError, PluginError, ScenarioError, said
 from ...core.registry import configure
 from ...core.seeds import seeded_torch
 from ..data.base import num_outputs, targets_of
@@ -86,10 +86,10 @@ def _made(factory: Callable[..., Any], name: str, options: Mapping[str, Any], da
     member = configure(factory, name, options)
     try:
         return member.build(data.input_shape, num_outputs(data))
-    except GauntletError:
+    except (GauntletError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        raise _misfit(name, data, _first_line(error)) from error
+    except BaseException as error:
+        raise _misfit(name, data, said(error, named=False)) from error
 
 
 def _wanted(factory: Callable[..., Any], data: Inputs) -> dict[str, Any]:
@@ -111,8 +111,10 @@ def _check_fit(model: nn.Module, name: str, data: Inputs) -> None:
     try:
         with torch.no_grad():
             logits = model(torch.full((2, *data.input_shape), 0.5))
-    except Exception as error:
-        raise _misfit(name, data, _first_line(error)) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise _misfit(name, data, said(error, named=False)) from error
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (2, num_outputs(data)):
         came = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise _misfit(name, data, f"2 examples gave {came}, must be {[2, num_outputs(data)]}")
@@ -125,7 +127,3 @@ def _misfit(name: str, data: Inputs, what: str) -> ScenarioError:
     return ScenarioError(
         f"model '{name}' does not fit {data.name}: inputs {shape}, {num_outputs(data)} {kind}: {what}"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

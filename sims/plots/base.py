@@ -20,6 +20,7 @@ class RebuiltLike(Protocol):
     """One client's examples and what an attack made of its message, in the truth's order.
 
     Attributes:
+        settings: The attack's options, and what it was told.
         truth: The examples that the client trained on.  # [B, ...]
         rebuilt: What the attack made of them.  # [B, ...]
         psnr: In dB, infinite where exact.  # [B]
@@ -28,6 +29,8 @@ class RebuiltLike(Protocol):
 
     @property
     def attack(self) -> str: ...
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
     @property
     def round(self) -> int: ...
     @property

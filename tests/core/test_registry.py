@@ -8,8 +8,9 @@ from types import ModuleType
 import pytest
 
 from gauntlet.core.errors import FrameError, PluginError
+from gauntlet.core.guards import guard
 from gauntlet.core.outside import only_our_own
-from gauntlet.core.registry import Family, configure, guard, options_of
+from gauntlet.core.registry import Family, configure, options_of
 from gauntlet.defenses import DEFENSES
 
 ONE = Family("toys", "toy", ("play",), {})

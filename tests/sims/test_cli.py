@@ -91,7 +91,7 @@ def test_an_interrupted_run_says_how_to_go_on(gauntlet, tiny_file, tmp_path):
     result = gauntlet("run", tiny_file, "-s", "defense.name=bad.py:Bad", "--out", "mine", "--quiet")
 
     assert (result.returncode, result.stdout) == (130, "")
-    assert "'gauntlet resume FOLDER' goes on" in result.stderr
+    assert "'gauntlet resume mine' goes on" in result.stderr
 
 
 LOST = {

@@ -7,8 +7,8 @@ from gauntlet.attacks.leakage.bias_counts import BiasCounts
 from gauntlet.attacks.leakage.dlg import DLG
 from gauntlet.attacks.leakage.requirements import refuse_unmet, takes_labels
 from gauntlet.core.errors import PluginError
+from gauntlet.core.guards import guard
 from gauntlet.core.observation import Knowledge
-from gauntlet.core.registry import guard
 
 
 def test_the_refusal_lists_every_missing_item(digits, mlp, observe):
