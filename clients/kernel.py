@@ -37,7 +37,7 @@ from .device import reproducible
 from .losses import Loss, loss_name, loss_of
 from .memory import keep_freed_memory
 from .messages import Broadcast, Summed, Trained
-from .minibatches import minibatches, poisson_batches, step_sampling
+from .minibatches import minibatches, poisson_batches, shuffled_batches, step_sampling
 from .private_training import PrivateTraining, Trainee
 from .shelf import Shelf
 from .stacked import Steer, train_stacked
@@ -281,10 +281,10 @@ class BlockKernel:
     def batches(self, client_id: int, round_: int, num_examples: int) -> list[Array]:
         """Return the rows of each of the client's local steps in this round."""
         stream = generator(self.seed, "batches", round_, client_id)
-        if self._examples is not None and self._examples.poisson:
-            known = self.data.num_examples(client_id)
-            return poisson_batches(num_examples, known, self.training, stream)
-        return minibatches(num_examples, self.training, stream)
+        if self._examples is None:
+            return minibatches(num_examples, self.training, stream)
+        draw = poisson_batches if self._examples.poisson else shuffled_batches
+        return draw(num_examples, self.data.num_examples(client_id), self.training, stream)
 
     def truth(self, client_id: int, round_: int) -> Truth:
         """Return the examples behind the client's update, each once, for a scorer's eyes only."""

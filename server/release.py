@@ -47,7 +47,9 @@ def _released(plan: Plan, privacy: State) -> Release | NoGuarantee:
     moved = None
     if sensitivity is not None and clip_norm is not None and not plan.pre_aggregations:
         remembers = plan.defense.init() is not None  # a client also moves what is remembered of it
-        moved = None if remembers else sensitivity(clip_norm, plan.sampling.expected_size)
+        picky = declared(plan.defense, "least_cohort", 1) > 1  # one client less, and there is no aggregate
+        if not (remembers or picky):
+            moved = sensitivity(clip_norm, plan.sampling.expected_size)
     if declared(plan.privacy, "norm", 2) != 2 and not linear:
         moved = None  # what a defense declares is an L2 norm
     if plan.privacy.unit == "example" and trusts_the_server and not linear:

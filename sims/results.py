@@ -15,6 +15,7 @@ from ..core.disk import write_whole
 from ..core.errors import ResultsError
 from .journal import read_tables
 from .rebuilt import Rebuilt, load_rebuilt
+from .spent import settled_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,8 +79,8 @@ class Run:
 
     @cached_property
     def rounds(self) -> "pd.DataFrame":
-        """One row a round."""
-        return self._table("rounds")
+        """One row a round; where the run is finished, no epsilon above what the whole run cost."""
+        return settled_frame(self._table("rounds"), self.manifest.get("epsilon"))
 
     @cached_property
     def clients(self) -> "pd.DataFrame":

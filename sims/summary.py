@@ -29,6 +29,7 @@ def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
 def _row(label: str, runs: Sequence[Run]) -> dict[str, Any]:
     last = [run.rounds.iloc[-1] for run in runs]
     budgets = [run.manifest["epsilon"]["value"] for run in runs]
+    reasons = [run.manifest["epsilon"]["reason"] for run in runs]
     private = all(b is not None for b in budgets)
     return {
         "run": label,
@@ -38,7 +39,7 @@ def _row(label: str, runs: Sequence[Run]) -> dict[str, Any]:
         **_mean_and_spread("mae", last),
         "loss": float(np.mean([row["loss"] for row in last])),
         "epsilon": max(budgets) if private else None,
-        "epsilon_reason": None if private else runs[0].manifest["epsilon"]["reason"],
+        "epsilon_reason": None if private else next(filter(None, reasons), None),
         "megabytes_up": float(np.mean([row["total_bytes_up"] for row in last])) / 1e6,
         "psnr": _best_psnr(runs),
         "rejected": int(sum(run.rounds["rejected"].sum() for run in runs)),

@@ -31,6 +31,7 @@ from .records import CLIENTS, OUTPUTS, ROUNDS, SCORES, TIMINGS, output_rows, row
 from .results import JOURNALS, SCHEMA, Run, digest, read_manifest, write_json, write_table
 from .robustness import ATTACKS, CLASSES, attack_rows, class_rows
 from .scenario import Scenario
+from .spent import settled
 
 TABLES = {
     "rounds": ROUNDS,
@@ -167,13 +168,12 @@ class RunWriter:
         """Write the tables, mark the run as complete, and return it.
 
         Args:
-            epsilon: What the whole run cost, by the tightest valid accountant; the column of the table is
-                a live bound and can be larger.
+            epsilon: What the whole run cost, by the tightest valid accountant; the table's column ends there.
             stopped: Why the privacy budget ended the run before its last round; None where it did not.
         """
         self.flush()
-        self._export()
         self._manifest["epsilon"] = asdict(epsilon)
+        self._export()
         self._manifest["files"] = _digests(self.folder)
         self._mark("budget_exhausted" if stopped else "complete", stopped)
         for name in (*JOURNALS, RESERVE):
@@ -196,6 +196,8 @@ class RunWriter:
         """Write the tables that pandas reads, from the journals; each whole or not at all."""
         for journal in JOURNALS:
             for name, table in read_tables(self.folder / journal).items():
+                if name == "rounds":
+                    table = settled(table, self._manifest.get("epsilon", {}))
                 write_table(self.folder / f"{name}.parquet", table, named=False)
         sync_folder(self.folder)
 

@@ -40,7 +40,8 @@ REFERENCE: Mapping[str, Any] = {"color": QUIET, "linestyle": (0, (6, 3)), "linew
 def accuracy_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
     """Draw test accuracy against the cumulative epsilon, on a logarithmic axis.
 
-    A line follows one label through its rounds; the large marker is where it ends.
+    A line follows one label through its rounds; the large marker is where it ends, at what the whole run
+    cost. Of several seeds the epsilon is the largest, which holds for each of them.
 
     Returns:
         The figure, and rows with ``kind``: ``"guarantee"`` (every evaluated round with an epsilon), and
@@ -117,6 +118,10 @@ def _reason(members: Sequence[RunLike]) -> str:
 
 def _table(runs: Sequence[RunLike], reasons: Mapping[str, str], band: str) -> pd.DataFrame:
     table = over_seeds(runs, ["epsilon", "accuracy"], needed=["accuracy"], band=band)
+    worst = over_seeds(runs, ["epsilon"], band="range")[["label", "round", "epsilon_high"]]
+    table["epsilon"] = table.merge(worst, on=["label", "round"], how="left", suffixes=("", "_worst"))[
+        "epsilon_high_worst"
+    ].to_numpy()  # as in the tables: what holds for every seed
     table["reason"] = table["label"].map(reasons)
     table["kind"] = np.select(
         [table["reason"] == "", table["reason"] == NO_MECHANISM], ["guarantee", "none"], "no_guarantee"
@@ -124,10 +129,12 @@ def _table(runs: Sequence[RunLike], reasons: Mapping[str, str], band: str) -> pd
     last = table.groupby("label")["round"].transform("max") == table["round"]
     keep = last | ((table["kind"] == "guarantee") & (table["epsilon"] > 0))
     table = table.assign(last=last)[keep].reset_index(drop=True)
-    if not ((table["kind"] == "guarantee") & (table["epsilon"] > 0)).any():
+    if not (table["kind"] == "guarantee").any():
+        raise ScenarioError("there is no accuracy to draw against epsilon: no private run was evaluated")
+    if not (table["epsilon"] > 0).any():
         raise ScenarioError(
-            "there is no accuracy to draw against epsilon: no private run with an epsilon above 0 was "
-            "evaluated"
+            "there is no accuracy to draw against epsilon: every epsilon is 0, which has no place on a "
+            "logarithmic axis"
         )
     return table
 

@@ -37,7 +37,8 @@ _AXIS = ("noise_multiplier", "epsilon")  # what a curve runs along
 def utility_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
     """Draw the accuracy after the last round against what the whole run cost, on a logarithmic axis.
 
-    A point is one setting of the noise, averaged over seeds; a curve joins the settings of one mechanism,
+    A point is one setting of the noise: the mean accuracy over seeds at the largest of their epsilons, which
+    holds for each of them. A curve joins the settings of one mechanism,
     and its name tells what else is different between curves.
 
     Returns:
@@ -53,11 +54,15 @@ def utility_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Fi
     metric = metric_of(runs)
     rows = [_point(label, same, band, metric) for label, same in members.items()]
     table = pd.DataFrame([row for row in rows if row is not None])
-    if table.empty or not ((table["kind"] == "guarantee") & (table["epsilon"] > 0)).any():
+    if table.empty or not (table["kind"] == "guarantee").any():
         raise ScenarioError(
-            f"there is no {METRICS[metric]} to draw against epsilon: no run with an epsilon above 0 was "
-            "evaluated; "
+            f"there is no {METRICS[metric]} to draw against epsilon: no run with a guarantee was evaluated; "
             "a run with a privacy mechanism whose sampling and defense allow accounting has one"
+        )
+    if not (table["epsilon"] > 0).any():
+        raise ScenarioError(
+            f"there is no {METRICS[metric]} to draw against epsilon: every epsilon is 0, which has no place "
+            "on a logarithmic axis"
         )
     sure = table[table["kind"] == "guarantee"]["label"]
     names = curves({label: members[label] for label in sure})
@@ -134,7 +139,7 @@ def _point(label: str, members: Sequence[RunLike], band: str, metric: str) -> di
         "label": label,
         "kind": lost if reason else "guarantee",
         "reason": reason,
-        "epsilon": np.nan if reason else float(epsilon.mean()),
+        "epsilon": np.nan if reason else float(epsilon.max()),  # what holds for every seed, as in the tables
         "epsilon_low": np.nan if reason else float(epsilon.min()),
         "epsilon_high": np.nan if reason else float(epsilon.max()),
         metric: mean,
