@@ -13,6 +13,7 @@ from random import Random
 
 import pytest
 
+_CALLS = ("open", "close", "pwrite", "ftruncate", "fsync", "replace", "unlink", "mkdir", "rmdir")
 Keep = Callable[[int, "Step"], bool]
 
 
@@ -43,17 +44,7 @@ class Recorder:
     @contextmanager
     def recording(self) -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch:
-            for name in (
-                "open",
-                "close",
-                "pwrite",
-                "ftruncate",
-                "fsync",
-                "replace",
-                "unlink",
-                "mkdir",
-                "rmdir",
-            ):
+            for name in _CALLS:
                 patch.setattr(os, name, self._noting(getattr(self, f"_{name}"), getattr(os, name)))
             patch.setattr(os, "rename", os.replace)
             yield
