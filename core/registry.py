@@ -16,19 +16,18 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from functools import partial, wraps
 from hashlib import blake2b
 from importlib.metadata import entry_points
 from math import isfinite
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, Generic, TypeVar, cast
 
-from .errors import GauntletError, PluginError, said, shown, unknown
+from .errors import PASSED, PluginError, said, shown, unknown
+from .outside import admit, is_outside, refuse_foreign
 
 P = TypeVar("P")
 
-_PASSED = (GauntletError, KeyboardInterrupt)  # what goes through where a plug-in's faults are named
 LARGEST_FLOAT = 3.4028234663852886e38
 """In float32, in which clients train and updates travel."""
 
@@ -41,15 +40,20 @@ class Family(Generic[P]):
         name: The family's name in the plural, also its entry-point group after ``gauntlet.``.
         noun: What one member is called in messages.
         verbs: Methods that a member must have.
+        either: Methods of which a member must have one.
         table: From a built-in's name to ``"module:Class"``, so that naming one loads no other.
         schemes: From a scheme to the ``"module:function"`` that finds ``scheme:Name`` by its name.
+        refusal: Why something without the verbs, of the name ``place:what``, will not do all the same: the
+            message's end; None where it will. By default nothing does.
     """
 
     name: str
     noun: str
     verbs: tuple[str, ...]
     table: Mapping[str, str]
+    either: tuple[str, ...] = ()
     schemes: Mapping[str, str] = field(default_factory=dict)
+    refusal: Callable[[Any, str], str | None] | None = None
 
     def names(self) -> list[str]:
         """Return every name that needs no colon: built-ins first, then installed entry points."""
@@ -60,17 +64,43 @@ class Family(Generic[P]):
         """Return the class (or function) behind ``name``, without making one.
 
         Raises:
-            PluginError: Nothing of that name, or it cannot be loaded, or it lacks the family's verb.
+            PluginError: Nothing of that name, or it cannot be loaded, it lacks the family's verb, or it is
+                no class or function that was written to be a plug-in.
         """
         scheme, colon, rest = name.partition(":")
         if colon and scheme in self.schemes:
             found = _load(self.schemes[scheme], self.noun)(rest)
         else:
-            found = _load(self._target(name), self.noun)
-        missing = [v for v in self.verbs if not callable(getattr(found, v, None))]
-        if missing:
-            raise PluginError(f"{self.noun} '{name}' has no method {' and no '.join(missing)}")
+            found = self._loaded(self._target(name))
+        self._refuse_unable(found, name)
         return cast(Callable[..., P], found)
+
+    def _loaded(self, target: str) -> Any:
+        outside = is_outside(target) and target not in self.table.values()
+        if outside:
+            admit(target, self.noun)
+        found = _load(target, self.noun)
+        if outside:
+            kinds = (type,) if self.refusal is None else (type, FunctionType)
+            refuse_foreign(found, target, self.noun, kinds)
+        return found
+
+    def fits(self, found: Any) -> bool:
+        """Return whether a class has the methods of the family's members."""
+        has = {verb for verb in (*self.verbs, *self.either) if callable(getattr(found, verb, None))}
+        some = not has.isdisjoint(self.either or self.verbs)
+        return some and has.issuperset(self.verbs)
+
+    def _refuse_unable(self, found: Any, name: str) -> None:
+        """Raise ``PluginError`` unless a class has the family's verbs, or will do without."""
+        missing = [v for v in self.verbs if not callable(getattr(found, v, None))]
+        if missing and self.refusal is not None:
+            if why := self.refusal(found, name):
+                raise PluginError(f"{self.noun} '{name}' {why}")
+        elif missing:
+            raise PluginError(f"{self.noun} '{name}' has no method {' and no '.join(missing)}")
+        if self.either and not any(callable(getattr(found, v, None)) for v in self.either):
+            raise PluginError(f"{self.noun} '{name}' has no method {' or '.join(self.either)}")
 
     def _target(self, name: str) -> str:
         if name in self.table:
@@ -109,7 +139,7 @@ def configure(factory: Callable[..., P], name: str, options: Mapping[str, Any]) 
         if is_dataclass(factory):
             return cast(P, _validated(cast(type, factory), options))
         return factory(**options)
-    except _PASSED:
+    except PASSED:
         raise
     except BaseException as error:
         raise PluginError(f"{name}: {_reason(error)}") from error
@@ -184,7 +214,7 @@ def load_module(place: str, what: str) -> ModuleType:
     """
     try:
         return _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except _PASSED:
+    except PASSED:
         raise
     except BaseException as error:  # a plug-in that leaves the process is at fault, too
         raise PluginError(f"{what} cannot be loaded: {said(error)}") from error
@@ -217,44 +247,7 @@ def options_of(plugin: object) -> dict[str, Any]:
     return asdict(plugin) if is_dataclass(plugin) and not isinstance(plugin, type) else {}
 
 
-class _Guard:
-    """A plug-in whose exceptions name it. Everything else is handed through."""
-
-    def __init__(self, plugin: object, label: str) -> None:
-        self.__wrapped__ = plugin
-        self.__label = label
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "__wrapped__":  # asked before __init__ ran: a copy in the making
-            raise AttributeError(name)
-        label = self.__label
-        try:
-            value = getattr(self.__wrapped__, name)
-        except (AttributeError, *_PASSED):
-            raise
-        except BaseException as error:
-            raise PluginError(f"{label} raised {said(error)}") from error
-        if not (inspect.isroutine(value) or isinstance(value, partial)):
-            return value
-
-        @wraps(value)
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return value(*args, **kwargs)
-            except _PASSED:
-                raise
-            except BaseException as error:  # SystemExit, too: no plug-in may end a run as if all were well
-                raise PluginError(f"{label} raised {said(error)}") from error
-
-        return guarded
-
-
 def require(fact: bool, message: str) -> None:
     """Raise ``PluginError(message)`` unless ``fact``: how a family's contract states what is owed."""
     if not fact:
         raise PluginError(message)
-
-
-def guard(plugin: P, label: str) -> P:
-    """Return ``plugin`` so that whatever it raises becomes a one-line ``PluginError`` naming it."""
-    return cast(P, _Guard(plugin, label))

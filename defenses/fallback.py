@@ -1,8 +1,10 @@
 """What a defense does with a cohort that is too small for the malicious clients it must survive."""
 
+from dataclasses import replace
 from typing import Literal
 
 from ..core.contracts import Verdict
+from ..core.errors import InfeasibleCohort
 from ..core.updates import Updates
 from .mean import Mean
 from .median import Median
@@ -21,11 +23,15 @@ def check_robustness(num_byzantine: int, on_infeasible: str, choices: tuple[str,
 
 
 def fall_back(how: OnInfeasible, updates: Updates, reason: str, remedy: str = REMEDY) -> Verdict:
-    """Return the uniform mean or the median instead, or raise ``ValueError`` with reason and remedy."""
+    """Return the uniform mean or the median instead.
+
+    Raises:
+        InfeasibleCohort: ``how`` is ``"raise"``: reason and remedy.
+    """
     if how == "raise":
-        raise ValueError(f"{reason}; {remedy}, or set on_infeasible to mean or median")
+        raise InfeasibleCohort(f"{reason}; {remedy}, or set on_infeasible to mean or median")
     rule = Mean(weighting="uniform") if how == "mean" else Median()
-    return rule.aggregate(updates, None)[0]
+    return replace(rule.aggregate(updates, None)[0], fallback=f"{reason}: the {how} instead")
 
 
 def least_majority(num_byzantine: int, on_infeasible: str) -> int:
@@ -37,7 +43,7 @@ def without_majority(rule: str, num_byzantine: int, how: OnInfeasible, updates: 
     """Return what becomes of a cohort that is empty or has no honest majority; None where there is one.
 
     Raises:
-        ValueError: There is none, and ``how`` is ``"raise"``.
+        InfeasibleCohort: There is none, and ``how`` is ``"raise"``.
     """
     if len(updates) == 0:
         return Verdict(updates.vectors.sum(dim=0))

@@ -99,7 +99,7 @@ def without_theorem(num_byzantine: int, how: OnSmallCohort, updates: Updates) ->
     """Return what becomes of a cohort that is too small to be scored; None where it is not.
 
     Raises:
-        ValueError: It is, and ``how`` is ``"raise"`` or ``"compute"``.
+        InfeasibleCohort: It is, and ``how`` is ``"raise"`` or ``"compute"``.
     """
     least = _least(num_byzantine, how)
     if len(updates) >= least:

@@ -26,14 +26,15 @@ from ..core.contracts import (
 from ..core.errors import ScenarioError
 from ..core.frames import OVERHEAD, public_spec, uvarint
 from ..core.layout import Layout
-from ..core.registry import guard, options_of
+from ..core.registry import options_of
 from ..core.roles import Role
 from ..core.seeds import generator
 from ..core.trees import State
 from ..defenses import DEFENSES, PRE_AGGREGATIONS
+from ..privacy import AUDITS, PRIVACY
 from ..privacy.accounting import Accountant
 from .canaries import Canaries
-from .ingredients import made, make_audit, make_privacy, make_roles, make_sampling, sample_cohort
+from .ingredients import made, make_audit, make_privacy, make_roles, make_sampling, sample_cohort, watched
 from .networks import NETWORKS
 from .optimizers import SERVER_OPTIMIZERS
 from .procedures import check_procedure, own_half
@@ -140,8 +141,8 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
     sampler, sampling = make_sampling(spec)
     poisons, attacks = make_roles(spec)
     privacy = make_privacy(spec, layout.num_parameters)
-    guarded = guard(privacy, f"privacy mechanism '{spec.privacy.name}'")
-    audit: Audit = guard(make_audit(spec), f"audit '{spec.audit.name}'")
+    guarded = watched(PRIVACY, privacy, spec.privacy.name)
+    audit: Audit = watched(AUDITS, make_audit(spec), spec.audit.name)
     codec: Codec = made(CODECS, spec.codec)
     defense: Defense = made(DEFENSES, spec.defense)
     pre_aggregations = tuple(made(PRE_AGGREGATIONS, s) for s in spec.pre_aggregations)

@@ -10,23 +10,22 @@ from ..core.errors import PluginError, ScenarioError, said, unknown
 from .families import checks, families_of, family, family_names
 from .overrides import parse
 from .scenario import Scenario, load_scenario, make_scenario, scenario_names
+from .terminal import wide_console
 
 
 def print_scenarios() -> None:
     """Print every shipped scenario with its description."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table("scenario", "what it shows", title="Scenarios (gauntlet run NAME)")
     for name in scenario_names():
         table.add_row(name, escape(" ".join(load_scenario(name).description.split())))
-    Console().print(table)
+    wide_console().print(table)
 
 
 def print_families(name: str | None) -> None:
     """Print the plug-ins of one family, or of all."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -36,7 +35,7 @@ def print_families(name: str | None) -> None:
             table.add_section()
         for plugin in family(kind).names():
             table.add_row(kind, escape(plugin), escape(_first_line(family(kind).find(plugin))))
-    Console().print(table)
+    wide_console().print(table)
 
 
 def _first_line(plugin: Any) -> str:

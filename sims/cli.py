@@ -76,7 +76,7 @@ def main() -> None:
     """Run the command line: exit code 2 and one line for whatever is wrong with the input."""
     sys.path.append(os.getcwd())  # so that "module:Class" finds a module of the user's folder
     try:
-        sys.exit(_call())
+        sys.exit(_code())
     except _UsageError as error:
         if not sys.argv[1:]:  # the message is the help
             error.show()
@@ -87,13 +87,25 @@ def main() -> None:
         _refuse(str(error))
     except OSError as error:
         _refuse(f"{error.filename or 'a file'}: {error.strerror or error}")
+    except MemoryError as error:
+        _refuse(f"there is not enough memory: {error or 'it is all taken'}")
     except KeyboardInterrupt:
         print("gauntlet: stopped; 'gauntlet resume FOLDER' goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
 
 
+def _code() -> Any:
+    """Run a command and return its exit code; nobody's code but ours may choose it, nor a signal's."""
+    try:
+        return _call()
+    except SystemExit as stop:
+        if isinstance(stop.code, int) and stop.code > 128:
+            raise
+        _refuse(f"something that was run left the process (SystemExit: {stop.code})")
+
+
 def _call() -> Any:
-    """Run a command and return its exit code; Typer reports an interrupt as 130."""
+    """Run a command; Typer reports an interrupt as 130."""
     code = app(standalone_mode=False)
     if code == 130:
         raise KeyboardInterrupt
@@ -340,7 +352,7 @@ def check_plugin(
     from .catalogue import check
 
     if not check(name, family, set_ or []):
-        sys.exit(1)
+        raise typer.Exit(1)
 
 
 def _placed(scenario: "Scenario", pool: Pool | None, workers: int | None, address: str | None) -> "Scenario":

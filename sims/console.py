@@ -38,7 +38,7 @@ def run_and_show(scenario: Scenario, out: Path | None, overwrite: bool, quiet: b
     if overwrite and out:
         for variant in variants(scenario):
             simulation = prepare(variant.scenario.run_spec())  # refused here, it costs no results
-            check_probes(variant.scenario, simulation, out)
+            check_probes(variant.scenario, simulation)
         remove(out)
     progress = progress_of(quiet)
     try:

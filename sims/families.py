@@ -57,10 +57,6 @@ def checks(name: str) -> Sequence[Callable[[Any], None]]:
     return found
 
 
-_EITHER = {"datasets": ("load", "populate"), "models": ("build",)}
-"""Of families without verbs that every member has: methods of which a class of theirs has one."""
-
-
 def families_of(plugin: str) -> list[str]:
     """Return the families that a plug-in belongs to: by its name, or for ``place:Class`` by its verbs.
 
@@ -86,20 +82,12 @@ def families_of(plugin: str) -> list[str]:
 
 def _fitting(loaded: Any) -> list[str]:
     """Return the families whose methods a class has."""
-    has = {verb for n in _FAMILIES for verb in (*family(n).verbs, *_EITHER.get(n, ()))}
-    has = {verb for verb in has if callable(getattr(loaded, verb, None))}
-    return [
-        n
-        for n in _FAMILIES
-        if (family(n).verbs or n in _EITHER)
-        and has.issuperset(family(n).verbs)
-        and (n not in _EITHER or not has.isdisjoint(_EITHER[n]))
-    ]
+    return [n for n in _FAMILIES if family(n).fits(loaded)]
 
 
 def _wanted() -> str:
     """Return in words which methods each family needs."""
-    every = {n: ", ".join(family(n).verbs) or " or ".join(_EITHER.get(n, ())) for n in _FAMILIES}
+    every = {n: ", ".join(family(n).verbs) or " or ".join(family(n).either) for n in _FAMILIES}
     return "; ".join(f"{n}: {verbs}" for n, verbs in every.items() if verbs)
 
 

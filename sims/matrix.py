@@ -16,12 +16,13 @@ from ..server.ingredients import make_data, make_roles, make_sampling
 from .families import family
 from .folders import claimed, fresh_folder, remove
 from .matrix_table import NO_ATTACK, cell_scores, matrix_table
+from .naming import plugin_label
 from .progress import Progress, Silent
 from .results import Run, check_keys, read_json, write_file, write_json
 from .run import RESULTS
 from .scenario import Scenario, make_scenario
 from .sections import Runtime
-from .sweep import Variant, begin_sweep, check_variants, place_of, plugin_label, read_sweep, run_variants
+from .sweep import Variant, begin_sweep, check_variants, place_of, read_sweep, run_variants
 
 if TYPE_CHECKING:
     import pandas as pd

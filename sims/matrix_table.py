@@ -5,9 +5,10 @@ the mean over seeds), then the attack that leaves the least of it.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .scores import delays
+from .terminal import wide_console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,12 +141,12 @@ def _with_worst_case(table: "pd.DataFrame") -> "pd.DataFrame":
 
 def print_matrix(table: "pd.DataFrame") -> None:
     """Print the best accuracy without an attack and in the worst case, one line a defense and share."""
-    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     shown = Table(title="Best accuracy over the rounds: without an attack, and under the worst one")
     for title in ("malicious", "defense", "no attack", "worst case", "worst attack"):
-        shown.add_column(title, justify="right" if title in (NO_ATTACK, WORST, "malicious") else "left")
+        shown.add_column(title, justify=_side(title), overflow="fold")
     for (share, defense), part in table.groupby(["share", "defense"], sort=False):
         by_attack = part.set_index("attack")
         clean, worst = (by_attack.loc[name] for name in (NO_ATTACK, WORST))
@@ -153,5 +154,10 @@ def print_matrix(table: "pd.DataFrame") -> None:
             "-" if row.isna()["best_accuracy"] else f"{row['best_accuracy']:.3f}" for row in (clean, worst)
         ]
         name = worst.get("worst_attack")
-        shown.add_row(f"{100 * share:g} %", defense, *numbers, name if isinstance(name, str) else "-")
-    Console().print(shown)
+        worst_attack = escape(name) if isinstance(name, str) else "-"
+        shown.add_row(f"{100 * share:g} %", escape(defense), *numbers, worst_attack)
+    wide_console().print(shown)
+
+
+def _side(title: str) -> Literal["left", "right"]:
+    return "right" if title in (NO_ATTACK, WORST, "malicious") else "left"

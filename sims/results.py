@@ -122,7 +122,7 @@ class Run:
             return None
         try:
             found: dict[str, Any] = json.loads(self._content(name))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ResultsError(f"{path} cannot be read: {first_line(error)}") from error
         return found
 
@@ -144,7 +144,8 @@ class Run:
     def gallery(self) -> list[Rebuilt]:
         """Return what leakage attacks rebuilt, in the order of rounds and clients."""
         folder = self.folder / "reconstructions"
-        return [load_rebuilt(place) for place in sorted(folder.glob("*")) if place.is_dir()]
+        places = (place for place in sorted(folder.glob("*")) if place.is_dir())
+        return [load_rebuilt(place) for place in places if place.suffix != ".part"]
 
     def plot(self, name: str, by: str | None = None) -> "Figure":
         """Return one of the plots that ``gauntlet plot`` draws, of this run alone."""
@@ -187,7 +188,7 @@ def read_json(path: Path, keys: Mapping[str, type]) -> dict[str, Any]:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ResultsError(f"{path} cannot be read: {first_line(error)}") from error
     if not isinstance(found, dict):
         raise ResultsError(f"{path} cannot be read: it holds {found!r:.40}, expected a table of keys")

@@ -10,6 +10,7 @@ from ..clients.pools.base import ClientPool
 from ..core.errors import CheckpointError, GauntletError, ResultsError, ScenarioError
 from ..core.locks import FolderLock
 from ..server.checkpoint import Checkpoint, load_newest, save_checkpoint
+from ..server.guarantee import stated
 from ..server.simulation import Simulation, prepare
 from ..server.state import ServerState
 from .audits import AuditTrail
@@ -20,6 +21,7 @@ from .progress import Progress, Silent, report
 from .results import FINISHED, Run, first_line, load_run, read_manifest
 from .scenario import Scenario, fingerprint, make_scenario
 from .sections import Runtime
+from .watch import make_watches
 from .writer import RunWriter, rows_of
 
 RESULTS = Path("results")
@@ -50,17 +52,17 @@ def simulate(
             f"'{scenario.name}' is a sweep over {', '.join(scenario.sweep)}; use gauntlet.sweep"
         )
     simulation = prepare(scenario.run_spec())
-    check_probes(scenario, simulation, Path(out or RESULTS))
+    check_probes(scenario, simulation)
     folder = Path(out) if out is not None else fresh_folder(RESULTS, scenario.name)
     with claimed(folder):
-        writer = RunWriter.create(folder, scenario, simulation.choice, label)
+        writer = RunWriter.create(folder, scenario, simulation.choice, label, stated(simulation.plan))
         return _execute(scenario, simulation, writer, None, progress or Silent(), number)
 
 
-def check_probes(scenario: Scenario, simulation: Simulation, folder: Path) -> None:
+def check_probes(scenario: Scenario, simulation: Simulation) -> None:
     """Raise ``GauntletError`` where a probe or an audit cannot look at what it is to look at."""
-    Probes(scenario, simulation, folder / "nothing yet", 0, submit_later)
-    AuditTrail(simulation, folder, 0)
+    make_watches(scenario.probes, simulation)
+    AuditTrail(simulation, Path(), 0)
 
 
 def resume(
@@ -139,6 +141,8 @@ def _execute(
         kept = None if begin is None or begin.beside is None else begin.beside["audit"]
         trail = AuditTrail(simulation, writer.folder, state.round, kept)
         progress.note(f"{writer.label or scenario.name}: {simulation.choice.reason}")
+        for warning in simulation.warnings():
+            progress.note(f"{writer.label or scenario.name}: warning: {warning}")
         progress.begin(number, writer.label or scenario.name, scenario.rounds, state.round)
         stopped, begun = simulation.out_of_budget(state), monotonic()
         for step in simulation.steps(pool, state):
@@ -158,6 +162,10 @@ def _execute(
         trail.finish(state, epsilon)
         if write_posterior(simulation, writer.folder, state) == 0:
             progress.note(f"{writer.label or scenario.name}: no posterior sample was kept; lower burn_in")
+        writer.put("probes", probes.record())
+        for words in probes.complaints():
+            writer.note(words)
+            progress.note(f"{writer.label or scenario.name}: {words}")
         probes.collect()
         return writer.finish(epsilon, stopped)
     except GauntletError as error:

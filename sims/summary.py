@@ -5,24 +5,25 @@ from typing import Any
 
 import numpy as np
 
+from .naming import run_names, scenario_name
 from .results import Run
+from .terminal import wide_console
 
 
 def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return one row a label: means over its seeds, and half the range where there are several.
+    """Return one row a name: means over its seeds, and half the range where there are several.
 
     Keys: ``run``, ``seeds``, ``accuracy`` (None of a regression), ``rmse`` and ``mae`` (None of a
     classification), each with its ``_spread``, ``loss``, ``epsilon`` (the largest of the
     seeds, or None), ``epsilon_reason``, ``megabytes_up``, ``precision``, ``recall`` (over all rounds, None
     where nothing was ever flagged), ``psnr`` (of what was rebuilt best, dB), ``rejected``, ``predictive``
-    (test log likelihood of the posterior predictive, None where nothing was sampled).
+    (test log likelihood of the posterior predictive, None where nothing was sampled), ``fallbacks`` (rounds
+    whose aggregate was not the rule's own, since it could not judge the cohort).
     """
-    labels = list(dict.fromkeys(_label(r) for r in runs))
-    return [_row(label, [r for r in runs if _label(r) == label]) for label in labels]
-
-
-def _label(run: Run) -> str:
-    return str(run.manifest["label"] or run.manifest["scenario"]["name"])
+    named: dict[str, list[Run]] = {}
+    for name, run in zip(run_names(runs), runs, strict=True):
+        named.setdefault(name, []).append(run)
+    return [_row(name, same) for name, same in named.items()]
 
 
 def _row(label: str, runs: Sequence[Run]) -> dict[str, Any]:
@@ -41,6 +42,9 @@ def _row(label: str, runs: Sequence[Run]) -> dict[str, Any]:
         "megabytes_up": float(np.mean([row["total_bytes_up"] for row in last])) / 1e6,
         "psnr": _best_psnr(runs),
         "rejected": int(sum(run.rounds["rejected"].sum() for run in runs)),
+        "fallbacks": sum(
+            int(run.rounds["fallback"].notna().sum()) for run in runs if "fallback" in run.rounds
+        ),
         **_detection(runs),
         **_sampled(runs),
     }
@@ -82,18 +86,28 @@ def _best_psnr(runs: Sequence[Run]) -> float | None:
 
 def print_summary(runs: Sequence[Run]) -> None:
     """Print the table; columns that say nothing about these runs are left out."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     rows = summary_rows(runs)
-    table = Table(title=f"{runs[0].manifest['scenario']['name']}: after {len(runs[0].rounds)} rounds")
+    names = ", ".join(dict.fromkeys(scenario_name(run) for run in runs))
+    least, most = (f([len(run.rounds) for run in runs]) for f in (min, max))
+    table = Table(title=f"{names}: after {least if least == most else f'{least} to {most}'} rounds")
     columns = [c for c in _columns() if any(c[1](row) for row in rows)]
     for title, _ in columns:
-        table.add_column(title, justify="left" if title == "run" else "right")
+        table.add_column(title, justify="left" if title == "run" else "right", overflow="fold")
     for row in rows:
         table.add_row(*(escape(text(row)) or "-" for _, text in columns))
-    Console(width=None).print(table)
+    console = wide_console()
+    console.print(table)
+    for warning in warnings(runs):
+        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
+
+
+def warnings(runs: Sequence[Run]) -> list[str]:
+    """Return what the runs' guarantees must be read with caution for, each line once."""
+    told = [(run.manifest.get("guarantee") or {}).get("warning") for run in runs]
+    return list(dict.fromkeys(line for line in told if line))
 
 
 def _columns() -> list[tuple[str, Any]]:
@@ -111,6 +125,7 @@ def _columns() -> list[tuple[str, Any]]:
         ("best PSNR (dB)", lambda r: _number(r["psnr"], ".1f")),
         ("predictive log lik.", _predictive),
         ("rejected", lambda r: str(r["rejected"]) if r["rejected"] else ""),
+        ("fallback rounds", lambda r: str(r["fallbacks"]) if r["fallbacks"] else ""),
     ]
 
 

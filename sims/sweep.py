@@ -10,10 +10,11 @@ from ..core.errors import GauntletError, ResultsError
 from ..core.locks import FolderLock
 from ..server.simulation import prepare
 from .folders import claimed, fresh_folder
+from .naming import plugin_label, short_keys
 from .overrides import PLUGIN_SECTIONS, change
 from .progress import Headline, Progress, Silent
 from .results import Run, check_keys, load_run, read_json, write_json
-from .run import RESULTS, resume, simulate
+from .run import RESULTS, check_probes, resume, simulate
 from .scenario import Scenario, make_scenario
 from .sections import Runtime
 
@@ -44,7 +45,7 @@ def variants(scenario: Scenario) -> list[Variant]:
     """
     found = []
     keys = list(scenario.sweep)
-    short = dict(zip(keys, _short(keys), strict=True))
+    short = dict(zip(keys, short_keys(keys), strict=True))
     for number, values in enumerate(itertools.product(*scenario.sweep.values())):
         raw = scenario.values() | {"sweep": {}}
         for key, value in zip(keys, values, strict=True):
@@ -58,32 +59,10 @@ def variants(scenario: Scenario) -> list[Variant]:
     return found
 
 
-def _short(keys: Sequence[str]) -> list[str]:
-    """Return each key without ``.name``: its last part alone where no other key ends like it."""
-    whole = [key.removesuffix(".name") for key in keys]
-    last = [key.rpartition(".")[2] for key in whole]
-    return [end if last.count(end) == 1 else key for key, end in zip(whole, last, strict=True)]
-
-
 def _told(key: str, value: Any, among: Sequence[Any]) -> str:
     """Return a swept value as a label says it: a plug-in by its name, anything else with its key."""
     short = plugin_label(value, among)
     return short if key in PLUGIN_SECTIONS else f"{key} = {short}"
-
-
-def plugin_label(value: Any, among: Sequence[Any]) -> str:
-    """Return a value, or a plug-in's name and those options that tell it from its namesakes."""
-    if not isinstance(value, dict):
-        return _name(value)
-    alike = [v for v in among if isinstance(v, dict) and v.get("name") == value.get("name")]
-    differs = [k for k in value if any(v.get(k) != value[k] for v in alike)]
-    return " ".join([_name(value.get("name", "")), *(f"{k}={value[k]}" for k in differs)])
-
-
-def _name(value: Any) -> str:
-    """Return a value as a label says it: of ``path/to/file.py:Class``, the class."""
-    file, _, name = str(value).rpartition(":")
-    return name if file.endswith(".py") else str(value)
 
 
 def sweep(scenario: Scenario, out: str | Path | None = None, progress: Progress | None = None) -> list[Run]:
@@ -109,7 +88,7 @@ def check_variants(todo: Sequence[Variant], blank: type[GauntletError] | tuple[(
     failures = []
     for variant in todo:
         try:
-            prepare(variant.scenario.run_spec())
+            check_probes(variant.scenario, prepare(variant.scenario.run_spec()))
         except blank as error:
             failures.append(error)
     if failures and len(failures) == len(todo):

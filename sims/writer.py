@@ -5,6 +5,7 @@ pandas reads are made of them when the run ends. A run of schema 1 wrote those f
 """
 
 import platform
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -54,8 +55,15 @@ class RunWriter:
         self._tables, self._timings = tables, timings
 
     @classmethod
-    def create(cls, folder: Path, scenario: Scenario, choice: Choice, label: str = "") -> "RunWriter":
-        """Make a new run's folder; ``choice`` is how its clients train.
+    def create(
+        cls,
+        folder: Path,
+        scenario: Scenario,
+        choice: Choice,
+        label: str = "",
+        guarantee: Mapping[str, Any] | None = None,
+    ) -> "RunWriter":
+        """Make a new run's folder; ``choice`` is how its clients train, ``guarantee`` its terms of privacy.
 
         Raises:
             ResultsError: The folder holds something already, or cannot be made.
@@ -70,6 +78,7 @@ class RunWriter:
             "status": "running",
             "versions": _versions(),
             "training": choice.stored,
+            "guarantee": dict(guarantee or {}),
             "machine": {"platform": platform.platform(), "processor": platform.machine()},
         }
         try:
@@ -133,14 +142,20 @@ class RunWriter:
         """What distinguishes this run from others beside it."""
         return str(self._manifest["label"])
 
+    def put(self, key: str, value: Any) -> None:
+        """Put plain values into the manifest; they reach the disk with the run's next status."""
+        self._manifest[key] = value
+
     @property
     def fingerprint(self) -> str:
         """The hash of the scenario that the run began with."""
         return str(self._manifest["fingerprint"])
 
     def note(self, text: str) -> None:
-        """Keep a line on what happened to the run; the manifest holds it."""
-        self._manifest.setdefault("notes", []).append(text)
+        """Keep a line on what happened to the run, once; the manifest holds it."""
+        notes = self._manifest.setdefault("notes", [])
+        if text not in notes:
+            notes.append(text)
 
     def finish(self, epsilon: Epsilon, stopped: str | None = None) -> Run:
         """Write the tables, mark the run as complete, and return it.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,10 @@ def reconstructions(
     figure = new_figure(max(1.05 * columns + 0.6, 5.0), 2.75 * len(shown) + 0.5)
     names = _names(found)
     for part, message in zip(parts_of(figure, rows=len(shown)), shown, strict=True):
-        name = title(message.item, names[message.label, message.seed])
-        part.suptitle(name, fontsize=NORMAL, x=0.01, ha="left")
+        apart = differing([m.item for m in shown if m.label == message.label])
+        name = title(message.item, names[message.label, message.seed], apart)
+        letters = max(20, int(figure.get_figwidth() * 72 / (0.56 * NORMAL)))
+        part.suptitle(fill(name, letters), fontsize=NORMAL, x=0.01, ha="left")
         draw_pairs(part, message.item, columns)
     add_caption(figure, f"{_scale(table)}\n{_missing(found, shown, most_examples)}".strip())
     return figure, table
@@ -94,9 +97,35 @@ def _missing(found: Sequence[Message], shown: Sequence[Message], most_examples: 
     return f"Drawn: the first {', and the first '.join(cut)}; all are in 'reconstructions'." if cut else ""
 
 
-def title(item: RebuiltLike, label: str = "") -> str:
-    """Return which message this is and who rebuilt it."""
-    return f"{label + ': ' if label else ''}{item.attack}, round {item.round}, client {item.client_id}"
+def title(item: RebuiltLike, label: str = "", apart: Mapping[str, Sequence[str]] = {}) -> str:
+    """Return which message this is and who rebuilt it; known labels are always named.
+
+    Args:
+        item: The message.
+        label: Which run it is of, where there are several.
+        apart: From attacks to those of their settings that are named.
+    """
+    told = ["labels_known"] if item.settings.get("labels_known") else []
+    keys = dict.fromkeys([*apart.get(item.attack, ()), *told])
+    named = ", ".join(f"{key} = {_said(item.settings, key)}" for key in keys)
+    who = f"{item.attack} ({named})" if named else item.attack
+    return f"{label + ': ' if label else ''}{who}, round {item.round}, client {item.client_id}"
+
+
+def _said(settings: Mapping[str, Any], key: str) -> str:
+    """Return a setting as a scenario has it, ``true`` or ``0.5``; ``default`` where it has none."""
+    value = settings.get(key, "default")
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def differing(items: Sequence[RebuiltLike]) -> dict[str, list[str]]:
+    """Return, for each attack, the settings in which its messages differ."""
+    found: dict[str, list[str]] = {}
+    for attack in dict.fromkeys(item.attack for item in items):
+        tables = [item.settings for item in items if item.attack == attack]
+        keys = dict.fromkeys(key for table in tables for key in table)
+        found[attack] = [key for key in keys if len({repr(table.get(key)) for table in tables}) > 1]
+    return found
 
 
 def draw_pairs(figure: Figure | SubFigure, item: RebuiltLike, columns: int) -> None:
@@ -167,6 +196,7 @@ def _rows(message: Message, most: int) -> Iterable[Mapping[str, Any]]:
             "label": message.label,
             "seed": message.seed,
             "attack": item.attack,
+            "settings": ", ".join(f"{key} = {_said(item.settings, key)}" for key in item.settings),
             "round": item.round,
             "client_id": item.client_id,
             "example": i,

@@ -92,6 +92,11 @@ def _facts_of(run: RunLike) -> dict[str, str]:
     recorded = {key: run.rounds[key].dropna() for key in _FACTS if key in run.rounds}
     known = {key: values.iloc[-1] for key, values in recorded.items() if len(values)}
     facts = {key: f"{value:.3g}" if key == "delta" else str(value) for key, value in known.items()}
+    terms = run.manifest.get("guarantee", {})
+    if "relation" in facts and terms.get("public"):
+        facts["relation"] += f" ({', '.join(terms['public'])} public)"
+    if "delta" in facts and terms.get("warning"):
+        facts["delta"] += " (too large: not below 1 / the number of units)"
     library = run.manifest.get("versions", {}).get("dp-accounting")
     if library and facts.get("accountant") in ("pld", "rdp"):
         facts["accountant"] += f" (dp-accounting {library})"
@@ -119,8 +124,11 @@ def _table(runs: Sequence[RunLike], reasons: Mapping[str, str], band: str) -> pd
     last = table.groupby("label")["round"].transform("max") == table["round"]
     keep = last | ((table["kind"] == "guarantee") & (table["epsilon"] > 0))
     table = table.assign(last=last)[keep].reset_index(drop=True)
-    if not (table["kind"] == "guarantee").any():
-        raise ScenarioError("there is no accuracy to draw against epsilon: no private run was evaluated")
+    if not ((table["kind"] == "guarantee") & (table["epsilon"] > 0)).any():
+        raise ScenarioError(
+            "there is no accuracy to draw against epsilon: no private run with an epsilon above 0 was "
+            "evaluated"
+        )
     return table
 
 

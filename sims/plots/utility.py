@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...core.errors import ScenarioError
+from ..naming import APART
 from .base import BANDS, METRICS, MOST_LINES, RunLike, check_band, groups, left_out, metric_of
 from .privacy import REFERENCE, caption, draw_lost, guarantee
 from .style import (
@@ -31,8 +32,6 @@ from .style import (
 )
 
 _AXIS = ("noise_multiplier", "epsilon")  # what a curve runs along
-_APART = {"name", "seed", "description", "sweep", "matrix", "checkpoint", "evaluation", "audit", "probes"}
-_APART |= {"runtime", "vectorize", "device", "compile"}  # where and how clients run
 
 
 def utility_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
@@ -54,9 +53,10 @@ def utility_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Fi
     metric = metric_of(runs)
     rows = [_point(label, same, band, metric) for label, same in members.items()]
     table = pd.DataFrame([row for row in rows if row is not None])
-    if table.empty or not (table["kind"] == "guarantee").any():
+    if table.empty or not ((table["kind"] == "guarantee") & (table["epsilon"] > 0)).any():
         raise ScenarioError(
-            f"there is no {METRICS[metric]} to draw against epsilon: no run with a guarantee was evaluated; "
+            f"there is no {METRICS[metric]} to draw against epsilon: no run with an epsilon above 0 was "
+            "evaluated; "
             "a run with a privacy mechanism whose sampling and defense allow accounting has one"
         )
     sure = table[table["kind"] == "guarantee"]["label"]
@@ -101,7 +101,7 @@ def _settings(scenario: Mapping[str, Any], label: str) -> dict[str, str]:
         return {"label": label}
     flat: dict[str, str] = {}
     for key, value in scenario.items():
-        if key in _APART:
+        if key in APART or key == "audit":
             continue
         for option, one in value.items() if isinstance(value, Mapping) else [("", value)]:
             if not (key == "privacy" and option in _AXIS):

@@ -8,7 +8,9 @@ from types import ModuleType
 import pytest
 
 from gauntlet.core.errors import FrameError, PluginError
-from gauntlet.core.registry import Family, configure, guard, options_of
+from gauntlet.core.guards import guard
+from gauntlet.core.outside import only_our_own
+from gauntlet.core.registry import Family, configure, options_of
 from gauntlet.defenses import DEFENSES
 
 ONE = Family("toys", "toy", ("play",), {})
@@ -117,9 +119,100 @@ def test_a_changed_file_is_loaded_anew(tmp_path: Path):
 def test_a_file_that_is_not_there_or_raises_gives_one_line(tmp_path: Path):
     with pytest.raises(PluginError, match="no such plug-in file"):
         ONE.find(f"{tmp_path}/gone.py:Toy")
-    (tmp_path / "bad.py").write_text("1/0")
+    (tmp_path / "bad.py").write_text("1/0" + SOURCE)
     with pytest.raises(PluginError, match=r"bad.py:Toy' cannot be loaded: ZeroDivisionError"):
         ONE.find(f"{tmp_path}/bad.py:Toy")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["os:system", "subprocess:Popen", "builtins:eval", "os.path:join", "pickle:Unpickler", "posix:system"],
+)
+def test_nothing_of_the_standard_library_is_a_plug_in_or_is_even_imported(name):
+    with pytest.raises(PluginError, match=rf"toy '{name}' is of Python's standard library"):
+        ONE.find(name)
+
+
+def test_a_module_of_the_standard_library_is_refused_before_it_is_imported():
+    """``this`` prints a poem when it is imported; nothing else imports it."""
+    with pytest.raises(PluginError, match="standard library"):
+        ONE.find("this:s")
+    assert "this" not in sys.modules
+
+
+DISGUISED = """
+import math, os, subprocess
+from functools import partial
+from subprocess import Popen
+class Shell(type):
+    pass
+class Toy:
+    def play(self): return 1
+toy = Toy()
+system, shell, made = os.system, partial(os.system), lambda: Toy()
+made.play = toy.play
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("system", "must be a class, got a builtin_function_or_method"),
+        ("shell", "must be a class, got a partial"),
+        ("made", "must be a class, got a Python function"),
+        ("toy", "must be a class, got a Toy"),
+        ("math", "must be a class, got a module"),
+        ("Popen", "is of Python's standard library (subprocess)"),
+        ("Shell", "has no method play"),
+    ],
+)
+def test_what_is_no_class_of_the_familys_kind_is_refused_before_it_is_called(tmp_path: Path, name, words):
+    (tmp_path / "disguised.py").write_text(DISGUISED)
+    with pytest.raises(PluginError) as caught:
+        ONE.build(f"{tmp_path}/disguised.py:{name}", {"command": "false"})
+    assert words in str(caught.value)
+
+
+def test_a_source_without_the_name_is_not_run_to_find_that_out(tmp_path: Path, monkeypatch):
+    """A file, and a module of a package whose own source is not run either."""
+    ran = tmp_path / "ran"
+    (tmp_path / "pack_of_toys").mkdir()
+    for place in (tmp_path / "setup_of_toys.py", tmp_path / "pack_of_toys" / "__init__.py"):
+        place.write_text(f"open({str(ran)!r}, 'w').close()\nToy = 1\n")
+    (tmp_path / "pack_of_toys" / "toys.py").write_text("class Toy: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in (f"{tmp_path}/setup_of_toys.py:Toi", "setup_of_toys:Toi", "pack_of_toys.toys:Toi"):
+        with pytest.raises(PluginError, match="unknown name 'Toi'; did you mean 'Toy'"):
+            ONE.find(name)
+    assert not ran.exists()
+
+
+def test_a_class_made_at_run_time_or_taken_from_another_module_is_a_plug_in_all_the_same(tmp_path: Path):
+    """``make_dataclass`` says that its classes are of ``types``, in Python 3.11."""
+    (tmp_path / "made.py").write_text(
+        "from dataclasses import make_dataclass\n"
+        "play = {'play': lambda self: self.size}\n"
+        "if True:\n    Toy = make_dataclass('Toy', [('size', int)], namespace=play)\n"
+        "def __getattr__(name):\n    if name == 'Late': return Toy\n    raise AttributeError(name)\n"
+    )
+    assert ONE.build(f"{tmp_path}/made.py:Toy", {"size": 3}).play() == 3
+    assert ONE.build(f"{tmp_path}/made.py:Late", {"size": 4}).play() == 4
+
+
+def test_within_only_our_own_nothing_from_outside_is_run_and_built_ins_are(tmp_path: Path):
+    ran = tmp_path / "ran"
+    (tmp_path / "toy.py").write_text(f"open({str(ran)!r}, 'w').close()\n" + SOURCE)
+    for name in (f"{tmp_path}/toy.py:Toy", "gauntlet.results.toy:Toy", "gauntlet_toys:Toy"):
+        with only_our_own("that is not allowed here"), pytest.raises(PluginError) as caught:
+            ONE.find(name)
+        assert (
+            str(caught.value)
+            == f"toy '{name}' is code from outside the package, and that is not allowed here"
+        )
+    with only_our_own("that is not allowed here"):
+        assert DEFENSES.build("median").init() is None
+        assert not ran.exists()
+    assert ONE.build(f"{tmp_path}/toy.py:Toy").play() == 3
 
 
 class Moody:
@@ -182,7 +275,7 @@ def test_what_is_no_method_is_guarded_too():
 
 @pytest.mark.parametrize("code", ["raise SystemExit(0)", "import sys; sys.exit()", "def f(): f()\nf()"])
 def test_a_file_that_leaves_while_it_is_loaded_is_named(tmp_path: Path, code):
-    (tmp_path / "bad.py").write_text(code)
+    (tmp_path / "bad.py").write_text(f"{code}\n{SOURCE}")
     with pytest.raises(PluginError, match=r"bad.py:Toy' cannot be loaded: (SystemExit|RecursionError)"):
         ONE.find(f"{tmp_path}/bad.py:Toy")
 

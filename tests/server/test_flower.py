@@ -17,6 +17,7 @@ from flwr.serverapp.strategy import FedAvg
 
 from gauntlet.core.errors import PluginError
 from gauntlet.defenses import DEFENSES, contract
+from gauntlet.defenses.krum import Krum
 from gauntlet.server.flower import GauntletStrategy, client_id_of
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +86,7 @@ def test_a_cohort_that_bulyan_finds_too_small_moves_nothing():
     verdict, _ = DEFENSES.build("flower:Bulyan", {"num_malicious_nodes": 3}).aggregate(updates_of(), None)
 
     assert not bool(verdict.aggregate.any())
+    assert verdict.fallback.startswith("Bulyan gives no answer for a cohort of ")
 
 
 @pytest.mark.parametrize(
@@ -249,6 +251,16 @@ def test_one_reply_that_is_no_update_is_left_out_in_one_line_and_the_others_coun
     assert re.match(rf"node 16 is left out: .*{why}", warning)
     assert "\n" not in warning
     assert Loaded.marks == []
+
+
+def test_too_few_replies_for_the_defense_leave_the_arrays_in_one_line(caplog):
+    """As flwr's own Bulyan does, and Flower's server goes on with the next round."""
+    updates = updates_of(4)
+    strategy = started(Krum(2), updates.context.params)
+
+    assert strategy.aggregate_train(1, replies_of(updates)) == (None, None)
+    assert warnings(caplog) == ["the arrays stay as they were: the defense needs 7 updates or more, got 4"]
+    assert strategy.verdict is None
 
 
 def test_a_node_that_failed_is_left_out_in_one_line_whatever_its_reason(caplog):

@@ -115,7 +115,7 @@ def test_what_was_observed_is_what_was_sent_and_what_was_rebuilt_stands_beside_t
 
     assert [(r.round, r.client_id) for r in run.gallery()] == [(0, 2), (2, 2)]
     for rebuilt in run.gallery():
-        place = run.folder / "observations" / f"round-{rebuilt.round:06d}-client-000002"
+        (place,) = (run.folder / "observations").glob(f"round-{rebuilt.round:06d}-client-000002-dlg-*")
         assert len((place / "frame.bin").read_bytes()) == sent[rebuilt.round, 2]
         assert rebuilt.truth.shape == rebuilt.rebuilt.shape == (2, 1, 8, 8)
         error = ((np.clip(rebuilt.rebuilt, 0, 1) - rebuilt.truth) ** 2).mean(axis=(1, 2, 3))

@@ -1,5 +1,8 @@
 """The closing table, and what a run says while it goes on."""
 
+import json
+import shutil
+
 import pyarrow.parquet as pq
 
 from gauntlet.sims.matrix_table import cell_scores
@@ -41,13 +44,16 @@ def test_tables_that_do_not_tell_attackers_at_rest_apart_are_read_as_they_were_w
     flagging = "signguard"
     (run,) = sweep(tiny(defense=flagging, attacks=[{"name": "ipm", "share": 0.4}]), tmp_path / "run")
     new = ["flagged", "attacking", "ever_attacked", "resting_flagged"]
+    folder = shutil.copytree(run.folder, tmp_path / "earlier")
     for name in ("rounds", "clients"):
-        path = run.folder / f"{name}.parquet"
+        path = folder / f"{name}.parquet"
         pq.write_table(
             pq.read_table(path).drop_columns([n for n in new if n in pq.read_schema(path).names]), path
         )
+    manifest = {key: value for key, value in run.manifest.items() if key != "files"}
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"schema": 1}))
 
-    old = load_run(run.folder)
+    old = load_run(folder)
 
     assert not set(new) & set(old.rounds.columns)
     assert summary_rows([old]) == summary_rows([run])

@@ -155,3 +155,44 @@ def test_an_example_of_another_shape_is_refused(recorded, rebuilt):
 def test_an_empty_gallery_cannot_be_asked_for(recorded):
     with pytest.raises(ScenarioError, match="at least 1 message and 1 example, got 0 and 8"):
         reconstructions([recorded()], most_messages=0)
+
+
+def test_two_attackers_of_one_message_are_told_apart_by_what_differs(recorded, rebuilt):
+    def by(attack, **settings):
+        return rebuilt(HALF, HALF, [1.0, 2.0], [0.1, 0.2], attack=attack, settings=settings)
+
+    items = [
+        by("dlg", lr=1.0, restarts=2, labels_known=False),
+        by("dlg", lr=1.0, labels_known=True),
+        by("idlg", lr=1.0, labels_known=False),
+    ]
+    figure, table = reconstructions([recorded(items=items)])
+
+    assert [part.get_suptitle() for part in figure.subfigs] == [
+        "dlg (restarts = 2, labels_known = false), round 0, client 3",
+        "dlg (restarts = default, labels_known = true), round 0, client 3",
+        "idlg, round 0, client 3",
+    ]
+    assert table["settings"].tolist()[::2] == [
+        "lr = 1.0, restarts = 2, labels_known = false",
+        "lr = 1.0, labels_known = true",
+        "lr = 1.0, labels_known = false",
+    ]
+
+
+def test_settings_in_which_whole_runs_differ_are_left_to_their_labels(recorded, rebuilt):
+    runs = [
+        recorded(label, items=[rebuilt(HALF, HALF, [1.0, 2.0], [0.1, 0.2], settings={"lr": lr})])
+        for label, lr in (("slow", 0.1), ("fast", 1.0))
+    ]
+    figure, _ = reconstructions(runs)
+    assert [part.get_suptitle() for part in figure.subfigs] == [
+        "slow: dlg, round 0, client 3",
+        "fast: dlg, round 0, client 3",
+    ]
+
+
+def test_known_labels_are_named_where_one_attacker_is_alone(recorded, rebuilt):
+    item = rebuilt(HALF, HALF, [1.0, 2.0], [0.1, 0.2], settings={"lr": 1.0, "labels_known": True})
+    figure, _ = reconstructions([recorded(items=[item])])
+    assert figure.subfigs[0].get_suptitle() == "dlg (labels_known = true), round 0, client 3"
