@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from power_cut import Recorder
 
-from gauntlet.core.disk import append, make_folder, write_whole
+from gauntlet.core.disk import append, make_folder, write_folder, write_whole
 from gauntlet.core.errors import ResultsError
 from gauntlet.core.locks import FolderLock
 
@@ -50,6 +51,24 @@ def test_a_full_disk_leaves_what_was_appended_before(tmp_path, full):
     with pytest.raises(OSError, match="No space left"):
         append(tmp_path / "log", 6, b"after all")
     assert (tmp_path / "log").read_bytes() == b"before"
+
+
+def test_a_full_disk_leaves_no_part_of_a_folder(tmp_path, full):
+    with pytest.raises(OSError, match="No space left"):
+        write_folder(tmp_path / "f", {"a": b"ab", "b": b"cd"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_there_whole_or_not_at_all_whenever_the_power_goes(tmp_path):
+    recorder = Recorder(tmp_path)
+    with recorder.recording():
+        write_folder(tmp_path / "in" / "f", {"a": b"ab", "b": b"cd"})
+
+    found = [{name for name in image if "part" not in name} for _, image in recorder.images(lucky=8)]
+    whole = {"in", "in/f", "in/f/a", "in/f/b"}
+    assert all(names in (set(), {"in"}, whole) for names in found)
+    *_, (_, last) = recorder.images([len(recorder.steps)])
+    assert last == {"in": None, "in/f": None, "in/f/a": b"ab", "in/f/b": b"cd"}
 
 
 def test_nothing_is_appended_to_a_file_that_lost_its_end(tmp_path):
