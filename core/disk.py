@@ -7,7 +7,8 @@ in any part and in any order. Whatever a run stands on is written by these funct
 
 import errno
 import os
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,6 +42,28 @@ def write_whole(path: Path, *content: Content, named: bool = True) -> None:
         raise
     if named:
         sync_folder(path.parent)
+
+
+def write_folder(folder: Path, files: Mapping[str, Content]) -> None:
+    """Write a folder of files that is there whole or not at all; one of the same name goes first.
+
+    Raises:
+        OSError: The disk is full or not writable; what was half written is removed.
+    """
+    part = folder.with_name(f"{folder.name}.part")
+    make_folder(folder.parent)
+    for old in (part, folder):
+        if old.exists():
+            shutil.rmtree(old)
+    try:
+        os.mkdir(part)
+        for name, content in files.items():
+            append(part / name, 0, content)
+        os.rename(part, folder)
+    except OSError:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    sync_folder(folder.parent)
 
 
 def append(path: Path, size: int, *content: Content, synced: bool = True) -> None:

@@ -6,7 +6,6 @@ examples lie in another file, which only the scorer opens.
 """
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..clients.codecs.wire import decode_frame
 from ..clients.data.base import FederatedData
 from ..clients.models import build_model
 from ..core.contracts import LocalRule, LocalTraining
+from ..core.disk import write_folder
 from ..core.errors import DataError
 from ..core.frames import Envelope, public_spec
 from ..core.layout import Layout
@@ -155,15 +155,8 @@ def adopt_observation(old: Path, place: Path, knowledge: Knowledge, probe: Mappi
 
 
 def _write(place: Path, files: Mapping[str, bytes]) -> None:
-    part = place.with_name(f"{place.name}.part")
     try:
-        for old in (part, place):
-            if old.exists():
-                shutil.rmtree(old)
-        part.mkdir(parents=True)
-        for name, content in files.items():
-            (part / name).write_bytes(content)
-        part.rename(place)
+        write_folder(place, files)
     except OSError as error:
         raise DataError(f"{place} cannot be written: {error.strerror}") from error
 

@@ -19,7 +19,7 @@ from .matrix_table import NO_ATTACK, cell_scores, matrix_table
 from .naming import plugin_label
 from .progress import Progress, Silent
 from .provenance import NO_CONSENT, Consent
-from .results import Run, check_keys, read_json, write_json
+from .results import Run, check_keys, read_json, write_file, write_json
 from .run import RESULTS
 from .scenario import Scenario, make_scenario
 from .sections import Runtime
@@ -278,7 +278,7 @@ def _finish(
     if len(failures) == len(todo):
         raise next(iter(failures.values()))
     table = matrix_table([_row(cell, folder, failures) for cell in cells])
-    table.to_csv(folder / "matrix.csv", index=False, lineterminator="\n")
+    write_file(folder / "matrix.csv", table.to_csv(index=False, lineterminator="\n").encode())
     for name in MAPS:
         if MAPS[name].column in table and table[MAPS[name].column].notna().any():
             save(heat_maps(table, name), folder / "plots" / f"matrix-{name}.png")

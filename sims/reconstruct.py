@@ -1,6 +1,6 @@
 """Run a leakage or inference attack on a recorded observation, beside the truth."""
 
-import shutil
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..attacks.leakage.metrics import score
 from ..attacks.leakage.outputs import checked_reconstruction, checked_scores
 from ..attacks.leakage.requirements import refuse_unmet
 from ..clients.kernel import one_thread
+from ..core.disk import write_folder
 from ..core.errors import ResultsError
 from ..core.guards import guard
 from ..core.observation import Observation
@@ -60,16 +61,14 @@ def reconstruct(place: Path, attack: PluginSpec, seed: int, results: Path) -> Pa
 
 def _write(folder: Path, tensors: dict[str, Tensor], report: dict[str, Any]) -> Path:
     """Write a reconstruction whole or not at all, and return its folder."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    part = folder.with_name(f"{folder.name}.part")
+    content = {
+        "tensors.safetensors": save({name: t.contiguous() for name, t in tensors.items()}),
+        "reconstruction.json": json.dumps(report, indent=1).encode(),
+    }
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        save_file({name: t.contiguous() for name, t in tensors.items()}, part / "tensors.safetensors")
-        write_json(part / "reconstruction.json", report)
-        shutil.rmtree(folder, ignore_errors=True)
-        part.rename(folder)
+        write_folder(folder, content)
     except OSError as error:
         raise ResultsError(f"{folder} cannot be written: {error.strerror}") from error
     return folder

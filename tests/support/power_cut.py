@@ -13,6 +13,7 @@ from random import Random
 
 import pytest
 
+_CALLS = ("open", "close", "pwrite", "ftruncate", "fsync", "replace", "unlink", "mkdir", "rmdir")
 Keep = Callable[[int, "Step"], bool]
 
 
@@ -22,12 +23,12 @@ class Step:
 
     Attributes:
         kind: ``"data"`` of a file, ``"name"`` in a folder, or ``"sync"`` of either.
-        of: The file's number, or the folder.
+        of: The file's or the folder's number.
         do: What it does to a file's bytes, or to a folder's names.
     """
 
     kind: str
-    of: int | Path
+    of: int
     do: Callable[[bytearray], None] | dict[str, int | None] | None = None
 
 
@@ -36,24 +37,15 @@ class Recorder:
 
     def __init__(self, root: Path) -> None:
         self.root, self.steps = root, list[Step]()
-        self._numbers: dict[Path, int] = {}  # of files and folders, by where they are now
-        self._opened: dict[int, int | Path] = {}
+        self._numbers = {root: 0}  # of files and folders, by where they are now
+        self._folders = {0}
+        self._opened: dict[int, int] = {}
         self._next = 0
 
     @contextmanager
     def recording(self) -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch:
-            for name in (
-                "open",
-                "close",
-                "pwrite",
-                "ftruncate",
-                "fsync",
-                "replace",
-                "unlink",
-                "mkdir",
-                "rmdir",
-            ):
+            for name in _CALLS:
                 patch.setattr(os, name, self._noting(getattr(self, f"_{name}"), getattr(os, name)))
             patch.setattr(os, "rename", os.replace)
             yield
@@ -77,7 +69,7 @@ class Recorder:
     def _new(self, path: Path) -> int:
         self._next += 1
         self._numbers[path] = self._next
-        self.steps.append(Step("name", path.parent, {path.name: self._next}))
+        self.steps.append(Step("name", self._numbers[path.parent], {path.name: self._next}))
         return self._next
 
     def _open(self, found, existed, path, flags, *_):
@@ -85,7 +77,7 @@ class Recorder:
             return
         path = Path(path)
         if path.is_dir():
-            self._opened[found] = path
+            self._opened[found] = self._numbers[path]
             return
         number = self._numbers[path] if existed else self._new(path)
         self._opened[found] = number
@@ -111,28 +103,33 @@ class Recorder:
         if self._inside(source):
             source, target = Path(source), Path(target)
             assert source.parent == target.parent
-            number = self._numbers[target] = self._numbers.pop(source)
-            self.steps.append(Step("name", source.parent, {target.name: number, source.name: None}))
+            number = self._numbers[source]
+            moved = [path for path in self._numbers if source in (path, *path.parents)]
+            for path in moved:
+                self._numbers[target / path.relative_to(source)] = self._numbers.pop(path)
+            change = {target.name: number, source.name: None}
+            self.steps.append(Step("name", self._numbers[source.parent], change))
 
     def _unlink(self, found, existed, path, *_):
         if self._inside(path):
-            self._numbers.pop(Path(path))
-            self.steps.append(Step("name", Path(path).parent, {Path(path).name: None}))
+            path = Path(path)
+            self._numbers.pop(path)
+            self.steps.append(Step("name", self._numbers[path.parent], {path.name: None}))
 
     _rmdir = _unlink
 
     def _mkdir(self, found, existed, path, *_):
         if self._inside(path):
-            self._new(Path(path))
+            self._folders.add(self._new(Path(path)))
 
     def image(self, until: int, keep: Keep) -> dict[str, bytes | None]:
         """Return what the disk holds after ``until`` steps: content by path, None for a folder.
 
         ``keep`` says of a step that was not synced whether the disk has it all the same.
         """
-        names: dict[Path, dict[str, int]] = {}
+        names: dict[int, dict[str, int | None]] = {}
         content: dict[int, bytearray] = {}
-        synced = set[int | Path]()
+        synced = set[int]()
         kept = []
         for at in reversed(range(until)):  # a sync keeps what came before it
             step = self.steps[at]
@@ -146,19 +143,15 @@ class Recorder:
                 continue
             for name, number in step.do.items():
                 names.setdefault(step.of, {})[name] = number
-        return {str(p.relative_to(self.root)): c for p, c in self._walk(self.root, names, content)}
+        return {str(p.relative_to(self.root)): c for p, c in self._walk(0, self.root, names, content)}
 
-    def _walk(self, folder, names, content):
-        folders = {step.of for step in self.steps if step.kind == "name"}
+    def _walk(self, folder, place, names, content):
         for name, number in sorted(names.get(folder, {}).items()):
-            path = folder / name
-            if number is None:
-                continue
-            if path in folders or path.is_dir():
-                yield path, None
-                yield from self._walk(path, names, content)
-            else:
-                yield path, bytes(content.get(number, b""))
+            if number in self._folders:
+                yield place / name, None
+                yield from self._walk(number, place / name, names, content)
+            elif number is not None:
+                yield place / name, bytes(content.get(number, b""))
 
     def images(self, steps=None, lucky: int = 2) -> Iterator[tuple[str, dict[str, bytes | None]]]:
         """Yield every different disk after a power cut, with a word on when and how it was cut."""
