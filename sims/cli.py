@@ -256,7 +256,7 @@ def verify(
 
     lines, code = told(folder, look(folder))
     print("\n".join(lines))
-    sys.exit(code)
+    raise typer.Exit(code)
 
 
 @app.command()
