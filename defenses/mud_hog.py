@@ -46,8 +46,9 @@ class MudHog:
 
     Attributes:
         preset: ``"paper"``, ``"released_code"`` (short histories freeze after three updates, as they do
-            there, and unreliable clients keep their full weight) or ``"robust"`` (recommended for everything
-            but reproduction). An option that is given overrides the preset.
+            there, and unreliable clients keep their full weight) or ``"robust"``, which holds in the cells of
+            the paper and fails elsewhere: on sleepers, IPM, strong attacks in the warm-up, skewed data, few
+            local steps (``docs/papers/mud-hog.md`` has the numbers). An option that is given overrides it.
         warmup_rounds: Updates of a client before it is judged (tau_0), at least 0.
         decision_rounds: Suspicious rounds until a client is confirmed (D), at least 1.
         short_window: Updates in the short history (L), at least 1; for jitter, which compares them, 2.

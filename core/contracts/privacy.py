@@ -66,6 +66,10 @@ class Privacy(Protocol):
             that is released and charged together with the aggregate, which then has the more noise.
         ``norm`` [2]: in which norm ``clip_norm`` bounds an update; with 1, only linear defenses
             prove anything.
+        ``public`` [()]: what neighbours have in common because everybody may know it: ``"num_examples"`` or
+            nothing. Under local trust a number of examples that is not public leaves no epsilon where it
+            decides what a client weighs, whether it comes in time or what an attack sees.
+        ``noise_law`` ["gaussian"]: ``Release.noise`` of its releases, for what is refused beforehand.
         ``min_separation`` [1]: how many rounds apart two rounds of one client must be at least.
         ``max_participations`` [None]: in how many rounds one client may take part at most.
         ``perturb(records, generator) -> records`` [None]: it noises the training records that examples are
@@ -74,6 +78,8 @@ class Privacy(Protocol):
         ``secure_sum(updates, honest, state, public, streams) -> (Updates of one row, state)``: what an ideal
             secure aggregation hands to the server instead of ``updates``, under distributed trust. ``honest``
             [K] tells who adds noise; ``public`` is a stream that everybody shares.
+        ``least_shares(expected_size) -> int`` [none]: how many honest clients' noise it counts on, under
+            distributed trust.
     A field ``rounds`` or ``num_parameters`` that is None is filled in with the run's.
     """
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gauntlet.core.contracts import NoGuarantee, Release, Sampling, clipped_at
 from gauntlet.core.errors import PluginError
-from gauntlet.core.registry import guard
+from gauntlet.core.guards import guard
 from gauntlet.core.seeds import generator
 from gauntlet.core.trees import equal, pack, unpack
 from gauntlet.privacy import PRIVACY

@@ -230,7 +230,7 @@ BROKEN = {
     "a list": ([], "it holds [], expected a table of keys"),
     "nothing but the schema": ({"schema": 1}, "key 'scenario' is missing"),
     "no schema": ({**WHOLE, "schema": "1"}, "'schema' is '1', expected int"),
-    "another schema": ({**WHOLE, "schema": 2}, "is of schema 2, expected 1"),
+    "another schema": ({**WHOLE, "schema": 3}, "is of schema 3, expected 1 to 2"),
     "no scenario's name": ({**WHOLE, "scenario": {}}, "key 'scenario.name' is missing"),
     "a scenario that is none": ({**WHOLE, "scenario": []}, "'scenario' is [], expected dict"),
     **{
