@@ -232,7 +232,7 @@ def resume_matrix(
     """
     todo = read_sweep(folder)
     if todo is None:
-        raise ResultsError(f"{folder} holds no matrix (no sweep.json)")
+        raise ResultsError(f"{folder} holds no matrix: sweep.json cannot be read, it is not there")
     cells = read_cells(folder, len(todo))
     with FolderLock(folder):
         return _finish(cells, todo, folder, runtime or todo[0].scenario.runtime, progress or Silent())
