@@ -1,8 +1,9 @@
 """MUD-HoG beside six baselines in the cells of its paper's experiments 3 and 4 (arXiv 2208.10273).
 
 Usage: mud_hog.py FOLDER [--data mnist] [--model NAME] [--cells exp4-5 exp3-5 ...] [--seeds 1 2] [--rounds 12]
-[--table]. Runs what is not there yet, takes up what was stopped, and prints a table; with --table it only
-prints. With --model, a network other than the paper's.
+[--defenses general mean ...] [--table]. Runs what is not there yet, takes up what was stopped, and prints a
+table; with --table it only prints. With --model, a network other than the paper's. ``mud_hog`` is the preset
+``robust``, ``general`` the preset of that name.
 """
 
 import argparse
@@ -25,6 +26,7 @@ BASELINES: dict[str, dict[str, Any]] = {
     "multi_krum": {"preset": "mudhog_repo", "num_byzantine": 0},
     "foolsgold": {"history": False, "normalise": True},
 }
+DEFENSES = ("mud_hog", "general", *BASELINES)
 KINDS = ("sign_flip", "additive_noise", "label_flip", "multi_label_flip")
 
 
@@ -37,7 +39,9 @@ def scenario_of(data: str, cell: str, defense: str, seed: int, rounds: int, mode
         attack["clients"] = attack["clients"][:size]
     if experiment == "exp3":
         values["attacks"][3]["name"] = "label_flip"
-    if defense != "mud_hog":
+    if defense == "general":
+        values["defense"] = {"name": "mud_hog", "preset": "general"}
+    elif defense != "mud_hog":
         values["defense"] = {"name": defense, **BASELINES[defense]}
     values |= {"seed": seed, "rounds": rounds, "runtime": {"pool": "serial"}}
     values["name"] = f"{values['name']}-{cell}-{defense}"
@@ -80,7 +84,7 @@ def table(root: Path, data: str, cells: list[str], seeds: list[int]) -> pd.DataF
     """Return a row a cell and defense, of the runs that are complete."""
     rows = []
     for cell in cells:
-        for defense in ("mud_hog", *BASELINES):
+        for defense in DEFENSES:
             folders = [root / f"{data}-{cell}-{defense}-{seed}" for seed in seeds]
             runs = [facts(f) for f in folders if complete(f)]
             if not runs:
@@ -101,6 +105,7 @@ def main() -> None:
         "--cells", nargs="+", default=["exp4-5", "exp3-5", "exp4-3", "exp3-3", "exp4-0", "exp3-0"]
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--defenses", nargs="+", default=list(DEFENSES), choices=DEFENSES)
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--model")
     parser.add_argument("--table", action="store_true")
@@ -108,7 +113,7 @@ def main() -> None:
     data = f"{asked.data}-{asked.model}" if asked.model else asked.data
     for seed in () if asked.table else asked.seeds:
         for cell in asked.cells:
-            for defense in ("mud_hog", *BASELINES):
+            for defense in asked.defenses:
                 folder = asked.folder / f"{data}-{cell}-{defense}-{seed}"
                 run(folder, scenario_of(asked.data, cell, defense, seed, asked.rounds, asked.model))
     found = table(asked.folder, data, asked.cells, asked.seeds).astype(object)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ..core.updates import row_norms
-from .columns import column_blocks
+from .columns import Array, column_blocks
 
 NO_LENGTH = 1e-12  # a shorter vector has no direction
 
@@ -17,6 +17,44 @@ def products(vectors: Tensor, others: Tensor) -> Tensor:
     for columns, block in column_blocks(vectors):
         total += block.astype(np.float64) @ right[:, columns].astype(np.float64).T
     return torch.from_numpy(total)
+
+
+def gram_of(vectors: Tensor) -> Array:
+    """Return x_i . x_j in float64, for every two rows.  # [K, K]"""
+    gram = np.zeros((len(vectors), len(vectors)))
+    for _, block in column_blocks(vectors):
+        exact = block.astype(np.float64)
+        gram += exact @ exact.T
+    return gram
+
+
+def at_one_length(gram: Array) -> Array:
+    """Return cosines from inner products [K, K]; 0 where a vector is shorter than 1e-12.  # [K, K]"""
+    lengths = np.sqrt(np.diagonal(gram))
+    scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths >= NO_LENGTH)
+    cosine: Array = gram * scale[:, None] * scale
+    return cosine
+
+
+def evened_gram(vectors: Tensor, squares: Array) -> Array:
+    """Return inner products of directions, each coordinate centred and at one spread over the rows.  # [K, K]
+
+    Coordinates in which all directions are alike count nothing.
+
+    Args:
+        vectors: The rows.  # [K, P]
+        squares: Their squared lengths; a row shorter than 1e-12 has the direction 0.  # [K]
+    """
+    lengths = np.sqrt(squares)
+    scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths >= NO_LENGTH)
+    gram = np.zeros((len(vectors), len(vectors)))
+    for _, block in column_blocks(vectors):
+        directions = block.astype(np.float64) * scale[:, None]
+        directions -= directions.mean(axis=0)
+        spread = np.sqrt((directions**2).mean(axis=0))
+        evened = np.divide(directions, spread, out=np.zeros_like(directions), where=spread > 1e-12)
+        gram += evened @ evened.T
+    return gram
 
 
 def cosines(vectors: Tensor, shift: Tensor | None = None) -> Tensor:

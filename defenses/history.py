@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..core.updates import Updates
+from .memory import remember as recent
 from .memory import stored
 
 HistoryDtype = Literal["float32", "float16"]
@@ -31,6 +32,7 @@ def remember(
     frozen: bool,
     dtype: HistoryDtype,
     blank: Record,
+    most: int | None = None,
 ) -> dict[int, Record]:
     """Return the memory after these updates; clients that did not come keep theirs, untouched.
 
@@ -42,6 +44,8 @@ def remember(
         dtype: How vectors are stored. Half precision saturates at 65504, and a long sum loses what is
             below a thousandth of it.
         blank: What else a new client's record holds.
+        most: Clients to remember, at least 1: of more, those seen longest ago are forgotten, but for those
+            that have just come. None: all.
     """
     after = dict(memory)
     kind = DTYPES[dtype]
@@ -57,7 +61,10 @@ def remember(
             "long": stored(total, kind),
             "seen": before["seen"] + 1,
         }
-    return after
+    if most is None:
+        return after
+    news = {i: after[i] for i in updates.client_ids.tolist()}
+    return recent(memory, news, max(most, len(news)))
 
 
 def short_history(records: Sequence[Record]) -> Tensor:

@@ -27,9 +27,12 @@ from ..core.trees import State
 from ..core.updates import Updates, row_norms, weighted_sum
 from .columns import Array
 from .distances import squared_distances
+from .evidence import after_tests, weight_of
 from .history import HistoryDtype, Record, jitters, long_history, remember, short_history
 from .judgement import Finding, median_distance, opposite, poor, restless, scattered
+from .mud_hog_details import details_of
 from .mud_hog_options import GATE_THRESHOLDS, PRESETS, Gate, NoiseTest, Preset, Settings, check
+from .mud_hog_tests import TESTED, Levels, crowd_of, judge, length_factors
 from .suspicion import CLEAN, MALICIOUS, after_reliability, after_suspicion, flag_of
 from .two_means import minority_of, separation, silhouette
 
@@ -40,16 +43,26 @@ LEAST_EPS = 1e-12
 class MudHog:
     """Leave confirmed attackers and this round's noisy and targeted suspects out; weigh unreliable ones less.
 
-    Flags are what has been confirmed. The details of a client tell the rest: its counters, since when it is
-    confirmed, what it is suspected of in this round (``suspect_noise`` and so on) and the numbers behind it.
-    The score is the suspicion counter.
+    Flags are what has been confirmed. The details of a client tell the rest: its counters or evidence, since
+    when it is confirmed, what it is suspected of in this round (``suspect_noise`` and so on) and the numbers
+    behind it. The score is the suspicion counter, or the most evidence of any kind.
 
     Attributes:
-        preset: ``"paper"``, ``"released_code"`` (short histories freeze after three updates, as they do
-            there, and unreliable clients keep their full weight) or ``"robust"``, which holds in the cells of
-            the paper and fails elsewhere: on sleepers, IPM, strong attacks in the warm-up, skewed data, few
-            local steps (``docs/papers/mud-hog.md`` has the numbers). An option that is given overrides it.
-        warmup_rounds: Updates of a client before it is judged (tau_0), at least 0.
+        preset: ``"general"`` (recommended), or for reproduction ``"paper"``, ``"released_code"`` (short
+            histories freeze after three updates, as they do there, and unreliable clients keep their full
+            weight) or ``"robust"`` (what the published tables were made with; it holds in those cells,
+            and fails on sleepers, strong attacks in the warm-up, skewed data and few local steps). An option
+            that is given overrides the preset.
+        judgement: ``"counters"``: the authors' four judgements and counters, which the options of scatter, of
+            ``flip_coherence``, of the gate and of 2-means belong to. ``"tests"``: a statistical test for each
+            way to do harm, and evidence that adds up over rounds whatever their rhythm; see
+            ``mud_hog_tests`` and ``evidence``. Everybody is then tested from the first update on, suspects of
+            a round are left out of it at once, and no update counts for more than one twice as long as the
+            median. Default: counters, tests in ``general``.
+        level: For tests only. How often chance may make the test for two halves suspect somebody in a round,
+            above 0 and below 1.
+        warmup_rounds: Updates of a client before it is judged (tau_0), at least 0; with tests, before it is
+            convicted.
         decision_rounds: Suspicious rounds until a client is confirmed (D), at least 1.
         short_window: Updates in the short history (L), at least 1; for jitter, which compares them, 2.
         history: ``"moving"``: the last L updates; ``"frozen"``: each client's first L for ever.
@@ -96,9 +109,13 @@ class MudHog:
         max_excluded_fraction: If more than this share of the arrived clients would be left out, unconfirmed
             targeted suspects stay in, between 0 and 1; by default never.
         history_dtype: How histories are stored: ``"float32"`` or ``"float16"``.
+        max_clients: Clients to remember, at least 1: of more, those that were seen longest ago are forgotten,
+            with what they are convicted of. By default all that were ever seen.
     """
 
     preset: Preset | None = None
+    judgement: Literal["counters", "tests"] | None = None
+    level: float = 0.01
     warmup_rounds: int = 3
     decision_rounds: int = 2
     short_window: int = 3
@@ -122,6 +139,7 @@ class MudHog:
     min_eligible: int = 6
     max_excluded_fraction: float | None = None
     history_dtype: HistoryDtype = "float32"
+    max_clients: int | None = None
 
     remembers_clients: ClassVar[bool] = True
 
@@ -140,24 +158,37 @@ class MudHog:
     def aggregate(self, updates: Updates, state: State) -> tuple[Verdict, State]:
         round_ = updates.context.round if updates.context else state["rounds"]
         frozen = self.settings.history == "frozen"
+        by_tests = self.settings.judgement == "tests"
         clients = remember(
-            state["clients"], updates, self.short_window, frozen, self.history_dtype, blank=CLEAN
+            state["clients"],
+            updates,
+            self.short_window,
+            frozen,
+            self.history_dtype,
+            blank={**CLEAN, "evidence": {}} if by_tests else CLEAN,
+            most=self.max_clients,
         )
         arrived = updates.client_ids.tolist()
-        judged = [i for i in arrived if clients[i]["seen"] > self.warmup_rounds]
+        judged = [i for i in arrived if by_tests or clients[i]["seen"] > self.warmup_rounds]
         findings: Mapping[str, Finding] = {}
         if len(judged) >= self.min_eligible:
-            findings, files = self._judge([clients[i] for i in judged], round_)
+            files = [clients[i] for i in judged]
+            findings, files = self._test(updates, files, round_) if by_tests else self._judge(files, round_)
             clients |= zip(judged, files, strict=True)
         suspects = {kind: _chosen(judged, finding.suspect) for kind, finding in findings.items()}
         weights, total = self._weights(updates, clients, suspects)
+        if by_tests:
+            lengths = row_norms(updates.vectors).numpy()
+            weights = weights * torch.from_numpy(length_factors(lengths, (weights > 0).numpy()))
         aggregate = weighted_sum(updates.vectors, weights) / (total or 1.0)
         verdict = Verdict(
             aggregate.to(updates.vectors.dtype),
             weights / (total or 1.0),
             flags={i: flag for i in arrived if (flag := flag_of(clients[i]))},
-            scores={i: float(clients[i]["suspicion"]) for i in arrived},
-            details=self._details(arrived, clients, judged, findings),
+            scores={
+                i: weight_of(clients[i]) if by_tests else float(clients[i]["suspicion"]) for i in arrived
+            },
+            details=details_of(arrived, clients, judged, findings, self.settings),
         )
         return verdict, {"rounds": state["rounds"] + 1, "clients": clients}
 
@@ -179,6 +210,21 @@ class MudHog:
             after_reliability(f, bool(p), decide, round_) for f, p in zip(files, weak.suspect, strict=True)
         ]
         return {"sign_flip": flips, "noise": noisy, "targeted": drifts, "unreliable": weak}, files
+
+    def _test(
+        self, updates: Updates, files: list[Record], round_: int
+    ) -> tuple[dict[str, Finding], list[Record]]:
+        """Return what the tests of this round find, and the clients' files after them.  # [E] files"""
+        crowd = crowd_of(updates.vectors, files)
+        findings, silent = judge(crowd, Levels(self.level, self.jitter_factor))
+        judged: list[Record] = []
+        for row, file in enumerate(files):
+            suspected = [kind for kind in TESTED if findings[kind].suspect[row]]
+            old_enough = file["seen"] > self.warmup_rounds
+            after = after_tests(file, suspected, silent, self.decision_rounds, old_enough, round_)
+            poor_now = bool(findings["unreliable"].suspect[row])
+            judged.append(after_reliability(after, poor_now, self.decision_rounds, round_))
+        return findings, judged
 
     def _flipped(self, files: list[Record], short: Tensor) -> Finding:
         """Suspect whose history points away from the crowd's: the short one while that is of one mind."""
@@ -231,8 +277,10 @@ class MudHog:
         """Return what each client counts [K], float64, and the sum of that."""
         ids = updates.client_ids.tolist()
         since = [clients[i]["since"] for i in ids]
-        noisy, drifting = suspects.get("noise", set()), suspects.get("targeted", set())
-        out = _flags("malicious" in s or i in noisy for i, s in zip(ids, since, strict=True))
+        drifting = suspects.get("targeted", set())
+        at_once = TESTED[:-1] if self.settings.judgement == "tests" else ("noise",)
+        doubted = set().union(*(suspects.get(kind, set()) for kind in at_once))
+        out = _flags("malicious" in s or i in doubted for i, s in zip(ids, since, strict=True))
         suspected = _flags(i in drifting for i in ids)
         most = self.max_excluded_fraction
         if most is None or int((out | suspected).sum()) <= most * len(ids):
@@ -243,35 +291,6 @@ class MudHog:
         if self.weighting == "num_examples":
             counts = counts * updates.num_examples.clamp(min=0)  # a negative claim would flip the sign
         return counts, float(counts.sum())
-
-    def _details(
-        self,
-        arrived: list[int],
-        clients: Mapping[int, Record],
-        judged: list[int],
-        findings: Mapping[str, Finding],
-    ) -> dict[int, dict[str, float]]:
-        """Return each client's counters and convictions, and what this round measured and suspected."""
-        details: dict[int, dict[str, float]] = {}
-        for i in arrived:
-            file = clients[i]
-            details[i] = {name: float(file[name]) for name in ("seen", "suspicion", "unreliability")}
-            details[i] |= {f"{kind}_since": float(first) for kind, first in file["since"].items()}
-        for kind, finding in findings.items():
-            measure = _MEASURES[self.settings.noise_test if kind == "noise" else kind]
-            for i, hit, value in zip(judged, finding.suspect, finding.measure, strict=True):
-                details[i] |= {f"suspect_{kind}": 1.0} if hit else {}
-                details[i] |= {measure: float(value)} if not np.isnan(value) else {}
-        return details
-
-
-_MEASURES = {
-    "sign_flip": "cosine",
-    "scatter": "distance",
-    "jitter": "jitter",
-    "targeted": "separation",
-    "unreliable": "normal_cosine",
-}
 
 
 def _held(files: list[Record], kind: str) -> Array:

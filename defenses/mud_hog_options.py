@@ -8,7 +8,7 @@ import numpy as np
 
 from .history import DTYPES
 
-Preset = Literal["paper", "released_code", "robust"]
+Preset = Literal["paper", "released_code", "robust", "general"]
 NoiseTest = Literal["scatter", "jitter"]
 Gate = Literal["none", "separation", "silhouette"]
 
@@ -17,6 +17,7 @@ Gate = Literal["none", "separation", "silhouette"]
 class Settings:
     """The options that presets differ in."""
 
+    judgement: str = "counters"
     history: str = "moving"
     noise_test: str = "scatter"
     eps_mode: str = "relative"
@@ -40,10 +41,12 @@ PRESETS: Mapping[str | None, Settings] = {
         targeted_gate="separation",
         unreliable_minority=True,
     ),
+    "general": Settings(judgement="tests", noise_test="jitter"),
 }
 GATE_THRESHOLDS = {"separation": 0.9, "silhouette": 0.125}
 CHOICES: Mapping[str, tuple[str | None, ...]] = {
     "preset": tuple(PRESETS),
+    "judgement": (None, "counters", "tests"),
     "history": (None, "moving", "frozen"),
     "noise_test": (None, "scatter", "jitter"),
     "eps_mode": (None, "relative", "absolute"),
@@ -61,6 +64,7 @@ LEAST = {
     "kmeans_seed": 0,
     "kmeans_n_init": 1,
     "min_eligible": 1,
+    "max_clients": 1,
 }
 
 
@@ -87,6 +91,8 @@ def check(options: Any) -> None:
         reach = getattr(options, name)
         if reach is not None and not 0 < reach < np.inf:
             raise ValueError(f"{name} must be finite and above 0, got {reach}")
+    if not 0 < options.level < 1:
+        raise ValueError(f"level must be above 0 and below 1, got {options.level}")
     if not 1 <= options.jitter_factor < np.inf:
         raise ValueError(f"jitter_factor must be finite and at least 1, got {options.jitter_factor}")
     for name in ("flip_coherence", "unreliable_weight", "max_excluded_fraction"):

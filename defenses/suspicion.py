@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 MALICIOUS = ("sign_flip", "noise", "targeted")
+KINDS = (*MALICIOUS, "copied", "boosted")
+"""Every kind of malice, those that only the preset ``general`` tells apart included."""
 CLEAN: Mapping[str, Any] = {"suspicion": 0, "unreliability": 0, "since": {}}
 
 
@@ -63,5 +65,5 @@ def flag_of(file: Mapping[str, Any]) -> str | None:
     """Return what a client counts as: the malicious kind confirmed first, or ``unreliable``, or nothing."""
     since: Mapping[str, int] = file["since"]
     if "malicious" in since:
-        return min((kind for kind in MALICIOUS if kind in since), key=since.__getitem__)
+        return min((kind for kind in KINDS if kind in since), key=since.__getitem__)
     return "unreliable" if "unreliable" in since else None

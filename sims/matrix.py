@@ -234,6 +234,8 @@ def resume_matrix(
     Raises:
         ResultsError: The folder holds no matrix.
     """
+    if not is_matrix(folder):
+        raise ResultsError(f"{folder / 'matrix.json'} cannot be read: the folder holds no matrix")
     todo, runtime, consent = taken_up(folder, runtime, consent)
     cells = read_cells(folder, len(todo))
     with FolderLock(folder):

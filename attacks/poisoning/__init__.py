@@ -49,6 +49,7 @@ UPDATE_ATTACKS: Family[UpdateAttack] = Family(
         "train_and_scale": "gauntlet.attacks.poisoning.train_and_scale:TrainAndScale",
         "constrain_and_scale": "gauntlet.attacks.poisoning.constrain_and_scale:ConstrainAndScale",
         "neurotoxin": "gauntlet.attacks.poisoning.neurotoxin:Neurotoxin",
+        "evasion": "gauntlet.attacks.poisoning.evasion:Evasion",
         "free_rider": "gauntlet.attacks.poisoning.free_rider:FreeRider",
         "zero": "gauntlet.attacks.poisoning.zero:Zero",
         "num_examples_inflation": "gauntlet.attacks.poisoning.num_examples_inflation:NumExamplesInflation",

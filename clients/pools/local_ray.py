@@ -23,6 +23,7 @@ from ...core.errors import WorkerError
 
 LOOPBACK = "127.0.0.1"
 _SOCKETS = len("/gauntlet-12345678/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store.1")
+_ORPHANED = "4"  # seconds that Ray's agents look for a store that died with its driver; 60 by themselves
 _LONGEST = 107  # bytes of a Unix socket's path
 
 
@@ -66,10 +67,16 @@ def join(address: str) -> None:
 def token_required() -> Iterator[None]:
     """Have a Ray that is started within ask for a token, a new one each time, where its version can.
 
+    Nor do its processes wait long for others of them that were killed with their driver.
+
     What ``RAY_AUTH_MODE``, ``RAY_AUTH_TOKEN`` and ``RAY_AUTH_TOKEN_PATH`` say already stays. Ray's processes
     keep what they were started with; nothing that this process starts later inherits the token.
     """
-    said = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    said = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_gcs_rpc_server_reconnect_timeout_s": _ORPHANED,
+    }
     if os.environ.get("RAY_AUTH_TOKEN_PATH"):
         del said["RAY_AUTH_TOKEN"]
     new = {name: value for name, value in said.items() if not os.environ.get(name)}

@@ -181,7 +181,7 @@ def test_a_preset_gives_way_to_an_option_that_is_given():
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"preset": "best"}, "preset must be one of paper, released_code, robust, got 'best'"),
+        ({"preset": "best"}, "preset must be one of paper, released_code, robust, general, got 'best'"),
         ({"eps": 0.0}, "eps must be finite and above 0, got 0.0"),
         ({"unreliable_weight": 1.5}, "unreliable_weight must be between 0 and 1, got 1.5"),
         ({"flip_coherence": 1.5}, "flip_coherence must be between 0 and 1, got 1.5"),

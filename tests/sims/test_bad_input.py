@@ -280,9 +280,17 @@ def test_an_unreadable_checkpoint_is_named(gauntlet, tiny_file):
     assert gauntlet("run", tiny_file, "--out", out).returncode == 0
     manifest = out / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"complete"', '"running"'))
-    newest = sorted((out / "checkpoints").iterdir())[-1]
+    first, newest = sorted((out / "checkpoints").iterdir())
     newest.write_bytes(b"not a checkpoint")
 
+    told = gauntlet("resume", out)  # from the one before
+    assert told.returncode == 0
+    assert f"{newest.name} cannot be read" in told.stdout
+    assert f"going on from {first.stem}" in told.stdout
+
+    manifest.write_text(manifest.read_text().replace('"complete"', '"running"'))
+    for path in (out / "checkpoints").iterdir():
+        path.write_bytes(b"not a checkpoint")
     assert f"{newest.name} cannot be read" in one_line(gauntlet("resume", out))
 
 

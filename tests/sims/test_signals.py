@@ -75,7 +75,8 @@ def start(tmp_path) -> Iterator:
     for command in started:
         if command.process.poll() is None:
             os.killpg(command.process.pid, signal.SIGKILL)
-            command.process.communicate()
+            command.process.wait()
+        command.process.stderr.close()
 
 
 def checkpoint_of(folder: Path) -> int:

@@ -27,6 +27,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "mimic": [{}, {"victim": 27}, {"victim": 4}, {"warmup_rounds": 1}],
     "model_replacement": [{}, {"scale": 10.0}],
     "train_and_scale": [{"norm_bound": 2.0}],
+    "evasion": [{"mode": m} for m in ("under", "rotate", "warm_up", "drift")],
     "free_rider": [{"mode": m} for m in ("zero", "previous", "random", "gaussian")],
 }
 
@@ -65,7 +66,7 @@ def test_attacks_declare_the_least_knowledge_that_they_need():
         "zero",
         "num_examples_inflation",
     }
-    assert colluding == {"model_replacement", "constrain_and_scale", "neurotoxin", "free_rider"}
+    assert colluding == {"model_replacement", "constrain_and_scale", "neurotoxin", "evasion", "free_rider"}
     assert omniscient == set(UPDATE_ATTACKS.table) - own - colluding
     asking = {n for n in UPDATE_ATTACKS.table if declared(UPDATE_ATTACKS.find(n), "knows_defense", False)}
     assert asking == {"opt_alie", "opt_ipm", "fang_krum"}

@@ -1,0 +1,79 @@
+"""The test for two halves. Oracles: brute force over every split, and the meaning of a p-value."""
+
+import numpy as np
+import pytest
+
+from gauntlet.defenses.split_test import alike, best_splits, leading_coordinates, outlying_part, p_value
+
+
+def by_hand(values):
+    """Try every split of ascending numbers with at least two on either side."""
+    n, best = len(values), None
+    for k in range(2, n - 1):
+        halves = values[:k], values[k:]
+        within = sum(((half - half.mean()) ** 2).sum() for half in halves)
+        if best is None or within < best[0]:
+            best = within, (halves[1].mean() - halves[0].mean()) / np.sqrt(within / n), k
+    return best[1:]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_best_split_is_the_one_that_trying_all_finds(seed):
+    values = np.sort(np.random.default_rng(seed).normal(size=(3, 15)), axis=1)
+    distances, sizes = best_splits(values)
+    for row, distance, size in zip(values, distances, sizes, strict=True):
+        assert (distance, size) == pytest.approx(by_hand(row))
+
+
+def test_chance_has_the_p_values_of_chance():
+    """Of uniform numbers a share p has a p-value of at most p: 5 % and 20 % of 2000, within 4 errors."""
+    rng = np.random.default_rng(1)
+    found = np.array(
+        [p_value(best_splits(np.sort(rng.random((1, 30)), axis=1))[0][0], 30) for _ in range(2000)]
+    )
+    for level in (0.05, 0.2):
+        assert (found <= level).mean() == pytest.approx(level, abs=4 * np.sqrt(level * (1 - level) / 2000))
+
+
+def test_a_normal_crowd_is_of_one_piece_and_two_crowds_are_not():
+    rng = np.random.default_rng(2)
+    crowd = rng.normal(size=40)
+    assert not outlying_part(crowd, 0.01)[0].any()
+    crowd[[3, 8, 30]] += 9.0
+    for turned in (1.0, -1.0):
+        part, p = outlying_part(turned * crowd, 0.01)
+        assert set(np.flatnonzero(part)) == {3, 8, 30}
+        assert p < 0.001
+
+
+@pytest.mark.parametrize("values", [[], [1.0, 9.0, 9.0], [2.0] * 8, [0.0, 0.0, 0.0, 5.0, 5.0, 5.0]])
+def test_too_few_equal_or_evenly_split_numbers_have_no_outlying_part(values):
+    part, _ = outlying_part(np.array(values), 0.5)
+    assert part.shape == (len(values),)
+    assert not part.any()
+
+
+def test_neither_scale_nor_place_matters():
+    values = np.append(np.random.default_rng(3).normal(size=20), [8.0, 8.5])
+    part, p = outlying_part(values, 0.01)
+    for scale, place in ((1e6, 0.0), (1e-6, 0.0), (1.0, 50.0)):
+        same, again = outlying_part(scale * values + place, 0.01)
+        assert (same == part).all()
+        assert again == p
+
+
+def test_leading_coordinates_are_those_of_a_singular_value_decomposition():
+    rows = np.random.default_rng(4).normal(size=(12, 30))
+    left, values, _ = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
+    found = leading_coordinates(rows @ rows.T, 2)
+    assert np.abs(found) == pytest.approx(np.abs((left * values)[:, :2].T))
+
+
+def test_members_of_a_part_have_it_in_common_and_two_odd_clients_do_not():
+    rng = np.random.default_rng(5)
+    rows, shared = 0.3 * rng.normal(size=(15, 100)), rng.normal(size=100)
+    rows[:3] += shared
+    rows[3] += 3 * rng.normal(size=100)  # odd by itself
+    part = np.arange(15) < 4
+    assert set(np.flatnonzero(alike(rows @ rows.T, part))) == {0, 1, 2}
+    assert not alike(rows @ rows.T, np.isin(np.arange(15), [2, 3])).any()
