@@ -218,6 +218,12 @@ def charging_rule(event: Release, sampling: Sampling) -> str | None:
     return f"fixed_size {relation}" if scheme == "fixed_size" else None
 
 
+def amplifies(event: Release, sampling: Sampling) -> bool:
+    """Return whether a round is charged less because nobody learns who was drawn for it."""
+    rule = charging_rule(event, sampling)
+    return rule is not None and "unamplified" not in rule and rule != _LOCAL
+
+
 def _shaped_rule(event: Release, sampling: Sampling) -> str | None:
     if event.noise not in NOISES or event.mixing is not None:
         return None
