@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup quickstart test check bench clean
+.PHONY: setup quickstart test check bench fuzz clean
 
 setup: $(VENV)/installed
 
@@ -28,6 +28,9 @@ check: setup
 bench: setup
 	$(BIN)/python benchmarks/rounds.py
 	$(BIN)/python benchmarks/aggregators.py
+
+fuzz: setup
+	nice -n 19 $(BIN)/python benchmarks/fuzz.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

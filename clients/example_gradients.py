@@ -4,6 +4,12 @@ A dense layer's gradient for one example is the product of what came back to its
 a convolution's is a sum of such products over the positions of its window. Two things are asked of it: its
 squared norm, and the sum over the examples, each times a weight. Both follow from the factors.
 
+A norm that is too small lets an example through the bound. Those of at most 1024 numbers are summed in
+float32, where rounding takes at most 4e-6 of them, longer ones in pieces. Norms by Gram matrices are made
+longer by what rounding may have taken, less than 1 %. Where squares leave the range of float32, or a sum
+over positions nearly cancels, that example's gradient alone is written down, multiplied in float64, and it is
+this row that is measured and added.
+
 Source: Goodfellow. Efficient Per-Example Gradient Computations. 2015. arXiv:1510.01799 (norms of dense
 layers). Rochette, Manoel, Tramel. Efficient Per-Example Gradient Computations in Convolutional Neural
 Networks. 2019. arXiv:1912.06015 (unfolding). Bu, Wang, Zha, Karypis. Differentially Private Optimization on
@@ -13,17 +19,28 @@ they are smaller than the gradient).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+_SHORT, _PIECE = 1024, 256  # numbers whose squares float32 sums; 8 at a time, so 128 and 32 roundings
+_LEAST, _MOST = 1e-12, 1e15  # norms between which float32 loses no square and overflows nowhere
+_CANCELLED = 400.0  # squared: what positions sum to without cancellation, over what is left
+_LARGEST = torch.finfo(torch.float32).max
+Places = tuple[Tensor, Tensor]
+"""Some examples: their clients, and their places in the batch.  # [N] both"""
 
 
 class ExampleGradient(Protocol):
     """The gradients of one parameter, of K clients with B examples each."""
 
     def squares(self) -> Tensor:
-        """Return the squared L2 norm of each example's gradient.  # [K, B]"""
+        """Return the squared L2 norms, float64 [K, B]; NaN where an example has to be written down."""
+
+    def measured(self, places: Places) -> tuple["ExampleGradient", Tensor]:
+        """Return the gradients, those at ``places`` written down, and their squared norms, float64 [N]."""
 
     def add_to(self, home: Tensor, weights: Tensor) -> None:
         """Add the examples' gradients, each times its weight [K, B], to ``home`` [K, ...]."""
@@ -34,6 +51,40 @@ class ExampleGradient(Protocol):
 
 def _zeroed(values: Tensor, left_out: Tensor) -> Tensor:
     return values.masked_fill(left_out.view(*left_out.shape, *[1] * (values.ndim - 2)), 0.0)
+
+
+def _lengths(values: Tensor) -> Tensor:
+    """Return the L2 norms over the last dimension, right where they are not ``_out_of_range``."""
+    norm, size = torch.linalg.vector_norm, values.shape[-1]
+    if size <= _SHORT:
+        found: Tensor = norm(values, dim=-1)
+        return found
+    whole = size - size % _PIECE
+    pieces = values[..., :whole].view(*values.shape[:-1], -1, _PIECE)
+    parts = norm(pieces, dim=-1).double(), norm(values[..., whole:], dim=-1).double()
+    return torch.hypot(norm(parts[0], dim=-1), parts[1]).float()
+
+
+def _out_of_range(lengths: Tensor) -> Tensor:
+    """Return where squares may have left the range of float32."""
+    return ~((lengths >= _LEAST) & (lengths <= _MOST))
+
+
+def _squared(rows: Tensor) -> Tensor:
+    """Return the squared norms of rows, in float64."""
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64)
+    return norms.square_()
+
+
+def _nan_unless_zero(back: Tensor, into: Tensor) -> Tensor:
+    """Return 0 for examples of whose factors [N, S] one is all zero, and NaN for the others."""
+    return torch.where(_squared(back) * _squared(into) == 0, 0.0, nan).double()
+
+
+def _multiplied(back: Tensor, into: Tensor) -> Tensor:
+    """Return the products of factors [N, C, T] and [N, T, D], made in float64.  # [N, S]"""
+    pairs = zip(back.double(), into.double(), strict=True)
+    return torch.stack([(b @ i).flatten().float() for b, i in pairs])
 
 
 def _add_weighted(home: Tensor, rows: Tensor, weights: Tensor) -> None:
@@ -53,8 +104,14 @@ class Written:
     rows: Tensor
 
     def squares(self) -> Tensor:
-        norms: Tensor = torch.linalg.vector_norm(self.rows, dim=2)
-        return norms.square_()
+        lengths = _lengths(self.rows)
+        found, odd = lengths.square().double(), _out_of_range(lengths)
+        if bool(odd.any()):
+            found[odd] = _squared(self.rows[odd])
+        return found
+
+    def measured(self, places: Places) -> tuple["Written", Tensor]:
+        return self, _squared(self.rows[places])
 
     def add_to(self, home: Tensor, weights: Tensor) -> None:
         _add_weighted(home, self.rows, weights)
@@ -76,8 +133,16 @@ class Outer:
     into: Tensor
 
     def squares(self) -> Tensor:
-        lengths: list[Tensor] = [torch.linalg.vector_norm(f, dim=2) for f in (self.back, self.into)]
-        return (lengths[0] * lengths[1]).square_()
+        back, into = _lengths(self.back), _lengths(self.into)
+        both = back * into
+        found = both.square().double()
+        odd = _out_of_range(back) | _out_of_range(into) | _out_of_range(both)
+        if bool(odd.any()):
+            found[odd] = _nan_unless_zero(self.back[odd], self.into[odd])
+        return found
+
+    def measured(self, places: Places) -> tuple["Partly", Tensor]:
+        return _partly(self, places, self.back[places].unsqueeze(2), self.into[places].unsqueeze(1))
 
     def add_to(self, home: Tensor, weights: Tensor) -> None:
         home.baddbmm_((self.back * weights.unsqueeze(2)).transpose(1, 2), self.into)
@@ -99,9 +164,25 @@ class Positions:
     into: Tensor
 
     def squares(self) -> Tensor:
-        back, into = self.back, self.into
-        products = (back.transpose(2, 3) @ back).mul_(into @ into.transpose(2, 3))  # [K, B, T, T]
-        return products.sum(dim=(2, 3)).clamp_(min=0.0)
+        grams = self.back.transpose(2, 3) @ self.back, self.into @ self.into.transpose(2, 3)  # [K, B, T, T]
+        lengths = [g.diagonal(dim1=2, dim2=3).double().clamp_(min=0.0).sqrt_() for g in grams]  # [K, B, T]
+        most = [_out_of_range(length.amax(dim=2)) for length in lengths]
+        apart = (lengths[0] * lengths[1]).sum(dim=2).square_()  # as if all positions had one direction
+        found = grams[0].mul_(grams[1]).sum(dim=(2, 3), dtype=torch.float64)
+        odd = most[0] | most[1] | _out_of_range(apart.sqrt()) | ~(apart <= _CANCELLED * found)
+        found.add_(apart, alpha=self._rounding)
+        if bool(odd.any()):
+            found[odd] = _nan_unless_zero(self.back[odd].flatten(1), self.into[odd].flatten(1))
+        return found
+
+    @property
+    def _rounding(self) -> float:
+        """How much rounding may take off the square, of what all positions in one direction would have."""
+        sums = self.back.shape[2] + self.into.shape[3]
+        return max(8, sums / 16) * 2.0**-24  # twice the worst found; a dot product of n could lose n * 2^-24
+
+    def measured(self, places: Places) -> tuple["Partly", Tensor]:
+        return _partly(self, places, self.back[places], self.into[places])
 
     def add_to(self, home: Tensor, weights: Tensor) -> None:
         back = (self.back * weights[..., None, None]).transpose(1, 2).flatten(2)  # [K, C, B * T]
@@ -110,6 +191,46 @@ class Positions:
 
     def without(self, left_out: Tensor) -> "Positions":
         return Positions(_zeroed(self.back, left_out), _zeroed(self.into, left_out))
+
+
+@dataclass(frozen=True)
+class Partly:
+    """Gradients of which some are written down.
+
+    Attributes:
+        inner: The others; those that are written down are zero in it.
+        rows: One row an example.  # [N, S]
+        places: Whose they are.
+    """
+
+    inner: ExampleGradient
+    rows: Tensor
+    places: Places
+
+    def squares(self) -> Tensor:
+        found = self.inner.squares()
+        found[self.places] = _squared(self.rows)
+        return found
+
+    def measured(self, places: Places) -> tuple["Partly", Tensor]:
+        return self, self.squares()[places]
+
+    def add_to(self, home: Tensor, weights: Tensor) -> None:
+        self.inner.add_to(home, weights)
+        rows = self.rows * weights[self.places].unsqueeze(1)
+        home.view(len(home), rows.shape[1]).index_add_(0, self.places[0], rows)
+
+    def without(self, left_out: Tensor) -> "Partly":
+        rows = self.rows.masked_fill(left_out[self.places].unsqueeze(1), 0.0)
+        return Partly(self.inner.without(left_out), rows, self.places)
+
+
+def _partly(whole: Outer | Positions, places: Places, back: Tensor, into: Tensor) -> tuple[Partly, Tensor]:
+    """Return gradients of which some, with factors [N, C, T] and [N, T, D], are written down."""
+    rows = _multiplied(back, into)  # [N, S]
+    written = torch.zeros(whole.back.shape[:2], dtype=torch.bool)
+    written[places] = True
+    return Partly(whole.without(written), rows, places), _squared(rows)
 
 
 @dataclass(frozen=True)
@@ -127,6 +248,10 @@ class Turned:
     def squares(self) -> Tensor:
         return self.inner.squares()
 
+    def measured(self, places: Places) -> tuple["Turned", Tensor]:
+        inner, squares = self.inner.measured(places)
+        return Turned(inner, self.window), squares
+
     def add_to(self, home: Tensor, weights: Tensor) -> None:
         total = torch.zeros(*home.shape[:2], *self.window)  # [K, C, h, w, channels]
         self.inner.add_to(total, weights)
@@ -136,106 +261,20 @@ class Turned:
         return Turned(self.inner.without(left_out), self.window)
 
 
-def _product(back: Tensor, into: Tensor) -> ExampleGradient:
-    """Return the gradients of a weight [C, D] from factors [K, B, C, T] and [K, B, T, D] over T positions."""
-    (channels, positions), depth = back.shape[2:], into.shape[3]
-    if positions == 1:
-        return Outer(back.squeeze(3), into.squeeze(2))
-    if 2 * positions**2 < channels * depth:
-        return Positions(back, into)
-    return Written((back @ into).flatten(2))
-
-
-def _dense(_: nn.Module, into: Tensor, back: Tensor) -> list[ExampleGradient]:
-    into, back = (v.view(*v.shape[:2], -1, v.shape[-1]) for v in (into, back))  # [K, B, T, D] and [..., C]
-    weight = _product(back.transpose(2, 3), into)
-    return [weight, Written(back.sum(dim=2))]
-
-
-def _convolution(layer: nn.Module, into: Tensor, back: Tensor) -> list[ExampleGradient]:
-    assert isinstance(layer, nn.Conv2d)
-    lead = into.shape[:2]
-    back = back.reshape(*lead, layer.out_channels, -1)  # [K, B, C, T]
-    bias, x = Written(back.sum(dim=3)), _padded(layer, into.flatten(0, 1))
-    (h, w), channels, across = layer.kernel_size, layer.in_channels, back.shape[3] ** 0.5
-    if layer.dilation != (1, 1):
-        seen = nn.functional.unfold(x, layer.kernel_size, layer.dilation, 0, layer.stride)  # [K * B, D, T]
-        return [_product(back, seen.view(*lead, *seen.shape[1:]).transpose(2, 3)), bias]
-    if w * channels > across:  # what is copied in one piece is longer with the channels last
-        seen = _windows(layer, x.permute(0, 2, 3, 1).contiguous(), 1).permute(0, 1, 2, 4, 5, 3)
-        weight = _product(back, seen.reshape(*lead, back.shape[3], h * w * channels))
-        return [Turned(weight, (h, w, channels)), bias]
-    seen = _windows(layer, x, 2).permute(0, 1, 4, 5, 2, 3)
-    seen = seen.reshape(*lead, channels * h * w, back.shape[3])  # [K, B, D, T]
-    return [_product(back, seen.transpose(2, 3)), bias]
-
-
-def _padded(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """Return the inputs [N, channels, H, W] with the zeros that the convolution puts around them."""
-    if layer.padding == "valid" or layer.padding == (0, 0):
-        return x
-    if isinstance(layer.padding, str):
-        reach = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
-        sides = [(r // 2, r - r // 2) for r in reach]
-    else:
-        sides = [(p, p) for p in layer.padding]
-    return nn.functional.pad(x, (*sides[1], *sides[0]))
-
-
-def _windows(layer: nn.Conv2d, x: Tensor, rows: int) -> Tensor:
-    """Return the windows of ``x``, whose pixels' rows are dimension ``rows``, as two more dimensions."""
-    (h, w), (down, right) = layer.kernel_size, layer.stride
-    return x.unfold(rows, h, down).unfold(rows + 1, w, right)
-
-
-def _group_norm(layer: nn.Module, into: Tensor, back: Tensor) -> list[ExampleGradient]:
-    assert isinstance(layer, nn.GroupNorm)
-    normal = nn.functional.group_norm(into.flatten(0, 1), layer.num_groups, eps=layer.eps).view(into.shape)
-    clients, examples, channels = into.shape[:3]
-    seen = (back * normal, back)
-    return [Written(v.reshape(clients, examples, channels, -1).sum(dim=3)) for v in seen]
-
-
-def _layer_norm(layer: nn.Module, into: Tensor, back: Tensor) -> list[ExampleGradient]:
-    assert isinstance(layer, nn.LayerNorm)
-    normal = nn.functional.layer_norm(into, layer.normalized_shape, eps=layer.eps)
-    kept = into.shape[into.ndim - len(layer.normalized_shape) :].numel()
-    return [Written(v.reshape(*into.shape[:2], -1, kept).sum(dim=2)) for v in (back * normal, back)]
-
-
-_LAYERS = {
-    nn.Linear: _dense,
-    nn.Conv2d: _convolution,
-    nn.GroupNorm: _group_norm,
-    nn.LayerNorm: _layer_norm,
-}
-
-
-def has_factors(layer: nn.Module) -> bool:
-    """Return whether ``of_layer`` knows the layer."""
-    if isinstance(layer, nn.Conv2d):
-        return type(layer) is nn.Conv2d and layer.groups == 1 and layer.padding_mode == "zeros"
-    return type(layer) in _LAYERS
-
-
-def of_layer(layer: nn.Module, into: Tensor, back: Tensor) -> list[ExampleGradient]:
-    """Return the gradients of a layer's weight and bias, in this order.
-
-    Args:
-        layer: One that ``has_factors``; it was called once for each example.
-        into: What went into it.  # [K, B, ...]
-        back: The gradient of each example's loss with respect to what came out of it.  # [K, B, ...]
-    """
-    return _LAYERS[type(layer)](layer, into, back)
-
-
 def squares_of(gradients: Sequence[ExampleGradient]) -> tuple[list[ExampleGradient], Tensor]:
-    """Return the gradients and their squared norms [L, K, B], examples that are not finite set to zero.
+    """Return the gradients and their squared norms, float64 [L, K, B]; those that are not finite become zero.
 
-    A gradient whose squared norm overflows float32 counts as not finite.
+    An example whose gradient is longer than 1.8e19, the root of the largest float32, counts as not finite.
     """
     squares = torch.stack([g.squares() for g in gradients])  # [L, K, B]
-    finite = squares.sum(dim=0).isfinite()  # [K, B]
-    if bool(finite.all()):
+    unsure = ~(squares.sum(dim=0) <= _LARGEST)  # [K, B]
+    if not bool(unsure.any()):
         return list(gradients), squares
+    clients, examples = unsure.nonzero(as_tuple=True)
+    exact = [g.measured((clients, examples)) for g in gradients]
+    squares[:, clients, examples] = torch.stack([found for _, found in exact])
+    finite = squares.sum(dim=0) <= _LARGEST  # [K, B]; false for NaN
+    gradients = [g for g, _ in exact]
+    if bool(finite.all()):
+        return gradients, squares
     return [g.without(~finite) for g in gradients], squares.where(finite, 0.0)

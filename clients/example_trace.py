@@ -19,7 +19,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import CodeGen
 
 from .dropout import Call, calls, masked, replaced
-from .example_gradients import ExampleGradient, Written, has_factors, of_layer
+from .example_gradients import ExampleGradient, Written
+from .layer_gradients import has_factors, of_layer
 from .losses import factors, terms
 from .pooling import pool_by_slices
 

@@ -23,10 +23,12 @@ from ..core.contracts import (
     declared,
     works_in_steps,
 )
+from ..core.guards import from_outside
 from ..core.layout import Layout
 from ..core.observation import Truth
 from ..core.roles import Role
 from ..core.seeds import generator
+from ..core.untouched import untouched
 from ..core.updates import Context, Updates, row_norms, weighted_sum
 from .alone import LoneTraining
 from .channels_last import takes_channels_last
@@ -35,7 +37,7 @@ from .device import reproducible
 from .losses import Loss, loss_name, loss_of
 from .memory import keep_freed_memory
 from .messages import Broadcast, Summed, Trained
-from .minibatches import minibatches, poisson_batches, step_sampling
+from .minibatches import minibatches, poisson_batches, shuffled_batches, step_sampling
 from .private_training import PrivateTraining, Trainee
 from .shelf import Shelf
 from .stacked import Steer, train_stacked
@@ -46,6 +48,7 @@ Array = np.ndarray[Any, Any]
 Counts = Callable[[Tensor], Tensor]
 """From examples [K] to what each client counts in a sum [K], float64."""
 
+TRAINING = "local training (the algorithm, or an attack that steers it)"
 _COLUMNS = 8192  # short enough to be summed by one thread
 
 
@@ -104,6 +107,7 @@ class BlockKernel:
             how = self._examples, data, height
             self._private = PrivateTraining(model, self.layout, self.rule, self.training, *how)
         self._height = height
+        self._watched = any(map(from_outside, (rule, *(role.attack for role in steers))))
         self._shelf: Shelf | None = None  # the data's own, once it is needed
         self.visits: Visits | None = None
         if declared(rule, "work", None):
@@ -129,10 +133,11 @@ class BlockKernel:
 
     def _train(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
         if self.visits is not None:
-            return self.visits.train(broadcast, client_ids.astype(np.int64))
+            with untouched(TRAINING, *[broadcast] * self._watched):
+                return self.visits.train(broadcast, client_ids.astype(np.int64))
         train = self._one_by_one if self._stacked is None else self._all_at_once
         train = train if self._examples is None else self._in_private
-        with reproducible(self._device):
+        with reproducible(self._device), untouched(TRAINING, *[broadcast] * self._watched):
             return train(broadcast, client_ids.astype(np.int64))
 
     def train_sum(self, broadcast: Broadcast, client_ids: Array) -> Summed:
@@ -276,10 +281,10 @@ class BlockKernel:
     def batches(self, client_id: int, round_: int, num_examples: int) -> list[Array]:
         """Return the rows of each of the client's local steps in this round."""
         stream = generator(self.seed, "batches", round_, client_id)
-        if self._examples is not None and self._examples.poisson:
-            known = self.data.num_examples(client_id)
-            return poisson_batches(num_examples, known, self.training, stream)
-        return minibatches(num_examples, self.training, stream)
+        if self._examples is None:
+            return minibatches(num_examples, self.training, stream)
+        draw = poisson_batches if self._examples.poisson else shuffled_batches
+        return draw(num_examples, self.data.num_examples(client_id), self.training, stream)
 
     def truth(self, client_id: int, round_: int) -> Truth:
         """Return the examples behind the client's update, each once, for a scorer's eyes only."""

@@ -69,6 +69,25 @@ def poisson_batches(
     return [np.flatnonzero(stream.random(num_examples) < sampling.rate) for _ in range(sampling.draws)]
 
 
+def shuffled_batches(
+    num_examples: int, known: int, training: LocalTraining, stream: np.random.Generator
+) -> list[np.ndarray[Any, Any]]:
+    """Return the rows of each local step as ``minibatches``, in no more passes than are known beforehand.
+
+    With ``local_steps`` a client that kept few of its examples would go through them more often than its
+    privacy is charged for: its steps end with the last of those passes.
+
+    Args:
+        num_examples: Examples that there are, at least 1.
+        known: Examples that the number of passes follows from, at least as many.
+        training: How the client trains.
+        stream: The client's own stream for this round.
+    """
+    passes = step_sampling(known, training, poisson=False).draws
+    a_pass = -(-num_examples // _size(num_examples, training))
+    return minibatches(num_examples, training, stream)[: passes * a_pass]
+
+
 def _size(num_examples: int, training: LocalTraining) -> int:
     return min(training.batch_size or num_examples, num_examples)
 

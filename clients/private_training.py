@@ -161,9 +161,14 @@ class PrivateTraining:
                 row.add_(normal(client.noise, len(row), std / size))
 
     def _add_clipped(self, total: Tensor, gradients: Sequence[ExampleGradient], sizes: Tensor) -> None:
-        """Add the clients' sums of clipped gradients over their batches' sizes to ``total`` [H, P]."""
+        """Add the clients' sums of clipped gradients over their batches' sizes to ``total`` [H, P].
+
+        A weight that float32 cannot hold, since a gradient is all but zero or the bound is, counts as 0.
+        """
         gradients, squares = squares_of(gradients)  # [L, H, B]
-        weights = self._privacy.weigh(squares, self._sizes).clone()  # [L, H, B] or [1, H, B]
+        weights = self._privacy.weigh(squares, self._sizes).float()  # [L, H, B] or [1, H, B]
+        limits = torch.finfo(weights.dtype)
+        weights = weights.masked_fill(~((weights >= limits.tiny) & (weights <= limits.max)), 0.0)
         weights[:, : len(sizes)] /= sizes[:, None]
         for number, home in enumerate(self._layout.views(total).values()):
             gradients[number].add_to(home, weights[min(number, len(weights) - 1)])

@@ -5,6 +5,7 @@
     |   `-- CohortError    a rule that wants more clients than there ever are
     |-- DataError          a data set or file that is unknown, missing or malformed
     |-- PluginError        a plug-in that is not found, takes other options, or raises
+    |   `-- InfeasibleCohort   a cohort that a rule cannot judge; a run goes on without that rule's answer
     |-- FrameError         bytes on the wire that do not decode
     |-- CheckpointError    a checkpoint that cannot be read or belongs to another run
     |-- ResultsError       a result folder that holds another run, or no run
@@ -15,7 +16,8 @@ A plain ``ValueError`` from a constructor (an option out of range) becomes a ``P
 ``ScenarioError`` where the option was given.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -37,6 +39,10 @@ class DataError(GauntletError):
 
 class PluginError(GauntletError):
     """A plug-in that is not found, takes other options, or raises."""
+
+
+class InfeasibleCohort(PluginError, ValueError):
+    """A cohort that a rule cannot judge: too few clients, or not those that it needs."""
 
 
 class FrameError(GauntletError):
@@ -64,3 +70,38 @@ def unknown(what: str, came: str, allowed: Iterable[str]) -> str:
     near = get_close_matches(came, known, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else "."
     return f"unknown {what} '{came}'{hint} Known: {', '.join(known) or 'none'}."
+
+
+PASSED = (GauntletError, KeyboardInterrupt)
+"""What goes through where the faults of somebody else's code are named."""
+
+
+@contextmanager
+def named_faults(what: str) -> Iterator[None]:
+    """Turn what is raised inside, where somebody else's code runs, into a ``PluginError`` after ``what``."""
+    try:
+        yield
+    except PASSED:
+        raise
+    except BaseException as error:  # SystemExit, too: nobody's code may end a run as if all were well
+        raise PluginError(f"{what}: {said(error)}") from error
+
+
+def shown(value: object, most: int = 60) -> str:
+    """Return how a value from outside is written in a message, cut where it is long."""
+    try:
+        text = repr(value)
+    except Exception:  # a number of thousands of digits, or somebody's own __repr__
+        text = f"({type(value).__name__}, which cannot be written)"
+    return text if len(text) <= most else f"{text[:most]} ..."
+
+
+def said(error: BaseException, named: bool = True, most: int = 500) -> str:
+    """Return what somebody else's error says, in one line, after the error's name if ``named``."""
+    try:
+        words = " ".join(str(error).split())
+    except Exception:
+        words = "its words cannot be written"
+    words = words if len(words) <= most else f"{words[:most]} ..."
+    name = type(error).__name__
+    return (f"{name}: {words}" if words else name) if named else words or name

@@ -3,7 +3,7 @@
 The client's true examples are a ``Truth``: another object in another file, which only the scorer opens.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
 from torch import Tensor, nn
@@ -22,6 +22,13 @@ class Knowledge:
         lr: The client's step size.
         codec: The codec's name and options, as the scenario has them.
         privacy: The privacy mechanism's name and options, as the scenario has them.
+        optimizer: What a local step goes along: ``"sgd"`` the gradient, ``"adam"`` Adam's direction; or the
+            algorithm's name, where it changes the first direction.
+        weight_decay: L2 penalty that a step adds to the gradient.
+        loss: What the client minimises, as ``training.loss`` names it.
+
+    Raises:
+        ValueError: Another number of labels than ``batch_size``.
     """
 
     batch_size: int | None = None
@@ -30,6 +37,15 @@ class Knowledge:
     lr: float | None = None
     codec: str | None = None
     privacy: str | None = None
+    optimizer: str | None = None
+    weight_decay: float | None = None
+    loss: str | None = None
+
+    def __post_init__(self) -> None:
+        if None not in (self.labels, self.batch_size) and len(self.labels or ()) != self.batch_size:
+            raise ValueError(
+                f"labels must be batch_size = {self.batch_size} of them, got {len(self.labels or ())}"
+            )
 
     def missing(self, required: tuple[str, ...]) -> list[str]:
         """Return the names in ``required`` that are None here.
@@ -37,12 +53,17 @@ class Knowledge:
         Raises:
             ValueError: A name that is no field.
         """
-        known = {f.name for f in fields(self)}
-        if wrong := [name for name in required if name not in known]:
-            raise ValueError(
-                f"no such item of knowledge: {', '.join(wrong)}; allowed: {', '.join(sorted(known))}"
-            )
+        refuse_unknown_items(required)
         return [name for name in required if getattr(self, name) is None]
+
+
+def refuse_unknown_items(names: Iterable[str]) -> None:
+    """Raise ``ValueError`` where a name is no field of ``Knowledge``."""
+    known = {f.name for f in fields(Knowledge)}
+    if wrong := [name for name in names if name not in known]:
+        raise ValueError(
+            f"no such item of knowledge: {', '.join(wrong)}; allowed: {', '.join(sorted(known))}"
+        )
 
 
 @dataclass(frozen=True)

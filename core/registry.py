@@ -16,17 +16,20 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from functools import wraps
 from hashlib import blake2b
 from importlib.metadata import entry_points
 from math import isfinite
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, Generic, TypeVar, cast
 
-from .errors import GauntletError, PluginError, unknown
+from .errors import PASSED, PluginError, said, shown, unknown
+from .outside import admit, is_outside, refuse_foreign
 
 P = TypeVar("P")
+
+LARGEST_FLOAT = 3.4028234663852886e38
+"""In float32, in which clients train and updates travel."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,20 @@ class Family(Generic[P]):
         name: The family's name in the plural, also its entry-point group after ``gauntlet.``.
         noun: What one member is called in messages.
         verbs: Methods that a member must have.
+        either: Methods of which a member must have one.
         table: From a built-in's name to ``"module:Class"``, so that naming one loads no other.
         schemes: From a scheme to the ``"module:function"`` that finds ``scheme:Name`` by its name.
+        refusal: Why something without the verbs, of the name ``place:what``, will not do all the same: the
+            message's end; None where it will. By default nothing does.
     """
 
     name: str
     noun: str
     verbs: tuple[str, ...]
     table: Mapping[str, str]
+    either: tuple[str, ...] = ()
     schemes: Mapping[str, str] = field(default_factory=dict)
+    refusal: Callable[[Any, str], str | None] | None = None
 
     def names(self) -> list[str]:
         """Return every name that needs no colon: built-ins first, then installed entry points."""
@@ -56,23 +64,51 @@ class Family(Generic[P]):
         """Return the class (or function) behind ``name``, without making one.
 
         Raises:
-            PluginError: Nothing of that name, or it cannot be loaded, or it lacks the family's verb.
+            PluginError: Nothing of that name, or it cannot be loaded, it lacks the family's verb, or it is
+                no class or function that was written to be a plug-in.
         """
         scheme, colon, rest = name.partition(":")
         if colon and scheme in self.schemes:
             found = _load(self.schemes[scheme], self.noun)(rest)
         else:
-            found = _load(self._target(name), self.noun)
-        missing = [v for v in self.verbs if not callable(getattr(found, v, None))]
-        if missing:
-            raise PluginError(f"{self.noun} '{name}' has no method {' and no '.join(missing)}")
+            found = self._loaded(self._target(name))
+        self._refuse_unable(found, name)
         return cast(Callable[..., P], found)
+
+    def _loaded(self, target: str) -> Any:
+        outside = is_outside(target) and target not in self.table.values()
+        if outside:
+            admit(target, self.noun)
+        found = _load(target, self.noun)
+        if outside:
+            kinds = (type,) if self.refusal is None else (type, FunctionType)
+            refuse_foreign(found, target, self.noun, kinds)
+        return found
+
+    def fits(self, found: Any) -> bool:
+        """Return whether a class has the methods of the family's members."""
+        has = {verb for verb in (*self.verbs, *self.either) if callable(getattr(found, verb, None))}
+        some = not has.isdisjoint(self.either or self.verbs)
+        return some and has.issuperset(self.verbs)
+
+    def _refuse_unable(self, found: Any, name: str) -> None:
+        """Raise ``PluginError`` unless a class has the family's verbs, or will do without."""
+        missing = [v for v in self.verbs if not callable(getattr(found, v, None))]
+        if missing and self.refusal is not None:
+            if why := self.refusal(found, name):
+                raise PluginError(f"{self.noun} '{name}' {why}")
+        elif missing:
+            raise PluginError(f"{self.noun} '{name}' has no method {' and no '.join(missing)}")
+        if self.either and not any(callable(getattr(found, v, None)) for v in self.either):
+            raise PluginError(f"{self.noun} '{name}' has no method {' or '.join(self.either)}")
 
     def _target(self, name: str) -> str:
         if name in self.table:
             return self.table[name]
         if ":" in name:
             return name
+        if name.endswith(".py"):
+            raise PluginError(f"{self.noun} '{name}' is a file: name a class in it, as in {name}:Class")
         for entry in entry_points(group=f"gauntlet.{self.name}"):
             if entry.name == name:
                 return entry.value
@@ -97,25 +133,30 @@ def configure(factory: Callable[..., P], name: str, options: Mapping[str, Any]) 
     for key in options:
         if parameters is not None and key not in parameters:
             raise PluginError(f"{name}: {unknown('option', key, parameters)}")
-        if not _finite(options[key]):
-            raise PluginError(f"{name}: option '{key}' is {options[key]!r}: numbers must be finite")
+        if fault := _fault(options[key], key):
+            raise PluginError(f"{name}: {fault}")
     try:
         if is_dataclass(factory):
             return cast(P, _validated(cast(type, factory), options))
         return factory(**options)
-    except GauntletError:
+    except PASSED:
         raise
-    except Exception as error:
+    except BaseException as error:
         raise PluginError(f"{name}: {_reason(error)}") from error
 
 
-def _finite(value: Any) -> bool:
-    """Return whether no number in a plain value is NaN or infinite."""
-    if isinstance(value, Mapping):
-        return all(map(_finite, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_finite, value))
-    return not isinstance(value, float) or isfinite(value)
+def _fault(value: Any, key: str) -> str | None:
+    """Return what is wrong with the numbers in a plain value, or None where nothing is."""
+    if isinstance(value, Mapping | list | tuple):
+        parts = value.values() if isinstance(value, Mapping) else value
+        return next((fault for part in parts if (fault := _fault(part, key))), None)
+    if isinstance(value, float) and not isfinite(value):
+        return f"option '{key}' is {value!r}: numbers must be finite"
+    if isinstance(value, float) and abs(value) > LARGEST_FLOAT:
+        return f"option '{key}' is {value!r}: numbers must be within float32, at most {LARGEST_FLOAT:.8g}"
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return f"option '{key}' is {shown(value)}: whole numbers must fit into 64 bits"
+    return None
 
 
 def option_names(factory: Callable[..., Any]) -> list[str] | None:
@@ -137,11 +178,11 @@ def _validated(cls: type, options: Mapping[str, Any]) -> object:
     return TypeAdapter(cls).validate_json(json.dumps(options), strict=True)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Return one line: the first complaint of a validation error, or the error's own words."""
     details = getattr(error, "errors", None)
     if not callable(details):
-        return f"{error}" or type(error).__name__
+        return said(error, named=not isinstance(error, Exception))
     first = details()[0]
     where = ".".join(str(part) for part in first["loc"])
     words = str(first["msg"]).removeprefix("Value error, ")
@@ -149,21 +190,34 @@ def _reason(error: Exception) -> str:
         return words
     if first["type"] == "missing":
         return f"option '{where}' is required"
-    return f"option '{where}' is {first['input']!r}: {words[0].lower()}{words[1:]}"
+    return f"option '{where}' is {shown(first['input'])}: {words[:1].lower()}{words[1:]}"
 
 
 def _load(target: str, noun: str) -> Any:
     place, _, attribute = target.rpartition(":")
-    try:
-        module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except GauntletError:
-        raise
-    except Exception as error:
-        raise PluginError(f"{noun} '{target}' cannot be loaded: {type(error).__name__}: {error}") from error
+    module = load_module(place, f"{noun} '{target}'")
     if not hasattr(module, attribute):
         public = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
         raise PluginError(f"{place}: {unknown('name', attribute, public)}")
     return getattr(module, attribute)
+
+
+def load_module(place: str, what: str) -> ModuleType:
+    """Return a module by its name, or that of a file, which is run once for each content that it has.
+
+    Args:
+        place: ``package.module``, or a path that ends in ``.py``.
+        what: What is looked for there, for messages.
+
+    Raises:
+        PluginError: It is not there, or cannot be run.
+    """
+    try:
+        return _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    except PASSED:
+        raise
+    except BaseException as error:  # a plug-in that leaves the process is at fault, too
+        raise PluginError(f"{what} cannot be loaded: {said(error)}") from error
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -193,39 +247,7 @@ def options_of(plugin: object) -> dict[str, Any]:
     return asdict(plugin) if is_dataclass(plugin) and not isinstance(plugin, type) else {}
 
 
-class _Guard:
-    """A plug-in whose exceptions name it. Everything else is handed through."""
-
-    def __init__(self, plugin: object, label: str) -> None:
-        self.__wrapped__ = plugin
-        self.__label = label
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "__wrapped__":  # asked before __init__ ran: a copy in the making
-            raise AttributeError(name)
-        value = getattr(self.__wrapped__, name)
-        if not inspect.ismethod(value):
-            return value
-        label = self.__label
-
-        @wraps(value)
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return value(*args, **kwargs)
-            except GauntletError:
-                raise
-            except Exception as error:
-                raise PluginError(f"{label} raised {type(error).__name__}: {error}") from error
-
-        return guarded
-
-
 def require(fact: bool, message: str) -> None:
     """Raise ``PluginError(message)`` unless ``fact``: how a family's contract states what is owed."""
     if not fact:
         raise PluginError(message)
-
-
-def guard(plugin: P, label: str) -> P:
-    """Return ``plugin`` so that whatever it raises becomes a one-line ``PluginError`` naming it."""
-    return cast(P, _Guard(plugin, label))

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .registry import guard
+from .guards import guard
+from .replies import REPLIES
 
 A = TypeVar("A")
 
@@ -47,7 +48,7 @@ class Role(Generic[A]):
             return self.attack
         clients = self.attackers(round_)
         mine: A = part(clients.index(client_id), len(clients))
-        return guard(mine, f"attack '{self.kind}'")
+        return guard(mine, f"attack '{self.kind}'", REPLIES["data_attacks"])
 
     def active(self, round_: int) -> bool:
         """Return whether the clients attack in this round."""

@@ -7,6 +7,7 @@ Distributed Learning). 2024. arXiv:2405.14432
 
 from dataclasses import dataclass
 
+from ..core.errors import InfeasibleCohort
 from ..core.updates import Updates, row_norms
 from .clipping import clip_factors
 
@@ -39,7 +40,9 @@ class ARC:
         if cohort_size == 0:
             return updates, state
         if cohort_size <= f:
-            raise ValueError(f"clipping against {f} clients needs a cohort above {f}, got {cohort_size}")
+            raise InfeasibleCohort(
+                f"clipping against {f} clients needs a cohort above {f}, got {cohort_size}"
+            )
         clipped = 2 * f * (cohort_size - f) // cohort_size  # k, in whole numbers: no rounding
         norms = row_norms(updates.vectors)
         bound = float(norms.sort(descending=True).values[clipped])

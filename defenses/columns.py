@@ -80,17 +80,37 @@ def mean_around_median(vectors: Tensor, count: int, even: Even, rows: Tensor | N
     def near(block: Array) -> Array:
         values = block if chosen is None else block[chosen]
         ordered = _sorted(values)
-        centre = middle(ordered, even)[:, None]  # [B, 1]
-        off = np.abs(ordered - centre)
-        bound = np.partition(off, count - 1, axis=1)[:, count - 1 : count]  # [B, 1]
-        inside = off <= bound
-        total = np.where(inside, ordered, 0).sum(axis=1, dtype=np.float64)
-        tied = np.flatnonzero(inside.sum(axis=1) > count)
+        centre, start, tied = _nearest_run(ordered, count, even)
+        within = np.arange(ordered.shape[1]) - start[:, None]  # [B, K], 0 to count - 1 in the run
+        run = (within >= 0) & (within < count)
+        total = np.where(run, ordered, 0).sum(axis=1, dtype=np.float64)
         if len(tied):
-            total[tied] = _first_nearest(values[:, tied], centre[tied, 0], count)
+            total[tied] = _first_nearest(values[:, tied], centre[tied], count)
         return np.asarray(total / count)
 
     return _each_block(vectors, near)
+
+
+def _nearest_run(ordered: Array, count: int, even: Even) -> tuple[Array, Array, Array]:
+    """Return each row's median, where the ``count`` values nearest to it begin, and which rows have ties.
+
+    In float64: in float32 the distances of values that nearly agree would be equal.
+
+    Args:
+        ordered: Each coordinate's values, ascending.  # [B, K]
+        count: Values of a run, at least 1.
+        even: As of ``middle``.
+    """
+    height, spare = len(ordered), ordered.shape[1] - count
+    centre = middle(ordered.astype(np.float64), even)  # [B]
+    low = centre[:, None] - ordered[:, : spare + 1]  # [B, K - count + 1], how far a run's ends are
+    high = ordered[:, count - 1 :] - centre[:, None]
+    reach = np.maximum(low, high)
+    start, each = reach.argmin(axis=1), np.arange(height)
+    bound = reach[each, start]
+    before = (start > 0) & (low[each, np.maximum(start - 1, 0)] <= bound)
+    after = (start < spare) & (high[each, np.minimum(start + 1, spare)] <= bound)
+    return centre, start, np.flatnonzero(before | after)
 
 
 def _first_nearest(values: Array, centre: Array, count: int) -> Array:

@@ -17,6 +17,7 @@ from ..core.seeds import normal
 from ..core.updates import Updates, row_norms
 from .clipping import clip_factors
 from .geometry import NO_LENGTH, cosines
+from .memory import stored
 from .screening import needed, screened, stream, uniform
 
 
@@ -69,8 +70,9 @@ class FLAME:
         bound = float(lengths.quantile(0.5))
         verdict = screened(updates, uniform(keep) * clip_factors(lengths, bound), ~keep)
         noise = normal(stream(updates, "flame"), len(params), self.noise_factor * bound)
-        aggregate = verdict.aggregate + noise.to(verdict.aggregate.dtype)
-        return Verdict(aggregate, verdict.weights, verdict.flags), state
+        dtype = verdict.aggregate.dtype
+        aggregate = verdict.aggregate + noise.to(dtype)
+        return Verdict(stored(aggregate, dtype), verdict.weights, verdict.flags), state
 
     def _majority(self, distance: Tensor) -> Tensor:
         """Return who is in the largest cluster, everybody where there is none, bool.  # [K]"""

@@ -13,9 +13,10 @@ from torch import Tensor
 from ..core.contracts import Verdict
 from ..core.updates import Updates, weighted_sum
 from .distances import squared_distances
-from .fallback import OnInfeasible, check_robustness, fall_back
+from .fallback import CHOICES, REMEDY, OnInfeasible, check_robustness, fall_back
 
 Neighbours = Literal["paper", "byzfl"]
+OnSmallCohort = OnInfeasible | Literal["compute"]
 Preset = Literal["mudhog_repo"]
 Weighting = Literal["uniform", "num_examples"]
 
@@ -31,7 +32,9 @@ class Krum:
             cohort must hold at least 2 f + 3 clients; with f = 0 any cohort will do.
         neighbours: How many of the others count: ``"paper"``: K - f - 2; ``"byzfl"``: K - f - 1, as
             that library has it. The two sometimes choose differently.
-        on_infeasible: What to do with a smaller cohort: ``"raise"``, or take the ``"mean"`` or ``"median"``.
+        on_infeasible: What to do with a smaller cohort: ``"raise"``, take the ``"mean"`` or ``"median"``, or
+            ``"compute"`` the scores all the same, over at least one neighbour, as flwr and ByzFL do. Then the
+            cohort must be above 2 f, as ByzFL has it, and the paper's theorem says nothing.
         preset: ``"mudhog_repo"`` scores as the baseline published beside MUD-HoG, whatever the options
             above say: with f = K // 2, by the sum of the K - f - 1 smallest distances that are not
             squared, itself included; any cohort will do.
@@ -39,19 +42,18 @@ class Krum:
 
     num_byzantine: int
     neighbours: Neighbours = "paper"
-    on_infeasible: OnInfeasible = "raise"
+    on_infeasible: OnSmallCohort = "raise"
     preset: Preset | None = None
 
     def __post_init__(self) -> None:
-        check_robustness(self.num_byzantine, self.on_infeasible)
+        check_robustness(self.num_byzantine, self.on_infeasible, (*CHOICES, "compute"))
         check_neighbours(self.neighbours)
         check_preset(self.preset)
 
     @property
     def least_cohort(self) -> int:
         """The smallest cohort, if not empty, that does not raise."""
-        refuses = self.on_infeasible == "raise" and self.preset is None
-        return least_krum_cohort(self.num_byzantine) if refuses else 1
+        return 1 if self.preset else least_krum_cohort(self.num_byzantine, self.on_infeasible)
 
     def init(self) -> None:
         return None
@@ -61,8 +63,8 @@ class Krum:
             return Verdict(updates.vectors.sum(dim=0)), state
         if self.preset == "mudhog_repo":
             return mean_of(updates, repo_scores(squared_distances(updates.vectors)), num_selected=1), state
-        if reason := too_small(len(updates), self.num_byzantine):
-            return fall_back(self.on_infeasible, updates, reason), state
+        if (instead := without_theorem(self.num_byzantine, self.on_infeasible, updates)) is not None:
+            return instead, state
         scores = krum_scores(updates.vectors, self.num_byzantine, self.neighbours)
         return mean_of(updates, scores, num_selected=1), state
 
@@ -79,19 +81,36 @@ def check_preset(preset: str | None) -> None:
         raise ValueError(f"preset must be mudhog_repo, got '{preset}'")
 
 
-def least_krum_cohort(num_byzantine: int) -> int:
-    """Return the smallest cohort for which the paper's theorem holds, or 1 if nobody is malicious."""
-    return 2 * num_byzantine + 3 if num_byzantine else 1
+def least_krum_cohort(num_byzantine: int, on_infeasible: str) -> int:
+    """Return the smallest cohort, if not empty, that is not refused."""
+    if on_infeasible in ("mean", "median"):
+        return 1
+    return _least(num_byzantine, on_infeasible)
 
 
-def too_small(cohort_size: int, num_byzantine: int) -> str:
-    """Return why Krum cannot judge a cohort of this size, or nothing."""
-    least = least_krum_cohort(num_byzantine)
-    if cohort_size >= least:
-        return ""
-    return (
-        f"Krum against {num_byzantine} malicious clients needs a cohort of {least} or more, got {cohort_size}"
+def _least(num_byzantine: int, on_infeasible: str) -> int:
+    """Return the smallest cohort that is scored: that of the paper's theorem, or one with a majority."""
+    if num_byzantine == 0:
+        return 1
+    return 2 * num_byzantine + (1 if on_infeasible == "compute" else 3)
+
+
+def without_theorem(num_byzantine: int, how: OnSmallCohort, updates: Updates) -> Verdict | None:
+    """Return what becomes of a cohort that is too small to be scored; None where it is not.
+
+    Raises:
+        InfeasibleCohort: It is, and ``how`` is ``"raise"`` or ``"compute"``.
+    """
+    least = _least(num_byzantine, how)
+    if len(updates) >= least:
+        return None
+    reason = (
+        f"Krum against {num_byzantine} malicious clients needs a cohort of {least} or more, "
+        f"got {len(updates)}"
     )
+    computable = how == "raise" and len(updates) > 2 * num_byzantine
+    remedy = REMEDY + (", set on_infeasible to compute" if computable else "")
+    return fall_back("raise" if how == "compute" else how, updates, reason, remedy)
 
 
 def krum_scores(vectors: Tensor, num_byzantine: int, neighbours: Neighbours) -> Tensor:

@@ -6,7 +6,6 @@ Learning. PODC 2020. arXiv:1905.03853
 
 from dataclasses import dataclass
 from itertools import groupby
-from math import comb
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ class MDA:
 
     Attributes:
         num_byzantine: Malicious clients to survive in one cohort (the paper's f), at least 0. The cohort
-            must be above twice that. Refused where both 2^f and the number of groups exceed a million.
+            must be above twice that. Below 20: 2^f is a million at most.
         on_infeasible: What to do with a smaller cohort: ``"raise"``, or take the ``"mean"`` or ``"median"``.
     """
 
@@ -43,6 +42,11 @@ class MDA:
 
     def __post_init__(self) -> None:
         check_robustness(self.num_byzantine, self.on_infeasible)
+        if 2**self.num_byzantine > MOST_SETS:  # of a cohort that is large enough there are more groups still
+            raise ValueError(
+                f"MDA searches 2^num_byzantine groups, at most {MOST_SETS}: num_byzantine must be below 20, "
+                f"got {self.num_byzantine}"
+            )
 
     @property
     def least_cohort(self) -> int:
@@ -56,11 +60,6 @@ class MDA:
         cohort_size, f = len(updates), self.num_byzantine
         if (instead := without_majority("MDA", f, self.on_infeasible, updates)) is not None:
             return instead, state
-        if min(2**f, comb(cohort_size, f)) > MOST_SETS:
-            raise ValueError(
-                f"MDA searches 2^num_byzantine groups, at most {MOST_SETS}: num_byzantine must be below 20, "
-                f"got {f}"
-            )
         kept = ~_dropped(squared_distances(updates.vectors), f)
         weights = torch.from_numpy(kept).to(torch.float64)
         aggregate = weighted_sum(updates.vectors, weights) / (cohort_size - f)

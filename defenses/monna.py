@@ -45,6 +45,11 @@ class MoNNA:
         """The smallest cohort, if not empty, that does not raise."""
         return least_majority(self.num_byzantine, self.on_infeasible)
 
+    @property
+    def needs_clients(self) -> tuple[int, ...]:
+        """The trusted client, where a cohort without it is refused."""
+        return (self.trusted_client,) if self.on_infeasible == "raise" else ()
+
     def init(self) -> None:
         return None
 

@@ -50,8 +50,9 @@ class MudHog:
     Attributes:
         preset: ``"general"`` (recommended), or for reproduction ``"paper"``, ``"released_code"`` (short
             histories freeze after three updates, as they do there, and unreliable clients keep their full
-            weight) or ``"robust"`` (what the published tables were made with). An option that is given
-            overrides the preset.
+            weight) or ``"robust"`` (what the published tables were made with; it holds in those cells,
+            and fails on sleepers, strong attacks in the warm-up, skewed data and few local steps). An option
+            that is given overrides the preset.
         judgement: ``"counters"``: the authors' four judgements and counters, which the options of scatter, of
             ``flip_coherence``, of the gate and of 2-means belong to. ``"tests"``: a statistical test for each
             way to do harm, and evidence that adds up over rounds whatever their rhythm; see

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from ..core.contracts import Verdict
 from ..core.updates import Updates
 from .distances import squared_distances
-from .fallback import OnInfeasible, check_robustness, fall_back
+from .fallback import CHOICES, check_robustness
 from .krum import (
     Neighbours,
+    OnSmallCohort,
     Preset,
     Weighting,
     check_neighbours,
@@ -22,7 +23,7 @@ from .krum import (
     mean_of_rows,
     repo_scores,
     repo_size,
-    too_small,
+    without_theorem,
 )
 from .mean import check_weighting
 
@@ -37,7 +38,8 @@ class MultiKrum:
         num_selected: Clients to average (the paper's m), at least 1; None takes K - f. All are
             taken where the cohort is smaller.
         neighbours: How many of the others count in a score: ``"paper"``: K - f - 2; ``"byzfl"``: K - f - 1.
-        on_infeasible: What to do with a smaller cohort: ``"raise"``, or take the ``"mean"`` or ``"median"``.
+        on_infeasible: What to do with a smaller cohort: ``"raise"``, take the ``"mean"`` or ``"median"``, or
+            ``"compute"`` all the same where it is above 2 f, over at least one neighbour, as flwr and ByzFL.
         weighting: How the chosen count: ``"uniform"``, or as their (claimed) ``"num_examples"``, as flwr has
             it, which a liar may inflate.
         preset: ``"mudhog_repo"`` averages the choice of Krum with that preset and its K - K // 2 - 2 nearest
@@ -47,12 +49,12 @@ class MultiKrum:
     num_byzantine: int
     num_selected: int | None = None
     neighbours: Neighbours = "paper"
-    on_infeasible: OnInfeasible = "raise"
+    on_infeasible: OnSmallCohort = "raise"
     weighting: Weighting = "uniform"
     preset: Preset | None = None
 
     def __post_init__(self) -> None:
-        check_robustness(self.num_byzantine, self.on_infeasible)
+        check_robustness(self.num_byzantine, self.on_infeasible, (*CHOICES, "compute"))
         check_neighbours(self.neighbours)
         check_weighting(self.weighting)
         check_preset(self.preset)
@@ -62,8 +64,7 @@ class MultiKrum:
     @property
     def least_cohort(self) -> int:
         """The smallest cohort, if not empty, that does not raise."""
-        refuses = self.on_infeasible == "raise" and self.preset is None
-        return least_krum_cohort(self.num_byzantine) if refuses else 1
+        return 1 if self.preset else least_krum_cohort(self.num_byzantine, self.on_infeasible)
 
     def init(self) -> None:
         return None
@@ -74,8 +75,8 @@ class MultiKrum:
             return Verdict(updates.vectors.sum(dim=0)), state
         if self.preset == "mudhog_repo":
             return _repo_mean(updates), state
-        if reason := too_small(cohort_size, f):
-            return fall_back(self.on_infeasible, updates, reason), state
+        if (instead := without_theorem(f, self.on_infeasible, updates)) is not None:
+            return instead, state
         scores = krum_scores(updates.vectors, f, self.neighbours)
         m = min(self.num_selected or cohort_size - f, cohort_size)
         return mean_of(updates, scores, m, self.weighting), state

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..core.errors import InfeasibleCohort
 from ..core.updates import Updates
 from .columns import mix
 from .distances import squared_distances
@@ -45,7 +46,7 @@ class NNM:
         if cohort_size == 0:
             return updates, state
         if cohort_size <= f:
-            raise ValueError(f"mixing {f} clients out needs a cohort above {f}, got {cohort_size}")
+            raise InfeasibleCohort(f"mixing {f} clients out needs a cohort above {f}, got {cohort_size}")
         mixing = _neighbourhoods(updates.vectors, cohort_size - f)  # [K, K]
         return updates.with_vectors(mix(updates.vectors, mixing)), state
 

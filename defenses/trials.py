@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..core.contracts import Verdict, declared
 from ..core.errors import PluginError
+from ..core.guards import guard
 from ..core.layout import Layout, Slot
-from ..core.registry import guard, require
+from ..core.registry import require
 from ..core.seeds import generator
 from ..core.trees import State, equal, pack, unpack
 from ..core.updates import Context, Updates
@@ -47,8 +48,8 @@ def plain(plugin: Any) -> Any:
 
 
 def guarded(plugin: Any) -> Any:
-    """Return the plug-in so that whatever it raises names it."""
-    return guard(plain(plugin), type(plain(plugin)).__name__)
+    """Return the plug-in so that whatever it raises names it; the checks look themselves what it changes."""
+    return guard(plain(plugin), type(plain(plugin)).__name__, watched=False)
 
 
 def size_for(plugin: object) -> int:

@@ -7,6 +7,7 @@ Without Sampling or Shuffling. ICML 2021, arXiv:2103.00039.
 | sampling | relation | charged as |
 |---|---|---|
 | poisson | add_remove, zero_out | Poisson-sampled Gaussian z, amplified |
+| poisson | replace_one | Poisson-sampled Gaussian between two mixtures, 2C apart, amplified |
 | fixed_size | replace_one | Gaussian z/2 sampled without replacement, or the next line if smaller |
 | full | replace_one | Gaussian z/2 in every round in which the busiest client took part, exact |
 | fixed_size, full, round_robin, other | add_remove, zero_out | Gaussian z in every such round, exact |
@@ -34,7 +35,7 @@ from torch import Tensor
 
 from ..core.contracts import NoGuarantee, Release, Sampling
 from ..core.trees import State
-from .curves import Charge, gaussian_epsilon, pld_epsilon, rdp_epsilon
+from .curves import EXCHANGED, Charge, gaussian_epsilon, pld_epsilon, rdp_epsilon
 from .divergences import NOISES, Shape, shaped_epsilons
 from .local_steps import worst_epsilon
 
@@ -139,7 +140,8 @@ class Accountant:
         if event.mixing is not None:
             return _with_mixed(state, event, ids)
         s = min(event.noise_multiplier, _MOST) / (2 if event.relation == "replace_one" else 1)
-        entry = (sampling.scheme, float(s), float(sampling.sample_rate), int(sampling.num_clients))
+        kind = EXCHANGED if rule == EXCHANGED else sampling.scheme
+        entry = (kind, float(s), float(sampling.sample_rate), int(sampling.num_clients))
         state = {**state, "charges": _with_round(state["charges"], entry)}
         if rule.startswith("poisson"):
             return state
@@ -210,7 +212,7 @@ def charging_rule(event: Release, sampling: Sampling) -> str | None:
     if not event.amplified:
         return f"unamplified {relation}"
     if scheme == "poisson":
-        return None if relation == "replace_one" else f"poisson {relation}"
+        return f"poisson {relation}"
     if relation != "replace_one" or scheme == "full":
         return f"unamplified {relation}"
     return f"fixed_size {relation}" if scheme == "fixed_size" else None

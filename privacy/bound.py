@@ -22,7 +22,6 @@ from ..core.errors import PluginError
 from ..core.trees import State
 from ..core.updates import Updates
 from .clipping import clip_rows, finite_norms, row_norms
-from .steps import within
 
 Choice = str | dict[str, Any]
 """A clipping as a scenario names it: by its name, or as a table of ``name`` and options."""
@@ -164,11 +163,12 @@ class Bound:
         if self._adaptive is None or state["norms"] is None:
             return state
         z = self.model_multiplier(noise_multiplier, expected_size)
-        facts = PublicFacts(self.clipped_at(state), z, num_parameters, expected_size)
+        std = self.count_noise_std(noise_multiplier, expected_size)
+        facts = PublicFacts(self.clipped_at(state), z, num_parameters, expected_size, std)
         total = float((self._adaptive.statistic(state["norms"], facts) - 0.5).sum())
-        if std := self.count_noise_std(noise_multiplier, expected_size):
+        if std:
             total += std * float(generator.standard_normal())
-        mean = within(total / expected_size + 0.5, 0.0, 1.0)
+        mean = total / expected_size + 0.5  # without limits, which would leave the noise a mean of its own
         return {**state, "clip_norm": float(self._adaptive.move(mean, facts)), "norms": None}
 
 

@@ -15,7 +15,7 @@ import torch
 
 from ..core.contracts import Release, Sampling, declared, works_in_steps
 from .accounting import RELATIONS, Accountant, charging_rule, spent
-from .curves import gaussian_epsilon
+from .curves import EXCHANGED, gaussian_epsilon
 from .local_steps import worst_epsilon
 
 M = TypeVar("M")
@@ -54,7 +54,13 @@ def noise_multiplier_for(
 
     def cost(z: float) -> float:
         s = z / 2 if relation == "replace_one" else z
-        charge = (sampling.scheme, s, sampling.sample_rate, sampling.num_clients, rounds)
+        charge = (
+            EXCHANGED if rule == EXCHANGED else sampling.scheme,
+            s,
+            sampling.sample_rate,
+            sampling.num_clients,
+            rounds,
+        )
         busiest = torch.tensor([rounds / s**2], dtype=torch.float64)
         return min(spent(rule, (charge,), busiest, delta, tight=True).values())
 
@@ -73,7 +79,8 @@ def _check(epsilon: float, delta: float, rounds: int) -> None:
 def _unprovable(sampling: Sampling, relation: str) -> str:
     return (
         f"no guarantee holds for sampling {sampling.scheme!r} with relation {relation!r}; allowed: "
-        "fixed_size and full with any relation, poisson and other with add_remove or zero_out"
+        "fixed_size, full and poisson with any relation, other with add_remove or zero_out; noise that is "
+        "not Gaussian allows no replace_one under poisson and fixed_size"
     )
 
 
@@ -126,7 +133,8 @@ def _refuse_relation(mechanism: object, sampling: Sampling) -> None:
     if trust not in ("central", "distributed") or relation not in RELATIONS:
         return
     amplified = trust == "central" or declared(mechanism, "secret_sample", False)
-    if charging_rule(Release(1.0, relation, amplified), sampling) is None:
+    law = declared(mechanism, "noise_law", "gaussian")
+    if charging_rule(Release(1.0, relation, amplified, law), sampling) is None:
         raise ValueError(_unprovable(sampling, relation))
 
 

@@ -112,9 +112,9 @@ def the_bound_moves_towards_the_norms(clipping: Clipping) -> None:
 
 
 def the_next_clip_norm_is_finite_and_above_0(clipping: Clipping) -> None:
-    """Even after a thousand rounds at an end of the statistic's range."""
+    """Even after a thousand rounds at an end of the statistic's range, or beyond, where noise takes it."""
     adaptive = _adaptive(clipping)
-    for mean in () if adaptive is None else (0.0, 0.5, 1.0):
+    for mean in () if adaptive is None else (-30.0, -1.0, 0.0, 0.5, 1.0, 2.0, 30.0):
         c = _FACTS.clip_norm
         for _ in range(1000):
             c = cast(AdaptiveClipping, adaptive).move(mean, PublicFacts(c, 1.0, 301, 20.0))

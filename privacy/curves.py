@@ -1,12 +1,10 @@
 """What releases cost: pure functions from noise and sampling to epsilon.
 
 Source: Balle, Wang. Improving the Gaussian Mechanism for Differential Privacy. ICML 2018, Theorem 8,
-arXiv:1805.06530 (exact Gaussian). Mironov, Talwar, Zhang. Renyi Differential Privacy of the Sampled
-Gaussian Mechanism. 2019, arXiv:1908.10530 (Poisson). Wang, Balle, Kasiviswanathan. Subsampled Renyi
-Differential Privacy and Analytical Moments Accountant. AISTATS 2019, Theorem 27, arXiv:1808.00087
-(without replacement). Canonne, Kamath, Steinke. The Discrete Gaussian for Differential Privacy. NeurIPS
-2020, Proposition 12, arXiv:2004.00010 (from Renyi to epsilon). Doroshenko, Ghazi, Kamath, Kumar,
-Manurangsi. Connect the Dots. PETS 2022, arXiv:2207.04380 (privacy loss distributions).
+arXiv:1805.06530 (exact Gaussian). Poisson sampling: as in ``sampled_gaussian``. Wang, Balle,
+Kasiviswanathan. Subsampled Renyi Differential Privacy and Analytical Moments Accountant. AISTATS 2019,
+Theorem 27, arXiv:1808.00087 (without replacement). Doroshenko, Ghazi, Kamath, Kumar, Manurangsi. Connect the
+Dots. PETS 2022, arXiv:2207.04380 (privacy loss distributions).
 
 ``s`` is always the noise standard deviation over the sensitivity under the relation that is accounted:
 half the noise multiplier where one client is exchanged for another.
@@ -17,12 +15,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from math import expm1, log, sqrt
-from typing import Any
 
 import numpy as np
 
+from .sampled_gaussian import LEAST, ORDERS, Array, least_epsilon, sampled_curve
+
 Charge = tuple[str, float, float, int, int]
-"""Equal rounds: the sampling (``"poisson"`` or ``"fixed_size"``), s, q, N, and how many rounds."""
+"""Equal rounds: the sampling (``"poisson"``, ``EXCHANGED`` or ``"fixed_size"``), s, q, N, and how many."""
+
+EXCHANGED = "poisson replace_one"
+"""Poisson sampling where neighbours exchange one client for another."""
 
 # Fractional orders take minutes without replacement, and whole ones lose nothing there.
 _WHOLE_ORDERS = (*range(2, 65), 96, 128, 256, 512, 1024)
@@ -63,34 +65,30 @@ def gaussian_log_delta(epsilon: float, mu: float) -> float:
 
 def rdp_epsilon(charges: Iterable[Charge], delta: float) -> float:
     """Return an upper bound on epsilon by Renyi differential privacy; all charges of one sampling."""
-    from dp_accounting.rdp import compute_epsilon
-
     curves = [(_rdp_curve(*charge[:-1]), charge[-1]) for charge in charges]
     if not curves:
         return 0.0
     orders = curves[0][0][0]
-    total = sum(count * curve for (_, curve), count in curves)  # [orders]
-    with _quiet():
-        return float(compute_epsilon(orders, total, delta)[0])
+    return least_epsilon(orders, np.sum([count * curve for (_, curve), count in curves], axis=0), delta)
 
 
 @lru_cache(maxsize=256)
-def _rdp_curve(kind: str, s: float, rate: float, clients: int) -> tuple[Any, Any]:
+def _rdp_curve(kind: str, s: float, rate: float, clients: int) -> tuple[Array, Array]:
     """Return (orders, Renyi divergence of one round at each), which rounds multiply."""
     import dp_accounting
     from dp_accounting.rdp import RdpAccountant
 
+    exchanged = kind == EXCHANGED
+    if exchanged or kind == "poisson":
+        z = 2 * s if exchanged else s
+        return ORDERS, sampled_curve(z, rate, exchanged) if z >= LEAST else np.full(len(ORDERS), np.inf)
+    accountant = RdpAccountant(_WHOLE_ORDERS, dp_accounting.NeighboringRelation.REPLACE_ONE)
     gaussian = dp_accounting.GaussianDpEvent(s)
-    relations = dp_accounting.NeighboringRelation
-    if kind == "fixed_size":
-        accountant = RdpAccountant(_WHOLE_ORDERS, relations.REPLACE_ONE)
-        event = dp_accounting.SampledWithoutReplacementDpEvent(clients, round(rate * clients), gaussian)
-    else:
-        accountant = RdpAccountant(neighboring_relation=relations.ADD_OR_REMOVE_ONE)
-        event = dp_accounting.PoissonSampledDpEvent(rate, gaussian)
     with _quiet(), np.errstate(all="ignore"):
-        accountant.compose(event)
-    return accountant.orders, accountant.rdp
+        accountant.compose(
+            dp_accounting.SampledWithoutReplacementDpEvent(clients, round(rate * clients), gaussian)
+        )
+    return np.asarray(accountant.orders, dtype=np.float64), np.asarray(accountant.rdp, dtype=np.float64)
 
 
 def pld_epsilon(charges: Iterable[Charge], delta: float, interval: float) -> float:
@@ -104,13 +102,17 @@ def pld_epsilon(charges: Iterable[Charge], delta: float, interval: float) -> flo
     import dp_accounting
     from dp_accounting.pld import PLDAccountant
 
+    charges, relations = tuple(charges), dp_accounting.NeighboringRelation
+    exchanged = bool(charges) and charges[0][0] == EXCHANGED  # all are, or none is
     # Zeroing one client's update costs the same as leaving it out.
-    relation = dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
+    relation = relations.REPLACE_ONE if exchanged else relations.ADD_OR_REMOVE_ONE
     accountant = PLDAccountant(relation, value_discretization_interval=interval)
     with _quiet(), np.errstate(all="ignore"):
         for _, s, rate, _, count in charges:
-            event = dp_accounting.PoissonSampledDpEvent(rate, dp_accounting.GaussianDpEvent(s))
-            accountant.compose(event, count)
+            gaussian = dp_accounting.GaussianDpEvent(
+                2 * s if exchanged else s
+            )  # it doubles the distance itself
+            accountant.compose(dp_accounting.PoissonSampledDpEvent(rate, gaussian), count)
         return float(accountant.get_epsilon(delta))
 
 

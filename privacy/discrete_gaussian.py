@@ -68,6 +68,7 @@ class DiscreteGaussian:
 
     unit: ClassVar[str] = "client"
     trust_model: ClassVar[str] = "distributed"
+    noise_law: ClassVar[str] = "discrete_gaussian"
 
     def __post_init__(self) -> None:
         check_budget(self.clip_norm, self.noise_multiplier, self.epsilon, self.delta)
@@ -91,6 +92,10 @@ class DiscreteGaussian:
         """Return the clients' sum as one row, as the server decodes it, and count the shares of noise."""
         lattice = lattice_of(self, updates.expected_size, updates.vectors.shape[1])
         return summed(lattice, self._share(lattice), updates, honest, public, streams)
+
+    def least_shares(self, expected_size: float) -> int:
+        """Return how many honest clients' noise is counted on."""
+        return needed_shares(self, expected_size)
 
     def noise(
         self, aggregate: Tensor, expected_size: float, state: State, generator: np.random.Generator

@@ -62,6 +62,7 @@ class DpSgd:
     trust_model: ClassVar[str] = "local"
     settled: ClassVar[bool] = True
     relation: ClassVar[str] = "zero_out"
+    public: ClassVar[tuple[str, ...]] = ("num_examples",)
 
     def __post_init__(self) -> None:
         check_budget(self.clip_norm, self.noise_multiplier, self.epsilon, self.delta)

@@ -47,6 +47,7 @@ class InputGaussian:
     trust_model: ClassVar[str] = "local"
     relation: ClassVar[str] = "add_remove"
     settled: ClassVar[bool] = True
+    public: ClassVar[tuple[str, ...]] = ("num_examples",)
 
     def __post_init__(self) -> None:
         if not 0 < self.delta < 1:

@@ -46,6 +46,7 @@ class Laplace:
 
     unit: ClassVar[str] = "client"
     trust_model: ClassVar[str] = "central"
+    noise_law: ClassVar[str] = "laplace"
     norm: ClassVar[int] = 1
 
     def __post_init__(self) -> None:

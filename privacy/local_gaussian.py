@@ -7,7 +7,7 @@ of Differential Privacy. 2014, Appendix A.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from torch import Tensor
@@ -26,7 +26,8 @@ class LocalGaussian:
 
     Whatever the server does with the messages is post-processing, so that any defense keeps the
     guarantee. Two updates can differ by 2C, hence the relation ``replace_one``; the server sees who
-    sends, hence no amplification by sampling.
+    sends, hence no amplification by sampling. The update is noised, and the number of examples is not:
+    ``counts`` says whether that number is part of the secret.
 
     Attributes:
         clip_norm: C, in units of the update's L2 norm, above 0.
@@ -34,6 +35,10 @@ class LocalGaussian:
             0 clips only, and proves nothing. None where it follows from ``epsilon``.
         epsilon: What the whole run may cost one client, above 0, instead of ``noise_multiplier``.
         delta: The probability that epsilon may fail, between 0 and 1.
+        counts: ``"public"``: everybody may know how many examples a client holds, and neighbours hold equally
+            many; the number goes with the message in the clear, weighs it and decides how long the client
+            computes. ``"private"``: neighbours may hold any number, and there is no epsilon where that number
+            decides anything (reasons ``weights``, ``selection``, ``attackers_see_updates``).
         clipping: How updates are brought under C by the clients alone: ``fixed``, ``autos``, ``autov``,
             ``psac`` or a plug-in of yours; a table of ``name`` and options, or the name alone.
     """
@@ -42,6 +47,7 @@ class LocalGaussian:
     noise_multiplier: float | None = None
     epsilon: float | None = None
     delta: float | None = None
+    counts: Literal["public", "private"] = "public"
     clipping: Choice = "fixed"
 
     unit: ClassVar[str] = "client"
@@ -51,6 +57,8 @@ class LocalGaussian:
 
     def __post_init__(self) -> None:
         check_budget(self.clip_norm, self.noise_multiplier, self.epsilon, self.delta)
+        if self.counts not in ("public", "private"):
+            raise ValueError(f"counts must be public or private, got {self.counts!r}")
         if not self._bound.on_clients:
             raise ValueError(
                 "clipping must be one that a client can do alone (fixed, autos, autov, psac), "
@@ -60,6 +68,11 @@ class LocalGaussian:
     @cached_property
     def _bound(self) -> Bound:
         return make_bound(self.clipping, self.clip_norm, self.relation)
+
+    @property
+    def public(self) -> tuple[str, ...]:
+        """What neighbours have in common."""
+        return ("num_examples",) if self.counts == "public" else ()
 
     def init(self) -> None:
         return None

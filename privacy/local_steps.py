@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .curves import gaussian_epsilon, pld_epsilon
+from .sampled_gaussian import LEAST, least_epsilon
+from .sampled_gaussian import ORDERS as CLOSE_ORDERS
+from .sampled_gaussian import sampled_curve as close_curve
 
 Array = NDArray[np.float64]
 ORDERS: Array = np.array([*range(2, 65), 96, 128, 256, 512, 1024], dtype=np.float64)
 _GRID, _FINEST, _REFINED = 1e-4, 1e-6, 1e3  # as in ``accounting``
-_MOST = 6  # clients whose epsilon is refined, a second each
+_MOST = 6  # clients whose epsilon is refined, at the end of a run a second each
 
 
 @lru_cache(maxsize=1024)
@@ -57,10 +60,12 @@ def worst_epsilon(s: float, rates: Array, steps: Array, delta: float, tight: boo
     order = sorted(range(len(front)), key=lambda n: -bounds[n][0])
     refined = (0.0, "gaussian")
     for number, n in enumerate(order):
-        if not tight or number == _MOST or bounds[n][0] <= refined[0]:
+        if number == _MOST or bounds[n][0] <= refined[0]:
             return max(refined, bounds[n])
-        rate, count = front[n]
-        refined = max(refined, min(bounds[n], (_pld(s, rate, count, delta, bounds[n][0]), "pld")))
+        better = min(bounds[n], _closer(s, *front[n], delta))
+        if tight:
+            better = min(better, (_pld(s, *front[n], delta, better[0]), "pld"))
+        refined = max(refined, better)
     return refined
 
 
@@ -84,6 +89,13 @@ def _live(s: float, rate: float, count: int, delta: float) -> tuple[float, str]:
         found = curve + np.log1p(-1 / ORDERS) - (np.log(delta) + np.log(ORDERS)) / (ORDERS - 1)
     renyi = float(np.nanmin(np.where(np.isfinite(found), found, np.inf)))
     return min((exact, "gaussian"), (max(renyi, 0.0), "rdp"))
+
+
+def _closer(s: float, rate: float, count: int, delta: float) -> tuple[float, str]:
+    """Return a client's Renyi bound over orders that lie close together; infinity where there is none."""
+    if rate >= 1 or s < LEAST:
+        return float("inf"), "rdp"
+    return least_epsilon(CLOSE_ORDERS, count * close_curve(s, rate, False), delta), "rdp"
 
 
 @lru_cache(maxsize=128)

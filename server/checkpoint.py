@@ -1,104 +1,207 @@
-"""A server state on disk: one safetensors file, written whole or not at all; nothing is ever unpickled."""
+"""A server state on disk: one safetensors file, written whole or not at all; nothing is ever unpickled.
+
+The file's head is JSON: schema, run, state and what is saved beside it, and before them the blake2b digest
+of the whole file, computed with zeros in the digest's own place. Schema 1 had a checksum of the tensors alone
+and nothing beside the state; such files are still read.
+"""
 
 import json
-import os
 import zlib
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from ..core.errors import CheckpointError
-from ..core.trees import pack, unpack
+from ..core.disk import make_folder, sync_folder, write_whole
+from ..core.errors import CheckpointError, GauntletError
+from ..core.trees import State, pack, unpack
 from .state import ServerState
 
-SCHEMA = 1
+SCHEMA = 2
 _KEPT = 2
+_BLANK = b"0" * 64
+_BEFORE = b'{\\"digest\\": \\"'  # how the head begins: JSON within the JSON of safetensors
 
 
-def save_checkpoint(folder: Path, state: ServerState, run: str) -> Path:
-    """Write ``state`` into ``folder`` atomically, and drop all but the newest two.
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read.
+
+    Attributes:
+        path: Its file.
+        state: The server's.
+        beside: What was saved with it; None in schema 1.
+    """
+
+    path: Path
+    state: ServerState
+    beside: State
+
+
+def save_checkpoint(folder: Path, state: ServerState, run: str, beside: State = None) -> Path:
+    """Write ``state`` into ``folder``; once it is on the disk, drop all but it and the one before.
 
     Args:
         folder: The run's ``checkpoints`` folder; made if need be.
         state: What to save.
         run: The hash of the run's scenario: another run's checkpoint is refused at loading.
+        beside: What else the round stands on; a tree, handed back with the state.
 
     Raises:
         CheckpointError: The disk is full or not writable, or a plug-in's state is not a tree.
     """
-    from safetensors.torch import save
-
-    try:
-        skeleton, tensors = pack({f.name: getattr(state, f.name) for f in fields(state)})
-    except TypeError as error:
-        raise CheckpointError(f"round {state.round} cannot be saved: {error}") from error
-    head = {"schema": SCHEMA, "run": run, "state": skeleton, "checksum": _checksum(tensors)}
     path = folder / f"round-{state.round:06d}.safetensors"
+    content = _packed(state, run, beside)
+    at = _place(content)
+    digest = blake2b(content, digest_size=32).hexdigest().encode()
+    view = memoryview(content)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(path, save(tensors, metadata={"gauntlet": json.dumps(head)}))
+        make_folder(folder)
+        write_whole(path, view[:at], digest, view[at + len(digest) :])
+        found = checkpoints(folder)
+        number = found.index(path)
+        for old in (*found[number + 1 :], *found[: max(0, number + 1 - _KEPT)]):
+            old.unlink(missing_ok=True)
+        sync_folder(folder)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error.strerror}") from error
-    for old in _checkpoints(folder)[:-_KEPT]:
-        old.unlink(missing_ok=True)
     return path
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file that is there whole, or not at all, even if the power goes."""
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+def _packed(state: ServerState, run: str, beside: State) -> bytes:
+    """Return a checkpoint's file with zeros for its digest."""
+    from safetensors.torch import save
+
+    values = {f.name: getattr(state, f.name) for f in fields(state)}
+    try:
+        (own, tensors), (other, more) = pack(values), pack(beside, "b")
+    except TypeError as error:
+        raise CheckpointError(f"round {state.round} cannot be saved: {error}") from error
+    head = {"digest": _BLANK.decode(), "schema": SCHEMA, "run": run, "state": own, "beside": other}
+    return save(tensors | more, metadata={"gauntlet": json.dumps(head)})
 
 
-def _checkpoints(folder: Path) -> list[Path]:
+def _place(content: bytes) -> int:
+    """Return where a file's digest begins; -1 where it has none."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    found = content.find(_BEFORE, 0, min(end, len(content)))
+    return found if found < 0 else found + len(_BEFORE)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, the oldest first."""
     return sorted(folder.glob("round-*.safetensors"))
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> int:
-    total = 0
-    for name in sorted(tensors):
-        total = zlib.crc32(tensors[name].contiguous().flatten().numpy().tobytes(), total)
-    return total
-
-
 def load_checkpoint(folder: Path, run: str) -> ServerState | None:
-    """Return the newest state in ``folder``, or None where there is none yet.
+    """Return the newest state in ``folder`` that is whole, or None where there is none yet.
+
+    Raises:
+        CheckpointError: All files are damaged, of another version, or of another run.
+    """
+    found, _ = load_newest(folder, run, lambda _: None)
+    return None if found is None else found.state
+
+
+def load_newest(
+    folder: Path, run: str, accept: Callable[[Checkpoint], None]
+) -> tuple[Checkpoint | None, list[str]]:
+    """Return the newest checkpoint that is whole and accepted, and why newer ones were not taken.
+
+    Args:
+        folder: The run's ``checkpoints`` folder.
+        run: The hash of the run's scenario.
+        accept: Raises ``GauntletError`` where something that the checkpoint stands on is not there.
+
+    Raises:
+        GauntletError: There are checkpoints, and none can be taken; it says why the newest cannot.
+    """
+    refused: list[GauntletError] = []
+    for path in reversed(checkpoints(folder)):
+        try:
+            found = read_checkpoint(path, run)
+            accept(found)
+        except GauntletError as error:
+            refused.append(error)
+        else:
+            return found, [str(error) for error in refused]
+    if refused:
+        others = "no checkpoint before it can be taken either" if refused[1:] else "it is the only checkpoint"
+        raise type(refused[0])(f"{refused[0]}; {others}; delete {folder} to run it again from round 0")
+    return None, []
+
+
+def read_checkpoint(path: Path, run: str) -> Checkpoint:
+    """Return a checkpoint.
 
     Raises:
         CheckpointError: The file is damaged, of another version, or of another run.
     """
-    found = _checkpoints(folder)
-    if not found:
-        return None
-    head, tensors = _read(found[-1])
+    head, tensors = _read(path)
     if head.get("run") != run:
-        raise CheckpointError(f"{found[-1]} belongs to another run ({head.get('run')}, expected {run})")
+        raise CheckpointError(f"{path} belongs to another run ({head.get('run')}, expected {run})")
     try:
-        values = unpack(head["state"], tensors)
-        return ServerState(**values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{found[-1]} is damaged: {error}") from error
+        state = ServerState(**unpack(head["state"], tensors))
+        _check_state(state)
+        return Checkpoint(path, state, unpack(head.get("beside"), tensors))
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+
+
+def _check_state(state: ServerState) -> None:
+    """Raise ``ValueError`` unless the fields that every run has are of their types."""
+    for name in ("round", "bytes_up", "bytes_down"):
+        value = getattr(state, name)
+        if type(value) is not int or value < 0:
+            raise ValueError(f"{name} is {value!r:.40}, expected a whole number from 0")
+    for name in ("params", "buffers"):
+        value = getattr(state, name)
+        if not isinstance(value, Tensor) or value.dtype != torch.float32 or value.dim() != 1:
+            raise ValueError(f"{name} is no vector of float32")
+    if type(state.clock) is not float:
+        raise ValueError(f"clock is {state.clock!r:.40}, expected a number")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    from safetensors import SafetensorError, safe_open
+    """Return (a checkpoint's head, its tensors), after a look at its digest."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
-    hint = "; delete it to resume from the one before"
     try:
-        with safe_open(path, "pt") as file:
-            head = json.loads((file.metadata() or {}).get("gauntlet", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (OSError, SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {str(error).splitlines()[0]}{hint}") from error
-    if not isinstance(head, dict) or head.get("schema") != SCHEMA:
-        raise CheckpointError(f"{path} is not a checkpoint of this version (schema {SCHEMA}){hint}")
-    if head.get("checksum") != _checksum(tensors):
-        raise CheckpointError(f"{path} is damaged: its checksum does not fit{hint}")
+        content = path.read_bytes()
+        tensors = load(content)
+        text = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        head = json.loads(text.get("__metadata__", {}).get("gauntlet", "null"))
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(f"{path} cannot be read: {first}") from error
+    if not isinstance(head, dict) or head.get("schema") not in (1, SCHEMA):
+        raise CheckpointError(f"{path} is not a checkpoint of this version (schema {SCHEMA})")
+    fits = _is_whole(content) if head["schema"] == SCHEMA else head.get("checksum") == _checksum(tensors)
+    if not fits:
+        raise CheckpointError(f"{path} is damaged: its checksum does not fit")
     return head, tensors
+
+
+def _is_whole(content: bytes) -> bool:
+    at = _place(content)
+    if at < 0:
+        return False
+    view, end = memoryview(content), at + len(_BLANK)
+    digest = blake2b(digest_size=32)
+    for part in (view[:at], _BLANK, view[end:]):
+        digest.update(part)
+    return bytes(view[at:end]) == digest.hexdigest().encode()
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> int:
+    """Return what schema 1 has for one: a CRC of the tensors alone."""
+    total = 0
+    for name in sorted(tensors):
+        flat = tensors[name].contiguous().flatten()
+        total = zlib.crc32(flat.view(torch.uint8).numpy().tobytes(), total)
+    return total

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from ..core.contracts import Knowledge, UpdateAttack, Verdict, View, declared
-from ..core.errors import PluginError
 from ..core.roles import Role
 from ..core.seeds import generator
 from ..core.trees import State
 from ..core.updates import Context, Updates
+from .decision import decide
 from .plan import Plan
-from .rows import about_clients
+from .sight import announced_size
 from .state import ServerState
 
 
@@ -29,9 +29,8 @@ def corrupt(
     if not plan.attacks:
         return updates, state.attacks
     malicious = plan.malicious(state.round)
-    clients = updates.client_ids < plan.canaries.first  # attackers know nothing of an audit
     attackers = torch.tensor(sorted(malicious), dtype=torch.int64)
-    honest_rows = clients & ~torch.isin(updates.client_ids, attackers)
+    honest_rows = ~torch.isin(updates.client_ids, attackers)  # an audit's canaries among them
     sent, memories = updates, list(state.attacks)
     for number, role in enumerate(plan.attacks):
         who = torch.tensor(role.attackers(state.round), dtype=torch.int64)
@@ -43,7 +42,7 @@ def corrupt(
         view = View(
             round=state.round,
             params=state.params,
-            cohort_size=int(clients.sum()),
+            cohort_size=announced_size(plan, role.attack, len(updates)),
             honest=updates.rows(honest_rows) if role.attack.knowledge is Knowledge.OMNISCIENT else None,
             generator=generator(plan.seed, "attack", number, state.round),
             aggregate=_guess(plan, state, number, root) if asks else None,
@@ -68,11 +67,7 @@ def _guess(plan: Plan, state: ServerState, number: int, root: Tensor | None) -> 
 
     def aggregate(updates: Updates) -> Verdict:
         updates, _ = plan.privacy.clip(replace(updates, context=context), deepcopy(state.privacy))
-        screened = updates
-        for plugin, memory in zip(plan.pre_aggregations, state.pre_aggregations, strict=True):
-            screened, _ = plugin.transform(screened, deepcopy(memory))
-        verdict, _ = plan.defense.aggregate(screened, deepcopy(state.defense))
-        return about_clients(verdict, plan.pre_aggregations, updates, screened)
+        return decide(plan, updates, deepcopy(state.pre_aggregations), deepcopy(state.defense)).verdict
 
     return aggregate
 
@@ -82,22 +77,12 @@ def _lie(
 ) -> tuple[Updates, State]:
     if role.attack.knowledge is not Knowledge.OWN:
         lies, memory = role.attack.corrupt(own, view, memory)
-        return _checked(role, own, lies), memory
+        return lies, memory
     memory, vectors, counts = dict(memory), own.vectors.clone(), own.num_examples.clone()
     for row, client_id in enumerate(own.client_ids.tolist()):
         alone = own.rows(torch.tensor([row]))
         stream = generator(plan.seed, "attack", number, view.round, client_id)
         before = memory[client_id] if client_id in memory else role.attack.init()
         lie, memory[client_id] = role.attack.corrupt(alone, replace(view, generator=stream), before)
-        vectors[row], counts[row] = _checked(role, alone, lie).vectors[0], lie.num_examples[0]
+        vectors[row], counts[row] = lie.vectors[0], lie.num_examples[0]
     return replace(own, vectors=vectors, num_examples=counts), memory
-
-
-def _checked(role: Role[UpdateAttack], own: Updates, lies: Updates) -> Updates:
-    if torch.equal(lies.client_ids, own.client_ids) and lies.vectors.shape == own.vectors.shape:
-        return lies
-    came, expected = tuple(lies.vectors.shape), tuple(own.vectors.shape)
-    raise PluginError(
-        f"attack '{role.kind}' returned {came} for clients {lies.client_ids.tolist()}, "
-        f"expected {expected} for clients {own.client_ids.tolist()}"
-    )

@@ -14,6 +14,7 @@ from ..core.contracts import Goal, declared
 from ..core.errors import PluginError, ScenarioError
 from ..core.layout import Layout
 from ..core.roles import Role
+from ..core.untouched import untouched
 
 _BATCH = 1000
 
@@ -158,7 +159,8 @@ class Evaluator:
         return Score(accuracy, loss / len(self._y), self._classes(predicted, right), goals)
 
     def _outputs(self, x: Tensor) -> Tensor:
-        outputs: Tensor = self._model(x.to(self._device))
+        with untouched("the model", x):
+            outputs: Tensor = self._model(x.to(self._device))
         return outputs.cpu()
 
     def _regression(self, targets: Targets) -> Score:

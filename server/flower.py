@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..core.contracts import Defense, Verdict, declared
-from ..core.errors import PluginError
+from ..core.errors import InfeasibleCohort, PluginError
 from ..core.trees import State
 from ..core.updates import Context, Updates, all_finite
 from ..defenses import DEFENSES
@@ -84,10 +84,23 @@ class GauntletStrategy(FedAvg):
         updates, heard = self._updates(replies, self._arrays, context)
         if not heard:
             return None, None
-        self.verdict, self.memory = self.defense.aggregate(updates, self.memory)
+        if (decided := self._decided(updates)) is None:
+            return None, None
+        self.verdict, self.memory = decided
         values = values_of(context.params + self.verdict.aggregate, self._arrays, layout)
         moved = {name: Array(value) for name, value in values.items()}
         return ArrayRecord(dict(self._arrays) | moved), self._metrics(heard)
+
+    def _decided(self, updates: Updates) -> tuple[Verdict, State] | None:
+        """Return the verdict and the new memory; None where the defense cannot judge these clients."""
+        least = declared(self.defense, "least_cohort", 1)
+        try:
+            if len(updates) < least:
+                raise InfeasibleCohort(f"the defense needs {least} updates or more, got {len(updates)}")
+            return self.defense.aggregate(updates, self.memory)
+        except InfeasibleCohort as reason:
+            _log.warning("the arrays stay as they were: %s", reason)
+            return None
 
     def _updates(
         self, replies: Iterable[Message], like: ArrayRecord, context: Context

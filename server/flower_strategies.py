@@ -22,6 +22,7 @@ from ..core.errors import PluginError
 from ..core.layout import Layout, Slot
 from ..core.registry import Family
 from ..core.updates import Context, Updates
+from .decision import STAYS
 from .flower_records import WEIGHT, vector_of
 
 try:
@@ -115,7 +116,8 @@ def _aggregate(self: Any, updates: Updates, state: None) -> tuple[Verdict, None]
     if changed := [k for k, v in vars(strategy).items() if before.get(k) != repr(v)]:
         raise ValueError(f"it keeps state between rounds that no checkpoint holds: {', '.join(changed)}")
     if arrays is None:  # Flower then keeps its model, and says why in a warning
-        return Verdict(torch.zeros_like(context.params)), state
+        silent = f"{self.strategy.__name__} gives no answer for a cohort of {len(updates)}"
+        return Verdict(torch.zeros_like(context.params), fallback=f"{silent}: {STAYS}"), state
     moved = vector_of(arrays, context.layout).double() - context.params.double()  # [P]
     return Verdict(moved.to(updates.vectors.dtype)), state
 

@@ -20,8 +20,10 @@ def projected(plan: Plan, state: ServerState) -> Epsilon:
     size = plan.sampling.expected_size
     nothing, stream = torch.zeros_like(state.params), generator(plan.seed, "noise", state.round)
     _, ahead = plan.privacy.noise(nothing, size, state.privacy, stream)
-    cohort = sample_cohort(plan.sampler, plan.sampling, plan.seed, state.round).tolist()
-    ledger = plan.accountant.charge(release_of(plan, ahead), plan.sampling, cohort, state.ledger)
+    drawn = sample_cohort(plan.sampler, plan.sampling, plan.seed, state.round)
+    cohort = plan.canaries.cohort(drawn).tolist()
+    release = release_of(plan, ahead, state.round, cohort)
+    ledger = plan.accountant.charge(release, plan.sampling, cohort, state.ledger)
     return plan.accountant.epsilon(ledger)
 
 

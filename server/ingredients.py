@@ -12,7 +12,9 @@ from ..clients.data.base import FederatedData, Perturb
 from ..clients.models import build_model
 from ..core.contracts import Audit, LocalRule, Privacy, Sampler, Sampling, declared
 from ..core.errors import ScenarioError
-from ..core.registry import Family, guard
+from ..core.guards import guard
+from ..core.registry import Family
+from ..core.replies import REPLIES
 from ..core.roles import Role
 from ..core.seeds import generator
 from ..privacy import AUDITS, PRIVACY
@@ -29,7 +31,12 @@ def made(family: Family[Any], spec: PluginSpec) -> Any:
     Raises:
         PluginError: A plug-in that does not exist or takes other options.
     """
-    return guard(family.build(spec.name, spec.options), f"{family.noun} '{spec.name}'")
+    return watched(family, family.build(spec.name, spec.options), spec.name)
+
+
+def watched(family: Family[Any], plugin: Any, name: str) -> Any:
+    """Return a family's plug-in so that what it raises, and what it hands back amiss, is one clear line."""
+    return guard(plugin, f"{family.noun} '{name}'", REPLIES.get(family.name))
 
 
 def given_or_made(spec: RunSpec, data: FederatedData | None) -> FederatedData:
@@ -96,11 +103,19 @@ def make_sampling(spec: RunSpec) -> tuple[Sampler, Sampling]:
         PluginError: An unknown sampler or option.
         ScenarioError: A cohort that the population cannot fill.
     """
-    sampler: Sampler = own_half(spec, "sample") or SAMPLERS.build(spec.sampler.name, spec.sampler.options)
+    half, num_clients = own_half(spec, "sample"), spec.num_clients + make_audit(spec).num_canaries
+    plain: Sampler = half or SAMPLERS.build(spec.sampler.name, spec.sampler.options)
     try:
-        return sampler, sampler.sampling(spec.num_clients + make_audit(spec).num_canaries)
+        plain.sampling(num_clients)
     except ValueError as error:
         raise ScenarioError(f"{spec.sampler.name}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a fault of the plug-in, which its guard names
+        pass
+    family, named = (ALGORITHMS, spec.algorithm) if half else (SAMPLERS, spec.sampler)
+    sampler: Sampler = watched(family, plain, named.name)
+    return sampler, sampler.sampling(num_clients)
 
 
 def sample_cohort(sampler: Sampler, sampling: Sampling, seed: int, round_: int) -> NDArray[Any]:

@@ -26,14 +26,15 @@ from ..core.contracts import (
 from ..core.errors import ScenarioError
 from ..core.frames import OVERHEAD, public_spec, uvarint
 from ..core.layout import Layout
-from ..core.registry import guard, options_of
+from ..core.registry import options_of
 from ..core.roles import Role
 from ..core.seeds import generator
 from ..core.trees import State
 from ..defenses import DEFENSES, PRE_AGGREGATIONS
+from ..privacy import AUDITS, PRIVACY
 from ..privacy.accounting import Accountant
 from .canaries import Canaries
-from .ingredients import made, make_audit, make_privacy, make_roles, make_sampling
+from .ingredients import made, make_audit, make_privacy, make_roles, make_sampling, sample_cohort, watched
 from .networks import NETWORKS
 from .optimizers import SERVER_OPTIMIZERS
 from .procedures import check_procedure, own_half
@@ -109,6 +110,26 @@ class Plan:
         roles = (role for role in (*self.poisons, *self.attacks) if not role.honest)
         return frozenset(client for role in roles for client in role.attackers(round_))
 
+    def attacked(self, round_: int) -> frozenset[int]:
+        """Return the clients that have attacked by the end of a round: in it, or in an earlier one.
+
+        A client attacks in a round in which its attack is active and it is in the cohort.
+        """
+        for number in range(len(self._attacked), round_ + 1):
+            before = self._attacked[-1] if number else frozenset()
+            fresh = self.malicious(number) - before
+            if fresh:
+                fresh &= set(
+                    sample_cohort(self.sampler, self.at(number).sampling, self.seed, number).tolist()
+                )
+            self._attacked.append(before | fresh if fresh else before)
+        return self._attacked[round_]
+
+    @cached_property
+    def _attacked(self) -> list[frozenset[int]]:
+        """``attacked`` of the rounds from 0 on, as far as somebody has asked: it follows from the rest."""
+        return []
+
 
 def make_plan(spec: RunSpec, layout: Layout) -> Plan:
     """Return the plan of a run.
@@ -120,8 +141,8 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
     sampler, sampling = make_sampling(spec)
     poisons, attacks = make_roles(spec)
     privacy = make_privacy(spec, layout.num_parameters)
-    guarded = guard(privacy, f"privacy mechanism '{spec.privacy.name}'")
-    audit: Audit = guard(make_audit(spec), f"audit '{spec.audit.name}'")
+    guarded = watched(PRIVACY, privacy, spec.privacy.name)
+    audit: Audit = watched(AUDITS, make_audit(spec), spec.audit.name)
     codec: Codec = made(CODECS, spec.codec)
     defense: Defense = made(DEFENSES, spec.defense)
     pre_aggregations = tuple(made(PRE_AGGREGATIONS, s) for s in spec.pre_aggregations)

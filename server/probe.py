@@ -17,17 +17,20 @@ from ..clients.codecs import CODECS
 from ..clients.codecs.wire import decode_frame
 from ..clients.data.base import FederatedData
 from ..clients.models import build_model
-from ..core.contracts import LocalTraining
+from ..core.contracts import LocalRule, LocalTraining
+from ..core.disk import write_folder
 from ..core.errors import DataError
 from ..core.frames import Envelope, public_spec
 from ..core.layout import Layout
 from ..core.observation import Knowledge, Observation, Truth
 from ..core.registry import options_of
 from ..core.seeds import generator
+from .ingredients import make_model
 from .outcome import Outcome
 from .spec import PluginSpec, RunSpec
 
-SCHEMA = 1
+SCHEMA = 2
+FILES = ("observation.json", "frame.bin", "broadcast.safetensors", "truth.safetensors")
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,29 @@ class Inputs:
 
 
 def knowledge_of(
-    spec: RunSpec, training: LocalTraining, truth: Truth, local_steps: int, labels_known: bool
+    spec: RunSpec,
+    training: LocalTraining,
+    truth: Truth,
+    local_steps: int,
+    labels_known: bool,
+    rule: LocalRule | None = None,
 ) -> Knowledge:
     """Return what an honest-but-curious server knows: public configuration, and labels only if told.
 
-    Momentum and weight decay make an update of one step no plain gradient: ``lr`` is then not told.
+    Momentum over several steps, weight decay, Adam, or an algorithm that changes the first direction make an
+    update no multiple of the gradient: ``lr`` is then not told.
+
+    Args:
+        spec: The run.
+        training: How the client trains.
+        truth: What it trains on; nothing but the number of examples and, if told, the labels is looked at.
+        local_steps: How many steps it takes.
+        labels_known: Whether the labels are told.
+        rule: The algorithm; by default one that leaves gradients as they are.
     """
-    plain = training.weight_decay == 0 and (training.momentum == 0 or local_steps == 1)
+    optimizer = training.optimizer if rule is None or _starts_plain(rule) else spec.algorithm.name
+    steady = training.momentum == 0 or local_steps == 1
+    plain = optimizer == "sgd" and training.weight_decay == 0 and steady
     return Knowledge(
         batch_size=len(truth.y),
         labels=tuple(sorted(truth.y.tolist())) if labels_known else None,
@@ -57,19 +76,39 @@ def knowledge_of(
         lr=training.lr if plain else None,
         codec=str(spec.codec),
         privacy=str(spec.privacy),
+        optimizer=optimizer,
+        weight_decay=training.weight_decay,
+        loss="cross_entropy" if training.loss == "auto" else training.loss,
     )
 
 
+def _starts_plain(rule: LocalRule) -> bool:
+    """Return whether a client's first step goes along the gradient itself."""
+    gradient, params = torch.tensor([-2.0, 0.0, 0.5]), torch.tensor([1.0, -3.0, 0.25])
+    return torch.equal(rule.correct(gradient.clone(), params, params.clone()), gradient)
+
+
 def save_observation(
-    folder: Path,
+    place: Path,
     spec: RunSpec,
     data: FederatedData,
     outcome: Outcome,
     client_id: int,
     knowledge: Knowledge,
     truth: Truth,
+    probe: Mapping[str, Any],
 ) -> Path:
-    """Write one client's message of a round, and apart from it the truth; return its folder.
+    """Write one client's message of a round into a new folder, the truth apart; return the folder.
+
+    Args:
+        place: The folder, of this probe alone. It appears whole or not at all.
+        spec: The run.
+        data: Its data.
+        outcome: The round.
+        client_id: Who is observed.
+        knowledge: What the attacker is told.
+        truth: What only the scorer sees.
+        probe: Whose recording this is, as plain values.
 
     Raises:
         DataError: The disk is full or not writable.
@@ -78,10 +117,10 @@ def save_observation(
 
     frame = outcome.frame(client_id)
     assert frame is not None, "a run that is watched sends single updates"
-    place = folder / f"round-{outcome.round:06d}-client-{client_id:06d}"
     inputs = Inputs(data.name, data.input_shape, data.num_classes, data.mean, data.std, data.value_range)
     public = {
         "schema": SCHEMA,
+        "probe": dict(probe),
         "round": outcome.round,
         "client_id": client_id,
         "model": asdict(spec.model),
@@ -96,13 +135,54 @@ def save_observation(
         "broadcast.safetensors": save(sent),
         "truth.safetensors": save({"x": truth.x.contiguous(), "y": truth.y.contiguous()}),
     }
+    _write(place, files)
+    return place
+
+
+def adopt_observation(old: Path, place: Path, knowledge: Knowledge, probe: Mapping[str, Any]) -> Path:
+    """Copy a recording of schema 1, which all probes of a client shared, into one of a probe's own.
+
+    Raises:
+        DataError: It cannot be read or written.
+    """
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            (place / name).write_bytes(content)
+        public = {**_public(old), "probe": dict(probe), "knowledge": asdict(knowledge)}
+        files = {name: (old / name).read_bytes() for name in FILES if name != "observation.json"}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{old} is not a readable observation: {error}") from error
+    _write(place, {"observation.json": json.dumps(public, indent=1).encode(), **files})
+    return place
+
+
+def _write(place: Path, files: Mapping[str, bytes]) -> None:
+    try:
+        write_folder(place, files)
     except OSError as error:
         raise DataError(f"{place} cannot be written: {error.strerror}") from error
-    return place
+
+
+def _public(place: Path) -> dict[str, Any]:
+    """Return what an observation says beside its bytes, as schema 2 has it.
+
+    Raises:
+        ValueError: A schema that is not read here.
+    """
+    public: dict[str, Any] = json.loads((place / "observation.json").read_text(encoding="utf-8"))
+    if public["schema"] not in (1, SCHEMA):
+        raise ValueError(f"schema {public['schema']}, expected 1 or {SCHEMA}")
+    return {"probe": {}, **public, "schema": SCHEMA}
+
+
+def probe_of(place: Path) -> dict[str, Any]:
+    """Return whose recording this is, as plain values; nothing of one that several probes shared (schema 1).
+
+    Raises:
+        DataError: The recording cannot be read.
+    """
+    try:
+        return dict(_public(place)["probe"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{place} is not a readable observation: {error}") from error
 
 
 def load_observation(place: Path) -> Observation:
@@ -116,9 +196,7 @@ def load_observation(place: Path) -> Observation:
     from safetensors.torch import load_file
 
     try:
-        public = json.loads((place / "observation.json").read_text())
-        if public["schema"] != SCHEMA:
-            raise ValueError(f"schema {public['schema']}, expected {SCHEMA}")
+        public = _public(place)
         sent = load_file(place / "broadcast.safetensors")
         frame = (place / "frame.bin").read_bytes()
         inputs = _inputs(public["inputs"])
@@ -142,6 +220,26 @@ def load_observation(place: Path) -> Observation:
         input_shape=inputs.input_shape,
         num_classes=inputs.num_classes,
         value_range=inputs.value_range,
+        knowledge=knowledge,
+    )
+
+
+def blank_observation(
+    spec: RunSpec, data: FederatedData, round_: int, client_id: int, knowledge: Knowledge
+) -> Observation:
+    """Return what an attack can be checked with before the run: the first model, and an update of zeros."""
+    model = make_model(spec, data)
+    layout = Layout.of(model)
+    return Observation(
+        round=round_,
+        client_id=client_id,
+        model=model,
+        layout=layout,
+        frame=b"",
+        update=torch.zeros(layout.num_parameters),
+        input_shape=data.input_shape,
+        num_classes=data.num_classes,
+        value_range=data.value_range,
         knowledge=knowledge,
     )
 

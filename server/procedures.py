@@ -71,10 +71,14 @@ def check_procedure(spec: RunSpec, defense: Defense, codec: Codec, layout: Layou
     _check_means(spec, who, rule, defense, codec)
 
 
-def _check_means(spec: RunSpec, who: str, rule: Any, defense: Defense, codec: Codec) -> None:
+def counts_alike(defense: Defense) -> bool:
+    """Return whether a defense counts every client the same, however many examples it has."""
     counts = declared(defense, "counts", None)
-    plain = counts is not None and len(torch.unique(counts(torch.tensor([1, 3])))) == 1
-    if declared(rule, "plain_mean", False) and (not plain or spec.pre_aggregations):
+    return counts is not None and len(torch.unique(counts(torch.tensor([1, 3])))) == 1
+
+
+def _check_means(spec: RunSpec, who: str, rule: Any, defense: Defense, codec: Codec) -> None:
+    if declared(rule, "plain_mean", False) and (not counts_alike(defense) or spec.pre_aggregations):
         raise ScenarioError(
             f"{who} needs the plain mean: defense mean with weighting = 'uniform' or 'fixed', "
             f"got '{spec.defense}'"

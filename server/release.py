@@ -1,19 +1,55 @@
 """What a round proves of privacy, given all that happens between clipping and noise."""
 
+from collections.abc import Collection
+
 from ..core.contracts import NoGuarantee, Release, clipped_at, declared
 from ..core.trees import State
 from .plan import Plan
+from .procedures import counts_alike
+from .sight import blinded, counts_are_public, exposed
 
 
-def release_of(plan: Plan, privacy: State) -> Release | NoGuarantee:
-    """Return what the round that left ``privacy`` behind released, or why it guarantees nothing."""
+def release_of(plan: Plan, privacy: State, round_: int, cohort: Collection[int]) -> Release | NoGuarantee:
+    """Return what a round released, or why it guarantees nothing.
+
+    Args:
+        plan: The plan of the round.
+        privacy: The mechanism's memory after it.
+        round_: The round, from 0.
+        cohort: The clients that were drawn for it.
+    """
+    release = _released(plan, privacy)
+    if not isinstance(release, Release):
+        return release
+    reason = exposed(plan, round_, cohort, release.relation) or _remembered(plan) or _counted(plan)
+    return NoGuarantee(reason) if reason else release
+
+
+def _counted(plan: Plan) -> str | None:
+    """Return why a client's number of examples tells something under local trust, or None."""
+    if plan.privacy.trust_model != "local" or counts_are_public(plan):
+        return None
+    if plan.pre_aggregations or not counts_alike(plan.defense):
+        return "weights"
+    return None if declared(plan.network, "blind", False) else "selection"
+
+
+def _remembered(plan: Plan) -> str | None:
+    """Return why a client's message follows from more than its own data and the broadcast, or None."""
+    return "client_memory" if blinded(plan) and plan.codec.init() is not None else None
+
+
+def _released(plan: Plan, privacy: State) -> Release | NoGuarantee:
     sensitivity = declared(plan.defense, "sensitivity", None)
     clip_norm = clipped_at(plan.privacy, privacy)
     linear = declared(plan.defense, "linear", False) and not plan.pre_aggregations
     trusts_the_server = plan.privacy.trust_model != "local"
     moved = None
     if sensitivity is not None and clip_norm is not None and not plan.pre_aggregations:
-        moved = sensitivity(clip_norm, plan.sampling.expected_size)
+        remembers = plan.defense.init() is not None  # a client also moves what is remembered of it
+        picky = declared(plan.defense, "least_cohort", 1) > 1  # one client less, and there is no aggregate
+        if not (remembers or picky):
+            moved = sensitivity(clip_norm, plan.sampling.expected_size)
     if declared(plan.privacy, "norm", 2) != 2 and not linear:
         moved = None  # what a defense declares is an L2 norm
     if plan.privacy.unit == "example" and trusts_the_server and not linear:

@@ -7,7 +7,9 @@ from typing import Any
 from ..attacks.poisoning import DATA_ATTACKS, UPDATE_ATTACKS, family_of
 from ..core.contracts import declared
 from ..core.errors import ScenarioError
-from ..core.registry import Family, guard
+from ..core.guards import guard
+from ..core.registry import Family
+from ..core.replies import REPLIES
 from ..core.roles import Role
 from ..core.seeds import generator
 from .spec import PluginSpec, RoleSpec
@@ -73,7 +75,8 @@ def _attacks(spec: RoleSpec) -> list[tuple[Family[Any], Any]]:
 
 
 def _build(family: Family[Any], plugin: PluginSpec) -> Any:
-    return guard(family.build(plugin.name, plugin.options), f"attack '{plugin.name}'")
+    built = family.build(plugin.name, plugin.options)
+    return guard(built, f"attack '{plugin.name}'", REPLIES.get(family.name))
 
 
 def _drawn(spec: RoleSpec, free: set[int], seed: int, number: int) -> tuple[int, ...]:

@@ -18,11 +18,11 @@ from ..core.seeds import generator
 from ..core.trees import State
 from ..core.updates import Context, Updates, all_finite, finite_rows, row_norms
 from .corruption import corrupt
+from .decision import decide
 from .ingredients import sample_cohort
 from .outcome import Outcome, Reception
 from .plan import Plan
 from .release import release_of
-from .rows import about_clients
 from .state import ServerState
 
 Array = np.ndarray[Any, Any]
@@ -47,7 +47,7 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
         reception.verdict.aggregate, plan.sampling.expected_size, state.privacy, _stream(plan, state, "noise")
     )
     params, optimizer = plan.optimizer.step(state.params, noisy, state.optimizer)
-    release = release_of(plan, privacy)
+    release = release_of(plan, privacy, state.round, cohort.tolist())
     after = replace(
         state,
         round=state.round + 1,
@@ -81,8 +81,7 @@ def _receive_updates(
     clipped, privacy = plan.privacy.clip(received, state.privacy)
     summed, privacy = _secure_sum(plan, clipped, state, privacy)
     begin = perf_counter()
-    screened, pre_aggregations = _pre_aggregate(plan, summed, state)
-    verdict, defense = plan.defense.aggregate(screened, state.defense)
+    decision = decide(plan, summed, state.pre_aggregations, state.defense)
     aggregation_seconds = perf_counter() - begin
     reception = Reception(
         round=state.round,
@@ -97,7 +96,7 @@ def _receive_updates(
         delivery=delivery,
         refused=refused,
         received=received,
-        verdict=about_clients(verdict, plan.pre_aggregations, summed, screened),
+        verdict=decision.verdict,
         aggregation_seconds=aggregation_seconds,
     )
     after = replace(
@@ -106,8 +105,8 @@ def _receive_updates(
         attacks=attacks,
         codec=codec,
         privacy=privacy,
-        pre_aggregations=pre_aggregations,
-        defense=defense,
+        pre_aggregations=decision.pre_aggregations,
+        defense=decision.defense,
     )
     return reception, after
 
@@ -204,14 +203,6 @@ def _secure_sum(plan: Plan, updates: Updates, state: ServerState, privacy: State
         lambda client_id: generator(plan.seed, "noise share", state.round, client_id),
     )
     return found
-
-
-def _pre_aggregate(plan: Plan, updates: Updates, state: ServerState) -> tuple[Updates, tuple[State, ...]]:
-    memories = []
-    for plugin, memory in zip(plan.pre_aggregations, state.pre_aggregations, strict=True):
-        updates, memory = plugin.transform(updates, memory)
-        memories.append(memory)
-    return updates, tuple(memories)
 
 
 def _check(verdict: Verdict, params: Tensor) -> None:

@@ -10,7 +10,7 @@ from ..core.contracts import Defense, PreAggregation, Sampler, Sampling, Verdict
 from ..core.errors import CohortError, ScenarioError
 from ..core.registry import options_of
 from ..core.updates import Updates
-from .spec import RunSpec
+from .spec import PluginSpec, RunSpec
 
 SIZED = ("full", "fixed_size", "round_robin")  # schemes whose cohorts have a largest size
 
@@ -25,16 +25,16 @@ def check_rows(
     """Refuse a defense, or a pre-aggregation, that can do nothing with the rows that it would see.
 
     Raises:
-        ScenarioError: It keeps single clients in mind behind one whose rows are groups of clients.
+        ScenarioError: It keeps single clients in mind behind one whose rows are groups of clients, or needs a
+            client that does not exist.
         CohortError: Even the largest cohort is too small for it.
     """
     _refuse_memory_of_groups(spec, pre_aggregations, defense)
+    _refuse_strangers(spec, defense)
     if sampling.scheme not in SIZED or declared(sampler, "sampling_at", None) is not None:
         return
     cohort = rows = ceil(sampling.expected_size - 1e-9)
-    before = zip(spec.pre_aggregations, pre_aggregations, strict=True)
-    steps = [*(("pre-aggregation", s, p) for s, p in before), ("defense", spec.defense, defense)]
-    for noun, named, plugin in steps:
+    for noun, named, plugin in steps_of(spec, pre_aggregations, defense):
         least = declared(plugin, "least_cohort", 1)
         if rows < least:
             behind = "" if rows == cohort else f", of which pre-aggregation leaves {rows} rows"
@@ -43,7 +43,25 @@ def check_rows(
                 f"{noun} '{named}' needs {least} rows or more, got a cohort of {cohort}{behind}; "
                 f"change its options, enlarge the cohort{choice}"
             )
-        rows = _rows_after(plugin, rows)
+        rows = rows_after(plugin, rows)
+
+
+def steps_of(
+    spec: RunSpec, pre_aggregations: Sequence[PreAggregation], defense: Defense
+) -> list[tuple[str, PluginSpec, object]]:
+    """Return what a cohort goes through, in order: what it is called, as it was named, and the plug-in."""
+    before = zip(spec.pre_aggregations, pre_aggregations, strict=True)
+    return [*(("pre-aggregation", s, p) for s, p in before), ("defense", spec.defense, defense)]
+
+
+def _refuse_strangers(spec: RunSpec, defense: Defense) -> None:
+    needed: tuple[int, ...] = declared(defense, "needs_clients", ())
+    for client in needed:
+        if client >= spec.num_clients:
+            raise ScenarioError(
+                f"defense '{spec.defense}' needs client {client} in every round; "
+                f"allowed: 0 to {spec.num_clients - 1}"
+            )
 
 
 def _refuse_memory_of_groups(
@@ -52,14 +70,14 @@ def _refuse_memory_of_groups(
     if not declared(defense, "remembers_clients", False):
         return
     for named, plugin in zip(spec.pre_aggregations, pre_aggregations, strict=True):
-        if _rows_after(plugin, spec.num_clients) < spec.num_clients:
+        if rows_after(plugin, spec.num_clients) < spec.num_clients:
             raise ScenarioError(
                 f"defense '{spec.defense.name}' remembers single clients, and behind pre-aggregation "
                 f"'{named}' each row is another group of clients in every round; leave out one of the two"
             )
 
 
-def _rows_after(plugin: object, rows: int) -> int:
+def rows_after(plugin: object, rows: int) -> int:
     """Return how many rows a pre-aggregation makes of so many."""
     count = declared(plugin, "rows_after", None)
     return rows if count is None else int(count(rows))

@@ -12,16 +12,19 @@ from ..clients.kernel import BlockKernel
 from ..clients.pools.base import ClientPool
 from ..clients.pools.serial import SerialPool
 from ..clients.vectorize import Choice
-from ..core.errors import ScenarioError
+from ..core.errors import ScenarioError, named_faults
 from ..core.layout import Layout
 from .evaluation import Evaluator, Score, goals_of
 from .example_privacy import with_known_noise, with_local_steps
+from .guarantee import delta_warning, refuse_large_delta
 from .guard import out_of_budget
 from .ingredients import given_or_made, make_model
 from .outcome import Outcome
 from .plan import Plan, make_plan
+from .promise import refuse_broken_promises
 from .regression import refuse_labels_only
 from .round import run_round
+from .small_cohorts import warnings_of
 from .spec import RunSpec
 from .state import ServerState, first_state
 from .training import make_choice, make_kernel, make_root
@@ -85,6 +88,11 @@ class Simulation:
             if finished:
                 yield finished()
 
+    def warnings(self) -> list[str]:
+        """Return, one line each, what may go otherwise in some rounds than the scenario says."""
+        about_delta = delta_warning(self.plan)
+        return [*([about_delta] if about_delta else []), *warnings_of(self.spec, self.plan)]
+
     def _overlaps(self, pool: ClientPool) -> bool:
         """Return whether a model can be scored during the next round without changing a bit of either."""
         return pool.elsewhere and self.plan.root is None  # nothing here sets the number of threads meanwhile
@@ -95,7 +103,8 @@ class Simulation:
 
     def _score(self, state: ServerState, last: bool) -> Score | None:
         due = last or state.round % self.spec.evaluate_every == 0 or state.round == self.spec.rounds
-        return self.evaluator.score(state.params, state.buffers) if due else None
+        with named_faults(f"model '{self.spec.model.name}' cannot be evaluated"):
+            return self.evaluator.score(state.params, state.buffers) if due else None
 
     def ray_pool(
         self,
@@ -136,7 +145,7 @@ def prepare(
         GauntletError: Whatever cannot run, in one line.
     """
     data = given_or_made(spec, data)
-    spec = with_known_noise(spec, data)
+    asked, spec = spec, with_known_noise(spec, data)
     model = make_model(spec, data)
     choice = make_choice(spec, data, model, begun)
     layout = Layout.of(model)
@@ -146,6 +155,8 @@ def prepare(
     params = layout.flatten(dict(model.named_parameters()))
     buffers = layout.flatten_buffers(dict(model.named_buffers()))
     first = first_state(plan, params, buffers)
+    refuse_large_delta(plan, spec)
+    refuse_broken_promises(plan, asked, first, data)
     if broke := out_of_budget(plan, first):
         raise ScenarioError(f"not even one round can run: {broke}")
     goals = goals_of((*plan.poisons, *plan.attacks), data)

@@ -64,6 +64,7 @@ class RunSpec:
         compile: Whether the step of a stack is compiled; agrees to rounding with one that is not.
         rows: Whether single updates are wanted in any case: by a probe, or by whoever reads outcomes.
         max_epsilon: The run stops before a round that would cost more in all; None: no limit.
+        max_delta: The largest delta that is accepted; beyond 0.1 it must be said. Decides no result.
         Others: The plug-ins of each family.
     """
 
@@ -91,3 +92,4 @@ class RunSpec:
     rows: bool = False
     root_examples: int = 0
     max_epsilon: float | None = None
+    max_delta: float = 0.1

@@ -15,10 +15,9 @@ from ..clients.vectorize import Choice, begun_on, choose
 from ..core.contracts import declared, works_in_steps
 from ..core.errors import ScenarioError
 from ..core.layout import Layout
-from ..core.registry import guard
 from ..defenses import DEFENSES
 from ..privacy import PRIVACY
-from .ingredients import made, make_model, make_privacy, make_roles, make_rule, make_sampling
+from .ingredients import made, make_model, make_privacy, make_roles, make_rule, make_sampling, watched
 from .procedures import own_half
 from .root import Root
 from .spec import PluginSpec, RunSpec
@@ -64,7 +63,7 @@ def make_kernel(spec: RunSpec, data: FederatedData, choice: Choice | None = None
     rule = make_rule(spec)
     model = make_model(spec, data)
     mechanism = make_privacy(spec, Layout.of(model).num_parameters)
-    privacy = guard(mechanism, f"privacy mechanism '{spec.privacy.name}'")
+    privacy = watched(PRIVACY, mechanism, spec.privacy.name)
     choice = choice or make_choice(spec, data, model)
     counts = declared(made(DEFENSES, spec.defense), "counts", None)
     if steers and declared(rule, "work", None) is not None:

@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 from ..core.contracts import Audited
 from ..core.errors import ResultsError, ScenarioError
 from ..core.seeds import generator
+from ..core.trees import State
 from ..privacy.accounting import Epsilon
 from ..server.simulation import Simulation, Step
 from ..server.state import ServerState
-from .results import VERDICT, first_line, write_json
+from .results import VERDICT, first_line, write_json, write_table
 
 TABLE = "audit.parquet"
 AUDIT = pa.schema(
@@ -27,13 +28,17 @@ AUDIT = pa.schema(
 
 
 class AuditTrail:
-    """The canaries' scores so far: on disk before each checkpoint, so that a stopped run loses none.
+    """The canaries' scores so far; a checkpoint holds them, so that a stopped run loses none."""
 
-    A largest score over rounds comes out the same when rounds are run again after a stop.
-    """
-
-    def __init__(self, simulation: Simulation, folder: Path, begin: int) -> None:
+    def __init__(self, simulation: Simulation, folder: Path, begin: int, kept: State = None) -> None:
         """Start at round ``begin``; above 0, take up what an earlier run of the folder left.
+
+        Args:
+            simulation: The run.
+            folder: Its folder.
+            begin: The first round.
+            kept: ``kept`` of the earlier run; None where a checkpoint of schema 1 holds none: then the scores
+                stand in ``audit.parquet``.
 
         Raises:
             ResultsError: It left nothing that can be read.
@@ -50,7 +55,12 @@ class AuditTrail:
         final = self._audit.statistic == "final"
         self._scores = np.zeros(total) if final else np.full(total, -1.0)  # cosines
         if len(self._canaries) and begin > 0 and not final:
-            self._scores = self._read()
+            self._scores = self._fitting(self._read() if kept is None else np.array(kept))
+
+    @property
+    def kept(self) -> State:
+        """What a checkpoint has to hold, to go on from here."""
+        return self._scores.tolist() if len(self._canaries) else None
 
     def _read(self) -> np.ndarray[Any, Any]:
         path = self._folder / TABLE
@@ -58,8 +68,14 @@ class AuditTrail:
             scores: np.ndarray[Any, Any] = pq.read_table(path)["score"].to_numpy()
         except (OSError, KeyError, pa.ArrowException) as error:
             raise ResultsError(f"{path} cannot be read: {first_line(error)}") from error
+        return scores
+
+    def _fitting(self, scores: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         if scores.shape != self._scores.shape:
-            raise ResultsError(f"{path} holds {len(scores)} scores, expected {len(self._scores)}")
+            raise ResultsError(
+                f"{self._folder / TABLE} or the checkpoint holds {len(scores)} scores, "
+                f"expected {len(self._scores)}"
+            )
         return scores
 
     def watch(self, step: Step) -> None:
@@ -68,25 +84,12 @@ class AuditTrail:
             change = step.state.params - step.outcome.broadcast.params
             self._scores = np.maximum(self._scores, self._canaries.cosines(change))
 
-    def flush(self) -> None:
-        """Write the scores so far.
-
-        Raises:
-            ResultsError: The disk is full or not writable.
-        """
-        if not len(self._canaries):
-            return
+    def _write(self) -> None:
         present = self._canaries.present
         roles = np.where(present, "present", "absent").tolist() + ["unseen"] * self._canaries.num_unseen
         ids = np.arange(len(self._scores)) + self._canaries.first
         columns = {"client_id": ids, "role": roles, "score": self._scores}
-        path = self._folder / TABLE
-        part = path.with_suffix(".part")
-        try:
-            pq.write_table(pa.Table.from_pydict(columns, schema=AUDIT), part)
-            part.replace(path)
-        except OSError as error:
-            raise ResultsError(f"{path} cannot be written: {error.strerror or first_line(error)}") from error
+        write_table(self._folder / TABLE, pa.Table.from_pydict(columns, schema=AUDIT))
 
     def finish(self, last: ServerState, epsilon: Epsilon) -> None:
         """Judge the scores, and write the verdict beside what the accountant says.
@@ -103,7 +106,7 @@ class AuditTrail:
             return
         if self._audit.statistic == "final":
             self._scores = self._canaries.cosines(last.params - self._simulation.first.params)
-        self.flush()
+        self._write()
         spec, dimension = self._simulation.spec, self._canaries.num_parameters
         stream = generator(spec.seed, "audit")
         found = self._audit.judge(self._scores, self._canaries.present, dimension, self._delta, stream)

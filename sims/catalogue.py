@@ -6,27 +6,26 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import PluginError, ScenarioError, unknown
+from ..core.errors import PluginError, ScenarioError, said, unknown
 from .families import checks, families_of, family, family_names
 from .overrides import parse
 from .scenario import Scenario, load_scenario, make_scenario, scenario_names
+from .terminal import wide_console
 
 
 def print_scenarios() -> None:
     """Print every shipped scenario with its description."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table("scenario", "what it shows", title="Scenarios (gauntlet run NAME)")
     for name in scenario_names():
         table.add_row(name, escape(" ".join(load_scenario(name).description.split())))
-    Console().print(table)
+    wide_console().print(table)
 
 
 def print_families(name: str | None) -> None:
     """Print the plug-ins of one family, or of all."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -36,7 +35,7 @@ def print_families(name: str | None) -> None:
             table.add_section()
         for plugin in family(kind).names():
             table.add_row(kind, escape(plugin), escape(_first_line(family(kind).find(plugin))))
-    Console().print(table)
+    wide_console().print(table)
 
 
 def _first_line(plugin: Any) -> str:
@@ -102,10 +101,11 @@ def check(name: str, family_name: str | None, options: Sequence[str]) -> bool:
         words = sentence.__name__.replace("_", " ")
         try:
             sentence(plugin)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plug-in that leaves the process breaks its promise, too
             failures += 1
-            said = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-            print(f"FAILED  {words}: {said}")
+            print(f"FAILED  {words}: {said(error, named=not isinstance(error, PluginError))}")
         else:
             print(f"ok      {words}")
     total = len(checks(kinds[0]))

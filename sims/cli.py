@@ -2,25 +2,35 @@
 
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import typer.core
 
-from ..core.errors import GauntletError
+from . import signals
+from .arguments import (
+    Address,
+    Name,
+    Out,
+    Overwrite,
+    Picture,
+    PoolOption,
+    Quiet,
+    Set,
+    Workers,
+    placed,
+    runtime_of,
+)
+from .exits import run_command
 
 if TYPE_CHECKING:
-    from .scenario import Scenario
-    from .sections import Runtime
+    pass
 
 typer.core.HAS_RICH = False  # with Rich, Typer 0.20 prints "\[required]" even in plain help
-_UsageError: Any = typer.BadParameter.__bases__[0]  # of Click, or of the Click within a newer Typer
 
 app = typer.Typer(
     name="gauntlet",
-    help="Federated learning in which every client update runs the gauntlet.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -28,57 +38,28 @@ app = typer.Typer(
 )
 
 
-class Pool(StrEnum):
-    """Where clients run."""
+def _print_version(asked: bool) -> None:
+    if asked:
+        from ..core.version import VERSION
 
-    ray = "ray"
-    serial = "serial"
+        print(f"gauntlet {VERSION}")
+        raise typer.Exit
 
 
-Name = Annotated[str, typer.Argument(help="A shipped scenario's name (see 'gauntlet list') or a .toml file.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change one value: rounds=20, defense.name=krum."),
-]
-Out = Annotated[Path | None, typer.Option(help="Result folder [default: a fresh one under results/].")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete the results that --out holds.")]
-PoolOption = Annotated[Pool | None, typer.Option("--pool", help="Where clients run.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Ray workers [default: every core].")]
-Address = Annotated[str | None, typer.Option(help="A Ray cluster to join instead of this machine.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the summary.")]
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Federated learning in which every client update runs the gauntlet."""
 
 
 def main() -> None:
     """Run the command line: exit code 2 and one line for whatever is wrong with the input."""
     sys.path.append(os.getcwd())  # so that "module:Class" finds a module of the user's folder
-    try:
-        sys.exit(_call())
-    except _UsageError as error:
-        if not sys.argv[1:]:  # the message is the help
-            error.show()
-            sys.exit(2)
-        hinted = "Did you mean" in error.message  # by Typer; Click would say it once more
-        _refuse(error.message if hinted else error.format_message())
-    except GauntletError as error:
-        _refuse(str(error))
-    except OSError as error:
-        _refuse(f"{error.filename or 'a file'}: {error.strerror or error}")
-    except KeyboardInterrupt:
-        print("gauntlet: stopped; 'gauntlet resume FOLDER' goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
-
-
-def _call() -> Any:
-    """Run a command and return its exit code; Typer reports an interrupt as 130."""
-    code = app(standalone_mode=False)
-    if code == 130:
-        raise KeyboardInterrupt
-    return code
-
-
-def _refuse(message: str) -> None:
-    print(f"gauntlet: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+    with signals.caught():
+        run_command(app)
 
 
 @app.command()
@@ -99,7 +80,7 @@ def run(
 
     found = load_scenario(scenario, set_ or ())
     check_swept(set_ or (), found.sweep)
-    run_and_show(_placed(found, pool, workers, ray_address), out, overwrite, quiet)
+    run_and_show(placed(found, pool, workers, ray_address), out, overwrite, quiet)
 
 
 @app.command()
@@ -130,7 +111,7 @@ def sweep(
         raise ScenarioError(f"'{found.name}' has no [sweep]; name values with --over KEY=[VALUE, ...]")
     check_swept(set_ or (), crossed, said)
     whole = make_scenario(found.values() | {"sweep": crossed}, found.name)
-    run_and_show(_placed(whole, pool, workers, ray_address), out, overwrite, quiet)
+    run_and_show(placed(whole, pool, workers, ray_address), out, overwrite, quiet)
 
 
 @app.command()
@@ -166,7 +147,7 @@ def matrix(
 
     said = {"attacks": attacks, "defenses": defenses, "shares": shares, "seeds": seeds}
     axes = {f"matrix.{key}": parse_list(text) for key, text in said.items() if text is not None}
-    whole = _placed(load_scenario(scenario, [*(set_ or ()), *axes.items()]), pool, workers, ray_address)
+    whole = placed(load_scenario(scenario, [*(set_ or ()), *axes.items()]), pool, workers, ray_address)
     join_cluster(whole.runtime)
     progress = progress_of(quiet)
     try:
@@ -182,26 +163,34 @@ def resume(
     pool: PoolOption = None,
     workers: Workers = None,
     ray_address: Address = None,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Load code from outside that a folder of others names.")
+    ] = False,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on with other code, versions or data.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Take up a run or a sweep that stopped: the same bits as if it never had."""
     from . import run as single
     from .console import progress_of, show_matrix, show_results
     from .matrix import is_matrix, resume_matrix
+    from .provenance import Consent
     from .sweep import read_sweep, resume_sweep
 
-    progress = progress_of(quiet)
+    progress, consent = progress_of(quiet), Consent(allow_code, accept_changes)
     try:
         swept = read_sweep(folder)
         if swept is not None and is_matrix(folder):
-            runtime = _runtime(swept[0].scenario.runtime, pool, workers, ray_address)
-            table, _ = resume_matrix(folder, progress, runtime)
+            runtime = runtime_of(swept[0].scenario.runtime, pool, workers, ray_address)
+            table, _ = resume_matrix(folder, progress, runtime, consent)
         elif swept is not None:
-            runtime = _runtime(swept[0].scenario.runtime, pool, workers, ray_address)
-            runs = resume_sweep(folder, progress, runtime)
+            runtime = runtime_of(swept[0].scenario.runtime, pool, workers, ray_address)
+            runs = resume_sweep(folder, progress, runtime, consent)
         else:
             before = single.stored_runtime(folder)
-            runs = [single.resume(folder, progress, runtime=_runtime(before, pool, workers, ray_address))]
+            runtime = runtime_of(before, pool, workers, ray_address)
+            runs = [single.resume(folder, progress, runtime=runtime, consent=consent)]
     finally:
         progress.close()
     if is_matrix(folder):
@@ -211,25 +200,47 @@ def resume(
 
 
 @app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="The result folder of a run, a sweep or a matrix.")],
+) -> None:
+    """Say what of a result folder is whole: exit code 0, or 1 if no result is lost, or 2."""
+    from .verify import told
+    from .verify import verify as look
+
+    lines, code = told(folder, look(folder))
+    print("\n".join(lines))
+    raise typer.Exit(code)
+
+
+@app.command()
 def plot(
     name: Annotated[
         str, typer.Argument(help="What to draw; 'all': whatever the runs allow; 'privacy-utility'.")
     ],
     results: Annotated[list[Path], typer.Argument(help="Result folders of runs or sweeps.")],
     by: Annotated[str | None, typer.Option(help="The x axis, where the plot has a choice.")] = None,
-    out: Annotated[Path | None, typer.Option(help="PNG to write [default: beside the results].")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Picture to write, .png, .pdf or .svg [default: beside the results].")
+    ] = None,
+    format_: Annotated[
+        Picture | None, typer.Option("--format", help="What kind of picture [default: png].")
+    ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Draw only runs whose scenario says so. Repeatable."),
     ] = None,
 ) -> None:
-    """Draw results as PNG or PDF, and beside it the numbers behind it as CSV."""
+    """Draw results as PNG, PDF or SVG, and beside it the numbers behind it as CSV."""
     from .console import check_plot, draw_results
+    from .ownership import refuse_drawing
     from .select import only as select
     from .sweep import load_runs
 
-    check_plot(name, by, out)
-    draw_results(name, select(load_runs(results), only or []), results[0] / "plots", by, out)
+    if out is None:
+        refuse_drawing(results[0])
+    kind = format_.value if format_ else None
+    check_plot(name, by, out, kind)
+    draw_results(name, select(load_runs(results), only or []), results[0] / "plots", by, out, kind)
 
 
 @app.command("list")
@@ -261,7 +272,7 @@ def show(name: Annotated[str, typer.Argument(help="A scenario, a .toml file, or 
 def data(
     scenario: Annotated[str, typer.Argument(help="A scenario's name or file, or a data set's name.")],
     set_: Set = None,
-    out: Annotated[Path | None, typer.Option(help="PNG to write.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Picture to write: .png, .pdf or .svg.")] = None,
 ) -> None:
     """Draw which labels each client holds."""
     from .catalogue import draw_labels
@@ -297,17 +308,7 @@ def check_plugin(
     from .catalogue import check
 
     if not check(name, family, set_ or []):
-        sys.exit(1)
-
-
-def _placed(scenario: "Scenario", pool: Pool | None, workers: int | None, address: str | None) -> "Scenario":
-    runtime = _runtime(scenario.runtime, pool, workers, address)
-    return scenario.model_copy(update={"runtime": runtime})
-
-
-def _runtime(before: "Runtime", pool: Pool | None, workers: int | None, address: str | None) -> "Runtime":
-    said = {"pool": pool.value if pool else None, "num_workers": workers, "ray_address": address}
-    return before.model_copy(update={k: v for k, v in said.items() if v is not None})
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

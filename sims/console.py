@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import ScenarioError
 from ..server.simulation import prepare
+from .folders import remove
 from .matrix_table import print_matrix
 from .plots import PLOTS, SETS, draw_set, draw_to, find, refusal
 from .progress import Progress, Silent, on_terminal
-from .results import Run, fresh_folder, remove
-from .run import RESULTS, check_probes, simulate
+from .results import Run
+from .run import check_probes, simulate
 from .scenario import Scenario
 from .sections import Runtime
 from .summary import print_summary
@@ -34,19 +35,18 @@ def run_and_show(scenario: Scenario, out: Path | None, overwrite: bool, quiet: b
         quiet: Whether nothing but the results is printed.
     """
     join_cluster(scenario.runtime)
-    folder = out or fresh_folder(RESULTS, scenario.name)
     if overwrite and out:
         for variant in variants(scenario):
             simulation = prepare(variant.scenario.run_spec())  # refused here, it costs no results
-            check_probes(variant.scenario, simulation, folder)
+            check_probes(variant.scenario, simulation)
         remove(out)
     progress = progress_of(quiet)
     try:
         several = bool(scenario.sweep)
-        runs = sweep(scenario, folder, progress) if several else [simulate(scenario, folder, progress)]
+        runs = sweep(scenario, out, progress) if several else [simulate(scenario, out, progress)]
     finally:
         progress.close()
-    show_results(runs, folder)
+    show_results(runs, runs[0].folder.parent if several else runs[0].folder)
 
 
 def join_cluster(runtime: Runtime) -> None:
@@ -85,12 +85,15 @@ def show_matrix(table: "pd.DataFrame", folder: Path) -> None:
         )
 
 
-def check_plot(name: str, by: str | None, out: Path | None) -> None:
+def check_plot(name: str, by: str | None, out: Path | None, kind: str | None = None) -> None:
     """Look at what ``gauntlet plot`` is asked for, before any result is read.
 
     Raises:
-        ScenarioError: No such plot, or several plots with an option for one.
+        ScenarioError: No such plot, several plots with an option for one, or a picture's name that ends
+            otherwise than the kind that is asked for.
     """
+    if out is not None and kind is not None and out.suffix.lower() != f".{kind}":
+        raise ScenarioError(f"--format {kind} does not go with --out '{out}'; give one of the two")
     several = name == "all" or name in SETS
     if not several:
         find(name)
@@ -103,7 +106,9 @@ def check_plot(name: str, by: str | None, out: Path | None) -> None:
         )
 
 
-def draw_results(name: str, runs: list[Run], folder: Path, by: str | None, out: Path | None) -> None:
+def draw_results(
+    name: str, runs: list[Run], folder: Path, by: str | None, out: Path | None, kind: str | None = None
+) -> None:
     """Draw a plot, a set of plots or all that these runs allow, and say where.
 
     Args:
@@ -112,26 +117,28 @@ def draw_results(name: str, runs: list[Run], folder: Path, by: str | None, out: 
         folder: Where pictures go that ``out`` gives no place.
         by: The x axis, where the plot has a choice.
         out: The picture; of a set, what its pictures' names begin with.
+        kind: ``"png"``, ``"pdf"`` or ``"svg"``, where ``out`` does not say it; by default PNG, of a set PDF
+            too.
     """
     if name == "all":
-        draw_all(runs, folder)
+        draw_all(runs, folder, kind or "png")
     elif name in SETS:
         base = out or folder / "all.png"
-        kinds = [out.suffix] if out else [".png", ".pdf"]
+        kinds = [out.suffix] if out else [f".{kind}"] if kind else [".png", ".pdf"]
         stem = f"{out.stem}-" if out else ""
         for path in draw_set(SETS[name], runs, lambda n: [base.with_name(f"{stem}{n}{k}") for k in kinds]):
             print(path)
     else:
         options = {} if by is None else {"by": by}
-        print(draw_to(out or folder / f"{name}.png", name, runs, **options))
+        print(draw_to(out or folder / f"{name}.{kind or 'png'}", name, runs, **options))
 
 
-def draw_all(runs: list[Run], folder: Path) -> None:
+def draw_all(runs: list[Run], folder: Path, kind: str = "png") -> None:
     """Draw whatever these runs allow, and say where."""
     drawn = []
     for name in PLOTS:
         try:
-            drawn.append(draw_to(folder / f"{name}.png", name, runs).name)
+            drawn.append(draw_to(folder / f"{name}.{kind}", name, runs).name)
         except ScenarioError:
             continue
     print(f"Results in {folder.parent}; plots in {folder}: {', '.join(drawn)}")

@@ -1,11 +1,12 @@
 """Every family of plug-ins under one roof, for listing, checking and scaffolding."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 from ..core.errors import PluginError, unknown
-from ..core.registry import Family
+from ..core.registry import Family, load_module
 
 _FAMILIES = {
     "datasets": "gauntlet.clients.data:DATASETS",
@@ -60,9 +61,12 @@ def families_of(plugin: str) -> list[str]:
     """Return the families that a plug-in belongs to: by its name, or for ``place:Class`` by its verbs.
 
     Raises:
-        PluginError: No family knows the name, or the class has no family's verbs.
+        PluginError: No family knows the name, or the class has no family's verbs, or a file is named without
+            a class.
     """
     if ":" not in plugin:
+        if plugin.endswith(".py"):
+            raise PluginError(_nameless(plugin))
         found = [n for n in _FAMILIES if plugin in family(n).names()]
         if not found:
             every = {name for n in _FAMILIES for name in family(n).names()}
@@ -70,12 +74,33 @@ def families_of(plugin: str) -> list[str]:
         return found
     if schemes := [n for n in _FAMILIES if plugin.partition(":")[0] in family(n).schemes]:
         return schemes
-    from ..core.registry import Family as AnyFamily
-
-    loaded: Any = AnyFamily("any", "plug-in", (), {}).find(plugin)
-    verbs = {n: family(n).verbs for n in _FAMILIES}
-    found = [n for n, v in verbs.items() if v and all(callable(getattr(loaded, verb, None)) for verb in v)]
+    found = _fitting(Family[Any]("any", "plug-in", (), {}).find(plugin))
     if not found:
-        wanted = "; ".join(f"{n}: {', '.join(v)}" for n, v in verbs.items() if v)
-        raise PluginError(f"plug-in '{plugin}' has no family's methods. A member needs: {wanted}")
+        raise PluginError(f"plug-in '{plugin}' has no family's methods. A member needs: {_wanted()}")
     return found
+
+
+def _fitting(loaded: Any) -> list[str]:
+    """Return the families whose methods a class has."""
+    return [n for n in _FAMILIES if family(n).fits(loaded)]
+
+
+def _wanted() -> str:
+    """Return in words which methods each family needs."""
+    every = {n: ", ".join(family(n).verbs) or " or ".join(family(n).either) for n in _FAMILIES}
+    return "; ".join(f"{n}: {verbs}" for n, verbs in every.items() if verbs)
+
+
+def _nameless(file: str) -> str:
+    """Return the message for a file without a class: which of its classes could be meant."""
+    module = load_module(file, f"plug-in file '{file}'")
+    own = {
+        name: value
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and value.__module__ == module.__name__ and not name.startswith("_")
+    }
+    meant = {name: _fitting(value) for name, value in own.items()}
+    if told := [f"{file}:{name} ({', '.join(kinds)})" for name, kinds in meant.items() if kinds]:
+        return f"'{file}' is a file: name one of its classes, {' or '.join(told)}"
+    held = f"its classes ({', '.join(own)}) have no family's methods" if own else "it has no class"
+    return f"'{file}' is a file: name a class in it, as in {file}:Class; {held}. A member needs: {_wanted()}"

@@ -1,6 +1,5 @@
 """Attacks times defenses times shares of malicious clients: one run a cell and seed, one table at the end."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
@@ -11,16 +10,20 @@ from typing import TYPE_CHECKING, Any
 from ..clients.data.base import targets_of
 from ..core.contracts import declared
 from ..core.errors import CohortError, GauntletError, PluginError, ResultsError, ScenarioError
+from ..core.locks import FolderLock
 from ..core.registry import Family, option_names
 from ..server.ingredients import make_data, make_roles, make_sampling
 from .families import family
+from .folders import claimed, fresh_folder, remove
 from .matrix_table import NO_ATTACK, cell_scores, matrix_table
+from .naming import plugin_label
 from .progress import Progress, Silent
-from .results import Run, fresh_folder, write_json
+from .provenance import NO_CONSENT, Consent
+from .results import Run, check_keys, read_json, write_file, write_json
 from .run import RESULTS
 from .scenario import Scenario, make_scenario
 from .sections import Runtime
-from .sweep import Variant, begin_sweep, plugin_label, read_sweep, run_variants
+from .sweep import Variant, begin_sweep, check_variants, place_of, run_variants, taken_up
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +74,7 @@ def plan_matrix(scenario: Scenario) -> tuple[list[Cell], list[Variant]]:
                 loud = attack if attack == NO_ATTACK else f"{attack} {100 * share:g} %"
                 for seed in scenario.matrix.seeds or [scenario.seed]:
                     one = _scenario(base, poisons, parts, share, seed)
-                    variant = Variant(f"{loud}, {defense}", f"run-{len(runs):03d}", one)
+                    variant = Variant(f"{loud}, {defense}", place_of(len(runs)), one)
                     folder = runs.setdefault(one.fingerprint(), variant).folder
                     cells.append(Cell(attack, share, defense, seed, folder))
     return cells, _told_apart(list(runs.values()))
@@ -205,10 +208,14 @@ def run_matrix(
             f"a matrix compares accuracies, and {data.name} has real-valued targets; sweep over attacks and "
             "defenses instead"
         )
+    check_variants(todo, blank=CohortError)
+    if overwrite and out is not None:
+        remove(out)
     folder = out if out is not None else fresh_folder(RESULTS, f"{scenario.name}-matrix")
-    begin_sweep(todo, folder, scenario, blank=CohortError, overwrite=overwrite and out is not None)
-    write_json(folder / "matrix.json", {"schema": SCHEMA, "cells": [asdict(cell) for cell in cells]})
-    return _finish(cells, todo, folder, scenario.runtime, progress or Silent())
+    with claimed(folder):  # the sweep's list comes last: with it, the folder can be resumed
+        write_json(folder / "matrix.json", {"schema": SCHEMA, "cells": [asdict(cell) for cell in cells]})
+        begin_sweep(todo, folder, scenario)
+        return _finish(cells, todo, folder, scenario.runtime, progress or Silent())
 
 
 def is_matrix(folder: Path) -> bool:
@@ -217,34 +224,63 @@ def is_matrix(folder: Path) -> bool:
 
 
 def resume_matrix(
-    folder: Path, progress: Progress | None = None, runtime: Runtime | None = None
+    folder: Path,
+    progress: Progress | None = None,
+    runtime: Runtime | None = None,
+    consent: Consent = NO_CONSENT,
 ) -> tuple["pd.DataFrame", Path]:
     """Run every cell that is not complete, and draw the matrix again.
 
     Raises:
         ResultsError: The folder holds no matrix.
     """
-    todo, path = read_sweep(folder), folder / "matrix.json"
-    try:
-        cells = [Cell(**cell) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ResultsError(f"{path} cannot be read: {error}") from error
-    if todo is None:
-        raise ResultsError(f"{folder} holds no matrix (no sweep.json)")
-    return _finish(cells, todo, folder, runtime or todo[0].scenario.runtime, progress or Silent())
+    if not is_matrix(folder):
+        raise ResultsError(f"{folder / 'matrix.json'} cannot be read: the folder holds no matrix")
+    todo, runtime, consent = taken_up(folder, runtime, consent)
+    cells = read_cells(folder, len(todo))
+    with FolderLock(folder):
+        return _finish(cells, todo, folder, runtime, progress or Silent(), consent)
+
+
+def read_cells(folder: Path, runs: int) -> list[Cell]:
+    """Return the cells of a matrix's folder, which has so many runs.
+
+    Raises:
+        ResultsError: The list cannot be read, or names a run that is none of the matrix's own.
+    """
+    path = folder / "matrix.json"
+    table = read_json(path, {"schema": int, "cells": list})
+    if table["schema"] != SCHEMA:
+        raise ResultsError(f"{path} is of schema {table['schema']}, expected {SCHEMA}")
+    keys = {"attack": str, "share": float, "defense": str, "seed": int, "folder": str}
+    for number, cell in enumerate(table["cells"]):
+        if not isinstance(cell, dict) or cell.keys() != keys.keys():
+            raise ResultsError(f"{path} cannot be read: 'cells.{number}' is {cell!r:.40}, expected a cell")
+        check_keys(path, cell, keys, f"cells.{number}.")
+        if cell["folder"] not in map(place_of, range(runs)):
+            raise ResultsError(
+                f"{path} cannot be read: 'cells.{number}.folder' is {cell['folder']!r:.60}, "
+                "expected one of the folders in sweep.json"
+            )
+    return [Cell(**cell) for cell in table["cells"]]
 
 
 def _finish(
-    cells: Sequence[Cell], todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress
+    cells: Sequence[Cell],
+    todo: Sequence[Variant],
+    folder: Path,
+    runtime: Runtime,
+    progress: Progress,
+    consent: Consent = NO_CONSENT,
 ) -> tuple["pd.DataFrame", Path]:
     from .plots import save
     from .plots.matrix import MAPS, heat_maps
 
-    failures = run_variants(todo, folder, runtime, progress)
+    failures = run_variants(todo, folder, runtime, progress, consent)
     if len(failures) == len(todo):
         raise next(iter(failures.values()))
     table = matrix_table([_row(cell, folder, failures) for cell in cells])
-    table.to_csv(folder / "matrix.csv", index=False, lineterminator="\n")
+    write_file(folder / "matrix.csv", table.to_csv(index=False, lineterminator="\n").encode())
     for name in MAPS:
         if MAPS[name].column in table and table[MAPS[name].column].notna().any():
             save(heat_maps(table, name), folder / "plots" / f"matrix-{name}.png")

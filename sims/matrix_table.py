@@ -5,9 +5,10 @@ the mean over seeds), then the attack that leaves the least of it.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .scores import delays
+from .terminal import wide_console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +25,7 @@ def cell_scores(run: "Run") -> dict[str, Any]:
     """Return what one run adds to its field: ``curve`` (accuracy by round) and counts over all rounds."""
     rounds, found = run.rounds, delays(run.clients)
     counts = rounds[["true_positives", "false_positives", "false_negatives", "true_negatives"]].sum()
+    resting = rounds["resting_flagged"].sum() if "resting_flagged" in rounds else 0  # of older runs: not told
     success = rounds["attack_success_rate"].dropna()
     return {
         "curve": rounds.set_index("round")["accuracy"].dropna(),
@@ -33,6 +35,7 @@ def cell_scores(run: "Run") -> dict[str, Any]:
         "caught": int(found["caught"].notna().sum()),
         "delay": float(found["delay"].sum()),
         **counts.to_dict(),
+        "resting_flagged": int(resting),
     }
 
 
@@ -46,16 +49,17 @@ def matrix_table(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     Columns after ``defense``, ``share``, ``attack``: ``seeds``; ``best_accuracy`` over the rounds and
     ``accuracy`` after the last, of the mean over seeds, ``accuracy_std`` (of the last, ddof = 1);
     ``drop`` of ``best_accuracy`` against no attack; ``attack_success_rate`` after the last round; over all
-    rounds and seeds ``precision`` (1 where nobody is flagged and nobody should be, NaN where somebody
-    should), ``recall`` (1 where nobody should be), ``false_positive_rate``, ``delay`` (mean of the attackers
-    caught) and ``caught`` (their share), all NaN of a defense that flags nobody in any field, and the last
-    three where there is nothing to divide by; ``aggregate_distance``; ``worst_attack``, whose
+    rounds and seeds ``precision`` (of the flagged, those that attack or have attacked; 1 where nobody is
+    flagged and nobody should be, NaN where somebody should), ``recall`` (of those that attack, the flagged;
+    1 where nobody does), ``false_positive_rate`` (of those that never attacked), ``delay`` (mean of the
+    attackers caught) and ``caught`` (their share), all NaN of a defense that flags nobody in any field, and
+    the last three where there is nothing to divide by; ``aggregate_distance``; ``worst_attack``, whose
     ``best_accuracy`` the worst case is; ``reason``.
     """
     import pandas as pd
 
     whole = pd.DataFrame(list(rows))
-    flags = {"true_positives", "false_positives"} & set(whole.columns)
+    flags = {"true_positives", "false_positives", "resting_flagged"} & set(whole.columns)
     flagging = whole.groupby("defense")[sorted(flags)].sum().sum(axis=1) > 0
     fields = [
         dict(zip(KEYS, key, strict=True)) | _field(part, bool(flagging[key[0]]))
@@ -76,8 +80,9 @@ def _field(part: "pd.DataFrame", flagging: bool) -> dict[str, Any]:
         part[f"{name}s"].sum()
         for name in ("true_positive", "false_positive", "false_negative", "true_negative")
     )
+    right = tp + (part["resting_flagged"].sum() if "resting_flagged" in part else 0)
     detected = {
-        "precision": _ratio(tp, tp + fp) if tp + fp + fn else 1.0,
+        "precision": _ratio(right, right + fp) if right + fp + fn else 1.0,
         "recall": _ratio(tp, tp + fn) if tp + fn else 1.0,
         "false_positive_rate": _ratio(fp, fp + tn),
         "delay": _ratio(part["delay"].sum(), part["caught"].sum()),
@@ -136,12 +141,12 @@ def _with_worst_case(table: "pd.DataFrame") -> "pd.DataFrame":
 
 def print_matrix(table: "pd.DataFrame") -> None:
     """Print the best accuracy without an attack and in the worst case, one line a defense and share."""
-    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     shown = Table(title="Best accuracy over the rounds: without an attack, and under the worst one")
     for title in ("malicious", "defense", "no attack", "worst case", "worst attack"):
-        shown.add_column(title, justify="right" if title in (NO_ATTACK, WORST, "malicious") else "left")
+        shown.add_column(title, justify=_side(title), overflow="fold")
     for (share, defense), part in table.groupby(["share", "defense"], sort=False):
         by_attack = part.set_index("attack")
         clean, worst = (by_attack.loc[name] for name in (NO_ATTACK, WORST))
@@ -149,5 +154,10 @@ def print_matrix(table: "pd.DataFrame") -> None:
             "-" if row.isna()["best_accuracy"] else f"{row['best_accuracy']:.3f}" for row in (clean, worst)
         ]
         name = worst.get("worst_attack")
-        shown.add_row(f"{100 * share:g} %", defense, *numbers, name if isinstance(name, str) else "-")
-    Console().print(shown)
+        worst_attack = escape(name) if isinstance(name, str) else "-"
+        shown.add_row(f"{100 * share:g} %", escape(defense), *numbers, worst_attack)
+    wide_console().print(shown)
+
+
+def _side(title: str) -> Literal["left", "right"]:
+    return "right" if title in (NO_ATTACK, WORST, "malicious") else "left"

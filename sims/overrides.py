@@ -1,11 +1,11 @@
 """Change single values of a scenario by their dotted path, as ``--set`` and ``[sweep]`` do."""
 
-import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
 from ..core.errors import PluginError, ScenarioError
+from .plain import read_toml
 
 PLUGIN_SECTIONS = {
     "data": "datasets",
@@ -32,9 +32,10 @@ def parse(text: str, option: str = "--set") -> tuple[str, Any]:
     if not equals or not path.strip():
         raise ScenarioError(f"{option} needs key=value, got '{text}'")
     try:
-        return path.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        found = read_toml(f"value = {value}")
+    except ValueError:
         return path.strip(), value.strip()
+    return path.strip(), found["value"] if len(found) == 1 else value.strip()
 
 
 def parse_list(text: str) -> list[Any]:

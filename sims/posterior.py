@@ -5,23 +5,22 @@ autocorrelations are added up by pairs, as long as pairs are positive.
 """
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
 from ..clients.data.base import FederatedData
 from ..core.contracts import declared
-from ..core.errors import ResultsError
 from ..core.layout import Layout
 from ..server.ingredients import make_model
 from ..server.simulation import Simulation
 from ..server.state import ServerState
-from .results import PREDICTIVE, VERDICT_POSTERIOR, first_line, write_json
+from .results import PREDICTIVE, VERDICT_POSTERIOR, write_file, write_json, write_table
 
 Array = np.ndarray[Any, Any]
 TABLE, SAMPLES = "posterior.parquet", "samples.npy"
@@ -62,12 +61,11 @@ def write_posterior(simulation: Simulation, folder: Path, last: ServerState) -> 
     model = make_model(simulation.spec, simulation.data)
     by_sample = pa.Table.from_pylist(list(predictions(model, simulation.data, samples)), schema=BY_SAMPLE)
     table = parameters(simulation.plan.layout, samples.double().numpy())
-    try:
-        np.save(folder / SAMPLES, samples.numpy(), allow_pickle=False)
-        pq.write_table(table, folder / TABLE)
-        pq.write_table(by_sample, folder / PREDICTIVE)
-    except OSError as error:
-        raise ResultsError(f"{folder} cannot be written: {error.strerror or first_line(error)}") from error
+    content = BytesIO()
+    np.save(content, samples.numpy(), allow_pickle=False)
+    write_file(folder / SAMPLES, content.getbuffer())
+    write_table(folder / TABLE, table)
+    write_table(folder / PREDICTIVE, by_sample)
     write_json(folder / VERDICT_POSTERIOR, _verdict(table, by_sample))
     return len(samples)
 

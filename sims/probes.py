@@ -1,25 +1,22 @@
 """Record what probed clients send while a run goes on, and attack it beside the run."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
-from ..attacks.leakage.requirements import refuse_blind
-from ..clients.data.base import targets_of
-from ..core.contracts import declared
-from ..core.errors import GauntletError, ScenarioError
-from ..core.observation import Knowledge, Truth
-from ..core.registry import Family
-from ..server.probe import knowledge_of, save_observation
+from ..core.errors import GauntletError
+from ..server.probe import adopt_observation, save_observation
 from ..server.simulation import Simulation, Step
-from .reconstruct import infer, infers, reconstruct
+from .reconstruct import infer, infers, reconstruct, shared_result
 from .scenario import Scenario
-from .sections import Probe
+from .watch import Watch, client_of, known, make_watches
 
 Submit = Callable[..., Callable[[], Any]]
 """Start a function with arguments now or later; calling what it returns waits for the end."""
+
+_RECORDING = re.compile(r"round-(\d{6,})-client-(\d{6,})(?:-(.+))?")  # without a probe: shared, of schema 1
 
 
 class Probes:
@@ -31,104 +28,77 @@ class Probes:
         """Check the probes; with ``begin`` above 0, take up what an earlier run of the folder left.
 
         Raises:
-            PluginError: A probe names no leakage or inference attack, or options that it does not take, or
-                an attack that could make nothing of what its client will send.
-            ScenarioError: A probe watches a client that does not exist, or rounds that never come.
+            GauntletError: See ``make_watches``.
         """
         self._simulation, self._folder, self._submit = simulation, folder, submit
-        self._seed, self._waiting = scenario.seed, list[tuple[Probe, int, list[int]]]()
-        self._running: list[Callable[[], Any]] = []
-        if scenario.probes and simulation.plan.privacy.trust_model == "distributed":
-            raise ScenarioError(
-                f"probe '{scenario.probes[0].name}' watches one client, and with privacy "
-                f"'{scenario.privacy.name}' nobody sees more than the sum of the updates; leave it out"
-            )
-        if scenario.probes and targets_of(simulation.data) is not None:
-            raise ScenarioError(
-                f"probe '{scenario.probes[0].name}' rebuilds labelled examples, and {simulation.data.name} "
-                "has real-valued targets; leave it out"
-            )
-        if scenario.probes and declared(simulation.kernel.rule, "work", None) is not None:
-            raise ScenarioError(
-                f"probe '{scenario.probes[0].name}' knows messages of local SGD, and algorithm "
-                f"'{scenario.algorithm.name}' sends something else; leave it out"
-            )
-        for probe in scenario.probes:
-            client = self._client(probe)
-            self._refuse_blind(probe, client, scenario.rounds)
-            self._waiting.append((probe, client, sorted(probe.rounds)))
+        self._seed, self._running = scenario.seed, list[Callable[[], Any]]()
+        self._watches = make_watches(scenario.probes, simulation)
         self._take_up(begin)
-
-    def _client(self, probe: Probe) -> int:
-        if probe.client is None:
-            plan = self._simulation.plan
-            bad = {c for role in (*plan.poisons, *plan.attacks) for c in role.clients}
-            return min(set(range(len(bad) + 1)) - bad)
-        if probe.client >= self._simulation.spec.num_clients:
-            last = self._simulation.spec.num_clients - 1
-            raise ScenarioError(
-                f"probe '{probe.name}': client {probe.client} does not exist; allowed: 0 to {last}"
-            )
-        return probe.client
-
-    def _refuse_blind(self, probe: Probe, client: int, rounds: int) -> None:
-        """Refuse a probe that could make nothing of what its client will send, or that never looks."""
-        family: Family[Any] = INFERENCE_ATTACKS if infers(probe.name) else LEAKAGE_ATTACKS
-        attack = family.build(probe.name, probe.spec().options)
-        first = min(probe.rounds, default=0)
-        if first >= rounds:
-            raise ScenarioError(
-                f"probe '{probe.name}': round {first} never comes; allowed: 0 to {rounds - 1}"
-            )
-        refuse_blind(attack, self._known(probe, client, first)[0], client, first)
-
-    def _known(self, probe: Probe, client: int, round_: int) -> tuple[Knowledge, Truth]:
-        """Return what the attacker is told of a client's round, and what the client really trains on."""
-        s = self._simulation
-        truth = s.kernel.truth(client, round_)
-        examples = len(s.kernel.examples(client, round_)[1])
-        steps = len(s.kernel.batches(client, round_, examples))
-        return knowledge_of(s.spec, s.kernel.training, truth, steps, probe.labels_known), truth
 
     def _take_up(self, begin: int) -> None:
         """Forget recordings from ``begin`` on, and count the earlier ones as done."""
         for place in sorted((self._folder / "observations").glob("round-*")):
-            round_, client = int(place.name.split("-")[1]), int(place.name.split("-")[3])
-            if round_ >= begin:
+            fits = _RECORDING.fullmatch(place.name)
+            if fits is None or place.suffix == ".part" or int(fits[1]) >= begin:
                 shutil.rmtree(place)
                 continue
-            for probe, watched, rounds in self._waiting:
-                if watched == client and rounds and rounds[0] <= round_:
-                    self._done(rounds, round_)
-                    self._attack(place, probe)
+            round_, client = int(fits[1]), int(fits[2])
+            for watch in self._watches:
+                if fits[3] == watch.probe.identity():
+                    self._attack(place, watch, round_, client)
+                elif fits[3] is None and watch.due(round_):
+                    self._adopt(place, watch, round_, client)
+            if fits[3] is None:
+                shutil.rmtree(place)
 
-    @staticmethod
-    def _done(rounds: list[int], round_: int) -> None:
-        while rounds and rounds[0] <= round_:
-            rounds.pop(0)
+    def _adopt(self, old: Path, watch: Watch, round_: int, client: int) -> None:
+        """Give a probe its own copy of a recording that several shared, with its own knowledge alone."""
+        if client_of(watch.probe, self._simulation, round_, [client]) is None:
+            return
+        for kind, ending in (("reconstructions", ""), ("inferences", ".json")):
+            result = self._folder / kind / (shared_result(old.name, watch.probe.name) + ending)
+            shutil.rmtree(result, ignore_errors=True) if result.is_dir() else result.unlink(missing_ok=True)
+        knowledge, _ = known(watch.probe, self._simulation, client, round_)
+        place = adopt_observation(old, self._place(watch, round_, client), knowledge, watch.probe.record())
+        self._attack(place, watch, round_, client)
+
+    def _place(self, watch: Watch, round_: int, client: int) -> Path:
+        name = f"round-{round_:06d}-client-{client:06d}-{watch.probe.identity()}"
+        return self._folder / "observations" / name
 
     def watch(self, step: Step) -> None:
         """Record the round for every probe that waited for it."""
         round_ = step.outcome.round
-        for probe, client, rounds in self._waiting:
-            if rounds and rounds[0] <= round_ and client in step.outcome.sent.client_ids:
-                self._done(rounds, round_)
-                self._attack(self._record(step, probe, client), probe)
+        for watch in self._watches:
+            if not watch.due(round_):
+                continue
+            cohort = step.outcome.sent.client_ids.tolist()
+            client = client_of(watch.probe, self._simulation, round_, cohort)
+            if client is not None:
+                self._attack(self._record(step, watch, client), watch, round_, client)
 
-    def _record(self, step: Step, probe: Probe, client: int) -> Path:
-        s = self._simulation
-        knowledge, truth = self._known(probe, client, step.outcome.round)
-        return save_observation(
-            self._folder / "observations", s.spec, s.data, step.outcome, client, knowledge, truth
-        )
+    def _record(self, step: Step, watch: Watch, client: int) -> Path:
+        s, outcome = self._simulation, step.outcome
+        knowledge, truth = known(watch.probe, s, client, outcome.round)
+        place, probe = self._place(watch, outcome.round, client), watch.probe.record()
+        return save_observation(place, s.spec, s.data, outcome, client, knowledge, truth, probe)
 
-    def _attack(self, place: Path, probe: Probe) -> None:
-        if infers(probe.name):
-            work = self._submit(infer, place, probe.spec(), self._folder / "inferences")
+    def _attack(self, place: Path, watch: Watch, round_: int, client: int) -> None:
+        watch.done(round_, client)
+        attack = watch.probe.spec()
+        if infers(attack.name):
+            work = self._submit(infer, place, attack, self._folder / "inferences")
         else:
-            results = self._folder / "reconstructions"
-            work = self._submit(reconstruct, place, probe.spec(), self._seed, results)
+            work = self._submit(reconstruct, place, attack, self._seed, self._folder / "reconstructions")
         self._running.append(work)
+
+    def record(self) -> list[dict[str, Any]]:
+        """Return what each probe is, what it saw, and the rounds for which it saw nothing."""
+        return [watch.record() for watch in self._watches]
+
+    def complaints(self) -> list[str]:
+        """Return a warning, in one line, for each probe that did not see all that it waited for."""
+        return [words for watch in self._watches if (words := watch.complaint())]
 
     def collect(self) -> None:
         """Wait for every attack.

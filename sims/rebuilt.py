@@ -1,13 +1,16 @@
 """What a leakage attack rebuilt, read back from a result folder."""
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core.errors import DataError
+from ..core.errors import DataError, said
+from .plain import read_json
+
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,7 @@ class Rebuilt:
 
     Attributes:
         attack: The attack's name.
+        settings: Its options, and what it was told (``labels_known``).
         round: The observed round.
         client_id: The observed client.
         truth: What the client trained on.  # [B, ...]
@@ -27,6 +31,7 @@ class Rebuilt:
     """
 
     attack: str
+    settings: Mapping[str, Any]
     round: int
     client_id: int
     truth: np.ndarray[Any, Any]
@@ -37,8 +42,28 @@ class Rebuilt:
     labels: np.ndarray[Any, Any]
 
 
+def _whole(found: Rebuilt) -> Rebuilt:
+    """Return what was rebuilt if it has a score and a label for each example.
+
+    Raises:
+        ValueError: It has not.
+    """
+    columns = (found.psnr, found.ssim, found.truth_labels, found.labels)
+    sizes = {len(found.truth), *(column.size for column in columns)}
+    flat = all(column.ndim == 1 for column in columns)
+    if len(sizes) != 1 or not found.truth.size or not flat or found.truth.shape != found.rebuilt.shape:
+        raise ValueError("its examples, scores and labels do not fit together")
+    if not (
+        isinstance(found.attack, str) and isinstance(found.round, int) and isinstance(found.client_id, int)
+    ):
+        raise ValueError("it does not say which attack, round and client it is of")
+    return found
+
+
 def load_rebuilt(folder: Path) -> Rebuilt:
     """Return a saved reconstruction beside its truth.
+
+    Those of schema 1 bear no number; no attack made anything of known labels then.
 
     Raises:
         DataError: The folder cannot be read.
@@ -47,18 +72,23 @@ def load_rebuilt(folder: Path) -> Rebuilt:
     from safetensors.torch import load_file
 
     try:
-        report = json.loads((folder / "reconstruction.json").read_text())
+        report = read_json((folder / "reconstruction.json").read_text(encoding="utf-8"))
+        if not isinstance(report, dict) or report.get("schema", 1) not in (1, SCHEMA):
+            raise ValueError(f"no reconstruction of schema 1 or {SCHEMA}")
         tensors = load_file(folder / "tensors.safetensors")
-        return Rebuilt(
-            attack=report["attack"],
-            round=report["round"],
-            client_id=report["client_id"],
-            truth=tensors["truth"].numpy(),
-            rebuilt=tensors["x"].numpy(),
-            psnr=np.array(report["psnr"], dtype=float),
-            ssim=np.array(report["ssim"], dtype=float),
-            truth_labels=tensors["labels"].numpy(),
-            labels=tensors["y"].numpy(),
+        return _whole(
+            Rebuilt(
+                attack=report["attack"],
+                settings={**report["options"], "labels_known": report.get("labels_known", False)},
+                round=report["round"],
+                client_id=report["client_id"],
+                truth=tensors["truth"].numpy(),
+                rebuilt=tensors["x"].numpy(),
+                psnr=np.array(report["psnr"], dtype=float),
+                ssim=np.array(report["ssim"], dtype=float),
+                truth_labels=tensors["labels"].numpy(),
+                labels=tensors["y"].numpy(),
+            )
         )
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise DataError(f"{folder} is not a readable reconstruction: {error}") from error
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{folder} is not a readable reconstruction: {said(error)}") from error

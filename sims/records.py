@@ -25,6 +25,7 @@ ROUNDS = pa.schema(
         ("cohort_size", pa.int64()),
         ("arrived", pa.int64()),
         ("rejected", pa.int64()),
+        ("fallback", pa.string()),
         ("train_loss", pa.float64()),
         ("update_norm", pa.float64()),
         ("aggregate_norm", pa.float64()),
@@ -43,6 +44,10 @@ ROUNDS = pa.schema(
         ("unit", pa.string()),
         ("relation", pa.string()),
         ("sampling", pa.string()),
+        ("flagged", pa.int64()),
+        ("attacking", pa.int64()),
+        ("ever_attacked", pa.int64()),
+        ("resting_flagged", pa.int64()),
         ("true_positives", pa.int64()),
         ("false_positives", pa.int64()),
         ("false_negatives", pa.int64()),
@@ -71,6 +76,7 @@ CLIENTS = pa.schema(
         ("weight", pa.float64()),
         ("score", pa.float64()),
         ("truth", pa.string()),
+        ("ever_attacked", pa.bool_()),
         ("flag", pa.string()),
         ("status", pa.string()),
         ("reason", pa.string()),
@@ -130,6 +136,7 @@ def _client_rows(plan: Plan, step: Step) -> pa.Table:
     statuses = [_status(o.delivery.arrived[row], o.refused.get(i)) for row, i in enumerate(ids)]
     weights, kinds = _weights(o.verdict.weights, o.received.client_ids), _kinds(plan, step)
     losses, raw = o.losses.double().tolist(), o.raw_norms.tolist()
+    attacked = plan.attacked(o.round)
     columns = {
         "round": np.full(len(ids), o.round),
         "client_id": ids,
@@ -141,6 +148,7 @@ def _client_rows(plan: Plan, step: Step) -> pa.Table:
         "weight": [weights.get(i) for i in ids],
         "score": [o.verdict.scores.get(i) for i in ids],
         "truth": [kinds.get(i, "honest") for i in ids],
+        "ever_attacked": [i in attacked for i in ids],
         "flag": [o.verdict.flags.get(i) for i in ids],
         "status": [status for status, _ in statuses],
         "reason": [reason for _, reason in statuses],
@@ -180,6 +188,7 @@ def _round_row(plan: Plan, step: Step) -> dict[str, Any]:
         "cohort_size": len(o.sent),
         "arrived": len(o.sent) - dropped,
         "rejected": len(o.refused),
+        "fallback": o.verdict.fallback or None,
         "train_loss": _mean(o.losses[o.sent.client_ids < plan.canaries.first]),
         "update_norm": _mean(o.norms),
         "aggregate_norm": float(row_norms(o.verdict.aggregate[None])[0]),

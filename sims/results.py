@@ -1,24 +1,29 @@
 """One run, one folder: a manifest, tables that pandas reads alone, observations, checkpoints, plots."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..core.disk import write_whole
 from ..core.errors import ResultsError
+from .journal import read_tables
 from .rebuilt import Rebuilt, load_rebuilt
+from .spent import settled_frame
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-SCHEMA = 1
+SCHEMA = 2
+SCHEMAS = (1, SCHEMA)  # of manifests that are read
+JOURNALS = ("tables.journal", "timings.journal")  # the tables of a run that is not finished
 VERDICT = "audit.json"  # what an audit found out, in a run's folder
 PREDICTIVE = "predictive.parquet"  # what posterior samples predict together, one row a sample
 VERDICT_POSTERIOR = "posterior.json"  # the same of the whole run
@@ -44,23 +49,38 @@ class Run:
         return read_manifest(self.folder)
 
     def _table(self, name: str) -> "pd.DataFrame":
+        if name in self._going_on:
+            return self._going_on[name].to_pandas()
         try:
-            return pq.read_table(self.folder / f"{name}.parquet").to_pandas()
+            return pq.read_table(pa.BufferReader(self._content(f"{name}.parquet"))).to_pandas()
         except FileNotFoundError as error:
             raise ResultsError(self._absent(name)) from error
         except (OSError, pa.ArrowException) as error:
             raise ResultsError(f"{self.folder / name}.parquet cannot be read: {first_line(error)}") from error
 
+    @cached_property
+    def _going_on(self) -> dict[str, pa.Table]:
+        """The tables so far of a run that is not finished; none where their files are whole."""
+        paths = [self.folder / name for name in JOURNALS if self.manifest["status"] not in FINISHED]
+        return {n: table for path in paths if path.is_file() for n, table in read_tables(path).items()}
+
+    def _content(self, name: str) -> bytes:
+        """Return one of the run's files, which must be what the run wrote where the manifest knows that."""
+        content = (self.folder / name).read_bytes()
+        expected = self.manifest.get("files", {}).get(name)
+        if expected not in (None, digest(content)):
+            raise ResultsError(f"{self.folder / name} is damaged: it is not what the run wrote")
+        return content
+
     def _absent(self, name: str) -> str:
-        begun = (self.folder / "rounds.parquet").is_file()  # the table that a checkpoint writes last
-        if begun or self.manifest["status"] in FINISHED:
+        if self._going_on or self.manifest["status"] in FINISHED:
             return f"{self.folder / name}.parquet is not there"
         return f"{self.folder} has no round on disk yet; 'gauntlet resume {self.folder}' goes on with the run"
 
     @cached_property
     def rounds(self) -> "pd.DataFrame":
-        """One row a round."""
-        return self._table("rounds")
+        """One row a round; where the run is finished, no epsilon above what the whole run cost."""
+        return settled_frame(self._table("rounds"), self.manifest.get("epsilon"))
 
     @cached_property
     def clients(self) -> "pd.DataFrame":
@@ -102,8 +122,8 @@ class Run:
         if not path.is_file():
             return None
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            found: dict[str, Any] = json.loads(self._content(name))
+        except (OSError, ValueError, RecursionError) as error:
             raise ResultsError(f"{path} cannot be read: {first_line(error)}") from error
         return found
 
@@ -125,7 +145,8 @@ class Run:
     def gallery(self) -> list[Rebuilt]:
         """Return what leakage attacks rebuilt, in the order of rounds and clients."""
         folder = self.folder / "reconstructions"
-        return [load_rebuilt(place) for place in sorted(folder.glob("*")) if place.is_dir()]
+        places = (place for place in sorted(folder.glob("*")) if place.is_dir())
+        return [load_rebuilt(place) for place in places if place.suffix != ".part"]
 
     def plot(self, name: str, by: str | None = None) -> "Figure":
         """Return one of the plots that ``gauntlet plot`` draws, of this run alone."""
@@ -148,10 +169,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ResultsError(f"{folder} holds no run (no manifest.json)")
     manifest = read_json(path, {"schema": int})
-    if manifest["schema"] != SCHEMA:
-        raise ResultsError(f"{path} is of schema {manifest['schema']}, expected {SCHEMA}")
+    if manifest["schema"] not in SCHEMAS:
+        raise ResultsError(f"{path} is of schema {manifest['schema']}, expected 1 to {SCHEMA}")
     check_keys(path, manifest, _KEYS)
     check_keys(path, manifest["scenario"], {"name": str}, "scenario.")
+    if "files" in manifest:
+        check_keys(path, manifest, {"files": dict})
     if manifest["status"] in FINISHED:
         check_keys(path, manifest, {"epsilon": dict})
         check_keys(path, manifest["epsilon"], {"value": object, "reason": object}, "epsilon.")
@@ -166,7 +189,7 @@ def read_json(path: Path, keys: Mapping[str, type]) -> dict[str, Any]:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ResultsError(f"{path} cannot be read: {first_line(error)}") from error
     if not isinstance(found, dict):
         raise ResultsError(f"{path} cannot be read: it holds {found!r:.40}, expected a table of keys")
@@ -202,59 +225,32 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         ResultsError: The disk is full or not writable.
     """
-    part = path.with_suffix(".part")
+    write_file(path, json.dumps(value, indent=1).encode())
+
+
+def write_table(path: Path, table: pa.Table, named: bool = True) -> None:
+    """Write a table as Parquet, whole or not at all.
+
+    Raises:
+        ResultsError: The disk is full or not writable.
+    """
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    write_file(path, memoryview(sink.getvalue()), named)
+
+
+def write_file(path: Path, content: bytes | memoryview, named: bool = True) -> None:
+    """Write a file whole or not at all; ``named`` as in ``write_whole``.
+
+    Raises:
+        ResultsError: The disk is full or not writable.
+    """
     try:
-        part.write_text(json.dumps(value, indent=1), encoding="utf-8")
-        part.replace(path)
+        write_whole(path, content, named=named)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise ResultsError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def check_free(folder: Path) -> None:
-    """Check that a folder can take new results: it is empty, or not there.
-
-    Raises:
-        ResultsError: It holds something; the message says what, and whether that can be resumed.
-    """
-    if _is_free(folder):
-        return
-    held = _held(folder)
-    others = "choose another --out, or resume it" if held else "choose another --out"
-    raise ResultsError(f"{folder} already holds {held or 'other files'}; {others}")
-
-
-def _is_free(folder: Path) -> bool:
-    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-
-
-def _held(folder: Path) -> str | None:
-    if (folder / "sweep.json").is_file():
-        return "the runs of a sweep"
-    try:
-        manifest = read_manifest(folder)
-    except ResultsError:
-        return None
-    return f"the {manifest['status']} run '{manifest['scenario']['name']}' (seed {manifest['seed']})"
-
-
-def fresh_folder(root: Path, name: str) -> Path:
-    """Return ``root/name``, or ``root/name-2`` and so on where that is taken."""
-    folder, number = root / name, 1
-    while not _is_free(folder):
-        number += 1
-        folder = root / f"{name}-{number}"
-    return folder
-
-
-def remove(folder: Path) -> None:
-    """Delete a result folder that holds a run, a sweep or nothing, for ``--overwrite``.
-
-    Raises:
-        ResultsError: The folder holds something else: nothing is deleted.
-    """
-    if _is_free(folder):
-        return
-    if not ((folder / "manifest.json").is_file() or (folder / "sweep.json").is_file()):
-        raise ResultsError(f"{folder} holds no run; --overwrite deletes only results")
-    shutil.rmtree(folder)
+def digest(content: bytes) -> str:
+    """Return what a manifest says of a file's content."""
+    return blake2b(content, digest_size=32).hexdigest()

@@ -1,6 +1,8 @@
 """From a finished round to what it says about attackers and the defense; definitions: robustness literature.
 
-Truth is who attacks in that round: a sleeper is honest until it wakes, and an unreliable client always is.
+Three things are told apart: who is flagged in a round, who attacks in it, and who has ever attacked, in it or
+before. A sleeper is honest until it wakes, and an unreliable client always is. An attacker that pauses is at
+rest.
 """
 
 from typing import Any
@@ -89,6 +91,9 @@ def best_success(score: Score | None) -> float | None:
 def detection(plan: Plan, outcome: Outcome) -> dict[str, Any]:
     """Score the defense's flags against the truth among the clients that it saw.
 
+    Who attacks in the round is to be found: ``recall`` is the share of them that is flagged. A flag on an
+    attacker at rest is right about the client, and no false alarm: ``precision`` is the share of the flagged
+    that attack or have attacked, and ``false_positive_rate`` the share flagged of those that never have.
     An unreliable client is honest: a flag on it is a false alarm, unless the flag says unreliable, which is
     a hit in a column of its own. With nothing flagged, precision is 1 if nothing should have been, else
     undefined; recall is 1 with nobody to find.
@@ -96,18 +101,22 @@ def detection(plan: Plan, outcome: Outcome) -> dict[str, Any]:
     bad, kinds = plan.malicious(outcome.round), plan.kinds(outcome.round)
     poor = {client for client, kind in kinds.items() if kind == "unreliable"}
     doubted = {i for i, kind in outcome.verdict.flags.items() if kind == "unreliable"}
-    flagged = outcome.verdict.flags.keys() - doubted
     seen = {i for i in outcome.received.client_ids.tolist() if i < plan.canaries.first}
-    hits, misses, alarms = len(seen & bad & flagged), len((seen & bad) - flagged), len((seen - bad) & flagged)
-    passed = len(seen) - hits - alarms - misses
+    flagged, attacking = seen & (outcome.verdict.flags.keys() - doubted), seen & bad
+    ever = seen & (plan.attacked(outcome.round) | bad)
+    hits, alarms = len(flagged & attacking), len(flagged - ever)
     return {
+        "flagged": len(flagged),
+        "attacking": len(attacking),
+        "ever_attacked": len(ever),
+        "resting_flagged": len(flagged & ever - attacking),
         "true_positives": hits,
         "false_positives": alarms,
-        "false_negatives": misses,
-        "true_negatives": passed,
-        "precision": _share(hits, hits + alarms) if hits + alarms or misses else 1.0,
-        "recall": hits / (hits + misses) if hits + misses else 1.0,
-        "false_positive_rate": _share(alarms, alarms + passed),
+        "false_negatives": len(attacking - flagged),
+        "true_negatives": len(seen - ever - flagged),
+        "precision": _share(len(flagged & ever), len(flagged)) if flagged or attacking else 1.0,
+        "recall": hits / len(attacking) if attacking else 1.0,
+        "false_positive_rate": _share(alarms, len(seen - ever)),
         "unreliable_true_positives": len(seen & poor & doubted),
         "unreliable_false_positives": len((seen - poor) & doubted),
         "unreliable_false_negatives": len((seen & poor) - doubted),
@@ -119,8 +128,8 @@ def aggregation(plan: Plan, outcome: Outcome) -> dict[str, float | None]:
 
     ``aggregate_distance`` (L2) and ``aggregate_cosine`` (0 where either is zero); both None where no honest
     update came, or where a linear defense met honest ones only: then they would tell of its weights alone.
-    ``excluded_honest_share``: of the honest clients that arrived, those with weight 0; None where clients
-    have no weights of their own, as behind a pre-aggregation that mixes them.
+    ``excluded_honest_share``: of the clients that arrived and never attacked, those with weight 0; None where
+    there is none, or where clients have no weights of their own, as behind a pre-aggregation that mixes them.
     """
     received, verdict = outcome.received, outcome.verdict
     bad = plan.malicious(outcome.round)
@@ -133,7 +142,10 @@ def aggregation(plan: Plan, outcome: Outcome) -> dict[str, float | None]:
     if not honest.any():
         return found
     if verdict.weights is not None and len(verdict.weights) == len(honest):
-        found["excluded_honest_share"] = float((verdict.weights.numpy()[honest] == 0).mean())
+        ever = plan.attacked(outcome.round)
+        never = honest & np.array([i not in ever for i in received.client_ids.tolist()], dtype=bool)
+        if never.any():
+            found["excluded_honest_share"] = float((verdict.weights.numpy()[never] == 0).mean())
     if not (bool(honest.all()) and declared(plan.defense, "linear", False)):
         mean = _mean(received.vectors, honest)
         aggregate = verdict.aggregate.double().numpy()

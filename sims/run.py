@@ -1,21 +1,44 @@
 """Run one scenario, or take up where one stopped."""
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from ..clients.pools.base import ClientPool
-from ..core.errors import GauntletError, ResultsError, ScenarioError
-from ..server.checkpoint import load_checkpoint, save_checkpoint
+from ..core.errors import CheckpointError, GauntletError, ResultsError, ScenarioError
+from ..core.locks import FolderLock
+from ..core.outside import only_our_own
+from ..privacy.accounting import Epsilon
+from ..server.checkpoint import Checkpoint, load_newest, save_checkpoint
+from ..server.guarantee import stated
 from ..server.simulation import Simulation, prepare
 from ..server.state import ServerState
 from .audits import AuditTrail
+from .folders import claimed, fresh_folder
+from .outside_code import code_of
+from .ownership import distrusted, refuse_cluster
 from .posterior import write_posterior
 from .probes import Probes, submit_later, submit_to_ray
 from .progress import Progress, Silent, report
-from .results import FINISHED, Run, fresh_folder, load_run, read_manifest
-from .scenario import Scenario, make_scenario
+from .provenance import (
+    NO_CONSENT,
+    Consent,
+    accepted,
+    begun_with,
+    changed_code,
+    changed_data,
+    keep_code,
+    notes,
+    refuse_changes,
+)
+from .results import FINISHED, Run, first_line, load_run, read_manifest
+from .scenario import Scenario, fingerprint, make_scenario
 from .sections import Runtime
-from .writer import RunWriter
+from .signals import resumable, undisturbed
+from .watch import make_watches
+from .writer import RunWriter, rows_of
 
 RESULTS = Path("results")
 
@@ -45,16 +68,19 @@ def simulate(
             f"'{scenario.name}' is a sweep over {', '.join(scenario.sweep)}; use gauntlet.sweep"
         )
     simulation = prepare(scenario.run_spec())
+    check_probes(scenario, simulation)
     folder = Path(out) if out is not None else fresh_folder(RESULTS, scenario.name)
-    check_probes(scenario, simulation, folder)
-    writer = RunWriter.create(folder, scenario, simulation.choice, label)
-    return _execute(scenario, simulation, writer, simulation.first, progress or Silent(), number)
+    begun = {**begun_with(scenario, simulation), "guarantee": stated(simulation.plan)}
+    with claimed(folder), resumable(folder):
+        writer = RunWriter.create(folder, scenario, simulation.choice, label, begun)
+        keep_code(scenario, folder)
+        return _execute(scenario, simulation, writer, None, progress or Silent(), number)
 
 
-def check_probes(scenario: Scenario, simulation: Simulation, folder: Path) -> None:
+def check_probes(scenario: Scenario, simulation: Simulation) -> None:
     """Raise ``GauntletError`` where a probe or an audit cannot look at what it is to look at."""
-    Probes(scenario, simulation, folder / "nothing yet", 0, submit_later)
-    AuditTrail(simulation, folder, 0)
+    make_watches(scenario.probes, simulation)
+    AuditTrail(simulation, Path(), 0)
 
 
 def resume(
@@ -63,75 +89,159 @@ def resume(
     *,
     runtime: Runtime | None = None,
     number: int = 0,
+    consent: Consent = NO_CONSENT,
 ) -> Run:
     """Take up an unfinished run: the same bits as if it had never stopped.
 
+    Where the newest checkpoint or the rows that it counts on are damaged, it goes on from the one before.
+
     Raises:
-        CheckpointError: The newest checkpoint cannot be read.
-        ResultsError: The folder holds no run.
+        CheckpointError: No checkpoint can be read.
+        ResultsError: The folder holds no run, another process runs it, or code, versions or data are others.
+        PluginError: The folder is of others, and names code from outside the package.
     """
     folder = Path(folder)
-    manifest = read_manifest(folder)
-    if manifest["status"] in FINISHED:
+    why = distrusted(folder, read_manifest(folder), consent.allow_code)
+    if read_manifest(folder)["status"] in FINISHED:
         return load_run(folder)
-    scenario = make_scenario(manifest["scenario"], f"{folder}/manifest.json")
-    if scenario.fingerprint() != manifest["fingerprint"]:
+    with FolderLock(folder), only_our_own(why), resumable(folder):
+        manifest = read_manifest(folder)
+        if manifest["status"] in FINISHED:  # meanwhile, by another process
+            return load_run(folder)
+        scenario = stored_scenario(folder, manifest)
+        refuse_cluster(scenario.runtime, runtime or scenario.runtime, why)
+        changed = changed_code(manifest, code_of(scenario.values()))
+        refuse_changes(folder, changed, consent)
+        if runtime is not None:
+            scenario = scenario.model_copy(update={"runtime": runtime})
+        simulation = prepare(scenario.run_spec(), begun=manifest.get("training"))
+        changed += changed_data(manifest, simulation)
+        refuse_changes(folder, changed, consent)
+        check = partial(_check, folder, simulation)
+        found, damaged = load_newest(folder / "checkpoints", manifest["fingerprint"], check)
+        writer, progress = RunWriter.reopen(folder, found), progress or Silent()
+        for reason in damaged:
+            line = f"{reason}; going on from {found.path.stem if found else 'the beginning'}"
+            writer.note(line)
+            progress.note(line)
+        _go_on(writer, manifest, scenario, simulation, changed, found, progress)
+        return _execute(scenario, simulation, writer, found, progress, number)
+
+
+def _go_on(
+    writer: RunWriter,
+    manifest: Mapping[str, Any],
+    scenario: Scenario,
+    simulation: Simulation,
+    changed: list[str],
+    found: Checkpoint | None,
+    progress: Progress,
+) -> None:
+    """Write down, and say, what is other than when the run was begun."""
+    round_ = 0 if found is None else found.state.round
+    writer.keep(accepted(manifest, scenario, simulation, changed, round_))
+    keep_code(scenario, writer.folder)
+    for line in notes(manifest, changed, round_):
+        progress.note(f"{writer.label or scenario.name}: {line}")
+
+
+def stored_scenario(folder: Path, manifest: Mapping[str, Any]) -> Scenario:
+    """Return the scenario that a manifest holds; keys that its version did not have take their defaults.
+
+    Raises:
+        ResultsError: It is not the one that the run began with.
+    """
+    if fingerprint(manifest["scenario"], manifest.get("code", {})) != manifest["fingerprint"]:
         raise ResultsError(
-            f"{folder}/manifest.json: the scenario does not fit its fingerprint; it was changed, or begun by "
-            "a version with other keys"
+            f"{folder}/manifest.json: the scenario does not fit its fingerprint; it was changed"
         )
-    if runtime is not None:
-        scenario = scenario.model_copy(update={"runtime": runtime})
-    simulation = prepare(scenario.run_spec(), begun=manifest.get("training"))
-    state = load_checkpoint(folder / "checkpoints", scenario.fingerprint()) or simulation.first
-    writer = RunWriter.reopen(folder, state.round)
-    return _execute(scenario, simulation, writer, state, progress or Silent(), number)
+    return make_scenario(manifest["scenario"], f"{folder}/manifest.json")
+
+
+def _check(folder: Path, simulation: Simulation, checkpoint: Checkpoint) -> None:
+    """Raise ``GauntletError`` unless a checkpoint fits the run, and its rows are there."""
+    for name in ("params", "buffers"):
+        came, needed = (getattr(state, name).numel() for state in (checkpoint.state, simulation.first))
+        if came != needed:
+            raise CheckpointError(f"{checkpoint.path} holds {came} {name}, the model has {needed}")
+    rows_of(folder, checkpoint)
 
 
 def _execute(
     scenario: Scenario,
     simulation: Simulation,
     writer: RunWriter,
-    state: ServerState,
+    begin: Checkpoint | None,
     progress: Progress,
     number: int,
 ) -> Run:
-    """Run the rounds that are left; whatever happens, what is on disk can be resumed."""
-    on_ray = scenario.runtime.pool == "ray"
+    """Run the rounds that are left after ``begin``; whatever happens, what is on disk can be resumed."""
+    state = simulation.first if begin is None else begin.state
+    on_ray, saved, whole = scenario.runtime.pool == "ray", state.round, True
+    label = writer.label or scenario.name
     pool = _pool(scenario.runtime, simulation)
     try:
         submit = submit_to_ray if on_ray else submit_later
         probes = Probes(scenario, simulation, writer.folder, state.round, submit)
-        trail = AuditTrail(simulation, writer.folder, state.round)
-        progress.note(f"{writer.label or scenario.name}: {simulation.choice.reason}")
-        progress.begin(number, writer.label or scenario.name, scenario.rounds, state.round)
+        kept = None if begin is None or begin.beside is None else begin.beside["audit"]
+        trail = AuditTrail(simulation, writer.folder, state.round, kept)
+        for line in (simulation.choice.reason, *(f"warning: {w}" for w in simulation.warnings())):
+            progress.note(f"{label}: {line}")
+        progress.begin(number, label, scenario.rounds, state.round)
         stopped, begun = simulation.out_of_budget(state), monotonic()
         for step in simulation.steps(pool, state):
-            state, stopped = step.state, step.stopped
-            writer.add(simulation.plan, step)
-            probes.watch(step)
-            trail.watch(step)
-            report(progress, number, step, monotonic() - begun)
-            if _due(scenario, step.state.round) or stopped:
-                writer.flush()
-                trail.flush()
-                save_checkpoint(writer.folder / "checkpoints", step.state, scenario.fingerprint())
+            whole = False
+            with undisturbed():
+                writer.add(simulation.plan, step)
+                probes.watch(step)
+                trail.watch(step)
+                state, stopped, whole = step.state, step.stopped, True
+                report(progress, number, step, monotonic() - begun)
+                if _due(scenario, state.round) or stopped:
+                    _save(writer, trail, state)
+                    saved = state.round
             del step  # its updates, before the next round's are there
         progress.end(number)
         if stopped:
-            done = f"stopped after {state.round} of {scenario.rounds} rounds"
-            progress.note(f"{writer.label or scenario.name}: {done}: {stopped}")
-        epsilon = simulation.plan.accountant.epsilon(state.ledger, tight=True)
-        trail.finish(state, epsilon)
-        if write_posterior(simulation, writer.folder, state) == 0:
-            progress.note(f"{writer.label or scenario.name}: no posterior sample was kept; lower burn_in")
+            progress.note(f"{label}: stopped after {state.round} of {scenario.rounds} rounds: {stopped}")
+        epsilon = _conclude(simulation, writer, trail, state, progress)
+        writer.keep({"probes": probes.record()})
+        for line in probes.complaints():
+            writer.note(line)
+            progress.note(f"{label}: {line}")
         probes.collect()
+        return writer.finish(epsilon, stopped)
+    except KeyboardInterrupt:
+        if whole and state.round > saved:
+            _save(writer, trail, state)
+        raise
     except GauntletError as error:
         writer.fail(str(error))
         raise
+    except OSError as error:
+        reason = f"{error.filename or writer.folder}: {error.strerror or first_line(error)}"
+        writer.fail(reason)
+        raise ResultsError(reason) from error
     finally:
         pool.close()
-    return writer.finish(epsilon, stopped)
+
+
+def _conclude(
+    simulation: Simulation, writer: RunWriter, trail: AuditTrail, state: ServerState, progress: Progress
+) -> Epsilon:
+    """Write what is known at the end of a run alone; return what it cost, by the tightest accountant."""
+    epsilon = simulation.plan.accountant.epsilon(state.ledger, tight=True)
+    trail.finish(state, epsilon)
+    if write_posterior(simulation, writer.folder, state) == 0:
+        label = writer.label or simulation.data.name
+        progress.note(f"{label}: no posterior sample was kept; lower burn_in")
+    return epsilon
+
+
+def _save(writer: RunWriter, trail: AuditTrail, state: ServerState) -> None:
+    """Write a checkpoint, once the rows that it counts on are on the disk."""
+    beside = {"tables": writer.flush(), "audit": trail.kept}
+    save_checkpoint(writer.folder / "checkpoints", state, writer.fingerprint, beside)
 
 
 def _due(scenario: Scenario, rounds_done: int) -> bool:

@@ -1,7 +1,6 @@
 """A scenario: a TOML file, checked to the last key."""
 
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -10,10 +9,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ..core.contracts import LocalTraining
-from ..core.errors import ScenarioError, unknown
+from ..core.errors import ScenarioError, said, shown, unknown
 from ..core.registry import configure
 from ..server.spec import RunSpec
+from .outside_code import code_of
 from .overrides import change, parse
+from .plain import check_plain, read_text, read_toml
 from .sections import Attack, Checkpoint, Evaluation, Matrix, Plugin, Probe, Runtime, Section
 
 _SHELVES = ("scenarios", "papers")
@@ -41,6 +42,7 @@ class Scenario(BaseModel):
     network: Plugin = Plugin(name="ideal")
     privacy: Plugin = Plugin(name="none")
     max_epsilon: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    max_delta: float = Field(default=0.1, gt=0, lt=1)
     audit: Plugin = Plugin(name="none")
     pre_aggregations: list[Plugin] = []
     defense: Plugin = Plugin(name="mean")
@@ -107,18 +109,34 @@ class Scenario(BaseModel):
             rows=bool(self.probes),
             root_examples=self.root_examples,
             max_epsilon=self.max_epsilon,
+            max_delta=self.max_delta,
         )
 
     def values(self) -> dict[str, Any]:
         """Return the scenario as plain values, as a manifest holds it."""
         return self.model_dump(mode="json")
 
-    def fingerprint(self) -> str:
-        """Return a hash of everything that decides the results: equal hashes, equal bits."""
-        decides = {
-            k: v for k, v in self.values().items() if k not in {"description", "runtime", "sweep", "matrix"}
-        }
-        return blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()
+    def fingerprint(self, code: Mapping[str, str] | None = None) -> str:
+        """Return a hash of everything that decides the results: equal hashes, equal bits.
+
+        Args:
+            code: The hashes of the sources from outside the package; by default of those that are there now.
+        """
+        values = self.values()
+        return fingerprint(values, code_of(values) if code is None else code)
+
+
+def fingerprint(values: Mapping[str, Any], code: Mapping[str, str]) -> str:
+    """Return the fingerprint of a scenario's plain values, also of those that another version wrote.
+
+    Args:
+        values: As ``Scenario.values`` returns them.
+        code: The hashes of the sources from outside the package.
+    """
+    apart = {"description", "runtime", "sweep", "matrix", "max_delta"}
+    decides = {k: v for k, v in values.items() if k not in apart}
+    decides |= {"code": dict(code)} if code else {}
+    return blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 _SECTIONS: dict[str, type[BaseModel]] = {
@@ -153,14 +171,16 @@ def load_scenario(
             raise ScenarioError(unknown("scenario", str(name), scenario_names()))
         path = scenario_names()[str(name)]
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = read_toml(read_text(path))
     except OSError as error:
-        raise ScenarioError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{path} is not TOML: {error}") from error
+        raise ScenarioError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ScenarioError(f"{path} is not TOML: {said(error, named=False)}") from error
     raw.setdefault("name", path.stem)
-    said = overrides.items() if isinstance(overrides, Mapping) else overrides
-    for key, value in (parse(one) if isinstance(one, str) else one for one in said):
+    check_plain(raw)
+    told = overrides.items() if isinstance(overrides, Mapping) else overrides
+    for key, value in (parse(one) if isinstance(one, str) else one for one in told):
+        check_plain(value, key)
         raw = change(raw, key, value)
     return make_scenario(_absolute(raw, path.parent), path.name)
 
@@ -188,6 +208,7 @@ def make_scenario(raw: Mapping[str, Any], source: str = "scenario") -> Scenario:
     Raises:
         ScenarioError: The first thing that is wrong, in one line.
     """
+    check_plain(raw)
     try:
         return Scenario.model_validate(dict(raw))
     except ValidationError as error:
@@ -205,7 +226,7 @@ def _first(error: ValidationError) -> str:
     if worst["type"] == "missing":
         return f"key '{where}' is required"
     words = str(worst["msg"]).removeprefix("Value error, ")
-    return f"'{where}' is {worst['input']!r}: {words[0].lower()}{words[1:]}"
+    return f"'{where}' is {shown(worst['input'])}: {words[:1].lower()}{words[1:]}"
 
 
 def _prefixed(where: str, name: str) -> str:

@@ -2,7 +2,8 @@
 
 Every function takes ``clients`` as ``clients.parquet`` holds it: one row a client and round. A client
 counts in the rounds in which the defense saw its update (status ``ok``). ``honest`` and ``unreliable`` are no
-attack; an audit's canaries are no clients, and are left out.
+attack; an audit's canaries are no clients, and are left out. An attacker is at rest in a round in which it
+does not attack although it has before: such rounds count neither as attacks nor as false alarms.
 """
 
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WELL_MEANING = ("honest", "unreliable")
+RESTING = "resting"
 CANARY = "canary"
 """What an audit's made-up clients are, in the column of the truth."""
 
@@ -34,7 +36,7 @@ def delays(clients: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def by_kind(clients: "pd.DataFrame") -> "pd.DataFrame":
-    """Return one row a kind of truth, over all rounds.
+    """Return one row a kind of truth, over all rounds; ``resting`` is an attacker that has attacked before.
 
     Columns: ``truth``; ``seen``, in client-rounds; ``flagged`` as malicious and ``doubted`` as unreliable, as
     shares of those (``flagged`` is the recall of an attack, and the rate of false alarms of the others);
@@ -54,8 +56,9 @@ def by_kind(clients: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def false_alarms(clients: "pd.DataFrame") -> "pd.DataFrame":
-    """Return, for each round, the share of well-meaning clients that were flagged as malicious."""
-    well = _seen(clients).query("not malicious")
+    """Return, for each round, the share flagged as malicious of the clients that never attacked so far."""
+    seen = _seen(clients)
+    well = seen[~seen["malicious"] & (seen["truth"] != RESTING)]
     return well.groupby("round", as_index=False)["flagged"].mean().rename(columns={"flagged": "false_alarms"})
 
 
@@ -81,10 +84,14 @@ def durability(attacks: "pd.DataFrame", threshold: float = 0.5) -> "pd.DataFrame
 
 
 def _seen(clients: "pd.DataFrame") -> "pd.DataFrame":
-    rows = clients[(clients["status"] == "ok") & (clients["truth"] != CANARY)]
+    rows = clients[clients["truth"] != CANARY].sort_values("round", kind="stable")
+    malicious = ~rows["truth"].isin(WELL_MEANING)
+    attacked = malicious.groupby(rows["client_id"]).cummax()  # seen or not: it need not have arrived
     doubted = rows["flag"] == "unreliable"
-    return rows.assign(
-        malicious=~rows["truth"].isin(WELL_MEANING),
+    told = rows.assign(
+        malicious=malicious,
+        truth=rows["truth"].mask(attacked & ~malicious, RESTING),
         flagged=rows["flag"].notna() & ~doubted,
         doubted=doubted,
     )
+    return told[told["status"] == "ok"]

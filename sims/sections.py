@@ -1,5 +1,8 @@
 """The sections of a scenario: what each table may hold."""
 
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -103,14 +106,40 @@ class Probe(Plugin):
     """A ``[[probes]]`` section: a leakage or inference attack on what one client really sends.
 
     Attributes:
-        client: The observed client; by default the honest one of the lowest id.
+        client: The observed client; by default, of those that take part, the honest one of the lowest id.
         rounds: For each of them, the first round from there on in which the client takes part.
         labels_known: Whether the attacker is told the labels.
     """
 
     client: int | None = Field(default=None, ge=0)
-    rounds: list[int] = [0]
+    rounds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
     labels_known: bool = False
+
+    def record(self) -> dict[str, Any]:
+        """Return the probe as plain values: the attack, its options, whom it watches and what it is told."""
+        return {
+            "attack": self.name,
+            "options": self.spec().options,
+            "client": self.client,
+            "rounds": sorted(set(self.rounds)),
+            "labels_known": self.labels_known,
+        }
+
+    def identity(self) -> str:
+        """Return a name of this probe alone, fit for a folder: the attack, and a digest of all its keys."""
+        told = "-labels-known" if self.labels_known else ""
+        return f"{plain(self.name)}{told}-{digest_of(self.record())}"
+
+
+def plain(name: str) -> str:
+    """Return the readable part of a plug-in's name, fit for a folder: of ``place:Class``, the class."""
+    return "".join(c if c.isascii() and c.isalnum() else "-" for c in name.rpartition(":")[2])[:40]
+
+
+def digest_of(values: Mapping[str, Any]) -> str:
+    """Return 16 hexadecimal digits (64 bits) that stand for plain values."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 class Evaluation(Section):

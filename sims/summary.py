@@ -5,29 +5,31 @@ from typing import Any
 
 import numpy as np
 
+from .naming import run_names, scenario_name
 from .results import Run
+from .terminal import wide_console
 
 
 def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return one row a label: means over its seeds, and half the range where there are several.
+    """Return one row a name: means over its seeds, and half the range where there are several.
 
     Keys: ``run``, ``seeds``, ``accuracy`` (None of a regression), ``rmse`` and ``mae`` (None of a
     classification), each with its ``_spread``, ``loss``, ``epsilon`` (the largest of the
     seeds, or None), ``epsilon_reason``, ``megabytes_up``, ``precision``, ``recall`` (over all rounds, None
     where nothing was ever flagged), ``psnr`` (of what was rebuilt best, dB), ``rejected``, ``predictive``
-    (test log likelihood of the posterior predictive, None where nothing was sampled).
+    (test log likelihood of the posterior predictive, None where nothing was sampled), ``fallbacks`` (rounds
+    whose aggregate was not the rule's own, since it could not judge the cohort).
     """
-    labels = list(dict.fromkeys(_label(r) for r in runs))
-    return [_row(label, [r for r in runs if _label(r) == label]) for label in labels]
-
-
-def _label(run: Run) -> str:
-    return str(run.manifest["label"] or run.manifest["scenario"]["name"])
+    named: dict[str, list[Run]] = {}
+    for name, run in zip(run_names(runs), runs, strict=True):
+        named.setdefault(name, []).append(run)
+    return [_row(name, same) for name, same in named.items()]
 
 
 def _row(label: str, runs: Sequence[Run]) -> dict[str, Any]:
     last = [run.rounds.iloc[-1] for run in runs]
     budgets = [run.manifest["epsilon"]["value"] for run in runs]
+    reasons = [run.manifest["epsilon"]["reason"] for run in runs]
     private = all(b is not None for b in budgets)
     return {
         "run": label,
@@ -37,10 +39,13 @@ def _row(label: str, runs: Sequence[Run]) -> dict[str, Any]:
         **_mean_and_spread("mae", last),
         "loss": float(np.mean([row["loss"] for row in last])),
         "epsilon": max(budgets) if private else None,
-        "epsilon_reason": None if private else runs[0].manifest["epsilon"]["reason"],
+        "epsilon_reason": None if private else next(filter(None, reasons), None),
         "megabytes_up": float(np.mean([row["total_bytes_up"] for row in last])) / 1e6,
         "psnr": _best_psnr(runs),
         "rejected": int(sum(run.rounds["rejected"].sum() for run in runs)),
+        "fallbacks": sum(
+            int(run.rounds["fallback"].notna().sum()) for run in runs if "fallback" in run.rounds
+        ),
         **_detection(runs),
         **_sampled(runs),
     }
@@ -64,13 +69,15 @@ def _sampled(runs: Sequence[Run]) -> dict[str, float | None]:
 
 
 def _detection(runs: Sequence[Run]) -> dict[str, float | None]:
-    hits, alarms, misses = (
-        sum(int(run.rounds[name].sum()) for run in runs)
-        for name in ("true_positives", "false_positives", "false_negatives")
+    """Return precision and recall as ``robustness.detection`` has them, of all rounds together."""
+    hits, alarms, misses, resting = (
+        sum(int(run.rounds[name].sum()) for run in runs if name in run.rounds)  # the last: newer runs alone
+        for name in ("true_positives", "false_positives", "false_negatives", "resting_flagged")
     )
-    if hits + alarms == 0:
+    if hits + alarms + resting == 0:
         return {"precision": None, "recall": None}
-    return {"precision": hits / (hits + alarms), "recall": hits / (hits + misses) if hits + misses else 1.0}
+    precision = (hits + resting) / (hits + alarms + resting)
+    return {"precision": precision, "recall": hits / (hits + misses) if hits + misses else 1.0}
 
 
 def _best_psnr(runs: Sequence[Run]) -> float | None:
@@ -80,18 +87,28 @@ def _best_psnr(runs: Sequence[Run]) -> float | None:
 
 def print_summary(runs: Sequence[Run]) -> None:
     """Print the table; columns that say nothing about these runs are left out."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     rows = summary_rows(runs)
-    table = Table(title=f"{runs[0].manifest['scenario']['name']}: after {len(runs[0].rounds)} rounds")
+    names = ", ".join(dict.fromkeys(scenario_name(run) for run in runs))
+    least, most = (f([len(run.rounds) for run in runs]) for f in (min, max))
+    table = Table(title=f"{names}: after {least if least == most else f'{least} to {most}'} rounds")
     columns = [c for c in _columns() if any(c[1](row) for row in rows)]
     for title, _ in columns:
-        table.add_column(title, justify="left" if title == "run" else "right")
+        table.add_column(title, justify="left" if title == "run" else "right", overflow="fold")
     for row in rows:
         table.add_row(*(escape(text(row)) or "-" for _, text in columns))
-    Console(width=None).print(table)
+    console = wide_console()
+    console.print(table)
+    for warning in warnings(runs):
+        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
+
+
+def warnings(runs: Sequence[Run]) -> list[str]:
+    """Return what the runs' guarantees must be read with caution for, each line once."""
+    told = [(run.manifest.get("guarantee") or {}).get("warning") for run in runs]
+    return list(dict.fromkeys(line for line in told if line))
 
 
 def _columns() -> list[tuple[str, Any]]:
@@ -109,6 +126,7 @@ def _columns() -> list[tuple[str, Any]]:
         ("best PSNR (dB)", lambda r: _number(r["psnr"], ".1f")),
         ("predictive log lik.", _predictive),
         ("rejected", lambda r: str(r["rejected"]) if r["rejected"] else ""),
+        ("fallback rounds", lambda r: str(r["fallbacks"]) if r["fallbacks"] else ""),
     ]
 
 

@@ -2,20 +2,32 @@
 
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import GauntletError, ResultsError
+from ..core.locks import FolderLock
+from ..core.outside import only_our_own
 from ..server.simulation import prepare
+from .board import Board, Reporter
+from .folders import claimed, fresh_folder
+from .naming import plugin_label, short_keys
+from .outside_code import code_of
 from .overrides import PLUGIN_SECTIONS, change
-from .progress import Headline, Progress, Silent
-from .results import Run, check_free, check_keys, fresh_folder, load_run, read_json, remove, write_json
-from .run import RESULTS, resume, simulate
+from .ownership import distrusted, refuse_cluster, signature
+from .progress import Progress, Silent
+from .provenance import NO_CONSENT, Consent, changed_code, refuse_changes, versions
+from .results import Run, check_keys, load_run, read_json, write_json
+from .run import RESULTS, check_probes, resume, simulate
 from .scenario import Scenario, make_scenario
 from .sections import Runtime
+from .signals import resumable
 
 SCHEMA = 1
+_MOMENT = 5.0  # seconds in which runs that are stopped keep their last rounds
+_PATIENCE = 30.0  # seconds that a killed driver's workers may take to end
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,7 @@ def variants(scenario: Scenario) -> list[Variant]:
     """
     found = []
     keys = list(scenario.sweep)
-    short = dict(zip(keys, _short(keys), strict=True))
+    short = dict(zip(keys, short_keys(keys), strict=True))
     for number, values in enumerate(itertools.product(*scenario.sweep.values())):
         raw = scenario.values() | {"sweep": {}}
         for key, value in zip(keys, values, strict=True):
@@ -51,36 +63,14 @@ def variants(scenario: Scenario) -> list[Variant]:
         label = ", ".join(
             _told(short[key], value, scenario.sweep[key]) for key, value in told if key != "seed"
         )
-        found.append(Variant(label, f"run-{number:03d}", one))
+        found.append(Variant(label, place_of(number), one))
     return found
-
-
-def _short(keys: Sequence[str]) -> list[str]:
-    """Return each key without ``.name``: its last part alone where no other key ends like it."""
-    whole = [key.removesuffix(".name") for key in keys]
-    last = [key.rpartition(".")[2] for key in whole]
-    return [end if last.count(end) == 1 else key for key, end in zip(whole, last, strict=True)]
 
 
 def _told(key: str, value: Any, among: Sequence[Any]) -> str:
     """Return a swept value as a label says it: a plug-in by its name, anything else with its key."""
     short = plugin_label(value, among)
     return short if key in PLUGIN_SECTIONS else f"{key} = {short}"
-
-
-def plugin_label(value: Any, among: Sequence[Any]) -> str:
-    """Return a value, or a plug-in's name and those options that tell it from its namesakes."""
-    if not isinstance(value, dict):
-        return _name(value)
-    alike = [v for v in among if isinstance(v, dict) and v.get("name") == value.get("name")]
-    differs = [k for k in value if any(v.get(k) != value[k] for v in alike)]
-    return " ".join([_name(value.get("name", "")), *(f"{k}={value[k]}" for k in differs)])
-
-
-def _name(value: Any) -> str:
-    """Return a value as a label says it: of ``path/to/file.py:Class``, the class."""
-    file, _, name = str(value).rpartition(":")
-    return name if file.endswith(".py") else str(value)
 
 
 def sweep(scenario: Scenario, out: str | Path | None = None, progress: Progress | None = None) -> list[Run]:
@@ -90,55 +80,54 @@ def sweep(scenario: Scenario, out: str | Path | None = None, progress: Progress 
         GauntletError: Whatever cannot run, in one line. Every variant is checked before the first one runs.
     """
     todo = variants(scenario)
+    check_variants(todo)
     folder = Path(out) if out is not None else fresh_folder(RESULTS, scenario.name)
-    begin_sweep(todo, folder, scenario)
-    return _run_all(todo, folder, scenario.runtime, progress or Silent())
+    with claimed(folder):
+        begin_sweep(todo, folder, scenario)
+        return _run_all(todo, folder, scenario.runtime, progress or Silent(), NO_CONSENT)
 
 
-def begin_sweep(
-    todo: Sequence[Variant],
-    folder: Path,
-    scenario: Scenario,
-    blank: type[GauntletError] | tuple[()] = (),
-    overwrite: bool = False,
-) -> None:
-    """Check every variant, and write down in a new folder what is to be run there.
-
-    What is ``blank`` is no reason to refuse the others, unless all variants are. With ``overwrite``, results
-    that the folder holds are deleted once all is checked.
+def check_variants(todo: Sequence[Variant], blank: type[GauntletError] | tuple[()] = ()) -> None:
+    """Check every variant; what is ``blank`` is no reason to refuse the others, unless all variants are.
 
     Raises:
-        GauntletError: A variant that cannot run, or a folder that is taken: nothing is written.
+        GauntletError: A variant that cannot run.
     """
     failures = []
     for variant in todo:
         try:
-            prepare(variant.scenario.run_spec())
+            check_probes(variant.scenario, prepare(variant.scenario.run_spec()))
         except blank as error:
             failures.append(error)
     if failures and len(failures) == len(todo):
         raise failures[0]
-    if overwrite:
-        remove(folder)
-    check_free(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+
+
+def begin_sweep(todo: Sequence[Variant], folder: Path, scenario: Scenario) -> None:
+    """Write down in a folder what is to be run there.
+
+    Raises:
+        ResultsError: The disk is full or not writable.
+    """
     listed = [{"folder": v.folder, "label": v.label, "scenario": v.scenario.values()} for v in todo]
-    write_json(
-        folder / "sweep.json",
-        {"schema": SCHEMA, "name": scenario.name, "sweep": scenario.sweep, "runs": listed},
-    )
+    whole = {"schema": SCHEMA, "name": scenario.name, "sweep": scenario.sweep, "runs": listed}
+    whole |= {"code": _code(todo), "versions": versions()}
+    write_json(folder / "sweep.json", whole | {"signature": signature(whole)})
 
 
 def read_sweep(folder: Path) -> list[Variant] | None:
     """Return the variants of a sweep's folder, or None where it holds no sweep.
 
     Raises:
-        ResultsError: The list cannot be read.
+        ResultsError: The list cannot be read, or names a folder that is none of a sweep's own.
     """
     path = folder / "sweep.json"
     if not path.is_file():
         return None
-    runs = read_json(path, {"runs": list})["runs"]
+    listed = read_json(path, {"runs": list})
+    if listed.get("schema", SCHEMA) != SCHEMA:
+        raise ResultsError(f"{path} is of schema {listed['schema']!r:.40}, expected {SCHEMA}")
+    runs = listed["runs"]
     if not runs:
         raise ResultsError(f"{path} cannot be read: it lists no run")
     found = []
@@ -146,20 +135,71 @@ def read_sweep(folder: Path) -> list[Variant] | None:
         if not isinstance(run, dict):
             raise ResultsError(f"{path} cannot be read: 'runs.{number}' is {run!r:.40}, expected a table")
         check_keys(path, run, {"label": str, "folder": str, "scenario": dict}, f"runs.{number}.")
+        _check_place(path, number, run["folder"])
         found.append(Variant(run["label"], run["folder"], make_scenario(run["scenario"], str(path))))
     return found
 
 
-def resume_sweep(folder: Path, progress: Progress | None = None, runtime: Runtime | None = None) -> list[Run]:
+def _check_place(path: Path, number: int, name: str) -> None:
+    """Raise ``ResultsError`` unless a run's folder is the one that its place in a sweep's list gives it."""
+    if name != place_of(number):
+        raise ResultsError(
+            f"{path} cannot be read: 'runs.{number}.folder' is {name!r:.60}, expected '{place_of(number)}'"
+        )
+    if (path.parent / name).is_symlink():
+        raise ResultsError(f"{path.parent / name} is a link; a sweep's runs stand in folders of its own")
+
+
+def place_of(number: int) -> str:
+    """Return the name of the folder of a sweep's run."""
+    return f"run-{number:03d}"
+
+
+def resume_sweep(
+    folder: Path,
+    progress: Progress | None = None,
+    runtime: Runtime | None = None,
+    consent: Consent = NO_CONSENT,
+) -> list[Run]:
     """Finish every run of a sweep that is not complete.
 
     Raises:
-        ResultsError: The folder holds no sweep.
+        ResultsError: The folder holds no sweep, another process runs it, or code or versions have changed.
+        PluginError: The folder is of others, and names code from outside the package.
     """
-    todo = read_sweep(folder)
+    todo, runtime, consent = taken_up(folder, runtime, consent)
+    with FolderLock(folder):
+        return _run_all(todo, folder, runtime, progress or Silent(), consent)
+
+
+def taken_up(
+    folder: Path, runtime: Runtime | None, consent: Consent
+) -> tuple[list[Variant], Runtime, Consent]:
+    """Return a sweep's variants, where they run, and what holds for those that are not begun.
+
+    Raises:
+        ResultsError: The folder holds no sweep; code or versions have changed, and nobody accepted that; or
+            it is of others, and names a Ray cluster.
+    """
+    todo, path = read_sweep(folder), folder / "sweep.json"
     if todo is None:
         raise ResultsError(f"{folder} holds no sweep (no sweep.json)")
-    return _run_all(todo, folder, runtime or todo[0].scenario.runtime, progress or Silent())
+    listed, stored = read_json(path, {"runs": list}), todo[0].scenario.runtime
+    why = distrusted(folder, listed, consent.allow_code)
+    refuse_cluster(stored, runtime or stored, why)
+    now = _code(todo)
+    changed = changed_code(listed, now)
+    refuse_changes(folder, changed, consent)
+    if changed:
+        change = {"changed": changed, "code": now, "versions": versions()}
+        listed |= {"changes": [*listed.get("changes", ()), change]}
+        write_json(path, listed | {"signature": signature(listed)})
+    return todo, runtime or stored, replace(consent, distrust=why)
+
+
+def _code(todo: Sequence[Variant]) -> dict[str, str]:
+    """Return the hashes of the sources from outside that any of the variants names."""
+    return {name: value for v in todo for name, value in code_of(v.scenario.values()).items()}
 
 
 def load_runs(folders: Sequence[str | Path]) -> list[Run]:
@@ -186,83 +226,68 @@ def _begun(folder: Path, variant: Variant) -> Run:
     return load_run(folder / variant.folder)
 
 
-def _run_all(todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress) -> list[Run]:
-    failures = run_variants(todo, folder, runtime, progress)
+def _run_all(
+    todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress, consent: Consent
+) -> list[Run]:
+    failures = run_variants(todo, folder, runtime, progress, consent)
     if failures:
         raise next(iter(failures.values()))
     return [load_run(folder / v.folder) for v in todo]
 
 
 def run_variants(
-    todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress
+    todo: Sequence[Variant],
+    folder: Path,
+    runtime: Runtime,
+    progress: Progress,
+    consent: Consent = NO_CONSENT,
 ) -> dict[str, GauntletError]:
     """Run whatever of a sweep is not complete; return why variants failed, by their folder's name.
 
     A variant that fails does not stop the others.
     """
-    if runtime.pool != "serial" and len(todo) > 1:
-        return _run_on_ray(todo, folder, runtime, progress)
-    failures = {}
-    for number, variant in enumerate(todo):
-        try:
-            _run_one(variant, folder / variant.folder, progress, number, runtime)
-        except GauntletError as error:
-            failures[variant.folder] = error
-    return failures
+    with resumable(folder):
+        if runtime.pool != "serial" and len(todo) > 1:
+            return _run_on_ray(todo, folder, runtime, progress, consent)
+        failures = {}
+        for number, variant in enumerate(todo):
+            try:
+                _run_one(variant, folder / variant.folder, progress, number, runtime, consent)
+            except GauntletError as error:
+                failures[variant.folder] = error
+        return failures
 
 
-def _run_one(variant: Variant, folder: Path, progress: Progress, number: int, runtime: Runtime) -> None:
+def _run_one(
+    variant: Variant, folder: Path, progress: Progress, number: int, runtime: Runtime, consent: Consent
+) -> None:
+    """Run a variant, or what is left of it, once no process of an earlier driver is at it."""
+    if folder.is_dir():
+        FolderLock(folder, _PATIENCE).release()
     if (folder / "manifest.json").is_file():
-        resume(folder, progress, runtime=runtime, number=number)
+        resume(folder, progress, runtime=runtime, number=number, consent=consent)
         return
-    if folder.exists():
-        remove(folder)
     scenario = variant.scenario.model_copy(update={"runtime": runtime})
-    simulate(scenario, folder, progress, label=variant.label, number=number)
+    with only_our_own(consent.distrust):
+        simulate(scenario, folder, progress, label=variant.label, number=number)
 
 
-class _Board:
-    """A Ray actor to which runs report, and which the driver reads."""
-
-    def __init__(self) -> None:
-        self._events: list[tuple[str, tuple[Any, ...]]] = []
-
-    def tell(self, what: str, *values: Any) -> None:
-        self._events.append((what, values))
-
-    def take(self) -> list[tuple[str, tuple[Any, ...]]]:
-        events, self._events = self._events, []
-        return events
+def _task(variant: Variant, folder: Path, board: Any, number: int, consent: Consent) -> None:
+    _run_one(variant, folder, Reporter(board), number, Runtime(pool="serial"), consent)
 
 
-class _Reporter:
-    """A ``Progress`` that passes everything on to the board."""
+def _stop(flying: Sequence[Any]) -> None:
+    """Interrupt runs on Ray, which keep their last finished rounds, and give them a moment to do so."""
+    import ray
 
-    def __init__(self, board: Any) -> None:
-        self._board = board
-
-    def begin(self, run: int, label: str, rounds: int, done: int) -> None:
-        self._board.tell.remote("begin", run, label, rounds, done)
-
-    def advance(self, run: int, round_: int, score: Headline | None, clients: int, seconds: float) -> None:
-        self._board.tell.remote("advance", run, round_, score, clients, seconds)
-
-    def end(self, run: int) -> None:
-        self._board.tell.remote("end", run)
-
-    def note(self, text: str) -> None:
-        self._board.tell.remote("note", text)
-
-    def close(self) -> None:
-        return None
-
-
-def _task(variant: Variant, folder: Path, board: Any, number: int) -> None:
-    _run_one(variant, folder, _Reporter(board), number, Runtime(pool="serial"))
+    with suppress(Exception):  # of a Ray that was stopped, too
+        for task in flying:
+            ray.cancel(task)
+        ray.wait(list(flying), num_returns=len(flying), timeout=_MOMENT)
 
 
 def _run_on_ray(
-    todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress
+    todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress, consent: Consent
 ) -> dict[str, GauntletError]:
     """Run each variant as one Ray task on one core; the same bits as on any other pool."""
     from ..clients.pools.ray import cause_of, start_ray
@@ -270,19 +295,23 @@ def _run_on_ray(
     start_ray(runtime.ray_address, runtime.num_workers)
     import ray
 
-    board = ray.remote(num_cpus=0)(_Board).remote()
+    board = ray.remote(num_cpus=0)(Board).remote()
     task = ray.remote(num_cpus=1, max_retries=2)(_task)
-    names = {task.remote(v, folder / v.folder, board, n): v.folder for n, v in enumerate(todo)}
+    names = {task.remote(v, folder / v.folder, board, n, consent): v.folder for n, v in enumerate(todo)}
     flying, failures = list(names), dict[str, GauntletError]()
-    while flying:
-        done, flying = ray.wait(flying, timeout=0.2)
-        for what, values in ray.get(board.take.remote()):
-            getattr(progress, what)(*values)
-        for finished in done:
-            try:
-                ray.get(finished)
-            except ray.exceptions.RayTaskError as error:
-                failures[names[finished]] = cause_of(error)
+    try:
+        while flying:
+            done, flying = ray.wait(flying, timeout=0.2)
+            for what, values in ray.get(board.take.remote()):
+                getattr(progress, what)(*values)
+            for finished in done:
+                try:
+                    ray.get(finished)
+                except ray.exceptions.RayTaskError as error:
+                    failures[names[finished]] = cause_of(error)
+    except KeyboardInterrupt:
+        _stop(flying)
+        raise
     for what, values in ray.get(board.take.remote()):
         getattr(progress, what)(*values)
     ray.kill(board)

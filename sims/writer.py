@@ -1,46 +1,76 @@
-"""Write a run's result folder while the run goes on."""
+"""Write a run's result folder while the run goes on.
+
+Rows are appended to journals; a checkpoint counts on those of the tables by their digest. The files that
+pandas reads are made of them when the run ends. A run of schema 1 wrote those files at every checkpoint.
+"""
 
 import platform
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..clients.vectorize import Choice
+from ..core.disk import append, make_folder, sync_folder
 from ..core.errors import ResultsError
+from ..core.locks import NAME as LOCK
+from ..core.trees import State
 from ..privacy.accounting import Epsilon
+from ..server.checkpoint import Checkpoint
 from ..server.plan import Plan
 from ..server.simulation import Step
+from .earlier import by_round, old_tables, until
+from .folders import RESERVE, check_free
+from .journal import Journal, Mark, read_tables
 from .records import CLIENTS, OUTPUTS, ROUNDS, SCORES, TIMINGS, output_rows, rows, score_rows
-from .results import SCHEMA, Run, check_free, first_line, read_manifest, write_json
+from .results import JOURNALS, SCHEMA, Run, digest, read_manifest, write_json, write_table
 from .robustness import ATTACKS, CLASSES, attack_rows, class_rows
 from .scenario import Scenario
+from .spent import settled
 
-_LONG = {  # many rows a round
+TABLES = {
+    "rounds": ROUNDS,
     "clients": CLIENTS,
     "classes": CLASSES,
     "attacks": ATTACKS,
     "scores": SCORES,
     "outputs": OUTPUTS,
 }
-_PACKAGES = ("torch", "ray", "numpy", "pandas", "pyarrow", "scikit-learn", "dp-accounting", "flwr-datasets")
+_TIMES = {"timings": TIMINGS}
+_ROUND, _TIMES_OF_ROUND = pa.struct(list(ROUNDS)), pa.struct(list(TIMINGS))
+_RESERVED = 2**16  # bytes
+_PASSING = {*JOURNALS, LOCK, RESERVE, "manifest.json", "timings.parquet"}  # differs between equal runs
 
 
 class RunWriter:
-    """Write a run's folder as it goes; what is on disk is always whole."""
+    """Write a run's folder as it goes; what a checkpoint counts on never changes."""
 
-    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, manifest: dict[str, Any], tables: Journal, timings: Journal) -> None:
         self.folder, self._manifest = folder, manifest
-        self._rounds: list[dict[str, Any]] = []
-        self._long: dict[str, list[pa.Table]] = {name: [] for name in _LONG}
-        self._timings: list[dict[str, Any]] = []
+        self._tables, self._timings = tables, timings
 
     @classmethod
-    def create(cls, folder: Path, scenario: Scenario, choice: Choice, label: str = "") -> "RunWriter":
-        """Make a new run's folder; ``choice`` is how its clients train.
+    def create(
+        cls,
+        folder: Path,
+        scenario: Scenario,
+        choice: Choice,
+        label: str = "",
+        begun: Mapping[str, Any] = MappingProxyType({}),
+    ) -> "RunWriter":
+        """Make a new run's folder.
+
+        Args:
+            folder: Where.
+            scenario: What is run.
+            choice: How its clients train.
+            label: What distinguishes the run from others beside it.
+            begun: Further keys of the manifest: what the run was begun with.
 
         Raises:
             ResultsError: The folder holds something already, or cannot be made.
@@ -49,131 +79,187 @@ class RunWriter:
         manifest = {
             "schema": SCHEMA,
             "scenario": scenario.values(),
-            "fingerprint": scenario.fingerprint(),
+            "fingerprint": scenario.fingerprint(begun.get("code")),
             "label": label,
             "seed": scenario.seed,
             "status": "running",
-            "versions": _versions(),
             "training": choice.stored,
             "machine": {"platform": platform.platform(), "processor": platform.machine()},
+            **begun,
         }
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except OSError as error:
             raise ResultsError(f"{folder} cannot be made: {error.strerror}") from error
-        writer = cls(folder, manifest)
+        tables, timings = (folder / name for name in JOURNALS)
+        writer = cls(folder, manifest, Journal(tables, TABLES), Journal(timings, _TIMES))
+        writer._reserve()
         write_json(folder / "manifest.json", manifest)
         return writer
 
     @classmethod
-    def reopen(cls, folder: Path, round_: int) -> "RunWriter":
-        """Open an unfinished run's folder, and forget everything from ``round_`` on.
+    def reopen(cls, folder: Path, checkpoint: Checkpoint | None) -> "RunWriter":
+        """Open an unfinished run's folder, and forget what came after ``checkpoint``; None: everything.
 
         Raises:
-            ResultsError: The folder holds no run, or its tables stop before ``round_``.
+            ResultsError: The folder holds no run, or not the tables that the checkpoint counts on.
         """
-        writer = cls(folder, read_manifest(folder))
-        if round_ == 0:
-            return writer
-        tables = {name: _read(folder, name, round_) for name in ("rounds", "timings", *_LONG)}
-        if tables["rounds"].num_rows != round_:
-            raise ResultsError(
-                f"{folder}/rounds.parquet holds {tables['rounds'].num_rows} of {round_} rounds that the "
-                "checkpoint counts"
-            )
-        writer._rounds = tables["rounds"].to_pylist()
-        writer._long = {name: [tables[name]] for name in _LONG}
-        writer._timings = tables["timings"].to_pylist()
+        done = 0 if checkpoint is None else checkpoint.state.round
+        tables = Journal(folder / JOURNALS[0], TABLES) if checkpoint is None else rows_of(folder, checkpoint)
+        timings = Journal(folder / JOURNALS[1], _TIMES)
+        timings.add("timings", _timings_until(folder, done))
+        manifest = read_manifest(folder) | {"schema": SCHEMA}
+        writer = cls(folder, manifest, tables, timings)
+        writer._reserve()
+        writer._mark("running", None)
         return writer
 
     def add(self, plan: Plan, step: Step) -> None:
         """Take one round's rows; they reach the disk with the next ``flush``."""
         of_round, of_clients = rows(plan, step)
-        self._rounds.append(of_round)
-        self._long["clients"].append(of_clients)
-        self._long["scores"].append(score_rows(step))
+        self._tables.add("rounds", _row(_ROUND, of_round))
+        self._tables.add("clients", of_clients)
         if step.score:
-            self._long["classes"].append(class_rows(step.outcome.round, step.score))
-            self._long["outputs"].append(output_rows(step.outcome.round, step.score))
-            self._long["attacks"].append(attack_rows(plan, step.outcome.round, step.score))
+            self._tables.add("classes", class_rows(step.outcome.round, step.score))
+            self._tables.add("attacks", attack_rows(plan, step.outcome.round, step.score))
+        self._tables.add("scores", score_rows(step))
+        if step.score:
+            self._tables.add("outputs", output_rows(step.outcome.round, step.score))
         rate = len(step.outcome.sent) / step.seconds if step.seconds > 0 else None
-        self._timings.append(
-            {
-                "round": step.outcome.round,
-                "seconds": step.seconds,
-                "aggregation_seconds": step.outcome.aggregation_seconds,
-                "clients_per_second": rate,
-            }
-        )
+        times = {
+            "round": step.outcome.round,
+            "seconds": step.seconds,
+            "aggregation_seconds": step.outcome.aggregation_seconds,
+            "clients_per_second": rate,
+        }
+        self._timings.add("timings", _row(_TIMES_OF_ROUND, times))
 
-    def flush(self) -> None:
-        """Write the tables.
+    def flush(self) -> State:
+        """Put the rows so far on the disk; return what a checkpoint has to hold, to count on them.
 
         Raises:
-            ResultsError: The disk is full or not writable; the tables of the last flush are still there.
+            ResultsError: The disk is full or not writable; the rows of the last flush are still there.
         """
-        for name, schema in _LONG.items():
-            whole = pa.concat_tables([schema.empty_table(), *self._long[name]]).combine_chunks()
-            self._long[name] = [whole]
-            _write_table(self.folder / f"{name}.parquet", whole)
-        _write_table(self.folder / "timings.parquet", pa.Table.from_pylist(self._timings, schema=TIMINGS))
-        _write_table(self.folder / "rounds.parquet", pa.Table.from_pylist(self._rounds, schema=ROUNDS))
+        self._timings.flush(synced=False)
+        return self._tables.flush().stored
 
     @property
     def label(self) -> str:
         """What distinguishes this run from others beside it."""
         return str(self._manifest["label"])
 
+    @property
+    def fingerprint(self) -> str:
+        """The hash of the scenario and the code that the run was begun with."""
+        return str(self._manifest["fingerprint"])
+
+    def keep(self, keys: Mapping[str, Any]) -> None:
+        """Keep further keys in the manifest."""
+        if keys:
+            self._manifest |= keys
+            write_json(self.folder / "manifest.json", self._manifest)
+
+    def note(self, text: str) -> None:
+        """Keep a line on what happened to the run, once; the manifest holds it."""
+        notes = self._manifest.setdefault("notes", [])
+        if text not in notes:
+            notes.append(text)
+
     def finish(self, epsilon: Epsilon, stopped: str | None = None) -> Run:
-        """Write what is left, mark the run as complete, and return it.
+        """Write the tables, mark the run as complete, and return it.
 
         Args:
-            epsilon: What the whole run cost, by the tightest valid accountant; the column of the table is
-                a live bound and can be larger.
+            epsilon: What the whole run cost, by the tightest valid accountant; the table's column ends there.
             stopped: Why the privacy budget ended the run before its last round; None where it did not.
         """
         self.flush()
         self._manifest["epsilon"] = asdict(epsilon)
+        self._export()
+        self._manifest["files"] = _digests(self.folder)
         self._mark("budget_exhausted" if stopped else "complete", stopped)
+        for name in (*JOURNALS, RESERVE):
+            (self.folder / name).unlink(missing_ok=True)
         return Run(self.folder)
 
     def fail(self, reason: str) -> None:
-        """Keep the rounds so far, and note why the run stopped; it can be resumed."""
-        self.flush()
-        self._mark("failed", reason)
+        """Keep the rounds so far, and note why the run stopped; it can be resumed.
+
+        On a full disk what can be kept is kept.
+        """
+        (self.folder / RESERVE).unlink(missing_ok=True)
+        with suppress(ResultsError):
+            self.flush()
+            self._export()
+        with suppress(ResultsError):
+            self._mark("failed", reason)
+
+    def _export(self) -> None:
+        """Write the tables that pandas reads, from the journals; each whole or not at all."""
+        for journal in JOURNALS:
+            for name, table in read_tables(self.folder / journal).items():
+                if name == "rounds":
+                    table = settled(table, self._manifest.get("epsilon", {}))
+                write_table(self.folder / f"{name}.parquet", table, named=False)
+        sync_folder(self.folder)
+
+    def _reserve(self) -> None:
+        """Keep space for the manifest of a run that fails on a full disk."""
+        try:
+            append(self.folder / RESERVE, 0, bytes(_RESERVED), synced=False)
+        except OSError as error:
+            raise ResultsError(f"{self.folder} cannot be written: {error.strerror}") from error
 
     def _mark(self, status: str, reason: str | None) -> None:
         self._manifest |= {"status": status, "reason": reason}
         write_json(self.folder / "manifest.json", self._manifest)
 
 
-def _read(folder: Path, name: str, rounds: int) -> pa.Table:
-    import pyarrow.compute as pc
+def rows_of(folder: Path, checkpoint: Checkpoint) -> Journal:
+    """Return the journal of a run up to where a checkpoint counts on it; nothing is written yet.
 
+    Where there is no journal, as in schema 1 and in a finished run, it is made of the tables.
+
+    Raises:
+        ResultsError: The rows are not there, or are others than those that the checkpoint counts on.
+    """
+    path, mark = folder / JOURNALS[0], _mark_of(checkpoint)
+    if mark is not None and path.is_file():
+        return Journal(path, TABLES, mark)
+    tables, rounds = Journal(path, TABLES), checkpoint.state.round
+    for name, table in by_round(old_tables(folder, TABLES, rounds), rounds):
+        tables.add(name, table)
+    if mark not in (None, tables.end):
+        raise ResultsError(f"the tables in {folder} are not those that {checkpoint.path.name} counts on")
+    return tables
+
+
+def _mark_of(checkpoint: Checkpoint) -> Mark | None:
+    """Return up to where a checkpoint counts on its run's journal; None in schema 1."""
     try:
-        table = pq.read_table(folder / f"{name}.parquet")
-    except (OSError, pa.ArrowException) as error:
-        raise ResultsError(f"{folder / name}.parquet cannot be read: {first_line(error)}") from error
-    return table.filter(pc.less(table["round"], rounds))
+        return None if checkpoint.beside is None else Mark.read(checkpoint.beside["tables"])
+    except (TypeError, KeyError, ValueError) as error:
+        raise ResultsError(f"{checkpoint.path} does not say which rows it counts on") from error
 
 
-def _write_table(path: Path, table: pa.Table) -> None:
-    part = path.with_suffix(".part")
-    try:
-        pq.write_table(table, part)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise ResultsError(f"{path} cannot be written: {error.strerror or first_line(error)}") from error
+def _row(columns: pa.DataType, values: dict[str, Any]) -> pa.Table:
+    """Return a table of one row; a structure is converted as one, five times as fast as column by column."""
+    return pa.Table.from_batches([pa.RecordBatch.from_struct_array(pa.array([values], columns))])
 
 
-def _versions() -> dict[str, str]:
-    from ..core.version import VERSION
+def _timings_until(folder: Path, rounds: int) -> pa.Table:
+    """Return what is left of the first rounds' times; nothing hangs on them."""
+    path, old = folder / JOURNALS[1], folder / "timings.parquet"
+    with suppress(OSError, KeyError, pa.ArrowException, ResultsError):
+        table = read_tables(path)["timings"] if path.is_file() else pq.read_table(old)
+        return until(table, TIMINGS, rounds)
+    return TIMINGS.empty_table()
 
-    found = {"gauntlet": VERSION, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "absent"
-    return found
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Return the digest of every file of a finished run, but for those that differ between equal runs."""
+    inside = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        name.as_posix(): digest(path.read_bytes())
+        for name, path in inside.items()
+        if name.parts[0] not in (*_PASSING, "plots") and name.suffix != ".part"
+    }

@@ -27,6 +27,14 @@ def real_data() -> Callable[..., Dataset]:
     return load
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Sign what tests write with a key of their own, not with the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def ray_here() -> Iterator[None]:
     """Start Ray once for all tests that need it."""

@@ -19,8 +19,8 @@ from ...core.errors import PluginError
 from ...core.observation import Observation
 from ...core.seeds import generator as stream_of
 from .labels import last_layer
-from .matching import dummy_inputs
-from .requirements import refuse_unmet
+from .matching import dummy_inputs, refuse_boundless
+from .requirements import PLAIN_STEP, refuse_unmet
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class BiasCounts:
     """Estimate how many examples of each class stood in a client's step.
 
     Scores are the estimated counts, not rounded (``labels.round_counts`` makes whole ones): above about
-    0.5, the class was probably there. Good on models that have hardly been trained, for any activation.
+    0.5, the class was probably there. A probe that is told the labels is refused: there is nothing left to
+    estimate. Good on models that have hardly been trained, for any activation.
 
     Attributes:
         guess: The mean predicted probability: 1 / C for every class ("uniform"), or what the broadcast
@@ -43,10 +44,17 @@ class BiasCounts:
 
     requires: ClassVar[tuple[str, ...]] = ("batch_size", "lr", "local_steps")
     only: ClassVar[Mapping[str, int]] = {"local_steps": 1}
+    assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
 
     def __post_init__(self) -> None:
         if self.num_dummies < 1:
             raise ValueError(f"num_dummies must be at least 1, got {self.num_dummies}")
+
+    def check(self, observation: Observation) -> None:
+        if last_layer(observation, observation.update).bias is None:
+            raise PluginError("BiasCounts reads the last layer's bias, and the model's last layer has none")
+        if self.guess == "random_inputs":
+            refuse_boundless(observation.value_range, "uniform")
 
     def infer(self, observations: Sequence[Observation]) -> Tensor:
         return torch.stack([self._counts(o) for o in observations])  # [N, C]
@@ -54,8 +62,7 @@ class BiasCounts:
     def _counts(self, observation: Observation) -> Tensor:
         refuse_unmet(self, observation)
         bias = last_layer(observation, observation.gradient()).bias
-        if bias is None:
-            raise PluginError("BiasCounts reads the last layer's bias, and the model's last layer has none")
+        assert bias is not None, "check saw one"
         return (observation.knowledge.batch_size or 0) * (self._predicted(observation) - bias)  # [C]
 
     def _predicted(self, observation: Observation) -> Tensor:

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from ...core.errors import PluginError
 from ...core.observation import Observation, Reconstruction
-from .labels import only_label
-from .requirements import refuse_unmet
+from .labels import only_label, refuse_unreadable_label
+from .requirements import PLAIN_STEP, refuse_unmet
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,18 @@ class BiasTrick:
 
     Passive. The step size cancels, so it need not be known. One example a step only. What stands before
     the layer must act on each value alone as an affine map (a normalisation, flattening): it is measured
-    and undone. ``cost`` is ||dW - db x^T||^2 / ||dW||^2: 0 for the true gradient of one example, more under
-    noise or coarse codes.
+    and undone. A known label is taken as it is; it changes nothing else. ``cost`` is
+    ||dW - db x^T||^2 / ||dW||^2: 0 for the true gradient of one example, more under noise or coarse codes.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("batch_size", "local_steps")
     only: ClassVar[Mapping[str, int]] = {"batch_size": 1, "local_steps": 1}
+    assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
+    uses: ClassVar[tuple[str, ...]] = ("labels",)
+
+    def check(self, observation: Observation) -> None:
+        _first_layer(observation)
+        refuse_unreadable_label(observation)
 
     def reconstruct(self, observation: Observation, generator: np.random.Generator) -> Reconstruction:
         refuse_unmet(self, observation)
@@ -45,7 +51,7 @@ class BiasTrick:
         features = bias @ weight / bias.square().sum()  # [F]; NaN if the client sent nothing
         residual = (weight - bias[:, None] * features).square().sum() / weight.square().sum()
         x = ((features - offset) / slope).float().reshape(1, *observation.input_shape)
-        label = torch.tensor([only_label(observation, gradient)])
+        label = only_label(observation, gradient)
         cost = float(residual)
         stopped = "closed_form" if bool(x.isfinite().all()) else "nan"
         return Reconstruction(x, label, cost, (cost,), stopped, {})
@@ -68,6 +74,8 @@ def _first_layer(observation: Observation) -> tuple[str, Tensor, Tensor]:
     layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     with torch.no_grad():
         model(probe.reshape(3, *observation.input_shape))
+    if len(seen) != 1:
+        raise PluginError(f"BiasTrick needs a first layer that is used once, it is used {len(seen)} times")
     entered = seen[0].double()
     if entered.shape != probe.shape:
         raise PluginError(

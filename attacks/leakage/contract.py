@@ -18,7 +18,8 @@ from ...core.layout import Layout
 from ...core.observation import Knowledge, Observation, Reconstruction, Truth
 from ...core.registry import require
 from ...core.seeds import generator, seeded_torch
-from .requirements import refuse_unmet
+from .outputs import checked_reconstruction, checked_scores
+from .requirements import name_of, named_by, refuse_unmet, takes_labels
 
 SHAPE, CLASSES, LR = (1, 8, 8), 10, 0.5
 
@@ -33,10 +34,21 @@ def example(number: int = 0) -> tuple[Observation, Truth]:
     layout = Layout.of(model)
     gradients = torch.autograd.grad(functional.cross_entropy(model(x), y), list(model.parameters()))
     update = -LR * torch.cat([g.reshape(-1) for g in gradients])
-    knowledge = Knowledge(1, (int(y),), 1, LR, "identity", "none")
+    knowledge = Knowledge(1, (int(y),), 1, LR, "identity", "none", "sgd", 0.0, "cross_entropy")
     return Observation(0, number, model, layout, b"", update, SHAPE, CLASSES, (0.0, 1.0), knowledge), Truth(
         x, y
     )
+
+
+def _victim(attack: object, number: int = 0) -> Observation:
+    """Return an example whose labels are told to an attack that needs them only."""
+    observation = example(number)[0]
+    needed = "labels" in (*declared(attack, "requires", ()), *declared(attack, "only", {}))
+    return observation if needed else _with_labels(observation, None)
+
+
+def _with_labels(observation: Observation, labels: tuple[int, ...] | None) -> Observation:
+    return replace(observation, knowledge=replace(observation.knowledge, labels=labels))
 
 
 def _run(attack: LeakageAttack, observation: Observation) -> Reconstruction:
@@ -51,17 +63,13 @@ def _same(a: Reconstruction, b: Reconstruction) -> bool:
 
 def a_reconstruction_has_the_shape_of_the_batch(attack: LeakageAttack) -> None:
     """x is [B, *input_shape] of floats, y is [B] of class numbers."""
-    found = _run(attack, example()[0])
-    require(tuple(found.x.shape) == (1, *SHAPE), f"x must be {[1, *SHAPE]}, got {list(found.x.shape)}")
-    require(found.x.is_floating_point(), f"x must hold floats, got {found.x.dtype}")
-    require(tuple(found.y.shape) == (1,), f"y must be [1], got {list(found.y.shape)}")
-    whole = not found.y.is_floating_point() and bool(((found.y >= 0) & (found.y < CLASSES)).all())
-    require(whole, f"y must hold class numbers from 0 to {CLASSES - 1}, got {found.y.tolist()}")
+    observation = _victim(attack)
+    checked_reconstruction(_run(attack, observation), observation, name_of(attack))
 
 
 def a_reconstruction_is_finite_or_says_nan(attack: LeakageAttack) -> None:
     """Also where the client sent nothing at all, or nonsense."""
-    observation = example()[0]
+    observation = _victim(attack)
     for what, update in (
         ("an honest update", observation.update),
         ("an update of zeros", torch.zeros_like(observation.update)),
@@ -80,16 +88,16 @@ def equal_generators_give_equal_reconstructions(attack: LeakageAttack) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         before = torch.get_rng_state()
-        first = _run(attack, example()[0])
+        first = _run(attack, _victim(attack))
         require(torch.equal(before, torch.get_rng_state()), "the attack drew from torch's global generator")
         torch.manual_seed(2)
-        second = _run(attack, example()[0])
+        second = _run(attack, _victim(attack))
     require(_same(first, second), "equal observations and generators gave two different reconstructions")
 
 
 def the_observation_is_left_as_it_was(attack: LeakageAttack) -> None:
     """Parameters, gradients, modes and hooks of the model, and the update."""
-    observation = example()[0]
+    observation = _victim(attack)
     observation.model.train()
     for parameter in observation.model.parameters():
         parameter.requires_grad_(False)
@@ -107,25 +115,49 @@ def the_observation_is_left_as_it_was(attack: LeakageAttack) -> None:
     require(not hooks, "the model was left with a hook on it")
 
 
-def _told_only(required: Sequence[str], observation: Observation) -> Observation:
-    undeclared: dict[str, Any] = {f.name: None for f in fields(Knowledge) if f.name not in required}
+def _told_only(attack: object, observation: Observation) -> Observation:
+    """Return the observation without the knowledge that an attack does not declare."""
+    looked_at = named_by(attack)
+    undeclared: dict[str, Any] = {f.name: None for f in fields(Knowledge) if f.name not in looked_at}
     return replace(observation, knowledge=replace(observation.knowledge, **undeclared))
 
 
 def knowledge_that_is_not_declared_changes_nothing(attack: LeakageAttack) -> None:
-    """An attack that looks at a label must say so in ``requires``."""
+    """An attack that looks at a label must say so in ``requires`` or ``uses``."""
     observation = example()[0]
     told = _run(attack, observation)
     try:
-        untold = _run(attack, _told_only(declared(attack, "requires", ()), observation))
+        untold = _run(attack, _told_only(attack, observation))
     except GauntletError:
         raise
     except Exception as error:
         message = f"with nothing but its declared knowledge it raised {type(error).__name__}: {error}"
         require(False, message)
     require(
-        _same(told, untold), "knowledge that it does not declare in 'requires' changed the reconstruction"
+        _same(told, untold),
+        "knowledge that it does not declare in 'requires' or 'uses' changed the reconstruction",
     )
+
+
+def labels_that_are_told_are_taken(attack: LeakageAttack) -> None:
+    """An attack that declares ``labels`` returns those that it is told, even wrong ones."""
+    observation = example()[0]
+    if not takes_labels(attack):
+        return
+    (label,) = observation.knowledge.labels or ()
+    other = (label + 1) % CLASSES
+    for told in (label, other):
+        found = _run(attack, _with_labels(observation, (told,)))
+        require(found.y.tolist() == [told], f"it was told label {told}, and returned {found.y.tolist()}")
+
+
+def the_check_accepts_an_easy_victim(attack: LeakageAttack | InferenceAttack) -> None:
+    """``check`` is asked before the run, with an update of zeros, and changes nothing."""
+    observation = _victim(attack)
+    before = observation.layout.flatten(dict(observation.model.named_parameters())).clone()
+    refuse_unmet(attack, replace(observation, update=torch.zeros_like(observation.update)))
+    after = observation.layout.flatten(dict(observation.model.named_parameters()))
+    require(torch.equal(before, after), "check changed the model's parameters")
 
 
 def knowledge_that_is_missing_is_refused_by_name(attack: LeakageAttack | InferenceAttack) -> None:
@@ -151,8 +183,8 @@ def the_self_check_beats_a_constant_image(attack: LeakageAttack) -> None:
     """On three easy victims, the median error is below that of an image that knows the true mean."""
     ratios = []
     for number in range(3):
-        observation, truth = example(number)
-        found = _run(attack, observation).x.nan_to_num(nan=0.0).clamp(0, 1)
+        truth = example(number)[1]
+        found = _run(attack, _victim(attack, number)).x.nan_to_num(nan=0.0).clamp(0, 1)
         ratios.append(float((found - truth.x).square().mean() / truth.x.var(correction=0)))
     middle = sorted(ratios)[1]
     require(
@@ -167,6 +199,8 @@ CHECKS: tuple[Callable[[LeakageAttack], None], ...] = (
     equal_generators_give_equal_reconstructions,
     the_observation_is_left_as_it_was,
     knowledge_that_is_not_declared_changes_nothing,
+    labels_that_are_told_are_taken,
+    the_check_accepts_an_easy_victim,
     knowledge_that_is_missing_is_refused_by_name,
     the_self_check_beats_a_constant_image,
 )
@@ -174,24 +208,23 @@ CHECKS: tuple[Callable[[LeakageAttack], None], ...] = (
 
 def scores_stand_in_one_row_an_observation(attack: InferenceAttack) -> None:
     """Finite floats [N, ...], and each row depends on its own observation alone."""
-    first, second = example(0)[0], example(1)[0]
-    both = attack.infer([first, second])
-    require(both.ndim == 2 and len(both) == 2, f"scores must be [2, hypotheses], got {list(both.shape)}")
-    require(bool(both.isfinite().all()), "scores must be finite")
+    first, second = _victim(attack, 0), _victim(attack, 1)
+    both = checked_scores(attack.infer([first, second]), 2, name_of(attack))
     swapped: Tensor = attack.infer([second, first])
     require(torch.equal(both.flip(0), swapped), "the rows did not follow the order of the observations")
 
 
 def undeclared_knowledge_changes_no_score(attack: InferenceAttack) -> None:
-    """An attack that looks at a label must say so in ``requires``."""
+    """An attack that looks at a label must say so in ``requires`` or ``uses``."""
     observation = example()[0]
     told = attack.infer([observation])
-    untold = attack.infer([_told_only(declared(attack, "requires", ()), observation)])
-    require(torch.equal(told, untold), "knowledge that it does not declare in 'requires' changed the scores")
+    untold = attack.infer([_told_only(attack, observation)])
+    require(torch.equal(told, untold), "knowledge that it does not declare changed the scores")
 
 
 INFERENCE_ATTACK_CHECKS: tuple[Callable[[InferenceAttack], None], ...] = (
     scores_stand_in_one_row_an_observation,
     undeclared_knowledge_changes_no_score,
+    the_check_accepts_an_easy_victim,
     knowledge_that_is_missing_is_refused_by_name,
 )

@@ -12,16 +12,18 @@ import torch
 from torch import Tensor
 
 from ...core.observation import Observation, Reconstruction
-from .matching import Init, Search, best_of, dummy_inputs, gradient_distance
-from .requirements import refuse_unmet
+from .labels import known_labels
+from .matching import Init, Search, best_of, dummy_inputs, gradient_distance, refuse_unsearchable
+from .requirements import PLAIN_STEP, refuse_unmet
 
 
 @dataclass(frozen=True)
 class DLG:
     """Search inputs and soft labels whose gradient is the client's, by L-BFGS.
 
-    Passive. Works best on smooth activations (the second derivative of ReLU is 0 almost everywhere) and on
-    models that have not been trained for long. ``cost`` is relative: ||g - G||^2 / ||G||^2.
+    Passive. Where labels are known, the inputs alone are searched, one of each label. Works best on smooth
+    activations (the second derivative of ReLU is 0 almost everywhere) and on models that have not been
+    trained for long. ``cost`` is relative: ||g - G||^2 / ||G||^2.
 
     The defaults are the authors'. On smooth models ``line_search = true``, ``init = "uniform"`` and a few
     restarts are much stronger, most of all once the model has been trained.
@@ -49,9 +51,14 @@ class DLG:
 
     requires: ClassVar[tuple[str, ...]] = ("batch_size", "lr", "local_steps")
     only: ClassVar[Mapping[str, int]] = {"local_steps": 1}
+    assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
+    uses: ClassVar[tuple[str, ...]] = ("labels",)
 
     def __post_init__(self) -> None:
         self._search()
+
+    def check(self, observation: Observation) -> None:
+        refuse_unsearchable(observation, self.init)
 
     def _search(self) -> Search:
         return Search(
@@ -67,17 +74,20 @@ class DLG:
     def reconstruct(self, observation: Observation, generator: np.random.Generator) -> Reconstruction:
         refuse_unmet(self, observation)
         batch_size = observation.knowledge.batch_size or 0
-        distance = gradient_distance(observation)
+        distance, labels = gradient_distance(observation), known_labels(observation)
 
         def cost(variables: Sequence[Tensor]) -> Tensor:
-            x, q = variables  # [B, ...], [B, C]
-            return distance(x, q.softmax(dim=1))
+            x, *q = variables  # [B, ...], [B, C] of soft labels unless they are known
+            return distance(x, q[0].softmax(dim=1) if labels is None else labels)
 
-        def draw() -> tuple[Tensor, Tensor]:
+        def draw() -> tuple[Tensor, ...]:
             x = dummy_inputs(observation, batch_size, self.init, generator)
+            if labels is not None:
+                return (x,)
             q = generator.standard_normal((batch_size, observation.num_classes))
             return x, torch.from_numpy(q).float()
 
         found, details = best_of(cost, draw, self._search())
-        x, q = found.variables
-        return Reconstruction(x, q.argmax(dim=1), found.cost, found.trace, found.stopped, details)
+        x, *q = found.variables
+        y = q[0].argmax(dim=1) if labels is None else labels
+        return Reconstruction(x, y, found.cost, found.trace, found.stopped, details)

@@ -8,21 +8,20 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ...core.observation import Observation, Reconstruction
-from .labels import only_label
-from .matching import Init, Search, best_of, dummy_inputs, gradient_distance
-from .requirements import refuse_unmet
+from .labels import only_label, refuse_unreadable_label
+from .matching import Init, Search, best_of, dummy_inputs, gradient_distance, refuse_unsearchable
+from .requirements import PLAIN_STEP, refuse_unmet
 
 
 @dataclass(frozen=True)
 class IDLG:
-    """Rebuild one example whose label is known for sure, by L-BFGS.
+    """Rebuild one example whose label is read from the gradient, or known, by L-BFGS.
 
-    Passive. One example a step only: more are refused. The defaults are the authors'; see ``DLG`` for
-    stronger ones.
+    Passive. One example a step only: more are refused. A known label is taken as it is. The defaults are the
+    authors'; see ``DLG`` for stronger ones.
 
     Attributes:
         max_iterations: L-BFGS iterations of up to 20 steps each, at least 1.
@@ -47,9 +46,15 @@ class IDLG:
 
     requires: ClassVar[tuple[str, ...]] = ("batch_size", "lr", "local_steps")
     only: ClassVar[Mapping[str, int]] = {"batch_size": 1, "local_steps": 1}
+    assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
+    uses: ClassVar[tuple[str, ...]] = ("labels",)
 
     def __post_init__(self) -> None:
         self._search()
+
+    def check(self, observation: Observation) -> None:
+        refuse_unreadable_label(observation)
+        refuse_unsearchable(observation, self.init)
 
     def _search(self) -> Search:
         return Search(
@@ -64,7 +69,7 @@ class IDLG:
 
     def reconstruct(self, observation: Observation, generator: np.random.Generator) -> Reconstruction:
         refuse_unmet(self, observation)
-        label = torch.tensor([only_label(observation, observation.gradient())])  # [1]
+        label = only_label(observation, observation.gradient())  # [1]
         distance = gradient_distance(observation)
 
         def cost(variables: Sequence[Tensor]) -> Tensor:

@@ -50,15 +50,42 @@ def last_layer(observation: Observation, vector: Tensor) -> LastLayer:
     return LastLayer(weight, bias)
 
 
-def only_label(observation: Observation, gradient: Tensor) -> int:
-    """Return the label of a step on one example; any positive multiple of the gradient [P] will do.
+def known_labels(observation: Observation) -> Tensor | None:
+    """Return the labels that the attacker is told, ascending, or None.  # [B]
 
-    The label's entry of the bias gradient, p_c - 1, is the only negative one. Without a bias, the rows of the
-    weight gradient are summed (the authors' rule), which is right where features are not negative.
+    Raises:
+        PluginError: One that is no class.
     """
+    told = observation.knowledge.labels
+    if told is None:
+        return None
+    if wrong := [label for label in told if not 0 <= label < observation.num_classes]:
+        raise PluginError(f"a known label is {wrong[0]}; allowed: 0 to {observation.num_classes - 1}")
+    return torch.tensor(sorted(told))
+
+
+def refuse_unreadable_label(observation: Observation) -> None:
+    """Raise ``PluginError`` where the label is neither known nor to be read from the last layer."""
+    if observation.knowledge.labels is None:
+        try:
+            last_layer(observation, observation.update)
+        except PluginError as error:
+            raise PluginError(f"{error}; or tell them, with labels_known = true") from error
+
+
+def only_label(observation: Observation, gradient: Tensor) -> Tensor:
+    """Return the label of a step on one example, as a batch: the known one, or what the gradient says.  # [1]
+
+    Any positive multiple of the gradient [P] will do. The label's entry of the bias gradient, p_c - 1, is
+    the only negative one. Without a bias, the rows of the weight gradient are summed (the authors' rule),
+    which is right where features are not negative.
+    """
+    known = known_labels(observation)
+    if known is not None:
+        return known
     layer = last_layer(observation, gradient)
     evidence = layer.weight.sum(dim=1) if layer.bias is None else layer.bias  # [C]
-    return int(evidence.argmin())
+    return evidence.argmin().reshape(1)
 
 
 def round_counts(scores: Tensor, total: int) -> Tensor:

@@ -11,7 +11,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...core.errors import PluginError
 from ...core.observation import Observation
 
 INNER_STEPS = 20  # L-BFGS steps in one iteration, as in the authors' code
@@ -97,20 +98,54 @@ def gradient_distance(observation: Observation) -> Callable[[Tensor, Tensor], Te
     return distance
 
 
+def refuse_unsearchable(observation: Observation, init: Init) -> None:
+    """Refuse a model or a start with which no search can move inputs.
+
+    Raises:
+        PluginError: The loss has no second derivative by parameters and inputs (inputs are rounded to tokens,
+            an operation without one), or a uniform start where values have no finite range.
+    """
+    refuse_boundless(observation.value_range, init)
+    blank = replace(
+        observation,
+        update=torch.zeros_like(observation.update),
+        knowledge=replace(observation.knowledge, lr=1.0, local_steps=1),
+    )
+    x = torch.full((1, *observation.input_shape), 0.5, requires_grad=True)
+    try:
+        with torch.enable_grad():
+            cost = gradient_distance(blank)(x, torch.zeros(1, dtype=torch.long))
+            torch.autograd.grad(cost, x)
+    except Exception as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise PluginError(
+            "gradient matching needs a model that can be differentiated twice, by parameters and then by "
+            f"inputs, and this one cannot: {why}"
+        ) from error
+
+
+def refuse_boundless(value_range: tuple[float, float], init: Init) -> None:
+    """Raise ``PluginError`` where a uniform start is wanted and values have no finite range."""
+    low, high = value_range
+    if init == "uniform" and not math.isfinite(high - low):
+        raise PluginError(
+            f"init 'uniform' needs a finite value_range, got ({low}, {high}); use init = 'normal'"
+        )
+
+
 def dummy_inputs(
     observation: Observation, batch_size: int, init: Init, stream: np.random.Generator
 ) -> Tensor:
     """Return starting inputs [B, ...]: standard normal, or uniform over the range of values.
 
     Raises:
-        ValueError: A uniform start where values have no finite range.
+        PluginError: A uniform start where values have no finite range.
     """
     shape = (batch_size, *observation.input_shape)
-    low, high = observation.value_range
     if init == "normal":
         return torch.from_numpy(stream.standard_normal(shape)).float()
-    if not math.isfinite(high - low):
-        raise ValueError(f"init 'uniform' needs a finite value_range, got ({low}, {high}); use 'normal'")
+    refuse_boundless(observation.value_range, init)
+    low, high = observation.value_range
     return torch.from_numpy(stream.uniform(low, high, shape)).float()
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ...core.contracts import DataAttack, Goal, Knowledge, UpdateAttack, Verdict, View, declared
 from ...core.errors import PluginError
-from ...core.registry import guard, require
+from ...core.guards import guard
+from ...core.registry import require
 from ...core.seeds import generator
 from ...core.trees import State, equal, pack, unpack
 from ...core.updates import Updates
@@ -26,7 +27,7 @@ MALICIOUS = 3
 
 def _guarded(plugin: Any) -> Any:
     plain = getattr(plugin, "__wrapped__", plugin)
-    return guard(plain, type(plain).__name__)
+    return guard(plain, type(plain).__name__, watched=False)
 
 
 # ---- data attacks ---------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ class NonFinite:
     value: Literal["nan", "inf", "-inf"] = "nan"
 
     knowledge: ClassVar[Knowledge] = Knowledge.OWN
+    refused: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.value not in VALUES:

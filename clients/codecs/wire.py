@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...core.contracts import Codec
-from ...core.errors import FrameError, PluginError
+from ...core.errors import FrameError, PluginError, named_faults
 from ...core.frames import OVERHEAD, Envelope, read_frame, read_uvarint, uvarint, write_frame
 from ...core.layout import Layout
 from ...core.registry import require
@@ -26,7 +26,8 @@ def encode_cohort(
     rows, state = codec.encode(updates, layout, state, streams)
     require(len(rows) == len(updates), f"the codec encoded {len(rows)} of {len(updates)} clients")
     envelopes = (Envelope(codec.codec_id, round, client, spec) for client in updates.client_ids.tolist())
-    return [write_frame(e, records) for e, records in zip(envelopes, rows, strict=True)], state
+    with named_faults("the codec's records make no frame"):
+        return [write_frame(e, records) for e, records in zip(envelopes, rows, strict=True)], state
 
 
 class VerbatimFrames(Sequence[bytes]):

@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 # A member has ``load`` (examples on one pile, for a partition to spread) or ``populate`` (they are born
-# with their clients): ``federate`` tells them apart, so no single verb stands here.
+# with their clients): ``federate`` tells them apart.
 DATASETS: Family[Source] = Family(
     "datasets",
     "dataset",
@@ -33,6 +33,7 @@ DATASETS: Family[Source] = Family(
         "gaussian_shards": "gauntlet.clients.data.gaussian_shards:GaussianShards",
         "synthetic": "gauntlet.clients.data.synthetic:SyntheticPopulation",
     },
+    either=("load", "populate"),
 )
 
 PARTITIONS: Family[Partition] = Family(

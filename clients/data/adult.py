@@ -12,9 +12,11 @@ import numpy as np
 
 from ...core.errors import DataError
 from .base import Array, Dataset
-from .files import find_folder, missing, read_gzip
+from .files import find_folder, missing
+from .unpacking import read_bytes
 
 FILES = ("adult.data.gz", "adult.test.gz")
+LARGEST = 2**24  # bytes of a file; the published ones have less than 2**22
 COLUMNS = 15
 NUMBERS = (0, 4, 10, 11, 12)  # age, years of education, capital gain, capital loss, hours a week
 SKEWED = (10, 11)  # brought to log(1 + x) first
@@ -60,7 +62,7 @@ class Adult:
 def _read(path: Path) -> list[list[str]]:
     """Return a file's rows of 15 words."""
     rows = []
-    for number, line in enumerate(read_gzip(path).decode("ascii", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         if not line.strip() or line.startswith("|"):
             continue
         cells = [cell.strip() for cell in line.rstrip().rstrip(".").split(",")]
@@ -72,6 +74,10 @@ def _read(path: Path) -> list[list[str]]:
     if len(rows) < 2:
         raise DataError(f"{path} holds {len(rows)} people, must be at least 2")
     return rows
+
+
+def _lines(path: Path) -> list[str]:
+    return read_bytes(path, LARGEST).decode("ascii", errors="replace").splitlines()
 
 
 def _labels(rows: Sequence[Sequence[str]]) -> Array:
@@ -87,6 +93,8 @@ def _numbers(rows: Sequence[Sequence[str]]) -> Array:
             f"adult: columns {', '.join(str(c + 1) for c in NUMBERS)} hold numbers, {error}"
         ) from error
     skewed = [NUMBERS.index(c) for c in SKEWED]
+    if not ((values >= 0) & (values <= 1e12)).all():
+        raise DataError("adult: numbers must be between 0 and 1e12")
     values[:, skewed] = np.log1p(values[:, skewed])
     return values
 

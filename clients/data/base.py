@@ -80,6 +80,8 @@ class Dataset:
                 )
             if x.dtype not in (np.uint8, np.float32):
                 raise DataError(f"{self.name}: {what} inputs must be uint8 or float32, got {x.dtype}")
+            if x.dtype == np.float32 and not np.isfinite(x).all():
+                raise DataError(f"{self.name}: {what} inputs hold NaN or infinity")
         if self.x.shape[1:] != self.test_x.shape[1:]:
             raise DataError(
                 f"{self.name}: training inputs are {self.x.shape[1:]}, test inputs {self.test_x.shape[1:]}"

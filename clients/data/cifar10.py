@@ -5,7 +5,6 @@ version: five training batches and a test batch of 10 000 records, each one labe
 green, blue). Without files, fetched as ``uoft-cs/cifar10``.
 """
 
-import lzma
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from ...core.errors import DataError
 from .base import Array, Dataset
 from .files import cache_root, find_folder, read_array, write_array
 from .hub import HubImages
+from .unpacking import read_bytes
 
 IMAGE = (3, 32, 32)
 RECORDS = (10_000, 3073)
@@ -74,10 +74,7 @@ class Cifar10:
 
 
 def _read(path: Path) -> Array:
-    try:
-        content = path.read_bytes() if path.suffix == ".bin" else lzma.decompress(path.read_bytes())
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        raise DataError(f"{path} is not a whole xz file: {error}") from error
+    content = read_bytes(path, RECORDS[0] * RECORDS[1])
     if len(content) != RECORDS[0] * RECORDS[1]:
         raise DataError(f"{path} holds {len(content)} bytes, must be {RECORDS[0]} records of {RECORDS[1]}")
     records = np.frombuffer(content, np.uint8).reshape(RECORDS)

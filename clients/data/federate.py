@@ -7,10 +7,13 @@ from typing import Any, cast
 import numpy as np
 
 from ...core.contracts import declared
-from ...core.errors import GauntletError, PluginError, ScenarioError
-from ...core.registry import guard, require
+from ...core.errors import GauntletError, PluginError, ScenarioError, said, shown
+from ...core.guards import guard
+from ...core.registry import require
 from ...core.seeds import generator
 from .base import Array, Dataset, FederatedData, Partition, PartitionedData, Perturb, Population
+
+_OF_DATA = ("name", "num_clients", "input_shape", "num_examples", "client", "test")
 
 
 def federate(
@@ -59,9 +62,13 @@ def federate(
         raise ScenarioError("this dataset needs a partition that spreads it over the clients, got none")
     source = guard(cast(Any, dataset), _label(dataset))
     pile: Dataset = source.load() if perturb is None else source.load_perturbed(perturb)
+    require(isinstance(pile, Dataset), f"{_label(dataset)}: load must return a Dataset, got {shown(pile)}")
     pile, root = _set_apart(pile, root_examples, seed)
     rows = _split(cast(Partition, partition), pile, num_clients, seed)
-    check_rows(rows, len(pile.y), num_clients)
+    try:
+        check_rows(rows, len(pile.y), num_clients)
+    except PluginError as error:
+        raise PluginError(f"partition {_label(partition)}: {error}") from error
     _check_nobody_is_empty(rows, len(pile.y))
     data = dealt(pile, rows)
     if root is None:
@@ -91,6 +98,8 @@ def _only(pile: Dataset, rows: Array) -> Dataset:
 
 def _born(dataset: object, num_clients: int, seed: int) -> FederatedData:
     data = guard(cast(Population, dataset), _label(dataset)).populate(num_clients, seed)
+    lacks = [name for name in _OF_DATA if not hasattr(data, name)]
+    require(not lacks, f"{_label(dataset)}: populate made {shown(data)}, which has no {', '.join(lacks)}")
     require(
         data.num_clients == num_clients,
         f"{_label(dataset)}: populate must make {num_clients} clients, made {data.num_clients}",
@@ -110,9 +119,11 @@ def _split(partition: Partition, pile: Dataset, num_clients: int, seed: int) -> 
     except GauntletError:
         raise
     except ValueError as error:
-        raise ScenarioError(f"{pile.name} cannot be partitioned: {error}") from error
-    except Exception as error:
-        raise PluginError(f"{_label(partition)} raised {type(error).__name__}: {error}") from error
+        raise ScenarioError(f"{pile.name} cannot be partitioned: {said(error, named=False)}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise PluginError(f"{_label(partition)} raised {said(error)}") from error
 
 
 def _label(plugin: object) -> str:
@@ -139,6 +150,7 @@ def dealt(pile: Dataset, rows: Sequence[Array]) -> PartitionedData:
 
 def check_rows(rows: Sequence[Array], num_examples: int, num_clients: int) -> None:
     """Raise ``PluginError`` unless ``rows`` is what ``Partition.split`` owes."""
+    require(isinstance(rows, list | tuple), f"split must return a list of arrays, got {shown(rows)}")
     require(
         len(rows) == num_clients,
         f"split must return one array for each of {num_clients} clients, got {len(rows)}",

@@ -5,17 +5,17 @@ by the environment variable ``GAUNTLET_DATA``, ``shared/data`` beside the checko
 under ``XDG_CACHE_HOME``, or under ``~/.cache``).
 """
 
-import gzip
 import os
 import tempfile
-import zlib
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from ...core.errors import DataError
 from .base import Array
+from .unpacking import read_bytes
 
 
 def cache_root() -> Path:
@@ -36,42 +36,40 @@ def find_folder(name: str, files: Sequence[str]) -> Path | None:
 
 
 def missing(name: str, files: Sequence[str], how: str) -> DataError:
-    """Return the error that says which files were looked for, where, and how to get them."""
+    """Return the error that says which files were looked for, where, and how to get or name them."""
     places = ", ".join(str(root / name) for root in data_roots())
-    return DataError(f"{name}: no folder holds {', '.join(files)} (looked in {places}); {how}")
+    given = os.environ.get("GAUNTLET_DATA")
+    now = repr(given) if given else "not set"
+    return DataError(
+        f"{name}: no folder holds {', '.join(files)} (looked in {places}); set $GAUNTLET_DATA, now {now}, "
+        f"to the folder in which a folder '{name}' holds them, or {how}"
+    )
 
 
-def read_gzip(path: Path) -> bytes:
-    """Return a gzip file's content.
-
-    Raises:
-        DataError: Not gzip, cut short, or damaged.
-    """
-    try:
-        return gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is not a whole gzip file: {error}") from error
-
-
-def read_idx(path: Path, ndim: int) -> Array:
-    """Return the unsigned bytes of a gzipped idx file with ``ndim`` dimensions.
+def read_idx(path: Path, most: tuple[int, ...]) -> Array:
+    """Return the unsigned bytes of a gzipped idx file.
 
     Source: LeCun, Cortes, Burges. The MNIST database of handwritten digits ("the IDX file format").
 
+    Args:
+        path: The file.
+        most: The largest size of each of its dimensions.
+
     Raises:
-        DataError: Another magic number, or another length than the header says.
+        DataError: Another magic number, sizes beyond ``most``, or another length than the header says.
     """
-    content = read_gzip(path)
-    head, magic = 4 + 4 * ndim, bytes([0, 0, 8, ndim])
+    head, magic = 4 + 4 * len(most), bytes([0, 0, 8, len(most)])
+    content = read_bytes(path, head + prod(most))
     if content[:4] != magic or len(content) < head:
         raise DataError(
             f"{path} is not an idx file of bytes: starts with {content[:4].hex()}, must be {magic.hex()}"
         )
-    shape = tuple(int(v) for v in np.frombuffer(content, ">u4", ndim, 4))
-    expected = int(np.prod(shape, dtype=object))
-    if len(content) - head != expected:
+    shape = tuple(int(v) for v in np.frombuffer(content, ">u4", len(most), 4))
+    if any(size > allowed for size, allowed in zip(shape, most, strict=True)):
+        raise DataError(f"{path}: its header says {list(shape)}, allowed at most {list(most)}")
+    if len(content) - head != prod(shape):
         raise DataError(
-            f"{path} holds {len(content) - head} bytes, but its header says {list(shape)} = {expected}"
+            f"{path} holds {len(content) - head} bytes, but its header says {list(shape)} = {prod(shape)}"
         )
     return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
 
@@ -79,11 +77,10 @@ def read_idx(path: Path, ndim: int) -> Array:
 def read_array(path: Path, shape: tuple[int, ...]) -> Array | None:
     """Return a cached uint8 array, or None if there is none of that shape. Never unpickles."""
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        array = np.lib.format.open_memmap(path, mode="r")  # a header that promises more is refused unread
+    except (OSError, ValueError, EOFError, TypeError, RecursionError, MemoryError):
         return None
-    fits = isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.shape == shape
-    return array if fits else None
+    return np.array(array) if array.dtype == np.uint8 and array.shape == shape else None
 
 
 def write_array(path: Path, array: Array) -> None:

@@ -14,10 +14,12 @@ from ...core.errors import DataError
 from ...core.seeds import generator
 from .base import Array, Dataset
 from .files import find_folder, missing
+from .unpacking import read_bytes
 
 HOSPITALS = ("cleveland", "hungarian", "switzerland", "va")
 FILES = tuple(f"processed.{hospital}.data" for hospital in HOSPITALS)
 COLUMNS = 14
+LARGEST = 2**20  # bytes of a file; the published ones have less than 2**15
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class HeartDisease:
 def _read(path: Path) -> Array:
     """Return a hospital's table, float64 with NaN for what is missing.  # [n, 14]"""
     rows = []
-    for number, line in enumerate(path.read_text(encoding="ascii", errors="replace").splitlines(), start=1):
+    text = read_bytes(path, LARGEST).decode("ascii", errors="replace")
+    for number, line in enumerate(text.splitlines(), start=1):
         cells = line.split(",")
         try:
             rows.append([np.nan if cell.strip() == "?" else float(cell) for cell in cells])
@@ -84,6 +87,8 @@ def _read(path: Path) -> Array:
             )
     if len(rows) < 2:
         raise DataError(f"{path} holds {len(rows)} patients, must be at least 2")
+    if np.nanmax(np.abs(rows)) > 1e12:
+        raise DataError(f"{path}: numbers must be within 1e12 of 0")
     return np.array(rows)
 
 

@@ -45,7 +45,7 @@ class HubImages:
             DataError: Offline, or the hub did not deliver: which files were looked for, where, how to get
                 them.
         """
-        how = f"put them there, or let '{self.hub_id}' be fetched from the Hugging Face hub"
+        how = f"put them into one of these, or let '{self.hub_id}' be fetched from the Hugging Face hub"
         if offline():
             raise missing(self.name, self.files, f"{how} (not tried: offline is set)")
         try:

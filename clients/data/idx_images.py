@@ -56,9 +56,9 @@ class IdxImages:
 
 
 def _read(folder: Path, split: str) -> tuple[Array, Array]:
-    stem = SPLITS[split][0]
+    stem, most = SPLITS[split]
     images, labels = folder / f"{stem}-images-idx3-ubyte.gz", folder / f"{stem}-labels-idx1-ubyte.gz"
-    x, y = read_idx(images, 3), read_idx(labels, 1)
+    x, y = read_idx(images, (most, 28, 28)), read_idx(labels, (most,))
     if len(x) != len(y) or x.shape[1:] != IMAGE[1:]:
         raise DataError(
             f"{images} holds {list(x.shape)} pixels for {len(y)} labels; must be [n, 28, 28] for n labels"

@@ -2,17 +2,16 @@
 
 from ...core.contracts import ModelFactory
 from ...core.registry import Family
-from .build import build_model
+from .build import build_model, factory_refusal
 from .normalized import Normalized
 
 __all__ = ["MODELS", "Normalized", "build_model"]
 
-# A member has ``build(input_shape, num_classes)``; a plain function ``package.module:function`` will do as
-# well, so no verb stands here.
+# A member has ``build(input_shape, num_classes)``; a module's class and a plain function will do as well.
 MODELS: Family[ModelFactory] = Family(
     "models",
     "model",
-    (),
+    ("build",),
     {
         "logistic_regression": "gauntlet.clients.models.logistic_regression:LogisticRegression",
         "gaussian_mean": "gauntlet.clients.models.gaussian_mean:GaussianMean",
@@ -29,4 +28,5 @@ MODELS: Family[ModelFactory] = Family(
         "bigru": "gauntlet.clients.models.bigru:BiGru",
         "resnet18_gn": "gauntlet.clients.models.resnet18_gn:Resnet18Gn",
     },
+    refusal=factory_refusal,
 )

@@ -2,13 +2,14 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
-from ...core.errors import GauntletError, PluginError, ScenarioError
+from ...core.errors import GauntletError, PluginError, ScenarioError, said
 from ...core.registry import configure
 from ...core.seeds import seeded_torch
 from ..data.base import num_outputs, targets_of
@@ -36,8 +37,8 @@ def build_model(
     """Return the model with initial weights drawn from ``stream`` alone, in training mode.
 
     Args:
-        name: A built-in, or ``package.module:Class`` with ``build``, or any ``package.module:function`` (or
-            module class) that takes ``options`` and, if it likes, ``input_shape`` and ``num_classes``.
+        name: A built-in, or ``package.module:Class`` with ``build``, or what ``factory_refusal`` lets pass:
+            that takes ``options`` and, if it likes, ``input_shape`` and ``num_classes``.
         options: The factory's options.
         data: What the model will see. If it has a mean, the model subtracts it first.
         stream: A stream of its own.
@@ -58,16 +59,37 @@ def build_model(
     return model.train()
 
 
+def factory_refusal(found: Any, name: str) -> str | None:
+    """Return why something without ``build`` makes no models; None where it does.
+
+    A class of modules does. So does a Python function with a parameter ``input_shape`` or ``num_classes``; of
+    a single file, any function that was written in Python. Other functions of installed packages do not: they
+    would take whatever a scenario's options hand them (a file to unpickle, say).
+    """
+    if isinstance(found, type) and issubclass(found, nn.Module):
+        return None
+    known = {"input_shape", "num_classes"}
+    is_function = isinstance(found, FunctionType)
+    if is_function and (
+        name.rpartition(":")[0].endswith(".py") or known & inspect.signature(found).parameters.keys()
+    ):
+        return None
+    return (
+        "must be a class with build, a torch.nn.Module class, or a Python function with a parameter "
+        f"{' or '.join(sorted(known))}, got a {'function without' if is_function else 'class with neither'}"
+    )
+
+
 def _made(factory: Callable[..., Any], name: str, options: Mapping[str, Any], data: Inputs) -> Any:
     if not callable(getattr(factory, "build", None)):
         return configure(factory, name, {**_wanted(factory, data), **options})
     member = configure(factory, name, options)
     try:
         return member.build(data.input_shape, num_outputs(data))
-    except GauntletError:
+    except (GauntletError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        raise _misfit(name, data, _first_line(error)) from error
+    except BaseException as error:
+        raise _misfit(name, data, said(error, named=False)) from error
 
 
 def _wanted(factory: Callable[..., Any], data: Inputs) -> dict[str, Any]:
@@ -89,8 +111,10 @@ def _check_fit(model: nn.Module, name: str, data: Inputs) -> None:
     try:
         with torch.no_grad():
             logits = model(torch.full((2, *data.input_shape), 0.5))
-    except Exception as error:
-        raise _misfit(name, data, _first_line(error)) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise _misfit(name, data, said(error, named=False)) from error
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (2, num_outputs(data)):
         came = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise _misfit(name, data, f"2 examples gave {came}, must be {[2, num_outputs(data)]}")
@@ -103,7 +127,3 @@ def _misfit(name: str, data: Inputs, what: str) -> ScenarioError:
     return ScenarioError(
         f"model '{name}' does not fit {data.name}: inputs {shape}, {num_outputs(data)} {kind}: {what}"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -5,12 +5,15 @@ each worker builds its model once. A worker that dies is replaced and its blocks
 result, since a block's randomness depends on nothing but (seed, round, client).
 """
 
-import logging
 import os
+import signal
+import sys
+import threading
 import warnings
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
@@ -19,6 +22,7 @@ from ..data.base import FederatedData
 from ..messages import Broadcast, Summed, Trained
 from .base import Array, Rows, Sums, blocks
 from .lane import IN_FLIGHT, BuildKernel, Lane, LaneLost, Worker
+from .local_ray import join, start_local
 
 EVEN_SHARE = -1.0  # of the GPUs, in the place of a worker's number of them
 HIRING = 120  # seconds without a single worker after which the pool gives up
@@ -39,20 +43,32 @@ def start_ray(address: str | None = None, num_workers: int | None = None) -> Non
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    with warnings.catch_warnings():
+    place = cluster(address)
+    with warnings.catch_warnings(), _handlers_kept():
         warnings.simplefilter("ignore")
-        import ray
+        if "ray" in sys.modules:
+            import ray
 
-        if ray.is_initialized():
-            return
-        place = cluster(address) or "local"
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "address": place}
-        if place == "local":
-            options |= {"num_cpus": max(num_workers or 0, _cores()), "include_dashboard": False}
+            if ray.is_initialized():
+                return
         try:
-            ray.init(**options)
+            if place is None:
+                start_local(max(num_workers or 0, _cores()))
+            else:
+                join(place)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise WorkerError(f"Ray cannot be reached at {place}: {error}") from error
+            raise WorkerError(f"Ray cannot be reached at {place or 'local'}: {error}") from error
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Keep what this process does on SIGTERM, if it does anything: Ray would exit from wherever it is."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if callable(before) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def cluster(address: str | None) -> str | None:

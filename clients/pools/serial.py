@@ -1,5 +1,6 @@
 """Clients one block after the other, in this process. Needs no Ray."""
 
+from ...core.errors import named_faults
 from ..kernel import BlockKernel, one_thread
 from ..messages import Broadcast, Summed, Trained
 from .base import Array, Rows, Sums, blocks, put
@@ -19,7 +20,8 @@ class SerialPool:
         rows = Rows(broadcast, cohort, cut)
         with one_thread():
             for number, block in enumerate(cut):
-                put(rows.homes(number), self._kernel.train(broadcast, block).arrays())
+                with named_faults("clients cannot train"):
+                    put(rows.homes(number), self._kernel.train(broadcast, block).arrays())
         return rows.result(expected_size)
 
     def train_sum(self, broadcast: Broadcast, cohort: Array) -> Summed:
@@ -27,7 +29,8 @@ class SerialPool:
         sums = Sums(broadcast, cohort, cut)
         with one_thread():
             for number, block in enumerate(cut):
-                put(sums.homes(number), self._kernel.train_sum(broadcast, block).arrays())
+                with named_faults("clients cannot train"):
+                    put(sums.homes(number), self._kernel.train_sum(broadcast, block).arrays())
         return sums.result()
 
     def close(self) -> None:

@@ -15,7 +15,11 @@ from .defenses import Verdict
 
 
 class Knowledge(StrEnum):
-    """What an attack on updates is allowed to see besides the public broadcast."""
+    """What an attack on updates is allowed to see besides the public broadcast.
+
+    What it has seen counts for privacy: with OMNISCIENT no central or distributed epsilon holds from the
+    first round on in which it attacks.
+    """
 
     OWN = "own"
     """Its own honest update only: the engine calls it once for each malicious client."""
@@ -32,7 +36,8 @@ class View:
     Attributes:
         round: The round, from 0.
         params: The broadcast global parameters.  # [P]
-        cohort_size: Clients in this cohort, K.
+        cohort_size: Clients in this cohort, K. Under central or distributed privacy an attack that is not
+            omniscient is told the public, expected size instead: who came is not its to know.
         honest: The honest clients' updates; None unless the attack is omniscient.
         generator: The attack's own stream for this round (and client, with OWN knowledge).
         aggregate: What the server would decide about a cohort: its clipping, pre-aggregations and defense,
@@ -84,10 +89,12 @@ class UpdateAttack(Protocol):
     """Rewrite the malicious clients' honest updates before they are sent.
 
     Declares, if it likes (the careful answer in brackets):
-        ``knows_defense`` [False]: it needs ``View.aggregate``.
+        ``knows_defense`` [False]: it needs ``View.aggregate``. Where a rule remembers earlier updates, its
+            answers are a sight of them.
         ``steer(gradient, params, received) -> gradient`` [None]: the malicious clients also train
             differently: what a local step descends instead of the loss's gradient, before weight decay and
             the algorithm's own correction. Elementwise, all [..., P], as ``LocalRule.correct``.
+        ``refused`` [False]: no server counts what it sends, so that cohorts are smaller by its clients.
     May declare ``goal``, as a data attack may.
     """
 
@@ -103,15 +110,25 @@ class UpdateAttack(Protocol):
 class LeakageAttack(Protocol):
     """Rebuild a client's examples from what it really sent.
 
-    Declares ``requires``: names of ``observation.Knowledge`` fields that must not be None; and, if it likes,
-    ``only`` [nothing]: the values of such fields that it works with. Both are checked before a run begins.
+    Declares, if it likes (the careful answer in brackets), by names of ``observation.Knowledge`` fields:
+        ``requires`` [nothing]: what must be known.
+        ``only`` [nothing]: fields that must be known, and the one value of each that it works with.
+        ``assumes`` [nothing]: fields that must have this value where they are known.
+        ``uses`` [nothing]: what it does better with, and works without. Labels are told to attacks only that
+            name them here or in ``requires``.
+        ``check(observation)`` [accepts all]: raises ``PluginError`` where it cannot work on the model; asked
+            before the run, with an update of zeros.
+    All of it is checked before a run begins, and again before the attack.
     """
 
     def reconstruct(self, observation: Observation, generator: np.random.Generator) -> Reconstruction: ...
 
 
 class InferenceAttack(Protocol):
-    """Score a hypothesis about clients (a label, a membership) from what they really sent."""
+    """Score a hypothesis about clients (a label, a membership) from what they really sent.
+
+    Declares what a ``LeakageAttack`` may declare.
+    """
 
     def infer(self, observations: Sequence[Observation]) -> Tensor:
-        """Return one row of scores for each observation; higher means more likely."""
+        """Return one row of finite scores for each observation, floats [N, H]; higher means more likely."""

@@ -18,7 +18,8 @@ class Codec(Protocol):
     """Turn updates into bytes and back. ``decode`` uses nothing but its arguments.
 
     Declares ``unbiased`` [False] (E decode(encode(x)) = x), ``lossless`` [False] (decode(encode(x)) = x, so
-    that it may decode to NaN or infinity), ``additive`` [False] (payloads can be summed under secure
+    that it may decode to NaN or infinity; a codec with a state leaves no central or distributed epsilon,
+    since messages then follow from earlier rounds), ``additive`` [False] (payloads can be summed under secure
     aggregation) and ``verbatim`` [False] (lossless, without state or randomness, every body ``max_body``
     long: then a frame is written only when somebody looks at it).
     """

@@ -22,6 +22,8 @@ class Verdict:
         scores: From client id to the defense's own score.
         details: From client id to whatever else the defense has to say about it, by name: counters, cosines,
             distances. Recorded as they are, in a table of their own.
+        fallback: Where the aggregate is not the rule's own, since it cannot judge this cohort: why, and what
+            it is instead. Recorded with the round.
     """
 
     aggregate: Tensor
@@ -29,6 +31,7 @@ class Verdict:
     flags: Mapping[int, str] = field(default_factory=dict)
     scores: Mapping[int, float] = field(default_factory=dict)
     details: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    fallback: str = ""
 
 
 class Defense(Protocol):
@@ -40,12 +43,18 @@ class Defense(Protocol):
         ``individual`` [True]: it needs single updates, so that secure aggregation is refused.
         ``sensitivity(clip_norm, expected_size) -> float | None`` [None]: by how much, in L2 norm, one
             client more or less moves the aggregate when every update's norm is at most ``clip_norm``.
+            Ignored for a defense with a memory: a client also moves what is remembered of it.
         ``needs_root`` [False]: it reads ``updates.context.root``, so that a scenario must give the server
             examples of its own.
         ``remembers_clients`` [False]: its memory is about single clients, by id, so that a pre-aggregation
             that leaves fewer rows than clients is refused before it.
         ``least_cohort`` [1]: the smallest cohort, if not empty, that it does not refuse as configured. A run
             whose cohorts are all smaller is refused.
+        ``needs_clients`` [none]: the ids of clients without which it refuses a cohort as configured.
+
+    It refuses a cohort with ``InfeasibleCohort``, or with a plain ``ValueError`` where the cohort is smaller
+    than the run's should be; below its ``least_cohort`` a run does not ask it. In such a round the aggregate
+    is the zero update, and its memory stays as it was. Of an empty cohort it is always the zero update.
     """
 
     def init(self) -> State: ...
@@ -74,7 +83,7 @@ class PreAggregation(Protocol):
             one row a client (as in NNM), the defense's flags and scores are that client's; its weights, which
             are shares of the aggregate, are nobody's.
         ``rows_after(rows)`` [``rows``]: how many rows come out where so many went in.
-        ``least_cohort`` [1]: as a defense's.
+        ``least_cohort`` [1]: as a defense's; and it refuses a cohort as a defense does.
     """
 
     def init(self) -> State: ...

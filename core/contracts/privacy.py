@@ -66,6 +66,10 @@ class Privacy(Protocol):
             that is released and charged together with the aggregate, which then has the more noise.
         ``norm`` [2]: in which norm ``clip_norm`` bounds an update; with 1, only linear defenses
             prove anything.
+        ``public`` [()]: what neighbours have in common because everybody may know it: ``"num_examples"`` or
+            nothing. Under local trust a number of examples that is not public leaves no epsilon where it
+            decides what a client weighs, whether it comes in time or what an attack sees.
+        ``noise_law`` ["gaussian"]: ``Release.noise`` of its releases, for what is refused beforehand.
         ``min_separation`` [1]: how many rounds apart two rounds of one client must be at least.
         ``max_participations`` [None]: in how many rounds one client may take part at most.
         ``perturb(records, generator) -> records`` [None]: it noises the training records that examples are
@@ -74,6 +78,8 @@ class Privacy(Protocol):
         ``secure_sum(updates, honest, state, public, streams) -> (Updates of one row, state)``: what an ideal
             secure aggregation hands to the server instead of ``updates``, under distributed trust. ``honest``
             [K] tells who adds noise; ``public`` is a stream that everybody shares.
+        ``least_shares(expected_size) -> int`` [none]: how many honest clients' noise it counts on, under
+            distributed trust.
     A field ``rounds`` or ``num_parameters`` that is None is filled in with the run's.
     """
 
@@ -154,12 +160,14 @@ class PublicFacts:
         noise_multiplier: Standard deviation of the noise on the sum of the updates over C, at least 0.
         num_parameters: P.
         expected_size: The public, expected size of a cohort, m.
+        count_noise_std: Standard deviation of the noise on the statistic's sum, in clients, at least 0.
     """
 
     clip_norm: float
     noise_multiplier: float
     num_parameters: int
     expected_size: float
+    count_noise_std: float = 0.0
 
 
 class AdaptiveClipping(Clipping, Protocol):
@@ -177,7 +185,12 @@ class AdaptiveClipping(Clipping, Protocol):
         """Return what each client counts, between 0 and 1, from its own norm alone; float64.  # [K]"""
 
     def move(self, mean: float, facts: PublicFacts) -> float:
-        """Return the next C, finite and above 0, from the statistic's noised mean, between 0 and 1."""
+        """Return the next C, finite and above 0, from the statistic's noised mean.
+
+        ``mean`` is an unbiased estimate of the clients' mean share: its noise, and a cohort that is larger or
+        smaller than expected, take it below 0 and above 1. A ``move`` that cuts it off there gives the noise
+        a mean of its own near either end, which moves C for ever.
+        """
 
 
 @dataclass(frozen=True)

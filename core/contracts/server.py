@@ -72,7 +72,8 @@ class Network(Protocol):
     """Delay and drop messages on a virtual clock: computed, never slept.
 
     Declares ``blind`` [False]: who arrives does not depend on anybody's data (otherwise who is counted gives
-    something away, and central privacy proves nothing); and ``complete`` [False]: every message arrives.
+    something away, and central privacy proves nothing); ``complete`` [False]: every message arrives; and
+    ``may_lose`` [not ``complete``]: a message may not arrive, as configured.
     """
 
     def deliver(

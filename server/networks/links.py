@@ -62,6 +62,11 @@ class Links:
         """Whether who arrives says nothing about anybody's data: no deadline that a large client misses."""
         return self.deadline_seconds is None
 
+    @property
+    def may_lose(self) -> bool:
+        """Whether a message may never arrive, or too late."""
+        return self.dropout > 0 or self.deadline_seconds is not None
+
     def deliver(
         self,
         examples: np.ndarray[Any, Any],

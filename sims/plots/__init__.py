@@ -44,6 +44,12 @@ SETS: Mapping[str, tuple[str, ...]] = {
 _METADATA: Mapping[str, Mapping[str, None]] = {  # what would differ between two saves of one picture
     ".png": {"Software": None},
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    ".svg": {"Date": None, "Creator": None},
+}
+_LETTERS: dict[Any, Any] = {  # journals refuse Type 3 fonts; the letters of an SVG stay letters
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "gauntlet",
 }
 
 
@@ -122,9 +128,10 @@ def draw_to(path: Path, name: str, runs: "Sequence[RunLike]", **options: Any) ->
 
 
 def save(figure: "Figure", path: Path, data: "pd.DataFrame | None" = None) -> Path:
-    """Write the picture (.png at 150 dots an inch, or .pdf), and ``data`` as .csv beside it.
+    """Write the picture (.png at 150 dots an inch, .pdf or .svg), and ``data`` as .csv beside it.
 
-    Each file appears whole or not at all, and equal pictures give equal bytes.
+    Each file appears whole or not at all, and equal pictures give equal bytes. A PDF embeds TrueType fonts;
+    in an SVG, text is text.
 
     Raises:
         ResultsError: The disk is full or not writable.
@@ -133,10 +140,13 @@ def save(figure: "Figure", path: Path, data: "pd.DataFrame | None" = None) -> Pa
     path = Path(path)
     kind = path.suffix.lower()
     if kind not in _METADATA:
-        raise ScenarioError(f"a picture is saved as .png or .pdf, got '{path.name}'")
+        raise ScenarioError(f"a picture is saved as .png, .pdf or .svg, got '{path.name}'")
     path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = dict(_METADATA[kind])
-    _write(path, lambda part: figure.savefig(part, format=kind[1:], dpi=150, metadata=metadata))
+    from matplotlib import rc_context
+
+    with rc_context(_LETTERS):
+        metadata = dict(_METADATA[kind])
+        _write(path, lambda part: figure.savefig(part, format=kind[1:], dpi=150, metadata=metadata))
     if data is not None:
         _write(path.with_suffix(".csv"), lambda part: data.to_csv(part, index=False, lineterminator="\n"))
     return path

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ...core.errors import ScenarioError, unknown
+from ..naming import run_names
 
 Array = np.ndarray[Any, Any]
 
@@ -19,6 +20,7 @@ class RebuiltLike(Protocol):
     """One client's examples and what an attack made of its message, in the truth's order.
 
     Attributes:
+        settings: The attack's options, and what it was told.
         truth: The examples that the client trained on.  # [B, ...]
         rebuilt: What the attack made of them.  # [B, ...]
         psnr: In dB, infinite where exact.  # [B]
@@ -27,6 +29,8 @@ class RebuiltLike(Protocol):
 
     @property
     def attack(self) -> str: ...
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
     @property
     def round(self) -> int: ...
     @property
@@ -76,20 +80,16 @@ def metric_of(runs: Sequence[RunLike]) -> str:
 
 
 def groups(runs: Sequence[RunLike]) -> dict[str, list[RunLike]]:
-    """Return the runs that differ only in their seed, under the label that tells them from the rest.
+    """Return the runs that differ only in their seed, under the name that tells them from the rest.
 
-    The scenario's name stands before the label where runs of several scenarios meet, and the result folder's
-    where two of them hold the same label and seed.
+    See ``naming.run_names``.
 
     Raises:
         ScenarioError: No run at all, or the same label and seed twice.
     """
     if not runs:
         raise ScenarioError("there is no run to draw: a plot needs at least one result folder")
-    several = len({_scenario(run) for run in runs}) > 1
-    names = [_name(run, several) for run in runs]
-    if len({(name, run.manifest["seed"]) for name, run in zip(names, runs, strict=True)}) < len(runs):
-        names = [f"{run.origin}: {n}" if run.origin else n for n, run in zip(names, runs, strict=True)]
+    names = run_names(runs)
     found: dict[str, list[RunLike]] = {}
     for name, run in zip(names, runs, strict=True):
         found.setdefault(name, []).append(run)
@@ -101,11 +101,6 @@ def groups(runs: Sequence[RunLike]) -> dict[str, list[RunLike]]:
                 "runs drawn as one line must differ in their seed, other runs in their label"
             )
     return found
-
-
-def _name(run: RunLike, several: bool) -> str:
-    label, scenario = str(run.manifest.get("label") or ""), _scenario(run)
-    return f"{scenario}: {label}" if several and label else label or scenario
 
 
 def first_labels(runs: Sequence[RunLike], most: int = MOST_LINES) -> tuple[list[RunLike], str]:
@@ -122,10 +117,6 @@ def first_labels(runs: Sequence[RunLike], most: int = MOST_LINES) -> tuple[list[
 def left_out(labels: int, most: int = MOST_LINES, what: str = "labels") -> str:
     """Return the small print of a picture that draws the first ``most`` of so many labels; none if all."""
     return f"The first {most} of {labels} {what}; --only KEY=VALUE takes others." if labels > most else ""
-
-
-def _scenario(run: RunLike) -> str:
-    return str(run.manifest["scenario"].get("name") or "run")
 
 
 def check_band(band: str) -> None:

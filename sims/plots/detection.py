@@ -10,6 +10,7 @@ from .base import RunLike, groups, over_seeds
 from .style import (
     QUIET,
     SMALL,
+    add_caption,
     add_legend,
     banded,
     draw_lines,
@@ -20,27 +21,31 @@ from .style import (
     whole_numbers,
 )
 
+_FLAGGED = ("true_positives", "false_positives")
 _PANELS = (
-    ("precision", "Precision", "share of the flagged that are malicious"),
-    ("recall", "Recall", "share of the malicious that are flagged"),
+    ("precision", "Precision", "share of the flagged that ever attacked"),
+    ("recall", "Recall", "share of the attacking that are flagged"),
 )
 
 
 def detection(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
-    """Draw precision and recall of the flags by round, one line a label.
+    """Draw precision and recall of the flags by round, one line a label whose defense ever flagged a client.
 
-    The shares are those of the table of rounds; a line breaks where a round leaves one undefined.
+    The shares are those of the table of rounds, of the clients that attack in each; a line breaks where a
+    round leaves one undefined. A label that never flagged anybody has no share to draw: a note names it.
 
     Raises:
         ScenarioError: Another ``band``, or no client was ever flagged in any run.
     """
     members = groups(runs)
-    if not _total(runs, ["true_positives", "false_positives"]):
+    flagging = {name: same for name, same in members.items() if _total(same, _FLAGGED)}
+    if not flagging:
         raise ScenarioError(
             f"there is no detection to draw: no client was ever flagged in {', '.join(members)}; "
             "a run whose defense flags clients (not only outweighs them) has some"
         )
     table = over_seeds(runs, [name for name, *_ in _PANELS], band=band)
+    table = table[table["label"].isin(flagging)].reset_index(drop=True)
     figure = new_figure(8.4, 3.9)
     looks = styles(table["label"])
     for axes, (name, title, meaning) in zip(figure.subplots(1, 2, sharey=True), _PANELS, strict=True):
@@ -55,6 +60,8 @@ def detection(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.
         note = "no malicious client came"
         right.text(0.5, 0.5, note, transform=right.transAxes, ha="center", fontsize=SMALL, color=QUIET)
     add_legend(figure, figure.axes[0], banded(table, band))
+    if silent := [name for name in members if name not in flagging]:
+        add_caption(figure, f"Never flagged anybody: {', '.join(silent)}.")
     return figure, table
 
 

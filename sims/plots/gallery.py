@@ -1,6 +1,8 @@
 """What an eavesdropper rebuilt: the client's examples above, the attack's below, the scores under each."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,8 @@ def reconstructions(
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw rebuilt examples under the true ones, a pair of rows for each observed message.
 
-    Messages and examples stand in the order in which they were observed: none is chosen for its score.
+    Messages and examples stand in the order in which they were observed: none is chosen for its score. The
+    small print says how many were left out.
 
     Args:
         runs: Runs whose messages were observed and attacked.
@@ -38,26 +41,91 @@ def reconstructions(
             "there is no reconstruction to draw: nothing was rebuilt in these runs; "
             "a run that observes messages and attacks them with a leakage attack has some"
         )
-    found = found[:most_messages]
-    table = pd.DataFrame([row for label, item in found for row in _rows(label, item, most_examples)])
-    columns = max(min(len(item.truth), most_examples) for _, item in found)
-    figure = new_figure(max(1.05 * columns + 0.6, 5.0), 2.75 * len(found) + 0.5)
-    several = len({label for label, _ in found}) > 1
-    for part, (label, item) in zip(parts_of(figure, rows=len(found)), found, strict=True):
-        part.suptitle(title(item, label if several else ""), fontsize=NORMAL, x=0.01, ha="left")
-        draw_pairs(part, item, columns)
-    add_caption(figure, _scale(table))
+    shown = found[:most_messages]
+    table = pd.DataFrame([row for message in shown for row in _rows(message, most_examples)])
+    columns = max(min(len(m.item.truth), most_examples) for m in shown)
+    figure = new_figure(max(1.05 * columns + 0.6, 5.0), 2.75 * len(shown) + 0.5)
+    names = _names(found)
+    for part, message in zip(parts_of(figure, rows=len(shown)), shown, strict=True):
+        apart = differing([m.item for m in shown if m.label == message.label])
+        name = title(message.item, names[message.label, message.seed], apart)
+        letters = max(20, int(figure.get_figwidth() * 72 / (0.56 * NORMAL)))
+        part.suptitle(fill(name, letters), fontsize=NORMAL, x=0.01, ha="left")
+        draw_pairs(part, message.item, columns)
+    add_caption(figure, f"{_scale(table)}\n{_missing(found, shown, most_examples)}".strip())
     return figure, table
 
 
-def messages(runs: Sequence[RunLike]) -> list[tuple[str, RebuiltLike]]:
-    """Return every rebuilt message with the label of its run, in the order of the runs."""
-    return [(label, item) for label, same in groups(runs).items() for run in same for item in run.gallery()]
+@dataclass(frozen=True)
+class Message:
+    """A rebuilt message, and the label and seed of its run."""
+
+    label: str
+    seed: int
+    item: RebuiltLike
 
 
-def title(item: RebuiltLike, label: str = "") -> str:
-    """Return which message this is and who rebuilt it."""
-    return f"{label + ': ' if label else ''}{item.attack}, round {item.round}, client {item.client_id}"
+def messages(runs: Sequence[RunLike]) -> list[Message]:
+    """Return every rebuilt message, in the order of the runs."""
+    return [
+        Message(label, run.manifest["seed"], item)
+        for label, same in groups(runs).items()
+        for run in same
+        for item in run.gallery()
+    ]
+
+
+def _names(found: Sequence[Message]) -> dict[tuple[str, int], str]:
+    """Return what tells each run's messages from the others': label, seed, both or nothing."""
+    runs = list(dict.fromkeys((m.label, m.seed) for m in found))
+    labels = [label for label, _ in runs]
+    several = len(set(labels)) > 1
+    return {
+        (label, seed): ", ".join(
+            [*([label] if several else []), *([f"seed {seed}"] if labels.count(label) > 1 else [])]
+        )
+        for label, seed in runs
+    }
+
+
+def _missing(found: Sequence[Message], shown: Sequence[Message], most_examples: int) -> str:
+    """Return in one sentence what a gallery leaves out, or nothing."""
+    cut = [f"{len(shown)} of {len(found)} messages"] if len(found) > len(shown) else []
+    longest = max(len(m.item.truth) for m in shown)
+    if longest > most_examples:
+        cut.append(f"{most_examples} of up to {longest} examples of a message")
+    return f"Drawn: the first {', and the first '.join(cut)}; all are in 'reconstructions'." if cut else ""
+
+
+def title(item: RebuiltLike, label: str = "", apart: Mapping[str, Sequence[str]] = {}) -> str:
+    """Return which message this is and who rebuilt it; known labels are always named.
+
+    Args:
+        item: The message.
+        label: Which run it is of, where there are several.
+        apart: From attacks to those of their settings that are named.
+    """
+    told = ["labels_known"] if item.settings.get("labels_known") else []
+    keys = dict.fromkeys([*apart.get(item.attack, ()), *told])
+    named = ", ".join(f"{key} = {_said(item.settings, key)}" for key in keys)
+    who = f"{item.attack} ({named})" if named else item.attack
+    return f"{label + ': ' if label else ''}{who}, round {item.round}, client {item.client_id}"
+
+
+def _said(settings: Mapping[str, Any], key: str) -> str:
+    """Return a setting as a scenario has it, ``true`` or ``0.5``; ``default`` where it has none."""
+    value = settings.get(key, "default")
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def differing(items: Sequence[RebuiltLike]) -> dict[str, list[str]]:
+    """Return, for each attack, the settings in which its messages differ."""
+    found: dict[str, list[str]] = {}
+    for attack in dict.fromkeys(item.attack for item in items):
+        tables = [item.settings for item in items if item.attack == attack]
+        keys = dict.fromkeys(key for table in tables for key in table)
+        found[attack] = [key for key in keys if len({repr(table.get(key)) for table in tables}) > 1]
+    return found
 
 
 def draw_pairs(figure: Figure | SubFigure, item: RebuiltLike, columns: int) -> None:
@@ -120,12 +188,15 @@ def _show(axes: Axes, example: Array) -> None:
         axes.set_aspect("auto")
 
 
-def _rows(label: str, item: RebuiltLike, most: int) -> Iterable[Mapping[str, Any]]:
+def _rows(message: Message, most: int) -> Iterable[Mapping[str, Any]]:
+    item = message.item
     pixels = _range(item.truth) == (0.0, 1.0)
     for i in range(min(len(item.truth), most)):
         yield {
-            "label": label,
+            "label": message.label,
+            "seed": message.seed,
             "attack": item.attack,
+            "settings": ", ".join(f"{key} = {_said(item.settings, key)}" for key in item.settings),
             "round": item.round,
             "client_id": item.client_id,
             "example": i,

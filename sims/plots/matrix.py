@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from .base import Array
 from .style import LARGE, NORMAL, QUIET, SMALL, add_caption, new_figure
 
 NO_ATTACK, WORST = "no attack", "worst case"
+_LETTERS = 40  # of a name in one line
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,12 @@ def heat_maps(table: pd.DataFrame, name: str) -> Figure:
     attacks = [a for a in dict.fromkeys(table["attack"]) if a != WORST]
     defenses, shares = list(dict.fromkeys(table["defense"])), list(dict.fromkeys(table["share"]))
     columns = [*(a for a in attacks if _kept(table, a, what)), WORST]
-    side = max(0.62, 0.085 * max(map(len, columns)) ** 0.5 + 0.35)
-    names = 0.075 * max(map(len, defenses))
-    width = len(shares) * (side * len(columns) + 0.3) + names + 1.0
-    figure = new_figure(max(5.0, width), 0.48 * len(defenses) + 0.07 * max(map(len, columns)) + 1.5)
+    wide, high = (min(max(map(len, names)), _LETTERS) for names in (defenses, columns))
+    lines = max(len(name) // _LETTERS for name in columns)
+    side = max(0.62, 0.085 * high**0.5 + 0.35, 0.25 * (lines + 1))
+    width = len(shares) * (side * len(columns) + 0.3) + 0.075 * wide + 1.0
+    rows = sum(max(0.48, 0.17 * (len(name) // _LETTERS + 1)) for name in defenses)
+    figure = new_figure(max(5.0, width), rows + 0.07 * high + 1.5)
     panels: Array = np.atleast_1d(figure.subplots(1, len(shares), sharey=True))
     limits = _limits(table, what)
     for axes, share in zip(panels, shares, strict=True):
@@ -123,8 +127,14 @@ def _panel(
         for column in range(shape[1]):
             ink = _ink(values[row, column], image)
             _number(axes, (row, column), values[row, column], small[row, column], what, ink)
-    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(defenses)), defenses)
+    axes.set_xticks(
+        range(len(columns)),
+        [fill(c, _LETTERS) for c in columns],
+        rotation=45,
+        ha="right",
+        rotation_mode="anchor",
+    )
+    axes.set_yticks(range(len(defenses)), [fill(d, _LETTERS) for d in defenses])
     axes.tick_params(labelsize=SMALL, length=0)
     axes.spines[:].set_visible(False)
     axes.axvline(len(columns) - 1.5, color="white", linewidth=4)

@@ -40,7 +40,8 @@ REFERENCE: Mapping[str, Any] = {"color": QUIET, "linestyle": (0, (6, 3)), "linew
 def accuracy_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
     """Draw test accuracy against the cumulative epsilon, on a logarithmic axis.
 
-    A line follows one label through its rounds; the large marker is where it ends.
+    A line follows one label through its rounds; the large marker is where it ends, at what the whole run
+    cost. Of several seeds the epsilon is the largest, which holds for each of them.
 
     Returns:
         The figure, and rows with ``kind``: ``"guarantee"`` (every evaluated round with an epsilon), and
@@ -92,6 +93,11 @@ def _facts_of(run: RunLike) -> dict[str, str]:
     recorded = {key: run.rounds[key].dropna() for key in _FACTS if key in run.rounds}
     known = {key: values.iloc[-1] for key, values in recorded.items() if len(values)}
     facts = {key: f"{value:.3g}" if key == "delta" else str(value) for key, value in known.items()}
+    terms = run.manifest.get("guarantee", {})
+    if "relation" in facts and terms.get("public"):
+        facts["relation"] += f" ({', '.join(terms['public'])} public)"
+    if "delta" in facts and terms.get("warning"):
+        facts["delta"] += " (too large: not below 1 / the number of units)"
     library = run.manifest.get("versions", {}).get("dp-accounting")
     if library and facts.get("accountant") in ("pld", "rdp"):
         facts["accountant"] += f" (dp-accounting {library})"
@@ -112,6 +118,10 @@ def _reason(members: Sequence[RunLike]) -> str:
 
 def _table(runs: Sequence[RunLike], reasons: Mapping[str, str], band: str) -> pd.DataFrame:
     table = over_seeds(runs, ["epsilon", "accuracy"], needed=["accuracy"], band=band)
+    worst = over_seeds(runs, ["epsilon"], band="range")[["label", "round", "epsilon_high"]]
+    table["epsilon"] = table.merge(worst, on=["label", "round"], how="left", suffixes=("", "_worst"))[
+        "epsilon_high_worst"
+    ].to_numpy()  # as in the tables: what holds for every seed
     table["reason"] = table["label"].map(reasons)
     table["kind"] = np.select(
         [table["reason"] == "", table["reason"] == NO_MECHANISM], ["guarantee", "none"], "no_guarantee"
@@ -121,6 +131,11 @@ def _table(runs: Sequence[RunLike], reasons: Mapping[str, str], band: str) -> pd
     table = table.assign(last=last)[keep].reset_index(drop=True)
     if not (table["kind"] == "guarantee").any():
         raise ScenarioError("there is no accuracy to draw against epsilon: no private run was evaluated")
+    if not (table["epsilon"] > 0).any():
+        raise ScenarioError(
+            "there is no accuracy to draw against epsilon: every epsilon is 0, which has no place on a "
+            "logarithmic axis"
+        )
     return table
 
 

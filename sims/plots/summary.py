@@ -1,7 +1,7 @@
 """One picture of what a scenario shows: does the model learn, who misbehaved, what it cost, what leaked."""
 
 from collections.abc import Mapping, Sequence
-from textwrap import shorten
+from textwrap import fill
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -31,6 +31,7 @@ from .style import (
 
 _MOST = 6  # labels side by side
 _LETTERS = 44  # of a label that fit above its bar
+_LINE = 0.5  # room for a further line, in bars
 _EXAMPLES = {1: 3, 2: 5}  # examples side by side that fill the panel, by the number of messages
 
 
@@ -50,15 +51,15 @@ def summary(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
     metric = metric_of(runs)
     runs, note = first_labels(runs, _MOST)
     learned, sent, people = learning_table(runs, [metric]), traffic(runs), suspects(runs)
-    leaked = _first_of_each_label(runs)
+    leaked, cut = _first_of_each_label(runs)
     widths = [1.15, 1.0, 1.0] if leaked else [1.15, 1.0]
-    figure = new_figure(4.3 * sum(widths), 4.4 + 0.4 * max(0, len(sent) - 3))
+    figure = new_figure(4.3 * sum(widths), 4.4 + 0.4 * max(0.0, _heights(sent["label"]) - 3))
     parts = parts_of(figure, widths=widths)
     _learning(parts[0], learned, metric)
     _cost(parts[1], sent, people)
     if leaked:
         _leaks(parts[2], leaked)
-    add_caption(figure, note)
+    add_caption(figure, f"{note}\n{cut}".strip())
     return figure, _stack({metric: learned, "bytes": sent, "clients": people, "leakage": _scores(leaked)})
 
 
@@ -103,11 +104,18 @@ def _flagged(clients: pd.DataFrame) -> pd.Series:
     return clients["flag"].notna() & (clients["flag"] != "unreliable")
 
 
-def _first_of_each_label(runs: Sequence[RunLike]) -> list[tuple[str, RebuiltLike]]:
-    first: dict[str, RebuiltLike] = {}
-    for label, item in messages(runs):
-        first.setdefault(label, item)
-    return list(first.items())[:2]
+def _first_of_each_label(runs: Sequence[RunLike]) -> tuple[list[tuple[str, RebuiltLike]], str]:
+    """Return the first message of up to two labels, and in one sentence what is left out."""
+    found, first = messages(runs), dict[str, RebuiltLike]()
+    for message in found:
+        first.setdefault(message.label, message.item)
+    shown = list(first.items())[:2]
+    every = sum(len(message.item.truth) for message in found)
+    drawn = sum(min(len(item.truth), _EXAMPLES[len(shown)]) for _, item in shown)
+    if drawn == every:
+        return shown, ""
+    what = f"{drawn} of {every} examples from {len(shown)} of {len(found)} messages"
+    return shown, f"Rebuilt: {what}; the plot 'reconstructions' draws more."
 
 
 def _learning(part: SubFigure, table: pd.DataFrame, metric: str) -> None:
@@ -123,25 +131,31 @@ def _cost(part: SubFigure, sent: pd.DataFrame, people: pd.DataFrame) -> None:
         _draw_traffic(part.subplots(), sent)
         return
     part.suptitle("What did it cost, who misbehaved?", fontsize=LARGE, x=0.02, ha="left")
-    above, below = part.subplots(2, 1, height_ratios=[0.5 + 0.35 * len(sent), 2.2])
+    above, below = part.subplots(2, 1, height_ratios=[0.5 + 0.35 * _heights(sent["label"]), 2.2])
     _draw_traffic(above, sent)
     _draw_suspects(below, people)
     add_legend(part, below, below=True)
 
 
 def _draw_traffic(axes: Axes, sent: pd.DataFrame) -> None:
-    looks = styles(sent["label"])
-    for place, row in enumerate(sent.itertuples()):
+    looks, place = styles(sent["label"]), -1.0
+    for row in sent.itertuples():
+        name = fill(row.label, _LETTERS)
+        place += 1.0 + _LINE * name.count("\n")
         axes.barh(place, row.bytes_up / 1e3, height=0.4, color=looks[row.label]["color"])
-        name = shorten(row.label, _LETTERS, placeholder=" ...")
         axes.text(0.0, place - 0.24, name, fontsize=SMALL, va="bottom")
     down = float(sent["bytes_down"].max()) / 1e3
     axes.axvline(down, color=QUIET, linestyle="--", linewidth=1.4)
     axes.set_title("dashed: the model as broadcast", fontsize=SMALL, color=QUIET, loc="right")
     dress(axes, "kB sent by one client in one round", "")
-    axes.set_ylim(len(sent) - 0.6, -0.85)
+    axes.set_ylim(place + 0.4, -0.85)
     axes.set_yticks([])
     axes.grid(False, axis="y")
+
+
+def _heights(labels: Sequence[str]) -> float:
+    """Return how much room bars need that have these labels, in bars with a line each."""
+    return len(labels) + _LINE * sum(fill(label, _LETTERS).count("\n") for label in labels)
 
 
 def _draw_suspects(axes: Axes, people: pd.DataFrame) -> None:
@@ -157,7 +171,7 @@ def _draw_suspects(axes: Axes, people: pd.DataFrame) -> None:
             continue
         axes.scatter(rows["client_id"], rows[value], color=color, marker=marker, s=26, label=name)
     dress(axes, "Client", "Rounds flagged" if flagged else "Mean update norm (L2)")
-    axes.set_title(str(people["label"].iloc[0]), fontsize=SMALL, loc="left")
+    axes.set_title(fill(str(people["label"].iloc[0]), _LETTERS + 10), fontsize=SMALL, loc="left")
     whole_numbers(axes)
     if flagged:
         percent_axis(axes, 0.0, 1.0)
@@ -168,7 +182,8 @@ def _leaks(part: SubFigure, leaked: Sequence[tuple[str, RebuiltLike]]) -> None:
     columns = min(_EXAMPLES[len(leaked)], max(len(item.truth) for _, item in leaked))
     several = len(leaked) > 1
     for row, (label, item) in zip(parts_of(part, rows=len(leaked)), leaked, strict=True):
-        row.suptitle(title(item, label if several else ""), fontsize=SMALL, x=0.02, ha="left")
+        name = fill(title(item, label if several else ""), _LETTERS + 10)
+        row.suptitle(name, fontsize=SMALL, x=0.02, ha="left")
         draw_pairs(row, item, columns)
 
 

@@ -1,6 +1,7 @@
 """Whom a defense flagged, and as what: clients against rounds, sorted by what they really are."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -59,7 +60,7 @@ def timeline(runs: Sequence[RunLike], most_runs: int = 4) -> tuple[Figure, pd.Da
         _draw(axes, table, colors)
         several = len(members[name]) > 1
         title = f"{name} (seed {members[name][0].manifest['seed']})" if several else name
-        axes.set_title(title, fontsize=LARGE, loc="left")
+        axes.set_title(fill(title, 80), fontsize=LARGE, loc="left")
     grid[-1, 0].set_xlabel("Round", fontsize=NORMAL)
     _name(figure, colors, pd.concat(shown.values()))
     if note := _left_away(told, shown):

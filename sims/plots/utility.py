@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...core.errors import ScenarioError
+from ..naming import APART
 from .base import BANDS, METRICS, MOST_LINES, RunLike, check_band, groups, left_out, metric_of
 from .privacy import REFERENCE, caption, draw_lost, guarantee
 from .style import (
@@ -31,14 +32,13 @@ from .style import (
 )
 
 _AXIS = ("noise_multiplier", "epsilon")  # what a curve runs along
-_APART = {"name", "seed", "description", "sweep", "matrix", "checkpoint", "evaluation", "audit", "probes"}
-_APART |= {"runtime", "vectorize", "device", "compile"}  # where and how clients run
 
 
 def utility_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
     """Draw the accuracy after the last round against what the whole run cost, on a logarithmic axis.
 
-    A point is one setting of the noise, averaged over seeds; a curve joins the settings of one mechanism,
+    A point is one setting of the noise: the mean accuracy over seeds at the largest of their epsilons, which
+    holds for each of them. A curve joins the settings of one mechanism,
     and its name tells what else is different between curves.
 
     Returns:
@@ -58,6 +58,11 @@ def utility_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Fi
         raise ScenarioError(
             f"there is no {METRICS[metric]} to draw against epsilon: no run with a guarantee was evaluated; "
             "a run with a privacy mechanism whose sampling and defense allow accounting has one"
+        )
+    if not (table["epsilon"] > 0).any():
+        raise ScenarioError(
+            f"there is no {METRICS[metric]} to draw against epsilon: every epsilon is 0, which has no place "
+            "on a logarithmic axis"
         )
     sure = table[table["kind"] == "guarantee"]["label"]
     names = curves({label: members[label] for label in sure})
@@ -101,7 +106,7 @@ def _settings(scenario: Mapping[str, Any], label: str) -> dict[str, str]:
         return {"label": label}
     flat: dict[str, str] = {}
     for key, value in scenario.items():
-        if key in _APART:
+        if key in APART or key == "audit":
             continue
         for option, one in value.items() if isinstance(value, Mapping) else [("", value)]:
             if not (key == "privacy" and option in _AXIS):
@@ -134,7 +139,7 @@ def _point(label: str, members: Sequence[RunLike], band: str, metric: str) -> di
         "label": label,
         "kind": lost if reason else "guarantee",
         "reason": reason,
-        "epsilon": np.nan if reason else float(epsilon.mean()),
+        "epsilon": np.nan if reason else float(epsilon.max()),  # what holds for every seed, as in the tables
         "epsilon_low": np.nan if reason else float(epsilon.min()),
         "epsilon_high": np.nan if reason else float(epsilon.max()),
         metric: mean,

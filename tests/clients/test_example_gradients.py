@@ -109,7 +109,9 @@ def test_norms_and_weighted_sums_are_those_of_every_example_alone(name, clients)
     assert len(gradients) == len(expected)
     for gradient, rows, p in zip(gradients, expected, params, strict=True):
         squares = rows.square().sum(dim=2)
-        assert torch.allclose(gradient.squares(), squares, rtol=1e-4, atol=1e-5 * float(squares.max()))
+        assert torch.allclose(
+            gradient.squares().float(), squares, rtol=1e-4, atol=1e-5 * float(squares.max())
+        )
         home = torch.ones_like(p)
         gradient.add_to(home, weights)
         total = 1 + (rows * weights[..., None]).sum(dim=1).view(p.shape)
@@ -157,6 +159,7 @@ def test_clipped_sums_are_those_of_opacus(name, functorch):
     theirs.remove_hooks()
 
     gradients, squares = squares_of(ours(model.train(), params, x, y)[0])
+    squares = squares.float()
     own = (clip_norm / squares.sum(dim=0).sqrt()).clamp(max=1.0)
     assert 0 < int((factors < 1).sum()) < BATCH
     assert torch.allclose(squares[:, 0].sum(dim=0).sqrt(), norms, rtol=1e-5)
@@ -192,5 +195,5 @@ def test_a_squared_norm_by_gram_matrices_is_that_of_the_product():
     home = torch.zeros(1, 1, 1)
     gradient.add_to(home, torch.tensor([[0.5]]))
 
-    assert float(gradient.squares()) == 121
+    assert 121 <= float(gradient.squares()) < 121 * (1 + 1e-6)  # and what rounding may have taken
     assert float(home) == 5.5

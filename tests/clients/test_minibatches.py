@@ -1,8 +1,9 @@
 """The order in which a client walks through its examples."""
 
 import numpy as np
+import pytest
 
-from gauntlet.clients.minibatches import minibatches
+from gauntlet.clients.minibatches import minibatches, shuffled_batches, step_sampling
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.seeds import generator
 
@@ -33,3 +34,20 @@ def test_steps_run_over_as_many_epochs_as_they_need():
 def test_a_batch_larger_than_the_data_is_all_of_it():
     assert [len(b) for b in batches(3, batch_size=32)] == [3]
     assert [len(b) for b in batches(3, batch_size=0, local_epochs=2)] == [3, 3]
+
+
+@pytest.mark.parametrize(("kept", "steps"), [(30, 20), (30, 5), (1, 7), (100, 20), (99, 1)])
+def test_no_example_is_in_more_private_passes_than_are_charged(kept, steps):
+    """100 examples in batches of 10: 20 steps are 2 passes; of 30 that are left, 2 passes are 6 steps."""
+    training = LocalTraining(local_steps=steps, batch_size=10)
+    batches = shuffled_batches(kept, 100, training, generator(0, "batches"))
+    charged = step_sampling(100, training, poisson=False).draws
+    assert np.bincount(np.concatenate(batches), minlength=kept).max() <= charged
+    assert len(batches) == min(steps, charged * -(-kept // min(10, kept)))
+
+
+def test_a_client_that_kept_everything_takes_all_its_steps():
+    training = LocalTraining(local_steps=23, batch_size=10)
+    mine = shuffled_batches(100, 100, training, generator(0, "batches"))
+    plain = minibatches(100, training, generator(0, "batches"))
+    assert all(np.array_equal(a, b) for a, b in zip(mine, plain, strict=True))

@@ -8,7 +8,9 @@ from types import ModuleType
 import pytest
 
 from gauntlet.core.errors import FrameError, PluginError
-from gauntlet.core.registry import Family, guard, options_of
+from gauntlet.core.guards import guard
+from gauntlet.core.outside import only_our_own
+from gauntlet.core.registry import Family, configure, options_of
 from gauntlet.defenses import DEFENSES
 
 ONE = Family("toys", "toy", ("play",), {})
@@ -117,9 +119,100 @@ def test_a_changed_file_is_loaded_anew(tmp_path: Path):
 def test_a_file_that_is_not_there_or_raises_gives_one_line(tmp_path: Path):
     with pytest.raises(PluginError, match="no such plug-in file"):
         ONE.find(f"{tmp_path}/gone.py:Toy")
-    (tmp_path / "bad.py").write_text("1/0")
+    (tmp_path / "bad.py").write_text("1/0" + SOURCE)
     with pytest.raises(PluginError, match=r"bad.py:Toy' cannot be loaded: ZeroDivisionError"):
         ONE.find(f"{tmp_path}/bad.py:Toy")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["os:system", "subprocess:Popen", "builtins:eval", "os.path:join", "pickle:Unpickler", "posix:system"],
+)
+def test_nothing_of_the_standard_library_is_a_plug_in_or_is_even_imported(name):
+    with pytest.raises(PluginError, match=rf"toy '{name}' is of Python's standard library"):
+        ONE.find(name)
+
+
+def test_a_module_of_the_standard_library_is_refused_before_it_is_imported():
+    """``this`` prints a poem when it is imported; nothing else imports it."""
+    with pytest.raises(PluginError, match="standard library"):
+        ONE.find("this:s")
+    assert "this" not in sys.modules
+
+
+DISGUISED = """
+import math, os, subprocess
+from functools import partial
+from subprocess import Popen
+class Shell(type):
+    pass
+class Toy:
+    def play(self): return 1
+toy = Toy()
+system, shell, made = os.system, partial(os.system), lambda: Toy()
+made.play = toy.play
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("system", "must be a class, got a builtin_function_or_method"),
+        ("shell", "must be a class, got a partial"),
+        ("made", "must be a class, got a Python function"),
+        ("toy", "must be a class, got a Toy"),
+        ("math", "must be a class, got a module"),
+        ("Popen", "is of Python's standard library (subprocess)"),
+        ("Shell", "has no method play"),
+    ],
+)
+def test_what_is_no_class_of_the_familys_kind_is_refused_before_it_is_called(tmp_path: Path, name, words):
+    (tmp_path / "disguised.py").write_text(DISGUISED)
+    with pytest.raises(PluginError) as caught:
+        ONE.build(f"{tmp_path}/disguised.py:{name}", {"command": "false"})
+    assert words in str(caught.value)
+
+
+def test_a_source_without_the_name_is_not_run_to_find_that_out(tmp_path: Path, monkeypatch):
+    """A file, and a module of a package whose own source is not run either."""
+    ran = tmp_path / "ran"
+    (tmp_path / "pack_of_toys").mkdir()
+    for place in (tmp_path / "setup_of_toys.py", tmp_path / "pack_of_toys" / "__init__.py"):
+        place.write_text(f"open({str(ran)!r}, 'w').close()\nToy = 1\n")
+    (tmp_path / "pack_of_toys" / "toys.py").write_text("class Toy: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in (f"{tmp_path}/setup_of_toys.py:Toi", "setup_of_toys:Toi", "pack_of_toys.toys:Toi"):
+        with pytest.raises(PluginError, match="unknown name 'Toi'; did you mean 'Toy'"):
+            ONE.find(name)
+    assert not ran.exists()
+
+
+def test_a_class_made_at_run_time_or_taken_from_another_module_is_a_plug_in_all_the_same(tmp_path: Path):
+    """``make_dataclass`` says that its classes are of ``types``, in Python 3.11."""
+    (tmp_path / "made.py").write_text(
+        "from dataclasses import make_dataclass\n"
+        "play = {'play': lambda self: self.size}\n"
+        "if True:\n    Toy = make_dataclass('Toy', [('size', int)], namespace=play)\n"
+        "def __getattr__(name):\n    if name == 'Late': return Toy\n    raise AttributeError(name)\n"
+    )
+    assert ONE.build(f"{tmp_path}/made.py:Toy", {"size": 3}).play() == 3
+    assert ONE.build(f"{tmp_path}/made.py:Late", {"size": 4}).play() == 4
+
+
+def test_within_only_our_own_nothing_from_outside_is_run_and_built_ins_are(tmp_path: Path):
+    ran = tmp_path / "ran"
+    (tmp_path / "toy.py").write_text(f"open({str(ran)!r}, 'w').close()\n" + SOURCE)
+    for name in (f"{tmp_path}/toy.py:Toy", "gauntlet.results.toy:Toy", "gauntlet_toys:Toy"):
+        with only_our_own("that is not allowed here"), pytest.raises(PluginError) as caught:
+            ONE.find(name)
+        assert (
+            str(caught.value)
+            == f"toy '{name}' is code from outside the package, and that is not allowed here"
+        )
+    with only_our_own("that is not allowed here"):
+        assert DEFENSES.build("median").init() is None
+        assert not ran.exists()
+    assert ONE.build(f"{tmp_path}/toy.py:Toy").play() == 3
 
 
 class Moody:
@@ -127,8 +220,84 @@ class Moody:
 
     size = 5
 
-    def play(self, error: Exception) -> None:
+    def play(self, error: BaseException) -> None:
         raise error
+
+    @staticmethod
+    def leave() -> None:
+        raise SystemExit(0)
+
+    @property
+    def mood(self) -> str:
+        raise ZeroDivisionError("none today")
+
+
+class Unspeakable(BaseException):
+    def __str__(self) -> str:
+        raise ValueError("not even this")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (SystemExit(0), "raised SystemExit: 0"),
+        (MemoryError(), "raised MemoryError"),
+        (GeneratorExit("x"), "raised GeneratorExit: x"),
+        (Unspeakable(), "raised Unspeakable: its words cannot be written"),
+        (ValueError("a\nb" * 1000), "raised ValueError: a ba ba"),
+    ],
+)
+def test_nothing_that_a_plug_in_raises_ends_the_process_or_fills_the_screen(error, words):
+    with pytest.raises(PluginError) as caught:
+        guard(Moody(), "toy 'moody'").play(error)
+
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_an_interrupt_stays_one():
+    """It is the user's, wherever it arrives."""
+    with pytest.raises(KeyboardInterrupt):
+        guard(Moody(), "toy").play(KeyboardInterrupt())
+
+
+def test_what_is_no_method_is_guarded_too():
+    guarded = guard(Moody(), "toy 'moody'")
+
+    with pytest.raises(PluginError, match="toy 'moody' raised SystemExit: 0"):
+        guarded.leave()
+    with pytest.raises(PluginError, match="toy 'moody' raised ZeroDivisionError: none today"):
+        _ = guarded.mood
+    with pytest.raises(AttributeError):
+        _ = guarded.nothing
+
+
+@pytest.mark.parametrize("code", ["raise SystemExit(0)", "import sys; sys.exit()", "def f(): f()\nf()"])
+def test_a_file_that_leaves_while_it_is_loaded_is_named(tmp_path: Path, code):
+    (tmp_path / "bad.py").write_text(f"{code}\n{SOURCE}")
+    with pytest.raises(PluginError, match=r"bad.py:Toy' cannot be loaded: (SystemExit|RecursionError)"):
+        ONE.find(f"{tmp_path}/bad.py:Toy")
+
+
+def test_a_file_without_a_class_is_no_unknown_name(tmp_path: Path):
+    with pytest.raises(PluginError, match=r"'toy.py' is a file: name a class in it, as in toy.py:Class"):
+        ONE.find("toy.py")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (1e300, r"option 'radius' is 1e\+300: numbers must be within float32, at most 3.4028235e\+38"),
+        ([1.0, {"x": -1e39}], r"-1e\+39: numbers must be within float32"),
+        (2**63, "9223372036854775808: whole numbers must fit into 64 bits"),
+        (10**5000, r"\(int, which cannot be written\): whole numbers must fit into 64 bits"),
+    ],
+    ids=["float", "nested", "int64", "digits"],
+)
+def test_numbers_that_no_tensor_holds_are_refused(value, words):
+    with pytest.raises(PluginError, match=words):
+        configure(Ball, "ball", {"radius": value})
 
 
 def test_a_guarded_plug_in_names_itself_when_it_raises():

@@ -122,3 +122,49 @@ def test_flwr_agrees(cohort, name, dtype, tolerance):
         expected = theirs(flwr, [([row.numpy()], n) for row, n in zip(rows, counts, strict=True)])[0]
         found = answer(ours, cohort(rows, counts))
         np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+
+
+FEW = [(1, 3), (1, 4), (2, 5), (2, 6), (3, 7), (3, 8)]
+"""(f, K) with 2 f < K < 2 f + 3, of which the paper's theorem says nothing and both libraries compute."""
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize(("f", "cohort_size"), FEW)
+def test_below_the_theorem_both_libraries_agree(cohort, byzfl_aggregators, f, cohort_size, dtype, tolerance):
+    """flwr counts max(1, K - f - 2) neighbours, ByzFL K - f - 1."""
+    flwr = import_module("flwr.server.strategy.aggregate")
+    for seed in range(10):
+        rows = torch.from_numpy(np.random.default_rng(seed).normal(size=(cohort_size, 70))).to(dtype)
+        results = [([row.numpy()], 1) for row in rows]
+        computed: dict[str, object] = {"on_infeasible": "compute"}
+        for found, expected in (
+            (Krum(f, **computed), flwr.aggregate_krum(list(results), f, 0)[0]),
+            (MultiKrum(f, 2, **computed), flwr.aggregate_krum(list(results), f, 2)[0]),
+            (Krum(f, "byzfl", **computed), byzfl_aggregators.Krum(f)(as_byzfl_wants(rows))),
+            (
+                MultiKrum(f, neighbours="byzfl", **computed),
+                byzfl_aggregators.MultiKrum(f)(as_byzfl_wants(rows)),
+            ),
+        ):
+            np.testing.assert_allclose(answer(found, cohort(rows)), expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("f", [1, 2, 3])
+def test_without_an_honest_majority_nothing_is_computed_as_in_byzfl(cohort, byzfl_aggregators, f):
+    for rule, theirs in ((Krum, byzfl_aggregators.Krum), (MultiKrum, byzfl_aggregators.MultiKrum)):
+        rows = np.eye(2 * f)
+        with pytest.raises(ValueError, match="Cannot tolerate 2f"):
+            theirs(f)(rows.copy())
+        ours = rule(f, on_infeasible="compute")
+        assert ours.least_cohort == 2 * f + 1
+        with pytest.raises(ValueError, match=f"needs a cohort of {2 * f + 1} or more, got {2 * f}"):
+            ours.aggregate(cohort(rows), None)
+
+
+def test_neither_library_computes_bulyan_below_its_theorem(cohort):
+    """flwr refuses a cohort below 4 f + 3, and ByzFL has no Bulyan: so there is nothing to compute."""
+    flwr = import_module("flwr.server.strategy.aggregate")
+    with pytest.raises(ValueError, match="4 \\* num_malicious"):
+        flwr.aggregate_bulyan([([row], 1) for row in np.eye(6)], 1, flwr.aggregate_krum, to_keep=0)
+    with pytest.raises(ValueError, match="on_infeasible must be one of raise, mean, median, got 'compute'"):
+        Bulyan(1, on_infeasible="compute")

@@ -69,3 +69,11 @@ def test_it_says_what_it_lacks(cohort):
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         FLAME(**options)
+
+
+def test_noise_on_the_largest_numbers_stays_finite(cohort, at):
+    """3.4e38 is the end of float32: what the noise lifts above it becomes the largest number."""
+    updates = at(cohort(torch.full((5, 40), 3.4e38)))
+    aggregate = FLAME().aggregate(updates, None)[0].aggregate
+    assert bool(aggregate.isfinite().all())
+    assert float(aggregate.max()) == torch.finfo(torch.float32).max

@@ -1,5 +1,7 @@
 """Oracles: the golden matrix of the robustness spec, section 7; hand cases; byzfl where installed."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -55,3 +57,28 @@ def test_byzfl_agrees(cohort, byzfl_aggregators):
         np.testing.assert_allclose(
             Meamed(3).aggregate(cohort(single), None)[0].aggregate, expected, atol=1e-6
         )
+
+
+def exactly(column: list[float], count: int) -> float:
+    """Definition 7 in whole fractions: nothing is rounded, ties go to the first clients."""
+    values = [Fraction(x) for x in column]
+    ordered, last = sorted(values), len(values) - 1
+    centre = (ordered[last // 2] + ordered[(last + 1) // 2]) / 2
+    near = sorted(range(len(values)), key=lambda i: abs(values[i] - centre))[:count]
+    return float(sum((values[i] for i in near), Fraction(0)) / count)
+
+
+@pytest.mark.parametrize(
+    ("base", "spread"),
+    [(1000.0, 1e-3), (60.0, 6e-6), (1.0, 1e-7), (-1.0, 1e-7), (0.0, 1e-42), (0.0, 1e30), (2.0**24, 4.0)],
+)
+def test_values_of_float32_that_nearly_agree_are_told_apart(cohort, base, spread):
+    """In float32 the distances of such values to their median are equal, and the wrong ones would count."""
+    for seed in range(20):
+        stream = np.random.default_rng(seed)
+        size = int(stream.integers(4, 13))
+        f = int(stream.integers(0, (size - 1) // 2 + 1))
+        rows = torch.from_numpy(base + spread * stream.normal(size=(size, 20))).float()
+        expected = [exactly(column, size - f) for column in rows.T.tolist()]
+        found = Meamed(f).aggregate(cohort(rows), None)[0].aggregate
+        np.testing.assert_array_equal(found, np.array(expected, dtype=np.float32))

@@ -32,10 +32,13 @@ def accountant() -> Accountant:
 
 @pytest.mark.parametrize("relation", ["add_remove", "zero_out"])
 def test_poisson_rounds_are_amplified_and_the_tight_bound_is_smaller(accountant, relation):
-    """Golden values: N = 100, m = 10, T = 100, z = 1: Renyi 4.6157, privacy loss distributions 3.7239."""
+    """Golden values: N = 100, m = 10, T = 100, z = 1: privacy loss distributions 3.7239, and Renyi 4.5800.
+
+    (4.6157 on dp-accounting's grid, which has no value at the best order: it does not converge there.)
+    """
     state = run(accountant, Release(1.0, relation), POISSON, [[1, 2]] * 100)
     live, tight = accountant.epsilon(state), accountant.epsilon(state, tight=True)
-    assert live.value == pytest.approx(4.6157, abs=1e-3)
+    assert live.value == pytest.approx(4.5800, abs=1e-4)
     assert (live.accountant, tight.accountant) == ("rdp", "pld")
     assert tight.value == pytest.approx(3.7239, abs=5e-3)
 
@@ -45,7 +48,7 @@ def test_a_tight_bound_refines_its_grid_where_privacy_losses_are_tiny():
     accountant = Accountant(1e-7, 3120)
     charges = (("poisson", 35.0, 5 / 3120, 3120, 62400),)
     state = {**accountant.init(), "rule": "poisson add_remove", "charges": charges}
-    assert accountant.epsilon(state).value == pytest.approx(0.0509, abs=1e-4)
+    assert accountant.epsilon(state).value == pytest.approx(0.0491, abs=1e-4)
     assert accountant.epsilon(state, tight=True).value == pytest.approx(0.0454, abs=2e-4)
 
 
@@ -105,7 +108,7 @@ def test_noise_that_varies_over_the_rounds_adds_up_by_precision(accountant):
 @pytest.mark.parametrize(
     ("event", "sampling", "reason"),
     [
-        (Release(1.0, "replace_one"), POISSON, "sampling_mismatch"),
+        (Release(1.0, "replace_one"), POISSON, None),
         (Release(1.0, "replace_one"), OTHER, "sampling_mismatch"),
         (Release(1.0, "add_remove"), POISSON, None),
         (Release(1.0, "swap"), FULL, "sampling_mismatch"),

@@ -8,7 +8,7 @@ import pytest
 
 from gauntlet.core.contracts import Audited
 from gauntlet.core.errors import PluginError
-from gauntlet.core.registry import guard
+from gauntlet.core.guards import guard
 from gauntlet.privacy import AUDITS
 from gauntlet.privacy.audit_contract import AUDIT_CHECKS
 from gauntlet.privacy.one_run import OneRun

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gauntlet.core.errors import PluginError
+from gauntlet.core.guards import guard
 from gauntlet.core.layout import Layout
-from gauntlet.core.registry import guard
 from gauntlet.core.seeds import generator
 from gauntlet.core.updates import Context, Updates
 from gauntlet.privacy import CLIPPINGS, clipping_contract

@@ -10,7 +10,7 @@ from client_twins import INTEGERS
 
 from gauntlet.core.contracts import Privacy
 from gauntlet.core.errors import PluginError
-from gauntlet.core.registry import guard
+from gauntlet.core.guards import guard
 from gauntlet.privacy import PRIVACY, contract, example_contract, noise_contract
 from gauntlet.privacy.annealed import Annealed
 from gauntlet.privacy.banded_mf import BandedMF

@@ -14,16 +14,17 @@ from gauntlet.privacy.accounting import Accountant
 from gauntlet.privacy.curves import gaussian_epsilon, pld_epsilon, rdp_epsilon
 from gauntlet.privacy.divergences import ORDERS, amplified, epsilon_from
 
-# (z, q, T, delta), exact, Renyi with default orders, Renyi with whole orders, privacy loss distributions
+# Of dp-accounting's default orders, Renyi is up to 0.08 larger.
+# (z, q, T, delta), exact, Renyi with close orders, Renyi with whole orders, privacy loss distributions
 TABLE = [
-    ((1.0, 1.0, 1, 1e-5), 4.37718, 4.7285, 4.7527, 4.3772),
-    ((1.0, 1.0, 100, 1e-5), 91.81729, 96.1163, 110.1266, None),
-    ((1.5, 0.04, 2250, 1e-5), None, 7.3293, 7.3299, 6.7688),
-    ((1.0, 0.01, 1000, 1e-5), None, 2.1014, 2.1078, 1.8282),
-    ((1.0, 0.1, 100, 1e-3), None, 5.6551, 5.6703, 4.7844),
-    ((1.0, 0.1, 100, 100**-1.1), None, 4.6157, 4.7493, 3.7239),
+    ((1.0, 1.0, 1, 1e-5), 4.37718, 4.7284, 4.7527, 4.3772),
+    ((1.0, 1.0, 100, 1e-5), 91.81729, 96.0356, 110.1266, None),
+    ((1.5, 0.04, 2250, 1e-5), None, 7.3284, 7.3299, 6.7688),
+    ((1.0, 0.01, 1000, 1e-5), None, 2.1013, 2.1078, 1.8282),
+    ((1.0, 0.1, 100, 1e-3), None, 5.6374, 5.6703, 4.7844),
+    ((1.0, 0.1, 100, 100**-1.1), None, 4.5800, 4.7493, 3.7239),
     ((1.3, 150 / 60000, 6000, 1e-5), None, 0.7242, 0.7242, 0.6401),
-    ((1.5, 0.05, 1000, 1e-6), None, 6.6680, 6.6910, 6.1997),
+    ((1.5, 0.05, 1000, 1e-6), None, 6.6678, 6.6910, 6.1997),
 ]
 
 
@@ -37,7 +38,7 @@ def test_every_accountant_has_its_golden_value(case, exact, renyi, whole, pld):
     z, _, rounds, delta = case
     if exact is not None:
         assert gaussian_epsilon(rounds / z**2, delta) == pytest.approx(exact, rel=1e-3)
-    assert rdp_epsilon(poisson(case), delta) == pytest.approx(renyi, rel=1e-3)
+    assert rdp_epsilon(poisson(case), delta) == pytest.approx(renyi, rel=1e-4)
     if pld is not None:
         assert pld_epsilon(poisson(case), delta, 1e-4) == pytest.approx(pld, rel=1e-3)
 

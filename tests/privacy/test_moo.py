@@ -29,9 +29,9 @@ def settled(ratio, start, norms_of, rounds=400, std=5.0, m=100.0) -> float:
     return float(np.mean(found[-100:]))
 
 
-def truncated_root(norms: np.ndarray, ratio: float) -> float:
-    """Return C with mean of min(max(g / C - 1, 0), S) = r, by bisection in log C."""
-    cap, low, high = max(2.0, 4 * ratio), -20.0, 20.0
+def truncated_root(norms: np.ndarray, ratio: float, cap: float | None = None) -> float:
+    """Return C with mean of min(max(g / C - 1, 0), S) = r, by bisection in log C; S = 4 r unless given."""
+    cap, low, high = cap or 4 * ratio, -20.0, 20.0
     for _ in range(100):
         c = math.exp((low + high) / 2)
         low, high = (
@@ -105,8 +105,12 @@ def test_without_weight_on_the_noise_the_bound_grows_until_nothing_is_clipped():
 
 
 def test_more_noise_and_more_parameters_ask_for_a_smaller_bound():
+    """Of the same norms, 1.3 C."""
+
     def step(z: float = 1.0, size: int = 650) -> float:
-        return Moo().move(0.01, PublicFacts(1.0, z, size, 10.0))
+        facts = PublicFacts(1.0, z, size, 10.0)
+        share = Moo().statistic(torch.tensor([1.3], dtype=torch.float64), facts)
+        return Moo().move(float(share), facts)
 
     assert step(z=2.0) < step() < step(z=0.5)
     assert step(size=65_000) < step() < step(size=65)
@@ -116,6 +120,71 @@ def test_one_step_moves_the_bound_by_at_most_a_factor_of_sqrt_e():
     facts = PublicFacts(1.0, 1.0, 650, 10.0)
     assert Moo(clip_lr=100.0).move(1.0, facts) == pytest.approx(math.exp(0.5))
     assert Moo(clip_lr=100.0).move(0.0, facts) == pytest.approx(math.exp(-0.5))
+
+
+def poisson_norms(scale, clients, rate):
+    """Log-normal(0, 0.5) norms around ``scale``, of as many clients as a Poisson sample holds."""
+
+    def norms_of(t):
+        stream = generator(5, "cohort", t)
+        return scale * np.exp(0.5 * stream.standard_normal(stream.binomial(clients, rate)))
+
+    return norms_of
+
+
+@pytest.mark.parametrize("start", [1e-3, 1e3])
+@pytest.mark.parametrize("scale", [1e-4, 0.1, 10.0])
+@pytest.mark.parametrize(
+    ("clients", "rate", "z", "size", "lr"),
+    [
+        (200, 0.2, 1.0, 650, 1.0),  # r = 0.04: from 0.3 C once ran to the cap of 10,000 in 300 rounds
+        (200, 0.2, 1.0, 650, 0.2),
+        (100, 0.1, 2.75, 650, 0.2),  # r = 6
+        (1000, 0.05, 0.5, 650, 0.5),  # r = 0.007
+        (50, 0.1, 1.0, 100_000, 0.2),  # r = 500
+        (2000, 0.5, 0.3, 650, 0.5),  # r = 6e-6: the least share, a twentieth
+    ],
+)
+def test_it_settles_from_afar_with_poisson_cohorts_and_noise_on_the_shares(
+    start, scale, clients, rate, z, size, lr
+):
+    """Where the capped mean of many such norms balances, wherever C started: the last 200 of 600 rounds.
+
+    By bisection on 200,000 norms. Within a factor of 1.5 on average, which is how far single rounds stray
+    at a cohort of five; at no time a factor of ten away.
+    """
+    m, bound, moo = clients * rate, Bound(Moo(clip_lr=lr), start, "add_remove"), Moo(clip_lr=lr)
+    z_delta, std = bound.model_multiplier(z, m), bound.count_noise_std(z, m)
+    facts = PublicFacts(start, z_delta, size, m, std)
+    draw, found, state = poisson_norms(scale, clients, rate), [], bound.init()
+    for t in range(600):
+        state = {**state, "clipped_at": state["clip_norm"], "norms": torch.from_numpy(draw(t))}
+        found.append(state["clipped_at"])
+        state = bound.move(z, m, size, state, generator(3, "noise", t))
+    many = scale * np.exp(0.5 * generator(1, "norms").standard_normal(200_000))
+    root = truncated_root(many, moo.ratio(facts), moo.cap(facts))
+    late = np.array(found[-200:])
+    assert abs(math.log(np.exp(np.log(late).mean()) / root)) < math.log(1.5)
+    assert late.min() > root / 10
+    assert late.max() < root * 10
+
+
+@pytest.mark.parametrize("std", [2.0, 5.0, 20.0])
+@pytest.mark.parametrize("ratio", [1e-6, 1e-3, 0.04, 0.3, 0.6, 40.0])
+def test_the_noise_never_drowns_what_brings_the_bound_down(ratio, std):
+    """At the balance the mean share r / S is 1/4, or at least its noise's deviation and a twentieth.
+
+    By hand, m = 40: the deviation is sqrt(std^2 + 40 / 4) / 40.
+    """
+    moo, m = Moo(kappa=ratio), 40.0
+    facts = PublicFacts(1.0, 1.0, 1600, m, std)
+    share = moo.ratio(facts) / moo.cap(facts)
+    deviation = math.sqrt(std**2 + 10) / 40
+    assert moo.ratio(facts) == pytest.approx(ratio)
+    assert share >= min(0.25, max(0.05, deviation)) * (1 - 1e-12)
+    assert share <= 0.25
+    assert moo.move(0.0, facts) == pytest.approx(math.exp(-4 * 0.2 * share))
+    assert moo.move(share, facts) == pytest.approx(1.0)
 
 
 def test_it_says_that_it_is_a_reconstruction():

@@ -104,7 +104,8 @@ class Looking(Asking):
         return own, state
 
 
-def test_an_audits_canaries_are_no_honest_clients_to_an_attack(small):
+def test_an_audits_canaries_are_honest_clients_to_an_attack(small):
+    """So that an audit sees what an attacker gives away of those whom it looks at."""
     attack = Looking()
     clipped = PluginSpec("gaussian", {"clip_norm": 0.5, "noise_multiplier": 0.0})
     audit = PluginSpec("one_shot_canaries", {"num_canaries": 4})
@@ -112,7 +113,7 @@ def test_an_audits_canaries_are_no_honest_clients_to_an_attack(small):
     plan, first, pool = asked(small, attack, privacy=clipped, audit=audit, defense=fixed, rounds=2)
     _, outcome = run_round(plan, first, pool)
     assert outcome.sent.client_ids.tolist() == list(range(12))
-    assert attack.answers == [([0, 1, 3, 4, 6, 7], 8)]
+    assert attack.answers == [([0, 1, 3, 4, 6, 7, 8, 9, 10, 11], 12)]
 
 
 def test_the_answer_rests_on_the_servers_own_update_too(small):

@@ -2,8 +2,13 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +22,7 @@ from flwr.serverapp.strategy import FedAvg
 
 from gauntlet.core.errors import PluginError
 from gauntlet.defenses import DEFENSES, contract
+from gauntlet.defenses.krum import Krum
 from gauntlet.server.flower import GauntletStrategy, client_id_of
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +91,7 @@ def test_a_cohort_that_bulyan_finds_too_small_moves_nothing():
     verdict, _ = DEFENSES.build("flower:Bulyan", {"num_malicious_nodes": 3}).aggregate(updates_of(), None)
 
     assert not bool(verdict.aggregate.any())
+    assert verdict.fallback.startswith("Bulyan gives no answer for a cohort of ")
 
 
 @pytest.mark.parametrize(
@@ -251,6 +258,16 @@ def test_one_reply_that_is_no_update_is_left_out_in_one_line_and_the_others_coun
     assert Loaded.marks == []
 
 
+def test_too_few_replies_for_the_defense_leave_the_arrays_in_one_line(caplog):
+    """As flwr's own Bulyan does, and Flower's server goes on with the next round."""
+    updates = updates_of(4)
+    strategy = started(Krum(2), updates.context.params)
+
+    assert strategy.aggregate_train(1, replies_of(updates)) == (None, None)
+    assert warnings(caplog) == ["the arrays stay as they were: the defense needs 7 updates or more, got 4"]
+    assert strategy.verdict is None
+
+
 def test_a_node_that_failed_is_left_out_in_one_line_whatever_its_reason(caplog):
     updates = updates_of(1)
     failed = Message(error=Error(1, "a\nb"), metadata=message(RecordDict(), 5).metadata)
@@ -374,19 +391,65 @@ def test_every_node_has_a_client_id_of_its_own_that_int64_holds():
 # ---- the example ----------------------------------------------------------------------------------------
 
 
+EXAMPLE = ROOT / "docs/examples/flower"
+
+
+def test_the_example_names_its_apps_and_the_parts_that_flower_does_not_deprecate():
+    """``flwr run`` reads the components; Flower 1.41 deprecates ``run_simulation``."""
+    app = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["tool"]["flwr"]["app"]
+    code = (EXAMPLE / "digits.py").read_text()
+
+    assert app["components"] == {"serverapp": "digits:server", "clientapp": "digits:client"}
+    assert all(f"\n{name} = " in code for name in ("server", "client"))
+    assert "run_simulation" not in code
+    DEFENSES.build(app["config"]["defense"], {"num_byzantine": 3})
+
+
+@pytest.fixture
+def superlink(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Run a SuperLink of our own on a free port of this machine; return the environment that finds it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    off = ("FLWR_DISABLE_UPDATE_CHECK", "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION")
+    environment = os.environ | dict.fromkeys(off, "1")
+    environment |= {"FLWR_HOME": str(tmp_path), "FLWR_TELEMETRY_ENABLED": "0", "RAY_ADDRESS": "local"}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    (tmp_path / "config.toml").write_text(
+        f'[superlink]\ndefault = "here"\n[superlink.here]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
+    )
+    command = ["flower-superlink", "--insecure", "--simulation", "--isolation", "subprocess"]
+    with (tmp_path / "superlink.log").open("w") as log:
+        where = ["--host", "127.0.0.1", "--port", str(port)]
+        service = subprocess.Popen([*command, *where], env=environment, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and service.poll() is None:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.2)
+        yield environment
+    finally:
+        service.terminate()
+        service.wait(60)
+
+
 @pytest.mark.slow
-def test_the_example_learns_behind_multi_krum_and_not_behind_the_mean():
-    accuracies = {d: _last_accuracy(d) for d in ("multi_krum", "mean")}
+def test_the_example_learns_behind_multi_krum_and_not_behind_the_mean(superlink):
+    accuracies = {d: _last_accuracy(d, superlink) for d in ("multi_krum", "mean")}
 
     assert accuracies["multi_krum"] > 0.85
     assert accuracies["mean"] < 0.5
 
 
-def _last_accuracy(defense: str) -> float:
-    command = [sys.executable, "docs/examples/flower/digits.py", "--defense", defense]
-    environment = os.environ | {"FLWR_TELEMETRY_ENABLED": "0", "RAY_ADDRESS": "local"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("round 3 accuracy")]
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert lines, done.stderr[-2000:]
+def _last_accuracy(defense: str, environment: dict[str, str]) -> float:
+    nodes, chosen = "num-supernodes=10", f'defense="{defense}"'
+    options = ["--stream", "--federation-config", nodes, "--run-config", chosen]
+    command = ["flwr", "run", str(EXAMPLE), "here", *options]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    said = done.stdout + done.stderr
+    lines = [line for line in said.splitlines() if line.startswith("round 3 accuracy")]
+    assert done.returncode == 0, said[-2000:]
+    assert lines, said[-2000:]
+    assert "DEPRECATED" not in said
     return float(lines[0].split()[-1])

@@ -8,13 +8,14 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from gauntlet.sims.progress import Silent
 from gauntlet.sims.run import simulate
-from gauntlet.sims.scenario import make_scenario
+from gauntlet.sims.scenario import Scenario, make_scenario
 
 
 def die() -> None:
@@ -51,26 +52,31 @@ class Limit(Silent):
 
 
 def main() -> None:
-    """Run every moment in a process of its own; the folder's name says which."""
+    """Die at every call that changes the disk, and within a file; the folder's name says where."""
     scenario = make_scenario(json.loads(Path(sys.argv[1]).read_text()))
     torch.set_num_threads(1)  # a process with threads must not be forked
     simulate(scenario, sys.argv[2] + "-warm")  # whatever is imported late is imported once
     folder = Path(sys.argv[2])
-    moments = [("replace", number) for number in range(2, 100)] + [("fsync", number) for number in (1, 2, 3)]
-    moments += [("limit", size) for size in (1_000, 25_000)]
-    living = 0
-    for what, number in moments:
-        if what == "replace" and living:
-            continue  # there are no more calls
-        child = os.fork()
-        if child == 0:
-            if what == "limit":
-                simulate(scenario, folder / f"{what}-{number}", Limit(1, number))
-            else:
-                count(what, number)
-                simulate(scenario, folder / f"{what}-{number}")
-            os._exit(0)
-        living += os.waitpid(child, 0)[1] == 0
+    for size in (12_000, 25_000):
+        die_apart(simulate, scenario, folder / f"limit-{size}", Limit(1, size))
+    for what in ("replace", "fsync", "pwrite"):
+        for number in range(1, 200):
+            if die_apart(dying, what, number, scenario, folder / f"{what}-{number:03d}"):
+                break  # there are no more calls
+
+
+def dying(what: str, number: int, scenario: Scenario, folder: Path) -> None:
+    count(what, number)
+    simulate(scenario, folder)
+
+
+def die_apart(run: Callable[..., object], *arguments: object) -> bool:
+    """Run in a process of its own; return whether it lived."""
+    child = os.fork()
+    if child == 0:
+        run(*arguments)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
 
 
 if __name__ == "__main__":

@@ -230,7 +230,7 @@ BROKEN = {
     "a list": ([], "it holds [], expected a table of keys"),
     "nothing but the schema": ({"schema": 1}, "key 'scenario' is missing"),
     "no schema": ({**WHOLE, "schema": "1"}, "'schema' is '1', expected int"),
-    "another schema": ({**WHOLE, "schema": 2}, "is of schema 2, expected 1"),
+    "another schema": ({**WHOLE, "schema": 3}, "is of schema 3, expected 1 to 2"),
     "no scenario's name": ({**WHOLE, "scenario": {}}, "key 'scenario.name' is missing"),
     "a scenario that is none": ({**WHOLE, "scenario": []}, "'scenario' is [], expected dict"),
     **{
@@ -280,9 +280,17 @@ def test_an_unreadable_checkpoint_is_named(gauntlet, tiny_file):
     assert gauntlet("run", tiny_file, "--out", out).returncode == 0
     manifest = out / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"complete"', '"running"'))
-    newest = sorted((out / "checkpoints").iterdir())[-1]
+    first, newest = sorted((out / "checkpoints").iterdir())
     newest.write_bytes(b"not a checkpoint")
 
+    told = gauntlet("resume", out)  # from the one before
+    assert told.returncode == 0
+    assert f"{newest.name} cannot be read" in told.stdout
+    assert f"going on from {first.stem}" in told.stdout
+
+    manifest.write_text(manifest.read_text().replace('"complete"', '"running"'))
+    for path in (out / "checkpoints").iterdir():
+        path.write_bytes(b"not a checkpoint")
     assert f"{newest.name} cannot be read" in one_line(gauntlet("resume", out))
 
 

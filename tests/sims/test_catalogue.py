@@ -69,3 +69,72 @@ def test_labels_of_a_data_set_are_drawn_with_the_numbers_beside(gauntlet, tmp_pa
     assert numbers["num_examples"].sum() == 1437
     with Image.open(tmp_path / "labels.png") as picture:
         assert picture.width > 400
+
+
+MEMBERS = """
+from dataclasses import dataclass
+from pathlib import Path
+import numpy as np
+
+class Base:
+    def init(self): return None
+
+@dataclass(frozen=True)
+class Middle(Base):
+    def aggregate(self, updates, state): ...
+
+class Flip:
+    def poison(self, x, y, generator): ...
+
+class Pile:
+    def load(self): ...
+
+class Net:
+    def build(self, input_shape, num_classes): ...
+
+class _Hidden(Middle): pass
+"""
+
+
+def test_a_file_without_a_class_is_told_which_of_its_classes_could_be_meant(gauntlet, tmp_path):
+    (tmp_path / "mine.py").write_text(MEMBERS)
+
+    assert gauntlet("check-plugin", "mine.py").refusal() == (
+        "gauntlet: 'mine.py' is a file: name one of its classes, mine.py:Middle (defenses) or "
+        "mine.py:Flip (data_attacks) or mine.py:Pile (datasets) or mine.py:Net (models)"
+    )
+
+
+@pytest.mark.parametrize(("code", "words"), [("X = 1", "it has no class"), ("class A: ...", "(A) have no")])
+def test_a_file_without_a_plug_in_is_told_what_each_family_needs(gauntlet, tmp_path, code, words):
+    (tmp_path / "mine.py").write_text(code)
+    line = gauntlet("check-plugin", "mine.py").refusal()
+
+    assert words in line
+    assert "datasets: load or populate; partitions: split; models: build; algorithms:" in line
+
+
+def test_a_class_of_no_family_is_told_what_each_family_needs_and_a_missing_file_is_missing(
+    gauntlet, tmp_path
+):
+    (tmp_path / "mine.py").write_text(MEMBERS)
+
+    assert "datasets: load or populate; " in gauntlet("check-plugin", "mine.py:Base").refusal()
+    assert "plug-in file 'gone.py' cannot" not in gauntlet("check-plugin", "gone.py").refusal()
+    assert "no such plug-in file" in gauntlet("check-plugin", "gone.py").refusal()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("Middle", "defenses"), ("Pile", "datasets"), ("Net", "models")])
+def test_the_family_of_a_class_follows_from_its_methods(tmp_path, name, kind):
+    (tmp_path / "mine.py").write_text(MEMBERS)
+
+    assert families_of(f"{tmp_path}/mine.py:{name}") == [kind]
+
+
+@pytest.mark.parametrize("leaves", ["raise SystemExit(0)", "import os, sys; sys.exit(0)"])
+def test_a_plug_in_that_leaves_the_process_fails_the_check(gauntlet, tmp_path, leaves):
+    (tmp_path / "mine.py").write_text(MEMBERS.replace("state): ...", f"state): {leaves}"))
+    result = gauntlet("check-plugin", "mine.py:Middle")
+
+    assert result.returncode == 1
+    assert "SystemExit: 0" in result.stdout

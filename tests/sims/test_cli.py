@@ -2,6 +2,9 @@
 
 import json
 import shlex
+import subprocess
+import sys
+from importlib.metadata import version
 
 import pandas as pd
 import pytest
@@ -45,6 +48,22 @@ def test_help_is_no_error_and_no_command_at_all_prints_it_too(gauntlet):
     assert "check-plugin" in bare.stderr
 
 
+def test_the_version_is_that_of_the_installed_distribution(gauntlet):
+    result = gauntlet("--version")
+
+    assert (result.returncode, result.stdout) == (0, f"gauntlet {version('gauntlet-fl')}\n")
+
+
+@pytest.mark.parametrize(("call", "code"), [(["--version"], 0), (["rum"], 2)])
+def test_python_m_gauntlet_is_the_command_line(call, code, gauntlet, tmp_path):
+    command = [sys.executable, "-m", "gauntlet", *call]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    same = gauntlet(*call)
+    assert (result.returncode, result.stdout, result.stderr) == (code, same.stdout, same.stderr)
+    assert same.returncode == code
+
+
 @pytest.mark.parametrize(
     ("command", "text"),
     [
@@ -72,7 +91,7 @@ def test_an_interrupted_run_says_how_to_go_on(gauntlet, tiny_file, tmp_path):
     result = gauntlet("run", tiny_file, "-s", "defense.name=bad.py:Bad", "--out", "mine", "--quiet")
 
     assert (result.returncode, result.stdout) == (130, "")
-    assert "'gauntlet resume FOLDER' goes on" in result.stderr
+    assert "'gauntlet resume mine' goes on" in result.stderr
 
 
 LOST = {
@@ -157,6 +176,23 @@ def test_only_a_plot_with_a_choice_of_axis_takes_one(gauntlet, tiny, tmp_path):
         assert f"'{name}'" in line
         assert "takes no 'by'; plots that take it: accuracy" in line
     assert "unknown x axis 'bites'" in gauntlet("plot", "accuracy", "r1", "--by", "bites").refusal()
+
+
+def test_pictures_are_of_the_kind_that_is_asked_for(gauntlet, tiny, tmp_path):
+    simulate(tiny(rounds=1), tmp_path / "r1")
+    plots = tmp_path / "r1" / "plots"
+
+    assert gauntlet("plot", "loss", "r1", "--format", "svg").returncode == 0
+    assert sorted(p.name for p in plots.iterdir()) == ["loss.csv", "loss.svg"]
+    assert gauntlet("plot", "all", "r1", "--format", "pdf").returncode == 0
+    assert {p.suffix for p in plots.iterdir()} == {".csv", ".svg", ".pdf"}
+    assert gauntlet("plot", "loss", "r1", "--out", "x.SVG", "--format", "svg").returncode == 0
+    line = gauntlet("plot", "loss", "r1", "--out", "x.png", "--format", "svg").refusal()
+    assert "--format svg does not go with --out 'x.png'" in line
+    assert (
+        "'eps' is not one of 'png', 'pdf', 'svg'"
+        in gauntlet("plot", "all", "r1", "--format", "eps").refusal()
+    )
 
 
 def test_all_plots_at_once_take_no_name_of_one_picture(gauntlet, tiny, tmp_path):

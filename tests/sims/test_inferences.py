@@ -6,6 +6,7 @@ import pytest
 
 from gauntlet.core.errors import PluginError
 from gauntlet.sims.run import simulate
+from gauntlet.sims.sections import Probe
 
 
 def test_a_probe_can_be_an_inference_attack(tiny, tmp_path):
@@ -14,7 +15,9 @@ def test_a_probe_can_be_an_inference_attack(tiny, tmp_path):
     folder = simulate(tiny(probes=[probe]), tmp_path / "run").folder
 
     files = sorted((folder / "inferences").glob("*.json"))
-    assert [f.name for f in files] == [f"round-{t:06d}-client-000002-bias-counts.json" for t in (0, 2)]
+    name = Probe(**probe).identity()
+    assert name.startswith("bias-counts-")
+    assert [f.name for f in files] == [f"round-{t:06d}-client-000002-{name}.json" for t in (0, 2)]
     report = json.loads(files[0].read_text())
     assert (report["attack"], report["client_id"]) == ("bias_counts", 2)
     assert sum(report["label_counts"]) == 2

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gauntlet.core.errors import ResultsError
 from gauntlet.sims.results import load_run
 from gauntlet.sims.run import resume, simulate
 
@@ -35,7 +36,7 @@ def bits(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The whole run, and one that died before each rename, before each sync, and within a file."""
+    """The whole run, and one that died before each rename, write and sync, and within a file."""
     from gauntlet.sims.scenario import make_scenario
 
     folder = tmp_path_factory.mktemp("dying")
@@ -49,21 +50,22 @@ def runs(tmp_path_factory):
 
 
 def died(folder: Path) -> bool:
-    return load_run(folder).manifest["status"] == "running"
+    return (folder / "manifest.json").is_file() and load_run(folder).manifest["status"] == "running"
 
 
 @pytest.mark.slow
-def test_there_is_a_death_in_every_file_of_every_round(runs):
-    """A round writes 7 tables and 1 checkpoint; at the end come 7 tables and the manifest once more."""
+def test_there_is_a_death_at_every_step_of_every_round(runs):
+    """Renamed are the manifest, 3 checkpoints, at the end 7 tables and the manifest once more."""
     _, dead = runs
     names = [folder.name for folder in dead if died(folder)]
 
-    assert sum(name.startswith("replace") for name in names) == 3 * (7 + 1) + 7 + 1
-    assert sum(name.startswith("fsync") for name in names) == 3
+    assert sum(name.startswith("replace") for name in names) == 3 + 7 + 1
+    assert sum(name.startswith("fsync") for name in names) >= 3 * 4
+    assert sum(name.startswith("pwrite") for name in names) >= 3 * 4
     parts = {folder.name: [p.name for p in folder.rglob("*.part")] for folder in dead}
-    assert parts["limit-1000"] == ["clients.part"]
     assert parts["limit-25000"] == ["round-000002.part"]
-    assert parts["fsync-2"] == ["round-000002.part"]
+    cut = next(folder for folder in dead if folder.name == "limit-12000")
+    assert (cut / "tables.journal").stat().st_size == 12_000
 
 
 @pytest.mark.slow
@@ -75,3 +77,17 @@ def test_whatever_a_run_was_writing_when_it_was_killed_it_resumes_to_the_same_by
         assert load_run(resume(folder).folder).manifest["status"] == "complete", folder.name
         assert bits(folder) == expected, folder.name
         assert list(folder.rglob("*.part")) == [], folder.name
+
+
+@pytest.mark.slow
+def test_a_folder_whose_run_died_before_its_manifest_takes_a_new_run(runs):
+    from gauntlet.sims.scenario import make_scenario
+
+    whole, dead = runs
+    blank = [folder for folder in dead if not (folder / "manifest.json").is_file()]
+    assert blank
+    for folder in blank:
+        with pytest.raises(ResultsError, match="holds no run"):
+            resume(folder)
+        simulate(make_scenario(SCENARIO), folder)
+        assert bits(folder) == bits(whole), folder.name

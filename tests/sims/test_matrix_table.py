@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from gauntlet.sims.matrix_table import matrix_table
+from gauntlet.sims.matrix_table import matrix_table, print_matrix
 
 
 def row(attack, curve, seed=0, share=0.2, defense="mean", **changes):
@@ -149,3 +149,26 @@ def test_shares_and_defenses_keep_their_order_and_their_own_baseline():
     ]
     assert field(table, "x", "b", 0.3)["drop"] == pytest.approx(0.4)
     assert field(table, "x", "b", 0.1)["drop"] == pytest.approx(0.1)
+
+
+def test_a_table_that_goes_into_a_file_is_as_wide_as_its_names(capsys, monkeypatch):
+    """Rich would cut at 80 letters."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    names = [f"{'gaussian_with_a_long_name_' * 5}{number}" for number in range(2)]
+    rows = [
+        {"share": 0.2, "defense": name, "attack": attack, "best_accuracy": 0.5, "worst_attack": "[red]" * 20}
+        for name in names
+        for attack in ("no attack", "worst case")
+    ]
+    print_matrix(pd.DataFrame(rows))
+    printed = capsys.readouterr().out
+
+    assert all(name in printed for name in names)
+    assert "[red]" * 20 in printed
+
+
+def test_a_flag_on_an_attacker_at_rest_is_right():
+    """By hand: of 8 flags 3 are on attackers, 3 on attackers at rest and 2 on others; 5 attacks in all."""
+    found = {"true_positives": 3, "false_negatives": 2, "false_positives": 2, "true_negatives": 6}
+    told = field(matrix_table([row("no attack", [0.9]), row("a", [0.5], resting_flagged=3, **found)]), "a")
+    assert (told["precision"], told["recall"], told["false_positive_rate"]) == (6 / 8, 3 / 5, 2 / 8)

@@ -65,6 +65,64 @@ def test_flags_are_counted_against_who_really_attacks(tiny, attacks, flags, expe
     assert (row["precision"], row["recall"]) == (precision, recall)
 
 
+def recorded_rounds(scenario, flags, rounds):
+    """Return the rows of some rounds, flags given."""
+    simulation = prepare(scenario.run_spec())
+    plan, state = replace(simulation.plan, defense=Accuser(flags)), simulation.first
+    pool = simulation.serial_pool()
+    for _ in range(rounds):
+        state, outcome = run_round(plan, state, pool)
+        yield rows(plan, Step(state, outcome, None, 0.1))
+
+
+def test_an_attacker_at_rest_is_neither_to_be_found_nor_a_false_alarm(tiny):
+    """Of six clients 1 and 3 attack in rounds 1 and 3, not in 0 and 2; 1 and 5 are flagged in every round."""
+    asleep_then_on_and_off = [{**ATTACK[0], "start_round": 1, "on_rounds": 1, "off_rounds": 1}]
+    found = list(recorded_rounds(tiny(attacks=asleep_then_on_and_off), {1: "noise", 5: "noise"}, 4))
+    names = ["flagged", "attacking", "ever_attacked", "resting_flagged"]
+    names += ["true_positives", "false_positives", "false_negatives", "true_negatives"]
+
+    table = [tuple(row[name] for name in names) for row, _ in found]
+    assert table == [
+        (2, 0, 0, 0, 0, 2, 0, 4),  # a sleeper has done nothing yet: flagging it is a false alarm
+        (2, 2, 2, 0, 1, 1, 1, 3),
+        (2, 0, 2, 1, 0, 1, 0, 3),  # 1 and 3 pause: 1 is flagged rightly, 3 need not be
+        (2, 2, 2, 0, 1, 1, 1, 3),
+    ]
+    assert [row["precision"] for row, _ in found] == [0.0, 0.5, 0.5, 0.5]
+    assert [row["recall"] for row, _ in found] == [1.0, 0.5, 1.0, 0.5]
+    assert [row["false_positive_rate"] for row, _ in found] == [2 / 6, 1 / 4, 1 / 4, 1 / 4]
+    clients = pa.concat_tables([table for _, table in found]).to_pandas()
+    truths = clients.groupby("round")["truth"].apply(lambda kinds: kinds.tolist().count("sign_flip"))
+    assert truths.tolist() == [0, 2, 0, 2]
+    assert clients.groupby("round")["ever_attacked"].sum().tolist() == [0, 2, 2, 2]
+
+
+def test_an_excluded_attacker_at_rest_is_no_excluded_honest_client(tiny):
+    """By hand: of six clients 1 and 3 attacked in round 0 alone; krum keeps one of all in round 1."""
+    scenario = tiny(attacks=[{**ATTACK[0], "stop_round": 1}], defense={"name": "krum", "num_byzantine": 1})
+    simulation = prepare(scenario.run_spec())
+    state, pool = simulation.first, simulation.serial_pool()
+    for _ in range(2):
+        state, outcome = run_round(simulation.plan, state, pool)
+    row, _ = rows(simulation.plan, Step(state, outcome, None, 0.1))
+    kept = outcome.received.client_ids[outcome.verdict.weights > 0].tolist()
+
+    assert row["excluded_honest_share"] == 1 - sum(i not in (1, 3) for i in kept) / 4
+
+
+def test_who_was_not_sampled_while_its_attack_was_on_has_not_attacked(tiny):
+    """The attack is on in rounds 0 and 1; three of six clients come in each round."""
+    sampler = {"name": "fixed_size", "cohort_size": 3}
+    attacks = [{"name": "sign_flip", "clients": [0, 1, 2, 3], "stop_round": 2}]
+    attacked: set[int] = set()
+    for number, (_, table) in enumerate(recorded_rounds(tiny(sampler=sampler, attacks=attacks), NOBODY, 5)):
+        clients = table.to_pydict()
+        attacked |= {i for i in clients["client_id"] if number < 2 and i < 4}
+        assert clients["ever_attacked"] == [i in attacked for i in clients["client_id"]]
+    assert 0 < len(attacked) < 4  # else nothing was told apart
+
+
 def test_a_clients_row_says_what_it_sent_and_what_became_of_it(tiny):
     attacks = [*ATTACK, {"name": "non_finite", "clients": [4]}]
     (row, table), outcome = first_round(tiny(attacks=attacks), {3: "sign_flip"})

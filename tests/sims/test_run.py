@@ -15,6 +15,7 @@ import torch
 import gauntlet
 from gauntlet.core.errors import PluginError, ResultsError, ScenarioError
 from gauntlet.server.simulation import prepare
+from gauntlet.sims.provenance import Consent
 from gauntlet.sims.results import load_run, read_manifest, write_json
 from gauntlet.sims.run import resume, simulate
 from gauntlet.sims.sweep import load_runs, resume_sweep, sweep, variants
@@ -115,7 +116,7 @@ def test_what_was_observed_is_what_was_sent_and_what_was_rebuilt_stands_beside_t
 
     assert [(r.round, r.client_id) for r in run.gallery()] == [(0, 2), (2, 2)]
     for rebuilt in run.gallery():
-        place = run.folder / "observations" / f"round-{rebuilt.round:06d}-client-000002"
+        (place,) = (run.folder / "observations").glob(f"round-{rebuilt.round:06d}-client-000002-dlg-*")
         assert len((place / "frame.bin").read_bytes()) == sent[rebuilt.round, 2]
         assert rebuilt.truth.shape == rebuilt.rebuilt.shape == (2, 1, 8, 8)
         error = ((np.clip(rebuilt.rebuilt, 0, 1) - rebuilt.truth) ** 2).mean(axis=(1, 2, 3))
@@ -152,7 +153,7 @@ def test_an_attack_that_fails_is_noted_beside_the_results_and_tried_again(tiny, 
         assert len(pd.read_parquet(folder / "rounds.parquet")) == 4
     plugin.write_text("class Clumsy:\n    pass\n")  # the file's content is no longer that of a plug-in
     with pytest.raises(PluginError, match="has no method reconstruct"):
-        resume(folder)
+        resume(folder, consent=Consent(accept_changes=True))
 
 
 def test_a_sweep_runs_every_combination_the_same_as_each_alone(tiny, tmp_path, ray_here):

@@ -95,3 +95,21 @@ def test_durability_counts_the_rounds_until_the_door_is_shut():
     assert table["rounds"].iloc[0] == 3
     assert np.isnan(table["rounds"].iloc[1])
     assert durability(first, threshold=0.65)["rounds"].tolist() == [2]
+
+
+def test_an_attacker_at_rest_is_a_kind_of_its_own_and_no_false_alarm():
+    """By hand: 1 attacks in rounds 0 and 2, and in round 0 its message is lost; 2 is honest."""
+    table = people(
+        (2, 1, "ipm", None),
+        (0, 1, "ipm", None, "dropped"),
+        (1, 1, "honest", "malicious"),
+        (1, 2, "honest", "malicious"),
+        (3, 1, "honest", None),
+        (3, 2, "honest", None),
+    )
+    kinds = by_kind(table).set_index("truth")
+
+    assert kinds["seen"].to_dict() == {"honest": 2, "ipm": 1, "resting": 2}
+    assert kinds["flagged"].to_dict() == {"honest": 0.5, "ipm": 0.0, "resting": 0.5}
+    assert false_alarms(table)["false_alarms"].tolist() == [1.0, 0.0]
+    assert delays(table)["start"].tolist() == [2]

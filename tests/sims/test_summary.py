@@ -1,6 +1,14 @@
 """The closing table, and what a run says while it goes on."""
 
+import json
+import shutil
+
+import pyarrow.parquet as pq
+
+from gauntlet.sims.matrix_table import cell_scores
+from gauntlet.sims.plots import draw
 from gauntlet.sims.progress import Lines
+from gauntlet.sims.results import load_run
 from gauntlet.sims.summary import print_summary, summary_rows
 from gauntlet.sims.sweep import sweep
 
@@ -29,6 +37,28 @@ def test_epsilon_is_the_whole_runs_and_none_says_why(tiny, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "none (aggregator)" in printed
     assert f"{rows[0]['epsilon']:.2f}" in printed
+
+
+def test_tables_that_do_not_tell_attackers_at_rest_apart_are_read_as_they_were_written(tiny, tmp_path):
+    """Earlier results count a flag on an attacker at rest as a false alarm, and say no more."""
+    flagging = "signguard"
+    (run,) = sweep(tiny(defense=flagging, attacks=[{"name": "ipm", "share": 0.4}]), tmp_path / "run")
+    new = ["flagged", "attacking", "ever_attacked", "resting_flagged"]
+    folder = shutil.copytree(run.folder, tmp_path / "earlier")
+    for name in ("rounds", "clients"):
+        path = folder / f"{name}.parquet"
+        pq.write_table(
+            pq.read_table(path).drop_columns([n for n in new if n in pq.read_schema(path).names]), path
+        )
+    manifest = {key: value for key, value in run.manifest.items() if key != "files"}
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"schema": 1}))
+
+    old = load_run(folder)
+
+    assert not set(new) & set(old.rounds.columns)
+    assert summary_rows([old]) == summary_rows([run])
+    assert cell_scores(old)["resting_flagged"] == cell_scores(run)["resting_flagged"] == 0
+    draw("timeline", [old])
 
 
 def test_plain_lines_say_rounds_accuracy_speed_and_time_left(capsys):

@@ -136,3 +136,30 @@ def test_a_model_that_does_not_start_with_a_plain_biased_linear_layer_is_refused
 
     with pytest.raises(PluginError, match=complaint):
         rebuild(observe(model, x[:1], y[:1]))
+
+
+def test_a_known_label_is_taken_and_changes_no_value(digits, mlp, observe):
+    """Another label than the true one, so that it cannot have been read."""
+    x, y = digits
+    observation = observe(mlp(), x[:1], y[:1])
+    other = (int(y[0]) + 1) % 10
+
+    found = rebuild(replace(observation, knowledge=replace(observation.knowledge, labels=(other,))))
+
+    assert found.y.tolist() == [other]
+    assert torch.equal(found.x, rebuild(observation).x)
+
+
+def test_a_first_layer_that_is_used_twice_is_refused(digits, observe):
+    x, y = digits
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = nn.Linear(64, 64), nn.Linear(64, 10)
+
+        def forward(self, x):
+            return self.head(self.body(self.body(x.flatten(1)).sigmoid()))
+
+    with pytest.raises(PluginError, match="a first layer that is used once, it is used 2 times"):
+        rebuild(observe(Twice(), x[:1], y[:1]))

@@ -36,6 +36,14 @@ class Broken:
 
     fault: str
     requires: ClassVar[tuple[str, ...]] = ("batch_size", "local_steps")
+    uses: ClassVar[tuple[str, ...]] = ()
+
+    def check(self, observation):
+        if self.fault == "refuses_all":
+            raise PluginError("it works on nothing")
+        if self.fault == "checks_by_training":
+            with torch.no_grad():
+                next(observation.model.parameters()).add_(1)
 
     def reconstruct(self, observation, generator):
         return getattr(self, self.fault)(observation, honest(observation, generator))
@@ -86,6 +94,9 @@ class Broken:
     def needs_the_step_size(self, observation, found):
         return with_x(found, found.x * observation.knowledge.lr)
 
+    def drops_the_label(self, observation, found):
+        return Reconstruction(found.x, 0 * found.y, found.cost, found.trace, found.stopped, found.details)
+
     def rebuilds_a_constant(self, observation, found):
         return with_x(found, torch.full_like(found.x, 0.5))
 
@@ -109,6 +120,8 @@ def with_x(found, x):
         ("leaves_a_hook", contract.the_observation_is_left_as_it_was, "hook"),
         ("changes_the_update", contract.the_observation_is_left_as_it_was, "update was changed"),
         ("peeks_at_the_label", contract.knowledge_that_is_not_declared_changes_nothing, "changed the rec"),
+        ("refuses_all", contract.the_check_accepts_an_easy_victim, "works on nothing"),
+        ("checks_by_training", contract.the_check_accepts_an_easy_victim, "check changed"),
         ("needs_the_step_size", contract.knowledge_that_is_not_declared_changes_nothing, "TypeError"),
         ("rebuilds_a_constant", contract.the_self_check_beats_a_constant_image, "constant image"),
     ],
@@ -116,6 +129,15 @@ def with_x(found, x):
 def test_the_check_catches(fault, check, complaint):
     with pytest.raises(PluginError, match=complaint):
         check(Broken(fault))
+
+
+def test_the_check_catches_labels_that_are_declared_and_not_taken():
+    class Deaf(Broken):
+        uses: ClassVar[tuple[str, ...]] = ("labels",)
+
+    with pytest.raises(PluginError, match=r"it was told label \d, and returned \[0\]"):
+        contract.labels_that_are_told_are_taken(Deaf("drops_the_label"))
+    contract.labels_that_are_told_are_taken(Broken("drops_the_label"))  # it declares nothing
 
 
 def test_the_check_catches_a_requirement_that_is_no_knowledge():

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from gauntlet.attacks.leakage.dlg import DLG
+from gauntlet.attacks.leakage.idlg import IDLG
 from gauntlet.attacks.leakage.metrics import baselines, score
 from gauntlet.core.errors import PluginError
 from gauntlet.core.observation import Truth
@@ -155,3 +156,60 @@ def test_a_cifar_10_image_is_rebuilt_from_a_sigmoid_lenet(real_data, observe):
 
     assert score(found, truth).psnr.item() > 24
     assert found.y.tolist() == truth.y.tolist()
+
+
+def told(observation, *labels):
+    return replace(observation, knowledge=replace(observation.knowledge, labels=labels))
+
+
+def test_with_a_known_label_it_is_idlg_without_its_inference(digits, mlp, observe):
+    """iDLG, Algorithm 1, is DLG with the label fixed: the same start, the same search, the same bits."""
+    x, y = digits
+    observation = told(observe(mlp(), x[:1], y[:1]), int(y[0]))
+    options = {"max_iterations": 5, "line_search": True, "init": "uniform"}
+
+    one, other = run(DLG(**options), observation), run(IDLG(**options), observation)
+
+    assert torch.equal(one.x, other.x)
+    assert (one.trace, one.y.tolist()) == (other.trace, [int(y[0])])
+
+
+def test_known_labels_are_kept_and_the_inputs_alone_are_searched(digits, mlp, observe):
+    """The order of a batch is nobody's: any order of the labels gives the same reconstruction."""
+    x, y = digits
+    truth = Truth(x[2:4], y[2:4])
+    observation = observe(mlp(nn.GELU), truth.x, truth.y)
+
+    found = run(STRONG, told(observation, 3, 2))
+
+    assert sorted(found.y.tolist()) == sorted(truth.y.tolist()) == [2, 3]
+    scores = score(found, truth)
+    assert scores.psnr.min() > 50
+    assert found.y[scores.order].tolist() == truth.y.tolist()
+    assert torch.equal(found.x, run(STRONG, told(observation, 2, 3)).x)
+
+
+def test_a_wrong_label_is_believed_and_rebuilds_nothing(digits, mlp, observe):
+    """No input of class 5 has the gradient of this 0: the only negative entry of the bias gradient is y's."""
+    x, y = digits
+    assert int(y[0]) == 0
+
+    found = run(replace(STRONG, restarts=1), told(observe(mlp(), x[:1], y[:1]), 5))
+
+    assert found.y.tolist() == [5]
+    assert found.cost > 0.1
+
+
+def test_labels_that_are_no_classes_are_refused(digits, mlp, observe):
+    x, y = digits
+    with pytest.raises(PluginError, match="a known label is 10; allowed: 0 to 9"):
+        run(DLG(), told(observe(mlp(), x[:1], y[:1]), 10))
+
+
+def test_a_uniform_start_without_a_range_of_values_is_refused_before_the_search(digits, mlp, observe):
+    x, y = digits
+    endless = replace(observe(mlp(), x[:1], y[:1]), value_range=(0.0, float("inf")))
+
+    DLG().check(endless)
+    with pytest.raises(PluginError, match=r"init 'uniform' needs a finite value_range, got \(0.0, inf\)"):
+        DLG(init="uniform").check(endless)

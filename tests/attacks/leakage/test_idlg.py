@@ -1,5 +1,7 @@
 """Oracle: the victim's own image and label (iDLG, Section 3: the label is always right)."""
 
+from dataclasses import replace
+
 import pytest
 from torch import nn
 
@@ -8,7 +10,7 @@ from gauntlet.attacks.leakage.idlg import IDLG
 from gauntlet.attacks.leakage.metrics import score
 from gauntlet.core.errors import PluginError
 from gauntlet.core.observation import Truth
-from gauntlet.core.seeds import generator
+from gauntlet.core.seeds import generator, seeded_torch
 
 STRONG = {"max_iterations": 60, "line_search": True, "init": "uniform"}
 
@@ -44,3 +46,27 @@ def test_two_examples_are_refused(digits, mlp, observe):
 
     with pytest.raises(PluginError, match=r"IDLG works with batch_size = 1 .* got batch_size = 2"):
         IDLG().reconstruct(observe(mlp(), x[:2], y[:2]), generator(0, "attack"))
+
+
+def test_a_known_label_is_taken_where_none_can_be_read(digits, observe):
+    """Behind a layer without a bias whose features are negative, the rule reads the wrong label."""
+    x, y = digits
+    with seeded_torch(generator(3, "weights")):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), Negative(), nn.Linear(16, 10, bias=False))
+    observation = observe(model, x[:1], y[:1])
+    label = int(y[0])
+    attack = IDLG(**{**STRONG, "max_iterations": 40})
+
+    assert attack.reconstruct(observation, generator(0, "attack")).y.tolist() != [label]
+    informed = replace(observation, knowledge=replace(observation.knowledge, labels=(label,)))
+    found = attack.reconstruct(informed, generator(0, "attack"))
+
+    assert found.y.tolist() == [label]
+    assert score(found, Truth(x[:1], y[:1])).psnr.item() > 40
+
+
+class Negative(nn.Module):
+    """Features below 0, all of them."""
+
+    def forward(self, x):
+        return -x.sigmoid()

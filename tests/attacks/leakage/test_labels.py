@@ -15,7 +15,7 @@ def test_the_only_label_is_read_every_time(digits, mlp, observe, activation):
     for i in range(50):
         observation = observe(mlp(activation, seed=i), x[7 * i : 7 * i + 1], y[7 * i : 7 * i + 1])
 
-        assert only_label(observation, observation.gradient()) == int(y[7 * i])
+        assert only_label(observation, observation.gradient()).item() == int(y[7 * i])
 
 
 @pytest.mark.parametrize("activation", [nn.Sigmoid, nn.ReLU])
@@ -29,7 +29,7 @@ def test_the_only_label_is_read_from_the_weights_where_there_is_no_bias(digits, 
         observation = observe(torch_model, x[i : i + 1], y[i : i + 1])
 
         assert last_layer(observation, observation.update).bias is None
-        assert only_label(observation, observation.gradient()) == int(y[i])
+        assert only_label(observation, observation.gradient()).item() == int(y[i])
 
 
 def test_a_model_that_does_not_end_with_a_linear_layer_is_refused(digits, observe):

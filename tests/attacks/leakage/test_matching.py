@@ -17,6 +17,7 @@ from gauntlet.attacks.leakage.matching import (
     gradient_distance,
     minimise,
 )
+from gauntlet.core.errors import PluginError
 from gauntlet.core.seeds import generator
 
 SEARCH = Search(
@@ -201,7 +202,7 @@ def test_a_uniform_start_needs_a_range(digits, mlp, observe):
     x, y = digits
     observation = replace(observe(mlp(), x[:1], y[:1]), value_range=(-math.inf, math.inf))
 
-    with pytest.raises(ValueError, match="finite value_range"):
+    with pytest.raises(PluginError, match="finite value_range"):
         dummy_inputs(observation, 1, "uniform", generator(0, "start"))
 
 

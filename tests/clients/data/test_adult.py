@@ -52,6 +52,10 @@ def test_numbers_and_categories_are_those_of_the_row(folder):
         (ROW.format(age="old", work="Private", gain="0", income=">50K") * 2, "hold numbers"),
         (ROW.format(age="20", work="Private", gain="0", income="50K") * 2, "line 1: needs 15 columns"),
         ("\n", "holds 0 people"),
+        *(
+            (ROW.format(age=age, work="Private", gain=gain, income=">50K") * 2, "between 0 and 1e12")
+            for age, gain in (("nan", "0"), ("1e999", "0"), ("20", "-2"), ("1e300", "0"))
+        ),
     ],
 )
 def test_a_damaged_file_is_refused_in_one_line(folder, content, message):

@@ -88,6 +88,7 @@ def test_processes_can_share_the_arrays_read_only():
         ({"y": np.array([0, 1, 2, 3, 0, 0])}, r"labels must be int64 in \[0, 2\], got int64 in \[0, 3\]"),
         ({"y": np.array([0.0, 1, 2, 0, 0, 0])}, r"labels must be int64 in \[0, 2\], got float64"),
         ({"x": np.zeros((6, 1, 2, 2))}, "must be uint8 or float32, got float64"),
+        ({"x": np.full((6, 1, 2, 2), np.nan, dtype=np.float32)}, "training inputs hold NaN or infinity"),
         ({"test_x": np.zeros((2, 1, 3, 3), dtype=np.uint8)}, r"test inputs \(1, 3, 3\)"),
         ({"mean": (0.5, 0.5), "std": (0.5, 0.5)}, "each of 1 channels or none, got 2 and 2"),
         ({"groups": np.arange(5)}, "5 groups for 6 training examples"),

@@ -5,7 +5,7 @@ import pytest
 
 from gauntlet.clients.data import DATASETS, PARTITIONS, Dataset, federate
 from gauntlet.core.errors import PluginError, ScenarioError
-from gauntlet.core.registry import guard
+from gauntlet.core.guards import guard
 
 PILE = Dataset(
     name="pile",

@@ -63,6 +63,7 @@ def test_a_missing_value_becomes_the_median_of_the_training_patients(folder):
         (ROW.format(num="ill"), "line 1: cells must be numbers or '\\?'"),
         ("\xff" * 5, "line 1: cells must be numbers"),
         ("", "holds 0 patients"),
+        (ROW.format(num=0) + ROW.format(num="1e999"), "within 1e12 of 0"),
     ],
 )
 def test_a_damaged_table_is_named(folder, content, message):

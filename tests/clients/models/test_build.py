@@ -147,6 +147,25 @@ def test_a_plug_in_that_makes_no_model_is_refused(plugin):
         build("mlpp")
 
 
+@pytest.mark.parametrize("name", ["pandas:read_pickle", "torch:load", "torch.hub:load", "numpy:fromfile"])
+def test_a_function_of_an_installed_package_that_makes_no_models_is_not_called(tmp_path, name):
+    """``read_pickle`` runs whatever the file says."""
+    with pytest.raises(PluginError, match=rf"model '{name}' must be a ") as caught:
+        build(name, {"filepath_or_buffer": str(tmp_path / "x"), "f": str(tmp_path / "x")})
+    assert "input_shape or num_classes" in str(caught.value) or "a class or a Python function" in str(
+        caught.value
+    )
+
+
+def test_a_function_of_a_module_says_by_its_parameters_that_it_makes_models(tmp_path, monkeypatch):
+    (tmp_path / "outside_models.py").write_text(PLUGINS)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert build("outside_models:takes_both")(torch.rand(3, 1, 8, 8)).shape == (3, 10)
+    assert build("outside_models:Net")(torch.rand(3, 1, 8, 8)).shape == (3, 10)
+    with pytest.raises(PluginError, match="parameter input_shape or num_classes, got a function without"):
+        build("outside_models:takes_nothing")
+
+
 def test_a_model_with_batch_statistics_keeps_them_as_they_were(tmp_path):
     path = tmp_path / "outside.py"
     path.write_text(

@@ -1,7 +1,7 @@
 """Result folders as plain data: what a run recorded, without running one."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ class Item:
     attack: str = "dlg"
     round: int = 0
     client_id: int = 3
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @pytest.fixture

@@ -55,3 +55,24 @@ def test_a_missed_malicious_client_is_a_malicious_client(recorded):
 def test_runs_where_nobody_was_ever_flagged_are_refused_and_told_what_would_help(recorded):
     with pytest.raises(ScenarioError, match="ever flagged in mean, median; a run whose defense flags"):
         detection([recorded("mean"), recorded("median")])
+
+
+def test_a_defense_that_never_flags_has_no_line_and_is_named_below(recorded):
+    watch = recorded("watch", true_positives=[1, 0], precision=[1.0, np.nan], recall=[1.0, 0.0])
+    mute = recorded("median", false_negatives=[1, 1], precision=[np.nan] * 2, recall=[0.0, 0.0])
+
+    figure, table = detection([mute, watch])
+
+    assert table["label"].unique().tolist() == ["watch"]
+    assert [[line.get_label() for line in axes.lines] for axes in figure.axes] == [["watch"], ["watch"]]
+    assert figure.get_supxlabel() == "Never flagged anybody: median."
+
+
+def test_one_seed_that_flags_keeps_the_label(recorded):
+    runs = [
+        recorded("a", 0, true_positives=[1], precision=[1.0], recall=[1.0]),
+        recorded("a", 1, false_negatives=[1], recall=[0.0]),
+    ]
+    figure, table = detection(runs)
+    assert (table["label"].tolist(), table["recall"].tolist()) == (["a"], [0.5])
+    assert figure.get_supxlabel() == ""

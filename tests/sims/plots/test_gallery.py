@@ -19,6 +19,10 @@ def words(figure):
     return [axes.get_xlabel() for part in figure.subfigs for axes in part.axes if axes.images]
 
 
+def small_print(figure):
+    return " ".join(figure.get_supxlabel().split())
+
+
 def test_the_true_examples_stand_above_the_rebuilt_ones_with_their_scores(recorded, rebuilt):
     item = rebuilt(HALF, HALF * 0.9, psnr=[23.01, np.inf], ssim=[0.987, 1.0])
 
@@ -92,6 +96,24 @@ def test_the_first_messages_and_examples_are_drawn_whatever_their_scores(recorde
 
     assert table[["client_id", "psnr"]].to_numpy().tolist() == [[0, 5.0], [1, 40.0]]
     assert len(pictures(figure)) == 4
+    assert small_print(figure).endswith(
+        "Drawn: the first 2 of 3 messages, and the first 1 of up to 2 examples of a message; "
+        "all are in 'reconstructions'."
+    )
+
+
+def test_the_small_print_says_what_is_left_out_and_nothing_where_all_is_there(recorded, rebuilt):
+    """By default six messages and eight examples of each."""
+    large, small = np.zeros((9, 1, 2, 2)), np.zeros((8, 1, 2, 2))
+    many = rebuilt(large, large, [1.0] * 9, [0.0] * 9)
+    few = rebuilt(small, small, [1.0] * 8, [0.0] * 8)
+
+    assert "Drawn" not in small_print(reconstructions([recorded(items=[few] * 6)])[0])
+    assert "the first 6 of 7 messages; all are" in small_print(
+        reconstructions([recorded(items=[few] * 7)])[0]
+    )
+    said = small_print(reconstructions([recorded(items=[few, many])])[0])
+    assert "Drawn: the first 8 of up to 9 examples of a message; all" in said
 
 
 def test_with_several_labels_each_message_names_its_own(recorded, rebuilt):
@@ -101,6 +123,21 @@ def test_with_several_labels_each_message_names_its_own(recorded, rebuilt):
         "plain: dlg, round 0, client 3",
         "noised: dlg, round 0, client 3",
     ]
+
+
+def test_with_several_seeds_each_message_names_its_own(recorded, rebuilt):
+    item = rebuilt(HALF, HALF, [1.0, 2.0], [0.1, 0.2])
+    runs = [recorded("a", 0, items=[item]), recorded("a", 1, items=[item]), recorded("b", 0, items=[item])]
+
+    figure, table = reconstructions(runs)
+
+    assert [part.get_suptitle() for part in figure.subfigs] == [
+        "a, seed 0: dlg, round 0, client 3",
+        "a, seed 1: dlg, round 0, client 3",
+        "b: dlg, round 0, client 3",
+    ]
+    assert reconstructions(runs[:2])[0].subfigs[1].get_suptitle() == "seed 1: dlg, round 0, client 3"
+    assert table["seed"].tolist() == [0, 0, 1, 1, 0, 0]
 
 
 def test_runs_that_rebuilt_nothing_are_refused_and_told_what_would_help(recorded):
@@ -118,3 +155,44 @@ def test_an_example_of_another_shape_is_refused(recorded, rebuilt):
 def test_an_empty_gallery_cannot_be_asked_for(recorded):
     with pytest.raises(ScenarioError, match="at least 1 message and 1 example, got 0 and 8"):
         reconstructions([recorded()], most_messages=0)
+
+
+def test_two_attackers_of_one_message_are_told_apart_by_what_differs(recorded, rebuilt):
+    def by(attack, **settings):
+        return rebuilt(HALF, HALF, [1.0, 2.0], [0.1, 0.2], attack=attack, settings=settings)
+
+    items = [
+        by("dlg", lr=1.0, restarts=2, labels_known=False),
+        by("dlg", lr=1.0, labels_known=True),
+        by("idlg", lr=1.0, labels_known=False),
+    ]
+    figure, table = reconstructions([recorded(items=items)])
+
+    assert [part.get_suptitle() for part in figure.subfigs] == [
+        "dlg (restarts = 2, labels_known = false), round 0, client 3",
+        "dlg (restarts = default, labels_known = true), round 0, client 3",
+        "idlg, round 0, client 3",
+    ]
+    assert table["settings"].tolist()[::2] == [
+        "lr = 1.0, restarts = 2, labels_known = false",
+        "lr = 1.0, labels_known = true",
+        "lr = 1.0, labels_known = false",
+    ]
+
+
+def test_settings_in_which_whole_runs_differ_are_left_to_their_labels(recorded, rebuilt):
+    runs = [
+        recorded(label, items=[rebuilt(HALF, HALF, [1.0, 2.0], [0.1, 0.2], settings={"lr": lr})])
+        for label, lr in (("slow", 0.1), ("fast", 1.0))
+    ]
+    figure, _ = reconstructions(runs)
+    assert [part.get_suptitle() for part in figure.subfigs] == [
+        "slow: dlg, round 0, client 3",
+        "fast: dlg, round 0, client 3",
+    ]
+
+
+def test_known_labels_are_named_where_one_attacker_is_alone(recorded, rebuilt):
+    item = rebuilt(HALF, HALF, [1.0, 2.0], [0.1, 0.2], settings={"lr": 1.0, "labels_known": True})
+    figure, _ = reconstructions([recorded(items=[item])])
+    assert figure.subfigs[0].get_suptitle() == "dlg (labels_known = true), round 0, client 3"

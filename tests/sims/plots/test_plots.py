@@ -1,8 +1,11 @@
 """The table of plots, and saving."""
 
+import re
 import subprocess
 import sys
+from xml.etree import ElementTree
 
+import matplotlib
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -66,7 +69,7 @@ def test_a_picture_has_150_dots_an_inch(tmp_path):
     assert content[16:24] == (300).to_bytes(4, "big") + (150).to_bytes(4, "big")
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.pdf"])
+@pytest.mark.parametrize("name", ["a.png", "a.pdf", "a.svg"])
 def test_equal_pictures_give_equal_bytes(recorded, tmp_path, name):
     first, second = (
         draw_to(tmp_path / folder / name, "accuracy", [recorded(accuracy=[0.1, 0.2])]).read_bytes()
@@ -74,6 +77,32 @@ def test_equal_pictures_give_equal_bytes(recorded, tmp_path, name):
     )
     assert first == second
     assert b"CreationDate" not in first
+    assert b"dc:date" not in first
+
+
+def test_a_pdf_embeds_its_fonts_as_truetype(recorded, tmp_path):
+    """PDF 32000-1, 9.6 and 9.7: a TrueType font is /TrueType, or a /CIDFontType2 with a /FontFile2."""
+    content = draw_to(tmp_path / "a.pdf", "accuracy", [recorded("ε ≤ 1", accuracy=[0.1, 0.2])]).read_bytes()
+    fonts = re.findall(rb"<<[^<>]*/Type /Font\b.*?>>", content, re.S)
+    kinds = {re.search(rb"/Subtype /(\w+)", font)[1] for font in fonts}
+
+    assert kinds == {b"Type0", b"CIDFontType2"}
+    assert content.count(b"/FontFile2") == content.count(b"/CIDFontType2") >= 1
+    assert b"/Type3" not in content
+
+
+def test_in_an_svg_text_is_text(recorded, tmp_path):
+    path = draw_to(tmp_path / "a.svg", "accuracy", [recorded("trimmed mean", accuracy=[0.1, 0.2])])
+    texts = {element.text for element in ElementTree.parse(path).iter() if element.tag.endswith("}text")}
+
+    assert {"Round", "trimmed mean"} <= texts
+
+
+def test_saving_leaves_the_users_settings_alone(tmp_path):
+    before = dict(matplotlib.rcParams)
+    save(Figure(figsize=(1, 1)), tmp_path / "a.pdf")
+
+    assert dict(matplotlib.rcParams) == before
 
 
 def test_a_failed_save_leaves_the_old_picture_and_no_part(tmp_path):
@@ -101,7 +130,7 @@ def test_numbers_that_cannot_be_written_leave_no_part(tmp_path):
 
 
 def test_another_kind_of_file_is_refused(tmp_path):
-    with pytest.raises(ScenarioError, match=r"saved as .png or .pdf, got 'a.bmp'"):
+    with pytest.raises(ScenarioError, match=r"saved as .png, .pdf or .svg, got 'a.bmp'"):
         save(Figure(), tmp_path / "a.bmp")
 
 

@@ -103,6 +103,10 @@ def test_the_first_message_of_at_most_two_labels_is_shown(recorded, rebuilt):
         "a: dlg, round 0, client 4",
         "b: dlg, round 0, client 4",
     ]
+    assert figure.get_supxlabel() == (
+        "Rebuilt: 2 of 6 examples from 2 of 6 messages; the plot 'reconstructions' draws more."
+    )
+    assert summary([run("a")])[0].get_supxlabel().startswith("Rebuilt: 1 of 2 examples from 1 of 2 messages")
 
 
 def test_a_summary_of_runs_that_were_never_evaluated_is_refused(recorded):
@@ -115,3 +119,17 @@ def test_above_six_labels_the_first_six_are_drawn_and_the_picture_says_so(record
 
     assert figure.get_supxlabel() == "The first 6 of 8 labels; --only KEY=VALUE takes others."
     assert table[table["panel"] == "bytes"]["label"].tolist() == [f"run {i}" for i in range(6)]
+
+
+def test_labels_with_one_long_beginning_stand_whole_above_their_bars(recorded):
+    long = "gaussian clipping=quantile target_unclipped=0.5 clip_lr=0.2 count_noise_std=1.0"
+    labels = [f"{long} geometric={word}" for word in ("True", "False")]
+    figure, _ = summary([recorded(label) for label in labels])
+    above = figure.subfigs[1].axes[0]
+
+    assert [" ".join(text.get_text().split()) for text in above.texts] == labels
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in above.texts]
+    bars = [bar.get_window_extent() for bar in above.patches]
+    assert not any(text.overlaps(other) for text in boxes for other in [*bars, *boxes] if other is not text)
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)

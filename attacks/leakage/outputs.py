@@ -1,0 +1,94 @@
+"""What leakage and inference attacks return, checked before anybody scores or stores it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+from ...core.errors import PluginError
+from ...core.observation import Observation, Reconstruction
+from ...core.registry import require
+
+STOPPED = ("converged", "plateau", "max_iterations", "time_budget", "nan", "closed_form")
+
+
+def checked_reconstruction(found: object, observation: Observation, who: str) -> Reconstruction:
+    """Return a reconstruction as it is stored: x float32 and y int64, on the CPU, without gradients.
+
+    Args:
+        found: What the attack returned.
+        observation: What it attacked.
+        who: What the attack is called in messages.
+
+    Raises:
+        PluginError: No ``Reconstruction``, or tensors of another shape or kind than the observed batch's; not
+            finite without saying so; or figures that are no numbers.
+    """
+    if not isinstance(found, Reconstruction):
+        raise PluginError(f"{who} must return a Reconstruction, got {_kind(found)}")
+    batch = observation.knowledge.batch_size
+    x = _dense(found.x, f"{who}: x")
+    y = _dense(found.y, f"{who}: y")
+    batch = (len(x) if x.ndim else 1) if batch is None else batch
+    shape = (batch, *observation.input_shape)
+    require(tuple(x.shape) == shape, f"{who}: x must be {list(shape)}, got {list(x.shape)}")
+    require(x.is_floating_point(), f"{who}: x must hold floats, got {x.dtype}")
+    require(tuple(y.shape) == (batch,), f"{who}: y must be [{batch}], got {list(y.shape)}")
+    classes = observation.num_classes
+    whole = y.dtype in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+    require(
+        whole and bool(((y >= 0) & (y < classes)).all()),
+        f"{who}: y must hold class numbers from 0 to {classes - 1}, got {y.dtype} {y.tolist()!s:.60}",
+    )
+    x = x.float()
+    require(
+        found.stopped in STOPPED,
+        f"{who}: stopped must be one of {', '.join(STOPPED)}; got {found.stopped!r:.40}",
+    )
+    finite = bool(x.isfinite().all()) or found.stopped == "nan"
+    require(finite, f"{who}: x holds values that are not finite, and stopped = {found.stopped!r}, not 'nan'")
+    _refuse_other_figures(found, who)
+    return replace(found, x=x, y=y.long(), cost=float(found.cost))
+
+
+def checked_scores(found: object, count: int, who: str) -> Tensor:
+    """Return an inference attack's scores, on the CPU, without gradients.  # [N, H]
+
+    Raises:
+        PluginError: No tensor of finite floats with one row for each of ``count`` observations.
+    """
+    scores = _dense(found, f"{who}: scores")
+    shaped = scores.ndim == 2 and len(scores) == count and scores.shape[1] > 0
+    require(shaped, f"{who}: scores must be [{count}, hypotheses], got {list(scores.shape)}")
+    require(scores.is_floating_point(), f"{who}: scores must hold floats, got {scores.dtype}")
+    require(bool(scores.isfinite().all()), f"{who}: scores must be finite")
+    return scores
+
+
+def _refuse_other_figures(found: Reconstruction, who: str) -> None:
+    require(isinstance(found.cost, Real), f"{who}: cost must be a number, got {_kind(found.cost)}")
+    listed = isinstance(found.trace, Sequence) and not isinstance(found.trace, str)
+    numbers = listed and all(isinstance(value, Real) for value in found.trace)
+    require(numbers, f"{who}: trace must be a sequence of numbers, got {_kind(found.trace)}")
+    named = isinstance(found.details, Mapping) and all(isinstance(key, str) for key in found.details)
+    require(
+        named and all(isinstance(value, Real) for value in found.details.values()),
+        f"{who}: details must map names to numbers, got {found.details!r:.60}",
+    )
+
+
+def _dense(value: object, what: str) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise PluginError(f"{what} must be a torch tensor, got {_kind(value)}")
+    require(value.layout == torch.strided, f"{what} must be a dense tensor, got {value.layout}")
+    return value.detach().cpu()
+
+
+def _kind(value: object) -> str:
+    """Return what came, in a few words: ``"None"``, ``"a numpy.ndarray"``."""
+    if value is None:
+        return "None"
+    kind = type(value)
+    return f"a {kind.__name__}" if kind.__module__ == "builtins" else f"a {kind.__module__}.{kind.__name__}"

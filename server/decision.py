@@ -1,0 +1,88 @@
+"""What the server makes of a cohort by pre-aggregations and defense, and of one that they cannot judge."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..core.contracts import Verdict, declared
+from ..core.errors import InfeasibleCohort, PluginError
+from ..core.trees import State
+from ..core.updates import Updates
+from .plan import Plan
+from .rows import about_clients
+
+STAYS = "the model stays as it was"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of a cohort.
+
+    Attributes:
+        verdict: The decision, with what it says of single clients.
+        pre_aggregations, defense: The rules' memories afterwards.
+    """
+
+    verdict: Verdict
+    pre_aggregations: tuple[State, ...]
+    defense: State
+
+
+def decide(plan: Plan, updates: Updates, pre_aggregations: Sequence[State], defense: State) -> Decision:
+    """Return what the rules make of a cohort, given their memories.
+
+    Where one of them cannot judge it (too few clients came, or not the one that it needs), the aggregate is
+    the zero update, the verdict says why, and the memories stay as they were. So no cohort that chance made
+    small ends a run: resumed, it would meet the same cohort again.
+
+    Raises:
+        PluginError: A rule raised for any other reason.
+    """
+    before = tuple(pre_aggregations)
+    try:
+        decision = _asked(plan, updates, before, defense)
+    except PluginError as error:
+        if not _is_refusal(plan, updates, error):
+            raise
+        zero = updates.vectors.new_zeros(updates.vectors.shape[1])
+        reason = " ".join(str(error).split()) if len(updates) else "no update can be counted"
+        return Decision(Verdict(zero, fallback=f"{reason}: {STAYS}"), before, defense)
+    if len(updates) or declared(plan.defense, "linear", False):
+        return decision
+    zero = updates.vectors.new_zeros(updates.vectors.shape[1])
+    verdict = Verdict(zero, fallback=f"no update can be counted: {STAYS}")
+    return Decision(verdict, decision.pre_aggregations, decision.defense)
+
+
+def _asked(plan: Plan, updates: Updates, memories: tuple[State, ...], memory: State) -> Decision:
+    """Return what the rules say.
+
+    Raises:
+        InfeasibleCohort: One is not asked, for fewer rows come to it than it declares to need.
+        PluginError: A rule raised.
+    """
+    screened, after = updates, []
+    for plugin, before in zip(plan.pre_aggregations, memories, strict=True):
+        _check_size("pre-aggregation", plugin, screened)
+        screened, state = plugin.transform(screened, before)
+        after.append(state)
+    _check_size("defense", plan.defense, screened)
+    verdict, defense = plan.defense.aggregate(screened, memory)
+    told = about_clients(verdict, plan.pre_aggregations, updates, screened)
+    return Decision(told, tuple(after), defense)
+
+
+def _check_size(noun: str, plugin: object, rows: Updates) -> None:
+    least = declared(plugin, "least_cohort", 1)
+    if 0 < len(rows) < least:
+        name = type(getattr(plugin, "__wrapped__", plugin)).__name__
+        raise InfeasibleCohort(f"{noun} {name} needs {least} rows or more, got {len(rows)}")
+
+
+def _is_refusal(plan: Plan, updates: Updates, error: PluginError) -> bool:
+    """Return whether a rule says that it cannot judge this cohort, and does not fail for another reason.
+
+    A plain ``ValueError`` says so of a cohort that is smaller than the run's should be.
+    """
+    if isinstance(error, InfeasibleCohort) or len(updates) == 0:
+        return True
+    return isinstance(error.__cause__, ValueError) and len(updates) < plan.sampling.expected_size

@@ -1,0 +1,51 @@
+"""What a run's epsilon must be read with, and what is to be said about its delta before it begins."""
+
+from typing import Any
+
+from ..core.contracts import declared
+from ..core.errors import ScenarioError
+from .plan import Plan
+from .spec import RunSpec
+
+
+def stated(plan: Plan) -> dict[str, Any]:
+    """Return the terms of a run's guarantee, as a manifest holds them.
+
+    Keys: ``unit``, ``trust_model``, ``relation``, ``public`` (what neighbours have in common because
+    everybody may know it), ``delta`` (or None), ``warning`` (one line, or None).
+    """
+    return {
+        "unit": plan.privacy.unit,
+        "trust_model": plan.privacy.trust_model,
+        "relation": declared(plan.privacy, "relation", "none"),
+        "public": list(declared(plan.privacy, "public", ())),
+        "delta": plan.accountant.delta,
+        "warning": delta_warning(plan),
+    }
+
+
+def delta_warning(plan: Plan) -> str | None:
+    """Return in one line why a run's delta is too large to mean much, or None where it is not."""
+    accountant = plan.accountant
+    if not accountant.delta_warning:
+        return None
+    units = "examples" if plan.privacy.unit == "example" else "clients"
+    return (
+        f"delta = {accountant.delta:g} is not below 1 / {accountant.num_clients} (the number of {units}): "
+        "giving one of them away entirely would pass as private"
+    )
+
+
+def refuse_large_delta(plan: Plan, spec: RunSpec) -> None:
+    """Refuse a delta that makes any epsilon small, unless the run says that it is meant.
+
+    Raises:
+        ScenarioError: It is above ``max_delta``.
+    """
+    delta = plan.accountant.delta
+    if delta is not None and delta > spec.max_delta:
+        raise ScenarioError(
+            f"delta = {delta:g} is above max_delta = {spec.max_delta:g}: epsilon may fail with that "
+            f"probability; set privacy.delta below 1 / {plan.accountant.num_clients}, or "
+            f"max_delta = {delta:g} if it is meant"
+        )

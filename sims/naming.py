@@ -1,0 +1,147 @@
+"""What runs and plug-ins are called in tables and pictures: what tells them apart, and nothing they share."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+APART = {"name", "seed", "description", "sweep", "matrix", "checkpoint", "evaluation", "probes"}
+APART |= {"runtime", "max_delta", "vectorize", "device", "compile"}  # where and how clients run
+"""Keys of a scenario that tell no two runs apart in what they show."""
+
+
+class Named(Protocol):
+    """What a run's name is made of: its manifest, and the result folder that it was loaded from."""
+
+    @property
+    def origin(self) -> str: ...
+    @property
+    def manifest(self) -> Mapping[str, Any]: ...
+
+
+def run_names(runs: Sequence[Named]) -> list[str]:
+    """Return each run's name; runs of one name differ in their seed alone.
+
+    A name is the run's label, or else its scenario's name. Where runs of several scenarios meet, the scenario
+    stands before the label; where runs of one name were told different things, these stand behind it; where
+    two are left with the same seed, their result folder stands in front. Parts that all names have are left
+    out.
+    """
+    several = len({scenario_name(run) for run in runs}) > 1
+    names = [_label(run, several) for run in runs]
+    for name in dict.fromkeys(names):
+        alike = [place for place, other in enumerate(names) if other == name]
+        told = _differences([settings(runs[place].manifest["scenario"]) for place in alike])
+        for place, words in zip(alike, told, strict=True):
+            names[place] = ", ".join([name, *words])
+    if len({(n, run.manifest["seed"]) for n, run in zip(names, runs, strict=True)}) < len(runs):
+        names = [f"{run.origin}: {n}" if run.origin else n for n, run in zip(names, runs, strict=True)]
+    return without_shared(names)
+
+
+def scenario_name(run: Named) -> str:
+    """Return the name of a run's scenario."""
+    return str(run.manifest["scenario"].get("name") or "run")
+
+
+def _label(run: Named, several: bool) -> str:
+    label, scenario = str(run.manifest.get("label") or ""), scenario_name(run)
+    return f"{scenario}: {label}" if several and label else label or scenario
+
+
+def settings(scenario: Mapping[str, Any]) -> dict[str, str]:
+    """Return everything that decides a run but its seed, by dotted path, in words."""
+    flat: dict[str, str] = {}
+    for key, value in scenario.items():
+        if key not in APART:
+            flat |= _flat(value, key)
+    return flat
+
+
+def _flat(value: Any, path: str) -> dict[str, str]:
+    """Return a value's parts by their dotted paths; a plug-in's name stands at the path itself."""
+    if not isinstance(value, Mapping):
+        return {path: _words(value)}
+    parts: dict[str, str] = {path: ""} if not value else {}
+    for key, one in value.items():
+        parts |= _flat(one, path if key == "name" else f"{path}.{key}" if path else key)
+    return parts
+
+
+def _words(value: Any) -> str:
+    """Return a value as a name says it: a plug-in by its own name and options."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_words, value))}]"
+    if isinstance(value, Mapping):
+        options = [f"{key}={_words(one)}" for key, one in value.items() if key != "name"]
+        return " ".join([*([_words(value["name"])] if "name" in value else []), *options])
+    return class_name(str(value))
+
+
+def class_name(name: str) -> str:
+    """Return of ``path/to/file.py:Class`` the class, of anything else all."""
+    file, _, attribute = name.rpartition(":")
+    return attribute if file.endswith(".py") else name
+
+
+def _differences(told: Sequence[Mapping[str, str]]) -> list[list[str]]:
+    """Return of each table those ``key = value`` that are not in all of them."""
+    keys = [
+        key for key in dict.fromkeys(k for one in told for k in one) if len({t.get(key) for t in told}) > 1
+    ]
+    short = dict(zip(keys, short_keys(keys), strict=True))
+    return [[f"{short[key]} = {one[key]}" for key in keys if key in one] for one in told]
+
+
+def short_keys(keys: Sequence[str]) -> list[str]:
+    """Return each key without ``.name``: its last part alone where no other key ends like it."""
+    whole = [key.removesuffix(".name") for key in keys]
+    last = [key.rpartition(".")[2] for key in whole]
+    return [end if last.count(end) == 1 else key for key, end in zip(whole, last, strict=True)]
+
+
+def plugin_label(value: Any, among: Sequence[Any]) -> str:
+    """Return a value, or a plug-in's name and those options that tell it from its namesakes.
+
+    Args:
+        value: A plain value, a plug-in's name, or a table of its name and options.
+        among: All values that it is to be told from, itself included.
+    """
+    if not isinstance(value, str | dict):
+        return _words(value)
+    names = {_table(v).get("name", "") for v in among if isinstance(v, str | dict)}
+    raw, own = str(_table(value).get("name", "")), _flat(_table(value), "")
+    tables = [_flat(_table(v), "") for v in among if isinstance(v, str | dict)]
+    alike = [t for t in tables if t.get("") == own.get("")]
+    differs = [key for key in own if key and any(t.get(key) != own[key] for t in alike)]
+    classes = [class_name(str(name)) for name in names]
+    called = class_name(raw) if classes.count(class_name(raw)) == 1 else raw
+    every = dict.fromkeys(key for t in alike for key in t if len({u.get(key) for u in alike}) > 1)
+    short = dict(zip(every, short_keys(list(every)), strict=True))
+    return " ".join([called, *(f"{short[key]}={own[key]}" for key in differs)])
+
+
+def _table(plugin: str | dict[str, Any]) -> dict[str, Any]:
+    return {"name": plugin} if isinstance(plugin, str) else plugin
+
+
+def without_shared(names: Sequence[str]) -> list[str]:
+    """Return names without those parts, between commas, that all different names have.
+
+    They stay as they are where one of them would be left without a part, or two would become one.
+    """
+    parts = {name: _parts(name) for name in names}
+    shared = set.intersection(*(set(own) for own in parts.values())) if parts else set[str]()
+    short = {name: ", ".join(part for part in own if part not in shared) for name, own in parts.items()}
+    fine = len(parts) > 1 and all(short.values()) and len(set(short.values())) == len(parts)
+    return [short[name] if fine else name for name in names]
+
+
+def _parts(name: str) -> list[str]:
+    """Return what stands between the commas of a name that are in no bracket."""
+    parts, depth = [""], 0
+    for letter in name:
+        depth += (letter in "[({") - (letter in "])}")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]

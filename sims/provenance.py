@@ -1,0 +1,151 @@
+"""What a run's bits come from beside its scenario: code from outside, versions, data. And what has changed.
+
+The manifest keeps all three from the run's beginning. ``resume`` goes on where they are the same, or where it
+is told to accept what has changed; then ``changes`` of the manifest says from which round on.
+"""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ..clients.data.digest import digest
+from ..core.errors import ResultsError, shown
+from ..core.version import VERSION
+from ..server.ingredients import perturbation
+from ..server.simulation import Simulation
+from .outside_code import code_of, keep_copies
+from .ownership import signature
+from .scenario import Scenario
+
+PACKAGES = (
+    "torch",
+    "ray",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "scikit-learn",
+    "dp-accounting",
+    "flwr",
+    "flwr-datasets",
+)
+_NO_BITS = frozenset({"ray", "pandas", "pyarrow"})  # they carry and write what others computed
+
+
+@dataclass(frozen=True)
+class Consent:
+    """What somebody who resumes a run has agreed to.
+
+    Attributes:
+        allow_code: Code from outside the package may be loaded, and a cluster joined, although the result
+            folder names them and is not the user's own.
+        accept_changes: Code, versions and data may differ from those that the run was begun with.
+        distrust: Why runs of a sweep that are not begun may load nothing from outside; None where they may.
+    """
+
+    allow_code: bool = False
+    accept_changes: bool = False
+    distrust: str | None = None
+
+
+NO_CONSENT = Consent()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Gauntlet, Python and whatever takes part in a run."""
+    found = {"gauntlet": VERSION, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def begun_with(scenario: Scenario, simulation: Simulation) -> dict[str, Any]:
+    """Return what a new run's manifest holds of code, versions and data, and the user's signature."""
+    kept = {"code": code_of(scenario.values()), "versions": versions(), "data": _data(simulation)}
+    return {**kept, "signature": signature({"scenario": scenario.values(), **kept})}
+
+
+def _data(simulation: Simulation) -> str:
+    return digest(simulation.data, noised=perturbation(simulation.spec) is not None)
+
+
+def changed_code(manifest: Mapping[str, Any], now: Mapping[str, str]) -> list[str]:
+    """Return what differs from when a run or a sweep began, as far as that is told before anything is loaded.
+
+    Args:
+        manifest: The run's manifest, or the sweep's list.
+        now: The hashes of the sources from outside, as they are now.
+    """
+    if "code" not in manifest:
+        return []
+    before = _latest(manifest, "code", dict)
+    code = [f"the code of {name}" for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    said, here = _latest(manifest, "versions", dict), versions()
+    differ = [name for name in here if name not in _NO_BITS and _cut(name, said) != _cut(name, here)]
+    return code + [f"{name} {said.get(name, 'absent')} (now {here[name]})" for name in differ]
+
+
+def changed_data(manifest: Mapping[str, Any], simulation: Simulation) -> list[str]:
+    """Return what differs in the examples from when the run began."""
+    same = "data" not in manifest or _latest(manifest, "data", str) == _data(simulation)
+    return [] if same else [f"the data of {simulation.spec.data.name}"]
+
+
+def refuse_changes(folder: Path, changes: list[str], consent: Consent) -> None:
+    """Raise ``ResultsError`` where something has changed that nobody accepted."""
+    if changes and not consent.accept_changes:
+        raise ResultsError(
+            f"{folder}: changed since the run began: {', '.join(changes)}; put it back, or go on from here "
+            "with --accept-changes"
+        )
+
+
+def accepted(
+    manifest: Mapping[str, Any], scenario: Scenario, simulation: Simulation, changed: list[str], round_: int
+) -> dict[str, Any]:
+    """Return the keys of a manifest that say what changed from ``round_`` on; none where nothing did."""
+    if not changed:
+        return {}
+    now = {"code": code_of(scenario.values()), "versions": versions(), "data": _data(simulation)}
+    changes = [*manifest.get("changes", ()), {"round": round_, "changed": changed, **now}]
+    signed = {**manifest, "changes": changes}
+    return {"changes": changes, "signature": signature(signed)}
+
+
+def notes(manifest: Mapping[str, Any], changed: list[str], round_: int) -> list[str]:
+    """Return what somebody who resumes a run is told of its code, versions and data, in lines."""
+    if "code" not in manifest:
+        return ["begun by a version that kept no hashes of code and data: whether they changed is not known"]
+    return [f"from round {round_} on with other than it was begun: {', '.join(changed)}"] if changed else []
+
+
+def keep_code(scenario: Scenario, folder: Path) -> None:
+    """Copy the sources of a scenario's outside code into a result folder."""
+    keep_copies(scenario.values(), folder)
+
+
+def _latest(manifest: Mapping[str, Any], key: str, kind: type) -> Any:
+    """Return what the manifest holds of code, versions or data, after the last accepted change.
+
+    Raises:
+        ResultsError: It holds something else there.
+    """
+    changes = manifest.get("changes", [])
+    holder = changes[-1] if isinstance(changes, list) and changes else manifest
+    value = holder.get(key) if isinstance(holder, dict) and isinstance(changes, list) else None
+    if not isinstance(value, kind):
+        came = shown(changes) if changes else shown(value)
+        raise ResultsError(f"the manifest's '{key}' cannot be read: it is {came}, expected a {kind.__name__}")
+    return value
+
+
+def _cut(name: str, found: Mapping[str, str]) -> str:
+    """Return the part of a version that decides bits: of Python's, all but the last number."""
+    said = str(found.get(name, "absent"))
+    return ".".join(said.split(".")[:2]) if name == "python" else said

@@ -1,0 +1,16 @@
+"""Where tables are printed: as wide as the terminal, and as wide as they need where there is none."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def wide_console() -> "Console":
+    """Return the terminal; for a pipe or a file one on which no line is broken or cut."""
+    import os
+
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=10_000)

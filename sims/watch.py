@@ -1,0 +1,180 @@
+"""Which client a probe watches, in which rounds, and whether what it is to look at can be attacked."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
+from ..attacks.leakage.requirements import name_of, refuse_unmet, takes_labels
+from ..clients.data.base import targets_of
+from ..core.contracts import declared
+from ..core.errors import PluginError, ScenarioError
+from ..core.guards import guard
+from ..core.observation import Knowledge, Truth
+from ..core.registry import Family
+from ..server.ingredients import sample_cohort
+from ..server.probe import blank_observation, knowledge_of
+from ..server.simulation import Simulation
+from .reconstruct import infers
+from .sections import Probe
+
+
+@dataclass
+class Watch:
+    """One probe and how far it came.
+
+    Attributes:
+        probe: What the scenario says.
+        waiting: Rounds, ascending, from each of which on the probe has still to see a client.
+        seen: (round, client) of each recording.
+    """
+
+    probe: Probe
+    waiting: list[int]
+    seen: list[tuple[int, int]] = field(default_factory=list)
+
+    def due(self, round_: int) -> bool:
+        """Return whether the probe waits for a client in this round."""
+        return bool(self.waiting) and self.waiting[0] <= round_
+
+    def done(self, round_: int, client_id: int) -> None:
+        """Note a recording of this round."""
+        self.waiting = [wanted for wanted in self.waiting if wanted > round_]
+        self.seen.append((round_, client_id))
+
+    def record(self) -> dict[str, Any]:
+        """Return what the manifest holds of the probe: what it is, and what it saw and did not see."""
+        return {
+            "probe": self.probe.identity(),
+            **self.probe.record(),
+            "seen": [list(pair) for pair in self.seen],
+            "unseen": self.waiting,
+        }
+
+    def complaint(self) -> str | None:
+        """Return a warning, in one line, where the probe never saw what it waited for."""
+        if not self.waiting:
+            return None
+        who = "an honest client" if self.probe.client is None else f"client {self.probe.client}"
+        rounds = ", ".join(map(str, self.waiting))
+        what = "saw nothing" if not self.seen else "did not see all"
+        return (
+            f"warning: probe '{self.probe.name}' ({self.probe.identity()}) {what}: {who} took part in no "
+            f"round that was run from round {rounds} on"
+        )
+
+
+def make_watches(probes: list[Probe], simulation: Simulation) -> list[Watch]:
+    """Return a run's probes, all checked.
+
+    Raises:
+        PluginError: A probe names no leakage or inference attack, or options that it does not take, or an
+            attack that could make nothing of what its client will send.
+        ScenarioError: A probe watches a client that does not exist, or rounds that never come, or stands
+            there twice.
+    """
+    if probes:
+        _refuse_other_runs(probes[0].name, simulation)
+    identities = [probe.identity() for probe in probes]
+    for probe, identity in zip(probes, identities, strict=True):
+        if identities.count(identity) > 1:
+            raise ScenarioError(f"probe '{probe.name}' stands there twice with the same keys; leave one out")
+        _refuse_blind(probe, simulation)
+    return [Watch(probe, sorted(set(probe.rounds))) for probe in probes]
+
+
+def client_of(probe: Probe, simulation: Simulation, round_: int, cohort: list[int]) -> int | None:
+    """Return whom the probe watches among the clients of a round: by default the first honest one.
+
+    Canaries of an audit have no examples, and a client counts as honest that never runs an attack, nor has
+    poor data.
+    """
+    if probe.client is not None:
+        return probe.client if probe.client in cohort else None
+    plan = simulation.plan
+    roles = (*plan.poisons, *plan.attacks)
+    bad = {client for role in roles for client in (*role.clients, *role.attackers(round_))}
+    return min((c for c in cohort if c < simulation.spec.num_clients and c not in bad), default=None)
+
+
+def known(probe: Probe, simulation: Simulation, client: int, round_: int) -> tuple[Knowledge, Truth]:
+    """Return what the attacker is told of a client's round, and what the client really trains on."""
+    kernel = simulation.kernel
+    truth = kernel.truth(client, round_)
+    examples = len(kernel.examples(client, round_)[1])
+    steps = len(kernel.batches(client, round_, examples))
+    told = probe.labels_known
+    return knowledge_of(simulation.spec, kernel.training, truth, steps, told, kernel.rule), truth
+
+
+def _refuse_other_runs(name: str, simulation: Simulation) -> None:
+    """Refuse runs in which no single message of local SGD on labelled examples is seen."""
+    if simulation.plan.privacy.trust_model == "distributed":
+        raise ScenarioError(
+            f"probe '{name}' watches one client, and with privacy '{simulation.spec.privacy.name}' nobody "
+            "sees more than the sum of the updates; leave it out"
+        )
+    if targets_of(simulation.data) is not None:
+        raise ScenarioError(
+            f"probe '{name}' rebuilds labelled examples, and {simulation.data.name} has real-valued targets; "
+            "leave it out"
+        )
+    if declared(simulation.kernel.rule, "work", None) is not None:
+        raise ScenarioError(
+            f"probe '{name}' knows messages of local SGD, and algorithm '{simulation.spec.algorithm.name}' "
+            "sends something else; leave it out"
+        )
+
+
+def _refuse_blind(probe: Probe, simulation: Simulation) -> None:
+    """Refuse a probe that could make nothing of what its clients will send, or that never looks."""
+    spec = simulation.spec
+    if probe.client is not None and probe.client >= spec.num_clients:
+        last = spec.num_clients - 1
+        raise ScenarioError(
+            f"probe '{probe.name}': client {probe.client} does not exist; allowed: 0 to {last}"
+        )
+    kind, family = _family(probe)
+    attack = guard(family.build(probe.name, probe.spec().options), f"{kind} '{probe.name}'")
+    first = min(probe.rounds)
+    if first >= spec.rounds:
+        raise ScenarioError(
+            f"probe '{probe.name}': round {first} never comes; allowed: 0 to {spec.rounds - 1}"
+        )
+    if probe.labels_known and not takes_labels(attack):
+        raise PluginError(
+            f"probe '{probe.name}': labels_known = true tells it the labels, and {name_of(attack)} does not "
+            "use them (it names labels in neither requires nor uses); leave it out"
+        )
+    for client, round_ in _expected(probe, simulation).items():
+        knowledge, _ = known(probe, simulation, client, round_)
+        refuse_unmet(attack, blank_observation(spec, simulation.data, round_, client, knowledge))
+
+
+def _family(probe: Probe) -> tuple[str, Family[Any]]:
+    family: Family[Any] = INFERENCE_ATTACKS if infers(probe.name) else LEAKAGE_ATTACKS
+    return family.noun, family
+
+
+def _expected(probe: Probe, simulation: Simulation) -> dict[int, int]:
+    """Return the clients that the probe will watch, each with the first round in which it does.
+
+    A client that the scenario names is taken to be there; whether it is turns out in the run.
+    """
+    if probe.client is not None:
+        return {probe.client: min(probe.rounds)}
+    found: dict[int, int] = {}
+    watch = Watch(probe, sorted(set(probe.rounds)))
+    for round_ in range(watch.waiting[0], simulation.spec.rounds):
+        if not watch.due(round_):
+            continue
+        client = client_of(probe, simulation, round_, _cohort(simulation, round_))
+        if client is not None:
+            watch.done(round_, client)
+            found.setdefault(client, round_)
+    return found
+
+
+def _cohort(simulation: Simulation, round_: int) -> list[int]:
+    plan = simulation.plan.at(round_)
+    drawn = sample_cohort(plan.sampler, plan.sampling, plan.seed, round_)
+    return [int(client) for client in drawn]

@@ -1,0 +1,239 @@
+"""What an attack is handed and what it returns, checked on one recorded observation."""
+
+import json
+from dataclasses import replace
+from functools import partial
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gauntlet.attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
+from gauntlet.core.errors import PluginError
+from gauntlet.core.observation import Truth
+from gauntlet.server.probe import knowledge_of, save_observation
+from gauntlet.server.simulation import prepare
+from gauntlet.server.spec import PluginSpec
+from gauntlet.sims.reconstruct import infer, infers, reconstruct
+from gauntlet.sims.results import load_run, read_manifest
+from gauntlet.sims.run import simulate
+from gauntlet.sims.sections import Probe
+
+QUICK = {"name": "dlg", "client": 2, "max_iterations": 2}
+
+SETTINGS = {
+    "dlg": {"max_iterations": 3},
+    "idlg": {"max_iterations": 3},
+    "bias_trick": {},
+    "bias_counts": {},
+}
+
+
+@pytest.fixture
+def attacked(tiny, tmp_path):
+    """Record a round's message beside a truth, attack it, and return what came out, in the attack's order."""
+    one = {"local_steps": 1, "batch_size": 1, "lr": 0.5}
+    simulation = prepare(replace(tiny(rounds=1, training=one).run_spec(), rows=True))
+    (step,) = simulation.steps(simulation.serial_pool())
+
+    def attack(name, truth, told):
+        probe = Probe(name=name, client=1, labels_known=told, **SETTINGS[name])
+        kernel = simulation.kernel
+        knowledge = knowledge_of(simulation.spec, kernel.training, truth, 1, told, kernel.rule)
+        place = tmp_path / "observations" / "round-000000-client-000001"
+        save_observation(
+            place, simulation.spec, simulation.data, step.outcome, 1, knowledge, truth, probe.record()
+        )
+        if infers(name):
+            return json.loads(infer(place, probe.spec(), tmp_path / "results").read_text())["scores"]
+        tensors = load_file(reconstruct(place, probe.spec(), 0, tmp_path / "results") / "tensors.safetensors")
+        return tensors["x"].tolist(), tensors["y"].tolist()
+
+    return attack, simulation.kernel.truth(1, 0)
+
+
+@pytest.mark.parametrize("name", [*LEAKAGE_ATTACKS.table, *INFERENCE_ATTACKS.table])
+def test_garbage_in_place_of_the_truth_changes_no_bit_of_what_an_attack_makes(attacked, name):
+    """Leakage specification, 1.3: nothing of the truth reaches an attack that is told no label."""
+    attack, truth = attacked
+    garbage = Truth(torch.full_like(truth.x, -7.5), (truth.y + 3) % 10)
+
+    assert attack(name, truth, told=False) == attack(name, garbage, told=False)
+
+
+@pytest.mark.parametrize("name", LEAKAGE_ATTACKS.table)
+def test_of_the_truth_a_probe_that_is_told_labels_sees_the_labels_alone(attacked, name):
+    attack, truth = attacked
+    other = Truth(torch.full_like(truth.x, -7.5), truth.y)
+    lie = Truth(truth.x, (truth.y + 3) % 10)
+
+    told = attack(name, truth, told=True)
+
+    assert told == attack(name, other, told=True)
+    assert attack(name, lie, told=True) != told
+    assert told[1] == truth.y.tolist()
+
+
+RETURNS = """
+import numpy as np
+import torch
+from gauntlet.core.observation import Reconstruction
+
+def good(**changes):
+    facts = dict(x=torch.zeros(2, 1, 8, 8), y=torch.zeros(2).long(), cost=0.0, trace=(0.0,), stopped="plateau", details={})
+    return Reconstruction(**{**facts, **changes})
+
+WHAT = {
+    "None": lambda: None,
+    "a list": lambda: [torch.zeros(2, 1, 8, 8)],
+    "a bare tensor": lambda: torch.zeros(2, 1, 8, 8),
+    "numpy x": lambda: good(x=np.zeros((2, 1, 8, 8))),
+    "numpy y": lambda: good(y=np.zeros(2)),
+    "None in x": lambda: good(x=None),
+    "flat x": lambda: good(x=torch.zeros(2, 64)),
+    "three examples": lambda: good(x=torch.zeros(3, 1, 8, 8), y=torch.zeros(3).long()),
+    "a number for x": lambda: good(x=torch.tensor(1.0)),
+    "whole x": lambda: good(x=torch.zeros(2, 1, 8, 8).long()),
+    "complex x": lambda: good(x=torch.zeros(2, 1, 8, 8, dtype=torch.complex64)),
+    "sparse x": lambda: good(x=torch.zeros(2, 1, 8, 8).to_sparse()),
+    "NaN x": lambda: good(x=torch.full((2, 1, 8, 8), float("nan"))),
+    "infinite in float32": lambda: good(x=torch.full((2, 1, 8, 8), 1e300, dtype=torch.float64)),
+    "float y": lambda: good(y=torch.zeros(2)),
+    "boolean y": lambda: good(y=torch.zeros(2).bool()),
+    "no class": lambda: good(y=torch.tensor([0, 10])),
+    "negative y": lambda: good(y=torch.tensor([0, -1])),
+    "short y": lambda: good(y=torch.zeros(1).long()),
+    "cost in words": lambda: good(cost="low"),
+    "cost as tensor": lambda: good(cost=torch.tensor([1.0, 2.0])),
+    "trace of None": lambda: good(trace=None),
+    "unknown stop": lambda: good(stopped="bored"),
+    "unhashable stop": lambda: good(stopped=["nan"]),
+    "details": lambda: good(details={"loss": torch.zeros(3)}),
+    "keys": lambda: good(details={1: 1.0}),
+    "exact": lambda: good(x=torch.zeros(2, 1, 8, 8, dtype=torch.float64, requires_grad=True), cost=np.float32(1), details={"n": np.int64(3), "bad": float("nan")}, y=torch.zeros(2, dtype=torch.int32)),
+    "says nan": lambda: good(x=torch.full((2, 1, 8, 8), float("nan")), stopped="nan", cost=float("nan")),
+}
+
+class Returns:
+    def __init__(self, what: str):
+        self.what = what
+    def reconstruct(self, observation, generator):
+        return WHAT[self.what]()
+"""  # noqa: E501
+
+SCORES = """
+import numpy as np
+import torch
+
+WHAT = {
+    "None": lambda: None,
+    "a list": lambda: [[0.0] * 10],
+    "numpy": lambda: np.zeros((1, 10)),
+    "one row": lambda: torch.zeros(10),
+    "two rows": lambda: torch.zeros(2, 10),
+    "no hypothesis": lambda: torch.zeros(1, 0),
+    "NaN": lambda: torch.full((1, 10), float("nan")),
+    "infinite": lambda: torch.full((1, 10), float("inf")),
+    "whole numbers": lambda: torch.zeros(1, 10).long(),
+    "a dictionary": lambda: {0: 1.0},
+    "a number": lambda: 0.5,
+}
+
+class Scores:
+    def __init__(self, what: str):
+        self.what = what
+    def infer(self, observations):
+        return WHAT[self.what]()
+"""
+
+FINE = ("exact", "says nan")
+
+
+def names_in(source):
+    return [
+        line.split('"')[1] for line in source.splitlines() if line.startswith('    "') and "lambda" in line
+    ]
+
+
+CASES = [("returns", "Returns", what) for what in names_in(RETURNS) if what not in FINE]
+CASES += [("scores", "Scores", what) for what in names_in(SCORES)]
+
+
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory):
+    """A run of seconds, with one observation of two examples."""
+    from gauntlet.sims.scenario import make_scenario
+
+    folder = tmp_path_factory.mktemp("observed") / "run"
+    simulate(
+        make_scenario(
+            {
+                "name": "tiny",
+                "rounds": 1,
+                "num_clients": 3,
+                "data": "digits",
+                "model": {"name": "mlp", "hidden": [8]},
+                "training": {"local_steps": 1, "batch_size": 2, "lr": 0.5},
+                "runtime": {"pool": "serial"},
+                "probes": [QUICK],
+            }
+        ),
+        folder,
+    )
+    (place,) = (folder / "observations").iterdir()
+    return place
+
+
+def plugin_of(tmp_path, kind, name):
+    path = tmp_path / f"{kind}.py"
+    path.write_text({"returns": RETURNS, "scores": SCORES}[kind])
+    return f"{path}:{name}"
+
+
+@pytest.mark.parametrize(("kind", "name", "what"), CASES)
+def test_what_is_no_result_is_one_line_that_names_the_plugin(observed, tmp_path, kind, name, what):
+    attack = PluginSpec(plugin_of(tmp_path, kind, name), {"what": what})
+    work = (
+        partial(reconstruct, observed, attack, 0) if kind == "returns" else partial(infer, observed, attack)
+    )
+    with pytest.raises(PluginError) as caught:
+        work(tmp_path / "results")
+
+    assert f"{kind}.py:{name}'" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "raised" not in str(caught.value)  # refused by name, not by what broke on it
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("what", FINE)
+def test_other_kinds_of_floats_and_whole_numbers_are_taken(observed, tmp_path, what):
+    attack = PluginSpec(plugin_of(tmp_path, "returns", "Returns"), {"what": what})
+
+    folder = reconstruct(observed, attack, 0, tmp_path / "results")
+
+    tensors = load_file(folder / "tensors.safetensors")
+    assert (tensors["x"].dtype, tensors["y"].dtype) == (torch.float32, torch.int64)
+    report = json.loads((folder / "reconstruction.json").read_text())
+    assert (report["details"], report["cost"]) == (
+        ({"n": 3.0, "bad": None}, 1.0) if what == "exact" else ({}, None)
+    )
+
+
+@pytest.mark.parametrize(("kind", "name", "what"), [CASES[3], CASES[-9]])
+def test_the_run_is_kept_where_an_attack_returns_what_is_no_result(
+    gauntlet, tiny_file, tmp_path, kind, name, what
+):
+    plugin = plugin_of(tmp_path, kind, name)
+    found = gauntlet(
+        "run", tiny_file, "--out", "run",
+        "-s", f"probes=[{{name='{plugin}', what='{what}'}}, {{name='dlg', max_iterations=1}}]",
+    )  # fmt: skip
+
+    assert "numpy" in found.refusal()
+    folder = tmp_path / "run"
+    manifest = read_manifest(folder)
+    assert (manifest["status"], plugin in manifest["reason"]) == ("failed", True)
+    assert len(pd.read_parquet(folder / "rounds.parquet")) == 4
+    assert [len(p["seen"]) for p in manifest["probes"]] == [1, 1]
+    assert len(load_run(folder).gallery()) == 1

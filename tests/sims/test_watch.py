@@ -1,0 +1,313 @@
+"""Whom a probe watches, by the table of clients; and what is refused before anybody trains."""
+
+import pandas as pd
+import pytest
+
+from gauntlet.core.errors import PluginError
+from gauntlet.sims.results import load_run, read_manifest, write_json
+from gauntlet.sims.run import resume, simulate
+from gauntlet.sims.sections import Probe
+from gauntlet.sims.sweep import sweep
+
+QUICK = {"name": "dlg", "client": 2, "max_iterations": 2}
+
+
+class Notes:
+    """A progress that keeps what it is told."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def begin(self, *_):
+        pass
+
+    advance = end = close = begin
+
+
+def warnings(notes):
+    return [text for text in notes.notes if "warning: probe" in text]
+
+
+def unfinish(folder):
+    manifest = read_manifest(folder)
+    write_json(folder / "manifest.json", {**manifest, "status": "running"})
+
+
+BUSY = {
+    "rounds": 6,
+    "num_clients": 12,
+    "sampler": {"name": "fixed_size", "cohort_size": 4},
+    "attacks": [
+        {"name": "sign_flip", "clients": [0, 3], "start_round": 2},
+        {"name": "label_flip", "clients": [1], "source": 1, "target": 2},
+    ],
+    "privacy": {"name": "gaussian", "clip_norm": 1.0, "noise_multiplier": 0.1, "delta": 1e-3},
+    "defense": {"name": "mean", "weighting": "fixed"},
+    "audit": {"name": "one_shot_canaries", "num_canaries": 6},
+    "probes": [{"name": "dlg", "rounds": [0, 1, 4], "max_iterations": 1}],
+}
+
+
+def first_honest(folder, wanted, ever_bad):
+    """By the table of clients: the first round from ``wanted`` on with an honest client, and its id."""
+    table = pd.read_parquet(folder / "clients.parquet")
+    there = table[(table["round"] >= wanted) & (table["truth"] == "honest")]
+    there = there[~there["client_id"].isin(ever_bad)].sort_values(["round", "client_id"])
+    return [(int(row.round), int(row.client_id)) for row in there.head(1).itertuples()]
+
+
+SAMPLERS = [
+    {"name": "fixed_size", "cohort_size": 4},
+    {"name": "poisson", "sample_rate": 0.25},
+    {"name": "full"},
+]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda s: s["name"])
+def test_by_default_the_first_honest_client_that_takes_part_is_watched(tiny, tmp_path, sampler, seed):
+    folder = simulate(tiny(**{**BUSY, "sampler": sampler, "seed": seed}), tmp_path / "run").folder
+
+    check_watched(folder, ever_bad=(0, 1, 3))
+
+
+def check_watched(folder, ever_bad):
+    (record,) = read_manifest(folder)["probes"]
+    found = {wanted: first_honest(folder, wanted, ever_bad) for wanted in (0, 1, 4)}
+    expected = {pair for pairs in found.values() for pair in pairs}
+    assert {tuple(pair) for pair in record["seen"]} == expected
+    assert record["unseen"] == [wanted for wanted, pairs in found.items() if not pairs]
+    assert {(item.round, item.client_id) for item in load_run(folder).gallery()} == expected
+
+
+def test_attackers_that_are_drawn_anew_in_every_round_are_passed_over(tiny, tmp_path):
+    """Three of the four clients of each part attack; the parts take turns."""
+    changes = {
+        "sampler": {"name": "round_robin", "period": 3},
+        "attacks": [{"name": "sign_flip", "sampled": 0.75}],
+        "privacy": "none",
+        "audit": "none",
+    }
+    folder = simulate(tiny(**{**BUSY, **changes}), tmp_path / "run").folder
+
+    check_watched(folder, ever_bad=())
+    assert len(load_run(folder).gallery()) == 3
+
+
+def bits(folder):
+    files = (p for kind in ("observations", "reconstructions") for p in (folder / kind).rglob("*"))
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files if p.is_file()}
+
+
+def test_a_resumed_run_watches_the_same_clients(tiny, tmp_path):
+    scenario = tiny(**{**BUSY, "seed": 1})
+    folder = simulate(scenario, tmp_path / "run").folder
+    whole, record = bits(folder), read_manifest(folder)["probes"]
+    newest = sorted((folder / "checkpoints").iterdir())
+    for path in newest[len(newest) // 2 :]:
+        path.unlink()  # back to the checkpoint before the last one
+    unfinish(folder)
+
+    resume(folder)
+
+    assert bits(folder) == whole
+    assert read_manifest(folder)["probes"] == record
+
+
+def test_a_probe_that_never_sees_its_client_is_a_warning_and_stands_in_the_manifest(tiny, tmp_path):
+    sampler = {"name": "fixed_size", "cohort_size": 1}
+    plain = simulate(tiny(sampler=sampler), tmp_path / "plain")
+    absent = sorted(set(range(6)) - set(plain.clients["client_id"]))[0]
+    came = int(plain.clients["client_id"][0])
+    again = plain.clients.query("client_id == @came")["round"].max() + 1
+    probes = [{**QUICK, "client": absent, "rounds": [0, 2]}, {**QUICK, "client": came, "rounds": [0, 3]}]
+    probes[1]["rounds"] = [0, int(again)] if again < 4 else [0]
+
+    notes = Notes()
+    folder = simulate(tiny(sampler=sampler, probes=probes), tmp_path / "run", notes).folder
+
+    manifest = read_manifest(folder)
+    assert manifest["status"] == "complete"
+    assert [p["seen"] for p in manifest["probes"]] == [[], [[0, came]]]
+    assert [p["unseen"] for p in manifest["probes"]] == [[0, 2], probes[1]["rounds"][1:]]
+    assert [p["probe"] for p in manifest["probes"]] == [Probe(**probe).identity() for probe in probes]
+    warned = warnings(notes)
+    assert len(warned) == 1 + (again < 4)
+    assert [f"tiny: {line}" for line in manifest["notes"]] == warned
+    assert f"saw nothing: client {absent} took part in no round that was run from round 0, 2 on" in warned[0]
+
+
+def test_the_command_line_prints_the_warning(gauntlet, tiny_file):
+    found = gauntlet(
+        "run", tiny_file, "--out", "run", "-s", "sampler={name='fixed_size', cohort_size=1}",
+        "-s", "attacks=[{name='sign_flip', share=1.0}]", "-s", "probes=[{name='dlg', max_iterations=1}]",
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    (line,) = (line for line in found.stdout.splitlines() if "warning: probe" in line)
+    assert "saw nothing: an honest client took part in no round" in line
+
+
+def test_a_probe_whose_client_is_there_warns_of_nothing(tiny, tmp_path):
+    notes = Notes()
+    simulate(tiny(probes=[QUICK]), tmp_path / "run", notes)
+    assert warnings(notes) == []
+
+
+MODELS = """
+import torch
+from torch import nn
+
+def conv_first(input_shape, num_classes):
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, num_classes))
+
+def no_bias(input_shape, num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.Sigmoid(), nn.Linear(4, num_classes, bias=False))
+
+class Heat(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.heat = nn.Parameter(torch.ones(1))
+    def forward(self, x):
+        return x * self.heat
+
+def scaled(input_shape, num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes), Heat())
+
+class Tokens(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.words = nn.Embedding(17, 4)
+        self.head = nn.Linear(4, num_classes)
+    def forward(self, x):
+        return self.head(self.words((x.flatten(1) * 16).long()).mean(dim=1))
+
+def tokens(input_shape, num_classes):
+    return Tokens(num_classes)
+
+class Opaque(nn.Module):
+    # torch's fused attention on a CPU has no second derivative
+    def __init__(self, num_classes):
+        super().__init__()
+        self.first, self.head = nn.Linear(8, 8), nn.Linear(64, num_classes)
+    def forward(self, x):
+        rows = self.first(x)
+        return self.head(nn.functional.scaled_dot_product_attention(rows, rows, rows).flatten(1))
+
+def opaque(input_shape, num_classes):
+    return Opaque(num_classes)
+"""
+
+RULE = """
+class Signed:
+    def schedule(self, training):
+        return training
+    def correct(self, gradient, params, received):
+        return gradient.sign()
+"""
+
+CHOOSY = """
+class Choosy:
+    requires = ("batch_size",)
+    assumes = {"codec": "identity"}
+    def reconstruct(self, observation, generator):
+        raise AssertionError("never asked")
+"""
+
+ONE = {"local_steps": 1, "batch_size": 1, "lr": 0.5}
+
+REFUSED = {
+    "a first layer that is not linear": (
+        "bias_trick",
+        {"model": "conv_first", "training": ONE},
+        "starts with Conv2d",
+    ),
+    "no bias to read labels from": ("bias_counts", {"model": "no_bias"}, "the model's last layer has none"),
+    "no last layer to read a label from": (
+        "idlg",
+        {"model": "scaled", "training": ONE},
+        "labels are read from a last linear layer .* or tell them, with labels_known = true",
+    ),
+    "inputs that are tokens": ("dlg", {"model": "tokens"}, "can be differentiated twice"),
+    "no second derivative": (
+        "idlg",
+        {"model": "opaque", "training": ONE, "vectorize": "off"},
+        "can be differentiated twice",
+    ),
+    "Adam, and the bias trick": (
+        "bias_trick",
+        {"training": {**ONE, "optimizer": "adam", "lr": 0.01}},
+        "BiasTrick works with optimizer = sgd only, got optimizer = adam",
+    ),
+    "Adam": (
+        "dlg",
+        {"training": {**ONE, "optimizer": "adam", "lr": 0.01}},
+        "optimizer = sgd only, got optimizer = adam",
+    ),
+    "weight decay": (
+        "bias_counts",
+        {"training": {**ONE, "weight_decay": 0.1}},
+        "weight_decay = 0.0 only, got weight_decay = 0.1",
+    ),
+    "an algorithm that changes the direction": (
+        "bias_trick",
+        {"algorithm": "Signed", "training": ONE},
+        "got optimizer = ",
+    ),
+    "another codec than the attack allows": (
+        "Choosy",
+        {"codec": "terngrad"},
+        "codec = identity only, got codec = terngrad",
+    ),
+    "too many examples": ("idlg", {}, "batch_size = 1 and local_steps = 1 only, got batch_size = 2"),
+    "labels that nobody uses": (
+        {"name": "bias_counts", "labels_known": True},
+        {},
+        "BiasCounts does not use them",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_an_attack_that_cannot_work_is_refused_before_anybody_trains(tiny, tmp_path, case):
+    attack, changes, complaint = REFUSED[case]
+    (tmp_path / "models.py").write_text(MODELS)
+    (tmp_path / "rule.py").write_text(RULE)
+    (tmp_path / "choosy.py").write_text(CHOOSY)
+    probe = {"name": attack} if isinstance(attack, str) else dict(attack)
+    if probe["name"] == "Choosy":
+        probe["name"] = f"{tmp_path}/choosy.py:Choosy"
+    changes = dict(changes)
+    if "model" in changes:
+        changes["model"] = f"{tmp_path}/models.py:{changes['model']}"
+    if "algorithm" in changes:
+        changes["algorithm"] = f"{tmp_path}/rule.py:Signed"
+
+    with pytest.raises(PluginError, match=complaint) as caught:
+        simulate(tiny(**changes, probes=[probe]), tmp_path / "run")
+
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_sweep_with_one_probe_that_cannot_work_begins_nothing(tiny, tmp_path):
+    """The second variant's probe is refused before the first one trains."""
+    swept = tiny(probes=[{"name": "dlg", "max_iterations": 1}], sweep={"training.weight_decay": [0.0, 0.1]})
+
+    with pytest.raises(PluginError, match=r"DLG works with weight_decay = 0.0 only, got weight_decay = 0.1"):
+        sweep(swept, tmp_path / "sweep")
+
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_an_algorithm_whose_first_step_is_the_gradient_is_no_obstacle(tiny, tmp_path):
+    """FedProx pulls towards the received model: by nothing in the first step."""
+    prox = tiny(
+        algorithm={"name": "fedprox", "mu": 1.0}, training=ONE, probes=[{"name": "bias_trick", "client": 1}]
+    )
+
+    (item,) = simulate(prox, tmp_path / "run").gallery()
+
+    assert item.psnr.min() > 90
