@@ -177,14 +177,15 @@ def _clearest_part(views: list[Array], level: float) -> tuple[Array, float]:
 
 
 def _views(crowd: Crowd, rows: Array) -> list[Array]:
-    """Return inner products [C, C] of the candidates' histories, seen in five ways.
+    """Return inner products [C, C] of what the candidates sent, seen in six ways.
 
-    Short ones as they are, which tells who still pulls when others have nothing left to learn; short and long
-    ones at one length; and these with each coordinate at one spread, which tells who works on coordinates
-    that others leave alone.
+    This round's updates and short histories as they are, which tells who still pulls when others have nothing
+    left to learn; short and long histories at one length; and these with each coordinate at one spread, which
+    tells who works on coordinates that others leave alone.
     """
     alone = np.ix_(rows, rows)
-    views = [crowd.short[alone], at_one_length(crowd.short[alone]), at_one_length(crowd.long[alone])]
+    views = [crowd.now[alone], crowd.short[alone]]
+    views += [at_one_length(crowd.short[alone]), at_one_length(crowd.long[alone])]
     for history, gram in ((crowd.recent, crowd.short), (crowd.ever, crowd.long)):
         views.append(at_one_length(evened_gram(history[rows.tolist()], np.diagonal(gram)[rows])))
     return views
