@@ -3,26 +3,20 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
-from ..clients.pools.base import ClientPool
-from ..core.errors import CheckpointError, GauntletError, ResultsError, ScenarioError
+from ..core.errors import CheckpointError, ResultsError, ScenarioError
 from ..core.locks import FolderLock
 from ..core.outside import only_our_own
-from ..privacy.accounting import Epsilon
-from ..server.checkpoint import Checkpoint, load_newest, save_checkpoint
+from ..server.checkpoint import Checkpoint, load_newest
 from ..server.guarantee import stated
 from ..server.simulation import Simulation, prepare
-from ..server.spec import noise_warning
-from ..server.state import ServerState
 from .audits import AuditTrail
+from .execution import execute
 from .folders import claimed, fresh_folder
 from .outside_code import code_of
 from .ownership import distrusted, refuse_cluster
-from .posterior import write_posterior
-from .probes import Probes, submit_later, submit_to_ray
-from .progress import Progress, Silent, report
+from .progress import Progress, Silent
 from .provenance import (
     NO_CONSENT,
     Consent,
@@ -34,10 +28,10 @@ from .provenance import (
     notes,
     refuse_changes,
 )
-from .results import FINISHED, Run, first_line, load_run, read_manifest
+from .results import FINISHED, Run, load_run, read_manifest
 from .scenario import Scenario, fingerprint, make_scenario
 from .sections import Runtime
-from .signals import resumable, undisturbed
+from .signals import resumable
 from .watch import make_watches
 from .writer import RunWriter, rows_of
 
@@ -75,7 +69,7 @@ def simulate(
     with claimed(folder), resumable(folder):
         writer = RunWriter.create(folder, scenario, simulation.choice, label, begun)
         keep_code(scenario, folder)
-        return _execute(scenario, simulation, writer, None, progress or Silent(), number)
+        return execute(scenario, simulation, writer, None, progress or Silent(), number)
 
 
 def check_probes(scenario: Scenario, simulation: Simulation) -> None:
@@ -126,7 +120,7 @@ def resume(
             writer.note(line)
             progress.note(line)
         _go_on(writer, manifest, scenario, simulation, changed, found, progress)
-        return _execute(scenario, simulation, writer, found, progress, number)
+        return execute(scenario, simulation, writer, found, progress, number)
 
 
 def _go_on(
@@ -166,98 +160,6 @@ def _check(folder: Path, simulation: Simulation, checkpoint: Checkpoint) -> None
         if came != needed:
             raise CheckpointError(f"{checkpoint.path} holds {came} {name}, the model has {needed}")
     rows_of(folder, checkpoint)
-
-
-def _execute(
-    scenario: Scenario,
-    simulation: Simulation,
-    writer: RunWriter,
-    begin: Checkpoint | None,
-    progress: Progress,
-    number: int,
-) -> Run:
-    """Run the rounds that are left after ``begin``; whatever happens, what is on disk can be resumed."""
-    state = simulation.first if begin is None else begin.state
-    on_ray, saved, whole = scenario.runtime.pool == "ray", state.round, True
-    label = writer.label or scenario.name
-    pool = _pool(scenario.runtime, simulation)
-    try:
-        submit = submit_to_ray if on_ray else submit_later
-        probes = Probes(scenario, simulation, writer.folder, state.round, submit)
-        kept = None if begin is None or begin.beside is None else begin.beside["audit"]
-        trail = AuditTrail(simulation, writer.folder, state.round, kept)
-        for line in (simulation.choice.reason, *(f"warning: {w}" for w in simulation.warnings())):
-            progress.note(f"{label}: {line}")
-        if given_up := noise_warning(simulation.spec):
-            writer.note(f"{given_up}; rounds from {state.round} on" if state.round else given_up)
-        progress.begin(number, label, scenario.rounds, state.round)
-        stopped, begun = simulation.out_of_budget(state), monotonic()
-        for step in simulation.steps(pool, state):
-            whole = False
-            with undisturbed():
-                writer.add(simulation.plan, step)
-                probes.watch(step)
-                trail.watch(step)
-                state, stopped, whole = step.state, step.stopped, True
-                report(progress, number, step, monotonic() - begun)
-                if _due(scenario, state.round) or stopped:
-                    _save(writer, trail, state)
-                    saved = state.round
-            del step  # its updates, before the next round's are there
-        progress.end(number)
-        if stopped:
-            progress.note(f"{label}: stopped after {state.round} of {scenario.rounds} rounds: {stopped}")
-        epsilon = _conclude(simulation, writer, trail, state, progress)
-        writer.keep({"probes": probes.record()})
-        for line in probes.complaints():
-            writer.note(line)
-            progress.note(f"{label}: {line}")
-        probes.collect()
-        return writer.finish(epsilon, stopped)
-    except KeyboardInterrupt:
-        if whole and state.round > saved:
-            _save(writer, trail, state)
-        raise
-    except GauntletError as error:
-        writer.fail(str(error))
-        raise
-    except OSError as error:
-        reason = f"{error.filename or writer.folder}: {error.strerror or first_line(error)}"
-        writer.fail(reason)
-        raise ResultsError(reason) from error
-    finally:
-        pool.close()
-
-
-def _conclude(
-    simulation: Simulation, writer: RunWriter, trail: AuditTrail, state: ServerState, progress: Progress
-) -> Epsilon:
-    """Write what is known at the end of a run alone; return what it cost, by the tightest accountant."""
-    epsilon = simulation.plan.accountant.epsilon(state.ledger, tight=True)
-    trail.finish(state, epsilon)
-    if write_posterior(simulation, writer.folder, state) == 0:
-        label = writer.label or simulation.data.name
-        progress.note(f"{label}: no posterior sample was kept; lower burn_in")
-    return epsilon
-
-
-def _save(writer: RunWriter, trail: AuditTrail, state: ServerState) -> None:
-    """Write a checkpoint, once the rows that it counts on are on the disk."""
-    beside = {"tables": writer.flush(), "audit": trail.kept}
-    save_checkpoint(writer.folder / "checkpoints", state, writer.fingerprint, beside)
-
-
-def _due(scenario: Scenario, rounds_done: int) -> bool:
-    every = scenario.checkpoint.every
-    return rounds_done == scenario.rounds or (every > 0 and rounds_done % every == 0)
-
-
-def _pool(runtime: Runtime, simulation: Simulation) -> ClientPool:
-    if runtime.pool == "serial":
-        return simulation.serial_pool()
-    return simulation.ray_pool(
-        runtime.num_workers, runtime.ray_address, runtime.patience_seconds, runtime.gpus_per_worker
-    )
 
 
 def stored_runtime(folder: Path) -> Runtime:
