@@ -70,6 +70,7 @@ class BlockKernel:
         steers: tuple[Role[Any], ...] = (),
         device: str = "cpu",
         compiled: bool = False,
+        noise_seed: int | None = None,
     ) -> None:
         """Take the run's ingredients.
 
@@ -90,12 +91,14 @@ class BlockKernel:
             device: Where clients train; algorithms with a procedure of their own and example privacy want the
                 CPU.
             compiled: Whether the step of a stack is compiled.
+            noise_seed: What the noise of privacy follows from; by default ``seed``.
         """
         self._steers: list[tuple[Role[Any], Steer]] = [(role, role.attack.steer) for role in steers]
         self.data, self.model, self.rule = data, model, cast(LocalRule, rule)
         self.training, self.privacy, self.poisons = rule.schedule(training), privacy, poisons
         self.loss_name = loss_name(self.training.loss, data)
         self.seed, self.loss, self._counts = seed, loss or loss_of(self.loss_name), counts
+        self._noise_seed = seed if noise_seed is None else noise_seed
         self.layout, self._device = Layout.of(model), device
         arrange = height == 1 and device == "cpu" and takes_channels_last(model, data.input_shape)
         self._alone = LoneTraining(model, self.rule, self.training, self.loss, device, arrange)
@@ -112,7 +115,9 @@ class BlockKernel:
         self.visits: Visits | None = None
         if declared(rule, "work", None):
             flat, procedure = (self._alone.local, self._alone.gradient), cast(LocalProcedure, rule)
-            self.visits = Visits(procedure, model, self.loss, flat, seed, data, self.examples)
+            self.visits = Visits(
+                procedure, model, self.loss, flat, seed, data, self.examples, self._noise_seed
+            )
         keep_freed_memory()
 
     def train(self, broadcast: Broadcast, client_ids: Array) -> Trained:
@@ -218,7 +223,7 @@ class BlockKernel:
                 batches=batches,
                 sizes=[known.size if self._examples.poisson else len(batch) for batch in batches],
                 steer=self.steer(client_id, round_),
-                noise=generator(self.seed, "example noise", round_, client_id),
+                noise=generator(self._noise_seed, "example noise", round_, client_id),
                 dropout=partial(self._dropout, client_id, round_),
             )
             clients.append(trainee)
@@ -257,7 +262,7 @@ class BlockKernel:
         return Updates(vectors, torch.from_numpy(client_ids), counts, buffers=buffers), losses
 
     def _streams(self, round_: int) -> Callable[[int], np.random.Generator]:
-        return lambda client_id: generator(self.seed, "client noise", round_, client_id)
+        return lambda client_id: generator(self._noise_seed, "client noise", round_, client_id)
 
     def _dropout(self, client_id: int, round_: int) -> np.random.Generator:
         return generator(self.seed, "dropout", round_, client_id)

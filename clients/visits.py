@@ -66,6 +66,9 @@ class ClientVisit:
     def stream(self, purpose: str) -> np.random.Generator:
         return generator(self.visits.seed, purpose, self.round, self.client_id)
 
+    def noise_stream(self, purpose: str) -> np.random.Generator:
+        return generator(self.visits.noise_seed, purpose, self.round, self.client_id)
+
 
 class Visits:
     """Run a procedure on the clients of a block."""
@@ -79,6 +82,7 @@ class Visits:
         seed: int,
         data: FederatedData,
         examples: Examples,
+        noise_seed: int | None = None,
     ) -> None:
         """Take the kernel's ingredients.
 
@@ -90,7 +94,9 @@ class Visits:
             seed: The run's seed.
             data: The clients' data, for the size of the population.
             examples: What a client holds in a round.
+            noise_seed: What the noise of privacy follows from; by default ``seed``.
         """
+        self.noise_seed = seed if noise_seed is None else noise_seed
         self._rule, self._model, self._loss = rule, model, loss
         self._local, self._gradient = flat
         self._data, self._examples, self.seed = data, examples, seed

@@ -5,7 +5,8 @@
     |   `-- CohortError    a rule that wants more clients than there ever are
     |-- DataError          a data set or file that is unknown, missing or malformed
     |-- PluginError        a plug-in that is not found, takes other options, or raises
-    |   `-- InfeasibleCohort   a cohort that a rule cannot judge; a run goes on without that rule's answer
+    |   |-- InfeasibleCohort   a cohort that a rule cannot judge; a run goes on without that rule's answer
+    |   `-- ForbiddenWrite     a plug-in that wrote into what it was handed; no run goes on after that
     |-- FrameError         bytes on the wire that do not decode
     |-- CheckpointError    a checkpoint that cannot be read or belongs to another run
     |-- ResultsError       a result folder that holds another run, or no run
@@ -43,6 +44,10 @@ class PluginError(GauntletError):
 
 class InfeasibleCohort(PluginError, ValueError):
     """A cohort that a rule cannot judge: too few clients, or not those that it needs."""
+
+
+class ForbiddenWrite(PluginError):
+    """A plug-in that wrote into what it was handed, which is the engine's own."""
 
 
 class FrameError(GauntletError):

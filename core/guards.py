@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import fields, is_dataclass
 from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
@@ -48,7 +49,8 @@ class _Guard:
         @wraps(value)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
-                with untouched(label, *args, *kwargs.values()) if watched else nullcontext():
+                handed = (_own_options(plugin), *args, *kwargs.values()) if watched else ()
+                with untouched(label, *handed) if watched else nullcontext():
                     found = value(*args, **kwargs)
             except PASSED:
                 raise
@@ -59,6 +61,12 @@ class _Guard:
             return found
 
         return guarded
+
+
+def _own_options(plugin: object) -> dict[str, Any]:
+    """Return a plug-in's options themselves: one that keeps something in a list among them remembers."""
+    named = fields(plugin) if is_dataclass(plugin) and not isinstance(plugin, type) else ()
+    return {f.name: getattr(plugin, f.name, None) for f in named if f.init}
 
 
 def _held(check: Callable[..., None], who: str, found: Any, args: tuple[Any, ...]) -> None:

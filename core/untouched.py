@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import PluginError
+from .errors import ForbiddenWrite
 from .layout import Layout
 
 WIDTH = 509
@@ -34,15 +34,24 @@ def untouched(label: str, *handed: Any) -> Iterator[None]:
         handed: Tensors, arrays, dataclasses that hold some, and states (lists, tuples and dictionaries).
 
     Raises:
-        PluginError: It did.
+        ForbiddenWrite: It did, also where it raised something else afterwards: a caller may go on from that.
     """
     before = _looks(handed)
-    yield
+    try:
+        yield
+    except Exception as error:
+        if _looks(handed) != before:
+            raise _refusal(label) from error
+        raise
     if _looks(handed) != before:
-        raise PluginError(
-            f"{label} wrote into what it was handed; a plug-in leaves its arguments as they are and returns "
-            "what is new (x + y in place of x += y; a numpy view of a tensor is the tensor itself)"
-        )
+        raise _refusal(label)
+
+
+def _refusal(label: str) -> ForbiddenWrite:
+    return ForbiddenWrite(
+        f"{label} wrote into what it was handed; a plug-in leaves its arguments and options as they are "
+        "and returns what is new (x + y in place of x += y; a numpy view of a tensor is the tensor itself)"
+    )
 
 
 def _looks(handed: Sequence[Any]) -> list[Any]:

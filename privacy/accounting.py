@@ -70,7 +70,7 @@ class Accountant:
     Attributes:
         delta: The probability that epsilon may fail, between 0 and 1. None where the run has no mechanism
             that names one: then a release proves nothing (``no_delta``).
-        num_clients: N, the population; of examples, where those are protected.
+        num_clients: N, the population; of examples, where those or the cells in them are protected.
         local: From client ids to each one's sampling rate and number of local steps in one round [K] each,
             where a mechanism protects examples; what it releases is charged by client.
         max_epsilon: The budget of the run, above 0, or None. A live bound that passes it is worked out
@@ -216,6 +216,12 @@ def charging_rule(event: Release, sampling: Sampling) -> str | None:
     if relation != "replace_one" or scheme == "full":
         return f"unamplified {relation}"
     return f"fixed_size {relation}" if scheme == "fixed_size" else None
+
+
+def amplifies(event: Release, sampling: Sampling) -> bool:
+    """Return whether a round is charged less because nobody learns who was drawn for it."""
+    rule = charging_rule(event, sampling)
+    return rule is not None and "unamplified" not in rule and rule != _LOCAL
 
 
 def _shaped_rule(event: Release, sampling: Sampling) -> str | None:

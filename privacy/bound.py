@@ -27,6 +27,7 @@ Choice = str | dict[str, Any]
 """A clipping as a scenario names it: by its name, or as a table of ``name`` and options."""
 
 _COHORT_SHARE = 1 / 20  # Andrew et al.: noise on the count, over the expected cohort size
+_ROUNDING = 1e-5  # what float32 may add to a norm, relatively
 _GRAIN = 1e9  # ratios are rounded down to a multiple of 1 over this: equal rounds are charged equally
 
 
@@ -74,25 +75,51 @@ class Bound:
         if not self.on_clients or factors is None:
             return None
         found: Tensor = factors(norms.square()[None], [1], self.clip_norm)  # [1 or L, K]
-        return found[0] if len(found) == 1 else None
+        if len(found) != 1:
+            return None
+        self._check_lengths(found[0] * norms, self.clip_norm)
+        return found[0]
 
     def leave(self, updates: Updates) -> Updates:
         """Return what leaves the clients; rows with NaN or infinity stay, for the server's finite check."""
         if not self.on_clients:
             return updates
         norms = row_norms(updates.vectors)  # [K]
-        return updates.with_vectors(self.clipping.shorten(updates, norms, self.clip_norm))
+        vectors = self.clipping.shorten(updates, norms, self.clip_norm)
+        if declared(self.clipping, "factors", None) is None:  # else ``row_factors`` has it checked
+            self._check_lengths(row_norms(vectors), self.clip_norm)
+        return updates.with_vectors(vectors)
 
     def enter(self, updates: Updates, state: State) -> tuple[Updates, State]:
         """Return what the server lets in. Raises ``ValueError`` on rows that are not finite."""
         if self.on_clients:
             return updates.with_vectors(clip_rows(updates.vectors, self.clip_norm)), state
         norms = finite_norms(updates.vectors)  # [K]
+        c = self.clip_norm if self._adaptive is None else float(state["clip_norm"])
+        vectors = self.clipping.shorten(updates, norms, c)
+        self._check_lengths(row_norms(vectors), c)
         if self._adaptive is None:
-            return updates.with_vectors(self.clipping.shorten(updates, norms, self.clip_norm)), state
-        c = float(state["clip_norm"])
-        after = {"clip_norm": c, "clipped_at": c, "norms": norms}
-        return updates.with_vectors(self.clipping.shorten(updates, norms, c)), after
+            return updates.with_vectors(vectors), state
+        return updates.with_vectors(vectors), {"clip_norm": c, "clipped_at": c, "norms": norms}
+
+    def send(self, updates: Updates) -> Updates:
+        """Return what leaves clients whom no server clips again.
+
+        Raises:
+            PluginError: The clipping, one from outside the tree, leaves an update longer than C.
+        """
+        sent = self.leave(updates)
+        self._check_lengths(row_norms(sent.vectors), self.clip_norm)
+        return sent
+
+    def _check_lengths(self, norms: Tensor, clip_norm: float) -> None:
+        """Refuse norms [K] above C: noise and epsilon are made for C. Broken rows are others' business."""
+        longest = float(norms[norms.isfinite()].max()) if bool(norms.isfinite().any()) else 0.0
+        if longest > clip_norm * (1 + _ROUNDING):
+            name = type(self.clipping).__name__
+            raise PluginError(
+                f"clipping {name} leaves an update of norm {longest:.6g}, above C = {clip_norm:.6g}"
+            )
 
     def check(self, noise_multiplier: float) -> None:
         """Raise ``ValueError`` if the noise asked for on the statistic alone costs more than z allows."""
@@ -165,7 +192,11 @@ class Bound:
         z = self.model_multiplier(noise_multiplier, expected_size)
         std = self.count_noise_std(noise_multiplier, expected_size)
         facts = PublicFacts(self.clipped_at(state), z, num_parameters, expected_size, std)
-        total = float((self._adaptive.statistic(state["norms"], facts) - 0.5).sum())
+        shares = self._adaptive.statistic(state["norms"], facts)  # [K]
+        if not bool(((shares >= 0) & (shares <= 1)).all()):
+            name = type(self.clipping).__name__
+            raise PluginError(f"clipping {name}: statistic must lie between 0 and 1, got {shares.tolist()}")
+        total = float((shares - 0.5).sum())
         if std:
             total += std * float(generator.standard_normal())
         mean = total / expected_size + 0.5  # without limits, which would leave the noise a mean of its own

@@ -56,9 +56,11 @@ def check_shares(relation: str, bits: int, beta: float, k_stddevs: float, max_dr
     Raises:
         ValueError: A value out of its range.
     """
-    allowed = ("add_remove", "zero_out", "replace_one")
-    if relation not in allowed:
-        raise ValueError(f"relation must be one of {', '.join(allowed)}, got {relation!r}")
+    if relation not in ("zero_out", "replace_one"):
+        raise ValueError(
+            f"relation must be one of zero_out, replace_one, got {relation!r}: whoever stays away adds no "
+            "share of the noise, which its size tells"
+        )
     if not 2 <= bits <= 40:
         raise ValueError(f"bits must be between 2 and 40, got {bits}")
     if not 0 <= beta < 1:

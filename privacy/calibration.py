@@ -132,9 +132,8 @@ def _refuse_relation(mechanism: object, sampling: Sampling) -> None:
     trust, relation = declared(mechanism, "trust_model", "none"), declared(mechanism, "relation", "")
     if trust not in ("central", "distributed") or relation not in RELATIONS:
         return
-    amplified = trust == "central" or declared(mechanism, "secret_sample", False)
     law = declared(mechanism, "noise_law", "gaussian")
-    if charging_rule(Release(1.0, relation, amplified, law), sampling) is None:
+    if charging_rule(Release(1.0, relation, trust == "central", law), sampling) is None:
         raise ValueError(_unprovable(sampling, relation))
 
 

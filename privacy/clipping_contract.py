@@ -12,6 +12,7 @@ from ..core.registry import require
 from ..core.seeds import generator
 from ..core.updates import Updates
 from .clipping import row_norms
+from .cohort_contract import no_row_of_any_cohort_is_left_as_long_as_it_was
 
 _CLIP_NORMS = (1e-3, 0.7, 40.0)
 _LENGTHS = (0.0, 1e-30, 1e-4, 1e-2, 0.5, 0.7, 1.0, 1e3, 1e8, 1e22)
@@ -123,6 +124,7 @@ def the_next_clip_norm_is_finite_and_above_0(clipping: Clipping) -> None:
 
 CLIPPING_CHECKS: tuple[Callable[[Clipping], None], ...] = (
     no_row_is_longer_than_the_clip_norm,
+    no_row_of_any_cohort_is_left_as_long_as_it_was,
     a_row_depends_on_itself_alone,
     zero_stays_zero_and_an_empty_cohort_empty,
     a_row_that_is_not_finite_does_not_become_finite,

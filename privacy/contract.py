@@ -11,6 +11,7 @@ from ..core.trees import equal, pack, unpack
 from .audit_contract import AUDIT_CHECKS as AUDIT_CHECKS
 from .clipping import row_norms
 from .clipping_contract import CLIPPING_CHECKS as CLIPPING_CHECKS  # its family's, found here by name
+from .cohort_contract import COHORT_CHECKS
 from .example_contract import EXAMPLE_CHECKS, protects_examples
 from .noise_contract import NOISE_CHECKS
 from .trials import EXPECTED, cohort_of, event_of, some_updates, streams, trust
@@ -145,4 +146,5 @@ CHECKS: tuple[Callable[[Privacy], None], ...] = (
     its_memory_survives_a_checkpoint,
     *NOISE_CHECKS,
     *EXAMPLE_CHECKS,
+    *COHORT_CHECKS,
 )

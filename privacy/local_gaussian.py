@@ -82,7 +82,7 @@ class LocalGaussian:
         std = known_multiplier(self.noise_multiplier) * self.clip_norm
         broken = ~row_norms(updates.vectors).isfinite()  # [K]
         vectors = updates.vectors.masked_fill(broken[:, None], 0.0) if bool(broken.any()) else updates.vectors
-        messages = self._bound.leave(updates.with_vectors(vectors)).vectors
+        messages = self._bound.send(updates.with_vectors(vectors)).vectors
         if std > 0:
             for message, client_id in zip(messages, updates.client_ids.tolist(), strict=True):
                 message += normal(streams(client_id), len(message), std).to(message.device)

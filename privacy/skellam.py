@@ -36,7 +36,9 @@ class Skellam:
             follows from ``epsilon``.
         epsilon: What the whole run may cost, above 0, instead of ``noise_multiplier``.
         delta: The probability that epsilon may fail, between 0 and 1.
-        relation: As for ``gaussian``.
+        relation: What neighbours differ in: a client whose update is zero or not, and who adds its share of
+            noise all the same (``zero_out``), or who is exchanged for another (``replace_one``). That a
+            client stays away is not hidden: its share is missing, and the size of the noise tells so.
         bits: Bits a coordinate of a message (b), 2 to 40: sums are taken modulo 2^b.
         beta: Bound on the probability that one rounding exceeds the norm's bound and is tried again, at
             least 0 and below 1.
@@ -44,8 +46,6 @@ class Skellam:
         rotate: Whether clients rotate their updates at random, so that no coordinate stands out.
         max_dropouts: Clients of an expected cohort that may be missing (or hostile) without the noise
             becoming too little, at least 0: the others' shares are larger.
-        secret_sample: Whether nobody learns who takes part, so that Poisson sampling amplifies. A server
-            that samples knows.
         num_parameters: P; None for the run's model's.
     """
 
@@ -53,13 +53,12 @@ class Skellam:
     noise_multiplier: float | None = None
     epsilon: float | None = None
     delta: float | None = None
-    relation: Literal["add_remove", "zero_out", "replace_one"] = "add_remove"
+    relation: Literal["zero_out", "replace_one"] = "zero_out"
     bits: int = 16
     beta: float = exp(-0.5)
     k_stddevs: float = 3.0
     rotate: bool = True
     max_dropouts: int = 0
-    secret_sample: bool = False
     num_parameters: int | None = None
 
     unit: ClassVar[str] = "client"
@@ -106,7 +105,7 @@ class Skellam:
             return lattice
         shape = self._shape(lattice, needed_shares(self, expected_size))
         z = known_multiplier(self.noise_multiplier)
-        return Release(z, self.relation, self.secret_sample, "skellam", shape)
+        return Release(z, self.relation, False, "skellam", shape)
 
     def _share(self, lattice: Lattice) -> Noise:
         half = (lattice.scale * lattice.noise_std) ** 2 / 2

@@ -38,6 +38,7 @@ class Canaries:
     """
 
     seed: int
+    noise_seed: int
     first: int
     present: Array
     num_unseen: int
@@ -74,7 +75,9 @@ class Canaries:
         nothing = torch.zeros(len(ids), trained.updates.buffers.shape[1])
         ones = torch.ones(len(ids), dtype=torch.int64)
         own = Updates(wishes, torch.from_numpy(ids), ones, buffers=nothing, context=context)
-        sent = self.privacy.privatize(own, lambda i: generator(self.seed, "client noise", context.round, i))
+        sent = self.privacy.privatize(
+            own, lambda i: generator(self.noise_seed, "client noise", context.round, i)
+        )
         everybody = concatenate([trained.updates, sent], trained.updates.expected_size)
         losses = torch.cat([trained.losses, torch.full((len(ids),), float("nan"))])
         norms = torch.cat([trained.norms, torch.full((len(ids),), float("nan"), dtype=torch.float64)])

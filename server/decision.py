@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..core.contracts import Verdict, declared
-from ..core.errors import InfeasibleCohort, PluginError
+from ..core.errors import ForbiddenWrite, InfeasibleCohort, PluginError
 from ..core.trees import State
 from ..core.updates import Updates
 from .plan import Plan
@@ -81,8 +81,11 @@ def _check_size(noun: str, plugin: object, rows: Updates) -> None:
 def _is_refusal(plan: Plan, updates: Updates, error: PluginError) -> bool:
     """Return whether a rule says that it cannot judge this cohort, and does not fail for another reason.
 
-    A plain ``ValueError`` says so of a cohort that is smaller than the run's should be.
+    A plain ``ValueError`` says so of a cohort that is smaller than the run's should be. A rule that wrote
+    into what it was handed says nothing: the model may no longer be what it was.
     """
+    if isinstance(error, ForbiddenWrite):
+        return False
     if isinstance(error, InfeasibleCohort) or len(updates) == 0:
         return True
     return isinstance(error.__cause__, ValueError) and len(updates) < plan.sampling.expected_size

@@ -74,10 +74,13 @@ def with_known_noise(spec: RunSpec, data: FederatedData) -> RunSpec:
 
 
 def with_local_steps(plan: Plan, spec: RunSpec, data: FederatedData) -> Plan:
-    """Return a plan whose accountant charges local steps, where examples are protected."""
-    if not protects_examples(spec):
+    """Return a plan whose accountant counts examples where they, or what they are cut from, are protected.
+
+    Where they are protected inside of local steps, it charges those.
+    """
+    if plan.privacy.unit not in ("example", "cell"):
         return plan
-    local = _local_steps(spec, data, plan.privacy)
+    local = _local_steps(spec, data, plan.privacy) if protects_examples(spec) else None
     accountant = replace(plan.accountant, local=local, num_clients=_counts(data)[1])
     return replace(plan, accountant=accountant)
 

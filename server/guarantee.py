@@ -29,7 +29,7 @@ def delta_warning(plan: Plan) -> str | None:
     accountant = plan.accountant
     if not accountant.delta_warning:
         return None
-    units = "examples" if plan.privacy.unit == "example" else "clients"
+    units = "clients" if plan.privacy.unit == "client" else "examples"
     return (
         f"delta = {accountant.delta:g} is not below 1 / {accountant.num_clients} (the number of {units}): "
         "giving one of them away entirely would pass as private"

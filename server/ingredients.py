@@ -60,8 +60,14 @@ def perturbation(spec: RunSpec) -> Perturb | None:
 
     Raises:
         PluginError: An unknown mechanism, or options out of range.
+        ScenarioError: Noise from the system, which would be drawn anew, and not charged, at every load.
     """
     perturb = declared(PRIVACY.build(spec.privacy.name, spec.privacy.options), "perturb", None)
+    if perturb is not None and spec.noise_seed is not None:
+        raise ScenarioError(
+            f"privacy '{spec.privacy.name}' releases the data once, and every process that loads them must "
+            "draw the same noise: noise_seed must be 'run', got 'system'"
+        )
     return None if perturb is None else lambda records: perturb(records, generator(spec.seed, "input noise"))
 
 

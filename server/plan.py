@@ -40,7 +40,7 @@ from .optimizers import SERVER_OPTIMIZERS
 from .procedures import check_procedure, own_half
 from .root import Root
 from .rows import check_rows
-from .spec import RunSpec
+from .spec import RunSpec, noise_seed
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Plan:
     """What stays: the plug-ins, the layout and who misbehaves. Built by ``make_plan``."""
 
     seed: int
+    noise_seed: int
     layout: Layout
     sampler: Sampler
     sampling: Sampling
@@ -152,6 +153,7 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
     check_rows(spec, pre_aggregations, defense, sampler, sampling)
     return Plan(
         seed=spec.seed,
+        noise_seed=noise_seed(spec),
         layout=layout,
         sampler=sampler,
         sampling=sampling,
@@ -185,6 +187,7 @@ def make_canaries(spec: RunSpec, audit: Audit, privacy: Privacy, layout: Layout)
         )
     return Canaries(
         seed=spec.seed,
+        noise_seed=noise_seed(spec),
         first=spec.num_clients,
         present=audit.present(generator(spec.seed, "canaries present")),
         num_unseen=audit.num_unseen,

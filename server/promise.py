@@ -11,7 +11,7 @@ from ..clients.data.base import FederatedData
 from ..core.contracts import NoGuarantee, declared
 from ..core.errors import ScenarioError
 from ..core.seeds import generator
-from ..privacy.accounting import charging_rule
+from ..privacy.accounting import amplifies, charging_rule
 from .guard import projected
 from .ingredients import sample_cohort
 from .plan import Plan
@@ -35,8 +35,10 @@ _WHY = {
     "attackers_see_updates": "attack {attacks} would see honest clients' updates, or what the server "
     "remembers of them: give it knowledge = 'colluders' where it has that option, or use privacy "
     "local_gaussian or dp_sgd",
-    "attackers_see_cohort": "attack {attacks} draws its clients from who came (sampled): name its clients or "
-    "give their count, or set privacy.relation = 'zero_out'",
+    "attackers_see_cohort": "what attack {attacks} sends follows from who came (sampled draws its clients "
+    "from the cohort; colluders of a cohort of fixed size tell who is missing): name its clients or give "
+    "their count, and use sampler poisson or full, or set privacy.relation = 'zero_out' with sampler full or "
+    "fixed_size",
     "client_memory": "codec '{codec}' remembers earlier rounds: use one without a memory, such as identity",
     "private_clip": "what moves the clip norm goes out without noise: leave out count_noise_std = 0",
     "uncalibrated_noise": "its noise is not charged: set privacy.calibrated = true",
@@ -86,7 +88,8 @@ def foreseen(plan: Plan, first: ServerState, rounds: int) -> str | None:
     rules = {charging_rule(release, plan.at(r).sampling) for r in range(rounds)}
     if len(rules) > 1 or None in rules:
         return "sampling_mismatch"
-    each = (exposed(plan, r, _cohort(plan, r), release.relation) for r in range(rounds))
+    amplified = amplifies(release, plan.sampling)
+    each = (exposed(plan, r, _cohort(plan, r), release.relation, amplified) for r in range(rounds))
     return next(filter(None, each), None)
 
 

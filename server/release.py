@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from ..core.contracts import NoGuarantee, Release, clipped_at, declared
 from ..core.trees import State
+from ..privacy.accounting import amplifies
 from .plan import Plan
 from .procedures import counts_alike
 from .sight import blinded, counts_are_public, exposed
@@ -21,7 +22,8 @@ def release_of(plan: Plan, privacy: State, round_: int, cohort: Collection[int])
     release = _released(plan, privacy)
     if not isinstance(release, Release):
         return release
-    reason = exposed(plan, round_, cohort, release.relation) or _remembered(plan) or _counted(plan)
+    amplified = amplifies(release, plan.sampling)
+    reason = exposed(plan, round_, cohort, release.relation, amplified) or _remembered(plan) or _counted(plan)
     return NoGuarantee(reason) if reason else release
 
 

@@ -44,7 +44,10 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
     reception, state = receive(plan, state, pool, broadcast, cohort)
     _check(reception.verdict, state.params)
     noisy, privacy = plan.privacy.noise(
-        reception.verdict.aggregate, plan.sampling.expected_size, state.privacy, _stream(plan, state, "noise")
+        reception.verdict.aggregate,
+        plan.sampling.expected_size,
+        state.privacy,
+        generator(plan.noise_seed, "noise", state.round),
     )
     params, optimizer = plan.optimizer.step(state.params, noisy, state.optimizer)
     release = release_of(plan, privacy, state.round, cohort.tolist())
@@ -200,7 +203,7 @@ def _secure_sum(plan: Plan, updates: Updates, state: ServerState, privacy: State
         honest,
         privacy,
         _stream(plan, state, "rotation"),
-        lambda client_id: generator(plan.seed, "noise share", state.round, client_id),
+        lambda client_id: generator(plan.noise_seed, "noise share", state.round, client_id),
     )
     return found
 

@@ -6,7 +6,7 @@ whose message follows from other clients' unprotected updates moves with them, s
 | reason | a client moves other clients' messages, because |
 |---|---|
 | attackers_see_updates | an attack was handed honest clients' updates, or what the server remembers of them |
-| attackers_see_cohort | the attackers were drawn from the cohort, and one client more draws others |
+| attackers_see_cohort | what attackers send follows from who was drawn, which counts as unknown |
 
 Attackers that see only each other's data, or the public broadcast, are no reason: their messages are the
 same whoever else takes part. Under local trust nothing of this matters, since updates are private already,
@@ -55,7 +55,9 @@ def asks_a_memory(plan: Plan, role: Role[UpdateAttack], round_: int) -> bool:
     return asks and round_ > 0 and any(memory is not None for memory in memories)
 
 
-def exposed(plan: Plan, round_: int, cohort: Collection[int], relation: str) -> str | None:
+def exposed(
+    plan: Plan, round_: int, cohort: Collection[int], relation: str, amplified: bool = False
+) -> str | None:
     """Return why what attackers see in a round leaves no guarantee, or None.
 
     It depends on roles, sampling and options alone, never on an update, so that it is known beforehand.
@@ -65,6 +67,7 @@ def exposed(plan: Plan, round_: int, cohort: Collection[int], relation: str) -> 
         round_: The round, from 0.
         cohort: The clients that were drawn for it.
         relation: What neighbours differ in.
+        amplified: Whether the round is charged less because nobody learns who was drawn.
     """
     if not blinded(plan):
         return None
@@ -73,7 +76,22 @@ def exposed(plan: Plan, round_: int, cohort: Collection[int], relation: str) -> 
         if sees and _attacks(role, round_, cohort):
             return UPDATES
     drawn = any(role.sampled is not None and role.active(round_) for role in (*plan.poisons, *plan.attacks))
-    return COHORT if drawn and relation == "add_remove" else None
+    if drawn and (relation == "add_remove" or amplified):
+        return COHORT
+    return COHORT if amplified and _tells_who_came(plan, round_) else None
+
+
+def _tells_who_came(plan: Plan, round_: int) -> bool:
+    """Return whether attackers' messages tell that a client took an attacker's place in the cohort.
+
+    In a cohort of fixed size a client comes in another's place, which amplification allows for as far as it
+    moves that one's row. An attacker that stays away also moves the rows of those who collude with it, and
+    later rows of its own where its attack remembers.
+    """
+    if plan.sampling.scheme != "fixed_size":
+        return False
+    apart = (role.attack.knowledge is Knowledge.OWN and role.attack.init() is None for role in plan.attacks)
+    return any(role.active(round_) and not alone for role, alone in zip(plan.attacks, apart, strict=True))
 
 
 def _attacks(role: Role[Any], round_: int, cohort: Collection[int]) -> bool:

@@ -25,7 +25,7 @@ from .promise import refuse_broken_promises
 from .regression import refuse_labels_only
 from .round import run_round
 from .small_cohorts import warnings_of
-from .spec import RunSpec
+from .spec import RunSpec, noise_warning
 from .state import ServerState, first_state
 from .training import make_choice, make_kernel, make_root
 
@@ -90,8 +90,8 @@ class Simulation:
 
     def warnings(self) -> list[str]:
         """Return, one line each, what may go otherwise in some rounds than the scenario says."""
-        about_delta = delta_warning(self.plan)
-        return [*([about_delta] if about_delta else []), *warnings_of(self.spec, self.plan)]
+        lines = delta_warning(self.plan), noise_warning(self.spec)
+        return [*(line for line in lines if line), *warnings_of(self.spec, self.plan)]
 
     def _overlaps(self, pool: ClientPool) -> bool:
         """Return whether a model can be scored during the next round without changing a bit of either."""

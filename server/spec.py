@@ -65,6 +65,7 @@ class RunSpec:
         rows: Whether single updates are wanted in any case: by a probe, or by whoever reads outcomes.
         max_epsilon: The run stops before a round that would cost more in all; None: no limit.
         max_delta: The largest delta that is accepted; beyond 0.1 it must be said. Decides no result.
+        noise_seed: What the noise of privacy follows from; None: from ``seed``.
         Others: The plug-ins of each family.
     """
 
@@ -93,3 +94,19 @@ class RunSpec:
     root_examples: int = 0
     max_epsilon: float | None = None
     max_delta: float = 0.1
+    noise_seed: int | None = None
+
+
+def noise_seed(spec: RunSpec) -> int:
+    """Return the seed of every stream of noise that protects somebody."""
+    return spec.seed if spec.noise_seed is None else spec.noise_seed
+
+
+def noise_warning(spec: RunSpec) -> str | None:
+    """Return in one line what noise from the system gives up; None where noise follows from the seed."""
+    if spec.noise_seed is None:
+        return None
+    return (
+        "the noise of privacy is drawn from the operating system and kept nowhere (noise_seed = 'system'): "
+        "no other run has the same bits, nor has this one once it is resumed"
+    )

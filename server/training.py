@@ -84,6 +84,7 @@ def make_kernel(spec: RunSpec, data: FederatedData, choice: Choice | None = None
         steers=steers,
         device=choice.device,
         compiled=choice.compiled,
+        noise_seed=spec.noise_seed,
     )
 
 

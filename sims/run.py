@@ -14,6 +14,7 @@ from ..privacy.accounting import Epsilon
 from ..server.checkpoint import Checkpoint, load_newest, save_checkpoint
 from ..server.guarantee import stated
 from ..server.simulation import Simulation, prepare
+from ..server.spec import noise_warning
 from ..server.state import ServerState
 from .audits import AuditTrail
 from .folders import claimed, fresh_folder
@@ -187,6 +188,8 @@ def _execute(
         trail = AuditTrail(simulation, writer.folder, state.round, kept)
         for line in (simulation.choice.reason, *(f"warning: {w}" for w in simulation.warnings())):
             progress.note(f"{label}: {line}")
+        if given_up := noise_warning(simulation.spec):
+            writer.note(f"{given_up}; rounds from {state.round} on" if state.round else given_up)
         progress.begin(number, label, scenario.rounds, state.round)
         stopped, begun = simulation.out_of_budget(state), monotonic()
         for step in simulation.steps(pool, state):

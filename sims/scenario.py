@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
+from secrets import randbits
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -18,6 +19,7 @@ from .plain import check_plain, read_text, read_toml
 from .sections import Attack, Checkpoint, Evaluation, Matrix, Plugin, Probe, Runtime, Section
 
 _SHELVES = ("scenarios", "papers")
+_SECRET_BITS = 128  # as many as a stream's key has
 
 
 class Scenario(BaseModel):
@@ -28,6 +30,7 @@ class Scenario(BaseModel):
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
     seed: int = Field(default=0, ge=0)
+    noise_seed: Literal["run", "system"] = "run"
     rounds: int = Field(ge=1)
     num_clients: int = Field(ge=1)
     data: Plugin
@@ -79,7 +82,7 @@ class Scenario(BaseModel):
         return sweep
 
     def run_spec(self) -> RunSpec:
-        """Return what decides the results.
+        """Return what decides the results; with noise from the system, no two calls return the same.
 
         Raises:
             PluginError: ``[training]`` has unknown keys or values out of range.
@@ -110,6 +113,7 @@ class Scenario(BaseModel):
             root_examples=self.root_examples,
             max_epsilon=self.max_epsilon,
             max_delta=self.max_delta,
+            noise_seed=randbits(_SECRET_BITS) if self.noise_seed == "system" else None,
         )
 
     def values(self) -> dict[str, Any]:
@@ -136,6 +140,8 @@ def fingerprint(values: Mapping[str, Any], code: Mapping[str, str]) -> str:
     apart = {"description", "runtime", "sweep", "matrix", "max_delta"}
     decides = {k: v for k, v in values.items() if k not in apart}
     decides |= {"code": dict(code)} if code else {}
+    if decides.get("noise_seed") == "run":
+        del decides["noise_seed"]  # versions before the key had no other
     return blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

@@ -7,7 +7,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from ...core.errors import PluginError
+from ...core.errors import PluginError, shown
 from ...core.observation import Observation, Reconstruction
 from ...core.registry import require
 
@@ -45,7 +45,7 @@ def checked_reconstruction(found: object, observation: Observation, who: str) ->
     x = x.float()
     require(
         found.stopped in STOPPED,
-        f"{who}: stopped must be one of {', '.join(STOPPED)}; got {found.stopped!r:.40}",
+        f"{who}: stopped must be one of {', '.join(STOPPED)}; got {shown(found.stopped)}",
     )
     finite = bool(x.isfinite().all()) or found.stopped == "nan"
     require(finite, f"{who}: x holds values that are not finite, and stopped = {found.stopped!r}, not 'nan'")
@@ -68,21 +68,32 @@ def checked_scores(found: object, count: int, who: str) -> Tensor:
 
 
 def _refuse_other_figures(found: Reconstruction, who: str) -> None:
-    require(isinstance(found.cost, Real), f"{who}: cost must be a number, got {_kind(found.cost)}")
+    require(
+        _is_number(found.cost), f"{who}: cost must be a number that a float holds, got {_kind(found.cost)}"
+    )
     listed = isinstance(found.trace, Sequence) and not isinstance(found.trace, str)
-    numbers = listed and all(isinstance(value, Real) for value in found.trace)
+    numbers = listed and all(map(_is_number, found.trace))
     require(numbers, f"{who}: trace must be a sequence of numbers, got {_kind(found.trace)}")
     named = isinstance(found.details, Mapping) and all(isinstance(key, str) for key in found.details)
     require(
-        named and all(isinstance(value, Real) for value in found.details.values()),
-        f"{who}: details must map names to numbers, got {found.details!r:.60}",
+        named and all(map(_is_number, found.details.values())),
+        f"{who}: details must map names to numbers, got {shown(found.details)}",
     )
+
+
+def _is_number(value: object) -> bool:
+    """Return whether a value is real, and no whole number beyond what a float holds."""
+    try:
+        return isinstance(value, Real) and isinstance(float(value), float)
+    except OverflowError:
+        return False
 
 
 def _dense(value: object, what: str) -> Tensor:
     if not isinstance(value, Tensor):
         raise PluginError(f"{what} must be a torch tensor, got {_kind(value)}")
     require(value.layout == torch.strided, f"{what} must be a dense tensor, got {value.layout}")
+    require(value.device.type != "meta", f"{what} must hold values, got a tensor on the meta device")
     return value.detach().cpu()
 
 

@@ -83,7 +83,7 @@ class Diff2BvrLSgd:
                 f"{self.batch_size}, and client {visit.client_id} holds {visit.num_examples} examples"
             )
         batches = visit.stream("diff2 batches").permutation(visit.num_examples)[:needed]
-        batches, noise = batches.reshape(-1, self.batch_size), visit.stream("diff2 noise")
+        batches, noise = batches.reshape(-1, self.batch_size), visit.noise_stream("diff2 noise")
         _, loss = visit.gradient(visit.received)
         theta, v = visit.received, visit.extra[1]
         for rows in batches:

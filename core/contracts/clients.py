@@ -138,6 +138,9 @@ class Visit(Protocol):
     def stream(self, purpose: str) -> np.random.Generator:
         """Return the client's own stream of this round."""
 
+    def noise_stream(self, purpose: str) -> np.random.Generator:
+        """Return the client's own stream of noise that protects its examples."""
+
 
 class LocalProcedure(Protocol):
     """An algorithm that is more than a correction of local SGD: both of its halves, as one plug-in.

@@ -21,7 +21,7 @@ from .style import (
     whole_numbers,
 )
 
-_FLAGGED = ("true_positives", "false_positives")
+_FLAGGED = ("true_positives", "false_positives", "resting_flagged")
 _PANELS = (
     ("precision", "Precision", "share of the flagged that ever attacked"),
     ("recall", "Recall", "share of the attacking that are flagged"),
@@ -66,4 +66,5 @@ def detection(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.
 
 
 def _total(runs: Sequence[RunLike], columns: Sequence[str]) -> int:
-    return sum(int(run.rounds[column].sum()) for run in runs for column in columns)
+    """Return a sum over rounds and runs; what older runs have no column for counts nothing."""
+    return sum(int(run.rounds[column].sum()) for run in runs for column in columns if column in run.rounds)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gauntlet.core.errors import PluginError
+from gauntlet.core.errors import ForbiddenWrite, InfeasibleCohort, PluginError
 from gauntlet.core.layout import Layout, Slot
 from gauntlet.core.untouched import untouched
 from gauntlet.core.updates import Context, Updates
@@ -121,3 +121,17 @@ def test_reading_is_no_writing_and_an_error_is_passed_on():
         x.clone().mul_(2)
     with pytest.raises(KeyError), untouched("it", x):
         raise KeyError("its own")
+
+
+@pytest.mark.parametrize("error", [ValueError, InfeasibleCohort, PluginError])
+def test_a_write_before_an_error_is_a_write(error):
+    """Whoever catches the error and goes on would go on with what was written."""
+    x = torch.zeros(3)
+
+    def write_and_raise() -> None:
+        with untouched("it", x):
+            x.numpy()[1] = 1
+            raise error("cannot judge")
+
+    with pytest.raises(ForbiddenWrite, match="it wrote into what it was handed"):
+        write_and_raise()

@@ -327,3 +327,66 @@ def test_the_known_mistakes_of_other_libraries_are_rejected(twin, cohort):
     event = mechanism.event(longest / 40.0, 40.0, state)
     claimed = joint(event.noise_multiplier, 4.0, sign=-1) * longest / 40.0
     assert abs(float(noised.double().std()) / claimed - 1) > 0.02
+
+
+LONG = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+@dataclass(frozen=True)
+class Plain:
+    def shorten(self, updates, norms, clip_norm):
+        return updates.vectors.clone()
+
+@dataclass(frozen=True)
+class OnClients(Plain):
+    on_clients: ClassVar[bool] = True
+
+@dataclass(frozen=True)
+class ByFactors(OnClients):
+    def factors(self, squares, sizes, clip_norm):
+        return squares.sum(dim=0, keepdim=True) ** 0.0
+
+@dataclass(frozen=True)
+class Loud:
+    adaptive: ClassVar[bool] = True
+    count_noise_std: float | None = None
+
+    def shorten(self, updates, norms, clip_norm):
+        return updates.vectors * (clip_norm / norms).clamp(max=1.0)[:, None].float()
+
+    def statistic(self, norms, facts):
+        return norms
+
+    def move(self, mean, facts):
+        return facts.clip_norm
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "let_through"),
+    [
+        ("Plain", lambda mechanism, updates: mechanism.clip(updates, mechanism.init())),
+        ("OnClients", lambda mechanism, updates: mechanism.privatize(updates, None)),
+        ("ByFactors", lambda mechanism, updates: mechanism.row_factors(updates.vectors.norm(dim=1).double())),
+    ],
+)
+def test_a_clipping_from_outside_that_leaves_an_update_too_long_ends_the_run(
+    name, let_through, cohort, tmp_path
+):
+    """Noise and epsilon are made for C = 0.7: an update of norm 9 would move the sum by 12.9 C."""
+    (tmp_path / "long.py").write_text(LONG)
+    mechanism = gaussian(f"{tmp_path / 'long.py'}:{name}")
+    with pytest.raises(PluginError, match=f"clipping {name} leaves an update of norm 9, above C = 0.7"):
+        let_through(mechanism, cohort(rows_of([9.0, 0.1])))
+    if name != "Plain":
+        local = LocalGaussian(0.7, 1.0, delta=1e-3, clipping=f"{tmp_path / 'long.py'}:{name}")
+        with pytest.raises(PluginError, match="leaves an update of norm 9"):
+            local.privatize(cohort(rows_of([9.0, 0.1])), lambda i: generator(0, "n", i))
+
+
+def test_a_clipping_from_outside_whose_statistic_one_client_moves_too_far_ends_the_run(cohort, tmp_path):
+    (tmp_path / "long.py").write_text(LONG)
+    mechanism = gaussian(f"{tmp_path / 'long.py'}:Loud")
+    with pytest.raises(PluginError, match=r"Loud: statistic must lie between 0 and 1, got \[9.0"):
+        one_round(mechanism, cohort(rows_of([9.0])), mechanism.init(), 2.0)

@@ -13,7 +13,7 @@ from gauntlet.core.guards import guard
 from gauntlet.core.layout import Layout
 from gauntlet.core.seeds import generator
 from gauntlet.core.updates import Context, Updates
-from gauntlet.privacy import CLIPPINGS, clipping_contract
+from gauntlet.privacy import CLIPPINGS, clipping_contract, cohort_contract
 from gauntlet.privacy.autos import AutoS
 from gauntlet.privacy.autov import AutoV
 from gauntlet.privacy.clipping import clip_rows, row_norms
@@ -114,7 +114,18 @@ class WithoutLimits(Quantile):
         return facts.clip_norm - 0.2 * (mean - 0.5)
 
 
+class LeavesOneOfMany(Fixed):
+    """The first of a cohort of more than a hundred."""
+
+    def shorten(self, updates, norms, clip_norm):
+        clipped = super().shorten(updates, norms, clip_norm)
+        if len(clipped) > 100:
+            clipped[0] = updates.vectors[0]
+        return clipped
+
+
 BROKEN = [
+    (cohort_contract.no_row_of_any_cohort_is_left_as_long_as_it_was, LeavesOneOfMany),
     (clipping_contract.no_row_is_longer_than_the_clip_norm, Lets),
     (clipping_contract.no_row_is_longer_than_the_clip_norm, ClipsEveryArrayApart),
     (clipping_contract.a_row_depends_on_itself_alone, ClipsAtTheLongest),

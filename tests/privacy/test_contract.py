@@ -4,6 +4,7 @@ from typing import Any
 
 import central_twins
 import client_twins
+import forgetful_twins
 import pytest
 from central_twins import BUDGET
 from client_twins import INTEGERS
@@ -11,7 +12,7 @@ from client_twins import INTEGERS
 from gauntlet.core.contracts import Privacy
 from gauntlet.core.errors import PluginError
 from gauntlet.core.guards import guard
-from gauntlet.privacy import PRIVACY, contract, example_contract, noise_contract
+from gauntlet.privacy import PRIVACY, cohort_contract, contract, example_contract, noise_contract
 from gauntlet.privacy.annealed import Annealed
 from gauntlet.privacy.banded_mf import BandedMF
 from gauntlet.privacy.contract import CHECKS
@@ -129,6 +130,28 @@ BROKEN = [
     (example_contract.an_example_is_weighed_by_itself, client_twins.WeighsByTheBatch),
     (example_contract.a_steps_noise_is_what_the_event_claims, client_twins.NoisesTheMeanInsteadOfTheSum),
     (example_contract.a_steps_noise_is_what_the_event_claims, client_twins.ForgetsThatItIsALocalStep),
+    (cohort_contract.no_client_is_let_in_unclipped, forgetful_twins.LeavesRow),
+    (cohort_contract.no_client_is_let_in_unclipped, forgetful_twins.LeavesTheLastRow),
+    (cohort_contract.no_client_is_let_in_unclipped, forgetful_twins.LeavesOneOfALargeCohort),
+    (cohort_contract.no_client_is_let_in_unclipped, forgetful_twins.LeavesEverybodyInTheSecondRound),
+    (cohort_contract.no_client_is_let_in_unclipped, forgetful_twins.LeavesOneClient),
+    (cohort_contract.no_client_is_let_in_unclipped, forgetful_twins.LeavesALayer),
+    (cohort_contract.no_client_sends_unclipped, forgetful_twins.SendsOneRowUnclipped),
+    (cohort_contract.no_client_sends_unclipped, forgetful_twins.SendsALargeCohortUnclipped),
+    (
+        cohort_contract.every_coordinate_has_its_noise_and_every_round_its_own,
+        forgetful_twins.LeavesABlockBare,
+    ),
+    (
+        cohort_contract.every_coordinate_has_its_noise_and_every_round_its_own,
+        forgetful_twins.LeavesABlockBareOnClients,
+    ),
+    (cohort_contract.every_coordinate_has_its_noise_and_every_round_its_own, forgetful_twins.RepeatsItsNoise),
+    (
+        cohort_contract.every_coordinate_has_its_noise_and_every_round_its_own,
+        forgetful_twins.RepeatsHalfOfItsNoise,
+    ),
+    (cohort_contract.no_example_of_a_large_batch_is_left_unclipped, forgetful_twins.LeavesOneExampleOfABatch),
 ]
 
 

@@ -108,6 +108,13 @@ def test_where_examples_are_protected_delta_is_held_against_their_number(small):
     assert f"1 / {plan.accountant.num_clients} (the number of examples)" in delta_warning(plan)
 
 
+def test_a_trusted_server_that_protects_examples_counts_them_too(small):
+    """Digits' 1,437 training examples at 8 clients: delta = 0.05 is below 1/8, and far above 1/1437."""
+    diff2 = PluginSpec("diff2", {"gradient_multiplier": 1.0, "difference_multiplier": 1.0, "delta": 0.05})
+    spec = small(algorithm=PluginSpec("diff2_gd"), model=PluginSpec("linear"), defense=FIXED, privacy=diff2)
+    assert "delta = 0.05 is not below 1 / 1437 (the number of examples)" in delta_warning(prepare(spec).plan)
+
+
 def test_a_delta_above_a_tenth_must_be_said(small):
     with pytest.raises(ScenarioError, match=r"delta = 0.5 is above max_delta = 0.1: .* or max_delta = 0.5"):
         prepare(small(**central(0.5)))

@@ -10,7 +10,7 @@ from torch import nn
 
 from gauntlet.clients.codecs import CODECS
 from gauntlet.core.contracts import Delivery, Goal, Knowledge, Verdict
-from gauntlet.core.errors import PluginError
+from gauntlet.core.errors import ForbiddenWrite, InfeasibleCohort, PluginError
 from gauntlet.core.guards import from_outside, guard
 from gauntlet.defenses.mean import Mean
 from gauntlet.privacy.gaussian import Gaussian
@@ -61,6 +61,40 @@ class Rule:
     def transform(self, updates: Any, state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         _, state = self.aggregate(updates, state)
         return updates, state
+
+
+@dataclass(frozen=True)
+class Gives:
+    """Zero the model, then give the cohort up."""
+
+    how: str
+
+    def init(self) -> None:
+        return None
+
+    def aggregate(self, updates: Any, state: None) -> tuple[Verdict, None]:
+        if self.how == "empty" and len(updates):
+            return Verdict(updates.vectors.mean(dim=0)), state
+        updates.context.params.data.zero_()
+        if self.how == "infeasible":
+            raise InfeasibleCohort("too few")
+        if self.how == "value":
+            raise ValueError("too few")
+        return Verdict(updates.vectors.sum(dim=0)), state
+
+
+@dataclass(frozen=True)
+class Tally:
+    """The mean, and a list among the options that grows with every round."""
+
+    seen: list[int]
+
+    def init(self) -> None:
+        return None
+
+    def aggregate(self, updates: Any, state: None) -> tuple[Verdict, None]:
+        self.seen.append(len(updates))
+        return Verdict(updates.vectors.mean(dim=0)), state
 
 
 @dataclass(frozen=True)
@@ -167,6 +201,7 @@ CASES = [
         for how in ("torch", "numpy")
     ),
     ({"network": here("Net")}, "network '"),
+    ({"defense": here("Tally", seen=[])}, "defense '"),
 ]
 
 
@@ -174,6 +209,17 @@ CASES = [
 def test_whoever_writes_into_what_it_is_handed_is_refused_by_name(small, changes, who):
     simulation = prepare(small(root_examples=20, **changes))
     with pytest.raises(PluginError, match=f"{who}.* wrote into what it was handed"):
+        run_round(simulation.plan, simulation.first, simulation.serial_pool())
+
+
+@pytest.mark.parametrize(
+    ("how", "dropout"), [("infeasible", 0.0), ("value", 0.5), ("empty", 0.999999)], ids=str
+)
+def test_a_write_before_a_refusal_ends_the_run_and_is_no_small_cohort(small, how, dropout):
+    """A rule that cannot judge a cohort leaves the model as it was; one that wrote into it does not."""
+    losing = PluginSpec("links", {"dropout": dropout})
+    simulation = prepare(small(defense=here("Gives", how=how), network=losing))
+    with pytest.raises(ForbiddenWrite, match=r"defense '.* wrote into what it was handed"):
         run_round(simulation.plan, simulation.first, simulation.serial_pool())
 
 

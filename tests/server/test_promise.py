@@ -54,7 +54,7 @@ REFUSED = [
         {"roles": (replace(SLEEPERS, plugin=PluginSpec("ipm", {"knowledge": "colluders"})),)},
     ),
     (
-        "draws its clients from who came",
+        "sampled draws its clients from the cohort",
         "relation = 'zero_out'",
         {"roles": (RoleSpec(PluginSpec("sign_flip"), sampled=0.4),)},
         {"privacy": private(relation="zero_out")},

@@ -141,6 +141,10 @@ def test_attackers_that_are_not_in_the_cohort_see_nothing(small):
     assert reasons(attacked(small, sampler=turns, roles=(role,), rounds=2)) == [None, UPDATES]
 
 
+BINOMIAL, FIXED_SIZE = (
+    PluginSpec("poisson", {"sample_rate": 0.5}),
+    PluginSpec("fixed_size", {"cohort_size": 5}),
+)
 SAMPLED = [
     ("ipm", {}, "add_remove", [UPDATES] * 2),
     ("alie", BLIND, "zero_out", [UPDATES] * 2),  # who colludes in one round is honest in another
@@ -148,6 +152,61 @@ SAMPLED = [
     ("label_flip", {"source": 1, "target": 7}, "add_remove", [COHORT] * 2),
     ("sign_flip", {}, "zero_out", [None] * 2),  # the client stays in the cohort
 ]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "relation", "expected"),
+    [
+        (BINOMIAL, "zero_out", [COHORT] * 2),  # the client's coin decides who attacks
+        (BINOMIAL, "replace_one", [COHORT] * 2),
+        (FIXED_SIZE, "replace_one", [COHORT] * 2),
+        (FIXED_SIZE, "zero_out", [None] * 2),  # charged as if everybody knew the cohort
+    ],
+)
+def test_amplification_does_not_hold_where_who_came_decides_who_attacks(small, sampler, relation, expected):
+    """Amplified are two clients that differ only where they come; else what attackers do must be the same."""
+    role = RoleSpec(PluginSpec("sign_flip"), sampled=0.4)
+    privacy = replace(GAUSSIAN, options={**GAUSSIAN.options, "relation": relation})
+    assert reasons(attacked(small, privacy=privacy, sampler=sampler, roles=(role,), rounds=2)) == expected
+
+
+COLLUDING = [
+    (FIXED_SIZE, "fang_trim", "replace_one", [COHORT] * 2),
+    (
+        FIXED_SIZE,
+        "neurotoxin",
+        "replace_one",
+        [COHORT] * 2,
+    ),  # alone, but what it does follows from when it came
+    (FIXED_SIZE, "sign_flip", "replace_one", [None] * 2),
+    (FIXED_SIZE, "fang_trim", "zero_out", [None] * 2),
+    (
+        BINOMIAL,
+        "fang_trim",
+        "replace_one",
+        [None] * 2,
+    ),  # coins fall apart: attackers come alike with and without
+]
+
+
+@pytest.mark.parametrize(("sampler", "name", "relation", "expected"), COLLUDING)
+def test_colluders_of_a_fixed_cohort_tell_who_is_missing(small, sampler, name, relation, expected):
+    role = RoleSpec(PluginSpec(name, BLIND if name == "fang_trim" else {}), clients=ATTACKERS)
+    privacy = replace(GAUSSIAN, options={**GAUSSIAN.options, "relation": relation})
+    assert reasons(attacked(small, privacy=privacy, sampler=sampler, roles=(role,), rounds=2)) == expected
+
+
+def test_a_client_in_an_attackers_place_moves_the_other_colluders(small):
+    """Amplification in cohorts of fixed size allows for 2 C/m where one client comes in another's place."""
+    run, moved = prepare(attacked(small, "fang_trim", BLIND)), 0.0
+    updates = directions(run)
+
+    def of(*cohort):
+        return aggregate(run, updates.rows(torch.tensor(cohort)))
+
+    for honest in range(5):
+        moved = max(moved, float((of(5, 6, 7, 8, 9) - of(honest, 5, 7, 8, 9)).norm()))
+    assert moved > 3
 
 
 @pytest.mark.parametrize(("name", "options", "relation", "expected"), SAMPLED)

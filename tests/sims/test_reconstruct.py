@@ -111,6 +111,11 @@ WHAT = {
     "unhashable stop": lambda: good(stopped=["nan"]),
     "details": lambda: good(details={"loss": torch.zeros(3)}),
     "keys": lambda: good(details={1: 1.0}),
+    "x without values": lambda: good(x=torch.zeros(2, 1, 8, 8, device="meta")),
+    "y without values": lambda: good(y=torch.zeros(2, device="meta").long()),
+    "cost beyond floats": lambda: good(cost=10**400),
+    "trace beyond floats": lambda: good(trace=[10**5000]),
+    "details beyond floats": lambda: good(details={"loss": 10**5000}),
     "exact": lambda: good(x=torch.zeros(2, 1, 8, 8, dtype=torch.float64, requires_grad=True), cost=np.float32(1), details={"n": np.int64(3), "bad": float("nan")}, y=torch.zeros(2, dtype=torch.int32)),
     "says nan": lambda: good(x=torch.full((2, 1, 8, 8), float("nan")), stopped="nan", cost=float("nan")),
 }
@@ -138,6 +143,7 @@ WHAT = {
     "whole numbers": lambda: torch.zeros(1, 10).long(),
     "a dictionary": lambda: {0: 1.0},
     "a number": lambda: 0.5,
+    "without values": lambda: torch.zeros(1, 10, device="meta"),
 }
 
 class Scores:
@@ -220,7 +226,7 @@ def test_other_kinds_of_floats_and_whole_numbers_are_taken(observed, tmp_path, w
     )
 
 
-@pytest.mark.parametrize(("kind", "name", "what"), [CASES[3], CASES[-9]])
+@pytest.mark.parametrize(("kind", "name", "what"), [CASES[3], CASES[-10]])
 def test_the_run_is_kept_where_an_attack_returns_what_is_no_result(
     gauntlet, tiny_file, tmp_path, kind, name, what
 ):

@@ -41,6 +41,8 @@ class Logistic:
     def stream(self, purpose):
         return generator(1, purpose, self.round, self.client_id)
 
+    noise_stream = stream
+
 
 def full_gradient(params):
     return torch.stack([Logistic(w, params).gradient(params)[0] for w in range(W)]).mean(dim=0)

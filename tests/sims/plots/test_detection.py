@@ -76,3 +76,13 @@ def test_one_seed_that_flags_keeps_the_label(recorded):
     figure, table = detection(runs)
     assert (table["label"].tolist(), table["recall"].tolist()) == (["a"], [0.5])
     assert figure.get_supxlabel() == ""
+
+
+def test_a_flag_on_an_attacker_at_rest_is_a_flag(recorded):
+    """Of the flagged all have attacked: the table's precision is 1, and so the picture has a curve."""
+    run = recorded(
+        "late", resting_flagged=[0, 2], false_negatives=[2, 0], precision=[np.nan, 1.0], recall=[0, 1]
+    )
+    figure, table = detection([run])
+    assert table["label"].tolist() == ["late", "late"]
+    assert figure.get_supxlabel() == ""
