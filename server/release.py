@@ -23,6 +23,8 @@ def release_of(plan: Plan, privacy: State, round_: int, cohort: Collection[int])
     if not isinstance(release, Release):
         return release
     amplified = amplifies(release, plan.sampling)
+    if plan.privacy.trust_model == "distributed" and (amplified or release.relation == "add_remove"):
+        return NoGuarantee("distributed_shares")  # the size of the noise tells who came
     reason = exposed(plan, round_, cohort, release.relation, amplified) or _remembered(plan) or _counted(plan)
     return NoGuarantee(reason) if reason else release
 

@@ -298,6 +298,30 @@ def test_whoever_asks_a_rule_with_a_memory_sees_what_it_remembers(small):
 
 
 @dataclass(frozen=True)
+class Shares:
+    """A mechanism from outside whose noise the clients bring along, as ``skellam``."""
+
+    relation: str
+    amplified: bool
+    unit: ClassVar[str] = "client"
+    trust_model: ClassVar[str] = "distributed"
+
+    def event(self, sensitivity, expected_size, state):
+        return Release(2.0, self.relation, self.amplified)
+
+
+@pytest.mark.parametrize(
+    ("relation", "amplified", "holds"),
+    [("zero_out", False, True), ("add_remove", False, False), ("zero_out", True, False)],
+)
+def test_noise_that_clients_bring_along_does_not_hide_who_came(small, relation, amplified, holds):
+    """A client that stays away takes its share of the noise along: another size of the noise, told apart."""
+    run = outside(small, None, sampler=POISSON)
+    found = released(replace(run, plan=replace(run.plan, privacy=Shares(relation, amplified))))
+    assert isinstance(found, Release) if holds else found == NoGuarantee("distributed_shares")
+
+
+@dataclass(frozen=True)
 class Residual:
     """A codec that remembers what it left out, as error feedback does."""
 
