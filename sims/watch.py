@@ -86,14 +86,22 @@ def client_of(probe: Probe, simulation: Simulation, round_: int, cohort: list[in
     """Return whom the probe watches among the clients of a round: by default the first honest one.
 
     Canaries of an audit have no examples, and a client counts as honest that never runs an attack, nor has
-    poor data.
+    poor data. A client whose batches all came out empty sends nothing of an example, and is passed over.
     """
     if probe.client is not None:
-        return probe.client if probe.client in cohort else None
-    plan = simulation.plan
-    roles = (*plan.poisons, *plan.attacks)
-    bad = {client for role in roles for client in (*role.clients, *role.attackers(round_))}
-    return min((c for c in cohort if c < simulation.spec.num_clients and c not in bad), default=None)
+        wanted = [probe.client] if probe.client in cohort else []
+    else:
+        plan = simulation.plan
+        roles = (*plan.poisons, *plan.attacks)
+        bad = {client for role in roles for client in (*role.clients, *role.attackers(round_))}
+        wanted = sorted(c for c in cohort if c < simulation.spec.num_clients and c not in bad)
+    return next((c for c in wanted if _has_examples(simulation, c, round_)), None)
+
+
+def _has_examples(simulation: Simulation, client: int, round_: int) -> bool:
+    """Return whether any example is in the client's batches: where chance draws them, all can be empty."""
+    kernel = simulation.kernel
+    return any(map(len, kernel.batches(client, round_, len(kernel.examples(client, round_)[1]))))
 
 
 def known(probe: Probe, simulation: Simulation, client: int, round_: int) -> tuple[Knowledge, Truth]:

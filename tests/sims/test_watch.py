@@ -311,3 +311,21 @@ def test_an_algorithm_whose_first_step_is_the_gradient_is_no_obstacle(tiny, tmp_
     (item,) = simulate(prox, tmp_path / "run").gallery()
 
     assert item.psnr.min() > 90
+
+
+@pytest.mark.parametrize("client", [None, 1])
+def test_a_client_whose_batches_came_out_empty_is_passed_over(tiny, tmp_path, client):
+    """By the raw norm in the table of clients: a sum over no example is zero before the noise."""
+    keys = {
+        "seed": 2,
+        "training": {"local_steps": 1, "batch_size": 1, "lr": 0.2},
+        "privacy": {"name": "dp_sgd", "clip_norm": 0.5, "noise_multiplier": 1e-6, "delta": 0.01},
+        "probes": [
+            {"name": "dlg", "max_iterations": 1, **({"client": client} if client is not None else {})}
+        ],
+    }
+    run = simulate(tiny(**keys), tmp_path / "run")
+    norms = run.clients.set_index(["round", "client_id"])["raw_norm"]
+    there = [pair for pair in sorted(norms.index) if norms[pair] > 1e-3 and client in (None, pair[1])]
+    (probe,) = read_manifest(run.folder)["probes"]
+    assert (probe["seen"], probe["unseen"]) == ([[int(n) for n in there[0]]], [])
