@@ -36,8 +36,11 @@ Places = tuple[Tensor, Tensor]
 class ExampleGradient(Protocol):
     """The gradients of one parameter, of K clients with B examples each."""
 
-    def squares(self) -> Tensor:
-        """Return the squared L2 norms, float64 [K, B]; NaN where an example has to be written down."""
+    def squares(self, there: Tensor | None = None) -> Tensor:
+        """Return the squared L2 norms, float64 [K, B]; NaN where an example has to be written down.
+
+        Where ``there`` [K, B] is false there is no example, and its gradient is known to be zero.
+        """
 
     def measured(self, places: Places) -> tuple["ExampleGradient", Tensor]:
         """Return the gradients, those at ``places`` written down, and their squared norms, float64 [N]."""
@@ -103,9 +106,10 @@ class Written:
 
     rows: Tensor
 
-    def squares(self) -> Tensor:
+    def squares(self, there: Tensor | None = None) -> Tensor:
         lengths = _lengths(self.rows)
         found, odd = lengths.square().double(), _out_of_range(lengths)
+        odd = odd if there is None else odd & there
         if bool(odd.any()):
             found[odd] = _squared(self.rows[odd])
         return found
@@ -132,11 +136,12 @@ class Outer:
     back: Tensor
     into: Tensor
 
-    def squares(self) -> Tensor:
+    def squares(self, there: Tensor | None = None) -> Tensor:
         back, into = _lengths(self.back), _lengths(self.into)
         both = back * into
         found = both.square().double()
         odd = _out_of_range(back) | _out_of_range(into) | _out_of_range(both)
+        odd = odd if there is None else odd & there
         if bool(odd.any()):
             found[odd] = _nan_unless_zero(self.back[odd], self.into[odd])
         return found
@@ -163,7 +168,7 @@ class Positions:
     back: Tensor
     into: Tensor
 
-    def squares(self) -> Tensor:
+    def squares(self, there: Tensor | None = None) -> Tensor:
         grams = self.back.transpose(2, 3) @ self.back, self.into @ self.into.transpose(2, 3)  # [K, B, T, T]
         lengths = [g.diagonal(dim1=2, dim2=3).double().clamp_(min=0.0).sqrt_() for g in grams]  # [K, B, T]
         most = [_out_of_range(length.amax(dim=2)) for length in lengths]
@@ -171,6 +176,7 @@ class Positions:
         found = grams[0].mul_(grams[1]).sum(dim=(2, 3), dtype=torch.float64)
         odd = most[0] | most[1] | _out_of_range(apart.sqrt()) | ~(apart <= _CANCELLED * found)
         found.add_(apart, alpha=self._rounding)
+        odd = odd if there is None else odd & there
         if bool(odd.any()):
             found[odd] = _nan_unless_zero(self.back[odd].flatten(1), self.into[odd].flatten(1))
         return found
@@ -207,8 +213,8 @@ class Partly:
     rows: Tensor
     places: Places
 
-    def squares(self) -> Tensor:
-        found = self.inner.squares()
+    def squares(self, there: Tensor | None = None) -> Tensor:
+        found = self.inner.squares(there)
         found[self.places] = _squared(self.rows)
         return found
 
@@ -245,8 +251,8 @@ class Turned:
     inner: ExampleGradient
     window: tuple[int, int, int]
 
-    def squares(self) -> Tensor:
-        return self.inner.squares()
+    def squares(self, there: Tensor | None = None) -> Tensor:
+        return self.inner.squares(there)
 
     def measured(self, places: Places) -> tuple["Turned", Tensor]:
         inner, squares = self.inner.measured(places)
@@ -261,12 +267,15 @@ class Turned:
         return Turned(self.inner.without(left_out), self.window)
 
 
-def squares_of(gradients: Sequence[ExampleGradient]) -> tuple[list[ExampleGradient], Tensor]:
+def squares_of(
+    gradients: Sequence[ExampleGradient], there: Tensor | None = None
+) -> tuple[list[ExampleGradient], Tensor]:
     """Return the gradients and their squared norms, float64 [L, K, B]; those that are not finite become zero.
 
     An example whose gradient is longer than 1.8e19, the root of the largest float32, counts as not finite.
+    ``there`` [K, B] is false where there is no example, and its gradient is known to be zero.
     """
-    squares = torch.stack([g.squares() for g in gradients])  # [L, K, B]
+    squares = torch.stack([g.squares(there) for g in gradients])  # [L, K, B]
     unsure = ~(squares.sum(dim=0) <= _LARGEST)  # [K, B]
     if not bool(unsure.any()):
         return list(gradients), squares

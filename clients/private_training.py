@@ -122,7 +122,7 @@ class PrivateTraining:
             losses[: len(going)] += values[: len(going)].sum(dim=1) / sizes
             total = torch.zeros(height, len(received))
             self._add_noise(total, going, sizes)
-            self._add_clipped(total, gradients, sizes)
+            self._add_clipped(total, gradients, sizes, _filled(chosen, rows))
             self._descend(local, velocity, received, total, going, adam)
         return local.sub_(received), losses / torch.tensor(steps)
 
@@ -160,12 +160,14 @@ class PrivateTraining:
             if std > 0:
                 row.add_(normal(client.noise, len(row), std / size))
 
-    def _add_clipped(self, total: Tensor, gradients: Sequence[ExampleGradient], sizes: Tensor) -> None:
+    def _add_clipped(
+        self, total: Tensor, gradients: Sequence[ExampleGradient], sizes: Tensor, there: Tensor
+    ) -> None:
         """Add the clients' sums of clipped gradients over their batches' sizes to ``total`` [H, P].
 
         A weight that float32 cannot hold, since a gradient is all but zero or the bound is, counts as 0.
         """
-        gradients, squares = squares_of(gradients)  # [L, H, B]
+        gradients, squares = squares_of(gradients, there)  # [L, H, B]
         weights = self._privacy.weigh(squares, self._sizes).float()  # [L, H, B] or [1, H, B]
         limits = torch.finfo(weights.dtype)
         weights = weights.masked_fill(~((weights >= limits.tiny) & (weights <= limits.max)), 0.0)
@@ -197,6 +199,13 @@ class PrivateTraining:
             adam.begin_step()
             direction = adam.direction(0, direction)
         home.add_(direction, alpha=-how.lr)
+
+
+def _filled(chosen: Sequence[Array], rows: Tensor) -> Tensor:
+    """Return where ``rows`` [H, B] holds one of the first clients' ``chosen`` examples.  # [H, B]"""
+    counts = torch.zeros(len(rows), 1, dtype=torch.int64)
+    counts[: len(chosen), 0] = torch.tensor([len(batch) for batch in chosen])
+    return torch.arange(rows.shape[1]) < counts
 
 
 def _width(n: int) -> int:
