@@ -75,7 +75,7 @@ def value(stream: Stream) -> Any:
         for _ in range(int(pick(stream, (10, 40, 500, 3000)))):
             deep = [deep] if stream.random() < 0.5 else {"x": deep}
         return deep
-    return pick(stream, VALUES)
+    return copied(pick(stream, VALUES))  # else one case would change what the next ones are made of
 
 
 def copied(tree: Any, depth: int = 0) -> Any:
@@ -216,7 +216,9 @@ def folder_base(scratch: Path) -> tuple[Path, dict[str, bytes]]:
     }
     sweep(make_scenario({**SMALL, **told, "training": {"local_steps": 1, "batch_size": 1}}), scratch / "runs")
     files = {
-        str(p.relative_to(scratch)): p.read_bytes() for p in (scratch / "runs").rglob("*") if p.is_file()
+        str(p.relative_to(scratch)): p.read_bytes()
+        for p in sorted((scratch / "runs").rglob("*"))
+        if p.is_file()
     }
     return scratch, {name: content for name, content in files.items() if "observations" not in name}
 

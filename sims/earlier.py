@@ -28,6 +28,8 @@ def old_tables(folder: Path, schemas: Mapping[str, pa.Schema], rounds: int) -> d
 
 
 def _read(path: Path, schema: pa.Schema, rounds: int) -> pa.Table:
+    if not path.is_file():
+        raise ResultsError(f"{path} cannot be read: it is not there")
     try:
         return until(pq.read_table(path), schema, rounds)
     except (OSError, KeyError, pa.ArrowException) as error:

@@ -223,7 +223,7 @@ def rows_of(folder: Path, checkpoint: Checkpoint) -> Journal:
         ResultsError: The rows are not there, or are others than those that the checkpoint counts on.
     """
     path, mark = folder / JOURNALS[0], _mark_of(checkpoint)
-    if mark is not None and path.is_file():
+    if mark is not None and (path.is_file() or not (folder / "rounds.parquet").is_file()):
         return Journal(path, TABLES, mark)
     tables, rounds = Journal(path, TABLES), checkpoint.state.round
     for name, table in by_round(old_tables(folder, TABLES, rounds), rounds):

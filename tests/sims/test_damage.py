@@ -146,6 +146,15 @@ def test_where_no_generation_is_whole_the_run_is_refused_and_nothing_changes(cas
     assert codes(stopped) == 2
 
 
+def test_a_lost_journal_is_named(stopped):
+    """Not a table, which a run that goes on does not have."""
+    (stopped / "tables.journal").unlink()
+
+    with pytest.raises(ResultsError, match=r"^\S+/tables\.journal cannot be read: No such file"):
+        resume(stopped)
+    assert {Path(one.words.split()[0]).name for one in verify(stopped)} == {"tables.journal"}
+
+
 def test_the_way_out_that_is_named_is_one(runs, stopped):
     (stopped / "tables.journal").unlink()
     shutil.rmtree(stopped / "checkpoints")
@@ -250,6 +259,15 @@ def test_rows_that_the_version_before_lost_are_missed(begun):
         resume(begun)
 
 
+def test_a_table_that_a_run_of_the_version_before_lost_is_named_once(begun):
+    (begun / "clients.parquet").unlink()
+
+    with pytest.raises(
+        ResultsError, match=r"^\S+/clients\.parquet cannot be read: it is not there; no checkpoint"
+    ):
+        resume(begun)
+
+
 def test_a_complete_run_of_the_version_before_is_whole(tmp_path, tiny):
     folder = simulate(tiny(), tmp_path / "run").folder
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -270,7 +288,7 @@ def test_a_scenario_key_that_came_later_takes_its_default(stopped, runs):
     manifest = json.loads((stopped / "manifest.json").read_text())
     begun = manifest["fingerprint"]
     del manifest["scenario"]["root_examples"]
-    manifest["fingerprint"] = fingerprint(manifest["scenario"])
+    manifest["fingerprint"] = fingerprint(manifest["scenario"], manifest["code"])
     assert manifest["fingerprint"] != begun
     for kept in [read_checkpoint(path, begun) for path in checkpoints(stopped / "checkpoints")]:
         save_checkpoint(stopped / "checkpoints", kept.state, manifest["fingerprint"], kept.beside)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 FUZZ = Path(__file__).parents[2] / "benchmarks" / "fuzz.py"
@@ -38,3 +39,15 @@ def test_a_case_is_made_from_its_number_alone():
 
     assert one == again
     assert one[0].startswith("overrides --seed 3 --case 17: ")
+
+
+def test_no_case_changes_what_the_next_ones_are_made_of(monkeypatch):
+    """What a case replaces may be replaced once more, within what it was replaced by."""
+    monkeypatch.syspath_prepend(FUZZ.parent)
+    from fuzz_cases import VALUES, changed
+
+    before = repr(VALUES)
+    for number in range(1000):
+        changed(np.random.default_rng(number), {"x": 1})
+
+    assert repr(VALUES) == before
