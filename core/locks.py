@@ -29,7 +29,7 @@ class FolderLock:
         try:
             file = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
-            raise ResultsError(f"{folder} cannot be written: {error.strerror}") from error
+            raise ResultsError(f"{folder / NAME} cannot be written: {error.strerror}") from error
         if not _locked(file, monotonic() + patience):
             owner = os.pread(file, 32, 0).decode(errors="replace")
             os.close(file)

@@ -83,11 +83,11 @@ def distrusted(folder: Path, document: Mapping[str, Any], allow_code: bool) -> s
     """Return why nothing from outside the package may be loaded that a folder names; None where it may.
 
     Raises:
-        ResultsError: The folder is of others, and holds a symbolic link.
+        ResultsError: The folder holds a symbolic link, whoever it is of: the signature does not cover that.
     """
+    refuse_links(folder)
     if allow_code or is_own(document):
         return None
-    refuse_links(folder)
     return (
         f"{folder} is not signed by this user on this machine: look at what it names, then say --allow-code"
     )
@@ -105,7 +105,7 @@ def refuse_cluster(stored: Runtime, wanted: Runtime, why: str | None) -> None:
 
 
 def refuse_links(folder: Path) -> None:
-    """Refuse a folder of others in which a link could send what is written there somewhere else.
+    """Refuse a folder in which a link could send what is written there somewhere else.
 
     Raises:
         ResultsError: It holds a symbolic link, or something that is no file.
@@ -114,13 +114,12 @@ def refuse_links(folder: Path) -> None:
         for path in (Path(place) / name for name in (*folders, *files)):
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 raise ResultsError(
-                    f"{path} is a link or no plain file, and {folder} is not signed by this user on this "
-                    "machine; take it away first"
+                    f"{path} is a link or no plain file, through which nothing is written; take it away"
                 )
 
 
 def refuse_drawing(folder: Path) -> None:
-    """Refuse to write into a folder of others that holds links.
+    """Refuse to write into a folder that holds links.
 
     Raises:
         ResultsError: It does, or its manifest cannot be read.

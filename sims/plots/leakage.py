@@ -75,7 +75,8 @@ def leakage_by_accuracy(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
 
 
 def _leakage_caption(runs: Sequence[RunLike], found: Sequence[str]) -> str:
-    parts = ["means and ranges over seeds"]
+    several = len({run.manifest["seed"] for run in runs}) > 1
+    parts = ["means and ranges over seeds"] if several else []
     if "psnr" in found:
         parts.append(f"PSNR: from one client's message as the server sees it, exact = {EXACT:g} dB")
     deltas = sorted({f"{run.audit['delta']:g}" for run in runs if run.audit})
