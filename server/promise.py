@@ -20,7 +20,7 @@ from .sight import exposed
 from .spec import RunSpec
 from .state import ServerState
 
-_WITHOUT = "noise_multiplier in the place of a budget runs without a guarantee"
+_WITHOUT = "with noise_multiplier, and neither epsilon nor max_epsilon, it runs without a guarantee"
 
 _WHY = {
     "weights": "defense '{defense}' weighs clients by their examples, or divides by who came: set "
