@@ -63,13 +63,20 @@ def save_checkpoint(folder: Path, state: ServerState, run: str, beside: State = 
         make_folder(folder)
         write_whole(path, view[:at], digest, view[at + len(digest) :])
         found = checkpoints(folder)
-        number = found.index(path)
-        for old in (*found[number + 1 :], *found[: max(0, number + 1 - _KEPT)]):
-            old.unlink(missing_ok=True)
-        sync_folder(folder)
+        for newer in found[found.index(path) + 1 :]:
+            newer.unlink(missing_ok=True)
+        drop_older(path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error.strerror}") from error
     return path
+
+
+def drop_older(path: Path) -> None:
+    """Delete the checkpoints that came before one, but the last of them."""
+    found = checkpoints(path.parent)
+    for old in found[: max(0, found.index(path) + 1 - _KEPT)]:
+        old.unlink(missing_ok=True)
+    sync_folder(path.parent)
 
 
 def _packed(state: ServerState, run: str, beside: State) -> bytes:

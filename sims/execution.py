@@ -141,7 +141,7 @@ def _conclude(
     records.trail.finish(state, epsilon)
     if write_posterior(simulation, writer.folder, state) == 0:
         progress.note(f"{label}: no posterior sample was kept; lower burn_in")
-    writer.keep({"probes": records.probes.record()})
+    writer.keep({"probes": records.probes.record()} if scenario.probes else {})
     for line in records.probes.complaints():
         writer.note(line)
         progress.note(f"{label}: {line}")

@@ -8,7 +8,7 @@ from typing import Any
 from ..core.errors import CheckpointError, ResultsError, ScenarioError
 from ..core.locks import FolderLock
 from ..core.outside import only_our_own
-from ..server.checkpoint import Checkpoint, load_newest
+from ..server.checkpoint import Checkpoint, drop_older, load_newest
 from ..server.guarantee import stated
 from ..server.simulation import Simulation, prepare
 from .audits import AuditTrail
@@ -115,6 +115,8 @@ def resume(
         check = partial(_check, folder, simulation)
         found, damaged = load_newest(folder / "checkpoints", manifest["fingerprint"], check)
         writer, progress = RunWriter.reopen(folder, found), progress or Silent()
+        if found is not None:
+            drop_older(found.path)  # of which the process died before it did
         for reason in damaged:
             line = f"{reason}; going on from {found.path.stem if found else 'the beginning'}"
             writer.note(line)

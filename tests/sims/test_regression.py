@@ -4,12 +4,14 @@ import pandas as pd
 import pytest
 
 from gauntlet.core.errors import DataError, ScenarioError
+from gauntlet.server.checkpoint import checkpoints, read_checkpoint
 from gauntlet.server.evaluation import OutputScore, Score
 from gauntlet.sims.catalogue import draw_labels
 from gauntlet.sims.matrix import run_matrix
 from gauntlet.sims.plots import draw, find
 from gauntlet.sims.progress import Bars, Lines, headline
 from gauntlet.sims.records import OUTPUTS
+from gauntlet.sims.results import load_run
 from gauntlet.sims.run import simulate
 from gauntlet.sims.scenario import load_scenario, make_scenario
 from gauntlet.sims.summary import print_summary, summary_rows
@@ -51,8 +53,9 @@ def test_an_interrupted_forecast_goes_on_with_its_tables(runs, tmp_path):
 
     scenario = make_scenario(FORECAST | {"checkpoint": {"every": 1}})
     folder = simulate(scenario, tmp_path / "run").folder
-    again = RunWriter.reopen(folder, 1)
-    again.flush()
+    before, _ = checkpoints(folder / "checkpoints")
+    again = RunWriter.reopen(folder, read_checkpoint(before, load_run(folder).manifest["fingerprint"]))
+    again.fail("stopped after its first round")
 
     assert pd.read_parquet(folder / "outputs.parquet")["round"].tolist() == [0] * 6
 
