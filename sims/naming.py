@@ -50,10 +50,18 @@ def _label(run: Named, several: bool) -> str:
 def settings(scenario: Mapping[str, Any]) -> dict[str, str]:
     """Return everything that decides a run but its seed, by dotted path, in words."""
     flat: dict[str, str] = {}
-    for key, value in scenario.items():
+    for key, value in completed(scenario).items():
         if key not in APART:
             flat |= _flat(value, key)
     return flat
+
+
+def completed(scenario: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a manifest's scenario; plain values that its version did not know yet are at their defaults."""
+    from .scenario import Scenario
+
+    defaults = {name: field.default for name, field in Scenario.model_fields.items()}
+    return {k: v for k, v in defaults.items() if isinstance(v, str | int | float)} | dict(scenario)
 
 
 def _flat(value: Any, path: str) -> dict[str, str]:

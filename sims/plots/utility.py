@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...core.errors import ScenarioError
-from ..naming import APART
+from ..naming import APART, completed
 from .base import BANDS, METRICS, MOST_LINES, RunLike, check_band, groups, left_out, metric_of
 from .privacy import REFERENCE, caption, draw_lost, guarantee
 from .style import (
@@ -105,7 +105,7 @@ def _settings(scenario: Mapping[str, Any], label: str) -> dict[str, str]:
     if "privacy" not in scenario:
         return {"label": label}
     flat: dict[str, str] = {}
-    for key, value in scenario.items():
+    for key, value in completed(scenario).items():
         if key in APART or key == "audit":
             continue
         for option, one in value.items() if isinstance(value, Mapping) else [("", value)]:

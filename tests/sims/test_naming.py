@@ -91,6 +91,15 @@ def test_where_clients_ran_and_how_often_they_were_scored_tells_nothing_apart():
     assert run_names([Folder(seed=s, told=t) for s, t in enumerate(told)]) == ["tiny", "tiny"]
 
 
+def test_a_key_that_came_with_a_later_version_tells_nothing_apart_at_its_default():
+    """The manifest of an earlier version does not hold it."""
+    runs = [Folder(seed=0), Folder(seed=1, told={"noise_seed": "run", "root_examples": 0})]
+    other = Folder(seed=2, told={"noise_seed": "system"})
+
+    assert run_names(runs) == ["tiny", "tiny"]
+    assert run_names([*runs, other]) == ["noise_seed = run"] * 2 + ["noise_seed = system"]
+
+
 def test_a_section_that_only_one_run_has_is_told():
     runs = [
         Folder(seed=0, told={"defense": {"name": "mean"}}),
