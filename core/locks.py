@@ -10,6 +10,8 @@ from .errors import ResultsError
 
 NAME = ".lock"
 _PAUSE = 0.1  # seconds between two attempts
+_RECORD = 32  # bytes that name the owner, in one write: nobody reads half of them
+_NAMING = 1.0  # seconds within which an owner has written its name
 
 
 class FolderLock:
@@ -31,15 +33,14 @@ class FolderLock:
         except OSError as error:
             raise ResultsError(f"{folder / NAME} cannot be written: {error.strerror}") from error
         if not _locked(file, monotonic() + patience):
-            owner = os.pread(file, 32, 0).decode(errors="replace")
+            owner = _owner(file)
             os.close(file)
             raise ResultsError(f"{folder} is in use by another process{owner and f' ({owner})'}")
         self._file = file
         if not os.path.samestat(os.fstat(file), _stat(folder / NAME)):
             raise ResultsError(f"{folder} was deleted by another process")
         with suppress(OSError):  # a full disk is no reason not to own
-            os.ftruncate(file, 0)
-            os.pwrite(file, f"process {os.getpid()}".encode(), 0)
+            os.pwrite(file, f"process {os.getpid()}".ljust(_RECORD).encode(), 0)
 
     def release(self) -> None:
         """Give the folder back; more than once does nothing."""
@@ -55,6 +56,14 @@ class FolderLock:
 
     def __del__(self) -> None:
         self.release()
+
+
+def _owner(file: int) -> str:
+    """Return who holds a lock; an owner that has only just taken it writes its name at once."""
+    until = monotonic() + _NAMING
+    while not (name := os.pread(file, _RECORD, 0).decode(errors="replace").strip()) and monotonic() < until:
+        sleep(_PAUSE / 10)
+    return name
 
 
 def _stat(path: Path) -> os.stat_result:

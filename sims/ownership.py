@@ -112,10 +112,19 @@ def refuse_links(folder: Path) -> None:
     """
     for place, folders, files in os.walk(folder):
         for path in (Path(place) / name for name in (*folders, *files)):
-            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            if not _is_plain(path):
                 raise ResultsError(
                     f"{path} is a link or no plain file, through which nothing is written; take it away"
                 )
+
+
+def _is_plain(path: Path) -> bool:
+    """Return whether a path is a file or a folder, or gone: its owner may be renaming it at this moment."""
+    try:
+        kind = path.lstat().st_mode
+    except FileNotFoundError:
+        return True
+    return stat.S_ISREG(kind) or stat.S_ISDIR(kind)
 
 
 def refuse_drawing(folder: Path) -> None:

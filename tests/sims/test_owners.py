@@ -1,13 +1,17 @@
 """A result folder has one owner: processes that want it together wait for nobody, and harm nobody."""
 
+import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
+from gauntlet.core.errors import ResultsError
 from gauntlet.core.locks import FolderLock
 from gauntlet.server.simulation import prepare
 from gauntlet.sims.folders import fresh_folder
@@ -38,11 +42,23 @@ def test_of_twelve_processes_that_resume_a_run_one_runs_it(tiny, tmp_path):
 
     assert sum(line.startswith("ran ") for line in lines) == 1
     refused = [line for line in lines if line.startswith("refused: ")]
-    assert all("begun is in use by another process (process " in line for line in refused)
+    strange = [line for line in refused if "begun is in use by another process (process " not in line]
+    assert strange == []
     assert len(refused) >= 1
     assert load_run(tmp_path / "begun").manifest["status"] == "complete"
     for name in ("rounds.parquet", "clients.parquet"):
         assert (tmp_path / "begun" / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+def test_an_owner_that_has_only_just_taken_the_lock_is_waited_for_to_name_itself(tmp_path):
+    with (tmp_path / ".lock").open("w+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        naming = Timer(0.2, os.pwrite, (file.fileno(), b"process 12", 0))
+        naming.start()
+
+        with pytest.raises(ResultsError, match=r"in use by another process \(process 12\)$"):
+            FolderLock(tmp_path)
+        naming.join()
 
 
 @pytest.mark.slow

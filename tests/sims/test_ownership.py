@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gauntlet.core.errors import PluginError, ResultsError
-from gauntlet.sims.ownership import is_own, key_path, refuse_drawing, signature
+from gauntlet.sims.ownership import is_own, key_path, refuse_drawing, refuse_links, signature
 from gauntlet.sims.provenance import Consent
 from gauntlet.sims.results import load_run
 from gauntlet.sims.run import resume, simulate
@@ -199,6 +199,13 @@ def test_a_link_in_a_folder_is_not_written_through(tiny, tmp_path, another_user,
     with pytest.raises(ResultsError, match=r"pipe is a link or no plain file"):
         refuse_drawing(tmp_path / "run")
     assert victim.read_text() == "mine"
+
+
+def test_a_file_that_its_owner_renames_meanwhile_is_no_link(tmp_path, monkeypatch):
+    """The folder is listed, then the file goes: here the list is given, and the file was never there."""
+    monkeypatch.setattr("os.walk", lambda folder: [(str(folder), [], ["manifest.part"])])
+
+    refuse_links(tmp_path)
 
 
 def test_whoever_only_reads_a_folder_runs_nothing_that_it_names(begun, plug, another_user, gauntlet):
