@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.contracts import LocalRule, LocalTraining, declared
+from ..core.contracts import LocalRule, LocalTraining
+from ..core.declarations import Algorithms, declared
 from ..core.layout import Layout
 from ..core.seeds import torch_generator
 from .adam import Adam
@@ -138,7 +139,7 @@ class _Descent:
         self._rule, self._how = rule, how
         self._twisted = [(way, rows, torch.tensor(rows).to(received.device)) for way, rows in twisted]
         changed = twisted or how.momentum or how.weight_decay or how.optimizer != "sgd"
-        self._plain = declared(rule, "plain", False) and not changed
+        self._plain = declared(rule, Algorithms.plain) and not changed
         self._received = list(layout.views(received).values())
         self._local = [p.expand(clients, *p.shape).clone() for p in self._received]
         self._velocity = [torch.zeros_like(p) for p in self._local] if how.momentum else self._local
