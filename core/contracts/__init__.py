@@ -9,7 +9,8 @@ careful answer.
 """
 
 from .attacks import DataAttack, Goal, InferenceAttack, Knowledge, LeakageAttack, UpdateAttack, View
-from .clients import Codec, LocalProcedure, LocalRule, LocalTraining, ModelFactory, Visit
+from .clients import LocalProcedure, LocalRule, LocalTraining, ModelFactory, Visit
+from .codecs import Codec, CodecContext, CodecStreams
 from .declared import declared
 from .defenses import Defense, LinearDefense, PreAggregation, Verdict
 from .privacy import (
@@ -33,6 +34,8 @@ __all__ = [
     "Audited",
     "Clipping",
     "Codec",
+    "CodecContext",
+    "CodecStreams",
     "DataAttack",
     "Defense",
     "Delivery",
