@@ -11,6 +11,7 @@ from ..clients.compiling import compile_stacks
 from ..clients.data.base import FederatedData
 from ..clients.device import device_for
 from ..clients.kernel import BlockKernel
+from ..clients.scoring import ScoredExamples, Scorer
 from ..clients.vectorize import Choice, begun_on, choose
 from ..core.declarations import Algorithms, ClientData, Defenses, UpdateAttacks, declared, works_in_steps
 from ..core.errors import ScenarioError
@@ -86,6 +87,11 @@ def make_kernel(spec: RunSpec, data: FederatedData, choice: Choice | None = None
         compiled=choice.compiled,
         noise_seed=spec.noise_seed,
     )
+
+
+def make_scorer(spec: RunSpec, device: str, data: FederatedData, examples: ScoredExamples) -> Scorer:
+    """Return what asks this run's models about ``examples``, on a device."""
+    return Scorer(make_model(spec, data), examples, device, spec.model.name)
 
 
 def make_root(spec: RunSpec, data: FederatedData) -> Root | None:
