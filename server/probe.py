@@ -17,7 +17,8 @@ from ..clients.codecs import CODECS
 from ..clients.codecs.wire import decode_frame
 from ..clients.data.base import FederatedData
 from ..clients.models import build_model
-from ..core.contracts import LocalRule, LocalTraining
+from ..core.contracts import Codec, CodecContext, LocalRule, LocalTraining
+from ..core.declarations import Codecs, declared
 from ..core.disk import write_folder
 from ..core.errors import DataError
 from ..core.frames import Envelope, public_spec
@@ -25,6 +26,7 @@ from ..core.layout import Layout
 from ..core.observation import Knowledge, Observation, Truth
 from ..core.registry import options_of
 from ..core.seeds import generator
+from ..core.trees import pack, unpack
 from .ingredients import make_model
 from .outcome import Outcome
 from .spec import PluginSpec, RunSpec
@@ -118,7 +120,7 @@ def save_observation(
     frame = outcome.frame(client_id)
     assert frame is not None, "a run that is watched sends single updates"
     inputs = Inputs(data.name, data.input_shape, data.num_classes, data.mean, data.std, data.value_range)
-    public = {
+    public: dict[str, Any] = {
         "schema": SCHEMA,
         "probe": dict(probe),
         "round": outcome.round,
@@ -129,6 +131,11 @@ def save_observation(
         "knowledge": asdict(knowledge),
     }
     sent = {"params": outcome.broadcast.params, "buffers": outcome.broadcast.buffers}
+    codec: Codec = CODECS.build(spec.codec.name, spec.codec.options)
+    if not declared(codec, Codecs.verbatim):  # else a frame is read without more
+        shared, tensors = pack(outcome.shared, "shared")
+        public["context"] = {"seed": spec.seed, "shared": shared}
+        sent |= tensors
     files = {
         "observation.json": json.dumps(public, indent=1).encode(),
         "frame.bin": frame,
@@ -202,6 +209,8 @@ def load_observation(place: Path) -> Observation:
         inputs = _inputs(public["inputs"])
         model_spec, codec_spec = PluginSpec(**public["model"]), PluginSpec(**public["codec"])
         knowledge = Knowledge(**_tupled(public["knowledge"]))
+        told = {"seed": 0, "shared": None, **public.get("context", {})}
+        told["shared"] = unpack(told["shared"], sent)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{place} is not a readable observation: {error}") from error
     model = build_model(model_spec.name, model_spec.options, inputs, generator(0, "observation"))
@@ -210,13 +219,14 @@ def load_observation(place: Path) -> Observation:
     codec = CODECS.build(codec_spec.name, codec_spec.options)
     spec = public_spec(layout, codec_spec.name, options_of(codec))
     envelope = Envelope(codec.codec_id, public["round"], public["client_id"], spec)
+    context = CodecContext(**told, round=envelope.round, client_id=envelope.client_id)
     return Observation(
         round=public["round"],
         client_id=public["client_id"],
         model=model,
         layout=layout,
         frame=frame,
-        update=decode_frame(codec, frame, envelope, layout),
+        update=decode_frame(codec, frame, envelope, layout, context),
         input_shape=inputs.input_shape,
         num_classes=inputs.num_classes,
         value_range=inputs.value_range,

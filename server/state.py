@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from ..clients.codecs.wire import shared_by
 from ..core.contracts import Knowledge
 from ..core.trees import State
 from .plan import Plan
@@ -23,6 +25,7 @@ class ServerState:
         clock: Virtual seconds since the start.
         bytes_up: Bytes that clients sent so far.
         bytes_down: Bytes that clients received so far.
+        shared: What both sides of the codec will know of the next round; None where it shares nothing.
     """
 
     round: int
@@ -38,10 +41,12 @@ class ServerState:
     clock: float = 0.0
     bytes_up: int = 0
     bytes_down: int = 0
+    shared: State = None
 
 
 def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:
     """Return the state before round 0."""
+    codec = plan.codec.init()
     return ServerState(
         round=0,
         params=params,
@@ -49,10 +54,11 @@ def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:
         attacks=tuple(
             {} if role.attack.knowledge is Knowledge.OWN else role.attack.init() for role in plan.attacks
         ),
-        codec=plan.codec.init(),
+        codec=codec,
         privacy=plan.privacy.init(),
         pre_aggregations=tuple(p.init() for p in plan.pre_aggregations),
         defense=plan.defense.init(),
         optimizer=plan.optimizer.init(),
         ledger=plan.accountant.init(),
+        shared=shared_by(plan.codec, params, torch.zeros_like(params), codec),
     )

@@ -7,7 +7,7 @@ from ...core.registry import Family
 CODECS: Family[Codec] = Family(
     "codecs",
     "codec",
-    ("init", "encode", "decode", "max_body"),
+    ("init", "encode", "decode", "records", "max_body", "ideal_bits"),
     {
         "identity": "gauntlet.clients.codecs.identity:Identity",
         "terngrad": "gauntlet.clients.codecs.terngrad:TernGrad",

@@ -86,6 +86,12 @@ def unpack_two_bit(body: bytes, numel: int) -> Array:
     return digits[:numel].view(np.int8) - np.int8(1)
 
 
+def entropy(codes: Array) -> float:
+    """Return the empirical entropy of whole codes [n], in bits for all of them: n H0."""
+    counts = np.unique(codes, return_counts=True)[1]
+    return float(-(counts * np.log2(counts / max(len(codes), 1))).sum()) + 0.0
+
+
 def _digits(codes: Array, group: int) -> Array:
     """Return codes + 1 in groups, padded with digits 0.  # [K, ceil(n / group), group]"""
     rows, numel = codes.shape

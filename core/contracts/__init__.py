@@ -8,7 +8,8 @@ What a plug-in may say of itself besides stands in the tables of ``core.declarat
 """
 
 from .attacks import DataAttack, Goal, InferenceAttack, Knowledge, LeakageAttack, UpdateAttack, View
-from .clients import Codec, LocalProcedure, LocalRule, LocalTraining, ModelFactory, Visit
+from .clients import LocalProcedure, LocalRule, LocalTraining, ModelFactory, Visit
+from .codecs import Codec, CodecContext, CodecStreams
 from .defenses import Defense, LinearDefense, PreAggregation, Verdict
 from .privacy import (
     AdaptiveClipping,
@@ -29,6 +30,8 @@ __all__ = [
     "Audited",
     "Clipping",
     "Codec",
+    "CodecContext",
+    "CodecStreams",
     "DataAttack",
     "Defense",
     "Delivery",
