@@ -13,16 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.contracts import (
-    DataAttack,
-    ExamplePrivacy,
-    LocalProcedure,
-    LocalRule,
-    LocalTraining,
-    Privacy,
-    declared,
-    works_in_steps,
-)
+from ..core.contracts import DataAttack, ExamplePrivacy, LocalProcedure, LocalRule, LocalTraining, Privacy
+from ..core.declarations import Algorithms, Mechanisms, declared, works_in_steps
 from ..core.guards import from_outside
 from ..core.layout import Layout
 from ..core.observation import Truth
@@ -114,7 +106,7 @@ class BlockKernel:
         self._watched = any(map(from_outside, (rule, *(role.attack for role in steers))))
         self._shelf: Shelf | None = None  # the data's own, once it is needed
         self.visits: Visits | None = None
-        if declared(rule, "work", None):
+        if declared(rule, Algorithms.work):
             flat, procedure = (self._alone.local, self._alone.gradient), cast(LocalProcedure, rule)
             self.visits = Visits(
                 procedure, model, self.loss, flat, seed, data, self.examples, self._noise_seed
@@ -179,7 +171,7 @@ class BlockKernel:
     @property
     def _row_factors(self) -> Callable[[Tensor], Tensor] | None:
         """What an update is multiplied by before it leaves its client, from its norm, where that is all."""
-        found = declared(self.privacy, "row_factors", None)
+        found: Any = declared(self.privacy, Mechanisms.row_factors)
         return found if found is not None and found(torch.zeros(0, dtype=torch.float64)) is not None else None
 
     def _all_at_once(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ..core.contracts import LocalRule, LocalTraining, declared
+from ..core.contracts import LocalRule, LocalTraining
+from ..core.declarations import Algorithms, declared
 from .adam import Adam
 
 Steer = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -55,7 +56,7 @@ class LocalStep:
         twisted = grouped(steers)
         self._twisted = [(way, rows, torch.tensor(rows).to(received[0].device)) for way, rows in twisted]
         changed = twisted or how.momentum or how.weight_decay or how.optimizer != "sgd"
-        self._plain = declared(rule, "plain", False) and not changed
+        self._plain = declared(rule, Algorithms.plain) and not changed
         self._velocity = [torch.zeros_like(p) for p in local] if how.momentum else local
         self._adam = Adam(local) if how.optimizer == "adam" else None
 

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.contracts import ExamplePrivacy, LocalRule, LocalTraining, declared
+from ..core.contracts import ExamplePrivacy, LocalRule, LocalTraining
+from ..core.declarations import ClientData, declared
 from ..core.errors import ScenarioError
 from ..core.layout import Layout
 from ..core.seeds import normal, torch_generator
@@ -80,7 +81,7 @@ class PrivateTraining:
         Raises:
             ScenarioError: A model that mixes its examples, or that cannot be differentiated one by one.
         """
-        if obstacle := can_stack(model, declared(data, "input_shape", None)):
+        if obstacle := can_stack(model, declared(data, ClientData.input_shape)):
             raise ScenarioError(f"privacy for examples needs the gradient of each one alone: {obstacle}")
         loss = loss_name(how.loss, data)
         self._step = ExampleStep(model, [slot.name for slot in layout.parameters], loss)

@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..core.contracts import Knowledge, UpdateAttack, Verdict, View, declared
+from ..core.contracts import Knowledge, UpdateAttack, Verdict, View
+from ..core.declarations import UpdateAttacks, declared
 from ..core.roles import Role
 from ..core.seeds import generator
 from ..core.trees import State
@@ -38,7 +39,7 @@ def corrupt(
         if not bool(rows.any()):
             continue
         own = updates.rows(rows)
-        asks = declared(role.attack, "knows_defense", False)
+        asks = declared(role.attack, UpdateAttacks.knows_defense)
         view = View(
             round=state.round,
             params=state.params,

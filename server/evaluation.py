@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ..clients.data.base import FederatedData, Targets, targets_of
 from ..clients.losses import loss_name, loss_of
-from ..core.contracts import Goal, declared
+from ..core.contracts import Goal
+from ..core.declarations import DataAttacks, declared
 from ..core.errors import PluginError, ScenarioError
 from ..core.layout import Layout
 from ..core.roles import Role
@@ -101,14 +102,14 @@ def goals_of(roles: Sequence[Role[Any]], data: FederatedData) -> list[tuple[str,
     """
     found: list[tuple[str, Goal]] = []
     for role in roles:
-        _check_labels(role.kind, "changes", declared(role.attack, "sources", ()), data)
-        goal = declared(role.attack, "goal", None)
+        _check_labels(role.kind, "changes", declared(role.attack, DataAttacks.sources), data)
+        goal = declared(role.attack, DataAttacks.goal)
         if goal is None:
             continue
         wish = goal(*data.test())
         if not isinstance(wish, Goal):
             raise PluginError(f"attack '{role.kind}': goal must return a Goal, got a {type(wish).__name__}")
-        _check_labels(role.kind, "wants", wish.wanted.unique().tolist(), data)
+        _check_labels(role.kind, "wants", torch.unique(wish.wanted).tolist(), data)
         found.append((role.kind, wish))
     return found
 

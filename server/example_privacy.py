@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..clients.data.base import FederatedData
 from ..clients.minibatches import step_sampling
-from ..core.contracts import LocalTraining, declared, works_in_steps
+from ..core.contracts import LocalTraining
+from ..core.declarations import Mechanisms, declared, works_in_steps
 from ..core.errors import ScenarioError
 from ..core.registry import options_of
 from ..privacy import PRIVACY
@@ -64,7 +65,7 @@ def with_known_noise(spec: RunSpec, data: FederatedData) -> RunSpec:
             "single examples; audit a mechanism whose unit is the client"
         )
     mechanism = PRIVACY.build(spec.privacy.name, spec.privacy.options)
-    if declared(mechanism, "noise_multiplier", None) is not None:
+    if declared(mechanism, Mechanisms.noise_multiplier) is not None:
         return spec
     local = _local_steps(spec, data, mechanism)
     apart = make_sampling(spec)[1].min_separation
@@ -87,7 +88,7 @@ def with_local_steps(plan: Plan, spec: RunSpec, data: FederatedData) -> Plan:
 
 def _local_steps(spec: RunSpec, data: FederatedData, mechanism: object) -> LocalSteps:
     training = make_rule(spec).schedule(spec.training)
-    return LocalSteps(data, training, declared(mechanism, "poisson", False))
+    return LocalSteps(data, training, declared(mechanism, Mechanisms.poisson))
 
 
 def _counts(data: FederatedData) -> tuple[list[int], int]:

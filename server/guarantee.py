@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..core.contracts import declared
+from ..core.declarations import Mechanisms, declared
 from ..core.errors import ScenarioError
 from .plan import Plan
 from .spec import RunSpec
@@ -17,8 +17,8 @@ def stated(plan: Plan) -> dict[str, Any]:
     return {
         "unit": plan.privacy.unit,
         "trust_model": plan.privacy.trust_model,
-        "relation": declared(plan.privacy, "relation", "none"),
-        "public": list(declared(plan.privacy, "public", ())),
+        "relation": declared(plan.privacy, Mechanisms.relation),
+        "public": list(declared(plan.privacy, Mechanisms.public)),
         "delta": plan.accountant.delta,
         "warning": delta_warning(plan),
     }

@@ -10,7 +10,8 @@ from ..clients.algorithms import ALGORITHMS
 from ..clients.data import DATASETS, PARTITIONS, federate
 from ..clients.data.base import FederatedData, Perturb
 from ..clients.models import build_model
-from ..core.contracts import Audit, LocalRule, Privacy, Sampler, Sampling, declared
+from ..core.contracts import Audit, LocalRule, Privacy, Sampler, Sampling
+from ..core.declarations import Algorithms, Datasets, Mechanisms, Samplers, declared
 from ..core.errors import ScenarioError
 from ..core.guards import guard
 from ..core.registry import Family
@@ -62,7 +63,7 @@ def perturbation(spec: RunSpec) -> Perturb | None:
         PluginError: An unknown mechanism, or options out of range.
         ScenarioError: Noise from the system, which would be drawn anew, and not charged, at every load.
     """
-    perturb = declared(PRIVACY.build(spec.privacy.name, spec.privacy.options), "perturb", None)
+    perturb = declared(PRIVACY.build(spec.privacy.name, spec.privacy.options), Mechanisms.perturb)
     if perturb is not None and spec.noise_seed is not None:
         raise ScenarioError(
             f"privacy '{spec.privacy.name}' releases the data once, and every process that loads them must "
@@ -81,7 +82,7 @@ def make_data(spec: RunSpec) -> FederatedData:
     """
     dataset = DATASETS.build(spec.data.name, spec.data.options)
     partition = None
-    if hasattr(dataset, "load"):
+    if declared(dataset, Datasets.load) is not None:
         partition = PARTITIONS.build(spec.partition.name, spec.partition.options)
     return federate(dataset, partition, spec.num_clients, spec.seed, spec.root_examples, perturbation(spec))
 
@@ -109,7 +110,7 @@ def make_sampling(spec: RunSpec) -> tuple[Sampler, Sampling]:
         PluginError: An unknown sampler or option.
         ScenarioError: A cohort that the population cannot fill.
     """
-    half, num_clients = own_half(spec, "sample"), spec.num_clients + make_audit(spec).num_canaries
+    half, num_clients = own_half(spec, Algorithms.sample), spec.num_clients + make_audit(spec).num_canaries
     plain: Sampler = half or SAMPLERS.build(spec.sampler.name, spec.sampler.options)
     try:
         plain.sampling(num_clients)
@@ -126,7 +127,7 @@ def make_sampling(spec: RunSpec) -> tuple[Sampler, Sampling]:
 
 def sample_cohort(sampler: Sampler, sampling: Sampling, seed: int, round_: int) -> NDArray[Any]:
     """Return a round's clients, ascending: always the same ones."""
-    if declared(sampler, "periodic", False):
+    if declared(sampler, Samplers.periodic):
         periodic: Any = sampler
         found: NDArray[Any] = periodic.sample(sampling.num_clients, generator(seed, "sample"), round_)
         return found

@@ -21,7 +21,16 @@ from ..core.contracts import (
     Sampling,
     ServerOptimizer,
     UpdateAttack,
+)
+from ..core.declarations import (
+    Algorithms,
+    Codecs,
+    Defenses,
+    Mechanisms,
+    Networks,
+    Samplers,
     declared,
+    declares,
 )
 from ..core.errors import ScenarioError
 from ..core.frames import OVERHEAD, public_spec, uvarint
@@ -75,19 +84,19 @@ class Plan:
         network that loses nothing.
         """
         plain = not (self.rows or len(self.canaries) or self.attacks or self.poisons or self.pre_aggregations)
-        linear = declared(self.defense, "linear", False) and hasattr(self.defense, "counts")
-        sent_as_is = declared(self.codec, "verbatim", False) and declared(self.privacy, "settled", False)
-        return plain and linear and sent_as_is and declared(self.network, "complete", False)
+        linear = declared(self.defense, Defenses.linear) and declares(self.defense, Defenses.counts)
+        sent_as_is = declared(self.codec, Codecs.verbatim) and declared(self.privacy, Mechanisms.settled)
+        return plain and linear and sent_as_is and declared(self.network, Networks.complete)
 
     def at(self, round_: int) -> "Plan":
         """Return the plan of one round: another one only where the sampler says that rounds differ."""
-        sampling_at = declared(self.sampler, "sampling_at", None)
+        sampling_at = declared(self.sampler, Samplers.sampling_at)
         found = self.sampling if sampling_at is None else sampling_at(self.sampling.num_clients, round_)
         return self if found == self.sampling else replace(self, sampling=found)
 
     def extra(self, params: Tensor, state: State) -> Tensor:
         """Return what the algorithm's server half sends besides the parameters.  # [E, P]"""
-        extra = declared(self.optimizer, "extra", None)
+        extra = declared(self.optimizer, Algorithms.extra)
         found: Tensor = torch.zeros(0, 0) if extra is None else extra(params, state)
         return found
 
@@ -98,7 +107,7 @@ class Plan:
             len(uvarint(i) + uvarint(s.size) + uvarint(4 * s.size)) + 1
             for i, s in enumerate(self.layout.parameters)
         )
-        vectors = 1 + int(declared(self.optimizer, "extras", 0))
+        vectors = 1 + int(declared(self.optimizer, Algorithms.extras))
         return OVERHEAD + sum(heads) + 4 * (vectors * self.layout.num_parameters + self.layout.num_buffers)
 
     def kinds(self, round_: int) -> Mapping[int, str]:
@@ -167,7 +176,7 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
         defense=defense,
         optimizer=_server_half(spec),
         rows=spec.rows,
-        accountant=Accountant(declared(privacy, "delta", None), spec.num_clients, spec.max_epsilon),
+        accountant=Accountant(declared(privacy, Mechanisms.delta), spec.num_clients, spec.max_epsilon),
         audit=audit,
         canaries=make_canaries(spec, audit, guarded, layout),
     )
@@ -179,7 +188,7 @@ def make_canaries(spec: RunSpec, audit: Audit, privacy: Privacy, layout: Layout)
     Raises:
         ScenarioError: A mechanism that does not clip: canaries would wreck the model.
     """
-    clip_norm = declared(privacy, "clip_norm", None)
+    clip_norm = declared(privacy, Mechanisms.clip_norm)
     if audit.num_canaries and clip_norm is None:
         raise ScenarioError(
             f"audit '{spec.audit.name}' needs a privacy mechanism that clips, got '{spec.privacy.name}'; "
@@ -202,7 +211,7 @@ def _server_half(spec: RunSpec) -> ServerOptimizer:
     half: ServerOptimizer = made(
         *(
             (ALGORITHMS, spec.algorithm)
-            if own_half(spec, "step")
+            if own_half(spec, Algorithms.step)
             else (SERVER_OPTIMIZERS, spec.server_optimizer)
         )
     )
@@ -210,7 +219,7 @@ def _server_half(spec: RunSpec) -> ServerOptimizer:
 
 
 def _refuse_clashes(privacy: Privacy, defense: Defense, layout: Layout, spec: RunSpec) -> None:
-    if declared(defense, "needs_root", False) and not spec.root_examples:
+    if declared(defense, Defenses.needs_root) and not spec.root_examples:
         raise ScenarioError(
             f"defense '{spec.defense.name}' trains on examples of the server's own: root_examples must be "
             f"above 0, got {spec.root_examples}"
@@ -230,8 +239,8 @@ def _refuse_what_needs_single_updates(
     if privacy.trust_model != "distributed":
         return
     only = f"with privacy '{spec.privacy.name}' the server sees only the sum of the updates"
-    needs = declared(defense, "individual", True)
-    sensitivity = declared(defense, "sensitivity", None)
+    needs = declared(defense, Defenses.individual)
+    sensitivity = declared(defense, Defenses.sensitivity)
     if needs or sensitivity is None or sensitivity(1.0, 1.0) is None:
         why = "needs single updates" if needs else f"({spec.defense}) does not divide by a fixed size"
         raise ScenarioError(
@@ -242,7 +251,7 @@ def _refuse_what_needs_single_updates(
             f"{only}, and pre-aggregation '{spec.pre_aggregations[0].name}' needs single updates; "
             "leave it out"
         )
-    if not declared(codec, "lossless", False):
+    if not declared(codec, Codecs.lossless):
         raise ScenarioError(
             f"{only}, and what codec '{spec.codec.name}' makes cannot be added up; use identity"
         )

@@ -6,21 +6,22 @@ from typing import Any
 import torch
 
 from ..clients.algorithms import ALGORITHMS
-from ..core.contracts import Codec, Defense, Privacy, declared
+from ..core.contracts import Codec, Defense, Privacy
+from ..core.declarations import Algorithms, Codecs, Declaration, Defenses, Mechanisms, declared
 from ..core.errors import ScenarioError
 from ..core.layout import Layout
 from ..privacy import AUDITS
 from .spec import RunSpec
 
 
-def own_half(spec: RunSpec, verb: str) -> Any | None:
+def own_half(spec: RunSpec, verb: Declaration[Any]) -> Any | None:
     """Return the algorithm where it has this verb of another family (or ``work``), else None.
 
     Raises:
         PluginError: An unknown algorithm, or options out of range.
     """
     rule: Any = ALGORITHMS.build(spec.algorithm.name, spec.algorithm.options)
-    return rule if declared(rule, "work", None) and declared(rule, verb, None) else None
+    return rule if declared(rule, Algorithms.work) and declared(rule, verb) else None
 
 
 def share(spec: RunSpec, mechanism: Privacy) -> Privacy:
@@ -29,10 +30,10 @@ def share(spec: RunSpec, mechanism: Privacy) -> Privacy:
     Raises:
         PluginError: As ``own_half``, or an option that the mechanism refuses.
     """
-    rule = own_half(spec, "work")
+    rule = own_half(spec, Algorithms.work)
     if rule is None or not is_dataclass(mechanism):
         return mechanism
-    names = {f.name for f in fields(mechanism)} & set(declared(rule, "shared", ()))
+    names = {f.name for f in fields(mechanism)} & set(declared(rule, Algorithms.shared))
     found = {name: getattr(rule, name) for name in names if getattr(mechanism, name) is None}
     return replace(mechanism, **found) if found else mechanism
 
@@ -43,26 +44,26 @@ def check_procedure(spec: RunSpec, defense: Defense, codec: Codec, layout: Layou
     Raises:
         ScenarioError: The first such thing, in one line.
     """
-    needs = declared(_mechanism_class(spec), "algorithms", ())
+    needs = declared(_mechanism_class(spec), Mechanisms.algorithms)
     if needs and spec.algorithm.name not in needs:
         raise ScenarioError(
             f"privacy '{spec.privacy.name}' goes with algorithm {' or '.join(needs)}, "
             f"got '{spec.algorithm.name}'"
         )
-    rule = own_half(spec, "work")
+    rule = own_half(spec, Algorithms.work)
     if rule is None:
         return
     who = f"algorithm '{spec.algorithm.name}'"
     for verb, key, came, allowed in (
-        ("sample", "sampler", spec.sampler, "full"),
-        ("step", "server_optimizer", spec.server_optimizer, "sgd"),
+        (Algorithms.sample, "sampler", spec.sampler, "full"),
+        (Algorithms.step, "server_optimizer", spec.server_optimizer, "sgd"),
     ):
         if own_half(spec, verb) and (came.name != allowed or came.options):
             raise ScenarioError(f"{who} brings its own {key}: leave [{key}] out, got '{came}'")
-    mechanisms = declared(rule, "mechanisms", ("none",))
+    mechanisms = declared(rule, Algorithms.mechanisms)
     if spec.privacy.name not in mechanisms:
         raise ScenarioError(f"{who} goes with privacy {' or '.join(mechanisms)}, got '{spec.privacy.name}'")
-    if declared(rule, "full_participation", False) and spec.sampler.name != "full":
+    if declared(rule, Algorithms.full_participation) and spec.sampler.name != "full":
         raise ScenarioError(f"{who} needs every client in every round: sampler full, got '{spec.sampler}'")
     if AUDITS.build(spec.audit.name, spec.audit.options).num_canaries:
         raise ScenarioError(f"{who} cannot visit an audit's canaries: they have no examples")
@@ -73,17 +74,17 @@ def check_procedure(spec: RunSpec, defense: Defense, codec: Codec, layout: Layou
 
 def counts_alike(defense: Defense) -> bool:
     """Return whether a defense counts every client the same, however many examples it has."""
-    counts = declared(defense, "counts", None)
+    counts = declared(defense, Defenses.counts)
     return counts is not None and len(torch.unique(counts(torch.tensor([1, 3])))) == 1
 
 
 def _check_means(spec: RunSpec, who: str, rule: Any, defense: Defense, codec: Codec) -> None:
-    if declared(rule, "plain_mean", False) and (not counts_alike(defense) or spec.pre_aggregations):
+    if declared(rule, Algorithms.plain_mean) and (not counts_alike(defense) or spec.pre_aggregations):
         raise ScenarioError(
             f"{who} needs the plain mean: defense mean with weighting = 'uniform' or 'fixed', "
             f"got '{spec.defense}'"
         )
-    if spec.privacy.name != "none" and not declared(codec, "lossless", False):
+    if spec.privacy.name != "none" and not declared(codec, Codecs.lossless):
         raise ScenarioError(
             f"{who} bounds each example's share of a message, and codec '{spec.codec.name}' does not keep "
             "that bound; use identity"

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..clients.codecs.wire import max_frame
 from ..clients.data.base import FederatedData
-from ..core.contracts import NoGuarantee, declared
+from ..core.contracts import NoGuarantee
+from ..core.declarations import Mechanisms, Samplers, declared
 from ..core.errors import ScenarioError
 from ..core.seeds import generator
 from ..privacy.accounting import amplifies, charging_rule
@@ -80,7 +81,7 @@ def foreseen(plan: Plan, first: ServerState, rounds: int) -> str | None:
     if reason := projected(plan, first).reason:
         return reason
     drawn = any(role.sampled is not None for role in plan.poisons)
-    if not (plan.attacks or drawn or declared(plan.sampler, "sampling_at", None)):
+    if not (plan.attacks or drawn or declared(plan.sampler, Samplers.sampling_at)):
         return None  # every round is like the first
     release = release_of(plan, first.privacy, 0, _cohort(plan, 0))
     if isinstance(release, NoGuarantee):
@@ -102,7 +103,7 @@ def _cohort(plan: Plan, round_: int) -> list[int]:
 
 def _few_shares(plan: Plan, data: FederatedData, rounds: int) -> str | None:
     """Return how often fewer honest clients add noise than are counted on, and the way out; else None."""
-    least = declared(plan.privacy, "least_shares", None)
+    least = declared(plan.privacy, Mechanisms.least_shares)
     if least is None:
         return None
     missing = [
@@ -110,7 +111,7 @@ def _few_shares(plan: Plan, data: FederatedData, rounds: int) -> str | None:
     ]
     if not any(missing):
         return None
-    size, given = plan.sampling.expected_size, int(declared(plan.privacy, "max_dropouts", 0))
+    size, given = plan.sampling.expected_size, int(declared(plan.privacy, Mechanisms.max_dropouts))
     worst = given + max(missing)
     way = f"set privacy.max_dropouts = {worst}" if worst < size else "use a sampler whose cohorts are fixed"
     return (

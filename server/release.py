@@ -2,7 +2,8 @@
 
 from collections.abc import Collection
 
-from ..core.contracts import NoGuarantee, Release, clipped_at, declared
+from ..core.contracts import NoGuarantee, Release
+from ..core.declarations import Algorithms, Defenses, Mechanisms, Networks, clipped_at, declared
 from ..core.trees import State
 from ..privacy.accounting import amplifies
 from .plan import Plan
@@ -35,7 +36,7 @@ def _counted(plan: Plan) -> str | None:
         return None
     if plan.pre_aggregations or not counts_alike(plan.defense):
         return "weights"
-    return None if declared(plan.network, "blind", False) else "selection"
+    return None if declared(plan.network, Networks.blind) else "selection"
 
 
 def _remembered(plan: Plan) -> str | None:
@@ -44,17 +45,17 @@ def _remembered(plan: Plan) -> str | None:
 
 
 def _released(plan: Plan, privacy: State) -> Release | NoGuarantee:
-    sensitivity = declared(plan.defense, "sensitivity", None)
+    sensitivity = declared(plan.defense, Defenses.sensitivity)
     clip_norm = clipped_at(plan.privacy, privacy)
-    linear = declared(plan.defense, "linear", False) and not plan.pre_aggregations
+    linear = declared(plan.defense, Defenses.linear) and not plan.pre_aggregations
     trusts_the_server = plan.privacy.trust_model != "local"
     moved = None
     if sensitivity is not None and clip_norm is not None and not plan.pre_aggregations:
         remembers = plan.defense.init() is not None  # a client also moves what is remembered of it
-        picky = declared(plan.defense, "least_cohort", 1) > 1  # one client less, and there is no aggregate
+        picky = declared(plan.defense, Defenses.least_cohort) > 1  # one less, and there is no aggregate
         if not (remembers or picky):
             moved = sensitivity(clip_norm, plan.sampling.expected_size)
-    if declared(plan.privacy, "norm", 2) != 2 and not linear:
+    if declared(plan.privacy, Mechanisms.norm) != 2 and not linear:
         moved = None  # what a defense declares is an L2 norm
     if plan.privacy.unit == "example" and trusts_the_server and not linear:
         moved = None  # what it declares is how far a whole client moves the aggregate
@@ -62,7 +63,7 @@ def _released(plan: Plan, privacy: State) -> Release | NoGuarantee:
     if release == NoGuarantee("aggregator") and linear:
         return NoGuarantee("weights")  # a sum, but of what depends on the clients' data or on who came
     if release == NoGuarantee("no_mechanism"):
-        return NoGuarantee(declared(plan.optimizer, "unproved", "no_mechanism"))
-    if isinstance(release, Release) and trusts_the_server and not declared(plan.network, "blind", False):
+        return NoGuarantee(declared(plan.optimizer, Algorithms.unproved))
+    if isinstance(release, Release) and trusts_the_server and not declared(plan.network, Networks.blind):
         return NoGuarantee("selection")  # who arrives in time depends on how much data a client has
     return release

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..attacks.poisoning import DATA_ATTACKS, UPDATE_ATTACKS, family_of
-from ..core.contracts import declared
+from ..core.declarations import DataAttacks, declared
 from ..core.errors import ScenarioError
 from ..core.guards import guard
 from ..core.registry import Family
@@ -44,7 +44,7 @@ def assign(
     for spec, who, draw in zip(specs, clients, draws, strict=True):
         name = spec.plugin.name + (f"+{spec.update.name}" if spec.update else "")
         for family, attack in _attacks(spec):
-            kind = "unreliable" if declared(attack, "honest", False) else name
+            kind = "unreliable" if declared(attack, DataAttacks.honest) else name
             role = Role(
                 kind,
                 attack,

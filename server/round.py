@@ -12,7 +12,8 @@ from torch import Tensor
 from ..clients.codecs.wire import VerbatimFrames, decode_cohort, encode_cohort, max_frame
 from ..clients.messages import Broadcast
 from ..clients.pools.base import ClientPool
-from ..core.contracts import Delivery, LinearDefense, Verdict, declared
+from ..core.contracts import Delivery, LinearDefense, Verdict
+from ..core.declarations import Codecs, Mechanisms, declared
 from ..core.errors import PluginError
 from ..core.seeds import generator
 from ..core.trees import State
@@ -151,7 +152,7 @@ def _stream(plan: Plan, state: ServerState, purpose: str) -> np.random.Generator
 
 
 def _encode(plan: Plan, state: ServerState, sent: Updates) -> tuple[Sequence[bytes], State]:
-    if declared(plan.codec, "verbatim", False):
+    if declared(plan.codec, Codecs.verbatim):
         return VerbatimFrames(plan.codec, sent, plan.layout, state.round, plan.public), state.codec
 
     def streams(client_id: int) -> np.random.Generator:
@@ -193,7 +194,7 @@ def _decode(
 
 def _secure_sum(plan: Plan, updates: Updates, state: ServerState, privacy: State) -> tuple[Updates, State]:
     """Return the updates as the server sees them: all of them, or under distributed trust their sum."""
-    secure_sum = declared(plan.privacy, "secure_sum", None)
+    secure_sum = declared(plan.privacy, Mechanisms.secure_sum)
     if secure_sum is None:
         return updates, privacy
     malicious = plan.malicious(state.round)

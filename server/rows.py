@@ -6,7 +6,8 @@ from math import ceil
 
 from torch import equal
 
-from ..core.contracts import Defense, PreAggregation, Sampler, Sampling, Verdict, declared
+from ..core.contracts import Defense, PreAggregation, Sampler, Sampling, Verdict
+from ..core.declarations import Defenses, PreAggregations, Samplers, declared
 from ..core.errors import CohortError, ScenarioError
 from ..core.registry import options_of
 from ..core.updates import Updates
@@ -31,11 +32,11 @@ def check_rows(
     """
     _refuse_memory_of_groups(spec, pre_aggregations, defense)
     _refuse_strangers(spec, defense)
-    if sampling.scheme not in SIZED or declared(sampler, "sampling_at", None) is not None:
+    if sampling.scheme not in SIZED or declared(sampler, Samplers.sampling_at) is not None:
         return
     cohort = rows = ceil(sampling.expected_size - 1e-9)
     for noun, named, plugin in steps_of(spec, pre_aggregations, defense):
-        least = declared(plugin, "least_cohort", 1)
+        least = declared(plugin, Defenses.least_cohort)
         if rows < least:
             behind = "" if rows == cohort else f", of which pre-aggregation leaves {rows} rows"
             choice = ", or set on_infeasible" if "on_infeasible" in options_of(plugin) else ""
@@ -55,7 +56,7 @@ def steps_of(
 
 
 def _refuse_strangers(spec: RunSpec, defense: Defense) -> None:
-    needed: tuple[int, ...] = declared(defense, "needs_clients", ())
+    needed: tuple[int, ...] = declared(defense, Defenses.needs_clients)
     for client in needed:
         if client >= spec.num_clients:
             raise ScenarioError(
@@ -67,7 +68,7 @@ def _refuse_strangers(spec: RunSpec, defense: Defense) -> None:
 def _refuse_memory_of_groups(
     spec: RunSpec, pre_aggregations: Sequence[PreAggregation], defense: Defense
 ) -> None:
-    if not declared(defense, "remembers_clients", False):
+    if not declared(defense, Defenses.remembers_clients):
         return
     for named, plugin in zip(spec.pre_aggregations, pre_aggregations, strict=True):
         if rows_after(plugin, spec.num_clients) < spec.num_clients:
@@ -79,7 +80,7 @@ def _refuse_memory_of_groups(
 
 def rows_after(plugin: object, rows: int) -> int:
     """Return how many rows a pre-aggregation makes of so many."""
-    count = declared(plugin, "rows_after", None)
+    count = declared(plugin, PreAggregations.rows_after)
     return rows if count is None else int(count(rows))
 
 
@@ -94,5 +95,5 @@ def about_clients(
     """
     if not equal(screened.client_ids, came.client_ids):
         return Verdict(verdict.aggregate)
-    mixed = any(declared(plugin, "mixes_clients", False) for plugin in pre_aggregations)
+    mixed = any(declared(plugin, PreAggregations.mixes_clients) for plugin in pre_aggregations)
     return replace(verdict, weights=None) if mixed else verdict

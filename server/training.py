@@ -12,7 +12,7 @@ from ..clients.data.base import FederatedData
 from ..clients.device import device_for
 from ..clients.kernel import BlockKernel
 from ..clients.vectorize import Choice, begun_on, choose
-from ..core.contracts import declared, works_in_steps
+from ..core.declarations import Algorithms, ClientData, Defenses, UpdateAttacks, declared, works_in_steps
 from ..core.errors import ScenarioError
 from ..core.layout import Layout
 from ..defenses import DEFENSES
@@ -38,7 +38,7 @@ def make_choice(
         ResultsError: ``begun`` is not what a run stores.
         ScenarioError: ``vectorize = "on"``, ``compile = "on"`` or ``device = "cuda"`` where that cannot be.
     """
-    own_way = own_half(spec, "work") is not None
+    own_way = own_half(spec, Algorithms.work) is not None
     why = f"algorithm '{spec.algorithm.name}' runs a client in a way of its own"
     in_steps = works_in_steps(PRIVACY.find(spec.privacy.name))
     cpu_alone = f"privacy '{spec.privacy.name}' works inside of local steps on the CPU" if in_steps else None
@@ -59,14 +59,14 @@ def make_choice(
 def make_kernel(spec: RunSpec, data: FederatedData, choice: Choice | None = None) -> BlockKernel:
     """Return what a worker trains with, in the way of ``choice``: by default that of ``make_choice``."""
     poisons, attacks = make_roles(spec)
-    steers = tuple(role for role in attacks if declared(role.attack, "steer", None))
+    steers = tuple(role for role in attacks if declared(role.attack, UpdateAttacks.steer))
     rule = make_rule(spec)
     model = make_model(spec, data)
     mechanism = make_privacy(spec, Layout.of(model).num_parameters)
     privacy = watched(PRIVACY, mechanism, spec.privacy.name)
     choice = choice or make_choice(spec, data, model)
-    counts = declared(made(DEFENSES, spec.defense), "counts", None)
-    if steers and declared(rule, "work", None) is not None:
+    counts = declared(made(DEFENSES, spec.defense), Defenses.counts)
+    if steers and declared(rule, Algorithms.work) is not None:
         raise ScenarioError(
             f"attack '{steers[0].kind}' twists the gradients of local SGD, and algorithm "
             f"'{spec.algorithm.name}' works in a way of its own"
@@ -97,7 +97,7 @@ def make_root(spec: RunSpec, data: FederatedData) -> Root | None:
     Raises:
         ScenarioError: Data made elsewhere hold no examples for the server.
     """
-    own: FederatedData | None = declared(data, "root", None)
+    own: FederatedData | None = declared(data, ClientData.root)
     if own is None:
         if spec.root_examples:
             raise ScenarioError(f"root_examples is {spec.root_examples}, but the given data hold none")

@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
-from ..core.contracts import Release, clipped_at, declared
+from ..core.contracts import Release
+from ..core.declarations import Mechanisms, clipped_at, declared
 from ..core.updates import row_norms
 from ..server.evaluation import Score
 from ..server.plan import Plan
@@ -221,5 +222,5 @@ def _privacy(plan: Plan, step: Step) -> dict[str, Any]:
         "trust_model": plan.privacy.trust_model,
         "unit": plan.privacy.unit,
         "relation": o.release.relation if isinstance(o.release, Release) else None,
-        "sampling": declared(plan.privacy, "batches", o.sampling.scheme),  # of the protected units
+        "sampling": declared(plan.privacy, Mechanisms.batches) or o.sampling.scheme,  # of the protected units
     }

@@ -6,7 +6,7 @@ from typing import Any
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
 from ..attacks.leakage.requirements import name_of, refuse_unmet, takes_labels
 from ..clients.data.base import targets_of
-from ..core.contracts import declared
+from ..core.declarations import Algorithms, declared
 from ..core.errors import PluginError, ScenarioError
 from ..core.guards import guard
 from ..core.observation import Knowledge, Truth
@@ -126,7 +126,7 @@ def _refuse_other_runs(name: str, simulation: Simulation) -> None:
             f"probe '{name}' rebuilds labelled examples, and {simulation.data.name} has real-valued targets; "
             "leave it out"
         )
-    if declared(simulation.kernel.rule, "work", None) is not None:
+    if declared(simulation.kernel.rule, Algorithms.work) is not None:
         raise ScenarioError(
             f"probe '{name}' knows messages of local SGD, and algorithm '{simulation.spec.algorithm.name}' "
             "sends something else; leave it out"

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ...core import trees
-from ...core.contracts import LocalProcedure, LocalRule, LocalTraining, declared
+from ...core.contracts import LocalProcedure, LocalRule, LocalTraining
+from ...core.declarations import Algorithms, Declaration, declared
 from ...core.registry import require
 from ...core.seeds import generator
 from ..data.gaussian_shards import GaussianShards
@@ -27,14 +28,16 @@ def _vectors() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def _rule(algorithm: Algorithm) -> LocalRule | None:
     """Return the algorithm where it is a local rule."""
-    return None if declared(algorithm, "work", None) else cast(LocalRule, algorithm)
+    return None if declared(algorithm, Algorithms.work) else cast(LocalRule, algorithm)
 
 
 def it_corrects_gradients_or_works_in_a_way_of_its_own(algorithm: Algorithm) -> None:
-    verbs = [v for v in ("correct", "work") if callable(getattr(algorithm, v, None))]
+    ways: tuple[Declaration[Any], ...] = (Algorithms.correct, Algorithms.work)
+    verbs = [v.name for v in ways if declared(algorithm, v) is not None]
     require(len(verbs) == 1, f"an algorithm needs correct or work, got {' and '.join(verbs) or 'neither'}")
     if verbs == ["work"]:
-        missing = [v for v in ("init", "step") if not callable(getattr(algorithm, v, None))]
+        halves: tuple[Declaration[Any], ...] = (Algorithms.init, Algorithms.step)
+        missing = [v.name for v in halves if declared(algorithm, v) is None]
         require(not missing, f"an algorithm with work needs {' and '.join(missing)} besides")
 
 
@@ -60,7 +63,7 @@ def clients_can_be_stacked(algorithm: Algorithm) -> None:
 
 def a_plain_rule_changes_nothing(algorithm: Algorithm) -> None:
     rule = _rule(algorithm)
-    if rule is not None and declared(rule, "plain", False):
+    if rule is not None and declared(rule, Algorithms.plain):
         gradient, params, received = _vectors()
         same = torch.equal(rule.correct(gradient, params, received), gradient)
         require(same, "a rule that declares plain must return the gradient as it is")
@@ -101,17 +104,17 @@ def _visits(procedure: LocalProcedure) -> Visits:
 
 
 def _cohort(procedure: LocalProcedure, round_: int) -> np.ndarray[Any, Any]:
-    sample = declared(procedure, "sample", None)
+    sample = declared(procedure, Algorithms.sample)
     return np.arange(_CLIENTS) if sample is None else sample(_CLIENTS, generator(0, "sample"), round_)
 
 
 def _run(procedure: LocalProcedure, packed: bool = False, anew: bool = False) -> list[Tensor]:
     """Return the parameters after each round: through a checkpoint, or in a new process, if asked for."""
     visits, state, params, seen = _visits(procedure), procedure.init(), torch.zeros(6), []
-    extra = declared(procedure, "extra", None)
+    extra = declared(procedure, Algorithms.extra)
     for t in range(_ROUNDS):
         besides = torch.zeros(0, 0) if extra is None else extra(params, state)
-        count = declared(procedure, "extras", 0)
+        count = declared(procedure, Algorithms.extras)
         require(len(besides) == count, f"extra gave {len(besides)} vectors, and extras says {count}")
         visits = _visits(procedure) if anew else visits
         updates, losses = visits.train(Broadcast(t, params, torch.zeros(0), besides), _cohort(procedure, t))

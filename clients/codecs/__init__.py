@@ -1,6 +1,7 @@
 """Codecs: how an update becomes bytes, and bytes an update."""
 
 from ...core.contracts import Codec
+from ...core.declarations import Codecs
 from ...core.registry import Family
 
 CODECS: Family[Codec] = Family(
@@ -11,4 +12,5 @@ CODECS: Family[Codec] = Family(
         "identity": "gauntlet.clients.codecs.identity:Identity",
         "terngrad": "gauntlet.clients.codecs.terngrad:TernGrad",
     },
+    declares=Codecs,
 )

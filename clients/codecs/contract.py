@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ...core import trees
-from ...core.contracts import Codec, declared
+from ...core.contracts import Codec
+from ...core.declarations import Codecs, declared
 from ...core.errors import FrameError
 from ...core.frames import Record
 from ...core.layout import Layout, Slot
@@ -137,7 +138,7 @@ def has_a_state_that_packs(codec: Codec) -> None:
 
 def is_unbiased_if_it_says_so(codec: Codec) -> None:
     """The mean of 2000 draws is the update, each coordinate within 5 standard errors."""
-    if not declared(codec, "unbiased", False):
+    if not declared(codec, Codecs.unbiased):
         return
     update = _normal(7).clamp(-2, 2)
     vectors = _decoded(codec, _cohort([update] * DRAWS)).double()
@@ -150,7 +151,7 @@ def is_unbiased_if_it_says_so(codec: Codec) -> None:
 
 def is_lossless_if_it_says_so(codec: Codec) -> None:
     """What comes out is what went in to the last bit, NaN and infinities included."""
-    if not declared(codec, "lossless", False):
+    if not declared(codec, Codecs.lossless):
         return
     updates = _cohort([_normal(1), torch.full((P,), torch.inf), torch.full((P,), torch.nan)])
     same = torch.equal(_decoded(codec, updates).view(torch.int32), updates.vectors.view(torch.int32))
@@ -159,9 +160,9 @@ def is_lossless_if_it_says_so(codec: Codec) -> None:
 
 def is_verbatim_if_it_says_so(codec: Codec) -> None:
     """Frames are all the longest legal one, nothing is drawn or remembered, and nothing is lost."""
-    if not declared(codec, "verbatim", False):
+    if not declared(codec, Codecs.verbatim):
         return
-    require(declared(codec, "lossless", False), "a codec that declares verbatim must declare lossless")
+    require(declared(codec, Codecs.lossless), "a codec that declares verbatim must declare lossless")
 
     def none(client_id: int) -> np.random.Generator:
         raise ValueError(f"client {client_id} has no stream")
@@ -215,7 +216,7 @@ def refuses_hostile_bytes(codec: Codec) -> None:
         except Exception as error:
             require(False, f"hostile bytes raised {error!r}, allowed: FrameError")
         require(vector.shape == (P,), f"hostile bytes gave a vector of shape {tuple(vector.shape)}")
-        fits = declared(codec, "lossless", False) or bool(vector.isfinite().all())
+        fits = declared(codec, Codecs.lossless) or bool(vector.isfinite().all())
         require(fits, "hostile bytes gave a vector that is not finite")
 
 

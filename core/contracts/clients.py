@@ -17,11 +17,9 @@ from ..updates import Updates
 class Codec(Protocol):
     """Turn updates into bytes and back. ``decode`` uses nothing but its arguments.
 
-    Declares ``unbiased`` [False] (E decode(encode(x)) = x), ``lossless`` [False] (decode(encode(x)) = x, so
-    that it may decode to NaN or infinity; a codec with a state leaves no central or distributed epsilon,
-    since messages then follow from earlier rounds), ``additive`` [False] (payloads can be summed under secure
-    aggregation) and ``verbatim`` [False] (lossless, without state or randomness, every body ``max_body``
-    long: then a frame is written only when somebody looks at it).
+    What it may declare: ``core.declarations.Codecs``. One with a state leaves no central or distributed
+    epsilon, since messages then follow from earlier rounds; of a verbatim one a frame is written only when
+    somebody looks at it.
     """
 
     codec_id: ClassVar[int]
@@ -91,7 +89,7 @@ class LocalTraining:
 class LocalRule(Protocol):
     """What an algorithm changes about local SGD, as pure elementwise tensor functions.
 
-    Declares ``plain`` [False]: ``correct`` returns the gradient as it is.
+    What it may declare: ``core.declarations.Algorithms``.
     """
 
     def schedule(self, training: LocalTraining) -> LocalTraining:
@@ -148,17 +146,7 @@ class LocalProcedure(Protocol):
     It stands where a local rule stands, with ``work`` in place of ``correct``. ``init`` and ``step`` are the
     server's half, in the place of the server optimiser.
 
-    Declares, if it likes (the careful answer in brackets):
-        ``prepare(visit) -> State`` [none]: what a client works out once, from its examples of round 0 and
-            the run's seed alone, so that any worker can work it out again.
-        ``extras`` [0] and ``extra(params, state) -> Tensor``: how many vectors the server sends besides the
-            parameters, and which.  # [E, P]
-        ``sampling``, ``sample`` [none]: it is its own sampler (``Sampler``, with ``periodic``).
-        ``posterior(state) -> list of Tensor`` [none]: the posterior samples kept so far.  # [P] each
-        ``mechanisms`` [("none",)]: the privacy mechanisms that it goes with.
-        ``shared`` [()]: options that such a mechanism takes over where it leaves them None.
-        ``plain_mean`` [False]: what the server adds up must be the plain mean of the messages.
-        ``unproved`` ["no_mechanism"]: why it proves nothing without a mechanism.
+    What it may have and declare besides: ``core.declarations.Algorithms``.
     """
 
     def schedule(self, training: LocalTraining) -> LocalTraining:

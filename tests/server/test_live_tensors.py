@@ -269,6 +269,7 @@ def variants() -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 def test_our_own_plug_ins_would_pass_the_watch(small):
     """They are not watched in a run, so that it costs them nothing: here they are, for three rounds."""
     for changes in variants():

@@ -89,6 +89,7 @@ def doom(data):
     return Doomed()
 
 
+@pytest.mark.slow
 def test_workers_that_always_die_end_the_run_with_one_line(small, ray_here):
     simulation = prepare(small())
     import ray
@@ -117,6 +118,7 @@ def lull(marker, spec, data):
     return Sleepy(make_kernel(spec, data), marker)
 
 
+@pytest.mark.slow
 def test_a_hung_worker_is_replaced_and_nothing_changes(small, ray_here, tmp_path):
     import ray
 

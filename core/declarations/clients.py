@@ -1,0 +1,93 @@
+"""What the plug-ins that make up a client may declare: data, algorithms, codecs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ..contracts.clients import Visit
+from ..contracts.server import Sampling
+from .declaration import ANYTHING, Declaration, Kind, Table, count, flag, method, words
+from .server import Optimizers, Samplers
+
+Array = np.ndarray[Any, Any]
+
+
+class Datasets(Table):
+    """What a data set may have: examples on one pile, or a population."""
+
+    load: Declaration[Callable[[], Any] | None] = method("() -> Dataset", "All examples, on one pile.")
+    load_perturbed: Declaration[Callable[[Callable[[Array], Array]], Any] | None] = method(
+        "(perturb) -> Dataset", "As `load`, but training examples are cut from `perturb(records)`."
+    )
+    populate: Declaration[Callable[[int, int], Any] | None] = method(
+        "(num_clients, seed) -> FederatedData", "Examples that are born with their clients."
+    )
+
+
+class ClientData(Table):
+    """What examples that lie with their clients may say of themselves."""
+
+    targets: Declaration[Any] = Declaration(
+        ANYTHING, None, "The `Targets` of a regression, whose `num_classes` is 0."
+    )
+    num_classes = count(0, "C; labels are below it.")
+    input_shape: Declaration[tuple[int, ...] | None] = Declaration(
+        ANYTHING, None, "The shape of one example, without the batch."
+    )
+    root: Declaration[Any] = Declaration(ANYTHING, None, "The examples that the server keeps for itself.")
+
+
+class Partitions(Table):
+    """What a partition may say of itself."""
+
+    complete = flag("Every example goes to some client.")
+    seeded = flag("Another run seed gives another split.", careful=True)
+    label_free = flag("It does not look at the labels, only at how many there are.")
+
+
+class Algorithms(Samplers, Optimizers):
+    """What an algorithm may have and say of itself; one that `work`s is its own server optimizer."""
+
+    plain = flag("`correct` returns the gradient as it is.")
+    correct: Declaration[Callable[[Tensor, Tensor, Tensor], Tensor] | None] = method(
+        "(gradient, params, received) -> Tensor", "The direction of one local step of a local rule, [..., P]."
+    )
+    work: Declaration[Callable[[Visit], tuple[Tensor, Tensor]] | None] = method(
+        "(visit) -> (Tensor, Tensor)", "What a client sends [P], and its mean loss: in place of `correct`."
+    )
+    prepare: Declaration[Callable[[Visit], Any] | None] = method(
+        "(visit) -> State",
+        "What a client works out once, from its examples of round 0 and the run's seed alone.",
+    )
+    init: Declaration[Callable[[], Any] | None] = method(
+        "() -> State", "The server half's first memory, of an algorithm that works."
+    )
+    step: Declaration[Callable[[Tensor, Tensor, Any], tuple[Tensor, Any]] | None] = method(
+        "(params, aggregate, state) -> (Tensor, State)", "The server half of an algorithm that works."
+    )
+    sampling: Declaration[Callable[[int], Sampling] | None] = method(
+        "(num_clients) -> Sampling", "How it samples, where it is its own sampler."
+    )
+    sample: Declaration[Callable[..., Array] | None] = method(
+        "(num_clients, generator) -> ids", "The cohort, where it is its own sampler."
+    )
+    mechanisms = words("The privacy mechanisms that it goes with.", careful=("none",))
+    shared = words("Its attributes that such a mechanism takes over where it leaves them None.")
+    full_participation = flag("It needs every client in every round.")
+    plain_mean = flag("What the server adds up must be the plain mean of the messages.")
+
+
+class Codecs(Table):
+    """What a codec may say of itself."""
+
+    codec_id: Declaration[int | None] = Declaration(
+        Kind("a whole number from 0 to 255", lambda v: isinstance(v, int) and 0 <= v <= 255),
+        None,
+        "The number of its frames. Every codec says so.",
+    )
+    unbiased = flag("E decode(encode(x)) = x.")
+    lossless = flag("decode(encode(x)) = x, so that it may decode to NaN or infinity.")
+    additive = flag("Payloads can be summed under secure aggregation.")
+    verbatim = flag("Lossless, without state or randomness, every body `max_body` long.")
