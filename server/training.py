@@ -10,6 +10,7 @@ from ..clients.compiling import compile_stacks
 from ..clients.data.base import FederatedData
 from ..clients.device import device_for
 from ..clients.kernel import BlockKernel
+from ..clients.scoring import ScoredExamples, Scorer
 from ..clients.vectorize import Choice, begun_on, choose
 from ..core.contracts import Privacy
 from ..core.declarations import Algorithms, ClientData, Defenses, UpdateAttacks, declared
@@ -88,6 +89,11 @@ def make_kernel(spec: RunSpec, data: FederatedData, choice: Choice | None = None
     model = make_model(spec, data)
     mechanism = parts.privacy(parts.mechanism, Layout.of(model).num_parameters)
     return kernel_of(parts, data, model, choice, watched(PRIVACY, mechanism, spec.privacy.name))
+
+
+def make_scorer(spec: RunSpec, device: str, data: FederatedData, examples: ScoredExamples) -> Scorer:
+    """Return what asks this run's models about ``examples``, on a device."""
+    return Scorer(make_model(spec, data), examples, device, spec.model.name)
 
 
 def make_root(parts: Parts, data: FederatedData) -> Root | None:
