@@ -26,13 +26,14 @@ from .alone import LoneTraining
 from .channels_last import takes_channels_last
 from .data.base import FederatedData, PartitionedData, num_outputs
 from .device import reproducible
+from .local_step import Steer
 from .losses import Loss, loss_name, loss_of
 from .memory import keep_freed_memory
 from .messages import Broadcast, Summed, Trained
 from .minibatches import gathered, minibatches, poisson_batches, shuffled_batches, step_sampling
 from .private_training import PrivateTraining, Trainee
 from .shelf import Shelf
-from .stacked import Steer, train_stacked
+from .stacked import train_stacked
 from .trace import StackedStep
 from .visits import Visits
 
@@ -219,7 +220,8 @@ class BlockKernel:
                 dropout=partial(self._dropout, client_id, round_),
             )
             clients.append(trainee)
-        vectors, losses = self._private.train(broadcast.params, shelf, clients)
+        vectors = torch.empty(len(ids), self.layout.num_parameters)  # [K, P]
+        losses = self._private.train(broadcast.params, shelf, clients, vectors)
         counts = torch.tensor([len(rows) for rows in places])
         return Updates(vectors, torch.from_numpy(client_ids), counts), losses
 

@@ -15,22 +15,24 @@ from ..clients.pools.base import ClientPool
 from ..clients.pools.serial import SerialPool
 from ..clients.scoring import Scoring
 from ..clients.vectorize import Choice
-from ..core.errors import ScenarioError
 from ..core.layout import Layout
+from .assembly.build import make_plan
+from .assembly.fitted import Fitted
+from .assembly.loading import load_data, make_model
+from .assembly.parts import Parts
+from .assembly.refusals import OF_FIT, OF_GOALS, OF_PARTS, OF_PROSPECT, refuse
+from .assembly.refusals.budgets import Prospect
 from .evaluation import Evaluator, Score, goals_of
-from .example_privacy import with_known_noise, with_local_steps
-from .guarantee import delta_warning, refuse_large_delta
+from .example_privacy import known_noise, with_local_steps
+from .guarantee import delta_warning
 from .guard import out_of_budget
-from .ingredients import given_or_made, make_model
 from .outcome import Outcome
-from .plan import Plan, make_plan
-from .promise import refuse_broken_promises
-from .regression import refuse_labels_only
+from .plan import Plan
 from .round import run_round
 from .small_cohorts import warnings_of
 from .spec import RunSpec, noise_warning
 from .state import ServerState, first_state
-from .training import make_choice, make_kernel, make_root, make_scorer
+from .training import kernel_of, make_choice, make_kernel, make_root, make_scorer
 
 
 @dataclass(frozen=True)
@@ -143,27 +145,29 @@ def prepare(
     Raises:
         GauntletError: Whatever cannot run, in one line.
     """
-    data = given_or_made(spec, data)
-    asked, spec = spec, with_known_noise(spec, data)
+    parts = Parts(spec, given=data is not None)
+    parts.complete()
+    refuse(OF_PARTS, parts)
+    data = load_data(parts) if data is None else data
+    mechanism, spec = known_noise(parts, data)
     model = make_model(spec, data)
-    choice = make_choice(spec, data, model, begun)
+    choice = make_choice(parts, data, model, begun)
     layout = Layout.of(model)
-    plan = with_local_steps(make_plan(spec, layout), spec, data)
-    plan = replace(plan, root=make_root(spec, data))
-    refuse_labels_only(plan, data)
+    fitted = Fitted(parts, data, layout, mechanism)
+    refuse(OF_FIT, fitted)
+    plan = with_local_steps(make_plan(fitted), parts, data)
+    plan = replace(plan, root=make_root(parts, data))
     params = layout.flatten(dict(model.named_parameters()))
     buffers = layout.flatten_buffers(dict(model.named_buffers()))
     first = first_state(plan, params, buffers)
-    refuse_large_delta(plan, spec)
-    refuse_broken_promises(plan, asked, first, data)
-    if broke := out_of_budget(plan, first):
-        raise ScenarioError(f"not even one round can run: {broke}")
+    refuse(OF_GOALS, fitted)
     goals = goals_of((*plan.poisons, *plan.attacks), data)
+    refuse(OF_PROSPECT, Prospect(parts.spec, plan, first, data, goals))
     return Simulation(
         spec=spec,
         data=data,
         plan=plan,
-        kernel=make_kernel(spec, data, choice),
+        kernel=kernel_of(parts, data, make_model(spec, data), choice, plan.privacy),
         evaluator=Evaluator(data, goals, spec.training.loss),
         first=first,
         choice=choice,

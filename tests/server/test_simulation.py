@@ -18,6 +18,7 @@ from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import CheckpointError, ScenarioError, WorkerError
 from gauntlet.core.trees import equal
 from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
+from gauntlet.server.ingredients import make_data
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
 from gauntlet.server.training import make_kernel
@@ -255,13 +256,15 @@ def test_what_cannot_run_is_refused_before_it_runs(small, changes, words):
 
 def test_privacy_refuses_a_model_with_batch_statistics(small):
     from gauntlet.core.layout import Layout, Slot
-    from gauntlet.server.plan import make_plan
+    from gauntlet.server.assembly.fitted import Fitted
+    from gauntlet.server.assembly.parts import Parts
+    from gauntlet.server.assembly.refusals import OF_FIT, refuse
 
     spec = small(privacy=PluginSpec("gaussian", {"clip_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-5}))
     layout = Layout((Slot("w", (2,), 0),), (Slot("running_mean", (2,), 0),))
 
     with pytest.raises(ScenarioError, match="batch statistics"):
-        make_plan(spec, layout)
+        refuse(OF_FIT, Fitted(Parts(spec), make_data(spec), layout, Parts(spec).mechanism))
 
 
 def test_the_kernel_of_a_worker_is_built_from_the_spec_alone(busy):
