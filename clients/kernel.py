@@ -26,13 +26,14 @@ from .alone import LoneTraining
 from .channels_last import takes_channels_last
 from .data.base import FederatedData, PartitionedData, num_outputs
 from .device import reproducible
+from .local_step import Steer
 from .losses import Loss, loss_name, loss_of
 from .memory import keep_freed_memory
 from .messages import Broadcast, Summed, Trained
-from .minibatches import minibatches, poisson_batches, shuffled_batches, step_sampling
+from .minibatches import gathered, minibatches, poisson_batches, shuffled_batches, step_sampling
 from .private_training import PrivateTraining, Trainee
 from .shelf import Shelf
-from .stacked import Steer, train_stacked
+from .stacked import train_stacked
 from .trace import StackedStep
 from .visits import Visits
 
@@ -219,7 +220,8 @@ class BlockKernel:
                 dropout=partial(self._dropout, client_id, round_),
             )
             clients.append(trainee)
-        vectors, losses = self._private.train(broadcast.params, shelf, clients)
+        vectors = torch.empty(len(ids), self.layout.num_parameters)  # [K, P]
+        losses = self._private.train(broadcast.params, shelf, clients, vectors)
         counts = torch.tensor([len(rows) for rows in places])
         return Updates(vectors, torch.from_numpy(client_ids), counts), losses
 
@@ -240,18 +242,28 @@ class BlockKernel:
         counts = torch.empty(len(client_ids), dtype=torch.int64)
         broadcast = replace(broadcast, params=broadcast.params.to(self._device))  # once for all of them
         for row, client_id in enumerate(client_ids.tolist()):
-            examples = self.examples(client_id, broadcast.round)
-            counts[row] = len(examples[1])
+            counts[row], examples, batches = self._taken(client_id, broadcast.round)
             losses[row] = self._alone.train(
                 broadcast,
                 examples,
-                self.batches(client_id, broadcast.round, len(examples[1])),
+                batches,
                 self._dropout(client_id, broadcast.round),
                 self.steer(client_id, broadcast.round),
                 vectors[row],
                 buffers[row],
             )
         return Updates(vectors, torch.from_numpy(client_ids), counts, buffers=buffers), losses
+
+    def _taken(self, client_id: int, round_: int) -> tuple[int, tuple[Tensor, Tensor], list[Array]]:
+        """Return how many examples a client has, those that its steps take, and each step's rows of them."""
+        poisoned = any(client_id in role.attackers(round_) for role in self.poisons)
+        if poisoned or not isinstance(self.data, PartitionedData):
+            examples = self.examples(client_id, round_)
+            count = len(examples[1])
+            return count, examples, self.batches(client_id, round_, count)
+        count = self.data.num_examples(client_id)
+        rows, batches = gathered(self.batches(client_id, round_, count))
+        return count, self.data.at(self.data.rows(client_id)[rows]), batches
 
     def _streams(self, round_: int) -> Callable[[int], np.random.Generator]:
         return lambda client_id: generator(self._noise_seed, "client noise", round_, client_id)

@@ -47,7 +47,7 @@ def after_tests(
         if weight > NOTHING:
             evidence[kind] = weight
         if weight >= needed and kind in suspected and old_enough:
-            since = {kind: round_} | ({} if kind == POOR else {"malicious": round_}) | since
+            since = {kind: round_, "malicious": round_} | since
         elif kind in since and weight < needed / 2 - NOTHING:
             del since[kind]
     if not since.keys() - {"malicious", POOR}:

@@ -27,7 +27,7 @@ from ..core.observation import Knowledge, Observation, Truth
 from ..core.registry import options_of
 from ..core.seeds import generator
 from ..core.trees import pack, unpack
-from .ingredients import make_model
+from .assembly.loading import make_model
 from .outcome import Outcome
 from .spec import PluginSpec, RunSpec
 

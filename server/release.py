@@ -2,12 +2,13 @@
 
 from collections.abc import Collection
 
-from ..core.contracts import NoGuarantee, Release
+import torch
+
+from ..core.contracts import Defense, NoGuarantee, Release
 from ..core.declarations import Algorithms, Codecs, Defenses, Mechanisms, Networks, clipped_at, declared
 from ..core.trees import State
 from ..privacy.accounting import amplifies
 from .plan import Plan
-from .procedures import counts_alike
 from .sight import blinded, counts_are_public, exposed
 
 
@@ -29,6 +30,12 @@ def release_of(plan: Plan, privacy: State, round_: int, cohort: Collection[int])
     reason = exposed(plan, round_, cohort, release.relation, amplified)
     reason = reason or _remembered(plan, amplified) or _counted(plan)
     return NoGuarantee(reason) if reason else release
+
+
+def counts_alike(defense: Defense) -> bool:
+    """Return whether a defense counts every client the same, however many examples it has."""
+    counts = declared(defense, Defenses.counts)
+    return counts is not None and len(torch.unique(counts(torch.tensor([1, 3])))) == 1
 
 
 def _counted(plan: Plan) -> str | None:

@@ -17,10 +17,10 @@ from ..core.errors import PluginError
 from ..core.seeds import generator
 from ..core.trees import State
 from ..core.updates import Context, Updates, all_finite, finite_rows, row_norms
+from .cohorts import sample_cohort
 from .corruption import corrupt
 from .decision import decide
 from .downlink import Downlink, send_down
-from .ingredients import sample_cohort
 from .outcome import Outcome, Reception
 from .plan import Plan
 from .release import release_of
