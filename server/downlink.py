@@ -1,11 +1,27 @@
-"""What the server sends down before a round, and how many bytes that is."""
+"""What the server sends down before a round, and how many bytes that is.
+
+The parameters go through the codec of the downlink, one frame for everybody. Clients train from what they
+decode, and so does whoever looks at their messages: attackers, probes, the server's own examples. The server
+keeps its own parameters, and applies the aggregate to those.
+"""
 
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
+from ..clients.codecs.wire import decode_cohort, encode_cohort, max_frame
 from ..clients.messages import Broadcast
+from ..core.contracts import CodecStreams
+from ..core.declarations import Codecs, declared
+from ..core.errors import PluginError
 from ..core.trees import State, num_bytes
+from ..core.updates import Updates
 from .plan import Plan
 from .state import ServerState
+
+SERVER = 2**32 - 1
+"""The sender of a frame that goes down."""
 
 
 @dataclass(frozen=True)
@@ -26,5 +42,26 @@ class Downlink:
 def send_down(plan: Plan, state: ServerState) -> Downlink:
     """Return what the clients of the round receive."""
     extra = plan.extra(state.params, state.optimizer)
-    broadcast = Broadcast(state.round, state.params, state.buffers, extra)
-    return Downlink(broadcast, state.shared, plan.bytes_down + num_bytes(state.shared))
+    params, frame = _through_the_codec(plan, state)
+    broadcast = Broadcast(state.round, params, state.buffers, extra)
+    return Downlink(broadcast, state.shared, frame + plan.bytes_beside + num_bytes(state.shared))
+
+
+def _through_the_codec(plan: Plan, state: ServerState) -> tuple[Tensor, int]:
+    """Return (the parameters that clients decode [P], the length of the frame).
+
+    Raises:
+        PluginError: The codec does not read its own frame: parameters that are not finite, say.
+    """
+    codec, layout, spec = plan.codec_down, plan.layout, plan.public_down
+    if declared(codec, Codecs.verbatim):
+        return state.params, max_frame(codec, layout)
+    one = Updates(state.params[None], torch.tensor([SERVER]), torch.tensor([1]))
+    streams = CodecStreams(plan.seed, state.round, purpose="downlink codec")
+    frames, _ = encode_cohort(codec, one, layout, spec, None, streams)
+    decoded, rejected = decode_cohort(codec, frames, [SERVER], layout, spec, streams)
+    if rejected:
+        raise PluginError(
+            f"codec_down cannot carry the parameters before round {state.round}: {rejected[0][1]}"
+        )
+    return decoded[0], len(frames[0])

@@ -75,9 +75,10 @@ def _receive_updates(
     """Let every client send its update, and the defense decide; return that and the plug-ins' memories."""
     trained = pool.train(down.broadcast, plan.canaries.clients(cohort), plan.sampling.expected_size)
     root = plan.root.train(down.broadcast) if plan.root else None
-    context = Context(state.round, state.params, plan.layout, plan.seed, root)
+    seen = replace(state, params=down.broadcast.params)  # what everybody trained from
+    context = Context(state.round, seen.params, plan.layout, plan.seed, root)
     trained = plan.canaries.join(trained, cohort, context)
-    sent, attacks = corrupt(plan, trained.updates, state, root)
+    sent, attacks = corrupt(plan, trained.updates, seen, root)
     streams = CodecStreams(plan.seed, state.round, down.shared)
     frames, codec = _encode(plan, state, sent, streams)
     bytes_up = _sizes(frames) + 4 * sent.buffers.shape[1]
