@@ -17,7 +17,7 @@ from ..clients.codecs import CODECS
 from ..clients.codecs.wire import decode_frame
 from ..clients.data.base import FederatedData
 from ..clients.models import build_model
-from ..core.contracts import Codec, CodecContext, LocalRule, LocalTraining
+from ..core.contracts import Codec, CodecContext, CodecStreams, LocalRule, LocalTraining
 from ..core.declarations import Codecs, declared
 from ..core.disk import write_folder
 from ..core.errors import DataError
@@ -134,7 +134,7 @@ def save_observation(
     codec: Codec = CODECS.build(spec.codec.name, spec.codec.options)
     if not declared(codec, Codecs.verbatim):  # else a frame is read without more
         shared, tensors = pack(outcome.shared, "shared")
-        public["context"] = {"seed": spec.seed, "shared": shared}
+        public["context"] = {"public_seed": CodecStreams(spec.seed, 0).public_seed, "shared": shared}
         sent |= tensors
     files = {
         "observation.json": json.dumps(public, indent=1).encode(),
@@ -209,8 +209,8 @@ def load_observation(place: Path) -> Observation:
         inputs = _inputs(public["inputs"])
         model_spec, codec_spec = PluginSpec(**public["model"]), PluginSpec(**public["codec"])
         knowledge = Knowledge(**_tupled(public["knowledge"]))
-        told = {"seed": 0, "shared": None, **public.get("context", {})}
-        told["shared"] = unpack(told["shared"], sent)
+        told = public.get("context", {"public_seed": 0, "shared": None})
+        seed, shared = int(told["public_seed"]), unpack(told["shared"], sent)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{place} is not a readable observation: {error}") from error
     model = build_model(model_spec.name, model_spec.options, inputs, generator(0, "observation"))
@@ -219,7 +219,7 @@ def load_observation(place: Path) -> Observation:
     codec = CODECS.build(codec_spec.name, codec_spec.options)
     spec = public_spec(layout, codec_spec.name, options_of(codec))
     envelope = Envelope(codec.codec_id, public["round"], public["client_id"], spec)
-    context = CodecContext(**told, round=envelope.round, client_id=envelope.client_id)
+    context = CodecContext(seed, envelope.round, envelope.client_id, shared)
     return Observation(
         round=public["round"],
         client_id=public["client_id"],

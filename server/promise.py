@@ -39,7 +39,8 @@ _WHY = {
     "from the cohort; colluders of a cohort of fixed size tell who is missing): name its clients or give "
     "their count, and use sampler poisson or full, or set privacy.relation = 'zero_out' with sampler full or "
     "fixed_size",
-    "client_memory": "codec '{codec}' remembers earlier rounds: use one without a memory, such as identity",
+    "client_memory": "codec '{codec}' remembers earlier rounds, which no analysis with sampling allows for: "
+    "use one without a memory, such as identity, or sampler full with privacy of whole clients",
     "private_clip": "what moves the clip norm goes out without noise: leave out count_noise_std = 0",
     "uncalibrated_noise": "its noise is not charged: set privacy.calibrated = true",
     "no_mechanism": "privacy '{privacy}' adds no noise: choose a mechanism and its noise",

@@ -93,7 +93,7 @@ class Codecs(Table):
     additive = flag("Payloads can be summed under secure aggregation.")
     verbatim = flag("Lossless, without state or randomness, every body `max_body` long.")
     contractive = flag(
-        "|x - decode(encode(x))| <= |x| in L2, whatever is drawn: error feedback may be put around it."
+        "In L2, x - decode(encode(x)) is never longer than x: error feedback may be put around it."
     )
     share: Declaration[Callable[[Tensor, Tensor, Any], Any] | None] = method(
         "(params, aggregate, state) -> State",
