@@ -9,11 +9,13 @@ from torch import nn
 from ..clients.algorithms import ALGORITHMS
 from ..clients.data import DATASETS, PARTITIONS, federate
 from ..clients.data.base import FederatedData, Perturb
+from ..clients.exchange import Exchange, exchange_of
 from ..clients.models import build_model
 from ..core.contracts import Audit, LocalRule, Privacy, Sampler, Sampling
 from ..core.declarations import Algorithms, Datasets, Mechanisms, Samplers, declared
 from ..core.errors import ScenarioError
 from ..core.guards import guard
+from ..core.layout import Layout
 from ..core.registry import Family
 from ..core.replies import REPLIES
 from ..core.roles import Role
@@ -103,6 +105,16 @@ def make_rule(spec: RunSpec) -> LocalRule:
     return rule
 
 
+def make_exchange(spec: RunSpec, layout: Layout) -> Exchange:
+    """Return what the run's clients send, receive and remember.
+
+    Raises:
+        PluginError: An algorithm that does not exist, or declares what cannot be.
+    """
+    rule = make_rule(spec)
+    return exchange_of(rule, layout, rule.schedule(spec.training))
+
+
 def make_sampling(spec: RunSpec) -> tuple[Sampler, Sampling]:
     """Return the sampler and how it samples this population, an audit's canaries included.
 
@@ -153,7 +165,9 @@ def make_privacy(spec: RunSpec, num_parameters: int | None = None) -> Privacy:
     """
     mechanism: Privacy = PRIVACY.build(spec.privacy.name, spec.privacy.options)
     try:
-        return calibrate(share(spec, mechanism), make_sampling(spec)[1], spec.rounds, num_parameters)
+        remembers = declared(make_rule(spec), Algorithms.memory) is not None
+        sampling = make_sampling(spec)[1]
+        return calibrate(share(spec, mechanism), sampling, spec.rounds, num_parameters, not remembers)
     except ValueError as error:
         raise ScenarioError(f"{spec.privacy.name}: {error}") from error
 

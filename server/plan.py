@@ -1,6 +1,6 @@
 """What stays the same from round to round, built once from a run's spec."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ..clients.algorithms import ALGORITHMS
 from ..clients.codecs import CODECS
+from ..clients.exchange import Exchange
+from ..core.client_rows import ClientRows, rows_of
 from ..core.contracts import (
     Audit,
     Codec,
@@ -32,7 +34,7 @@ from ..core.declarations import (
     declared,
     declares,
 )
-from ..core.errors import ScenarioError
+from ..core.errors import PluginError, ScenarioError
 from ..core.frames import OVERHEAD, public_spec, uvarint
 from ..core.layout import Layout
 from ..core.registry import options_of
@@ -43,10 +45,19 @@ from ..defenses import DEFENSES, PRE_AGGREGATIONS
 from ..privacy import AUDITS, PRIVACY
 from ..privacy.accounting import Accountant
 from .canaries import Canaries
-from .ingredients import made, make_audit, make_privacy, make_roles, make_sampling, sample_cohort, watched
+from .ingredients import (
+    made,
+    make_audit,
+    make_exchange,
+    make_privacy,
+    make_roles,
+    make_sampling,
+    sample_cohort,
+    watched,
+)
 from .networks import NETWORKS
 from .optimizers import SERVER_OPTIMIZERS
-from .procedures import check_procedure, own_half
+from .procedures import check_exchange, check_procedure, own_half
 from .root import Root
 from .rows import check_rows
 from .spec import RunSpec, noise_seed
@@ -73,6 +84,8 @@ class Plan:
     accountant: Accountant
     audit: Audit
     canaries: Canaries
+    exchange: Exchange
+    own_step: bool = False
     root: Root | None = None
     rows: bool = True
 
@@ -81,11 +94,12 @@ class Plan:
         """Whether workers add up their clients' updates, since nobody needs single ones.
 
         That takes a linear defense with nothing before it, honest clients who send what they are, and a
-        network that loses nothing.
+        network that loses nothing; and messages that are updates, of clients that remember nothing.
         """
         plain = not (self.rows or len(self.canaries) or self.attacks or self.poisons or self.pre_aggregations)
         linear = declared(self.defense, Defenses.linear) and declares(self.defense, Defenses.counts)
         sent_as_is = declared(self.codec, Codecs.verbatim) and declared(self.privacy, Mechanisms.settled)
+        plain = plain and self.exchange.default
         return plain and linear and sent_as_is and declared(self.network, Networks.complete)
 
     def at(self, round_: int) -> "Plan":
@@ -98,6 +112,37 @@ class Plan:
         """Return what the algorithm's server half sends besides the parameters.  # [E, P]"""
         extra = declared(self.optimizer, Algorithms.extra)
         found: Tensor = torch.zeros(0, 0) if extra is None else extra(params, state)
+        if extra is not None and (
+            found.shape != (self.num_extra, len(params)) or found.dtype != params.dtype
+        ):
+            raise PluginError(
+                f"{self.exchange.name}: extra must return {self.num_extra} vectors of {len(params)} numbers, "
+                f"{params.dtype}, got {list(found.shape)} {found.dtype}"
+            )
+        return found
+
+    @cached_property
+    def num_extra(self) -> int:
+        """How many vectors the server sends besides the parameters, E."""
+        if self.exchange.rule is None:
+            return int(declared(self.optimizer, Algorithms.extras))
+        return self.exchange.down.num_parameters // self.layout.num_parameters - 1
+
+    def memory(self, state: ClientRows, params: Tensor, client_ids: Sequence[int]) -> Tensor:
+        """Return what clients remember.  # [K, S]"""
+        if not self.exchange.memory.parameters:
+            return torch.zeros(0, 0)
+        return rows_of(state, client_ids, self.exchange.first(params))
+
+    def moved(self, params: Tensor, aggregate: Tensor, state: State, share: float) -> tuple[Tensor, State]:
+        """Return the parameters after the server's step along an aggregate of messages [M], and its memory.
+
+        ``share`` is the part of the population that the aggregate is a mean of.
+        """
+        if self.exchange.rule is None or not self.own_step:
+            return self.optimizer.step(params, aggregate, state)
+        step: Any = self.optimizer.step
+        found: tuple[Tensor, State] = step(params, self.exchange.unscaled(aggregate), state, share)
         return found
 
     @cached_property
@@ -107,7 +152,7 @@ class Plan:
             len(uvarint(i) + uvarint(s.size) + uvarint(4 * s.size)) + 1
             for i, s in enumerate(self.layout.parameters)
         )
-        vectors = 1 + int(declared(self.optimizer, Algorithms.extras))
+        vectors = 1 + self.num_extra
         return OVERHEAD + sum(heads) + 4 * (vectors * self.layout.num_parameters + self.layout.num_buffers)
 
     def kinds(self, round_: int) -> Mapping[int, str]:
@@ -150,13 +195,15 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
     """
     sampler, sampling = make_sampling(spec)
     poisons, attacks = make_roles(spec)
-    privacy = make_privacy(spec, layout.num_parameters)
+    exchange = make_exchange(spec, layout)
+    privacy = make_privacy(spec, exchange.up.num_parameters)
     guarded = watched(PRIVACY, privacy, spec.privacy.name)
     audit: Audit = watched(AUDITS, make_audit(spec), spec.audit.name)
     codec: Codec = made(CODECS, spec.codec)
     defense: Defense = made(DEFENSES, spec.defense)
     pre_aggregations = tuple(made(PRE_AGGREGATIONS, s) for s in spec.pre_aggregations)
     check_procedure(spec, defense, codec, layout)
+    check_exchange(spec, exchange, privacy, defense)
     _refuse_clashes(privacy, defense, layout, spec)
     _refuse_what_needs_single_updates(privacy, defense, codec, spec)
     check_rows(spec, pre_aggregations, defense, sampler, sampling)
@@ -169,16 +216,18 @@ def make_plan(spec: RunSpec, layout: Layout) -> Plan:
         poisons=poisons,
         attacks=attacks,
         codec=codec,
-        public=public_spec(layout, spec.codec.name, options_of(codec)),
+        public=public_spec(exchange.up, spec.codec.name, options_of(codec)),
         network=made(NETWORKS, spec.network),
         privacy=guarded,
         pre_aggregations=pre_aggregations,
         defense=defense,
         optimizer=_server_half(spec),
+        exchange=exchange,
+        own_step=own_half(spec, Algorithms.step) is not None,
         rows=spec.rows,
         accountant=Accountant(declared(privacy, Mechanisms.delta), spec.num_clients, spec.max_epsilon),
         audit=audit,
-        canaries=make_canaries(spec, audit, guarded, layout),
+        canaries=make_canaries(spec, audit, guarded, exchange.up),
     )
 
 

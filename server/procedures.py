@@ -6,8 +6,17 @@ from typing import Any
 import torch
 
 from ..clients.algorithms import ALGORITHMS
+from ..clients.exchange import Exchange
 from ..core.contracts import Codec, Defense, Privacy
-from ..core.declarations import Algorithms, Codecs, Declaration, Defenses, Mechanisms, declared
+from ..core.declarations import (
+    Algorithms,
+    Codecs,
+    Declaration,
+    Defenses,
+    Mechanisms,
+    declared,
+    works_in_steps,
+)
 from ..core.errors import ScenarioError
 from ..core.layout import Layout
 from ..privacy import AUDITS
@@ -15,13 +24,13 @@ from .spec import RunSpec
 
 
 def own_half(spec: RunSpec, verb: Declaration[Any]) -> Any | None:
-    """Return the algorithm where it has this verb of another family (or ``work``), else None.
+    """Return the algorithm where it has this verb: one of another family, or ``work``; else None.
 
     Raises:
         PluginError: An unknown algorithm, or options out of range.
     """
     rule: Any = ALGORITHMS.build(spec.algorithm.name, spec.algorithm.options)
-    return rule if declared(rule, Algorithms.work) and declared(rule, verb) else None
+    return rule if declared(rule, verb) else None
 
 
 def share(spec: RunSpec, mechanism: Privacy) -> Privacy:
@@ -50,9 +59,6 @@ def check_procedure(spec: RunSpec, defense: Defense, codec: Codec, layout: Layou
             f"privacy '{spec.privacy.name}' goes with algorithm {' or '.join(needs)}, "
             f"got '{spec.algorithm.name}'"
         )
-    rule = own_half(spec, Algorithms.work)
-    if rule is None:
-        return
     who = f"algorithm '{spec.algorithm.name}'"
     for verb, key, came, allowed in (
         (Algorithms.sample, "sampler", spec.sampler, "full"),
@@ -60,6 +66,9 @@ def check_procedure(spec: RunSpec, defense: Defense, codec: Codec, layout: Layou
     ):
         if own_half(spec, verb) and (came.name != allowed or came.options):
             raise ScenarioError(f"{who} brings its own {key}: leave [{key}] out, got '{came}'")
+    rule = own_half(spec, Algorithms.work)
+    if rule is None:
+        return
     mechanisms = declared(rule, Algorithms.mechanisms)
     if spec.privacy.name not in mechanisms:
         raise ScenarioError(f"{who} goes with privacy {' or '.join(mechanisms)}, got '{spec.privacy.name}'")
@@ -70,6 +79,42 @@ def check_procedure(spec: RunSpec, defense: Defense, codec: Codec, layout: Layou
     if layout.num_buffers:
         raise ScenarioError(f"{who} cannot train a model with batch statistics; use one with group norm")
     _check_means(spec, who, rule, defense, codec)
+
+
+def check_exchange(spec: RunSpec, exchange: Exchange, privacy: Privacy, defense: Defense) -> None:
+    """Refuse what does not go together with what the clients send, receive and remember.
+
+    Raises:
+        ScenarioError: The first such thing, in one line.
+    """
+    who, rule = f"algorithm '{spec.algorithm.name}'", exchange.rule
+    wider = exchange.up != exchange.layout
+    if wider and not own_half(spec, Algorithms.step):
+        raise ScenarioError(
+            f"{who} sends {exchange.up.num_parameters} numbers for {exchange.layout.num_parameters} "
+            "parameters, and has no step that makes parameters of their aggregate"
+        )
+    if exchange.down != exchange.layout and rule is not None and not own_half(spec, Algorithms.extra):
+        raise ScenarioError(f"{who} declares down, and has no extra that says what the server sends")
+    if wider and AUDITS.build(spec.audit.name, spec.audit.options).num_canaries:
+        raise ScenarioError(
+            f"audit '{spec.audit.name}' looks for its canaries in the model, and {who} makes it of a part of "
+            "each message; leave out one of the two"
+        )
+    if (
+        declared(rule, Algorithms.weighs_alike)
+        and declared(defense, Defenses.linear)
+        and not counts_alike(defense)
+    ):
+        raise ScenarioError(
+            f"{who} needs a mean that weighs all clients alike: set defense.weighting = 'uniform' or "
+            f"'fixed', got '{spec.defense}'"
+        )
+    if declared(rule, Algorithms.full_gradient) and works_in_steps(privacy):
+        raise ScenarioError(
+            f"{who} takes the gradient of all of a client's examples, which privacy "
+            f"'{spec.privacy.name}' does not protect; use an option that needs none"
+        )
 
 
 def counts_alike(defense: Defense) -> bool:

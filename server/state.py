@@ -1,9 +1,11 @@
 """What changes from round to round: all that a checkpoint holds."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from ..core.client_rows import ClientRows
 from ..core.contracts import Knowledge
 from ..core.trees import State
 from .plan import Plan
@@ -23,6 +25,8 @@ class ServerState:
         clock: Virtual seconds since the start.
         bytes_up: Bytes that clients sent so far.
         bytes_down: Bytes that clients received so far.
+        clients: What the clients remember that were ever counted, by client id.  # [S] each
+        counted: The round in which each of them last was.
     """
 
     round: int
@@ -38,6 +42,8 @@ class ServerState:
     clock: float = 0.0
     bytes_up: int = 0
     bytes_down: int = 0
+    clients: ClientRows = field(default_factory=dict)
+    counted: Mapping[int, int] = field(default_factory=dict)
 
 
 def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:

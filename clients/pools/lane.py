@@ -4,11 +4,11 @@ A Ray task costs milliseconds and copies its result several times; over a socket
 one, and its updates land in the cohort's matrix without a copy in between. Both sides know every shape
 beforehand, so that nothing but numbers travels, and nothing is unpickled:
 
-    to the worker:  method u8 | round i32 | broadcast follows u8 | clients u32 | [broadcast] | ids
+    to the worker:  method u8 | round i32 | broadcast follows u8 | clients u32 | [broadcast] | ids | memory
     to the server:  0 u8 | the block's arrays      or  1 u8 | length u32 | error's name, newline, one line
 
 The broadcast (parameters, buffers, whatever else the algorithm sends) travels with a lane's first block of a
-round only.
+round only; what the block's clients remember, with the block.
 """
 
 import hmac
@@ -17,6 +17,7 @@ import secrets
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ import torch
 from ...core import errors
 from ...core.errors import GauntletError, WorkerError
 from ..data.base import FederatedData
-from ..kernel import BlockKernel, one_thread
+from ..device import one_thread
+from ..kernel import BlockKernel
 from ..messages import Broadcast
 
 Array = np.ndarray[Any, Any]
@@ -54,22 +56,32 @@ class Worker:
             self._kernel = error
 
     def serve(
-        self, address: tuple[str, int], token: bytes, num_params: int, num_buffers: int, num_extra: int = 0
+        self,
+        address: tuple[str, int],
+        token: bytes,
+        num_params: int,
+        num_buffers: int,
+        num_extra: int = 0,
+        num_memory: int = 0,
     ) -> None:
         """Train the blocks that come over a connection to ``address``, until it ends."""
         lengths = num_params, num_buffers, (num_extra, num_params if num_extra else 0)
-        received = Broadcast(-1, *[torch.zeros(size) for size in lengths])
+        received = Broadcast(-1, torch.zeros(num_params), torch.zeros(num_buffers))
         with socket.create_connection(address) as line, one_thread():
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             line.sendall(token + _PID.pack(os.getpid()))
             while ask := _read_or_end(line, _ASK.size):
                 method, round_, follows, clients = _ASK.unpack(ask)
                 if follows:
-                    received = Broadcast(round_, *[torch.empty(size) for size in lengths])
+                    params, buffers, extra = (torch.empty(size) for size in lengths)
+                    received = Broadcast(round_, params, buffers, extra)
                     for part in (received.params, received.buffers, received.extra):
                         _fill(line, part.numpy())
                 ids = np.empty(clients, dtype=np.int64)
                 _fill(line, ids)
+                memory = torch.empty(clients, num_memory)
+                _fill(line, memory.numpy())
+                received = replace(received, memory=memory)
                 self._answer(line, METHODS[method], received, ids)
 
     def _answer(self, line: socket.socket, method: str, received: Broadcast, ids: Array) -> None:
@@ -103,7 +115,8 @@ class Lane:
             patience: Seconds that a block may take before the lane counts as lost; None waits for ever.
         """
         self._start, self._host, self._patience = start, host, patience
-        self._lengths = len(broadcast.params), len(broadcast.buffers), len(broadcast.extra)
+        widths = len(broadcast.params), len(broadcast.buffers), len(broadcast.extra)
+        self._lengths = *widths, broadcast.memory.shape[1]
         self._open()
 
     def _open(self) -> None:
@@ -174,8 +187,10 @@ class Lane:
         sent = [part.numpy() for part in whole] if follows else []
         assert self._line is not None, "a lane takes blocks once it is connected"
         try:
-            for part in (np.frombuffer(ask, dtype=np.uint8), *sent, block.astype(np.int64)):
-                self._line.sendall(_bytes(part))
+            own = block.astype(np.int64), broadcast.memory.numpy()
+            for part in (np.frombuffer(ask, dtype=np.uint8), *sent, *own):
+                if part.size:
+                    self._line.sendall(_bytes(part))
         except OSError as error:
             raise LaneLost(_first_line(error)) from error
         self._round = broadcast.round

@@ -8,7 +8,17 @@ What a plug-in may say of itself besides stands in the tables of ``core.declarat
 """
 
 from .attacks import DataAttack, Goal, InferenceAttack, Knowledge, LeakageAttack, UpdateAttack, View
-from .clients import Codec, LocalProcedure, LocalRule, LocalTraining, ModelFactory, Visit
+from .clients import (
+    Codec,
+    ExchangingRule,
+    Groups,
+    LocalProcedure,
+    LocalRule,
+    LocalTraining,
+    LocalWork,
+    ModelFactory,
+    Visit,
+)
 from .defenses import Defense, LinearDefense, PreAggregation, Verdict
 from .privacy import (
     AdaptiveClipping,
@@ -33,7 +43,9 @@ __all__ = [
     "Defense",
     "Delivery",
     "ExamplePrivacy",
+    "ExchangingRule",
     "Goal",
+    "Groups",
     "InferenceAttack",
     "Knowledge",
     "LeakageAttack",
@@ -41,6 +53,7 @@ __all__ = [
     "LocalProcedure",
     "LocalRule",
     "LocalTraining",
+    "LocalWork",
     "ModelFactory",
     "Network",
     "NoGuarantee",
