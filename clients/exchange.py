@@ -64,8 +64,10 @@ class Exchange:
         """Return by group what else the server sent [E, P] and clients remember [K, S]; None: of no use."""
         if self.rule is None:
             return None, None
-        shared = zip((name for name in self.down.groups if name != PARAMS), extra, strict=True)
-        return dict(shared), {name: memory[:, place] for name, place in self.memory.groups.items()}
+        names = () if self.down == self.layout else (name for name in self.down.groups if name != PARAMS)
+        return dict(zip(names, extra, strict=True)), {
+            name: memory[:, place] for name, place in self.memory.groups.items()
+        }
 
     def finish(
         self,

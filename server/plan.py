@@ -134,6 +134,11 @@ class Plan:
             return torch.zeros(0, 0)
         return rows_of(state, client_ids, self.exchange.first(params))
 
+    def model(self, params: Tensor, state: State) -> Tensor:
+        """Return the model that is scored: the parameters, unless the algorithm has another one.  # [P]"""
+        model = declared(self.optimizer, Algorithms.model)
+        return params if model is None else model(params, state)
+
     def moved(self, params: Tensor, aggregate: Tensor, state: State, share: float) -> tuple[Tensor, State]:
         """Return the parameters after the server's step along an aggregate of messages [M], and its memory.
 

@@ -104,7 +104,8 @@ class Simulation:
     def _score(self, state: ServerState, last: bool) -> Score | None:
         due = last or state.round % self.spec.evaluate_every == 0 or state.round == self.spec.rounds
         with named_faults(f"model '{self.spec.model.name}' cannot be evaluated"):
-            return self.evaluator.score(state.params, state.buffers) if due else None
+            model = self.plan.model(state.params, state.optimizer)
+            return self.evaluator.score(model, state.buffers) if due else None
 
     def ray_pool(
         self,
