@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..core.contracts import ExchangingRule, Groups, LocalTraining, LocalWork
-from ..core.declarations import Algorithms, declared
+from ..core.declarations import Algorithms, declared, name_of
 from ..core.errors import PluginError
 from ..core.layout import Layout
 
@@ -38,11 +38,6 @@ class Exchange:
     memory: Layout
     scales: Mapping[str, float]
     rule: ExchangingRule | None = None
-
-    @property
-    def name(self) -> str:
-        """What messages call the algorithm."""
-        return _name(self.rule)
 
     @property
     def default(self) -> bool:
@@ -195,7 +190,7 @@ def exchange_of(algorithm: Any, layout: Layout, training: LocalTraining) -> Exch
 
 
 def _name(algorithm: Any) -> str:
-    return f"algorithm {type(getattr(algorithm, '__wrapped__', algorithm)).__name__}"
+    return f"algorithm {name_of(algorithm)}"
 
 
 def _kind(tensor: Tensor) -> str:

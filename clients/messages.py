@@ -43,6 +43,11 @@ class Broadcast:
         moved = {name: getattr(self, name).to(device) for name in ("params", "extra", "memory")}
         return replace(self, **moved)
 
+    def is_for_the_round_of(self, other: "Broadcast") -> bool:
+        """Return whether it differs in no more than what clients remember."""
+        same = all(getattr(self, name) is getattr(other, name) for name in ("params", "buffers", "extra"))
+        return same and self.round == other.round
+
     def to_block(self, start: int, length: int) -> "Broadcast":
         """Return the broadcast with what these of the cohort's clients remember."""
         if self.memory.numel() == 0:

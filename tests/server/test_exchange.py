@@ -15,7 +15,7 @@ from gauntlet.core.errors import CheckpointError, GauntletError
 from gauntlet.core.trees import equal
 from gauntlet.privacy.curves import gaussian_epsilon
 from gauntlet.server.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
-from gauntlet.server.ingredients import sample_cohort
+from gauntlet.server.cohorts import sample_cohort
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
 
