@@ -5,6 +5,7 @@ decode, and so does whoever looks at their messages: attackers, probes, the serv
 keeps its own parameters, and applies the aggregate to those.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +30,7 @@ class Downlink:
     """What every client of a round's cohort receives.
 
     Attributes:
-        broadcast: What its worker needs to train it.
+        broadcast: What its worker needs to train it, and to give it back what it remembers.
         shared: What both sides of the codec know of the round; None where it shares nothing.
         size: How many bytes one client receives.
     """
@@ -39,11 +40,17 @@ class Downlink:
     size: int
 
 
-def send_down(plan: Plan, state: ServerState) -> Downlink:
-    """Return what the clients of the round receive."""
-    extra = plan.extra(state.params, state.optimizer)
+def send_down(plan: Plan, state: ServerState, client_ids: Sequence[int]) -> Downlink:
+    """Return what these clients receive in the round, with what each of them remembers."""
     params, frame = _through_the_codec(plan, state)
-    broadcast = Broadcast(state.round, params, state.buffers, extra)
+    broadcast = Broadcast(
+        round=state.round,
+        params=params,
+        buffers=state.buffers,
+        extra=plan.extra(state.params, state.optimizer),
+        memory=plan.memory(state.clients, params, client_ids),
+        message_length=plan.exchange.up.num_parameters,
+    )
     return Downlink(broadcast, state.shared, frame + plan.bytes_beside + num_bytes(state.shared))
 
 

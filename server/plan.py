@@ -1,6 +1,6 @@
 """What stays the same from round to round, built once from a run's spec."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ..clients.codecs.wire import max_frame
+from ..clients.exchange import Exchange
+from ..core.client_rows import ClientRows, rows_of
 from ..core.contracts import (
     Audit,
     Codec,
@@ -30,7 +32,9 @@ from ..core.declarations import (
     Samplers,
     declared,
     declares,
+    name_of,
 )
+from ..core.errors import PluginError
 from ..core.layout import Layout
 from ..core.roles import Role
 from ..core.trees import State
@@ -63,6 +67,8 @@ class Plan:
     accountant: Accountant
     audit: Audit
     canaries: Canaries
+    exchange: Exchange
+    own_step: bool = False
     root: Root | None = None
     rows: bool = True
 
@@ -71,11 +77,12 @@ class Plan:
         """Whether workers add up their clients' updates, since nobody needs single ones.
 
         That takes a linear defense with nothing before it, honest clients who send what they are, and a
-        network that loses nothing.
+        network that loses nothing; and messages that are updates, of clients that remember nothing.
         """
         plain = not (self.rows or len(self.canaries) or self.attacks or self.poisons or self.pre_aggregations)
         linear = declared(self.defense, Defenses.linear) and declares(self.defense, Defenses.counts)
         sent_as_is = declared(self.codec, Codecs.verbatim) and declared(self.privacy, Mechanisms.settled)
+        plain = plain and self.exchange.default
         return plain and linear and sent_as_is and declared(self.network, Networks.complete)
 
     def at(self, round_: int) -> "Plan":
@@ -87,14 +94,49 @@ class Plan:
     def extra(self, params: Tensor, state: State) -> Tensor:
         """Return what the algorithm's server half sends besides the parameters.  # [E, P]"""
         extra = declared(self.optimizer, Algorithms.extra)
-        found: Tensor = torch.zeros(0, 0) if extra is None else extra(params, state)
+        if extra is None:
+            return torch.zeros(0, 0)
+        found: Tensor = extra(params, state)
+        if found.shape != (self.num_extra, len(params)) or found.dtype != params.dtype:
+            raise PluginError(
+                f"algorithm {name_of(self.optimizer)}: extra must return {self.num_extra} vectors of "
+                f"{len(params)} numbers, {params.dtype}; got {list(found.shape)} {found.dtype}"
+            )
+        return found
+
+    @cached_property
+    def num_extra(self) -> int:
+        """How many vectors the server sends besides the parameters, E."""
+        if self.exchange.rule is None:
+            return int(declared(self.optimizer, Algorithms.extras))
+        return self.exchange.down.num_parameters // self.layout.num_parameters - 1
+
+    def memory(self, state: ClientRows, params: Tensor, client_ids: Sequence[int]) -> Tensor:
+        """Return what clients remember.  # [K, S]"""
+        if not self.exchange.memory.parameters:
+            return torch.zeros(0, 0)
+        return rows_of(state, client_ids, self.exchange.first(params))
+
+    def model(self, params: Tensor, state: State) -> Tensor:
+        """Return the model that is scored: the parameters, unless the algorithm has another one.  # [P]"""
+        model = declared(self.optimizer, Algorithms.model)
+        return params if model is None else model(params, state)
+
+    def moved(self, params: Tensor, aggregate: Tensor, state: State, share: float) -> tuple[Tensor, State]:
+        """Return the parameters after the server's step along an aggregate of messages [M], and its memory.
+
+        ``share`` is the part of the population that the aggregate is a mean of.
+        """
+        if self.exchange.rule is None or not self.own_step:
+            return self.optimizer.step(params, aggregate, state)
+        step: Any = self.optimizer.step
+        found: tuple[Tensor, State] = step(params, self.exchange.unscaled(aggregate), state, share)
         return found
 
     @cached_property
     def bytes_beside(self) -> int:
         """Bytes that one client receives beside the parameters' frame: buffers and extras, as floats."""
-        extras = int(declared(self.optimizer, Algorithms.extras))
-        return 4 * (extras * self.layout.num_parameters + self.layout.num_buffers)
+        return 4 * (self.num_extra * self.layout.num_parameters + self.layout.num_buffers)
 
     @cached_property
     def bytes_down(self) -> int:

@@ -1,6 +1,7 @@
 """What a round proves of privacy, given all that happens between clipping and noise."""
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import torch
 
@@ -21,7 +22,7 @@ def release_of(plan: Plan, privacy: State, round_: int, cohort: Collection[int])
         round_: The round, from 0.
         cohort: The clients that were drawn for it.
     """
-    release = _released(plan, privacy)
+    release = _with_memory(plan, _released(plan, privacy))
     if not isinstance(release, Release):
         return release
     amplified = amplifies(release, plan.sampling)
@@ -30,6 +31,23 @@ def release_of(plan: Plan, privacy: State, round_: int, cohort: Collection[int])
     reason = exposed(plan, round_, cohort, release.relation, amplified)
     reason = reason or _remembered(plan, amplified) or _counted(plan)
     return NoGuarantee(reason) if reason else release
+
+
+def _with_memory(plan: Plan, release: Release | NoGuarantee) -> Release | NoGuarantee:
+    """Return a release of messages that follow from what clients remember of the rounds before.
+
+    Given all releases before, only one client's message follows from that client's data, so that rounds
+    compose. What it remembers tells in which rounds it was drawn: the secrecy of the sample counts no more.
+    Where a client that stays away gives its place to another one, that one's memory moves as well. Under
+    local trust each message is noised by itself; noise inside of local steps, or on the data, comes before
+    anything is remembered.
+    """
+    remembers = plan.exchange.memory.parameters and plan.privacy.trust_model not in ("local", "none")
+    if not remembers or not isinstance(release, Release) or release.local_steps or release.once:
+        return release
+    known = release.noise == "gaussian" and release.mixing is None
+    moves = release.relation == "add_remove" and plan.sampling.scheme not in ("poisson", "full")
+    return replace(release, amplified=False) if known and not moves else NoGuarantee("client_memory")
 
 
 def counts_alike(defense: Defense) -> bool:

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from ..clients.codecs.wire import VerbatimFrames, decode_cohort, encode_cohort, max_frame, settled, shared_by
+from ..clients.messages import Trained
 from ..clients.pools.base import ClientPool
+from ..core.client_rows import with_rows
 from ..core.contracts import CodecStreams, Delivery, LinearDefense, Verdict
-from ..core.declarations import Codecs, Mechanisms, declared
+from ..core.declarations import Codecs, Defenses, Mechanisms, declared
 from ..core.errors import PluginError
 from ..core.seeds import generator
 from ..core.trees import State
@@ -40,17 +42,18 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
     plan = plan.at(state.round)
     drawn = sample_cohort(plan.sampler, plan.sampling, plan.seed, state.round)
     cohort = plan.canaries.cohort(drawn)
-    down = send_down(plan, state)
+    down = send_down(plan, state, plan.canaries.clients(cohort).tolist())
     receive = _receive_sum if plan.summed else _receive_updates
     reception, state = receive(plan, state, pool, down, cohort)
-    _check(reception.verdict, state.params)
+    _check(reception.verdict, plan.exchange.up.num_parameters)
     noisy, privacy = plan.privacy.noise(
         reception.verdict.aggregate,
         plan.sampling.expected_size,
         state.privacy,
         generator(plan.noise_seed, "noise", state.round),
     )
-    params, optimizer = plan.optimizer.step(state.params, noisy, state.optimizer)
+    share = counted_share(plan, reception.received, reception.verdict)
+    params, optimizer = plan.moved(state.params, noisy, state.optimizer, share)
     release = release_of(plan, privacy, state.round, cohort.tolist())
     after = replace(
         state,
@@ -69,16 +72,28 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
     return after, Outcome(**facts, release=release, epsilon=epsilon, sampling=plan.sampling)
 
 
+def counted_share(plan: Plan, received: Updates, verdict: Verdict) -> float:
+    """Return the part of the population that an aggregate is a mean of; 0 where nobody was counted.
+
+    Where sums are divided by the public, expected size of a cohort, it is that size that counts.
+    """
+    sensitivity = declared(plan.defense, Defenses.sensitivity)
+    if sensitivity is not None and sensitivity(1.0, plan.sampling.expected_size) is not None:
+        return plan.sampling.expected_size / plan.sampling.num_clients
+    return 0.0 if verdict.fallback else len(received) / plan.sampling.num_clients
+
+
 def _receive_updates(
     plan: Plan, state: ServerState, pool: ClientPool, down: Downlink, cohort: Array
 ) -> tuple[Reception, ServerState]:
     """Let every client send its update, and the defense decide; return that and the plug-ins' memories."""
-    trained = pool.train(down.broadcast, plan.canaries.clients(cohort), plan.sampling.expected_size)
-    root = plan.root.train(down.broadcast) if plan.root else None
+    clients = pool.train(down.broadcast, plan.canaries.clients(cohort), plan.sampling.expected_size)
+    root = plan.root.train(send_down(plan, state, [plan.root.number]).broadcast) if plan.root else None
+    own = root.updates.vectors[0] if root else None
     seen = replace(state, params=down.broadcast.params)  # what everybody trained from
-    context = Context(state.round, seen.params, plan.layout, plan.seed, root)
-    trained = plan.canaries.join(trained, cohort, context)
-    sent, attacks = corrupt(plan, trained.updates, seen, root)
+    context = Context(state.round, seen.params, plan.exchange.up, plan.seed, own)
+    trained = plan.canaries.join(clients, cohort, context)
+    sent, attacks = corrupt(plan, trained.updates, seen, own)
     streams = CodecStreams(plan.seed, state.round, down.shared)
     frames, codec = _encode(plan, state, sent, streams)
     bytes_up = _sizes(frames) + 4 * sent.buffers.shape[1]
@@ -99,7 +114,7 @@ def _receive_updates(
         raw_norms=trained.norms,
         honest=trained.updates,
         sent=sent,
-        norms=row_norms(sent.vectors),
+        norms=clients.sent_norms if sent is clients.updates else row_norms(sent.vectors),
         frames=frames,
         bytes_up=bytes_up,
         delivery=delivery,
@@ -116,8 +131,27 @@ def _receive_updates(
         privacy=privacy,
         pre_aggregations=decision.pre_aggregations,
         defense=decision.defense,
+        **_remembered(state, clients, received.client_ids, root),
     )
     return reception, after
+
+
+def _remembered(
+    state: ServerState, trained: Trained, received: Tensor, root: Trained | None
+) -> dict[str, Any]:
+    """Return the memory of the clients: new rows for those whose messages were counted, and for the server.
+
+    A message is counted that came in time, decoded and was finite; what a defense thinks of it is no receipt.
+    """
+    if trained.memory.shape[1] == 0:
+        return {}
+    known = torch.isin(trained.updates.client_ids, received)
+    ids = trained.updates.client_ids[known].tolist()
+    rows = trained.memory if len(ids) == len(trained.memory) else trained.memory[known]
+    if root is not None:
+        ids, rows = [*ids, *root.updates.client_ids.tolist()], torch.cat([rows, root.memory])
+    counted = {**state.counted, **dict.fromkeys(ids, state.round)}
+    return {"clients": with_rows(state.clients, ids, rows), "counted": counted}
 
 
 def _receive_sum(
@@ -127,7 +161,9 @@ def _receive_sum(
     summed = pool.train_sum(down.broadcast, cohort)
     ids, examples, finite = summed.client_ids, summed.num_examples, summed.finite
     sent = Updates(torch.empty(len(ids), 0), ids, examples, plan.sampling.expected_size)
-    bytes_up = np.full(len(ids), max_frame(plan.codec, plan.layout) + 4 * len(state.buffers), dtype=np.int64)
+    bytes_up = np.full(
+        len(ids), max_frame(plan.codec, plan.exchange.up) + 4 * len(state.buffers), dtype=np.int64
+    )
     defense = cast(LinearDefense, plan.defense)
     begin = perf_counter()
     counts = defense.counts(examples[finite])
@@ -158,8 +194,8 @@ def _encode(
     plan: Plan, state: ServerState, sent: Updates, streams: CodecStreams
 ) -> tuple[Sequence[bytes], State]:
     if declared(plan.codec, Codecs.verbatim):
-        return VerbatimFrames(plan.codec, sent, plan.layout, plan.public, streams), state.codec
-    return encode_cohort(plan.codec, sent, plan.layout, plan.public, state.codec, streams)
+        return VerbatimFrames(plan.codec, sent, plan.exchange.up, plan.public, streams), state.codec
+    return encode_cohort(plan.codec, sent, plan.exchange.up, plan.public, state.codec, streams)
 
 
 def _sizes(frames: Sequence[bytes]) -> Array:
@@ -184,7 +220,7 @@ def _decode(
     refused: dict[int, tuple[str, str]] = {}
     if not isinstance(frames, VerbatimFrames):
         ids, bodies = came.client_ids.tolist(), [frames[row] for row in there.tolist()]
-        vectors, rejects = decode_cohort(plan.codec, bodies, ids, plan.layout, plan.public, streams)
+        vectors, rejects = decode_cohort(plan.codec, bodies, ids, plan.exchange.up, plan.public, streams)
         refused = {ids[row]: ("undecodable", reason) for row, reason in rejects}
         good = torch.tensor([i not in refused for i in ids], dtype=torch.bool)
         came = (came if not refused else came.rows(good)).with_vectors(vectors)
@@ -210,11 +246,10 @@ def _secure_sum(plan: Plan, updates: Updates, state: ServerState, privacy: State
     return found
 
 
-def _check(verdict: Verdict, params: Tensor) -> None:
-    if verdict.aggregate.shape != params.shape:
+def _check(verdict: Verdict, size: int) -> None:
+    if verdict.aggregate.shape != (size,):
         raise PluginError(
-            f"the defense returned an aggregate of shape {tuple(verdict.aggregate.shape)}, "
-            f"expected {tuple(params.shape)}"
+            f"the defense returned an aggregate of shape {tuple(verdict.aggregate.shape)}, expected ({size},)"
         )
     if not all_finite(verdict.aggregate):
         raise PluginError("the defense returned NaN or infinity from finite updates")

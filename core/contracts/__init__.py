@@ -8,7 +8,16 @@ What a plug-in may say of itself besides stands in the tables of ``core.declarat
 """
 
 from .attacks import DataAttack, Goal, InferenceAttack, Knowledge, LeakageAttack, UpdateAttack, View
-from .clients import LocalProcedure, LocalRule, LocalTraining, ModelFactory, Visit
+from .clients import (
+    ExchangingRule,
+    Groups,
+    LocalProcedure,
+    LocalRule,
+    LocalTraining,
+    LocalWork,
+    ModelFactory,
+    Visit,
+)
 from .codecs import Codec, CodecContext, CodecStreams
 from .defenses import Defense, LinearDefense, PreAggregation, Verdict
 from .privacy import (
@@ -36,7 +45,9 @@ __all__ = [
     "Defense",
     "Delivery",
     "ExamplePrivacy",
+    "ExchangingRule",
     "Goal",
+    "Groups",
     "InferenceAttack",
     "Knowledge",
     "LeakageAttack",
@@ -44,6 +55,7 @@ __all__ = [
     "LocalProcedure",
     "LocalRule",
     "LocalTraining",
+    "LocalWork",
     "ModelFactory",
     "Network",
     "NoGuarantee",

@@ -13,12 +13,16 @@ from ..fitted import Fitted
 from ..parts import Parts
 from .algorithms import (
     a_codec_that_breaks_a_bound,
+    a_gradient_that_nobody_protects,
     a_mean_that_is_not_plain,
     a_mechanism_of_other_algorithms,
+    a_message_that_nobody_reads,
     a_second_sampler_or_optimizer,
     an_algorithm_of_other_mechanisms,
     batch_statistics_that_nobody_trains,
+    canaries_in_a_part_of_a_message,
     canaries_without_examples,
+    clients_that_a_mean_weighs,
     clients_that_an_algorithm_misses,
 )
 from .budgets import (
@@ -92,6 +96,8 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     canaries_without_examples,
     a_mean_that_is_not_plain,
     a_codec_that_breaks_a_bound,
+    clients_that_a_mean_weighs,
+    a_gradient_that_nobody_protects,
     a_downlink_that_remembers,
     a_downlink_that_an_algorithm_does_not_expect,
     a_defense_without_its_root,
@@ -106,6 +112,8 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
 """Plug-ins that do not go together: asked before any data are loaded."""
 
 OF_FIT: tuple[Refusal[Fitted], ...] = (
+    a_message_that_nobody_reads,
+    canaries_in_a_part_of_a_message,
     a_budget_that_the_sampling_cannot_keep,
     batch_statistics_that_nobody_trains,
     batch_statistics_that_leave_unclipped,

@@ -1,6 +1,6 @@
-"""What an algorithm that works in a way of its own does not go with."""
+"""What an algorithm does not go with: one of its own way, one that exchanges more than parameters."""
 
-from ....core.declarations import Algorithms, Codecs, Mechanisms, declared
+from ....core.declarations import Algorithms, Codecs, Defenses, Mechanisms, declared
 from ....core.errors import ScenarioError
 from ...release import counts_alike
 from ..fitted import Fitted
@@ -85,4 +85,49 @@ def a_codec_that_breaks_a_bound(parts: Parts) -> ScenarioError | None:
     return ScenarioError(
         f"{_who(parts)} bounds each example's share of a message, and codec '{parts.spec.codec.name}' does "
         "not keep that bound; use identity"
+    )
+
+
+def clients_that_a_mean_weighs(parts: Parts) -> ScenarioError | None:
+    """An algorithm whose messages weigh alike, with a mean that weighs clients by their examples."""
+    weighs = declared(parts.defense, Defenses.linear) and not counts_alike(parts.defense)
+    if not declared(parts.algorithm, Algorithms.weighs_alike) or not weighs:
+        return None
+    return ScenarioError(
+        f"{_who(parts)} needs a mean that weighs all clients alike: set defense.weighting = 'uniform' or "
+        f"'fixed', got '{parts.spec.defense}'"
+    )
+
+
+def a_gradient_that_nobody_protects(parts: Parts) -> ScenarioError | None:
+    """An algorithm that takes the gradient of all examples, with a mechanism that protects single steps."""
+    if not declared(parts.algorithm, Algorithms.full_gradient) or not parts.in_steps:
+        return None
+    return ScenarioError(
+        f"{_who(parts)} takes the gradient of all of a client's examples, which privacy "
+        f"'{parts.spec.privacy.name}' does not protect; use an option that needs none"
+    )
+
+
+def a_message_that_nobody_reads(fitted: Fitted) -> ScenarioError | None:
+    """An algorithm that sends more than an update, or is sent more than parameters, without a server half."""
+    exchange, parts = fitted.exchange, fitted.parts
+    if exchange.up != exchange.layout and not parts.brings(Algorithms.step):
+        return ScenarioError(
+            f"{_who(parts)} sends {exchange.up.num_parameters} numbers for {fitted.layout.num_parameters} "
+            "parameters, and has no step that makes parameters of their aggregate"
+        )
+    if exchange.down != exchange.layout and not parts.brings(Algorithms.extra):
+        return ScenarioError(f"{_who(parts)} declares down, and has no extra that says what the server sends")
+    return None
+
+
+def canaries_in_a_part_of_a_message(fitted: Fitted) -> ScenarioError | None:
+    """An audit that looks for canaries in the model, which is made of a part of each message."""
+    parts = fitted.parts
+    if fitted.exchange.up == fitted.layout or not parts.audit.num_canaries:
+        return None
+    return ScenarioError(
+        f"audit '{parts.spec.audit.name}' looks for its canaries in the model, and {_who(parts)} makes it of "
+        "a part of each message; leave out one of the two"
     )
