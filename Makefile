@@ -1,6 +1,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
+TESTS := $(BIN)/pytest -q -n $(CORES) --dist loadgroup
 
 .PHONY: setup quickstart test check bench fuzz clean
 
@@ -16,14 +18,14 @@ quickstart: setup
 	$(BIN)/gauntlet run quickstart
 
 test: setup
-	$(BIN)/pytest
+	$(TESTS) -m "not slow"
 
 check: setup
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(TESTS)
 
 bench: setup
 	$(BIN)/python benchmarks/rounds.py

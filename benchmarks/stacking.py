@@ -13,7 +13,8 @@ import torch
 from workloads import data
 
 from gauntlet.clients.algorithms.fedavg import FedAvg
-from gauntlet.clients.kernel import BlockKernel, one_thread
+from gauntlet.clients.device import one_thread
+from gauntlet.clients.kernel import BlockKernel
 from gauntlet.clients.messages import Broadcast
 from gauntlet.clients.models import MODELS
 from gauntlet.clients.vectorize import Choice, choose

@@ -11,14 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.contracts import LocalRule, LocalTraining
+from ..core.contracts import Groups, LocalRule, LocalTraining
 from ..core.layout import Layout
 from ..core.seeds import seeded_torch
-from .adam import Adam
 from .channels_last import channels_last
+from .local_step import LocalStep, Steer
 from .losses import Loss
 from .messages import Broadcast
-from .stacked import Steer
 
 Array = np.ndarray[Any, Any]
 
@@ -64,6 +63,8 @@ class LoneTraining:
         steer: Steer | None,
         update: Tensor,
         buffers: Tensor,
+        shared: Groups | None = None,
+        own: Groups | None = None,
     ) -> Tensor:
         """Write one client's update [P] and buffers [Q]; return its mean loss [].
 
@@ -75,22 +76,37 @@ class LoneTraining:
             steer: How the client twists its gradients, or None.
             update: Where the update belongs.
             buffers: Where the buffers belong.
+            shared: What the server sent besides, for a rule that exchanges more than parameters.  # [P] each
+            own: What the client remembers, likewise.  # [1, P] each
         """
         x, y = (part.to(self._device) for part in examples)
         x = channels_last(x) if self._arrange else x
         received = broadcast.params
         self._receive(received, broadcast.buffers)
         self._model.train()
-        velocity, total = torch.zeros_like(self.local), torch.zeros((), device=self._device)
-        adam = Adam([self.local]) if self._how.optimizer == "adam" else None
+        told, kept = ([] if groups is None else [groups] for groups in (shared, own))
+        step = LocalStep(self._rule, self._how, [received], [self.local[None]], [steer], told, kept)
+        total = torch.zeros((), device=self._device)
         with seeded_torch(dropout):
             for rows in batches:
                 batch = (x, y) if len(rows) == len(y) else (x[rows], y[rows])
-                total += self._step(*batch, received, velocity, steer, adam)
+                total += self._differentiate(*batch)
+                with torch.no_grad():
+                    step.descend([self.gradient[None]], 1)
         self.local.sub_(received)
         update.copy_(self.local)
         buffers.copy_(self._layout.flatten_buffers(dict(self._model.named_buffers())))
         return total / len(batches)
+
+    def full_gradient(
+        self, broadcast: Broadcast, examples: tuple[Tensor, Tensor], dropout: np.random.Generator
+    ) -> Tensor:
+        """Return the gradient of the mean loss over all of a client's examples, before any step.  # [P]"""
+        self._receive(broadcast.params, broadcast.buffers)
+        self._model.train()
+        with seeded_torch(dropout):
+            self._differentiate(*(part.to(self._device) for part in examples))
+        return self.gradient.clone()
 
     def _receive(self, params: Tensor, buffers: Tensor) -> None:
         self.local.copy_(params)
@@ -98,30 +114,9 @@ class LoneTraining:
         for name, view in self._layout.buffer_views(buffers).items():
             own[name].copy_(view)
 
-    def _step(
-        self,
-        x: Tensor,
-        y: Tensor,
-        received: Tensor,
-        velocity: Tensor,
-        steer: Steer | None,
-        adam: Adam | None,
-    ) -> Tensor:
-        """Take one step of SGD, or of Adam, in place; return the batch's mean loss before it."""
-        how = self._how
+    def _differentiate(self, x: Tensor, y: Tensor) -> Tensor:
+        """Write the gradient of a batch's mean loss; return that loss []."""
         self.gradient.zero_()
         loss = self._loss(self._model(x), y)
         torch.autograd.backward(loss)
-        with torch.no_grad():
-            if steer is not None:
-                self.gradient.copy_(steer(self.gradient, self.local, received))
-            if how.weight_decay:
-                self.gradient.add_(self.local, alpha=how.weight_decay)
-            direction = self._rule.correct(self.gradient, self.local, received)
-            if how.momentum:
-                direction = velocity.mul_(how.momentum).add_(direction)
-            if adam is not None:
-                adam.begin_step()
-                direction = adam.direction(0, direction)
-            self.local.add_(direction, alpha=-how.lr)
         return loss.detach()

@@ -15,18 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.contracts import ExamplePrivacy, LocalRule, LocalTraining, declared
+from ..core.contracts import ExamplePrivacy, Groups, LocalRule, LocalTraining
+from ..core.declarations import ClientData, declared
 from ..core.errors import ScenarioError
 from ..core.layout import Layout
 from ..core.seeds import normal, torch_generator
-from .adam import Adam
 from .data.base import FederatedData, num_outputs
 from .dropout import Masks
 from .example_gradients import ExampleGradient, squares_of
 from .example_trace import ExampleStep
+from .local_step import LocalStep, Steer
 from .losses import loss_name
 from .shelf import Shelf
-from .stacked import Steer, _bucket, can_stack
+from .stacked import _bucket, can_stack
 
 Array = np.ndarray[Any, Any]
 MOST = 64  # examples of all clients of a stack in one step: more outgrow a CPU's cache
@@ -80,7 +81,7 @@ class PrivateTraining:
         Raises:
             ScenarioError: A model that mixes its examples, or that cannot be differentiated one by one.
         """
-        if obstacle := can_stack(model, declared(data, "input_shape", None)):
+        if obstacle := can_stack(model, declared(data, ClientData.input_shape)):
             raise ScenarioError(f"privacy for examples needs the gradient of each one alone: {obstacle}")
         loss = loss_name(how.loss, data)
         self._step = ExampleStep(model, [slot.name for slot in layout.parameters], loss)
@@ -89,25 +90,46 @@ class PrivateTraining:
         self._height = max(1, min(height, MOST // how.batch_size)) if how.batch_size else 1
         self._num_outputs = num_outputs(data)
 
-    def train(self, received: Tensor, shelf: Shelf, clients: Sequence[Trainee]) -> tuple[Tensor, Tensor]:
-        """Return the clients' updates [K, P] and each one's mean loss over its local steps [K].
+    def train(
+        self,
+        received: Tensor,
+        shelf: Shelf,
+        clients: Sequence[Trainee],
+        update: Tensor,
+        shared: Groups | None = None,
+        own: Groups | None = None,
+    ) -> Tensor:
+        """Write the clients' updates, and return each one's mean loss over its local steps [K].
 
         Args:
             received: The broadcast parameters.  # [P]
             shelf: Where the examples lie.
             clients: Who trains.
+            update: Where the updates belong.  # [K, P]
+            shared: What the server sent besides, for a rule that exchanges more than parameters.  # [P] each
+            own: What the clients remember, likewise.  # [K, P] each
         """
-        update, losses = torch.empty(len(clients), len(received)), torch.empty(len(clients))
+        losses = torch.empty(len(clients))
         for rows in np.array_split(np.arange(len(clients)), -(-len(clients) // self._height)):
             order = sorted(rows.tolist(), key=lambda k: -len(clients[k].batches))  # stable: longest first
+            besides = ([] if shared is None else [shared], [] if own is None else [_ordered(own, order)])
             with torch.no_grad():
-                update[order], losses[order] = self._stack(received, shelf, [clients[k] for k in order])
-        return update, losses
+                update[order], losses[order] = self._stack(
+                    received, shelf, [clients[k] for k in order], *besides
+                )
+        return losses
 
-    def _stack(self, received: Tensor, shelf: Shelf, clients: Sequence[Trainee]) -> tuple[Tensor, Tensor]:
+    def _stack(
+        self,
+        received: Tensor,
+        shelf: Shelf,
+        clients: Sequence[Trainee],
+        shared: Sequence[Groups],
+        own: Sequence[Groups],
+    ) -> tuple[Tensor, Tensor]:
         local = received.expand(len(clients), -1).clone()  # [K, P]
-        velocity, losses = torch.zeros_like(local), torch.zeros(len(clients))
-        adam = Adam([local]) if self._how.optimizer == "adam" else None
+        losses, steers = torch.zeros(len(clients)), [client.steer for client in clients]
+        step = LocalStep(self._rule, self._how, [received], [local], steers, shared, own)
         draw = self._dropout(shelf, clients)
         steps = [len(client.batches) for client in clients]
         for s in range(steps[0]):
@@ -123,7 +145,7 @@ class PrivateTraining:
             total = torch.zeros(height, len(received))
             self._add_noise(total, going, sizes)
             self._add_clipped(total, gradients, sizes, _filled(chosen, rows))
-            self._descend(local, velocity, received, total, going, adam)
+            step.descend([total], len(going))
         return local.sub_(received), losses / torch.tensor(steps)
 
     def _dropout(
@@ -175,30 +197,10 @@ class PrivateTraining:
         for number, home in enumerate(self._layout.views(total).values()):
             gradients[number].add_to(home, weights[min(number, len(weights) - 1)])
 
-    def _descend(
-        self,
-        local: Tensor,
-        velocity: Tensor,
-        received: Tensor,
-        gradients: Tensor,
-        clients: Sequence[Trainee],
-        adam: Adam | None,
-    ) -> None:
-        """Take one step of the first clients in place."""
-        how, count = self._how, len(clients)
-        home, gradient = local[:count], gradients[:count]
-        for n, client in enumerate(clients):
-            if client.steer is not None:
-                gradient[n] = client.steer(gradient[n], home[n], received)
-        if how.weight_decay:
-            gradient = gradient.add(home, alpha=how.weight_decay)
-        direction = self._rule.correct(gradient, home, received)
-        if how.momentum:
-            direction = velocity[:count].mul_(how.momentum).add_(direction)
-        if adam is not None:
-            adam.begin_step()
-            direction = adam.direction(0, direction)
-        home.add_(direction, alpha=-how.lr)
+
+def _ordered(groups: Groups, rows: Sequence[int]) -> Groups:
+    """Return these rows of every group."""
+    return {name: vectors[rows] for name, vectors in groups.items()}
 
 
 def _filled(chosen: Sequence[Array], rows: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ Source: the idea of stacking a cohort's models is that of vmap in JAX and functo
 FedJAX: Federated Learning Simulation with JAX. 2021. arXiv:2108.02117
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -16,18 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.contracts import LocalRule, LocalTraining, declared
+from ..core.contracts import Groups, LocalRule, LocalTraining
 from ..core.layout import Layout
 from ..core.seeds import torch_generator
-from .adam import Adam
 from .dropout import Masks, cannot_draw
+from .local_step import LocalStep, Steer
 from .shelf import Shelf
-from .trace import Gradient, StackedStep
+from .trace import StackedStep
 
 Array = np.ndarray[Any, Any]
-
-Steer = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""From gradients, parameters and received parameters [..., P] to what a local step descends instead."""
 
 
 def can_stack(model: nn.Module, input_shape: Sequence[int] | None = None) -> str | None:
@@ -58,6 +54,8 @@ def train_stacked(
     out: Tensor,
     steers: Sequence[Steer | None] = (),
     streams: Sequence[Callable[[], np.random.Generator]] = (),
+    shared: Groups | None = None,
+    own: Groups | None = None,
 ) -> Tensor:
     """Write the clients' updates to ``out`` and return each one's mean loss [K].
 
@@ -74,6 +72,8 @@ def train_stacked(
         out: Where the updates belong, on that device.  # [K, P]
         steers: How each client twists its gradients, or None; by default nobody does.
         streams: Makes each client's stream of dropout; may be left out of a model without.
+        shared: What the server sent besides, for a rule that exchanges more than parameters.  # [P] each
+        own: What the clients remember, likewise.  # [K, P] each
     """
     order = sorted(range(len(batches)), key=lambda k: -len(batches[k]))  # stable: longest first
     device = received.device
@@ -81,8 +81,19 @@ def train_stacked(
     rows, weights = (part.to(device) for part in padded)
     targets = _targets(shelf, rows, weights, num_outputs)  # [K, S, B, C or D + 1]
     steps = np.array([len(batches[k]) for k in order])
-    twisted = _grouped([steers[k] for k in order] if steers else [])
-    state = _Descent(layout, rule, how, received, len(order), twisted)
+    begun = list(layout.views(received).values())
+    local = [p.expand(len(order), *p.shape).clone() for p in begun]  # contiguous, or a bmm goes one by one
+    in_order = order == list(range(len(order)))
+    step_of = LocalStep(
+        rule,
+        how,
+        begun,
+        local,
+        [steers[k] for k in order] if steers else (),
+        [] if shared is None else _apart(layout, shared),
+        [] if own is None else _apart(layout, own, None if in_order else torch.tensor(order).to(device)),
+        decay_apart=True,
+    )
     losses = torch.zeros(len(order), device=device)
     drops = step.drops(shelf.x.shape[1:])
     generators = [torch_generator(streams[k]()) for k in order] if drops else []
@@ -93,14 +104,39 @@ def train_stacked(
             height = min(len(order), _bucket(going))  # those between are done: they are computed and not used
             sizes = [len(batches[k][s]) for k in order[:going]] if drops else []
             kept = [mask.to(device) for mask in masks.draw(sizes, height)]
-            gradients, values = step(
-                state.stack(height), shelf.take(rows[:height, s]), targets[:height, s], kept
-            )
+            params = [p[:height] for p in local]
+            gradients, values = step(params, shelf.take(rows[:height, s]), targets[:height, s], kept)
             losses[:going] += values[:going]
-            state.descend(gradients, going)
-    state.write(layout.views(out).values(), order)
+            step_of.descend(gradients, going)
+    _write(layout.views(out).values(), local, begun, order)
     mean = losses / torch.from_numpy(steps).to(device)
     return torch.empty_like(mean).index_copy_(0, torch.tensor(order).to(device), mean)
+
+
+def full_gradients(
+    step: StackedStep,
+    layout: Layout,
+    received: Tensor,
+    shelf: Shelf,
+    places: Sequence[Array],
+    num_outputs: int,
+    streams: Sequence[Callable[[], np.random.Generator]] = (),
+) -> Tensor:
+    """Return the gradient of each client's mean loss over all its examples, at what it received.  # [K, P]
+
+    The arguments are those of ``train_stacked``.
+    """
+    device, drops = received.device, step.drops(shelf.x.shape[1:])
+    whole = [[np.arange(len(place))] for place in places]
+    rows, weights = (part.to(device) for part in _padded(whole, places, 0))  # [K, 1, B]
+    masks = Masks(drops, [torch_generator(stream()) for stream in streams] if drops else [], rows.shape[2])
+    kept = [mask.to(device) for mask in masks.draw([len(p) for p in places] if drops else [], len(places))]
+    stack = [p.expand(len(places), *p.shape).clone() for p in layout.views(received).values()]
+    targets = _targets(shelf, rows, weights, num_outputs)[:, 0]
+    with torch.no_grad():
+        gradients, _ = step(stack, shelf.take(rows[:, 0]), targets, kept)
+        written = [torch.bmm(*g) if isinstance(g, tuple | list) else g for g in gradients]
+    return torch.cat([g.flatten(1) for g in written], dim=1)
 
 
 def _targets(shelf: Shelf, rows: Tensor, weights: Tensor, num_outputs: int) -> Tensor:
@@ -111,81 +147,29 @@ def _targets(shelf: Shelf, rows: Tensor, weights: Tensor, num_outputs: int) -> T
     return targets.scatter_(3, shelf.y[rows][..., None], -weights[..., None])
 
 
-def _grouped(steers: Sequence[Steer | None]) -> list[tuple[Steer, list[int]]]:
-    """Return every way to twist gradients with the rows that do so, ascending."""
-    rows: dict[Steer, list[int]] = {}
-    for row, steer in enumerate(steers):
-        if steer is not None:
-            rows.setdefault(steer, []).append(row)
-    return list(rows.items())
+def _apart(layout: Layout, groups: Groups, order: Tensor | None = None) -> list[dict[str, Tensor]]:
+    """Return groups of vectors [..., P] parameter by parameter, their rows in this order."""
+    views = {name: layout.views(vectors) for name, vectors in groups.items()}
+    return [
+        {
+            name: found[slot.name] if order is None else found[slot.name].index_select(0, order)
+            for name, found in views.items()
+        }
+        for slot in layout.parameters
+    ]
 
 
-class _Descent:
-    """The clients' parameters, one stacked tensor each, and how a step changes them in place.
-
-    Every stack is contiguous: a batched product of matrices that lie apart is done one by one.
-    """
-
-    def __init__(
-        self,
-        layout: Layout,
-        rule: LocalRule,
-        how: LocalTraining,
-        received: Tensor,
-        clients: int,
-        twisted: Sequence[tuple[Steer, list[int]]],
-    ) -> None:
-        self._rule, self._how = rule, how
-        self._twisted = [(way, rows, torch.tensor(rows).to(received.device)) for way, rows in twisted]
-        changed = twisted or how.momentum or how.weight_decay or how.optimizer != "sgd"
-        self._plain = declared(rule, "plain", False) and not changed
-        self._received = list(layout.views(received).values())
-        self._local = [p.expand(clients, *p.shape).clone() for p in self._received]
-        self._velocity = [torch.zeros_like(p) for p in self._local] if how.momentum else self._local
-        self._adam = Adam(self._local) if how.optimizer == "adam" else None
-
-    def stack(self, height: int) -> list[Tensor]:
-        """Return the first clients' parameters, [height, ...] each."""
-        return [p[:height] for p in self._local]
-
-    def write(self, homes: Iterable[Tensor], order: Sequence[int]) -> None:
-        """Write the updates, parameter by parameter, to the rows ``order`` of ``homes`` [K, ...]."""
-        in_order = order == list(range(len(order)))
-        rows = torch.tensor(order).to(self._received[0].device)
-        for home, local, received in zip(homes, self._local, self._received, strict=True):
-            if in_order:
-                torch.sub(local, received, out=home)
-            else:
-                home.index_copy_(0, rows, local.sub_(received))
-
-    def descend(self, gradients: Sequence[Gradient], going: int) -> None:
-        """Take one step of the first ``going`` clients, parameter by parameter."""
-        if self._adam is not None:
-            self._adam.begin_step()
-        for i, gradient in enumerate(gradients):
-            home = self._local[i][:going]
-            if isinstance(gradient, tuple | list):
-                left, right = gradient[0][:going], gradient[1][:going]
-                if self._plain:
-                    home.baddbmm_(left, right, alpha=-self._how.lr)
-                    continue
-                gradient = torch.bmm(left, right)
-            self._step(i, gradient[:going], home)
-
-    def _step(self, i: int, gradient: Tensor, home: Tensor) -> None:
-        how = self._how
-        for steer, ascending, who in self._twisted:
-            rows = who[: bisect_left(ascending, len(home))]
-            twist = steer(gradient[rows], home[rows], self._received[i])
-            gradient = gradient.index_copy(0, rows, twist)
-        if how.weight_decay:
-            gradient = gradient + how.weight_decay * home
-        direction = self._rule.correct(gradient, home, self._received[i])
-        if how.momentum:
-            direction = self._velocity[i][: len(home)].mul_(how.momentum).add_(direction)
-        if self._adam is not None:
-            direction = self._adam.direction(i, direction)
-        home.add_(direction, alpha=-how.lr)
+def _write(
+    homes: Iterable[Tensor], local: Sequence[Tensor], begun: Sequence[Tensor], order: Sequence[int]
+) -> None:
+    """Write the updates, parameter by parameter, to the rows ``order`` of ``homes`` [K, ...]."""
+    in_order = order == list(range(len(order)))
+    rows = torch.tensor(order).to(begun[0].device)
+    for home, params, received in zip(homes, local, begun, strict=True):
+        if in_order:
+            torch.sub(params, received, out=home)
+        else:
+            home.index_copy_(0, rows, params.sub_(received))
 
 
 def _bucket(n: int) -> int:

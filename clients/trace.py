@@ -20,14 +20,13 @@ from torch.fx.graph import CodeGen
 from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
 from .dropout import Call, calls, masked
+from .local_step import Gradient
 from .losses import factors, terms
 from .pooling import pool_by_slices
 
 _OPS = torch.ops.aten
 _REARRANGE = {op.default for op in (_OPS.view, _OPS._unsafe_view, _OPS.expand, _OPS.permute, _OPS.clone)}
 
-Gradient = Tensor | tuple[Tensor, Tensor]
-"""A gradient [K, ...], or the two factors of one that is ``torch.bmm`` of them."""
 Step = Callable[..., list[Any]]
 """From stacked parameters [K, ...], masks, inputs [K, B, ...], targets [K, B, C] to gradients, losses [K]."""
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from ..core.contracts import LocalProcedure, declared
+from ..core.contracts import LocalProcedure
+from ..core.declarations import Algorithms, declared
 from ..core.layout import Layout
 from ..core.seeds import generator
 from ..core.trees import State
@@ -132,7 +133,7 @@ class Visits:
 
     def _memory(self, client_id: int, broadcast: Broadcast) -> State:
         """Return what the client worked out once: the same in any process, whenever it is first asked."""
-        prepare = declared(self._rule, "prepare", None)
+        prepare = declared(self._rule, Algorithms.prepare)
         if prepare is None:
             return None
         if client_id not in self._memories:

@@ -23,6 +23,8 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Generic, TypeVar, cast
 
+from .declarations.declaration import Table
+from .declarations.strangers import refuse_misdeclared
 from .errors import PASSED, PluginError, said, shown, unknown
 from .outside import admit, is_outside, refuse_foreign
 
@@ -45,6 +47,7 @@ class Family(Generic[P]):
         schemes: From a scheme to the ``"module:function"`` that finds ``scheme:Name`` by its name.
         refusal: Why something without the verbs, of the name ``place:what``, will not do all the same: the
             message's end; None where it will. By default nothing does.
+        declares: What its members may say of themselves besides.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Family(Generic[P]):
     either: tuple[str, ...] = ()
     schemes: Mapping[str, str] = field(default_factory=dict)
     refusal: Callable[[Any, str], str | None] | None = None
+    declares: type[Table] = Table
 
     def names(self) -> list[str]:
         """Return every name that needs no colon: built-ins first, then installed entry points."""
@@ -118,9 +122,16 @@ class Family(Generic[P]):
         """Return the plug-in ``name`` with ``options``.
 
         Raises:
-            PluginError: No such plug-in, an unknown option, or one of the wrong type or out of range.
+            PluginError: No such plug-in, an unknown option, or one of the wrong type or out of range; or it
+                declares what nobody reads under such a name, or a value of the wrong type.
         """
-        return configure(self.find(name), name, options or {})
+        plugin = configure(self.find(name), name, options or {})
+        refuse_misdeclared(plugin, self.declares, self.known(plugin), f"{self.noun} '{name}'")
+        return plugin
+
+    def known(self, plugin: object) -> set[str]:
+        """Return the names that a member may have besides its declarations: verbs and options."""
+        return {*self.verbs, *self.either, *(option_names(type(plugin)) or ())}
 
 
 def configure(factory: Callable[..., P], name: str, options: Mapping[str, Any]) -> P:

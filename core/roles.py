@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
+from .declarations import DataAttacks, declared
 from .guards import guard
 from .replies import REPLIES
 
@@ -39,15 +40,15 @@ class Role(Generic[A]):
     @property
     def honest(self) -> bool:
         """Whether the clients mean well and only have poor data."""
-        return bool(getattr(self.attack, "honest", False))
+        return declared(self.attack, DataAttacks.honest)
 
     def of(self, client_id: int, round_: int) -> A:
         """Return the plug-in as one of this round's clients runs it: its part, where the attack is split."""
-        part = getattr(self.attack, "part", None)
+        part = declared(self.attack, DataAttacks.part)
         if part is None:
             return self.attack
         clients = self.attackers(round_)
-        mine: A = part(clients.index(client_id), len(clients))
+        mine = cast(A, part(clients.index(client_id), len(clients)))
         return guard(mine, f"attack '{self.kind}'", REPLIES["data_attacks"])
 
     def active(self, round_: int) -> bool:

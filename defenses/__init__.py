@@ -1,6 +1,7 @@
 """Floor 2: robust aggregation: what the server does with a cohort's updates, some of which lie."""
 
 from ..core.contracts import Defense, PreAggregation
+from ..core.declarations import Defenses, PreAggregations
 from ..core.registry import Family
 
 DEFENSES: Family[Defense] = Family(
@@ -34,6 +35,7 @@ DEFENSES: Family[Defense] = Family(
         "flanders": "gauntlet.defenses.flanders:FLANDERS",
     },
     schemes={"flower": "gauntlet.server.flower_strategies:strategy_defense"},
+    declares=Defenses,
 )
 
 PRE_AGGREGATIONS: Family[PreAggregation] = Family(
@@ -46,4 +48,5 @@ PRE_AGGREGATIONS: Family[PreAggregation] = Family(
         "arc": "gauntlet.defenses.arc:ARC",
         "bucketing": "gauntlet.defenses.bucketing:Bucketing",
     },
+    declares=PreAggregations,
 )

@@ -11,7 +11,8 @@ from typing import Any, cast
 
 import torch
 
-from ..core.contracts import Defense, LinearDefense, Verdict, declared
+from ..core.contracts import Defense, LinearDefense, Verdict
+from ..core.declarations import Defenses, declared, declares
 from ..core.errors import PluginError
 from ..core.registry import require
 from ..core.seeds import generator
@@ -92,7 +93,7 @@ def an_empty_cohort_gives_the_zero_update(defense: Defense) -> None:
 
 def equal_updates_come_back_unchanged(defense: Defense) -> None:
     """Where everybody agrees there is nothing to decide."""
-    if equal_updates_come_back_unchanged.__name__ in declared(defense, "exempt", ()):
+    if equal_updates_come_back_unchanged.__name__ in declared(defense, Defenses.exempt):
         return
     row = a_cohort(0, 1).vectors
     cohort = updates_of(row.repeat(size_for(defense), 1), float(size_for(defense)))
@@ -102,7 +103,7 @@ def equal_updates_come_back_unchanged(defense: Defense) -> None:
 
 def who_sent_a_row_does_not_matter(defense: Defense) -> None:
     """Clients with as many examples are interchangeable."""
-    if who_sent_a_row_does_not_matter.__name__ in declared(defense, "exempt", ()):
+    if who_sent_a_row_does_not_matter.__name__ in declared(defense, Defenses.exempt):
         return
     cohort = a_cohort(0, size_for(defense))
     order = torch.from_numpy(generator(0, "permute").permutation(len(cohort)))
@@ -134,7 +135,7 @@ def a_declared_sensitivity_is_never_exceeded(defense: Defense) -> None:
     """No client of norm C moves the aggregate by more than ``sensitivity(C, expected_size)``."""
     clip_norm, size = 0.5, size_for(defense)
     expected_size = 1.5 * size
-    sensitivity: Any = declared(defense, "sensitivity", None)
+    sensitivity: Any = declared(defense, Defenses.sensitivity)
     bound = sensitivity(clip_norm, expected_size) if sensitivity is not None else None
     if bound is None:
         return
@@ -156,9 +157,9 @@ def a_declared_sensitivity_is_never_exceeded(defense: Defense) -> None:
 
 def a_linear_defense_is_a_sum_over_clients(defense: Defense) -> None:
     """What may be summed on the workers, or under secure aggregation, is linear in the updates."""
-    linear = declared(defense, "linear", False)
+    linear = declared(defense, Defenses.linear)
     require(
-        linear or declared(defense, "individual", True),
+        linear or declared(defense, Defenses.individual),
         "a defense that needs no individual updates must be linear: sums are all it would get",
     )
     if not linear:
@@ -169,7 +170,7 @@ def a_linear_defense_is_a_sum_over_clients(defense: Defense) -> None:
     require(
         bool((apart - together).abs().max() <= 1e-6), "declared linear, but it is not linear in the updates"
     )
-    if hasattr(defense, "counts"):
+    if declares(defense, Defenses.counts):
         rule = cast(LinearDefense, defense)
         counts = rule.counts(a.num_examples)  # [K]
         total = (counts[:, None] * a.vectors).sum(dim=0) / rule.denominator(counts, a.expected_size)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from ..core.contracts import PreAggregation, declared
+from ..core.contracts import PreAggregation
+from ..core.declarations import PreAggregations, declared
 from ..core.errors import PluginError
 from ..core.registry import require
 from ..core.updates import Updates
@@ -33,7 +34,7 @@ def _check_transformed(out: object, updates: Updates) -> None:
 
 def a_cohort_stays_a_cohort(plugin: PreAggregation) -> None:
     """Clients of the cohort, finite rows of the same width and type, as many as are declared."""
-    rows_after = declared(plugin, "rows_after", None)
+    rows_after = declared(plugin, PreAggregations.rows_after)
     for cohort in rounds_for(plugin):
         rows = len(_transform(plugin, cohort))
         says = rows if rows_after is None else rows_after(len(cohort))

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.contracts import Verdict, declared
+from ..core.contracts import Verdict
+from ..core.declarations import Defenses, declared
 from ..core.errors import PluginError
 from ..core.guards import guard
 from ..core.layout import Layout, Slot
@@ -54,7 +55,7 @@ def guarded(plugin: Any) -> Any:
 
 def size_for(plugin: object) -> int:
     """Return a cohort size that the plug-in can handle as configured."""
-    return max(12, declared(plugin, "least_cohort", 1) + 2)
+    return max(12, declared(plugin, Defenses.least_cohort) + 2)
 
 
 def rounds_for(plugin: object) -> list[Updates]:

@@ -4,6 +4,7 @@ Every mechanism fits ``core.contracts.Privacy``; what one clips with fits ``core
 """
 
 from ..core.contracts import Audit, Clipping, Privacy
+from ..core.declarations import Audits, Clippings, Mechanisms
 from ..core.registry import Family
 
 PRIVACY: Family[Privacy] = Family(
@@ -24,6 +25,7 @@ PRIVACY: Family[Privacy] = Family(
         "diff2": "gauntlet.privacy.diff2:Diff2",
         "annealed": "gauntlet.privacy.annealed:Annealed",
     },
+    declares=Mechanisms,
 )
 
 CLIPPINGS: Family[Clipping] = Family(
@@ -39,6 +41,7 @@ CLIPPINGS: Family[Clipping] = Family(
         "psac": "gauntlet.privacy.psac:Psac",
         "per_layer": "gauntlet.privacy.per_layer:PerLayer",
     },
+    declares=Clippings,
 )
 
 AUDITS: Family[Audit] = Family(
@@ -50,4 +53,5 @@ AUDITS: Family[Audit] = Family(
         "one_shot_canaries": "gauntlet.privacy.one_shot_canaries:OneShotCanaries",
         "one_run": "gauntlet.privacy.one_run:OneRun",
     },
+    declares=Audits,
 )

@@ -17,7 +17,8 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
-from ..core.contracts import AdaptiveClipping, Clipping, PublicFacts, declared
+from ..core.contracts import AdaptiveClipping, Clipping, PublicFacts
+from ..core.declarations import Clippings, declared
 from ..core.errors import PluginError
 from ..core.trees import State
 from ..core.updates import Updates
@@ -49,7 +50,7 @@ class Bound:
     @property
     def on_clients(self) -> bool:
         """Whether honest clients clip before they send."""
-        return declared(self.clipping, "on_clients", False)
+        return declared(self.clipping, Clippings.on_clients)
 
     @property
     def _sensitivity(self) -> float:
@@ -58,7 +59,7 @@ class Bound:
 
     @property
     def _adaptive(self) -> AdaptiveClipping | None:
-        return cast(AdaptiveClipping, self.clipping) if declared(self.clipping, "adaptive", False) else None
+        return cast(AdaptiveClipping, self.clipping) if declared(self.clipping, Clippings.adaptive) else None
 
     def init(self) -> State:
         if self._adaptive is None:
@@ -71,7 +72,7 @@ class Bound:
 
     def row_factors(self, norms: Tensor) -> Tensor | None:
         """Return what ``leave`` multiplies each row by, from its norm; None where it does more.  # [K]"""
-        factors = declared(self.clipping, "factors", None)
+        factors = declared(self.clipping, Clippings.factors)
         if not self.on_clients or factors is None:
             return None
         found: Tensor = factors(norms.square()[None], [1], self.clip_norm)  # [1 or L, K]
@@ -86,7 +87,7 @@ class Bound:
             return updates
         norms = row_norms(updates.vectors)  # [K]
         vectors = self.clipping.shorten(updates, norms, self.clip_norm)
-        if declared(self.clipping, "factors", None) is None:  # else ``row_factors`` has it checked
+        if declared(self.clipping, Clippings.factors) is None:  # else ``row_factors`` has it checked
             self._check_lengths(row_norms(vectors), self.clip_norm)
         return updates.with_vectors(vectors)
 

@@ -13,7 +13,8 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import torch
 
-from ..core.contracts import Release, Sampling, declared, works_in_steps
+from ..core.contracts import Release, Sampling
+from ..core.declarations import Mechanisms, declared, declares, works_in_steps
 from .accounting import RELATIONS, Accountant, charging_rule, spent
 from .curves import EXCHANGED, gaussian_epsilon
 from .local_steps import worst_epsilon
@@ -129,22 +130,22 @@ def fitted(mechanism: M, sampling: Sampling, rounds: int, num_parameters: int | 
 
 
 def _refuse_relation(mechanism: object, sampling: Sampling) -> None:
-    trust, relation = declared(mechanism, "trust_model", "none"), declared(mechanism, "relation", "")
+    trust, relation = declared(mechanism, Mechanisms.trust_model), declared(mechanism, Mechanisms.relation)
     if trust not in ("central", "distributed") or relation not in RELATIONS:
         return
-    law = declared(mechanism, "noise_law", "gaussian")
+    law = declared(mechanism, Mechanisms.noise_law)
     if charging_rule(Release(1.0, relation, trust == "central", law), sampling) is None:
         raise ValueError(_unprovable(sampling, relation))
 
 
 def _refuse_participation(mechanism: object, sampling: Sampling, rounds: int) -> None:
-    apart = declared(mechanism, "min_separation", 1)
+    apart = declared(mechanism, Mechanisms.min_separation)
     if sampling.min_separation < apart and rounds > 1:
         raise ValueError(
             f"a client's rounds must be at least {apart} apart, and sampling {sampling.scheme!r} promises "
             f"{sampling.min_separation}; use sampler round_robin with a period of at least {apart}"
         )
-    most, allowed = -(-rounds // sampling.min_separation), declared(mechanism, "max_participations", None)
+    most, allowed = -(-rounds // sampling.min_separation), declared(mechanism, Mechanisms.max_participations)
     if allowed is not None and most > allowed:
         raise ValueError(
             f"a client may take part in at most {allowed} rounds, and sampling {sampling.scheme!r} allows "
@@ -152,26 +153,29 @@ def _refuse_participation(mechanism: object, sampling: Sampling, rounds: int) ->
         )
 
 
-def calibrate(mechanism: M, sampling: Sampling, rounds: int, num_parameters: int | None = None) -> M:
+def calibrate(
+    mechanism: M, sampling: Sampling, rounds: int, num_parameters: int | None = None, amplified: bool = True
+) -> M:
     """Return ``mechanism`` with the noise that its ``epsilon`` needs; one without such a wish as it is.
 
-    The result holds ``noise_multiplier`` in place of ``epsilon``.
+    The result holds ``noise_multiplier`` in place of ``epsilon``. ``amplified`` says whether the secrecy of
+    the sample may count, where the mechanism would have it count.
 
     Raises:
         ValueError: As ``noise_multiplier_for`` and ``fitted``.
     """
     mechanism = fitted(mechanism, sampling, rounds, num_parameters)
-    epsilon = declared(mechanism, "epsilon", None)
-    fits = is_dataclass(mechanism) and hasattr(mechanism, "noise_multiplier")
-    if epsilon is None or not fits or declared(mechanism, "noise_multiplier", None) is not None:
+    epsilon = declared(mechanism, Mechanisms.epsilon)
+    fits = is_dataclass(mechanism) and declares(mechanism, Mechanisms.noise_multiplier)
+    if epsilon is None or not fits or declared(mechanism, Mechanisms.noise_multiplier) is not None:
         return mechanism
     if works_in_steps(mechanism):
         raise ValueError(
             "epsilon asks for how many examples each client holds: give noise_multiplier instead"
         )
-    delta = declared(mechanism, "delta", 0.0)
+    delta = declared(mechanism, Mechanisms.delta) or 0.0
     given = replace(cast(Any, mechanism), noise_multiplier=1.0, epsilon=None)
-    mixings = declared(given, "mixings", None)
+    mixings = declared(given, Mechanisms.mixings)
     event = given.event(given.clip_norm / sampling.expected_size, sampling.expected_size, given.init())
     if mixings is not None:
         worst = worst_precision(mixings(rounds), sampling.min_separation)
@@ -180,8 +184,8 @@ def calibrate(mechanism: M, sampling: Sampling, rounds: int, num_parameters: int
     elif isinstance(event, Release) and event.noise != "gaussian":
         z = _least(lambda z: _shaped_cost(replace(given, noise_multiplier=z), sampling, rounds), epsilon)
     else:
-        relation = declared(mechanism, "relation", "")
-        amplified = declared(mechanism, "trust_model", "local") == "central"
+        relation = declared(mechanism, Mechanisms.relation)
+        amplified = amplified and declared(mechanism, Mechanisms.trust_model) == "central"
         z = noise_multiplier_for(epsilon, delta, sampling, rounds, relation, amplified)
     return cast(M, replace(cast(Any, mechanism), noise_multiplier=z, epsilon=None))
 

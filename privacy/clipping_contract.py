@@ -7,7 +7,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from ..core.contracts import AdaptiveClipping, Clipping, PublicFacts, declared
+from ..core.contracts import AdaptiveClipping, Clipping, PublicFacts
+from ..core.declarations import Clippings, declared
 from ..core.registry import require
 from ..core.seeds import generator
 from ..core.updates import Updates
@@ -36,7 +37,7 @@ def _shortened(clipping: Clipping, updates: Updates, clip_norm: float) -> Tensor
 
 
 def _adaptive(clipping: Clipping) -> AdaptiveClipping | None:
-    return cast(AdaptiveClipping, clipping) if declared(clipping, "adaptive", False) else None
+    return cast(AdaptiveClipping, clipping) if declared(clipping, Clippings.adaptive) else None
 
 
 def no_row_is_longer_than_the_clip_norm(clipping: Clipping) -> None:

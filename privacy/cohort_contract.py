@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from ..core.contracts import Clipping, ExamplePrivacy, Privacy, Release, clipped_at, declared
+from ..core.contracts import Clipping, ExamplePrivacy, Privacy, Release
+from ..core.declarations import Mechanisms, clipped_at, declared
 from ..core.registry import require
 from ..core.seeds import Streams, generator
 from ..core.updates import Updates
@@ -43,12 +44,12 @@ def _streams(round_: int) -> Streams:
 
 def no_client_is_let_in_unclipped(mechanism: Privacy) -> None:
     """Under central trust no row of any cohort is longer than the C of its round."""
-    if (declared(mechanism, "clip_norm", None) or 0.0) <= 0 or trust(mechanism) != "central":
+    if (declared(mechanism, Mechanisms.clip_norm) or 0.0) <= 0 or trust(mechanism) != "central":
         return
     for number in range(2 * len(_SIZES)):
         state = mechanism.init()
         for t in range(_ROUNDS):
-            c = declared(mechanism, "clip_norm", 0.0) if t == 0 else clipped_at(mechanism, state)
+            c = declared(mechanism, Mechanisms.clip_norm) if t == 0 else clipped_at(mechanism, state)
             updates = list(_cohorts(float(c or 0.0), t))[number]
             clipped, state = mechanism.clip(updates, state)
             norms, bound = row_norms(clipped.vectors), float(clipped_at(mechanism, state) or 0.0)
@@ -62,8 +63,8 @@ def no_client_is_let_in_unclipped(mechanism: Privacy) -> None:
 
 def no_client_sends_unclipped(mechanism: Privacy) -> None:
     """With the same noise, no message of any cohort and round is further than C from a zero update's."""
-    event, clip_norm = event_of(mechanism), declared(mechanism, "clip_norm", None) or 0.0
-    if not isinstance(event, Release) or event.once or declared(mechanism, "server_clips_alone", False):
+    event, clip_norm = event_of(mechanism), declared(mechanism, Mechanisms.clip_norm) or 0.0
+    if not isinstance(event, Release) or event.once or declared(mechanism, Mechanisms.server_clips_alone):
         return
     if protects_examples(mechanism):
         return
@@ -93,7 +94,7 @@ def every_coordinate_has_its_noise_and_every_round_its_own(mechanism: Privacy) -
             bool((blocks[worst] - 1).abs() <= _BLOCK_BAND),
             f"coordinates of block {worst} of {_BLOCKS} have {float(blocks[worst]):.3g} of the noise of all",
         )
-        if declared(mechanism, "mixings", None) is not None:
+        if declared(mechanism, Mechanisms.mixings) is not None:
             continue
         for s, other in enumerate(rounds[:t]):
             alike = float((noise * other).mean() / (noise.std() * other.std()))
@@ -128,7 +129,7 @@ def no_example_of_a_large_batch_is_left_unclipped(mechanism: Privacy) -> None:
     if not protects_examples(mechanism):
         return
     examples: ExamplePrivacy = mechanism  # type: ignore[assignment]
-    clip_norm = declared(mechanism, "clip_norm", None) or 0.0
+    clip_norm = declared(mechanism, Mechanisms.clip_norm) or 0.0
     for step in range(_ROUNDS):
         for shape in ((1, 1), (1, 257), (9, 64)):
             drawn = torch.from_numpy(generator(step, "examples").uniform(0, 12, (3, *shape)))

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import torch
 
-from ..core.contracts import Privacy, Release, declared
+from ..core.contracts import Privacy, Release
+from ..core.declarations import Mechanisms, declared, declares
 from ..core.registry import require
 from ..core.seeds import generator
 from ..core.trees import equal, pack, unpack
@@ -19,12 +20,9 @@ from .trials import EXPECTED, cohort_of, event_of, some_updates, streams, trust
 
 def declares_what_it_protects_from_whom(mechanism: Privacy) -> None:
     """The unit and the trust model are known words, and a release names a known relation."""
-    for name, allowed in (
-        ("unit", ("client", "example", "cell", "none")),
-        ("trust_model", ("central", "local", "distributed", "none")),
-    ):
-        came = declared(mechanism, name, "")
-        require(came in allowed, f"{name} must be one of {', '.join(allowed)}, got {came!r}")
+    for word in (Mechanisms.unit, Mechanisms.trust_model):
+        require(declares(mechanism, word), f"{word.name} must be {word.kind.words}, got none")
+        declared(mechanism, word)
     event = event_of(mechanism)
     if isinstance(event, Release):
         known = ("add_remove", "zero_out", "replace_one")
@@ -32,7 +30,7 @@ def declares_what_it_protects_from_whom(mechanism: Privacy) -> None:
             event.relation in known, f"relation must be one of {', '.join(known)}, got {event.relation!r}"
         )
         require(event.noise_multiplier > 0, f"a release needs noise, got multiplier {event.noise_multiplier}")
-        clip_norm = declared(mechanism, "clip_norm", None) or 0.0
+        clip_norm = declared(mechanism, Mechanisms.clip_norm) or 0.0
         require(
             clip_norm > 0 or event.once,
             f"a mechanism that claims a release declares clip_norm above 0, got {clip_norm}",
@@ -45,7 +43,7 @@ def declares_what_it_protects_from_whom(mechanism: Privacy) -> None:
 
 def the_server_lets_in_no_row_above_the_clip_norm(mechanism: Privacy) -> None:
     """After ``clip`` no flat update is longer than ``clip_norm``, up to values of 1e30 (central trust)."""
-    clip_norm = declared(mechanism, "clip_norm", None) or 0.0
+    clip_norm = declared(mechanism, Mechanisms.clip_norm) or 0.0
     if clip_norm <= 0 or trust(mechanism) != "central":
         return
     for scale in (clip_norm, 1e22):
@@ -65,7 +63,7 @@ def clipping_twice_is_clipping_once(mechanism: Privacy) -> None:
 
 def what_workers_may_sum_passes_clip_unchanged(mechanism: Privacy) -> None:
     """Where ``settled`` is declared, ``clip`` changes neither honest messages nor the state."""
-    if not declared(mechanism, "settled", False):
+    if not declared(mechanism, Mechanisms.settled):
         return
     sent = mechanism.privatize(some_updates(), streams)
     before = mechanism.init()
@@ -85,11 +83,11 @@ def a_zero_update_stays_zero_and_an_empty_cohort_empty(mechanism: Privacy) -> No
 def an_honest_message_moves_by_at_most_the_clip_norm(mechanism: Privacy) -> None:
     """With the same noise, any update and the zero update give messages at most ``clip_norm`` apart."""
     event = event_of(mechanism)
-    if not isinstance(event, Release) or event.once or declared(mechanism, "server_clips_alone", False):
+    if not isinstance(event, Release) or event.once or declared(mechanism, Mechanisms.server_clips_alone):
         return
     if protects_examples(mechanism):
         return  # it is an example that is bounded, and within a step
-    clip_norm = declared(mechanism, "clip_norm", None) or 0.0
+    clip_norm = declared(mechanism, Mechanisms.clip_norm) or 0.0
     updates = some_updates(clip_norm)
     sent = mechanism.privatize(updates, streams).vectors.double()
     silent = mechanism.privatize(cohort_of(torch.zeros_like(updates.vectors)), streams).vectors.double()

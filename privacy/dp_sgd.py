@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from ..core.contracts import NoGuarantee, Release
+from ..core.declarations import Clippings, declared
 from ..core.seeds import Streams
 from ..core.updates import Updates
 from .bound import Choice, make_clipping
@@ -68,7 +69,7 @@ class DpSgd:
         check_budget(self.clip_norm, self.noise_multiplier, self.epsilon, self.delta)
         if self.batches not in BATCHES:
             raise ValueError(f"batches must be one of {', '.join(BATCHES)}, got {self.batches!r}")
-        if not hasattr(self._clipping, "factors"):
+        if declared(self._clipping, Clippings.factors) is None:
             raise ValueError(
                 "clipping must be one for a single gradient (fixed, autos, autov, psac, per_layer), "
                 f"got {self.clipping!r}"

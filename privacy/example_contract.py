@@ -7,7 +7,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ..core.contracts import ExamplePrivacy, Privacy, Release, declared, works_in_steps
+from ..core.contracts import ExamplePrivacy, Privacy, Release
+from ..core.declarations import Mechanisms, declared, works_in_steps
 from ..core.registry import require
 
 _SIZES = (3, 200, 98)  # elements of three tensors
@@ -36,7 +37,7 @@ def no_example_moves_a_step_by_more_than_the_clip_norm(mechanism: Privacy) -> No
     examples = _examples(mechanism)
     if examples is None:
         return
-    squares, clip_norm = _squares(), declared(mechanism, "clip_norm", None) or 0.0
+    squares, clip_norm = _squares(), declared(mechanism, Mechanisms.clip_norm) or 0.0
     weights = examples.weigh(squares, _SIZES).double()
     require(bool((weights.isfinite() & (weights >= 0)).all()), "weigh gives weights that are not finite")
     longest = float((squares.double() * weights.square()).sum(dim=0).sqrt().max())
@@ -63,7 +64,7 @@ def a_steps_noise_is_what_the_event_claims(mechanism: Privacy) -> None:
     if examples is None:
         return
     event: Any = mechanism.event(None, 10.0, mechanism.init())
-    clip_norm = declared(mechanism, "clip_norm", None) or 0.0
+    clip_norm = declared(mechanism, Mechanisms.clip_norm) or 0.0
     if not isinstance(event, Release):
         require(examples.step_noise_std == 0, "a step is noised, yet event claims nothing")
         return

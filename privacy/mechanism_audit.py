@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.contracts import Defense, Privacy, Release, declared
+from ..core.contracts import Defense, Privacy, Release
+from ..core.declarations import Defenses, Mechanisms, declared
 from ..core.seeds import generator
 from ..core.trees import State
 from ..core.updates import Updates
@@ -74,7 +75,7 @@ def audit_mechanism(
     Raises:
         ValueError: A mechanism without a clip norm, or whose noise its server never adds.
     """
-    clip_norm = declared(mechanism, "clip_norm", None) or declared(mechanism, "initial_clip_norm", None)
+    clip_norm = declared(mechanism, Mechanisms.clip_norm) or declared(mechanism, Mechanisms.initial_clip_norm)
     if clip_norm is None or mechanism.trust_model not in ("central", "local"):
         raise ValueError(
             "only a central or local mechanism with a clip_norm can be audited, "
@@ -139,8 +140,8 @@ class _Case:
 
     def _cohort(self, world: str, up: float) -> Updates:
         """Return everybody else, and the canary or what its neighbour world holds in its place."""
-        relation = declared(self.mechanism, "relation", "add_remove")
-        instead = {"add_remove": [], "zero_out": [0.0], "replace_one": [-up]}[relation]
+        relation = declared(self.mechanism, Mechanisms.relation)
+        instead = {"zero_out": [0.0], "replace_one": [-up]}.get(relation, [])
         canary = [up] if world == "with" else instead
         rows = torch.tensor([*[-up] * _OTHERS, *canary])[:, None] * _TOO_LONG * self.clip_norm
         examples = [1] * _OTHERS + [_CLAIMED_EXAMPLES] * len(canary)
@@ -156,6 +157,6 @@ class _Case:
         size = float(_OTHERS + 1)
         if self.defense is None:
             return self.clip_norm / size
-        sensitivity = declared(self.defense, "sensitivity", None)
+        sensitivity = declared(self.defense, Defenses.sensitivity)
         moved: float | None = None if sensitivity is None else sensitivity(self.clip_norm, size)
         return moved

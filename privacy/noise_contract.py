@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.contracts import NoGuarantee, Privacy, Release, declared
+from ..core.contracts import NoGuarantee, Privacy, Release
+from ..core.declarations import Mechanisms, declared
 from ..core.registry import require
 from ..core.seeds import generator
 from ..core.updates import Updates
@@ -49,7 +50,7 @@ def the_noise_is_what_the_event_claims(mechanism: Privacy) -> None:
     event = event_of(mechanism)
     if not isinstance(event, Release) or event.once or protects_examples(mechanism):
         return
-    clip_norm = declared(mechanism, "clip_norm", None) or 0.0
+    clip_norm = declared(mechanism, Mechanisms.clip_norm) or 0.0
     if trust(mechanism) == "local":
         zeros = cohort_of(torch.zeros(2, _DRAWS // 2))
         drawn = mechanism.privatize(zeros, lambda i: generator(5, "privatize", i)).vectors
@@ -71,7 +72,7 @@ def the_noise_is_what_the_event_claims(mechanism: Privacy) -> None:
 
 def data_released_once_are_noised_and_nothing_else(mechanism: Privacy) -> None:
     """``perturb`` adds the noise that is charged, from its stream, and updates pass as they are."""
-    perturb: Any = declared(mechanism, "perturb", None)
+    perturb: Any = declared(mechanism, Mechanisms.perturb)
     event = event_of(mechanism)
     once = isinstance(event, Release) and event.once
     require(
@@ -95,7 +96,7 @@ def data_released_once_are_noised_and_nothing_else(mechanism: Privacy) -> None:
 
 def _moved(mechanism: Privacy) -> float:
     """Return by how much one person moves the records."""
-    moved: float = declared(mechanism, "sensitivity", 1.0)
+    moved: float = declared(mechanism, Mechanisms.sensitivity)
     return moved
 
 
@@ -105,7 +106,7 @@ def _require_central_std(mechanism: Privacy, expected_size: float, sensitivity: 
     event = mechanism.event(sensitivity, expected_size, state)
     noised, _ = mechanism.noise(torch.zeros(_DRAWS), expected_size, state, generator(6, "noise"))
     if isinstance(event, Release):
-        told = declared(mechanism, "statistic_multiplier", None)
+        told = declared(mechanism, Mechanisms.statistic_multiplier)
         beside = None if told is None else told(expected_size)
         z = event.noise_multiplier
         diagonal = event.mixing[-1] if event.mixing else 1.0
@@ -115,12 +116,12 @@ def _require_central_std(mechanism: Privacy, expected_size: float, sensitivity: 
 
 def noise_that_hangs_together_is_fresh_once_mixed(mechanism: Privacy) -> None:
     """Each round's ``mixing`` of its own and earlier noise is white, with the std that is charged."""
-    mixings: Any = declared(mechanism, "mixings", None)
+    mixings: Any = declared(mechanism, Mechanisms.mixings)
     if mixings is None or not isinstance(event_of(mechanism), Release):
         return
     state, noises, fresh = mechanism.init(), list[Tensor](), list[Tensor]()
     silent = torch.zeros(_DRAWS)
-    sensitivity = declared(mechanism, "clip_norm", 0.0) / EXPECTED
+    sensitivity = (declared(mechanism, Mechanisms.clip_norm) or 0.0) / EXPECTED
     for t in range(4):
         noised, state = mechanism.noise(silent, EXPECTED, state, generator(8, "noise", t))
         event = mechanism.event(sensitivity, EXPECTED, state)
@@ -161,7 +162,7 @@ def an_unknown_sensitivity_proves_nothing(mechanism: Privacy) -> None:
 
 def an_audit_does_not_refute_what_it_claims(mechanism: Privacy) -> None:
     """Draws with a canary and without certify no more than the event claims, at confidence 1 - 1e-6."""
-    clip_norm = declared(mechanism, "clip_norm", None) or declared(mechanism, "initial_clip_norm", None)
+    clip_norm = declared(mechanism, Mechanisms.clip_norm) or declared(mechanism, Mechanisms.initial_clip_norm)
     if clip_norm is None or trust(mechanism) not in ("central", "local") or protects_examples(mechanism):
         return
     few = 4_000 if trust(mechanism) == "local" else 40_000

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.contracts import NoGuarantee, Privacy, Release, declared
+from ..core.contracts import NoGuarantee, Privacy, Release
+from ..core.declarations import Mechanisms, declared
 from ..core.seeds import generator
 from ..core.updates import Updates
 
@@ -33,12 +34,12 @@ def streams(client_id: int) -> np.random.Generator:
 
 def trust(mechanism: Privacy) -> str:
     """Return the mechanism's trust model."""
-    return declared(mechanism, "trust_model", "none")
+    return declared(mechanism, Mechanisms.trust_model)
 
 
 def server_sees(mechanism: Privacy, sent: Updates, seed: int = 0) -> Updates:
     """Return what reaches the server: the updates, or under distributed trust their sum as one row."""
-    secure_sum = declared(mechanism, "secure_sum", None)
+    secure_sum = declared(mechanism, Mechanisms.secure_sum)
     if secure_sum is None:
         return sent
     everybody = torch.ones(len(sent), dtype=torch.bool)
@@ -51,5 +52,5 @@ def server_sees(mechanism: Privacy, sent: Updates, seed: int = 0) -> Updates:
 
 def event_of(mechanism: Privacy, expected_size: float = EXPECTED) -> Release | NoGuarantee:
     """Return what a round with the plain mean of clipped updates releases."""
-    clip_norm = declared(mechanism, "clip_norm", None) or 1.0
+    clip_norm = declared(mechanism, Mechanisms.clip_norm) or 1.0
     return mechanism.event(clip_norm / expected_size, expected_size, mechanism.init())

@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..core.contracts import Knowledge, UpdateAttack, Verdict, View, declared
+from ..core.contracts import Knowledge, UpdateAttack, Verdict, View
+from ..core.declarations import UpdateAttacks, declared
 from ..core.roles import Role
 from ..core.seeds import generator
 from ..core.trees import State
@@ -38,7 +39,7 @@ def corrupt(
         if not bool(rows.any()):
             continue
         own = updates.rows(rows)
-        asks = declared(role.attack, "knows_defense", False)
+        asks = declared(role.attack, UpdateAttacks.knows_defense)
         view = View(
             round=state.round,
             params=state.params,
@@ -63,7 +64,7 @@ def _guess(plan: Plan, state: ServerState, number: int, root: Tensor | None) -> 
     An attacker knows the rules, not the dice: a defense that draws does so from another seed.
     """
     seed = int(generator(plan.seed, "guess", number, state.round).integers(2**31))
-    context = Context(state.round, state.params, plan.layout, seed, root)
+    context = Context(state.round, state.params, plan.exchange.up, seed, root)
 
     def aggregate(updates: Updates) -> Verdict:
         updates, _ = plan.privacy.clip(replace(updates, context=context), deepcopy(state.privacy))

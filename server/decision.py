@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..core.contracts import Verdict, declared
+from ..core.contracts import Verdict
+from ..core.declarations import Defenses, declared
 from ..core.errors import ForbiddenWrite, InfeasibleCohort, PluginError
 from ..core.trees import State
 from ..core.updates import Updates
@@ -46,7 +47,7 @@ def decide(plan: Plan, updates: Updates, pre_aggregations: Sequence[State], defe
         zero = updates.vectors.new_zeros(updates.vectors.shape[1])
         reason = " ".join(str(error).split()) if len(updates) else "no update can be counted"
         return Decision(Verdict(zero, fallback=f"{reason}: {STAYS}"), before, defense)
-    if len(updates) or declared(plan.defense, "linear", False):
+    if len(updates) or declared(plan.defense, Defenses.linear):
         return decision
     zero = updates.vectors.new_zeros(updates.vectors.shape[1])
     verdict = Verdict(zero, fallback=f"no update can be counted: {STAYS}")
@@ -72,7 +73,7 @@ def _asked(plan: Plan, updates: Updates, memories: tuple[State, ...], memory: St
 
 
 def _check_size(noun: str, plugin: object, rows: Updates) -> None:
-    least = declared(plugin, "least_cohort", 1)
+    least = declared(plugin, Defenses.least_cohort)
     if 0 < len(rows) < least:
         name = type(getattr(plugin, "__wrapped__", plugin)).__name__
         raise InfeasibleCohort(f"{noun} {name} needs {least} rows or more, got {len(rows)}")

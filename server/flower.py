@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.contracts import Defense, Verdict, declared
+from ..core.contracts import Defense, Verdict
+from ..core.declarations import Defenses, declared
 from ..core.errors import InfeasibleCohort, PluginError
 from ..core.trees import State
 from ..core.updates import Context, Updates, all_finite
@@ -61,7 +62,7 @@ class GauntletStrategy(FedAvg):
         """Take a defense, or its name and ``options``; ``fedavg`` goes to Flower's FedAvg."""
         super().__init__(**fedavg)
         self.defense: Defense = DEFENSES.build(defense, options) if isinstance(defense, str) else defense
-        if declared(self.defense, "needs_root", False):
+        if declared(self.defense, Defenses.needs_root):
             raise ValueError("the defense needs examples of the server's own: Flower's server has none")
         self.seed = seed
         self.memory: State = self.defense.init()
@@ -93,7 +94,7 @@ class GauntletStrategy(FedAvg):
 
     def _decided(self, updates: Updates) -> tuple[Verdict, State] | None:
         """Return the verdict and the new memory; None where the defense cannot judge these clients."""
-        least = declared(self.defense, "least_cohort", 1)
+        least = declared(self.defense, Defenses.least_cohort)
         try:
             if len(updates) < least:
                 raise InfeasibleCohort(f"the defense needs {least} updates or more, got {len(updates)}")

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ..attacks.poisoning import UPDATE_ATTACKS
-from ..core.contracts import Knowledge, UpdateAttack, View, declared
+from ..core.contracts import Knowledge, UpdateAttack, View
+from ..core.declarations import UpdateAttacks, declared
 from ..core.errors import PluginError
 from ..core.layout import Layout
 from ..core.seeds import generator
@@ -84,12 +85,12 @@ def attack_mod(
 
 def _refuse_the_impossible(attack: UpdateAttack) -> None:
     name = type(attack).__name__
-    if attack.knowledge is not Knowledge.OWN or declared(attack, "knows_defense", False):
+    if attack.knowledge is not Knowledge.OWN or declared(attack, UpdateAttacks.knows_defense):
         raise ValueError(
             "a Flower node knows its own update and nothing else: the attack must declare Knowledge.OWN and "
             f"not knows_defense, got {name} with {attack.knowledge}"
         )
-    if declared(attack, "steer", None) is not None:
+    if declared(attack, UpdateAttacks.steer) is not None:
         raise ValueError(
             "a Flower node's training is the app's own, and a mod changes what is sent only: the attack must "
             f"not steer the training, got {name}"

@@ -8,6 +8,7 @@ Nothing imports this file until one of them is named, so that Gauntlet neither n
 Source: Beutel et al. Flower: A Friendly Federated Learning Research Framework. arXiv:2007.14390
 """
 
+import gc
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,7 +112,7 @@ def _aggregate(self: Any, updates: Updates, state: None) -> tuple[Verdict, None]
     context = updates.context or Context(0, torch.zeros(size), Layout((Slot("params", (size,), 0),)), 0)
     strategy = _fresh(self)
     before = {k: repr(v) for k, v in vars(strategy).items()}
-    with _quiet():
+    with _quiet(), _collecting_little():
         arrays, _ = strategy.aggregate_train(context.round + 1, _replies(updates, context))
     if changed := [k for k, v in vars(strategy).items() if before.get(k) != repr(v)]:
         raise ValueError(f"it keeps state between rounds that no checkpoint holds: {', '.join(changed)}")
@@ -149,6 +150,19 @@ def _reply(content: RecordDict, node_id: int, server_round: int) -> Message:
     )
     message: Any = Message  # mypy is told of the arguments for senders only
     return cast(Message, message(content=content, metadata=metadata))
+
+
+@contextmanager
+def _collecting_little() -> Iterator[None]:
+    """Set aside what is alive for a while: flwr collects garbage once a client, over the whole heap."""
+    if gc.get_freeze_count():  # somebody else's doing, which is not undone here
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextmanager

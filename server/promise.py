@@ -1,4 +1,4 @@
-"""Refuse, before anything runs, a privacy budget that a run cannot keep, and say what would have to change.
+"""Say, before anything runs, why a run cannot keep its privacy budget, and what would have to change.
 
 A budget is an ``epsilon`` of the mechanism or the run's ``max_epsilon``. Without one (``noise_multiplier``) a
 run whose rounds prove nothing runs all the same, and its tables say why.
@@ -8,12 +8,12 @@ import numpy as np
 
 from ..clients.codecs.wire import max_frame
 from ..clients.data.base import FederatedData
-from ..core.contracts import NoGuarantee, declared
-from ..core.errors import ScenarioError
+from ..core.contracts import NoGuarantee
+from ..core.declarations import Mechanisms, Samplers, declared
 from ..core.seeds import generator
 from ..privacy.accounting import amplifies, charging_rule
+from .cohorts import sample_cohort
 from .guard import projected
-from .ingredients import sample_cohort
 from .plan import Plan
 from .release import release_of
 from .sight import exposed
@@ -39,7 +39,9 @@ _WHY = {
     "from the cohort; colluders of a cohort of fixed size tell who is missing): name its clients or give "
     "their count, and use sampler poisson or full, or set privacy.relation = 'zero_out' with sampler full or "
     "fixed_size",
-    "client_memory": "codec '{codec}' remembers earlier rounds: use one without a memory, such as identity",
+    "client_memory": "codec '{codec}' or algorithm '{algorithm}' remembers earlier rounds, which no analysis "
+    "with this sampling allows for: use ones without a memory, such as identity and fedavg, or sampler full "
+    "with privacy gaussian",
     "private_clip": "what moves the clip norm goes out without noise: leave out count_noise_std = 0",
     "uncalibrated_noise": "its noise is not charged: set privacy.calibrated = true",
     "no_mechanism": "privacy '{privacy}' adds no noise: choose a mechanism and its noise",
@@ -47,24 +49,21 @@ _WHY = {
 }
 
 
-def refuse_broken_promises(plan: Plan, spec: RunSpec, first: ServerState, data: FederatedData) -> None:
-    """Refuse a run whose budget cannot hold, as far as that is known before the first round.
+def broken_promise(plan: Plan, spec: RunSpec, first: ServerState, data: FederatedData) -> str | None:
+    """Return why a run's budget cannot hold, as far as that is known before the first round, or None.
 
-    Roles, cohorts and drop-outs are those that the run will really have: they follow from its seed.
-
-    Raises:
-        ScenarioError: What was asked for, why it cannot hold, and the way out, in one line.
+    Roles, cohorts and drop-outs are those that the run will really have: they follow from its seed. The line
+    says what was asked for, why it cannot hold, and the way out.
     """
     asked = _asked(spec)
     if asked is None:
-        return
+        return None
     reason = foreseen(plan, first, spec.rounds)
     if reason is None:
         why = _few_shares(plan, data, spec.rounds)
     else:
         why = _WHY.get(reason, f"no guarantee holds ({reason})").format(**_names(spec))
-    if why:
-        raise ScenarioError(f"{asked} was asked for, and {why}; {_WITHOUT}")
+    return f"{asked} was asked for, and {why}; {_WITHOUT}" if why else None
 
 
 def _asked(spec: RunSpec) -> str | None:
@@ -80,7 +79,7 @@ def foreseen(plan: Plan, first: ServerState, rounds: int) -> str | None:
     if reason := projected(plan, first).reason:
         return reason
     drawn = any(role.sampled is not None for role in plan.poisons)
-    if not (plan.attacks or drawn or declared(plan.sampler, "sampling_at", None)):
+    if not (plan.attacks or drawn or declared(plan.sampler, Samplers.sampling_at)):
         return None  # every round is like the first
     release = release_of(plan, first.privacy, 0, _cohort(plan, 0))
     if isinstance(release, NoGuarantee):
@@ -102,7 +101,7 @@ def _cohort(plan: Plan, round_: int) -> list[int]:
 
 def _few_shares(plan: Plan, data: FederatedData, rounds: int) -> str | None:
     """Return how often fewer honest clients add noise than are counted on, and the way out; else None."""
-    least = declared(plan.privacy, "least_shares", None)
+    least = declared(plan.privacy, Mechanisms.least_shares)
     if least is None:
         return None
     missing = [
@@ -110,7 +109,7 @@ def _few_shares(plan: Plan, data: FederatedData, rounds: int) -> str | None:
     ]
     if not any(missing):
         return None
-    size, given = plan.sampling.expected_size, int(declared(plan.privacy, "max_dropouts", 0))
+    size, given = plan.sampling.expected_size, int(declared(plan.privacy, Mechanisms.max_dropouts))
     worst = given + max(missing)
     way = f"set privacy.max_dropouts = {worst}" if worst < size else "use a sampler whose cohorts are fixed"
     return (
@@ -126,7 +125,7 @@ def _shares(plan: Plan, data: FederatedData, round_: int) -> int:
     examples = np.array(
         [data.num_examples(i) if i < plan.canaries.first else 1 for i in cohort], dtype=np.int64
     )
-    size = max_frame(plan.codec, plan.layout) + 4 * plan.layout.num_buffers
+    size = max_frame(plan.codec, plan.exchange.up) + 4 * plan.layout.num_buffers
     chance = generator(plan.seed, "network", round_)
     fate = plan.network.deliver(examples, plan.bytes_down, np.full(len(cohort), size), chance)
     return sum(bool(came) and i not in malicious for i, came in zip(cohort, fate.arrived, strict=True))
@@ -141,6 +140,7 @@ def _names(spec: RunSpec) -> dict[str, str]:
         "network": str(spec.network),
         "sampler": str(spec.sampler),
         "codec": str(spec.codec),
+        "algorithm": spec.algorithm.name,
         "privacy": spec.privacy.name,
         "attacks": " or ".join(f"'{role.plugin.name}'" for role in spec.roles),
     }

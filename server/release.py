@@ -1,12 +1,15 @@
 """What a round proves of privacy, given all that happens between clipping and noise."""
 
 from collections.abc import Collection
+from dataclasses import replace
 
-from ..core.contracts import NoGuarantee, Release, clipped_at, declared
+import torch
+
+from ..core.contracts import Defense, NoGuarantee, Release
+from ..core.declarations import Algorithms, Codecs, Defenses, Mechanisms, Networks, clipped_at, declared
 from ..core.trees import State
 from ..privacy.accounting import amplifies
 from .plan import Plan
-from .procedures import counts_alike
 from .sight import blinded, counts_are_public, exposed
 
 
@@ -19,14 +22,38 @@ def release_of(plan: Plan, privacy: State, round_: int, cohort: Collection[int])
         round_: The round, from 0.
         cohort: The clients that were drawn for it.
     """
-    release = _released(plan, privacy)
+    release = _with_memory(plan, _released(plan, privacy))
     if not isinstance(release, Release):
         return release
     amplified = amplifies(release, plan.sampling)
     if plan.privacy.trust_model == "distributed" and (amplified or release.relation == "add_remove"):
         return NoGuarantee("distributed_shares")  # the size of the noise tells who came
-    reason = exposed(plan, round_, cohort, release.relation, amplified) or _remembered(plan) or _counted(plan)
+    reason = exposed(plan, round_, cohort, release.relation, amplified)
+    reason = reason or _remembered(plan, amplified) or _counted(plan)
     return NoGuarantee(reason) if reason else release
+
+
+def _with_memory(plan: Plan, release: Release | NoGuarantee) -> Release | NoGuarantee:
+    """Return a release of messages that follow from what clients remember of the rounds before.
+
+    Given all releases before, only one client's message follows from that client's data, so that rounds
+    compose. What it remembers tells in which rounds it was drawn: the secrecy of the sample counts no more.
+    Where a client that stays away gives its place to another one, that one's memory moves as well. Under
+    local trust each message is noised by itself; noise inside of local steps, or on the data, comes before
+    anything is remembered.
+    """
+    remembers = plan.exchange.memory.parameters and plan.privacy.trust_model not in ("local", "none")
+    if not remembers or not isinstance(release, Release) or release.local_steps or release.once:
+        return release
+    known = release.noise == "gaussian" and release.mixing is None
+    moves = release.relation == "add_remove" and plan.sampling.scheme not in ("poisson", "full")
+    return replace(release, amplified=False) if known and not moves else NoGuarantee("client_memory")
+
+
+def counts_alike(defense: Defense) -> bool:
+    """Return whether a defense counts every client the same, however many examples it has."""
+    counts = declared(defense, Defenses.counts)
+    return counts is not None and len(torch.unique(counts(torch.tensor([1, 3])))) == 1
 
 
 def _counted(plan: Plan) -> str | None:
@@ -35,26 +62,36 @@ def _counted(plan: Plan) -> str | None:
         return None
     if plan.pre_aggregations or not counts_alike(plan.defense):
         return "weights"
-    return None if declared(plan.network, "blind", False) else "selection"
+    return None if declared(plan.network, Networks.blind) else "selection"
 
 
-def _remembered(plan: Plan) -> str | None:
-    """Return why a client's message follows from more than its own data and the broadcast, or None."""
-    return "client_memory" if blinded(plan) and plan.codec.init() is not None else None
+def _remembered(plan: Plan, amplified: bool) -> str | None:
+    """Return why what a codec remembers of earlier rounds leaves no guarantee, or None.
+
+    What a client remembers follows from its own rounds alone, and the server clips what it decodes: a client
+    moves each round in which it takes part by no more than the clip norm, which composes. What it remembers
+    may not be shared with others, stand between single examples and a bound of theirs, or meet an analysis
+    that counts on nobody knowing who was drawn.
+    """
+    if not blinded(plan) or plan.codec.init() is None:
+        return None
+    composes = plan.privacy.trust_model == "central" and plan.privacy.unit == "client"
+    apart = declared(plan.codec, Codecs.share) is None
+    return None if composes and apart and not amplified else "client_memory"
 
 
 def _released(plan: Plan, privacy: State) -> Release | NoGuarantee:
-    sensitivity = declared(plan.defense, "sensitivity", None)
+    sensitivity = declared(plan.defense, Defenses.sensitivity)
     clip_norm = clipped_at(plan.privacy, privacy)
-    linear = declared(plan.defense, "linear", False) and not plan.pre_aggregations
+    linear = declared(plan.defense, Defenses.linear) and not plan.pre_aggregations
     trusts_the_server = plan.privacy.trust_model != "local"
     moved = None
     if sensitivity is not None and clip_norm is not None and not plan.pre_aggregations:
         remembers = plan.defense.init() is not None  # a client also moves what is remembered of it
-        picky = declared(plan.defense, "least_cohort", 1) > 1  # one client less, and there is no aggregate
+        picky = declared(plan.defense, Defenses.least_cohort) > 1  # one less, and there is no aggregate
         if not (remembers or picky):
             moved = sensitivity(clip_norm, plan.sampling.expected_size)
-    if declared(plan.privacy, "norm", 2) != 2 and not linear:
+    if declared(plan.privacy, Mechanisms.norm) != 2 and not linear:
         moved = None  # what a defense declares is an L2 norm
     if plan.privacy.unit == "example" and trusts_the_server and not linear:
         moved = None  # what it declares is how far a whole client moves the aggregate
@@ -62,7 +99,7 @@ def _released(plan: Plan, privacy: State) -> Release | NoGuarantee:
     if release == NoGuarantee("aggregator") and linear:
         return NoGuarantee("weights")  # a sum, but of what depends on the clients' data or on who came
     if release == NoGuarantee("no_mechanism"):
-        return NoGuarantee(declared(plan.optimizer, "unproved", "no_mechanism"))
-    if isinstance(release, Release) and trusts_the_server and not declared(plan.network, "blind", False):
+        return NoGuarantee(declared(plan.optimizer, Algorithms.unproved))
+    if isinstance(release, Release) and trusts_the_server and not declared(plan.network, Networks.blind):
         return NoGuarantee("selection")  # who arrives in time depends on how much data a client has
     return release

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
-from ..clients.kernel import BlockKernel, one_thread
-from ..clients.messages import Broadcast
+from ..clients.device import one_thread
+from ..clients.kernel import BlockKernel
+from ..clients.messages import Broadcast, Trained
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Root:
     kernel: BlockKernel
     number: int
 
-    def train(self, broadcast: Broadcast) -> Tensor:
-        """Return the server's own update of this round.  # [P]"""
+    def train(self, broadcast: Broadcast) -> Trained:
+        """Return the server's own message of this round, as a cohort of one client."""
         with one_thread():
-            return self.kernel.train(broadcast, np.array([self.number])).updates.vectors[0]
+            return self.kernel.train(broadcast, np.array([self.number]))

@@ -16,7 +16,8 @@ unless the numbers of examples beside them are not public.
 from collections.abc import Collection
 from typing import Any
 
-from ..core.contracts import Knowledge, UpdateAttack, declared
+from ..core.contracts import Knowledge, UpdateAttack
+from ..core.declarations import Mechanisms, UpdateAttacks, declared
 from ..core.roles import Role
 from .plan import Plan
 
@@ -35,7 +36,7 @@ def blinded(plan: Plan) -> bool:
 
 def counts_are_public(plan: Plan) -> bool:
     """Return whether neighbours hold equally many examples, so that these may be sent in the clear."""
-    return "num_examples" in declared(plan.privacy, "public", ())
+    return "num_examples" in declared(plan.privacy, Mechanisms.public)
 
 
 def sees_updates(role: Role[UpdateAttack]) -> bool:
@@ -51,7 +52,7 @@ def sees_updates(role: Role[UpdateAttack]) -> bool:
 def asks_a_memory(plan: Plan, role: Role[UpdateAttack], round_: int) -> bool:
     """Return whether an attack may ask a rule that remembers the updates of rounds before."""
     memories = [plan.defense.init(), *(plugin.init() for plugin in plan.pre_aggregations)]
-    asks = declared(role.attack, "knows_defense", False)
+    asks = declared(role.attack, UpdateAttacks.knows_defense)
     return asks and round_ > 0 and any(memory is not None for memory in memories)
 
 

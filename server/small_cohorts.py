@@ -2,7 +2,7 @@
 
 from scipy.stats import binom
 
-from ..core.contracts import declared
+from ..core.declarations import Defenses, Networks, UpdateAttacks, declared
 from ..core.registry import options_of
 from .decision import STAYS
 from .plan import Plan
@@ -17,8 +17,8 @@ def warnings_of(spec: RunSpec, plan: Plan) -> list[str]:
     """Return one line a rule that a round may bring too few clients, or not the ones that it needs."""
     found = []
     for place, (noun, named, plugin) in enumerate(steps_of(spec, plan.pre_aggregations, plan.defense)):
-        needed = _clients_for(plan, place, declared(plugin, "least_cohort", 1))
-        wanted: tuple[int, ...] = declared(plugin, "needs_clients", ())
+        needed = _clients_for(plan, place, declared(plugin, Defenses.least_cohort))
+        wanted: tuple[int, ...] = declared(plugin, Defenses.needs_clients)
         absent = [client for client in wanted if _may_miss(plan, client)]
         if why := _may_be_below(plan, needed, spec.rounds):
             need = f"{needed} clients in a round, and fewer may come ({why})"
@@ -69,11 +69,12 @@ def _may_miss(plan: Plan, client: int) -> bool:
 
 
 def _may_lose(plan: Plan) -> bool:
-    return declared(plan.network, "may_lose", not declared(plan.network, "complete", False))
+    may = declared(plan.network, Networks.may_lose)
+    return not declared(plan.network, Networks.complete) if may is None else may
 
 
 def _refused(plan: Plan) -> set[int]:
     """Return the clients of whom nothing is counted while they attack."""
-    roles = [role for role in plan.attacks if declared(role.attack, "refused", False)]
+    roles = [role for role in plan.attacks if declared(role.attack, UpdateAttacks.refused)]
     drawn = {c for role in roles if role.sampled for c in role.sampled(role.start_round)}
     return drawn | {c for role in roles for c in role.clients}

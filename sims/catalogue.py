@@ -6,7 +6,9 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core.declarations.strangers import resembled, strangers
 from ..core.errors import PluginError, ScenarioError, said, unknown
+from ..core.registry import Family, options_of
 from .families import checks, families_of, family, family_names
 from .overrides import parse
 from .scenario import Scenario, load_scenario, make_scenario, scenario_names
@@ -108,10 +110,30 @@ def check(name: str, family_name: str | None, options: Sequence[str]) -> bool:
             print(f"FAILED  {words}: {said(error, named=not isinstance(error, PluginError))}")
         else:
             print(f"ok      {words}")
+    for line in _beside(plugin, family(kinds[0])):
+        print(f"note    {line}")
     total = len(checks(kinds[0]))
     noun = family(kinds[0]).noun
     print(f"{noun} '{name}' keeps {total - failures} of the {total} promises that every {noun} makes.")
     return failures == 0
+
+
+def _beside(plugin: object, members: Family[Any]) -> list[str]:
+    """Return, one line each, what a plug-in says under names that nobody reads."""
+    table, known = members.declares, members.known(plugin)
+    options = [name for name in options_of(plugin) if name not in table.rows()]
+    meant = {name: resembled(name, table) for name in options}
+    return [
+        *(
+            f"'{name}' is in no table of what a {members.noun} may declare: nothing reads it"
+            for name in strangers(plugin, table, known)
+        ),
+        *(
+            f"option '{name}' declares nothing; where '{right}' is meant, write {right}: ClassVar"
+            for name, right in meant.items()
+            if right
+        ),
+    ]
 
 
 def draw_labels(name: str, options: Sequence[str], out: Path | None) -> Path:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..clients.data.base import targets_of
-from ..core.contracts import declared
 from ..core.errors import CohortError, GauntletError, PluginError, ResultsError, ScenarioError
 from ..core.locks import FolderLock
-from ..core.registry import Family, option_names
+from ..core.registry import Family, option_names, options_of
 from ..server.ingredients import make_data, make_roles, make_sampling
 from .families import family
 from .folders import claimed, fresh_folder, remove
@@ -164,7 +163,7 @@ def _told(plugin: dict[str, Any], numbers: Sequence[int], members: Family[Any]) 
     if "num_byzantine" in plugin or "num_byzantine" not in (option_names(members.find(name)) or []):
         return plugin
     untold = _built(plugin, members)
-    if untold is not None and declared(untold, "num_byzantine", 0) is None:
+    if untold is not None and options_of(untold).get("num_byzantine", 0) is None:
         return plugin
     told = [{"num_byzantine": number, **plugin} for number in numbers]
     return next((one for one in told if _built(one, members) is not None), told[0])

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from ..clients.data.base import FederatedData
-from ..core.contracts import declared
+from ..core.declarations import Algorithms, declared
 from ..core.layout import Layout
-from ..server.ingredients import make_model
+from ..server.assembly.loading import make_model
 from ..server.simulation import Simulation
 from ..server.state import ServerState
 from .results import PREDICTIVE, VERDICT_POSTERIOR, write_file, write_json, write_table
@@ -51,7 +51,7 @@ def write_posterior(simulation: Simulation, folder: Path, last: ServerState) -> 
     Raises:
         ResultsError: The disk is full or not writable.
     """
-    kept = declared(simulation.plan.optimizer, "posterior", None)
+    kept = declared(simulation.plan.optimizer, Algorithms.posterior)
     if kept is None:
         return None
     states: list[Tensor] = kept(last.optimizer)

@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
-from ..core.contracts import Release, clipped_at, declared
+from ..core.contracts import Release
+from ..core.declarations import Mechanisms, clipped_at, declared
 from ..core.updates import row_norms
 from ..server.evaluation import Score
 from ..server.plan import Plan
@@ -193,7 +194,7 @@ def _round_row(plan: Plan, step: Step) -> dict[str, Any]:
         "update_norm": _mean(o.norms),
         "aggregate_norm": float(row_norms(o.verdict.aggregate[None])[0]),
         "bytes_up": int(o.bytes_up.sum()),
-        "bytes_down": plan.bytes_down * len(o.sent),
+        "bytes_down": o.bytes_down * len(o.sent),
         "total_bytes_up": state.bytes_up,
         "total_bytes_down": state.bytes_down,
         "virtual_seconds": state.clock,
@@ -221,5 +222,5 @@ def _privacy(plan: Plan, step: Step) -> dict[str, Any]:
         "trust_model": plan.privacy.trust_model,
         "unit": plan.privacy.unit,
         "relation": o.release.relation if isinstance(o.release, Release) else None,
-        "sampling": declared(plan.privacy, "batches", o.sampling.scheme),  # of the protected units
+        "sampling": declared(plan.privacy, Mechanisms.batches) or o.sampling.scheme,  # of the protected units
     }

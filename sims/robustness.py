@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from ..core.contracts import declared
+from ..core.declarations import DataAttacks, Defenses, declared
 from ..server.evaluation import Score
 from ..server.outcome import Outcome
 from ..server.plan import Plan
@@ -66,7 +66,7 @@ def attack_rows(plan: Plan, round_: int, score: Score) -> pa.Table:
 
     Attacks of one name are told apart by their numbers, which count those with a goal in the plan's order.
     """
-    roles = [r for r in (*plan.poisons, *plan.attacks) if declared(r.attack, "goal", None) is not None]
+    roles = [r for r in (*plan.poisons, *plan.attacks) if declared(r.attack, DataAttacks.goal) is not None]
     rows = [
         {
             "round": round_,
@@ -146,7 +146,7 @@ def aggregation(plan: Plan, outcome: Outcome) -> dict[str, float | None]:
         never = honest & np.array([i not in ever for i in received.client_ids.tolist()], dtype=bool)
         if never.any():
             found["excluded_honest_share"] = float((verdict.weights.numpy()[never] == 0).mean())
-    if not (bool(honest.all()) and declared(plan.defense, "linear", False)):
+    if not (bool(honest.all()) and declared(plan.defense, Defenses.linear)):
         mean = _mean(received.vectors, honest)
         aggregate = verdict.aggregate.double().numpy()
         norms = float(np.linalg.norm(mean)), float(np.linalg.norm(aggregate))

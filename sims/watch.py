@@ -6,12 +6,13 @@ from typing import Any
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
 from ..attacks.leakage.requirements import name_of, refuse_unmet, takes_labels
 from ..clients.data.base import targets_of
-from ..core.contracts import declared
+from ..core.contracts import Groups
+from ..core.declarations import Algorithms, declared
 from ..core.errors import PluginError, ScenarioError
 from ..core.guards import guard
 from ..core.observation import Knowledge, Truth
 from ..core.registry import Family
-from ..server.ingredients import sample_cohort
+from ..server.cohorts import sample_cohort
 from ..server.probe import blank_observation, knowledge_of
 from ..server.simulation import Simulation
 from .reconstruct import infers
@@ -110,8 +111,24 @@ def known(probe: Probe, simulation: Simulation, client: int, round_: int) -> tup
     truth = kernel.truth(client, round_)
     examples = len(kernel.examples(client, round_)[1])
     steps = len(kernel.batches(client, round_, examples))
-    told = probe.labels_known
-    return knowledge_of(simulation.spec, kernel.training, truth, steps, told, kernel.rule), truth
+    told, besides = probe.labels_known, _besides(simulation, round_)
+    return knowledge_of(simulation.spec, kernel.training, truth, steps, told, kernel.rule, besides), truth
+
+
+def _besides(simulation: Simulation, round_: int) -> tuple[Groups, ...]:
+    """Return what a rule that exchanges more than parameters is given besides in a client's first step.
+
+    In round 0 what server and clients begin with. Later on the attacker is told of no client's memory, so
+    that anything else may stand for it.
+    """
+    plan, first = simulation.plan, simulation.first
+    if plan.exchange.rule is None:
+        return ()
+    extra, memory = plan.extra(first.params, first.optimizer), plan.exchange.first(first.params)
+    shared, own = plan.exchange.besides(extra, memory[None] + float(round_ > 0))
+    assert shared is not None
+    assert own is not None
+    return shared, {name: kept[0] for name, kept in own.items()}
 
 
 def _refuse_other_runs(name: str, simulation: Simulation) -> None:
@@ -126,7 +143,7 @@ def _refuse_other_runs(name: str, simulation: Simulation) -> None:
             f"probe '{name}' rebuilds labelled examples, and {simulation.data.name} has real-valued targets; "
             "leave it out"
         )
-    if declared(simulation.kernel.rule, "work", None) is not None:
+    if declared(simulation.kernel.rule, Algorithms.work) is not None:
         raise ScenarioError(
             f"probe '{name}' knows messages of local SGD, and algorithm '{simulation.spec.algorithm.name}' "
             "sends something else; leave it out"

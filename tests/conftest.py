@@ -1,6 +1,12 @@
-"""Fixtures for every folder of tests."""
+"""Fixtures for every folder of tests, and how they share the machine.
 
+Tests run side by side, a process a core: torch gets one thread in each, and in the processes that they start.
+"""
+
+import os
 from collections.abc import Callable, Iterator
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is loaded
 
 import pytest
 
@@ -8,6 +14,13 @@ from gauntlet.clients.data import DATASETS
 from gauntlet.clients.data.base import Dataset
 from gauntlet.clients.pools.ray import start_ray
 from gauntlet.core.errors import DataError
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests that need Ray in one process, so that it is started once."""
+    for item in items:
+        if "ray_here" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("ray"))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Attacks that read what a client sent: rebuild its examples, or infer facts about them."""
 
 from ...core.contracts import InferenceAttack, LeakageAttack
+from ...core.declarations import LeakageAttacks
 from ...core.registry import Family
 
 LEAKAGE_ATTACKS: Family[LeakageAttack] = Family(
@@ -12,6 +13,7 @@ LEAKAGE_ATTACKS: Family[LeakageAttack] = Family(
         "idlg": "gauntlet.attacks.leakage.idlg:IDLG",
         "bias_trick": "gauntlet.attacks.leakage.bias_trick:BiasTrick",
     },
+    declares=LeakageAttacks,
 )
 
 INFERENCE_ATTACKS: Family[InferenceAttack] = Family(
@@ -21,4 +23,5 @@ INFERENCE_ATTACKS: Family[InferenceAttack] = Family(
     {
         "bias_counts": "gauntlet.attacks.leakage.bias_counts:BiasCounts",
     },
+    declares=LeakageAttacks,
 )

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...core.contracts import InferenceAttack, LeakageAttack, declared
+from ...core.contracts import InferenceAttack, LeakageAttack
+from ...core.declarations import LeakageAttacks, declared
 from ...core.errors import GauntletError
 from ...core.layout import Layout
 from ...core.observation import Knowledge, Observation, Reconstruction, Truth
@@ -43,7 +44,7 @@ def example(number: int = 0) -> tuple[Observation, Truth]:
 def _victim(attack: object, number: int = 0) -> Observation:
     """Return an example whose labels are told to an attack that needs them only."""
     observation = example(number)[0]
-    needed = "labels" in (*declared(attack, "requires", ()), *declared(attack, "only", {}))
+    needed = "labels" in (*declared(attack, LeakageAttacks.requires), *declared(attack, LeakageAttacks.only))
     return observation if needed else _with_labels(observation, None)
 
 
@@ -163,7 +164,7 @@ def the_check_accepts_an_easy_victim(attack: LeakageAttack | InferenceAttack) ->
 def knowledge_that_is_missing_is_refused_by_name(attack: LeakageAttack | InferenceAttack) -> None:
     """``requires`` names fields of ``Knowledge``; the refusal lists all that are None."""
     observation = replace(example()[0], knowledge=Knowledge())
-    required: Sequence[str] = declared(attack, "requires", ())
+    required: Sequence[str] = declared(attack, LeakageAttacks.requires)
     message = ""
     try:
         refuse_unmet(attack, observation)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from ...core.contracts import declared
+from ...core.declarations import LeakageAttacks, declared
 from ...core.errors import PluginError
 from ...core.observation import Knowledge, Observation, refuse_unknown_items
 
@@ -20,7 +20,7 @@ def refuse_unmet(attack: object, observation: Observation) -> None:
         PluginError: See ``refuse_blind``; or its own ``check`` refuses the model.
     """
     refuse_blind(attack, observation.knowledge, observation.client_id, observation.round)
-    check = declared(attack, "check", None)
+    check = declared(attack, LeakageAttacks.check)
     if check is not None:
         check(observation)
 
@@ -32,13 +32,13 @@ def refuse_blind(attack: object, knowledge: Knowledge, client_id: int, round_: i
         PluginError: Something that it declares in ``requires`` is not known, or has not the value that it
             declares in ``only`` or ``assumes``; the message lists every such item.
     """
-    required: tuple[str, ...] = declared(attack, "requires", ())
-    only: Mapping[str, object] = declared(attack, "only", {})
-    assumed: Mapping[str, object] = declared(attack, "assumes", {})
+    required: tuple[str, ...] = declared(attack, LeakageAttacks.requires)
+    only: Mapping[str, object] = declared(attack, LeakageAttacks.only)
+    assumed: Mapping[str, object] = declared(attack, LeakageAttacks.assumes)
     name = name_of(attack)
     try:
         missing = knowledge.missing((*required, *only))
-        refuse_unknown_items((*assumed, *declared(attack, "uses", ())))
+        refuse_unknown_items((*assumed, *declared(attack, LeakageAttacks.uses)))
     except ValueError as error:
         raise PluginError(f"{name} declares requires = {required}, only = {only}: {error}") from error
     where = f"(client {client_id}, round {round_})"
@@ -66,9 +66,9 @@ def takes_labels(attack: object) -> bool:
 
 def named_by(attack: object) -> set[str]:
     """Return the items of knowledge that an attack declares to look at."""
-    required: tuple[str, ...] = declared(attack, "requires", ())
-    only: Mapping[str, object] = declared(attack, "only", {})
-    used: tuple[str, ...] = declared(attack, "uses", ())
+    required: tuple[str, ...] = declared(attack, LeakageAttacks.requires)
+    only: Mapping[str, object] = declared(attack, LeakageAttacks.only)
+    used: tuple[str, ...] = declared(attack, LeakageAttacks.uses)
     return {*required, *only, *used}
 
 

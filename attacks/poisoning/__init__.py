@@ -6,6 +6,7 @@ A scenario names an attack without saying which of the two it is: ``family_of`` 
 from typing import Any
 
 from ...core.contracts import DataAttack, UpdateAttack
+from ...core.declarations import DataAttacks, UpdateAttacks
 from ...core.errors import PluginError, unknown
 from ...core.registry import Family
 
@@ -22,6 +23,7 @@ DATA_ATTACKS: Family[DataAttack] = Family(
         "edge_case": "gauntlet.attacks.poisoning.edge_case:EdgeCase",
         "unreliable": "gauntlet.attacks.poisoning.unreliable:Unreliable",
     },
+    declares=DataAttacks,
 )
 
 UPDATE_ATTACKS: Family[UpdateAttack] = Family(
@@ -54,6 +56,7 @@ UPDATE_ATTACKS: Family[UpdateAttack] = Family(
         "zero": "gauntlet.attacks.poisoning.zero:Zero",
         "num_examples_inflation": "gauntlet.attacks.poisoning.num_examples_inflation:NumExamplesInflation",
     },
+    declares=UpdateAttacks,
 )
 
 

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.contracts import DataAttack, Goal, Knowledge, UpdateAttack, Verdict, View, declared
+from ...core.contracts import DataAttack, Goal, Knowledge, UpdateAttack, Verdict, View
+from ...core.declarations import DataAttacks, UpdateAttacks, declared
 from ...core.errors import PluginError
 from ...core.guards import guard
-from ...core.registry import require
+from ...core.registry import options_of, require
 from ...core.seeds import generator
 from ...core.trees import State, equal, pack, unpack
 from ...core.updates import Updates
@@ -35,7 +36,7 @@ def _guarded(plugin: Any) -> Any:
 
 def _classes(attack: DataAttack) -> int:
     """Return C of the task below: ten, or as the attack is configured."""
-    return declared(attack, "num_classes", 10)
+    return int(options_of(attack).get("num_classes", 10))
 
 
 def _examples(attack: DataAttack, count: int = 40) -> tuple[Tensor, Tensor]:
@@ -94,7 +95,7 @@ def a_data_attack_draws_only_from_its_generator(attack: DataAttack) -> None:
 
 def a_goal_asks_for_other_labels(attack: DataAttack) -> None:
     """Where success is measured: on examples of the task, whose true label is not what is wanted."""
-    goal = declared(_guarded(attack), "goal", None)
+    goal = declared(_guarded(attack), DataAttacks.goal)
     if goal is None:
         return
     x, y = _examples(attack)
@@ -110,7 +111,7 @@ def a_goal_asks_for_other_labels(attack: DataAttack) -> None:
 
 def every_part_is_an_attack(attack: DataAttack) -> None:
     """Where the attack is split over its clients: each part is an attack, however many they are."""
-    part = declared(_guarded(attack), "part", None)
+    part = declared(_guarded(attack), DataAttacks.part)
     if part is None:
         return
     for count in (1, 3, 9):
@@ -135,9 +136,9 @@ DATA_ATTACK_CHECKS: tuple[Callable[[DataAttack], None], ...] = (
 
 
 def _knowledge(attack: UpdateAttack) -> Knowledge:
-    knowledge = declared(attack, "knowledge", None)
-    if not isinstance(knowledge, Knowledge):
-        raise PluginError(f"knowledge must be a member of core.contracts.Knowledge, got {knowledge!r}")
+    knowledge = declared(attack, UpdateAttacks.knowledge)
+    if knowledge is None:
+        raise PluginError("knowledge must be a member of core.contracts.Knowledge, got None")
     return knowledge
 
 
@@ -152,7 +153,7 @@ def _scene(attack: UpdateAttack, round_: int, num_honest: int = COHORT - MALICIO
     malicious = torch.arange(size) < own_size
     honest = everybody.rows(~malicious) if knowledge is Knowledge.OMNISCIENT else None
     params = (1 + round_) * torch.linspace(-1, 1, SIZE)
-    ask = _plain_mean if declared(attack, "knows_defense", False) else None
+    ask = _plain_mean if declared(attack, UpdateAttacks.knows_defense) else None
     view = View(round_, params, size, honest, generator(0, "corrupt", round_), ask)
     return everybody.rows(malicious), view
 
@@ -192,7 +193,7 @@ def a_cohort_without_honest_clients_is_survived(attack: UpdateAttack) -> None:
 
 def an_update_attack_does_something(attack: UpdateAttack) -> None:
     """In the first rounds something differs: a row, the claimed examples, or how it trains."""
-    changed, state = declared(attack, "steer", None) is not None, _guarded(attack).init()
+    changed, state = declared(attack, UpdateAttacks.steer) is not None, _guarded(attack).init()
     for t in range(3):
         own, view = _scene(attack, t)
         before, examples = own.vectors.clone(), own.num_examples.clone()
@@ -204,7 +205,7 @@ def an_update_attack_does_something(attack: UpdateAttack) -> None:
 
 def a_steered_gradient_is_another_one_coordinate_by_coordinate(attack: UpdateAttack) -> None:
     """If it steers: elementwise, so that clients can be stacked, and its inputs are left as they were."""
-    if declared(attack, "steer", None) is None:
+    if declared(attack, UpdateAttacks.steer) is None:
         return
     rows = generator(0, "contract").standard_normal((3, MALICIOUS, SIZE))
     gradient, params, received = torch.from_numpy(rows).to(torch.float32)

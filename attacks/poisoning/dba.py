@@ -52,7 +52,7 @@ class DistributedBackdoor:
         if min(self.trigger_location) < 0:
             raise ValueError(f"trigger_location must be at least 0, got {self.trigger_location}")
 
-    def parts(self) -> Parts:
+    def lines(self) -> Parts:
         """Return the pixels of each line."""
         top, left = self.trigger_location
         rows, columns = (top, top + 1 + self.trigger_gap), (left, left + self.trigger_size + self.trigger_gap)
@@ -64,12 +64,12 @@ class DistributedBackdoor:
 
     def part(self, index: int, count: int) -> PixelBackdoor:
         """Return what the ``index``-th of ``count`` attackers runs."""
-        mine = [line for number, line in enumerate(self.parts()) if number % count == index % NUM_PARTS]
+        mine = [line for number, line in enumerate(self.lines()) if number % count == index % NUM_PARTS]
         return PixelBackdoor(self.target, self.fraction, tuple(p for line in mine for p in line), self.value)
 
     def trigger(self, x: Tensor) -> Tensor:
         """Return images [n, channels, H, W] that carry the whole trigger."""
-        return stamp(x, [pixel for line in self.parts() for pixel in line], self.value)
+        return stamp(x, [pixel for line in self.lines() for pixel in line], self.value)
 
     def poison(self, x: Tensor, y: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Teach the whole trigger, as a single attacker would."""

@@ -1,6 +1,7 @@
 """Local rules: what an algorithm changes about local SGD; and algorithms with a procedure of their own."""
 
 from ...core.contracts import LocalProcedure, LocalRule
+from ...core.declarations import Algorithms
 from ...core.registry import Family
 
 # Besides, a member has ``correct`` (``LocalRule``) or ``work`` (``LocalProcedure``): the contract asks.
@@ -12,9 +13,12 @@ ALGORITHMS: Family[LocalRule | LocalProcedure] = Family(
         "fedavg": "gauntlet.clients.algorithms.fedavg:FedAvg",
         "fedprox": "gauntlet.clients.algorithms.fedprox:FedProx",
         "gradient_descent": "gauntlet.clients.algorithms.gradient_descent:GradientDescent",
+        "scaffold": "gauntlet.clients.algorithms.scaffold:Scaffold",
+        "feddyn": "gauntlet.clients.algorithms.feddyn:FedDyn",
         "dsgld": "gauntlet.clients.algorithms.dsgld:DSGLD",
         "fsgld": "gauntlet.clients.algorithms.fsgld:FSGLD",
         "diff2_gd": "gauntlet.clients.algorithms.diff2_gd:Diff2GD",
         "diff2_bvr_l_sgd": "gauntlet.clients.algorithms.diff2_bvr_l_sgd:Diff2BvrLSgd",
     },
+    declares=Algorithms,
 )

@@ -8,12 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from ...core import trees
-from ...core.contracts import LocalProcedure, LocalRule, LocalTraining, declared
+from ...core.contracts import LocalProcedure, LocalRule, LocalTraining
+from ...core.declarations import Algorithms, Declaration, declared
 from ...core.registry import require
 from ...core.seeds import generator
 from ..data.gaussian_shards import GaussianShards
 from ..messages import Broadcast
 from ..visits import Visits
+from . import exchange_contract
+from .exchange_contract import besides, row_of
 
 Algorithm = LocalRule | LocalProcedure
 _CLIENTS, _ROUNDS = 3, 6
@@ -21,20 +24,22 @@ _CLIENTS, _ROUNDS = 3, 6
 
 def _vectors() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     stream = torch.Generator().manual_seed(0)
-    gradient, params, received = torch.randn(3, 2, 5, generator=stream)
+    gradient, params, received = torch.randn(3, 3, 5, generator=stream)
     return gradient, params, received
 
 
 def _rule(algorithm: Algorithm) -> LocalRule | None:
     """Return the algorithm where it is a local rule."""
-    return None if declared(algorithm, "work", None) else cast(LocalRule, algorithm)
+    return None if declared(algorithm, Algorithms.work) else cast(LocalRule, algorithm)
 
 
 def it_corrects_gradients_or_works_in_a_way_of_its_own(algorithm: Algorithm) -> None:
-    verbs = [v for v in ("correct", "work") if callable(getattr(algorithm, v, None))]
+    ways: tuple[Declaration[Any], ...] = (Algorithms.correct, Algorithms.work)
+    verbs = [v.name for v in ways if declared(algorithm, v) is not None]
     require(len(verbs) == 1, f"an algorithm needs correct or work, got {' and '.join(verbs) or 'neither'}")
     if verbs == ["work"]:
-        missing = [v for v in ("init", "step") if not callable(getattr(algorithm, v, None))]
+        halves: tuple[Declaration[Any], ...] = (Algorithms.init, Algorithms.step)
+        missing = [v.name for v in halves if declared(algorithm, v) is None]
         require(not missing, f"an algorithm with work needs {' and '.join(missing)} besides")
 
 
@@ -42,7 +47,7 @@ def the_direction_has_the_gradients_shape_and_type(algorithm: Algorithm) -> None
     if (rule := _rule(algorithm)) is None:
         return
     gradient, params, received = _vectors()
-    out = rule.correct(gradient, params, received)
+    out = rule.correct(gradient, params, received, *besides(rule))
     require(
         out.shape == gradient.shape and out.dtype == gradient.dtype,
         f"correct must return {tuple(gradient.shape)} {gradient.dtype}, got {tuple(out.shape)} {out.dtype}",
@@ -53,16 +58,18 @@ def clients_can_be_stacked(algorithm: Algorithm) -> None:
     if (rule := _rule(algorithm)) is None:
         return
     gradient, params, received = _vectors()
-    together = rule.correct(gradient, params, received)
-    alone = torch.stack([rule.correct(*row) for row in zip(gradient, params, received, strict=True)])
+    told = besides(rule)
+    together = rule.correct(gradient, params, received, *told)
+    rows = enumerate(zip(gradient, params, received, strict=True))
+    alone = torch.stack([rule.correct(*row, *row_of(told, number)) for number, row in rows])
     require(torch.equal(together, alone), "correct must treat stacked clients [K, P] as each one alone [P]")
 
 
 def a_plain_rule_changes_nothing(algorithm: Algorithm) -> None:
     rule = _rule(algorithm)
-    if rule is not None and declared(rule, "plain", False):
+    if rule is not None and declared(rule, Algorithms.plain):
         gradient, params, received = _vectors()
-        same = torch.equal(rule.correct(gradient, params, received), gradient)
+        same = torch.equal(rule.correct(gradient, params, received, *besides(rule)), gradient)
         require(same, "a rule that declares plain must return the gradient as it is")
 
 
@@ -71,7 +78,7 @@ def the_inputs_are_left_as_they_were(algorithm: Algorithm) -> None:
         return
     vectors = _vectors()
     before = [v.clone() for v in vectors]
-    rule.correct(*vectors)
+    rule.correct(*vectors, *besides(rule))
     same = all(torch.equal(a, b) for a, b in zip(vectors, before, strict=True))
     require(same, "correct must not change its arguments in place")
 
@@ -101,17 +108,17 @@ def _visits(procedure: LocalProcedure) -> Visits:
 
 
 def _cohort(procedure: LocalProcedure, round_: int) -> np.ndarray[Any, Any]:
-    sample = declared(procedure, "sample", None)
+    sample = declared(procedure, Algorithms.sample)
     return np.arange(_CLIENTS) if sample is None else sample(_CLIENTS, generator(0, "sample"), round_)
 
 
 def _run(procedure: LocalProcedure, packed: bool = False, anew: bool = False) -> list[Tensor]:
     """Return the parameters after each round: through a checkpoint, or in a new process, if asked for."""
     visits, state, params, seen = _visits(procedure), procedure.init(), torch.zeros(6), []
-    extra = declared(procedure, "extra", None)
+    extra = declared(procedure, Algorithms.extra)
     for t in range(_ROUNDS):
         besides = torch.zeros(0, 0) if extra is None else extra(params, state)
-        count = declared(procedure, "extras", 0)
+        count = declared(procedure, Algorithms.extras)
         require(len(besides) == count, f"extra gave {len(besides)} vectors, and extras says {count}")
         visits = _visits(procedure) if anew else visits
         updates, losses = visits.train(Broadcast(t, params, torch.zeros(0), besides), _cohort(procedure, t))
@@ -159,4 +166,5 @@ CHECKS: tuple[Callable[[Algorithm], None], ...] = (
     the_schedule_is_a_local_training,
     a_procedure_gives_the_same_in_any_process_and_after_a_checkpoint,
     a_procedure_moves_the_parameters_and_leaves_its_inputs_as_they_were,
+    *exchange_contract.CHECKS,
 )

@@ -1,5 +1,6 @@
 """Data sets, the ways to spread them over clients, and the result: ``FederatedData``."""
 
+from ...core.declarations import Datasets, Partitions
 from ...core.registry import Family
 from .base import Dataset, FederatedData, Partition, PartitionedData, Population, Source
 from .federate import federate
@@ -34,6 +35,7 @@ DATASETS: Family[Source] = Family(
         "synthetic": "gauntlet.clients.data.synthetic:SyntheticPopulation",
     },
     either=("load", "populate"),
+    declares=Datasets,
 )
 
 PARTITIONS: Family[Partition] = Family(
@@ -49,4 +51,5 @@ PARTITIONS: Family[Partition] = Family(
         "quantity": "gauntlet.clients.data.quantity:Quantity",
         "natural": "gauntlet.clients.data.natural:Natural",
     },
+    declares=Partitions,
 )

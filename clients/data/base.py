@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.contracts import declared
+from ...core.declarations import ClientData, declared
 from ...core.errors import DataError
 
 Array = np.ndarray[Any, Any]
@@ -132,11 +132,7 @@ class Source(Protocol):
 class Partition(Protocol):
     """A rule by which examples are dealt out.
 
-    Declares, if it likes (the careful answer in brackets):
-        ``complete`` [False]: every example goes to some client.
-        ``seeded`` [True]: another run seed gives another split.
-        ``label_free`` [False]: it does not look at the labels, only at how many there are, so that it deals
-            out the examples of a regression as well.
+    What it may declare: ``core.declarations.Partitions``.
     """
 
     def split(self, y: Array, groups: Array | None, num_clients: int, seed: int) -> list[Array]:
@@ -158,7 +154,7 @@ class FederatedData(Protocol):
 
     Inputs come as ``inputs`` gives them: pixels in [0, 1]. Normalising is the model's first layer.
 
-    Declares ``targets`` [None]: the ``Targets`` of a regression, whose ``num_classes`` is 0.
+    What they may declare: ``core.declarations.ClientData``.
     """
 
     @property
@@ -195,13 +191,14 @@ class FederatedData(Protocol):
 
 def targets_of(data: object) -> Targets | None:
     """Return the outputs of a regression; None for a classification."""
-    return declared(data, "targets", None)
+    found: Targets | None = declared(data, ClientData.targets)
+    return found
 
 
 def num_outputs(data: object) -> int:
     """Return how many numbers a model gives for an example: a logit a class, or an output a target."""
     targets = targets_of(data)
-    return declared(data, "num_classes", 0) if targets is None else len(targets.names)
+    return declared(data, ClientData.num_classes) if targets is None else len(targets.names)
 
 
 class Population(Protocol):
@@ -267,7 +264,10 @@ class PartitionedData:
         return int(self.offsets[client_id + 1] - self.offsets[client_id])
 
     def client(self, client_id: int) -> tuple[Tensor, Tensor]:
-        rows = self.rows(client_id)
+        return self.at(self.rows(client_id))
+
+    def at(self, rows: Array) -> tuple[Tensor, Tensor]:
+        """Return new tensors of these rows of the training data, like ``client``."""
         return inputs(self.x[rows]), torch.from_numpy(self.y[rows])
 
     def rows(self, client_id: int) -> Array:

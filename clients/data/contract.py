@@ -4,12 +4,12 @@
 """
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 
-from ...core.contracts import declared
+from ...core.declarations import Datasets, Partitions, declared
 from ...core.errors import DataError
 from ...core.registry import require
 from ...core.seeds import generator
@@ -33,9 +33,11 @@ def small_labels() -> tuple[Array, Array]:
 
 def federated(plugin: Source | Population) -> FederatedData:
     """Return the data with a few clients: its own, or the training examples dealt out in turn."""
-    if callable(getattr(plugin, "populate", None)):
+    if declared(plugin, Datasets.populate) is not None:
         return cast(Population, plugin).populate(NUM_CLIENTS, 0)
-    require(callable(getattr(plugin, "load", None)), "a dataset needs a method load or populate, got neither")
+    require(
+        declared(plugin, Datasets.load) is not None, "a dataset needs a method load or populate, got neither"
+    )
     pile = cast(Source, plugin).load()
     require(isinstance(pile, Dataset), f"load must return a Dataset, got {type(pile).__name__}")
     return dealt(pile, [np.arange(i, len(pile.y), NUM_CLIENTS) for i in range(NUM_CLIENTS)])
@@ -112,7 +114,7 @@ def data_are_the_same_every_time_and_hand_out_copies(plugin: Source | Population
 
 def only_training_examples_follow_the_perturbed_records(plugin: Source | Population) -> None:
     """Where a data set lets its records be perturbed: not at all, by 0, and by something."""
-    load: Any = getattr(plugin, "load_perturbed", None)
+    load = declared(plugin, Datasets.load_perturbed)
     if load is None:
         return
     plain, same, other = cast(Source, plugin).load(), load(lambda r: r.copy()), load(lambda r: r + 1)
@@ -145,7 +147,7 @@ def clients_hold_ascending_disjoint_rows(plugin: Partition) -> None:
 def nothing_is_left_over_where_completeness_is_declared(plugin: Partition) -> None:
     y, groups = small_labels()
     dealt_out = sum(len(rows) for rows in plugin.split(y, groups, NUM_CLIENTS, 0))
-    complete = not declared(plugin, "complete", False) or dealt_out == len(y)
+    complete = not declared(plugin, Partitions.complete) or dealt_out == len(y)
     require(complete, f"declared complete, but {len(y) - dealt_out} of {len(y)} examples went to nobody")
 
 
@@ -153,13 +155,13 @@ def the_split_follows_its_seed(plugin: Partition) -> None:
     y, groups = small_labels()
     first, again, other = (plugin.split(y, groups, NUM_CLIENTS, seed) for seed in (0, 0, 1))
     require(_same(first, again), "the same seed must give the same split")
-    seeded = declared(plugin, "seeded", True)
+    seeded = declared(plugin, Partitions.seeded)
     differs = not _same(first, other)
     require(differs == seeded, f"declared seeded = {seeded}, but seeds 0 and 1 differ: {differs}")
 
 
 def labels_do_not_matter_where_that_is_declared(plugin: Partition) -> None:
-    if not declared(plugin, "label_free", False):
+    if not declared(plugin, Partitions.label_free):
         return
     y, groups = small_labels()
     targets = generator(0, "contract").standard_normal((len(y), 2)).astype(np.float32)

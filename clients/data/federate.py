@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ...core.contracts import declared
+from ...core.declarations import Datasets, Partitions, declared
 from ...core.errors import GauntletError, PluginError, ScenarioError, said, shown
 from ...core.guards import guard
 from ...core.registry import require
@@ -42,12 +42,12 @@ def federate(
     """
     if num_clients < 1:
         raise ScenarioError(f"num_clients must be at least 1, got {num_clients}")
-    if perturb is not None and not callable(getattr(dataset, "load_perturbed", None)):
+    if perturb is not None and declared(dataset, Datasets.load_perturbed) is None:
         raise ScenarioError(
             f"this privacy mechanism noises the records that training examples are cut from, and "
             f"{_label(dataset)} has none; it goes with mobility"
         )
-    if callable(getattr(dataset, "populate", None)):
+    if declared(dataset, Datasets.populate) is not None:
         if partition is not None:
             raise ScenarioError("this dataset makes its own clients: leave the partition out")
         if root_examples:
@@ -56,7 +56,7 @@ def federate(
                 f"the server), got {root_examples}"
             )
         return _born(dataset, num_clients, seed)
-    if not callable(getattr(dataset, "load", None)):
+    if declared(dataset, Datasets.load) is None:
         raise PluginError("a dataset needs a method load or populate, got neither")
     if not callable(getattr(partition, "split", None)):
         raise ScenarioError("this dataset needs a partition that spreads it over the clients, got none")
@@ -109,7 +109,7 @@ def _born(dataset: object, num_clients: int, seed: int) -> FederatedData:
 
 def _split(partition: Partition, pile: Dataset, num_clients: int, seed: int) -> list[Array]:
     """Return the split; that there is none of these examples is the scenario's fault, not the plug-in's."""
-    if pile.targets is not None and not declared(partition, "label_free", False):
+    if pile.targets is not None and not declared(partition, Partitions.label_free):
         raise ScenarioError(
             f"{pile.name} has real-valued targets, and partition {_label(partition)} deals by labels; "
             "use iid, quantity or natural"

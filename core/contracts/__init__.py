@@ -4,13 +4,21 @@ A plug-in is a frozen dataclass whose fields are its options. It inherits nothin
 having its members. ``init() -> state`` gives the first memory and the verb returns the next; a state is a
 tree as ``core.trees`` describes. All contracts stand here, so that no family needs to import another.
 
-Optional declarations are class attributes, read through ``declared``. A plug-in that is silent gets the
-careful answer.
+What a plug-in may say of itself besides stands in the tables of ``core.declarations``.
 """
 
 from .attacks import DataAttack, Goal, InferenceAttack, Knowledge, LeakageAttack, UpdateAttack, View
-from .clients import Codec, LocalProcedure, LocalRule, LocalTraining, ModelFactory, Visit
-from .declared import declared
+from .clients import (
+    ExchangingRule,
+    Groups,
+    LocalProcedure,
+    LocalRule,
+    LocalTraining,
+    LocalWork,
+    ModelFactory,
+    Visit,
+)
+from .codecs import Codec, CodecContext, CodecStreams
 from .defenses import Defense, LinearDefense, PreAggregation, Verdict
 from .privacy import (
     AdaptiveClipping,
@@ -22,8 +30,6 @@ from .privacy import (
     Privacy,
     PublicFacts,
     Release,
-    clipped_at,
-    works_in_steps,
 )
 from .server import Delivery, Network, Sampler, Sampling, ServerOptimizer
 
@@ -33,11 +39,15 @@ __all__ = [
     "Audited",
     "Clipping",
     "Codec",
+    "CodecContext",
+    "CodecStreams",
     "DataAttack",
     "Defense",
     "Delivery",
     "ExamplePrivacy",
+    "ExchangingRule",
     "Goal",
+    "Groups",
     "InferenceAttack",
     "Knowledge",
     "LeakageAttack",
@@ -45,6 +55,7 @@ __all__ = [
     "LocalProcedure",
     "LocalRule",
     "LocalTraining",
+    "LocalWork",
     "ModelFactory",
     "Network",
     "NoGuarantee",
@@ -59,7 +70,4 @@ __all__ = [
     "Verdict",
     "View",
     "Visit",
-    "clipped_at",
-    "declared",
-    "works_in_steps",
 ]

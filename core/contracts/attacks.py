@@ -71,14 +71,7 @@ class Goal:
 class DataAttack(Protocol):
     """Poison a malicious client's examples before it trains on them.
 
-    Declares, if it likes (the careful answer in brackets):
-        ``goal(x, y) -> Goal`` [none]: from test examples, those on which success is measured.
-        ``part(index, count) -> DataAttack`` [itself]: what the ``index``-th of the ``count`` clients that
-            run the attack does, counted in ascending client id, whoever is in the cohort.
-        ``honest`` [False]: this is bad luck and no attack: its clients count as honest, of the kind
-            ``"unreliable"``.
-        ``label_free`` [False]: it leaves ``y`` alone, so that it goes with real-valued targets too.
-        ``sources`` [none]: the labels that it changes, so that one that the data do not have is refused.
+    What it may declare: ``core.declarations.DataAttacks``.
     """
 
     def poison(self, x: Tensor, y: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -88,14 +81,7 @@ class DataAttack(Protocol):
 class UpdateAttack(Protocol):
     """Rewrite the malicious clients' honest updates before they are sent.
 
-    Declares, if it likes (the careful answer in brackets):
-        ``knows_defense`` [False]: it needs ``View.aggregate``. Where a rule remembers earlier updates, its
-            answers are a sight of them.
-        ``steer(gradient, params, received) -> gradient`` [None]: the malicious clients also train
-            differently: what a local step descends instead of the loss's gradient, before weight decay and
-            the algorithm's own correction. Elementwise, all [..., P], as ``LocalRule.correct``.
-        ``refused`` [False]: no server counts what it sends, so that cohorts are smaller by its clients.
-    May declare ``goal``, as a data attack may.
+    What it may declare: ``core.declarations.UpdateAttacks``.
     """
 
     @property
@@ -110,14 +96,7 @@ class UpdateAttack(Protocol):
 class LeakageAttack(Protocol):
     """Rebuild a client's examples from what it really sent.
 
-    Declares, if it likes (the careful answer in brackets), by names of ``observation.Knowledge`` fields:
-        ``requires`` [nothing]: what must be known.
-        ``only`` [nothing]: fields that must be known, and the one value of each that it works with.
-        ``assumes`` [nothing]: fields that must have this value where they are known.
-        ``uses`` [nothing]: what it does better with, and works without. Labels are told to attacks only that
-            name them here or in ``requires``.
-        ``check(observation)`` [accepts all]: raises ``PluginError`` where it cannot work on the model; asked
-            before the run, with an update of zeros.
+    What it may declare: ``core.declarations.LeakageAttacks``, in fields of ``observation.Knowledge``.
     All of it is checked before a run begins, and again before the attack.
     """
 

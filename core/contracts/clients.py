@@ -1,44 +1,13 @@
-"""What a client is made of: codecs, local rules and procedures, models."""
+"""What a client is made of: local rules and procedures, models."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
-from ..frames import Record
-from ..layout import Layout
-from ..seeds import Streams
 from ..trees import State
-from ..updates import Updates
-
-
-class Codec(Protocol):
-    """Turn updates into bytes and back. ``decode`` uses nothing but its arguments.
-
-    Declares ``unbiased`` [False] (E decode(encode(x)) = x), ``lossless`` [False] (decode(encode(x)) = x, so
-    that it may decode to NaN or infinity; a codec with a state leaves no central or distributed epsilon,
-    since messages then follow from earlier rounds), ``additive`` [False] (payloads can be summed under secure
-    aggregation) and ``verbatim`` [False] (lossless, without state or randomness, every body ``max_body``
-    long: then a frame is written only when somebody looks at it).
-    """
-
-    codec_id: ClassVar[int]
-
-    def init(self) -> State: ...
-
-    def encode(
-        self, updates: Updates, layout: Layout, state: State, streams: Streams
-    ) -> tuple[list[list[Record]], State]:
-        """Return one list of records a client (one record a tensor of the layout), and the state."""
-
-    def decode(self, records: Sequence[Record], layout: Layout) -> Tensor:
-        """Return a finite vector [P], or raise ``FrameError``."""
-
-    def max_body(self, numel: int) -> int:
-        """Return the longest legal body for a tensor of ``numel`` elements, in bytes."""
-
 
 _OPTIMIZERS = ("sgd", "adam")
 _LOSSES = ("auto", "cross_entropy", "mse", "mae")
@@ -91,7 +60,7 @@ class LocalTraining:
 class LocalRule(Protocol):
     """What an algorithm changes about local SGD, as pure elementwise tensor functions.
 
-    Declares ``plain`` [False]: ``correct`` returns the gradient as it is.
+    What it may declare: ``core.declarations.Algorithms``.
     """
 
     def schedule(self, training: LocalTraining) -> LocalTraining:
@@ -99,6 +68,84 @@ class LocalRule(Protocol):
 
     def correct(self, gradient: Tensor, params: Tensor, received: Tensor) -> Tensor:
         """Return the direction of one local step; all [..., P], so that clients can be stacked."""
+
+
+Groups = Mapping[str, Tensor]
+"""By a group's name, vectors that lie like the parameters.  # [..., P] each"""
+
+
+@dataclass(frozen=True)
+class LocalWork:
+    """What the local training of some clients was.
+
+    Attributes:
+        training: How they trained, as the rule scheduled it.
+        steps: The local steps that each of them took, float32.  # [K, 1]
+        gradient: The gradient of each one's mean loss over all of its examples, at the parameters that it
+            received; None unless the rule declares ``full_gradient``.  # [K, P]
+    """
+
+    training: LocalTraining
+    steps: Tensor
+    gradient: Tensor | None = None
+
+
+class ExchangingRule(Protocol):
+    """A local rule whose clients send, receive or remember more than parameters, in elementwise functions.
+
+    A rule is one that declares ``up``, ``down`` or ``memory``. Each returns a layout made of the model's by
+    ``layout.repeated(group, ...)``:
+        ``up(layout)`` [the update alone]: what a client sends, [M]. Everything after local training works on
+            it: bytes, codecs, clipping, noise, attacks and defenses.
+        ``down(layout)`` [the parameters alone]: what the server sends; the first group is ``params``, and
+            ``extra(params, state)`` returns the others.  # [E, P]
+        ``memory(layout)`` [nothing]: what a client remembers from one round to the next in which its message
+            was counted: one that came in time, decoded, and was finite.
+
+    And if it likes (what holds of a silent one in brackets):
+        ``finish`` [sends the update, remembers what it did].
+        ``start(params) -> Groups`` [zeros]: what a client remembers at its first visit.
+        ``scales(training) -> {group: float}`` [1 each]: public scales, above 0. A group is divided by its
+            scale before it is sent and multiplied by it before ``step``, so that clipping, noise and
+            distances are in units of it: a group of large numbers would take up the whole of a clip norm.
+        ``drift(shared, own) -> Tensor`` [none]: all that ``correct`` adds to a gradient, where it depends on
+            these two alone: it is then worked out once a round.  # [..., P]
+        ``full_gradient`` [False]: it needs ``LocalWork.gradient``: one more pass over a client's examples.
+        ``init()`` and ``step(params, aggregate, state, share) -> (params, state)`` [the run's server
+            optimizer, on a message that is an update alone]: its server half. ``share`` is the number of
+            clients that ``aggregate`` [M] is a mean of (the public, expected one where that is what sums are
+            divided by) over the population; 0 where nobody was counted.
+        ``weighs_alike`` [False]: the mean of the messages must not weigh clients by their examples.
+    """
+
+    def schedule(self, training: LocalTraining) -> LocalTraining:
+        """Return the training that this algorithm really runs; raise ``ValueError`` where it cannot."""
+
+    def correct(
+        self, gradient: Tensor, params: Tensor, received: Tensor, shared: Groups, own: Groups
+    ) -> Tensor:
+        """Return the direction of one local step.
+
+        Args:
+            gradient: The clients' gradients.  # [..., P]
+            params: Their parameters.  # [..., P]
+            received: The broadcast parameters.  # [P]
+            shared: The other groups of ``down``.  # [P] each
+            own: The groups of ``memory``.  # [..., P] each
+        """
+
+    def finish(
+        self, update: Tensor, received: Tensor, shared: Groups, own: Groups, work: LocalWork
+    ) -> tuple[Groups, Groups]:
+        """Return what the clients send, by the groups of ``up``, and remember, by those of ``memory``.
+
+        Args:
+            update: Their local minus the received parameters.  # [K, P]
+            received: The broadcast parameters.  # [P]
+            shared: The other groups of ``down``.  # [P] each
+            own: The groups of ``memory``.  # [K, P] each
+            work: What else is known of their training.
+        """
 
 
 class Visit(Protocol):
@@ -148,17 +195,7 @@ class LocalProcedure(Protocol):
     It stands where a local rule stands, with ``work`` in place of ``correct``. ``init`` and ``step`` are the
     server's half, in the place of the server optimiser.
 
-    Declares, if it likes (the careful answer in brackets):
-        ``prepare(visit) -> State`` [none]: what a client works out once, from its examples of round 0 and
-            the run's seed alone, so that any worker can work it out again.
-        ``extras`` [0] and ``extra(params, state) -> Tensor``: how many vectors the server sends besides the
-            parameters, and which.  # [E, P]
-        ``sampling``, ``sample`` [none]: it is its own sampler (``Sampler``, with ``periodic``).
-        ``posterior(state) -> list of Tensor`` [none]: the posterior samples kept so far.  # [P] each
-        ``mechanisms`` [("none",)]: the privacy mechanisms that it goes with.
-        ``shared`` [()]: options that such a mechanism takes over where it leaves them None.
-        ``plain_mean`` [False]: what the server adds up must be the plain mean of the messages.
-        ``unproved`` ["no_mechanism"]: why it proves nothing without a mechanism.
+    What it may have and declare besides: ``core.declarations.Algorithms``.
     """
 
     def schedule(self, training: LocalTraining) -> LocalTraining:

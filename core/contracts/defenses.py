@@ -37,20 +37,7 @@ class Verdict:
 class Defense(Protocol):
     """Turn a cohort's updates into one aggregate.
 
-    Declares, if it likes (the careful answer in brackets):
-        ``linear`` [False]: the aggregate is linear in the updates. With the two methods of
-            ``LinearDefense``, workers may form partial sums.
-        ``individual`` [True]: it needs single updates, so that secure aggregation is refused.
-        ``sensitivity(clip_norm, expected_size) -> float | None`` [None]: by how much, in L2 norm, one
-            client more or less moves the aggregate when every update's norm is at most ``clip_norm``.
-            Ignored for a defense with a memory: a client also moves what is remembered of it.
-        ``needs_root`` [False]: it reads ``updates.context.root``, so that a scenario must give the server
-            examples of its own.
-        ``remembers_clients`` [False]: its memory is about single clients, by id, so that a pre-aggregation
-            that leaves fewer rows than clients is refused before it.
-        ``least_cohort`` [1]: the smallest cohort, if not empty, that it does not refuse as configured. A run
-            whose cohorts are all smaller is refused.
-        ``needs_clients`` [none]: the ids of clients without which it refuses a cohort as configured.
+    What it may declare: ``core.declarations.Defenses``.
 
     It refuses a cohort with ``InfeasibleCohort``, or with a plain ``ValueError`` where the cohort is smaller
     than the run's should be; below its ``least_cohort`` a run does not ask it. In such a round the aggregate
@@ -78,12 +65,9 @@ class PreAggregation(Protocol):
     Where fewer rows come out than went in, a row bears the id of one of the clients behind it. That id is a
     loan: nothing that the defense says of single clients is recorded then.
 
-    Declares, if it likes (what holds of a silent one in brackets):
-        ``mixes_clients`` [False]: a row that comes out is made of several clients' updates. Where it is still
-            one row a client (as in NNM), the defense's flags and scores are that client's; its weights, which
-            are shares of the aggregate, are nobody's.
-        ``rows_after(rows)`` [``rows``]: how many rows come out where so many went in.
-        ``least_cohort`` [1]: as a defense's; and it refuses a cohort as a defense does.
+    What it may declare: ``core.declarations.PreAggregations``. Where a row is still one client's though
+    others' updates are in it (as in NNM: ``mixes_clients``), the defense's flags and scores are its client's;
+    the weights, which are shares of the aggregate, are nobody's. It refuses a cohort as a defense does.
     """
 
     def init(self) -> State: ...

@@ -10,7 +10,6 @@ from torch import Tensor
 from ..seeds import Streams
 from ..trees import State
 from ..updates import Updates
-from .declared import declared
 
 
 @dataclass(frozen=True)
@@ -52,34 +51,9 @@ class NoGuarantee:
 class Privacy(Protocol):
     """Bound and noise updates: ``privatize`` on the client, ``clip`` and ``noise`` on the server.
 
-    Declares ``unit`` ("client", "example", "cell" or "none"), ``trust_model`` ("central", "local",
-    "distributed" or "none") and ``relation``; and if it likes (the careful answer in brackets):
-        ``clip_norm`` [None]: C, in the first round where it moves.
-        ``clipped_at(state) -> float`` [``clip_norm``]: the C that clipped, and scaled the noise of, the
-            round that led to ``state``.
-        ``settled`` [False]: ``clip`` changes neither what ``privatize`` let out nor the state: then
-            workers may sum what honest clients send.
-        ``row_factors(norms) -> Tensor | None`` [None]: all that ``privatize`` multiplies each update by, from
-            its L2 norm, float64 [K] both; None where it does more. Then workers that sum need no new rows.
-        ``server_clips_alone`` [False]: honest clients send their update unclipped.
-        ``statistic_multiplier(expected_size) -> float | None`` [None]: noise over sensitivity of a statistic
-            that is released and charged together with the aggregate, which then has the more noise.
-        ``norm`` [2]: in which norm ``clip_norm`` bounds an update; with 1, only linear defenses
-            prove anything.
-        ``public`` [()]: what neighbours have in common because everybody may know it: ``"num_examples"`` or
-            nothing. Under local trust a number of examples that is not public leaves no epsilon where it
-            decides what a client weighs, whether it comes in time or what an attack sees.
-        ``noise_law`` ["gaussian"]: ``Release.noise`` of its releases, for what is refused beforehand.
-        ``min_separation`` [1]: how many rounds apart two rounds of one client must be at least.
-        ``max_participations`` [None]: in how many rounds one client may take part at most.
-        ``perturb(records, generator) -> records`` [None]: it noises the training records that examples are
-            cut from, once, and nothing afterwards; unit ``"cell"``.
-        ``mixings(rounds)``: the ``Release.mixing`` of every round, for noise that hangs together over rounds.
-        ``secure_sum(updates, honest, state, public, streams) -> (Updates of one row, state)``: what an ideal
-            secure aggregation hands to the server instead of ``updates``, under distributed trust. ``honest``
-            [K] tells who adds noise; ``public`` is a stream that everybody shares.
-        ``least_shares(expected_size) -> int`` [none]: how many honest clients' noise it counts on, under
-            distributed trust.
+    What it declares: ``core.declarations.Mechanisms``; every one its ``unit``, ``trust_model`` and
+    ``relation``. Under local trust a number of examples that is not ``public`` leaves no epsilon where it
+    decides what a client weighs, whether it comes in time or what an attack sees.
     A field ``rounds`` or ``num_parameters`` that is None is filled in with the run's.
     """
 
@@ -123,25 +97,12 @@ class ExamplePrivacy(Privacy, Protocol):
         """
 
 
-def works_in_steps(mechanism: object) -> bool:
-    """Return whether a mechanism, or a class of them, is an ``ExamplePrivacy``."""
-    return declared(mechanism, "weigh", None) is not None
-
-
-def clipped_at(mechanism: Privacy, state: State) -> float | None:
-    """Return the clip norm of the round that led to ``state``; None where nothing is clipped."""
-    found = declared(mechanism, "clipped_at", None)
-    return declared(mechanism, "clip_norm", None) if found is None else found(state)
-
-
 class Clipping(Protocol):
     """Bring updates under a bound C, as a mechanism's ``clipping``.
 
-    Declares ``on_clients`` [False]: it takes no more than an update and a constant C, so that honest clients
-    apply it before they send, and the server only cuts what is still above C. Otherwise the server, which
-    is trusted with the updates, applies it alone.
-    May have ``factors(squares, sizes, clip_norm) -> Tensor``, as ``ExamplePrivacy.weigh``: then single
-    examples' gradients, too, can be clipped with it, none to more than ``clip_norm``.
+    What it may declare: ``core.declarations.Clippings``. One that is not ``on_clients`` is applied by the
+    server alone, which is trusted with the updates; else the server only cuts what is still above C. With
+    ``factors`` single examples' gradients can be clipped with it, too, none to more than ``clip_norm``.
     """
 
     def shorten(self, updates: Updates, norms: Tensor, clip_norm: float) -> Tensor:

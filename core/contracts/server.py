@@ -10,7 +10,7 @@ from ..trees import State
 
 
 class ServerOptimizer(Protocol):
-    """Apply an aggregate to the global parameters."""
+    """Apply an aggregate to the global parameters. What it may declare: ``core.declarations.Optimizers``."""
 
     def init(self) -> State: ...
 
@@ -41,9 +41,7 @@ class Sampling:
 class Sampler(Protocol):
     """Choose the cohort of a round.
 
-    Declares ``periodic`` [False]: its cohorts hang together over the rounds, so that ``sample`` gets the same
-    stream in every round, and the round as a third argument; and ``sampling_at(num_clients, round)``
-    [``sampling``]: how it samples in one round, where rounds differ.
+    What it may declare: ``core.declarations.Samplers``.
     """
 
     def sampling(self, num_clients: int) -> Sampling:
@@ -71,9 +69,7 @@ class Delivery:
 class Network(Protocol):
     """Delay and drop messages on a virtual clock: computed, never slept.
 
-    Declares ``blind`` [False]: who arrives does not depend on anybody's data (otherwise who is counted gives
-    something away, and central privacy proves nothing); ``complete`` [False]: every message arrives; and
-    ``may_lose`` [not ``complete``]: a message may not arrive, as configured.
+    What it may declare: ``core.declarations.Networks``.
     """
 
     def deliver(

@@ -1,6 +1,7 @@
 """Server optimisers: how an aggregate moves the global parameters."""
 
 from ...core.contracts import ServerOptimizer
+from ...core.declarations import Optimizers
 from ...core.registry import Family
 
 SERVER_OPTIMIZERS: Family[ServerOptimizer] = Family(
@@ -13,4 +14,5 @@ SERVER_OPTIMIZERS: Family[ServerOptimizer] = Family(
         "yogi": "gauntlet.server.optimizers.yogi:Yogi",
         "adagrad": "gauntlet.server.optimizers.adagrad:Adagrad",
     },
+    declares=Optimizers,
 )

@@ -1,6 +1,7 @@
 """Samplers: who takes part in a round."""
 
 from ...core.contracts import Sampler
+from ...core.declarations import Samplers
 from ...core.registry import Family
 
 SAMPLERS: Family[Sampler] = Family(
@@ -13,4 +14,5 @@ SAMPLERS: Family[Sampler] = Family(
         "poisson": "gauntlet.server.samplers.poisson:Poisson",
         "round_robin": "gauntlet.server.samplers.round_robin:RoundRobin",
     },
+    declares=Samplers,
 )

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ...core.contracts import Sampler, declared
+from ...core.contracts import Sampler
+from ...core.declarations import Samplers, declared
 from ...core.registry import require
 from ...core.seeds import generator
 
@@ -81,7 +82,7 @@ def keeps_to_its_scheme(sampler: Sampler) -> None:
 
 def keeps_a_clients_rounds_apart(sampler: Sampler) -> None:
     """No client comes again within ``min_separation`` rounds; under "round_robin" it comes then."""
-    s, periodic = sampler.sampling(NUM_CLIENTS), declared(sampler, "periodic", False)
+    s, periodic = sampler.sampling(NUM_CLIENTS), declared(sampler, Samplers.periodic)
     require(s.min_separation >= 1, f"min_separation must be at least 1, got {s.min_separation}")
     if s.min_separation == 1 and s.scheme != "round_robin":
         return

@@ -91,6 +91,7 @@ def test_more_gpus_than_ray_has_are_refused_in_one_line(resources, workers, gpus
         staff(resources, workers, gpus)
 
 
+@pytest.mark.slow
 def test_what_is_trained_on_a_device_is_all_there():
     """Oracle: torch's fake tensors, which refuse what mixes devices, as the last line shows."""
     script = Path(__file__).with_name("elsewhere.py")

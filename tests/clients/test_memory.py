@@ -35,6 +35,7 @@ def faults(how):
     return int(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="mallopt is the GNU C library's")
 def test_what_is_freed_is_used_again_without_asking_the_system():
     assert 3 * faults("keep") < faults("do not")

@@ -247,6 +247,7 @@ def test_examples_are_taken_from_where_the_data_set_has_them(pixels):
     np.testing.assert_array_equal(data.x, x)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of torch's own compiler
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler on this machine")
 @pytest.mark.parametrize("name", ["mlp", "cnn with pooling"])

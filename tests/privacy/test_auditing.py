@@ -39,6 +39,7 @@ def lower(cosines, dimension, corrected=True):
     return threshold_epsilon(cosines, lambda t, _: null_tail(t, dimension), DELTA, 0.05, corrected)
 
 
+@pytest.mark.slow
 def test_the_canaries_estimate_lands_in_the_bands_of_the_oracle():
     """Privacy spec 13.1: one release, d = 1e5, k = 1000, delta = 1e-6, tolerance 0.5 around the truth."""
     stds, truth = (4.22, 1.54, 0.541), (1.0012, 3.0084, 10.0019)

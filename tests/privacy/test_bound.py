@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gauntlet.core.contracts import NoGuarantee, Release, Sampling, clipped_at
+from gauntlet.core.contracts import NoGuarantee, Release, Sampling
+from gauntlet.core.declarations import clipped_at
 from gauntlet.core.errors import PluginError
 from gauntlet.core.guards import guard
 from gauntlet.core.seeds import generator

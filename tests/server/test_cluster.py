@@ -72,6 +72,7 @@ def apart():
         yield {**env, "RAY_TMPDIR": folder}
 
 
+@pytest.mark.slow
 def test_a_cluster_that_others_left_behind_is_not_joined(apart):
     """Ray keeps the address of the newest cluster in a file, which outlives a cluster that was killed."""
     left = Path(apart["RAY_TMPDIR"]) / "ray" / "ray_current_cluster"
@@ -121,6 +122,7 @@ def test_a_node_that_leaves_takes_no_client_and_no_bit_with_it(apart):
     ]
 
 
+@pytest.mark.slow
 def test_workers_that_find_no_room_neither_hang_the_run_nor_slow_it_down(small):
     """Four workers on two CPUs. A round that waited for the other two would take half a second more."""
     simulation = prepare(small(rounds=12))
@@ -182,7 +184,8 @@ def touchy(folder, spec, data):
 
 def test_an_error_ends_the_run_although_another_lane_still_waits_for_its_worker(small, tmp_path):
     simulation = prepare(small())
-    pool = RayPool(partial(touchy, tmp_path, simulation.spec), simulation.data, 3)
+    build = partial(touchy, tmp_path, simulation.spec)
+    pool = RayPool(build, simulation.data, 3, scoring=simulation.scoring)
     steps = simulation.steps(pool)
     within(120, lambda: next(steps))
     (tmp_path / "refuse").touch()
@@ -193,11 +196,13 @@ def test_an_error_ends_the_run_although_another_lane_still_waits_for_its_worker(
     pool.close()
 
 
+@pytest.mark.slow
 def test_a_worker_lost_in_a_block_longer_than_hiring_may_take_is_replaced(small, tmp_path):
     simulation = prepare(small(rounds=2))
     serial = [step.state.params for step in simulation.steps(simulation.serial_pool())]
     (tmp_path / "die").touch()
-    pool = RayPool(partial(touchy, tmp_path, simulation.spec), simulation.data, 1)
+    build = partial(touchy, tmp_path, simulation.spec)
+    pool = RayPool(build, simulation.data, 1, scoring=simulation.scoring)
 
     def pass_hours():
         while not (tmp_path / "dying").exists():

@@ -92,6 +92,7 @@ def test_a_resumed_run_goes_on_with_the_same_bits_and_epsilon(private, tmp_path)
     assert rest[-1].outcome.epsilon == whole[-1].outcome.epsilon
 
 
+@pytest.mark.slow
 def test_a_budget_becomes_noise_that_keeps_it(private):
     spec = private({"clip_norm": 1.0, "epsilon": 2.0, "delta": 1e-4})
     simulation, steps = run(spec)

@@ -1,5 +1,6 @@
 """Oracles: Flower's own strategies on equal replies; a defense of ours called directly; hand calculations."""
 
+import gc
 import os
 import re
 import socket
@@ -84,6 +85,20 @@ def test_flowers_strategies_agree_with_ours_on_equal_updates(ours, options, flow
 @pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
 def test_a_strategy_owes_what_every_defense_owes(name, options, check):
     check(DEFENSES.build(f"flower:{name}", options))
+
+
+def test_what_flower_collects_after_every_client_is_not_the_whole_heap():
+    """flwr 1.41 collects garbage once an array: what was alive before the round is set aside meanwhile."""
+    aside = []
+    gc.callbacks.append(note := lambda phase, info: aside.append(gc.get_freeze_count()))
+    try:
+        DEFENSES.build("flower:Bulyan", {"num_malicious_nodes": 2}).aggregate(updates_of(), None)
+    finally:
+        gc.callbacks.remove(note)
+
+    assert len(aside) >= 2
+    assert min(aside) > 1000
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_cohort_that_bulyan_finds_too_small_moves_nothing():

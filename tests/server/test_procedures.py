@@ -113,7 +113,7 @@ def test_a_run_taken_up_from_a_checkpoint_ends_with_the_same_bits(name, rows, re
 
 
 @pytest.mark.usefixtures("ray_here")
-@pytest.mark.parametrize("name", ["toy", "diff2"])
+@pytest.mark.parametrize("name", ["toy", pytest.param("diff2", marks=pytest.mark.slow)])
 def test_any_pool_gives_the_same_bits(name, request):
     spec = request.getfixturevalue(name)(rounds=5)
     _, serial = run(spec)

@@ -73,7 +73,7 @@ def test_the_servers_stream_is_no_clients_stream():
     assert len(draws) == 9
 
 
-@pytest.mark.parametrize("vectorize", ["on", "off"])
+@pytest.mark.parametrize("vectorize", ["on", pytest.param("off", marks=pytest.mark.slow)])
 def test_ray_and_serial_pools_give_the_same_bits_with_a_root(small, ray_here, vectorize):
     model = PluginSpec("mlp", {"hidden": [8], "dropout": 0.0 if vectorize == "on" else 0.2})
     spec = small(root_examples=50, defense=PluginSpec("fltrust"), vectorize=vectorize, model=model)

@@ -198,7 +198,9 @@ def test_what_cannot_run_overwrites_nothing(command, options, words, gauntlet, t
     assert {p: p.read_bytes() for p in (tmp_path / "mine").rglob("*") if p.is_file()} == before
 
 
-@pytest.mark.parametrize("command", [["run"], ["sweep", "--over", "seed=[1,2]"]])
+@pytest.mark.parametrize(
+    "command", [["run"], pytest.param(["sweep", "--over", "seed=[1,2]"], marks=pytest.mark.slow)]
+)
 def test_a_cluster_that_is_not_there_leaves_no_folder(command, tiny_file, tmp_path):
     """In a process of its own: one that has joined a cluster stays there."""
     options = [*command[1:], "--pool", "ray", "--ray-address", "nowhere", "--out", "mine"]
@@ -313,7 +315,7 @@ def test_a_manifest_that_somebody_edited_is_refused(gauntlet, tiny_file):
     assert "does not fit its fingerprint" in one_line(gauntlet("resume", out))
 
 
-@pytest.mark.parametrize("pool", ["serial", "ray"])
+@pytest.mark.parametrize("pool", ["serial", pytest.param("ray", marks=pytest.mark.slow)])
 def test_a_plug_in_that_raises_is_named_and_the_rounds_before_are_kept(gauntlet, tiny_file, pool, request):
     if pool == "ray":
         request.getfixturevalue("ray_here")
@@ -329,7 +331,9 @@ def test_a_plug_in_that_raises_is_named_and_the_rounds_before_are_kept(gauntlet,
     assert '"status": "failed"' in (out / "manifest.json").read_text()
 
 
-@pytest.mark.parametrize("largest", [300, 3000, 9000])
+@pytest.mark.parametrize(
+    "largest", [pytest.param(300, marks=pytest.mark.slow), 3000, pytest.param(9000, marks=pytest.mark.slow)]
+)
 def test_a_full_disk_gives_one_line_and_leaves_whole_files(tiny_file, largest):
     """No file may grow above so many bytes: the manifest, a checkpoint or a picture fails first."""
     out = tiny_file.parent / "mine"

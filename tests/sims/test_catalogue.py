@@ -138,3 +138,43 @@ def test_a_plug_in_that_leaves_the_process_fails_the_check(gauntlet, tmp_path, l
 
     assert result.returncode == 1
     assert "SystemExit: 0" in result.stdout
+
+
+SHY = """
+from dataclasses import dataclass
+from typing import ClassVar
+from gauntlet.core.contracts import Verdict
+
+@dataclass(frozen=True)
+class Shy:
+    need_root: bool = False
+    gentle: ClassVar[bool] = True
+    needs_root: ClassVar[bool] = False
+    def init(self): return None
+    def helper(self): return 1
+    def _own(self): return 1
+    def aggregate(self, updates, state): return Verdict(updates.vectors.sum(dim=0) * 0), state
+"""
+
+
+def test_the_check_names_what_is_in_no_table_of_declarations(gauntlet, tmp_path):
+    """A class attribute, a method, and an option that is nearly called like a declaration."""
+    (tmp_path / "shy.py").write_text(SHY)
+    result = gauntlet("check-plugin", "shy.py:Shy")
+
+    notes = [line for line in result.stdout.splitlines() if line.startswith("note")]
+    assert notes == [
+        "note    'gentle' is in no table of what a defense may declare: nothing reads it",
+        "note    'helper' is in no table of what a defense may declare: nothing reads it",
+        "note    option 'need_root' declares nothing; where 'needs_root' is meant, write needs_root: "
+        "ClassVar",
+    ]
+
+
+def test_a_misspelt_declaration_is_refused_by_check_and_run(gauntlet, tiny_file, tmp_path):
+    """One that needs a root, and says ``need_root``, kept every promise and trained without it."""
+    (tmp_path / "shy.py").write_text(SHY.replace("gentle", "remember_clients"))
+    wanted = "'remember_clients' is no declaration; did you mean 'remembers_clients'?"
+
+    assert wanted in gauntlet("check-plugin", "shy.py:Shy").refusal()
+    assert wanted in gauntlet("run", tiny_file, "-s", "defense=shy.py:Shy").refusal()

@@ -34,6 +34,7 @@ def test_damaged_result_folders_are_refused_in_one_line_each():
     assert "| folders | 25 |" in fuzz("folders", "--share", "0.05")
 
 
+@pytest.mark.slow
 def test_a_case_is_made_from_its_number_alone():
     one, again = (fuzz("overrides", "--case", "17", "--seed", "3").splitlines()[2:4] for _ in range(2))
 

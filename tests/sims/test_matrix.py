@@ -153,6 +153,7 @@ def test_lists_can_be_typed_with_commas_or_as_toml():
 FIELDS = ["--attacks", "label_flip", "--defenses", "mean,median", "--shares", "0.4", "-q"]
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_table_and_maps_and_goes_on_where_it_stopped(gauntlet, tiny_file, tmp_path):
     result = gauntlet("matrix", tiny_file, *FIELDS, "--out", "m")
     assert result.returncode == 0, result.stderr

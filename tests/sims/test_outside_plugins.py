@@ -68,6 +68,7 @@ def call(site: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_an_installed_packages_plug_in_is_listed_checked_and_run_on_ray(installed, tiny_file, tmp_path):
     listed = call(installed, "list", "defenses", cwd=tmp_path)
     checked = call(installed, "check-plugin", "middle", cwd=tmp_path)

@@ -213,6 +213,7 @@ def test_a_manifest_that_holds_something_else_there_is_one_line(tiny, tmp_path, 
         resume(run)
 
 
+@pytest.mark.slow
 def test_a_sweep_does_not_mix_runs_of_other_code_without_a_word(gauntlet, plug, tiny_file, tmp_path):
     """The first variant is complete; the second is not begun and would run the new code."""
     over = ["--over", "seed=[1,2]", "-s", f"defense={plug}:Middle", "--out", "out", "-q"]

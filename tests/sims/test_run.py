@@ -40,7 +40,7 @@ def bits(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.usefixtures("ray_here")
-@pytest.mark.parametrize("vectorize", ["on", "off"])
+@pytest.mark.parametrize("vectorize", ["on", pytest.param("off", marks=pytest.mark.slow)])
 def test_tables_parameters_and_leaks_are_the_same_bytes_on_every_pool(tiny, tmp_path, vectorize):
     pools = [{"pool": "serial"}, {"pool": "ray", "num_workers": 1}, {"pool": "ray", "num_workers": 2}]
     found = []
@@ -52,6 +52,7 @@ def test_tables_parameters_and_leaks_are_the_same_bytes_on_every_pool(tiny, tmp_
     assert len(found[0]) == 2 + 1 + 2 * 4 + 2 * 2
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_time_and_resumed_gives_the_same_bytes(tiny_file, tmp_path):
     """kill -9 once the first checkpoint is there, at whatever point of a round that happens to be."""
     from gauntlet.sims.scenario import load_scenario
@@ -156,6 +157,7 @@ def test_an_attack_that_fails_is_noted_beside_the_results_and_tried_again(tiny, 
         resume(folder, consent=Consent(accept_changes=True))
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_every_combination_the_same_as_each_alone(tiny, tmp_path, ray_here):
     swept = tiny(sweep={"defense.name": ["mean", "median"], "seed": [0, 1]}, runtime={"pool": "ray"})
     runs = sweep(swept, tmp_path / "sweep")

@@ -9,7 +9,14 @@ from gauntlet.core.errors import PluginError, ResultsError
 from gauntlet.sims.scaffold import scaffold
 
 
-@pytest.mark.parametrize("kind", ["attack", "data-attack", "defense"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("attack", marks=pytest.mark.slow),
+        pytest.param("data-attack", marks=pytest.mark.slow),
+        "defense",
+    ],
+)
 def test_the_new_plug_in_passes_its_own_test_and_the_contract(kind, gauntlet, tmp_path):
     result = gauntlet("new", kind, "my_thing")
     assert result.stdout.split() == ["my_thing.py", "test_my_thing.py"]

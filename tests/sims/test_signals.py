@@ -84,6 +84,7 @@ def checkpoint_of(folder: Path) -> int:
     return int(re.findall(r"\d+", path.name)[0])
 
 
+@pytest.mark.slow
 def test_sigterm_keeps_the_last_finished_round_and_ends_with_143_and_one_line(start, tmp_path):
     """Without any checkpoint on the way (``every = 0``): what is there is what the signal made."""
     command = start("run", "long.toml", "--pool", "serial", "--out", "out")
@@ -118,6 +119,7 @@ def test_a_run_that_was_stopped_twice_goes_on_to_the_same_tables(start, tmp_path
     )
 
 
+@pytest.mark.slow
 def test_a_command_that_is_stopped_before_it_runs_says_so_and_leaves_nothing(start, tmp_path):
     """While it is prepared: the plug-in waits while it is loaded."""
     (tmp_path / "slow.py").write_text(

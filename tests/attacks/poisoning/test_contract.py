@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from gauntlet.attacks.poisoning import DATA_ATTACKS, UPDATE_ATTACKS, contract
-from gauntlet.core.contracts import Goal, Knowledge, View, declared
+from gauntlet.core.contracts import Goal, Knowledge, View
+from gauntlet.core.declarations import UpdateAttacks, declared
 from gauntlet.core.errors import PluginError
 from gauntlet.core.updates import Updates
 
@@ -68,7 +69,9 @@ def test_attacks_declare_the_least_knowledge_that_they_need():
     }
     assert colluding == {"model_replacement", "constrain_and_scale", "neurotoxin", "evasion", "free_rider"}
     assert omniscient == set(UPDATE_ATTACKS.table) - own - colluding
-    asking = {n for n in UPDATE_ATTACKS.table if declared(UPDATE_ATTACKS.find(n), "knows_defense", False)}
+    asking = {
+        n for n in UPDATE_ATTACKS.table if declared(UPDATE_ATTACKS.find(n), UpdateAttacks.knows_defense)
+    }
     assert asking == {"opt_alie", "opt_ipm", "fang_krum"}
 
 

@@ -14,13 +14,13 @@ def line(row, first, last):
 
 
 def test_the_default_lines_are_those_of_the_authors_code_for_mnist():
-    assert DistributedBackdoor().parts() == (line(0, 0, 3), line(0, 6, 9), line(3, 0, 3), line(3, 6, 9))
+    assert DistributedBackdoor().lines() == (line(0, 0, 3), line(0, 6, 9), line(3, 0, 3), line(3, 6, 9))
 
 
 def test_size_gap_and_location_move_the_lines():
     """By hand, for digits of 8 x 8."""
     attack = DistributedBackdoor(trigger_size=2, trigger_gap=3, trigger_location=(1, 1))
-    assert attack.parts() == (line(1, 1, 2), line(1, 6, 7), line(5, 1, 2), line(5, 6, 7))
+    assert attack.lines() == (line(1, 1, 2), line(1, 6, 7), line(5, 1, 2), line(5, 6, 7))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 9])
@@ -29,7 +29,7 @@ def test_the_parts_of_all_attackers_make_the_whole_trigger(count):
     attack = DistributedBackdoor()
     parts = [attack.part(index, count).pixels for index in range(count)]
     together = [pixel for part in parts for pixel in part]
-    assert set(together) == {pixel for part in attack.parts() for pixel in part}
+    assert set(together) == {pixel for part in attack.lines() for pixel in part}
     assert len(together) == (16 if count <= 4 else 4 * count)
     assert all(parts)
 
@@ -39,7 +39,7 @@ def test_each_of_four_attackers_stamps_its_own_line_and_success_needs_all_of_the
     role = Role("dba", attack, (3, 8, 11, 20))
     stamped = [role.of(client, 0).poison(x, y, generator(0, "p"))[0] for client in role.clients]
     assert [image[0, 0].nonzero().tolist() for image in stamped] == [
-        [list(pixel) for pixel in part] for part in attack.parts()
+        [list(pixel) for pixel in part] for part in attack.lines()
     ]
     assert torch.equal(sum(stamped), attack.goal(x, y).x)
     assert torch.equal(sum(stamped), attack.poison(x, y, generator(0, "p"))[0])

@@ -112,6 +112,7 @@ def test_one_client_and_full_batches_is_langevin_dynamics(rule):
     assert moved + visit.received == pytest.approx(by_hand, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("local_steps", "m"), [(100, 10), (10, 10), (100, 0)])
 def test_fsgld_samples_the_posterior_and_dsgld_does_not(local_steps, m):
     """30 000 steps, the first third dropped. Predicted 0.0761 for m = 10, 0.0229 for full batches."""

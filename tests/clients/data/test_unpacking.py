@@ -31,6 +31,7 @@ def test_a_file_that_is_cut_or_is_none_is_named(tmp_path, ending):
                 read_bytes(path, 100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ending", "pack"), [(".gz", "gzip"), (".xz", "lzma")])
 def test_a_file_that_unpacks_to_gigabytes_takes_no_more_memory_than_was_expected(tmp_path, ending, pack):
     """400 MB of zeros in a process that may take 300 MB more than it has: memory follows what is expected."""

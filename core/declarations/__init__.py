@@ -1,0 +1,60 @@
+"""What a plug-in may say of itself besides its verb: one table a family.
+
+A declaration is a public class attribute, field, property or method of the plug-in. Each row of a table has
+its name, what values are allowed, the careful answer that holds of a plug-in that is silent, and its meaning
+in one line. ``docs/declarations.md`` shows them all.
+"""
+
+from .attacks import DataAttacks, LeakageAttacks, UpdateAttacks
+from .clients import Algorithms, ClientData, Codecs, Datasets, Partitions
+from .declaration import Declaration, Table, declared, declares, name_of
+from .defenses import Defenses, PreAggregations
+from .privacy import Audits, Clippings, Mechanisms, clipped_at, works_in_steps
+from .server import Networks, Optimizers, Samplers
+
+TABLES: dict[str, type[Table]] = {
+    "datasets": Datasets,
+    "partitions": Partitions,
+    "algorithms": Algorithms,
+    "codecs": Codecs,
+    "data_attacks": DataAttacks,
+    "update_attacks": UpdateAttacks,
+    "leakage_attacks": LeakageAttacks,
+    "inference_attacks": LeakageAttacks,
+    "defenses": Defenses,
+    "pre_aggregations": PreAggregations,
+    "privacy": Mechanisms,
+    "clippings": Clippings,
+    "audits": Audits,
+    "samplers": Samplers,
+    "networks": Networks,
+    "server_optimizers": Optimizers,
+}
+"""From a family's name to its table; a family without one has nothing to declare."""
+
+__all__ = [
+    "TABLES",
+    "Algorithms",
+    "Audits",
+    "ClientData",
+    "Clippings",
+    "Codecs",
+    "DataAttacks",
+    "Datasets",
+    "Declaration",
+    "Defenses",
+    "LeakageAttacks",
+    "Mechanisms",
+    "Networks",
+    "Optimizers",
+    "Partitions",
+    "PreAggregations",
+    "Samplers",
+    "Table",
+    "UpdateAttacks",
+    "clipped_at",
+    "declared",
+    "declares",
+    "name_of",
+    "works_in_steps",
+]

@@ -1,0 +1,61 @@
+"""What attacks may declare."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from ..contracts.attacks import DataAttack, Goal, Knowledge
+from ..observation import Observation
+from .declaration import Declaration, Kind, Table, flag, mapping, method, numbers, words
+
+_KNOWLEDGE = Kind("a member of core.contracts.Knowledge", lambda v: isinstance(v, Knowledge))
+
+
+class DataAttacks(Table):
+    """What an attack on examples may say of itself."""
+
+    goal: Declaration[Callable[[Tensor, Tensor], Goal] | None] = method(
+        "(x, y) -> Goal", "From test examples, those on which its success is measured."
+    )
+    part: Declaration[Callable[[int, int], DataAttack] | None] = method(
+        "(index, count) -> DataAttack",
+        "What the `index`-th of the `count` clients that run it does, in ascending id; by default all.",
+    )
+    honest = flag("It is bad luck and no attack: its clients count as honest, of the kind `unreliable`.")
+    label_free = flag("It leaves `y` alone, so that it goes with real-valued targets too.")
+    sources = numbers("The labels that it changes: one that the data do not have is refused.")
+
+
+class UpdateAttacks(Table):
+    """What an attack on updates may say of itself."""
+
+    knowledge: Declaration[Knowledge | None] = Declaration(
+        _KNOWLEDGE, None, "What it is allowed to see besides the broadcast. Every attack on updates says so."
+    )
+    knows_defense = flag("It needs `View.aggregate`; the answers of a rule with a memory are a sight of it.")
+    steer: Declaration[Callable[[Tensor, Tensor, Tensor], Tensor] | None] = method(
+        "(gradient, params, received) -> gradient",
+        "What its clients' local steps descend instead, before weight decay and the algorithm's own "
+        "correction; elementwise, all [..., P].",
+    )
+    refused = flag("No server counts what it sends, so that cohorts are smaller by its clients.")
+    goal: Declaration[Callable[[Tensor, Tensor], Goal] | None] = method(
+        "(x, y) -> Goal", DataAttacks.goal.meaning
+    )
+    label_free = flag(DataAttacks.label_free.meaning)
+    sources = numbers(DataAttacks.sources.meaning)
+    honest = flag(DataAttacks.honest.meaning)
+
+
+class LeakageAttacks(Table):
+    """What an attack on what a client sent may say of itself, in fields of ``observation.Knowledge``."""
+
+    requires = words("What must be known.")
+    only = mapping("Fields that must be known, and the one value of each that it works with.")
+    assumes = mapping("Fields that must have this value where they are known.")
+    uses = words(
+        "What it does better with, and works without. Only who names labels here or in `requires` gets them."
+    )
+    check: Declaration[Callable[[Observation], None] | None] = method(
+        "(observation)", "Raises `PluginError` where it cannot work on the model; asked before the run."
+    )

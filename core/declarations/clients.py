@@ -1,0 +1,136 @@
+"""What the plug-ins that make up a client may declare: data, algorithms, codecs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ..contracts.clients import Groups, LocalTraining, Visit
+from ..contracts.server import Sampling
+from ..layout import Layout
+from .declaration import ANYTHING, Declaration, Kind, Table, count, flag, method, words
+from .server import Optimizers, Samplers
+
+Array = np.ndarray[Any, Any]
+
+
+class Datasets(Table):
+    """What a data set may have: examples on one pile, or a population."""
+
+    load: Declaration[Callable[[], Any] | None] = method("() -> Dataset", "All examples, on one pile.")
+    load_perturbed: Declaration[Callable[[Callable[[Array], Array]], Any] | None] = method(
+        "(perturb) -> Dataset", "As `load`, but training examples are cut from `perturb(records)`."
+    )
+    populate: Declaration[Callable[[int, int], Any] | None] = method(
+        "(num_clients, seed) -> FederatedData", "Examples that are born with their clients."
+    )
+
+
+class ClientData(Table):
+    """What examples that lie with their clients may say of themselves."""
+
+    targets: Declaration[Any] = Declaration(
+        ANYTHING, None, "The `Targets` of a regression, whose `num_classes` is 0."
+    )
+    num_classes = count(0, "C; labels are below it.")
+    input_shape: Declaration[tuple[int, ...] | None] = Declaration(
+        ANYTHING, None, "The shape of one example, without the batch."
+    )
+    root: Declaration[Any] = Declaration(ANYTHING, None, "The examples that the server keeps for itself.")
+
+
+class Partitions(Table):
+    """What a partition may say of itself."""
+
+    complete = flag("Every example goes to some client.")
+    seeded = flag("Another run seed gives another split.", careful=True)
+    label_free = flag("It does not look at the labels, only at how many there are.")
+
+
+class Algorithms(Samplers, Optimizers):
+    """What an algorithm may have and say of itself; one with a `step` is its own server optimizer."""
+
+    plain = flag("`correct` returns the gradient as it is.")
+    correct: Declaration[Callable[..., Tensor] | None] = method(
+        "(gradient, params, received) -> Tensor",
+        "The direction of one local step of a local rule, [..., P]; with `up`, `down` or `memory` also given "
+        "`shared, own`.",
+    )
+    drift: Declaration[Callable[[Groups, Groups], Tensor] | None] = method(
+        "(shared, own) -> Tensor", "All that `correct` adds to a gradient, where it follows from these alone."
+    )
+    up: Declaration[Callable[[Layout], Layout] | None] = method(
+        "(layout) -> Layout", "What a client sends [M], from the parameters' layout; silent: the update."
+    )
+    down: Declaration[Callable[[Layout], Layout] | None] = method(
+        "(layout) -> Layout", "What the server sends: `params` and other groups; silent: the parameters."
+    )
+    memory: Declaration[Callable[[Layout], Layout] | None] = method(
+        "(layout) -> Layout", "What a client remembers between rounds [S]; silent: nothing."
+    )
+    start: Declaration[Callable[[Tensor], Groups] | None] = method(
+        "(params) -> Groups", "What a client remembers at its first visit; silent: zeros."
+    )
+    scales: Declaration[Callable[[LocalTraining], Mapping[str, float]] | None] = method(
+        "(training) -> mapping", "Public scales of groups of `up`, by which they are divided on their way."
+    )
+    finish: Declaration[Callable[..., tuple[Groups, Groups]] | None] = method(
+        "(update, received, shared, own, work) -> (Groups, Groups)", "What clients send and then remember."
+    )
+    model: Declaration[Callable[[Tensor, Any], Tensor] | None] = method(
+        "(params, state) -> Tensor",
+        "The model that is scored [P]; silent: what is broadcast.",
+    )
+    full_gradient = flag("`finish` needs the gradient of all of a client's examples at what it received.")
+    weighs_alike = flag("A mean of its messages must not weigh clients by their examples.")
+    work: Declaration[Callable[[Visit], tuple[Tensor, Tensor]] | None] = method(
+        "(visit) -> (Tensor, Tensor)", "What a client sends [P], and its mean loss: in place of `correct`."
+    )
+    prepare: Declaration[Callable[[Visit], Any] | None] = method(
+        "(visit) -> State",
+        "What a client works out once, from its examples of round 0 and the run's seed alone.",
+    )
+    init: Declaration[Callable[[], Any] | None] = method("() -> State", "The server half's first memory.")
+    step: Declaration[Callable[..., tuple[Tensor, Any]] | None] = method(
+        "(params, aggregate, state) -> (Tensor, State)",
+        "The server half; of a rule that exchanges more than parameters also given its `share`.",
+    )
+    sampling: Declaration[Callable[[int], Sampling] | None] = method(
+        "(num_clients) -> Sampling", "How it samples, where it is its own sampler."
+    )
+    sample: Declaration[Callable[..., Array] | None] = method(
+        "(num_clients, generator) -> ids", "The cohort, where it is its own sampler."
+    )
+    mechanisms = words("The privacy mechanisms that it goes with.", careful=("none",))
+    shared = words("Its attributes that such a mechanism takes over where it leaves them None.")
+    full_participation = flag("It needs every client in every round.")
+    plain_mean = flag("What the server adds up must be the plain mean of the messages.")
+
+
+class Codecs(Table):
+    """What a codec may say of itself."""
+
+    codec_id: Declaration[int | None] = Declaration(
+        Kind("a whole number from 0 to 255", lambda v: isinstance(v, int) and 0 <= v <= 255),
+        None,
+        "The number of its frames. Every codec says so.",
+    )
+    unbiased = flag("E decode(encode(x)) = x.")
+    lossless = flag("decode(encode(x)) = x, so that it may decode to NaN or infinity.")
+    additive = flag("Payloads can be summed under secure aggregation.")
+    verbatim = flag("Lossless, without state or randomness, every body `max_body` long.")
+    contractive = flag(
+        "In L2, x - decode(encode(x)) is never longer than x: error feedback may be put around it."
+    )
+    share: Declaration[Callable[[Tensor, Tensor, Any], Any] | None] = method(
+        "(params, aggregate, state) -> State",
+        "What the server sends to every client before a round besides: it counts as bytes down.",
+    )
+    settle: Declaration[Callable[[Any, Sequence[int]], Any] | None] = method(
+        "(state, counted_ids) -> State",
+        "The state after a round whose messages of these clients came in time, decoded and were finite.",
+    )
+    decode_cohort: Declaration[Callable[[Any, Layout, Any], Tensor] | None] = method(
+        "(cohort, layout, contexts) -> Tensor", "`decode` of several frames at once, to the same bits [K, P]."
+    )

@@ -1,0 +1,43 @@
+"""What defenses and pre-aggregations may declare."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from .declaration import Declaration, Table, count, flag, method, numbers, words
+
+
+class Defenses(Table):
+    """What a defense may say of itself."""
+
+    linear = flag("The aggregate is linear in the updates.")
+    counts: Declaration[Callable[[Tensor], Tensor] | None] = method(
+        "(num_examples) -> Tensor",
+        "What each client counts in a linear aggregate, float64 [K]; with `denominator`, workers may add up.",
+    )
+    denominator: Declaration[Callable[[Tensor, float], float] | None] = method(
+        "(counts, expected_size) -> float", "What a linear aggregate's sum is divided by, above 0."
+    )
+    individual = flag("It needs single updates, so that secure aggregation is refused.", careful=True)
+    sensitivity: Declaration[Callable[[float, float], float | None] | None] = method(
+        "(clip_norm, expected_size) -> float | None",
+        "By how much, in L2 norm, one client more or less moves the aggregate when no update is longer than "
+        "`clip_norm`; None where it is not known. Ignored for a defense with a memory.",
+    )
+    needs_root = flag("It reads `updates.context.root`: the server must be given examples of its own.")
+    remembers_clients = flag(
+        "Its memory is about single clients, by id: a pre-aggregation that leaves fewer rows is refused."
+    )
+    least_cohort = count(1, "The smallest cohort, if not empty, that it does not refuse as configured.")
+    needs_clients = numbers("The ids of clients without which it refuses a cohort as configured.")
+    exempt = words("The checks of the contract that it breaks on purpose, by name.")
+
+
+class PreAggregations(Table):
+    """What a pre-aggregation may say of itself."""
+
+    mixes_clients = flag("A row that comes out is made of several clients' updates.")
+    rows_after: Declaration[Callable[[int], int] | None] = method(
+        "(rows) -> int", "How many rows come out where so many went in; by default as many."
+    )
+    least_cohort = Defenses.least_cohort

@@ -1,0 +1,43 @@
+"""What the server's plug-ins may declare: samplers, networks, optimizers."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from ..contracts.server import Sampling
+from .declaration import FLAG, Declaration, Table, count, flag, method, word
+
+
+class Samplers(Table):
+    """What a sampler may say of itself."""
+
+    periodic = flag(
+        "Its cohorts hang together over rounds: `sample` gets the same stream in each, and the round besides."
+    )
+    sampling_at: Declaration[Callable[[int, int], Sampling] | None] = method(
+        "(num_clients, round) -> Sampling", "How it samples in one round, where rounds differ."
+    )
+
+
+class Networks(Table):
+    """What a network may say of itself."""
+
+    blind = flag("Who arrives does not depend on anybody's data; otherwise central privacy proves nothing.")
+    complete = flag("Every message arrives.")
+    may_lose: Declaration[bool | None] = Declaration(
+        FLAG, None, "A message may not arrive, as configured; by default, unless it is `complete`."
+    )
+
+
+class Optimizers(Table):
+    """What a server optimizer may say of itself."""
+
+    extras = count(0, "How many vectors the server sends besides the parameters.")
+    extra: Declaration[Callable[[Tensor, Any], Tensor] | None] = method(
+        "(params, state) -> Tensor", "Which vectors these are.  # [E, P]"
+    )
+    posterior: Declaration[Callable[[Any], list[Tensor]] | None] = method(
+        "(state) -> list of Tensor", "The posterior samples that it has kept so far, [P] each."
+    )
+    unproved = word("no_mechanism", "Why it proves nothing without a privacy mechanism.")
