@@ -59,6 +59,14 @@ def test_the_page_on_defenses_ends_with_a_defense_that_finds_every_attacker(tmp_
     assert (clients["flag"].notna() == (clients["truth"] == "sign_flip")).mean() > 0.99
 
 
+def test_the_page_on_algorithms_ends_with_a_rule_that_remembers(tmp_path, gauntlet):
+    follow("add-an-algorithm.md", tmp_path, gauntlet)
+    rounds = pd.read_parquet(tmp_path / "recoil" / "rounds.parquet")
+
+    assert len(rounds) == 4
+    assert list((tmp_path / "recoil" / "checkpoints").glob("clients-*.safetensors"))
+
+
 @pytest.mark.parametrize("name", scenario_names())
 def test_every_shipped_scenario_is_valid_and_says_what_it_shows(name):
     scenario = load_scenario(name)
