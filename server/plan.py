@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..clients.codecs.wire import max_frame
 from ..clients.exchange import Exchange
 from ..core.client_rows import ClientRows, rows_of
 from ..core.contracts import (
@@ -34,7 +35,6 @@ from ..core.declarations import (
     name_of,
 )
 from ..core.errors import PluginError
-from ..core.frames import OVERHEAD, uvarint
 from ..core.layout import Layout
 from ..core.roles import Role
 from ..core.trees import State
@@ -57,6 +57,8 @@ class Plan:
     attacks: tuple[Role[UpdateAttack], ...]
     codec: Codec
     public: int
+    codec_down: Codec
+    public_down: int
     network: Network
     privacy: Privacy
     pre_aggregations: tuple[PreAggregation, ...]
@@ -132,14 +134,14 @@ class Plan:
         return found
 
     @cached_property
+    def bytes_beside(self) -> int:
+        """Bytes that one client receives beside the parameters' frame: buffers and extras, as floats."""
+        return 4 * (self.num_extra * self.layout.num_parameters + self.layout.num_buffers)
+
+    @cached_property
     def bytes_down(self) -> int:
-        """Bytes that one client receives: the global parameters and buffers as plain floats."""
-        heads = (
-            len(uvarint(i) + uvarint(s.size) + uvarint(4 * s.size)) + 1
-            for i, s in enumerate(self.layout.parameters)
-        )
-        vectors = 1 + self.num_extra
-        return OVERHEAD + sum(heads) + 4 * (vectors * self.layout.num_parameters + self.layout.num_buffers)
+        """Bytes that one client receives at most: the longest frame of the parameters, and what is beside."""
+        return max_frame(self.codec_down, self.layout) + self.bytes_beside
 
     def kinds(self, round_: int) -> Mapping[int, str]:
         """Return what each client that is not plainly honest runs in a round, by client id."""

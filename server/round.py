@@ -90,9 +90,10 @@ def _receive_updates(
     clients = pool.train(down.broadcast, plan.canaries.clients(cohort), plan.sampling.expected_size)
     root = plan.root.train(send_down(plan, state, [plan.root.number]).broadcast) if plan.root else None
     own = root.updates.vectors[0] if root else None
-    context = Context(state.round, state.params, plan.exchange.up, plan.seed, own)
+    seen = replace(state, params=down.broadcast.params)  # what everybody trained from
+    context = Context(state.round, seen.params, plan.exchange.up, plan.seed, own)
     trained = plan.canaries.join(clients, cohort, context)
-    sent, attacks = corrupt(plan, trained.updates, state, own)
+    sent, attacks = corrupt(plan, trained.updates, seen, own)
     streams = CodecStreams(plan.seed, state.round, down.shared)
     frames, codec = _encode(plan, state, sent, streams)
     bytes_up = _sizes(frames) + 4 * sent.buffers.shape[1]

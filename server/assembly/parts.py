@@ -61,7 +61,7 @@ class Parts:
         if not self.given:
             _ = self.dataset, self.partition
         _ = self.audit, self.algorithm, self.sampler, self.attacks
-        _ = self.codec, self.pre_aggregations, self.defense, self.network, self.optimizer
+        _ = self.codec, self.codec_down, self.pre_aggregations, self.defense, self.network, self.optimizer
 
     @cached_property
     def dataset(self) -> Any:
@@ -119,6 +119,13 @@ class Parts:
     @cached_property
     def codec(self) -> Codec:
         found: Codec = made(CODECS, self.spec.codec)
+        return found
+
+    @cached_property
+    def codec_down(self) -> Codec:
+        """The codec of the way down: the same one where both ways are named alike."""
+        same = self.spec.codec_down == self.spec.codec
+        found: Codec = self.codec if same else made(CODECS, self.spec.codec_down)
         return found
 
     @cached_property

@@ -33,6 +33,7 @@ from .budgets import (
     a_large_delta,
     a_wanted_label_that_is_none,
 )
+from .codecs import a_downlink_that_an_algorithm_does_not_expect, a_downlink_that_remembers
 from .defenses import (
     a_client_that_a_defense_misses,
     a_defense_without_its_root,
@@ -97,6 +98,8 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_codec_that_breaks_a_bound,
     clients_that_a_mean_weighs,
     a_gradient_that_nobody_protects,
+    a_downlink_that_remembers,
+    a_downlink_that_an_algorithm_does_not_expect,
     a_defense_without_its_root,
     a_defense_that_sees_only_sums,
     a_pre_aggregation_that_sees_only_sums,

@@ -9,6 +9,7 @@ from gauntlet.server.assembly.refusals import (
     REFUSALS,
     algorithms,
     budgets,
+    codecs,
     defenses,
     privacy,
     roles,
@@ -22,14 +23,14 @@ def test_every_refusal_is_in_the_list_once():
     """A refusal is a public function of these modules that returns an error or None."""
     written = [
         one
-        for module in (algorithms, budgets, defenses, privacy, roles, training)
+        for module in (algorithms, budgets, codecs, defenses, privacy, roles, training)
         for name, one in inspect.getmembers(module, inspect.isfunction)
         if one.__module__ == module.__name__
         and not name.startswith("_")
         and inspect.signature(one).return_annotation == (ScenarioError | None)
     ]
 
-    assert len(written) == 38
+    assert len(written) == 40
     assert sorted(r.__name__ for r in REFUSALS) == sorted(r.__name__ for r in written)
 
 
