@@ -94,8 +94,8 @@ class Exchange:
         if finish is not None:
             said = finish(update, received, shared, own, work)
         (messages, memory), (sent, kept) = homes, said
-        self._check("up", self.up_groups, sent, update)
-        self._check("memory", self.memory.groups, kept, update)
+        self._check("finish", "up", self.up_groups, sent, update)
+        self._check("finish", "memory", self.memory.groups, kept, update)
         for name, place in sorted(self.up_groups.items(), key=lambda item: item[0] == UPDATE):
             if name in self.scales:
                 torch.div(sent[name], self.scales[name], out=messages[:, place])
@@ -109,16 +109,16 @@ class Exchange:
         """Where each group lies in a message."""
         return {UPDATE: slice(0, self.layout.num_parameters)} if self.up == self.layout else self.up.groups
 
-    def _check(self, what: str, wanted: Mapping[str, slice], came: Groups, like: Tensor) -> None:
+    def _check(self, verb: str, what: str, wanted: Mapping[str, slice], came: Groups, like: Tensor) -> None:
         if set(came) != set(wanted):
             raise PluginError(
-                f"{_name(self.rule)}: finish must return the groups of {what} "
+                f"{_name(self.rule)}: {verb} must return the groups of {what} "
                 f"({', '.join(wanted) or 'none'}), got {', '.join(map(str, came)) or 'none'}"
             )
         for name, vectors in came.items():
             if vectors.shape != like.shape or vectors.dtype != like.dtype:
                 raise PluginError(
-                    f"{_name(self.rule)}: finish must return {what} '{name}' as {_kind(like)}, "
+                    f"{_name(self.rule)}: {verb} must return {what} '{name}' as {_kind(like)}, "
                     f"got {_kind(vectors)}"
                 )
 
@@ -137,7 +137,7 @@ class Exchange:
         if start is None:
             return params.new_zeros(self.memory.num_parameters)
         said: Groups = start(params)
-        self._check("memory", self.memory.groups, said, params)
+        self._check("start", "memory", self.memory.groups, said, params)
         return torch.cat([said[name] for name in self.memory.groups])
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..clients.codecs.wire import VerbatimFrames, decode_cohort, encode_cohort, max_frame, settled, shared_by
-from ..clients.messages import Trained
+from ..clients.messages import Broadcast, Trained
 from ..clients.pools.base import ClientPool
 from ..core.client_rows import with_rows
 from ..core.contracts import CodecStreams, Delivery, LinearDefense, Verdict
@@ -88,7 +88,7 @@ def _receive_updates(
 ) -> tuple[Reception, ServerState]:
     """Let every client send its update, and the defense decide; return that and the plug-ins' memories."""
     clients = pool.train(down.broadcast, plan.canaries.clients(cohort), plan.sampling.expected_size)
-    root = plan.root.train(send_down(plan, state, [plan.root.number]).broadcast) if plan.root else None
+    root = plan.root.train(_to_root(plan, state, down.broadcast, plan.root.number)) if plan.root else None
     own = root.updates.vectors[0] if root else None
     seen = replace(state, params=down.broadcast.params)  # what everybody trained from
     context = Context(state.round, seen.params, plan.exchange.up, plan.seed, own)
@@ -134,6 +134,11 @@ def _receive_updates(
         **_remembered(state, clients, received.client_ids, root),
     )
     return reception, after
+
+
+def _to_root(plan: Plan, state: ServerState, broadcast: Broadcast, number: int) -> Broadcast:
+    """Return what the server's own training receives, with what it remembers as client ``number``."""
+    return replace(broadcast, memory=plan.memory(state.clients, broadcast.params, [number]))
 
 
 def _remembered(

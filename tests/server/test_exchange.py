@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from gauntlet.clients.algorithms.feddyn import FedDyn
 from gauntlet.clients.algorithms.scaffold import Scaffold
 from gauntlet.core.contracts import NoGuarantee
-from gauntlet.core.errors import CheckpointError, GauntletError
+from gauntlet.core.errors import CheckpointError, GauntletError, PluginError
+from gauntlet.core.layout import Layout
 from gauntlet.core.trees import equal
 from gauntlet.privacy.curves import gaussian_epsilon
 from gauntlet.server.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
@@ -252,3 +253,62 @@ def test_what_does_not_go_together_is_one_line(small, changes, line):
     with pytest.raises(GauntletError, match=line) as caught:
         prepare(small(**base | changes))
     assert "\n" not in str(caught.value)
+
+
+class Amiss:
+    """Sends, starts or serves something else than it declares."""
+
+    def __init__(self, how: str = "") -> None:
+        self.how = how
+
+    def schedule(self, training):
+        return training
+
+    def up(self, layout):
+        return Layout(layout.parameters[:1]) if self.how == "up" else layout.repeated("update", "copy")
+
+    def memory(self, layout):
+        return layout.repeated("copy")
+
+    def start(self, params):
+        return {"copy": params[:1] if self.how == "start" else params}
+
+    def correct(self, gradient, params, received, shared, own):
+        return gradient[..., 1:] if self.how == "direction" else gradient
+
+    def finish(self, update, received, shared, own, work):
+        sent = {"update": update, "copy": update[:, 1:] if self.how == "message" else update}
+        return sent, {"other" if self.how == "memory" else "copy": update}
+
+    def init(self):
+        return None
+
+    def step(self, params, aggregate, state, share):
+        return aggregate if self.how == "step" else params + aggregate[: len(params)], None
+
+
+@pytest.mark.parametrize(
+    ("how", "line"),
+    [
+        ("up", r"algorithm Amiss: up of a local rule must be layout.repeated\(group, ...\), got 512 numbers"),
+        ("start", r"algorithm Amiss: start must return memory 'copy' as float32 \[610\], got float32 \[1\]"),
+        ("message", r"finish must return up 'copy' as float32 \[\d, 610\], got float32 \[\d, 609\]"),
+        (
+            "direction",
+            r"correct must return a tensor float32 \[\d, 8, 64\], got Tensor float32 \[\d, 8, 63\]",
+        ),
+        ("memory", r"finish must return the groups of memory \(copy\), got other"),
+        ("step", r"must return parameters as a tensor float32 \[610\], got Tensor float32 \[1220\]"),
+    ],
+)
+def test_another_message_than_declared_is_one_line_that_names_the_plug_in(small, how, line):
+    spec = small(rounds=1, algorithm=PluginSpec(f"{__file__}:Amiss", {"how": how}))
+    with pytest.raises(PluginError, match=line) as caught:
+        states(spec)
+    assert "\n" not in str(caught.value)
+    assert "Amiss" in str(caught.value)
+
+
+def test_an_outsider_that_keeps_to_what_it_declares_runs(small):
+    state = states(small(rounds=1, algorithm=PluginSpec(f"{__file__}:Amiss")))[-1]
+    assert len(state.clients) == 8
