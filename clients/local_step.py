@@ -51,7 +51,7 @@ class LocalStep:
         self._rule, self._how, self._received, self._local = rule, how, received, local
         self._shared, self._own, self._decay_apart = shared, own, decay_apart
         twisted = grouped(steers)
-        self._twisted = [(way, rows, torch.tensor(rows).to(received[0].device)) for way, rows in twisted]
+        self._twisted = [(way, rows, _places(rows, local[0])) for way, rows in twisted]
         changed = twisted or how.momentum or how.weight_decay or how.optimizer != "sgd"
         drift = declared(rule, Algorithms.drift)
         self._drift = drift and [drift(*pair) for pair in zip(shared, own, strict=True)]
@@ -100,6 +100,13 @@ class LocalStep:
         if not self._shared:
             return ()
         return self._shared[i], {name: rows[:going] for name, rows in self._own[i].items()}
+
+
+def _places(rows: list[int], local: Tensor) -> Tensor:
+    """Return ascending rows as indices where ``local`` lies; those of everybody are made there."""
+    if len(rows) == len(local):
+        return torch.arange(len(rows), device=local.device)
+    return torch.tensor(rows).to(local.device)
 
 
 def grouped(steers: Sequence[Steer | None]) -> list[tuple[Steer, list[int]]]:
