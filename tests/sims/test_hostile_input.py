@@ -151,7 +151,7 @@ WRONG = {
         "must return a LocalTraining, got None",
     ),
     "no direction": (
-        "algorithm", *PROX, "correct", "None", "clients cannot train",
+        "algorithm", *PROX, "correct", "None", "correct must return a tensor float32 [",
     ),
     "no data": ("data", f"{CLIENTS}.data.digits", "Digits", "load", "base.x", "load must return a Dataset"),
     "no rows": ("partition", f"{CLIENTS}.data.iid", "Iid", "split", "None", "must return a list of arrays"),
