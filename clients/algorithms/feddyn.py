@@ -21,7 +21,8 @@ class FedDyn:
 
     The server keeps h, the mean of all N clients' h_i where everything sent was counted, and broadcasts the
     mean of the clients' models less h / alpha. The mean itself, without that step, is what is scored. After
-    an exact solution h_i is the gradient of f_i at y_i. One Byzantine round stays in h for ever.
+    an exact solution h_i is the gradient of f_i at y_i. One Byzantine round stays in h for ever. The
+    authors' code clips gradients (norm 10) and may scale alpha by a client's share of the examples: not here.
 
     Attributes:
         alpha: Strength of the regulariser, above 0.

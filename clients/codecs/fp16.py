@@ -15,9 +15,9 @@ from torch import Tensor
 from ...core.contracts import CodecContext, CodecStreams
 from ...core.errors import FrameError
 from ...core.frames import Record, RecordShape, one_a_tensor
-from ...core.layout import Layout
+from ...core.layout import Layout, Slot
 from ...core.updates import Updates
-from .packing import Array, pack_floats, pack_halves, unpack_floats, unpack_values
+from .packing import Array, by_tensor, pack_floats, pack_halves, unpack_floats, unpack_values
 
 DENSE_F16 = 0x01
 
@@ -46,12 +46,11 @@ class Fp16:
         self, updates: Updates, layout: Layout, state: None, streams: CodecStreams
     ) -> tuple[list[list[Record]], None]:
         """Return 2 bytes an element, and 4 a tensor where it is scaled; draws nothing."""
-        vectors = updates.vectors.detach().cpu().numpy()  # [K, P]
-        columns = []
-        for i, slot in enumerate(layout.parameters):
-            bodies = self._bodies(vectors[:, slot.start : slot.start + slot.size])
-            columns.append([Record(i, DENSE_F16, slot.size, body) for body in bodies])
-        return [[column[k] for column in columns] for k in range(len(vectors))], None
+
+        def records(i: int, slot: Slot, block: Array) -> list[Record]:
+            return [Record(i, DENSE_F16, slot.size, body) for body in self._bodies(block)]
+
+        return by_tensor(updates, layout, records), None
 
     def _bodies(self, block: Array) -> list[bytes]:
         block = np.where(np.isfinite(block), block, np.float32(np.nan))

@@ -7,12 +7,15 @@ Source: Wen et al. TernGrad. NeurIPS 2017, Section 3.1 (two bits an element). ar
 ternary digits in a byte: 3^5 = 243 <= 256.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ...core.errors import FrameError
+from ...core.frames import Record
+from ...core.layout import Layout, Slot
+from ...core.updates import Updates
 
 DENSE_F32 = 0x00
 """Tag: every element as a little-endian float32."""
@@ -25,6 +28,24 @@ LARGEST_HALF = 65504.0
 """The largest finite float16."""
 
 Array = np.ndarray[Any, Any]
+
+
+def by_tensor(
+    updates: Updates, layout: Layout, records: Callable[[int, Slot, Array], list[Record]]
+) -> list[list[Record]]:
+    """Return each client's records, made of one tensor of all clients at a time.
+
+    Args:
+        updates: The clients' messages.  # [K, M]
+        layout: Where each tensor lies in them.
+        records: From a tensor's number, its slot and its columns [K, n], float32, to a record a client.
+    """
+    vectors = updates.vectors.detach().cpu().numpy()
+    columns = [
+        records(i, slot, vectors[:, slot.start : slot.start + slot.size])
+        for i, slot in enumerate(layout.parameters)
+    ]
+    return [[column[k] for column in columns] for k in range(len(vectors))]
 
 
 def pack_floats(block: Array) -> Array:

@@ -16,7 +16,7 @@ from torch import Tensor
 from ...core.contracts import CodecContext, CodecStreams
 from ...core.errors import FrameError
 from ...core.frames import Record, RecordShape, one_a_tensor
-from ...core.layout import Layout
+from ...core.layout import Layout, Slot
 from ...core.updates import Updates
 from . import packing
 from .packing import BASE3, DENSE_F32, TWO_BIT, Array
@@ -79,17 +79,15 @@ class TernGrad:
         self, updates: Updates, layout: Layout, state: None, streams: CodecStreams
     ) -> tuple[list[list[Record]], None]:
         """Return a scale and packed codes for every client and tensor; draws P uniforms a client."""
-        vectors = updates.vectors.detach().cpu().numpy()  # [K, P]
         generators = [streams(client) for client in updates.client_ids.tolist()]
-        columns = []
-        for i, slot in enumerate(layout.parameters):
-            block = vectors[:, slot.start : slot.start + slot.size]  # [K, n]
-            uniforms = np.empty(block.shape, dtype=np.float32)
+
+        def records(i: int, slot: Slot, block: Array) -> list[Record]:
+            uniforms: Array = np.empty(block.shape, dtype=np.float32)
             for row, generator in zip(uniforms, generators, strict=True):
                 generator.random(out=row, dtype=np.float32)
-            bodies = self._bodies(block, uniforms)
-            columns.append([Record(i, tag, slot.size, body) for tag, body in bodies])
-        return [[column[k] for column in columns] for k in range(len(vectors))], None
+            return [Record(i, tag, slot.size, body) for tag, body in self._bodies(block, uniforms)]
+
+        return packing.by_tensor(updates, layout, records), None
 
     def _bodies(self, block: Array, uniforms: Array) -> list[tuple[int, bytes]]:
         """Return (tag, body) of one tensor for each of K clients."""

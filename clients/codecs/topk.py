@@ -16,9 +16,9 @@ from torch import Tensor
 from ...core.contracts import CodecContext, CodecStreams
 from ...core.errors import FrameError
 from ...core.frames import Record, RecordShape, one_a_tensor
-from ...core.layout import Layout
+from ...core.layout import Layout, Slot
 from ...core.updates import Updates
-from .packing import Array, largest, pack_halves, unpack_values
+from .packing import Array, by_tensor, largest, pack_halves, unpack_values
 from .rice import max_positions, pack_positions, unpack_positions
 
 _BITMAP, _RICE = 0x20, 0x30  # position codes
@@ -58,12 +58,11 @@ class TopK:
         self, updates: Updates, layout: Layout, state: None, streams: CodecStreams
     ) -> tuple[list[list[Record]], None]:
         """Return positions and values for every client and tensor; draws nothing."""
-        vectors = updates.vectors.detach().cpu().numpy()  # [K, P]
-        columns = []
-        for i, slot in enumerate(layout.parameters):
-            block = vectors[:, slot.start : slot.start + slot.size]  # [K, n]
-            columns.append([self._record(i, *sent, slot.size) for sent in self._kept(block)])
-        return [[column[k] for column in columns] for k in range(len(vectors))], None
+
+        def records(i: int, slot: Slot, block: Array) -> list[Record]:
+            return [self._record(i, *kept, slot.size) for kept in self._kept(block)]
+
+        return by_tensor(updates, layout, records), None
 
     def _kept(self, block: Array) -> list[tuple[Array, Array]]:
         """Return (positions [k], values [k]) of one tensor for each of K clients."""

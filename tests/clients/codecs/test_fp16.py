@@ -1,31 +1,22 @@
 """Halves against numpy's IEEE floats, by hand where they end."""
 
+import codec_trips
 import numpy as np
 import pytest
 import torch
+from codec_trips import flat
 
 from gauntlet.clients.codecs.fp16 import Fp16
-from gauntlet.clients.codecs.wire import decode_cohort, encode_cohort, payload_bytes
+from gauntlet.clients.codecs.wire import payload_bytes
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.errors import FrameError
 from gauntlet.core.frames import Record
-from gauntlet.core.layout import Layout, Slot
-from gauntlet.core.updates import Updates
 
 STREAMS = CodecStreams(seed=0, round=0)
 
 
-def flat(numel):
-    return Layout((Slot("t", (numel,), 0),))
-
-
 def sent(codec, rows):
-    vectors = torch.as_tensor(np.asarray(rows, dtype=np.float32))
-    updates = Updates(vectors, torch.arange(len(vectors)), torch.ones(len(vectors), dtype=torch.int64))
-    layout = flat(vectors.shape[1])
-    frames, _ = encode_cohort(codec, updates, layout, 1, None, STREAMS)
-    decoded, rejected = decode_cohort(codec, frames, range(len(frames)), layout, 1, STREAMS)
-    return decoded, frames, rejected
+    return codec_trips.sent(codec, rows, STREAMS)
 
 
 def test_values_are_rounded_to_the_nearest_half():

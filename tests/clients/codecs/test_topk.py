@@ -2,16 +2,17 @@
 
 from statistics import NormalDist
 
+import codec_trips
 import numpy as np
 import pytest
 import torch
+from codec_trips import flat
 
 from gauntlet.clients.codecs.topk import TopK
-from gauntlet.clients.codecs.wire import decode_cohort, encode_cohort
+from gauntlet.clients.codecs.wire import encode_cohort
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.errors import FrameError
 from gauntlet.core.frames import Record
-from gauntlet.core.layout import Layout, Slot
 from gauntlet.core.updates import Updates
 
 STREAMS = CodecStreams(seed=0, round=7)
@@ -21,17 +22,8 @@ GOLDEN_HALVES = "003c00c0003800b40042"
 """1, -2, 0.5, -0.25, 3 as IEEE halves."""
 
 
-def flat(numel):
-    return Layout((Slot("t", (numel,), 0),))
-
-
 def sent(codec, rows):
-    vectors = torch.as_tensor(np.asarray(rows, dtype=np.float32))
-    updates = Updates(vectors, torch.arange(len(vectors)), torch.ones(len(vectors), dtype=torch.int64))
-    layout = flat(vectors.shape[1])
-    frames, _ = encode_cohort(codec, updates, layout, 0xBEEF, None, STREAMS)
-    decoded, rejected = decode_cohort(codec, frames, range(len(frames)), layout, 0xBEEF, STREAMS)
-    return decoded, frames, rejected
+    return codec_trips.sent(codec, rows, STREAMS)
 
 
 def test_the_whole_frame_has_the_golden_bytes():
