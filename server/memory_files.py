@@ -5,6 +5,7 @@ client takes the place of an earlier one. It writes one more, of the rows that c
 before it; or, where the files would hold more than twice as many rows as there are clients, one of all rows.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -22,6 +23,7 @@ Listed = list[list[Any]]
 """The name, the digest and the number of rows of each file, as a checkpoint's head holds them."""
 
 _MOST = 32  # files
+_NAME = re.compile(r"clients-\d{6,}\.safetensors")
 
 
 def save_rows(folder: Path, state: ServerState, before: tuple[int, Listed] | None) -> Listed:
@@ -60,16 +62,31 @@ def load_rows(folder: Path, listed: Listed) -> tuple[ClientRows, dict[int, int]]
     """Return what clients remember, and the round in which each was last counted.
 
     Raises:
-        CheckpointError: A file is not there, or is not the one that was written.
+        CheckpointError: A file is not there, is not the one that was written, or is none of rows.
     """
     rows: dict[int, Tensor] = {}
     counted: dict[int, int] = {}
     for name, digest, _ in listed:
-        tensors = _read(folder / str(name), str(digest))
-        ids = tensors["ids"].tolist()
-        rows |= {client: row.clone() for client, row in zip(ids, tensors["rows"], strict=True)}
-        counted |= dict(zip(ids, tensors["counted"].tolist(), strict=True))
+        if not (isinstance(name, str) and _NAME.fullmatch(name)):  # or it could name any file, or a device
+            raise CheckpointError(
+                f"{folder}: {name!r:.60} is no file of rows, expected clients-NNNNNN.safetensors"
+            )
+        found = _read(folder / name, str(digest))
+        _check(folder / name, found)
+        ids = found["ids"].tolist()
+        rows |= {client: row.clone() for client, row in zip(ids, found["rows"], strict=True)}
+        counted |= dict(zip(ids, found["counted"].tolist(), strict=True))
     return rows, counted
+
+
+def _check(path: Path, found: dict[str, Tensor]) -> None:
+    """Raise ``CheckpointError`` unless a file holds ids, a round for each of them, and a row for each."""
+    kinds = {"ids": (torch.int64, 1), "counted": (torch.int64, 1), "rows": (torch.float32, 2)}
+    fits = found.keys() == kinds.keys() and all(
+        (found[name].dtype, found[name].ndim) == kind for name, kind in kinds.items()
+    )
+    if not fits or len({len(tensor) for tensor in found.values()}) != 1 or bool((found["ids"] < 0).any()):
+        raise CheckpointError(f"{path} is damaged: it does not hold one row and one round a client")
 
 
 def drop_files(folder: Path, kept: Iterable[Sequence[Any]]) -> None:

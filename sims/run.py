@@ -161,6 +161,12 @@ def _check(folder: Path, simulation: Simulation, checkpoint: Checkpoint) -> None
         came, needed = (getattr(state, name).numel() for state in (checkpoint.state, simulation.first))
         if came != needed:
             raise CheckpointError(f"{checkpoint.path} holds {came} {name}, the model has {needed}")
+    needed = simulation.plan.exchange.memory.num_parameters
+    for client, row in checkpoint.state.clients.items():
+        if len(row) != needed:
+            raise CheckpointError(
+                f"{checkpoint.path}: client {client} remembers {len(row)} numbers, the algorithm has {needed}"
+            )
     rows_of(folder, checkpoint)
 
 

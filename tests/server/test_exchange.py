@@ -70,6 +70,7 @@ def rowed(small):
     )
 
 
+@pytest.mark.slow
 def test_serial_and_ray_give_the_same_bits_of_parameters_and_memory(rowed, ray_here):
     serial = states(rowed)[-1]
     on_ray = states(rowed, lambda simulation: simulation.ray_pool(2))[-1]
@@ -156,7 +157,7 @@ def test_the_engine_follows_feddyns_own_functions_and_scores_the_mean_model():
     assert steps[1].score.outputs[0].rmse == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 2])
 @pytest.mark.parametrize("name", ["scaffold", "feddyn"])
 def test_a_run_resumed_from_any_checkpoint_gives_the_same_bits(rowed, tmp_path, name, every):
     """With the files of rows that a checkpoint names; a file that is gone or damaged is refused by name."""
