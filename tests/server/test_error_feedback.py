@@ -134,6 +134,20 @@ def test_a_client_that_gives_its_place_to_another_moves_that_ones_memory_too(sma
     assert found[0].reason == (None if holds else "client_memory")
 
 
+def test_noise_that_hangs_together_over_rounds_counts_on_more_than_the_clip_norm(small):
+    """The tree's noise covers sums of rounds in which a client's messages do not follow from each other."""
+    table = {"clip_norm": 0.5, "noise_multiplier": 1.0, "delta": 0.01}
+    found = [
+        rounds(
+            prepare(replace(private(small, PluginSpec("full"), codec), privacy=PluginSpec("tree", table))),
+            2,
+        )[1][-1].epsilon
+        for codec in (FEEDBACK, PluginSpec("identity"))
+    ]
+    assert (found[0].value, found[0].reason) == (None, "client_memory")
+    assert found[1].value is not None
+
+
 def test_a_budget_that_a_memory_takes_away_is_refused_before_the_run(small):
     spec = private(small, PluginSpec("poisson", {"sample_rate": 0.5}), noise_multiplier=None, epsilon=5.0)
     with pytest.raises(ScenarioError, match=r"codec .* remembers earlier rounds.*such as identity"):

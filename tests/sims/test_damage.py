@@ -298,7 +298,11 @@ def test_a_scenario_key_that_came_later_takes_its_default(stopped, runs):
     pd.testing.assert_frame_equal(run.rounds, load_run(runs[0]).rounds)
 
 
-def test_a_checkpoint_of_another_model_is_refused(stopped):
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [("params", "holds 3 params, the model has 160"), ("clients", "client 4 remembers 3 numbers, .* has 0")],
+)
+def test_a_checkpoint_of_another_model_or_memory_is_refused(stopped, field, words):
     from dataclasses import replace
 
     import torch
@@ -307,7 +311,8 @@ def test_a_checkpoint_of_another_model_is_refused(stopped):
 
     begun = read_manifest(stopped)["fingerprint"]
     for kept in [read_checkpoint(path, begun) for path in checkpoints(stopped / "checkpoints")]:
-        other = replace(kept.state, params=torch.zeros(3))
+        wrong = {"params": torch.zeros(3)} if field == "params" else {"clients": {4: torch.zeros(3)}}
+        other = replace(kept.state, **wrong, counted={4: 0})
         save_checkpoint(stopped / "checkpoints", other, begun, kept.beside)
-    with pytest.raises(CheckpointError, match=r"holds 3 params, the model has 160"):
+    with pytest.raises(CheckpointError, match=words):
         resume(stopped)
