@@ -3,8 +3,7 @@
 Stacked (``stacked.py``), or one client at a time (``alone.py``).
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -290,14 +289,3 @@ class BlockKernel:
         x, y = self.examples(client_id, round_)
         rows = np.unique(np.concatenate(self.batches(client_id, round_, len(y))))
         return Truth(x[rows], y[rows])
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run torch on one thread inside the block: the same sums on any machine, and no fight for cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

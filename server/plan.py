@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from ..clients.messages import Broadcast
 from ..core.contracts import (
     Audit,
     Codec,
@@ -37,7 +38,13 @@ from ..core.trees import State
 from ..privacy.accounting import Accountant
 from .canaries import Canaries
 from .cohorts import sample_cohort
-from .root import Root
+
+
+class OwnTraining(Protocol):
+    """What the server trains on examples of its own; see ``root.Root``."""
+
+    def train(self, broadcast: Broadcast) -> Tensor:
+        """Return the server's own update of this round.  # [P]"""
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ class Plan:
     accountant: Accountant
     audit: Audit
     canaries: Canaries
-    root: Root | None = None
+    root: OwnTraining | None = None
     rows: bool = True
 
     @cached_property

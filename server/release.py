@@ -1,6 +1,9 @@
 """What a round proves of privacy, given all that happens between clipping and noise."""
 
+from __future__ import annotations
+
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -8,8 +11,10 @@ from ..core.contracts import Defense, NoGuarantee, Release
 from ..core.declarations import Algorithms, Defenses, Mechanisms, Networks, clipped_at, declared
 from ..core.trees import State
 from ..privacy.accounting import amplifies
-from .plan import Plan
 from .sight import blinded, counts_are_public, exposed
+
+if TYPE_CHECKING:
+    from .plan import Plan
 
 
 def release_of(plan: Plan, privacy: State, round_: int, cohort: Collection[int]) -> Release | NoGuarantee:

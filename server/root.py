@@ -1,12 +1,18 @@
 """The server's own training: what its update would be if it were a client."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
-from ..clients.kernel import BlockKernel, one_thread
 from ..clients.messages import Broadcast
+from ..clients.threads import one_thread
+
+if TYPE_CHECKING:
+    from ..clients.kernel import BlockKernel
 
 
 @dataclass(frozen=True)

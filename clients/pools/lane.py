@@ -25,9 +25,10 @@ import torch
 from ...core import errors
 from ...core.errors import GauntletError, WorkerError
 from ..data.base import FederatedData
-from ..kernel import BlockKernel, one_thread
+from ..kernel import BlockKernel
 from ..messages import Broadcast
 from ..scoring import BuildScorer, ScoredExamples, Scorer
+from ..threads import one_thread
 
 Array = np.ndarray[Any, Any]
 BuildKernel = Callable[[FederatedData], BlockKernel]

@@ -3,9 +3,10 @@
 import numpy as np
 
 from ...core.errors import named_faults
-from ..kernel import BlockKernel, one_thread
+from ..kernel import BlockKernel
 from ..messages import Broadcast, Summed, Trained
 from ..scoring import Answers, Scorer
+from ..threads import one_thread
 from .base import Array, Rows, Sums, blocks, put
 
 

@@ -7,10 +7,11 @@ tree as ``core.trees`` describes. All contracts stand here, so that no family ne
 What a plug-in may say of itself besides stands in the tables of ``core.declarations``.
 """
 
-from .attacks import DataAttack, Goal, InferenceAttack, Knowledge, LeakageAttack, UpdateAttack, View
-from .clients import LocalProcedure, LocalRule, LocalTraining, ModelFactory, Visit
+from .attacks import DataAttack, Goal, InferenceAttack, LeakageAttack, UpdateAttack, View
+from .clients import Device, LocalProcedure, LocalRule, LocalTraining, ModelFactory, Switch, Visit
 from .codecs import Codec, CodecContext, CodecStreams
 from .defenses import Defense, LinearDefense, PreAggregation, Verdict
+from .knowledge import Knowledge
 from .privacy import (
     AdaptiveClipping,
     Audit,
@@ -35,6 +36,7 @@ __all__ = [
     "DataAttack",
     "Defense",
     "Delivery",
+    "Device",
     "ExamplePrivacy",
     "Goal",
     "InferenceAttack",
@@ -54,6 +56,7 @@ __all__ = [
     "Sampler",
     "Sampling",
     "ServerOptimizer",
+    "Switch",
     "UpdateAttack",
     "Verdict",
     "View",
