@@ -10,14 +10,16 @@ from fuzz_cases import RICH, SMALL, Case, Stream, as_json, changed, damaged, pic
 
 from gauntlet.clients.codecs import CODECS
 from gauntlet.clients.codecs.wire import decode_frame, encode_cohort
+from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.frames import Envelope, public_spec
 from gauntlet.core.layout import Layout
 from gauntlet.core.registry import options_of
-from gauntlet.core.seeds import generator
 from gauntlet.core.updates import Updates
 from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
 from gauntlet.server.simulation import prepare
 from gauntlet.sims.scenario import make_scenario
+
+STREAMS = CodecStreams(seed=0, round=2)
 
 
 def checkpoint_base(scratch: Path) -> tuple[Path, bytes]:
@@ -69,9 +71,7 @@ def frame_base(_: Path) -> list[tuple[Any, ...]]:
     for name in CODECS.table:
         codec = CODECS.build(name, {})
         spec = public_spec(layout, name, options_of(codec))
-        frames, _ = encode_cohort(
-            codec, updates, layout, 2, spec, codec.init(), lambda i: generator(0, "fuzz", i)
-        )
+        frames, _ = encode_cohort(codec, updates, layout, spec, codec.init(), STREAMS)
         found.append((codec, frames[0], Envelope(codec.codec_id, 2, 3, spec), layout))
     return found
 
@@ -83,7 +83,7 @@ def frame(stream: Stream, base: list[tuple[Any, ...]]) -> Case:
         content = content[:-4] + zlib.crc32(content[:-4]).to_bytes(4, "little")
 
     def decode() -> None:
-        vector = decode_frame(codec, content, envelope, layout)
+        vector = decode_frame(codec, content, envelope, layout, STREAMS.context(3))
         if vector.shape != (layout.num_parameters,) or vector.dtype != torch.float32:
             raise AssertionError("a vector of another shape was accepted")
 

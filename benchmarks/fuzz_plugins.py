@@ -48,7 +48,11 @@ WHERE = {
         "Mean",
         ("aggregate", "init", "counts", "denominator", "sensitivity"),
     ),
-    "codec": ("gauntlet.clients.codecs.terngrad", "TernGrad", ("encode", "decode", "max_body", "init")),
+    "codec": (
+        "gauntlet.clients.codecs.terngrad",
+        "TernGrad",
+        ("encode", "decode", "records", "max_body", "ideal_bits", "init"),
+    ),
     "network": ("gauntlet.server.networks.links", "Links", ("deliver",)),
     "sampler": ("gauntlet.server.samplers.full", "Full", ("sample", "sampling")),
     "server_optimizer": ("gauntlet.server.optimizers.sgd", "SGD", ("step", "init")),

@@ -31,7 +31,7 @@ from .local_step import Steer
 from .losses import Loss, loss_name, loss_of
 from .memory import keep_freed_memory
 from .messages import Broadcast, Summed, Trained
-from .minibatches import minibatches, poisson_batches, shuffled_batches, step_sampling
+from .minibatches import gathered, minibatches, poisson_batches, shuffled_batches, step_sampling
 from .private_training import PrivateTraining, Trainee
 from .shelf import Shelf
 from .stacked import full_gradients, train_stacked
@@ -253,12 +253,12 @@ class BlockKernel:
         losses, buffers = torch.empty(size), torch.empty(size, self.layout.num_buffers)  # [K], [K, Q]
         counts, gradient = torch.empty(size, dtype=torch.int64), None
         for row, client_id in enumerate(block.ids):
-            examples, here = self.examples(client_id, round_), slice(row, row + 1)
-            counts[row] = len(examples[1])
-            batches = self.batches(client_id, round_, len(examples[1]))
+            here = slice(row, row + 1)
+            counts[row], examples, batches = self._taken(client_id, round_)
             if self._full_gradient:
                 stream = generator(self.seed, "full gradient dropout", round_, client_id)
-                gradient = self._alone.full_gradient(block.sent, examples, stream)[None]
+                whole = self.examples(client_id, round_)
+                gradient = self._alone.full_gradient(block.sent, whole, stream)[None]
             losses[row] = self._alone.train(
                 block.sent,
                 examples,
@@ -272,6 +272,17 @@ class BlockKernel:
             )
             block.finish(here, [len(batches)], gradient)
         return BlockResult(counts, losses, buffers)
+
+    def _taken(self, client_id: int, round_: int) -> tuple[int, tuple[Tensor, Tensor], list[Array]]:
+        """Return how many examples a client has, those that its steps take, and each step's rows of them."""
+        poisoned = any(client_id in role.attackers(round_) for role in self.poisons)
+        if poisoned or not isinstance(self.data, PartitionedData):
+            examples = self.examples(client_id, round_)
+            count = len(examples[1])
+            return count, examples, self.batches(client_id, round_, count)
+        count = self.data.num_examples(client_id)
+        rows, batches = gathered(self.batches(client_id, round_, count))
+        return count, self.data.at(self.data.rows(client_id)[rows]), batches
 
     def _streams(self, round_: int) -> Callable[[int], np.random.Generator]:
         return lambda client_id: generator(self._noise_seed, "client noise", round_, client_id)

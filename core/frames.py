@@ -1,6 +1,6 @@
 """The bytes that one client puts on the wire.
 
-A frame is a header, records (one a tensor) and a checksum, all integers little-endian:
+A frame is a header, records (as a rule one a tensor) and a checksum, all integers little-endian:
 
     magic "GN" | version u8 | codec u8 | round u32 | client u32 | records u16 | spec u16
     then each record: uvarint tensor id | tag u8 | uvarint numel | uvarint length | body
@@ -16,6 +16,8 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from math import prod
 
 from .errors import FrameError
 from .layout import Layout
@@ -27,10 +29,10 @@ _HEADER = struct.Struct("<2sBBIIHH")
 
 @dataclass(frozen=True)
 class Record:
-    """One tensor inside a frame.
+    """One tensor inside a frame, or what a codec sends in its place.
 
     Attributes:
-        tensor_id: The tensor's place in the layout, from 0.
+        tensor_id: Whose record it is: as a rule the tensor's place in the layout, from 0.
         tag: Position code << 4 | value code: how the body is packed.
         numel: The number of elements that the body stands for.
         body: Scales, positions and values as the codec packs them.
@@ -40,6 +42,30 @@ class Record:
     tag: int
     numel: int
     body: bytes
+
+
+@dataclass(frozen=True)
+class RecordShape:
+    """A record that a frame must hold, known to both sides before it is read.
+
+    Attributes:
+        tensor_id: The record's id, at least 0.
+        shape: The shape of what the record stands for: a tensor's own, or that of what is sent in its place
+            (a sketch, coefficients, the whole vector at once).
+    """
+
+    tensor_id: int
+    shape: tuple[int, ...]
+
+    @cached_property
+    def numel(self) -> int:
+        """Elements that the record stands for."""
+        return prod(self.shape)
+
+
+def one_a_tensor(layout: Layout) -> tuple[RecordShape, ...]:
+    """Return the records of a codec that sends one for each tensor of the layout."""
+    return tuple(RecordShape(i, slot.shape) for i, slot in enumerate(layout.parameters))
 
 
 @dataclass(frozen=True)
@@ -116,13 +142,15 @@ def write_frame(envelope: Envelope, records: Sequence[Record]) -> bytes:
     return b"".join([*parts, struct.pack("<I", checksum)])
 
 
-def read_frame(frame: bytes, envelope: Envelope, sizes: Sequence[int], max_length: int) -> list[Record]:
+def read_frame(
+    frame: bytes, envelope: Envelope, shapes: Sequence[RecordShape], max_length: int
+) -> list[Record]:
     """Return a frame's records after every check that needs no codec.
 
     Args:
         frame: What came.
         envelope: What must have come: a frame of another codec, round, client or spec is refused.
-        sizes: Elements of each tensor of the layout; one record each, in this order.
+        shapes: The records that it must hold, in this order.
         max_length: The longest legal frame, in bytes.
 
     Raises:
@@ -139,23 +167,24 @@ def read_frame(frame: bytes, envelope: Envelope, sizes: Sequence[int], max_lengt
     content = memoryview(frame)[:-4]
     if struct.unpack_from("<I", frame, len(frame) - 4)[0] != zlib.crc32(content):
         raise FrameError("frame: the checksum does not fit the bytes")
-    if count != len(sizes):
-        raise FrameError(f"frame: {count} records, expected {len(sizes)}")
-    return _read_records(content, sizes)
+    if count != len(shapes):
+        raise FrameError(f"frame: {count} records, expected {len(shapes)}")
+    return _read_records(content, shapes)
 
 
-def _read_records(data: memoryview, sizes: Sequence[int]) -> list[Record]:
+def _read_records(data: memoryview, shapes: Sequence[RecordShape]) -> list[Record]:
     records, at = [], _HEADER.size
-    for expected_id, size in enumerate(sizes):
+    for expected in shapes:
         tensor_id, at = read_uvarint(data, at)
         if at >= len(data):
-            raise FrameError(f"frame: record {expected_id} is cut off")
+            raise FrameError(f"frame: record {expected.tensor_id} is cut off")
         tag, at = data[at], at + 1
         numel, at = read_uvarint(data, at)
         length, at = read_uvarint(data, at)
-        if tensor_id != expected_id or numel != size:
+        if tensor_id != expected.tensor_id or numel != expected.numel:
             raise FrameError(
-                f"frame: tensor {tensor_id} of {numel} elements, expected tensor {expected_id} of {size}"
+                f"frame: tensor {tensor_id} of {numel} elements, "
+                f"expected tensor {expected.tensor_id} of {expected.numel}"
             )
         if length > len(data) - at:
             raise FrameError(f"frame: the body of tensor {tensor_id} is cut off")

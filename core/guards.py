@@ -16,7 +16,7 @@ P = TypeVar("P")
 WATCHED = frozenset(
     (
         *("poison", "corrupt", "goal", "privatize", "encode", "deliver", "clip", "secure_sum", "transform"),
-        *("aggregate", "noise", "step", "extra", "judge", "reconstruct", "infer"),
+        *("aggregate", "noise", "step", "extra", "judge", "reconstruct", "infer", "share", "settle"),
     )
 )
 """Verbs that run once a round or client, and are handed what is not theirs to write into."""

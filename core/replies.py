@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .contracts import Audited, Delivery, Goal, LocalTraining, NoGuarantee, Release, Sampling, Verdict
 from .errors import PluginError, shown
+from .frames import RecordShape
 from .updates import Updates
 
 Check = Callable[..., None]
@@ -151,9 +152,27 @@ def _encoded(came: Any, updates: Updates, *_: object) -> None:
     _want(fine, f"a pair (a list of records for each of {len(updates)} clients, state)", rows)
 
 
-def _decoded(came: Any, _: object, layout: Any) -> None:
+def _decoded(came: Any, _: object, layout: Any, *__: object) -> None:
     fine = isinstance(came, Tensor) and came.shape == (layout.num_parameters,) and came.dtype == torch.float32
     _want(fine, f"a tensor float32 [{layout.num_parameters}]", came)
+
+
+def _all_decoded(came: Any, cohort: Any, layout: Any, *_: object) -> None:
+    shape = (len(cohort), layout.num_parameters)
+    fine = isinstance(came, Tensor) and came.shape == shape and came.dtype == torch.float32
+    _want(fine, f"a tensor float32 {list(shape)}", came)
+
+
+def _declared_records(came: Any, *_: object) -> None:
+    fine = isinstance(came, list | tuple) and all(isinstance(part, RecordShape) for part in came)
+    _want(fine, "a list of RecordShape", came)
+    ids = [part.tensor_id for part in came]
+    fine = all(a < b for a, b in zip([-1, *ids], ids, strict=False)) and len(ids) < 2**16
+    _want(fine, "at most 65535 records with ids that ascend from 0", ids)
+
+
+def _bits(came: Any, *_: object) -> None:
+    _number(came, "a number of bits")
 
 
 def _length(came: Any, *_: object) -> None:
@@ -228,7 +247,14 @@ _OWN_SAMPLER: Mapping[str, Check] = {"sampling": _sampling, "sample": _sampled}
 REPLIES: Mapping[str, Mapping[str, Check]] = {
     "algorithms": {"schedule": _scheduled, "work": _worked, "step": _stepped, **_OWN_SAMPLER},
     "audits": {"present": _present, "judge": _judged},
-    "codecs": {"encode": _encoded, "decode": _decoded, "max_body": _length},
+    "codecs": {
+        "encode": _encoded,
+        "decode": _decoded,
+        "decode_cohort": _all_decoded,
+        "records": _declared_records,
+        "max_body": _length,
+        "ideal_bits": _bits,
+    },
     "data_attacks": {"poison": _poisoned, "goal": _goal},
     "defenses": {
         "aggregate": _verdict,

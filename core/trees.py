@@ -70,6 +70,19 @@ def unpack(value: Any, tensors: Mapping[str, Tensor]) -> State:
     raise ValueError(f"not a packed state: kind {kind!r}")
 
 
+def num_bytes(tree: State) -> int:
+    """Return how many bytes a tree's values take on a wire: tensors as they are, 8 a number, 1 a bool."""
+    if isinstance(tree, Mapping):
+        return sum(map(num_bytes, tree.values()))
+    if isinstance(tree, (list, tuple)):
+        return sum(map(num_bytes, tree))
+    if isinstance(tree, Tensor):
+        return tree.numel() * tree.element_size()
+    if isinstance(tree, str):
+        return len(tree.encode())
+    return 0 if tree is None else 1 if isinstance(tree, bool) else 8
+
+
 def equal(a: State, b: State) -> bool:
     """Return whether two trees are equal to the last bit."""
     (skeleton_a, tensors_a), (skeleton_b, tensors_b) = pack(a), pack(b)

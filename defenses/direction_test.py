@@ -19,6 +19,8 @@ UNUSUAL = 3.5
 USUAL = 1.5
 """Standard deviations below the crowd's median down to which a client is usual."""
 
+COHERENT = 0.2
+"""Median cosine with the others' sum from which the crowd is going anywhere at all."""
 LEVEL = 0.01
 """How often chance may show two opposite parts where there are none."""
 

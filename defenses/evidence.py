@@ -15,6 +15,8 @@ from typing import Any
 FADING = 1 / 6
 """What a clean round takes off."""
 NOTHING = 1e-9
+POOR = "unreliable"
+"""The kind that is no malice."""
 
 
 def after_tests(
@@ -48,11 +50,11 @@ def after_tests(
             since = {kind: round_, "malicious": round_} | since
         elif kind in since and weight < needed / 2 - NOTHING:
             del since[kind]
-    if not since.keys() - {"malicious", "unreliable"}:
+    if not since.keys() - {"malicious", POOR}:
         since.pop("malicious", None)
     return {**file, "evidence": evidence, "since": since}
 
 
 def weight_of(file: Mapping[str, Any]) -> float:
-    """Return the most that stands against a client, of any kind."""
-    return max(file["evidence"].values(), default=0.0)
+    """Return the most that stands against a client, of any kind of malice."""
+    return max((weight for kind, weight in file["evidence"].items() if kind != POOR), default=0.0)

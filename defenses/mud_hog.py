@@ -45,7 +45,7 @@ class MudHog:
 
     Flags are what has been confirmed. The details of a client tell the rest: its counters or evidence, since
     when it is confirmed, what it is suspected of in this round (``suspect_noise`` and so on) and the numbers
-    behind it. The score is the suspicion counter, or the most evidence of any kind.
+    behind it. The score is the suspicion counter, or the most evidence of any kind of malice.
 
     Attributes:
         preset: ``"general"`` (recommended), or for reproduction ``"paper"``, ``"released_code"`` (short
@@ -219,11 +219,9 @@ class MudHog:
         findings, silent = judge(crowd, Levels(self.level, self.jitter_factor))
         judged: list[Record] = []
         for row, file in enumerate(files):
-            suspected = [kind for kind in TESTED if findings[kind].suspect[row]]
+            suspected = [kind for kind, finding in findings.items() if finding.suspect[row]]
             old_enough = file["seen"] > self.warmup_rounds
-            after = after_tests(file, suspected, silent, self.decision_rounds, old_enough, round_)
-            poor_now = bool(findings["unreliable"].suspect[row])
-            judged.append(after_reliability(after, poor_now, self.decision_rounds, round_))
+            judged.append(after_tests(file, suspected, silent, self.decision_rounds, old_enough, round_))
         return findings, judged
 
     def _flipped(self, files: list[Record], short: Tensor) -> Finding:

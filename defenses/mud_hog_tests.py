@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .columns import Array
 from .copies import copied
-from .direction_test import SPREAD, cosines_to_others, turned
+from .direction_test import COHERENT, SPREAD, cosines_to_others, turned
 from .geometry import at_one_length, evened_gram, gram_of
 from .history import Record, jitters, long_history, short_history
 from .judgement import Finding, restless
@@ -25,6 +25,10 @@ LENGTH_BOUND = 2.0
 MOST_PARTS = 3
 LEAST_CROWD = 6
 """Fewer candidates are not looked at for two halves."""
+
+
+View = tuple[Array, Array]
+"""Inner products by which candidates are split, and the cosines of what they are a view of.  # [C, C] each"""
 
 
 @dataclass(frozen=True)
@@ -125,11 +129,18 @@ def _boosted(lengths: Array) -> Finding:
 
 
 def _flips(crowd: Crowd, trusted: Array) -> Finding | None:
-    """Suspect who goes against the crowd, by the freshest history that can tell; None where none can."""
+    """Suspect who goes against the crowd, by the freshest history that can tell; None where none can.
+
+    Once nothing is left to learn, fresh updates point anywhere, and those of a few hard examples against each
+    other: below ``COHERENT`` they tell nothing.
+    """
     for gram in (crowd.now, crowd.short, crowd.long):
         answer = turned(gram, trusted)
-        if answer is not None:
-            return Finding(*answer)
+        if answer is None:
+            continue
+        found, cosines = answer
+        if gram is crowd.long or np.median(cosines[trusted & ~found]) >= COHERENT:
+            return Finding(found, cosines)
     return None
 
 
@@ -157,8 +168,8 @@ def _apart(crowd: Crowd, candidates: Array, level: float) -> Finding:
         return Finding(suspect, measure)
     views, left = _views(crowd, rows), np.ones(len(rows), dtype=bool)
     for _ in range(MOST_PARTS):
-        here = rows[left]
-        part, p = _clearest_part([view[np.ix_(left, left)] for view in views], level)
+        here, among = rows[left], np.ix_(left, left)
+        part, p = _clearest_part([(view[among], sent[among]) for view, sent in views], level)
         measure[here] = np.fmin(measure[here], p)
         suspect[here[part]] = True
         left = left & ~suspect[rows]
@@ -167,27 +178,29 @@ def _apart(crowd: Crowd, candidates: Array, level: float) -> Finding:
     return Finding(suspect, measure)
 
 
-def _clearest_part(views: list[Array], level: float) -> tuple[Array, float]:
+def _clearest_part(views: list[View], level: float) -> tuple[Array, float]:
     """Return the part that stands out most in any view, if one does, and the least p-value of all views."""
-    looks = [outlying_part(leading_coordinates(view, 1)[0], level / len(views)) for view in views]
-    parts = [(p, alike(view, part)) for view, (part, p) in zip(views, looks, strict=True) if part.any()]
+    looks = [outlying_part(leading_coordinates(view, 1)[0], level / len(views)) for view, _ in views]
+    parts = [(p, alike(sent, part)) for (_, sent), (part, p) in zip(views, looks, strict=True) if part.any()]
     coherent = [(p, part) for p, part in parts if part.any()]
-    clearest = min(coherent, key=lambda look: look[0])[1] if coherent else np.zeros(len(views[0]), dtype=bool)
+    nobody = np.zeros(len(views[0][0]), dtype=bool)
+    clearest = min(coherent, key=lambda look: look[0])[1] if coherent else nobody
     return clearest, min(p for _, p in looks)
 
 
-def _views(crowd: Crowd, rows: Array) -> list[Array]:
-    """Return inner products [C, C] of what the candidates sent, seen in six ways.
+def _views(crowd: Crowd, rows: Array) -> list[View]:
+    """Return what the candidates sent, seen in six ways.
 
     This round's updates and short histories as they are, which tells who still pulls when others have nothing
     left to learn; short and long histories at one length; and these with each coordinate at one spread, which
     tells who works on coordinates that others leave alone.
     """
     alone = np.ix_(rows, rows)
-    views = [crowd.now[alone], crowd.short[alone]]
-    views += [at_one_length(crowd.short[alone]), at_one_length(crowd.long[alone])]
-    for history, gram in ((crowd.recent, crowd.short), (crowd.ever, crowd.long)):
-        views.append(at_one_length(evened_gram(history[rows.tolist()], np.diagonal(gram)[rows])))
+    now, short, long = (at_one_length(gram[alone]) for gram in (crowd.now, crowd.short, crowd.long))
+    views = [(crowd.now[alone], now), (crowd.short[alone], short), (short, short), (long, long)]
+    for history, gram, directions in ((crowd.recent, crowd.short, short), (crowd.ever, crowd.long, long)):
+        evened = at_one_length(evened_gram(history[rows.tolist()], np.diagonal(gram)[rows]))
+        views.append((evened, directions))
     return views
 
 

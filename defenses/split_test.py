@@ -87,26 +87,46 @@ def outlying_part(values: Array, level: float) -> tuple[Array, float]:
 
 
 def alike(gram: Array, part: Array) -> Array:
-    """Return which members of a part have it in common, bool [n]; two clients odd in their own ways do not.
+    """Return which members of a part have it in common, bool [n]; clients odd in their own ways do not.
 
-    As seen from the others' mean, a member's mean cosine with the rest of its part is unusual among those of
-    the clients outside: above them all, and 3 robust standard deviations above their median. Nobody, where
-    fewer than two are.
+    Seen without the direction of the others' mean, since whoever is odd has less of it than they have, the
+    part's members must have more in common with each other than any as many of the others: who sends long
+    updates only is apart, too, but no closer to its like than anybody is to somebody. And a member's mean
+    cosine with the rest of its part is unusual among those of the clients outside: above them all, and 3
+    robust standard deviations above their median. Nobody, where fewer than two are.
 
     Args:
         gram: Inner products, float64.  # [n, n]
-        part: The part, with at least one client outside.  # [n]
+        part: The part, the smaller one of two.  # [n]
     """
-    middle = gram[~part].mean(axis=0)
-    cosine = at_one_length(gram - middle - middle[:, None] + middle[~part].mean())
+    middle = gram[~part].mean(axis=0)  # each one's inner product with the others' mean
+    square = max(float(middle[~part].mean()), 1e-300)
+    cosine = at_one_length(gram - middle[:, None] * middle / square)
     np.fill_diagonal(cosine, 0.0)
-    affinity = cosine[:, part].sum(axis=1) / np.where(part, max(part.sum() - 1, 1), part.sum())
+    size, nobody = int(part.sum()), np.zeros_like(part)
+    affinity = cosine[:, part].sum(axis=1) / np.where(part, max(size - 1, 1), size)
+    if affinity[part].mean() <= closest_group(cosine[np.ix_(~part, ~part)], size):
+        return nobody
     outside = affinity[~part]
     middle_one = float(np.median(outside))
     spread = SPREAD * float(np.median(np.abs(outside - middle_one)))
     bound = max(middle_one + UNUSUAL * spread, float(outside.max()))
     kept: Array = part & (affinity > bound)
-    return kept if kept.sum() >= LEAST_HALF else np.zeros_like(part)
+    return kept if kept.sum() >= LEAST_HALF else nobody
+
+
+def closest_group(cosine: Array, size: int) -> float:
+    """Return the most that a client and those nearest to it have in common: their pairs' mean cosine.
+
+    Args:
+        cosine: Cosines, 0 on the diagonal.  # [n, n]
+        size: Of the group, the client included, from 2 to n.
+    """
+    others = cosine - 3.0 * np.eye(len(cosine))
+    nearest = np.argsort(-others, axis=1, kind="stable")[:, : size - 1]
+    groups = np.column_stack([np.arange(len(cosine)), nearest])  # [n, size]
+    pairs = cosine[groups[:, :, None], groups[:, None, :]].sum(axis=(1, 2)) / (size * (size - 1))
+    return float(pairs.max())
 
 
 def leading_coordinates(gram: Array, count: int) -> Array:

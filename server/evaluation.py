@@ -1,23 +1,20 @@
 """How good the global model is on the test set."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..clients.data.base import FederatedData, Targets, targets_of
 from ..clients.losses import loss_name, loss_of
+from ..clients.scoring import Answers, ScoredExamples
 from ..core.contracts import Goal
 from ..core.declarations import DataAttacks, declared
-from ..core.errors import PluginError, ScenarioError
-from ..core.layout import Layout
+from ..core.errors import PluginError
 from ..core.roles import Role
-from ..core.untouched import untouched
-
-_BATCH = 1000
 
 
 @dataclass(frozen=True)
@@ -98,76 +95,53 @@ def goals_of(roles: Sequence[Role[Any]], data: FederatedData) -> list[tuple[str,
 
     Raises:
         PluginError: An attack that cannot say so of these data, or does not return a goal.
-        ScenarioError: An attack on a label that the data do not have, or one that wants it.
     """
     found: list[tuple[str, Goal]] = []
     for role in roles:
-        _check_labels(role.kind, "changes", declared(role.attack, DataAttacks.sources), data)
         goal = declared(role.attack, DataAttacks.goal)
         if goal is None:
             continue
         wish = goal(*data.test())
         if not isinstance(wish, Goal):
             raise PluginError(f"attack '{role.kind}': goal must return a Goal, got a {type(wish).__name__}")
-        _check_labels(role.kind, "wants", torch.unique(wish.wanted).tolist(), data)
         found.append((role.kind, wish))
     return found
 
 
-def _check_labels(kind: str, verb: str, labels: Iterable[int], data: FederatedData) -> None:
-    outside = [label for label in labels if not 0 <= label < data.num_classes]
-    if outside:
-        raise ScenarioError(
-            f"attack '{kind}' {verb} label {outside[0]}; {data.name} has labels 0 to {data.num_classes - 1}"
-        )
-
-
 class Evaluator:
-    """Score global parameters on the whole test set, and by what the attackers want."""
+    """Count a model's answers to the test set: how good it is, and how far the attackers came.
+
+    Attributes:
+        examples: What a model is asked: the test set, and what attackers want of it besides.
+    """
 
     def __init__(
-        self,
-        model: nn.Module,
-        data: FederatedData,
-        goals: Sequence[tuple[str, Goal]] = (),
-        loss: str = "auto",
-        device: str = "cpu",
+        self, data: FederatedData, goals: Sequence[tuple[str, Goal]] = (), loss: str = "auto"
     ) -> None:
-        """Take the model, the data, what attackers want, the clients' loss by name, and where to score."""
-        self._model, self._layout, self._device = model.eval().to(device), Layout.of(model), device
-        self._x, self._y = data.test()
+        """Take the data, what attackers want by name, and the clients' loss by name."""
+        self.examples, self._places = ScoredExamples.of(data, [goal.x for _, goal in goals])
+        self._y = torch.from_numpy(self.examples.y)
         self._goals, self._num_classes = goals, data.num_classes
         self._targets, self._loss = targets_of(data), loss_of(loss_name(loss, data))
 
-    def score(self, params: Tensor, buffers: Tensor) -> Score:
-        """Return the score of ``params`` [P] and ``buffers`` [Q]; NaN loss where the model diverged."""
-        own = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
-        with torch.no_grad():
-            new = {**self._layout.views(params), **self._layout.buffer_views(buffers)}
-            for name, value in new.items():
-                own[name].copy_(value)
-            if self._targets is not None:
-                return self._regression(self._targets)
-            predicted, loss = torch.empty_like(self._y), 0.0
-            for at in range(0, len(self._y), _BATCH):
-                x, y = self._x[at : at + _BATCH], self._y[at : at + _BATCH]
-                output = self._outputs(x)  # [B, C]
-                predicted[at : at + _BATCH] = output.argmax(dim=1)
-                loss += float(nn.functional.cross_entropy(output.double(), y, reduction="sum"))
-            right = predicted == self._y
-            goals = tuple(self._goal_score(name, goal) for name, goal in self._goals)
+    def score(self, answers: Answers) -> Score:
+        """Return the score of whoever gave ``answers``; NaN loss where the model diverged."""
+        if self._targets is not None:
+            return self._regression(answers.predicted, self._targets)
+        predicted = answers.predicted[: len(self._y)]
+        right, loss = predicted == self._y, 0.0
+        for of_block in answers.losses.tolist():
+            loss += of_block
+        goals = tuple(
+            _goal_score(name, goal, answers.predicted[places])
+            for (name, goal), places in zip(self._goals, self._places, strict=True)
+        )
         accuracy = int(right.sum()) / len(self._y)
         return Score(accuracy, loss / len(self._y), self._classes(predicted, right), goals)
 
-    def _outputs(self, x: Tensor) -> Tensor:
-        with untouched("the model", x):
-            outputs: Tensor = self._model(x.to(self._device))
-        return outputs.cpu()
-
-    def _regression(self, targets: Targets) -> Score:
-        """Return the score of the model as it stands on real-valued targets, in float64."""
-        parts = [self._outputs(self._x[at : at + _BATCH]) for at in range(0, len(self._x), _BATCH)]
-        forecast, truth = torch.cat(parts).double(), self._y.double()  # [m, D]
+    def _regression(self, came: Tensor, targets: Targets) -> Score:
+        """Return the score of a model's outputs [m, D] for real-valued targets, in float64."""
+        forecast, truth = came.double(), self._y.double()  # [m, D]
         loss = float(self._loss(forecast, truth))
         off = forecast.clamp(min=targets.least) - truth
         groups = (
@@ -197,11 +171,7 @@ class Evaluator:
         )
         return tuple(ClassScore(*of_class) for of_class in zip(*counts, strict=True))
 
-    def _goal_score(self, name: str, goal: Goal) -> GoalScore:
-        success, recalled = 0, 0
-        for at in range(0, len(goal.x), _BATCH):
-            part = slice(at, at + _BATCH)
-            predicted = self._outputs(goal.x[part]).argmax(dim=1)
-            success += int((predicted == goal.wanted[part]).sum())
-            recalled += int((predicted == goal.truth[part]).sum())
-        return GoalScore(name, len(goal.x), success, recalled)
+
+def _goal_score(name: str, goal: Goal, predicted: Tensor) -> GoalScore:
+    success, recalled = (int((predicted == labels).sum()) for labels in (goal.wanted, goal.truth))
+    return GoalScore(name, len(goal.x), success, recalled)

@@ -9,13 +9,11 @@ from torch import Tensor
 
 from ..clients.data.base import FederatedData
 from ..clients.minibatches import step_sampling
-from ..core.contracts import LocalTraining
-from ..core.declarations import Mechanisms, declared, works_in_steps
-from ..core.errors import ScenarioError
+from ..core.contracts import LocalTraining, Privacy
+from ..core.declarations import Mechanisms, declared
 from ..core.registry import options_of
-from ..privacy import PRIVACY
 from ..privacy.calibration import calibrate_steps
-from .ingredients import make_rule, make_sampling
+from .assembly.parts import Parts
 from .plan import Plan
 from .spec import PluginSpec, RunSpec
 
@@ -45,49 +43,32 @@ class LocalSteps:
         return rates, torch.tensor([one.draws for one in found], dtype=torch.float64)
 
 
-def protects_examples(spec: RunSpec) -> bool:
-    """Return whether a run's privacy mechanism protects single examples inside of local steps."""
-    return works_in_steps(PRIVACY.find(spec.privacy.name))
-
-
-def with_known_noise(spec: RunSpec, data: FederatedData) -> RunSpec:
-    """Return a run whose mechanism for examples has a noise multiplier in the place of its epsilon.
-
-    Raises:
-        PluginError: Options that the mechanism does not take.
-        ScenarioError: An audit by made-up clients, which says nothing about examples.
-    """
-    if not protects_examples(spec):
-        return spec
-    if spec.audit.name != "none":
-        raise ScenarioError(
-            f"audit '{spec.audit.name}' adds made-up clients, and privacy '{spec.privacy.name}' protects "
-            "single examples; audit a mechanism whose unit is the client"
-        )
-    mechanism = PRIVACY.build(spec.privacy.name, spec.privacy.options)
-    if declared(mechanism, Mechanisms.noise_multiplier) is not None:
-        return spec
-    local = _local_steps(spec, data, mechanism)
-    apart = make_sampling(spec)[1].min_separation
+def known_noise(parts: Parts, data: FederatedData) -> tuple[Privacy, RunSpec]:
+    """Return the mechanism and the run, for examples with a noise multiplier in the place of epsilon."""
+    mechanism, spec = parts.mechanism, parts.spec
+    if not parts.in_steps or declared(mechanism, Mechanisms.noise_multiplier) is not None:
+        return mechanism, spec
+    local = _local_steps(parts, data, mechanism)
+    apart = parts.sampling.min_separation
     known = calibrate_steps(mechanism, *local.of(_counts(data)[0]), -(-spec.rounds // apart))
     options = {k: v for k, v in options_of(known).items() if v is not None}
-    return replace(spec, privacy=PluginSpec(spec.privacy.name, options))
+    return known, replace(spec, privacy=PluginSpec(spec.privacy.name, options))
 
 
-def with_local_steps(plan: Plan, spec: RunSpec, data: FederatedData) -> Plan:
+def with_local_steps(plan: Plan, parts: Parts, data: FederatedData) -> Plan:
     """Return a plan whose accountant counts examples where they, or what they are cut from, are protected.
 
     Where they are protected inside of local steps, it charges those.
     """
     if plan.privacy.unit not in ("example", "cell"):
         return plan
-    local = _local_steps(spec, data, plan.privacy) if protects_examples(spec) else None
+    local = _local_steps(parts, data, plan.privacy) if parts.in_steps else None
     accountant = replace(plan.accountant, local=local, num_clients=_counts(data)[1])
     return replace(plan, accountant=accountant)
 
 
-def _local_steps(spec: RunSpec, data: FederatedData, mechanism: object) -> LocalSteps:
-    training = make_rule(spec).schedule(spec.training)
+def _local_steps(parts: Parts, data: FederatedData, mechanism: object) -> LocalSteps:
+    training = parts.algorithm.schedule(parts.spec.training)
     return LocalSteps(data, training, declared(mechanism, Mechanisms.poisson))
 
 

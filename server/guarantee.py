@@ -3,9 +3,7 @@
 from typing import Any
 
 from ..core.declarations import Mechanisms, declared
-from ..core.errors import ScenarioError
 from .plan import Plan
-from .spec import RunSpec
 
 
 def stated(plan: Plan) -> dict[str, Any]:
@@ -34,18 +32,3 @@ def delta_warning(plan: Plan) -> str | None:
         f"delta = {accountant.delta:g} is not below 1 / {accountant.num_clients} (the number of {units}): "
         "giving one of them away entirely would pass as private"
     )
-
-
-def refuse_large_delta(plan: Plan, spec: RunSpec) -> None:
-    """Refuse a delta that makes any epsilon small, unless the run says that it is meant.
-
-    Raises:
-        ScenarioError: It is above ``max_delta``.
-    """
-    delta = plan.accountant.delta
-    if delta is not None and delta > spec.max_delta:
-        raise ScenarioError(
-            f"delta = {delta:g} is above max_delta = {spec.max_delta:g}: epsilon may fail with that "
-            f"probability; set privacy.delta below 1 / {plan.accountant.num_clients}, or "
-            f"max_delta = {delta:g} if it is meant"
-        )

@@ -4,7 +4,7 @@ import torch
 
 from ..core.seeds import generator
 from ..privacy.accounting import Epsilon
-from .ingredients import sample_cohort
+from .cohorts import sample_cohort
 from .plan import Plan
 from .release import release_of
 from .state import ServerState

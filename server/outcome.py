@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..clients.messages import Broadcast
 from ..core.contracts import Delivery, NoGuarantee, Release, Sampling, Verdict
+from ..core.trees import State
 from ..core.updates import Updates
 from ..privacy.accounting import Epsilon
 
@@ -22,6 +23,8 @@ class Reception:
     Attributes:
         round: The round, from 0.
         broadcast: What the clients received.
+        shared: What both sides of the codec knew of the round.
+        bytes_down: Bytes that one client received.
         losses: Each client's mean loss over its local steps, float32.  # [K]
         raw_norms: L2 norm of each update before client-side clipping and noise, float64.  # [K]
         honest: The cohort's updates after local training, before any lie. Where sums were formed on the
@@ -41,6 +44,8 @@ class Reception:
 
     round: int
     broadcast: Broadcast
+    shared: State
+    bytes_down: int
     losses: Tensor
     raw_norms: Tensor
     honest: Updates

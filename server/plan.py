@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..clients.algorithms import ALGORITHMS
-from ..clients.codecs import CODECS
 from ..clients.exchange import Exchange
 from ..core.client_rows import ClientRows, rows_of
 from ..core.contracts import (
@@ -34,38 +32,20 @@ from ..core.declarations import (
     declared,
     declares,
 )
-from ..core.errors import PluginError, ScenarioError
-from ..core.frames import OVERHEAD, public_spec, uvarint
+from ..core.errors import PluginError
+from ..core.frames import OVERHEAD, uvarint
 from ..core.layout import Layout
-from ..core.registry import options_of
 from ..core.roles import Role
-from ..core.seeds import generator
 from ..core.trees import State
-from ..defenses import DEFENSES, PRE_AGGREGATIONS
-from ..privacy import AUDITS, PRIVACY
 from ..privacy.accounting import Accountant
 from .canaries import Canaries
-from .ingredients import (
-    made,
-    make_audit,
-    make_exchange,
-    make_privacy,
-    make_roles,
-    make_sampling,
-    sample_cohort,
-    watched,
-)
-from .networks import NETWORKS
-from .optimizers import SERVER_OPTIMIZERS
-from .procedures import check_exchange, check_procedure, own_half
+from .cohorts import sample_cohort
 from .root import Root
-from .rows import check_rows
-from .spec import RunSpec, noise_seed
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What stays: the plug-ins, the layout and who misbehaves. Built by ``make_plan``."""
+    """What stays: the plug-ins, the layout and who misbehaves. Built by ``assembly.build``."""
 
     seed: int
     noise_seed: int
@@ -184,123 +164,3 @@ class Plan:
     def _attacked(self) -> list[frozenset[int]]:
         """``attacked`` of the rounds from 0 on, as far as somebody has asked: it follows from the rest."""
         return []
-
-
-def make_plan(spec: RunSpec, layout: Layout) -> Plan:
-    """Return the plan of a run.
-
-    Raises:
-        PluginError: A plug-in that does not exist or takes other options.
-        ScenarioError: Ingredients that do not go together.
-    """
-    sampler, sampling = make_sampling(spec)
-    poisons, attacks = make_roles(spec)
-    exchange = make_exchange(spec, layout)
-    privacy = make_privacy(spec, exchange.up.num_parameters)
-    guarded = watched(PRIVACY, privacy, spec.privacy.name)
-    audit: Audit = watched(AUDITS, make_audit(spec), spec.audit.name)
-    codec: Codec = made(CODECS, spec.codec)
-    defense: Defense = made(DEFENSES, spec.defense)
-    pre_aggregations = tuple(made(PRE_AGGREGATIONS, s) for s in spec.pre_aggregations)
-    check_procedure(spec, defense, codec, layout)
-    check_exchange(spec, exchange, privacy, defense)
-    _refuse_clashes(privacy, defense, layout, spec)
-    _refuse_what_needs_single_updates(privacy, defense, codec, spec)
-    check_rows(spec, pre_aggregations, defense, sampler, sampling)
-    return Plan(
-        seed=spec.seed,
-        noise_seed=noise_seed(spec),
-        layout=layout,
-        sampler=sampler,
-        sampling=sampling,
-        poisons=poisons,
-        attacks=attacks,
-        codec=codec,
-        public=public_spec(exchange.up, spec.codec.name, options_of(codec)),
-        network=made(NETWORKS, spec.network),
-        privacy=guarded,
-        pre_aggregations=pre_aggregations,
-        defense=defense,
-        optimizer=_server_half(spec),
-        exchange=exchange,
-        own_step=own_half(spec, Algorithms.step) is not None,
-        rows=spec.rows,
-        accountant=Accountant(declared(privacy, Mechanisms.delta), spec.num_clients, spec.max_epsilon),
-        audit=audit,
-        canaries=make_canaries(spec, audit, guarded, exchange.up),
-    )
-
-
-def make_canaries(spec: RunSpec, audit: Audit, privacy: Privacy, layout: Layout) -> Canaries:
-    """Return the audit's canaries.
-
-    Raises:
-        ScenarioError: A mechanism that does not clip: canaries would wreck the model.
-    """
-    clip_norm = declared(privacy, Mechanisms.clip_norm)
-    if audit.num_canaries and clip_norm is None:
-        raise ScenarioError(
-            f"audit '{spec.audit.name}' needs a privacy mechanism that clips, got '{spec.privacy.name}'; "
-            "gaussian with noise_multiplier = 0 clips without noise"
-        )
-    return Canaries(
-        seed=spec.seed,
-        noise_seed=noise_seed(spec),
-        first=spec.num_clients,
-        present=audit.present(generator(spec.seed, "canaries present")),
-        num_unseen=audit.num_unseen,
-        num_parameters=layout.num_parameters,
-        privacy=privacy,
-        clip_norm=float(clip_norm or 1.0),
-    )
-
-
-def _server_half(spec: RunSpec) -> ServerOptimizer:
-    """Return what moves the parameters: the algorithm's own half where it has one."""
-    half: ServerOptimizer = made(
-        *(
-            (ALGORITHMS, spec.algorithm)
-            if own_half(spec, Algorithms.step)
-            else (SERVER_OPTIMIZERS, spec.server_optimizer)
-        )
-    )
-    return half
-
-
-def _refuse_clashes(privacy: Privacy, defense: Defense, layout: Layout, spec: RunSpec) -> None:
-    if declared(defense, Defenses.needs_root) and not spec.root_examples:
-        raise ScenarioError(
-            f"defense '{spec.defense.name}' trains on examples of the server's own: root_examples must be "
-            f"above 0, got {spec.root_examples}"
-        )
-    if privacy.trust_model != "none" and layout.num_buffers:
-        names = ", ".join(slot.name for slot in layout.buffers[:3])
-        raise ScenarioError(
-            f"privacy '{spec.privacy.name}' cannot protect a model with batch statistics "
-            f"({names} ...): they would leave unclipped; use a model with group norm"
-        )
-
-
-def _refuse_what_needs_single_updates(
-    privacy: Privacy, defense: Defense, codec: Codec, spec: RunSpec
-) -> None:
-    """Under distributed trust the server sees a sum: refuse what works on single updates."""
-    if privacy.trust_model != "distributed":
-        return
-    only = f"with privacy '{spec.privacy.name}' the server sees only the sum of the updates"
-    needs = declared(defense, Defenses.individual)
-    sensitivity = declared(defense, Defenses.sensitivity)
-    if needs or sensitivity is None or sensitivity(1.0, 1.0) is None:
-        why = "needs single updates" if needs else f"({spec.defense}) does not divide by a fixed size"
-        raise ScenarioError(
-            f"{only}, and defense '{spec.defense.name}' {why}; use mean with weighting = 'fixed'"
-        )
-    if spec.pre_aggregations:
-        raise ScenarioError(
-            f"{only}, and pre-aggregation '{spec.pre_aggregations[0].name}' needs single updates; "
-            "leave it out"
-        )
-    if not declared(codec, Codecs.lossless):
-        raise ScenarioError(
-            f"{only}, and what codec '{spec.codec.name}' makes cannot be added up; use identity"
-        )

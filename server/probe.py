@@ -18,7 +18,8 @@ from ..clients.codecs.wire import decode_frame
 from ..clients.data.base import FederatedData
 from ..clients.exchange import UPDATE, Exchange
 from ..clients.models import build_model
-from ..core.contracts import Groups, LocalRule, LocalTraining
+from ..core.contracts import Codec, CodecContext, CodecStreams, Groups, LocalRule, LocalTraining
+from ..core.declarations import Codecs, declared
 from ..core.disk import write_folder
 from ..core.errors import DataError
 from ..core.frames import Envelope, public_spec
@@ -26,7 +27,8 @@ from ..core.layout import Layout
 from ..core.observation import Knowledge, Observation, Truth
 from ..core.registry import options_of
 from ..core.seeds import generator
-from .ingredients import make_model
+from ..core.trees import pack, unpack
+from .assembly.loading import make_model
 from .outcome import Outcome
 from .spec import PluginSpec, RunSpec
 
@@ -125,7 +127,7 @@ def save_observation(
     frame = outcome.frame(client_id)
     assert frame is not None, "a run that is watched sends single updates"
     inputs = Inputs(data.name, data.input_shape, data.num_classes, data.mean, data.std, data.value_range)
-    public = {
+    public: dict[str, Any] = {
         "schema": SCHEMA,
         "probe": dict(probe),
         "round": outcome.round,
@@ -138,6 +140,11 @@ def save_observation(
     if exchange is not None and exchange.up != exchange.layout:
         public["message"] = {"groups": list(exchange.up.groups), "scales": dict(exchange.scales)}
     sent = {"params": outcome.broadcast.params, "buffers": outcome.broadcast.buffers}
+    codec: Codec = CODECS.build(spec.codec.name, spec.codec.options)
+    if not declared(codec, Codecs.verbatim):  # else a frame is read without more
+        shared, tensors = pack(outcome.shared, "shared")
+        public["context"] = {"public_seed": CodecStreams(spec.seed, 0).public_seed, "shared": shared}
+        sent |= tensors
     files = {
         "observation.json": json.dumps(public, indent=1).encode(),
         "frame.bin": frame,
@@ -213,6 +220,8 @@ def load_observation(place: Path) -> Observation:
         knowledge = Knowledge(**_tupled(public["knowledge"]))
         message = public.get("message", {"groups": [], "scales": {}})
         groups, scale = list(map(str, message["groups"])), float(message["scales"].get(UPDATE, 1))
+        told = public.get("context", {"public_seed": 0, "shared": None})
+        seed, shared = int(told["public_seed"]), unpack(told["shared"], sent)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{place} is not a readable observation: {error}") from error
     model = build_model(model_spec.name, model_spec.options, inputs, generator(0, "observation"))
@@ -222,7 +231,9 @@ def load_observation(place: Path) -> Observation:
     sent_layout = layout.repeated(*groups) if groups else layout
     spec = public_spec(sent_layout, codec_spec.name, options_of(codec))
     envelope = Envelope(codec.codec_id, public["round"], public["client_id"], spec)
-    vector = decode_frame(codec, frame, envelope, sent_layout)
+    vector = decode_frame(
+        codec, frame, envelope, sent_layout, CodecContext(seed, envelope.round, envelope.client_id, shared)
+    )
     return Observation(
         round=public["round"],
         client_id=public["client_id"],

@@ -1,4 +1,4 @@
-"""Refuse, before anything runs, a privacy budget that a run cannot keep, and say what would have to change.
+"""Say, before anything runs, why a run cannot keep its privacy budget, and what would have to change.
 
 A budget is an ``epsilon`` of the mechanism or the run's ``max_epsilon``. Without one (``noise_multiplier``) a
 run whose rounds prove nothing runs all the same, and its tables say why.
@@ -10,11 +10,10 @@ from ..clients.codecs.wire import max_frame
 from ..clients.data.base import FederatedData
 from ..core.contracts import NoGuarantee
 from ..core.declarations import Mechanisms, Samplers, declared
-from ..core.errors import ScenarioError
 from ..core.seeds import generator
 from ..privacy.accounting import amplifies, charging_rule
+from .cohorts import sample_cohort
 from .guard import projected
-from .ingredients import sample_cohort
 from .plan import Plan
 from .release import release_of
 from .sight import exposed
@@ -41,8 +40,9 @@ _WHY = {
     "their count, and use sampler poisson or full, or set privacy.relation = 'zero_out' with sampler full or "
     "fixed_size",
     "client_memory": "messages follow from what clients remember of earlier rounds (codec '{codec}', "
-    "algorithm '{algorithm}'): use codec identity, and privacy gaussian with sampler poisson or full or with "
-    "privacy.relation = 'zero_out'; or an algorithm without a memory, such as fedavg",
+    "algorithm '{algorithm}'): use a codec without a memory, such as identity, or sampler full with privacy "
+    "of whole clients; and an algorithm without a memory, such as fedavg, or privacy gaussian with sampler "
+    "poisson or full or with privacy.relation = 'zero_out'",
     "private_clip": "what moves the clip norm goes out without noise: leave out count_noise_std = 0",
     "uncalibrated_noise": "its noise is not charged: set privacy.calibrated = true",
     "no_mechanism": "privacy '{privacy}' adds no noise: choose a mechanism and its noise",
@@ -50,24 +50,21 @@ _WHY = {
 }
 
 
-def refuse_broken_promises(plan: Plan, spec: RunSpec, first: ServerState, data: FederatedData) -> None:
-    """Refuse a run whose budget cannot hold, as far as that is known before the first round.
+def broken_promise(plan: Plan, spec: RunSpec, first: ServerState, data: FederatedData) -> str | None:
+    """Return why a run's budget cannot hold, as far as that is known before the first round, or None.
 
-    Roles, cohorts and drop-outs are those that the run will really have: they follow from its seed.
-
-    Raises:
-        ScenarioError: What was asked for, why it cannot hold, and the way out, in one line.
+    Roles, cohorts and drop-outs are those that the run will really have: they follow from its seed. The line
+    says what was asked for, why it cannot hold, and the way out.
     """
     asked = _asked(spec)
     if asked is None:
-        return
+        return None
     reason = foreseen(plan, first, spec.rounds)
     if reason is None:
         why = _few_shares(plan, data, spec.rounds)
     else:
         why = _WHY.get(reason, f"no guarantee holds ({reason})").format(**_names(spec))
-    if why:
-        raise ScenarioError(f"{asked} was asked for, and {why}; {_WITHOUT}")
+    return f"{asked} was asked for, and {why}; {_WITHOUT}" if why else None
 
 
 def _asked(spec: RunSpec) -> str | None:

@@ -3,12 +3,13 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from ..core.contracts import NoGuarantee, Release
-from ..core.declarations import Algorithms, Defenses, Mechanisms, Networks, clipped_at, declared
+import torch
+
+from ..core.contracts import Defense, NoGuarantee, Release
+from ..core.declarations import Algorithms, Codecs, Defenses, Mechanisms, Networks, clipped_at, declared
 from ..core.trees import State
 from ..privacy.accounting import amplifies
 from .plan import Plan
-from .procedures import counts_alike
 from .sight import blinded, counts_are_public, exposed
 
 
@@ -27,7 +28,8 @@ def release_of(plan: Plan, privacy: State, round_: int, cohort: Collection[int])
     amplified = amplifies(release, plan.sampling)
     if plan.privacy.trust_model == "distributed" and (amplified or release.relation == "add_remove"):
         return NoGuarantee("distributed_shares")  # the size of the noise tells who came
-    reason = exposed(plan, round_, cohort, release.relation, amplified) or _remembered(plan) or _counted(plan)
+    reason = exposed(plan, round_, cohort, release.relation, amplified)
+    reason = reason or _remembered(plan, amplified) or _counted(plan)
     return NoGuarantee(reason) if reason else release
 
 
@@ -48,6 +50,12 @@ def _with_memory(plan: Plan, release: Release | NoGuarantee) -> Release | NoGuar
     return replace(release, amplified=False) if known and not moves else NoGuarantee("client_memory")
 
 
+def counts_alike(defense: Defense) -> bool:
+    """Return whether a defense counts every client the same, however many examples it has."""
+    counts = declared(defense, Defenses.counts)
+    return counts is not None and len(torch.unique(counts(torch.tensor([1, 3])))) == 1
+
+
 def _counted(plan: Plan) -> str | None:
     """Return why a client's number of examples tells something under local trust, or None."""
     if plan.privacy.trust_model != "local" or counts_are_public(plan):
@@ -57,9 +65,19 @@ def _counted(plan: Plan) -> str | None:
     return None if declared(plan.network, Networks.blind) else "selection"
 
 
-def _remembered(plan: Plan) -> str | None:
-    """Return why a client's message follows from more than its own data and the broadcast, or None."""
-    return "client_memory" if blinded(plan) and plan.codec.init() is not None else None
+def _remembered(plan: Plan, amplified: bool) -> str | None:
+    """Return why what a codec remembers of earlier rounds leaves no guarantee, or None.
+
+    What a client remembers follows from its own rounds alone, and the server clips what it decodes: a client
+    moves each round in which it takes part by no more than the clip norm, which composes. What it remembers
+    may not be shared with others, stand between single examples and a bound of theirs, or meet an analysis
+    that counts on nobody knowing who was drawn.
+    """
+    if not blinded(plan) or plan.codec.init() is None:
+        return None
+    composes = plan.privacy.trust_model == "central" and plan.privacy.unit == "client"
+    apart = declared(plan.codec, Codecs.share) is None
+    return None if composes and apart and not amplified else "client_memory"
 
 
 def _released(plan: Plan, privacy: State) -> Release | NoGuarantee:

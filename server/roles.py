@@ -4,9 +4,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from ..attacks.poisoning import DATA_ATTACKS, UPDATE_ATTACKS, family_of
+from ..attacks.poisoning import DATA_ATTACKS, family_of
 from ..core.declarations import DataAttacks, declared
-from ..core.errors import ScenarioError
 from ..core.guards import guard
 from ..core.registry import Family
 from ..core.replies import REPLIES
@@ -17,11 +16,18 @@ from .spec import PluginSpec, RoleSpec
 Cohorts = Callable[[int], Sequence[int]]
 """From a round to the clients that are sampled for it, ascending."""
 
+Attack = tuple[Family[Any], Any]
+"""An attack, behind a guard, after its family."""
+
 Draw = Callable[[int], tuple[int, ...]]
 
 
 def assign(
-    specs: Sequence[RoleSpec], num_clients: int, seed: int, cohorts: Cohorts
+    specs: Sequence[RoleSpec],
+    num_clients: int,
+    seed: int,
+    cohorts: Cohorts,
+    attacks: Sequence[Sequence[Attack]] | None = None,
 ) -> tuple[tuple[Role[Any], ...], tuple[Role[Any], ...]]:
     """Return (data attacks, update attacks), each with its clients.
 
@@ -29,21 +35,27 @@ def assign(
 
     A role with an attack on data and one on updates is one of each, with the same clients.
 
-    Raises:
-        ScenarioError: A client that does not exist or already attacks, or more attackers than clients, or
-            two attacks of one family on the same clients.
+    What cannot be handed out is refused before, by ``assembly.refusals.roles``.
+
+    Args:
+        specs: The roles.
+        num_clients: N.
+        seed: The run's seed.
+        cohorts: Whom the sampler draws.
+        attacks: ``build_attacks`` of each role, where somebody has them already.
     """
     free = set(range(num_clients))
-    clients = [_named(spec, free, num_clients) for spec in specs]  # first those that are named
+    clients = [_named(spec, free) for spec in specs]  # first those that are named
     for number, spec in enumerate(specs):
         if spec.clients is None:
             clients[number] = _drawn(spec, free, seed, number)
     draws = _anew(specs, free, seed, cohorts)
     data_roles: list[Role[Any]] = []
     update_roles: list[Role[Any]] = []
-    for spec, who, draw in zip(specs, clients, draws, strict=True):
+    built = map(build_attacks, specs) if attacks is None else attacks
+    for spec, who, draw, mine in zip(specs, clients, draws, built, strict=True):
         name = spec.plugin.name + (f"+{spec.update.name}" if spec.update else "")
-        for family, attack in _attacks(spec):
+        for family, attack in mine:
             kind = "unreliable" if declared(attack, DataAttacks.honest) else name
             role = Role(
                 kind,
@@ -60,18 +72,18 @@ def assign(
     return tuple(data_roles), tuple(update_roles)
 
 
-def _attacks(spec: RoleSpec) -> list[tuple[Family[Any], Any]]:
-    """Return a role's attacks, each with its family."""
+def build_attacks(spec: RoleSpec) -> tuple[Attack, ...]:
+    """Return a role's attacks, each with its family.
+
+    Raises:
+        PluginError: An attack that does not exist or takes other options.
+    """
     family = family_of(spec.plugin.name)
-    found = [(family, _build(family, spec.plugin))]
+    found = (family, _build(family, spec.plugin))
     if spec.update is None:
-        return found
-    if family is not DATA_ATTACKS or family_of(spec.update.name) is not UPDATE_ATTACKS:
-        raise ScenarioError(
-            f"attack '{spec.plugin.name}': update needs an attack on data that it follows and names one on "
-            f"updates, got '{spec.plugin.name}' and '{spec.update.name}'"
-        )
-    return [*found, (UPDATE_ATTACKS, _build(UPDATE_ATTACKS, spec.update))]
+        return (found,)
+    follows = family_of(spec.update.name)
+    return found, (follows, _build(follows, spec.update))
 
 
 def _build(family: Family[Any], plugin: PluginSpec) -> Any:
@@ -81,33 +93,19 @@ def _build(family: Family[Any], plugin: PluginSpec) -> Any:
 
 def _drawn(spec: RoleSpec, free: set[int], seed: int, number: int) -> tuple[int, ...]:
     """Draw clients from those that are still free, and take them out."""
-    if spec.count > len(free):
-        name = spec.plugin.name
-        raise ScenarioError(f"attack '{name}' needs {spec.count} honest clients, {len(free)} are left")
     drawn = generator(seed, "roles", number).choice(sorted(free), spec.count, replace=False)
     free -= set(drawn.tolist())
     return tuple(sorted(int(c) for c in drawn))
 
 
-def _named(spec: RoleSpec, free: set[int], num_clients: int) -> tuple[int, ...]:
+def _named(spec: RoleSpec, free: set[int]) -> tuple[int, ...]:
     """Return the clients that a spec names, and take them out of those that are free."""
-    if spec.clients is None:
-        return ()
-    name = spec.plugin.name
-    if outside := [c for c in spec.clients if not 0 <= c < num_clients]:
-        raise ScenarioError(
-            f"attack '{name}': client {outside[0]} does not exist; allowed: 0 to {num_clients - 1}"
-        )
-    if taken := [c for c in spec.clients if c not in free]:
-        raise ScenarioError(f"attack '{name}': client {taken[0]} already has another role")
-    free -= set(spec.clients)
-    return tuple(sorted(set(spec.clients)))
+    free -= set(spec.clients or ())
+    return tuple(sorted(set(spec.clients or ())))
 
 
 def _anew(specs: Sequence[RoleSpec], free: set[int], seed: int, cohorts: Cohorts) -> list[Draw | None]:
     """Return, for each spec that draws its clients anew in every round, how it does."""
-    if (total := sum(spec.sampled or 0.0 for spec in specs)) > 1 + 1e-9:
-        raise ScenarioError(f"the attacks' sampled shares of a cohort sum to {total:g}, allowed: up to 1")
     draws: list[Draw | None] = []
     for number, spec in enumerate(specs):
         earlier = [draw for draw in draws if draw is not None]

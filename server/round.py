@@ -9,19 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..clients.codecs.wire import VerbatimFrames, decode_cohort, encode_cohort, max_frame
-from ..clients.messages import Broadcast, Trained
+from ..clients.codecs.wire import VerbatimFrames, decode_cohort, encode_cohort, max_frame, settled, shared_by
+from ..clients.messages import Trained
 from ..clients.pools.base import ClientPool
 from ..core.client_rows import with_rows
-from ..core.contracts import Delivery, LinearDefense, Verdict
+from ..core.contracts import CodecStreams, Delivery, LinearDefense, Verdict
 from ..core.declarations import Codecs, Defenses, Mechanisms, declared
 from ..core.errors import PluginError
 from ..core.seeds import generator
 from ..core.trees import State
 from ..core.updates import Context, Updates, all_finite, finite_rows, row_norms
+from .cohorts import sample_cohort
 from .corruption import corrupt
 from .decision import decide
-from .ingredients import sample_cohort
+from .downlink import Downlink, broadcast_of, send_down
 from .outcome import Outcome, Reception
 from .plan import Plan
 from .release import release_of
@@ -41,9 +42,9 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
     plan = plan.at(state.round)
     drawn = sample_cohort(plan.sampler, plan.sampling, plan.seed, state.round)
     cohort = plan.canaries.cohort(drawn)
-    broadcast = broadcast_of(plan, state, plan.canaries.clients(cohort).tolist())
+    down = send_down(plan, state, plan.canaries.clients(cohort).tolist())
     receive = _receive_sum if plan.summed else _receive_updates
-    reception, state = receive(plan, state, pool, broadcast, cohort)
+    reception, state = receive(plan, state, pool, down, cohort)
     _check(reception.verdict, plan.exchange.up.num_parameters)
     noisy, privacy = plan.privacy.noise(
         reception.verdict.aggregate,
@@ -63,23 +64,12 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
         ledger=plan.accountant.charge(release, plan.sampling, cohort.tolist(), state.ledger),
         clock=state.clock + reception.delivery.round_seconds,
         bytes_up=state.bytes_up + int(reception.bytes_up.sum()),
-        bytes_down=state.bytes_down + plan.bytes_down * len(cohort),
+        bytes_down=state.bytes_down + down.size * len(cohort),
+        shared=shared_by(plan.codec, params, noisy, state.codec),
     )
     facts = {field.name: getattr(reception, field.name) for field in fields(reception)}
     epsilon = plan.accountant.epsilon(after.ledger)
     return after, Outcome(**facts, release=release, epsilon=epsilon, sampling=plan.sampling)
-
-
-def broadcast_of(plan: Plan, state: ServerState, client_ids: Sequence[int]) -> Broadcast:
-    """Return what the server sends to these clients, with what each of them remembers."""
-    return Broadcast(
-        round=state.round,
-        params=state.params,
-        buffers=state.buffers,
-        extra=plan.extra(state.params, state.optimizer),
-        memory=plan.memory(state.clients, state.params, client_ids),
-        message_length=plan.exchange.up.num_parameters,
-    )
 
 
 def counted_share(plan: Plan, received: Updates, verdict: Verdict) -> float:
@@ -94,19 +84,20 @@ def counted_share(plan: Plan, received: Updates, verdict: Verdict) -> float:
 
 
 def _receive_updates(
-    plan: Plan, state: ServerState, pool: ClientPool, broadcast: Broadcast, cohort: Array
+    plan: Plan, state: ServerState, pool: ClientPool, down: Downlink, cohort: Array
 ) -> tuple[Reception, ServerState]:
     """Let every client send its update, and the defense decide; return that and the plug-ins' memories."""
-    clients = pool.train(broadcast, plan.canaries.clients(cohort), plan.sampling.expected_size)
+    clients = pool.train(down.broadcast, plan.canaries.clients(cohort), plan.sampling.expected_size)
     root = plan.root.train(broadcast_of(plan, state, [plan.root.number])) if plan.root else None
     own = root.updates.vectors[0] if root else None
     context = Context(state.round, state.params, plan.exchange.up, plan.seed, own)
     trained = plan.canaries.join(clients, cohort, context)
     sent, attacks = corrupt(plan, trained.updates, state, own)
-    frames, codec = _encode(plan, state, sent)
+    streams = CodecStreams(plan.seed, state.round, down.shared)
+    frames, codec = _encode(plan, state, sent, streams)
     bytes_up = _sizes(frames) + 4 * sent.buffers.shape[1]
-    delivery = _deliver(plan, state, trained.updates.num_examples, bytes_up)
-    received, refused = _decode(plan, state, sent, frames, delivery)
+    delivery = _deliver(plan, down, trained.updates.num_examples, bytes_up)
+    received, refused = _decode(plan, sent, frames, delivery, streams)
     received = replace(received, context=context)
     clipped, privacy = plan.privacy.clip(received, state.privacy)
     summed, privacy = _secure_sum(plan, clipped, state, privacy)
@@ -115,7 +106,9 @@ def _receive_updates(
     aggregation_seconds = perf_counter() - begin
     reception = Reception(
         round=state.round,
-        broadcast=broadcast,
+        broadcast=down.broadcast,
+        shared=down.shared,
+        bytes_down=down.size,
         losses=trained.losses,
         raw_norms=trained.norms,
         honest=trained.updates,
@@ -133,7 +126,7 @@ def _receive_updates(
         state,
         buffers=_mean_buffers(received.buffers.double().sum(dim=0), len(received), state.buffers),
         attacks=attacks,
-        codec=codec,
+        codec=settled(plan.codec, codec, received.client_ids.tolist()),
         privacy=privacy,
         pre_aggregations=decision.pre_aggregations,
         defense=decision.defense,
@@ -161,10 +154,10 @@ def _remembered(
 
 
 def _receive_sum(
-    plan: Plan, state: ServerState, pool: ClientPool, broadcast: Broadcast, cohort: Array
+    plan: Plan, state: ServerState, pool: ClientPool, down: Downlink, cohort: Array
 ) -> tuple[Reception, ServerState]:
     """Let the workers add up what honest clients send: the same round where nobody needs single updates."""
-    summed = pool.train_sum(broadcast, cohort)
+    summed = pool.train_sum(down.broadcast, cohort)
     ids, examples, finite = summed.client_ids, summed.num_examples, summed.finite
     sent = Updates(torch.empty(len(ids), 0), ids, examples, plan.sampling.expected_size)
     bytes_up = np.full(
@@ -177,7 +170,9 @@ def _receive_sum(
     aggregate = (summed.total / denominator).to(state.params.dtype)
     reception = Reception(
         round=state.round,
-        broadcast=broadcast,
+        broadcast=down.broadcast,
+        shared=down.shared,
+        bytes_down=down.size,
         losses=summed.losses,
         raw_norms=summed.raw_norms,
         honest=sent,
@@ -185,7 +180,7 @@ def _receive_sum(
         norms=summed.norms,
         frames=(),
         bytes_up=bytes_up,
-        delivery=_deliver(plan, state, examples, bytes_up),
+        delivery=_deliver(plan, down, examples, bytes_up),
         refused=dict.fromkeys(ids[~finite].tolist(), NON_FINITE),
         received=sent.rows(finite),
         verdict=Verdict(aggregate, counts / denominator),
@@ -194,18 +189,12 @@ def _receive_sum(
     return reception, replace(state, buffers=_mean_buffers(summed.buffers, int(finite.sum()), state.buffers))
 
 
-def _stream(plan: Plan, state: ServerState, purpose: str) -> np.random.Generator:
-    return generator(plan.seed, purpose, state.round)
-
-
-def _encode(plan: Plan, state: ServerState, sent: Updates) -> tuple[Sequence[bytes], State]:
+def _encode(
+    plan: Plan, state: ServerState, sent: Updates, streams: CodecStreams
+) -> tuple[Sequence[bytes], State]:
     if declared(plan.codec, Codecs.verbatim):
-        return VerbatimFrames(plan.codec, sent, plan.exchange.up, state.round, plan.public), state.codec
-
-    def streams(client_id: int) -> np.random.Generator:
-        return generator(plan.seed, "codec", state.round, client_id)
-
-    return encode_cohort(plan.codec, sent, plan.exchange.up, state.round, plan.public, state.codec, streams)
+        return VerbatimFrames(plan.codec, sent, plan.exchange.up, plan.public, streams), state.codec
+    return encode_cohort(plan.codec, sent, plan.exchange.up, plan.public, state.codec, streams)
 
 
 def _sizes(frames: Sequence[bytes]) -> Array:
@@ -215,14 +204,14 @@ def _sizes(frames: Sequence[bytes]) -> Array:
     return np.array([len(frame) for frame in frames], dtype=np.int64)
 
 
-def _deliver(plan: Plan, state: ServerState, examples: Tensor, bytes_up: Array) -> Delivery:
+def _deliver(plan: Plan, down: Downlink, examples: Tensor, bytes_up: Array) -> Delivery:
     """Send the frames; a client computes on the examples that it has, whatever it claims."""
-    chance = _stream(plan, state, "network")
-    return plan.network.deliver(examples.numpy(), plan.bytes_down, bytes_up, chance)
+    chance = generator(plan.seed, "network", down.broadcast.round)
+    return plan.network.deliver(examples.numpy(), down.size, bytes_up, chance)
 
 
 def _decode(
-    plan: Plan, state: ServerState, sent: Updates, frames: Sequence[bytes], delivery: Delivery
+    plan: Plan, sent: Updates, frames: Sequence[bytes], delivery: Delivery, streams: CodecStreams
 ) -> tuple[Updates, dict[int, tuple[str, str]]]:
     """Decode what arrived. A frame that does not decode, or not to finite numbers, is left out and noted."""
     there = torch.from_numpy(np.flatnonzero(delivery.arrived))
@@ -230,7 +219,7 @@ def _decode(
     refused: dict[int, tuple[str, str]] = {}
     if not isinstance(frames, VerbatimFrames):
         ids, bodies = came.client_ids.tolist(), [frames[row] for row in there.tolist()]
-        vectors, rejects = decode_cohort(plan.codec, bodies, ids, plan.exchange.up, state.round, plan.public)
+        vectors, rejects = decode_cohort(plan.codec, bodies, ids, plan.exchange.up, plan.public, streams)
         refused = {ids[row]: ("undecodable", reason) for row, reason in rejects}
         good = torch.tensor([i not in refused for i in ids], dtype=torch.bool)
         came = (came if not refused else came.rows(good)).with_vectors(vectors)
@@ -250,7 +239,7 @@ def _secure_sum(plan: Plan, updates: Updates, state: ServerState, privacy: State
         updates,
         honest,
         privacy,
-        _stream(plan, state, "rotation"),
+        generator(plan.seed, "rotation", state.round),
         lambda client_id: generator(plan.noise_seed, "noise share", state.round, client_id),
     )
     return found

@@ -1,33 +1,38 @@
 """A whole run: rounds one after the other, from the beginning or from a checkpoint."""
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 from typing import Any
 
+import torch
+
 from ..clients.data.base import FederatedData
 from ..clients.kernel import BlockKernel
+from ..clients.messages import Broadcast
 from ..clients.pools.base import ClientPool
 from ..clients.pools.serial import SerialPool
+from ..clients.scoring import Scoring
 from ..clients.vectorize import Choice
-from ..core.errors import ScenarioError, named_faults
 from ..core.layout import Layout
+from .assembly.build import make_plan
+from .assembly.fitted import Fitted
+from .assembly.loading import load_data, make_model
+from .assembly.parts import Parts
+from .assembly.refusals import OF_FIT, OF_GOALS, OF_PARTS, OF_PROSPECT, refuse
+from .assembly.refusals.budgets import Prospect
 from .evaluation import Evaluator, Score, goals_of
-from .example_privacy import with_known_noise, with_local_steps
-from .guarantee import delta_warning, refuse_large_delta
+from .example_privacy import known_noise, with_local_steps
+from .guarantee import delta_warning
 from .guard import out_of_budget
-from .ingredients import given_or_made, make_model
 from .outcome import Outcome
-from .plan import Plan, make_plan
-from .promise import refuse_broken_promises
-from .regression import refuse_labels_only
+from .plan import Plan
 from .round import run_round
 from .small_cohorts import warnings_of
 from .spec import RunSpec, noise_warning
 from .state import ServerState, first_state
-from .training import make_choice, make_kernel, make_root
+from .training import kernel_of, make_choice, make_kernel, make_root, make_scorer
 
 
 @dataclass(frozen=True)
@@ -64,47 +69,47 @@ class Simulation:
     def steps(self, pool: ClientPool, state: ServerState | None = None) -> Iterator[Step]:
         """Run the rounds that are left after ``state`` (all of them by default), one a time.
 
-        None is run that the privacy budget does not pay for. Where clients train in other processes, a model
-        is scored while they train the next round, and its step is handed out after that.
+        None is run that the privacy budget does not pay for.
         """
         state = state or self.first
-        stopped = self.out_of_budget(state)
-        finished: Callable[[], Step] | None = None
-        with ThreadPoolExecutor(1, "evaluation") as thread:
-            while state.round < self.spec.rounds and stopped is None:
-                begin = perf_counter()
-                try:
-                    state, outcome = run_round(self.plan, state, pool)
-                finally:
-                    if finished:
-                        yield finished()
-                seconds = perf_counter() - begin
-                stopped = self.out_of_budget(state)
-                score = thread.submit(self._score, state, stopped is not None)
-                finished = partial(_step, state, outcome, score, seconds, stopped)
-                if not self._overlaps(pool):
-                    yield finished()
-                    finished = None
-            if finished:
-                yield finished()
+        stopped, known = self.out_of_budget(state), None
+        while state.round < self.spec.rounds and stopped is None:
+            begin = perf_counter()
+            state, outcome = run_round(self.plan, state, pool)
+            seconds = perf_counter() - begin
+            stopped = self.out_of_budget(state)
+            score = None
+            if self._due(state) or stopped:
+                known = self._scored(state, pool, known)
+                score = known[1]
+            yield Step(state, outcome, score, seconds, stopped)
+            del outcome  # its updates, before the next round's are there
 
     def warnings(self) -> list[str]:
         """Return, one line each, what may go otherwise in some rounds than the scenario says."""
         lines = delta_warning(self.plan), noise_warning(self.spec)
         return [*(line for line in lines if line), *warnings_of(self.spec, self.plan)]
 
-    def _overlaps(self, pool: ClientPool) -> bool:
-        """Return whether a model can be scored during the next round without changing a bit of either."""
-        return pool.elsewhere and self.plan.root is None  # nothing here sets the number of threads meanwhile
-
     def out_of_budget(self, state: ServerState) -> str | None:
         """Return why the privacy budget ends the run after ``state``; None where it does not."""
         return out_of_budget(self.plan, state) if state.round < self.spec.rounds else None
 
-    def _score(self, state: ServerState, last: bool) -> Score | None:
-        due = last or state.round % self.spec.evaluate_every == 0 or state.round == self.spec.rounds
-        with named_faults(f"model '{self.spec.model.name}' cannot be evaluated"):
-            return self.evaluator.score(state.params, state.buffers) if due else None
+    def _due(self, state: ServerState) -> bool:
+        return state.round % self.spec.evaluate_every == 0 or state.round == self.spec.rounds
+
+    def _scored(
+        self, state: ServerState, pool: ClientPool, known: tuple[Broadcast, Score] | None
+    ) -> tuple[Broadcast, Score]:
+        """Return the new model and its score: that which is known where no round has changed the model."""
+        model = Broadcast(state.round, state.params, state.buffers)
+        if known and all(torch.equal(getattr(known[0], n), getattr(model, n)) for n in ("params", "buffers")):
+            return known
+        return model, self.evaluator.score(pool.score(model))
+
+    @property
+    def scoring(self) -> Scoring:
+        """What a worker needs to score this run's models."""
+        return Scoring(partial(make_scorer, self.spec, self.choice.device), self.evaluator.examples)
 
     def ray_pool(
         self,
@@ -118,17 +123,13 @@ class Simulation:
 
         build: Callable[[FederatedData], BlockKernel] = partial(make_kernel, self.spec, choice=self.choice)
         gpus = (gpus_per_worker or EVEN_SHARE) if self.choice.device == "cuda" else 0.0
-        return RayPool(build, self.data, num_workers, address, self.choice.height, patience, gpus)
+        height, scoring = self.choice.height, self.scoring
+        return RayPool(build, self.data, num_workers, address, height, patience, gpus, scoring)
 
     def serial_pool(self) -> ClientPool:
         """Return a pool that trains in this process."""
-        return SerialPool(self.kernel, self.choice.height)
-
-
-def _step(
-    state: ServerState, outcome: Outcome, score: Future[Score | None], seconds: float, stopped: str | None
-) -> Step:
-    return Step(state, outcome, score.result(), seconds, stopped)
+        scorer = self.scoring.build(self.data, self.evaluator.examples)
+        return SerialPool(self.kernel, self.choice.height, scorer)
 
 
 def prepare(
@@ -144,28 +145,30 @@ def prepare(
     Raises:
         GauntletError: Whatever cannot run, in one line.
     """
-    data = given_or_made(spec, data)
-    asked, spec = spec, with_known_noise(spec, data)
+    parts = Parts(spec, given=data is not None)
+    parts.complete()
+    refuse(OF_PARTS, parts)
+    data = load_data(parts) if data is None else data
+    mechanism, spec = known_noise(parts, data)
     model = make_model(spec, data)
-    choice = make_choice(spec, data, model, begun)
+    choice = make_choice(parts, data, model, begun)
     layout = Layout.of(model)
-    plan = with_local_steps(make_plan(spec, layout), spec, data)
-    plan = replace(plan, root=make_root(spec, data))
-    refuse_labels_only(plan, data)
+    fitted = Fitted(parts, data, layout, mechanism)
+    refuse(OF_FIT, fitted)
+    plan = with_local_steps(make_plan(fitted), parts, data)
+    plan = replace(plan, root=make_root(parts, data))
     params = layout.flatten(dict(model.named_parameters()))
     buffers = layout.flatten_buffers(dict(model.named_buffers()))
     first = first_state(plan, params, buffers)
-    refuse_large_delta(plan, spec)
-    refuse_broken_promises(plan, asked, first, data)
-    if broke := out_of_budget(plan, first):
-        raise ScenarioError(f"not even one round can run: {broke}")
+    refuse(OF_GOALS, fitted)
     goals = goals_of((*plan.poisons, *plan.attacks), data)
+    refuse(OF_PROSPECT, Prospect(parts.spec, plan, first, data, goals))
     return Simulation(
         spec=spec,
         data=data,
         plan=plan,
-        kernel=make_kernel(spec, data, choice),
-        evaluator=Evaluator(model, data, goals, spec.training.loss, choice.device),
+        kernel=kernel_of(parts, data, make_model(spec, data), choice, plan.privacy),
+        evaluator=Evaluator(data, goals, spec.training.loss),
         first=first,
         choice=choice,
     )

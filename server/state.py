@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
+from ..clients.codecs.wire import shared_by
 from ..core.client_rows import ClientRows
 from ..core.contracts import Knowledge
 from ..core.trees import State
@@ -25,6 +27,7 @@ class ServerState:
         clock: Virtual seconds since the start.
         bytes_up: Bytes that clients sent so far.
         bytes_down: Bytes that clients received so far.
+        shared: What both sides of the codec will know of the next round; None where it shares nothing.
         clients: What the clients remember that were ever counted, by client id.  # [S] each
         counted: The round in which each of them last was.
     """
@@ -42,12 +45,14 @@ class ServerState:
     clock: float = 0.0
     bytes_up: int = 0
     bytes_down: int = 0
+    shared: State = None
     clients: ClientRows = field(default_factory=dict)
     counted: Mapping[int, int] = field(default_factory=dict)
 
 
 def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:
     """Return the state before round 0."""
+    codec = plan.codec.init()
     return ServerState(
         round=0,
         params=params,
@@ -55,10 +60,11 @@ def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:
         attacks=tuple(
             {} if role.attack.knowledge is Knowledge.OWN else role.attack.init() for role in plan.attacks
         ),
-        codec=plan.codec.init(),
+        codec=codec,
         privacy=plan.privacy.init(),
         pre_aggregations=tuple(p.init() for p in plan.pre_aggregations),
         defense=plan.defense.init(),
         optimizer=plan.optimizer.init(),
         ledger=plan.accountant.init(),
+        shared=shared_by(plan.codec, params, torch.zeros_like(params), codec),
     )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..clients.data.base import FederatedData
 from ..core.declarations import Algorithms, declared
 from ..core.layout import Layout
-from ..server.ingredients import make_model
+from ..server.assembly.loading import make_model
 from ..server.simulation import Simulation
 from ..server.state import ServerState
 from .results import PREDICTIVE, VERDICT_POSTERIOR, write_file, write_json, write_table

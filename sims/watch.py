@@ -12,7 +12,7 @@ from ..core.errors import PluginError, ScenarioError
 from ..core.guards import guard
 from ..core.observation import Knowledge, Truth
 from ..core.registry import Family
-from ..server.ingredients import sample_cohort
+from ..server.cohorts import sample_cohort
 from ..server.probe import blank_observation, knowledge_of
 from ..server.simulation import Simulation
 from .reconstruct import infers

@@ -7,114 +7,92 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from ...core import trees
-from ...core.contracts import Codec
+from ...core.contracts import Codec, CodecStreams
 from ...core.declarations import Codecs, declared
 from ...core.errors import FrameError
 from ...core.frames import Record
-from ...core.layout import Layout, Slot
 from ...core.registry import require
-from ...core.seeds import Streams, generator
+from ...core.seeds import generator
 from ...core.updates import Updates
-from .wire import decode_cohort, encode_cohort, max_frame
-
-LAYOUT = Layout(
-    (Slot("matrix", (5, 7), 0), Slot("one", (1,), 35), Slot("empty", (0, 4), 36), Slot("vector", (12,), 36))
+from .memory_contract import (
+    encodes_each_client_as_if_alone,
+    has_a_state_that_packs,
+    leaves_its_inputs_as_they_were,
+    remembers_by_client_id,
+    shares_what_packs,
 )
-P = LAYOUT.num_parameters
+from .specimens import LAYOUT, LONG, P, cohort_of, decoded, mixed, normal, read, sent, streams_of
+from .wire import encode_cohort, max_frame
+
 DRAWS = 2000
-
-
-def _streams(client: int) -> np.random.Generator:
-    return generator(0, "codec-contract", client)
-
-
-def _cohort(rows: list[Tensor]) -> Updates:
-    vectors = torch.stack(rows)
-    ids = torch.arange(len(rows)) * 3 + 1
-    return Updates(vectors, ids, torch.full_like(ids, 10))
-
-
-def _normal(client: int) -> Tensor:
-    return torch.from_numpy(generator(0, "codec-contract-rows", client).standard_normal(P).astype(np.float32))
-
-
-def _mixed() -> Updates:
-    """Return updates of every size: normal, zero, all equal, huge, tiny, denormal, with one spike."""
-    spike = torch.zeros(P).index_fill(0, torch.tensor([3]), -2.0)
-    scaled = [_normal(i) * factor for i, factor in enumerate((1.0, 0.01, 1e30, 1e-30, 1e-42))]
-    return _cohort([*scaled, torch.zeros(P), torch.full((P,), 0.7), spike])
-
-
-def _decoded(codec: Codec, updates: Updates, streams: Streams = _streams) -> Tensor:
-    frames, _ = encode_cohort(codec, updates, LAYOUT, 2, 9, codec.init(), streams)
-    vectors, rejected = decode_cohort(codec, frames, updates.client_ids.tolist(), LAYOUT, 2, 9)
-    require(not rejected, f"its own frame was rejected: {rejected[:1]}")
-    return vectors
 
 
 def decodes_its_own_frames(codec: Codec) -> None:
     """Every update gives a frame, and every frame a finite float32 [P]: huge, tiny, one element, none."""
-    vectors = _decoded(codec, _mixed())
+    vectors = decoded(codec, mixed())
     require(bool(vectors.isfinite().all()), "finite updates decoded to a vector that is not finite")
 
 
-def gives_one_record_a_tensor(codec: Codec) -> None:
-    """Records stand in the layout's order and say the tensors' own sizes."""
-    rows, _ = codec.encode(_mixed(), LAYOUT, codec.init(), _streams)
-    expected = [(i, slot.size) for i, slot in enumerate(LAYOUT.parameters)]
+def gives_the_records_that_it_declares(codec: Codec) -> None:
+    """Every frame holds what ``records`` says of the layout: ids and numbers of elements, in order."""
+    rows, _ = codec.encode(mixed(), LAYOUT, codec.init(), streams_of(codec))
+    declared_ones = codec.records(LAYOUT)
+    require(list(codec.records(LAYOUT)) == list(declared_ones), "records are not the same when asked again")
+    expected = [(r.tensor_id, r.numel) for r in declared_ones]
+    ids = [tensor_id for tensor_id, _ in expected]
+    require(ids == sorted(set(ids)), f"the records' ids are {ids}, expected ascending ones")
     for records in rows:
         found = [(r.tensor_id, r.numel) for r in records]
-        require(found == expected, f"records (tensor, elements) are {found}, expected {expected}")
+        require(found == expected, f"records (tensor, elements) are {found}, declared {expected}")
 
 
 def decodes_from_the_frame_alone(codec: Codec) -> None:
-    """A server that never saw the client's codec decodes the same."""
+    """A server that never saw the client's codec decodes the same, and draws from no global generator."""
     server = copy.deepcopy(codec)
-    frames, _ = encode_cohort(codec, _mixed(), LAYOUT, 2, 9, codec.init(), _streams)
-    ids = _mixed().client_ids.tolist()
-    here, _ = decode_cohort(codec, frames, ids, LAYOUT, 2, 9)
+    frames, ids = sent(codec, mixed())[0], mixed().client_ids.tolist()
+    here, _ = read(codec, frames, ids)
+    before = _global_generators()
     try:
-        there, rejected = decode_cohort(server, frames, ids, LAYOUT, 2, 9)
+        there, rejected = read(server, frames, ids)
     except Exception as error:
         require(False, f"a codec that did not encode the frames cannot decode them: {error!r}")
+    require(_global_generators() == before, "decode drew from a global generator")
     same = not rejected and torch.equal(here, there)
     require(same, "a codec that did not encode the frames decodes them otherwise")
 
 
+def decodes_a_cohort_as_its_clients(codec: Codec) -> None:
+    """``decode_cohort`` gives the bits of ``decode``, and ``FrameError`` where one record is bad."""
+    together = declared(codec, Codecs.decode_cohort)
+    if together is None:
+        return
+    streams = streams_of(codec)
+    rows, _ = codec.encode(mixed(), LAYOUT, codec.init(), streams)
+    contexts = [streams.context(i) for i in mixed().client_ids.tolist()]
+    alone = torch.stack([codec.decode(r, LAYOUT, c) for r, c in zip(rows, contexts, strict=True)])
+    same = torch.equal(alone, together(rows, LAYOUT, contexts))
+    require(same, "decode_cohort gives other vectors than decode")
+    bad = [replace(rows[1][0], tag=0xFF), *rows[1][1:]]
+    try:
+        together([rows[0], bad, *rows[2:]], LAYOUT, contexts)
+    except FrameError:
+        return
+    except Exception as error:
+        require(False, f"decode_cohort raised {error!r} for a bad record, allowed: FrameError")
+    require(False, "decode_cohort took a record with a tag that no options give")
+
+
 def keeps_zeros(codec: Codec) -> None:
     """An update of zeros decodes to exact zeros."""
-    vectors = _decoded(codec, _cohort([torch.zeros(P), _normal(1)]))
+    vectors = decoded(codec, cohort_of([torch.zeros(P), normal(1)]))
     require(not bool(vectors[0].any()), "an update of zeros came back with other values")
-
-
-def leaves_its_inputs_as_they_were(codec: Codec) -> None:
-    """Neither the updates nor the state handed in are written to."""
-    updates, state = _mixed(), codec.init()
-    before, packed = updates.vectors.clone(), trees.pack(state)
-    codec.encode(updates, LAYOUT, state, _streams)
-    require(torch.equal(before, updates.vectors), "encode wrote to the updates")
-    require(trees.equal(trees.unpack(*packed), state), "encode wrote to the state")
-
-
-def encodes_each_client_as_if_alone(codec: Codec) -> None:
-    """A client's frame does not depend on who else is in the batch."""
-    updates = _mixed()
-    together, _ = encode_cohort(codec, updates, LAYOUT, 2, 9, codec.init(), _streams)
-    for k in range(len(updates)):
-        one = updates.rows(torch.tensor([k]))
-        alone, _ = encode_cohort(codec, one, LAYOUT, 2, 9, codec.init(), _streams)
-        require(alone[0] == together[k], "a client encoded alone sends another frame than in a batch")
 
 
 def draws_from_its_streams_only(codec: Codec) -> None:
     """Equal streams give equal frames, and no global generator moves."""
     before = _global_generators()
-    first, second = (
-        encode_cohort(codec, _mixed(), LAYOUT, 2, 9, codec.init(), _streams)[0] for _ in range(2)
-    )
+    first, second = (sent(codec, mixed())[0] for _ in range(2))
     require(_global_generators() == before, "encode drew from a global generator")
     require(first == second, "equal updates and streams gave other frames")
 
@@ -124,24 +102,12 @@ def _global_generators() -> list[object]:
     return [repr(legacy), random.getstate(), torch.random.get_rng_state().tolist()]
 
 
-def has_a_state_that_packs(codec: Codec) -> None:
-    """The state survives a checkpoint, and the frames after it are the same."""
-    _, state = encode_cohort(codec, _mixed(), LAYOUT, 2, 9, codec.init(), _streams)
-    try:
-        restored = trees.unpack(*trees.pack(state))
-    except TypeError as error:
-        require(False, str(error))
-    one, _ = encode_cohort(codec, _mixed(), LAYOUT, 3, 9, state, _streams)
-    two, _ = encode_cohort(codec, _mixed(), LAYOUT, 3, 9, restored, _streams)
-    require(one == two, "a restored state gives other frames")
-
-
 def is_unbiased_if_it_says_so(codec: Codec) -> None:
     """The mean of 2000 draws is the update, each coordinate within 5 standard errors."""
     if not declared(codec, Codecs.unbiased):
         return
-    update = _normal(7).clamp(-2, 2)
-    vectors = _decoded(codec, _cohort([update] * DRAWS)).double()
+    update = normal(7).clamp(-2, 2)
+    vectors = decoded(codec, cohort_of([update] * DRAWS)).double()
     errors = vectors.std(dim=0) / DRAWS**0.5
     off = (vectors.mean(dim=0) - update.double()).abs()
     worst = int((off - 5 * errors).argmax())
@@ -149,13 +115,47 @@ def is_unbiased_if_it_says_so(codec: Codec) -> None:
     require(fits, f"the mean of {DRAWS} draws is off by {off[worst]:.3g}, standard error {errors[worst]:.3g}")
 
 
+def is_contractive_if_it_says_so(codec: Codec) -> None:
+    """What is lost of an update is never longer than the update."""
+    if not declared(codec, Codecs.contractive):
+        return
+    updates = mixed()
+    lost = (updates.vectors.double() - decoded(codec, updates).double()).norm(dim=1)
+    length = updates.vectors.double().norm(dim=1)
+    worst = int((lost / length.clamp(min=1e-300)).argmax())
+    fits = bool((lost <= length * (1 + 1e-6)).all())
+    require(fits, f"of an update of length {length[worst]:.3g} a part of length {lost[worst]:.3g} is lost")
+
+
+def counts_ideal_bits(codec: Codec) -> None:
+    """``ideal_bits`` is finite, at least 0, and no more than what independent values were sent in."""
+    rows, _ = codec.encode(mixed(), LAYOUT, codec.init(), streams_of(codec))
+    for records in rows:
+        bits = codec.ideal_bits(records, LAYOUT)
+        fits = isinstance(bits, int | float) and 0 <= bits < float("inf")
+        require(fits, f"ideal_bits gave {bits!r}, expected a finite number of at least 0")
+    normal = generator(0, "codec-contract-bits").standard_normal(LONG.num_parameters).astype(np.float32)
+    one = Updates(torch.from_numpy(normal)[None], torch.tensor([1]), torch.tensor([1]))
+    records = codec.encode(one, LONG, codec.init(), streams_of(codec))[0][0]
+    bits, payload = codec.ideal_bits(records, LONG), 8 * sum(len(r.body) for r in records)
+    require(
+        bits <= 1.001 * payload + 8 * len(records),
+        f"ideal_bits gave {bits:.0f} for normal values that were sent in {payload} bits",
+    )
+
+
 def is_lossless_if_it_says_so(codec: Codec) -> None:
     """What comes out is what went in to the last bit, NaN and infinities included."""
     if not declared(codec, Codecs.lossless):
         return
-    updates = _cohort([_normal(1), torch.full((P,), torch.inf), torch.full((P,), torch.nan)])
-    same = torch.equal(_decoded(codec, updates).view(torch.int32), updates.vectors.view(torch.int32))
+    updates = cohort_of([normal(1), torch.full((P,), torch.inf), torch.full((P,), torch.nan)])
+    same = torch.equal(decoded(codec, updates).view(torch.int32), updates.vectors.view(torch.int32))
     require(same, "a lossless codec gave back another vector")
+
+
+class _NoStreams(CodecStreams):
+    def __call__(self, client_id: int) -> np.random.Generator:
+        raise ValueError(f"client {client_id} has no stream")
 
 
 def is_verbatim_if_it_says_so(codec: Codec) -> None:
@@ -164,13 +164,10 @@ def is_verbatim_if_it_says_so(codec: Codec) -> None:
         return
     require(declared(codec, Codecs.lossless), "a codec that declares verbatim must declare lossless")
 
-    def none(client_id: int) -> np.random.Generator:
-        raise ValueError(f"client {client_id} has no stream")
-
-    updates = _cohort([_normal(1), torch.zeros(P)])
+    updates = cohort_of([normal(1), torch.zeros(P)])
     require(codec.init() is None, "a codec that declares verbatim keeps a state")
     try:
-        frames, _ = encode_cohort(codec, updates, LAYOUT, 2, 9, None, none)
+        frames, _ = encode_cohort(codec, updates, LAYOUT, 9, None, _NoStreams(0, 2))
     except ValueError:
         require(False, "a codec that declares verbatim draws random numbers")
     longest = max_frame(codec, LAYOUT)
@@ -182,22 +179,22 @@ def survives_updates_that_are_not_finite(codec: Codec) -> None:
 
     Its own frame is rejected, or decodes; what is left is the round's finite check.
     """
-    bad = _normal(1).index_fill(0, torch.tensor([0, 40]), torch.nan)
-    worse = _normal(2).index_fill(0, torch.tensor([35]), -torch.inf)
-    updates = _cohort([_normal(0), bad, worse, _normal(3)])
-    frames, _ = encode_cohort(codec, updates, LAYOUT, 2, 9, codec.init(), _streams)
-    ids = updates.client_ids.tolist()
-    good, rejected = decode_cohort(codec, [frames[0], frames[3]], [ids[0], ids[3]], LAYOUT, 2, 9)
+    bad = normal(1).index_fill(0, torch.tensor([0, 40]), torch.nan)
+    worse = normal(2).index_fill(0, torch.tensor([35]), -torch.inf)
+    updates = cohort_of([normal(0), bad, worse, normal(3)])
+    frames, ids = sent(codec, updates)[0], updates.client_ids.tolist()
+    good, rejected = read(codec, [frames[0], frames[3]], [ids[0], ids[3]])
     require(not rejected and bool(good.isfinite().all()), "another client's NaN spoiled a good frame")
-    decode_cohort(codec, frames, ids, LAYOUT, 2, 9)
+    read(codec, frames, ids)
 
 
 def stays_within_its_longest_body(codec: Codec) -> None:
     """No body is longer than ``max_body`` says."""
-    rows, _ = codec.encode(_mixed(), LAYOUT, codec.init(), _streams)
-    for record in (r for records in rows for r in records):
-        length, allowed = len(record.body), codec.max_body(record.numel)
-        require(length <= allowed, f"a body of {length} bytes, max_body({record.numel}) is {allowed}")
+    rows, _ = codec.encode(mixed(), LAYOUT, codec.init(), streams_of(codec))
+    shapes = [r.shape for r in codec.records(LAYOUT)]
+    for record, shape in ((r, s) for records in rows for r, s in zip(records, shapes, strict=True)):
+        length, allowed = len(record.body), codec.max_body(shape)
+        require(length <= allowed, f"a body of {length} bytes, max_body({shape}) is {allowed}")
 
 
 def refuses_hostile_bytes(codec: Codec) -> None:
@@ -205,12 +202,15 @@ def refuses_hostile_bytes(codec: Codec) -> None:
 
     The vector is finite, unless the codec is lossless and carries whatever float32 comes.
     """
-    rows, _ = codec.encode(_mixed(), LAYOUT, codec.init(), _streams)
+    rows, _ = codec.encode(mixed(), LAYOUT, codec.init(), streams_of(codec))
+    lengths = [codec.max_body(r.shape) for r in codec.records(LAYOUT)]
+    contexts = [streams_of(codec).context(client) for client in mixed().client_ids.tolist()]
     stream = generator(0, "hostile")
     for trial in range(600):
-        records = [_damaged(r, codec, stream, trial % 3) for r in rows[trial % len(rows)]]
+        row, kind = trial % len(rows), trial % 3
+        records = [_damaged(r, n, stream, kind) for r, n in zip(rows[row], lengths, strict=True)]
         try:
-            vector = codec.decode(records, LAYOUT)
+            vector = codec.decode(records, LAYOUT, contexts[row])
         except FrameError:
             continue
         except Exception as error:
@@ -220,31 +220,36 @@ def refuses_hostile_bytes(codec: Codec) -> None:
         require(fits, "hostile bytes gave a vector that is not finite")
 
 
-def _damaged(record: Record, codec: Codec, stream: np.random.Generator, kind: int) -> Record:
+def _damaged(record: Record, longest: int, stream: np.random.Generator, kind: int) -> Record:
     """Return a damaged record: 0 one bit flipped, 1 random bytes of a random length, 2 a random tag too."""
     body = bytearray(record.body)
     if kind == 0:
         if body:
             body[int(stream.integers(len(body)))] ^= 1 << int(stream.integers(8))
         return replace(record, body=bytes(body))
-    length = len(body) if stream.random() < 0.5 else int(stream.integers(codec.max_body(record.numel) + 1))
+    length = len(body) if stream.random() < 0.5 else int(stream.integers(longest + 1))
     tag = record.tag if kind == 1 else int(stream.integers(256))
     return replace(record, body=stream.bytes(length), tag=tag)
 
 
 CHECKS: tuple[Callable[[Codec], None], ...] = (
     decodes_its_own_frames,
-    gives_one_record_a_tensor,
+    gives_the_records_that_it_declares,
     decodes_from_the_frame_alone,
+    decodes_a_cohort_as_its_clients,
     keeps_zeros,
     leaves_its_inputs_as_they_were,
     encodes_each_client_as_if_alone,
+    remembers_by_client_id,
     draws_from_its_streams_only,
     has_a_state_that_packs,
+    shares_what_packs,
     is_unbiased_if_it_says_so,
+    is_contractive_if_it_says_so,
     is_lossless_if_it_says_so,
     is_verbatim_if_it_says_so,
     survives_updates_that_are_not_finite,
     stays_within_its_longest_body,
+    counts_ideal_bits,
     refuses_hostile_bytes,
 )

@@ -5,16 +5,17 @@ Source: the baseline of every table.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ...core.contracts import CodecContext, CodecStreams
 from ...core.errors import FrameError
-from ...core.frames import Record
+from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout
-from ...core.seeds import Streams
 from ...core.updates import Updates
 from .packing import DENSE_F32, unpack_floats
 
@@ -25,6 +26,7 @@ class Identity:
 
     codec_id: ClassVar[int] = 0
     unbiased: ClassVar[bool] = True
+    contractive: ClassVar[bool] = True
     additive: ClassVar[bool] = True
     lossless: ClassVar[bool] = True
     verbatim: ClassVar[bool] = True
@@ -33,13 +35,13 @@ class Identity:
         return None
 
     def encode(
-        self, updates: Updates, layout: Layout, state: None, streams: Streams
+        self, updates: Updates, layout: Layout, state: None, streams: CodecStreams
     ) -> tuple[list[list[Record]], None]:
         """Return 4 bytes an element."""
         vectors = updates.vectors.detach().cpu().numpy().astype("<f4", copy=False)  # [K, P]
         return [[_record(row, i, layout) for i in range(len(layout.parameters))] for row in vectors], None
 
-    def decode(self, records: Sequence[Record], layout: Layout) -> Tensor:
+    def decode(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
         """Return the vector [P] that was sent, to the last bit."""
         vector = np.empty(layout.num_parameters, dtype=np.float32)
         for slot, record in zip(layout.parameters, records, strict=True):
@@ -48,8 +50,15 @@ class Identity:
             vector[slot.start : slot.start + slot.size] = unpack_floats(record.body, slot.size)
         return torch.from_numpy(vector)
 
-    def max_body(self, numel: int) -> int:
-        return 4 * numel
+    def records(self, layout: Layout) -> Sequence[RecordShape]:
+        return one_a_tensor(layout)
+
+    def max_body(self, shape: tuple[int, ...]) -> int:
+        return 4 * prod(shape)
+
+    def ideal_bits(self, records: Sequence[Record], layout: Layout) -> float:
+        """Return 32 bits an element."""
+        return 32.0 * sum(record.numel for record in records)
 
 
 def _record(row: np.ndarray[tuple[int], np.dtype[np.float32]], i: int, layout: Layout) -> Record:

@@ -6,16 +6,17 @@ Distributed Deep Learning. NeurIPS 2017, Section 3. arXiv:1705.07878
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ...core.contracts import CodecContext, CodecStreams
 from ...core.errors import FrameError
-from ...core.frames import Record
+from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout
-from ...core.seeds import Streams
 from ...core.updates import Updates
 from . import packing
 from .packing import BASE3, DENSE_F32, TWO_BIT, Array
@@ -74,7 +75,7 @@ class TernGrad:
         return None
 
     def encode(
-        self, updates: Updates, layout: Layout, state: None, streams: Streams
+        self, updates: Updates, layout: Layout, state: None, streams: CodecStreams
     ) -> tuple[list[list[Record]], None]:
         """Return a scale and packed codes for every client and tensor; draws P uniforms a client."""
         vectors = updates.vectors.detach().cpu().numpy()  # [K, P]
@@ -125,7 +126,7 @@ class TernGrad:
         bounds: Array = np.minimum(self.clip * sd, _LARGEST).astype(np.float32)
         return bounds
 
-    def decode(self, records: Sequence[Record], layout: Layout) -> Tensor:
+    def decode(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
         """Return scale * codes [P]: finite, from nothing but the records.
 
         Raises:
@@ -154,8 +155,21 @@ class TernGrad:
         scaled: Array = _UNPACK[record.tag](record.body[4:], numel) * scale
         return scaled
 
-    def max_body(self, numel: int) -> int:
+    def records(self, layout: Layout) -> Sequence[RecordShape]:
+        return one_a_tensor(layout)
+
+    def max_body(self, shape: tuple[int, ...]) -> int:
+        numel = prod(shape)
         if numel < self.size_to_binarize:
             return 4 * numel
         sizes = {BASE3: -(-numel // 5), TWO_BIT: -(-numel // 4), RICE_SIGNS: max_rice(numel)}
         return 4 + max(sizes[tag] for tag in _TAGS[self.pack])
+
+    def ideal_bits(self, records: Sequence[Record], layout: Layout) -> float:
+        """Return a tensor's entropy, n H0(codes), and 32 of scale; 32 n for one that is sent as it is."""
+        return sum(map(self._ideal_bits, records))
+
+    def _ideal_bits(self, record: Record) -> float:
+        if record.numel < self.size_to_binarize:
+            return 32.0 * record.numel
+        return packing.entropy(_UNPACK[record.tag](record.body[4:], record.numel)) + 32.0

@@ -9,23 +9,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...core.contracts import Codec
-from ...core.errors import FrameError, PluginError, named_faults
-from ...core.frames import OVERHEAD, Envelope, read_frame, read_uvarint, uvarint, write_frame
+from ...core.contracts import Codec, CodecContext, CodecStreams
+from ...core.declarations import Codecs, declared
+from ...core.errors import FrameError, named_faults
+from ...core.frames import (
+    OVERHEAD,
+    Envelope,
+    Record,
+    RecordShape,
+    read_frame,
+    read_uvarint,
+    uvarint,
+    write_frame,
+)
 from ...core.layout import Layout
 from ...core.registry import require
-from ...core.seeds import Streams
 from ...core.trees import State
 from ...core.updates import Updates
 
 
 def encode_cohort(
-    codec: Codec, updates: Updates, layout: Layout, round: int, spec: int, state: State, streams: Streams
+    codec: Codec, updates: Updates, layout: Layout, spec: int, state: State, streams: CodecStreams
 ) -> tuple[list[bytes], State]:
     """Return one frame a client, in the order of the rows, and the codec's next state."""
     rows, state = codec.encode(updates, layout, state, streams)
     require(len(rows) == len(updates), f"the codec encoded {len(rows)} of {len(updates)} clients")
-    envelopes = (Envelope(codec.codec_id, round, client, spec) for client in updates.client_ids.tolist())
+    ids = updates.client_ids.tolist()
+    envelopes = (Envelope(codec.codec_id, streams.round, client, spec) for client in ids)
     with named_faults("the codec's records make no frame"):
         return [write_frame(e, records) for e, records in zip(envelopes, rows, strict=True)], state
 
@@ -37,8 +47,10 @@ class VerbatimFrames(Sequence[bytes]):
     what was encoded to the last bit; its contract holds all three. So a round needs no bytes to go on.
     """
 
-    def __init__(self, codec: Codec, updates: Updates, layout: Layout, round: int, spec: int) -> None:
-        self._codec, self._layout, self._round, self._spec = codec, layout, round, spec
+    def __init__(
+        self, codec: Codec, updates: Updates, layout: Layout, spec: int, streams: CodecStreams
+    ) -> None:
+        self._codec, self._layout, self._spec, self._streams = codec, layout, spec, streams
         self.updates, self.size = updates, max_frame(codec, layout)
 
     def __len__(self) -> int:
@@ -48,59 +60,107 @@ class VerbatimFrames(Sequence[bytes]):
         if isinstance(row, slice):
             return [self[r] for r in range(*row.indices(len(self)))]
         one = self.updates.rows(torch.tensor([range(len(self))[row]]))
-        return encode_cohort(self._codec, one, self._layout, self._round, self._spec, None, _no_streams)[0][0]
-
-
-def _no_streams(client_id: int) -> Any:
-    raise PluginError(f"a codec that declares verbatim draws random numbers (for client {client_id})")
+        return encode_cohort(self._codec, one, self._layout, self._spec, None, self._streams)[0][0]
 
 
 def max_frame(codec: Codec, layout: Layout) -> int:
     """Return the length of the longest legal frame, in bytes."""
+    return _longest(codec, codec.records(layout))
+
+
+def _longest(codec: Codec, shapes: Sequence[RecordShape]) -> int:
     length = OVERHEAD
-    for i, slot in enumerate(layout.parameters):
-        body = codec.max_body(slot.size)
-        length += len(uvarint(i)) + 1 + len(uvarint(slot.size)) + len(uvarint(body)) + body
+    for record in shapes:
+        body = codec.max_body(record.shape)
+        length += len(uvarint(record.tensor_id)) + 1 + len(uvarint(record.numel)) + len(uvarint(body)) + body
     return length
 
 
-def decode_frame(codec: Codec, frame: bytes, envelope: Envelope, layout: Layout) -> Tensor:
+def decode_frame(
+    codec: Codec, frame: bytes, envelope: Envelope, layout: Layout, context: CodecContext
+) -> Tensor:
     """Return the update [P] that one frame stands for.
 
     Raises:
         FrameError: It is not a legal frame of this codec, round, client and spec.
     """
-    sizes = [slot.size for slot in layout.parameters]
-    return _decode(codec, frame, envelope, layout, sizes, max_frame(codec, layout))
+    shapes = codec.records(layout)
+    records = read_frame(frame, envelope, shapes, _longest(codec, shapes))
+    return _decoded(codec, records, layout, context)
 
 
 def decode_cohort(
-    codec: Codec, frames: Sequence[bytes], client_ids: Sequence[int], layout: Layout, round: int, spec: int
+    codec: Codec,
+    frames: Sequence[bytes],
+    client_ids: Sequence[int],
+    layout: Layout,
+    spec: int,
+    streams: CodecStreams,
 ) -> tuple[Tensor, list[tuple[int, str]]]:
     """Return the updates that decode [K', P], in order, and (row, reason) of each that does not.
 
     ``client_ids`` are those the server expects: a frame that names another sender is rejected.
     """
-    sizes, longest = [slot.size for slot in layout.parameters], max_frame(codec, layout)
-    vectors = torch.empty(len(frames), layout.num_parameters)
-    good, rejected = 0, []
-    for row, (frame, client) in enumerate(zip(frames, client_ids, strict=True)):
-        envelope = Envelope(codec.codec_id, round, int(client), spec)
+    shapes = codec.records(layout)
+    longest = _longest(codec, shapes)
+    cohort: list[tuple[int, list[Record], CodecContext]] = []
+    rejected = []
+    for row, (frame, client) in enumerate(zip(frames, map(int, client_ids), strict=True)):
+        envelope = Envelope(codec.codec_id, streams.round, client, spec)
         try:
-            vectors[good] = _decode(codec, frame, envelope, layout, sizes, longest)
-            good += 1
+            cohort.append((row, read_frame(frame, envelope, shapes, longest), streams.context(client)))
         except FrameError as error:
             rejected.append((row, str(error)))
-    return vectors[:good], rejected
+    vectors, bad = vectors_of(codec, cohort, layout)
+    return vectors, sorted([*rejected, *bad])
 
 
-def _decode(
-    codec: Codec, frame: bytes, envelope: Envelope, layout: Layout, sizes: Sequence[int], longest: int
-) -> Tensor:
-    vector = codec.decode(read_frame(frame, envelope, sizes, longest), layout)
+def vectors_of(
+    codec: Codec, cohort: Sequence[tuple[int, list[Record], CodecContext]], layout: Layout
+) -> tuple[Tensor, list[tuple[int, str]]]:
+    """Return the vectors that the records of a cohort stand for [K', P], and why others stand for none."""
+    together = declared(codec, Codecs.decode_cohort)
+    if together is not None and cohort:
+        try:
+            found: Tensor = together([r for _, r, _ in cohort], layout, [c for _, _, c in cohort])
+            return found, []
+        except FrameError:
+            pass  # one by one, to see whose
+    vectors = torch.empty(len(cohort), layout.num_parameters)
+    good, bad = 0, []
+    for row, records, context in cohort:
+        try:
+            vectors[good] = _decoded(codec, records, layout, context)
+            good += 1
+        except FrameError as error:
+            bad.append((row, str(error)))
+    return vectors[:good], bad
+
+
+def _decoded(codec: Codec, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
+    vector = codec.decode(records, layout, context)
     fits = vector.shape == (layout.num_parameters,) and vector.dtype == torch.float32
     require(fits, f"decode gave {vector.dtype} {tuple(vector.shape)}, expected float32 [P]")
     return vector
+
+
+def settled(codec: Codec, state: State, counted_ids: Sequence[int]) -> State:
+    """Return a codec's state after a round whose messages of these clients, ascending, were counted."""
+    settle = declared(codec, Codecs.settle)
+    return state if settle is None else settle(state, counted_ids)
+
+
+def shared_by(codec: Codec, params: Tensor, aggregate: Tensor, state: State) -> State:
+    """Return what both sides of a codec know before the next round, or None where it shares nothing.
+
+    Args:
+        codec: The codec of the clients' messages.
+        params: The parameters that the server will send.  # [P]
+        aggregate: What the server applied last, noise included; zeros before the first round.  # [P]
+        state: The codec's state.
+    """
+    share = declared(codec, Codecs.share)
+    return None if share is None else share(params, aggregate, state)
 
 
 def payload_bytes(frame: bytes) -> int:

@@ -9,24 +9,22 @@ from torch import Tensor
 
 from ...core.updates import Updates
 from ..messages import Broadcast, Summed, Trained
+from ..scoring import Answers
 
 Array = np.ndarray[Any, Any]
 
 
 class ClientPool(Protocol):
-    """Train a cohort, wherever. Equal arguments, equal bits.
-
-    Attributes:
-        elsewhere: Whether clients train in other processes than this one.
-    """
-
-    elsewhere: bool
+    """Train a cohort, wherever, and score a model. Equal arguments, equal bits."""
 
     def train(self, broadcast: Broadcast, cohort: Array, expected_size: float) -> Trained:
         """Return the cohort's updates in ascending client id."""
 
     def train_sum(self, broadcast: Broadcast, cohort: Array) -> Summed:
         """Return the cohort's weighted sum: no single update leaves the worker that computed it."""
+
+    def score(self, broadcast: Broadcast) -> Answers:
+        """Return what the model with the broadcast's parameters makes of the test set."""
 
     def close(self) -> None:
         """Give back whatever the pool holds."""

@@ -4,11 +4,13 @@ A Ray task costs milliseconds and copies its result several times; over a socket
 one, and its updates land in the cohort's matrix without a copy in between. Both sides know every shape
 beforehand, so that nothing but numbers travels, and nothing is unpickled:
 
-    to the worker:  method u8 | round i32 | broadcast follows u8 | clients u32 | [broadcast] | ids | memory
+    to the worker:  method u8 | round i32 | broadcast follows u8 | extra u32 | memory u32 | ids u32
+                    | [broadcast] | ids | memory
     to the server:  0 u8 | the block's arrays      or  1 u8 | length u32 | error's name, newline, one line
 
-The broadcast (parameters, buffers, whatever else the algorithm sends) travels with a lane's first block of a
-round only; what the block's clients remember, with the block.
+The ids are those of clients or, where a model is scored, the number of a block of examples. A broadcast
+(parameters, buffers, so many extra rows of the algorithm's) travels with its first block on a lane only; so
+many numbers that each of the block's clients remembers, with the block.
 """
 
 import hmac
@@ -29,14 +31,15 @@ from ..data.base import FederatedData
 from ..device import one_thread
 from ..kernel import BlockKernel
 from ..messages import Broadcast
+from ..scoring import BuildScorer, ScoredExamples, Scorer
 
 Array = np.ndarray[Any, Any]
 BuildKernel = Callable[[FederatedData], BlockKernel]
 """Builds a worker's kernel from the shared data: a module's function, or a partial of one."""
 
 IN_FLIGHT = 2  # blocks a worker has at a time: one running, one waiting
-METHODS = ("train", "train_sum")
-_ASK, _ERROR, _PID = struct.Struct("<BiBI"), struct.Struct("<I"), struct.Struct("<I")
+METHODS = ("train", "train_sum", "score")
+_ASK, _ERROR, _PID = struct.Struct("<BiBIII"), struct.Struct("<I"), struct.Struct("<I")
 _TOKEN = 32  # bytes
 
 
@@ -45,50 +48,47 @@ class LaneLost(WorkerError):
 
 
 class Worker:
-    """The actor: a kernel on one thread, numbers in, numbers out."""
+    """The actor: a kernel on one thread, numbers in, numbers out; and a scorer, where models are scored."""
 
-    def __init__(self, build: BuildKernel, data: FederatedData) -> None:
+    def __init__(
+        self,
+        build: BuildKernel,
+        data: FederatedData,
+        build_scorer: BuildScorer | None = None,
+        examples: ScoredExamples | None = None,
+    ) -> None:
         self._kernel: BlockKernel | Exception
+        self._data, self._build_scorer, self._examples = data, build_scorer, examples
+        self._scorer: Scorer | None = None
         try:
             with one_thread():
                 self._kernel = build(data)
         except Exception as error:  # told to whoever asks for a block
             self._kernel = error
 
-    def serve(
-        self,
-        address: tuple[str, int],
-        token: bytes,
-        num_params: int,
-        num_buffers: int,
-        num_extra: int = 0,
-        num_memory: int = 0,
-    ) -> None:
-        """Train the blocks that come over a connection to ``address``, until it ends."""
-        lengths = num_params, num_buffers, (num_extra, num_params if num_extra else 0)
+    def serve(self, address: tuple[str, int], token: bytes, num_params: int, num_buffers: int) -> None:
+        """Do the blocks that come over a connection to ``address``, until it ends."""
         received = Broadcast(-1, torch.zeros(num_params), torch.zeros(num_buffers))
         with socket.create_connection(address) as line, one_thread():
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             line.sendall(token + _PID.pack(os.getpid()))
             while ask := _read_or_end(line, _ASK.size):
-                method, round_, follows, clients = _ASK.unpack(ask)
+                method, round_, follows, num_extra, num_memory, count = _ASK.unpack(ask)
                 if follows:
+                    lengths = num_params, num_buffers, (num_extra, num_params if num_extra else 0)
                     params, buffers, extra = (torch.empty(size) for size in lengths)
                     received = Broadcast(round_, params, buffers, extra)
                     for part in (received.params, received.buffers, received.extra):
                         _fill(line, part.numpy())
-                ids = np.empty(clients, dtype=np.int64)
+                ids = np.empty(count, dtype=np.int64)
                 _fill(line, ids)
-                memory = torch.empty(clients, num_memory)
+                memory = torch.empty(count if num_memory else 0, num_memory)
                 _fill(line, memory.numpy())
-                received = replace(received, memory=memory)
-                self._answer(line, METHODS[method], received, ids)
+                self._answer(line, METHODS[method], replace(received, memory=memory), ids)
 
     def _answer(self, line: socket.socket, method: str, received: Broadcast, ids: Array) -> None:
         try:
-            if isinstance(self._kernel, Exception):
-                raise self._kernel
-            arrays = getattr(self._kernel, method)(received, ids).arrays()
+            arrays = getattr(self._doer(method), method)(received, ids).arrays()
         except Exception as error:
             own = isinstance(error, GauntletError)
             name, text = type(error).__name__, (str(error).splitlines() or [""])[0]
@@ -98,6 +98,18 @@ class Worker:
         line.sendall(b"\0")
         for array in arrays:
             line.sendall(_bytes(array))
+
+    def _doer(self, method: str) -> Any:
+        """Return who does what is asked; a scorer is built when it is first asked."""
+        if isinstance(self._kernel, Exception):
+            raise self._kernel
+        if method != "score":
+            return self._kernel
+        if self._scorer is None:
+            assert self._build_scorer is not None
+            assert self._examples is not None
+            self._scorer = self._build_scorer(self._data, self._examples)
+        return self._scorer
 
 
 class Lane:
@@ -111,18 +123,18 @@ class Lane:
         Args:
             start: Starts an actor of ``Worker``.
             host: This machine's address, as the worker will see it.
-            broadcast: A broadcast of the run, for its lengths.
+            broadcast: A broadcast of the run, for how many parameters and buffers there are.
             patience: Seconds that a block may take before the lane counts as lost; None waits for ever.
         """
         self._start, self._host, self._patience = start, host, patience
-        widths = len(broadcast.params), len(broadcast.buffers), len(broadcast.extra)
-        self._lengths = *widths, broadcast.memory.shape[1]
+        self._lengths = len(broadcast.params), len(broadcast.buffers)
         self._open()
 
     def _open(self) -> None:
         self._line: socket.socket | None = None
+        self._sent: Broadcast | None = None
         self.pid = 0  # the worker's process, on its own machine
-        self._round, self._token = -1, secrets.token_bytes(_TOKEN)
+        self._token = secrets.token_bytes(_TOKEN)
         self._door = socket.create_server((self._host, 0))
         self._actor = self._start()
         address = self._door.getsockname()[:2]
@@ -181,8 +193,9 @@ class Lane:
         Raises:
             LaneLost: The worker died.
         """
-        follows = self._round != broadcast.round
-        ask = _ASK.pack(METHODS.index(method), broadcast.round, follows, len(block))
+        follows = self._sent is None or not broadcast.begins_like(self._sent)
+        widths = len(broadcast.extra), broadcast.memory.shape[1], len(block)
+        ask = _ASK.pack(METHODS.index(method), broadcast.round, follows, *widths)
         whole = (broadcast.params, broadcast.buffers, broadcast.extra)
         sent = [part.numpy() for part in whole] if follows else []
         assert self._line is not None, "a lane takes blocks once it is connected"
@@ -193,7 +206,7 @@ class Lane:
                     self._line.sendall(_bytes(part))
         except OSError as error:
             raise LaneLost(_first_line(error)) from error
-        self._round = broadcast.round
+        self._sent = broadcast
 
     def fetch(self, homes: Sequence[Array]) -> None:
         """Write the oldest block's arrays to where they belong.

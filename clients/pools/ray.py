@@ -17,9 +17,12 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
+import numpy as np
+
 from ...core.errors import GauntletError, WorkerError
 from ..data.base import FederatedData
 from ..messages import Broadcast, Summed, Trained
+from ..scoring import Answers, Scoring
 from .base import Array, Rows, Sums, block_broadcasts, blocks
 from .lane import IN_FLIGHT, BuildKernel, Lane, LaneLost, Worker
 from .local_ray import join, start_local
@@ -109,9 +112,7 @@ def staff(resources: Mapping[str, float], num_workers: int | None, gpus: float) 
 
 
 class RayPool:
-    """Train blocks on ``num_workers`` actors of one thread each, fed by one thread each."""
-
-    elsewhere = True
+    """Do blocks on ``num_workers`` actors of one thread each, fed by one thread each."""
 
     def __init__(
         self,
@@ -122,6 +123,7 @@ class RayPool:
         height: int = 1,
         patience: float | None = None,
         gpus: float = 0.0,
+        scoring: Scoring | None = None,
     ) -> None:
         """Start the workers.
 
@@ -135,6 +137,7 @@ class RayPool:
                 0; None waits for ever.
             gpus: GPUs that a worker needs, as Ray counts them: a part of one, or whole ones; ``EVEN_SHARE``
                 deals all there are out among the workers.
+            scoring: What the workers need to score models; None where they are asked for none.
 
         Raises:
             WorkerError: Ray cannot be started or reached, or has not as many GPUs.
@@ -145,7 +148,9 @@ class RayPool:
         self._height, self._patience, self._closed = height, patience, False
         self._count, gpus = staff(ray.cluster_resources(), num_workers, gpus)
         shared, actor = ray.put(data), ray.remote(num_cpus=1, num_gpus=gpus)(Worker)
-        self._start = lambda: actor.remote(build, shared)
+        self._examples = None if scoring is None else scoring.examples
+        scored = () if scoring is None else (scoring.build, ray.put(scoring.examples))
+        self._start = lambda: actor.remote(build, shared, *scored)
         self._host = ray.util.get_node_ip_address() if cluster(address) else "127.0.0.1"
         self._lanes: list[Lane] = []
         self._idle_since = monotonic()
@@ -163,8 +168,17 @@ class RayPool:
         self._run("train_sum", broadcast, cut, sums)
         return sums.result()
 
-    def _run(self, method: str, broadcast: Broadcast, cut: list[Array], gather: Rows | Sums) -> None:
-        """Have every block trained, whoever does it and when."""
+    def score(self, broadcast: Broadcast) -> Answers:
+        assert self._examples is not None, "a pool without examples is asked for no score"
+        answers = Answers(self._examples)
+        cut = [np.array([number]) for number in range(len(answers))]
+        self._run("score", broadcast, cut, answers)
+        return answers
+
+    def _run(
+        self, method: str, broadcast: Broadcast, cut: list[Array], gather: Rows | Sums | Answers
+    ) -> None:
+        """Have every block done, whoever does it and when."""
         if not self._lanes:
             self._lanes = [
                 Lane(self._start, self._host, broadcast, self._patience) for _ in range(self._count)

@@ -1,20 +1,21 @@
 """Clients one block after the other, in this process. Needs no Ray."""
 
+import numpy as np
+
 from ...core.errors import named_faults
 from ..device import one_thread
 from ..kernel import BlockKernel
 from ..messages import Broadcast, Summed, Trained
+from ..scoring import Answers, Scorer
 from .base import Array, Rows, Sums, block_broadcasts, blocks, put
 
 
 class SerialPool:
-    """Train every block here."""
+    """Do every block here."""
 
-    elsewhere = False
-
-    def __init__(self, kernel: BlockKernel, height: int = 1) -> None:
-        """Take the kernel, and how many clients it stacks at most."""
-        self._kernel, self._height = kernel, height
+    def __init__(self, kernel: BlockKernel, height: int = 1, scorer: Scorer | None = None) -> None:
+        """Take the kernel, how many clients it stacks at most, and what scores a model, if it is to."""
+        self._kernel, self._height, self._scorer = kernel, height, scorer
 
     def train(self, broadcast: Broadcast, cohort: Array, expected_size: float) -> Trained:
         cut = blocks(cohort, self._height)
@@ -33,6 +34,14 @@ class SerialPool:
                 with named_faults("clients cannot train"):
                     put(sums.homes(number), self._kernel.train_sum(broadcast, block).arrays())
         return sums.result()
+
+    def score(self, broadcast: Broadcast) -> Answers:
+        assert self._scorer is not None, "a pool without a scorer is asked for none"
+        answers = Answers(self._scorer.examples)
+        with one_thread():
+            for number in range(len(answers)):
+                put(answers.homes(number), self._scorer.score(broadcast, np.array([number])).arrays())
+        return answers
 
     def close(self) -> None:
         return None

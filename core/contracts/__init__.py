@@ -9,7 +9,6 @@ What a plug-in may say of itself besides stands in the tables of ``core.declarat
 
 from .attacks import DataAttack, Goal, InferenceAttack, Knowledge, LeakageAttack, UpdateAttack, View
 from .clients import (
-    Codec,
     ExchangingRule,
     Groups,
     LocalProcedure,
@@ -19,6 +18,7 @@ from .clients import (
     ModelFactory,
     Visit,
 )
+from .codecs import Codec, CodecContext, CodecStreams
 from .defenses import Defense, LinearDefense, PreAggregation, Verdict
 from .privacy import (
     AdaptiveClipping,
@@ -39,6 +39,8 @@ __all__ = [
     "Audited",
     "Clipping",
     "Codec",
+    "CodecContext",
+    "CodecStreams",
     "DataAttack",
     "Defense",
     "Delivery",

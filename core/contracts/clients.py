@@ -1,42 +1,13 @@
-"""What a client is made of: codecs, local rules and procedures, models."""
+"""What a client is made of: local rules and procedures, models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
-from ..frames import Record
-from ..layout import Layout
-from ..seeds import Streams
 from ..trees import State
-from ..updates import Updates
-
-
-class Codec(Protocol):
-    """Turn updates into bytes and back. ``decode`` uses nothing but its arguments.
-
-    What it may declare: ``core.declarations.Codecs``. One with a state leaves no central or distributed
-    epsilon, since messages then follow from earlier rounds; of a verbatim one a frame is written only when
-    somebody looks at it.
-    """
-
-    codec_id: ClassVar[int]
-
-    def init(self) -> State: ...
-
-    def encode(
-        self, updates: Updates, layout: Layout, state: State, streams: Streams
-    ) -> tuple[list[list[Record]], State]:
-        """Return one list of records a client (one record a tensor of the layout), and the state."""
-
-    def decode(self, records: Sequence[Record], layout: Layout) -> Tensor:
-        """Return a finite vector [P], or raise ``FrameError``."""
-
-    def max_body(self, numel: int) -> int:
-        """Return the longest legal body for a tensor of ``numel`` elements, in bytes."""
-
 
 _OPTIMIZERS = ("sgd", "adam")
 _LOSSES = ("auto", "cross_entropy", "mse", "mae")

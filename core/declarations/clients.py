@@ -1,6 +1,6 @@
 """What the plug-ins that make up a client may declare: data, algorithms, codecs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -116,3 +116,17 @@ class Codecs(Table):
     lossless = flag("decode(encode(x)) = x, so that it may decode to NaN or infinity.")
     additive = flag("Payloads can be summed under secure aggregation.")
     verbatim = flag("Lossless, without state or randomness, every body `max_body` long.")
+    contractive = flag(
+        "In L2, x - decode(encode(x)) is never longer than x: error feedback may be put around it."
+    )
+    share: Declaration[Callable[[Tensor, Tensor, Any], Any] | None] = method(
+        "(params, aggregate, state) -> State",
+        "What the server sends to every client before a round besides: it counts as bytes down.",
+    )
+    settle: Declaration[Callable[[Any, Sequence[int]], Any] | None] = method(
+        "(state, counted_ids) -> State",
+        "The state after a round whose messages of these clients came in time, decoded and were finite.",
+    )
+    decode_cohort: Declaration[Callable[[Any, Layout, Any], Tensor] | None] = method(
+        "(cohort, layout, contexts) -> Tensor", "`decode` of several frames at once, to the same bits [K, P]."
+    )

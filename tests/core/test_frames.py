@@ -13,6 +13,7 @@ from gauntlet.core.frames import (
     OVERHEAD,
     Envelope,
     Record,
+    RecordShape,
     public_spec,
     read_frame,
     read_uvarint,
@@ -28,6 +29,10 @@ BODY = bytes.fromhex("0000003f7102")
 
 def framed(*records: Record, envelope: Envelope = ENVELOPE) -> bytes:
     return write_frame(envelope, records)
+
+
+def sizes(*numels: int) -> list[RecordShape]:
+    return [RecordShape(i, (numel,)) for i, numel in enumerate(numels)]
 
 
 def resealed(frame: bytes | bytearray) -> bytes:
@@ -92,12 +97,12 @@ def test_a_frame_is_overhead_and_record_headers_and_bodies():
     records = [Record(0, 0, 300, bytes(1200)), Record(1, 5, 7, BODY)]
     frame = framed(*records)
     assert len(frame) == 20 + 6 + 4 + 1206
-    assert read_frame(frame, ENVELOPE, [300, 7], len(frame)) == records
+    assert read_frame(frame, ENVELOPE, sizes(300, 7), len(frame)) == records
 
 
 def test_a_frame_without_tensors_is_the_overhead():
     assert len(framed()) == OVERHEAD
-    assert read_frame(framed(), ENVELOPE, [], OVERHEAD) == []
+    assert read_frame(framed(), ENVELOPE, sizes(), OVERHEAD) == []
 
 
 @pytest.mark.parametrize("length", range(30))
@@ -105,10 +110,10 @@ def test_a_frame_cut_anywhere_is_refused(length):
     frame = framed(Record(0, 5, 7, BODY))
     assert len(frame) == 30
     with pytest.raises(FrameError):
-        read_frame(frame[:length], ENVELOPE, [7], 30)
+        read_frame(frame[:length], ENVELOPE, sizes(7), 30)
     if length >= OVERHEAD:  # and also when the checksum fits what is left
         with pytest.raises(FrameError):
-            read_frame(resealed(frame[:length]), ENVELOPE, [7], 30)
+            read_frame(resealed(frame[:length]), ENVELOPE, sizes(7), 30)
 
 
 def test_every_flipped_bit_breaks_the_checksum():
@@ -117,7 +122,7 @@ def test_every_flipped_bit_breaks_the_checksum():
         damaged = bytearray(frame)
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(FrameError):
-            read_frame(bytes(damaged), ENVELOPE, [7], 30)
+            read_frame(bytes(damaged), ENVELOPE, sizes(7), 30)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +132,7 @@ def test_every_flipped_bit_breaks_the_checksum():
 )
 def test_a_frame_of_another_codec_round_client_or_spec_is_refused(expected):
     with pytest.raises(FrameError, match="says it is"):
-        read_frame(framed(Record(0, 5, 7, BODY)), expected, [7], 30)
+        read_frame(framed(Record(0, 5, 7, BODY)), expected, sizes(7), 30)
 
 
 @pytest.mark.parametrize("at", [0, 1, 2])
@@ -135,13 +140,13 @@ def test_another_magic_or_version_is_refused(at):
     frame = bytearray(framed(Record(0, 5, 7, BODY)))
     frame[at] += 1
     with pytest.raises(FrameError, match="starts with"):
-        read_frame(resealed(frame), ENVELOPE, [7], 30)
+        read_frame(resealed(frame), ENVELOPE, sizes(7), 30)
 
 
 def test_a_frame_above_the_longest_legal_one_is_refused():
     frame = framed(Record(0, 5, 7, BODY))
     with pytest.raises(FrameError, match="30 bytes, allowed 20 to 29"):
-        read_frame(frame, ENVELOPE, [7], 29)
+        read_frame(frame, ENVELOPE, sizes(7), 29)
 
 
 A, B = Record(0, 5, 7, BODY), Record(1, 0, 2, bytes(8))
@@ -153,9 +158,9 @@ A, B = Record(0, 5, 7, BODY), Record(1, 0, 2, bytes(8))
     ids=["missing", "unordered", "repeated", "too many", "unknown", "other size"],
 )
 def test_records_other_than_the_layouts_are_refused(records):
-    assert read_frame(framed(A, B), ENVELOPE, [7, 2], 100) == [A, B]
+    assert read_frame(framed(A, B), ENVELOPE, sizes(7, 2), 100) == [A, B]
     with pytest.raises(FrameError):
-        read_frame(framed(*records), ENVELOPE, [7, 2], 100)
+        read_frame(framed(*records), ENVELOPE, sizes(7, 2), 100)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 65535])
@@ -163,13 +168,13 @@ def test_a_header_that_miscounts_the_records_is_refused(count):
     frame = bytearray(framed(A, B))
     frame[12:14] = struct.pack("<H", count)
     with pytest.raises(FrameError, match=f"{count} records, expected 2"):
-        read_frame(resealed(frame), ENVELOPE, [7, 2], 100)
+        read_frame(resealed(frame), ENVELOPE, sizes(7, 2), 100)
 
 
 def test_bytes_left_over_are_refused():
     frame = framed(A)
     with pytest.raises(FrameError, match="1 bytes left over"):
-        read_frame(resealed(frame[:-4] + b"\0" + frame[-4:]), ENVELOPE, [7], 100)
+        read_frame(resealed(frame[:-4] + b"\0" + frame[-4:]), ENVELOPE, sizes(7), 100)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +196,7 @@ def test_numbers_in_a_frame_reserve_no_memory(numbers, complaint):
     tracemalloc.start()
     began = time.process_time()
     with pytest.raises(FrameError, match=complaint):
-        read_frame(frame, ENVELOPE, [10_000], 200_000)
+        read_frame(frame, ENVELOPE, sizes(10_000), 200_000)
     seconds = time.process_time() - began
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -207,7 +212,7 @@ def test_random_records_under_a_right_checksum_raise_nothing_but_frame_error():
         for _ in range(int(stream.integers(1, 5))):
             tail[int(stream.integers(len(tail)))] = int(stream.integers(256))
         try:
-            records = read_frame(resealed(header + tail + bytes(4)), ENVELOPE, [7, 2], 100)
+            records = read_frame(resealed(header + tail + bytes(4)), ENVELOPE, sizes(7, 2), 100)
         except FrameError:
             continue
         assert [(r.tensor_id, r.numel) for r in records] == [(0, 7), (1, 2)]

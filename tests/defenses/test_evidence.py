@@ -69,6 +69,14 @@ def test_one_lifted_conviction_leaves_another():
     assert set(both["since"]) == {"copied", "malicious"}
 
 
-def test_an_unreliable_client_stays_so():
-    file = judged(["noise"] * 2 + [None] * 7, {**NEW, "since": {"unreliable": 3}})
-    assert file["since"] == {"unreliable": 3}
+def test_an_unreliable_client_is_no_malicious_one_and_is_remembered_as_long():
+    """From 3, 1 is left after twelve clean rounds and less after thirteen."""
+    file = judged(["unreliable"] * 3)
+    assert (flag_of(file), file["since"], weight_of(file)) == ("unreliable", {"unreliable": 1}, 0.0)
+    assert flag_of(judged([None] * 12, file)) == "unreliable"
+    assert judged([None] * 13, file)["since"] == {}
+
+
+def test_who_is_pardoned_for_malice_stays_unreliable():
+    file = judged(["noise"] * 2 + [None] * 7, judged(["unreliable"] * 3))
+    assert file["since"] == {"unreliable": 1}

@@ -91,6 +91,36 @@ def test_sleepers_are_found_within_six_rounds_of_waking(wakes):
     assert verdicts[-1].flags == dict(enumerate(kinds))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_nobody_is_convicted_for_going_against_a_crowd_that_goes_nowhere(seed):
+    """From round 6 on a tenth of the common direction is left, cosine 0.1, and client 0 goes back a fifth."""
+    rng = np.random.default_rng(seed)
+    common, own = rng.normal(size=400) / 20, 0.5 * rng.normal(size=(20, 400)) / 20
+
+    def cohorts():
+        for t in range(14):
+            x = (common if t < 6 else 0.1 * common) + own + 0.3 * rng.normal(size=(20, 400)) / 20
+            x[0] -= 0.3 * common if t >= 6 else 0
+            yield updates_of(x)
+
+    verdicts, _ = play(GENERAL, cohorts())
+    assert [v.flags for v in verdicts] == [{}] * 14
+
+
+@pytest.mark.parametrize("seed", [1, 3, 4])
+def test_clients_with_poor_data_are_named_unreliable_and_nothing_worse_long_after_it_showed(seed):
+    """Each in a direction of its own, in three rounds: what they share is to have less of the crowd's."""
+    own = np.random.default_rng(seed).normal(size=(3, 400)) / 20
+
+    def attack(x, t, rng):
+        if 3 <= t < 6:
+            x[:3] += 1.5 * own
+
+    verdicts, _ = play(GENERAL, crowd(14, attack))
+    assert verdicts[-1].flags == dict.fromkeys(range(3), "unreliable")
+    assert verdicts[-1].weights[0] == pytest.approx(verdicts[-1].weights[19] / 2)
+
+
 def test_who_attacks_every_third_round_is_convicted_and_who_stops_is_pardoned():
     def attack(x, t, rng):
         if t % 3 == 0:

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from gauntlet.defenses.split_test import alike, best_splits, leading_coordinates, outlying_part, p_value
+from gauntlet.defenses.geometry import at_one_length
+from gauntlet.defenses.split_test import (
+    alike,
+    best_splits,
+    closest_group,
+    leading_coordinates,
+    outlying_part,
+    p_value,
+)
 
 
 def by_hand(values):
@@ -77,3 +85,34 @@ def test_members_of_a_part_have_it_in_common_and_two_odd_clients_do_not():
     part = np.arange(15) < 4
     assert set(np.flatnonzero(alike(rows @ rows.T, part))) == {0, 1, 2}
     assert not alike(rows @ rows.T, np.isin(np.arange(15), [2, 3])).any()
+
+
+@pytest.mark.parametrize("size", [2, 3, 7, 12])
+def test_the_closest_group_is_that_of_a_client_and_those_nearest_to_it(size):
+    rows = np.random.default_rng(6).normal(size=(12, 8))
+    cosine = at_one_length(rows @ rows.T) - np.eye(12)
+    found = []
+    for i in range(12):
+        near = sorted(set(range(12)) - {i}, key=lambda j: -cosine[i, j])
+        group = [i, *near[: size - 1]]
+        found.append(np.mean([cosine[a, b] for a in group for b in group if a != b]))
+    assert closest_group(cosine, size) == pytest.approx(max(found))
+
+
+def test_the_longest_updates_have_no_more_in_common_than_others_who_are_near_each_other():
+    """Two long rows at a cosine of 0.45: alike, unless two others are nearer to each other than that."""
+    rows = np.random.default_rng(7).normal(size=(30, 200))
+    rows[1] = 0.45 * rows[0] + (1 - 0.45**2) ** 0.5 * rows[1]
+    rows[:2] *= 5
+    part = np.arange(30) < 2
+    assert set(np.flatnonzero(alike(rows @ rows.T, part))) == {0, 1}
+    rows[3] = rows[2] + 0.5 * rows[3]
+    assert not alike(rows @ rows.T, part).any()
+
+
+def test_clients_that_only_lack_what_the_others_share_have_nothing_in_common():
+    """As seen from the others' mean they all point away from what these share, at a cosine of about 0.5."""
+    rng = np.random.default_rng(8)
+    rows = rng.normal(size=300) + 0.3 * rng.normal(size=(30, 300))
+    rows[:4] = rng.normal(size=(4, 300))
+    assert not alike(at_one_length(rows @ rows.T), np.arange(30) < 4).any()

@@ -184,7 +184,8 @@ def touchy(folder, spec, data):
 
 def test_an_error_ends_the_run_although_another_lane_still_waits_for_its_worker(small, tmp_path):
     simulation = prepare(small())
-    pool = RayPool(partial(touchy, tmp_path, simulation.spec), simulation.data, 3)
+    build = partial(touchy, tmp_path, simulation.spec)
+    pool = RayPool(build, simulation.data, 3, scoring=simulation.scoring)
     steps = simulation.steps(pool)
     within(120, lambda: next(steps))
     (tmp_path / "refuse").touch()
@@ -200,7 +201,8 @@ def test_a_worker_lost_in_a_block_longer_than_hiring_may_take_is_replaced(small,
     simulation = prepare(small(rounds=2))
     serial = [step.state.params for step in simulation.steps(simulation.serial_pool())]
     (tmp_path / "die").touch()
-    pool = RayPool(partial(touchy, tmp_path, simulation.spec), simulation.data, 1)
+    build = partial(touchy, tmp_path, simulation.spec)
+    pool = RayPool(build, simulation.data, 1, scoring=simulation.scoring)
 
     def pass_hours():
         while not (tmp_path / "dying").exists():

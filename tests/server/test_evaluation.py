@@ -13,9 +13,11 @@ from gauntlet.attacks.poisoning.pixel_backdoor import PixelBackdoor
 from gauntlet.clients.data.base import Dataset
 from gauntlet.clients.data.federate import federate
 from gauntlet.clients.data.iid import Iid
+from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.pools.serial import SerialPool
+from gauntlet.clients.scoring import Scorer
 from gauntlet.core.contracts import Goal, Knowledge, LocalTraining
 from gauntlet.core.errors import PluginError, ScenarioError
-from gauntlet.core.layout import Layout
 from gauntlet.core.roles import Role
 from gauntlet.server.evaluation import ClassScore, Evaluator, GoalScore, goals_of
 from gauntlet.server.ingredients import make_data
@@ -48,9 +50,9 @@ class Counting(nn.Module):
 def scored(attacks=()):
     data = federate(Known(), Iid(), 1, seed=0)
     roles = [Role(name, attack, (0,)) for name, attack in attacks]
-    model = Counting()
-    evaluator = Evaluator(model, data, goals_of(roles, data))
-    return evaluator.score(torch.zeros(1), Layout.of(model).flatten_buffers({}))
+    evaluator = Evaluator(data, goals_of(roles, data))
+    pool = SerialPool(None, scorer=Scorer(Counting(), evaluator.examples))
+    return evaluator.score(pool.score(Broadcast(0, torch.zeros(1), torch.zeros(0))))
 
 
 def test_classes_are_counted_by_hand():
@@ -173,3 +175,30 @@ def test_a_split_trigger_opens_the_door_though_nobody_taught_the_whole(learning)
 
     assert success > 0.9
     assert accuracy > 0.85
+
+
+# ---- wherever models are scored -------------------------------------------------------------------------
+
+
+def test_serial_and_ray_with_one_and_two_workers_give_the_same_answers(learning, ray_here):
+    """A block of the test set, and one of triggered pictures; the flipped ones are in the test set. The next
+    model of the same round is another one."""
+    flip = PluginSpec("label_flip", {"source": 1, "target": 7})
+    roles = (RoleSpec(BACKDOOR, clients=(3,)), RoleSpec(flip, clients=(4,)))
+    simulation = prepare(learning(model=PluginSpec("lenet_sigmoid"), roles=roles))
+    first = simulation.first
+    models = [Broadcast(1, scale * first.params, first.buffers) for scale in (1.0, 3.0)]
+    pools = simulation.serial_pool(), simulation.ray_pool(1), simulation.ray_pool(2)
+    here, *there = ([pool.score(model) for model in models] for pool in pools)
+    scores = [simulation.evaluator.score(answers) for answers in here]
+    for pool in pools:
+        pool.close()
+
+    wanted, flipped = (goal.examples for goal in scores[0].goals)
+    assert len(here[0].predicted) == 360 + wanted
+    assert 0 < flipped < wanted
+    assert scores[0].loss != scores[1].loss
+    for on_ray in there:
+        assert [simulation.evaluator.score(answers) for answers in on_ray] == scores
+        assert all(torch.equal(a.predicted, b.predicted) for a, b in zip(on_ray, here, strict=True))
+        assert all(torch.equal(a.losses, b.losses) for a, b in zip(on_ray, here, strict=True))

@@ -9,6 +9,9 @@ import torch
 from torch import nn
 
 from gauntlet.clients.codecs import CODECS
+from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.pools.serial import SerialPool
+from gauntlet.clients.scoring import Scorer
 from gauntlet.core.contracts import Delivery, Goal, Knowledge, Verdict
 from gauntlet.core.errors import ForbiddenWrite, InfeasibleCohort, PluginError
 from gauntlet.core.guards import from_outside, guard
@@ -230,9 +233,10 @@ def test_a_goal_that_writes_into_the_test_set_is_refused_before_the_run(small):
 
 
 def test_a_model_that_works_in_place_on_the_test_set_is_refused(small):
-    evaluator = Evaluator(Doubling(), prepare(small()).data)
+    examples = Evaluator(prepare(small()).data).examples
+    pool = SerialPool(None, scorer=Scorer(Doubling(), examples))  # type: ignore[arg-type]
     with pytest.raises(PluginError, match="the model wrote into what it was handed"):
-        evaluator.score(torch.zeros(650), torch.zeros(0))
+        pool.score(Broadcast(0, torch.zeros(650), torch.zeros(0)))
 
 
 def watched(plan: Any) -> Any:

@@ -10,6 +10,9 @@ from torch import nn
 from gauntlet.clients.data.base import Dataset, Targets
 from gauntlet.clients.data.federate import federate
 from gauntlet.clients.data.iid import Iid
+from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.pools.serial import SerialPool
+from gauntlet.clients.scoring import Scorer
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import ScenarioError
 from gauntlet.server.evaluation import Evaluator, OutputScore
@@ -58,7 +61,9 @@ class Guess(nn.Module):
 def test_errors_are_counted_by_hand_for_every_group_and_output():
     """To x = 0, 2 | 4, 6 the answer 3; to 10, 8 | 6, 4 the answer -1, which counts as 0."""
     data = federate(Line(), Iid(), 1, seed=0)
-    score = Evaluator(Guess(), data, loss="mae").score(torch.tensor([-1.0]), torch.zeros(0))
+    evaluator = Evaluator(data, loss="mae")
+    pool = SerialPool(None, scorer=Scorer(Guess(), evaluator.examples))
+    score = evaluator.score(pool.score(Broadcast(0, torch.tensor([-1.0]), torch.zeros(0))))
 
     assert score.accuracy is None
     assert score.outputs == (

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gauntlet.clients.codecs.wire import encode_cohort
-from gauntlet.core.contracts import Knowledge, LocalTraining, NoGuarantee, Verdict
+from gauntlet.core.contracts import CodecStreams, Knowledge, LocalTraining, NoGuarantee, Verdict
 from gauntlet.core.errors import PluginError
 from gauntlet.core.roles import Role
 from gauntlet.server.round import run_round
@@ -174,7 +174,7 @@ def test_a_frame_of_plain_numbers_is_written_when_somebody_looks(small):
     simulation = prepare(small())
     _, outcome = one_round(simulation)
     plan = simulation.plan
-    frames, _ = encode_cohort(plan.codec, outcome.sent, plan.layout, 0, plan.public, None, None)
+    frames, _ = encode_cohort(plan.codec, outcome.sent, plan.layout, plan.public, None, CodecStreams(5, 0))
 
     assert list(outcome.frames) == frames
     assert outcome.frame(3) == frames[3]

@@ -18,6 +18,7 @@ from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import CheckpointError, ScenarioError, WorkerError
 from gauntlet.core.trees import equal
 from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
+from gauntlet.server.ingredients import make_data
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
 from gauntlet.server.training import make_kernel
@@ -125,7 +126,8 @@ def test_a_hung_worker_is_replaced_and_nothing_changes(small, ray_here, tmp_path
     ray.cloudpickle.register_pickle_by_value(__import__(lull.__module__, fromlist=["x"]))
     simulation = prepare(small())
     serial = last(simulation, simulation.serial_pool())
-    pool = RayPool(partial(lull, tmp_path / "marker", simulation.spec), simulation.data, 2, patience=15.0)
+    build = partial(lull, tmp_path / "marker", simulation.spec)
+    pool = RayPool(build, simulation.data, 2, patience=15.0, scoring=simulation.scoring)
     on_ray = last(simulation, pool)
 
     assert (tmp_path / "marker").exists()
@@ -254,13 +256,15 @@ def test_what_cannot_run_is_refused_before_it_runs(small, changes, words):
 
 def test_privacy_refuses_a_model_with_batch_statistics(small):
     from gauntlet.core.layout import Layout, Slot
-    from gauntlet.server.plan import make_plan
+    from gauntlet.server.assembly.fitted import Fitted
+    from gauntlet.server.assembly.parts import Parts
+    from gauntlet.server.assembly.refusals import OF_FIT, refuse
 
     spec = small(privacy=PluginSpec("gaussian", {"clip_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-5}))
     layout = Layout((Slot("w", (2,), 0),), (Slot("running_mean", (2,), 0),))
 
     with pytest.raises(ScenarioError, match="batch statistics"):
-        make_plan(spec, layout)
+        refuse(OF_FIT, Fitted(Parts(spec), make_data(spec), layout, Parts(spec).mechanism))
 
 
 def test_the_kernel_of_a_worker_is_built_from_the_spec_alone(busy):
@@ -274,12 +278,10 @@ def test_the_kernel_of_a_worker_is_built_from_the_spec_alone(busy):
 
 
 class Distant:
-    """Trains elsewhere, and is lost in one round."""
-
-    elsewhere = True
+    """Is lost in one round, and counts the models that it scores."""
 
     def __init__(self, pool, lost):
-        self.pool, self.lost, self.before = pool, lost, []
+        self.pool, self.lost, self.before, self.scored = pool, lost, [], []
 
     def train(self, broadcast, cohort, expected_size):
         self.before.append(broadcast.round)
@@ -287,9 +289,13 @@ class Distant:
             raise WorkerError("the cluster is gone")
         return self.pool.train(broadcast, cohort, expected_size)
 
+    def score(self, broadcast):
+        self.scored.append(broadcast.round)
+        return self.pool.score(broadcast)
+
 
 def test_a_round_that_fails_does_not_take_the_finished_one_with_it(small):
-    """The round before is scored while the next one trains: it must be handed out all the same."""
+    """It is scored, and handed out, before the next one begins."""
     simulation = prepare(small())
     pool = Distant(simulation.serial_pool(), lost=2)
     steps = simulation.steps(pool)
@@ -297,7 +303,20 @@ def test_a_round_that_fails_does_not_take_the_finished_one_with_it(small):
     with pytest.raises(WorkerError, match="the cluster is gone"):
         next(steps)
 
-    assert seen == [(0, [0, 1], True), (1, [0, 1, 2], True)]
+    assert seen == [(0, [0], True), (1, [0, 1], True)]
+
+
+def test_a_model_is_scored_once_though_rounds_leave_it_as_it_was(small):
+    """A learning rate of nothing: every update is 0, so that three rounds share one score."""
+    simulation = prepare(small(training=LocalTraining(local_epochs=1, batch_size=16, lr=1e-30)))
+    pool = Distant(simulation.serial_pool(), lost=None)
+    steps = list(simulation.steps(pool))
+    moving = Distant(prepare(small()).serial_pool(), lost=None)
+    list(prepare(small()).steps(moving))
+
+    assert [step.score is None for step in steps] == [False, False, False]
+    assert (pool.scored, moving.scored) == ([1], [1, 2, 3])
+    assert all(step.score == steps[0].score for step in steps)
 
 
 def test_every_round_is_handed_out_once_wherever_clients_train(small):

@@ -39,6 +39,12 @@ def test_boosted_and_turned_updates_are_named_in_four_rounds_of_a_small_federati
         {"training": {**TRAINING, "local_epochs": 10}},
         {"partition": {"name": "dirichlet", "alpha": 0.1, "min_size": 4}},
         {"num_clients": 12},
+        {"num_clients": 10, "rounds": 10, "training": {**TRAINING, "local_epochs": 6}},
+        {
+            "seed": 3,
+            "training": {"local_epochs": 6, "batch_size": 4, "lr": 0.2, "momentum": 0.5},
+            "partition": {"name": "dirichlet_class", "alpha": 0.9, "partition_seed": 4},
+        },
     ],
 )
 def test_nobody_is_named_where_nobody_attacks(tiny, tmp_path, changes):

@@ -1,5 +1,7 @@
 """What every codec owes, and that a codec which owes it still is found out."""
 
+from dataclasses import replace
+from math import prod
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +15,19 @@ from gauntlet.clients.codecs.terngrad import TernGrad
 from gauntlet.core.errors import PluginError
 
 OPTIONS: dict[str, list[dict[str, object]]] = {
+    "error_feedback": [
+        {},
+        {"codec": {"name": "topk", "density": 0.2, "values": "f16"}, "decay": 0.5},
+        {"codec": "fp16"},
+        {"codec": {"name": "terngrad", "clip": 0.0}, "allow_unbiased": True},
+    ],
+    "fp16": [{}, {"scale": "max"}],
+    "topk": [
+        {},
+        {"density": 0.3, "pack": "rice"},
+        {"density": 0.3, "pack": "bitmap", "values": "f16"},
+        {"density": 1.0},
+    ],
     "terngrad": [
         {},
         {"clip": 0.0},
@@ -20,7 +35,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
         {"clip": 0.0, "pack": "rice"},
         {"clip": 2.5, "pack": "auto", "scale": "cstd"},
         {"sd": "std", "size_to_binarize": 12},
-    ]
+    ],
 }
 CASES = [(name, options) for name in CODECS.table for options in OPTIONS.get(name, [{}])]
 
@@ -48,7 +63,7 @@ def encoding(change):
 
 def decoding(change):
     """Return an identity that decodes to ``change(vector)``."""
-    return bent(Identity(), decode=lambda records, layout: change(Identity().decode(records, layout)))
+    return bent(Identity(), decode=lambda *handed: change(Identity().decode(*handed)))
 
 
 class Remembering:
@@ -67,11 +82,46 @@ class Remembering:
         self.memory |= {row[0].body: vector for row, vector in zip(rows, updates.vectors, strict=True)}
         return rows, state
 
-    def decode(self, records, layout):
+    def decode(self, records, layout, context):
         return self.memory[records[0].body]
 
-    def max_body(self, numel):
-        return 4 * numel
+    def records(self, layout):
+        return Identity().records(layout)
+
+    def max_body(self, shape):
+        return Identity().max_body(shape)
+
+
+class Residual:
+    """An identity that adds what its states say: with a row's place for a client's id, or a shared sum."""
+
+    codec_id = 0
+
+    def __init__(self, place=False, settles=False, writes=False):
+        self.place, self.settles, self.writes = place, settles, writes
+
+    def init(self):
+        return {}
+
+    def encode(self, updates, layout, state, streams):
+        keys = range(len(updates)) if self.place else updates.client_ids.tolist()
+        if self.writes and state:
+            next(iter(state.values())).zero_()
+        vectors = torch.stack(
+            [v + state.get(k, torch.zeros(len(v))) for k, v in zip(keys, updates.vectors, strict=True)]
+        )
+        rows, _ = Identity().encode(updates.with_vectors(vectors), layout, None, streams)
+        return rows, {**state, **{k: v.clone() for k, v in zip(keys, vectors, strict=True)}}
+
+    def settle(self, state, counted_ids):
+        return {k: v + len(counted_ids) for k, v in state.items()} if self.settles else state
+
+    def __getattr__(self, name):
+        return getattr(Identity(), name) if name in ("decode", "records", "max_body") else _none(name)
+
+
+def _none(name):
+    raise AttributeError(name)
 
 
 def one_record_short(updates, layout, state, streams):
@@ -88,8 +138,26 @@ def drawing_globally(vectors):
     return vectors
 
 
-def unchecked(records, layout):
+def unchecked(records, layout, context):
     return torch.from_numpy(np.concatenate([np.frombuffer(r.body, "<f4") for r in records]))
+
+
+def backwards(layout):
+    return Identity().records(layout)[::-1]
+
+
+def drawing_to_decode(records, layout, context):
+    torch.rand(1)
+    return Identity().decode(records, layout, context)
+
+
+def lenient(cohort, layout, contexts):
+    rows = [[replace(record, tag=0) for record in records] for records in cohort]
+    return torch.stack([Identity().decode(r, layout, c) for r, c in zip(rows, contexts, strict=True)])
+
+
+def doubled(cohort, layout, contexts):
+    return 2 * lenient(cohort, layout, contexts)
 
 
 def raising(vectors):
@@ -100,21 +168,33 @@ def raising(vectors):
 
 BROKEN = [
     ("decodes_its_own_frames", decoding(lambda vector: vector * torch.nan), "not finite"),
-    ("gives_one_record_a_tensor", bent(Identity(), encode=one_record_short), "records"),
+    ("gives_the_records_that_it_declares", bent(Identity(), encode=one_record_short), "records"),
+    ("gives_the_records_that_it_declares", bent(Identity(), records=backwards), "expected ascending ones"),
     ("decodes_from_the_frame_alone", Remembering(), "did not encode"),
+    ("decodes_from_the_frame_alone", bent(Identity(), decode=drawing_to_decode), "decode drew"),
+    ("decodes_a_cohort_as_its_clients", bent(Identity(), decode_cohort=doubled), "other vectors"),
+    ("decodes_a_cohort_as_its_clients", bent(Identity(), decode_cohort=lenient), "no options give"),
     ("keeps_zeros", decoding(lambda vector: vector + 1e-6), "zeros"),
     ("leaves_its_inputs_as_they_were", encoding(lambda vectors: vectors.mul_(2)), "wrote to the updates"),
+    ("leaves_its_inputs_as_they_were", Residual(writes=True), "wrote to the state"),
     ("encodes_each_client_as_if_alone", encoding(lambda v: v - v.mean(dim=0)), "in a batch"),
+    ("remembers_by_client_id", Residual(place=True), "other clients of a cohort"),
+    ("remembers_by_client_id", Residual(settles=True), "other clients of a cohort"),
     ("draws_from_its_streams_only", encoding(drawing_globally), "global generator"),
     ("has_a_state_that_packs", bent(Identity(), encode=with_a_set_as_state), "state at s is a set"),
+    ("shares_what_packs", bent(Identity(), share=lambda params, aggregate, state: {1, 2}), "is a set"),
+    ("shares_what_packs", bent(Identity(), share=lambda params, *_: params.mul_(2)), "wrote to its inputs"),
     ("is_unbiased_if_it_says_so", bent(TernGrad(clip=1.0), unbiased=True), "standard error"),
+    ("is_contractive_if_it_says_so", bent(TernGrad(clip=0), contractive=True), "is lost"),
     ("is_lossless_if_it_says_so", encoding(lambda vectors: vectors.half().float()), "lossless"),
     ("is_verbatim_if_it_says_so", bent(Identity(), lossless=False), "must declare lossless"),
     ("is_verbatim_if_it_says_so", bent(TernGrad(), verbatim=True, lossless=True), "draws random numbers"),
     ("is_verbatim_if_it_says_so", bent(Identity(), init=dict), "keeps a state"),
-    ("is_verbatim_if_it_says_so", bent(Identity(), max_body=lambda numel: 8 * numel), "bytes long"),
+    ("is_verbatim_if_it_says_so", bent(Identity(), max_body=lambda shape: 8 * prod(shape)), "bytes long"),
     ("survives_updates_that_are_not_finite", encoding(lambda v: v + 0 * v.sum()), "spoiled a good frame"),
-    ("stays_within_its_longest_body", bent(Identity(), max_body=lambda numel: numel), "max_body"),
+    ("stays_within_its_longest_body", bent(Identity(), max_body=prod), "max_body"),
+    ("counts_ideal_bits", bent(Identity(), ideal_bits=lambda *_: -1.0), "at least 0"),
+    ("counts_ideal_bits", bent(Identity(), ideal_bits=lambda *_: 1e9), "were sent in"),
     ("refuses_hostile_bytes", bent(Identity(), decode=unchecked), "hostile bytes"),
     ("refuses_hostile_bytes", bent(Identity(), lossless=False), "not finite"),
 ]

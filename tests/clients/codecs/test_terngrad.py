@@ -6,15 +6,15 @@ import torch
 
 from gauntlet.clients.codecs.terngrad import TernGrad
 from gauntlet.clients.codecs.wire import decode_cohort, encode_cohort, payload_bytes
+from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.errors import FrameError
 from gauntlet.core.frames import Record
 from gauntlet.core.layout import Layout, Slot
 from gauntlet.core.seeds import generator
 from gauntlet.core.updates import Updates
 
-
-def streams(client):
-    return generator(5, "codec", 0, client)
+STREAMS = CodecStreams(seed=5, round=0)
+CONTEXT = STREAMS.context(0)
 
 
 def flat(*sizes):
@@ -32,8 +32,8 @@ def sent(codec, rows, layout=None):
     """Return what the server decodes [K, P], and the frames."""
     updates = cohort(rows)
     layout = layout or flat(updates.vectors.shape[1])
-    frames, _ = encode_cohort(codec, updates, layout, 0, 1, codec.init(), streams)
-    vectors, rejected = decode_cohort(codec, frames, range(len(frames)), layout, 0, 1)
+    frames, _ = encode_cohort(codec, updates, layout, 1, codec.init(), STREAMS)
+    vectors, rejected = decode_cohort(codec, frames, range(len(frames)), layout, 1, STREAMS)
     assert not rejected
     return vectors.double().numpy(), frames
 
@@ -57,7 +57,7 @@ def test_each_tensor_is_what_the_paper_says_coordinate_by_coordinate(clip, sd, s
     rows = generator(1, "rows").standard_normal((4, 80)) + 0.3
     decoded, _ = sent(TernGrad(clip=clip, sd=sd, scale=scale), rows, layout)
     for client, row in enumerate(rows.astype(np.float32).astype(float)):
-        uniforms = streams(client).random(80, dtype=np.float32).astype(float)
+        uniforms = STREAMS(client).random(80, dtype=np.float32).astype(float)
         expected = [
             *restated(row[:30], uniforms[:30], clip, sd, scale),
             *restated(row[30:], uniforms[30:], clip, sd, scale),
@@ -131,7 +131,7 @@ def test_the_payload_has_the_length_of_the_formula(numel):
     for pack, group in (("base3", 5), ("two_bit", 4)):
         codec = TernGrad(pack=pack)
         _, frames = sent(codec, rows)
-        assert payload_bytes(frames[0]) == 4 + -(-numel // group) == codec.max_body(numel)
+        assert payload_bytes(frames[0]) == 4 + -(-numel // group) == codec.max_body((numel,))
 
 
 def test_auto_takes_the_smaller_of_base3_and_rice():
@@ -157,7 +157,7 @@ GOLDEN = Record(0, 0x05, 7, bytes.fromhex("0000003f7102"))
 
 def test_the_golden_body_decodes_to_half_the_codes():
     """The specification's frame: scale 0.5, codes 1, 0, -1, 0, 0, 1, -1."""
-    assert TernGrad().decode([GOLDEN], flat(7)).tolist() == [0.5, 0, -0.5, 0, 0, 0.5, -0.5]
+    assert TernGrad().decode([GOLDEN], flat(7), CONTEXT).tolist() == [0.5, 0, -0.5, 0, 0, 0.5, -0.5]
 
 
 @pytest.mark.parametrize("scale", ["0000c07f", "0000807f", "000080ff", "000000bf", "00000080"])
@@ -165,27 +165,27 @@ def test_a_scale_that_is_not_finite_or_below_zero_is_refused(scale):
     """NaN, both infinities, -0.5 and -0."""
     body = bytes.fromhex(scale + "7102")
     with pytest.raises(FrameError, match=r"scale .* is not finite and at least 0"):
-        TernGrad().decode([Record(0, 0x05, 7, body)], flat(7))
+        TernGrad().decode([Record(0, 0x05, 7, body)], flat(7), CONTEXT)
 
 
 @pytest.mark.parametrize("tag", [0x00, 0x04, 0x32, 0x15, 0xFF])
 def test_a_tag_that_the_options_do_not_give_is_refused(tag):
     with pytest.raises(FrameError, match=r"tensor 0: tag .* allowed 0x05"):
-        TernGrad().decode([Record(0, tag, 7, GOLDEN.body)], flat(7))
+        TernGrad().decode([Record(0, tag, 7, GOLDEN.body)], flat(7), CONTEXT)
 
 
 def test_a_plain_tensor_that_is_not_finite_is_refused():
     body = np.array([1, np.nan], dtype="<f4").tobytes()
     with pytest.raises(FrameError, match="a value is not finite"):
-        TernGrad(size_to_binarize=3).decode([Record(0, 0, 2, body)], flat(2))
+        TernGrad(size_to_binarize=3).decode([Record(0, 0, 2, body)], flat(2), CONTEXT)
 
 
 def test_an_update_that_is_not_finite_is_rejected_and_the_others_are_not():
     rows = generator(4, "rows").standard_normal((3, 10))
     rows[1, 4] = np.inf
     codec, layout = TernGrad(), flat(10)
-    frames, _ = encode_cohort(codec, cohort(rows), layout, 0, 1, None, streams)
-    vectors, rejected = decode_cohort(codec, frames, [0, 1, 2], layout, 0, 1)
+    frames, _ = encode_cohort(codec, cohort(rows), layout, 1, None, STREAMS)
+    vectors, rejected = decode_cohort(codec, frames, [0, 1, 2], layout, 1, STREAMS)
     assert [row for row, _ in rejected] == [1]
     assert "scale nan is not finite" in rejected[0][1]
     assert len(vectors) == 2

@@ -1,0 +1,58 @@
+"""From parts that nothing refuses to the plan of a run."""
+
+from ...core.contracts import Audit, Privacy
+from ...core.declarations import Algorithms, Mechanisms, declared
+from ...core.frames import public_spec
+from ...core.layout import Layout
+from ...core.registry import options_of
+from ...core.seeds import generator
+from ...privacy import PRIVACY
+from ...privacy.accounting import Accountant
+from ..canaries import Canaries
+from ..plan import Plan
+from ..spec import RunSpec, noise_seed
+from .fitted import Fitted
+from .parts import watched
+
+
+def make_plan(fitted: Fitted) -> Plan:
+    """Return the plan of a run that nothing refuses."""
+    parts, layout = fitted.parts, fitted.layout
+    spec, (poisons, attacks) = parts.spec, parts.roles
+    privacy = watched(PRIVACY, fitted.privacy, spec.privacy.name)
+    return Plan(
+        seed=spec.seed,
+        noise_seed=noise_seed(spec),
+        layout=layout,
+        sampler=parts.sampler,
+        sampling=parts.sampling,
+        poisons=poisons,
+        attacks=attacks,
+        codec=parts.codec,
+        public=public_spec(fitted.exchange.up, spec.codec.name, options_of(parts.codec)),
+        network=parts.network,
+        privacy=privacy,
+        pre_aggregations=parts.pre_aggregations,
+        defense=parts.defense,
+        optimizer=parts.optimizer,
+        exchange=fitted.exchange,
+        own_step=parts.brings(Algorithms.step),
+        rows=spec.rows,
+        accountant=Accountant(declared(fitted.privacy, Mechanisms.delta), spec.num_clients, spec.max_epsilon),
+        audit=parts.audit,
+        canaries=_canaries(spec, parts.audit, privacy, fitted.exchange.up),
+    )
+
+
+def _canaries(spec: RunSpec, audit: Audit, privacy: Privacy, layout: Layout) -> Canaries:
+    """Return the audit's canaries."""
+    return Canaries(
+        seed=spec.seed,
+        noise_seed=noise_seed(spec),
+        first=spec.num_clients,
+        present=audit.present(generator(spec.seed, "canaries present")),
+        num_unseen=audit.num_unseen,
+        num_parameters=layout.num_parameters,
+        privacy=privacy,
+        clip_norm=float(declared(privacy, Mechanisms.clip_norm) or 1.0),
+    )

@@ -1,0 +1,41 @@
+"""A run's parts together with its data and model."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from ...clients.data.base import FederatedData
+from ...clients.exchange import Exchange
+from ...core.contracts import Privacy
+from ...core.layout import Layout
+from .parts import Parts
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """The parts, and what they are to work on.
+
+    Attributes:
+        parts: The plug-ins.
+        data: The clients' data.
+        layout: How the model's tensors lie in a vector.
+        mechanism: The privacy mechanism, with a noise multiplier in the place of an epsilon for examples.
+    """
+
+    parts: Parts
+    data: FederatedData
+    layout: Layout
+    mechanism: Privacy
+
+    @cached_property
+    def privacy(self) -> Privacy:
+        """The mechanism for this model, its noise calibrated where a budget is given; not behind a guard.
+
+        Raises:
+            ValueError: A budget that this sampling cannot keep.
+        """
+        return self.parts.privacy(self.mechanism, self.exchange.up.num_parameters)
+
+    @cached_property
+    def exchange(self) -> Exchange:
+        """What the clients send, receive and remember."""
+        return self.parts.exchange(self.layout)

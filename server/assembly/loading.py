@@ -1,0 +1,39 @@
+"""The data and the model of a run, from its parts."""
+
+from torch import nn
+
+from ...clients.data import federate
+from ...clients.data.base import FederatedData, Perturb
+from ...clients.models import build_model
+from ...core.declarations import Mechanisms, declared
+from ...core.seeds import generator
+from ..spec import RunSpec
+from .parts import Parts
+
+
+def load_data(parts: Parts) -> FederatedData:
+    """Return the clients' data.
+
+    Raises:
+        DataError: An unreadable data set.
+        ScenarioError: More clients than the data can feed.
+    """
+    spec = parts.spec
+    where = spec.num_clients, spec.seed, spec.root_examples, perturbation(parts)
+    return federate(parts.dataset, parts.partition, *where)
+
+
+def perturbation(parts: Parts) -> Perturb | None:
+    """Return how the privacy mechanism noises training records, or None where it leaves them alone."""
+    perturb, seed = declared(parts.mechanism, Mechanisms.perturb), parts.spec.seed
+    return None if perturb is None else lambda records: perturb(records, generator(seed, "input noise"))
+
+
+def make_model(spec: RunSpec, data: FederatedData) -> nn.Module:
+    """Return a new model with the run's initial weights.
+
+    Raises:
+        PluginError: An unknown model, or options that it does not take.
+        ScenarioError: Model and data do not fit.
+    """
+    return build_model(spec.model.name, spec.model.options, data, generator(spec.seed, "model"))

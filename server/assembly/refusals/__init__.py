@@ -1,0 +1,148 @@
+"""What does not go with what: every combination that a run is refused for, by name, in one place.
+
+A refusal looks at a run and returns why it cannot be, or None. They are asked in the order of these lists,
+and the first answer is what the user reads. What a single plug-in, data set or machine refuses by itself (an
+option out of range, a file that is missing, CUDA that is not there) is its own error and stands there.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from ....core.errors import ScenarioError
+from ..fitted import Fitted
+from ..parts import Parts
+from .algorithms import (
+    a_codec_that_breaks_a_bound,
+    a_downlink_that_nobody_fills,
+    a_full_gradient_that_nothing_protects,
+    a_mean_that_is_not_plain,
+    a_mean_that_weighs_unlike,
+    a_mechanism_of_other_algorithms,
+    a_message_that_nothing_makes_parameters_of,
+    a_second_sampler_or_optimizer,
+    an_algorithm_of_other_mechanisms,
+    batch_statistics_that_nobody_trains,
+    canaries_in_a_part_of_a_message,
+    canaries_without_examples,
+    clients_that_an_algorithm_misses,
+)
+from .budgets import (
+    Prospect,
+    a_budget_below_one_round,
+    a_budget_that_cannot_hold,
+    a_changed_label_that_is_none,
+    a_large_delta,
+    a_wanted_label_that_is_none,
+)
+from .defenses import (
+    a_client_that_a_defense_misses,
+    a_defense_without_its_root,
+    a_memory_of_clients_behind_groups,
+    cohorts_that_are_all_too_small,
+)
+from .privacy import (
+    a_budget_that_the_sampling_cannot_keep,
+    a_codec_whose_payloads_do_not_add_up,
+    a_defense_that_sees_only_sums,
+    a_pre_aggregation_that_sees_only_sums,
+    an_audit_by_clients_of_examples,
+    batch_statistics_that_leave_unclipped,
+    canaries_that_nobody_clips,
+    given_data_that_should_be_noised,
+    system_noise_on_released_data,
+)
+from .roles import (
+    a_share_of_nobody,
+    an_attack_that_steers_what_has_no_steps,
+    an_attacker_that_is_no_client,
+    an_attacker_with_two_roles,
+    an_update_that_follows_no_data,
+    more_attackers_than_clients,
+    shares_above_a_cohort,
+)
+from .training import (
+    a_cohort_above_the_population,
+    attacks_on_labels_of_a_regression,
+    compiling_of_private_steps,
+    given_data_without_a_root,
+    stacking_of_an_algorithm_of_its_own_way,
+)
+
+A = TypeVar("A")
+Refusal = Callable[[A], ScenarioError | None]
+
+OF_ROLES: tuple[Refusal[Parts], ...] = (
+    a_share_of_nobody,
+    an_attacker_that_is_no_client,
+    an_attacker_with_two_roles,
+    more_attackers_than_clients,
+    shares_above_a_cohort,
+    an_update_that_follows_no_data,
+)
+"""Roles that cannot be handed out."""
+
+OF_PARTS: tuple[Refusal[Parts], ...] = (
+    system_noise_on_released_data,
+    given_data_that_should_be_noised,
+    an_audit_by_clients_of_examples,
+    a_cohort_above_the_population,
+    stacking_of_an_algorithm_of_its_own_way,
+    compiling_of_private_steps,
+    *OF_ROLES,
+    a_mechanism_of_other_algorithms,
+    a_second_sampler_or_optimizer,
+    an_algorithm_of_other_mechanisms,
+    clients_that_an_algorithm_misses,
+    canaries_without_examples,
+    a_mean_that_is_not_plain,
+    a_codec_that_breaks_a_bound,
+    a_mean_that_weighs_unlike,
+    a_full_gradient_that_nothing_protects,
+    a_defense_without_its_root,
+    a_defense_that_sees_only_sums,
+    a_pre_aggregation_that_sees_only_sums,
+    a_codec_whose_payloads_do_not_add_up,
+    a_memory_of_clients_behind_groups,
+    a_client_that_a_defense_misses,
+    cohorts_that_are_all_too_small,
+    an_attack_that_steers_what_has_no_steps,
+)
+"""Plug-ins that do not go together: asked before any data are loaded."""
+
+OF_FIT: tuple[Refusal[Fitted], ...] = (
+    a_budget_that_the_sampling_cannot_keep,
+    a_message_that_nothing_makes_parameters_of,
+    a_downlink_that_nobody_fills,
+    canaries_in_a_part_of_a_message,
+    batch_statistics_that_nobody_trains,
+    batch_statistics_that_leave_unclipped,
+    canaries_that_nobody_clips,
+    given_data_without_a_root,
+    attacks_on_labels_of_a_regression,
+)
+"""Plug-ins that do not go with the data or the model."""
+
+OF_GOALS: tuple[Refusal[Fitted], ...] = (a_changed_label_that_is_none,)
+"""Asked before the attacks are shown the test set."""
+
+OF_PROSPECT: tuple[Refusal[Prospect], ...] = (
+    a_large_delta,
+    a_budget_that_cannot_hold,
+    a_budget_below_one_round,
+    a_wanted_label_that_is_none,
+)
+"""Runs that would not keep what was asked for."""
+
+REFUSALS = (*OF_PARTS, *OF_FIT, *OF_GOALS, *OF_PROSPECT)
+"""All of them."""
+
+
+def refuse(refusals: Sequence[Refusal[A]], run: A) -> None:
+    """Raise the first refusal that holds of a run.
+
+    Raises:
+        ScenarioError: What cannot be, in one line.
+    """
+    for refusal in refusals:
+        if why := refusal(run):
+            raise why

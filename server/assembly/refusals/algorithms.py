@@ -1,0 +1,142 @@
+"""What an algorithm does not go with."""
+
+from ....core.declarations import Algorithms, Codecs, Defenses, Mechanisms, declared
+from ....core.errors import ScenarioError
+from ...release import counts_alike
+from ..fitted import Fitted
+from ..parts import Parts
+
+
+def _who(parts: Parts) -> str:
+    return f"algorithm '{parts.spec.algorithm.name}'"
+
+
+def a_mechanism_of_other_algorithms(parts: Parts) -> ScenarioError | None:
+    """A privacy mechanism that goes with other algorithms."""
+    needs, spec = declared(parts.mechanism, Mechanisms.algorithms), parts.spec
+    if not needs or spec.algorithm.name in needs:
+        return None
+    return ScenarioError(
+        f"privacy '{spec.privacy.name}' goes with algorithm {' or '.join(needs)}, got '{spec.algorithm.name}'"
+    )
+
+
+def a_second_sampler_or_optimizer(parts: Parts) -> ScenarioError | None:
+    """A sampler or server optimizer beside an algorithm that brings its own."""
+    for verb, key, came, allowed in (
+        (Algorithms.sample, "sampler", parts.spec.sampler, "full"),
+        (Algorithms.step, "server_optimizer", parts.spec.server_optimizer, "sgd"),
+    ):
+        if parts.brings(verb) and (came.name != allowed or came.options):
+            return ScenarioError(f"{_who(parts)} brings its own {key}: leave [{key}] out, got '{came}'")
+    return None
+
+
+def an_algorithm_of_other_mechanisms(parts: Parts) -> ScenarioError | None:
+    """An algorithm that works in a way of its own, and names other privacy mechanisms."""
+    mechanisms, came = declared(parts.algorithm, Algorithms.mechanisms), parts.spec.privacy.name
+    if not parts.brings(Algorithms.work) or came in mechanisms:
+        return None
+    return ScenarioError(f"{_who(parts)} goes with privacy {' or '.join(mechanisms)}, got '{came}'")
+
+
+def clients_that_an_algorithm_misses(parts: Parts) -> ScenarioError | None:
+    """An algorithm that needs every client in every round, with a sampler that draws some."""
+    needs = parts.brings(Algorithms.work) and declared(parts.algorithm, Algorithms.full_participation)
+    if not needs or parts.spec.sampler.name == "full":
+        return None
+    return ScenarioError(
+        f"{_who(parts)} needs every client in every round: sampler full, got '{parts.spec.sampler}'"
+    )
+
+
+def canaries_without_examples(parts: Parts) -> ScenarioError | None:
+    """An audit's canaries, with an algorithm that visits examples."""
+    if not parts.brings(Algorithms.work) or not parts.audit.num_canaries:
+        return None
+    return ScenarioError(f"{_who(parts)} cannot visit an audit's canaries: they have no examples")
+
+
+def batch_statistics_that_nobody_trains(fitted: Fitted) -> ScenarioError | None:
+    """A model with batch statistics, with an algorithm that works in a way of its own."""
+    if not fitted.parts.brings(Algorithms.work) or not fitted.layout.num_buffers:
+        return None
+    return ScenarioError(
+        f"{_who(fitted.parts)} cannot train a model with batch statistics; use one with group norm"
+    )
+
+
+def a_mean_that_is_not_plain(parts: Parts) -> ScenarioError | None:
+    """An algorithm that needs the plain mean of the messages, with another rule or something before it."""
+    needs = parts.brings(Algorithms.work) and declared(parts.algorithm, Algorithms.plain_mean)
+    if not needs or (counts_alike(parts.defense) and not parts.spec.pre_aggregations):
+        return None
+    return ScenarioError(
+        f"{_who(parts)} needs the plain mean: defense mean with weighting = 'uniform' or 'fixed', "
+        f"got '{parts.spec.defense}'"
+    )
+
+
+def a_message_that_nothing_makes_parameters_of(fitted: Fitted) -> ScenarioError | None:
+    """Messages longer than the parameters, of an algorithm without a step of its own."""
+    exchange = fitted.exchange
+    if exchange.up == exchange.layout or fitted.parts.brings(Algorithms.step):
+        return None
+    return ScenarioError(
+        f"{_who(fitted.parts)} sends {exchange.up.num_parameters} numbers for "
+        f"{exchange.layout.num_parameters} parameters, and has no step that makes parameters of their "
+        "aggregate"
+    )
+
+
+def a_downlink_that_nobody_fills(fitted: Fitted) -> ScenarioError | None:
+    """An algorithm that declares what the server sends besides, and does not say what that is."""
+    exchange = fitted.exchange
+    more = exchange.down != exchange.layout and exchange.rule is not None
+    if not more or fitted.parts.brings(Algorithms.extra):
+        return None
+    return ScenarioError(
+        f"{_who(fitted.parts)} declares down, and has no extra that says what the server sends"
+    )
+
+
+def canaries_in_a_part_of_a_message(fitted: Fitted) -> ScenarioError | None:
+    """An audit that looks for its canaries in the model, of which only a part of each message is."""
+    if fitted.exchange.up == fitted.exchange.layout or not fitted.parts.audit.num_canaries:
+        return None
+    return ScenarioError(
+        f"audit '{fitted.parts.spec.audit.name}' looks for its canaries in the model, and "
+        f"{_who(fitted.parts)} makes it of a part of each message; leave out one of the two"
+    )
+
+
+def a_mean_that_weighs_unlike(parts: Parts) -> ScenarioError | None:
+    """A weighted mean, with an algorithm whose memory counts every client the same."""
+    alike = not declared(parts.defense, Defenses.linear) or counts_alike(parts.defense)
+    if alike or not declared(parts.algorithm, Algorithms.weighs_alike):
+        return None
+    return ScenarioError(
+        f"{_who(parts)} needs a mean that weighs all clients alike: set defense.weighting = 'uniform' or "
+        f"'fixed', got '{parts.spec.defense}'"
+    )
+
+
+def a_full_gradient_that_nothing_protects(parts: Parts) -> ScenarioError | None:
+    """An algorithm that takes the gradient of all examples, with privacy inside of local steps."""
+    if not parts.in_steps or not declared(parts.algorithm, Algorithms.full_gradient):
+        return None
+    return ScenarioError(
+        f"{_who(parts)} takes the gradient of all of a client's examples, which privacy "
+        f"'{parts.spec.privacy.name}' does not protect; use an option that needs none"
+    )
+
+
+def a_codec_that_breaks_a_bound(parts: Parts) -> ScenarioError | None:
+    """A codec that loses something of messages in which an algorithm bounded each example's share."""
+    private = parts.brings(Algorithms.work) and parts.spec.privacy.name != "none"
+    if not private or declared(parts.codec, Codecs.lossless):
+        return None
+    return ScenarioError(
+        f"{_who(parts)} bounds each example's share of a message, and codec '{parts.spec.codec.name}' does "
+        "not keep that bound; use identity"
+    )

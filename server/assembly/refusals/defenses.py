@@ -1,0 +1,65 @@
+"""Rules that can do nothing with the rows that they would see."""
+
+from math import ceil
+
+from ....core.declarations import Defenses, Samplers, declared
+from ....core.errors import CohortError, ScenarioError
+from ....core.registry import options_of
+from ...rows import SIZED, rows_after, steps_of
+from ..parts import Parts
+
+
+def a_defense_without_its_root(parts: Parts) -> ScenarioError | None:
+    """A defense that trains on the server's own examples, and there are none."""
+    spec = parts.spec
+    if not declared(parts.defense, Defenses.needs_root) or spec.root_examples:
+        return None
+    return ScenarioError(
+        f"defense '{spec.defense.name}' trains on examples of the server's own: root_examples must be "
+        f"above 0, got {spec.root_examples}"
+    )
+
+
+def a_memory_of_clients_behind_groups(parts: Parts) -> ScenarioError | None:
+    """A defense that keeps single clients in mind, behind one whose rows are groups of clients."""
+    spec = parts.spec
+    if not declared(parts.defense, Defenses.remembers_clients):
+        return None
+    for named, plugin in zip(spec.pre_aggregations, parts.pre_aggregations, strict=True):
+        if rows_after(plugin, spec.num_clients) < spec.num_clients:
+            return ScenarioError(
+                f"defense '{spec.defense.name}' remembers single clients, and behind pre-aggregation "
+                f"'{named}' each row is another group of clients in every round; leave out one of the two"
+            )
+    return None
+
+
+def a_client_that_a_defense_misses(parts: Parts) -> ScenarioError | None:
+    """A defense that needs a client that the population does not have."""
+    spec = parts.spec
+    for client in declared(parts.defense, Defenses.needs_clients):
+        if client >= spec.num_clients:
+            return ScenarioError(
+                f"defense '{spec.defense}' needs client {client} in every round; allowed: 0 to "
+                f"{spec.num_clients - 1}"
+            )
+    return None
+
+
+def cohorts_that_are_all_too_small(parts: Parts) -> ScenarioError | None:
+    """A rule for which even the largest cohort is too small."""
+    spec, sampling = parts.spec, parts.sampling
+    if sampling.scheme not in SIZED or declared(parts.sampler, Samplers.sampling_at) is not None:
+        return None
+    cohort = rows = ceil(sampling.expected_size - 1e-9)
+    for noun, named, plugin in steps_of(spec, parts.pre_aggregations, parts.defense):
+        least = declared(plugin, Defenses.least_cohort)
+        if rows < least:
+            behind = "" if rows == cohort else f", of which pre-aggregation leaves {rows} rows"
+            choice = ", or set on_infeasible" if "on_infeasible" in options_of(plugin) else ""
+            return CohortError(
+                f"{noun} '{named}' needs {least} rows or more, got a cohort of {cohort}{behind}; "
+                f"change its options, enlarge the cohort{choice}"
+            )
+        rows = rows_after(plugin, rows)
+    return None
