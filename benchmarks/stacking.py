@@ -13,10 +13,10 @@ import torch
 from workloads import data
 
 from gauntlet.clients.algorithms.fedavg import FedAvg
+from gauntlet.clients.device import one_thread
 from gauntlet.clients.kernel import BlockKernel
 from gauntlet.clients.messages import Broadcast
 from gauntlet.clients.models import MODELS
-from gauntlet.clients.threads import one_thread
 from gauntlet.clients.vectorize import Choice, choose
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.privacy.no_privacy import NoPrivacy

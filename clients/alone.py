@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.contracts import LocalRule, LocalTraining
+from ..core.contracts import Groups, LocalRule, LocalTraining
 from ..core.layout import Layout
 from ..core.seeds import seeded_torch
 from .channels_last import channels_last
-from .local_step import Groups, LocalStep, Steer
+from .local_step import LocalStep, Steer
 from .losses import Loss
 from .messages import Broadcast
 
@@ -97,6 +97,16 @@ class LoneTraining:
         update.copy_(self.local)
         buffers.copy_(self._layout.flatten_buffers(dict(self._model.named_buffers())))
         return total / len(batches)
+
+    def full_gradient(
+        self, broadcast: Broadcast, examples: tuple[Tensor, Tensor], dropout: np.random.Generator
+    ) -> Tensor:
+        """Return the gradient of the mean loss over all of a client's examples, before any step.  # [P]"""
+        self._receive(broadcast.params, broadcast.buffers)
+        self._model.train()
+        with seeded_torch(dropout):
+            self._differentiate(*(part.to(self._device) for part in examples))
+        return self.gradient.clone()
 
     def _receive(self, params: Tensor, buffers: Tensor) -> None:
         self.local.copy_(params)

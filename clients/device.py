@@ -82,3 +82,14 @@ def reproducible(device: str) -> Iterator[None]:
         return
     with torch.backends.cudnn.flags(deterministic=True, benchmark=False, allow_tf32=False):
         yield
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread inside the block: the same sums on any machine, and no fight for cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -22,17 +22,19 @@ from ..core.seeds import generator
 from ..core.untouched import untouched
 from ..core.updates import Context, Updates, row_norms, weighted_sum
 from .alone import LoneTraining
+from .block import Block, BlockResult
 from .channels_last import takes_channels_last
 from .data.base import FederatedData, PartitionedData, num_outputs
 from .device import reproducible
+from .exchange import exchange_of
 from .local_step import Steer
 from .losses import Loss, loss_name, loss_of
 from .memory import keep_freed_memory
 from .messages import Broadcast, Summed, Trained
-from .minibatches import minibatches, poisson_batches, shuffled_batches, step_sampling
+from .minibatches import gathered, minibatches, poisson_batches, shuffled_batches, step_sampling
 from .private_training import PrivateTraining, Trainee
 from .shelf import Shelf
-from .stacked import train_stacked
+from .stacked import full_gradients, train_stacked
 from .trace import StackedStep
 from .visits import Visits
 
@@ -94,6 +96,8 @@ class BlockKernel:
         self.layout, self._device = Layout.of(model), device
         arrange = height == 1 and device == "cpu" and takes_channels_last(model, data.input_shape)
         self._alone = LoneTraining(model, self.rule, self.training, self.loss, device, arrange)
+        self.exchange = exchange_of(rule, self.layout, self.training)
+        self._full_gradient = bool(declared(rule, Algorithms.full_gradient))
         names = [slot.name for slot in self.layout.parameters]
         self._stacked = StackedStep(model, names, self.loss_name, compiled) if height > 1 else None
         self._examples: ExamplePrivacy | None = None
@@ -119,23 +123,32 @@ class BlockKernel:
             broadcast: What the server sent.
             client_ids: The block's clients, ascending.
         """
-        updates, losses = self._train(broadcast, client_ids)
+        updates, losses, memory = self._train(broadcast, client_ids)
         private = self._privatize(broadcast, updates)
-        return Trained(private, losses, row_norms(updates.vectors))
+        norms = row_norms(updates.vectors)
+        sent = norms if private.vectors is updates.vectors else row_norms(private.vectors)
+        return Trained(private, losses, norms, sent, memory)
 
     def _privatize(self, broadcast: Broadcast, updates: Updates) -> Updates:
-        context = Context(broadcast.round, broadcast.params, self.layout, self.seed)
+        context = Context(broadcast.round, broadcast.params, self.exchange.up, self.seed)
         private = self.privacy.privatize(replace(updates, context=context), self._streams(broadcast.round))
         return replace(private, context=None)
 
-    def _train(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
+    def _train(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor, Tensor]:
+        """Return what the clients would send, their losses [K], and what they would remember [K, S]."""
+        client_ids = client_ids.astype(np.int64)
         if self.visits is not None:
             with untouched(TRAINING, *[broadcast] * self._watched):
-                return self.visits.train(broadcast, client_ids.astype(np.int64))
+                updates, losses = self.visits.train(broadcast, client_ids)
+                return updates, losses, updates.vectors.new_zeros(len(updates), 0)
         train = self._one_by_one if self._stacked is None else self._all_at_once
         train = train if self._examples is None else self._in_private
         with reproducible(self._device), untouched(TRAINING, *[broadcast] * self._watched):
-            return train(broadcast, client_ids.astype(np.int64))
+            block = Block(self.exchange, self.training, broadcast, client_ids.tolist(), self._device)
+            trained = train(block)
+        ids, messages = torch.from_numpy(client_ids), block.messages.cpu()
+        updates = Updates(messages, ids, trained.counts, buffers=trained.buffers)
+        return updates, trained.losses.cpu(), block.memory.cpu()
 
     def train_sum(self, broadcast: Broadcast, client_ids: Array) -> Summed:
         """Return the block's weighted sum, non-finite updates left out.
@@ -145,7 +158,7 @@ class BlockKernel:
             client_ids: The block's clients, ascending.
         """
         assert self._counts is not None
-        updates, losses = self._train(broadcast, client_ids)
+        updates, losses, _ = self._train(broadcast, client_ids)
         weights, factors = self._counts(updates.num_examples), self._row_factors
         if factors is None:
             u = self._privatize(broadcast, updates)
@@ -173,38 +186,36 @@ class BlockKernel:
         found: Any = declared(self.privacy, Mechanisms.row_factors)
         return found if found is not None and found(torch.zeros(0, dtype=torch.float64)) is not None else None
 
-    def _all_at_once(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
+    def _all_at_once(self, block: Block) -> BlockResult:
         assert self._stacked is not None
-        ids = client_ids.tolist()
-        shelf, places = self._shelf_of(ids, broadcast.round)
-        batches = [self.batches(i, broadcast.round, len(p)) for i, p in zip(ids, places, strict=True)]
-        steers = [self.steer(i, broadcast.round) for i in ids]
-        received = broadcast.params.to(self._device)
-        vectors = torch.empty(len(ids), self.layout.num_parameters, device=self._device)  # [K, P]
-        losses = torch.empty(len(ids), device=self._device)
-        streams = [partial(self._dropout, i, broadcast.round) for i in ids]
+        ids, round_ = block.ids, block.sent.round
+        shelf, places = self._shelf_of(ids, round_)
+        batches = [self.batches(i, round_, len(p)) for i, p in zip(ids, places, strict=True)]
+        steers = [self.steer(i, round_) for i in ids]
+        losses, streams = torch.empty(len(ids), device=self._device), self._streams_of(ids, round_, "dropout")
+        whole = self._streams_of(ids, round_, "full gradient dropout")
+        how = self._stacked, self.layout, self.rule, self.training, block.sent.params, shelf
+        outputs, gradient = num_outputs(self.data), None
         for rows in np.array_split(np.arange(len(ids)), -(-len(ids) // self._height)):
             part = slice(rows[0], rows[-1] + 1)
+            if self._full_gradient:
+                gradient = full_gradients(*how[:2], *how[4:], places[part], outputs, whole[part])
+            told = steers[part], streams[part], block.shared, block.own(part)
             losses[part] = train_stacked(
-                self._stacked,
-                self.layout,
-                self.rule,
-                self.training,
-                received,
-                shelf,
-                places[part],
-                batches[part],
-                num_outputs(self.data),
-                vectors[part],
-                steers[part],
-                streams[part],
+                *how, places[part], batches[part], outputs, block.update[part], *told
             )
+            block.finish(part, [len(b) for b in batches[part]], gradient)
         counts = torch.tensor([len(place) for place in places])
-        return Updates(vectors.cpu(), torch.from_numpy(client_ids), counts), losses.cpu()
+        return BlockResult(counts, losses, torch.zeros(len(ids), 0))
 
-    def _in_private(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
+    def _streams_of(
+        self, ids: list[int], round_: int, purpose: str
+    ) -> list[Callable[[], np.random.Generator]]:
+        return [partial(generator, self.seed, purpose, round_, client_id) for client_id in ids]
+
+    def _in_private(self, block: Block) -> BlockResult:
         assert self._examples is not None
-        ids, round_ = client_ids.tolist(), broadcast.round
+        ids, round_ = block.ids, block.sent.round
         shelf, places = self._shelf_of(ids, round_)
         clients = []
         for client_id, rows in zip(ids, places, strict=True):
@@ -219,10 +230,13 @@ class BlockKernel:
                 dropout=partial(self._dropout, client_id, round_),
             )
             clients.append(trainee)
-        vectors = torch.empty(len(ids), self.layout.num_parameters)  # [K, P]
-        losses = self._private.train(broadcast.params, shelf, clients, vectors)
+        everybody = slice(None)
+        losses = self._private.train(
+            block.sent.params, shelf, clients, block.update, block.shared, block.own(everybody)
+        )
+        block.finish(everybody, [len(client.batches) for client in clients])
         counts = torch.tensor([len(rows) for rows in places])
-        return Updates(vectors, torch.from_numpy(client_ids), counts), losses
+        return BlockResult(counts, losses, torch.zeros(len(ids), 0))
 
     def _shelf_of(self, ids: list[int], round_: int) -> tuple[Shelf, list[Array]]:
         """Return where the clients' examples lie, and each client's rows there."""
@@ -234,25 +248,41 @@ class BlockKernel:
         places = [np.arange(e - len(y), e) for e, (_, y) in zip(ends, examples, strict=True)]
         return Shelf.joined(examples).to(self._device), places
 
-    def _one_by_one(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
-        vectors = torch.empty(len(client_ids), self.layout.num_parameters)  # [K, P]
-        buffers = torch.empty(len(client_ids), self.layout.num_buffers)  # [K, Q]
-        losses = torch.empty(len(client_ids))
-        counts = torch.empty(len(client_ids), dtype=torch.int64)
-        broadcast = replace(broadcast, params=broadcast.params.to(self._device))  # once for all of them
-        for row, client_id in enumerate(client_ids.tolist()):
-            examples = self.examples(client_id, broadcast.round)
-            counts[row] = len(examples[1])
+    def _one_by_one(self, block: Block) -> BlockResult:
+        round_, size = block.sent.round, len(block.ids)
+        losses, buffers = torch.empty(size), torch.empty(size, self.layout.num_buffers)  # [K], [K, Q]
+        counts, gradient = torch.empty(size, dtype=torch.int64), None
+        for row, client_id in enumerate(block.ids):
+            here = slice(row, row + 1)
+            counts[row], examples, batches = self._taken(client_id, round_)
+            if self._full_gradient:
+                stream = generator(self.seed, "full gradient dropout", round_, client_id)
+                whole = self.examples(client_id, round_)
+                gradient = self._alone.full_gradient(block.sent, whole, stream)[None]
             losses[row] = self._alone.train(
-                broadcast,
+                block.sent,
                 examples,
-                self.batches(client_id, broadcast.round, len(examples[1])),
-                self._dropout(client_id, broadcast.round),
-                self.steer(client_id, broadcast.round),
-                vectors[row],
+                batches,
+                self._dropout(client_id, round_),
+                self.steer(client_id, round_),
+                block.update[row],
                 buffers[row],
+                block.shared,
+                block.own(here),
             )
-        return Updates(vectors, torch.from_numpy(client_ids), counts, buffers=buffers), losses
+            block.finish(here, [len(batches)], gradient)
+        return BlockResult(counts, losses, buffers)
+
+    def _taken(self, client_id: int, round_: int) -> tuple[int, tuple[Tensor, Tensor], list[Array]]:
+        """Return how many examples a client has, those that its steps take, and each step's rows of them."""
+        poisoned = any(client_id in role.attackers(round_) for role in self.poisons)
+        if poisoned or not isinstance(self.data, PartitionedData):
+            examples = self.examples(client_id, round_)
+            count = len(examples[1])
+            return count, examples, self.batches(client_id, round_, count)
+        count = self.data.num_examples(client_id)
+        rows, batches = gathered(self.batches(client_id, round_, count))
+        return count, self.data.at(self.data.rows(client_id)[rows]), batches
 
     def _streams(self, round_: int) -> Callable[[int], np.random.Generator]:
         return lambda client_id: generator(self._noise_seed, "client noise", round_, client_id)

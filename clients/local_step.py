@@ -5,12 +5,12 @@ flat matrix [K, P]. A step changes them in place.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from ..core.contracts import LocalRule, LocalTraining
+from ..core.contracts import Groups, LocalRule, LocalTraining
 from ..core.declarations import Algorithms, declared
 from .adam import Adam
 
@@ -19,9 +19,6 @@ Steer = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 Gradient = Tensor | tuple[Tensor, Tensor]
 """A gradient [K, ...], or the two factors of one that is ``torch.bmm`` of them."""
-
-Groups = Mapping[str, Tensor]
-"""By a group's name, what the server sends to all clients [...], or what each of them remembers [K, ...]."""
 
 
 class LocalStep:
@@ -56,7 +53,9 @@ class LocalStep:
         twisted = grouped(steers)
         self._twisted = [(way, rows, torch.tensor(rows).to(received[0].device)) for way, rows in twisted]
         changed = twisted or how.momentum or how.weight_decay or how.optimizer != "sgd"
-        self._plain = declared(rule, Algorithms.plain) and not changed
+        drift = declared(rule, Algorithms.drift)
+        self._drift = drift and [drift(*pair) for pair in zip(shared, own, strict=True)]
+        self._plain = (declared(rule, Algorithms.plain) or self._drift is not None) and not changed
         self._velocity = [torch.zeros_like(p) for p in local] if how.momentum else local
         self._adam = Adam(local) if how.optimizer == "adam" else None
 
@@ -70,6 +69,8 @@ class LocalStep:
                 left, right = gradient[0][:going], gradient[1][:going]
                 if self._plain:
                     home.baddbmm_(left, right, alpha=-self._how.lr)
+                    if self._drift is not None:
+                        home.add_(self._drift[i][:going], alpha=-self._how.lr)
                     continue
                 gradient = torch.bmm(left, right)
             self._step(i, gradient[:going], home)
@@ -84,7 +85,10 @@ class LocalStep:
             gradient = gradient + how.weight_decay * home
         elif how.weight_decay:
             gradient = gradient.add(home, alpha=how.weight_decay)
-        direction = self._rule.correct(gradient, home, received, *self._besides(i, len(home)))
+        if self._drift is not None:
+            direction = gradient + self._drift[i][: len(home)]
+        else:
+            direction = self._rule.correct(gradient, home, received, *self._besides(i, len(home)))
         if how.momentum:
             direction = self._velocity[i][: len(home)].mul_(how.momentum).add_(direction)
         if self._adam is not None:

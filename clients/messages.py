@@ -1,6 +1,6 @@
 """What the server sends to the workers that train its clients, and what they send home."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,38 @@ class Broadcast:
         params: Global parameters, float32.  # [P]
         buffers: Global floating buffers, float32.  # [Q]
         extra: What the algorithm's server half sends besides, float32.  # [E, P]
+        memory: What each client of the cohort (or of the block of it that is trained) remembers, in the order
+            of their ids, float32.  # [K, S]
+        message_length: M, the length of what a client sends; None where it is P.
     """
 
     round: int
     params: Tensor
     buffers: Tensor
     extra: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    memory: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    message_length: int | None = None
+
+    @property
+    def message_size(self) -> int:
+        """M."""
+        return len(self.params) if self.message_length is None else self.message_length
+
+    def begins_like(self, other: "Broadcast") -> bool:
+        """Return whether both are of one round, and send every client the very same tensors."""
+        names = ("params", "buffers", "extra")
+        return self.round == other.round and all(getattr(self, n) is getattr(other, n) for n in names)
+
+    def to(self, device: str) -> "Broadcast":
+        """Return the broadcast with what clients train from on a device; buffers stay."""
+        moved = {name: getattr(self, name).to(device) for name in ("params", "extra", "memory")}
+        return replace(self, **moved)
+
+    def to_block(self, start: int, length: int) -> "Broadcast":
+        """Return the broadcast with what these of the cohort's clients remember."""
+        if self.memory.numel() == 0:
+            return self
+        return replace(self, memory=self.memory[start : start + length])
 
 
 @dataclass(frozen=True)
@@ -38,16 +64,24 @@ class Trained:
         losses: Each client's mean loss over its local steps, float32.  # [K]
         norms: Each update's L2 norm before the client clipped it, float64: for the experimenter's eyes
             only.  # [K]
+        sent_norms: Each update's L2 norm as it is, float64.  # [K]
+        memory: What each client will remember if its message is counted, float32.  # [K, S]
     """
 
     updates: Updates
     losses: Tensor
     norms: Tensor
+    sent_norms: Tensor
+    memory: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+
+    def __post_init__(self) -> None:
+        if len(self.memory) != len(self.updates):
+            object.__setattr__(self, "memory", torch.zeros(len(self.updates), 0))
 
     def arrays(self) -> list[Array]:
-        """Return (vectors, buffers, examples, losses, norms): what a block sends home."""
-        u = self.updates
-        return [t.numpy() for t in (u.vectors, u.buffers, u.num_examples, self.losses, self.norms)]
+        """Return (vectors, buffers, examples, losses, both norms, memory): what a block sends home."""
+        u, columns = self.updates, (self.losses, self.norms, self.sent_norms)
+        return [t.numpy() for t in (u.vectors, u.buffers, u.num_examples, *columns, self.memory)]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The order in which a client walks through its own examples."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,10 +8,10 @@ import numpy as np
 
 from ..core.contracts import LocalTraining
 
+Array = np.ndarray[Any, Any]
 
-def minibatches(
-    num_examples: int, training: LocalTraining, stream: np.random.Generator
-) -> list[np.ndarray[Any, Any]]:
+
+def minibatches(num_examples: int, training: LocalTraining, stream: np.random.Generator) -> list[Array]:
     """Return the rows of each local step.
 
     Every epoch is a fresh shuffle (or the examples' own order, with ``shuffle`` off) cut into ``batch_size``
@@ -23,12 +24,26 @@ def minibatches(
         stream: The client's own stream for this round.
     """
     size, steps = _size(num_examples, training), _steps(num_examples, training)
-    batches: list[np.ndarray[Any, Any]] = []
+    batches: list[Array] = []
     while len(batches) < steps:
         in_order = size == num_examples or not training.shuffle
         order = np.arange(num_examples) if in_order else stream.permutation(num_examples)
         batches += [order[at : at + size] for at in range(0, num_examples, size)]
     return batches[:steps]
+
+
+def gathered(batches: Sequence[Array]) -> tuple[Array, list[Array]]:
+    """Return the rows that local steps take, each once, and every step's rows among these.
+
+    The rows stand in the order in which they are first taken: those of a single step are its batch.
+    """
+    taken = np.concatenate(batches)
+    rows, first, places = np.unique(taken, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    ends = np.cumsum([len(batch) for batch in batches])
+    return rows[order], np.split(rank[places], ends[:-1])
 
 
 @dataclass(frozen=True)
@@ -56,7 +71,7 @@ def step_sampling(num_examples: int, training: LocalTraining, poisson: bool) -> 
 
 def poisson_batches(
     num_examples: int, known: int, training: LocalTraining, stream: np.random.Generator
-) -> list[np.ndarray[Any, Any]]:
+) -> list[Array]:
     """Return the rows of each local step, every example in each of them with the same probability.
 
     Args:
@@ -71,7 +86,7 @@ def poisson_batches(
 
 def shuffled_batches(
     num_examples: int, known: int, training: LocalTraining, stream: np.random.Generator
-) -> list[np.ndarray[Any, Any]]:
+) -> list[Array]:
     """Return the rows of each local step as ``minibatches``, in no more passes than are known beforehand.
 
     With ``local_steps`` a client that kept few of its examples would go through them more often than its

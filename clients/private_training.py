@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.contracts import ExamplePrivacy, LocalRule, LocalTraining
+from ..core.contracts import ExamplePrivacy, Groups, LocalRule, LocalTraining
 from ..core.declarations import ClientData, declared
 from ..core.errors import ScenarioError
 from ..core.layout import Layout
@@ -24,7 +24,7 @@ from .data.base import FederatedData, num_outputs
 from .dropout import Masks
 from .example_gradients import ExampleGradient, squares_of
 from .example_trace import ExampleStep
-from .local_step import Groups, LocalStep, Steer
+from .local_step import LocalStep, Steer
 from .losses import loss_name
 from .shelf import Shelf
 from .stacked import _bucket, can_stack

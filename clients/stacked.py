@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.contracts import LocalRule, LocalTraining
+from ..core.contracts import Groups, LocalRule, LocalTraining
 from ..core.layout import Layout
 from ..core.seeds import torch_generator
 from .dropout import Masks, cannot_draw
-from .local_step import Groups, LocalStep, Steer
+from .local_step import LocalStep, Steer
 from .shelf import Shelf
 from .trace import StackedStep
 
@@ -83,6 +83,7 @@ def train_stacked(
     steps = np.array([len(batches[k]) for k in order])
     begun = list(layout.views(received).values())
     local = [p.expand(len(order), *p.shape).clone() for p in begun]  # contiguous, or a bmm goes one by one
+    in_order = order == list(range(len(order)))
     step_of = LocalStep(
         rule,
         how,
@@ -90,7 +91,7 @@ def train_stacked(
         local,
         [steers[k] for k in order] if steers else (),
         [] if shared is None else _apart(layout, shared),
-        [] if own is None else _apart(layout, own, torch.tensor(order).to(device)),
+        [] if own is None else _apart(layout, own, None if in_order else torch.tensor(order).to(device)),
         decay_apart=True,
     )
     losses = torch.zeros(len(order), device=device)
@@ -110,6 +111,32 @@ def train_stacked(
     _write(layout.views(out).values(), local, begun, order)
     mean = losses / torch.from_numpy(steps).to(device)
     return torch.empty_like(mean).index_copy_(0, torch.tensor(order).to(device), mean)
+
+
+def full_gradients(
+    step: StackedStep,
+    layout: Layout,
+    received: Tensor,
+    shelf: Shelf,
+    places: Sequence[Array],
+    num_outputs: int,
+    streams: Sequence[Callable[[], np.random.Generator]] = (),
+) -> Tensor:
+    """Return the gradient of each client's mean loss over all its examples, at what it received.  # [K, P]
+
+    The arguments are those of ``train_stacked``.
+    """
+    device, drops = received.device, step.drops(shelf.x.shape[1:])
+    whole = [[np.arange(len(place))] for place in places]
+    rows, weights = (part.to(device) for part in _padded(whole, places, 0))  # [K, 1, B]
+    masks = Masks(drops, [torch_generator(stream()) for stream in streams] if drops else [], rows.shape[2])
+    kept = [mask.to(device) for mask in masks.draw([len(p) for p in places] if drops else [], len(places))]
+    stack = [p.expand(len(places), *p.shape).clone() for p in layout.views(received).values()]
+    targets = _targets(shelf, rows, weights, num_outputs)[:, 0]
+    with torch.no_grad():
+        gradients, _ = step(stack, shelf.take(rows[:, 0]), targets, kept)
+        written = [torch.bmm(*g) if isinstance(g, tuple | list) else g for g in gradients]
+    return torch.cat([g.flatten(1) for g in written], dim=1)
 
 
 def _targets(shelf: Shelf, rows: Tensor, weights: Tensor, num_outputs: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""A model's trainable parameters as one flat vector, and back."""
+"""Named tensors as one flat vector, and back: a model's trainable parameters, or any message."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,13 +32,13 @@ def _slots(tensors: Iterator[tuple[str, Tensor]]) -> tuple[Slot, ...]:
 
 @dataclass(frozen=True)
 class Layout:
-    """Names, shapes and offsets of a model's trainable parameters, and of its floating buffers.
+    """Names, shapes and offsets of a vector's tensors: a model's trainable parameters, or those of a message.
 
-    The parameters are the vector [P] that clients exchange. Floating buffers (running statistics)
-    are a second vector [Q]: averaged, never clipped or noised. Integer buffers stay at home.
+    A model's parameters are the vector [P] that clients exchange by default. Its floating buffers (running
+    statistics) are a second vector [Q]: averaged, never clipped or noised. Integer buffers stay at home.
 
     Attributes:
-        parameters: The trainable parameters, in the model's own order.
+        parameters: The vector's tensors; of a model the trainable parameters, in its own order.
         buffers: The persistent floating buffers, in the model's own order.
     """
 
@@ -62,6 +62,25 @@ class Layout:
     def num_buffers(self) -> int:
         """Q, the length of the buffer vector."""
         return sum(slot.size for slot in self.buffers)
+
+    @cached_property
+    def groups(self) -> dict[str, slice]:
+        """Where each group of tensors lies in the vector: what stands before the ``/`` of their names."""
+        found: dict[str, slice] = {}
+        for slot in self.parameters:
+            name = slot.name.partition("/")[0]
+            start = found[name].start if name in found else slot.start
+            found[name] = slice(start, slot.start + slot.size)
+        return found
+
+    def repeated(self, *groups: str) -> "Layout":
+        """Return the layout of one vector like this a group, end to end, its tensors named ``group/name``."""
+        slots = [
+            Slot(f"{group}/{slot.name}", slot.shape, number * self.num_parameters + slot.start)
+            for number, group in enumerate(groups)
+            for slot in self.parameters
+        ]
+        return Layout(tuple(slots), self.buffers)
 
     def views(self, vectors: Tensor) -> dict[str, Tensor]:
         """Return each parameter as a view of ``vectors`` [..., P], shaped [..., *shape]."""

@@ -49,8 +49,12 @@ def seeded_torch(stream: np.random.Generator) -> Iterator[None]:
     For what only draws from torch's global state: initial weights and dropout.
     """
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    seed = int(stream.integers(2**63))
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(int(stream.integers(2**63)))
+        if devices:
+            torch.manual_seed(seed)
+        else:  # torch.manual_seed would note down for every kind of device where it was called from
+            torch.default_generator.manual_seed(seed)
         yield
 
 

@@ -153,10 +153,13 @@ def _refuse_participation(mechanism: object, sampling: Sampling, rounds: int) ->
         )
 
 
-def calibrate(mechanism: M, sampling: Sampling, rounds: int, num_parameters: int | None = None) -> M:
+def calibrate(
+    mechanism: M, sampling: Sampling, rounds: int, num_parameters: int | None = None, amplified: bool = True
+) -> M:
     """Return ``mechanism`` with the noise that its ``epsilon`` needs; one without such a wish as it is.
 
-    The result holds ``noise_multiplier`` in place of ``epsilon``.
+    The result holds ``noise_multiplier`` in place of ``epsilon``. ``amplified`` says whether the secrecy of
+    the sample may count, where the mechanism would have it count.
 
     Raises:
         ValueError: As ``noise_multiplier_for`` and ``fitted``.
@@ -182,7 +185,7 @@ def calibrate(mechanism: M, sampling: Sampling, rounds: int, num_parameters: int
         z = _least(lambda z: _shaped_cost(replace(given, noise_multiplier=z), sampling, rounds), epsilon)
     else:
         relation = declared(mechanism, Mechanisms.relation)
-        amplified = declared(mechanism, Mechanisms.trust_model) == "central"
+        amplified = amplified and declared(mechanism, Mechanisms.trust_model) == "central"
         z = noise_multiplier_for(epsilon, delta, sampling, rounds, relation, amplified)
     return cast(M, replace(cast(Any, mechanism), noise_multiplier=z, epsilon=None))
 

@@ -1,14 +1,15 @@
 """A server state on disk: one safetensors file, written whole or not at all; nothing is ever unpickled.
 
 The file's head is JSON: schema, run, state and what is saved beside it, and before them the blake2b digest
-of the whole file, computed with zeros in the digest's own place. Schema 1 had a checksum of the tensors alone
-and nothing beside the state; such files are still read.
+of the whole file, computed with zeros in the digest's own place. What clients remember lies in files of its
+own (``memory_files``), which the head names. Schema 1 had a checksum of the tensors alone and nothing beside
+the state; such files are still read.
 """
 
 import json
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from torch import Tensor
 from ..core.disk import make_folder, sync_folder, write_whole
 from ..core.errors import CheckpointError, GauntletError
 from ..core.trees import State, pack, unpack
+from .memory_files import Listed, drop_files, load_rows, save_rows
 from .state import ServerState
 
 SCHEMA = 2
+MEMORY = ("clients", "counted")  # fields of the state that lie in files of their own
 _KEPT = 2
 _BLANK = b"0" * 64
 _BEFORE = b'{\\"digest\\": \\"'  # how the head begins: JSON within the JSON of safetensors
@@ -55,12 +58,12 @@ def save_checkpoint(folder: Path, state: ServerState, run: str, beside: State = 
         CheckpointError: The disk is full or not writable, or a plug-in's state is not a tree.
     """
     path = folder / f"round-{state.round:06d}.safetensors"
-    content = _packed(state, run, beside)
-    at = _place(content)
-    digest = blake2b(content, digest_size=32).hexdigest().encode()
-    view = memoryview(content)
     try:
         make_folder(folder)
+        listed = save_rows(folder, state, _before(path, run)) if state.clients else []
+        content = _packed(state, run, beside, listed)
+        at = _place(content)
+        digest, view = blake2b(content, digest_size=32).hexdigest().encode(), memoryview(content)
         write_whole(path, view[:at], digest, view[at + len(digest) :])
         found = checkpoints(folder)
         for newer in found[found.index(path) + 1 :]:
@@ -76,19 +79,44 @@ def drop_older(path: Path) -> None:
     found = checkpoints(path.parent)
     for old in found[: max(0, found.index(path) + 1 - _KEPT)]:
         old.unlink(missing_ok=True)
+    drop_files(path.parent, [file for kept in checkpoints(path.parent) for file in _head(kept)["clients"]])
     sync_folder(path.parent)
 
 
-def _packed(state: ServerState, run: str, beside: State) -> bytes:
+def _before(path: Path, run: str) -> tuple[int, Listed] | None:
+    """Return the round of the checkpoint before one, and the files of rows that it counts on; None: none."""
+    for old in reversed([found for found in checkpoints(path.parent) if found.name < path.name]):
+        head = _head(old)
+        if head["run"] == run and all((path.parent / str(name)).is_file() for name, *_ in head["clients"]):
+            return int(old.stem.removeprefix("round-")), head["clients"]
+    return None
+
+
+def _head(path: Path) -> dict[str, Any]:
+    """Return the run and the files of rows that a checkpoint names, unchecked; nothing where it is broken."""
+    try:
+        with path.open("rb") as file:
+            text = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        head = json.loads(text["__metadata__"]["gauntlet"])
+        return {
+            "run": head["run"],
+            "clients": [[str(n), str(d), int(k)] for n, d, k in head.get("clients", ())],
+        }
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, MemoryError):
+        return {"run": None, "clients": []}
+
+
+def _packed(state: ServerState, run: str, beside: State, listed: Listed) -> bytes:
     """Return a checkpoint's file with zeros for its digest."""
     from safetensors.torch import save
 
-    values = {f.name: getattr(state, f.name) for f in fields(state)}
+    values = {f.name: getattr(state, f.name) for f in fields(state) if f.name not in MEMORY}
     try:
         (own, tensors), (other, more) = pack(values), pack(beside, "b")
     except TypeError as error:
         raise CheckpointError(f"round {state.round} cannot be saved: {error}") from error
     head = {"digest": _BLANK.decode(), "schema": SCHEMA, "run": run, "state": own, "beside": other}
+    head |= {"clients": listed} if listed else {}
     return save(tensors | more, metadata={"gauntlet": json.dumps(head)})
 
 
@@ -153,6 +181,9 @@ def read_checkpoint(path: Path, run: str) -> Checkpoint:
         raise CheckpointError(f"{path} belongs to another run ({head.get('run')}, expected {run})")
     try:
         state = ServerState(**unpack(head["state"], tensors))
+        if listed := head.get("clients"):
+            clients, counted = load_rows(path.parent, listed)
+            state = replace(state, clients=clients, counted=counted)
         _check_state(state)
         return Checkpoint(path, state, unpack(head.get("beside"), tensors))
     except (KeyError, TypeError, ValueError, RecursionError) as error:

@@ -64,7 +64,7 @@ def _guess(plan: Plan, state: ServerState, number: int, root: Tensor | None) -> 
     An attacker knows the rules, not the dice: a defense that draws does so from another seed.
     """
     seed = int(generator(plan.seed, "guess", number, state.round).integers(2**31))
-    context = Context(state.round, state.params, plan.layout, seed, root)
+    context = Context(state.round, state.params, plan.exchange.up, seed, root)
 
     def aggregate(updates: Updates) -> Verdict:
         updates, _ = plan.privacy.clip(replace(updates, context=context), deepcopy(state.privacy))

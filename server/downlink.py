@@ -1,5 +1,6 @@
 """What the server sends down before a round, and how many bytes that is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..clients.messages import Broadcast
@@ -23,8 +24,19 @@ class Downlink:
     size: int
 
 
-def send_down(plan: Plan, state: ServerState) -> Downlink:
-    """Return what the clients of the round receive."""
-    extra = plan.extra(state.params, state.optimizer)
-    broadcast = Broadcast(state.round, state.params, state.buffers, extra)
+def send_down(plan: Plan, state: ServerState, client_ids: Sequence[int]) -> Downlink:
+    """Return what these clients receive in the round."""
+    broadcast = broadcast_of(plan, state, client_ids)
     return Downlink(broadcast, state.shared, plan.bytes_down + num_bytes(state.shared))
+
+
+def broadcast_of(plan: Plan, state: ServerState, client_ids: Sequence[int]) -> Broadcast:
+    """Return what the server sends to these clients, with what each of them remembers."""
+    return Broadcast(
+        round=state.round,
+        params=state.params,
+        buffers=state.buffers,
+        extra=plan.extra(state.params, state.optimizer),
+        memory=plan.memory(state.clients, state.params, client_ids),
+        message_length=plan.exchange.up.num_parameters,
+    )

@@ -24,7 +24,8 @@ def projected(plan: Plan, state: ServerState) -> Epsilon:
     """
     plan = plan.at(state.round)
     size = plan.sampling.expected_size
-    nothing, stream = torch.zeros_like(state.params), generator(plan.seed, "noise", state.round)
+    nothing = torch.zeros(plan.exchange.up.num_parameters)
+    stream = generator(plan.seed, "noise", state.round)
     _, ahead = plan.privacy.noise(nothing, size, state.privacy, stream)
     drawn = sample_cohort(plan.sampler, plan.sampling, plan.seed, state.round)
     cohort = plan.canaries.cohort(drawn).tolist()

@@ -1,6 +1,6 @@
 """What stays the same from round to round, built once from a run's spec."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -8,7 +8,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..clients.messages import Broadcast
+from ..clients.exchange import Exchange
+from ..clients.messages import Broadcast, Trained
+from ..core.client_rows import ClientRows, rows_of
 from ..core.contracts import (
     Audit,
     Codec,
@@ -31,6 +33,7 @@ from ..core.declarations import (
     declared,
     declares,
 )
+from ..core.errors import PluginError
 from ..core.frames import OVERHEAD, uvarint
 from ..core.layout import Layout
 from ..core.roles import Role
@@ -43,8 +46,11 @@ from .cohorts import sample_cohort
 class OwnTraining(Protocol):
     """What the server trains on examples of its own; see ``root.Root``."""
 
-    def train(self, broadcast: Broadcast) -> Tensor:
-        """Return the server's own update of this round.  # [P]"""
+    @property
+    def number(self) -> int: ...
+
+    def train(self, broadcast: Broadcast) -> Trained:
+        """Return the server's own message of this round, as a cohort of one client."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,8 @@ class Plan:
     accountant: Accountant
     audit: Audit
     canaries: Canaries
+    exchange: Exchange
+    own_step: bool = False
     root: OwnTraining | None = None
     rows: bool = True
 
@@ -76,11 +84,12 @@ class Plan:
         """Whether workers add up their clients' updates, since nobody needs single ones.
 
         That takes a linear defense with nothing before it, honest clients who send what they are, and a
-        network that loses nothing.
+        network that loses nothing; and messages that are updates, of clients that remember nothing.
         """
         plain = not (self.rows or len(self.canaries) or self.attacks or self.poisons or self.pre_aggregations)
         linear = declared(self.defense, Defenses.linear) and declares(self.defense, Defenses.counts)
         sent_as_is = declared(self.codec, Codecs.verbatim) and declared(self.privacy, Mechanisms.settled)
+        plain = plain and self.exchange.default
         return plain and linear and sent_as_is and declared(self.network, Networks.complete)
 
     def at(self, round_: int) -> "Plan":
@@ -93,6 +102,37 @@ class Plan:
         """Return what the algorithm's server half sends besides the parameters.  # [E, P]"""
         extra = declared(self.optimizer, Algorithms.extra)
         found: Tensor = torch.zeros(0, 0) if extra is None else extra(params, state)
+        if extra is not None and (
+            found.shape != (self.num_extra, len(params)) or found.dtype != params.dtype
+        ):
+            raise PluginError(
+                f"{self.exchange.name}: extra must return {self.num_extra} vectors of {len(params)} numbers, "
+                f"{params.dtype}, got {list(found.shape)} {found.dtype}"
+            )
+        return found
+
+    @cached_property
+    def num_extra(self) -> int:
+        """How many vectors the server sends besides the parameters, E."""
+        if self.exchange.rule is None:
+            return int(declared(self.optimizer, Algorithms.extras))
+        return self.exchange.down.num_parameters // self.layout.num_parameters - 1
+
+    def memory(self, state: ClientRows, params: Tensor, client_ids: Sequence[int]) -> Tensor:
+        """Return what clients remember.  # [K, S]"""
+        if not self.exchange.memory.parameters:
+            return torch.zeros(0, 0)
+        return rows_of(state, client_ids, self.exchange.first(params))
+
+    def moved(self, params: Tensor, aggregate: Tensor, state: State, share: float) -> tuple[Tensor, State]:
+        """Return the parameters after the server's step along an aggregate of messages [M], and its memory.
+
+        ``share`` is the part of the population that the aggregate is a mean of.
+        """
+        if self.exchange.rule is None or not self.own_step:
+            return self.optimizer.step(params, aggregate, state)
+        step: Any = self.optimizer.step
+        found: tuple[Tensor, State] = step(params, self.exchange.unscaled(aggregate), state, share)
         return found
 
     @cached_property
@@ -102,7 +142,7 @@ class Plan:
             len(uvarint(i) + uvarint(s.size) + uvarint(4 * s.size)) + 1
             for i, s in enumerate(self.layout.parameters)
         )
-        vectors = 1 + int(declared(self.optimizer, Algorithms.extras))
+        vectors = 1 + self.num_extra
         return OVERHEAD + sum(heads) + 4 * (vectors * self.layout.num_parameters + self.layout.num_buffers)
 
     def kinds(self, round_: int) -> Mapping[int, str]:

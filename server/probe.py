@@ -6,7 +6,7 @@ examples lie in another file, which only the scorer opens.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ import torch
 from ..clients.codecs import CODECS
 from ..clients.codecs.wire import decode_frame
 from ..clients.data.base import FederatedData
+from ..clients.exchange import UPDATE, Exchange
 from ..clients.models import build_model
-from ..core.contracts import Codec, CodecContext, LocalRule, LocalTraining
+from ..core.contracts import Codec, CodecContext, CodecStreams, Groups, LocalRule, LocalTraining
 from ..core.declarations import Codecs, declared
 from ..core.disk import write_folder
 from ..core.errors import DataError
@@ -54,6 +55,7 @@ def knowledge_of(
     local_steps: int,
     labels_known: bool,
     rule: LocalRule | None = None,
+    besides: Sequence[Groups] = (),
 ) -> Knowledge:
     """Return what an honest-but-curious server knows: public configuration, and labels only if told.
 
@@ -67,8 +69,10 @@ def knowledge_of(
         local_steps: How many steps it takes.
         labels_known: Whether the labels are told.
         rule: The algorithm; by default one that leaves gradients as they are.
+        besides: What a rule that exchanges more than parameters is given besides in its first step.
     """
-    optimizer = training.optimizer if rule is None or _starts_plain(rule) else spec.algorithm.name
+    starts_plain = rule is None or _starts_plain(rule, besides)
+    optimizer = training.optimizer if starts_plain else spec.algorithm.name
     steady = training.momentum == 0 or local_steps == 1
     plain = optimizer == "sgd" and training.weight_decay == 0 and steady
     return Knowledge(
@@ -84,10 +88,11 @@ def knowledge_of(
     )
 
 
-def _starts_plain(rule: LocalRule) -> bool:
+def _starts_plain(rule: LocalRule, besides: Sequence[Groups]) -> bool:
     """Return whether a client's first step goes along the gradient itself."""
-    gradient, params = torch.tensor([-2.0, 0.0, 0.5]), torch.tensor([1.0, -3.0, 0.25])
-    return torch.equal(rule.correct(gradient.clone(), params, params.clone()), gradient)
+    length = next((len(vector) for groups in besides for vector in groups.values()), 3)
+    gradient, params = torch.linspace(-2, 0.5, length), torch.linspace(1, -3, length)
+    return torch.equal(rule.correct(gradient.clone(), params, params.clone(), *besides), gradient)
 
 
 def save_observation(
@@ -99,6 +104,7 @@ def save_observation(
     knowledge: Knowledge,
     truth: Truth,
     probe: Mapping[str, Any],
+    exchange: Exchange | None = None,
 ) -> Path:
     """Write one client's message of a round into a new folder, the truth apart; return the folder.
 
@@ -111,6 +117,7 @@ def save_observation(
         knowledge: What the attacker is told.
         truth: What only the scorer sees.
         probe: Whose recording this is, as plain values.
+        exchange: What clients send, where that is more than an update.
 
     Raises:
         DataError: The disk is full or not writable.
@@ -130,11 +137,13 @@ def save_observation(
         "inputs": asdict(inputs),
         "knowledge": asdict(knowledge),
     }
+    if exchange is not None and exchange.up != exchange.layout:
+        public["message"] = {"groups": list(exchange.up.groups), "scales": dict(exchange.scales)}
     sent = {"params": outcome.broadcast.params, "buffers": outcome.broadcast.buffers}
     codec: Codec = CODECS.build(spec.codec.name, spec.codec.options)
     if not declared(codec, Codecs.verbatim):  # else a frame is read without more
         shared, tensors = pack(outcome.shared, "shared")
-        public["context"] = {"seed": spec.seed, "shared": shared}
+        public["context"] = {"public_seed": CodecStreams(spec.seed, 0).public_seed, "shared": shared}
         sent |= tensors
     files = {
         "observation.json": json.dumps(public, indent=1).encode(),
@@ -209,24 +218,29 @@ def load_observation(place: Path) -> Observation:
         inputs = _inputs(public["inputs"])
         model_spec, codec_spec = PluginSpec(**public["model"]), PluginSpec(**public["codec"])
         knowledge = Knowledge(**_tupled(public["knowledge"]))
-        told = {"seed": 0, "shared": None, **public.get("context", {})}
-        told["shared"] = unpack(told["shared"], sent)
+        message = public.get("message", {"groups": [], "scales": {}})
+        groups, scale = list(map(str, message["groups"])), float(message["scales"].get(UPDATE, 1))
+        told = public.get("context", {"public_seed": 0, "shared": None})
+        seed, shared = int(told["public_seed"]), unpack(told["shared"], sent)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{place} is not a readable observation: {error}") from error
     model = build_model(model_spec.name, model_spec.options, inputs, generator(0, "observation"))
     layout = Layout.of(model)
     _load(model, layout, sent["params"], sent["buffers"])
     codec = CODECS.build(codec_spec.name, codec_spec.options)
-    spec = public_spec(layout, codec_spec.name, options_of(codec))
+    sent_layout = layout.repeated(*groups) if groups else layout
+    spec = public_spec(sent_layout, codec_spec.name, options_of(codec))
     envelope = Envelope(codec.codec_id, public["round"], public["client_id"], spec)
-    context = CodecContext(**told, round=envelope.round, client_id=envelope.client_id)
+    vector = decode_frame(
+        codec, frame, envelope, sent_layout, CodecContext(seed, envelope.round, envelope.client_id, shared)
+    )
     return Observation(
         round=public["round"],
         client_id=public["client_id"],
         model=model,
         layout=layout,
         frame=frame,
-        update=decode_frame(codec, frame, envelope, layout, context),
+        update=vector[sent_layout.groups[UPDATE]] * scale if groups else vector,
         input_shape=inputs.input_shape,
         num_classes=inputs.num_classes,
         value_range=inputs.value_range,

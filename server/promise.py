@@ -45,7 +45,10 @@ _WHY = {
     "from the cohort; colluders of a cohort of fixed size tell who is missing): name its clients or give "
     "their count, and use sampler poisson or full, or set privacy.relation = 'zero_out' with sampler full or "
     "fixed_size",
-    "client_memory": "codec '{codec}' remembers earlier rounds: use one without a memory, such as identity",
+    "client_memory": "messages follow from what clients remember of earlier rounds (codec '{codec}', "
+    "algorithm '{algorithm}'): use a codec without a memory, such as identity, or sampler full with privacy "
+    "of whole clients; and an algorithm without a memory, such as fedavg, or privacy gaussian with sampler "
+    "poisson or full or with privacy.relation = 'zero_out'",
     "private_clip": "what moves the clip norm goes out without noise: leave out count_noise_std = 0",
     "uncalibrated_noise": "its noise is not charged: set privacy.calibrated = true",
     "no_mechanism": "privacy '{privacy}' adds no noise: choose a mechanism and its noise",
@@ -129,7 +132,7 @@ def _shares(plan: Plan, data: FederatedData, round_: int) -> int:
     examples = np.array(
         [data.num_examples(i) if i < plan.canaries.first else 1 for i in cohort], dtype=np.int64
     )
-    size = max_frame(plan.codec, plan.layout) + 4 * plan.layout.num_buffers
+    size = max_frame(plan.codec, plan.exchange.up) + 4 * plan.layout.num_buffers
     chance = generator(plan.seed, "network", round_)
     fate = plan.network.deliver(examples, plan.bytes_down, np.full(len(cohort), size), chance)
     return sum(bool(came) and i not in malicious for i, came in zip(cohort, fate.arrived, strict=True))
@@ -144,6 +147,7 @@ def _names(spec: RunSpec) -> dict[str, str]:
         "network": str(spec.network),
         "sampler": str(spec.sampler),
         "codec": str(spec.codec),
+        "algorithm": spec.algorithm.name,
         "privacy": spec.privacy.name,
         "attacks": " or ".join(f"'{role.plugin.name}'" for role in spec.roles),
     }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from ..core.contracts import Defense, NoGuarantee, Release
-from ..core.declarations import Algorithms, Defenses, Mechanisms, Networks, clipped_at, declared
+from ..core.declarations import Algorithms, Codecs, Defenses, Mechanisms, Networks, clipped_at, declared
 from ..core.trees import State
 from ..privacy.accounting import amplifies
 from .sight import blinded, counts_are_public, exposed
@@ -26,14 +27,32 @@ def release_of(plan: Plan, privacy: State, round_: int, cohort: Collection[int])
         round_: The round, from 0.
         cohort: The clients that were drawn for it.
     """
-    release = _released(plan, privacy)
+    release = _with_memory(plan, _released(plan, privacy))
     if not isinstance(release, Release):
         return release
     amplified = amplifies(release, plan.sampling)
     if plan.privacy.trust_model == "distributed" and (amplified or release.relation == "add_remove"):
         return NoGuarantee("distributed_shares")  # the size of the noise tells who came
-    reason = exposed(plan, round_, cohort, release.relation, amplified) or _remembered(plan) or _counted(plan)
+    reason = exposed(plan, round_, cohort, release.relation, amplified)
+    reason = reason or _remembered(plan, amplified) or _counted(plan)
     return NoGuarantee(reason) if reason else release
+
+
+def _with_memory(plan: Plan, release: Release | NoGuarantee) -> Release | NoGuarantee:
+    """Return a release of messages that follow from what clients remember of the rounds before.
+
+    Given all releases before, only one client's message follows from that client's data, so that rounds
+    compose. What it remembers tells in which rounds it was drawn: the secrecy of the sample counts no more.
+    Where a client that stays away gives its place to another one, that one's memory moves as well. Under
+    local trust each message is noised by itself; noise inside of local steps, or on the data, comes before
+    anything is remembered.
+    """
+    remembers = plan.exchange.memory.parameters and plan.privacy.trust_model not in ("local", "none")
+    if not remembers or not isinstance(release, Release) or release.local_steps or release.once:
+        return release
+    known = release.noise == "gaussian" and release.mixing is None
+    moves = release.relation == "add_remove" and plan.sampling.scheme not in ("poisson", "full")
+    return replace(release, amplified=False) if known and not moves else NoGuarantee("client_memory")
 
 
 def counts_alike(defense: Defense) -> bool:
@@ -51,9 +70,19 @@ def _counted(plan: Plan) -> str | None:
     return None if declared(plan.network, Networks.blind) else "selection"
 
 
-def _remembered(plan: Plan) -> str | None:
-    """Return why a client's message follows from more than its own data and the broadcast, or None."""
-    return "client_memory" if blinded(plan) and plan.codec.init() is not None else None
+def _remembered(plan: Plan, amplified: bool) -> str | None:
+    """Return why what a codec remembers of earlier rounds leaves no guarantee, or None.
+
+    What a client remembers follows from its own rounds alone, and the server clips what it decodes: a client
+    moves each round in which it takes part by no more than the clip norm, which composes. What it remembers
+    may not be shared with others, stand between single examples and a bound of theirs, or meet an analysis
+    that counts on nobody knowing who was drawn.
+    """
+    if not blinded(plan) or plan.codec.init() is None:
+        return None
+    composes = plan.privacy.trust_model == "central" and plan.privacy.unit == "client"
+    apart = declared(plan.codec, Codecs.share) is None
+    return None if composes and apart and not amplified else "client_memory"
 
 
 def _released(plan: Plan, privacy: State) -> Release | NoGuarantee:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
-from ..clients.messages import Broadcast
-from ..clients.threads import one_thread
+from ..clients.device import one_thread
+from ..clients.messages import Broadcast, Trained
 
 if TYPE_CHECKING:
     from ..clients.kernel import BlockKernel
@@ -28,7 +27,7 @@ class Root:
     kernel: BlockKernel
     number: int
 
-    def train(self, broadcast: Broadcast) -> Tensor:
-        """Return the server's own update of this round.  # [P]"""
+    def train(self, broadcast: Broadcast) -> Trained:
+        """Return the server's own message of this round, as a cohort of one client."""
         with one_thread():
-            return self.kernel.train(broadcast, np.array([self.number])).updates.vectors[0]
+            return self.kernel.train(broadcast, np.array([self.number]))

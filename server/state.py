@@ -1,11 +1,13 @@
 """What changes from round to round: all that a checkpoint holds."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from ..clients.codecs.wire import shared_by
+from ..core.client_rows import ClientRows
 from ..core.contracts import Knowledge
 from ..core.trees import State
 from .plan import Plan
@@ -26,6 +28,8 @@ class ServerState:
         bytes_up: Bytes that clients sent so far.
         bytes_down: Bytes that clients received so far.
         shared: What both sides of the codec will know of the next round; None where it shares nothing.
+        clients: What the clients remember that were ever counted, by client id.  # [S] each
+        counted: The round in which each of them last was.
     """
 
     round: int
@@ -42,6 +46,8 @@ class ServerState:
     bytes_up: int = 0
     bytes_down: int = 0
     shared: State = None
+    clients: ClientRows = field(default_factory=dict)
+    counted: Mapping[int, int] = field(default_factory=dict)
 
 
 def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:

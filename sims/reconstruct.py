@@ -13,7 +13,7 @@ from ..attacks.leakage import infers as infers
 from ..attacks.leakage.metrics import score
 from ..attacks.leakage.outputs import checked_reconstruction, checked_scores
 from ..attacks.leakage.requirements import refuse_unmet
-from ..clients.threads import one_thread
+from ..clients.device import one_thread
 from ..core.disk import write_folder
 from ..core.errors import ResultsError
 from ..core.guards import guard

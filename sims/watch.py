@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS, infers
 from ..attacks.leakage.requirements import name_of, refuse_unmet, takes_labels
 from ..clients.data.base import targets_of
+from ..core.contracts import Groups
 from ..core.declarations import Algorithms, declared
 from ..core.errors import PluginError, ScenarioError
 from ..core.guards import guard
@@ -113,8 +114,24 @@ def known(probe: Probe, simulation: Simulation, client: int, round_: int) -> tup
     truth = kernel.truth(client, round_)
     examples = len(kernel.examples(client, round_)[1])
     steps = len(kernel.batches(client, round_, examples))
-    told = probe.labels_known
-    return knowledge_of(simulation.spec, kernel.training, truth, steps, told, kernel.rule), truth
+    told, besides = probe.labels_known, _besides(simulation, round_)
+    return knowledge_of(simulation.spec, kernel.training, truth, steps, told, kernel.rule, besides), truth
+
+
+def _besides(simulation: Simulation, round_: int) -> tuple[Groups, ...]:
+    """Return what a rule that exchanges more than parameters is given besides in a client's first step.
+
+    In round 0 what server and clients begin with. Later on the attacker is told of no client's memory, so
+    that anything else may stand for it.
+    """
+    plan, first = simulation.plan, simulation.first
+    if plan.exchange.rule is None:
+        return ()
+    extra, memory = plan.extra(first.params, first.optimizer), plan.exchange.first(first.params)
+    shared, own = plan.exchange.besides(extra, memory[None] + float(round_ > 0))
+    assert shared is not None
+    assert own is not None
+    return shared, {name: kept[0] for name, kept in own.items()}
 
 
 def _refuse_other_runs(name: str, simulation: Simulation) -> None:

@@ -15,6 +15,8 @@ from ...core.seeds import generator
 from ..data.gaussian_shards import GaussianShards
 from ..messages import Broadcast
 from ..visits import Visits
+from . import exchange_contract
+from .exchange_contract import besides, row_of
 
 Algorithm = LocalRule | LocalProcedure
 _CLIENTS, _ROUNDS = 3, 6
@@ -22,7 +24,7 @@ _CLIENTS, _ROUNDS = 3, 6
 
 def _vectors() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     stream = torch.Generator().manual_seed(0)
-    gradient, params, received = torch.randn(3, 2, 5, generator=stream)
+    gradient, params, received = torch.randn(3, 3, 5, generator=stream)
     return gradient, params, received
 
 
@@ -45,7 +47,7 @@ def the_direction_has_the_gradients_shape_and_type(algorithm: Algorithm) -> None
     if (rule := _rule(algorithm)) is None:
         return
     gradient, params, received = _vectors()
-    out = rule.correct(gradient, params, received)
+    out = rule.correct(gradient, params, received, *besides(rule))
     require(
         out.shape == gradient.shape and out.dtype == gradient.dtype,
         f"correct must return {tuple(gradient.shape)} {gradient.dtype}, got {tuple(out.shape)} {out.dtype}",
@@ -56,8 +58,10 @@ def clients_can_be_stacked(algorithm: Algorithm) -> None:
     if (rule := _rule(algorithm)) is None:
         return
     gradient, params, received = _vectors()
-    together = rule.correct(gradient, params, received)
-    alone = torch.stack([rule.correct(*row) for row in zip(gradient, params, received, strict=True)])
+    told = besides(rule)
+    together = rule.correct(gradient, params, received, *told)
+    rows = enumerate(zip(gradient, params, received, strict=True))
+    alone = torch.stack([rule.correct(*row, *row_of(told, number)) for number, row in rows])
     require(torch.equal(together, alone), "correct must treat stacked clients [K, P] as each one alone [P]")
 
 
@@ -65,7 +69,7 @@ def a_plain_rule_changes_nothing(algorithm: Algorithm) -> None:
     rule = _rule(algorithm)
     if rule is not None and declared(rule, Algorithms.plain):
         gradient, params, received = _vectors()
-        same = torch.equal(rule.correct(gradient, params, received), gradient)
+        same = torch.equal(rule.correct(gradient, params, received, *besides(rule)), gradient)
         require(same, "a rule that declares plain must return the gradient as it is")
 
 
@@ -74,7 +78,7 @@ def the_inputs_are_left_as_they_were(algorithm: Algorithm) -> None:
         return
     vectors = _vectors()
     before = [v.clone() for v in vectors]
-    rule.correct(*vectors)
+    rule.correct(*vectors, *besides(rule))
     same = all(torch.equal(a, b) for a, b in zip(vectors, before, strict=True))
     require(same, "correct must not change its arguments in place")
 
@@ -162,4 +166,5 @@ CHECKS: tuple[Callable[[Algorithm], None], ...] = (
     the_schedule_is_a_local_training,
     a_procedure_gives_the_same_in_any_process_and_after_a_checkpoint,
     a_procedure_moves_the_parameters_and_leaves_its_inputs_as_they_were,
+    *exchange_contract.CHECKS,
 )

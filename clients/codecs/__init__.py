@@ -9,8 +9,11 @@ CODECS: Family[Codec] = Family(
     "codec",
     ("init", "encode", "decode", "records", "max_body", "ideal_bits"),
     {
+        "error_feedback": "gauntlet.clients.codecs.error_feedback:ErrorFeedback",
+        "fp16": "gauntlet.clients.codecs.fp16:Fp16",
         "identity": "gauntlet.clients.codecs.identity:Identity",
         "terngrad": "gauntlet.clients.codecs.terngrad:TernGrad",
+        "topk": "gauntlet.clients.codecs.topk:TopK",
     },
     declares=Codecs,
 )

@@ -20,6 +20,9 @@ TWO_BIT = 0x04
 BASE3 = 0x05
 """Tag: the same digits, five adjacent elements a byte, weights 1, 3, 9, 27, 81."""
 
+LARGEST_HALF = 65504.0
+"""The largest finite float16."""
+
 Array = np.ndarray[Any, Any]
 
 
@@ -84,6 +87,36 @@ def unpack_two_bit(body: bytes, numel: int) -> Array:
     if bool((digits == 3).any()) or bool(digits[numel:].any()):
         raise FrameError("two-bit body: a digit 3, or digits after the last element")
     return digits[:numel].view(np.int8) - np.int8(1)
+
+
+def pack_halves(values: Array) -> Array:
+    """Return float16 of float32 values, rounded to the nearest and cut off at +-65504; NaN stays NaN."""
+    return np.clip(values, -LARGEST_HALF, LARGEST_HALF).astype("<f2")
+
+
+def unpack_values(body: bytes, numel: int, dtype: str) -> Array:
+    """Return finite float32 [numel] from little-endian floats of ``dtype``.
+
+    Raises:
+        FrameError: The body has another length, or a value is not finite.
+    """
+    _expect_length(body, numel * np.dtype(dtype).itemsize)
+    values = np.frombuffer(body, dtype=dtype).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise FrameError("body: a value is not finite")
+    return values
+
+
+def largest(block: Array, k: int) -> Array:
+    """Return the ascending places of each row's k largest sizes; of equals, the first.  # [K, k]"""
+    rows, numel = block.shape
+    sizes = np.abs(block)
+    if not k or not rows:
+        return np.zeros((rows, k), dtype=np.int64)
+    least = np.partition(sizes, numel - k, axis=1)[:, numel - k, None]  # the k-th largest  # [K, 1]
+    above, equal = sizes > least, sizes == least
+    equal &= equal.cumsum(axis=1) <= k - above.sum(axis=1, keepdims=True)
+    return np.nonzero(above | equal)[1].reshape(rows, k)
 
 
 def entropy(codes: Array) -> float:

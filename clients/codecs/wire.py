@@ -111,11 +111,11 @@ def decode_cohort(
             cohort.append((row, read_frame(frame, envelope, shapes, longest), streams.context(client)))
         except FrameError as error:
             rejected.append((row, str(error)))
-    vectors, bad = _vectors(codec, cohort, layout)
+    vectors, bad = vectors_of(codec, cohort, layout)
     return vectors, sorted([*rejected, *bad])
 
 
-def _vectors(
+def vectors_of(
     codec: Codec, cohort: Sequence[tuple[int, list[Record], CodecContext]], layout: Layout
 ) -> tuple[Tensor, list[tuple[int, str]]]:
     """Return the vectors that the records of a cohort stand for [K', P], and why others stand for none."""

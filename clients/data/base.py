@@ -264,7 +264,10 @@ class PartitionedData:
         return int(self.offsets[client_id + 1] - self.offsets[client_id])
 
     def client(self, client_id: int) -> tuple[Tensor, Tensor]:
-        rows = self.rows(client_id)
+        return self.at(self.rows(client_id))
+
+    def at(self, rows: Array) -> tuple[Tensor, Tensor]:
+        """Return new tensors of these rows of the training data, like ``client``."""
         return inputs(self.x[rows]), torch.from_numpy(self.y[rows])
 
     def rows(self, client_id: int) -> Array:

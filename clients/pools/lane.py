@@ -4,11 +4,13 @@ A Ray task costs milliseconds and copies its result several times; over a socket
 one, and its updates land in the cohort's matrix without a copy in between. Both sides know every shape
 beforehand, so that nothing but numbers travels, and nothing is unpickled:
 
-    to the worker:  method u8 | round i32 | broadcast follows u8 | extra u32 | ids u32 | [broadcast] | ids
+    to the worker:  method u8 | round i32 | broadcast follows u8 | extra u32 | memory u32 | ids u32
+                    | [broadcast] | ids | memory
     to the server:  0 u8 | the block's arrays      or  1 u8 | length u32 | error's name, newline, one line
 
 The ids are those of clients or, where a model is scored, the number of a block of examples. A broadcast
-(parameters, buffers, so many extra rows of the algorithm's) travels with its first block on a lane only.
+(parameters, buffers, so many extra rows of the algorithm's) travels with its first block on a lane only; so
+many numbers that each of the block's clients remembers, with the block.
 """
 
 import hmac
@@ -17,6 +19,7 @@ import secrets
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,10 +28,10 @@ import torch
 from ...core import errors
 from ...core.errors import GauntletError, WorkerError
 from ..data.base import FederatedData
+from ..device import one_thread
 from ..kernel import BlockKernel
 from ..messages import Broadcast
 from ..scoring import BuildScorer, ScoredExamples, Scorer
-from ..threads import one_thread
 
 Array = np.ndarray[Any, Any]
 BuildKernel = Callable[[FederatedData], BlockKernel]
@@ -36,7 +39,7 @@ BuildKernel = Callable[[FederatedData], BlockKernel]
 
 IN_FLIGHT = 2  # blocks a worker has at a time: one running, one waiting
 METHODS = ("train", "train_sum", "score")
-_ASK, _ERROR, _PID = struct.Struct("<BiBII"), struct.Struct("<I"), struct.Struct("<I")
+_ASK, _ERROR, _PID = struct.Struct("<BiBIII"), struct.Struct("<I"), struct.Struct("<I")
 _TOKEN = 32  # bytes
 
 
@@ -70,15 +73,18 @@ class Worker:
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             line.sendall(token + _PID.pack(os.getpid()))
             while ask := _read_or_end(line, _ASK.size):
-                method, round_, follows, num_extra, count = _ASK.unpack(ask)
+                method, round_, follows, num_extra, num_memory, count = _ASK.unpack(ask)
                 if follows:
                     lengths = num_params, num_buffers, (num_extra, num_params if num_extra else 0)
-                    received = Broadcast(round_, *[torch.empty(size) for size in lengths])
+                    params, buffers, extra = (torch.empty(size) for size in lengths)
+                    received = Broadcast(round_, params, buffers, extra)
                     for part in (received.params, received.buffers, received.extra):
                         _fill(line, part.numpy())
                 ids = np.empty(count, dtype=np.int64)
                 _fill(line, ids)
-                self._answer(line, METHODS[method], received, ids)
+                memory = torch.empty(count if num_memory else 0, num_memory)
+                _fill(line, memory.numpy())
+                self._answer(line, METHODS[method], replace(received, memory=memory), ids)
 
     def _answer(self, line: socket.socket, method: str, received: Broadcast, ids: Array) -> None:
         try:
@@ -187,14 +193,17 @@ class Lane:
         Raises:
             LaneLost: The worker died.
         """
-        follows = self._sent is not broadcast
-        ask = _ASK.pack(METHODS.index(method), broadcast.round, follows, len(broadcast.extra), len(block))
+        follows = self._sent is None or not broadcast.begins_like(self._sent)
+        widths = len(broadcast.extra), broadcast.memory.shape[1], len(block)
+        ask = _ASK.pack(METHODS.index(method), broadcast.round, follows, *widths)
         whole = (broadcast.params, broadcast.buffers, broadcast.extra)
         sent = [part.numpy() for part in whole] if follows else []
         assert self._line is not None, "a lane takes blocks once it is connected"
         try:
-            for part in (np.frombuffer(ask, dtype=np.uint8), *sent, block.astype(np.int64)):
-                self._line.sendall(_bytes(part))
+            own = block.astype(np.int64), broadcast.memory.numpy()
+            for part in (np.frombuffer(ask, dtype=np.uint8), *sent, *own):
+                if part.size:
+                    self._line.sendall(_bytes(part))
         except OSError as error:
             raise LaneLost(_first_line(error)) from error
         self._sent = broadcast

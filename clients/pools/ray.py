@@ -23,7 +23,7 @@ from ...core.errors import GauntletError, WorkerError
 from ..data.base import FederatedData
 from ..messages import Broadcast, Summed, Trained
 from ..scoring import Answers, Scoring
-from .base import Array, Rows, Sums, blocks
+from .base import Array, Rows, Sums, block_broadcasts, blocks
 from .lane import IN_FLIGHT, BuildKernel, Lane, LaneLost, Worker
 from .local_ray import join, start_local
 
@@ -183,7 +183,7 @@ class RayPool:
             self._lanes = [
                 Lane(self._start, self._host, broadcast, self._patience) for _ in range(self._count)
             ]
-        waiting = deque(range(len(cut)))
+        waiting, sent = deque(range(len(cut))), block_broadcasts(broadcast, cut)
 
         def drive(lane: Lane) -> None:
             flying, losses = deque[int](), 0
@@ -193,7 +193,7 @@ class RayPool:
                         continue  # until the others have taken every block
                     while self._may_take(flying, waiting) and (block := _next(waiting)) is not None:
                         flying.append(block)  # noted first: a lane can be lost while it takes a block
-                        lane.submit(method, broadcast, cut[block])
+                        lane.submit(method, sent[block], cut[block])
                     if flying:
                         lane.fetch(gather.homes(flying[0]))
                         flying.popleft()

@@ -3,11 +3,11 @@
 import numpy as np
 
 from ...core.errors import named_faults
+from ..device import one_thread
 from ..kernel import BlockKernel
 from ..messages import Broadcast, Summed, Trained
 from ..scoring import Answers, Scorer
-from ..threads import one_thread
-from .base import Array, Rows, Sums, blocks, put
+from .base import Array, Rows, Sums, block_broadcasts, blocks, put
 
 
 class SerialPool:
@@ -19,11 +19,11 @@ class SerialPool:
 
     def train(self, broadcast: Broadcast, cohort: Array, expected_size: float) -> Trained:
         cut = blocks(cohort, self._height)
-        rows = Rows(broadcast, cohort, cut)
+        rows, sent = Rows(broadcast, cohort, cut), block_broadcasts(broadcast, cut)
         with one_thread():
             for number, block in enumerate(cut):
                 with named_faults("clients cannot train"):
-                    put(rows.homes(number), self._kernel.train(broadcast, block).arrays())
+                    put(rows.homes(number), self._kernel.train(sent[number], block).arrays())
         return rows.result(expected_size)
 
     def train_sum(self, broadcast: Broadcast, cohort: Array) -> Summed:

@@ -8,7 +8,18 @@ What a plug-in may say of itself besides stands in the tables of ``core.declarat
 """
 
 from .attacks import DataAttack, Goal, InferenceAttack, LeakageAttack, UpdateAttack, View
-from .clients import Device, LocalProcedure, LocalRule, LocalTraining, ModelFactory, Switch, Visit
+from .clients import (
+    Device,
+    ExchangingRule,
+    Groups,
+    LocalProcedure,
+    LocalRule,
+    LocalTraining,
+    LocalWork,
+    ModelFactory,
+    Switch,
+    Visit,
+)
 from .codecs import Codec, CodecContext, CodecStreams
 from .defenses import Defense, LinearDefense, PreAggregation, Verdict
 from .knowledge import Knowledge
@@ -38,7 +49,9 @@ __all__ = [
     "Delivery",
     "Device",
     "ExamplePrivacy",
+    "ExchangingRule",
     "Goal",
+    "Groups",
     "InferenceAttack",
     "Knowledge",
     "LeakageAttack",
@@ -46,6 +59,7 @@ __all__ = [
     "LocalProcedure",
     "LocalRule",
     "LocalTraining",
+    "LocalWork",
     "ModelFactory",
     "Network",
     "NoGuarantee",

@@ -1,5 +1,6 @@
 """What a client is made of: local rules and procedures, models."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -73,6 +74,84 @@ class LocalRule(Protocol):
 
     def correct(self, gradient: Tensor, params: Tensor, received: Tensor) -> Tensor:
         """Return the direction of one local step; all [..., P], so that clients can be stacked."""
+
+
+Groups = Mapping[str, Tensor]
+"""By a group's name, vectors that lie like the parameters.  # [..., P] each"""
+
+
+@dataclass(frozen=True)
+class LocalWork:
+    """What the local training of some clients was.
+
+    Attributes:
+        training: How they trained, as the rule scheduled it.
+        steps: The local steps that each of them took, float32.  # [K, 1]
+        gradient: The gradient of each one's mean loss over all of its examples, at the parameters that it
+            received; None unless the rule declares ``full_gradient``.  # [K, P]
+    """
+
+    training: LocalTraining
+    steps: Tensor
+    gradient: Tensor | None = None
+
+
+class ExchangingRule(Protocol):
+    """A local rule whose clients send, receive or remember more than parameters, in elementwise functions.
+
+    A rule is one that declares ``up``, ``down`` or ``memory``. Each returns a layout made of the model's by
+    ``layout.repeated(group, ...)``:
+        ``up(layout)`` [the update alone]: what a client sends, [M]. Everything after local training works on
+            it: bytes, codecs, clipping, noise, attacks and defenses.
+        ``down(layout)`` [the parameters alone]: what the server sends; the first group is ``params``, and
+            ``extra(params, state)`` returns the others.  # [E, P]
+        ``memory(layout)`` [nothing]: what a client remembers from one round to the next in which its message
+            was counted: one that came in time, decoded, and was finite.
+
+    And if it likes (what holds of a silent one in brackets):
+        ``finish`` [sends the update, remembers what it did].
+        ``start(params) -> Groups`` [zeros]: what a client remembers at its first visit.
+        ``scales(training) -> {group: float}`` [1 each]: public scales, above 0. A group is divided by its
+            scale before it is sent and multiplied by it before ``step``, so that clipping, noise and
+            distances are in units of it: a group of large numbers would take up the whole of a clip norm.
+        ``drift(shared, own) -> Tensor`` [none]: all that ``correct`` adds to a gradient, where it depends on
+            these two alone: it is then worked out once a round.  # [..., P]
+        ``full_gradient`` [False]: it needs ``LocalWork.gradient``: one more pass over a client's examples.
+        ``init()`` and ``step(params, aggregate, state, share) -> (params, state)`` [the run's server
+            optimizer, on a message that is an update alone]: its server half. ``share`` is the number of
+            clients that ``aggregate`` [M] is a mean of (the public, expected one where that is what sums are
+            divided by) over the population; 0 where nobody was counted.
+        ``weighs_alike`` [False]: the mean of the messages must not weigh clients by their examples.
+    """
+
+    def schedule(self, training: LocalTraining) -> LocalTraining:
+        """Return the training that this algorithm really runs; raise ``ValueError`` where it cannot."""
+
+    def correct(
+        self, gradient: Tensor, params: Tensor, received: Tensor, shared: Groups, own: Groups
+    ) -> Tensor:
+        """Return the direction of one local step.
+
+        Args:
+            gradient: The clients' gradients.  # [..., P]
+            params: Their parameters.  # [..., P]
+            received: The broadcast parameters.  # [P]
+            shared: The other groups of ``down``.  # [P] each
+            own: The groups of ``memory``.  # [..., P] each
+        """
+
+    def finish(
+        self, update: Tensor, received: Tensor, shared: Groups, own: Groups, work: LocalWork
+    ) -> tuple[Groups, Groups]:
+        """Return what the clients send, by the groups of ``up``, and remember, by those of ``memory``.
+
+        Args:
+            update: Their local minus the received parameters.  # [K, P]
+            received: The broadcast parameters.  # [P]
+            shared: The other groups of ``down``.  # [P] each
+            own: The groups of ``memory``.  # [K, P] each
+            work: What else is known of their training.
+        """
 
 
 class Visit(Protocol):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -19,26 +20,24 @@ class CodecContext:
     """What both sides know of one frame besides its bytes.
 
     Attributes:
-        seed: The run's seed.
+        seed: The public seed of one direction's codec: it tells nothing of the run's other streams.
         round: The round in which the sender started, from 0.
         client_id: The sender.
         shared: What the server broadcast before the round: what ``share`` returned, or None.
-        purpose: What the streams are for, so that two directions of a run draw other numbers.
     """
 
     seed: int
     round: int
     client_id: int
     shared: State = None
-    purpose: str = "codec"
 
     def stream(self, name: str) -> np.random.Generator:
         """Return the stream of this frame that both sides draw from, such as the signs of a rotation."""
-        return generator(self.seed, f"{self.purpose} {name}", self.round, self.client_id)
+        return generator(self.seed, name, self.round, self.client_id)
 
     def common_stream(self, name: str) -> np.random.Generator:
         """Return the stream that all frames of the round share, such as a support or hashes."""
-        return generator(self.seed, f"{self.purpose} {name} in common", self.round)
+        return generator(self.seed, f"{name} in common", self.round)
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,9 @@ class CodecStreams:
     """What the frames of one round are written with: ``streams(client_id)`` is that client's private stream.
 
     Attributes:
-        seed, round, shared, purpose: As in ``CodecContext``.
+        seed: The run's seed.
+        round, shared: As in ``CodecContext``.
+        purpose: What the streams are for, so that two directions of a run draw other numbers.
     """
 
     seed: int
@@ -58,9 +59,14 @@ class CodecStreams:
         """Return the stream that only this client draws from: no decoder is handed it."""
         return generator(self.seed, self.purpose, self.round, client_id)
 
+    @cached_property
+    def public_seed(self) -> int:
+        """The seed that a frame's reader is told."""
+        return int(generator(self.seed, f"{self.purpose} in public").integers(2**63))
+
     def context(self, client_id: int) -> CodecContext:
         """Return what the server will know when it reads this client's frame."""
-        return CodecContext(self.seed, self.round, client_id, self.shared, self.purpose)
+        return CodecContext(self.public_seed, self.round, client_id, self.shared)
 
 
 class Codec(Protocol):

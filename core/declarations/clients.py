@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from .declaration import ANYTHING, Declaration, Kind, Table, count, flag, method
 from .server import Optimizers, Samplers
 
 if TYPE_CHECKING:
-    from ..contracts.clients import Visit
+    from ..contracts.clients import Groups, LocalTraining, Visit
     from ..contracts.server import Sampling
     from ..layout import Layout
 
@@ -53,12 +53,37 @@ class Partitions(Table):
 
 
 class Algorithms(Samplers, Optimizers):
-    """What an algorithm may have and say of itself; one that `work`s is its own server optimizer."""
+    """What an algorithm may have and say of itself; one with a `step` is its own server optimizer."""
 
     plain = flag("`correct` returns the gradient as it is.")
-    correct: Declaration[Callable[[Tensor, Tensor, Tensor], Tensor] | None] = method(
-        "(gradient, params, received) -> Tensor", "The direction of one local step of a local rule, [..., P]."
+    correct: Declaration[Callable[..., Tensor] | None] = method(
+        "(gradient, params, received) -> Tensor",
+        "The direction of one local step of a local rule, [..., P]; with `up`, `down` or `memory` also given "
+        "`shared, own`.",
     )
+    drift: Declaration[Callable[[Groups, Groups], Tensor] | None] = method(
+        "(shared, own) -> Tensor", "All that `correct` adds to a gradient, where it follows from these alone."
+    )
+    up: Declaration[Callable[[Layout], Layout] | None] = method(
+        "(layout) -> Layout", "What a client sends [M], from the parameters' layout; silent: the update."
+    )
+    down: Declaration[Callable[[Layout], Layout] | None] = method(
+        "(layout) -> Layout", "What the server sends: `params` and other groups; silent: the parameters."
+    )
+    memory: Declaration[Callable[[Layout], Layout] | None] = method(
+        "(layout) -> Layout", "What a client remembers between rounds [S]; silent: nothing."
+    )
+    start: Declaration[Callable[[Tensor], Groups] | None] = method(
+        "(params) -> Groups", "What a client remembers at its first visit; silent: zeros."
+    )
+    scales: Declaration[Callable[[LocalTraining], Mapping[str, float]] | None] = method(
+        "(training) -> mapping", "Public scales of groups of `up`, by which they are divided on their way."
+    )
+    finish: Declaration[Callable[..., tuple[Groups, Groups]] | None] = method(
+        "(update, received, shared, own, work) -> (Groups, Groups)", "What clients send and then remember."
+    )
+    full_gradient = flag("`finish` needs the gradient of all of a client's examples at what it received.")
+    weighs_alike = flag("A mean of its messages must not weigh clients by their examples.")
     work: Declaration[Callable[[Visit], tuple[Tensor, Tensor]] | None] = method(
         "(visit) -> (Tensor, Tensor)", "What a client sends [P], and its mean loss: in place of `correct`."
     )
@@ -66,11 +91,10 @@ class Algorithms(Samplers, Optimizers):
         "(visit) -> State",
         "What a client works out once, from its examples of round 0 and the run's seed alone.",
     )
-    init: Declaration[Callable[[], Any] | None] = method(
-        "() -> State", "The server half's first memory, of an algorithm that works."
-    )
-    step: Declaration[Callable[[Tensor, Tensor, Any], tuple[Tensor, Any]] | None] = method(
-        "(params, aggregate, state) -> (Tensor, State)", "The server half of an algorithm that works."
+    init: Declaration[Callable[[], Any] | None] = method("() -> State", "The server half's first memory.")
+    step: Declaration[Callable[..., tuple[Tensor, Any]] | None] = method(
+        "(params, aggregate, state) -> (Tensor, State)",
+        "The server half; of a rule that exchanges more than parameters also given its `share`.",
     )
     sampling: Declaration[Callable[[int], Sampling] | None] = method(
         "(num_clients) -> Sampling", "How it samples, where it is its own sampler."
@@ -97,7 +121,7 @@ class Codecs(Table):
     additive = flag("Payloads can be summed under secure aggregation.")
     verbatim = flag("Lossless, without state or randomness, every body `max_body` long.")
     contractive = flag(
-        "|x - decode(encode(x))| <= |x| in L2, whatever is drawn: error feedback may be put around it."
+        "In L2, x - decode(encode(x)) is never longer than x: error feedback may be put around it."
     )
     share: Declaration[Callable[[Tensor, Tensor, Any], Any] | None] = method(
         "(params, aggregate, state) -> State",

@@ -1,7 +1,7 @@
 """From parts that nothing refuses to the plan of a run."""
 
 from ...core.contracts import Audit, Privacy
-from ...core.declarations import Mechanisms, declared
+from ...core.declarations import Algorithms, Mechanisms, declared
 from ...core.frames import public_spec
 from ...core.layout import Layout
 from ...core.registry import options_of
@@ -29,16 +29,18 @@ def make_plan(fitted: Fitted) -> Plan:
         poisons=poisons,
         attacks=attacks,
         codec=parts.codec,
-        public=public_spec(layout, spec.codec.name, options_of(parts.codec)),
+        public=public_spec(fitted.exchange.up, spec.codec.name, options_of(parts.codec)),
         network=parts.network,
         privacy=privacy,
         pre_aggregations=parts.pre_aggregations,
         defense=parts.defense,
         optimizer=parts.optimizer,
+        exchange=fitted.exchange,
+        own_step=parts.brings(Algorithms.step),
         rows=spec.rows,
         accountant=Accountant(declared(fitted.privacy, Mechanisms.delta), spec.num_clients, spec.max_epsilon),
         audit=parts.audit,
-        canaries=_canaries(spec, parts.audit, privacy, layout),
+        canaries=_canaries(spec, parts.audit, privacy, fitted.exchange.up),
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ...clients.data.base import FederatedData
+from ...clients.exchange import Exchange
 from ...core.contracts import Privacy
 from ...core.layout import Layout
 from .parts import Parts
@@ -32,4 +33,9 @@ class Fitted:
         Raises:
             ValueError: A budget that this sampling cannot keep.
         """
-        return self.parts.privacy(self.mechanism, self.layout.num_parameters)
+        return self.parts.privacy(self.mechanism, self.exchange.up.num_parameters)
+
+    @cached_property
+    def exchange(self) -> Exchange:
+        """What the clients send, receive and remember."""
+        return self.parts.exchange(self.layout)

@@ -8,9 +8,11 @@ from typing import Any
 from ...clients.algorithms import ALGORITHMS
 from ...clients.codecs import CODECS
 from ...clients.data import DATASETS, PARTITIONS
+from ...clients.exchange import Exchange, exchange_of
 from ...core.contracts import Audit, Codec, Defense, Network, PreAggregation, Privacy, Sampler, Sampling
 from ...core.declarations import Algorithms, Datasets, Declaration, declared, works_in_steps
 from ...core.guards import guard
+from ...core.layout import Layout
 from ...core.registry import Family
 from ...core.replies import REPLIES
 from ...core.roles import Role
@@ -77,9 +79,8 @@ class Parts:
         return made(ALGORITHMS, self.spec.algorithm)
 
     def brings(self, verb: Declaration[Any]) -> bool:
-        """Return whether the algorithm works in a way of its own, and has this verb of another family."""
-        works = declared(self.algorithm, Algorithms.work) is not None
-        return works and declared(self.algorithm, verb) is not None
+        """Return whether the algorithm has this verb: one of another family, or ``work``."""
+        return declared(self.algorithm, verb) is not None
 
     @cached_property
     def sampler(self) -> Sampler:
@@ -152,13 +153,22 @@ class Parts:
         return assign(spec.roles, spec.num_clients, spec.seed, cohorts, self.attacks)
 
     def privacy(self, mechanism: Privacy, num_parameters: int | None) -> Privacy:
-        """Return the mechanism for P parameters, its noise calibrated where a budget is given.
+        """Return the mechanism for messages of so many numbers, its noise calibrated where a budget is given.
 
         Raises:
             ValueError: A budget that this sampling cannot keep.
         """
         shared = self._shared(mechanism)
-        return calibrate(shared, self.sampling, self.spec.rounds, num_parameters)
+        amplified = declared(self.algorithm, Algorithms.memory) is None
+        return calibrate(shared, self.sampling, self.spec.rounds, num_parameters, amplified)
+
+    def exchange(self, layout: Layout) -> Exchange:
+        """Return what the clients send, receive and remember, for a model of this layout.
+
+        Raises:
+            PluginError: The algorithm declares what cannot be.
+        """
+        return exchange_of(self.algorithm, layout, self.algorithm.schedule(self.spec.training))
 
     def _shared(self, mechanism: Privacy) -> Privacy:
         """Return the mechanism with the options that it leaves open taken over from the algorithm."""

@@ -1,6 +1,7 @@
 """Local training, against closed forms and against torch's own SGD."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,6 +65,46 @@ def test_a_client_alone_has_its_pictures_channels_last_and_trains_as_torch_does(
         sgd.step()
     expected = Layout.of(model).flatten(dict(model.named_parameters())) - broadcast.params
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+class Delegated:
+    """The same data as whoever is no ``PartitionedData`` hands them out: all that a client has."""
+
+    def __init__(self, data):
+        self._data = data
+
+    def __getattr__(self, name):
+        return getattr(self._data, name)
+
+
+@pytest.mark.parametrize(
+    ("training", "needed"),
+    [
+        (LocalTraining(local_steps=1, batch_size=16, lr=0.1), 16),
+        (LocalTraining(local_steps=2, batch_size=30, lr=0.1), 60),
+        (LocalTraining(local_steps=5, batch_size=30, lr=0.1), None),
+        (LocalTraining(local_epochs=2, batch_size=0, lr=0.1), None),
+    ],
+)
+def test_a_client_alone_takes_only_the_examples_of_its_steps_and_nothing_changes(digits, training, needed):
+    """71 examples a client. The same bits as with all of them at hand, also where it attacks."""
+    taken = []
+
+    class Noted(np.ndarray):
+        def __getitem__(self, rows):
+            taken.append(len(rows))
+            return np.asarray(super().__getitem__(rows))
+
+    noted = replace(digits, x=digits.x.view(Noted))
+    flip = (Role("label_flip", LabelFlip(1, 7), (2,)),)
+    here, there = (kernel(data, mlp(0.5), training, flip) for data in (noted, Delegated(digits)))
+    few, all_of_them = (worker.train(start(mlp(0.5)), np.array([1, 2])) for worker in (here, there))
+
+    counts = [digits.num_examples(i) for i in (1, 2)]
+    assert taken == [needed or counts[0], counts[1]]
+    assert torch.equal(few.updates.vectors, all_of_them.updates.vectors)
+    assert few.updates.num_examples.tolist() == all_of_them.updates.num_examples.tolist() == counts
+    assert torch.equal(few.losses, all_of_them.losses)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gauntlet.clients.minibatches import minibatches, shuffled_batches, step_sampling
+from gauntlet.clients.minibatches import gathered, minibatches, shuffled_batches, step_sampling
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.seeds import generator
 
@@ -51,3 +51,20 @@ def test_a_client_that_kept_everything_takes_all_its_steps():
     mine = shuffled_batches(100, 100, training, generator(0, "batches"))
     plain = minibatches(100, training, generator(0, "batches"))
     assert all(np.array_equal(a, b) for a, b in zip(mine, plain, strict=True))
+
+
+def test_rows_are_gathered_once_in_the_order_in_which_steps_take_them():
+    """By hand; and those of any steps are the steps' own rows."""
+    rows, steps = gathered([np.array([7, 2]), np.array([5, 7, 2])])
+    assert rows.tolist() == [7, 2, 5]
+    assert [step.tolist() for step in steps] == [[0, 1], [2, 0, 1]]
+
+    for how in (
+        {"local_epochs": 3, "batch_size": 4},
+        {"local_steps": 1, "batch_size": 3},
+        {"local_epochs": 2},
+    ):
+        whole = batches(10, **how)
+        rows, steps = gathered(whole)
+        assert len(set(rows.tolist())) == len(rows)
+        assert all(np.array_equal(rows[step], batch) for step, batch in zip(steps, whole, strict=True))

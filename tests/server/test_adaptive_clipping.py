@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gauntlet.clients.codecs.wire import decode_frame
-from gauntlet.core.contracts import CodecContext, Release
+from gauntlet.core.contracts import CodecStreams, Release
 from gauntlet.core.frames import Envelope
 from gauntlet.server.round import run_round
 from gauntlet.server.simulation import prepare
@@ -34,7 +34,7 @@ def what_clients_sent(simulation, outcome) -> torch.Tensor:
                 frame,
                 Envelope(plan.codec.codec_id, outcome.round, i, plan.public),
                 plan.layout,
-                CodecContext(plan.seed, outcome.round, i),
+                CodecStreams(plan.seed, outcome.round).context(i),
             )
             for i, frame in zip(outcome.sent.client_ids.tolist(), outcome.frames, strict=True)
         ]

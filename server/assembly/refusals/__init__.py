@@ -13,11 +13,16 @@ from ..fitted import Fitted
 from ..parts import Parts
 from .algorithms import (
     a_codec_that_breaks_a_bound,
+    a_downlink_that_nobody_fills,
+    a_full_gradient_that_nothing_protects,
     a_mean_that_is_not_plain,
+    a_mean_that_weighs_unlike,
     a_mechanism_of_other_algorithms,
+    a_message_that_nothing_makes_parameters_of,
     a_second_sampler_or_optimizer,
     an_algorithm_of_other_mechanisms,
     batch_statistics_that_nobody_trains,
+    canaries_in_a_part_of_a_message,
     canaries_without_examples,
     clients_that_an_algorithm_misses,
 )
@@ -91,6 +96,8 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     canaries_without_examples,
     a_mean_that_is_not_plain,
     a_codec_that_breaks_a_bound,
+    a_mean_that_weighs_unlike,
+    a_full_gradient_that_nothing_protects,
     a_defense_without_its_root,
     a_defense_that_sees_only_sums,
     a_pre_aggregation_that_sees_only_sums,
@@ -104,6 +111,9 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
 
 OF_FIT: tuple[Refusal[Fitted], ...] = (
     a_budget_that_the_sampling_cannot_keep,
+    a_message_that_nothing_makes_parameters_of,
+    a_downlink_that_nobody_fills,
+    canaries_in_a_part_of_a_message,
     batch_statistics_that_nobody_trains,
     batch_statistics_that_leave_unclipped,
     canaries_that_nobody_clips,

@@ -1,6 +1,6 @@
-"""What an algorithm that works in a way of its own does not go with."""
+"""What an algorithm does not go with."""
 
-from ....core.declarations import Algorithms, Codecs, Mechanisms, declared
+from ....core.declarations import Algorithms, Codecs, Defenses, Mechanisms, declared
 from ....core.errors import ScenarioError
 from ...release import counts_alike
 from ..fitted import Fitted
@@ -74,6 +74,60 @@ def a_mean_that_is_not_plain(parts: Parts) -> ScenarioError | None:
     return ScenarioError(
         f"{_who(parts)} needs the plain mean: defense mean with weighting = 'uniform' or 'fixed', "
         f"got '{parts.spec.defense}'"
+    )
+
+
+def a_message_that_nothing_makes_parameters_of(fitted: Fitted) -> ScenarioError | None:
+    """Messages longer than the parameters, of an algorithm without a step of its own."""
+    exchange = fitted.exchange
+    if exchange.up == exchange.layout or fitted.parts.brings(Algorithms.step):
+        return None
+    return ScenarioError(
+        f"{_who(fitted.parts)} sends {exchange.up.num_parameters} numbers for "
+        f"{exchange.layout.num_parameters} parameters, and has no step that makes parameters of their "
+        "aggregate"
+    )
+
+
+def a_downlink_that_nobody_fills(fitted: Fitted) -> ScenarioError | None:
+    """An algorithm that declares what the server sends besides, and does not say what that is."""
+    exchange = fitted.exchange
+    more = exchange.down != exchange.layout and exchange.rule is not None
+    if not more or fitted.parts.brings(Algorithms.extra):
+        return None
+    return ScenarioError(
+        f"{_who(fitted.parts)} declares down, and has no extra that says what the server sends"
+    )
+
+
+def canaries_in_a_part_of_a_message(fitted: Fitted) -> ScenarioError | None:
+    """An audit that looks for its canaries in the model, of which only a part of each message is."""
+    if fitted.exchange.up == fitted.exchange.layout or not fitted.parts.audit.num_canaries:
+        return None
+    return ScenarioError(
+        f"audit '{fitted.parts.spec.audit.name}' looks for its canaries in the model, and "
+        f"{_who(fitted.parts)} makes it of a part of each message; leave out one of the two"
+    )
+
+
+def a_mean_that_weighs_unlike(parts: Parts) -> ScenarioError | None:
+    """A weighted mean, with an algorithm whose memory counts every client the same."""
+    alike = not declared(parts.defense, Defenses.linear) or counts_alike(parts.defense)
+    if alike or not declared(parts.algorithm, Algorithms.weighs_alike):
+        return None
+    return ScenarioError(
+        f"{_who(parts)} needs a mean that weighs all clients alike: set defense.weighting = 'uniform' or "
+        f"'fixed', got '{parts.spec.defense}'"
+    )
+
+
+def a_full_gradient_that_nothing_protects(parts: Parts) -> ScenarioError | None:
+    """An algorithm that takes the gradient of all examples, with privacy inside of local steps."""
+    if not parts.in_steps or not declared(parts.algorithm, Algorithms.full_gradient):
+        return None
+    return ScenarioError(
+        f"{_who(parts)} takes the gradient of all of a client's examples, which privacy "
+        f"'{parts.spec.privacy.name}' does not protect; use an option that needs none"
     )
 
 

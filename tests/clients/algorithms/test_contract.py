@@ -3,10 +3,12 @@
 from dataclasses import dataclass, field
 
 import pytest
+import torch
 
-from gauntlet.clients.algorithms import ALGORITHMS
+from gauntlet.clients.algorithms import ALGORITHMS, exchange_contract
 from gauntlet.clients.algorithms.contract import CHECKS
 from gauntlet.core.errors import PluginError
+from gauntlet.core.layout import Layout
 
 SHORT = {"fsgld": {"surrogate_steps": 60, "surrogate_burn_in": 20}}  # by default 4,000 steps a client
 
@@ -15,6 +17,9 @@ SHORT = {"fsgld": {"surrogate_steps": 60, "surrogate_burn_in": 20}}  # by defaul
 @pytest.mark.parametrize("name", ALGORITHMS.table)
 def test_every_algorithm_keeps_every_promise(name, check):
     check(ALGORITHMS.build(name, SHORT.get(name, {})))
+
+
+BY_NAME = {check.__name__: check for check in CHECKS}
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,17 @@ def test_a_procedure_that_keeps_its_promises_passes(check):
 
 
 @pytest.mark.parametrize(
-    ("how", "check"), [("schedule", -3), ("process", -2), ("writes", -1), ("stands", -1)]
+    ("how", "check"),
+    [
+        ("schedule", "the_schedule_is_a_local_training"),
+        ("process", "a_procedure_gives_the_same_in_any_process_and_after_a_checkpoint"),
+        ("writes", "a_procedure_moves_the_parameters_and_leaves_its_inputs_as_they_were"),
+        ("stands", "a_procedure_moves_the_parameters_and_leaves_its_inputs_as_they_were"),
+    ],
 )
 def test_a_broken_procedure_is_caught(how, check):
     with pytest.raises(PluginError):
-        CHECKS[check](Walk(how))
+        BY_NAME[check](Walk(how))
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,7 @@ class Broken:
         return gradient
 
 
-@pytest.mark.parametrize("check", CHECKS[1:-2], ids=lambda c: c.__name__)
+@pytest.mark.parametrize("check", CHECKS[1:6], ids=lambda c: c.__name__)
 def test_a_broken_rule_is_caught(check):
     with pytest.raises(PluginError):
         check(Broken(check.__name__))
@@ -95,3 +106,59 @@ def test_a_class_with_neither_verb_is_caught():
 
     with pytest.raises(PluginError, match="neither"):
         CHECKS[0](Neither())
+
+
+@dataclass(frozen=True)
+class Exchanges:
+    """Sends its update and a copy of it, remembers the latter; breaks one promise at a time."""
+
+    how: str = ""
+
+    def schedule(self, training):
+        return training
+
+    def up(self, layout):
+        if self.how == "what_is_declared_can_be_laid_out":
+            return Layout(layout.repeated("update", "copy").parameters[:-1])
+        return layout.repeated("update", "copy")
+
+    def down(self, layout):
+        return layout.repeated("params", "pull")
+
+    def memory(self, layout):
+        return layout.repeated("copy")
+
+    def start(self, params):
+        return {"copy": params * float("nan") if "first_memory" in self.how else params}
+
+    def drift(self, shared, own):
+        return shared["pull"] - own["copy"]
+
+    def correct(self, gradient, params, received, shared, own):
+        bent = 2.0 if "drift" in self.how else 1.0
+        return gradient + bent * (shared["pull"] - own["copy"])
+
+    def finish(self, update, received, shared, own, work):
+        copy = update - update.mean(dim=0) if "stacked" in self.how else update + own["copy"]
+        return {"update": update, "copy": copy}, {"copy": copy}
+
+    def init(self):
+        return {"pull": None}
+
+    def extra(self, params, state):
+        return torch.zeros(1, len(params)) if state["pull"] is None else state["pull"][None]
+
+    def step(self, params, aggregate, state, share):
+        update, copy = aggregate.view(2, -1)
+        return params + update, {"pull": copy.mul_(2) if "server_half" in self.how else copy}
+
+
+@pytest.mark.parametrize("check", exchange_contract.CHECKS, ids=lambda c: c.__name__)
+def test_a_broken_exchange_is_caught(check):
+    with pytest.raises(PluginError):
+        check(Exchanges(check.__name__))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+def test_a_rule_that_exchanges_more_and_keeps_its_promises_passes(check):
+    check(Exchanges())

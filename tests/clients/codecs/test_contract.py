@@ -15,6 +15,19 @@ from gauntlet.clients.codecs.terngrad import TernGrad
 from gauntlet.core.errors import PluginError
 
 OPTIONS: dict[str, list[dict[str, object]]] = {
+    "error_feedback": [
+        {},
+        {"codec": {"name": "topk", "density": 0.2, "values": "f16"}, "decay": 0.5},
+        {"codec": "fp16"},
+        {"codec": {"name": "terngrad", "clip": 0.0}, "allow_unbiased": True},
+    ],
+    "fp16": [{}, {"scale": "max"}],
+    "topk": [
+        {},
+        {"density": 0.3, "pack": "rice"},
+        {"density": 0.3, "pack": "bitmap", "values": "f16"},
+        {"density": 1.0},
+    ],
     "terngrad": [
         {},
         {"clip": 0.0},
@@ -22,7 +35,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
         {"clip": 0.0, "pack": "rice"},
         {"clip": 2.5, "pack": "auto", "scale": "cstd"},
         {"sd": "std", "size_to_binarize": 12},
-    ]
+    ],
 }
 CASES = [(name, options) for name in CODECS.table for options in OPTIONS.get(name, [{}])]
 

@@ -256,7 +256,7 @@ class Rendezvous:
         k = len(client_ids)
         shapes = {"f4": (k, 3), "i8": k, "f8": k}
         vectors, examples, norms = (np.zeros(shape, kind) for kind, shape in shapes.items())
-        return Answer(vectors, vectors[:, :0], examples, vectors[:, 0].copy(), norms)
+        return Answer(vectors, vectors[:, :0], examples, vectors[:, 0].copy(), norms, norms)
 
 
 def rendezvous(folder, data):

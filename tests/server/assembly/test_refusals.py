@@ -29,7 +29,7 @@ def test_every_refusal_is_in_the_list_once():
         and inspect.signature(one).return_annotation == (ScenarioError | None)
     ]
 
-    assert len(written) == 38
+    assert len(written) >= 38
     assert sorted(r.__name__ for r in REFUSALS) == sorted(r.__name__ for r in written)
 
 

@@ -1,0 +1,67 @@
+"""A block of clients that train together: what they start from, what they send and what they remember."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..core.contracts import Groups, LocalTraining, LocalWork
+from .exchange import Exchange
+from .messages import Broadcast
+
+
+class Block:
+    """Who trains, from what, and where what becomes of it is written.
+
+    Attributes:
+        sent: What the server sent, on the device to train on.
+        ids: The clients, ascending.
+        messages: What they send; written by ``finish``.  # [K, M]
+        update: Their local minus the received parameters; written by whoever trains them.  # [K, P]
+        shared: What else a rule is told, by group; None for one that looks at parameters alone.  # [P] each
+        memory: What they remember then; written by ``finish``.  # [K, S]
+    """
+
+    def __init__(
+        self, exchange: Exchange, training: LocalTraining, broadcast: Broadcast, ids: list[int], device: str
+    ) -> None:
+        self._exchange, self._training = exchange, training
+        self.sent, self.ids = broadcast.to(device), ids
+        self.messages = torch.empty(len(ids), exchange.up.num_parameters, device=device)
+        self.update = exchange.home(self.messages)
+        self.shared, self._own = exchange.besides(self.sent.extra, self.sent.memory)
+        self.memory = torch.empty(len(ids), exchange.memory.num_parameters, device=device)
+
+    def own(self, rows: slice) -> Groups | None:
+        """Return what some of the clients remember, as ``shared``.  # [k, P] each"""
+        return None if self._own is None else {name: kept[rows] for name, kept in self._own.items()}
+
+    def finish(self, rows: slice, steps: list[int], gradient: Tensor | None = None) -> None:
+        """Write what some of the clients send and remember, once they have trained.
+
+        Args:
+            rows: Which of them.
+            steps: How many local steps each of these took.
+            gradient: The gradients of their mean losses over all their examples, at what they received,
+                where the rule asks for them.  # [k, P]
+        """
+        counts = torch.tensor(steps, dtype=torch.float32, device=self.update.device)[:, None]
+        work = LocalWork(self._training, counts, gradient)
+        update, received = self.update[rows], self.sent.params
+        home = self.messages[rows], self.memory[rows]
+        self._exchange.finish(home, update, received, self.shared, self.own(rows), work)
+
+
+@dataclass(frozen=True, eq=False)
+class BlockResult:
+    """What else is known of a block that trained.
+
+    Attributes:
+        counts: Examples that each client holds, int64.  # [K]
+        losses: Each one's mean loss over its local steps.  # [K]
+        buffers: The clients' floating buffers; none where models have none.  # [K, Q]
+    """
+
+    counts: Tensor
+    losses: Tensor
+    buffers: Tensor

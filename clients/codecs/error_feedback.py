@@ -1,0 +1,133 @@
+"""Error feedback: what a codec left out of a message is added to the next one.
+
+Source: Seide, Fu, Droppo, Li, Yu. 1-Bit Stochastic Gradient Descent. Interspeech 2014; Karimireddy, Rebjock,
+Stich, Jaggi. Error Feedback Fixes SignSGD and other Gradient Compression Schemes. ICML 2019, Algorithm 2.
+arXiv:1901.09847
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...core.client_rows import rows_of, with_rows, without
+from ...core.contracts import Codec, CodecContext, CodecStreams
+from ...core.declarations import Codecs, declared
+from ...core.frames import Record, RecordShape
+from ...core.layout import Layout
+from ...core.trees import State
+from ...core.updates import Updates, finite_rows
+from .wire import vectors_of
+
+
+@dataclass(frozen=True)
+class ErrorFeedback:
+    """Encode p = e + u, where u is the update and e what the client's earlier messages left out.
+
+    With d, what the message decodes to: after a round in which the message was counted e is p - d, and p
+    where it was not (late, lost, undecodable). What a client sent and what it still holds back add up to its
+    updates. An update that is not finite never enters e. The frames are those of the codec inside. The
+    residual of a client that stays away waits for it.
+
+    Attributes:
+        codec: The codec inside, by name or as a table of ``name`` and its options. It must be contractive and
+            keep no memory of its own.
+        decay: What e is multiplied by before it is added, between 0 (no feedback) and 1 (the paper).
+        allow_unbiased: Whether the codec inside may lose more than it is given, as unbiased ones do; error
+            feedback may then diverge.
+    """
+
+    codec: str | dict[str, Any] = "topk"
+    decay: float = 1.0
+    allow_unbiased: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay <= 1:
+            raise ValueError(f"decay must be between 0 and 1, got {self.decay}")
+        name = self.codec if isinstance(self.codec, str) else self.codec.get("name")
+        if self._inner.init() is not None:
+            raise ValueError(f"codec '{name}' keeps a memory of its own: use one without, such as topk")
+        if not (declared(self._inner, Codecs.contractive) or self.allow_unbiased):
+            raise ValueError(
+                f"codec '{name}' does not say that it is contractive, and what it leaves out may add up "
+                "without bound: use topk, or allow_unbiased = true"
+            )
+
+    @cached_property
+    def _inner(self) -> Codec:
+        return make_codec(self.codec)
+
+    @property
+    def codec_id(self) -> int:
+        return self._inner.codec_id
+
+    @property
+    def share(self) -> Callable[[Tensor, Tensor, State], State] | None:
+        inner = declared(self._inner, Codecs.share)
+        return None if inner is None else lambda params, aggregate, _: inner(params, aggregate, None)
+
+    @property
+    def decode_cohort(self) -> Callable[[Any, Layout, Any], Tensor] | None:
+        return declared(self._inner, Codecs.decode_cohort)
+
+    def init(self) -> State:
+        return {"residuals": {}, "sent": {}}  # from client id to e, or p until it is counted; and to d  # [P]
+
+    def encode(
+        self, updates: Updates, layout: Layout, state: State, streams: CodecStreams
+    ) -> tuple[list[list[Record]], State]:
+        """Return what the codec inside makes of p, and the state of messages of which none is counted yet."""
+        ids = updates.client_ids.tolist()
+        before = rows_of(state["residuals"], ids, torch.zeros(layout.num_parameters))  # e  # [K, P]
+        wanted = updates.with_vectors(updates.vectors + self.decay * before)  # p
+        rows, _ = self._inner.encode(wanted, layout, None, streams)
+        finite = finite_rows(wanted)  # [K]
+        cohort = [(row, rows[row], streams.context(ids[row])) for row in finite.nonzero().flatten().tolist()]
+        decoded, bad = vectors_of(self._inner, cohort, layout)
+        good = finite.clone()
+        good[[row for row, _ in bad]] = False
+        return rows, {
+            "residuals": with_rows(state["residuals"], _of(ids, finite), wanted.vectors[finite]),
+            "sent": with_rows(without(state["sent"], ids), _of(ids, good), decoded),
+        }
+
+    def settle(self, state: State, counted_ids: Sequence[int]) -> State:
+        """Return the state in which the counted messages' d is taken out of what is still to be sent."""
+        residuals, sent = state["residuals"], state["sent"]
+        settled = {i: residuals[i] - sent[i] for i in counted_ids if i in sent}  # p - d
+        return {"residuals": {**residuals, **settled}, "sent": without(sent, list(settled))}
+
+    def decode(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
+        """Return d [P], as the codec inside decodes it."""
+        return self._inner.decode(records, layout, context)
+
+    def records(self, layout: Layout) -> Sequence[RecordShape]:
+        return self._inner.records(layout)
+
+    def max_body(self, shape: tuple[int, ...]) -> int:
+        return self._inner.max_body(shape)
+
+    def ideal_bits(self, records: Sequence[Record], layout: Layout) -> float:
+        return self._inner.ideal_bits(records, layout)
+
+
+def _of(ids: Sequence[int], which: Tensor) -> list[int]:
+    return [client for client, there in zip(ids, which.tolist(), strict=True) if there]
+
+
+def make_codec(choice: str | dict[str, Any]) -> Codec:
+    """Return the codec that an option names.
+
+    Raises:
+        PluginError: No such codec, or options that it does not take.
+    """
+    from . import CODECS
+
+    table: dict[str, Any] = {"name": choice} if isinstance(choice, str) else choice
+    name = table.get("name")
+    if not isinstance(name, str):
+        raise ValueError(f"codec needs a name, one of {', '.join(CODECS.names())}; got {choice!r}")
+    return CODECS.build(name, {key: value for key, value in table.items() if key != "name"})

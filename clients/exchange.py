@@ -1,0 +1,200 @@
+"""What an algorithm's clients send, receive and remember: the layouts that it declares, and their rows.
+
+By default a client sends an update [P], receives parameters [P] and remembers nothing. A rule that exchanges
+more (``core.contracts.ExchangingRule``) names groups of vectors, each as long as the parameters.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from ..core.contracts import ExchangingRule, Groups, LocalTraining, LocalWork
+from ..core.declarations import Algorithms, declared
+from ..core.errors import PluginError
+from ..core.layout import Layout
+
+UPDATE, PARAMS = "update", "params"
+
+
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """The layouts of a run's messages and of its clients' memory.
+
+    Attributes:
+        layout: The model's parameters.  # [P]
+        up: What a client sends.  # [M]
+        down: What the server sends.  # [(1 + E) P]
+        memory: What a client remembers.  # [S]
+        scales: By group of ``up``, what it is divided by on its way; groups that are not named: 1.
+        rule: The algorithm where it is an ``ExchangingRule``, else None.
+    """
+
+    layout: Layout
+    up: Layout
+    down: Layout
+    memory: Layout
+    scales: Mapping[str, float]
+    rule: ExchangingRule | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call the algorithm."""
+        return _name(self.rule)
+
+    @property
+    def default(self) -> bool:
+        """Whether clients send an update alone and remember nothing."""
+        return self.up == self.layout and not self.memory.parameters
+
+    def home(self, messages: Tensor) -> Tensor:
+        """Return where the clients' updates are written: in their messages [K, M] where they send them."""
+        if self.up == self.layout:
+            return messages
+        place = self.up.groups.get(UPDATE)
+        return (
+            messages.new_empty(len(messages), self.layout.num_parameters)
+            if place is None
+            else messages[:, place]
+        )
+
+    def besides(self, extra: Tensor, memory: Tensor) -> tuple[Groups | None, Groups | None]:
+        """Return by group what else the server sent [E, P] and clients remember [K, S]; None: of no use."""
+        if self.rule is None:
+            return None, None
+        shared = zip((name for name in self.down.groups if name != PARAMS), extra, strict=True)
+        return dict(shared), {name: memory[:, place] for name, place in self.memory.groups.items()}
+
+    def finish(
+        self,
+        homes: tuple[Tensor, Tensor],
+        update: Tensor,
+        received: Tensor,
+        shared: Groups | None,
+        own: Groups | None,
+        work: LocalWork,
+    ) -> None:
+        """Write what clients send and remember to where it belongs.
+
+        Args:
+            homes: Where messages [K, M] and memory [K, S] belong.
+            update: What ``home`` returned, filled.  # [K, P]
+            received: The broadcast parameters.  # [P]
+            shared, own: What ``besides`` returned.
+            work: What else is known of the training.
+
+        Raises:
+            PluginError: A group is missing, is none of those declared, or is of another shape.
+        """
+        if self.rule is None:
+            return
+        assert shared is not None
+        assert own is not None
+        finish = declared(self.rule, Algorithms.finish)
+        said: tuple[Groups, Groups] = ({UPDATE: update}, own)
+        if finish is not None:
+            said = finish(update, received, shared, own, work)
+        (messages, memory), (sent, kept) = homes, said
+        self._check("up", self.up_groups, sent, update)
+        self._check("memory", self.memory.groups, kept, update)
+        for name, place in sorted(self.up_groups.items(), key=lambda item: item[0] == UPDATE):
+            if name in self.scales:
+                torch.div(sent[name], self.scales[name], out=messages[:, place])
+            elif sent[name] is not update or name != UPDATE:  # last: the others may be made of it
+                messages[:, place] = sent[name]
+        for name, place in self.memory.groups.items():
+            memory[:, place] = kept[name]
+
+    @property
+    def up_groups(self) -> Mapping[str, slice]:
+        """Where each group lies in a message."""
+        return {UPDATE: slice(0, self.layout.num_parameters)} if self.up == self.layout else self.up.groups
+
+    def _check(self, what: str, wanted: Mapping[str, slice], came: Groups, like: Tensor) -> None:
+        if set(came) != set(wanted):
+            raise PluginError(
+                f"{_name(self.rule)}: finish must return the groups of {what} "
+                f"({', '.join(wanted) or 'none'}), got {', '.join(map(str, came)) or 'none'}"
+            )
+        for name, vectors in came.items():
+            if vectors.shape != like.shape or vectors.dtype != like.dtype:
+                raise PluginError(
+                    f"{_name(self.rule)}: finish must return {what} '{name}' as {_kind(like)}, "
+                    f"got {_kind(vectors)}"
+                )
+
+    def unscaled(self, aggregate: Tensor) -> Tensor:
+        """Return an aggregate of messages [M] in the groups' own units."""
+        if not self.scales:
+            return aggregate
+        found = aggregate.clone()
+        for name, scale in self.scales.items():
+            found[self.up_groups[name]] *= scale
+        return found
+
+    def first(self, params: Tensor) -> Tensor:
+        """Return what a client remembers at its first visit, given the parameters that it receives.  # [S]"""
+        start = declared(self.rule, Algorithms.start)
+        if start is None:
+            return params.new_zeros(self.memory.num_parameters)
+        said: Groups = start(params)
+        self._check("memory", self.memory.groups, said, params)
+        return torch.cat([said[name] for name in self.memory.groups])
+
+
+def exchange_of(algorithm: Any, layout: Layout, training: LocalTraining) -> Exchange:
+    """Return what an algorithm's clients exchange and remember.
+
+    Args:
+        algorithm: A local rule, or a procedure.
+        layout: The model's parameters.
+        training: How clients train, as the algorithm schedules it.
+
+    Raises:
+        PluginError: A layout that cannot be, or scales of other groups or not above 0.
+    """
+    verbs = (Algorithms.up, Algorithms.down, Algorithms.memory)
+    makers = {verb.name: declared(algorithm, verb) for verb in verbs}
+    nothing = Layout(())
+    up, down, memory = (
+        default if make is None else make(layout)
+        for make, default in zip(makers.values(), (layout, layout, nothing), strict=True)
+    )
+    for verb, found in zip(makers, (up, down, memory), strict=True):
+        if not isinstance(found, Layout):
+            raise PluginError(f"{_name(algorithm)}: {verb} must return a Layout, got {type(found).__name__}")
+    exchanging = any(make is not None for make in makers.values()) and not declared(
+        algorithm, Algorithms.work
+    )
+    if not exchanging:
+        return Exchange(layout, up, down, memory, {})
+    for verb, found in zip(makers, (up, down, memory), strict=True):
+        if found not in (layout, nothing, layout.repeated(*found.groups)):
+            raise PluginError(
+                f"{_name(algorithm)}: {verb} of a local rule must be layout.repeated(group, ...), got "
+                f"{found.num_parameters} numbers for {layout.num_parameters} parameters"
+            )
+    if down != layout and next(iter(down.groups), None) != PARAMS:
+        raise PluginError(f"{_name(algorithm)}: the first group of down must be '{PARAMS}'")
+    scales = declared(algorithm, Algorithms.scales)
+    units: dict[str, float] = (
+        {} if scales is None else {k: float(v) for k, v in scales(training).items() if v != 1}
+    )
+    exchange = Exchange(layout, up, down, memory, units, cast(ExchangingRule, algorithm))
+    for name, scale in units.items():
+        if name not in exchange.up_groups or not 0 < scale < float("inf"):
+            raise PluginError(
+                f"{_name(algorithm)}: scales must be above 0 and of the groups "
+                f"{', '.join(exchange.up_groups)}; got {name} = {scale:g}"
+            )
+    return exchange
+
+
+def _name(algorithm: Any) -> str:
+    return f"algorithm {type(getattr(algorithm, '__wrapped__', algorithm)).__name__}"
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
