@@ -25,6 +25,15 @@ def model(name: str) -> nn.Module:
     )
 
 
+def lenet5(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """Return LeNet-5 with ReLU, for pictures of 28 x 28."""
+    return nn.Sequential(
+        *(nn.Conv2d(input_shape[0], 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
+        *(nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, num_classes)),
+    )
+
+
 def data(examples: int = EXAMPLES) -> tuple[torch.Tensor, torch.Tensor]:
     """Return inputs [clients, examples, 1, 28, 28] and labels [clients, examples]."""
     rng = np.random.default_rng(0)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..core.contracts import ExchangingRule, Groups, LocalTraining, LocalWork
-from ..core.declarations import Algorithms, declared
+from ..core.declarations import Algorithms, declared, name_of
 from ..core.errors import PluginError
 from ..core.layout import Layout
 
@@ -40,11 +40,6 @@ class Exchange:
     rule: ExchangingRule | None = None
 
     @property
-    def name(self) -> str:
-        """What messages call the algorithm."""
-        return _name(self.rule)
-
-    @property
     def default(self) -> bool:
         """Whether clients send an update alone and remember nothing."""
         return self.up == self.layout and not self.memory.parameters
@@ -64,8 +59,10 @@ class Exchange:
         """Return by group what else the server sent [E, P] and clients remember [K, S]; None: of no use."""
         if self.rule is None:
             return None, None
-        shared = zip((name for name in self.down.groups if name != PARAMS), extra, strict=True)
-        return dict(shared), {name: memory[:, place] for name, place in self.memory.groups.items()}
+        names = () if self.down == self.layout else (name for name in self.down.groups if name != PARAMS)
+        return dict(zip(names, extra, strict=True)), {
+            name: memory[:, place] for name, place in self.memory.groups.items()
+        }
 
     def finish(
         self,
@@ -97,8 +94,8 @@ class Exchange:
         if finish is not None:
             said = finish(update, received, shared, own, work)
         (messages, memory), (sent, kept) = homes, said
-        self._check("up", self.up_groups, sent, update)
-        self._check("memory", self.memory.groups, kept, update)
+        self._check("finish", "up", self.up_groups, sent, update)
+        self._check("finish", "memory", self.memory.groups, kept, update)
         for name, place in sorted(self.up_groups.items(), key=lambda item: item[0] == UPDATE):
             if name in self.scales:
                 torch.div(sent[name], self.scales[name], out=messages[:, place])
@@ -112,16 +109,16 @@ class Exchange:
         """Where each group lies in a message."""
         return {UPDATE: slice(0, self.layout.num_parameters)} if self.up == self.layout else self.up.groups
 
-    def _check(self, what: str, wanted: Mapping[str, slice], came: Groups, like: Tensor) -> None:
+    def _check(self, verb: str, what: str, wanted: Mapping[str, slice], came: Groups, like: Tensor) -> None:
         if set(came) != set(wanted):
             raise PluginError(
-                f"{_name(self.rule)}: finish must return the groups of {what} "
+                f"{_name(self.rule)}: {verb} must return the groups of {what} "
                 f"({', '.join(wanted) or 'none'}), got {', '.join(map(str, came)) or 'none'}"
             )
         for name, vectors in came.items():
             if vectors.shape != like.shape or vectors.dtype != like.dtype:
                 raise PluginError(
-                    f"{_name(self.rule)}: finish must return {what} '{name}' as {_kind(like)}, "
+                    f"{_name(self.rule)}: {verb} must return {what} '{name}' as {_kind(like)}, "
                     f"got {_kind(vectors)}"
                 )
 
@@ -140,7 +137,7 @@ class Exchange:
         if start is None:
             return params.new_zeros(self.memory.num_parameters)
         said: Groups = start(params)
-        self._check("memory", self.memory.groups, said, params)
+        self._check("start", "memory", self.memory.groups, said, params)
         return torch.cat([said[name] for name in self.memory.groups])
 
 
@@ -193,7 +190,7 @@ def exchange_of(algorithm: Any, layout: Layout, training: LocalTraining) -> Exch
 
 
 def _name(algorithm: Any) -> str:
-    return f"algorithm {type(getattr(algorithm, '__wrapped__', algorithm)).__name__}"
+    return f"algorithm {name_of(algorithm)}"
 
 
 def _kind(tensor: Tensor) -> str:

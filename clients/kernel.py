@@ -1,7 +1,4 @@
-"""Local training of one block of clients: what a worker does.
-
-Stacked (``stacked.py``), or one client at a time (``alone.py``).
-"""
+"""Local training of one block of clients, stacked or one at a time: what a worker does."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -38,15 +38,15 @@ class Broadcast:
         """M."""
         return len(self.params) if self.message_length is None else self.message_length
 
-    def begins_like(self, other: "Broadcast") -> bool:
-        """Return whether both are of one round, and send every client the very same tensors."""
-        names = ("params", "buffers", "extra")
-        return self.round == other.round and all(getattr(self, n) is getattr(other, n) for n in names)
-
     def to(self, device: str) -> "Broadcast":
         """Return the broadcast with what clients train from on a device; buffers stay."""
         moved = {name: getattr(self, name).to(device) for name in ("params", "extra", "memory")}
         return replace(self, **moved)
+
+    def is_for_the_round_of(self, other: "Broadcast") -> bool:
+        """Return whether it differs in no more than what clients remember."""
+        same = all(getattr(self, name) is getattr(other, name) for name in ("params", "buffers", "extra"))
+        return same and self.round == other.round
 
     def to_block(self, start: int, length: int) -> "Broadcast":
         """Return the broadcast with what these of the cohort's clients remember."""

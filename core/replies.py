@@ -222,6 +222,12 @@ def _scheduled(came: Any, *_: object) -> None:
     _want(isinstance(came, LocalTraining), "a LocalTraining", came)
 
 
+def _directed(came: Any, gradient: Tensor, *_: object) -> None:
+    fine = isinstance(came, Tensor) and came.shape == gradient.shape and came.dtype == gradient.dtype
+    if not fine:
+        _want(fine, f"a tensor {str(gradient.dtype).removeprefix('torch.')} {list(gradient.shape)}", came)
+
+
 def _counted(came: Any, examples: Tensor) -> None:
     fine = isinstance(came, Tensor) and came.shape == examples.shape and not came.is_complex()
     _want(fine, f"a tensor [{len(examples)}]", came)
@@ -245,7 +251,13 @@ def _worked(came: Any, visit: Any) -> None:
 
 _OWN_SAMPLER: Mapping[str, Check] = {"sampling": _sampling, "sample": _sampled}
 REPLIES: Mapping[str, Mapping[str, Check]] = {
-    "algorithms": {"schedule": _scheduled, "work": _worked, "step": _stepped, **_OWN_SAMPLER},
+    "algorithms": {
+        "schedule": _scheduled,
+        "correct": _directed,
+        "work": _worked,
+        "step": _stepped,
+        **_OWN_SAMPLER,
+    },
     "audits": {"present": _present, "judge": _judged},
     "codecs": {
         "encode": _encoded,

@@ -52,8 +52,8 @@ def evened_gram(vectors: Tensor, squares: Array) -> Array:
         directions = block.astype(np.float64) * scale[:, None]
         directions -= directions.mean(axis=0)
         spread = np.sqrt((directions**2).mean(axis=0))
-        evened = np.divide(directions, spread, out=np.zeros_like(directions), where=spread > 1e-12)
-        gram += evened @ evened.T
+        directions /= np.where(spread > 1e-12, spread, np.inf)
+        gram += directions @ directions.T
     return gram
 
 

@@ -199,7 +199,8 @@ def _views(crowd: Crowd, rows: Array) -> list[View]:
     now, short, long = (at_one_length(gram[alone]) for gram in (crowd.now, crowd.short, crowd.long))
     views = [(crowd.now[alone], now), (crowd.short[alone], short), (short, short), (long, long)]
     for history, gram, directions in ((crowd.recent, crowd.short, short), (crowd.ever, crowd.long, long)):
-        evened = at_one_length(evened_gram(history[rows.tolist()], np.diagonal(gram)[rows]))
+        chosen = history if len(rows) == len(history) else history[rows.tolist()]
+        evened = at_one_length(evened_gram(chosen, np.diagonal(gram)[rows]))
         views.append((evened, directions))
     return views
 

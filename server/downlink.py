@@ -1,12 +1,28 @@
-"""What the server sends down before a round, and how many bytes that is."""
+"""What the server sends down before a round, and how many bytes that is.
+
+The parameters go through the codec of the downlink, one frame for everybody. Clients train from what they
+decode, and so does whoever looks at their messages: attackers, probes, the server's own examples. The server
+keeps its own parameters, and applies the aggregate to those.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
+from ..clients.codecs.wire import decode_cohort, encode_cohort, max_frame
 from ..clients.messages import Broadcast
+from ..core.contracts import CodecStreams
+from ..core.declarations import Codecs, declared
+from ..core.errors import PluginError
 from ..core.trees import State, num_bytes
+from ..core.updates import Updates
 from .plan import Plan
 from .state import ServerState
+
+SERVER = 2**32 - 1
+"""The sender of a frame that goes down."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +30,7 @@ class Downlink:
     """What every client of a round's cohort receives.
 
     Attributes:
-        broadcast: What its worker needs to train it.
+        broadcast: What its worker needs to train it, and to give it back what it remembers.
         shared: What both sides of the codec know of the round; None where it shares nothing.
         size: How many bytes one client receives.
     """
@@ -25,18 +41,34 @@ class Downlink:
 
 
 def send_down(plan: Plan, state: ServerState, client_ids: Sequence[int]) -> Downlink:
-    """Return what these clients receive in the round."""
-    broadcast = broadcast_of(plan, state, client_ids)
-    return Downlink(broadcast, state.shared, plan.bytes_down + num_bytes(state.shared))
-
-
-def broadcast_of(plan: Plan, state: ServerState, client_ids: Sequence[int]) -> Broadcast:
-    """Return what the server sends to these clients, with what each of them remembers."""
-    return Broadcast(
+    """Return what these clients receive in the round, with what each of them remembers."""
+    params, frame = _through_the_codec(plan, state)
+    broadcast = Broadcast(
         round=state.round,
-        params=state.params,
+        params=params,
         buffers=state.buffers,
         extra=plan.extra(state.params, state.optimizer),
-        memory=plan.memory(state.clients, state.params, client_ids),
+        memory=plan.memory(state.clients, params, client_ids),
         message_length=plan.exchange.up.num_parameters,
     )
+    return Downlink(broadcast, state.shared, frame + plan.bytes_beside + num_bytes(state.shared))
+
+
+def _through_the_codec(plan: Plan, state: ServerState) -> tuple[Tensor, int]:
+    """Return (the parameters that clients decode [P], the length of the frame).
+
+    Raises:
+        PluginError: The codec does not read its own frame: parameters that are not finite, say.
+    """
+    codec, layout, spec = plan.codec_down, plan.layout, plan.public_down
+    if declared(codec, Codecs.verbatim):
+        return state.params, max_frame(codec, layout)
+    one = Updates(state.params[None], torch.tensor([SERVER]), torch.tensor([1]))
+    streams = CodecStreams(plan.seed, state.round, purpose="downlink codec")
+    frames, _ = encode_cohort(codec, one, layout, spec, None, streams)
+    decoded, rejected = decode_cohort(codec, frames, [SERVER], layout, spec, streams)
+    if rejected:
+        raise PluginError(
+            f"codec_down cannot carry the parameters before round {state.round}: {rejected[0][1]}"
+        )
+    return decoded[0], len(frames[0])

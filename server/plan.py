@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..clients.codecs.wire import max_frame
 from ..clients.exchange import Exchange
 from ..clients.messages import Broadcast, Trained
 from ..core.client_rows import ClientRows, rows_of
@@ -32,9 +33,9 @@ from ..core.declarations import (
     Samplers,
     declared,
     declares,
+    name_of,
 )
 from ..core.errors import PluginError
-from ..core.frames import OVERHEAD, uvarint
 from ..core.layout import Layout
 from ..core.roles import Role
 from ..core.trees import State
@@ -66,6 +67,8 @@ class Plan:
     attacks: tuple[Role[UpdateAttack], ...]
     codec: Codec
     public: int
+    codec_down: Codec
+    public_down: int
     network: Network
     privacy: Privacy
     pre_aggregations: tuple[PreAggregation, ...]
@@ -101,13 +104,13 @@ class Plan:
     def extra(self, params: Tensor, state: State) -> Tensor:
         """Return what the algorithm's server half sends besides the parameters.  # [E, P]"""
         extra = declared(self.optimizer, Algorithms.extra)
-        found: Tensor = torch.zeros(0, 0) if extra is None else extra(params, state)
-        if extra is not None and (
-            found.shape != (self.num_extra, len(params)) or found.dtype != params.dtype
-        ):
+        if extra is None:
+            return torch.zeros(0, 0)
+        found: Tensor = extra(params, state)
+        if found.shape != (self.num_extra, len(params)) or found.dtype != params.dtype:
             raise PluginError(
-                f"{self.exchange.name}: extra must return {self.num_extra} vectors of {len(params)} numbers, "
-                f"{params.dtype}, got {list(found.shape)} {found.dtype}"
+                f"algorithm {name_of(self.optimizer)}: extra must return {self.num_extra} vectors of "
+                f"{len(params)} numbers, {params.dtype}; got {list(found.shape)} {found.dtype}"
             )
         return found
 
@@ -124,6 +127,11 @@ class Plan:
             return torch.zeros(0, 0)
         return rows_of(state, client_ids, self.exchange.first(params))
 
+    def model(self, params: Tensor, state: State) -> Tensor:
+        """Return the model that is scored: the parameters, unless the algorithm has another one.  # [P]"""
+        model = declared(self.optimizer, Algorithms.model)
+        return params if model is None else model(params, state)
+
     def moved(self, params: Tensor, aggregate: Tensor, state: State, share: float) -> tuple[Tensor, State]:
         """Return the parameters after the server's step along an aggregate of messages [M], and its memory.
 
@@ -136,14 +144,14 @@ class Plan:
         return found
 
     @cached_property
+    def bytes_beside(self) -> int:
+        """Bytes that one client receives beside the parameters' frame: buffers and extras, as floats."""
+        return 4 * (self.num_extra * self.layout.num_parameters + self.layout.num_buffers)
+
+    @cached_property
     def bytes_down(self) -> int:
-        """Bytes that one client receives: the global parameters and buffers as plain floats."""
-        heads = (
-            len(uvarint(i) + uvarint(s.size) + uvarint(4 * s.size)) + 1
-            for i, s in enumerate(self.layout.parameters)
-        )
-        vectors = 1 + self.num_extra
-        return OVERHEAD + sum(heads) + 4 * (vectors * self.layout.num_parameters + self.layout.num_buffers)
+        """Bytes that one client receives at most: the longest frame of the parameters, and what is beside."""
+        return max_frame(self.codec_down, self.layout) + self.bytes_beside
 
     def kinds(self, round_: int) -> Mapping[int, str]:
         """Return what each client that is not plainly honest runs in a round, by client id."""

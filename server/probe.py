@@ -222,6 +222,8 @@ def load_observation(place: Path) -> Observation:
         groups, scale = list(map(str, message["groups"])), float(message["scales"].get(UPDATE, 1))
         told = public.get("context", {"public_seed": 0, "shared": None})
         seed, shared = int(told["public_seed"]), unpack(told["shared"], sent)
+        message = public.get("message", {"groups": [], "scales": {}})
+        groups, scale = list(map(str, message["groups"])), float(message["scales"].get(UPDATE, 1))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{place} is not a readable observation: {error}") from error
     model = build_model(model_spec.name, model_spec.options, inputs, generator(0, "observation"))
@@ -231,9 +233,8 @@ def load_observation(place: Path) -> Observation:
     sent_layout = layout.repeated(*groups) if groups else layout
     spec = public_spec(sent_layout, codec_spec.name, options_of(codec))
     envelope = Envelope(codec.codec_id, public["round"], public["client_id"], spec)
-    vector = decode_frame(
-        codec, frame, envelope, sent_layout, CodecContext(seed, envelope.round, envelope.client_id, shared)
-    )
+    context = CodecContext(seed, envelope.round, envelope.client_id, shared)
+    vector = decode_frame(codec, frame, envelope, sent_layout, context)
     return Observation(
         round=public["round"],
         client_id=public["client_id"],

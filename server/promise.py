@@ -45,10 +45,9 @@ _WHY = {
     "from the cohort; colluders of a cohort of fixed size tell who is missing): name its clients or give "
     "their count, and use sampler poisson or full, or set privacy.relation = 'zero_out' with sampler full or "
     "fixed_size",
-    "client_memory": "messages follow from what clients remember of earlier rounds (codec '{codec}', "
-    "algorithm '{algorithm}'): use a codec without a memory, such as identity, or sampler full with privacy "
-    "of whole clients; and an algorithm without a memory, such as fedavg, or privacy gaussian with sampler "
-    "poisson or full or with privacy.relation = 'zero_out'",
+    "client_memory": "codec '{codec}' or algorithm '{algorithm}' remembers earlier rounds, which no analysis "
+    "with this sampling allows for: use ones without a memory, such as identity and fedavg, or sampler full "
+    "with privacy gaussian",
     "private_clip": "what moves the clip norm goes out without noise: leave out count_noise_std = 0",
     "uncalibrated_noise": "its noise is not charged: set privacy.calibrated = true",
     "no_mechanism": "privacy '{privacy}' adds no noise: choose a mechanism and its noise",

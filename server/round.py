@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..clients.codecs.wire import VerbatimFrames, decode_cohort, encode_cohort, max_frame, settled, shared_by
-from ..clients.messages import Trained
+from ..clients.messages import Broadcast, Trained
 from ..core.client_rows import with_rows
 from ..core.contracts import CodecStreams, Delivery, LinearDefense, Verdict
 from ..core.declarations import Codecs, Defenses, Mechanisms, declared
@@ -23,7 +23,7 @@ from ..core.updates import Context, Updates, all_finite, finite_rows, row_norms
 from .cohorts import sample_cohort
 from .corruption import corrupt
 from .decision import decide
-from .downlink import Downlink, broadcast_of, send_down
+from .downlink import Downlink, send_down
 from .outcome import Outcome, Reception
 from .plan import Plan
 from .release import release_of
@@ -92,11 +92,12 @@ def _receive_updates(
 ) -> tuple[Reception, ServerState]:
     """Let every client send its update, and the defense decide; return that and the plug-ins' memories."""
     clients = pool.train(down.broadcast, plan.canaries.clients(cohort), plan.sampling.expected_size)
-    root = plan.root.train(broadcast_of(plan, state, [plan.root.number])) if plan.root else None
+    root = plan.root.train(_to_root(plan, state, down.broadcast, plan.root.number)) if plan.root else None
     own = root.updates.vectors[0] if root else None
-    context = Context(state.round, state.params, plan.exchange.up, plan.seed, own)
+    seen = replace(state, params=down.broadcast.params)  # what everybody trained from
+    context = Context(state.round, seen.params, plan.exchange.up, plan.seed, own)
     trained = plan.canaries.join(clients, cohort, context)
-    sent, attacks = corrupt(plan, trained.updates, state, own)
+    sent, attacks = corrupt(plan, trained.updates, seen, own)
     streams = CodecStreams(plan.seed, state.round, down.shared)
     frames, codec = _encode(plan, state, sent, streams)
     bytes_up = _sizes(frames) + 4 * sent.buffers.shape[1]
@@ -134,13 +135,18 @@ def _receive_updates(
         privacy=privacy,
         pre_aggregations=decision.pre_aggregations,
         defense=decision.defense,
-        **_remembered(state, clients, received.client_ids.tolist(), root),
+        **_remembered(state, clients, received.client_ids, root),
     )
     return reception, after
 
 
+def _to_root(plan: Plan, state: ServerState, broadcast: Broadcast, number: int) -> Broadcast:
+    """Return what the server's own training receives, with what it remembers as client ``number``."""
+    return replace(broadcast, memory=plan.memory(state.clients, broadcast.params, [number]))
+
+
 def _remembered(
-    state: ServerState, trained: Trained, received: Sequence[int], root: Trained | None
+    state: ServerState, trained: Trained, received: Tensor, root: Trained | None
 ) -> dict[str, Any]:
     """Return the memory of the clients: new rows for those whose messages were counted, and for the server.
 
@@ -148,7 +154,7 @@ def _remembered(
     """
     if trained.memory.shape[1] == 0:
         return {}
-    known = torch.isin(trained.updates.client_ids, torch.tensor(received, dtype=torch.int64))
+    known = torch.isin(trained.updates.client_ids, received)
     ids = trained.updates.client_ids[known].tolist()
     rows = trained.memory if len(ids) == len(trained.memory) else trained.memory[known]
     if root is not None:

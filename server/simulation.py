@@ -101,7 +101,8 @@ class Simulation:
         self, state: ServerState, pool: ClientPool, known: tuple[Broadcast, Score] | None
     ) -> tuple[Broadcast, Score]:
         """Return the new model and its score: that which is known where no round has changed the model."""
-        model = Broadcast(state.round, state.params, state.buffers)
+        params = self.plan.model(state.params, state.optimizer)
+        model = Broadcast(state.round, params, state.buffers)
         if known and all(torch.equal(getattr(known[0], n), getattr(model, n)) for n in ("params", "buffers")):
             return known
         return model, self.evaluator.score(pool.score(model))

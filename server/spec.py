@@ -76,6 +76,7 @@ class RunSpec:
     algorithm: PluginSpec = PluginSpec("fedavg")
     sampler: PluginSpec = PluginSpec("full")
     codec: PluginSpec = PluginSpec("identity")
+    codec_down: PluginSpec = PluginSpec("identity")
     network: PluginSpec = PluginSpec("ideal")
     privacy: PluginSpec = PluginSpec("none")
     audit: PluginSpec = PluginSpec("none")

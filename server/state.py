@@ -66,5 +66,5 @@ def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:
         defense=plan.defense.init(),
         optimizer=plan.optimizer.init(),
         ledger=plan.accountant.init(),
-        shared=shared_by(plan.codec, params, torch.zeros_like(params), codec),
+        shared=shared_by(plan.codec, params, torch.zeros(plan.exchange.up.num_parameters), codec),
     )

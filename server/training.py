@@ -87,8 +87,7 @@ def make_kernel(spec: RunSpec, data: FederatedData, choice: Choice | None = None
     """Return what a worker trains with, from a spec that was prepared elsewhere."""
     parts = Parts(spec, given=True)
     model = make_model(spec, data)
-    length = parts.exchange(Layout.of(model)).up.num_parameters
-    mechanism = parts.privacy(parts.mechanism, length)
+    mechanism = parts.privacy(parts.mechanism, parts.exchange(Layout.of(model)).up.num_parameters)
     return kernel_of(parts, data, model, choice, watched(PRIVACY, mechanism, spec.privacy.name))
 
 

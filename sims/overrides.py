@@ -13,6 +13,7 @@ PLUGIN_SECTIONS = {
     "model": "models",
     "algorithm": "algorithms",
     "codec": "codecs",
+    "codec_down": "codecs",
     "defense": "defenses",
     "privacy": "privacy",
     "audit": "audits",

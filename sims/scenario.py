@@ -42,6 +42,7 @@ class Scenario(BaseModel):
     attacks: list[Attack] = []
     probes: list[Probe] = []
     codec: Plugin = Plugin(name="identity")
+    codec_down: Plugin = Plugin(name="identity")
     network: Plugin = Plugin(name="ideal")
     privacy: Plugin = Plugin(name="none")
     max_epsilon: float | None = Field(default=None, gt=0, allow_inf_nan=False)
@@ -98,6 +99,7 @@ class Scenario(BaseModel):
             algorithm=self.algorithm.spec(),
             sampler=self.sampler.spec(),
             codec=self.codec.spec(),
+            codec_down=self.codec_down.spec(),
             network=self.network.spec(),
             privacy=self.privacy.spec(),
             audit=self.audit.spec(),
@@ -142,6 +144,8 @@ def fingerprint(values: Mapping[str, Any], code: Mapping[str, str]) -> str:
     decides |= {"code": dict(code)} if code else {}
     if decides.get("noise_seed") == "run":
         del decides["noise_seed"]  # versions before the key had no other
+    if decides.get("codec_down") == {"name": "identity"}:
+        del decides["codec_down"]  # nor of this one
     return blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

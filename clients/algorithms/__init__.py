@@ -14,6 +14,7 @@ ALGORITHMS: Family[LocalRule | LocalProcedure] = Family(
         "fedprox": "gauntlet.clients.algorithms.fedprox:FedProx",
         "gradient_descent": "gauntlet.clients.algorithms.gradient_descent:GradientDescent",
         "scaffold": "gauntlet.clients.algorithms.scaffold:Scaffold",
+        "feddyn": "gauntlet.clients.algorithms.feddyn:FedDyn",
         "dsgld": "gauntlet.clients.algorithms.dsgld:DSGLD",
         "fsgld": "gauntlet.clients.algorithms.fsgld:FSGLD",
         "diff2_gd": "gauntlet.clients.algorithms.diff2_gd:Diff2GD",

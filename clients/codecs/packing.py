@@ -7,6 +7,7 @@ Source: Wen et al. TernGrad. NeurIPS 2017, Section 3.1 (two bits an element). ar
 ternary digits in a byte: 3^5 = 243 <= 256.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,14 +59,19 @@ def unpack_base3(body: bytes, numel: int) -> Array:
     Raises:
         FrameError: A wrong length, a byte above 242, or digits after the last element.
     """
-    _expect_length(body, -(-numel // 5))
-    packed = np.frombuffer(body, dtype=np.uint8)
-    if not numel:
-        return np.zeros(0, dtype=np.int8)
-    left = numel - 5 * (len(packed) - 1)
-    if packed.max() > 242 or packed[-1] >= 3**left:
+    codes: Array = unpack_base3_rows([body], numel)[0]
+    return codes
+
+
+def unpack_base3_rows(bodies: Sequence[bytes], numel: int) -> Array:
+    """Return ``unpack_base3`` of several bodies.  # [K, n]"""
+    packed = _bytes_of(bodies, -(-numel // 5))  # [K, bytes]
+    if not packed.size:
+        return np.zeros((len(bodies), numel), dtype=np.int8)
+    left = numel - 5 * (packed.shape[1] - 1)
+    if packed.max() > 242 or packed[:, -1].max() >= 3**left:
         raise FrameError(f"base-3 body: a byte above 242, or the last one at or above 3^{left}")
-    return _BASE3_DIGITS[packed].reshape(-1)[:numel]
+    return _BASE3_DIGITS[packed].reshape(len(bodies), -1)[:, :numel]
 
 
 def pack_two_bit(codes: Array) -> Array:
@@ -81,12 +87,18 @@ def unpack_two_bit(body: bytes, numel: int) -> Array:
     Raises:
         FrameError: A wrong length, a digit 3, or digits after the last element.
     """
-    _expect_length(body, -(-numel // 4))
-    packed = np.frombuffer(body, dtype=np.uint8)
-    digits = (packed[:, None] >> np.array([0, 2, 4, 6], dtype=np.uint8) & 3).reshape(-1)
-    if bool((digits == 3).any()) or bool(digits[numel:].any()):
+    codes: Array = unpack_two_bit_rows([body], numel)[0]
+    return codes
+
+
+def unpack_two_bit_rows(bodies: Sequence[bytes], numel: int) -> Array:
+    """Return ``unpack_two_bit`` of several bodies.  # [K, n]"""
+    packed = _bytes_of(bodies, -(-numel // 4))  # [K, bytes]
+    places = np.array([0, 2, 4, 6], dtype=np.uint8)
+    digits = (packed[..., None] >> places & 3).reshape(len(bodies), 4 * packed.shape[1])
+    if bool((digits == 3).any()) or bool(digits[:, numel:].any()):
         raise FrameError("two-bit body: a digit 3, or digits after the last element")
-    return digits[:numel].view(np.int8) - np.int8(1)
+    return digits[:, :numel].view(np.int8) - np.int8(1)
 
 
 def pack_halves(values: Array) -> Array:
@@ -132,6 +144,13 @@ def _digits(codes: Array, group: int) -> Array:
     digits = np.zeros((rows, groups * group), dtype=np.uint8)
     np.add(codes, 1, out=digits[:, :numel].view(np.int8))
     return digits.reshape(rows, groups, group)
+
+
+def _bytes_of(bodies: Sequence[bytes], length: int) -> Array:
+    """Return bodies that must all have one length as rows, uint8.  # [K, length]"""
+    for body in bodies:
+        _expect_length(body, length)
+    return np.frombuffer(b"".join(bodies), dtype=np.uint8).reshape(len(bodies), length)
 
 
 def _expect_length(body: bytes, length: int) -> None:

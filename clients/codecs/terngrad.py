@@ -29,6 +29,7 @@ _PACK: dict[int, Callable[[Array], Iterable[Array | bytes]]] = {
     RICE_SIGNS: lambda codes: map(pack_rice, codes),
 }
 _UNPACK = {BASE3: packing.unpack_base3, TWO_BIT: packing.unpack_two_bit, RICE_SIGNS: unpack_rice}
+_UNPACK_ROWS = {BASE3: packing.unpack_base3_rows, TWO_BIT: packing.unpack_two_bit_rows}
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -137,6 +138,32 @@ class TernGrad:
         for slot, record in zip(layout.parameters, records, strict=True):
             vector[slot.start : slot.start + slot.size] = self._values(record, slot.size)
         return torch.from_numpy(vector)
+
+    def decode_cohort(
+        self, cohort: Sequence[Sequence[Record]], layout: Layout, contexts: Sequence[CodecContext]
+    ) -> Tensor:
+        """Return ``decode`` of several frames at once.  # [K, P]
+
+        Raises:
+            FrameError: One of them is bad.
+        """
+        vectors = np.empty((len(cohort), layout.num_parameters), dtype=np.float32)
+        for i, slot in enumerate(layout.parameters):
+            column = [records[i] for records in cohort]
+            vectors[:, slot.start : slot.start + slot.size] = self._block(column, slot.size)
+        return torch.from_numpy(vectors)
+
+    def _block(self, column: Sequence[Record], numel: int) -> Array:
+        """Return one tensor of each of K frames: together where codes are all packed alike.  # [K, n]"""
+        unpack = _UNPACK_ROWS.get(column[0].tag)
+        alike = all(record.tag == column[0].tag for record in column) and column[0].tag in _TAGS[self.pack]
+        if unpack is None or not alike or numel < self.size_to_binarize:
+            return np.stack([self._values(record, numel) for record in column])
+        scales = np.stack([packing.unpack_floats(record.body[:4], 1) for record in column])  # [K, 1]
+        if not np.isfinite(scales).all() or np.signbit(scales).any():
+            raise FrameError("a scale is not finite and at least 0")
+        scaled: Array = unpack([record.body[4:] for record in column], numel) * scales
+        return scaled
 
     def _values(self, record: Record, numel: int) -> Array:
         plain = numel < self.size_to_binarize

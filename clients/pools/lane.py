@@ -4,13 +4,13 @@ A Ray task costs milliseconds and copies its result several times; over a socket
 one, and its updates land in the cohort's matrix without a copy in between. Both sides know every shape
 beforehand, so that nothing but numbers travels, and nothing is unpickled:
 
-    to the worker:  method u8 | round i32 | broadcast follows u8 | extra u32 | memory u32 | ids u32
+    to the worker:  method u8 | round i32 | broadcast follows u8 | extra u32 | ids u32 | S u32
                     | [broadcast] | ids | memory
     to the server:  0 u8 | the block's arrays      or  1 u8 | length u32 | error's name, newline, one line
 
 The ids are those of clients or, where a model is scored, the number of a block of examples. A broadcast
-(parameters, buffers, so many extra rows of the algorithm's) travels with its first block on a lane only; so
-many numbers that each of the block's clients remembers, with the block.
+(parameters, buffers, so many extra rows of the algorithm's) travels with its first block on a lane only; what
+the block's clients remember, S numbers each, with the block.
 """
 
 import hmac
@@ -73,7 +73,7 @@ class Worker:
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             line.sendall(token + _PID.pack(os.getpid()))
             while ask := _read_or_end(line, _ASK.size):
-                method, round_, follows, num_extra, num_memory, count = _ASK.unpack(ask)
+                method, round_, follows, num_extra, count, width = _ASK.unpack(ask)
                 if follows:
                     lengths = num_params, num_buffers, (num_extra, num_params if num_extra else 0)
                     params, buffers, extra = (torch.empty(size) for size in lengths)
@@ -82,9 +82,10 @@ class Worker:
                         _fill(line, part.numpy())
                 ids = np.empty(count, dtype=np.int64)
                 _fill(line, ids)
-                memory = torch.empty(count if num_memory else 0, num_memory)
+                memory = torch.empty(count, width)
                 _fill(line, memory.numpy())
-                self._answer(line, METHODS[method], replace(received, memory=memory), ids)
+                received = replace(received, memory=memory)
+                self._answer(line, METHODS[method], received, ids)
 
     def _answer(self, line: socket.socket, method: str, received: Broadcast, ids: Array) -> None:
         try:
@@ -193,9 +194,9 @@ class Lane:
         Raises:
             LaneLost: The worker died.
         """
-        follows = self._sent is None or not broadcast.begins_like(self._sent)
-        widths = len(broadcast.extra), broadcast.memory.shape[1], len(block)
-        ask = _ASK.pack(METHODS.index(method), broadcast.round, follows, *widths)
+        follows = self._sent is None or not broadcast.is_for_the_round_of(self._sent)
+        sizes = len(broadcast.extra), len(block), broadcast.memory.shape[1]
+        ask = _ASK.pack(METHODS.index(method), broadcast.round, follows, *sizes)
         whole = (broadcast.params, broadcast.buffers, broadcast.extra)
         sent = [part.numpy() for part in whole] if follows else []
         assert self._line is not None, "a lane takes blocks once it is connected"

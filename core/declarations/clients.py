@@ -82,6 +82,10 @@ class Algorithms(Samplers, Optimizers):
     finish: Declaration[Callable[..., tuple[Groups, Groups]] | None] = method(
         "(update, received, shared, own, work) -> (Groups, Groups)", "What clients send and then remember."
     )
+    model: Declaration[Callable[[Tensor, Any], Tensor] | None] = method(
+        "(params, state) -> Tensor",
+        "The model that is scored [P]; silent: what is broadcast.",
+    )
     full_gradient = flag("`finish` needs the gradient of all of a client's examples at what it received.")
     weighs_alike = flag("A mean of its messages must not weigh clients by their examples.")
     work: Declaration[Callable[[Visit], tuple[Tensor, Tensor]] | None] = method(

@@ -30,6 +30,8 @@ def make_plan(fitted: Fitted) -> Plan:
         attacks=attacks,
         codec=parts.codec,
         public=public_spec(fitted.exchange.up, spec.codec.name, options_of(parts.codec)),
+        codec_down=parts.codec_down,
+        public_down=public_spec(layout, spec.codec_down.name, options_of(parts.codec_down)),
         network=parts.network,
         privacy=privacy,
         pre_aggregations=parts.pre_aggregations,

@@ -27,15 +27,15 @@ class Fitted:
     mechanism: Privacy
 
     @cached_property
+    def exchange(self) -> Exchange:
+        """What the clients send, receive and remember."""
+        return self.parts.exchange(self.layout)
+
+    @cached_property
     def privacy(self) -> Privacy:
-        """The mechanism for this model, its noise calibrated where a budget is given; not behind a guard.
+        """The mechanism for these messages, its noise calibrated where a budget is given; not behind a guard.
 
         Raises:
             ValueError: A budget that this sampling cannot keep.
         """
         return self.parts.privacy(self.mechanism, self.exchange.up.num_parameters)
-
-    @cached_property
-    def exchange(self) -> Exchange:
-        """What the clients send, receive and remember."""
-        return self.parts.exchange(self.layout)

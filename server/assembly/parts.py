@@ -61,7 +61,7 @@ class Parts:
         if not self.given:
             _ = self.dataset, self.partition
         _ = self.audit, self.algorithm, self.sampler, self.attacks
-        _ = self.codec, self.pre_aggregations, self.defense, self.network, self.optimizer
+        _ = self.codec, self.codec_down, self.pre_aggregations, self.defense, self.network, self.optimizer
 
     @cached_property
     def dataset(self) -> Any:
@@ -122,6 +122,13 @@ class Parts:
         return found
 
     @cached_property
+    def codec_down(self) -> Codec:
+        """The codec of the way down: the same one where both ways are named alike."""
+        same = self.spec.codec_down == self.spec.codec
+        found: Codec = self.codec if same else made(CODECS, self.spec.codec_down)
+        return found
+
+    @cached_property
     def network(self) -> Network:
         found: Network = made(NETWORKS, self.spec.network)
         return found
@@ -158,12 +165,11 @@ class Parts:
         Raises:
             ValueError: A budget that this sampling cannot keep.
         """
-        shared = self._shared(mechanism)
-        amplified = declared(self.algorithm, Algorithms.memory) is None
-        return calibrate(shared, self.sampling, self.spec.rounds, num_parameters, amplified)
+        shared, remembers = self._shared(mechanism), self.brings(Algorithms.memory)
+        return calibrate(shared, self.sampling, self.spec.rounds, num_parameters, not remembers)
 
     def exchange(self, layout: Layout) -> Exchange:
-        """Return what the clients send, receive and remember, for a model of this layout.
+        """Return what the clients of a model with this layout send, receive and remember.
 
         Raises:
             PluginError: The algorithm declares what cannot be.

@@ -1,12 +1,22 @@
 """Whole runs of algorithms that send, receive and remember more than parameters."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from quadratics import T1, by_functions, by_the_engine, t2, training
+from safetensors.torch import load_file
 
+from gauntlet.clients.algorithms.feddyn import FedDyn
 from gauntlet.clients.algorithms.scaffold import Scaffold
+from gauntlet.core.contracts import NoGuarantee
+from gauntlet.core.errors import CheckpointError, GauntletError, PluginError
+from gauntlet.core.layout import Layout
 from gauntlet.core.trees import equal
+from gauntlet.privacy.curves import gaussian_epsilon
+from gauntlet.server.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
+from gauntlet.server.cohorts import sample_cohort
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
 
@@ -130,3 +140,175 @@ def test_scaffold_goes_with_what_works_on_messages(small, ingredient):
     assert bool(last.params.isfinite().all())
     assert not torch.equal(first.params, last.params)
     assert len(last.clients) == 8 + (spec.root_examples > 0)
+
+
+def test_the_engine_follows_feddyns_own_functions_and_scores_the_mean_model():
+    """T1 at alpha 1 and 200 steps; the loss of the mean model on both clients, by hand."""
+    rule, spec = FedDyn(1.0), by_the_engine(PluginSpec("feddyn", {"alpha": 1.0}), training(200), 12)
+    trace, _, _ = by_functions(rule, *T1, training(200), [np.arange(2)] * 12, 0.0)
+    simulation = prepare(spec)
+    steps = list(simulation.steps(simulation.serial_pool()))
+
+    assert [float(s.state.params) for s in steps] == pytest.approx(trace, abs=1e-5)
+    (a, b), mean = T1, float(steps[1].state.optimizer["mean"])
+    expected = np.sqrt((a / 2 * (mean - b) ** 2).mean())
+    assert expected != pytest.approx(np.sqrt((a / 2 * (trace[1] - b) ** 2).mean()), rel=1e-3)
+    assert steps[1].score.outputs[0].rmse == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("name", ["scaffold", "feddyn"])
+def test_a_run_resumed_from_any_checkpoint_gives_the_same_bits(rowed, tmp_path, name, every):
+    """With the files of rows that a checkpoint names; a file that is gone or damaged is refused by name."""
+    spec = replace(rowed, rounds=6, algorithm=PluginSpec(name))
+    whole, folder = states(spec), tmp_path / "checkpoints"
+    for state in whole[:-1:every]:
+        save_checkpoint(folder, state, "run")
+        found = load_checkpoint(folder, "run")
+        assert equal(fields(found), fields(state))
+        assert equal(fields(states(spec, state=found)[-1]), fields(whole[-1]))
+    listed = sorted(folder.glob("clients-*.safetensors"))
+    assert len(listed) > 0
+    listed[-1].write_bytes(listed[-1].read_bytes()[:-1] + b"!")
+    with pytest.raises(CheckpointError, match=rf"{listed[-1].name} is damaged"):
+        read_checkpoint(sorted(folder.glob("round-*"))[-1], "run")
+
+
+def test_a_checkpoint_writes_the_rows_that_changed(small, tmp_path):
+    """100 clients of which two come a round: from the second round on each file holds two rows."""
+    spec = small(
+        num_clients=100,
+        rounds=6,
+        algorithm=SCAFFOLD,
+        model=PluginSpec("logistic_regression"),
+        sampler=PluginSpec("fixed_size", {"cohort_size": 2}),
+        defense=PluginSpec("mean", {"weighting": "uniform"}),
+    )
+    sizes = []
+    for state in states(spec):
+        save_checkpoint(tmp_path, state, "run")
+        sizes.append(len(load_file(tmp_path / f"clients-{state.round:06d}.safetensors")["ids"]))
+    assert sizes == [2] * 6
+
+
+def test_under_central_privacy_rounds_are_charged_without_amplification(small):
+    """The busiest client pays for its rounds at z = 4 as one Gaussian each, whoever else was drawn."""
+    gaussian = {"clip_norm": 1.0, "noise_multiplier": 4.0, "delta": 1e-3}
+    base = {
+        "rounds": 3,
+        "defense": PluginSpec("mean", {"weighting": "fixed"}),
+        "sampler": PluginSpec("poisson", {"sample_rate": 0.5}),
+        "privacy": PluginSpec("gaussian", gaussian),
+    }
+    simulation = prepare(small(**base, algorithm=SCAFFOLD))
+    *_, step = simulation.steps(simulation.serial_pool())
+    plan = simulation.plan
+    cohorts = [sample_cohort(plan.sampler, plan.sampling, 7, t) for t in range(3)]
+    rounds = int(np.bincount(np.concatenate(cohorts)).max())
+    assert step.outcome.release.amplified is False
+    assert step.outcome.epsilon.value == pytest.approx(gaussian_epsilon(rounds / 16, 1e-3))
+    assert bool((step.outcome.norms <= 1 + 1e-6).all())  # the whole message: update and control together
+    asked = base | {"privacy": PluginSpec("gaussian", {"clip_norm": 1.0, "epsilon": 3.0, "delta": 1e-3})}
+    *_, step = (s := prepare(small(**asked, algorithm=SCAFFOLD))).steps(s.serial_pool())
+    assert step.outcome.epsilon.value <= 3.0
+
+
+@pytest.mark.parametrize(
+    ("privacy", "sampler"),
+    [
+        ("gaussian", PluginSpec("fixed_size", {"cohort_size": 4})),
+        ("laplace", PluginSpec("poisson", {"sample_rate": 0.5})),
+    ],
+)
+def test_where_no_analysis_is_known_nothing_is_promised(small, privacy, sampler):
+    """A client that stays away gives its place in a cohort of fixed size to another, whose memory moves."""
+    options = {"clip_norm": 1.0, "noise_multiplier": 4.0, "delta": 1e-3}
+    spec = small(
+        rounds=1,
+        algorithm=SCAFFOLD,
+        defense=PluginSpec("mean", {"weighting": "fixed"}),
+        sampler=sampler,
+        privacy=PluginSpec(privacy, options),
+    )
+    (step,) = (s := prepare(spec)).steps(s.serial_pool())
+    assert step.outcome.release == NoGuarantee("client_memory")
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"defense": PluginSpec("mean")}, "weighs all clients alike"),
+        ({"server_optimizer": PluginSpec("adam")}, "brings its own server_optimizer"),
+        (
+            {
+                "algorithm": PluginSpec("scaffold", {"option": "I"}),
+                "privacy": PluginSpec("dp_sgd", {"clip_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-4}),
+            },
+            "takes the gradient of all of a client's examples",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(small, changes, line):
+    base = {"algorithm": SCAFFOLD, "defense": PluginSpec("mean", {"weighting": "uniform"})}
+    with pytest.raises(GauntletError, match=line) as caught:
+        prepare(small(**base | changes))
+    assert "\n" not in str(caught.value)
+
+
+class Amiss:
+    """Sends, starts or serves something else than it declares."""
+
+    def __init__(self, how: str = "") -> None:
+        self.how = how
+
+    def schedule(self, training):
+        return training
+
+    def up(self, layout):
+        return Layout(layout.parameters[:1]) if self.how == "up" else layout.repeated("update", "copy")
+
+    def memory(self, layout):
+        return layout.repeated("copy")
+
+    def start(self, params):
+        return {"copy": params[:1] if self.how == "start" else params}
+
+    def correct(self, gradient, params, received, shared, own):
+        return gradient[..., 1:] if self.how == "direction" else gradient
+
+    def finish(self, update, received, shared, own, work):
+        sent = {"update": update, "copy": update[:, 1:] if self.how == "message" else update}
+        return sent, {"other" if self.how == "memory" else "copy": update}
+
+    def init(self):
+        return None
+
+    def step(self, params, aggregate, state, share):
+        return aggregate if self.how == "step" else params + aggregate[: len(params)], None
+
+
+@pytest.mark.parametrize(
+    ("how", "line"),
+    [
+        ("up", r"algorithm Amiss: up of a local rule must be layout.repeated\(group, ...\), got 512 numbers"),
+        ("start", r"algorithm Amiss: start must return memory 'copy' as float32 \[610\], got float32 \[1\]"),
+        ("message", r"finish must return up 'copy' as float32 \[\d, 610\], got float32 \[\d, 609\]"),
+        (
+            "direction",
+            r"correct must return a tensor float32 \[\d, 8, 64\], got Tensor float32 \[\d, 8, 63\]",
+        ),
+        ("memory", r"finish must return the groups of memory \(copy\), got other"),
+        ("step", r"must return parameters as a tensor float32 \[610\], got Tensor float32 \[1220\]"),
+    ],
+)
+def test_another_message_than_declared_is_one_line_that_names_the_plug_in(small, how, line):
+    spec = small(rounds=1, algorithm=PluginSpec(f"{__file__}:Amiss", {"how": how}))
+    with pytest.raises(PluginError, match=line) as caught:
+        states(spec)
+    assert "\n" not in str(caught.value)
+    assert "Amiss" in str(caught.value)
+
+
+def test_an_outsider_that_keeps_to_what_it_declares_runs(small):
+    state = states(small(rounds=1, algorithm=PluginSpec(f"{__file__}:Amiss")))[-1]
+    assert len(state.clients) == 8

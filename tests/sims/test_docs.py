@@ -59,6 +59,24 @@ def test_the_page_on_defenses_ends_with_a_defense_that_finds_every_attacker(tmp_
     assert (clients["flag"].notna() == (clients["truth"] == "sign_flip")).mean() > 0.99
 
 
+@pytest.mark.slow
+def test_the_page_on_codecs_ends_with_a_residual_that_repairs_what_signs_lose(tmp_path, gauntlet):
+    follow("add-a-codec.md", tmp_path, gauntlet)
+    accuracy = final(tmp_path / "residual-sign.csv")
+
+    assert (tmp_path / "residual-sign.png").stat().st_size > 10_000
+    assert accuracy["ResidualSign decay=1.0"] > accuracy["ResidualSign decay=0.0"] + 0.05
+
+
+@pytest.mark.slow
+def test_the_page_on_algorithms_ends_with_a_rule_that_remembers(tmp_path, gauntlet):
+    follow("add-an-algorithm.md", tmp_path, gauntlet)
+    rounds = pd.read_parquet(tmp_path / "recoil" / "rounds.parquet")
+
+    assert len(rounds) == 4
+    assert list((tmp_path / "recoil" / "checkpoints").glob("clients-*.safetensors"))
+
+
 @pytest.mark.parametrize("name", scenario_names())
 def test_every_shipped_scenario_is_valid_and_says_what_it_shows(name):
     scenario = load_scenario(name)

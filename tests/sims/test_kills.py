@@ -91,3 +91,25 @@ def test_a_folder_whose_run_died_before_its_manifest_takes_a_new_run(runs):
             resume(folder)
         simulate(make_scenario(SCENARIO), folder)
         assert bits(folder) == bits(whole), folder.name
+
+
+@pytest.mark.slow
+def test_what_clients_remember_is_the_same_after_every_death(tmp_path):
+    """Rows lie in files of their own, each written before the checkpoint that names it."""
+    from gauntlet.sims.scenario import make_scenario
+
+    scenario = {**SCENARIO, "rounds": 2, "algorithm": "scaffold", "defense": "median"}
+    scenario["server_optimizer"] = "sgd"
+    (tmp_path / "scenario.json").write_text(json.dumps(scenario))
+    expected = bits(simulate(make_scenario(scenario), tmp_path / "whole").folder)
+    program = Path(__file__).parent / "dying_runs.py"
+    subprocess.run(
+        [sys.executable, str(program), "scenario.json", "dead"], cwd=tmp_path, check=True, timeout=400
+    )
+
+    assert sum(name.startswith("clients-") for name in expected) >= 2
+    dead = [folder for folder in sorted((tmp_path / "dead").iterdir()) if died(folder)]
+    assert sum(folder.name.startswith("replace") for folder in dead) >= 2 + 2 + 7 + 1
+    for folder in dead:
+        assert load_run(resume(folder).folder).manifest["status"] == "complete", folder.name
+        assert bits(folder) == expected, folder.name

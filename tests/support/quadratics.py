@@ -33,7 +33,8 @@ def by_functions(rule, a, b, training, cohorts, start):
         slope = torch.tensor(a[cohort])[:, None]  # [K, 1]
         centre = torch.tensor(b[cohort])[:, None]
         memory = rows_of(clients, ids, exchange.first(x))
-        shared, own = exchange.besides(rule.extra(x, state), memory)
+        extra = rule.extra(x, state) if hasattr(rule, "extra") else torch.zeros(0, 1)
+        shared, own = exchange.besides(extra, memory)
         y = x.expand(len(ids), 1).clone()
         for _ in range(training.local_steps):
             y = y - training.lr * rule.correct(slope * (y - centre), y, x, shared, own)

@@ -13,17 +13,16 @@ from ..fitted import Fitted
 from ..parts import Parts
 from .algorithms import (
     a_codec_that_breaks_a_bound,
-    a_downlink_that_nobody_fills,
-    a_full_gradient_that_nothing_protects,
+    a_gradient_that_nobody_protects,
     a_mean_that_is_not_plain,
-    a_mean_that_weighs_unlike,
     a_mechanism_of_other_algorithms,
-    a_message_that_nothing_makes_parameters_of,
+    a_message_that_nobody_reads,
     a_second_sampler_or_optimizer,
     an_algorithm_of_other_mechanisms,
     batch_statistics_that_nobody_trains,
     canaries_in_a_part_of_a_message,
     canaries_without_examples,
+    clients_that_a_mean_weighs,
     clients_that_an_algorithm_misses,
 )
 from .budgets import (
@@ -34,6 +33,7 @@ from .budgets import (
     a_large_delta,
     a_wanted_label_that_is_none,
 )
+from .codecs import a_downlink_that_an_algorithm_does_not_expect, a_downlink_that_remembers
 from .defenses import (
     a_client_that_a_defense_misses,
     a_defense_without_its_root,
@@ -96,8 +96,10 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     canaries_without_examples,
     a_mean_that_is_not_plain,
     a_codec_that_breaks_a_bound,
-    a_mean_that_weighs_unlike,
-    a_full_gradient_that_nothing_protects,
+    clients_that_a_mean_weighs,
+    a_gradient_that_nobody_protects,
+    a_downlink_that_remembers,
+    a_downlink_that_an_algorithm_does_not_expect,
     a_defense_without_its_root,
     a_defense_that_sees_only_sums,
     a_pre_aggregation_that_sees_only_sums,
@@ -110,10 +112,9 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
 """Plug-ins that do not go together: asked before any data are loaded."""
 
 OF_FIT: tuple[Refusal[Fitted], ...] = (
-    a_budget_that_the_sampling_cannot_keep,
-    a_message_that_nothing_makes_parameters_of,
-    a_downlink_that_nobody_fills,
+    a_message_that_nobody_reads,
     canaries_in_a_part_of_a_message,
+    a_budget_that_the_sampling_cannot_keep,
     batch_statistics_that_nobody_trains,
     batch_statistics_that_leave_unclipped,
     canaries_that_nobody_clips,

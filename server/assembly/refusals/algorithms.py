@@ -1,4 +1,4 @@
-"""What an algorithm does not go with."""
+"""What an algorithm does not go with: one of its own way, one that exchanges more than parameters."""
 
 from ....core.declarations import Algorithms, Codecs, Defenses, Mechanisms, declared
 from ....core.errors import ScenarioError
@@ -77,60 +77,6 @@ def a_mean_that_is_not_plain(parts: Parts) -> ScenarioError | None:
     )
 
 
-def a_message_that_nothing_makes_parameters_of(fitted: Fitted) -> ScenarioError | None:
-    """Messages longer than the parameters, of an algorithm without a step of its own."""
-    exchange = fitted.exchange
-    if exchange.up == exchange.layout or fitted.parts.brings(Algorithms.step):
-        return None
-    return ScenarioError(
-        f"{_who(fitted.parts)} sends {exchange.up.num_parameters} numbers for "
-        f"{exchange.layout.num_parameters} parameters, and has no step that makes parameters of their "
-        "aggregate"
-    )
-
-
-def a_downlink_that_nobody_fills(fitted: Fitted) -> ScenarioError | None:
-    """An algorithm that declares what the server sends besides, and does not say what that is."""
-    exchange = fitted.exchange
-    more = exchange.down != exchange.layout and exchange.rule is not None
-    if not more or fitted.parts.brings(Algorithms.extra):
-        return None
-    return ScenarioError(
-        f"{_who(fitted.parts)} declares down, and has no extra that says what the server sends"
-    )
-
-
-def canaries_in_a_part_of_a_message(fitted: Fitted) -> ScenarioError | None:
-    """An audit that looks for its canaries in the model, of which only a part of each message is."""
-    if fitted.exchange.up == fitted.exchange.layout or not fitted.parts.audit.num_canaries:
-        return None
-    return ScenarioError(
-        f"audit '{fitted.parts.spec.audit.name}' looks for its canaries in the model, and "
-        f"{_who(fitted.parts)} makes it of a part of each message; leave out one of the two"
-    )
-
-
-def a_mean_that_weighs_unlike(parts: Parts) -> ScenarioError | None:
-    """A weighted mean, with an algorithm whose memory counts every client the same."""
-    alike = not declared(parts.defense, Defenses.linear) or counts_alike(parts.defense)
-    if alike or not declared(parts.algorithm, Algorithms.weighs_alike):
-        return None
-    return ScenarioError(
-        f"{_who(parts)} needs a mean that weighs all clients alike: set defense.weighting = 'uniform' or "
-        f"'fixed', got '{parts.spec.defense}'"
-    )
-
-
-def a_full_gradient_that_nothing_protects(parts: Parts) -> ScenarioError | None:
-    """An algorithm that takes the gradient of all examples, with privacy inside of local steps."""
-    if not parts.in_steps or not declared(parts.algorithm, Algorithms.full_gradient):
-        return None
-    return ScenarioError(
-        f"{_who(parts)} takes the gradient of all of a client's examples, which privacy "
-        f"'{parts.spec.privacy.name}' does not protect; use an option that needs none"
-    )
-
-
 def a_codec_that_breaks_a_bound(parts: Parts) -> ScenarioError | None:
     """A codec that loses something of messages in which an algorithm bounded each example's share."""
     private = parts.brings(Algorithms.work) and parts.spec.privacy.name != "none"
@@ -139,4 +85,49 @@ def a_codec_that_breaks_a_bound(parts: Parts) -> ScenarioError | None:
     return ScenarioError(
         f"{_who(parts)} bounds each example's share of a message, and codec '{parts.spec.codec.name}' does "
         "not keep that bound; use identity"
+    )
+
+
+def clients_that_a_mean_weighs(parts: Parts) -> ScenarioError | None:
+    """An algorithm whose messages weigh alike, with a mean that weighs clients by their examples."""
+    weighs = declared(parts.defense, Defenses.linear) and not counts_alike(parts.defense)
+    if not declared(parts.algorithm, Algorithms.weighs_alike) or not weighs:
+        return None
+    return ScenarioError(
+        f"{_who(parts)} needs a mean that weighs all clients alike: set defense.weighting = 'uniform' or "
+        f"'fixed', got '{parts.spec.defense}'"
+    )
+
+
+def a_gradient_that_nobody_protects(parts: Parts) -> ScenarioError | None:
+    """An algorithm that takes the gradient of all examples, with a mechanism that protects single steps."""
+    if not declared(parts.algorithm, Algorithms.full_gradient) or not parts.in_steps:
+        return None
+    return ScenarioError(
+        f"{_who(parts)} takes the gradient of all of a client's examples, which privacy "
+        f"'{parts.spec.privacy.name}' does not protect; use an option that needs none"
+    )
+
+
+def a_message_that_nobody_reads(fitted: Fitted) -> ScenarioError | None:
+    """An algorithm that sends more than an update, or is sent more than parameters, without a server half."""
+    exchange, parts = fitted.exchange, fitted.parts
+    if exchange.up != exchange.layout and not parts.brings(Algorithms.step):
+        return ScenarioError(
+            f"{_who(parts)} sends {exchange.up.num_parameters} numbers for {fitted.layout.num_parameters} "
+            "parameters, and has no step that makes parameters of their aggregate"
+        )
+    if exchange.down != exchange.layout and not parts.brings(Algorithms.extra):
+        return ScenarioError(f"{_who(parts)} declares down, and has no extra that says what the server sends")
+    return None
+
+
+def canaries_in_a_part_of_a_message(fitted: Fitted) -> ScenarioError | None:
+    """An audit that looks for canaries in the model, which is made of a part of each message."""
+    parts = fitted.parts
+    if fitted.exchange.up == fitted.layout or not parts.audit.num_canaries:
+        return None
+    return ScenarioError(
+        f"audit '{parts.spec.audit.name}' looks for its canaries in the model, and {_who(parts)} makes it of "
+        "a part of each message; leave out one of the two"
     )
