@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..clients.codecs.wire import decode_cohort, encode_cohort, max_frame
+from ..clients.codecs.wire import decode_cohort, encode_cohort
 from ..clients.messages import Broadcast
 from ..core.contracts import CodecStreams
 from ..core.declarations import Codecs, declared
@@ -62,7 +62,7 @@ def _through_the_codec(plan: Plan, state: ServerState) -> tuple[Tensor, int]:
     """
     codec, layout, spec = plan.codec_down, plan.layout, plan.public_down
     if declared(codec, Codecs.verbatim):
-        return state.params, max_frame(codec, layout)
+        return state.params, plan.frame_down
     one = Updates(state.params[None], torch.tensor([SERVER]), torch.tensor([1]))
     streams = CodecStreams(plan.seed, state.round, purpose="downlink codec")
     frames, _ = encode_cohort(codec, one, layout, spec, None, streams)

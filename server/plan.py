@@ -151,7 +151,12 @@ class Plan:
     @cached_property
     def bytes_down(self) -> int:
         """Bytes that one client receives at most: the longest frame of the parameters, and what is beside."""
-        return max_frame(self.codec_down, self.layout) + self.bytes_beside
+        return self.frame_down + self.bytes_beside
+
+    @cached_property
+    def frame_down(self) -> int:
+        """The longest frame of the parameters on their way down, in bytes."""
+        return max_frame(self.codec_down, self.layout)
 
     def kinds(self, round_: int) -> Mapping[int, str]:
         """Return what each client that is not plainly honest runs in a round, by client id."""

@@ -34,7 +34,7 @@ def release_of(plan: Plan, privacy: State, round_: int, cohort: Collection[int])
     if plan.privacy.trust_model == "distributed" and (amplified or release.relation == "add_remove"):
         return NoGuarantee("distributed_shares")  # the size of the noise tells who came
     reason = exposed(plan, round_, cohort, release.relation, amplified)
-    reason = reason or _remembered(plan, amplified) or _counted(plan)
+    reason = reason or _remembered(plan, release, amplified) or _counted(plan)
     return NoGuarantee(reason) if reason else release
 
 
@@ -70,7 +70,7 @@ def _counted(plan: Plan) -> str | None:
     return None if declared(plan.network, Networks.blind) else "selection"
 
 
-def _remembered(plan: Plan, amplified: bool) -> str | None:
+def _remembered(plan: Plan, release: Release, amplified: bool) -> str | None:
     """Return why what a codec remembers of earlier rounds leaves no guarantee, or None.
 
     What a client remembers follows from its own rounds alone, and the server clips what it decodes: a client
@@ -82,7 +82,9 @@ def _remembered(plan: Plan, amplified: bool) -> str | None:
         return None
     composes = plan.privacy.trust_model == "central" and plan.privacy.unit == "client"
     apart = declared(plan.codec, Codecs.share) is None
-    return None if composes and apart and not amplified else "client_memory"
+    composes = composes and release.mixing is None  # noise that hangs together counts on more
+    moves = release.relation == "add_remove" and plan.sampling.scheme != "full"  # others' memories, too
+    return None if composes and apart and not (amplified or moves) else "client_memory"
 
 
 def _released(plan: Plan, privacy: State) -> Release | NoGuarantee:

@@ -122,9 +122,21 @@ def test_messages_that_follow_from_earlier_rounds_are_charged_as_without_samplin
     assert spent[3].value is not None
 
 
+@pytest.mark.parametrize(("relation", "holds"), [("add_remove", False), ("zero_out", True)])
+def test_a_client_that_gives_its_place_to_another_moves_that_ones_memory_too(small, relation, holds):
+    """Cohorts of fixed size: without one client another is drawn, whose residual then differs."""
+    found = [
+        rounds(prepare(private(small, SOME, codec, relation=relation)), 2)[1][-1].epsilon
+        for codec in (FEEDBACK, PluginSpec("identity"))
+    ]
+    assert found[1].value is not None
+    assert found[0].value == (found[1].value if holds else None)
+    assert found[0].reason == (None if holds else "client_memory")
+
+
 def test_a_budget_that_a_memory_takes_away_is_refused_before_the_run(small):
     spec = private(small, PluginSpec("poisson", {"sample_rate": 0.5}), noise_multiplier=None, epsilon=5.0)
-    with pytest.raises(ScenarioError, match=r"remembers earlier rounds.*such as identity, or sampler full"):
+    with pytest.raises(ScenarioError, match=r"codec .* remembers earlier rounds.*such as identity"):
         prepare(spec)
 
 
