@@ -9,14 +9,12 @@ import os
 import shutil
 import sys
 from dataclasses import replace
-from typing import Literal
 
 from torch import nn
 
+from ..core.contracts import Switch
 from ..core.errors import ScenarioError
 from .vectorize import Choice, convolves
-
-Compile = Literal["auto", "on", "off"]
 
 REPAID = (
     10_000  # stacks trained in a run: twenty shapes, each dear as a hundred stacks, for a fifth of the time
@@ -24,7 +22,7 @@ REPAID = (
 HIGH = 10  # clients: lower stacks gain nothing
 
 
-def compile_stacks(setting: Compile, choice: Choice, model: nn.Module, stacks: float) -> Choice:
+def compile_stacks(setting: Switch, choice: Choice, model: nn.Module, stacks: float) -> Choice:
     """Return the choice, compiled where that is asked for, or with ``"auto"`` where it pays.
 
     Args:

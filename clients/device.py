@@ -6,15 +6,13 @@ to the device, and updates are copied back. On CUDA, results agree with the CPU'
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from ..core.contracts import Device
 from ..core.errors import ScenarioError
 from ..core.layout import Layout
-
-Setting = Literal["auto", "cpu", "cuda"]
 
 _SHARE = 8  # of the free memory, one part in so many belongs to a stack: other workers share the device
 _COPIES = (
@@ -22,7 +20,7 @@ _COPIES = (
 )
 
 
-def device_for(setting: Setting, obstacle: str | None = None) -> str:
+def device_for(setting: Device, obstacle: str | None = None) -> str:
     """Return ``"cpu"`` or ``"cuda"``.
 
     Args:

@@ -11,12 +11,11 @@ from typing import Any, Literal
 
 from torch import nn
 
+from ..core.contracts import Switch
 from ..core.errors import ResultsError, ScenarioError
 from ..core.layout import Layout
 from .device import tallest
 from .stacked import can_stack
-
-Vectorize = Literal["auto", "on", "off"]
 
 STACK_PARAMETERS = 2**20  # of all clients of a stack together: 4 MiB, above which a CPU's cache overflows
 TALLEST = 32  # clients
@@ -81,7 +80,7 @@ def convolves(model: nn.Module) -> bool:
 
 
 def choose(
-    setting: Vectorize,
+    setting: Switch,
     model: nn.Module,
     input_shape: Sequence[int] | None = None,
     batch_size: int = 0,

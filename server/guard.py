@@ -1,13 +1,19 @@
 """Stop a run before a round that its privacy budget does not pay for."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 
 from ..core.seeds import generator
 from ..privacy.accounting import Epsilon
 from .cohorts import sample_cohort
-from .plan import Plan
 from .release import release_of
-from .state import ServerState
+
+if TYPE_CHECKING:
+    from .plan import Plan
+    from .state import ServerState
 
 
 def projected(plan: Plan, state: ServerState) -> Epsilon:

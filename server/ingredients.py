@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..clients.data.base import FederatedData, Perturb
+from ..clients.data.base import FederatedData
 from ..core.contracts import Sampler, Sampling
 from ..core.roles import Role
 from .assembly import loading
@@ -13,18 +13,6 @@ from .assembly.refusals.privacy import system_noise_on_released_data
 from .assembly.refusals.training import a_cohort_above_the_population
 from .cohorts import sample_cohort as sample_cohort
 from .spec import RunSpec
-
-
-def perturbation(spec: RunSpec) -> Perturb | None:
-    """Return how the privacy mechanism noises training records, or None where it leaves them alone.
-
-    Raises:
-        PluginError: An unknown mechanism, or options out of range.
-        ScenarioError: Noise from the system, which would be drawn anew, and not charged, at every load.
-    """
-    parts = Parts(spec)
-    refuse((system_noise_on_released_data,), parts)
-    return loading.perturbation(parts)
 
 
 def make_data(spec: RunSpec) -> FederatedData:

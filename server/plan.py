@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from ..clients.codecs.wire import max_frame
 from ..clients.exchange import Exchange
+from ..clients.messages import Broadcast, Trained
 from ..core.client_rows import ClientRows, rows_of
 from ..core.contracts import (
     Audit,
@@ -41,7 +42,16 @@ from ..core.trees import State
 from ..privacy.accounting import Accountant
 from .canaries import Canaries
 from .cohorts import sample_cohort
-from .root import Root
+
+
+class OwnTraining(Protocol):
+    """What the server trains on examples of its own; see ``root.Root``."""
+
+    @property
+    def number(self) -> int: ...
+
+    def train(self, broadcast: Broadcast) -> Trained:
+        """Return the server's own message of this round, as a cohort of one client."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,7 @@ class Plan:
     canaries: Canaries
     exchange: Exchange
     own_step: bool = False
-    root: Root | None = None
+    root: OwnTraining | None = None
     rows: bool = True
 
     @cached_property

@@ -4,21 +4,27 @@ A budget is an ``epsilon`` of the mechanism or the run's ``max_epsilon``. Withou
 run whose rounds prove nothing runs all the same, and its tables say why.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..clients.codecs.wire import max_frame
-from ..clients.data.base import FederatedData
 from ..core.contracts import NoGuarantee
 from ..core.declarations import Mechanisms, Samplers, declared
 from ..core.seeds import generator
 from ..privacy.accounting import amplifies, charging_rule
 from .cohorts import sample_cohort
 from .guard import projected
-from .plan import Plan
 from .release import release_of
 from .sight import exposed
-from .spec import RunSpec
-from .state import ServerState
+
+if TYPE_CHECKING:
+    from ..clients.data.base import FederatedData
+    from .plan import Plan
+    from .spec import RunSpec
+    from .state import ServerState
 
 _WITHOUT = "with noise_multiplier, and neither epsilon nor max_epsilon, it runs without a guarantee"
 

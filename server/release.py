@@ -1,7 +1,10 @@
 """What a round proves of privacy, given all that happens between clipping and noise."""
 
+from __future__ import annotations
+
 from collections.abc import Collection
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -9,8 +12,10 @@ from ..core.contracts import Defense, NoGuarantee, Release
 from ..core.declarations import Algorithms, Codecs, Defenses, Mechanisms, Networks, clipped_at, declared
 from ..core.trees import State
 from ..privacy.accounting import amplifies
-from .plan import Plan
 from .sight import blinded, counts_are_public, exposed
+
+if TYPE_CHECKING:
+    from .plan import Plan
 
 
 def release_of(plan: Plan, privacy: State, round_: int, cohort: Collection[int]) -> Release | NoGuarantee:

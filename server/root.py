@@ -1,12 +1,17 @@
 """The server's own training: what its update would be if it were a client."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..clients.device import one_thread
-from ..clients.kernel import BlockKernel
 from ..clients.messages import Broadcast, Trained
+
+if TYPE_CHECKING:
+    from ..clients.kernel import BlockKernel
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """One round, in the order in which things happen in the world."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from time import perf_counter
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -11,7 +13,6 @@ from torch import Tensor
 
 from ..clients.codecs.wire import VerbatimFrames, decode_cohort, encode_cohort, max_frame, settled, shared_by
 from ..clients.messages import Broadcast, Trained
-from ..clients.pools.base import ClientPool
 from ..core.client_rows import with_rows
 from ..core.contracts import CodecStreams, Delivery, LinearDefense, Verdict
 from ..core.declarations import Codecs, Defenses, Mechanisms, declared
@@ -27,6 +28,9 @@ from .outcome import Outcome, Reception
 from .plan import Plan
 from .release import release_of
 from .state import ServerState
+
+if TYPE_CHECKING:
+    from ..clients.pools.base import ClientPool
 
 Array = np.ndarray[Any, Any]
 NON_FINITE = ("non_finite", "the update holds NaN or infinity")

@@ -13,13 +13,17 @@ same whoever else takes part. Under local trust nothing of this matters, since u
 unless the numbers of examples beside them are not public.
 """
 
+from __future__ import annotations
+
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.contracts import Knowledge, UpdateAttack
 from ..core.declarations import Mechanisms, UpdateAttacks, declared
-from ..core.roles import Role
-from .plan import Plan
+
+if TYPE_CHECKING:
+    from ..core.roles import Role
+    from .plan import Plan
 
 UPDATES, COHORT = "attackers_see_updates", "attackers_see_cohort"
 

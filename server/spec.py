@@ -4,10 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..clients.compiling import Compile
-from ..clients.device import Setting
-from ..clients.vectorize import Vectorize
-from ..core.contracts import LocalTraining
+from ..core.contracts import Device, LocalTraining, Switch
 
 Options = Mapping[str, Any]
 
@@ -88,9 +85,9 @@ class RunSpec:
     pre_aggregations: tuple[PluginSpec, ...] = ()
     roles: tuple[RoleSpec, ...] = ()
     evaluate_every: int = 1
-    vectorize: Vectorize = "auto"
-    device: Setting = "auto"
-    compile: Compile = "auto"
+    vectorize: Switch = "auto"
+    device: Device = "auto"
+    compile: Switch = "auto"
     rows: bool = False
     root_examples: int = 0
     max_epsilon: float | None = None

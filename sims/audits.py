@@ -1,8 +1,10 @@
 """Score an audit's canaries while a run goes on, and judge them when it ends."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +15,11 @@ from ..core.errors import ResultsError, ScenarioError
 from ..core.seeds import generator
 from ..core.trees import State
 from ..privacy.accounting import Epsilon
-from ..server.simulation import Simulation, Step
 from ..server.state import ServerState
 from .results import VERDICT, first_line, write_json, write_table
+
+if TYPE_CHECKING:
+    from ..server.simulation import Simulation, Step
 
 TABLE = "audit.parquet"
 AUDIT = pa.schema(

@@ -173,8 +173,9 @@ def resume(
 ) -> None:
     """Take up a run or a sweep that stopped: the same bits as if it never had."""
     from . import run as single
+    from .cells import is_matrix
     from .console import progress_of, show_matrix, show_results
-    from .matrix import is_matrix, resume_matrix
+    from .matrix import resume_matrix
     from .provenance import Consent
     from .sweep import read_sweep, resume_sweep
 

@@ -1,13 +1,14 @@
 """Run the rounds of one run that are left, and keep what they leave on the disk."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from time import monotonic
+from typing import TYPE_CHECKING
 
-from ..clients.pools.base import ClientPool
 from ..core.errors import GauntletError, ResultsError
 from ..privacy.accounting import Epsilon
 from ..server.checkpoint import Checkpoint, save_checkpoint
-from ..server.simulation import Simulation, Step
 from ..server.spec import noise_warning
 from ..server.state import ServerState
 from .audits import AuditTrail
@@ -19,6 +20,10 @@ from .scenario import Scenario
 from .sections import Runtime
 from .signals import undisturbed
 from .writer import RunWriter
+
+if TYPE_CHECKING:
+    from ..clients.pools.base import ClientPool
+    from ..server.simulation import Simulation, Step
 
 
 @dataclass(frozen=True)

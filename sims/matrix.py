@@ -1,7 +1,7 @@
 """Attacks times defenses times shares of malicious clients: one run a cell and seed, one table at the end."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import chain
 from math import ceil
 from pathlib import Path
@@ -12,42 +12,23 @@ from ..core.errors import CohortError, GauntletError, PluginError, ResultsError,
 from ..core.locks import FolderLock
 from ..core.registry import Family, option_names, options_of
 from ..server.ingredients import make_data, make_roles, make_sampling
+from .cells import Cell, is_matrix, place_of, read_cells, stored
 from .families import family
 from .folders import claimed, fresh_folder, remove
 from .matrix_table import NO_ATTACK, cell_scores, matrix_table
 from .naming import plugin_label
 from .progress import Progress, Silent
 from .provenance import NO_CONSENT, Consent
-from .results import Run, check_keys, read_json, write_file, write_json
+from .results import Run, write_file, write_json
 from .run import RESULTS
 from .scenario import Scenario, make_scenario
 from .sections import Runtime
-from .sweep import Variant, begin_sweep, check_variants, place_of, run_variants, taken_up
+from .sweep import Variant, begin_sweep, check_variants, run_variants, taken_up
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 1
 WHO = frozenset({"clients", "count", "sampled", "share"})  # keys of an attack, not of a field
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One seed of one field of the matrix, and the run that fills it.
-
-    Attributes:
-        attack: The attack's label, or ``"no attack"``.
-        share: Share of malicious clients; without an attack, the one that the defense was told to expect.
-        defense: The defense's label.
-        seed: The run's seed.
-        folder: The run's folder; defenses that are told nothing share one without an attack.
-    """
-
-    attack: str
-    share: float
-    defense: str
-    seed: int
-    folder: str
 
 
 def plan_matrix(scenario: Scenario) -> tuple[list[Cell], list[Variant]]:
@@ -212,14 +193,9 @@ def run_matrix(
         remove(out)
     folder = out if out is not None else fresh_folder(RESULTS, f"{scenario.name}-matrix")
     with claimed(folder):  # the sweep's list comes last: with it, the folder can be resumed
-        write_json(folder / "matrix.json", {"schema": SCHEMA, "cells": [asdict(cell) for cell in cells]})
+        write_json(folder / "matrix.json", stored(cells))
         begin_sweep(todo, folder, scenario)
         return _finish(cells, todo, folder, scenario.runtime, progress or Silent())
-
-
-def is_matrix(folder: Path) -> bool:
-    """Return whether a folder holds a matrix."""
-    return (folder / "matrix.json").is_file()
 
 
 def resume_matrix(
@@ -239,29 +215,6 @@ def resume_matrix(
     cells = read_cells(folder, len(todo))
     with FolderLock(folder):
         return _finish(cells, todo, folder, runtime, progress or Silent(), consent)
-
-
-def read_cells(folder: Path, runs: int) -> list[Cell]:
-    """Return the cells of a matrix's folder, which has so many runs.
-
-    Raises:
-        ResultsError: The list cannot be read, or names a run that is none of the matrix's own.
-    """
-    path = folder / "matrix.json"
-    table = read_json(path, {"schema": int, "cells": list})
-    if table["schema"] != SCHEMA:
-        raise ResultsError(f"{path} is of schema {table['schema']}, expected {SCHEMA}")
-    keys = {"attack": str, "share": float, "defense": str, "seed": int, "folder": str}
-    for number, cell in enumerate(table["cells"]):
-        if not isinstance(cell, dict) or cell.keys() != keys.keys():
-            raise ResultsError(f"{path} cannot be read: 'cells.{number}' is {cell!r:.40}, expected a cell")
-        check_keys(path, cell, keys, f"cells.{number}.")
-        if cell["folder"] not in map(place_of, range(runs)):
-            raise ResultsError(
-                f"{path} cannot be read: 'cells.{number}.folder' is {cell['folder']!r:.60}, "
-                "expected one of the folders in sweep.json"
-            )
-    return [Cell(**cell) for cell in table["cells"]]
 
 
 def _finish(

@@ -4,10 +4,12 @@ Source: effective sample size by Geyer. Practical Markov Chain Monte Carlo. Stat
 autocorrelations are added up by pairs, as long as pairs are positive.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +20,11 @@ from ..clients.data.base import FederatedData
 from ..core.declarations import Algorithms, declared
 from ..core.layout import Layout
 from ..server.assembly.loading import make_model
-from ..server.simulation import Simulation
-from ..server.state import ServerState
 from .results import PREDICTIVE, VERDICT_POSTERIOR, write_file, write_json, write_table
+
+if TYPE_CHECKING:
+    from ..server.simulation import Simulation
+    from ..server.state import ServerState
 
 Array = np.ndarray[Any, Any]
 TABLE, SAMPLES = "posterior.parquet", "samples.npy"

@@ -1,17 +1,21 @@
 """Record what probed clients send while a run goes on, and attack it beside the run."""
 
+from __future__ import annotations
+
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import GauntletError
 from ..server.probe import adopt_observation, save_observation
-from ..server.simulation import Simulation, Step
 from .reconstruct import infer, infers, reconstruct, shared_result
 from .scenario import Scenario
 from .watch import Watch, client_of, known, make_watches
+
+if TYPE_CHECKING:
+    from ..server.simulation import Simulation, Step
 
 Submit = Callable[..., Callable[[], Any]]
 """Start a function with arguments now or later; calling what it returns waits for the end."""

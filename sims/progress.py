@@ -1,10 +1,14 @@
 """How a run tells a person that it goes on: a live bar on a terminal, plain lines elsewhere."""
 
-import sys
-from typing import Any, Protocol
+from __future__ import annotations
 
-from ..server.evaluation import Score
-from ..server.simulation import Step
+import sys
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from ..server.evaluation import Score
+    from ..server.simulation import Step
+
 
 Headline = tuple[str, float]
 """What a model's score is called, and the score."""

@@ -4,21 +4,25 @@ The manifest keeps all three from the run's beginning. ``resume`` goes on where 
 is told to accept what has changed; then ``changes`` of the manifest says from which round on.
 """
 
+from __future__ import annotations
+
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..clients.data.digest import digest
+from ..core.declarations import Mechanisms, declared
 from ..core.errors import ResultsError, shown
 from ..core.version import VERSION
-from ..server.ingredients import perturbation
-from ..server.simulation import Simulation
 from .outside_code import code_of, keep_copies
 from .ownership import signature
 from .scenario import Scenario
+
+if TYPE_CHECKING:
+    from ..server.simulation import Simulation
 
 PACKAGES = (
     "torch",
@@ -72,7 +76,7 @@ def begun_with(scenario: Scenario, simulation: Simulation) -> dict[str, Any]:
 
 
 def _data(simulation: Simulation) -> str:
-    return digest(simulation.data, noised=perturbation(simulation.spec) is not None)
+    return digest(simulation.data, noised=declared(simulation.plan.privacy, Mechanisms.perturb) is not None)
 
 
 def changed_code(manifest: Mapping[str, Any], now: Mapping[str, str]) -> list[str]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
+from ..attacks.leakage import infers as infers
 from ..attacks.leakage.metrics import score
 from ..attacks.leakage.outputs import checked_reconstruction, checked_scores
 from ..attacks.leakage.requirements import refuse_unmet
@@ -17,7 +18,6 @@ from ..core.disk import write_folder
 from ..core.errors import ResultsError
 from ..core.guards import guard
 from ..core.observation import Observation
-from ..core.registry import Family
 from ..core.seeds import generator
 from ..server.probe import load_observation, load_truth, probe_of
 from ..server.spec import PluginSpec
@@ -135,15 +135,3 @@ def shared_result(recording: str, attack: str) -> str:
 
 def _finite(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def infers(name: str) -> bool:
-    """Return whether a plug-in is an inference attack: by its name, or for ``place:Class`` by its verb.
-
-    Raises:
-        PluginError: There is no such class.
-    """
-    if ":" not in name:
-        return name in INFERENCE_ATTACKS.names()
-    found: Any = Family[Any]("any", "attack", (), {}).find(name)
-    return callable(getattr(found, "infer", None))

@@ -1,7 +1,9 @@
 """From a finished round to the rows of the result tables."""
 
+from __future__ import annotations
+
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,11 +12,14 @@ from torch import Tensor
 from ..core.contracts import Release
 from ..core.declarations import Mechanisms, clipped_at, declared
 from ..core.updates import row_norms
-from ..server.evaluation import Score
 from ..server.plan import Plan
-from ..server.simulation import Step
 from .robustness import aggregation, best_success, detection
 from .scores import CANARY
+
+if TYPE_CHECKING:
+    from ..server.evaluation import Score
+    from ..server.simulation import Step
+
 
 ROUNDS = pa.schema(
     [

@@ -5,16 +5,20 @@ before. A sleeper is honest until it wakes, and an unreliable client always is. 
 rest.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from ..core.declarations import DataAttacks, Defenses, declared
-from ..server.evaluation import Score
 from ..server.outcome import Outcome
-from ..server.plan import Plan
+
+if TYPE_CHECKING:
+    from ..server.evaluation import Score
+    from ..server.plan import Plan
 
 CLASSES = pa.schema(
     [
@@ -157,7 +161,7 @@ def aggregation(plan: Plan, outcome: Outcome) -> dict[str, float | None]:
     return found
 
 
-def _mean(vectors: torch.Tensor, rows: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+def _mean(vectors: torch.Tensor, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return the mean of the chosen rows, in float64 and in blocks of columns.  # [P]"""
     matrix = vectors.detach().numpy()
     mean, width = np.empty(matrix.shape[1]), max(1, _BLOCK // len(matrix))

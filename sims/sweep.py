@@ -12,6 +12,7 @@ from ..core.locks import FolderLock
 from ..core.outside import only_our_own
 from ..server.simulation import prepare
 from .board import Board, Reporter
+from .cells import place_of
 from .folders import claimed, fresh_folder
 from .naming import plugin_label, short_keys
 from .outside_code import code_of
@@ -148,11 +149,6 @@ def _check_place(path: Path, number: int, name: str) -> None:
         )
     if (path.parent / name).is_symlink():
         raise ResultsError(f"{path.parent / name} is a link; a sweep's runs stand in folders of its own")
-
-
-def place_of(number: int) -> str:
-    """Return the name of the folder of a sweep's run."""
-    return f"run-{number:03d}"
 
 
 def resume_sweep(

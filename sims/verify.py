@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from ..core.errors import GauntletError
 from ..server.checkpoint import checkpoints, read_checkpoint
-from .matrix import is_matrix, read_cells
+from .cells import is_matrix, read_cells
 from .results import FINISHED, digest, first_line, read_manifest
 from .run import stored_scenario
 from .sweep import read_sweep

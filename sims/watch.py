@@ -1,9 +1,11 @@
 """Which client a probe watches, in which rounds, and whether what it is to look at can be attacked."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from __future__ import annotations
 
-from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS, infers
 from ..attacks.leakage.requirements import name_of, refuse_unmet, takes_labels
 from ..clients.data.base import targets_of
 from ..core.contracts import Groups
@@ -14,9 +16,10 @@ from ..core.observation import Knowledge, Truth
 from ..core.registry import Family
 from ..server.cohorts import sample_cohort
 from ..server.probe import blank_observation, knowledge_of
-from ..server.simulation import Simulation
-from .reconstruct import infers
 from .sections import Probe
+
+if TYPE_CHECKING:
+    from ..server.simulation import Simulation
 
 
 @dataclass

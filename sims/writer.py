@@ -4,13 +4,15 @@ Rows are appended to journals; a checkpoint counts on those of the tables by the
 pandas reads are made of them when the run ends. A run of schema 1 wrote those files at every checkpoint.
 """
 
+from __future__ import annotations
+
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +25,6 @@ from ..core.trees import State
 from ..privacy.accounting import Epsilon
 from ..server.checkpoint import Checkpoint
 from ..server.plan import Plan
-from ..server.simulation import Step
 from .earlier import by_round, old_tables, until
 from .folders import RESERVE, check_free
 from .journal import Journal, Mark, read_tables
@@ -32,6 +33,9 @@ from .results import JOURNALS, SCHEMA, Run, digest, read_manifest, write_json, w
 from .robustness import ATTACKS, CLASSES, attack_rows, class_rows
 from .scenario import Scenario
 from .spent import settled
+
+if TYPE_CHECKING:
+    from ..server.simulation import Step
 
 TABLES = {
     "rounds": ROUNDS,
@@ -62,7 +66,7 @@ class RunWriter:
         choice: Choice,
         label: str = "",
         begun: Mapping[str, Any] = MappingProxyType({}),
-    ) -> "RunWriter":
+    ) -> RunWriter:
         """Make a new run's folder.
 
         Args:
@@ -98,7 +102,7 @@ class RunWriter:
         return writer
 
     @classmethod
-    def reopen(cls, folder: Path, checkpoint: Checkpoint | None) -> "RunWriter":
+    def reopen(cls, folder: Path, checkpoint: Checkpoint | None) -> RunWriter:
         """Open an unfinished run's folder, and forget what came after ``checkpoint``; None: everything.
 
         Raises:

@@ -1,5 +1,7 @@
 """Attacks that read what a client sent: rebuild its examples, or infer facts about them."""
 
+from typing import Any
+
 from ...core.contracts import InferenceAttack, LeakageAttack
 from ...core.declarations import LeakageAttacks
 from ...core.registry import Family
@@ -25,3 +27,15 @@ INFERENCE_ATTACKS: Family[InferenceAttack] = Family(
     },
     declares=LeakageAttacks,
 )
+
+
+def infers(name: str) -> bool:
+    """Return whether a plug-in is an inference attack: by its name, or for ``place:Class`` by its verb.
+
+    Raises:
+        PluginError: There is no such class.
+    """
+    if ":" not in name:
+        return name in INFERENCE_ATTACKS.names()
+    found: Any = Family[Any]("any", "attack", (), {}).find(name)
+    return callable(getattr(found, "infer", None))

@@ -1,7 +1,9 @@
 """The seam between a round and the machines that train its clients."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -9,7 +11,9 @@ from torch import Tensor
 
 from ...core.updates import Updates
 from ..messages import Broadcast, Summed, Trained
-from ..scoring import Answers
+
+if TYPE_CHECKING:
+    from ..scoring import Answers
 
 Array = np.ndarray[Any, Any]
 

@@ -7,8 +7,9 @@ tree as ``core.trees`` describes. All contracts stand here, so that no family ne
 What a plug-in may say of itself besides stands in the tables of ``core.declarations``.
 """
 
-from .attacks import DataAttack, Goal, InferenceAttack, Knowledge, LeakageAttack, UpdateAttack, View
+from .attacks import DataAttack, Goal, InferenceAttack, LeakageAttack, UpdateAttack, View
 from .clients import (
+    Device,
     ExchangingRule,
     Groups,
     LocalProcedure,
@@ -16,10 +17,12 @@ from .clients import (
     LocalTraining,
     LocalWork,
     ModelFactory,
+    Switch,
     Visit,
 )
 from .codecs import Codec, CodecContext, CodecStreams
 from .defenses import Defense, LinearDefense, PreAggregation, Verdict
+from .knowledge import Knowledge
 from .privacy import (
     AdaptiveClipping,
     Audit,
@@ -44,6 +47,7 @@ __all__ = [
     "DataAttack",
     "Defense",
     "Delivery",
+    "Device",
     "ExamplePrivacy",
     "ExchangingRule",
     "Goal",
@@ -66,6 +70,7 @@ __all__ = [
     "Sampler",
     "Sampling",
     "ServerOptimizer",
+    "Switch",
     "UpdateAttack",
     "Verdict",
     "View",

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
@@ -12,21 +11,7 @@ from ..observation import Observation, Reconstruction
 from ..trees import State
 from ..updates import Updates
 from .defenses import Verdict
-
-
-class Knowledge(StrEnum):
-    """What an attack on updates is allowed to see besides the public broadcast.
-
-    What it has seen counts for privacy: with OMNISCIENT no central or distributed epsilon holds from the
-    first round on in which it attacks.
-    """
-
-    OWN = "own"
-    """Its own honest update only: the engine calls it once for each malicious client."""
-    COLLUDERS = "colluders"
-    """The honest updates of all clients that run the same attack."""
-    OMNISCIENT = "omniscient"
-    """Those, and the honest updates of every other client of the cohort."""
+from .knowledge import Knowledge
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,12 @@ from torch import Tensor, nn
 
 from ..trees import State
 
+Switch = Literal["auto", "on", "off"]
+"""A way of training: where it can be, always, or never."""
+
+Device = Literal["auto", "cpu", "cuda"]
+"""Where clients train."""
+
 _OPTIMIZERS = ("sgd", "adam")
 _LOSSES = ("auto", "cross_entropy", "mse", "mae")
 

@@ -1,12 +1,18 @@
 """What attacks may declare."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ..contracts.attacks import DataAttack, Goal, Knowledge
-from ..observation import Observation
+from ..contracts.knowledge import Knowledge
 from .declaration import Declaration, Kind, Table, flag, mapping, method, numbers, words
+
+if TYPE_CHECKING:
+    from ..contracts.attacks import DataAttack, Goal
+    from ..observation import Observation
 
 _KNOWLEDGE = Kind("a member of core.contracts.Knowledge", lambda v: isinstance(v, Knowledge))
 

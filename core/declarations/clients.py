@@ -1,16 +1,20 @@
 """What the plug-ins that make up a client may declare: data, algorithms, codecs."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
-from ..contracts.clients import Groups, LocalTraining, Visit
-from ..contracts.server import Sampling
-from ..layout import Layout
 from .declaration import ANYTHING, Declaration, Kind, Table, count, flag, method, words
 from .server import Optimizers, Samplers
+
+if TYPE_CHECKING:
+    from ..contracts.clients import Groups, LocalTraining, Visit
+    from ..contracts.server import Sampling
+    from ..layout import Layout
 
 Array = np.ndarray[Any, Any]
 

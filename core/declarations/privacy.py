@@ -1,14 +1,18 @@
 """What privacy mechanisms, their clippings and their audits may declare."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
-from ..contracts.privacy import Privacy, PublicFacts
-from ..updates import Updates
 from .declaration import Declaration, Table, count, declared, flag, method, number, one_of, word, words
+
+if TYPE_CHECKING:
+    from ..contracts.privacy import Privacy, PublicFacts
+    from ..updates import Updates
 
 Array = np.ndarray[Any, Any]
 UNITS = ("client", "example", "cell", "none")

@@ -1,12 +1,16 @@
 """What the server's plug-ins may declare: samplers, networks, optimizers."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ..contracts.server import Sampling
 from .declaration import FLAG, Declaration, Table, count, flag, method, word
+
+if TYPE_CHECKING:
+    from ..contracts.server import Sampling
 
 
 class Samplers(Table):

@@ -1,5 +1,9 @@
 """The data and the model of a run, from its parts."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from torch import nn
 
 from ...clients.data import federate
@@ -7,8 +11,10 @@ from ...clients.data.base import FederatedData, Perturb
 from ...clients.models import build_model
 from ...core.declarations import Mechanisms, declared
 from ...core.seeds import generator
-from ..spec import RunSpec
-from .parts import Parts
+
+if TYPE_CHECKING:
+    from ..spec import RunSpec
+    from .parts import Parts
 
 
 def load_data(parts: Parts) -> FederatedData:
