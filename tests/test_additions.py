@@ -1,4 +1,4 @@
-"""What adding a plug-in touches: its file, its line in the family's table, and its test; no file of the engine."""
+"""What adding a plug-in touches: its file, its line in the table, and its test; no file of the engine."""
 
 import ast
 import re
