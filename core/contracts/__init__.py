@@ -9,6 +9,8 @@ What a plug-in may say of itself besides stands in the tables of ``core.declarat
 
 from .attacks import DataAttack, Goal, InferenceAttack, LeakageAttack, UpdateAttack, View
 from .clients import (
+    Activations,
+    AddingRule,
     Device,
     ExchangingRule,
     Groups,
@@ -37,7 +39,9 @@ from .privacy import (
 from .server import Delivery, Network, Sampler, Sampling, ServerOptimizer
 
 __all__ = [
+    "Activations",
     "AdaptiveClipping",
+    "AddingRule",
     "Audit",
     "Audited",
     "Clipping",
