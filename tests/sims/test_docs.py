@@ -75,6 +75,18 @@ def test_the_page_on_algorithms_ends_with_a_rule_that_remembers(tmp_path, gauntl
 
     assert len(rounds) == 4
     assert list((tmp_path / "recoil" / "checkpoints").glob("clients-*.safetensors"))
+    accuracy = final(tmp_path / "scaffold-m.csv")
+    assert (tmp_path / "scaffold-m.png").stat().st_size > 10_000
+    assert min(accuracy["ScaffoldM"], accuracy["scaffold"]) > accuracy["fedavg"] + 0.02
+
+
+@pytest.mark.slow
+def test_the_page_on_samplers_ends_with_clients_that_come_by_day_and_night(tmp_path, gauntlet):
+    follow("add-a-sampler.md", tmp_path, gauntlet)
+    accuracy = final(tmp_path / "semi-cyclic.csv")
+
+    assert (tmp_path / "semi-cyclic.png").stat().st_size > 10_000
+    assert accuracy["SemiCyclic"] < accuracy["fixed_size"] - 0.05
 
 
 @pytest.mark.parametrize("name", scenario_names())

@@ -1,0 +1,70 @@
+"""The scenarios of the plug-ins from outside, and what of a run must be the same wherever it ran."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[1] / "outside"
+
+RUNS = {
+    "residual_sign.py:ResidualSign": {"codec": {"name": f"{FOLDER}/residual_sign.py:ResidualSign"}},
+    "scaffold_m.py:ScaffoldM": {
+        "algorithm": {"name": f"{FOLDER}/scaffold_m.py:ScaffoldM", "server_lr": 0.2, "beta": 0.5}
+    },
+    "semi_cyclic.py:SemiCyclic": {
+        "sampler": {"name": f"{FOLDER}/semi_cyclic.py:SemiCyclic", "cohort_size": 2, "rounds_awake": 2}
+    },
+}
+PAGES = {
+    "residual_sign.py": "add-a-codec.md",
+    "scaffold_m.py": "add-an-algorithm.md",
+    "semi_cyclic.py": "add-a-sampler.md",
+}
+
+
+def scenario(outsider, **changes):
+    """Cohorts of 4 of 6 clients, of whom a fifth is lost on the way."""
+    return {
+        "name": "outsider",
+        "rounds": 4,
+        "num_clients": 6,
+        "data": "digits",
+        "model": {"name": "mlp", "hidden": [16]},
+        "training": {"local_steps": 2, "batch_size": 8, "lr": 0.1},
+        "defense": {"name": "mean", "weighting": "uniform"},
+        "sampler": {"name": "fixed_size", "cohort_size": 4},
+        "network": {"name": "links", "dropout": 0.2},
+        "checkpoint": {"every": 1},
+        "runtime": {"pool": "serial"},
+        **RUNS[outsider],
+        **changes,
+    }
+
+
+def bits(folder: Path) -> dict[str, bytes]:
+    """Every table but the wall-clock times, and the checkpoints."""
+    tables = [p for p in folder.glob("*.parquet") if p.stem != "timings"]
+    return {p.name: p.read_bytes() for p in (*tables, *(folder / "checkpoints").iterdir())}
+
+
+PROGRAM = """
+import json
+from gauntlet.sims.run import simulate
+from gauntlet.sims.scenario import make_scenario
+simulate(make_scenario(json.load(open("scenario.json"))), "dead")
+"""
+
+
+def killed(values, folder: Path) -> Path:
+    """Start a run, kill it at once after its third checkpoint, and return its folder."""
+    (folder / "scenario.json").write_text(json.dumps(values))
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=folder)
+    dead = folder / "dead"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list(dead.glob("checkpoints/round-00000[3-9].safetensors")):
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() != 0, "it had finished before it was killed"
+    return dead
