@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..clients.codecs import CODECS
 from ..clients.codecs.wire import decode_frame
@@ -29,6 +30,7 @@ from ..core.registry import options_of
 from ..core.seeds import generator
 from ..core.trees import pack, unpack
 from .assembly.loading import make_model
+from .first_step import starts_plain
 from .outcome import Outcome
 from .spec import PluginSpec, RunSpec
 
@@ -56,6 +58,7 @@ def knowledge_of(
     labels_known: bool,
     rule: LocalRule | None = None,
     besides: Sequence[Groups] = (),
+    received: Tensor | None = None,
 ) -> Knowledge:
     """Return what an honest-but-curious server knows: public configuration, and labels only if told.
 
@@ -70,9 +73,10 @@ def knowledge_of(
         labels_known: Whether the labels are told.
         rule: The algorithm; by default one that leaves gradients as they are.
         besides: What a rule that exchanges more than parameters is given besides in its first step.
+        received: What clients start from in round 0, to be compared with what they remember.  # [P]
     """
-    starts_plain = rule is None or _starts_plain(rule, besides)
-    optimizer = training.optimizer if starts_plain else spec.algorithm.name
+    plainly = rule is None or starts_plain(rule, besides, received)
+    optimizer = training.optimizer if plainly else spec.algorithm.name
     steady = training.momentum == 0 or local_steps == 1
     plain = optimizer == "sgd" and training.weight_decay == 0 and steady
     return Knowledge(
@@ -86,13 +90,6 @@ def knowledge_of(
         weight_decay=training.weight_decay,
         loss="cross_entropy" if training.loss == "auto" else training.loss,
     )
-
-
-def _starts_plain(rule: LocalRule, besides: Sequence[Groups]) -> bool:
-    """Return whether a client's first step goes along the gradient itself."""
-    length = next((len(vector) for groups in besides for vector in groups.values()), 3)
-    gradient, params = torch.linspace(-2, 0.5, length), torch.linspace(1, -3, length)
-    return torch.equal(rule.correct(gradient.clone(), params, params.clone(), *besides), gradient)
 
 
 def save_observation(

@@ -154,7 +154,7 @@ def prepare(
     model = make_model(spec, data)
     choice = make_choice(parts, data, model, begun)
     layout = Layout.of(model)
-    fitted = Fitted(parts, data, layout, mechanism)
+    fitted = Fitted(parts, data, model, layout, mechanism)
     refuse(OF_FIT, fitted)
     plan = with_local_steps(make_plan(fitted), parts, data)
     plan = replace(plan, root=make_root(parts, data))

@@ -115,7 +115,8 @@ def known(probe: Probe, simulation: Simulation, client: int, round_: int) -> tup
     examples = len(kernel.examples(client, round_)[1])
     steps = len(kernel.batches(client, round_, examples))
     told, besides = probe.labels_known, _besides(simulation, round_)
-    return knowledge_of(simulation.spec, kernel.training, truth, steps, told, kernel.rule, besides), truth
+    facts = kernel.rule, besides, simulation.first.params
+    return knowledge_of(simulation.spec, kernel.training, truth, steps, told, *facts), truth
 
 
 def _besides(simulation: Simulation, round_: int) -> tuple[Groups, ...]:
