@@ -22,7 +22,7 @@ from .clients import (
 )
 from .codecs import Codec, CodecContext, CodecStreams
 from .defenses import Defense, LinearDefense, PreAggregation, Verdict
-from .knowledge import Knowledge
+from .knowledge import UpdateKnowledge
 from .privacy import (
     AdaptiveClipping,
     Audit,
@@ -53,7 +53,6 @@ __all__ = [
     "Goal",
     "Groups",
     "InferenceAttack",
-    "Knowledge",
     "LeakageAttack",
     "LinearDefense",
     "LocalProcedure",
@@ -72,6 +71,7 @@ __all__ = [
     "ServerOptimizer",
     "Switch",
     "UpdateAttack",
+    "UpdateKnowledge",
     "Verdict",
     "View",
     "Visit",
