@@ -23,6 +23,7 @@ from .example_gradients import ExampleGradient, Written
 from .layer_gradients import has_factors, of_layer
 from .losses import factors, terms
 from .pooling import pool_by_slices
+from .traces import AS_SHAPES, traces_of
 
 _ADD = torch.ops.aten.add.Tensor
 Step = Callable[..., list[Tensor]]
@@ -49,7 +50,7 @@ class ExampleStep:
     def __init__(self, model: nn.Module, names: Sequence[str], loss: str = "cross_entropy") -> None:
         """Take the model, its parameters' names in the order in which they will be given, and the loss."""
         self._model, self._names, self._loss = model.train(), tuple(names), loss
-        self._traces: dict[tuple[int, ...], Step] = {}
+        self._traces: dict[Any, Step] = traces_of(model, "by example", self._names, loss)
         self._calls: dict[tuple[int, ...], list[Call]] = {}
         self._layers: dict[tuple[int, ...], list[Layer] | None] = {}
 
@@ -78,10 +79,11 @@ class ExampleStep:
         layers, given = self._layers[shape[2:]], (*params, *masks, x, targets)
         alone = len(x) == 1
         given = tuple(v.squeeze(0) for v in given) if alone else given
-        if shape not in self._traces:
+        kind = shape, tuple(targets.shape), x.device, x.dtype, params[0].dtype
+        if kind not in self._traces:
             trace = self._trace_examples if layers is None else self._trace_layers
-            self._traces[shape] = trace(given, len(masks), alone)
-        *found, losses = self._traces[shape](*given)
+            self._traces[kind] = trace(given, len(masks), alone)
+        *found, losses = self._traces[kind](*given)
         found, losses = ([v.unsqueeze(0) for v in found], losses.unsqueeze(0)) if alone else (found, losses)
         if layers is None:
             return [Written(g.flatten(2)) for g in found], losses
@@ -119,7 +121,7 @@ class ExampleStep:
             *into, factor = aux[0]
             return [*into, *pull_back(factor)[0], (output * factor).sum(dim=-1)]
 
-        graph = make_fx(one if alone else vmap(one))(*nudges, *given)
+        graph = make_fx(one if alone else vmap(one), **AS_SHAPES)(*nudges, *given)
         return _without_nudges(graph, len(nudges))
 
     def _trace_examples(self, given: Sequence[Tensor], masks: int, alone: bool) -> Step:
@@ -139,7 +141,7 @@ class ExampleStep:
             gradients, losses = vmap(grad(loss, has_aux=True), sides)(own, *values[-2:], *kept)
             return [*gradients, losses]
 
-        graph = make_fx(one if alone else vmap(one))(*given)
+        graph = make_fx(one if alone else vmap(one), **AS_SHAPES)(*given)
         return _without_nudges(graph, 0)
 
 

@@ -23,6 +23,7 @@ from .dropout import Call, calls, masked
 from .local_step import Gradient
 from .losses import factors, terms
 from .pooling import pool_by_slices
+from .traces import AS_SHAPES, traces_of
 
 _OPS = torch.ops.aten
 _REARRANGE = {op.default for op in (_OPS.view, _OPS._unsafe_view, _OPS.expand, _OPS.permute, _OPS.clone)}
@@ -47,7 +48,7 @@ class StackedStep:
         """
         self._model, self._names, self._loss = model.train(), tuple(names), loss
         self._compiled = compiled
-        self._traces: dict[tuple[int, ...], Step] = {}
+        self._traces: dict[Any, Step] = traces_of(model, "stacked", self._names, loss, compiled)
         self._calls: dict[tuple[int, ...], list[Call]] = {}
 
     def drops(self, input_shape: Sequence[int]) -> list[Call]:
@@ -69,10 +70,10 @@ class StackedStep:
                 its weight.  # [K, B, D + 1]
             masks: What every call of a dropout layer keeps (1) or drops (0).  # [K, B, ...] each
         """
-        shape = tuple(x.shape)
-        if shape not in self._traces:
-            self._traces[shape] = self._trace(params, masks, x, targets)
-        *gradients, losses = self._traces[shape](*params, *masks, x, targets)
+        kind = tuple(x.shape), tuple(targets.shape), x.device, x.dtype, params[0].dtype
+        if kind not in self._traces:
+            self._traces[kind] = self._trace(params, masks, x, targets)
+        *gradients, losses = self._traces[kind](*params, *masks, x, targets)
         return gradients, losses
 
     def _trace(self, params: Sequence[Tensor], masks: Sequence[Tensor], x: Tensor, targets: Tensor) -> Step:
@@ -89,7 +90,7 @@ class StackedStep:
             output, pull_back, *aux = vjp(scored, own, has_aux=True)
             return [*pull_back(aux[0])[0], (output * aux[0]).sum()]
 
-        graph = make_fx(vmap(one))(*params, *masks, x, targets)
+        graph = make_fx(vmap(one), **AS_SHAPES)(*params, *masks, x, targets)
         graph = _tidied(graph)
         slices = x.device.type == "cpu" and not self._compiled  # a compiler has a way of its own
         graph = _factored(pool_by_slices(graph) if slices else graph, len(params))

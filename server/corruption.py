@@ -20,12 +20,18 @@ from .state import ServerState
 
 
 def corrupt(
-    plan: Plan, updates: Updates, state: ServerState, root: Tensor | None = None
+    plan: Plan, updates: Updates, state: ServerState, root: Tensor | None = None, group: int = 0
 ) -> tuple[Updates, tuple[State, ...]]:
-    """Return what the cohort really sends, and the attacks' memories.
+    """Return what clients that begin together really send, and the attacks' memories.
 
-    Every attack starts from the honest updates; none sees what another one makes of its rows. ``root`` is the
-    server's own update [P], for those who may ask what the server would decide.
+    Every attack starts from the honest updates; none sees what another one makes of its rows.
+
+    Args:
+        plan: What stays.
+        updates: What they would send.
+        state: The server's, with the parameters that they received.
+        root: The server's own update [P], for those who may ask what the server would decide.
+        group: How many groups have begun in the round before them.
     """
     if not plan.attacks:
         return updates, state.attacks
@@ -45,7 +51,7 @@ def corrupt(
             params=state.params,
             cohort_size=announced_size(plan, role.attack, len(updates)),
             honest=updates.rows(honest_rows) if role.attack.knowledge is UpdateKnowledge.OMNISCIENT else None,
-            generator=generator(plan.seed, "attack", number, state.round),
+            generator=generator(plan.seed, "attack", number, state.round, *([group] if group else [])),
             aggregate=_guess(plan, state, number, root) if asks else None,
         )
         lies, memories[number] = _lie(plan, role, number, own, view, memories[number])

@@ -21,6 +21,7 @@ from ..core.contracts import (
     Privacy,
     Sampler,
     Sampling,
+    Schedule,
     ServerOptimizer,
     UpdateAttack,
 )
@@ -31,6 +32,7 @@ from ..core.declarations import (
     Mechanisms,
     Networks,
     Samplers,
+    Schedules,
     declared,
     declares,
     name_of,
@@ -70,6 +72,7 @@ class Plan:
     codec_down: Codec
     public_down: int
     network: Network
+    schedule: Schedule
     privacy: Privacy
     pre_aggregations: tuple[PreAggregation, ...]
     defense: Defense
@@ -87,13 +90,19 @@ class Plan:
         """Whether workers add up their clients' updates, since nobody needs single ones.
 
         That takes a linear defense with nothing before it, honest clients who send what they are, and a
-        network that loses nothing; and messages that are updates, of clients that remember nothing.
+        network that loses nothing; messages that are updates, of clients that remember nothing; and a
+        schedule that counts all of a cohort at once.
         """
         plain = not (self.rows or len(self.canaries) or self.attacks or self.poisons or self.pre_aggregations)
         linear = declared(self.defense, Defenses.linear) and declares(self.defense, Defenses.counts)
         sent_as_is = declared(self.codec, Codecs.verbatim) and declared(self.privacy, Mechanisms.settled)
-        plain = plain and self.exchange.default
+        plain = plain and self.exchange.default and self.plain
         return plain and linear and sent_as_is and declared(self.network, Networks.complete)
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether all who are drawn begin at once, and all messages that arrive count in the same round."""
+        return declared(self.schedule, Schedules.plain)
 
     def at(self, round_: int) -> "Plan":
         """Return the plan of one round: another one only where the sampler says that rounds differ."""

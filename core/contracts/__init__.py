@@ -34,10 +34,21 @@ from .privacy import (
     PublicFacts,
     Release,
 )
-from .server import Delivery, Network, Sampler, Sampling, ServerOptimizer
+from .server import (
+    Arrivals,
+    Delivery,
+    Network,
+    Sampler,
+    Sampling,
+    Schedule,
+    ServerOptimizer,
+    Starts,
+    Traffic,
+)
 
 __all__ = [
     "AdaptiveClipping",
+    "Arrivals",
     "Audit",
     "Audited",
     "Clipping",
@@ -68,8 +79,11 @@ __all__ = [
     "Release",
     "Sampler",
     "Sampling",
+    "Schedule",
     "ServerOptimizer",
+    "Starts",
     "Switch",
+    "Traffic",
     "UpdateAttack",
     "UpdateKnowledge",
     "Verdict",
