@@ -44,6 +44,7 @@ class Scenario(BaseModel):
     codec: Plugin = Plugin(name="identity")
     codec_down: Plugin = Plugin(name="identity")
     network: Plugin = Plugin(name="ideal")
+    schedule: Plugin = Plugin(name="synchronous")
     privacy: Plugin = Plugin(name="none")
     max_epsilon: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_delta: float = Field(default=0.1, gt=0, lt=1)
@@ -101,6 +102,7 @@ class Scenario(BaseModel):
             codec=self.codec.spec(),
             codec_down=self.codec_down.spec(),
             network=self.network.spec(),
+            schedule=self.schedule.spec(),
             privacy=self.privacy.spec(),
             audit=self.audit.spec(),
             defense=self.defense.spec(),
@@ -146,6 +148,8 @@ def fingerprint(values: Mapping[str, Any], code: Mapping[str, str]) -> str:
         del decides["noise_seed"]  # versions before the key had no other
     if decides.get("codec_down") == {"name": "identity"}:
         del decides["codec_down"]  # nor of this one
+    if decides.get("schedule") == {"name": "synchronous"}:
+        del decides["schedule"]
     return blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
