@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..core.contracts import Knowledge, UpdateAttack, Verdict, View
+from ..core.contracts import UpdateAttack, UpdateKnowledge, Verdict, View
 from ..core.declarations import UpdateAttacks, declared
 from ..core.roles import Role
 from ..core.seeds import generator
@@ -50,7 +50,7 @@ def corrupt(
             round=state.round,
             params=state.params,
             cohort_size=announced_size(plan, role.attack, len(updates)),
-            honest=updates.rows(honest_rows) if role.attack.knowledge is Knowledge.OMNISCIENT else None,
+            honest=updates.rows(honest_rows) if role.attack.knowledge is UpdateKnowledge.OMNISCIENT else None,
             generator=generator(plan.seed, "attack", number, state.round, *([group] if group else [])),
             aggregate=_guess(plan, state, number, root) if asks else None,
         )
@@ -82,7 +82,7 @@ def _guess(plan: Plan, state: ServerState, number: int, root: Tensor | None) -> 
 def _lie(
     plan: Plan, role: Role[UpdateAttack], number: int, own: Updates, view: View, memory: State
 ) -> tuple[Updates, State]:
-    if role.attack.knowledge is not Knowledge.OWN:
+    if role.attack.knowledge is not UpdateKnowledge.OWN:
         lies, memory = role.attack.corrupt(own, view, memory)
         return lies, memory
     memory, vectors, counts = dict(memory), own.vectors.clone(), own.num_examples.clone()

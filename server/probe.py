@@ -25,7 +25,7 @@ from ..core.disk import write_folder
 from ..core.errors import DataError
 from ..core.frames import Envelope, public_spec
 from ..core.layout import Layout
-from ..core.observation import Knowledge, Observation, Truth
+from ..core.observation import LeakageKnowledge, Observation, Truth
 from ..core.registry import options_of
 from ..core.seeds import generator
 from ..core.trees import pack, unpack
@@ -59,7 +59,7 @@ def knowledge_of(
     rule: LocalRule | None = None,
     besides: Sequence[Groups] = (),
     received: Tensor | None = None,
-) -> Knowledge:
+) -> LeakageKnowledge:
     """Return what an honest-but-curious server knows: public configuration, and labels only if told.
 
     Momentum over several steps, weight decay, Adam, or an algorithm that changes the first direction make an
@@ -79,7 +79,7 @@ def knowledge_of(
     optimizer = training.optimizer if plainly else spec.algorithm.name
     steady = training.momentum == 0 or local_steps == 1
     plain = optimizer == "sgd" and training.weight_decay == 0 and steady
-    return Knowledge(
+    return LeakageKnowledge(
         batch_size=len(truth.y),
         labels=tuple(sorted(truth.y.tolist())) if labels_known else None,
         local_steps=local_steps,
@@ -98,7 +98,7 @@ def save_observation(
     data: FederatedData,
     outcome: Outcome,
     client_id: int,
-    knowledge: Knowledge,
+    knowledge: LeakageKnowledge,
     truth: Truth,
     probe: Mapping[str, Any],
     exchange: Exchange | None = None,
@@ -152,7 +152,7 @@ def save_observation(
     return place
 
 
-def adopt_observation(old: Path, place: Path, knowledge: Knowledge, probe: Mapping[str, Any]) -> Path:
+def adopt_observation(old: Path, place: Path, knowledge: LeakageKnowledge, probe: Mapping[str, Any]) -> Path:
     """Copy a recording of schema 1, which all probes of a client shared, into one of a probe's own.
 
     Raises:
@@ -214,7 +214,7 @@ def load_observation(place: Path) -> Observation:
         frame = (place / "frame.bin").read_bytes()
         inputs = _inputs(public["inputs"])
         model_spec, codec_spec = PluginSpec(**public["model"]), PluginSpec(**public["codec"])
-        knowledge = Knowledge(**_tupled(public["knowledge"]))
+        knowledge = LeakageKnowledge(**_tupled(public["knowledge"]))
         message = public.get("message", {"groups": [], "scales": {}})
         groups, scale = list(map(str, message["groups"])), float(message["scales"].get(UPDATE, 1))
         told = public.get("context", {"public_seed": 0, "shared": None})
@@ -247,7 +247,7 @@ def load_observation(place: Path) -> Observation:
 
 
 def blank_observation(
-    spec: RunSpec, data: FederatedData, round_: int, client_id: int, knowledge: Knowledge
+    spec: RunSpec, data: FederatedData, round_: int, client_id: int, knowledge: LeakageKnowledge
 ) -> Observation:
     """Return what an attack can be checked with before the run: the first model, and an update of zeros."""
     model = make_model(spec, data)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..clients.codecs.wire import shared_by
 from ..core.client_rows import ClientRows
-from ..core.contracts import Knowledge
+from ..core.contracts import UpdateKnowledge
 from ..core.trees import State
 from .mailbox import Mailbox
 from .plan import Plan
@@ -63,7 +63,8 @@ def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:
         params=params,
         buffers=buffers,
         attacks=tuple(
-            {} if role.attack.knowledge is Knowledge.OWN else role.attack.init() for role in plan.attacks
+            {} if role.attack.knowledge is UpdateKnowledge.OWN else role.attack.init()
+            for role in plan.attacks
         ),
         codec=codec,
         privacy=plan.privacy.init(),

@@ -12,7 +12,7 @@ from ..core.contracts import Groups
 from ..core.declarations import Algorithms, declared
 from ..core.errors import PluginError, ScenarioError
 from ..core.guards import guard
-from ..core.observation import Knowledge, Truth
+from ..core.observation import LeakageKnowledge, Truth
 from ..core.registry import Family
 from ..server.cohorts import sample_cohort
 from ..server.probe import blank_observation, knowledge_of
@@ -108,7 +108,7 @@ def _has_examples(simulation: Simulation, client: int, round_: int) -> bool:
     return any(map(len, kernel.batches(client, round_, len(kernel.examples(client, round_)[1]))))
 
 
-def known(probe: Probe, simulation: Simulation, client: int, round_: int) -> tuple[Knowledge, Truth]:
+def known(probe: Probe, simulation: Simulation, client: int, round_: int) -> tuple[LeakageKnowledge, Truth]:
     """Return what the attacker is told of a client's round, and what the client really trains on."""
     kernel = simulation.kernel
     truth = kernel.truth(client, round_)

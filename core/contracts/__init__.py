@@ -24,7 +24,7 @@ from .clients import (
 )
 from .codecs import Codec, CodecContext, CodecStreams
 from .defenses import Defense, LinearDefense, PreAggregation, Verdict
-from .knowledge import Knowledge
+from .knowledge import UpdateKnowledge
 from .privacy import (
     AdaptiveClipping,
     Audit,
@@ -68,7 +68,6 @@ __all__ = [
     "Goal",
     "Groups",
     "InferenceAttack",
-    "Knowledge",
     "LeakageAttack",
     "LinearDefense",
     "LocalProcedure",
@@ -90,6 +89,7 @@ __all__ = [
     "Switch",
     "Traffic",
     "UpdateAttack",
+    "UpdateKnowledge",
     "Verdict",
     "View",
     "Visit",

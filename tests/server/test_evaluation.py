@@ -16,7 +16,7 @@ from gauntlet.clients.data.iid import Iid
 from gauntlet.clients.messages import Broadcast
 from gauntlet.clients.pools.serial import SerialPool
 from gauntlet.clients.scoring import Scorer
-from gauntlet.core.contracts import Goal, Knowledge, LocalTraining
+from gauntlet.core.contracts import Goal, LocalTraining, UpdateKnowledge
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.roles import Role
 from gauntlet.server.evaluation import ClassScore, Evaluator, GoalScore, goals_of
@@ -80,7 +80,7 @@ def test_a_backdoor_counts_triggered_examples_of_the_other_classes():
 def test_attacks_without_a_goal_are_passed_over_and_the_rest_keep_their_order():
     @dataclass(frozen=True)
     class Silent:
-        knowledge: ClassVar[Knowledge] = Knowledge.OWN
+        knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OWN
 
     attacks = [("b", LabelFlip(2, 1)), ("silent", Silent()), ("a", LabelFlip(1, 0))]
     assert [goal.attack for goal in scored(attacks).goals] == ["b", "a"]
@@ -120,12 +120,12 @@ BACKDOOR = PluginSpec("pixel_backdoor", {"target": 2, "fraction": 0.5, "pixels":
 BOOST = """
 from dataclasses import dataclass
 from typing import ClassVar
-from gauntlet.core.contracts import Knowledge
+from gauntlet.core.contracts import UpdateKnowledge
 
 @dataclass(frozen=True)
 class Boost:
     gamma: float
-    knowledge: ClassVar[Knowledge] = Knowledge.OWN
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OWN
 
     def init(self): return None
     def corrupt(self, own, view, state): return own.with_vectors(self.gamma * own.vectors), state
@@ -188,17 +188,22 @@ def test_serial_and_ray_with_one_and_two_workers_give_the_same_answers(learning,
     simulation = prepare(learning(model=PluginSpec("lenet_sigmoid"), roles=roles))
     first = simulation.first
     models = [Broadcast(1, scale * first.params, first.buffers) for scale in (1.0, 3.0)]
-    pools = simulation.serial_pool(), simulation.ray_pool(1), simulation.ray_pool(2)
-    here, *there = ([pool.score(model) for model in models] for pool in pools)
-    scores = [simulation.evaluator.score(answers) for answers in here]
-    for pool in pools:
+
+    def answers_of(pool):
+        found = [pool.score(model) for model in models]
         pool.close()
+        return found
+
+    here = answers_of(simulation.serial_pool())
+    on_ray = ((1, "socket"), (2, "socket"), (2, "ray"))
+    there = [answers_of(simulation.ray_pool(n, transport=how)) for n, how in on_ray]
+    scores = [simulation.evaluator.score(answers) for answers in here]
 
     wanted, flipped = (goal.examples for goal in scores[0].goals)
     assert len(here[0].predicted) == 360 + wanted
     assert 0 < flipped < wanted
     assert scores[0].loss != scores[1].loss
-    for on_ray in there:
-        assert [simulation.evaluator.score(answers) for answers in on_ray] == scores
-        assert all(torch.equal(a.predicted, b.predicted) for a, b in zip(on_ray, here, strict=True))
-        assert all(torch.equal(a.losses, b.losses) for a, b in zip(on_ray, here, strict=True))
+    for found in there:
+        assert [simulation.evaluator.score(answers) for answers in found] == scores
+        assert all(torch.equal(a.predicted, b.predicted) for a, b in zip(found, here, strict=True))
+        assert all(torch.equal(a.losses, b.losses) for a, b in zip(found, here, strict=True))
