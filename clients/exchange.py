@@ -16,7 +16,7 @@ from ..core.declarations import Algorithms, declared, name_of
 from ..core.errors import PluginError
 from ..core.layout import Layout
 
-UPDATE, PARAMS = "update", "params"
+UPDATE, PARAMS, PERSONAL = "update", "params", "personal"
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +185,10 @@ def exchange_of(algorithm: Any, layout: Layout, training: LocalTraining) -> Exch
     units: dict[str, float] = (
         {} if scales is None else {k: float(v) for k, v in scales(training).items() if v != 1}
     )
+    if declared(algorithm, Algorithms.personal) is not None and PERSONAL not in memory.groups:
+        raise PluginError(
+            f"{_name(algorithm)}: memory must have a group '{PERSONAL}' for models of clients' own"
+        )
     exchange = Exchange(layout, up, down, memory, units, cast(ExchangingRule, algorithm))
     for name, scale in units.items():
         if name not in exchange.up_groups or not 0 < scale < float("inf"):

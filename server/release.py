@@ -57,6 +57,7 @@ def _with_memory(plan: Plan, release: Release | NoGuarantee) -> Release | NoGuar
     anything is remembered.
     """
     remembers = plan.exchange.memory.parameters and plan.privacy.trust_model not in ("local", "none")
+    remembers = remembers and not declared(plan.exchange.rule, Algorithms.memory_stays)
     if not remembers or not isinstance(release, Release) or release.local_steps or release.once:
         return release
     known = release.noise == "gaussian" and release.mixing is None

@@ -101,6 +101,18 @@ OUTPUTS = pa.schema(
         ("mae", pa.float64()),
     ]
 )
+PERSONAL = pa.schema(
+    [
+        ("round", pa.int64()),
+        ("client_id", pa.int64()),
+        ("examples", pa.int64()),
+        ("accuracy", pa.float64()),
+        ("global_accuracy", pa.float64()),
+        ("loss", pa.float64()),
+        ("global_loss", pa.float64()),
+        ("ever_attacked", pa.bool_()),
+    ]
+)
 TIMINGS = pa.schema(
     [
         ("round", pa.int64()),
@@ -139,6 +151,15 @@ def score_rows(step: Step) -> pa.Table:
 def output_rows(round_: int, score: Score) -> pa.Table:
     """Return one row an output of a regression; none of a classification."""
     return pa.Table.from_pylist([{"round": round_, **asdict(one)} for one in score.outputs], schema=OUTPUTS)
+
+
+def personal_rows(plan: Plan, step: Step) -> pa.Table:
+    """Return the scores of clients' own models: one row a client that was ever counted, by ascending id."""
+    round_, attacked = step.outcome.round, plan.attacked(step.outcome.round)
+    found = [
+        {"round": round_, **asdict(one), "ever_attacked": one.client_id in attacked} for one in step.personal
+    ]
+    return pa.Table.from_pylist(found, schema=PERSONAL)
 
 
 def _client_rows(plan: Plan, step: Step) -> pa.Table:

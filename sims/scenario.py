@@ -56,6 +56,7 @@ class Scenario(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     root_examples: int = Field(default=0, ge=0)
+    held_out: float = Field(default=0.0, ge=0, lt=1, allow_inf_nan=False)
     evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint = Checkpoint()
     runtime: Runtime = Runtime()
@@ -115,6 +116,7 @@ class Scenario(BaseModel):
             compile=self.compile,
             rows=bool(self.probes),
             root_examples=self.root_examples,
+            held_out=self.held_out,
             max_epsilon=self.max_epsilon,
             max_delta=self.max_delta,
             noise_seed=randbits(_SECRET_BITS) if self.noise_seed == "system" else None,
@@ -150,6 +152,8 @@ def fingerprint(values: Mapping[str, Any], code: Mapping[str, str]) -> str:
         del decides["codec_down"]  # nor of this one
     if decides.get("schedule") == {"name": "synchronous"}:
         del decides["schedule"]
+    if decides.get("held_out") == 0:
+        del decides["held_out"]  # nor of this one
     return blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

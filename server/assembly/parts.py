@@ -182,6 +182,7 @@ class Parts:
             ValueError: A budget that this sampling cannot keep.
         """
         shared, remembers = self._shared(mechanism), self.brings(Algorithms.memory)
+        remembers = remembers and not declared(self.algorithm, Algorithms.memory_stays)
         return calibrate(shared, self.sampling, self.spec.rounds, num_parameters, not remembers)
 
     def exchange(self, layout: Layout) -> Exchange:

@@ -124,9 +124,10 @@ def features_that_a_model_has_not(fitted: Fitted) -> ScenarioError | None:
 
 def batch_statistics_that_nobody_remembers(fitted: Fitted) -> ScenarioError | None:
     """An algorithm that runs a model which clients remember, with one that has batch statistics."""
-    frozen = declared(fitted.parts.algorithm, Algorithms.frozen_models)
-    remembered = fitted.parts.brings(Algorithms.added_loss) and set(frozen) - {RECEIVED}
-    if not remembered or not fitted.layout.num_buffers:
+    frozen = set(declared(fitted.parts.algorithm, Algorithms.frozen_models)) - {RECEIVED}
+    asked = fitted.parts.brings(Algorithms.added_loss) and frozen
+    runs = fitted.parts.brings(Algorithms.personal) or asked
+    if not runs or not fitted.layout.num_buffers:
         return None
     return ScenarioError(
         f"{_who(fitted.parts)} remembers the parameters of models, not their batch statistics; use a model "
