@@ -109,6 +109,12 @@ class Exchange:
         """Where each group lies in a message."""
         return {UPDATE: slice(0, self.layout.num_parameters)} if self.up == self.layout else self.up.groups
 
+    def with_update_times(self, messages: Tensor, factors: Tensor | float) -> Tensor:
+        """Return messages [K, M] whose updates are multiplied by factors [K, 1]; what is beside stays."""
+        found = messages.clone()
+        found[:, self.up_groups.get(UPDATE, slice(None))] *= factors
+        return found
+
     def _check(self, verb: str, what: str, wanted: Mapping[str, slice], came: Groups, like: Tensor) -> None:
         if set(came) != set(wanted):
             raise PluginError(

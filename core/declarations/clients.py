@@ -124,6 +124,7 @@ class Algorithms(Samplers, Optimizers):
     sample: Declaration[Callable[..., Array] | None] = method(
         "(num_clients, generator) -> ids", "The cohort, where it is its own sampler."
     )
+    stale = flag("Its server half is right also for messages that began in earlier rounds.")
     mechanisms = words("The privacy mechanisms that it goes with.", careful=("none",))
     shared = words("Its attributes that such a mechanism takes over where it leaves them None.")
     full_participation = flag("It needs every client in every round.")

@@ -63,6 +63,13 @@ from .roles import (
     more_attackers_than_clients,
     shares_above_a_cohort,
 )
+from .schedules import (
+    a_memory_of_fresh_messages,
+    a_server_half_that_takes_fresh_messages,
+    a_sum_of_other_rounds,
+    canaries_that_change_who_comes,
+    more_messages_than_clients,
+)
 from .training import (
     a_cohort_above_the_population,
     attacks_on_labels_of_a_regression,
@@ -111,6 +118,11 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_client_that_a_defense_misses,
     cohorts_that_are_all_too_small,
     an_attack_that_steers_what_has_no_steps,
+    more_messages_than_clients,
+    a_sum_of_other_rounds,
+    canaries_that_change_who_comes,
+    a_server_half_that_takes_fresh_messages,
+    a_memory_of_fresh_messages,
 )
 """Plug-ins that do not go together: asked before any data are loaded."""
 
