@@ -136,6 +136,15 @@ class Scenario(BaseModel):
         return fingerprint(values, code_of(values) if code is None else code)
 
 
+_LATER = {
+    "noise_seed": "run",
+    "codec_down": {"name": "identity"},
+    "schedule": {"name": "synchronous"},
+    "held_out": 0.0,
+}
+"""Keys that earlier versions did not have, and what these did."""
+
+
 def fingerprint(values: Mapping[str, Any], code: Mapping[str, str]) -> str:
     """Return the fingerprint of a scenario's plain values, also of those that another version wrote.
 
@@ -146,14 +155,7 @@ def fingerprint(values: Mapping[str, Any], code: Mapping[str, str]) -> str:
     apart = {"description", "runtime", "sweep", "matrix", "max_delta"}
     decides = {k: v for k, v in values.items() if k not in apart}
     decides |= {"code": dict(code)} if code else {}
-    if decides.get("noise_seed") == "run":
-        del decides["noise_seed"]  # versions before the key had no other
-    if decides.get("codec_down") == {"name": "identity"}:
-        del decides["codec_down"]  # nor of this one
-    if decides.get("schedule") == {"name": "synchronous"}:
-        del decides["schedule"]
-    if decides.get("held_out") == 0:
-        del decides["held_out"]  # nor of this one
+    decides = {k: v for k, v in decides.items() if k not in _LATER or v != _LATER[k]}
     return blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

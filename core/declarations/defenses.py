@@ -38,6 +38,9 @@ class Defenses(Table):
         "It can deal with `updates.presence`: a client has no vote in a coordinate that its level lacks, "
         "and one that nobody has is 0 in the aggregate."
     )
+    beside_params = flag(
+        "It sets messages beside the global parameters, so that these must be updates alone."
+    )
     exempt = words("The checks of the contract that it breaks on purpose, by name.")
 
 
@@ -49,5 +52,6 @@ class PreAggregations(Table):
         "(rows) -> int", "How many rows come out where so many went in; by default as many."
     )
     partial = flag("It can deal with `updates.presence`: what a client's level lacks stays 0, and no vote.")
+    beside_params = flag(Defenses.beside_params.meaning)
     least_cohort = Defenses.least_cohort
     stale = Defenses.stale

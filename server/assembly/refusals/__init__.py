@@ -26,6 +26,7 @@ from .algorithms import (
     clients_that_a_mean_weighs,
     clients_that_an_algorithm_misses,
     features_that_a_model_has_not,
+    messages_beside_parameters,
 )
 from .budgets import (
     Prospect,
@@ -127,6 +128,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
 
 OF_FIT: tuple[Refusal[Fitted], ...] = (
     a_message_that_nobody_reads,
+    messages_beside_parameters,
     canaries_in_a_part_of_a_message,
     a_budget_that_the_sampling_cannot_keep,
     batch_statistics_that_nobody_trains,
