@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..clients.codecs.wire import encode_cohort, max_frame
+from ..clients.codecs.wire import encode_cohort
 from ..clients.messages import Summed, Trained
 from ..core.contracts import CodecStreams, Delivery, Starts
 from ..core.declarations import Codecs, declared
@@ -113,7 +113,7 @@ def post(
 def add_up(plan: Plan, sent: Sent, pool: ClientPool) -> Sent:
     """Let the workers add up what honest clients send: the same round where nobody needs single updates."""
     summed = pool.train_sum(sent.down.broadcast, sent.drawn)
-    size = max_frame(plan.codec, plan.exchange.up) + 4 * plan.layout.num_buffers
+    size = plan.frame_up + 4 * plan.layout.num_buffers
     sizes = np.full(len(sent.drawn), size, dtype=np.int64)
     total = Total(summed, sizes, _deliver(plan, sent, summed.num_examples, sizes))
     return replace(sent, began=sent.drawn, bytes_up=int(sizes.sum()), total=total)
@@ -125,7 +125,7 @@ def _encode(
     """Return (the frames, the codec's state, the bytes of each message, buffers included [K])."""
     beside = 4 * lied.buffers.shape[1]
     if declared(plan.codec, Codecs.verbatim):  # written when somebody looks at it
-        size = max_frame(plan.codec, plan.exchange.up) + beside
+        size = plan.frame_up + beside
         return (), state.codec, np.full(len(lied), size, dtype=np.int64)
     frames, codec = encode_cohort(plan.codec, lied, plan.exchange.up, plan.public, state.codec, streams)
     return frames, codec, np.array([len(frame) + beside for frame in frames], dtype=np.int64)
