@@ -65,6 +65,7 @@ class LoneTraining:
         buffers: Tensor,
         shared: Groups | None = None,
         own: Groups | None = None,
+        held: Tensor | None = None,
     ) -> Tensor:
         """Write one client's update [P] and buffers [Q]; return its mean loss [].
 
@@ -78,6 +79,7 @@ class LoneTraining:
             buffers: Where the buffers belong.
             shared: What the server sent besides, for a rule that exchanges more than parameters.  # [P] each
             own: What the client remembers, likewise.  # [1, P] each
+            held: Which labels count; logits of the others are 0.  # [C]
         """
         x, y = (part.to(self._device) for part in examples)
         x = channels_last(x) if self._arrange else x
@@ -90,7 +92,7 @@ class LoneTraining:
         with seeded_torch(dropout):
             for rows in batches:
                 batch = (x, y) if len(rows) == len(y) else (x[rows], y[rows])
-                total += self._differentiate(*batch)
+                total += self._differentiate(*batch, held)
                 with torch.no_grad():
                     step.descend([self.gradient[None]], 1)
         self.local.sub_(received)
@@ -114,9 +116,10 @@ class LoneTraining:
         for name, view in self._layout.buffer_views(buffers).items():
             own[name].copy_(view)
 
-    def _differentiate(self, x: Tensor, y: Tensor) -> Tensor:
+    def _differentiate(self, x: Tensor, y: Tensor, held: Tensor | None = None) -> Tensor:
         """Write the gradient of a batch's mean loss; return that loss []."""
         self.gradient.zero_()
-        loss = self._loss(self._model(x), y)
+        output = self._model(x)
+        loss = self._loss(output if held is None else output * held, y)
         torch.autograd.backward(loss)
         return loss.detach()

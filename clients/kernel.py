@@ -24,6 +24,7 @@ from .channels_last import takes_channels_last
 from .data.base import FederatedData, PartitionedData, num_outputs
 from .device import reproducible
 from .exchange import exchange_of
+from .levels import HeldLabels
 from .local_step import Steer
 from .losses import Loss, loss_name, loss_of
 from .memory import keep_freed_memory
@@ -62,6 +63,7 @@ class BlockKernel:
         device: str = "cpu",
         compiled: bool = False,
         noise_seed: int | None = None,
+        labels: HeldLabels | None = None,
     ) -> None:
         """Take the run's ingredients.
 
@@ -83,7 +85,9 @@ class BlockKernel:
                 CPU.
             compiled: Whether the step of a stack is compiled.
             noise_seed: What the noise of privacy follows from; by default ``seed``.
+            labels: Which labels each client holds, where those alone count in its loss and message.
         """
+        self._labels = labels
         self._steers: list[tuple[Role[Any], Steer]] = [(role, role.attack.steer) for role in steers]
         self.data, self.model, self.rule = data, model, cast(LocalRule, rule)
         self.training, self.privacy, self.poisons = rule.schedule(training), privacy, poisons
@@ -144,6 +148,9 @@ class BlockKernel:
             block = Block(self.exchange, self.training, broadcast, client_ids.tolist(), self._device)
             trained = train(block)
         ids, messages = torch.from_numpy(client_ids), block.messages.cpu()
+        if self._labels is not None:
+            there = torch.stack([self._labels.present(i) for i in client_ids.tolist()])
+            messages = messages.where(there, 0.0)
         updates = Updates(messages, ids, trained.counts, buffers=trained.buffers)
         return updates, trained.losses.cpu(), block.memory.cpu()
 
@@ -236,6 +243,16 @@ class BlockKernel:
         return BlockResult(counts, losses, torch.zeros(len(ids), 0))
 
     def _shelf_of(self, ids: list[int], round_: int) -> tuple[Shelf, list[Array]]:
+        """Return where the clients' examples lie, with which labels count, and each client's rows there."""
+        shelf, places = self._examples_of(ids, round_)
+        if self._labels is not None:
+            held = torch.zeros(len(shelf.y), self._labels.data.num_classes)
+            for client_id, rows in zip(ids, places, strict=True):
+                held[rows] = self._labels.held(client_id).float()
+            shelf = replace(shelf, held=held.to(shelf.y.device))
+        return shelf, places
+
+    def _examples_of(self, ids: list[int], round_: int) -> tuple[Shelf, list[Array]]:
         """Return where the clients' examples lie, and each client's rows there."""
         if isinstance(self.data, PartitionedData) and not self.poisons:
             self._shelf = self._shelf or Shelf.around(self.data.x, self.data.y).to(self._device)
@@ -266,9 +283,14 @@ class BlockKernel:
                 buffers[row],
                 block.shared,
                 block.own(here),
+                self._held(client_id),
             )
             block.finish(here, [len(batches)], gradient)
         return BlockResult(counts, losses, buffers)
+
+    def _held(self, client_id: int) -> Tensor | None:
+        """Return which labels count in a client's loss, float32; None for all.  # [C]"""
+        return None if self._labels is None else self._labels.held(client_id).float().to(self._device)
 
     def _taken(self, client_id: int, round_: int) -> tuple[int, tuple[Tensor, Tensor], list[Array]]:
         """Return how many examples a client has, those that its steps take, and each step's rows of them."""

@@ -5,9 +5,12 @@ decode, and so does whoever looks at their messages: attackers, probes, the serv
 keeps its own parameters, and applies the aggregate to those.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +24,7 @@ from ..core.updates import Updates
 from .plan import Plan
 from .state import ServerState
 
+Array = np.ndarray[Any, Any]
 SERVER = 2**32 - 1
 """The sender of a frame that goes down."""
 
@@ -32,12 +36,19 @@ class Downlink:
     Attributes:
         broadcast: What its worker needs to train it, and to give it back what it remembers.
         shared: What both sides of the codec know of the round; None where it shares nothing.
-        size: How many bytes one client receives.
+        size: How many bytes one client receives that receives the whole model.
+        spared: How many bytes fewer a client receives by its level, where there are some.
     """
 
     broadcast: Broadcast
     shared: State
     size: int
+    spared: Callable[[int], int] | None = None
+
+    def bytes_of(self, client_ids: Sequence[int]) -> Array:
+        """Return how many bytes each client receives, int64.  # [K]"""
+        less = [0 if self.spared is None else self.spared(client) for client in client_ids]
+        return np.array([self.size - n for n in less], dtype=np.int64)
 
 
 def send_down(plan: Plan, state: ServerState, client_ids: Sequence[int]) -> Downlink:
@@ -51,7 +62,9 @@ def send_down(plan: Plan, state: ServerState, client_ids: Sequence[int]) -> Down
         memory=plan.memory(state.clients, params, client_ids),
         message_length=plan.exchange.up.num_parameters,
     )
-    return Downlink(broadcast, state.shared, frame + plan.bytes_beside + num_bytes(state.shared))
+    size = frame + plan.bytes_beside + num_bytes(state.shared)
+    spared = None if plan.levels is None else partial(plan.spared, round_=state.round)
+    return Downlink(broadcast, state.shared, size, spared)
 
 
 def _through_the_codec(plan: Plan, state: ServerState) -> tuple[Tensor, int]:

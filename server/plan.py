@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..clients.codecs.wire import max_frame
 from ..clients.exchange import Exchange
+from ..clients.levels import Levels
 from ..clients.messages import Broadcast, Trained
 from ..core.client_rows import ClientRows, rows_of
 from ..core.contracts import (
@@ -35,10 +36,12 @@ from ..core.declarations import (
     declares,
     name_of,
 )
-from ..core.errors import PluginError
+from ..core.errors import PluginError, named_faults
 from ..core.layout import Layout
+from ..core.presence import reduced
 from ..core.roles import Role
 from ..core.trees import State
+from ..core.updates import Updates
 from ..privacy.accounting import Accountant
 from .canaries import Canaries
 from .cohorts import sample_cohort
@@ -78,6 +81,7 @@ class Plan:
     audit: Audit
     canaries: Canaries
     exchange: Exchange
+    levels: Levels | None = None
     own_step: bool = False
     root: OwnTraining | None = None
     rows: bool = True
@@ -87,12 +91,13 @@ class Plan:
         """Whether workers add up their clients' updates, since nobody needs single ones.
 
         That takes a linear defense with nothing before it, honest clients who send what they are, and a
-        network that loses nothing; and messages that are updates, of clients that remember nothing.
+        network that loses nothing; and messages that are updates of whole models, of clients that remember
+        nothing.
         """
         plain = not (self.rows or len(self.canaries) or self.attacks or self.poisons or self.pre_aggregations)
         linear = declared(self.defense, Defenses.linear) and declares(self.defense, Defenses.counts)
         sent_as_is = declared(self.codec, Codecs.verbatim) and declared(self.privacy, Mechanisms.settled)
-        plain = plain and self.exchange.default
+        plain = plain and self.exchange.default and self.levels is None
         return plain and linear and sent_as_is and declared(self.network, Networks.complete)
 
     def at(self, round_: int) -> "Plan":
@@ -157,6 +162,31 @@ class Plan:
     def frame_down(self) -> int:
         """The longest frame of the parameters on their way down, in bytes."""
         return max_frame(self.codec_down, self.layout)
+
+    def with_presence(self, updates: Updates, rounds: Sequence[int]) -> Updates:
+        """Return clients' messages that began in these rounds with what the server assigned to each.
+
+        Raises:
+            PluginError: One is not 0 where its client has nothing.
+        """
+        if self.levels is None:
+            return updates
+        presence = self.levels.presence(updates.client_ids.tolist(), rounds)
+        with named_faults(f"algorithm {name_of(self.levels.algorithm)}: a worker returned what cannot be"):
+            return replace(updates, presence=presence)
+
+    def spared(self, client_id: int, round_: int) -> int:
+        """Return how many bytes fewer than the whole model's parameters a client receives in a round."""
+        if self.levels is None or client_id >= self.canaries.first:
+            return 0
+        return self._spared[self.levels.level(client_id, round_)]
+
+    @cached_property
+    def _spared(self) -> list[int]:
+        """``spared`` by level."""
+        parts = () if self.levels is None else self.levels.parts
+        frames = (max_frame(self.codec_down, reduced(self.layout, part.present)) for part in parts)
+        return [self.frame_down - frame for frame in frames]
 
     def kinds(self, round_: int) -> Mapping[int, str]:
         """Return what each client that is not plainly honest runs in a round, by client id."""

@@ -68,7 +68,7 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
         ledger=plan.accountant.charge(release, plan.sampling, cohort.tolist(), state.ledger),
         clock=state.clock + reception.delivery.round_seconds,
         bytes_up=state.bytes_up + int(reception.bytes_up.sum()),
-        bytes_down=state.bytes_down + down.size * len(cohort),
+        bytes_down=state.bytes_down + int(down.bytes_of(cohort.tolist()).sum()),
         shared=shared_by(plan.codec, params, noisy, state.codec),
     )
     facts = {field.name: getattr(reception, field.name) for field in fields(reception)}
@@ -97,11 +97,12 @@ def _receive_updates(
     seen = replace(state, params=down.broadcast.params)  # what everybody trained from
     context = Context(state.round, seen.params, plan.exchange.up, plan.seed, own)
     trained = plan.canaries.join(clients, cohort, context)
+    trained = replace(trained, updates=plan.with_presence(trained.updates, [state.round] * len(cohort)))
     sent, attacks = corrupt(plan, trained.updates, seen, own)
     streams = CodecStreams(plan.seed, state.round, down.shared)
     frames, codec = _encode(plan, state, sent, streams)
     bytes_up = _sizes(frames) + 4 * sent.buffers.shape[1]
-    delivery = _deliver(plan, down, trained.updates.num_examples, bytes_up)
+    delivery = _deliver(plan, down, trained.updates, bytes_up)
     received, refused = _decode(plan, sent, frames, delivery, streams)
     received = replace(received, context=context)
     clipped, privacy = plan.privacy.clip(received, state.privacy)
@@ -113,12 +114,12 @@ def _receive_updates(
         round=state.round,
         broadcast=down.broadcast,
         shared=down.shared,
-        bytes_down=down.size,
+        bytes_down=int(down.bytes_of(cohort.tolist()).sum()),
         losses=trained.losses,
         raw_norms=trained.norms,
         honest=trained.updates,
         sent=sent,
-        norms=clients.sent_norms if sent is clients.updates else row_norms(sent.vectors),
+        norms=clients.sent_norms if sent.vectors is clients.updates.vectors else row_norms(sent.vectors),
         frames=frames,
         bytes_up=bytes_up,
         delivery=delivery,
@@ -182,7 +183,7 @@ def _receive_sum(
         round=state.round,
         broadcast=down.broadcast,
         shared=down.shared,
-        bytes_down=down.size,
+        bytes_down=int(down.bytes_of(cohort.tolist()).sum()),
         losses=summed.losses,
         raw_norms=summed.raw_norms,
         honest=sent,
@@ -190,7 +191,7 @@ def _receive_sum(
         norms=summed.norms,
         frames=(),
         bytes_up=bytes_up,
-        delivery=_deliver(plan, down, examples, bytes_up),
+        delivery=_deliver(plan, down, sent, bytes_up),
         refused=dict.fromkeys(ids[~finite].tolist(), NON_FINITE),
         received=sent.rows(finite),
         verdict=Verdict(aggregate, counts / denominator),
@@ -210,14 +211,15 @@ def _encode(
 def _sizes(frames: Sequence[bytes]) -> Array:
     """Return the length of each frame, in bytes, int64.  # [K]"""
     if isinstance(frames, VerbatimFrames):
-        return np.full(len(frames), frames.size, dtype=np.int64)
+        return frames.sizes
     return np.array([len(frame) for frame in frames], dtype=np.int64)
 
 
-def _deliver(plan: Plan, down: Downlink, examples: Tensor, bytes_up: Array) -> Delivery:
+def _deliver(plan: Plan, down: Downlink, honest: Updates, bytes_up: Array) -> Delivery:
     """Send the frames; a client computes on the examples that it has, whatever it claims."""
     chance = generator(plan.seed, "network", down.broadcast.round)
-    return plan.network.deliver(examples.numpy(), down.size, bytes_up, chance)
+    received = down.size if plan.levels is None else down.bytes_of(honest.client_ids.tolist())
+    return plan.network.deliver(honest.num_examples.numpy(), received, bytes_up, chance)
 
 
 def _decode(
@@ -229,7 +231,8 @@ def _decode(
     refused: dict[int, tuple[str, str]] = {}
     if not isinstance(frames, VerbatimFrames):
         ids, bodies = came.client_ids.tolist(), [frames[row] for row in there.tolist()]
-        vectors, rejects = decode_cohort(plan.codec, bodies, ids, plan.exchange.up, plan.public, streams)
+        how = plan.exchange.up, plan.public, streams, came.presence
+        vectors, rejects = decode_cohort(plan.codec, bodies, ids, *how)
         refused = {ids[row]: ("undecodable", reason) for row, reason in rejects}
         good = torch.tensor([i not in refused for i in ids], dtype=torch.bool)
         came = (came if not refused else came.rows(good)).with_vectors(vectors)

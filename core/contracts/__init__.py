@@ -17,6 +17,7 @@ from .clients import (
     LocalTraining,
     LocalWork,
     ModelFactory,
+    Part,
     Switch,
     Visit,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "ModelFactory",
     "Network",
     "NoGuarantee",
+    "Part",
     "PreAggregation",
     "Privacy",
     "PublicFacts",

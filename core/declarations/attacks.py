@@ -44,6 +44,10 @@ class UpdateAttacks(Table):
         "What its clients' local steps descend instead, before weight decay and the algorithm's own "
         "correction; elementwise, all [..., P].",
     )
+    partial = flag(
+        "It can deal with `presence` in what it is handed: clients that lack coordinates, whose rows are 0 "
+        "there. One that looks at several clients is refused without."
+    )
     refused = flag("No server counts what it sends, so that cohorts are smaller by its clients.")
     goal: Declaration[Callable[[Tensor, Tensor], Goal] | None] = method(
         "(x, y) -> Goal", DataAttacks.goal.meaning

@@ -5,6 +5,7 @@ from functools import cached_property
 
 from ...clients.data.base import FederatedData
 from ...clients.exchange import Exchange
+from ...clients.levels import Levels
 from ...core.contracts import Privacy
 from ...core.layout import Layout
 from .parts import Parts
@@ -19,12 +20,14 @@ class Fitted:
         data: The clients' data.
         layout: How the model's tensors lie in a vector.
         mechanism: The privacy mechanism, with a noise multiplier in the place of an epsilon for examples.
+        levels: Which part of the model each client trains; None where that is all of it.
     """
 
     parts: Parts
     data: FederatedData
     layout: Layout
     mechanism: Privacy
+    levels: Levels | None = None
 
     @cached_property
     def exchange(self) -> Exchange:
