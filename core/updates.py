@@ -58,6 +58,7 @@ class Updates:
             sampling), above 0. Equals K unless given: a denominator that does not depend on who came.
         buffers: The clients' own floating buffers, float32.  # [K, Q]
         context: What the server knows besides; None outside a round.
+        started: The round in which each client began, int64; that of the context unless given, or 0.  # [K]
         presence: Which coordinates each client has, where models are of several sizes; None: all of them.
             What a client does not have is exactly 0 in its row, and no vote: an average counts the clients
             that have a coordinate.
@@ -73,6 +74,7 @@ class Updates:
     expected_size: float = 0.0
     buffers: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     context: Context | None = None
+    started: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     presence: Presence | None = None
 
     def __post_init__(self) -> None:
@@ -90,6 +92,9 @@ class Updates:
             object.__setattr__(self, "expected_size", float(max(cohort, 1)))
         if len(self.buffers) != cohort:
             object.__setattr__(self, "buffers", torch.zeros(cohort, 0))
+        if len(self.started) != cohort:
+            round_ = self.context.round if self.context else 0
+            object.__setattr__(self, "started", torch.full((cohort,), round_))
         if self.presence is not None:
             self._check_presence(self.presence)
 
@@ -119,6 +124,7 @@ class Updates:
             client_ids=self.client_ids[keep],
             num_examples=self.num_examples[keep],
             buffers=self.buffers[keep],
+            started=self.started[keep],
             presence=None if self.presence is None else self.presence.rows(keep),
         )
 
@@ -147,6 +153,7 @@ def concatenate(parts: list[Updates], expected_size: float) -> Updates:
         num_examples=torch.cat([p.num_examples for p in parts])[order],
         expected_size=expected_size,
         buffers=torch.cat([p.buffers for p in parts])[order],
+        started=torch.cat([p.started for p in parts])[order],
         presence=together and replace(together, level=together.level[order]),
     )
 

@@ -25,6 +25,7 @@ from .state import ServerState
 
 SCHEMA = 2
 MEMORY = ("clients", "counted")  # fields of the state that lie in files of their own
+LATER = ("schedule", "mailbox")  # fields that are left out where there is nothing in them
 _KEPT = 2
 _BLANK = b"0" * 64
 _BEFORE = b'{\\"digest\\": \\"'  # how the head begins: JSON within the JSON of safetensors
@@ -111,6 +112,7 @@ def _packed(state: ServerState, run: str, beside: State, listed: Listed) -> byte
     from safetensors.torch import save
 
     values = {f.name: getattr(state, f.name) for f in fields(state) if f.name not in MEMORY}
+    values = {name: value for name, value in values.items() if name not in LATER or value is not None}
     try:
         (own, tensors), (other, more) = pack(values), pack(beside, "b")
     except TypeError as error:

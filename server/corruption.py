@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..core.contracts import Knowledge, UpdateAttack, Verdict, View
+from ..core.contracts import UpdateAttack, UpdateKnowledge, Verdict, View
 from ..core.declarations import UpdateAttacks, declared
 from ..core.presence import Presence
 from ..core.roles import Role
@@ -21,12 +21,18 @@ from .state import ServerState
 
 
 def corrupt(
-    plan: Plan, updates: Updates, state: ServerState, root: Tensor | None = None
+    plan: Plan, updates: Updates, state: ServerState, root: Tensor | None = None, group: int = 0
 ) -> tuple[Updates, tuple[State, ...]]:
-    """Return what the cohort really sends, and the attacks' memories.
+    """Return what clients that begin together really send, and the attacks' memories.
 
-    Every attack starts from the honest updates; none sees what another one makes of its rows. ``root`` is the
-    server's own update [P], for those who may ask what the server would decide.
+    Every attack starts from the honest updates; none sees what another one makes of its rows.
+
+    Args:
+        plan: What stays.
+        updates: What they would send.
+        state: The server's, with the parameters that they received.
+        root: The server's own update [P], for those who may ask what the server would decide.
+        group: How many groups have begun in the round before them.
     """
     if not plan.attacks:
         return updates, state.attacks
@@ -45,8 +51,8 @@ def corrupt(
             round=state.round,
             params=state.params,
             cohort_size=announced_size(plan, role.attack, len(updates)),
-            honest=updates.rows(honest_rows) if role.attack.knowledge is Knowledge.OMNISCIENT else None,
-            generator=generator(plan.seed, "attack", number, state.round),
+            honest=updates.rows(honest_rows) if role.attack.knowledge is UpdateKnowledge.OMNISCIENT else None,
+            generator=generator(plan.seed, "attack", number, state.round, *([group] if group else [])),
             aggregate=_guess(plan, state, number, root) if asks else None,
         )
         lies, memories[number] = _lie(plan, role, number, own, view, memories[number], mine)
@@ -60,9 +66,9 @@ def corrupt(
 
 
 def _handed(own: Updates, attack: UpdateAttack) -> tuple[Presence | None, Updates]:
-    """Return what its clients have, and their updates: with it for an attack that can deal with that.
+    """Return what an attack's clients have, and their updates: with it for an attack that can deal with that.
 
-    Whatever an attack makes of coordinates that its clients do not have, nothing of it can be sent.
+    Whatever it makes of coordinates that its clients do not have, nothing of it can be sent.
     """
     partial = declared(attack, UpdateAttacks.partial)
     return own.presence, own if partial else replace(own, presence=None)
@@ -99,10 +105,9 @@ def _lie(
     memory: State,
     mine: Presence | None,
 ) -> tuple[Updates, State]:
-    if role.attack.knowledge is not Knowledge.OWN:
-        omniscient = role.attack.knowledge is Knowledge.OMNISCIENT
-        seen = view if omniscient else _received(view, mine)
-        lies, memory = role.attack.corrupt(own, seen, memory)
+    if role.attack.knowledge is not UpdateKnowledge.OWN:
+        omniscient = role.attack.knowledge is UpdateKnowledge.OMNISCIENT
+        lies, memory = role.attack.corrupt(own, view if omniscient else _received(view, mine), memory)
         return lies, memory
     memory, vectors, counts = dict(memory), own.vectors.clone(), own.num_examples.clone()
     for row, client_id in enumerate(own.client_ids.tolist()):
@@ -112,4 +117,4 @@ def _lie(
         before = memory[client_id] if client_id in memory else role.attack.init()
         lie, memory[client_id] = role.attack.corrupt(alone, replace(seen, generator=stream), before)
         vectors[row], counts[row] = lie.vectors[0], lie.num_examples[0]
-    return replace(own, vectors=vectors, num_examples=counts), memory
+    return replace(own, vectors=vectors, num_examples=counts, presence=None), memory

@@ -5,12 +5,12 @@ decode, and so does whoever looks at their messages: attackers, probes, the serv
 keeps its own parameters, and applies the aggregate to those.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -19,52 +19,34 @@ from ..clients.messages import Broadcast
 from ..core.contracts import CodecStreams
 from ..core.declarations import Codecs, declared
 from ..core.errors import PluginError
-from ..core.trees import State, num_bytes
+from ..core.trees import num_bytes
 from ..core.updates import Updates
-from .plan import Plan
-from .state import ServerState
+from .mailbox import Downlink
 
-Array = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    from .plan import Plan
+    from .state import ServerState
+
 SERVER = 2**32 - 1
 """The sender of a frame that goes down."""
 
 
-@dataclass(frozen=True)
-class Downlink:
-    """What every client of a round's cohort receives.
-
-    Attributes:
-        broadcast: What its worker needs to train it, and to give it back what it remembers.
-        shared: What both sides of the codec know of the round; None where it shares nothing.
-        size: How many bytes one client receives that receives the whole model.
-        spared: How many bytes fewer a client receives by its level, where there are some.
-    """
-
-    broadcast: Broadcast
-    shared: State
-    size: int
-    spared: Callable[[int], int] | None = None
-
-    def bytes_of(self, client_ids: Sequence[int]) -> Array:
-        """Return how many bytes each client receives, int64.  # [K]"""
-        less = [0 if self.spared is None else self.spared(client) for client in client_ids]
-        return np.array([self.size - n for n in less], dtype=np.int64)
-
-
-def send_down(plan: Plan, state: ServerState, client_ids: Sequence[int]) -> Downlink:
-    """Return what these clients receive in the round, with what each of them remembers."""
+def send_down(plan: Plan, state: ServerState) -> Downlink:
+    """Return what clients that begin in the round receive, but what each of them remembers."""
     params, frame = _through_the_codec(plan, state)
     broadcast = Broadcast(
         round=state.round,
         params=params,
         buffers=state.buffers,
         extra=plan.extra(state.params, state.optimizer),
-        memory=plan.memory(state.clients, params, client_ids),
         message_length=plan.exchange.up.num_parameters,
     )
-    size = frame + plan.bytes_beside + num_bytes(state.shared)
-    spared = None if plan.levels is None else partial(plan.spared, round_=state.round)
-    return Downlink(broadcast, state.shared, size, spared)
+    return Downlink(broadcast, state.shared, frame + plan.bytes_beside + num_bytes(state.shared))
+
+
+def with_memory(plan: Plan, state: ServerState, broadcast: Broadcast, client_ids: Sequence[int]) -> Broadcast:
+    """Return a broadcast with what each of these clients remembers."""
+    return replace(broadcast, memory=plan.memory(state.clients, broadcast.params, client_ids))
 
 
 def _through_the_codec(plan: Plan, state: ServerState) -> tuple[Tensor, int]:

@@ -24,7 +24,8 @@ class Reception:
         round: The round, from 0.
         broadcast: What the clients received.
         shared: What both sides of the codec knew of the round.
-        bytes_down: Bytes that all clients of the cohort received together.
+        bytes_down: Bytes that one client received, or would have received that trains the whole model.
+        bytes_received: Bytes that all clients received that began in the round.
         losses: Each client's mean loss over its local steps, float32.  # [K]
         raw_norms: L2 norm of each update before client-side clipping and noise, float64.  # [K]
         honest: The cohort's updates after local training, before any lie. Where sums were formed on the
@@ -46,6 +47,7 @@ class Reception:
     broadcast: Broadcast
     shared: State
     bytes_down: int
+    bytes_received: int
     losses: Tensor
     raw_norms: Tensor
     honest: Updates

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from ..core.contracts import (
     Privacy,
     Sampler,
     Sampling,
+    Schedule,
     ServerOptimizer,
     UpdateAttack,
 )
@@ -32,6 +34,7 @@ from ..core.declarations import (
     Mechanisms,
     Networks,
     Samplers,
+    Schedules,
     declared,
     declares,
     name_of,
@@ -45,6 +48,8 @@ from ..core.updates import Updates
 from ..privacy.accounting import Accountant
 from .canaries import Canaries
 from .cohorts import sample_cohort
+
+Array = np.ndarray[Any, Any]
 
 
 class OwnTraining(Protocol):
@@ -73,6 +78,7 @@ class Plan:
     codec_down: Codec
     public_down: int
     network: Network
+    schedule: Schedule
     privacy: Privacy
     pre_aggregations: tuple[PreAggregation, ...]
     defense: Defense
@@ -91,14 +97,19 @@ class Plan:
         """Whether workers add up their clients' updates, since nobody needs single ones.
 
         That takes a linear defense with nothing before it, honest clients who send what they are, and a
-        network that loses nothing; and messages that are updates of whole models, of clients that remember
-        nothing.
+        network that loses nothing; messages that are updates of whole models, of clients that remember
+        nothing; and a schedule that counts all of a cohort at once.
         """
         plain = not (self.rows or len(self.canaries) or self.attacks or self.poisons or self.pre_aggregations)
         linear = declared(self.defense, Defenses.linear) and declares(self.defense, Defenses.counts)
         sent_as_is = declared(self.codec, Codecs.verbatim) and declared(self.privacy, Mechanisms.settled)
-        plain = plain and self.exchange.default and self.levels is None
+        plain = plain and self.exchange.default and self.plain and self.levels is None
         return plain and linear and sent_as_is and declared(self.network, Networks.complete)
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether all who are drawn begin at once, and all messages that arrive count in the same round."""
+        return declared(self.schedule, Schedules.plain)
 
     def at(self, round_: int) -> "Plan":
         """Return the plan of one round: another one only where the sampler says that rounds differ."""
@@ -163,27 +174,28 @@ class Plan:
         """The longest frame of the parameters on their way down, in bytes."""
         return max_frame(self.codec_down, self.layout)
 
-    def with_presence(self, updates: Updates, rounds: Sequence[int]) -> Updates:
-        """Return clients' messages that began in these rounds with what the server assigned to each.
+    def with_presence(self, updates: Updates) -> Updates:
+        """Return clients' messages with what the server assigned to each in the round in which it began.
 
         Raises:
             PluginError: One is not 0 where its client has nothing.
         """
         if self.levels is None:
             return updates
-        presence = self.levels.presence(updates.client_ids.tolist(), rounds)
+        presence = self.levels.presence(updates.client_ids.tolist(), updates.started.tolist())
         with named_faults(f"algorithm {name_of(self.levels.algorithm)}: a worker returned what cannot be"):
             return replace(updates, presence=presence)
 
-    def spared(self, client_id: int, round_: int) -> int:
-        """Return how many bytes fewer than the whole model's parameters a client receives in a round."""
-        if self.levels is None or client_id >= self.canaries.first:
-            return 0
-        return self._spared[self.levels.level(client_id, round_)]
+    def received_bytes(self, whole: int, client_ids: Sequence[int], round_: int) -> Array:
+        """Return how many bytes each client receives in a round, where a whole model takes so many.  # [K]"""
+        found = np.full(len(client_ids), whole, dtype=np.int64)
+        if self.levels is not None:
+            found -= [self._spared[self.levels.level(client, round_)] for client in client_ids]
+        return found
 
     @cached_property
     def _spared(self) -> list[int]:
-        """``spared`` by level."""
+        """How many bytes shorter each level's frame of parameters is than that of the whole model."""
         parts = () if self.levels is None else self.levels.parts
         frames = (max_frame(self.codec_down, reduced(self.layout, part.present)) for part in parts)
         return [self.frame_down - frame for frame in frames]

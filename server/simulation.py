@@ -155,7 +155,7 @@ def prepare(
     choice = make_choice(parts, data, model, begun)
     layout = Layout.of(model)
     levels = levels_of(parts.algorithm, model, data, spec.seed)
-    fitted = Fitted(parts, data, layout, mechanism, levels)
+    fitted = Fitted(parts, data, model, layout, mechanism, levels)
     refuse(OF_FIT, fitted)
     plan = with_local_steps(make_plan(fitted), parts, data)
     plan = replace(plan, root=make_root(parts, data))

@@ -78,6 +78,7 @@ class RunSpec:
     codec: PluginSpec = PluginSpec("identity")
     codec_down: PluginSpec = PluginSpec("identity")
     network: PluginSpec = PluginSpec("ideal")
+    schedule: PluginSpec = PluginSpec("synchronous")
     privacy: PluginSpec = PluginSpec("none")
     audit: PluginSpec = PluginSpec("none")
     defense: PluginSpec = PluginSpec("mean")

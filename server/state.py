@@ -8,8 +8,9 @@ from torch import Tensor
 
 from ..clients.codecs.wire import shared_by
 from ..core.client_rows import ClientRows
-from ..core.contracts import Knowledge
+from ..core.contracts import UpdateKnowledge
 from ..core.trees import State
+from .mailbox import Mailbox
 from .plan import Plan
 
 
@@ -30,6 +31,8 @@ class ServerState:
         shared: What both sides of the codec will know of the next round; None where it shares nothing.
         clients: What the clients remember that were ever counted, by client id.  # [S] each
         counted: The round in which each of them last was.
+        schedule: The schedule's memory.
+        mailbox: Messages that are not counted yet; None where there is none, as between synchronous rounds.
     """
 
     round: int
@@ -48,6 +51,8 @@ class ServerState:
     shared: State = None
     clients: ClientRows = field(default_factory=dict)
     counted: Mapping[int, int] = field(default_factory=dict)
+    schedule: State = None
+    mailbox: Mailbox | None = None
 
 
 def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:
@@ -58,7 +63,8 @@ def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:
         params=params,
         buffers=buffers,
         attacks=tuple(
-            {} if role.attack.knowledge is Knowledge.OWN else role.attack.init() for role in plan.attacks
+            {} if role.attack.knowledge is UpdateKnowledge.OWN else role.attack.init()
+            for role in plan.attacks
         ),
         codec=codec,
         privacy=plan.privacy.init(),
@@ -66,5 +72,6 @@ def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:
         defense=plan.defense.init(),
         optimizer=plan.optimizer.init(),
         ledger=plan.accountant.init(),
+        schedule=plan.schedule.init(),
         shared=shared_by(plan.codec, params, torch.zeros(plan.exchange.up.num_parameters), codec),
     )

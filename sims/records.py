@@ -199,7 +199,7 @@ def _round_row(plan: Plan, step: Step) -> dict[str, Any]:
         "update_norm": _mean(o.norms),
         "aggregate_norm": float(row_norms(o.verdict.aggregate[None])[0]),
         "bytes_up": int(o.bytes_up.sum()),
-        "bytes_down": o.bytes_down,
+        "bytes_down": o.bytes_received,
         "total_bytes_up": state.bytes_up,
         "total_bytes_down": state.bytes_down,
         "virtual_seconds": state.clock,

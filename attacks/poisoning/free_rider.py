@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.trees import State
 from ...core.updates import Updates
 from .broadcasts import last_move, no_broadcast
@@ -36,7 +36,7 @@ class FreeRider:
     mode: Mode = "zero"
     scale: float = 0.001
 
-    knowledge: ClassVar[Knowledge] = Knowledge.COLLUDERS
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.COLLUDERS
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:

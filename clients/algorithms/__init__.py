@@ -15,6 +15,7 @@ ALGORITHMS: Family[LocalRule | LocalProcedure] = Family(
         "gradient_descent": "gauntlet.clients.algorithms.gradient_descent:GradientDescent",
         "scaffold": "gauntlet.clients.algorithms.scaffold:Scaffold",
         "feddyn": "gauntlet.clients.algorithms.feddyn:FedDyn",
+        "moon": "gauntlet.clients.algorithms.moon:Moon",
         "heterofl": "gauntlet.clients.algorithms.heterofl:HeteroFL",
         "dsgld": "gauntlet.clients.algorithms.dsgld:DSGLD",
         "fsgld": "gauntlet.clients.algorithms.fsgld:FSGLD",

@@ -91,7 +91,8 @@ class VerbatimFrames(Sequence[bytes]):
         if isinstance(row, slice):
             return [self[r] for r in range(*row.indices(len(self)))]
         one = self.updates.rows(torch.tensor([range(len(self))[row]]))
-        return encode_cohort(self._codec, one, self._layout, self._spec, None, self._streams)[0][0]
+        streams = replace(self._streams, round=int(one.started[0]))
+        return encode_cohort(self._codec, one, self._layout, self._spec, None, streams)[0][0]
 
 
 def max_frame(codec: Codec, layout: Layout) -> int:

@@ -9,6 +9,8 @@ What a plug-in may say of itself besides stands in the tables of ``core.declarat
 
 from .attacks import DataAttack, Goal, InferenceAttack, LeakageAttack, UpdateAttack, View
 from .clients import (
+    Activations,
+    AddingRule,
     Device,
     ExchangingRule,
     Groups,
@@ -23,7 +25,7 @@ from .clients import (
 )
 from .codecs import Codec, CodecContext, CodecStreams
 from .defenses import Defense, LinearDefense, PreAggregation, Verdict
-from .knowledge import Knowledge
+from .knowledge import UpdateKnowledge
 from .privacy import (
     AdaptiveClipping,
     Audit,
@@ -35,10 +37,23 @@ from .privacy import (
     PublicFacts,
     Release,
 )
-from .server import Delivery, Network, Sampler, Sampling, ServerOptimizer
+from .server import (
+    Arrivals,
+    Delivery,
+    Network,
+    Sampler,
+    Sampling,
+    Schedule,
+    ServerOptimizer,
+    Starts,
+    Traffic,
+)
 
 __all__ = [
+    "Activations",
     "AdaptiveClipping",
+    "AddingRule",
+    "Arrivals",
     "Audit",
     "Audited",
     "Clipping",
@@ -54,7 +69,6 @@ __all__ = [
     "Goal",
     "Groups",
     "InferenceAttack",
-    "Knowledge",
     "LeakageAttack",
     "LinearDefense",
     "LocalProcedure",
@@ -71,9 +85,13 @@ __all__ = [
     "Release",
     "Sampler",
     "Sampling",
+    "Schedule",
     "ServerOptimizer",
+    "Starts",
     "Switch",
+    "Traffic",
     "UpdateAttack",
+    "UpdateKnowledge",
     "Verdict",
     "View",
     "Visit",

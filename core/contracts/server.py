@@ -1,12 +1,15 @@
-"""What the server is made of: optimizers, samplers, networks."""
+"""What the server is made of: optimizers, samplers, networks, schedules."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
 
 from ..trees import State
+
+Array = np.ndarray[Any, Any]
 
 
 class ServerOptimizer(Protocol):
@@ -83,3 +86,84 @@ class Network(Protocol):
 
         ``bytes_down`` is what each client received; where clients' models are of several sizes, int64 [K].
         """
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What a schedule knows: who is on the way and when each message comes, never what it holds.
+
+    A round is one step of the server. The messages stand in the order in which their clients began.
+
+    Attributes:
+        round: The round, from 0.
+        now: When it began, in virtual seconds since the start of the run.
+        drawn: Ids of the clients that the sampler lets take part in it, ascending, int64.  # [D]
+        client_ids: Whose messages are sent and not yet counted, each client once, int64.  # [n]
+        started: The round in which each client began, int64.  # [n]
+        begins: When it began, float64.  # [n]
+        arrives: When its message arrives, infinite where it never does, float64.  # [n]
+        waits: When the network gives up those that began with it, or has them all, float64.  # [n]
+    """
+
+    round: int
+    now: float
+    drawn: Array
+    client_ids: Array
+    started: Array
+    begins: Array
+    arrives: Array
+    waits: Array
+
+    @cached_property
+    def idle(self) -> Array:
+        """Ids of the drawn clients without a message on the way, ascending: only they may begin."""
+        return self.drawn[~np.isin(self.drawn, self.client_ids)]
+
+    @cached_property
+    def order(self) -> Array:
+        """Places of the messages in the order of their arrival; at equal times who began first.  # [n]"""
+        return np.argsort(self.arrives, kind="stable")
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Who begins next.
+
+    Attributes:
+        client_ids: Some of the idle clients, ascending, int64; none: nobody more in this round.  # [K]
+        at: When they begin, in virtual seconds since the start of the run; not before the round does.
+    """
+
+    client_ids: Array
+    at: float
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """What becomes of the messages in a round; a message that is neither counted nor dropped waits on.
+
+    Attributes:
+        counted: Which of the messages count now, bool; only such as arrive by then.  # [n]
+        dropped: Which of the others never will, bool.  # [n]
+        at: When the round ends, in virtual seconds since the start of the run; not before it began.
+    """
+
+    counted: Array
+    dropped: Array
+    at: float
+
+
+class Schedule(Protocol):
+    """Say who begins when, and which messages count in a round.
+
+    ``starts`` is asked again, with the messages of those who began, until it lets nobody begin; then
+    ``arrivals`` is asked once. What it may declare: ``core.declarations.Schedules``.
+    """
+
+    def init(self) -> State: ...
+
+    def starts(self, traffic: Traffic, state: State, generator: np.random.Generator) -> tuple[Starts, State]:
+        """Return who begins next; the generator is fresh in each call."""
+
+    def arrivals(self, traffic: Traffic, state: State) -> tuple[Arrivals, State]:
+        """Return which messages count now, which never will, and when the round ends."""

@@ -10,7 +10,7 @@ from .clients import Algorithms, ClientData, Codecs, Datasets, Partitions
 from .declaration import Declaration, Table, declared, declares, name_of
 from .defenses import Defenses, PreAggregations
 from .privacy import Audits, Clippings, Mechanisms, clipped_at, works_in_steps
-from .server import Networks, Optimizers, Samplers
+from .server import Networks, Optimizers, Samplers, Schedules
 
 TABLES: dict[str, type[Table]] = {
     "datasets": Datasets,
@@ -27,6 +27,7 @@ TABLES: dict[str, type[Table]] = {
     "clippings": Clippings,
     "audits": Audits,
     "samplers": Samplers,
+    "schedules": Schedules,
     "networks": Networks,
     "server_optimizers": Optimizers,
 }
@@ -50,6 +51,7 @@ __all__ = [
     "Partitions",
     "PreAggregations",
     "Samplers",
+    "Schedules",
     "Table",
     "UpdateAttacks",
     "clipped_at",

@@ -86,6 +86,11 @@ class Algorithms(Samplers, Optimizers):
         "(params, state) -> Tensor",
         "The model that is scored [P]; silent: what is broadcast.",
     )
+    added_loss: Declaration[Callable[..., Tensor] | None] = method(
+        "(local, frozen, targets) -> Tensor",
+        "What is added to each example's loss [B], from `Activations` of the local and of frozen models.",
+    )
+    frozen_models = words("The models that `added_loss` is told of: `received`, and groups of `memory`.")
     levels: Declaration[Callable[..., Sequence[Part]] | None] = method(
         "(model, input_shape) -> Parts",
         "The smaller models that clients may train in the place of the whole one, one a level; silent: none.",

@@ -1,4 +1,4 @@
-"""What the server's plug-ins may declare: samplers, networks, optimizers."""
+"""What the server's plug-ins may declare: samplers, networks, optimizers, schedules."""
 
 from __future__ import annotations
 
@@ -45,3 +45,21 @@ class Optimizers(Table):
         "(state) -> list of Tensor", "The posterior samples that it has kept so far, [P] each."
     )
     unproved = word("no_mechanism", "Why it proves nothing without a privacy mechanism.")
+
+
+class Schedules(Table):
+    """What a schedule may say of itself."""
+
+    plain = flag("All who are drawn begin at once, and whatever the network lets arrive counts in the round.")
+    size: Declaration[Callable[[float], float] | None] = method(
+        "(drawn) -> float",
+        "How many messages count in a round, at least 1, where so many clients are expected to be drawn: the "
+        "public denominator; silent: as many as are drawn.",
+    )
+    weights: Declaration[Callable[[Tensor], Tensor] | None] = method(
+        "(staleness) -> Tensor",
+        "What an update is multiplied by that began so many rounds ago, float64 [K], from 0 to 1; silent: 1.",
+    )
+    gain: Declaration[Callable[[float], float] | None] = method(
+        "(counted) -> float", "What the noised aggregate of so many messages is multiplied by; silent: 1."
+    )

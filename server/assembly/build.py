@@ -33,6 +33,7 @@ def make_plan(fitted: Fitted) -> Plan:
         codec_down=parts.codec_down,
         public_down=public_spec(layout, spec.codec_down.name, options_of(parts.codec_down)),
         network=parts.network,
+        schedule=parts.schedule,
         privacy=privacy,
         pre_aggregations=parts.pre_aggregations,
         defense=parts.defense,

@@ -9,7 +9,17 @@ from ...clients.algorithms import ALGORITHMS
 from ...clients.codecs import CODECS
 from ...clients.data import DATASETS, PARTITIONS
 from ...clients.exchange import Exchange, exchange_of
-from ...core.contracts import Audit, Codec, Defense, Network, PreAggregation, Privacy, Sampler, Sampling
+from ...core.contracts import (
+    Audit,
+    Codec,
+    Defense,
+    Network,
+    PreAggregation,
+    Privacy,
+    Sampler,
+    Sampling,
+    Schedule,
+)
 from ...core.declarations import Algorithms, Datasets, Declaration, declared, works_in_steps
 from ...core.guards import guard
 from ...core.layout import Layout
@@ -24,6 +34,7 @@ from ..networks import NETWORKS
 from ..optimizers import SERVER_OPTIMIZERS
 from ..roles import Attack, assign, build_attacks
 from ..samplers import SAMPLERS
+from ..schedules import SCHEDULES
 from ..spec import PluginSpec, RunSpec
 
 Roles = tuple[tuple[Role[Any], ...], tuple[Role[Any], ...]]
@@ -60,7 +71,7 @@ class Parts:
         _ = self.mechanism
         if not self.given:
             _ = self.dataset, self.partition
-        _ = self.audit, self.algorithm, self.sampler, self.attacks
+        _ = self.audit, self.algorithm, self.sampler, self.schedule, self.attacks
         _ = self.codec, self.codec_down, self.pre_aggregations, self.defense, self.network, self.optimizer
 
     @cached_property
@@ -131,6 +142,11 @@ class Parts:
     @cached_property
     def network(self) -> Network:
         found: Network = made(NETWORKS, self.spec.network)
+        return found
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        found: Schedule = made(SCHEDULES, self.spec.schedule)
         return found
 
     @cached_property

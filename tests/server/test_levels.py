@@ -147,8 +147,8 @@ def test_bytes_follow_the_coordinates_that_are_there(levels):
     assert (heads < 20 + 6 * 8).all()
     assert [len(frame) for frame in outcome.frames] == outcome.bytes_up.tolist()
     down = 3 * 4 * sum(sizes[w] + 10 * narrow[w] for w in (12, 6, 3))
-    assert 9 * 20 < outcome.bytes_down - down < 9 * (20 + 6 * 8)
-    assert (state.bytes_up, state.bytes_down) == (outcome.bytes_up.sum(), outcome.bytes_down)
+    assert 9 * 20 < outcome.bytes_received - down < 9 * (20 + 6 * 8)
+    assert (state.bytes_up, state.bytes_down) == (outcome.bytes_up.sum(), outcome.bytes_received)
 
 
 def test_a_rule_that_cannot_deal_with_absent_coordinates_is_refused(levels):
@@ -247,7 +247,7 @@ def test_levels_are_drawn_anew_by_the_server_and_narrow_clients_get_there_sooner
         sent, seconds = step.outcome.sent, step.outcome.delivery.client_seconds
         level = [sent.presence.sizes()[k].item() for k in range(len(sent))]
         drawn.append(dict(zip(sent.client_ids.tolist(), level, strict=True)))
-        assert step.outcome.bytes_down == pytest.approx(1e3 * seconds.sum())
+        assert step.outcome.bytes_received == pytest.approx(1e3 * seconds.sum())
         assert len(set(np.round(seconds, 6))) <= 3
     both = drawn[0].keys() & drawn[1].keys()
     assert any(drawn[0][client] != drawn[1][client] for client in both)
@@ -327,11 +327,11 @@ MIRROR = """
 from dataclasses import dataclass, replace
 from typing import ClassVar
 import torch
-from gauntlet.core.contracts import Knowledge
+from gauntlet.core.contracts import UpdateKnowledge
 
 @dataclass(frozen=True)
 class Mirror:
-    knowledge: ClassVar[Knowledge] = Knowledge.OWN
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OWN
     def init(self): return None
     def corrupt(self, own, view, state):
         seen = int((view.params != 0).sum())

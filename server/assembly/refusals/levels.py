@@ -3,7 +3,7 @@
 from typing import Any
 
 from ....attacks.poisoning import UPDATE_ATTACKS
-from ....core.contracts import Knowledge
+from ....core.contracts import UpdateKnowledge
 from ....core.declarations import (
     Algorithms,
     Codecs,
@@ -76,7 +76,7 @@ def an_attack_on_rows_of_several_sizes(parts: Parts) -> ScenarioError | None:
         return None
     for role in parts.roles[1]:
         attack = role.attack
-        looks = attack.knowledge is not Knowledge.OWN or declared(attack, UpdateAttacks.knows_defense)
+        looks = attack.knowledge is not UpdateKnowledge.OWN or declared(attack, UpdateAttacks.knows_defense)
         if looks and not declared(attack, UpdateAttacks.partial):
             alone = [name for name in UPDATE_ATTACKS.table if _looks_at_itself(name)]
             return ScenarioError(
@@ -90,7 +90,7 @@ def an_attack_on_rows_of_several_sizes(parts: Parts) -> ScenarioError | None:
 def _looks_at_itself(name: str) -> bool:
     """Return whether an attack sees its own client alone, whatever its options, or deals with presence."""
     found = UPDATE_ATTACKS.find(name)
-    alone = declared(found, UpdateAttacks.knowledge) is Knowledge.OWN
+    alone = declared(found, UpdateAttacks.knowledge) is UpdateKnowledge.OWN
     return alone or declared(found, UpdateAttacks.partial)
 
 

@@ -41,6 +41,7 @@ def test_the_quickstart_builds_each_of_its_plug_ins_once(built):
         "partitions: dirichlet",
         "privacy: none",
         "samplers: full",
+        "schedules: synchronous",
         "server_optimizers: sgd",
         "update_attacks: sign_flip",
     ]

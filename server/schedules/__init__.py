@@ -1,0 +1,15 @@
+"""Schedules: who begins when, and which messages count in a round."""
+
+from ...core.contracts import Schedule
+from ...core.declarations import Schedules
+from ...core.registry import Family
+
+SCHEDULES: Family[Schedule] = Family(
+    "schedules",
+    "schedule",
+    ("starts", "arrivals"),
+    {
+        "synchronous": "gauntlet.server.schedules.synchronous:Synchronous",
+    },
+    declares=Schedules,
+)
