@@ -146,4 +146,4 @@ class LoneTraining:
 
 def _counted(outputs: Tensor, held: Tensor | None) -> Tensor:
     """Return logits [B, C] that are 0 for labels that do not count."""
-    return outputs if held is None else outputs * held
+    return outputs if held is None else outputs * held.to(outputs.device)

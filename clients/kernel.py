@@ -25,7 +25,7 @@ from .channels_last import takes_channels_last
 from .data.base import FederatedData, PartitionedData, num_outputs
 from .device import reproducible
 from .exchange import exchange_of
-from .levels import HeldLabels
+from .levels import ALL_LABELS, EveryLabel, HeldLabels
 from .local_step import Steer
 from .losses import Loss, loss_name, loss_of
 from .memory import keep_freed_memory
@@ -64,7 +64,7 @@ class BlockKernel:
         device: str = "cpu",
         compiled: bool = False,
         noise_seed: int | None = None,
-        labels: HeldLabels | None = None,
+        labels: EveryLabel | HeldLabels = ALL_LABELS,
     ) -> None:
         """Take the run's ingredients.
 
@@ -135,7 +135,7 @@ class BlockKernel:
     def _privatize(self, broadcast: Broadcast, updates: Updates) -> Updates:
         context = Context(broadcast.round, broadcast.params, self.exchange.up, self.seed)
         private = self.privacy.privatize(replace(updates, context=context), self._streams(broadcast.round))
-        return replace(private, context=None)
+        return self._labels.restricted(replace(private, context=None))
 
     def _train(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor, Tensor]:
         """Return what the clients would send, their losses [K], and what they would remember [K, S]."""
@@ -150,11 +150,8 @@ class BlockKernel:
             block = Block(self.exchange, self.training, broadcast, client_ids.tolist(), self._device)
             trained = train(block)
         ids, messages = torch.from_numpy(client_ids), block.messages.cpu()
-        if self._labels is not None:
-            there = torch.stack([self._labels.present(i) for i in client_ids.tolist()])
-            messages = messages.where(there, 0.0)
         updates = Updates(messages, ids, trained.counts, buffers=trained.buffers)
-        return updates, trained.losses.cpu(), block.memory.cpu()
+        return self._labels.restricted(updates), trained.losses.cpu(), block.memory.cpu()
 
     def train_sum(self, broadcast: Broadcast, client_ids: Array) -> Summed:
         """Return the block's weighted sum, non-finite updates left out.
@@ -247,23 +244,14 @@ class BlockKernel:
 
     def _shelf_of(self, ids: list[int], round_: int) -> tuple[Shelf, list[Array]]:
         """Return where the clients' examples lie, with which labels count, and each client's rows there."""
-        shelf, places = self._examples_of(ids, round_)
-        if self._labels is not None:
-            held = torch.zeros(len(shelf.y), self._labels.data.num_classes)
-            for client_id, rows in zip(ids, places, strict=True):
-                held[rows] = self._labels.held(client_id).float()
-            shelf = replace(shelf, held=held.to(shelf.y.device))
-        return shelf, places
-
-    def _examples_of(self, ids: list[int], round_: int) -> tuple[Shelf, list[Array]]:
-        """Return where the clients' examples lie, and each client's rows there."""
         if isinstance(self.data, PartitionedData) and not self.poisons:
             self._shelf = self._shelf or Shelf.around(self.data.x, self.data.y).to(self._device)
-            return self._shelf, [self.data.rows(i) for i in ids]
+            places = [self.data.rows(i) for i in ids]
+            return self._labels.marked(self._shelf, ids, places), places
         examples = [self.examples(i, round_) for i in ids]
         ends = np.cumsum([len(y) for _, y in examples])
         places = [np.arange(e - len(y), e) for e, (_, y) in zip(ends, examples, strict=True)]
-        return Shelf.joined(examples).to(self._device), places
+        return self._labels.marked(Shelf.joined(examples).to(self._device), ids, places), places
 
     def _one_by_one(self, block: Block) -> BlockResult:
         round_, size = block.sent.round, len(block.ids)
@@ -286,14 +274,10 @@ class BlockKernel:
                 buffers[row],
                 block.shared,
                 block.own(here),
-                self._held(client_id),
+                self._labels.counted(client_id),
             )
             block.finish(here, [len(batches)], gradient)
         return BlockResult(counts, losses, buffers)
-
-    def _held(self, client_id: int) -> Tensor | None:
-        """Return which labels count in a client's loss, float32; None for all.  # [C]"""
-        return None if self._labels is None else self._labels.held(client_id).float().to(self._device)
 
     def _taken(self, client_id: int, round_: int) -> tuple[int, tuple[Tensor, Tensor], list[Array]]:
         """Return how many examples a client has, those that its steps take, and each step's rows of them."""

@@ -1,7 +1,7 @@
 """Which part of the model each client trains, where an algorithm has models of several sizes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -15,14 +15,35 @@ from ..core.errors import PluginError, ScenarioError
 from ..core.layout import Layout
 from ..core.presence import Presence
 from ..core.seeds import generator
+from ..core.updates import Updates
 from .data.base import FederatedData, targets_of
+from .shelf import Shelf
 
 Array = np.ndarray[Any, Any]
 
 
+class EveryLabel:
+    """All labels count in every client's loss, and none of what is about them is left out."""
+
+    def counted(self, client_id: int) -> Tensor | None:
+        """Return which labels count in a client's loss, float32 [C]; None for all."""
+        return None
+
+    def restricted(self, updates: Updates) -> Updates:
+        """Return the updates with 0 in what is about labels that a client does not hold."""
+        return updates
+
+    def marked(self, shelf: Shelf, client_ids: Sequence[int], places: Sequence[Array]) -> Shelf:
+        """Return the shelf with which labels the client holds that has an example there."""
+        return shelf
+
+
+ALL_LABELS = EveryLabel()
+
+
 @dataclass(frozen=True, eq=False)
 class HeldLabels:
-    """Which labels each client holds, and which parameters of a model are about the others.
+    """As ``EveryLabel``, where clients train and send what is about labels that they hold.
 
     Attributes:
         data: The clients' examples, as they are before anybody poisons them.
@@ -40,9 +61,22 @@ class HeldLabels:
             self._held[client_id] = counts > 0
         return self._held[client_id]
 
+    def counted(self, client_id: int) -> Tensor | None:
+        return self.held(client_id).float()
+
     def present(self, client_id: int) -> Tensor:
         """Return which parameters are not about labels that the client does not hold, bool.  # [P]"""
         return (self.about < 0) | self.held(client_id)[self.about.clamp(min=0)]
+
+    def restricted(self, updates: Updates) -> Updates:
+        there = torch.stack([self.present(i) for i in updates.client_ids.tolist()])
+        return updates.with_vectors(updates.vectors.where(there, 0.0))
+
+    def marked(self, shelf: Shelf, client_ids: Sequence[int], places: Sequence[Array]) -> Shelf:
+        held = torch.zeros(len(shelf.y), self.data.num_classes)
+        for client_id, rows in zip(client_ids, places, strict=True):
+            held[rows] = self.held(client_id).float()
+        return replace(shelf, held=held.to(shelf.y.device))
 
     def of(self, present: Tensor) -> "HeldLabels":
         """Return the same for the model that has these parameters alone, bool [P]."""

@@ -11,7 +11,7 @@ from ..clients.data.base import FederatedData
 from ..clients.device import device_for
 from ..clients.kernel import BlockKernel
 from ..clients.leveled_kernel import LeveledKernel
-from ..clients.levels import HeldLabels, levels_of
+from ..clients.levels import ALL_LABELS, EveryLabel, HeldLabels, levels_of
 from ..clients.scoring import ScoredExamples, Scorer
 from ..clients.vectorize import Choice, begun_on, choose
 from ..core.contracts import Privacy
@@ -75,7 +75,7 @@ def kernel_of(
 
     def of_level(number: int) -> BlockKernel:
         part, labels = levels.parts[number], levels.labels
-        own = None if labels is None else labels.of(part.present)
+        own = ALL_LABELS if labels is None else labels.of(part.present)
         return block_kernel(parts, data, part.model, choice, privacy, own)
 
     return LeveledKernel(levels, of_level)
@@ -87,7 +87,7 @@ def block_kernel(
     model: nn.Module,
     choice: Choice,
     privacy: Privacy,
-    labels: HeldLabels | None = None,
+    labels: EveryLabel | HeldLabels = ALL_LABELS,
 ) -> BlockKernel:
     """Return what trains clients that all have one model; see ``kernel_of`` and ``BlockKernel``."""
     spec, (poisons, attacks) = parts.spec, parts.roles

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from gauntlet.clients.codecs.wire import decode_cohort, encode_cohort
 from gauntlet.clients.minibatches import minibatches
-from gauntlet.core.contracts import CodecStreams, LocalTraining
+from gauntlet.core.contracts import CodecStreams, LocalTraining, NoGuarantee
 from gauntlet.core.errors import GauntletError, ScenarioError
 from gauntlet.core.seeds import generator
 from gauntlet.core.trees import equal
@@ -33,6 +33,7 @@ def levels(small):
     base = small(
         num_clients=9,
         training=TRAINING,
+        vectorize="off",
         model=PluginSpec("mlp", {"hidden": [12, 6]}),
         partition=PluginSpec("pathological", {"classes_per_client": 4}),
         algorithm=hetero(),
@@ -349,3 +350,89 @@ def test_robust_rules_outvote_a_liar_where_enough_others_are(levels, defense):
     aggregate = rounds(spec)[1][0].outcome.verdict.aggregate
 
     assert float(aggregate.abs().max()) < 5
+
+
+def private(privacy, weighting="fixed", **algorithm):
+    return {
+        "privacy": privacy,
+        "defense": PluginSpec("mean", {"weighting": weighting}),
+        "algorithm": hetero(**algorithm),
+        "sampler": PluginSpec("poisson", {"sample_rate": 0.5}),
+        "model": PluginSpec("mlp", {"hidden": [12, 6]}),
+        "rounds": 2,
+        "training": LocalTraining(local_epochs=1, batch_size=16, lr=0.1),
+    }
+
+
+CENTRAL = PluginSpec("gaussian", {"clip_norm": 0.5, "noise_multiplier": 1.0, "delta": 1e-3})
+LOCAL = PluginSpec("local_gaussian", {"clip_norm": 0.5, "noise_multiplier": 4.0, "delta": 1e-3})
+STEPS = PluginSpec("dp_sgd", {"clip_norm": 0.5, "noise_multiplier": 1.0, "delta": 1e-3})
+
+
+@pytest.mark.parametrize("privacy", [CENTRAL, LOCAL, STEPS], ids=lambda p: p.name)
+def test_epsilon_is_fedavgs_where_the_denominator_is_fixed_and_labels_are_not_told(levels, privacy):
+    """A client moves the sum by at most C whatever it lacks: over the fixed size, as much as in FedAvg."""
+    plain = private(privacy) | {"algorithm": PluginSpec("fedavg")}
+    theirs = rounds(levels(**plain))[1][-1].outcome
+    ours = rounds(levels(**private(privacy, mask=False)))[1][-1].outcome
+
+    assert ours.epsilon.value == theirs.epsilon.value
+    assert ours.epsilon.value is not None
+    assert ours.sent.presence is not None
+
+
+@pytest.mark.parametrize("privacy", [CENTRAL, LOCAL, STEPS], ids=lambda p: p.name)
+def test_telling_labels_leaves_no_epsilon_and_says_why(levels, privacy):
+    outcome = rounds(levels(**private(privacy)))[1][-1].outcome
+
+    assert outcome.release == NoGuarantee("extra_release")
+    assert outcome.epsilon.value is None
+
+
+def test_a_count_of_who_has_a_coordinate_leaves_no_epsilon(levels):
+    outcome = rounds(levels(**private(CENTRAL, "uniform", mask=False)))[1][-1].outcome
+
+    assert outcome.release == NoGuarantee("weights")
+    assert outcome.epsilon.value is None
+
+
+def test_a_budget_that_labels_break_is_refused_with_the_way_out(levels):
+    budget = PluginSpec("gaussian", {"clip_norm": 0.5, "epsilon": 5.0, "delta": 1e-3})
+    with pytest.raises(
+        ScenarioError, match="tells the server which labels each client holds, which nothing prot"
+    ):
+        prepare(levels(**private(budget)))
+    assert prepare(levels(**private(budget, mask=False))).plan.levels is not None
+
+
+def test_local_noise_covers_what_a_client_has_and_nothing_else(levels):
+    outcome = rounds(levels(**private(LOCAL, mask=False)))[1][0].outcome
+    presence = outcome.sent.presence
+    there = presence.levels[presence.level]
+
+    assert bool((outcome.sent.vectors[there] != 0).all())
+    assert not bool(outcome.sent.vectors[~there].any())
+
+
+def test_central_noise_covers_every_coordinate_though_nobody_has_it(levels):
+    """Three narrow clients alone: what they lack moves by the noise, of standard deviation z C / size."""
+    spec = levels(**private(CENTRAL, rates=(0.25,), mask=False))
+    spec = replace(spec, algorithm=hetero(rates=(1.0, 0.25), shares=(0.01, 0.99), mask=False))
+    simulation, found = rounds(spec)
+    before, after = simulation.first.params, found[0].state.params
+    there = simulation.plan.levels.parts[1].present
+
+    assert not bool(found[0].outcome.verdict.aggregate[~there].any())
+    moved = (after - before)[~there]
+    assert float(moved.std()) == pytest.approx(0.5 / 4.5, rel=0.15)
+
+
+def test_a_level_may_train_nothing_that_is_sent_in_clear_of_others(levels):
+    """Every cohort of partial participation has its own presence, and the server's model stays finite."""
+    spec = levels(sampler=PluginSpec("fixed_size", {"cohort_size": 2}), rounds=6)
+    for step in rounds(spec)[1]:
+        presence = step.outcome.sent.presence
+        nobody = ~presence.levels[presence.level].any(dim=0)
+        assert bool(nobody.any()) == (step.outcome.verdict.aggregate[nobody].numel() > 0)
+        assert not bool(step.outcome.verdict.aggregate[nobody].any())
+        assert bool(step.state.params.isfinite().all())
