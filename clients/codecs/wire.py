@@ -45,7 +45,7 @@ def encode_cohort(
     for present, rows in _by_level(updates.presence):
         own, part = whole.rows(rows), reduced(layout, present)
         own = own.with_vectors(own.vectors[:, present])
-        found, state = _encode(codec, own, part, _spec(spec, present), state, streams)
+        found, state = _encode(codec, own, part, frame_spec(spec, present), state, streams)
         for row, frame in zip(rows.tolist(), found, strict=True):
             frames[row] = frame
     return frames, state
@@ -56,7 +56,8 @@ def _by_level(presence: Presence) -> list[tuple[Tensor, Tensor]]:
     return [(presence.levels[level], rows) for level, rows in presence.by_level()]
 
 
-def _spec(spec: int, present: Tensor) -> int:
+def frame_spec(spec: int, present: Tensor) -> int:
+    """Return the spec of frames that hold what is ``present`` [M] of messages of this spec."""
     return spec if bool(present.all()) else part_spec(spec, present)
 
 
@@ -153,7 +154,7 @@ def decode_cohort(
     for present, rows in _by_level(presence):
         part, places = reduced(layout, present), rows.tolist()
         own = [frames[row] for row in places], [client_ids[row] for row in places]
-        found, bad = _decode(codec, *own, part, _spec(spec, present), streams)
+        found, bad = _decode(codec, *own, part, frame_spec(spec, present), streams)
         rejected += [(places[n], reason) for n, reason in bad]
         good[[places[n] for n, _ in bad]] = False
         vectors[rows[good[rows]][:, None], present.nonzero().flatten()] = found

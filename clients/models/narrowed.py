@@ -34,14 +34,15 @@ class Scaler(nn.Module):
 
     Attributes:
         rate: The share of outputs that the layer before it has, above 0 and at most 1.
+        always: Whether it divides in evaluation, too: for who wants a client's gradients in that mode.
     """
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, always: bool = False) -> None:
         super().__init__()
-        self.rate = rate
+        self.rate, self.always = rate, always
 
     def forward(self, x: Tensor) -> Tensor:
-        return x / self.rate if self.training else x
+        return x / self.rate if self.training or self.always else x
 
 
 @dataclass
