@@ -13,7 +13,7 @@ from ..core.presence import Presence
 from ..core.roles import Role
 from ..core.seeds import generator
 from ..core.trees import State
-from ..core.updates import Context, Updates
+from ..core.updates import Context, Updates, concatenate
 from .decision import decide
 from .plan import Plan
 from .sight import announced_size
@@ -25,7 +25,8 @@ def corrupt(
 ) -> tuple[Updates, tuple[State, ...]]:
     """Return what clients that begin together really send, and the attacks' memories.
 
-    Every attack starts from the honest updates; none sees what another one makes of its rows.
+    Every attack starts from the honest updates; none sees what another one makes of its rows. Besides the
+    honest messages that are sent with its own, an omniscient one sees those that are not counted yet.
 
     Args:
         plan: What stays.
@@ -47,11 +48,12 @@ def corrupt(
             continue
         mine, own = _handed(updates.rows(rows), role.attack)
         asks = declared(role.attack, UpdateAttacks.knows_defense)
+        knows_all = role.attack.knowledge is UpdateKnowledge.OMNISCIENT
         view = View(
             round=state.round,
             params=state.params,
             cohort_size=announced_size(plan, role.attack, len(updates)),
-            honest=updates.rows(honest_rows) if role.attack.knowledge is UpdateKnowledge.OMNISCIENT else None,
+            honest=_seen(plan, state, updates.rows(honest_rows)) if knows_all else None,
             generator=generator(plan.seed, "attack", number, state.round, *([group] if group else [])),
             aggregate=_guess(plan, state, number, root) if asks else None,
         )
@@ -79,6 +81,17 @@ def _received(view: View, mine: Presence | None) -> View:
     if mine is None:
         return view
     return replace(view, params=view.params.where(mine.levels[mine.level].any(dim=0), 0.0))
+
+
+def _seen(plan: Plan, state: ServerState, honest: Updates) -> Updates:
+    """Return the honest messages that an omniscient attack sees: those sent with its own, and in flight."""
+    if state.mailbox is None:
+        return honest
+    parts = [replace(honest, presence=None)]
+    for updates in (group.updates for group in state.mailbox.groups):
+        liars = torch.tensor(sorted(plan.malicious(int(updates.started[0]))), dtype=torch.int64)
+        parts.append(updates.rows(~torch.isin(updates.client_ids, liars)))
+    return plan.with_presence(concatenate(parts, honest.expected_size))
 
 
 def _guess(plan: Plan, state: ServerState, number: int, root: Tensor | None) -> Callable[[Updates], Verdict]:

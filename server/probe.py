@@ -127,11 +127,12 @@ def save_observation(
 
     frame = outcome.frame(client_id)
     assert frame is not None, "a run that is watched sends single updates"
+    down = outcome.down(client_id)
     inputs = Inputs(data.name, data.input_shape, data.num_classes, data.mean, data.std, data.value_range)
     public: dict[str, Any] = {
         "schema": SCHEMA,
         "probe": dict(probe),
-        "round": outcome.round,
+        "round": down.broadcast.round,
         "client_id": client_id,
         "model": asdict(spec.model),
         "codec": asdict(spec.codec),
@@ -140,12 +141,12 @@ def save_observation(
     }
     if exchange is not None and exchange.up != exchange.layout:
         public["message"] = {"groups": list(exchange.up.groups), "scales": dict(exchange.scales)}
-    sent = {"params": outcome.broadcast.params, "buffers": outcome.broadcast.buffers}
+    sent = {"params": down.broadcast.params, "buffers": down.broadcast.buffers}
     told, part = recorded_part(levels, outcome, client_id, spec.algorithm)
     public, sent = public | told, sent | part
     codec: Codec = CODECS.build(spec.codec.name, spec.codec.options)
     if not declared(codec, Codecs.verbatim):  # else a frame is read without more
-        shared, tensors = pack(outcome.shared, "shared")
+        shared, tensors = pack(down.shared, "shared")
         public["context"] = {"public_seed": CodecStreams(spec.seed, 0).public_seed, "shared": shared}
         sent |= tensors
     files = {

@@ -44,6 +44,9 @@ class UpdateAttacks(Table):
         "What its clients' local steps descend instead, before weight decay and the algorithm's own "
         "correction; elementwise, all [..., P].",
     )
+    beside_params = flag(
+        "It sets messages beside the broadcast parameters, so that these must be updates alone."
+    )
     partial = flag(
         "It can deal with `presence` in what it is handed: clients that lack coordinates, whose rows are 0 "
         "there. One that looks at several clients is refused without."

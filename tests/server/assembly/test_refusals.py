@@ -14,6 +14,7 @@ from gauntlet.server.assembly.refusals import (
     levels,
     privacy,
     roles,
+    schedules,
     training,
 )
 
@@ -24,7 +25,7 @@ def test_every_refusal_is_in_the_list_once():
     """A refusal is a public function of these modules that returns an error or None."""
     written = [
         one
-        for module in (algorithms, budgets, codecs, defenses, levels, privacy, roles, training)
+        for module in (algorithms, budgets, codecs, defenses, levels, privacy, roles, schedules, training)
         for name, one in inspect.getmembers(module, inspect.isfunction)
         if one.__module__ == module.__name__
         and not name.startswith("_")
