@@ -436,3 +436,30 @@ def test_a_level_may_train_nothing_that_is_sent_in_clear_of_others(levels):
         assert bool(nobody.any()) == (step.outcome.verdict.aggregate[nobody].numel() > 0)
         assert not bool(step.outcome.verdict.aggregate[nobody].any())
         assert bool(step.state.params.isfinite().all())
+
+
+@pytest.mark.parametrize("codec", ["identity", "topk"])
+def test_messages_that_come_later_have_the_level_of_the_round_in_which_they_began(levels, tmp_path, codec):
+    """Buffered: drawn levels, jobs over several rounds, and a checkpoint in between goes on to the same bits."""
+    spec = levels(
+        rounds=6,
+        algorithm=hetero(mode="dynamic"),
+        codec=PluginSpec(codec),
+        schedule=PluginSpec("buffered", {"buffer_size": 3}),
+        network=PluginSpec("links", {"latency_seconds": 1.0, "jitter": 1.0}),
+    )
+    simulation, whole = rounds(spec)
+    plan, late = simulation.plan, 0
+    for step in whole:
+        received = step.outcome.received
+        late += int((received.started < step.outcome.round).sum())
+        for row, (client, started) in enumerate(zip(received.client_ids, received.started, strict=True)):
+            alone = plan.levels.presence([int(client)], [int(started)])
+            there = alone.levels[alone.level[0]]
+            assert torch.equal(received.presence.levels[received.presence.level[row]], there)
+            assert not bool(received.vectors[row, ~there].any())
+    assert late > 0
+    save_checkpoint(tmp_path, whole[2].state, "run")
+    rest = rounds(spec, state=load_checkpoint(tmp_path, "run"))[1]
+    ends = [fields(run[-1].state) | {"mailbox": None} for run in (rest, whole)]
+    assert equal(*ends)
