@@ -75,6 +75,9 @@ def test_the_page_on_algorithms_ends_with_a_rule_that_remembers(tmp_path, gauntl
 
     assert len(rounds) == 4
     assert list((tmp_path / "recoil" / "checkpoints").glob("clients-*.safetensors"))
+    two_widths = pd.read_parquet(tmp_path / "two-widths" / "rounds.parquet")
+    assert len(two_widths) == 4
+    assert two_widths["bytes_up"].nunique() > 1  # a coin says how many are narrow
     accuracy = final(tmp_path / "scaffold-m.csv")
     assert (tmp_path / "scaffold-m.png").stat().st_size > 10_000
     assert min(accuracy["ScaffoldM"], accuracy["scaffold"]) > accuracy["fedavg"] + 0.02
