@@ -12,7 +12,7 @@ from .layout import Layout
 
 
 @dataclass(frozen=True)
-class Knowledge:
+class LeakageKnowledge:
     """What an attacker is told about a client; None where it does not know.
 
     Attributes:
@@ -58,8 +58,8 @@ class Knowledge:
 
 
 def refuse_unknown_items(names: Iterable[str]) -> None:
-    """Raise ``ValueError`` where a name is no field of ``Knowledge``."""
-    known = {f.name for f in fields(Knowledge)}
+    """Raise ``ValueError`` where a name is no field of ``LeakageKnowledge``."""
+    known = {f.name for f in fields(LeakageKnowledge)}
     if wrong := [name for name in names if name not in known]:
         raise ValueError(
             f"no such item of knowledge: {', '.join(wrong)}; allowed: {', '.join(sorted(known))}"
@@ -92,7 +92,7 @@ class Observation:
     input_shape: tuple[int, ...]
     num_classes: int
     value_range: tuple[float, float]
-    knowledge: Knowledge
+    knowledge: LeakageKnowledge
 
     def gradient(self) -> Tensor:
         """Return the mean gradient behind a one-step update of plain SGD: -update / lr.  # [P]

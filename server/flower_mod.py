@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..attacks.poisoning import UPDATE_ATTACKS
-from ..core.contracts import Knowledge, UpdateAttack, View
+from ..core.contracts import UpdateAttack, UpdateKnowledge, View
 from ..core.declarations import UpdateAttacks, declared
 from ..core.errors import PluginError
 from ..core.layout import Layout
@@ -85,10 +85,10 @@ def attack_mod(
 
 def _refuse_the_impossible(attack: UpdateAttack) -> None:
     name = type(attack).__name__
-    if attack.knowledge is not Knowledge.OWN or declared(attack, UpdateAttacks.knows_defense):
+    if attack.knowledge is not UpdateKnowledge.OWN or declared(attack, UpdateAttacks.knows_defense):
         raise ValueError(
-            "a Flower node knows its own update and nothing else: the attack must declare Knowledge.OWN and "
-            f"not knows_defense, got {name} with {attack.knowledge}"
+            "a Flower node knows its own update and nothing else: the attack must declare UpdateKnowledge."
+            f"OWN and not knows_defense, got {name} with {attack.knowledge}"
         )
     if declared(attack, UpdateAttacks.steer) is not None:
         raise ValueError(

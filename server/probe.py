@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..clients.codecs import CODECS
 from ..clients.codecs.wire import decode_frame
@@ -24,11 +25,12 @@ from ..core.disk import write_folder
 from ..core.errors import DataError
 from ..core.frames import Envelope, public_spec
 from ..core.layout import Layout
-from ..core.observation import Knowledge, Observation, Truth
+from ..core.observation import LeakageKnowledge, Observation, Truth
 from ..core.registry import options_of
 from ..core.seeds import generator
 from ..core.trees import pack, unpack
 from .assembly.loading import make_model
+from .first_step import starts_plain
 from .outcome import Outcome
 from .spec import PluginSpec, RunSpec
 
@@ -56,7 +58,8 @@ def knowledge_of(
     labels_known: bool,
     rule: LocalRule | None = None,
     besides: Sequence[Groups] = (),
-) -> Knowledge:
+    received: Tensor | None = None,
+) -> LeakageKnowledge:
     """Return what an honest-but-curious server knows: public configuration, and labels only if told.
 
     Momentum over several steps, weight decay, Adam, or an algorithm that changes the first direction make an
@@ -70,12 +73,13 @@ def knowledge_of(
         labels_known: Whether the labels are told.
         rule: The algorithm; by default one that leaves gradients as they are.
         besides: What a rule that exchanges more than parameters is given besides in its first step.
+        received: What clients start from in round 0, to be compared with what they remember.  # [P]
     """
-    starts_plain = rule is None or _starts_plain(rule, besides)
-    optimizer = training.optimizer if starts_plain else spec.algorithm.name
+    plainly = rule is None or starts_plain(rule, besides, received)
+    optimizer = training.optimizer if plainly else spec.algorithm.name
     steady = training.momentum == 0 or local_steps == 1
     plain = optimizer == "sgd" and training.weight_decay == 0 and steady
-    return Knowledge(
+    return LeakageKnowledge(
         batch_size=len(truth.y),
         labels=tuple(sorted(truth.y.tolist())) if labels_known else None,
         local_steps=local_steps,
@@ -88,20 +92,13 @@ def knowledge_of(
     )
 
 
-def _starts_plain(rule: LocalRule, besides: Sequence[Groups]) -> bool:
-    """Return whether a client's first step goes along the gradient itself."""
-    length = next((len(vector) for groups in besides for vector in groups.values()), 3)
-    gradient, params = torch.linspace(-2, 0.5, length), torch.linspace(1, -3, length)
-    return torch.equal(rule.correct(gradient.clone(), params, params.clone(), *besides), gradient)
-
-
 def save_observation(
     place: Path,
     spec: RunSpec,
     data: FederatedData,
     outcome: Outcome,
     client_id: int,
-    knowledge: Knowledge,
+    knowledge: LeakageKnowledge,
     truth: Truth,
     probe: Mapping[str, Any],
     exchange: Exchange | None = None,
@@ -126,11 +123,12 @@ def save_observation(
 
     frame = outcome.frame(client_id)
     assert frame is not None, "a run that is watched sends single updates"
+    down = outcome.down(client_id)
     inputs = Inputs(data.name, data.input_shape, data.num_classes, data.mean, data.std, data.value_range)
     public: dict[str, Any] = {
         "schema": SCHEMA,
         "probe": dict(probe),
-        "round": outcome.round,
+        "round": down.broadcast.round,
         "client_id": client_id,
         "model": asdict(spec.model),
         "codec": asdict(spec.codec),
@@ -139,10 +137,10 @@ def save_observation(
     }
     if exchange is not None and exchange.up != exchange.layout:
         public["message"] = {"groups": list(exchange.up.groups), "scales": dict(exchange.scales)}
-    sent = {"params": outcome.broadcast.params, "buffers": outcome.broadcast.buffers}
+    sent = {"params": down.broadcast.params, "buffers": down.broadcast.buffers}
     codec: Codec = CODECS.build(spec.codec.name, spec.codec.options)
     if not declared(codec, Codecs.verbatim):  # else a frame is read without more
-        shared, tensors = pack(outcome.shared, "shared")
+        shared, tensors = pack(down.shared, "shared")
         public["context"] = {"public_seed": CodecStreams(spec.seed, 0).public_seed, "shared": shared}
         sent |= tensors
     files = {
@@ -155,7 +153,7 @@ def save_observation(
     return place
 
 
-def adopt_observation(old: Path, place: Path, knowledge: Knowledge, probe: Mapping[str, Any]) -> Path:
+def adopt_observation(old: Path, place: Path, knowledge: LeakageKnowledge, probe: Mapping[str, Any]) -> Path:
     """Copy a recording of schema 1, which all probes of a client shared, into one of a probe's own.
 
     Raises:
@@ -217,7 +215,7 @@ def load_observation(place: Path) -> Observation:
         frame = (place / "frame.bin").read_bytes()
         inputs = _inputs(public["inputs"])
         model_spec, codec_spec = PluginSpec(**public["model"]), PluginSpec(**public["codec"])
-        knowledge = Knowledge(**_tupled(public["knowledge"]))
+        knowledge = LeakageKnowledge(**_tupled(public["knowledge"]))
         message = public.get("message", {"groups": [], "scales": {}})
         groups, scale = list(map(str, message["groups"])), float(message["scales"].get(UPDATE, 1))
         told = public.get("context", {"public_seed": 0, "shared": None})
@@ -250,7 +248,7 @@ def load_observation(place: Path) -> Observation:
 
 
 def blank_observation(
-    spec: RunSpec, data: FederatedData, round_: int, client_id: int, knowledge: Knowledge
+    spec: RunSpec, data: FederatedData, round_: int, client_id: int, knowledge: LeakageKnowledge
 ) -> Observation:
     """Return what an attack can be checked with before the run: the first model, and an update of zeros."""
     model = make_model(spec, data)

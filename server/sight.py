@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from ..core.contracts import Knowledge, UpdateAttack
+from ..core.contracts import UpdateAttack, UpdateKnowledge
 from ..core.declarations import Mechanisms, UpdateAttacks, declared
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def sees_updates(role: Role[UpdateAttack]) -> bool:
     Where attackers are drawn anew in every round, who colludes in one is honest in another.
     """
     knowledge = role.attack.knowledge
-    colludes = knowledge is Knowledge.COLLUDERS
-    return knowledge is Knowledge.OMNISCIENT or (colludes and role.sampled is not None)
+    colludes = knowledge is UpdateKnowledge.COLLUDERS
+    return knowledge is UpdateKnowledge.OMNISCIENT or (colludes and role.sampled is not None)
 
 
 def asks_a_memory(plan: Plan, role: Role[UpdateAttack], round_: int) -> bool:
@@ -95,7 +95,9 @@ def _tells_who_came(plan: Plan, round_: int) -> bool:
     """
     if plan.sampling.scheme != "fixed_size":
         return False
-    apart = (role.attack.knowledge is Knowledge.OWN and role.attack.init() is None for role in plan.attacks)
+    apart = (
+        role.attack.knowledge is UpdateKnowledge.OWN and role.attack.init() is None for role in plan.attacks
+    )
     return any(role.active(round_) and not alone for role, alone in zip(plan.attacks, apart, strict=True))
 
 
@@ -109,8 +111,9 @@ def _attacks(role: Role[Any], round_: int, cohort: Collection[int]) -> bool:
 def announced_size(plan: Plan, attack: UpdateAttack, came: int) -> int:
     """Return the cohort size that an attack is told of.
 
-    The true one, ``came``; where it is to stay blind to other clients, the public, expected one.
+    The true one, ``came``; where it is to stay blind to other clients, or where others will count than
+    those who begin together, the public, expected one.
     """
-    if blinded(plan) and attack.knowledge is not Knowledge.OMNISCIENT:
+    if not plan.plain or (blinded(plan) and attack.knowledge is not UpdateKnowledge.OMNISCIENT):
         return max(round(plan.sampling.expected_size), 1)
     return came

@@ -12,7 +12,7 @@ from ..core.contracts import Groups
 from ..core.declarations import Algorithms, declared
 from ..core.errors import PluginError, ScenarioError
 from ..core.guards import guard
-from ..core.observation import Knowledge, Truth
+from ..core.observation import LeakageKnowledge, Truth
 from ..core.registry import Family
 from ..server.cohorts import sample_cohort
 from ..server.probe import blank_observation, knowledge_of
@@ -108,14 +108,15 @@ def _has_examples(simulation: Simulation, client: int, round_: int) -> bool:
     return any(map(len, kernel.batches(client, round_, len(kernel.examples(client, round_)[1]))))
 
 
-def known(probe: Probe, simulation: Simulation, client: int, round_: int) -> tuple[Knowledge, Truth]:
+def known(probe: Probe, simulation: Simulation, client: int, round_: int) -> tuple[LeakageKnowledge, Truth]:
     """Return what the attacker is told of a client's round, and what the client really trains on."""
     kernel = simulation.kernel
     truth = kernel.truth(client, round_)
     examples = len(kernel.examples(client, round_)[1])
     steps = len(kernel.batches(client, round_, examples))
     told, besides = probe.labels_known, _besides(simulation, round_)
-    return knowledge_of(simulation.spec, kernel.training, truth, steps, told, kernel.rule, besides), truth
+    facts = kernel.rule, besides, simulation.first.params
+    return knowledge_of(simulation.spec, kernel.training, truth, steps, told, *facts), truth
 
 
 def _besides(simulation: Simulation, round_: int) -> tuple[Groups, ...]:

@@ -16,7 +16,7 @@ from ...core.contracts import InferenceAttack, LeakageAttack
 from ...core.declarations import LeakageAttacks, declared
 from ...core.errors import GauntletError
 from ...core.layout import Layout
-from ...core.observation import Knowledge, Observation, Reconstruction, Truth
+from ...core.observation import LeakageKnowledge, Observation, Reconstruction, Truth
 from ...core.registry import require
 from ...core.seeds import generator, seeded_torch
 from .outputs import checked_reconstruction, checked_scores
@@ -35,7 +35,7 @@ def example(number: int = 0) -> tuple[Observation, Truth]:
     layout = Layout.of(model)
     gradients = torch.autograd.grad(functional.cross_entropy(model(x), y), list(model.parameters()))
     update = -LR * torch.cat([g.reshape(-1) for g in gradients])
-    knowledge = Knowledge(1, (int(y),), 1, LR, "identity", "none", "sgd", 0.0, "cross_entropy")
+    knowledge = LeakageKnowledge(1, (int(y),), 1, LR, "identity", "none", "sgd", 0.0, "cross_entropy")
     return Observation(0, number, model, layout, b"", update, SHAPE, CLASSES, (0.0, 1.0), knowledge), Truth(
         x, y
     )
@@ -119,7 +119,7 @@ def the_observation_is_left_as_it_was(attack: LeakageAttack) -> None:
 def _told_only(attack: object, observation: Observation) -> Observation:
     """Return the observation without the knowledge that an attack does not declare."""
     looked_at = named_by(attack)
-    undeclared: dict[str, Any] = {f.name: None for f in fields(Knowledge) if f.name not in looked_at}
+    undeclared: dict[str, Any] = {f.name: None for f in fields(LeakageKnowledge) if f.name not in looked_at}
     return replace(observation, knowledge=replace(observation.knowledge, **undeclared))
 
 
@@ -162,15 +162,15 @@ def the_check_accepts_an_easy_victim(attack: LeakageAttack | InferenceAttack) ->
 
 
 def knowledge_that_is_missing_is_refused_by_name(attack: LeakageAttack | InferenceAttack) -> None:
-    """``requires`` names fields of ``Knowledge``; the refusal lists all that are None."""
-    observation = replace(example()[0], knowledge=Knowledge())
+    """``requires`` names fields of ``LeakageKnowledge``; the refusal lists all that are None."""
+    observation = replace(example()[0], knowledge=LeakageKnowledge())
     required: Sequence[str] = declared(attack, LeakageAttacks.requires)
     message = ""
     try:
         refuse_unmet(attack, observation)
     except GauntletError as error:
         message = str(error)
-    known = {f.name for f in fields(Knowledge)}
+    known = {f.name for f in fields(LeakageKnowledge)}
     wrong = [name for name in required if name not in known]
     require(
         not wrong,

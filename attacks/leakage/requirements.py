@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from ...core.declarations import LeakageAttacks, declared
 from ...core.errors import PluginError
-from ...core.observation import Knowledge, Observation, refuse_unknown_items
+from ...core.observation import LeakageKnowledge, Observation, refuse_unknown_items
 
 PLAIN_STEP: Mapping[str, object] = MappingProxyType(
     {"optimizer": "sgd", "weight_decay": 0.0, "loss": "cross_entropy"}
@@ -25,7 +25,7 @@ def refuse_unmet(attack: object, observation: Observation) -> None:
         check(observation)
 
 
-def refuse_blind(attack: object, knowledge: Knowledge, client_id: int, round_: int) -> None:
+def refuse_blind(attack: object, knowledge: LeakageKnowledge, client_id: int, round_: int) -> None:
     """Refuse an attack where it could make nothing of what a client sends.
 
     Raises:

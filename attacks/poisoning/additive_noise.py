@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import torch
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
 
 
@@ -24,7 +24,7 @@ class AdditiveNoise:
 
     std: float = 0.01
 
-    knowledge: ClassVar[Knowledge] = Knowledge.OWN
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OWN
 
     def __post_init__(self) -> None:
         if not (self.std > 0 and isfinite(self.std)):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import isfinite
 from statistics import NormalDist
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
 from .moments import check_knowledge, known_honest, mean_and_std, send_all
 
@@ -30,7 +30,7 @@ class ALittleIsEnough:
     """
 
     z: float | None = None
-    knowledge: Knowledge = Knowledge.OMNISCIENT
+    knowledge: UpdateKnowledge = UpdateKnowledge.OMNISCIENT
 
     def __post_init__(self) -> None:
         check_knowledge(self.knowledge)

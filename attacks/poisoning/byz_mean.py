@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import ClassVar
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
 from .moments import known_honest, mean_and_std
 
@@ -26,7 +26,7 @@ class ByzMean:
 
     z: float = 0.5
 
-    knowledge: ClassVar[Knowledge] = Knowledge.OMNISCIENT
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OMNISCIENT
 
     def __post_init__(self) -> None:
         if self.z == 0 or not isfinite(self.z):

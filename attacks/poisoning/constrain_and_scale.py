@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
 from .replacement import boost, check_boost
 
@@ -32,7 +32,7 @@ class ConstrainAndScale:
     scale: float | None = None
     server_lr: float = 1.0
 
-    knowledge: ClassVar[Knowledge] = Knowledge.COLLUDERS
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.COLLUDERS
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha <= 1:

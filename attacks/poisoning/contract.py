@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.contracts import DataAttack, Goal, Knowledge, UpdateAttack, Verdict, View
+from ...core.contracts import DataAttack, Goal, UpdateAttack, UpdateKnowledge, Verdict, View
 from ...core.declarations import DataAttacks, UpdateAttacks, declared
 from ...core.errors import PluginError
 from ...core.guards import guard
@@ -135,23 +135,23 @@ DATA_ATTACK_CHECKS: tuple[Callable[[DataAttack], None], ...] = (
 # ---- update attacks -------------------------------------------------------------------------------------
 
 
-def _knowledge(attack: UpdateAttack) -> Knowledge:
+def _knowledge(attack: UpdateAttack) -> UpdateKnowledge:
     knowledge = declared(attack, UpdateAttacks.knowledge)
     if knowledge is None:
-        raise PluginError("knowledge must be a member of core.contracts.Knowledge, got None")
+        raise PluginError("knowledge must be a member of core.contracts.UpdateKnowledge, got None")
     return knowledge
 
 
 def _scene(attack: UpdateAttack, round_: int, num_honest: int = COHORT - MALICIOUS) -> tuple[Updates, View]:
     """Return (the malicious rows, the view) that the engine would hand to this attack."""
     knowledge = _knowledge(attack)
-    own_size = 1 if knowledge is Knowledge.OWN else MALICIOUS
+    own_size = 1 if knowledge is UpdateKnowledge.OWN else MALICIOUS
     rows = 0.05 + 0.02 * generator(0, "contract", round_).standard_normal((own_size + num_honest, SIZE))
     vectors = torch.from_numpy(rows).to(torch.float32)
     size = len(vectors)
     everybody = Updates(vectors, torch.arange(size) * 4 + 3, torch.full((size,), 10))
     malicious = torch.arange(size) < own_size
-    honest = everybody.rows(~malicious) if knowledge is Knowledge.OMNISCIENT else None
+    honest = everybody.rows(~malicious) if knowledge is UpdateKnowledge.OMNISCIENT else None
     params = (1 + round_) * torch.linspace(-1, 1, SIZE)
     ask = _plain_mean if declared(attack, UpdateAttacks.knows_defense) else None
     view = View(round_, params, size, honest, generator(0, "corrupt", round_), ask)

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates, row_norms
 
 Mode = Literal["under", "rotate", "warm_up", "drift"]
@@ -43,7 +43,7 @@ class Evasion:
     margin: float = 0.1
     period: int = 4
 
-    knowledge: ClassVar[Knowledge] = Knowledge.COLLUDERS
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.COLLUDERS
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
 from .geometry import along, squared_distances
 from .moments import known_honest, mean_and_std, send_all
@@ -34,7 +34,7 @@ class FangKrum:
 
     stop: float = 1e-5
 
-    knowledge: ClassVar[Knowledge] = Knowledge.OMNISCIENT
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OMNISCIENT
     knows_defense: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

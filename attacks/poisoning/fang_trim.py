@@ -10,7 +10,7 @@ from math import isfinite
 import torch
 from torch import Tensor
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
 from .moments import check_knowledge, known_honest, mean_and_std
 
@@ -31,7 +31,7 @@ class FangTrim:
     """
 
     spread: float = 2.0
-    knowledge: Knowledge = Knowledge.OMNISCIENT
+    knowledge: UpdateKnowledge = UpdateKnowledge.OMNISCIENT
 
     def __post_init__(self) -> None:
         check_knowledge(self.knowledge)

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.trees import State
 from ...core.updates import Updates
 from .broadcasts import last_move, no_broadcast
@@ -36,13 +36,18 @@ class FreeRider:
     mode: Mode = "zero"
     scale: float = 0.001
 
-    knowledge: ClassVar[Knowledge] = Knowledge.COLLUDERS
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.COLLUDERS
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, got '{self.mode}'")
         if not (self.scale > 0 and isfinite(self.scale)):
             raise ValueError(f"scale must be finite and above 0, got {self.scale}")
+
+    @property
+    def beside_params(self) -> bool:
+        """Whether what it sends is how the parameters moved."""
+        return self.mode == "previous"
 
     def init(self) -> State:
         return no_broadcast() if self.mode == "previous" else None

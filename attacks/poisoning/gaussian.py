@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import torch
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
 
 
@@ -26,7 +26,7 @@ class Gaussian:
     mean: float = 0.0
     std: float = 1.0
 
-    knowledge: ClassVar[Knowledge] = Knowledge.OWN
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OWN
 
     def __post_init__(self) -> None:
         if not isfinite(self.mean):

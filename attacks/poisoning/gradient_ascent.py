@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
 
 
@@ -19,7 +19,7 @@ class GradientAscent:
     With one local step this is ``sign_flip``; with more the path bends, and the loss grows faster.
     """
 
-    knowledge: ClassVar[Knowledge] = Knowledge.OWN
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OWN
 
     def init(self) -> None:
         return None

@@ -7,7 +7,7 @@ Manipulation. UAI 2019. arXiv:1903.03936
 from dataclasses import dataclass
 from math import isfinite
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
 from .moments import check_knowledge, known_honest, mean_and_std, send_all
 
@@ -24,7 +24,7 @@ class InnerProductManipulation:
     """
 
     tau: float = 0.1
-    knowledge: Knowledge = Knowledge.OMNISCIENT
+    knowledge: UpdateKnowledge = UpdateKnowledge.OMNISCIENT
 
     def __post_init__(self) -> None:
         check_knowledge(self.knowledge)

@@ -6,7 +6,7 @@ Descent. ICLR 2021. arXiv:2012.14368; on the mean as in ByzFL, arXiv:2505.24802
 
 from dataclasses import dataclass
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
 from .moments import check_knowledge, known_honest, mean_and_std, send_all
 
@@ -20,7 +20,7 @@ class MeanSignFlip:
             ``"colluders"`` only what the attackers themselves would honestly have sent.
     """
 
-    knowledge: Knowledge = Knowledge.OMNISCIENT
+    knowledge: UpdateKnowledge = UpdateKnowledge.OMNISCIENT
 
     def __post_init__(self) -> None:
         check_knowledge(self.knowledge)

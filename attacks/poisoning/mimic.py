@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.seeds import normal
 from ...core.trees import State
 from ...core.updates import Updates
@@ -40,7 +40,7 @@ class Mimic:
     victim: int | None = None
     warmup_rounds: int = 5
 
-    knowledge: ClassVar[Knowledge] = Knowledge.OMNISCIENT
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OMNISCIENT
 
     def __post_init__(self) -> None:
         if self.victim is not None and self.victim < 0:

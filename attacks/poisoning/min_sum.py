@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
 from .deviation import Direction, check_search, farthest
 from .moments import check_knowledge, known_honest, send_all
@@ -36,7 +36,7 @@ class MinSum:
     direction: Direction = "std"
     start_gamma: float = 10.0
     tolerance: float = 1e-5
-    knowledge: Knowledge = Knowledge.OMNISCIENT
+    knowledge: UpdateKnowledge = UpdateKnowledge.OMNISCIENT
 
     def __post_init__(self) -> None:
         check_knowledge(self.knowledge)

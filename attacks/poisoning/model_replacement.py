@@ -7,7 +7,7 @@ Section 3 (gamma = n / eta). arXiv:1807.00459
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
 from .replacement import boost, check_boost
 
@@ -28,7 +28,7 @@ class ModelReplacement:
     scale: float | None = None
     server_lr: float = 1.0
 
-    knowledge: ClassVar[Knowledge] = Knowledge.COLLUDERS
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.COLLUDERS
 
     def __post_init__(self) -> None:
         check_boost(self.scale, self.server_lr)

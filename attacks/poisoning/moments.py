@@ -10,16 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
 
 Array = NDArray[Any]
 BLOCK_ELEMENTS = 2**20
 
 
-def check_knowledge(knowledge: Knowledge) -> None:
+def check_knowledge(knowledge: UpdateKnowledge) -> None:
     """Raise ``ValueError`` where an attack on a crowd would see a single update."""
-    if knowledge is Knowledge.OWN:
+    if knowledge is UpdateKnowledge.OWN:
         raise ValueError("knowledge must be omniscient or colluders, got own")
 
 

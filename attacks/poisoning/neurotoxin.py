@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.trees import State
 from ...core.updates import Updates
 from .broadcasts import last_move, no_broadcast
@@ -34,7 +34,8 @@ class Neurotoxin:
 
     ratio: float = 0.95
 
-    knowledge: ClassVar[Knowledge] = Knowledge.COLLUDERS
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.COLLUDERS
+    beside_params: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 < self.ratio <= 1:

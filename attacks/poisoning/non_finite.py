@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
 
 VALUES = ("nan", "inf", "-inf")
@@ -25,7 +25,7 @@ class NonFinite:
 
     value: Literal["nan", "inf", "-inf"] = "nan"
 
-    knowledge: ClassVar[Knowledge] = Knowledge.OWN
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OWN
     refused: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ Source: our own; any rule that weighs clients by what they claim has this door.
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
 
 
@@ -20,7 +20,7 @@ class NumExamplesInflation:
 
     factor: float = 100.0
 
-    knowledge: ClassVar[Knowledge] = Knowledge.OWN
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OWN
 
     def __post_init__(self) -> None:
         if not 1 < self.factor <= 1e6:

@@ -8,7 +8,7 @@ ByzFL, arXiv:2505.24802
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
 from .moments import known_honest, mean_and_std
 from .probing import check_line_search, most_harmful
@@ -33,7 +33,7 @@ class OptimalALittleIsEnough:
     delta: float = 10.0
     ratio: float = 0.8
 
-    knowledge: ClassVar[Knowledge] = Knowledge.OMNISCIENT
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OMNISCIENT
     knows_defense: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from ...core.contracts import Knowledge, View
+from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
 
 
@@ -16,7 +16,7 @@ from ...core.updates import Updates
 class Zero:
     """Send the zero update."""
 
-    knowledge: ClassVar[Knowledge] = Knowledge.OWN
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OWN
 
     def init(self) -> None:
         return None

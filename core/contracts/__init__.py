@@ -9,6 +9,8 @@ What a plug-in may say of itself besides stands in the tables of ``core.declarat
 
 from .attacks import DataAttack, Goal, InferenceAttack, LeakageAttack, UpdateAttack, View
 from .clients import (
+    Activations,
+    AddingRule,
     Device,
     ExchangingRule,
     Groups,
@@ -22,7 +24,7 @@ from .clients import (
 )
 from .codecs import Codec, CodecContext, CodecStreams
 from .defenses import Defense, LinearDefense, PreAggregation, Verdict
-from .knowledge import Knowledge
+from .knowledge import UpdateKnowledge
 from .privacy import (
     AdaptiveClipping,
     Audit,
@@ -47,7 +49,9 @@ from .server import (
 )
 
 __all__ = [
+    "Activations",
     "AdaptiveClipping",
+    "AddingRule",
     "Arrivals",
     "Audit",
     "Audited",
@@ -64,7 +68,6 @@ __all__ = [
     "Goal",
     "Groups",
     "InferenceAttack",
-    "Knowledge",
     "LeakageAttack",
     "LinearDefense",
     "LocalProcedure",
@@ -86,6 +89,7 @@ __all__ = [
     "Switch",
     "Traffic",
     "UpdateAttack",
+    "UpdateKnowledge",
     "Verdict",
     "View",
     "Visit",

@@ -11,7 +11,7 @@ from ..observation import Observation, Reconstruction
 from ..trees import State
 from ..updates import Updates
 from .defenses import Verdict
-from .knowledge import Knowledge
+from .knowledge import UpdateKnowledge
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class UpdateAttack(Protocol):
     """
 
     @property
-    def knowledge(self) -> Knowledge: ...
+    def knowledge(self) -> UpdateKnowledge: ...
 
     def init(self) -> State: ...
 
@@ -81,7 +81,7 @@ class UpdateAttack(Protocol):
 class LeakageAttack(Protocol):
     """Rebuild a client's examples from what it really sent.
 
-    What it may declare: ``core.declarations.LeakageAttacks``, in fields of ``observation.Knowledge``.
+    What it may declare: ``core.declarations.LeakageAttacks``, in fields of ``observation.LeakageKnowledge``.
     All of it is checked before a run begins, and again before the attack.
     """
 

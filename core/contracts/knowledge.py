@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class Knowledge(StrEnum):
+class UpdateKnowledge(StrEnum):
     """What an attack on updates is allowed to see besides the public broadcast.
 
     What it has seen counts for privacy: with OMNISCIENT no central or distributed epsilon holds from the

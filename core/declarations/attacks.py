@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ..contracts.knowledge import Knowledge
+from ..contracts.knowledge import UpdateKnowledge
 from .declaration import Declaration, Kind, Table, flag, mapping, method, numbers, words
 
 if TYPE_CHECKING:
     from ..contracts.attacks import DataAttack, Goal
     from ..observation import Observation
 
-_KNOWLEDGE = Kind("a member of core.contracts.Knowledge", lambda v: isinstance(v, Knowledge))
+_KNOWLEDGE = Kind("a member of core.contracts.UpdateKnowledge", lambda v: isinstance(v, UpdateKnowledge))
 
 
 class DataAttacks(Table):
@@ -35,7 +35,7 @@ class DataAttacks(Table):
 class UpdateAttacks(Table):
     """What an attack on updates may say of itself."""
 
-    knowledge: Declaration[Knowledge | None] = Declaration(
+    knowledge: Declaration[UpdateKnowledge | None] = Declaration(
         _KNOWLEDGE, None, "What it is allowed to see besides the broadcast. Every attack on updates says so."
     )
     knows_defense = flag("It needs `View.aggregate`; the answers of a rule with a memory are a sight of it.")
@@ -43,6 +43,9 @@ class UpdateAttacks(Table):
         "(gradient, params, received) -> gradient",
         "What its clients' local steps descend instead, before weight decay and the algorithm's own "
         "correction; elementwise, all [..., P].",
+    )
+    beside_params = flag(
+        "It sets messages beside the broadcast parameters, so that these must be updates alone."
     )
     refused = flag("No server counts what it sends, so that cohorts are smaller by its clients.")
     goal: Declaration[Callable[[Tensor, Tensor], Goal] | None] = method(
@@ -54,7 +57,7 @@ class UpdateAttacks(Table):
 
 
 class LeakageAttacks(Table):
-    """What an attack on what a client sent may say of itself, in fields of ``observation.Knowledge``."""
+    """What an attack on what a client sent may say of itself, in items of ``LeakageKnowledge``."""
 
     requires = words("What must be known.")
     only = mapping("Fields that must be known, and the one value of each that it works with.")

@@ -91,7 +91,7 @@ def test_a_class_whose_members_answer_one_by_one_is_silent():
         (Defenses, "least_cohort", -1, "a whole number, at least 0, got -1"),
         (Defenses, "needs_clients", 3, "a tuple of whole numbers, got 3"),
         (Defenses, "sensitivity", 0.5, "a method (clip_norm, expected_size) -> float | None, got 0.5"),
-        (UpdateAttacks, "knowledge", "own", "a member of core.contracts.Knowledge, got 'own'"),
+        (UpdateAttacks, "knowledge", "own", "a member of core.contracts.UpdateKnowledge, got 'own'"),
         (LeakageAttacks, "requires", "labels", "a tuple of strings, got 'labels'"),
         (LeakageAttacks, "only", ("lr",), "a mapping from strings, got ('lr',)"),
         (Mechanisms, "trust_model", "nobody", "one of central, local, distributed, none, got 'nobody'"),

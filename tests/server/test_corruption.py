@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gauntlet.core.contracts import Knowledge, Verdict
+from gauntlet.core.contracts import UpdateKnowledge, Verdict
 from gauntlet.core.roles import Role
 from gauntlet.core.trees import equal
 from gauntlet.server.round import run_round
@@ -21,7 +21,7 @@ class Asking:
     """Asks three times what the server would make of everybody's honest updates, and sends them."""
 
     answers: list[Any] = field(default_factory=list)
-    knowledge: ClassVar[Knowledge] = Knowledge.OMNISCIENT
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OMNISCIENT
     knows_defense: ClassVar[bool] = True
 
     def init(self):

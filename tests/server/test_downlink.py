@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gauntlet.core.contracts import Knowledge, LocalTraining
+from gauntlet.core.contracts import LocalTraining, UpdateKnowledge
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.roles import Role
 from gauntlet.server.probe import knowledge_of, load_observation, save_observation
@@ -81,7 +81,7 @@ def test_an_attack_sees_what_was_broadcast(small):
     """The attack sends the parameters that its view holds."""
 
     class Echo:
-        knowledge = Knowledge.COLLUDERS
+        knowledge = UpdateKnowledge.COLLUDERS
 
         def init(self):
             return None

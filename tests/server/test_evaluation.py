@@ -16,7 +16,7 @@ from gauntlet.clients.data.iid import Iid
 from gauntlet.clients.messages import Broadcast
 from gauntlet.clients.pools.serial import SerialPool
 from gauntlet.clients.scoring import Scorer
-from gauntlet.core.contracts import Goal, Knowledge, LocalTraining
+from gauntlet.core.contracts import Goal, LocalTraining, UpdateKnowledge
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.roles import Role
 from gauntlet.server.evaluation import ClassScore, Evaluator, GoalScore, goals_of
@@ -80,7 +80,7 @@ def test_a_backdoor_counts_triggered_examples_of_the_other_classes():
 def test_attacks_without_a_goal_are_passed_over_and_the_rest_keep_their_order():
     @dataclass(frozen=True)
     class Silent:
-        knowledge: ClassVar[Knowledge] = Knowledge.OWN
+        knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OWN
 
     attacks = [("b", LabelFlip(2, 1)), ("silent", Silent()), ("a", LabelFlip(1, 0))]
     assert [goal.attack for goal in scored(attacks).goals] == ["b", "a"]
@@ -120,12 +120,12 @@ BACKDOOR = PluginSpec("pixel_backdoor", {"target": 2, "fraction": 0.5, "pixels":
 BOOST = """
 from dataclasses import dataclass
 from typing import ClassVar
-from gauntlet.core.contracts import Knowledge
+from gauntlet.core.contracts import UpdateKnowledge
 
 @dataclass(frozen=True)
 class Boost:
     gamma: float
-    knowledge: ClassVar[Knowledge] = Knowledge.OWN
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OWN
 
     def init(self): return None
     def corrupt(self, own, view, state): return own.with_vectors(self.gamma * own.vectors), state

@@ -9,7 +9,7 @@ from flower_replies import SIZE, flat, message, record, replies_of, updates_of
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.app import Context as NodeContext
 
-from gauntlet.core.contracts import Knowledge
+from gauntlet.core.contracts import UpdateKnowledge
 from gauntlet.core.updates import Updates
 from gauntlet.server.flower import attack_mod
 
@@ -42,7 +42,7 @@ def test_only_the_named_nodes_flip_their_update():
 class Growing:
     """Send n times the honest update the n-th time; remembers n and the last update."""
 
-    knowledge: ClassVar[Knowledge] = Knowledge.OWN
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OWN
 
     def init(self) -> Any:
         return {"times": 0, "last": torch.zeros(0)}
@@ -65,7 +65,7 @@ def test_what_an_attack_remembers_lives_in_the_nodes_own_context():
 
 
 def test_an_attack_that_must_know_the_others_is_refused():
-    with pytest.raises(ValueError, match=r"Knowledge\.OWN"):
+    with pytest.raises(ValueError, match=r"UpdateKnowledge\.OWN"):
         attack_mod("alie", [0])
 
 

@@ -12,7 +12,7 @@ from gauntlet.clients.codecs import CODECS
 from gauntlet.clients.messages import Broadcast
 from gauntlet.clients.pools.serial import SerialPool
 from gauntlet.clients.scoring import Scorer
-from gauntlet.core.contracts import Delivery, Goal, Knowledge, Verdict
+from gauntlet.core.contracts import Delivery, Goal, UpdateKnowledge, Verdict
 from gauntlet.core.errors import ForbiddenWrite, InfeasibleCohort, PluginError
 from gauntlet.core.guards import from_outside, guard
 from gauntlet.defenses.mean import Mean
@@ -106,7 +106,7 @@ class Attack:
 
     how: str = "torch"
     place: str = "params"
-    knowledge: ClassVar[Knowledge] = Knowledge.OMNISCIENT
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OMNISCIENT
 
     def init(self) -> None:
         return None

@@ -10,7 +10,7 @@ import torch
 
 from gauntlet.attacks.poisoning.sign_flip import SignFlip
 from gauntlet.clients.messages import Broadcast
-from gauntlet.core.contracts import Knowledge
+from gauntlet.core.contracts import UpdateKnowledge
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.roles import Role
 from gauntlet.core.seeds import generator
@@ -195,7 +195,7 @@ class Listening:
     """Omniscient: keeps what it is shown."""
 
     seen: list
-    knowledge: ClassVar[Knowledge] = Knowledge.OMNISCIENT
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OMNISCIENT
 
     def init(self):
         return None

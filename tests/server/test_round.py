@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gauntlet.clients.codecs.wire import encode_cohort
-from gauntlet.core.contracts import CodecStreams, Knowledge, LocalTraining, NoGuarantee, Verdict
+from gauntlet.core.contracts import CodecStreams, LocalTraining, NoGuarantee, UpdateKnowledge, Verdict
 from gauntlet.core.errors import PluginError
 from gauntlet.core.roles import Role
 from gauntlet.server.round import run_round
@@ -268,7 +268,7 @@ class Spy:
     """Writes down what it is shown."""
 
     seen: list
-    knowledge: ClassVar[Knowledge] = Knowledge.OWN
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OWN
 
     def init(self):
         return 0
@@ -280,12 +280,12 @@ class Spy:
 
 @dataclass(frozen=True)
 class ColludingSpy(Spy):
-    knowledge: ClassVar[Knowledge] = Knowledge.COLLUDERS
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.COLLUDERS
 
 
 @dataclass(frozen=True)
 class OmniscientSpy(Spy):
-    knowledge: ClassVar[Knowledge] = Knowledge.OMNISCIENT
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OMNISCIENT
 
 
 def spied(small, kind: type[Spy], others: tuple[int, ...] = ()):

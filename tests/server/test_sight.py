@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from gauntlet.attacks.poisoning import UPDATE_ATTACKS
-from gauntlet.core.contracts import Knowledge, NoGuarantee, Release, Verdict
+from gauntlet.core.contracts import NoGuarantee, Release, UpdateKnowledge, Verdict
 from gauntlet.core.roles import Role
 from gauntlet.core.updates import Context, Updates
 from gauntlet.server.corruption import corrupt
@@ -235,7 +235,7 @@ def test_one_client_less_draws_other_attackers(small):
 class Outsider:
     """An attack from outside the tree: it looks at what it may, and may ask the server's rule."""
 
-    knowledge: Knowledge = Knowledge.OMNISCIENT
+    knowledge: UpdateKnowledge = UpdateKnowledge.OMNISCIENT
     knows_defense: bool = False
 
     def init(self):
@@ -276,9 +276,12 @@ def outside(small, attack, **changes):
     [
         (Outsider(), NoGuarantee(UPDATES)),
         (Outsider(knows_defense=True), NoGuarantee(UPDATES)),
-        (Outsider(Knowledge.COLLUDERS), None),
-        (Outsider(Knowledge.COLLUDERS, knows_defense=True), None),  # a rule without memory tells nothing
-        (Outsider(Knowledge.OWN), None),
+        (Outsider(UpdateKnowledge.COLLUDERS), None),
+        (
+            Outsider(UpdateKnowledge.COLLUDERS, knows_defense=True),
+            None,
+        ),  # a rule without memory tells nothing
+        (Outsider(UpdateKnowledge.OWN), None),
     ],
 )
 def test_a_plug_in_from_outside_the_tree_is_judged_by_what_it_declares(small, attack, expected):
@@ -288,7 +291,7 @@ def test_a_plug_in_from_outside_the_tree_is_judged_by_what_it_declares(small, at
 
 def test_whoever_asks_a_rule_with_a_memory_sees_what_it_remembers(small):
     """In round 0 the memory is empty; and a rule that remembers clients bounds nothing by itself."""
-    run = outside(small, Outsider(Knowledge.COLLUDERS, knows_defense=True))
+    run = outside(small, Outsider(UpdateKnowledge.COLLUDERS, knows_defense=True))
     smoothed = replace(run, plan=replace(run.plan, pre_aggregations=(Remembering(),)))
     assert exposed(smoothed.plan, 0, range(CLIENTS), "add_remove") is None
     assert exposed(smoothed.plan, 1, range(CLIENTS), "add_remove") == UPDATES
@@ -352,7 +355,7 @@ def test_an_attack_that_sees_nothing_of_others_is_not_told_who_came(small):
 
     @dataclass(frozen=True)
     class Counting:
-        knowledge: Knowledge
+        knowledge: UpdateKnowledge
 
         def init(self):
             return None
@@ -361,7 +364,7 @@ def test_an_attack_that_sees_nothing_of_others_is_not_told_who_came(small):
             sizes.append(view.cohort_size)
             return own, state
 
-    for knowledge in (Knowledge.COLLUDERS, Knowledge.OMNISCIENT):
+    for knowledge in (UpdateKnowledge.COLLUDERS, UpdateKnowledge.OMNISCIENT):
         run = outside(small, Counting(knowledge), sampler=POISSON)
         corrupt(run.plan, directions(run), run.first)
     assert sizes == [9, 10]

@@ -275,14 +275,17 @@ def test_what_cannot_run_is_refused_before_it_runs(small, changes, words):
 def test_privacy_refuses_a_model_with_batch_statistics(small):
     from gauntlet.core.layout import Layout, Slot
     from gauntlet.server.assembly.fitted import Fitted
+    from gauntlet.server.assembly.loading import make_model
     from gauntlet.server.assembly.parts import Parts
     from gauntlet.server.assembly.refusals import OF_FIT, refuse
 
     spec = small(privacy=PluginSpec("gaussian", {"clip_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-5}))
     layout = Layout((Slot("w", (2,), 0),), (Slot("running_mean", (2,), 0),))
 
+    data = make_data(spec)
+    fitted = Fitted(Parts(spec), data, make_model(spec, data), layout, Parts(spec).mechanism)
     with pytest.raises(ScenarioError, match="batch statistics"):
-        refuse(OF_FIT, Fitted(Parts(spec), make_data(spec), layout, Parts(spec).mechanism))
+        refuse(OF_FIT, fitted)
 
 
 def test_the_kernel_of_a_worker_is_built_from_the_spec_alone(busy):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gauntlet.core.layout import Layout
-from gauntlet.core.observation import Knowledge, Observation
+from gauntlet.core.observation import LeakageKnowledge, Observation
 from gauntlet.core.seeds import generator, seeded_torch
 
 
@@ -49,7 +49,7 @@ def observe() -> Callable[..., Observation]:
         if noise_std:
             noise = generator(0, "noise").normal(0, noise_std * lr, len(update))
             update = update + torch.from_numpy(noise.astype(np.float32))
-        knowledge = Knowledge(batch_size=len(x), local_steps=1, lr=lr)
+        knowledge = LeakageKnowledge(batch_size=len(x), local_steps=1, lr=lr)
         shape = tuple(x.shape[1:])
         return Observation(0, 0, model, layout, b"", update, shape, 10, (0.0, 1.0), knowledge)
 

@@ -9,7 +9,7 @@ from torch import nn
 from gauntlet.attacks.leakage.bias_trick import BiasTrick
 from gauntlet.attacks.leakage.metrics import mse
 from gauntlet.core.errors import PluginError
-from gauntlet.core.observation import Knowledge
+from gauntlet.core.observation import LeakageKnowledge
 from gauntlet.core.seeds import generator
 
 
@@ -81,7 +81,7 @@ def test_the_step_size_cancels(digits, mlp, observe):
     x, y = digits
     observation = observe(mlp(), x[:1], y[:1])
     louder = replace(
-        observation, update=observation.update * 4, knowledge=Knowledge(batch_size=1, local_steps=1)
+        observation, update=observation.update * 4, knowledge=LeakageKnowledge(batch_size=1, local_steps=1)
     )
 
     torch.testing.assert_close(rebuild(louder).x, rebuild(observation).x, rtol=0, atol=0)

@@ -8,13 +8,13 @@ from gauntlet.attacks.leakage.dlg import DLG
 from gauntlet.attacks.leakage.requirements import refuse_unmet, takes_labels
 from gauntlet.core.errors import PluginError
 from gauntlet.core.guards import guard
-from gauntlet.core.observation import Knowledge
+from gauntlet.core.observation import LeakageKnowledge
 
 
 def test_the_refusal_lists_every_missing_item(digits, mlp, observe):
     """Leakage specification, section 12: "requirement refusal lists missing items"."""
     x, y = digits
-    observation = replace(observe(mlp(), x[:1], y[:1]), knowledge=Knowledge(batch_size=1))
+    observation = replace(observe(mlp(), x[:1], y[:1]), knowledge=LeakageKnowledge(batch_size=1))
 
     with pytest.raises(PluginError, match=r"missing here: lr, local_steps \(client 0, round 0\)"):
         refuse_unmet(DLG(), observation)
@@ -22,7 +22,7 @@ def test_the_refusal_lists_every_missing_item(digits, mlp, observe):
 
 def test_an_attack_is_refused_where_knowledge_has_another_value_than_it_works_with(digits, mlp, observe):
     x, y = digits
-    knowledge = Knowledge(batch_size=2, local_steps=3, lr=0.1)
+    knowledge = LeakageKnowledge(batch_size=2, local_steps=3, lr=0.1)
     observation = replace(observe(mlp(), x[:2], y[:2]), knowledge=knowledge)
 
     with pytest.raises(
@@ -34,7 +34,7 @@ def test_an_attack_is_refused_where_knowledge_has_another_value_than_it_works_wi
 def test_an_attack_that_declares_nothing_runs_on_anything(digits, mlp, observe):
     x, y = digits
 
-    refuse_unmet(object(), replace(observe(mlp(), x[:1], y[:1]), knowledge=Knowledge()))
+    refuse_unmet(object(), replace(observe(mlp(), x[:1], y[:1]), knowledge=LeakageKnowledge()))
 
 
 class Assuming:
@@ -50,7 +50,7 @@ def test_what_an_attack_assumes_must_hold_where_it_is_known(digits, mlp, observe
     observation = observe(mlp(), x[:1], y[:1])
 
     def see(**knowledge):
-        refuse_unmet(Assuming(), replace(observation, knowledge=Knowledge(batch_size=1, **knowledge)))
+        refuse_unmet(Assuming(), replace(observation, knowledge=LeakageKnowledge(batch_size=1, **knowledge)))
 
     see()
     see(optimizer="sgd", weight_decay=0.0)
@@ -87,4 +87,4 @@ def test_the_refusal_of_unknown_labels_says_how_they_are_told(digits, mlp, obser
 
 def test_as_many_labels_are_known_as_there_are_examples():
     with pytest.raises(ValueError, match="labels must be batch_size = 2 of them, got 1"):
-        Knowledge(batch_size=2, labels=(3,))
+        LeakageKnowledge(batch_size=2, labels=(3,))

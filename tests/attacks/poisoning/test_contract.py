@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gauntlet.attacks.poisoning import DATA_ATTACKS, UPDATE_ATTACKS, contract
-from gauntlet.core.contracts import Goal, Knowledge, View
+from gauntlet.core.contracts import Goal, UpdateKnowledge, View
 from gauntlet.core.declarations import UpdateAttacks, declared
 from gauntlet.core.errors import PluginError
 from gauntlet.core.updates import Updates
@@ -55,7 +55,7 @@ def test_attacks_declare_the_least_knowledge_that_they_need():
     """Robustness spec 3.2: those that use statistics of the honest updates see them, the others do not."""
     own, colluding, omniscient = (
         {n for n in UPDATE_ATTACKS.table if UPDATE_ATTACKS.find(n).knowledge is knowledge}
-        for knowledge in Knowledge
+        for knowledge in UpdateKnowledge
     )
     assert own == {
         "sign_flip",
@@ -193,7 +193,7 @@ class Twin:
     change: Callable[[Updates, View, Any], tuple[Any, Any]]
     start: Any = None
 
-    knowledge: ClassVar[Any] = Knowledge.OMNISCIENT
+    knowledge: ClassVar[Any] = UpdateKnowledge.OMNISCIENT
 
     def init(self) -> Any:
         return self.start
@@ -206,12 +206,12 @@ class Twin:
 class Peeping(Twin):
     """Looks at honest updates though it declares to know its own only."""
 
-    knowledge: ClassVar[Any] = Knowledge.OWN
+    knowledge: ClassVar[Any] = UpdateKnowledge.OWN
 
 
 @dataclass(frozen=True)
 class PeepingColluders(Twin):
-    knowledge: ClassVar[Any] = Knowledge.COLLUDERS
+    knowledge: ClassVar[Any] = UpdateKnowledge.COLLUDERS
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ class Remembering:
     """Sends a longer update at every call, counted in itself."""
 
     calls: list[int] = field(default_factory=list)
-    knowledge: ClassVar[Knowledge] = Knowledge.OWN
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OWN
 
     def init(self) -> None:
         return None

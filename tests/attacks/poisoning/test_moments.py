@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gauntlet.attacks.poisoning import UPDATE_ATTACKS
-from gauntlet.core.contracts import Knowledge
+from gauntlet.core.contracts import UpdateKnowledge
 from gauntlet.core.errors import PluginError
 
 CROWD = ("alie", "ipm", "mean_sign_flip", "min_max", "min_sum", "fang_trim")
@@ -20,7 +20,10 @@ def test_colluders_send_what_they_would_if_all_honest_clients_were_like_them(sce
     own, view = scene(rows[:5], rows[5:])
     colluding = UPDATE_ATTACKS.build(name, {"knowledge": "colluders"})
     omniscient = UPDATE_ATTACKS.build(name)
-    assert (colluding.knowledge, omniscient.knowledge) == (Knowledge.COLLUDERS, Knowledge.OMNISCIENT)
+    assert (colluding.knowledge, omniscient.knowledge) == (
+        UpdateKnowledge.COLLUDERS,
+        UpdateKnowledge.OMNISCIENT,
+    )
 
     def sent(attack, honest):
         fresh = replace(view, honest=honest, generator=np.random.default_rng(0))
