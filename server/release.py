@@ -53,12 +53,16 @@ def _with_memory(plan: Plan, release: Release | NoGuarantee) -> Release | NoGuar
     Given all releases before, only one client's message follows from that client's data, so that rounds
     compose. What it remembers tells in which rounds it was drawn: the secrecy of the sample counts no more.
     Where a client that stays away gives its place to another one, that one's memory moves as well. Under
-    local trust each message is noised by itself; noise inside of local steps, or on the data, comes before
-    anything is remembered.
+    local trust each message is noised by itself; noise on the data comes before anything is remembered, and
+    so does noise inside of local steps, but for models of the clients' own, whose steps have none.
     """
-    remembers = plan.exchange.memory.parameters and plan.privacy.trust_model not in ("local", "none")
-    remembers = remembers and not declared(plan.exchange.rule, Algorithms.memory_stays)
-    if not remembers or not isinstance(release, Release) or release.local_steps or release.once:
+    rule = plan.exchange.rule
+    remembers = plan.exchange.memory.parameters and not declared(rule, Algorithms.memory_stays)
+    if not remembers or not isinstance(release, Release) or release.once:
+        return release
+    if release.local_steps:
+        return release if declared(rule, Algorithms.personal) is None else NoGuarantee("client_memory")
+    if plan.privacy.trust_model in ("local", "none"):
         return release
     known = release.noise == "gaussian" and release.mixing is None
     moves = release.relation == "add_remove" and plan.sampling.scheme not in ("poisson", "full")

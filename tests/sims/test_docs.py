@@ -92,6 +92,17 @@ def test_the_page_on_samplers_ends_with_clients_that_come_by_day_and_night(tmp_p
     assert accuracy["SemiCyclic"] < accuracy["fixed_size"] - 0.05
 
 
+@pytest.mark.slow
+def test_the_page_on_schedules_ends_with_rounds_that_do_not_wait_for_everybody(tmp_path, gauntlet):
+    follow("add-a-schedule.md", tmp_path, gauntlet)
+    last = pd.read_csv(tmp_path / "over-selection.csv").groupby("label").tail(1).set_index("label")
+
+    assert (tmp_path / "over-selection.png").stat().st_size > 10_000
+    seconds, accuracy = last["virtual_seconds"], last["accuracy"]
+    assert seconds["OverSelection"] < 0.5 * seconds["synchronous"]
+    assert accuracy["OverSelection"] > accuracy["synchronous"] - 0.05
+
+
 @pytest.mark.parametrize("name", scenario_names())
 def test_every_shipped_scenario_is_valid_and_says_what_it_shows(name):
     scenario = load_scenario(name)
