@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from ..clients.codecs import CODECS
-from ..clients.codecs.wire import decode_frame
+from ..clients.codecs.wire import decode_frame, frame_spec
 from ..clients.data.base import FederatedData
 from ..clients.exchange import UPDATE, Exchange
+from ..clients.levels import Levels
 from ..clients.models import build_model
 from ..core.contracts import Codec, CodecContext, CodecStreams, Groups, LocalRule, LocalTraining
 from ..core.declarations import Codecs, declared
@@ -31,6 +32,7 @@ from ..core.seeds import generator
 from ..core.trees import pack, unpack
 from .assembly.loading import make_model
 from .first_step import starts_plain
+from .observed_part import observed_part, recorded_part
 from .outcome import Outcome
 from .spec import PluginSpec, RunSpec
 
@@ -102,6 +104,7 @@ def save_observation(
     truth: Truth,
     probe: Mapping[str, Any],
     exchange: Exchange | None = None,
+    levels: Levels | None = None,
 ) -> Path:
     """Write one client's message of a round into a new folder, the truth apart; return the folder.
 
@@ -115,6 +118,7 @@ def save_observation(
         truth: What only the scorer sees.
         probe: Whose recording this is, as plain values.
         exchange: What clients send, where that is more than an update.
+        levels: Which part of the model each client trains; None where that is all of it.
 
     Raises:
         DataError: The disk is full or not writable.
@@ -138,6 +142,8 @@ def save_observation(
     if exchange is not None and exchange.up != exchange.layout:
         public["message"] = {"groups": list(exchange.up.groups), "scales": dict(exchange.scales)}
     sent = {"params": down.broadcast.params, "buffers": down.broadcast.buffers}
+    told, part = recorded_part(levels, outcome, client_id, spec.algorithm)
+    public, sent = public | told, sent | part
     codec: Codec = CODECS.build(spec.codec.name, spec.codec.options)
     if not declared(codec, Codecs.verbatim):  # else a frame is read without more
         shared, tensors = pack(down.shared, "shared")
@@ -216,8 +222,6 @@ def load_observation(place: Path) -> Observation:
         inputs = _inputs(public["inputs"])
         model_spec, codec_spec = PluginSpec(**public["model"]), PluginSpec(**public["codec"])
         knowledge = LeakageKnowledge(**_tupled(public["knowledge"]))
-        message = public.get("message", {"groups": [], "scales": {}})
-        groups, scale = list(map(str, message["groups"])), float(message["scales"].get(UPDATE, 1))
         told = public.get("context", {"public_seed": 0, "shared": None})
         seed, shared = int(told["public_seed"]), unpack(told["shared"], sent)
         message = public.get("message", {"groups": [], "scales": {}})
@@ -230,16 +234,25 @@ def load_observation(place: Path) -> Observation:
     codec = CODECS.build(codec_spec.name, codec_spec.options)
     sent_layout = layout.repeated(*groups) if groups else layout
     spec = public_spec(sent_layout, codec_spec.name, options_of(codec))
+    try:
+        part = observed_part(public, sent, model, inputs.input_shape)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DataError(f"{place} is not a readable observation: {error}") from error
+    if part is not None:
+        sent_layout, spec = part.frame_layout(layout), frame_spec(spec, part.sent)
     envelope = Envelope(codec.codec_id, public["round"], public["client_id"], spec)
     context = CodecContext(seed, envelope.round, envelope.client_id, shared)
     vector = decode_frame(codec, frame, envelope, sent_layout, context)
+    update = vector[sent_layout.groups[UPDATE]] * scale if groups else vector
+    if part is not None:
+        model, layout, update = part.model, Layout.of(part.model), part.update(vector)
     return Observation(
         round=public["round"],
         client_id=public["client_id"],
         model=model,
         layout=layout,
         frame=frame,
-        update=vector[sent_layout.groups[UPDATE]] * scale if groups else vector,
+        update=update,
         input_shape=inputs.input_shape,
         num_classes=inputs.num_classes,
         value_range=inputs.value_range,

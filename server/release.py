@@ -43,7 +43,7 @@ def release_of(plan: Plan, privacy: State, round_: int, cohort: Collection[int])
     if plan.privacy.trust_model == "distributed" and (amplified or release.relation == "add_remove"):
         return NoGuarantee("distributed_shares")  # the size of the noise tells who came
     reason = exposed(plan, round_, cohort, release.relation, amplified)
-    reason = reason or _remembered(plan, release, amplified) or _counted(plan)
+    reason = reason or _remembered(plan, release, amplified) or _counted(plan) or _told_besides(plan)
     return NoGuarantee(reason) if reason else release
 
 
@@ -121,6 +121,14 @@ def _counted(plan: Plan) -> str | None:
     if plan.pre_aggregations or not counts_alike(plan.defense):
         return "weights"
     return None if declared(plan.network, Networks.blind) else "selection"
+
+
+def _told_besides(plan: Plan) -> str | None:
+    """Return why what clients send holds more than what is noised, or None.
+
+    Which labels a client holds decides what of a message there is.
+    """
+    return "extra_release" if plan.levels is not None and plan.levels.labels is not None else None
 
 
 def _remembered(plan: Plan, release: Release, amplified: bool) -> str | None:

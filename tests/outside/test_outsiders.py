@@ -7,6 +7,7 @@ from outsiders import FOLDER, PAGES, RUNS, bits, killed, scenario
 from typer.testing import CliRunner
 
 from gauntlet.sims.cli import app
+from gauntlet.sims.overrides import PLUGIN_SECTIONS
 from gauntlet.sims.run import resume, simulate
 from gauntlet.sims.scenario import make_scenario
 
@@ -29,7 +30,7 @@ def test_every_file_here_is_tried():
 def test_each_keeps_every_promise_of_its_family(outsider):
     ((key, chosen),) = RUNS[outsider].items()
     options = [f"--set={k}={v}" for k, v in chosen.items() if k != "name"]
-    family = {"algorithm": "algorithms", "codec": "codecs", "sampler": "samplers"}[key]
+    family = PLUGIN_SECTIONS[key]
     said = CliRunner().invoke(app, ["check-plugin", chosen["name"], "--family", family, *options])
 
     assert said.exit_code == 0, said.output

@@ -15,6 +15,7 @@ from gauntlet.sims.scaffold import scaffold
         pytest.param("attack", marks=pytest.mark.slow),
         pytest.param("data-attack", marks=pytest.mark.slow),
         "defense",
+        "schedule",
     ],
 )
 def test_the_new_plug_in_passes_its_own_test_and_the_contract(kind, gauntlet, tmp_path):

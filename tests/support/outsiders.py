@@ -13,6 +13,12 @@ RUNS = {
     "scaffold_m.py:ScaffoldM": {
         "algorithm": {"name": f"{FOLDER}/scaffold_m.py:ScaffoldM", "server_lr": 0.2, "beta": 0.5}
     },
+    "distillation.py:Distillation": {
+        "algorithm": {"name": f"{FOLDER}/distillation.py:Distillation", "strength": 0.5}
+    },
+    "over_selection.py:OverSelection": {
+        "schedule": {"name": f"{FOLDER}/over_selection.py:OverSelection", "goal": 2},
+    },
     "semi_cyclic.py:SemiCyclic": {
         "sampler": {"name": f"{FOLDER}/semi_cyclic.py:SemiCyclic", "cohort_size": 2, "rounds_awake": 2}
     },
@@ -20,6 +26,8 @@ RUNS = {
 PAGES = {
     "residual_sign.py": "add-a-codec.md",
     "scaffold_m.py": "add-an-algorithm.md",
+    "distillation.py": "add-an-algorithm.md",
+    "over_selection.py": "add-a-schedule.md",
     "semi_cyclic.py": "add-a-sampler.md",
 }
 
