@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import GauntletError
-from ..server.probe import adopt_observation, save_observation
+from ..server.recordings import adopt_observation, save_observation
 from .reconstruct import infer, infers, reconstruct, shared_result
 from .scenario import Scenario
 from .watch import Watch, client_of, known, make_watches
@@ -36,6 +36,7 @@ class Probes:
         """
         self._simulation, self._folder, self._submit = simulation, folder, submit
         self._seed, self._running = scenario.seed, list[Callable[[], Any]]()
+        self._together: dict[str, list[Path]] = {}
         self._watches = make_watches(scenario.probes, simulation)
         self._take_up(begin)
 
@@ -57,7 +58,7 @@ class Probes:
 
     def _adopt(self, old: Path, watch: Watch, round_: int, client: int) -> None:
         """Give a probe its own copy of a recording that several shared, with its own knowledge alone."""
-        if client_of(watch.probe, self._simulation, round_, [client]) is None:
+        if client_of(watch, self._simulation, round_, [client]) is None:
             return
         for kind, ending in (("reconstructions", ""), ("inferences", ".json")):
             result = self._folder / kind / (shared_result(old.name, watch.probe.name) + ending)
@@ -77,7 +78,7 @@ class Probes:
             if not watch.due(round_):
                 continue
             cohort = step.outcome.sent.client_ids.tolist()
-            client = client_of(watch.probe, self._simulation, round_, cohort)
+            client = client_of(watch, self._simulation, round_, cohort)
             if client is not None:
                 self._attack(self._record(step, watch, client), watch, round_, client)
 
@@ -89,12 +90,21 @@ class Probes:
         return save_observation(place, s.spec, s.data, *facts)
 
     def _attack(self, place: Path, watch: Watch, round_: int, client: int) -> None:
+        """Attack a recording; of several that are attacked together, once the last one is there."""
         watch.done(round_, client)
+        if watch.together:
+            self._together.setdefault(watch.probe.identity(), []).append(place)
+            if not watch.waiting:
+                self._submit_attack(watch, self._together.pop(watch.probe.identity()))
+        else:
+            self._submit_attack(watch, [place])
+
+    def _submit_attack(self, watch: Watch, places: list[Path]) -> None:
         attack = watch.probe.spec()
         if infers(attack.name):
-            work = self._submit(infer, place, attack, self._folder / "inferences")
+            work = self._submit(infer, places[0], attack, self._folder / "inferences")
         else:
-            work = self._submit(reconstruct, place, attack, self._seed, self._folder / "reconstructions")
+            work = self._submit(reconstruct, places, attack, self._seed, self._folder / "reconstructions")
         self._running.append(work)
 
     def record(self) -> list[dict[str, Any]]:
@@ -106,11 +116,15 @@ class Probes:
         return [words for watch in self._watches if (words := watch.complaint())]
 
     def collect(self) -> None:
-        """Wait for every attack.
+        """Wait for every attack; what waited for rounds that never came is attacked as far as it came.
 
         Raises:
             GauntletError: An attack failed; the others' results are there all the same.
         """
+        for watch in self._watches:
+            places = self._together.pop(watch.probe.identity(), [])
+            if len(places) >= watch.least_rounds:
+                self._submit_attack(watch, places)
         errors: list[GauntletError] = []
         for wait in self._running:
             try:

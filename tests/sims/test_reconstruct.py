@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from gauntlet.attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
 from gauntlet.core.errors import PluginError
 from gauntlet.core.observation import Truth
-from gauntlet.server.probe import knowledge_of, save_observation
+from gauntlet.server.probe import knowledge_of
+from gauntlet.server.recordings import save_observation
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec
 from gauntlet.sims.reconstruct import infer, infers, reconstruct
@@ -47,7 +48,9 @@ def attacked(tiny, tmp_path):
         )
         if infers(name):
             return json.loads(infer(place, probe.spec(), tmp_path / "results").read_text())["scores"]
-        tensors = load_file(reconstruct(place, probe.spec(), 0, tmp_path / "results") / "tensors.safetensors")
+        tensors = load_file(
+            reconstruct([place], probe.spec(), 0, tmp_path / "results") / "tensors.safetensors"
+        )
         return tensors["x"].tolist(), tensors["y"].tolist()
 
     return attack, simulation.kernel.truth(1, 0)
@@ -201,7 +204,7 @@ def plugin_of(tmp_path, kind, name):
 def test_what_is_no_result_is_one_line_that_names_the_plugin(observed, tmp_path, kind, name, what):
     attack = PluginSpec(plugin_of(tmp_path, kind, name), {"what": what})
     work = (
-        partial(reconstruct, observed, attack, 0) if kind == "returns" else partial(infer, observed, attack)
+        partial(reconstruct, [observed], attack, 0) if kind == "returns" else partial(infer, observed, attack)
     )
     with pytest.raises(PluginError) as caught:
         work(tmp_path / "results")
@@ -216,7 +219,7 @@ def test_what_is_no_result_is_one_line_that_names_the_plugin(observed, tmp_path,
 def test_other_kinds_of_floats_and_whole_numbers_are_taken(observed, tmp_path, what):
     attack = PluginSpec(plugin_of(tmp_path, "returns", "Returns"), {"what": what})
 
-    folder = reconstruct(observed, attack, 0, tmp_path / "results")
+    folder = reconstruct([observed], attack, 0, tmp_path / "results")
 
     tensors = load_file(folder / "tensors.safetensors")
     assert (tensors["x"].dtype, tensors["y"].dtype) == (torch.float32, torch.int64)
