@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.contracts import Groups, LocalRule, LocalTraining
+from ..core.contracts import Activations, Groups, LocalRule, LocalTraining
 from ..core.layout import Layout
 from ..core.seeds import seeded_torch
+from .added_loss import AddedLoss, FrozenModels
 from .channels_last import channels_last
 from .local_step import LocalStep, Steer
 from .losses import Loss
@@ -38,14 +39,17 @@ class LoneTraining:
         loss: Loss,
         device: str,
         arrange: bool = False,
+        added: AddedLoss | None = None,
     ) -> None:
         """Take the model, which is moved to ``device`` and changed by training, and the rest.
 
-        With ``arrange``, pictures are laid out channels last.
+        With ``arrange``, pictures are laid out channels last. ``added`` is what the algorithm
+        adds to the loss.
         """
         self._model, self._layout = model.to(device), Layout.of(model)
         self._rule, self._how, self._loss, self._device = rule, how, loss, device
-        self._arrange = arrange
+        self._arrange, self._added = arrange, added
+        self._frozen = None if added is None else FrozenModels(added, self._model)
         self.local = torch.zeros(self._layout.num_parameters, device=device)
         self.gradient = torch.zeros_like(self.local)
         named = dict(model.named_parameters())
@@ -82,8 +86,7 @@ class LoneTraining:
         x, y = (part.to(self._device) for part in examples)
         x = channels_last(x) if self._arrange else x
         received = broadcast.params
-        self._receive(received, broadcast.buffers)
-        self._model.train()
+        self._receive(broadcast, own)
         told, kept = ([] if groups is None else [groups] for groups in (shared, own))
         step = LocalStep(self._rule, self._how, [received], [self.local[None]], [steer], told, kept)
         total = torch.zeros((), device=self._device)
@@ -99,24 +102,40 @@ class LoneTraining:
         return total / len(batches)
 
     def full_gradient(
-        self, broadcast: Broadcast, examples: tuple[Tensor, Tensor], dropout: np.random.Generator
+        self,
+        broadcast: Broadcast,
+        examples: tuple[Tensor, Tensor],
+        dropout: np.random.Generator,
+        own: Groups | None = None,
     ) -> Tensor:
         """Return the gradient of the mean loss over all of a client's examples, before any step.  # [P]"""
-        self._receive(broadcast.params, broadcast.buffers)
-        self._model.train()
+        self._receive(broadcast, own)
         with seeded_torch(dropout):
             self._differentiate(*(part.to(self._device) for part in examples))
         return self.gradient.clone()
 
-    def _receive(self, params: Tensor, buffers: Tensor) -> None:
-        self.local.copy_(params)
-        own = dict(self._model.named_buffers())
-        for name, view in self._layout.buffer_views(buffers).items():
-            own[name].copy_(view)
+    def _receive(self, broadcast: Broadcast, own: Groups | None) -> None:
+        self.local.copy_(broadcast.params)
+        there = dict(self._model.named_buffers())
+        for name, view in self._layout.buffer_views(broadcast.buffers).items():
+            there[name].copy_(view)
+        if self._frozen is not None:
+            self._frozen.hold(broadcast.params, broadcast.buffers, own or {})
+        self._model.train()
 
     def _differentiate(self, x: Tensor, y: Tensor) -> Tensor:
         """Write the gradient of a batch's mean loss; return that loss []."""
         self.gradient.zero_()
-        loss = self._loss(self._model(x), y)
+        loss = (
+            self._loss(self._model(x), y) if self._added is None else self._with_addition(self._added, x, y)
+        )
         torch.autograd.backward(loss)
         return loss.detach()
+
+    def _with_addition(self, added: AddedLoss, x: Tensor, y: Tensor) -> Tensor:
+        """Return the mean of a batch's losses, what the algorithm adds included."""
+        assert self._frozen is not None
+        with added.watching(self._model) as seen:
+            outputs = self._model(x)
+        more = added.value(Activations(outputs, seen[-1]), self._frozen.activations(x), y)
+        return self._loss(outputs, y) + more.mean()

@@ -6,24 +6,30 @@ A model with a layer whose gradients have no such factors is differentiated exam
 ``torch.func``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vjp, vmap
+from torch.func import grad, vjp, vmap
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import CodeGen
 
-from .dropout import Call, calls, masked, replaced
+from ..core.contracts import Activations
+from .dropout import Call, calls, replaced
 from .example_gradients import ExampleGradient, Written
 from .layer_gradients import has_factors, of_layer
-from .losses import factors, terms
+from .objective import Objective, Parts, each, total
 from .pooling import pool_by_slices
 from .traces import AS_SHAPES, traces_of
+
+if TYPE_CHECKING:
+    from .added_loss import AddedLoss
 
 _ADD = torch.ops.aten.add.Tensor
 Step = Callable[..., list[Tensor]]
@@ -47,10 +53,21 @@ class Layer:
 class ExampleStep:
     """Differentiate a loss, such as ``-log_softmax(model(x))[label]``, for every example of every client."""
 
-    def __init__(self, model: nn.Module, names: Sequence[str], loss: str = "cross_entropy") -> None:
-        """Take the model, its parameters' names in the order in which they will be given, and the loss."""
-        self._model, self._names, self._loss = model.train(), tuple(names), loss
-        self._traces: dict[Any, Step] = traces_of(model, "by example", self._names, loss)
+    def __init__(
+        self,
+        model: nn.Module,
+        names: Sequence[str],
+        loss: str = "cross_entropy",
+        added: AddedLoss | None = None,
+    ) -> None:
+        """Take the model, its parameters' names in the order in which they will be given, and the loss.
+
+        ``added`` is what an algorithm adds to it.
+        """
+        self._model, self._names, self.added = model.train(), tuple(names), added
+        self._objective = Objective(self._model, names, loss, added)
+        shared = traces_of(model, "by example", self._names, loss)
+        self._traces: dict[Any, Step] = shared if added is None else {}
         self._calls: dict[tuple[int, ...], list[Call]] = {}
         self._layers: dict[tuple[int, ...], list[Layer] | None] = {}
 
@@ -62,7 +79,12 @@ class ExampleStep:
         return self._calls[shape]
 
     def __call__(
-        self, params: Sequence[Tensor], x: Tensor, targets: Tensor, masks: Sequence[Tensor] = ()
+        self,
+        params: Sequence[Tensor],
+        x: Tensor,
+        targets: Tensor,
+        masks: Sequence[Tensor] = (),
+        frozen: Sequence[Sequence[Tensor]] = (),
     ) -> tuple[list[ExampleGradient], Tensor]:
         """Return the examples' gradients, one object a parameter, and their losses [K, B].
 
@@ -72,17 +94,19 @@ class ExampleStep:
             targets: -1 at an example's label, all 0 where there is no example [K, B, C]; or an example's
                 numbers, and behind them 1, or 0 where there is none.  # [K, B, D + 1]
             masks: What every call of a dropout layer keeps (1) or drops (0).  # [K, B, ...] each
+            frozen: The parameters of each frozen model that the addition asks for.  # [K, ...] each
         """
         shape = tuple(x.shape)
         if shape[2:] not in self._layers:
             self._layers[shape[2:]] = layers_of(self._model, self._names, shape[2:])
-        layers, given = self._layers[shape[2:]], (*params, *masks, x, targets)
+        layers = self._layers[shape[2:]]
+        given: tuple[Tensor, ...] = (*params, *(p for one in frozen for p in one), *masks, x, targets)
         alone = len(x) == 1
         given = tuple(v.squeeze(0) for v in given) if alone else given
         kind = shape, tuple(targets.shape), x.device, x.dtype, params[0].dtype
         if kind not in self._traces:
             trace = self._trace_examples if layers is None else self._trace_layers
-            self._traces[kind] = trace(given, len(masks), alone)
+            self._traces[kind] = trace(given, alone)
         *found, losses = self._traces[kind](*given)
         found, losses = ([v.unsqueeze(0) for v in found], losses.unsqueeze(0)) if alone else (found, losses)
         if layers is None:
@@ -97,7 +121,7 @@ class ExampleStep:
                     by_place[place] = gradient
         return [by_place[place] for place in range(len(self._names))]
 
-    def _trace_layers(self, given: Sequence[Tensor], masks: int, alone: bool) -> Step:
+    def _trace_layers(self, given: Sequence[Tensor], alone: bool) -> Step:
         """Trace one pass forth and back; returns what went into every layer, what came back, the losses."""
         lead = 1 if alone else 2
         known = self._layers[tuple(given[-2].shape[lead:])] or []
@@ -106,39 +130,47 @@ class ExampleStep:
 
         def one(*values: Tensor) -> list[Tensor]:
             extra, rest = list(values[: len(layers)]), values[len(layers) :]
-            own, kept = rest[: len(self._names)], rest[len(self._names) : len(self._names) + masks]
-            inputs, target = rest[-2:]
+            own, frozen, kept, inputs, target = self._apart(rest)
 
-            def scored(extra: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-                named = dict(zip(self._names, own, strict=True))
+            def scored(extra: list[Tensor]) -> tuple[Parts, tuple[list[Tensor], Parts]]:
                 into: dict[int, Tensor] = {}
-                with masked(self._model, kept), _tapped(layers, extra, into):
-                    output = functional_call(self._model, named, (inputs,))
-                beside = [*(into[n] for n in range(len(layers))), factors(self._loss, output, target)]
-                return terms(self._loss, output, target), beside
+                with _tapped(layers, extra, into):
+                    local = self._objective.local(own, kept, inputs)
+                parts, weights = self._objective.parts(local, frozen, target)
+                return parts, ([into[n] for n in range(len(layers))], weights)
 
-            output, pull_back, *aux = vjp(scored, extra, has_aux=True)
-            *into, factor = aux[0]
-            return [*into, *pull_back(factor)[0], (output * factor).sum(dim=-1)]
+            parts, pull_back, *aux = vjp(scored, extra, has_aux=True)
+            into, weights = aux[0]
+            return [*into, *pull_back(weights)[0], each(parts, weights)]
 
         graph = make_fx(one if alone else vmap(one), **AS_SHAPES)(*nudges, *given)
         return _without_nudges(graph, len(nudges))
 
-    def _trace_examples(self, given: Sequence[Tensor], masks: int, alone: bool) -> Step:
+    def _apart(
+        self, values: Sequence[Tensor]
+    ) -> tuple[list[Tensor], dict[str, Activations], list[Tensor], Tensor, Tensor]:
+        """Return parameters, what the frozen models make of the inputs, masks, inputs and targets."""
+        *before, inputs, target = values
+        size = len(self._names)
+        behind = size + self._objective.frozen_tensors
+        frozen = self._objective.frozen(before[size:behind], inputs)
+        return before[:size], frozen, before[behind:], inputs, target
+
+    def _trace_examples(self, given: Sequence[Tensor], alone: bool) -> Step:
         """Trace a pass back for every example; returns its gradient of every parameter, and the losses."""
 
         def one(*values: Tensor) -> list[Tensor]:
-            own, kept = list(values[: len(self._names)]), values[len(self._names) : -2]
+            own, frozen, kept, inputs, targets = self._apart(values)
+            said = {name: (one.outputs, one.features) for name, one in frozen.items()}
 
-            def loss(own: list[Tensor], x: Tensor, target: Tensor, *kept: Tensor) -> tuple[Tensor, Tensor]:
-                named = dict(zip(self._names, own, strict=True))
-                with masked(self._model, [mask.unsqueeze(0) for mask in kept]):
-                    output = functional_call(self._model, named, (x.unsqueeze(0),))
-                value = (terms(self._loss, output, target) * factors(self._loss, output, target)).sum()
+            def loss(own: list[Tensor], x: Tensor, target: Tensor, told: Any, *kept: Tensor) -> Any:
+                local = self._objective.local(own, [mask.unsqueeze(0) for mask in kept], x.unsqueeze(0))
+                others = {name: Activations(*(t.unsqueeze(0) for t in one)) for name, one in told.items()}
+                value = total(*self._objective.parts(local, others, target.unsqueeze(0)))
                 return value, value.detach()
 
-            sides = (None, 0, 0, *[0] * len(kept))
-            gradients, losses = vmap(grad(loss, has_aux=True), sides)(own, *values[-2:], *kept)
+            sides = (None, 0, 0, 0, *[0] * len(kept))
+            gradients, losses = vmap(grad(loss, has_aux=True), sides)(own, inputs, targets, said, *kept)
             return [*gradients, losses]
 
         graph = make_fx(one if alone else vmap(one), **AS_SHAPES)(*given)

@@ -18,6 +18,7 @@ from ..core.roles import Role
 from ..core.seeds import generator
 from ..core.untouched import untouched
 from ..core.updates import Context, Updates, row_norms, weighted_sum
+from .added_loss import added_loss_of
 from .alone import LoneTraining
 from .block import Block, BlockResult
 from .channels_last import takes_channels_last
@@ -92,15 +93,16 @@ class BlockKernel:
         self._noise_seed = seed if noise_seed is None else noise_seed
         self.layout, self._device = Layout.of(model), device
         arrange = height == 1 and device == "cpu" and takes_channels_last(model, data.input_shape)
-        self._alone = LoneTraining(model, self.rule, self.training, self.loss, device, arrange)
         self.exchange = exchange_of(rule, self.layout, self.training)
+        added = added_loss_of(rule, self.exchange, model, data)
+        self._alone = LoneTraining(model, self.rule, self.training, self.loss, device, arrange, added)
         self._full_gradient = bool(declared(rule, Algorithms.full_gradient))
         names = [slot.name for slot in self.layout.parameters]
-        self._stacked = StackedStep(model, names, self.loss_name, compiled) if height > 1 else None
+        self._stacked = StackedStep(model, names, self.loss_name, compiled, added) if height > 1 else None
         self._examples: ExamplePrivacy | None = None
         if works_in_steps(privacy):
             self._examples = cast(ExamplePrivacy, privacy)
-            how = self._examples, data, height
+            how = self._examples, data, height, added
             self._private = PrivateTraining(model, self.layout, self.rule, self.training, *how)
         self._height = height
         self._watched = any(map(from_outside, (rule, *(role.attack for role in steers))))
@@ -196,7 +198,8 @@ class BlockKernel:
         for rows in np.array_split(np.arange(len(ids)), -(-len(ids) // self._height)):
             part = slice(rows[0], rows[-1] + 1)
             if self._full_gradient:
-                gradient = full_gradients(*how[:2], *how[4:], places[part], outputs, whole[part])
+                whole_of = whole[part], block.own(part)
+                gradient = full_gradients(*how[:2], *how[4:], places[part], outputs, *whole_of)
             told = steers[part], streams[part], block.shared, block.own(part)
             losses[part] = train_stacked(
                 *how, places[part], batches[part], outputs, block.update[part], *told
@@ -255,7 +258,7 @@ class BlockKernel:
             if self._full_gradient:
                 stream = generator(self.seed, "full gradient dropout", round_, client_id)
                 whole = self.examples(client_id, round_)
-                gradient = self._alone.full_gradient(block.sent, whole, stream)[None]
+                gradient = self._alone.full_gradient(block.sent, whole, stream, block.own(here))[None]
             losses[row] = self._alone.train(
                 block.sent,
                 examples,

@@ -20,6 +20,7 @@ from ..core.declarations import ClientData, declared
 from ..core.errors import ScenarioError
 from ..core.layout import Layout
 from ..core.seeds import normal, torch_generator
+from .added_loss import AddedLoss
 from .data.base import FederatedData, num_outputs
 from .dropout import Masks
 from .example_gradients import ExampleGradient, squares_of
@@ -27,7 +28,7 @@ from .example_trace import ExampleStep
 from .local_step import LocalStep, Steer
 from .losses import loss_name
 from .shelf import Shelf
-from .stacked import _bucket, can_stack
+from .stacked import _bucket, apart, can_stack
 
 Array = np.ndarray[Any, Any]
 MOST = 64  # examples of all clients of a stack in one step: more outgrow a CPU's cache
@@ -66,6 +67,7 @@ class PrivateTraining:
         privacy: ExamplePrivacy,
         data: FederatedData,
         height: int,
+        added: AddedLoss | None = None,
     ) -> None:
         """Take what stays the same.
 
@@ -77,6 +79,7 @@ class PrivateTraining:
             privacy: What happens to a step's gradients.
             data: The clients' examples.
             height: How many clients to stack at most.
+            added: What the algorithm adds to the loss.
 
         Raises:
             ScenarioError: A model that mixes its examples, or that cannot be differentiated one by one.
@@ -84,7 +87,7 @@ class PrivateTraining:
         if obstacle := can_stack(model, declared(data, ClientData.input_shape)):
             raise ScenarioError(f"privacy for examples needs the gradient of each one alone: {obstacle}")
         loss = loss_name(how.loss, data)
-        self._step = ExampleStep(model, [slot.name for slot in layout.parameters], loss)
+        self._step = ExampleStep(model, [slot.name for slot in layout.parameters], loss, added)
         self._layout, self._rule, self._how, self._privacy = layout, rule, how, privacy
         self._sizes = [slot.size for slot in layout.parameters]
         self._height = max(1, min(height, MOST // how.batch_size)) if how.batch_size else 1
@@ -130,6 +133,8 @@ class PrivateTraining:
         local = received.expand(len(clients), -1).clone()  # [K, P]
         losses, steers = torch.zeros(len(clients)), [client.steer for client in clients]
         step = LocalStep(self._rule, self._how, [received], [local], steers, shared, own)
+        begun = list(self._layout.views(received).values())
+        kept = apart(self._layout, own[0]) if own else []
         draw = self._dropout(shelf, clients)
         steps = [len(client.batches) for client in clients]
         for s in range(steps[0]):
@@ -139,7 +144,9 @@ class PrivateTraining:
             rows, targets = self._padded(going, chosen, height, shelf)
             masks = [mask[:, : rows.shape[1]] for mask in draw(chosen, height)]
             params = list(self._layout.views(local[:height]).values())
-            gradients, values = self._step(params, shelf.take(rows), targets, masks)
+            added = self._step.added
+            frozen = added.models(begun, kept, height) if added else ()
+            gradients, values = self._step(params, shelf.take(rows), targets, masks, frozen)
             sizes = torch.tensor([client.sizes[s] for client in going])
             losses[: len(going)] += values[: len(going)].sum(dim=1) / sizes
             total = torch.zeros(height, len(received))

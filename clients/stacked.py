@@ -8,8 +8,10 @@ Source: the idea of stacking a cohort's models is that of vmap in JAX and functo
 FedJAX: Federated Learning Simulation with JAX. 2021. arXiv:2108.02117
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,7 +23,9 @@ from ..core.seeds import torch_generator
 from .dropout import Masks, cannot_draw
 from .local_step import LocalStep, Steer
 from .shelf import Shelf
-from .trace import StackedStep
+
+if TYPE_CHECKING:
+    from .trace import StackedStep
 
 Array = np.ndarray[Any, Any]
 
@@ -84,16 +88,10 @@ def train_stacked(
     begun = list(layout.views(received).values())
     local = [p.expand(len(order), *p.shape).clone() for p in begun]  # contiguous, or a bmm goes one by one
     in_order = order == list(range(len(order)))
-    step_of = LocalStep(
-        rule,
-        how,
-        begun,
-        local,
-        [steers[k] for k in order] if steers else (),
-        [] if shared is None else _apart(layout, shared),
-        [] if own is None else _apart(layout, own, None if in_order else torch.tensor(order).to(device)),
-        decay_apart=True,
-    )
+    told = [] if shared is None else apart(layout, shared)
+    kept_of = [] if own is None else apart(layout, own, None if in_order else torch.tensor(order).to(device))
+    twisted = [steers[k] for k in order] if steers else ()
+    step_of = LocalStep(rule, how, begun, local, twisted, told, kept_of, decay_apart=True)
     losses = torch.zeros(len(order), device=device)
     drops = step.drops(shelf.x.shape[1:])
     generators = [torch_generator(streams[k]()) for k in order] if drops else []
@@ -105,7 +103,8 @@ def train_stacked(
             sizes = [len(batches[k][s]) for k in order[:going]] if drops else []
             kept = [mask.to(device) for mask in masks.draw(sizes, height)]
             params = [p[:height] for p in local]
-            gradients, values = step(params, shelf.take(rows[:height, s]), targets[:height, s], kept)
+            frozen = step.added.models(begun, kept_of, height) if step.added else ()
+            gradients, values = step(params, shelf.take(rows[:height, s]), targets[:height, s], kept, frozen)
             losses[:going] += values[:going]
             step_of.descend(gradients, going)
     _write(layout.views(out).values(), local, begun, order)
@@ -121,6 +120,7 @@ def full_gradients(
     places: Sequence[Array],
     num_outputs: int,
     streams: Sequence[Callable[[], np.random.Generator]] = (),
+    own: Groups | None = None,
 ) -> Tensor:
     """Return the gradient of each client's mean loss over all its examples, at what it received.  # [K, P]
 
@@ -131,10 +131,13 @@ def full_gradients(
     rows, weights = (part.to(device) for part in _padded(whole, places, 0))  # [K, 1, B]
     masks = Masks(drops, [torch_generator(stream()) for stream in streams] if drops else [], rows.shape[2])
     kept = [mask.to(device) for mask in masks.draw([len(p) for p in places] if drops else [], len(places))]
-    stack = [p.expand(len(places), *p.shape).clone() for p in layout.views(received).values()]
+    begun = list(layout.views(received).values())
+    stack = [p.expand(len(places), *p.shape).clone() for p in begun]
     targets = _targets(shelf, rows, weights, num_outputs)[:, 0]
+    remembered = [] if own is None else apart(layout, own)
+    frozen = step.added.models(begun, remembered, len(places)) if step.added else ()
     with torch.no_grad():
-        gradients, _ = step(stack, shelf.take(rows[:, 0]), targets, kept)
+        gradients, _ = step(stack, shelf.take(rows[:, 0]), targets, kept, frozen)
         written = [torch.bmm(*g) if isinstance(g, tuple | list) else g for g in gradients]
     return torch.cat([g.flatten(1) for g in written], dim=1)
 
@@ -147,7 +150,7 @@ def _targets(shelf: Shelf, rows: Tensor, weights: Tensor, num_outputs: int) -> T
     return targets.scatter_(3, shelf.y[rows][..., None], -weights[..., None])
 
 
-def _apart(layout: Layout, groups: Groups, order: Tensor | None = None) -> list[dict[str, Tensor]]:
+def apart(layout: Layout, groups: Groups, order: Tensor | None = None) -> list[dict[str, Tensor]]:
     """Return groups of vectors [..., P] parameter by parameter, their rows in this order."""
     views = {name: layout.views(vectors) for name, vectors in groups.items()}
     return [

@@ -8,28 +8,33 @@ Source: torch.fx, Reed, DeVito, He, Ussery, Ansel. torch.fx: Practical Program C
 Deep Learning in Python. MLSys 2022. arXiv:2112.08429
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vjp, vmap
+from torch.func import vjp, vmap
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import CodeGen
 from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
-from .dropout import Call, calls, masked
+from .dropout import Call, calls
 from .local_step import Gradient
-from .losses import factors, terms
+from .objective import Objective, Parts, total
 from .pooling import pool_by_slices
 from .traces import AS_SHAPES, traces_of
+
+if TYPE_CHECKING:
+    from .added_loss import AddedLoss
 
 _OPS = torch.ops.aten
 _REARRANGE = {op.default for op in (_OPS.view, _OPS._unsafe_view, _OPS.expand, _OPS.permute, _OPS.clone)}
 
 Step = Callable[..., list[Any]]
-"""From stacked parameters [K, ...], masks, inputs [K, B, ...], targets [K, B, C] to gradients, losses [K]."""
+"""From stacked parameters, those of frozen models, masks, inputs and targets to gradients and losses [K]."""
 
 
 class StackedStep:
@@ -40,15 +45,23 @@ class StackedStep:
     """
 
     def __init__(
-        self, model: nn.Module, names: Sequence[str], loss: str = "cross_entropy", compiled: bool = False
+        self,
+        model: nn.Module,
+        names: Sequence[str],
+        loss: str = "cross_entropy",
+        compiled: bool = False,
+        added: AddedLoss | None = None,
     ) -> None:
         """Take the model, its parameters' names in the order in which they will be given, and the loss.
 
-        With ``compiled``, ``torch.compile`` has every shape's trace: seconds for each.
+        With ``compiled``, ``torch.compile`` has every shape's trace: seconds for each. ``added`` is what an
+        algorithm adds to the loss.
         """
-        self._model, self._names, self._loss = model.train(), tuple(names), loss
+        self._model, self.added = model.train(), added
+        self._objective = Objective(self._model, names, loss, added)
         self._compiled = compiled
-        self._traces: dict[Any, Step] = traces_of(model, "stacked", self._names, loss, compiled)
+        shared = traces_of(model, "stacked", tuple(names), loss, compiled)
+        self._traces: dict[Any, Step] = shared if added is None else {}
         self._calls: dict[tuple[int, ...], list[Call]] = {}
 
     def drops(self, input_shape: Sequence[int]) -> list[Call]:
@@ -59,7 +72,12 @@ class StackedStep:
         return self._calls[shape]
 
     def __call__(
-        self, params: Sequence[Tensor], x: Tensor, targets: Tensor, masks: Sequence[Tensor] = ()
+        self,
+        params: Sequence[Tensor],
+        x: Tensor,
+        targets: Tensor,
+        masks: Sequence[Tensor] = (),
+        frozen: Sequence[Sequence[Tensor]] = (),
     ) -> tuple[list[Gradient], Tensor]:
         """Return the gradients and each client's loss [K].
 
@@ -69,31 +87,33 @@ class StackedStep:
             targets: Minus the weight of an example, at its label [K, B, C]; or an example's numbers, and last
                 its weight.  # [K, B, D + 1]
             masks: What every call of a dropout layer keeps (1) or drops (0).  # [K, B, ...] each
+            frozen: The parameters of each frozen model that the addition asks for.  # [K, ...] each
         """
         kind = tuple(x.shape), tuple(targets.shape), x.device, x.dtype, params[0].dtype
+        given = (*params, *(p for one in frozen for p in one), *masks, x, targets)
         if kind not in self._traces:
-            self._traces[kind] = self._trace(params, masks, x, targets)
-        *gradients, losses = self._traces[kind](*params, *masks, x, targets)
+            self._traces[kind] = self._trace(given, len(params))
+        *gradients, losses = self._traces[kind](*given)
         return gradients, losses
 
-    def _trace(self, params: Sequence[Tensor], masks: Sequence[Tensor], x: Tensor, targets: Tensor) -> Step:
+    def _trace(self, given: Sequence[Tensor], size: int) -> Step:
+        objective = self._objective
+        behind = size + objective.frozen_tensors
+
         def one(*values: Tensor) -> list[Tensor]:
-            *given, inputs, target = values
-            own, kept = given[: len(params)], given[len(params) :]
+            *before, inputs, target = values
+            frozen = objective.frozen(before[size:behind], inputs)
 
-            def scored(own: list[Tensor]) -> tuple[Tensor, Tensor]:
-                named = dict(zip(self._names, own, strict=True))
-                with masked(self._model, kept):
-                    output: Tensor = functional_call(self._model, named, (inputs,))
-                return terms(self._loss, output, target), factors(self._loss, output, target)
+            def scored(own: list[Tensor]) -> tuple[Parts, Parts]:
+                return objective.parts(objective.local(own, before[behind:], inputs), frozen, target)
 
-            output, pull_back, *aux = vjp(scored, own, has_aux=True)
-            return [*pull_back(aux[0])[0], (output * aux[0]).sum()]
+            parts, pull_back, *aux = vjp(scored, before[:size], has_aux=True)
+            weights: Parts = aux[0]
+            return [*pull_back(weights)[0], total(parts, weights)]
 
-        graph = make_fx(vmap(one), **AS_SHAPES)(*params, *masks, x, targets)
-        graph = _tidied(graph)
-        slices = x.device.type == "cpu" and not self._compiled  # a compiler has a way of its own
-        graph = _factored(pool_by_slices(graph) if slices else graph, len(params))
+        graph = _tidied(make_fx(vmap(one), **AS_SHAPES)(*given))
+        slices = given[-1].device.type == "cpu" and not self._compiled  # a compiler has a way of its own
+        graph = _factored(pool_by_slices(graph) if slices else graph, size)
         step: Step = torch.compile(graph, fullgraph=True, dynamic=False) if self._compiled else graph.forward
         return step
 

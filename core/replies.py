@@ -228,6 +228,12 @@ def _directed(came: Any, gradient: Tensor, *_: object) -> None:
         _want(fine, f"a tensor {str(gradient.dtype).removeprefix('torch.')} {list(gradient.shape)}", came)
 
 
+def _added(came: Any, local: Any, *_: object) -> None:
+    size = len(local.outputs)
+    fine = isinstance(came, Tensor) and came.dtype == torch.float32 and came.shape == (size,)
+    _want(fine, f"a tensor float32 [{size}]", came)
+
+
 def _counted(came: Any, examples: Tensor) -> None:
     fine = isinstance(came, Tensor) and came.shape == examples.shape and not came.is_complex()
     _want(fine, f"a tensor [{len(examples)}]", came)
@@ -254,6 +260,7 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
     "algorithms": {
         "schedule": _scheduled,
         "correct": _directed,
+        "added_loss": _added,
         "work": _worked,
         "step": _stepped,
         **_OWN_SAMPLER,

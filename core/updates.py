@@ -4,13 +4,19 @@ Its norms and sums are taken here, in float64 and by blocks of columns, so that 
 result depends on the number of threads.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .layout import Layout
+
+if TYPE_CHECKING:
+    from .presence import Presence
 
 EXACT_ELEMENTS = 2**20
 """Elements of one block in float64, which is written before it is read: small enough for a cache."""
@@ -53,9 +59,13 @@ class Updates:
         buffers: The clients' own floating buffers, float32.  # [K, Q]
         context: What the server knows besides; None outside a round.
         started: The round in which each client began, int64; that of the context unless given, or 0.  # [K]
+        presence: Which coordinates each client has, where models are of several sizes; None: all of them.
+            What a client does not have is exactly 0 in its row, and no vote: an average counts the clients
+            that have a coordinate.
 
     Raises:
-        ValueError: Shapes that do not fit, ids that do not ascend.
+        ValueError: Shapes that do not fit, ids that do not ascend, or a row that is not 0 where its client
+            has nothing.
     """
 
     vectors: Tensor
@@ -65,6 +75,7 @@ class Updates:
     buffers: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     context: Context | None = None
     started: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    presence: Presence | None = None
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2:
@@ -84,15 +95,28 @@ class Updates:
         if len(self.started) != cohort:
             round_ = self.context.round if self.context else 0
             object.__setattr__(self, "started", torch.full((cohort,), round_))
+        if self.presence is not None:
+            self._check_presence(self.presence)
+
+    def _check_presence(self, presence: Presence) -> None:
+        there = (len(presence), presence.levels.shape[1])
+        if there != tuple(self.vectors.shape):
+            raise ValueError(f"vectors {list(self.vectors.shape)} need such a presence, got {list(there)}")
+        row = presence.intruder(self.vectors)
+        if row is not None:
+            raise ValueError(
+                f"client {int(self.client_ids[row])} is of level {int(presence.level[row])}, and its row "
+                "is not 0 in coordinates that this level does not have"
+            )
 
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def with_vectors(self, vectors: Tensor) -> "Updates":
+    def with_vectors(self, vectors: Tensor) -> Updates:
         """Return the same cohort with other vectors [K, P]."""
         return replace(self, vectors=vectors)
 
-    def rows(self, keep: Tensor) -> "Updates":
+    def rows(self, keep: Tensor) -> Updates:
         """Return the clients where ``keep`` [K] is true (or of the given ascending row numbers)."""
         return replace(
             self,
@@ -101,6 +125,7 @@ class Updates:
             num_examples=self.num_examples[keep],
             buffers=self.buffers[keep],
             started=self.started[keep],
+            presence=None if self.presence is None else self.presence.rows(keep),
         )
 
 
@@ -108,7 +133,7 @@ def concatenate(parts: list[Updates], expected_size: float) -> Updates:
     """Return the cohort made of ``parts`` with disjoint clients, in ascending client id.
 
     Raises:
-        ValueError: No part at all, or a client twice.
+        ValueError: No part at all, a client twice, or presence in some of the parts alone.
     """
     if not parts:
         raise ValueError("a cohort needs at least one part, got none")
@@ -118,6 +143,10 @@ def concatenate(parts: list[Updates], expected_size: float) -> Updates:
     ids = torch.cat([p.client_ids for p in parts])
     ascending = bool((ids.diff() > 0).all())
     order = slice(None) if ascending else ids.argsort()  # parts may interleave
+    known = [p.presence for p in parts if p.presence is not None]
+    if known and len(known) < len(parts):
+        raise ValueError(f"all parts of a cohort need a presence, or none; got {len(known)} of {len(parts)}")
+    together = known[0].joined(known[1:]) if known else None
     return Updates(
         vectors=torch.cat([p.vectors for p in parts])[order],
         client_ids=ids[order],
@@ -125,6 +154,7 @@ def concatenate(parts: list[Updates], expected_size: float) -> Updates:
         expected_size=expected_size,
         buffers=torch.cat([p.buffers for p in parts])[order],
         started=torch.cat([p.started for p in parts])[order],
+        presence=together and replace(together, level=together.level[order]),
     )
 
 

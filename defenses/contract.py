@@ -17,6 +17,7 @@ from ..core.errors import PluginError
 from ..core.registry import require
 from ..core.seeds import generator
 from ..core.updates import Updates
+from . import partial_contract
 from .pre_aggregation_contract import PRE_AGGREGATION_CHECKS as PRE_AGGREGATION_CHECKS
 from .trials import (
     SIZE,
@@ -189,4 +190,5 @@ CHECKS: tuple[Callable[[Defense], None], ...] = (
     a_defense_survives_a_checkpoint,
     a_declared_sensitivity_is_never_exceeded,
     a_linear_defense_is_a_sum_over_clients,
+    *partial_contract.CHECKS,
 )

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates, weighted_sum
+from .absent import over_owners
 
 WEIGHTINGS = ("num_examples", "uniform", "fixed")
 
@@ -21,6 +22,9 @@ WEIGHTINGS = ("num_examples", "uniform", "fixed")
 @dataclass(frozen=True)
 class Mean:
     """Average the updates, whoever sent them.
+
+    A coordinate that some clients do not have is averaged over those that have it, but for ``"fixed"``, whose
+    denominator is the same in all coordinates and depends on nobody.
 
     Attributes:
         weighting: ``"num_examples"``: each client counts as its (claimed) examples. ``"uniform"``:
@@ -32,6 +36,7 @@ class Mean:
 
     linear: ClassVar[bool] = True
     individual: ClassVar[bool] = False
+    partial: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.weighting not in WEIGHTINGS:
@@ -44,6 +49,10 @@ class Mean:
         counts = self.counts(updates.num_examples)
         denominator = self.denominator(counts, updates.expected_size)
         total = weighted_sum(updates.vectors, counts)  # [P]
+        if updates.presence is not None:
+            fixed = self.weighting == "fixed"
+            mean = total / denominator if fixed else over_owners(updates, total, counts)
+            return Verdict(mean.to(updates.vectors.dtype)), state
         return Verdict((total / denominator).to(updates.vectors.dtype), counts / denominator), state
 
     def counts(self, num_examples: Tensor) -> Tensor:

@@ -5,15 +5,19 @@ Statistical Rates. ICML 2018, Definition 1. arXiv:1803.01498
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates
+from .absent import each_coordinate
 from .columns import Even, from_sorted, middle
 
 
 @dataclass(frozen=True)
 class Median:
-    """Take the median of each coordinate.
+    """Take the median of each coordinate, over the clients that have it.
 
     Every client weighs the same, whatever its ``num_examples``.
 
@@ -24,6 +28,8 @@ class Median:
 
     even: Even = "mean"
 
+    partial: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         check_even(self.even)
 
@@ -33,7 +39,11 @@ class Median:
     def aggregate(self, updates: Updates, state: None) -> tuple[Verdict, None]:
         if len(updates) == 0:
             return Verdict(updates.vectors.sum(dim=0)), state
-        return Verdict(from_sorted(updates.vectors, lambda ordered: middle(ordered, self.even))), state
+
+        def median(cohort: Updates) -> Tensor:
+            return from_sorted(cohort.vectors, lambda ordered: middle(ordered, self.even))
+
+        return Verdict(each_coordinate(updates, median)), state
 
 
 def check_even(even: str) -> None:

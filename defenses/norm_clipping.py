@@ -8,9 +8,13 @@ is this package's own choice.
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
+from torch import Tensor
+
 from ..core.contracts import Verdict
 from ..core.seeds import normal
 from ..core.updates import Updates, row_norms, weighted_sum
+from .absent import over_owners
 from .clipping import ClipNorm, check_clip_norm, clip_factors
 from .draws import stream
 from .mean import check_weighting, client_shares
@@ -22,6 +26,10 @@ class NormClipping:
 
     The weights say what each update was multiplied with; the scores are the norms. The noise blurs
     backdoors; it proves no privacy: see the privacy mechanisms.
+
+    A coordinate that some clients do not have is averaged over those that have it, whose weights then differ
+    from one coordinate to the next and are not told. ``"median"`` compares norms for each square root of the
+    coordinates that a client has, so that small models do not set the bound of large ones.
 
     Attributes:
         clip_norm: The bound, in units of the update's L2 norm, above 0; or ``"median"``: the median of the
@@ -35,7 +43,11 @@ class NormClipping:
     noise_std: float = 0.0
     weighting: Literal["uniform", "num_examples"] = "uniform"
 
-    exempt: ClassVar[tuple[str, ...]] = ("equal_updates_come_back_unchanged",)
+    partial: ClassVar[bool] = True
+    exempt: ClassVar[tuple[str, ...]] = (
+        "equal_updates_come_back_unchanged",
+        "who_lacks_a_coordinate_has_no_say_in_it",
+    )
 
     def __post_init__(self) -> None:
         check_clip_norm(self.clip_norm)
@@ -50,10 +62,26 @@ class NormClipping:
     def aggregate(self, updates: Updates, state: int) -> tuple[Verdict, int]:
         if len(updates) == 0:
             return Verdict(updates.vectors.sum(dim=0)), state + 1
-        norms = row_norms(updates.vectors)
-        weights = clip_factors(norms, self.clip_norm) * client_shares(updates, self.weighting)
-        aggregate = weighted_sum(updates.vectors, weights)
+        norms, shares = row_norms(updates.vectors), client_shares(updates, self.weighting)
+        weights = self._factors(updates, norms) * shares
+        aggregate: Tensor = weighted_sum(updates.vectors, weights)
+        told: Tensor | None = weights
+        if updates.presence is not None:
+            aggregate, told = over_owners(updates, aggregate, shares), None
         if self.noise_std:
-            aggregate += normal(stream(updates, "norm_clipping", state), len(aggregate), self.noise_std)
+            aggregate += self._noise(updates, state)
         by_client = dict(zip(updates.client_ids.tolist(), norms.tolist(), strict=True))
-        return Verdict(aggregate.to(updates.vectors.dtype), weights, scores=by_client), state + 1
+        return Verdict(aggregate.to(updates.vectors.dtype), told, scores=by_client), state + 1
+
+    def _factors(self, updates: Updates, norms: Tensor) -> Tensor:
+        """Return what each update is multiplied with to fit under the bound.  # [K]"""
+        if updates.presence is not None and self.clip_norm == "median":
+            norms = norms / updates.presence.sizes().clamp(min=1).sqrt()
+        return clip_factors(norms, self.clip_norm)
+
+    def _noise(self, updates: Updates, state: int) -> Tensor:
+        """Return the noise on the mean; none in a coordinate that nobody has.  # [P]"""
+        noise = normal(stream(updates, "norm_clipping", state), updates.vectors.shape[1], self.noise_std)
+        if updates.presence is None:
+            return noise
+        return noise.where(updates.presence.totals(torch.ones(len(updates))) > 0, 0.0)

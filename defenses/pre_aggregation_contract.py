@@ -7,7 +7,16 @@ from ..core.declarations import PreAggregations, declared
 from ..core.errors import PluginError
 from ..core.registry import require
 from ..core.updates import Updates
-from .trials import a_cohort, guarded, plain, require_checkpoint, require_same, require_untouched, rounds_for
+from .trials import (
+    a_cohort,
+    a_partial_cohort,
+    guarded,
+    plain,
+    require_checkpoint,
+    require_same,
+    require_untouched,
+    rounds_for,
+)
 
 
 def _transform(plugin: PreAggregation, updates: Updates) -> Updates:
@@ -73,10 +82,24 @@ def a_pre_aggregation_survives_a_checkpoint(plugin: PreAggregation) -> None:
     require_checkpoint(bound.transform, rounds_for(plugin), bound.init())
 
 
+def what_is_absent_stays_absent(plugin: PreAggregation) -> None:
+    """One that declares ``partial`` leaves 0 what a client's level lacks, and the levels where they are."""
+    if not declared(plugin, PreAggregations.partial):
+        return
+    before = a_partial_cohort(0, plugin)
+    out = _transform(plugin, before)
+    if out.presence is None or before.presence is None:
+        raise PluginError("rows of clients that lack coordinates must keep their presence")
+    for level, client in zip(out.presence.level.tolist(), out.client_ids.tolist(), strict=True):
+        own = int(before.presence.level[before.client_ids == client])
+        require(level == own, f"client {client} of level {own} came out with level {level}")
+
+
 PRE_AGGREGATION_CHECKS: tuple[Callable[[PreAggregation], None], ...] = (
     a_cohort_stays_a_cohort,
     one_client_or_none_is_handled,
     a_pre_aggregation_leaves_its_inputs_as_they_were,
     a_pre_aggregation_remembers_nothing_outside_its_state,
     a_pre_aggregation_survives_a_checkpoint,
+    what_is_absent_stays_absent,
 )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from ..core.declarations import Defenses, declared
 from ..core.errors import PluginError
 from ..core.guards import guard
 from ..core.layout import Layout, Slot
+from ..core.presence import Presence
 from ..core.registry import require
 from ..core.seeds import generator
 from ..core.trees import State, equal, pack, unpack
@@ -41,6 +43,19 @@ def _context(round_: int) -> Context:
     return Context(
         round_, torch.from_numpy(params).to(torch.float32), LAYOUT, seed=0, root=torch.full((SIZE,), 0.05)
     )
+
+
+def a_partial_cohort(round_: int, plugin: object, vectors: Tensor | None = None) -> Updates:
+    """Return a cohort of three levels, each with as many clients as the plug-in needs.
+
+    The first has six of the seven coordinates, the second four, the third two; nobody has the last one.
+    """
+    size = 3 * size_for(plugin)
+    whole = a_cohort(round_, size)
+    levels = torch.arange(SIZE) < torch.tensor([[6], [4], [2]])
+    presence = Presence(levels, torch.arange(size) % 3)
+    rows = whole.vectors if vectors is None else vectors
+    return replace(whole, vectors=presence.masked(rows), presence=presence)
 
 
 def plain(plugin: Any) -> Any:

@@ -4,12 +4,15 @@ Source: Yin, Chen, Ramchandran, Bartlett. Byzantine-Robust Distributed Learning:
 Statistical Rates. ICML 2018, Definition 2. arXiv:1803.01498
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates
+from .absent import each_coordinate
 from .columns import Array, from_sorted
 from .fallback import OnInfeasible, check_robustness, fall_back
 
@@ -18,7 +21,9 @@ from .fallback import OnInfeasible, check_robustness, fall_back
 class TrimmedMean:
     """Average each coordinate after dropping its ``num_byzantine`` extremes on either side.
 
-    Every client weighs the same, whatever its ``num_examples``.
+    Every client weighs the same, whatever its ``num_examples``. A coordinate that some clients do not have is
+    judged by those that have it. Where these are too few, and ``on_infeasible`` is ``"raise"``, it stays as
+    it was, and the verdict says so.
 
     Attributes:
         num_byzantine: Malicious clients to survive in one cohort, at least 0 (the paper's beta times
@@ -31,6 +36,8 @@ class TrimmedMean:
     num_byzantine: int | None = None
     beta: float | None = None
     on_infeasible: OnInfeasible = "raise"
+
+    partial: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if (self.num_byzantine is None) == (self.beta is None):
@@ -51,15 +58,40 @@ class TrimmedMean:
 
     def aggregate(self, updates: Updates, state: None) -> tuple[Verdict, None]:
         cohort_size = len(updates)
-        f = int(self.beta * cohort_size) if self.beta is not None else self.num_byzantine or 0
         if cohort_size == 0:
             return Verdict(updates.vectors.sum(dim=0)), state
+        f = self._trimmed(cohort_size)
         if cohort_size <= 2 * f:
-            reason = f"trimming {f} a side needs a cohort above {2 * f}, got {cohort_size}"
-            return fall_back(self.on_infeasible, updates, reason), state
+            return fall_back(self.on_infeasible, updates, _too_small(f, cohort_size)), state
+        few: list[int] = []  # coordinates with too few clients, by pattern
 
-        def inner_mean(ordered: Array) -> Array:
-            means: Array = ordered[:, f : cohort_size - f].mean(axis=1, dtype=np.float64)
-            return means
+        def rule(cohort: Updates) -> Tensor:
+            if len(cohort) > 2 * self._trimmed(len(cohort)):
+                return from_sorted(cohort.vectors, self._inner_mean)
+            few.append(cohort.vectors.shape[1])
+            if self.on_infeasible == "raise":
+                return cohort.vectors.new_zeros(few[-1])
+            return fall_back(self.on_infeasible, cohort, "").aggregate
 
-        return Verdict(from_sorted(updates.vectors, inner_mean)), state
+        verdict = Verdict(each_coordinate(updates, rule))
+        if not few:
+            return verdict, state
+        what = (
+            "they stay as they were" if self.on_infeasible == "raise" else f"the {self.on_infeasible} instead"
+        )
+        told = f"{sum(few)} coordinates have too few clients to trim: {what}"
+        return replace(verdict, fallback=told), state
+
+    def _trimmed(self, cohort_size: int) -> int:
+        """Return how many of so many clients are dropped on either side."""
+        return int(self.beta * cohort_size) if self.beta is not None else self.num_byzantine or 0
+
+    def _inner_mean(self, ordered: Array) -> Array:
+        """Return the means of sorted values [B, K] without the extremes.  # [B]"""
+        f, cohort_size = self._trimmed(ordered.shape[1]), ordered.shape[1]
+        means: Array = ordered[:, f : cohort_size - f].mean(axis=1, dtype=np.float64)
+        return means
+
+
+def _too_small(f: int, cohort_size: int) -> str:
+    return f"trimming {f} a side needs a cohort above {2 * f}, got {cohort_size}"

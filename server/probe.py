@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from ..core.layout import Layout
 from ..core.leakage_knowledge import LeakageKnowledge, Level
 from ..core.observation import Observation, Truth
 from .assembly.loading import make_model
+from .first_step import starts_plain
 
 if TYPE_CHECKING:
     from ..clients.data.base import FederatedData
@@ -26,6 +28,7 @@ def knowledge_of(
     labels_known: bool,
     rule: LocalRule | None = None,
     besides: Sequence[Groups] = (),
+    received: Tensor | None = None,
     drawn: bool = False,
 ) -> LeakageKnowledge:
     """Return what an honest-but-curious server knows: public configuration, and labels only if told.
@@ -41,10 +44,11 @@ def knowledge_of(
         labels_known: Whether the labels are told.
         rule: The algorithm; by default one that leaves gradients as they are.
         besides: What a rule that exchanges more than parameters is given besides in its first step.
+        received: What clients start from in round 0, to be compared with what they remember.  # [P]
         drawn: Whether chance decides how many examples are in a step, which no server sees.
     """
-    starts_plain = rule is None or _starts_plain(rule, besides)
-    optimizer = training.optimizer if starts_plain else spec.algorithm.name
+    plainly = rule is None or starts_plain(rule, besides, received)
+    optimizer = training.optimizer if plainly else spec.algorithm.name
     steady = training.momentum == 0 or local_steps == 1
     plain = optimizer == "sgd" and training.weight_decay == 0 and steady
     return LeakageKnowledge(
@@ -59,13 +63,6 @@ def knowledge_of(
         loss="cross_entropy" if training.loss == "auto" else training.loss,
         levels={"batch_size": Level.ORACLE} if drawn else {},
     )
-
-
-def _starts_plain(rule: LocalRule, besides: Sequence[Groups]) -> bool:
-    """Return whether a client's first step goes along the gradient itself."""
-    length = next((len(vector) for groups in besides for vector in groups.values()), 3)
-    gradient, params = torch.linspace(-2, 0.5, length), torch.linspace(1, -3, length)
-    return torch.equal(rule.correct(gradient.clone(), params, params.clone(), *besides), gradient)
 
 
 def blank_observation(

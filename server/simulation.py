@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -33,6 +33,9 @@ from .small_cohorts import warnings_of
 from .spec import RunSpec, noise_warning
 from .state import ServerState, first_state
 from .training import kernel_of, make_choice, make_kernel, make_root, make_scorer
+
+if TYPE_CHECKING:
+    from ..clients.pools.ray import TransportName
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ class Simulation:
         address: str | None = None,
         patience: float | None = None,
         gpus_per_worker: float | None = None,
+        transport: "TransportName" = "auto",
     ) -> ClientPool:
         """Return a pool of Ray workers for this run; see ``RayPool`` for the arguments."""
         from ..clients.pools.ray import EVEN_SHARE, RayPool
@@ -125,7 +129,7 @@ class Simulation:
         build: Callable[[FederatedData], BlockKernel] = partial(make_kernel, self.spec, choice=self.choice)
         gpus = (gpus_per_worker or EVEN_SHARE) if self.choice.device == "cuda" else 0.0
         height, scoring = self.choice.height, self.scoring
-        return RayPool(build, self.data, num_workers, address, height, patience, gpus, scoring)
+        return RayPool(build, self.data, num_workers, address, height, patience, gpus, scoring, transport)
 
     def serial_pool(self) -> ClientPool:
         """Return a pool that trains in this process."""
@@ -154,7 +158,7 @@ def prepare(
     model = make_model(spec, data)
     choice = make_choice(parts, data, model, begun)
     layout = Layout.of(model)
-    fitted = Fitted(parts, data, layout, mechanism)
+    fitted = Fitted(parts, data, model, layout, mechanism)
     refuse(OF_FIT, fitted)
     plan = with_local_steps(make_plan(fitted), parts, data)
     plan = replace(plan, root=make_root(parts, data))

@@ -166,6 +166,5 @@ def _due(scenario: Scenario, rounds_done: int) -> bool:
 def _pool(runtime: Runtime, simulation: Simulation) -> ClientPool:
     if runtime.pool == "serial":
         return simulation.serial_pool()
-    return simulation.ray_pool(
-        runtime.num_workers, runtime.ray_address, runtime.patience_seconds, runtime.gpus_per_worker
-    )
+    where = runtime.num_workers, runtime.ray_address, runtime.patience_seconds
+    return simulation.ray_pool(*where, runtime.gpus_per_worker, runtime.transport)

@@ -182,6 +182,8 @@ class Runtime(Section):
             and is replaced; by default nobody is given up.
         gpus_per_worker: GPUs, or which part of one, that a Ray worker is given where clients train on CUDA;
             by default all GPUs are dealt out evenly.
+        transport: How blocks travel to Ray workers and back: sockets, or Ray's object store, which needs no
+            port of ours; by default sockets on this machine and the object store on a cluster.
     """
 
     pool: Literal["ray", "serial"] = "ray"
@@ -189,3 +191,4 @@ class Runtime(Section):
     ray_address: str | None = None
     patience_seconds: float | None = Field(default=None, gt=0)
     gpus_per_worker: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    transport: Literal["auto", "socket", "ray"] = "auto"

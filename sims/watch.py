@@ -149,8 +149,8 @@ def known(probe: Probe, simulation: Simulation, client: int, round_: int) -> tup
     steps = len(kernel.batches(client, round_, examples))
     told, besides = probe.labels_known, _besides(simulation, round_)
     drawn = declared(simulation.plan.privacy, Mechanisms.poisson)
-    facts = simulation.spec, kernel.training, truth, steps, told, kernel.rule, besides, drawn
-    return knowledge_of(*facts), truth
+    facts = kernel.rule, besides, simulation.first.params, drawn
+    return knowledge_of(simulation.spec, kernel.training, truth, steps, told, *facts), truth
 
 
 def _besides(simulation: Simulation, round_: int) -> tuple[Groups, ...]:

@@ -15,6 +15,7 @@ ALGORITHMS: Family[LocalRule | LocalProcedure] = Family(
         "gradient_descent": "gauntlet.clients.algorithms.gradient_descent:GradientDescent",
         "scaffold": "gauntlet.clients.algorithms.scaffold:Scaffold",
         "feddyn": "gauntlet.clients.algorithms.feddyn:FedDyn",
+        "moon": "gauntlet.clients.algorithms.moon:Moon",
         "dsgld": "gauntlet.clients.algorithms.dsgld:DSGLD",
         "fsgld": "gauntlet.clients.algorithms.fsgld:FSGLD",
         "diff2_gd": "gauntlet.clients.algorithms.diff2_gd:Diff2GD",

@@ -11,26 +11,31 @@ import sys
 import threading
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ...core.errors import GauntletError, WorkerError
+from ...core.errors import GauntletError, ScenarioError, WorkerError, unknown
 from ..data.base import FederatedData
 from ..messages import Broadcast, Summed, Trained
 from ..scoring import Answers, Scoring
 from .base import Array, Rows, Sums, block_broadcasts, blocks
-from .lane import IN_FLIGHT, BuildKernel, Lane, LaneLost, Worker
-from .local_ray import join, start_local
+from .connection import IN_FLIGHT, Connection, Transport, WorkerLost
+from .local_ray import LOOPBACK, join, start_local
+from .objects import Objects
+from .sockets import Sockets
+from .waiting import WaitingBlocks
+from .worker import BuildKernel
 
+TransportName = Literal["auto", "socket", "ray"]
 EVEN_SHARE = -1.0  # of the GPUs, in the place of a worker's number of them
 HIRING = 120  # seconds without a single worker after which the pool gives up
-_LOSSES = 3  # workers lost by one lane without a single block in between before the lane is given up
-_POLL = 0.02  # seconds that a lane without a worker waits for one before it asks whether work is left
+_LOSSES = 3  # workers lost in a row by one connection, without a block in between, before it is given up
+_POLL = 0.02  # seconds that a connection waits for its worker before it asks whether work is left
 
 
 def start_ray(address: str | None = None, num_workers: int | None = None) -> None:
@@ -111,6 +116,29 @@ def staff(resources: Mapping[str, float], num_workers: int | None, gpus: float) 
     return count, gpus
 
 
+def transport_for(name: TransportName, address: str | None, patience: float | None) -> Transport:
+    """Return the transport of that name.
+
+    Args:
+        name: ``"auto"`` takes sockets on a Ray of our own, and Ray's object store on any cluster that is
+            joined: its nodes come and go, so that nobody knows which of them a worker will be on, nor whether
+            it can reach the driver's ports.
+        address: The cluster to join, if any.
+        patience: Seconds that a block may take; None waits for ever.
+
+    Raises:
+        ScenarioError: There is no such transport.
+    """
+    if name not in (names := get_args(TransportName)):
+        raise ScenarioError(unknown("transport", name, names))
+    joined = cluster(address)
+    if name == "ray" or (name == "auto" and joined):
+        return Objects(patience)
+    import ray
+
+    return Sockets(ray.util.get_node_ip_address() if joined else LOOPBACK, patience)
+
+
 class RayPool:
     """Do blocks on ``num_workers`` actors of one thread each, fed by one thread each."""
 
@@ -124,6 +152,7 @@ class RayPool:
         patience: float | None = None,
         gpus: float = 0.0,
         scoring: Scoring | None = None,
+        transport: TransportName = "auto",
     ) -> None:
         """Start the workers.
 
@@ -138,6 +167,7 @@ class RayPool:
             gpus: GPUs that a worker needs, as Ray counts them: a part of one, or whole ones; ``EVEN_SHARE``
                 deals all there are out among the workers.
             scoring: What the workers need to score models; None where they are asked for none.
+            transport: How blocks travel, see ``transport_for``.
 
         Raises:
             WorkerError: Ray cannot be started or reached, or has not as many GPUs.
@@ -145,16 +175,16 @@ class RayPool:
         start_ray(address, num_workers)
         import ray
 
-        self._height, self._patience, self._closed = height, patience, False
+        self._height, self._closed = height, False
+        self._transport = transport_for(transport, address, patience)
         self._count, gpus = staff(ray.cluster_resources(), num_workers, gpus)
-        shared, actor = ray.put(data), ray.remote(num_cpus=1, num_gpus=gpus)(Worker)
+        shared, actor = ray.put(data), ray.remote(num_cpus=1, num_gpus=gpus)(self._transport.actor)
         self._examples = None if scoring is None else scoring.examples
         scored = () if scoring is None else (scoring.build, ray.put(scoring.examples))
         self._start = lambda: actor.remote(build, shared, *scored)
-        self._host = ray.util.get_node_ip_address() if cluster(address) else "127.0.0.1"
-        self._lanes: list[Lane] = []
+        self._connections: list[Connection] = []
         self._idle_since = monotonic()
-        self._threads = ThreadPoolExecutor(self._count, "lane")
+        self._threads = ThreadPoolExecutor(self._count, "connection")
 
     def train(self, broadcast: Broadcast, cohort: Array, expected_size: float) -> Trained:
         cut = blocks(cohort, self._height)
@@ -179,66 +209,72 @@ class RayPool:
         self, method: str, broadcast: Broadcast, cut: list[Array], gather: Rows | Sums | Answers
     ) -> None:
         """Have every block done, whoever does it and when."""
-        if not self._lanes:
-            self._lanes = [
-                Lane(self._start, self._host, broadcast, self._patience) for _ in range(self._count)
-            ]
-        waiting, sent = deque(range(len(cut))), block_broadcasts(broadcast, cut)
+        if not self._connections:
+            connection = self._transport.connection
+            self._connections = [connection(self._start, broadcast) for _ in range(self._count)]
+        work, sent = WaitingBlocks(len(cut)), block_broadcasts(broadcast, cut)
 
-        def drive(lane: Lane) -> None:
+        def drive(connection: Connection) -> None:
             flying, losses = deque[int](), 0
-            while flying or waiting:
+            while work.undone:
                 try:
-                    if not self._ready(lane):
-                        continue  # until the others have taken every block
-                    while self._may_take(flying, waiting) and (block := _next(waiting)) is not None:
-                        flying.append(block)  # noted first: a lane can be lost while it takes a block
-                        lane.submit(method, sent[block], cut[block])
+                    if not self._ready(connection):
+                        continue  # until the others have done every block
+                    while self._may_take(flying, work) and (block := work.take()) is not None:
+                        flying.append(block)  # noted first: a worker can be lost while it takes a block
+                        connection.submit(method, sent[block], cut[block])
                     if flying:
-                        lane.fetch(gather.homes(flying[0]))
+                        connection.fetch(gather.homes(flying[0]))
                         flying.popleft()
+                        work.done()
+                    else:
+                        work.pause()
                     losses = 0
-                except LaneLost as error:
+                except WorkerLost as error:
                     losses += 1
-                    waiting.extendleft(reversed(flying))
+                    work.give_back(flying)
                     flying.clear()
                     self._idle_since = monotonic()
                     if losses > _LOSSES or self._closed:
-                        return self._give_up(lane, error)
-                    lane.replace()
+                        return self._give_up(connection, error)
+                    connection.replace()
 
-        while waiting:  # again where a lane was lost after the others had gone home
-            driven = [self._threads.submit(drive, lane) for lane in list(self._lanes)]
-            try:
-                for done in wait(driven, return_when=FIRST_EXCEPTION).done:
-                    done.result()
-            except BaseException:
-                waiting.clear()  # or a lane without a worker would wait for ever to help with it
-                raise
+        with self._transport.sharing(broadcast):
+            self._until_done(drive, work)
 
-    def _may_take(self, flying: deque[int], waiting: deque[int]) -> bool:
-        """Return whether a lane takes one more block: ahead of time only where every lane finds another."""
-        return not flying or (len(flying) < IN_FLIGHT and len(waiting) >= len(self._lanes))
+    def _until_done(self, drive: Callable[[Connection], None], work: WaitingBlocks) -> None:
+        """Drive every connection until every block is done."""
+        driven = [self._threads.submit(drive, connection) for connection in list(self._connections)]
+        try:
+            for done in wait(driven, return_when=FIRST_EXCEPTION).done:
+                done.result()
+        except BaseException:
+            work.stop()  # or a connection without a worker would wait for ever to help
+            raise
 
-    def _give_up(self, lane: Lane, error: LaneLost) -> None:
-        """Go on without a lane that keeps losing its workers.
+    def _may_take(self, flying: deque[int], work: WaitingBlocks) -> bool:
+        """Return whether a worker takes one more block: ahead of time only where each of them finds one."""
+        return not flying or (len(flying) < IN_FLIGHT and len(work) >= len(self._connections))
+
+    def _give_up(self, connection: Connection, error: WorkerLost) -> None:
+        """Go on without a connection that keeps losing its workers.
 
         Raises:
             WorkerError: It was the last one.
         """
-        self._lanes.remove(lane)
-        lane.close()
-        if self._closed or not self._lanes:
+        self._connections.remove(connection)
+        connection.close()
+        if self._closed or not self._connections:
             raise WorkerError(f"workers die without finishing a block: {error}") from error
 
-    def _ready(self, lane: Lane) -> bool:
-        """Return whether the lane has a worker by now.
+    def _ready(self, connection: Connection) -> bool:
+        """Return whether the connection has a worker by now.
 
         Raises:
             WorkerError: None has had one for too long.
         """
-        others = any(other.connected for other in list(self._lanes))
-        if lane.connect(_POLL):
+        others = any(other.connected for other in list(self._connections))
+        if connection.connect(_POLL):
             self._idle_since = monotonic()
             return True
         if monotonic() - self._idle_since > HIRING and not others:
@@ -247,17 +283,10 @@ class RayPool:
 
     def close(self) -> None:
         self._closed = True
-        for lane in self._lanes:
-            lane.close()
+        for connection in self._connections:
+            connection.close()
         self._threads.shutdown(wait=False)
-        self._lanes = []
-
-
-def _next(waiting: deque[int]) -> int | None:
-    try:
-        return waiting.popleft()
-    except IndexError:  # another lane was faster
-        return None
+        self._connections = []
 
 
 def cause_of(error: Any) -> GauntletError:

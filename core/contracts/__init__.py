@@ -9,6 +9,8 @@ What a plug-in may say of itself besides stands in the tables of ``core.declarat
 
 from .attacks import DataAttack, Goal, InferenceAttack, LeakageAttack, UpdateAttack, View
 from .clients import (
+    Activations,
+    AddingRule,
     Device,
     ExchangingRule,
     Groups,
@@ -47,7 +49,9 @@ from .server import (
 )
 
 __all__ = [
+    "Activations",
     "AdaptiveClipping",
+    "AddingRule",
     "Arrivals",
     "Audit",
     "Audited",

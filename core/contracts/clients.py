@@ -96,6 +96,42 @@ class LocalWork:
     gradient: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Activations:
+    """What a model makes of some examples.
+
+    Attributes:
+        outputs: Its outputs: logits, or the numbers of a regression.  # [B, C] or [B, D]
+        features: The inputs of its last layer with parameters, flattened: of a multi-layer perceptron its
+            last hidden layer.  # [B, F]
+    """
+
+    outputs: Tensor
+    features: Tensor
+
+
+class AddingRule(Protocol):
+    """A local rule that adds a term to the loss of every example.
+
+    ``frozen_models`` names the models whose activations it is given besides the local one's: ``received``,
+    and groups of its ``memory``. They are in evaluation mode, without gradient.
+    """
+
+    frozen_models: tuple[str, ...]
+
+    def added_loss(self, local: Activations, frozen: Mapping[str, Activations], targets: Tensor) -> Tensor:
+        """Return what is added to the loss of each example.  # [B]
+
+        An example's term may depend on nothing but that example. The mean over a batch is what is minimised,
+        besides the loss that ``training`` names.
+
+        Args:
+            local: What the model that is trained makes of the examples, in training mode.
+            frozen: What the frozen ones make of them.
+            targets: Their labels int64 [B], or real-valued targets [B, D].
+        """
+
+
 class ExchangingRule(Protocol):
     """A local rule whose clients send, receive or remember more than parameters, in elementwise functions.
 

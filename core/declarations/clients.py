@@ -86,6 +86,11 @@ class Algorithms(Samplers, Optimizers):
         "(params, state) -> Tensor",
         "The model that is scored [P]; silent: what is broadcast.",
     )
+    added_loss: Declaration[Callable[..., Tensor] | None] = method(
+        "(local, frozen, targets) -> Tensor",
+        "What is added to each example's loss [B], from `Activations` of the local and of frozen models.",
+    )
+    frozen_models = words("The models that `added_loss` is told of: `received`, and groups of `memory`.")
     full_gradient = flag("`finish` needs the gradient of all of a client's examples at what it received.")
     weighs_alike = flag("A mean of its messages must not weigh clients by their examples.")
     work: Declaration[Callable[[Visit], tuple[Tensor, Tensor]] | None] = method(

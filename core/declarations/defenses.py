@@ -30,6 +30,10 @@ class Defenses(Table):
     )
     least_cohort = count(1, "The smallest cohort, if not empty, that it does not refuse as configured.")
     needs_clients = numbers("The ids of clients without which it refuses a cohort as configured.")
+    partial = flag(
+        "It can deal with `updates.presence`: a client has no vote in a coordinate that its level lacks, "
+        "and one that nobody has is 0 in the aggregate."
+    )
     exempt = words("The checks of the contract that it breaks on purpose, by name.")
 
 
@@ -40,4 +44,5 @@ class PreAggregations(Table):
     rows_after: Declaration[Callable[[int], int] | None] = method(
         "(rows) -> int", "How many rows come out where so many went in; by default as many."
     )
+    partial = flag("It can deal with `updates.presence`: what a client's level lacks stays 0, and no vote.")
     least_cohort = Defenses.least_cohort

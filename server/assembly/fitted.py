@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from torch import nn
+
 from ...clients.data.base import FederatedData
 from ...clients.exchange import Exchange
 from ...core.contracts import Privacy
@@ -17,12 +19,14 @@ class Fitted:
     Attributes:
         parts: The plug-ins.
         data: The clients' data.
-        layout: How the model's tensors lie in a vector.
+        model: The clients' model.
+        layout: How its tensors lie in a vector.
         mechanism: The privacy mechanism, with a noise multiplier in the place of an epsilon for examples.
     """
 
     parts: Parts
     data: FederatedData
+    model: nn.Module
     layout: Layout
     mechanism: Privacy
 

@@ -12,6 +12,7 @@ from gauntlet.core.contracts import Verdict
 from gauntlet.core.errors import PluginError
 from gauntlet.core.updates import Updates
 from gauntlet.defenses import DEFENSES, PRE_AGGREGATIONS, contract
+from gauntlet.defenses import partial_contract as partial
 from gauntlet.defenses import pre_aggregation_contract as before
 from gauntlet.defenses.mean import Mean
 from gauntlet.defenses.median import Median
@@ -167,7 +168,54 @@ def goes_by_kind(updates: Updates, state: dict[int, float]) -> tuple[Verdict, di
     return Verdict(average(updates) + kind), {0: torch.nn.Parameter(torch.ones(1))}
 
 
+@dataclass(frozen=True)
+class Partial(Twin):
+    """Says that it can deal with absent coordinates."""
+
+    partial: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Owned(Mean):
+    """Divides by how many clients have a coordinate, and declares what the fixed denominator has."""
+
+    def aggregate(self, updates: Updates, state: None) -> tuple[Verdict, None]:
+        return Mean("uniform").aggregate(updates, state)
+
+    def sensitivity(self, clip_norm: float, expected_size: float) -> float:
+        return clip_norm / expected_size
+
+
+def shortened(updates: Updates, state: Any) -> tuple[Verdict, Any]:
+    """Halves everything once levels are there, whatever they have."""
+    return Verdict(average(updates) / (1 if updates.presence is None else 2)), state
+
+
+def by_the_longest(updates: Updates, state: Any) -> tuple[Verdict, Any]:
+    """Scales every coordinate by something that all clients decide."""
+    mean = Mean("uniform").aggregate(updates, None)[0].aggregate
+    return Verdict(mean * updates.vectors.norm(dim=1).sum()), state
+
+
 BROKEN = [
+    (
+        partial.what_nobody_has_stays_as_it_was,
+        Partial(lambda u, s: (Verdict(average(u) + 0.1), s)),
+        "must be 0 in the aggregate",
+    ),
+    (
+        partial.what_nobody_has_stays_as_it_was,
+        Partial(lambda u, s: (Verdict(u.vectors.sum(dim=0) / (u.vectors != 0).sum(dim=0)), s)),
+        "is not finite",
+    ),
+    (partial.a_presence_of_everything_changes_nothing, Partial(shortened), "levels must not matter"),
+    (
+        partial.what_is_absent_is_no_vote_for_zero,
+        Partial(lambda u, s: (Verdict(average(u)), s)),
+        "must be believed",
+    ),
+    (partial.who_lacks_a_coordinate_has_no_say_in_it, Partial(by_the_longest), "does not have"),
+    (partial.the_sensitivity_holds_where_clients_lack_coordinates, Owned(), "lacks coordinates moves"),
     (contract.a_cohort_becomes_one_finite_update, Twin(verdict(aggregate=torch.zeros(8))), "must be"),
     (
         contract.a_cohort_becomes_one_finite_update,
@@ -291,6 +339,18 @@ class PreTwin:
         return self.change(updates, state)
 
 
+@dataclass(frozen=True)
+class PartialPreTwin(PreTwin):
+    partial: ClassVar[bool] = True
+
+
+def levelled(updates: Updates) -> Updates:
+    """Return everybody at the first level."""
+    presence = updates.presence
+    assert presence is not None
+    return replace(updates, presence=replace(presence, level=torch.zeros_like(presence.level)))
+
+
 def pre_in_place(updates: Updates, state: Any) -> tuple[Updates, Any]:
     return updates.with_vectors(updates.vectors.clamp_(max=0.05)), state
 
@@ -355,6 +415,21 @@ BROKEN_PRE = [
         before.a_pre_aggregation_remembers_nothing_outside_its_state,
         PreTwin(lambda u, s: (u.with_vectors(u.vectors + torch.rand(())), s)),
         "memory outside the state",
+    ),
+    (
+        before.what_is_absent_stays_absent,
+        PartialPreTwin(lambda u, s: (replace(u, presence=None), s)),
+        "must keep their presence",
+    ),
+    (
+        before.what_is_absent_stays_absent,
+        PartialPreTwin(lambda u, s: (u.with_vectors(u.vectors + 1), s)),
+        "is not 0 in coordinates that this level does not have",
+    ),
+    (
+        before.what_is_absent_stays_absent,
+        PartialPreTwin(lambda u, s: (levelled(u), s)),
+        "of level 1 came out with level 0",
     ),
     (
         before.a_pre_aggregation_survives_a_checkpoint,

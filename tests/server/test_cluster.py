@@ -106,17 +106,20 @@ def test_a_cluster_is_joined_only_where_it_is_named(monkeypatch, address, variab
 
 
 @pytest.mark.slow
-def test_a_node_that_leaves_takes_no_client_and_no_bit_with_it(apart):
-    """Two nodes of one CPU each; one is killed after two of six rounds. The other's worker does the rest."""
-    told = subprocess.run(
-        [sys.executable, str(HERE / "two_nodes.py")], capture_output=True, text=True, env=apart, timeout=240
-    )
+@pytest.mark.parametrize(("transport", "ports"), [("auto", 0), ("socket", 2)])
+def test_a_node_that_leaves_takes_no_client_and_no_bit_with_it(apart, transport, ports):
+    """Two nodes of one CPU each; one is killed after two of six rounds. The other's worker does the rest.
+
+    By itself a cluster's blocks go through Ray's object store, and the driver listens on no port of ours.
+    """
+    command = [sys.executable, str(HERE / "two_nodes.py"), transport]
+    told = subprocess.run(command, capture_output=True, text=True, env=apart, timeout=240)
     assert told.returncode == 0, told.stderr[-2000:]
-    lines = [
-        line for line in told.stdout.splitlines() if line.split(" ")[0] in ("same", "clients", "workers")
-    ]
+    kinds = ("same", "clients", "workers", "ports")
+    lines = [line for line in told.stdout.splitlines() if line.split(" ")[0] in kinds]
     assert lines == [
         "same bits True True True True True True",
+        f"ports of ours {ports}",
         "clients 8 8 8 8 8 8",
         "workers 2 left 1 of 1",
     ]
@@ -134,7 +137,7 @@ def test_workers_that_find_no_room_neither_hang_the_run_nor_slow_it_down(small):
         step = within(120, lambda: next(steps))
         found.append(step.state.params)
         seconds.append(step.seconds)
-    connected = sum(lane.connected for lane in pool._lanes)
+    connected = sum(connection.connected for connection in pool._connections)
     pool.close()
 
     assert connected <= 2
@@ -182,15 +185,17 @@ def touchy(folder, spec, data):
     return Touchy(make_kernel(spec, data), folder)
 
 
-def test_an_error_ends_the_run_although_another_lane_still_waits_for_its_worker(small, tmp_path):
+def test_an_error_ends_the_run_although_another_connection_still_waits_for_its_worker(small, tmp_path):
     simulation = prepare(small())
     build = partial(touchy, tmp_path, simulation.spec)
     pool = RayPool(build, simulation.data, 3, scoring=simulation.scoring)
     steps = simulation.steps(pool)
     within(120, lambda: next(steps))
     (tmp_path / "refuse").touch()
-    pool._lanes.sort(key=lambda lane: lane.connected)  # whoever has no worker is looked at first
-    assert not pool._lanes[0].connected
+    pool._connections.sort(
+        key=lambda connection: connection.connected
+    )  # whoever has no worker is looked at first
+    assert not pool._connections[0].connected
     with pytest.raises(PluginError, match="the kernel refuses"):
         within(60, lambda: list(steps))  # the round before the last was finished, and is handed out first
     pool.close()

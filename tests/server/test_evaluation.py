@@ -188,17 +188,22 @@ def test_serial_and_ray_with_one_and_two_workers_give_the_same_answers(learning,
     simulation = prepare(learning(model=PluginSpec("lenet_sigmoid"), roles=roles))
     first = simulation.first
     models = [Broadcast(1, scale * first.params, first.buffers) for scale in (1.0, 3.0)]
-    pools = simulation.serial_pool(), simulation.ray_pool(1), simulation.ray_pool(2)
-    here, *there = ([pool.score(model) for model in models] for pool in pools)
-    scores = [simulation.evaluator.score(answers) for answers in here]
-    for pool in pools:
+
+    def answers_of(pool):
+        found = [pool.score(model) for model in models]
         pool.close()
+        return found
+
+    here = answers_of(simulation.serial_pool())
+    on_ray = ((1, "socket"), (2, "socket"), (2, "ray"))
+    there = [answers_of(simulation.ray_pool(n, transport=how)) for n, how in on_ray]
+    scores = [simulation.evaluator.score(answers) for answers in here]
 
     wanted, flipped = (goal.examples for goal in scores[0].goals)
     assert len(here[0].predicted) == 360 + wanted
     assert 0 < flipped < wanted
     assert scores[0].loss != scores[1].loss
-    for on_ray in there:
-        assert [simulation.evaluator.score(answers) for answers in on_ray] == scores
-        assert all(torch.equal(a.predicted, b.predicted) for a, b in zip(on_ray, here, strict=True))
-        assert all(torch.equal(a.losses, b.losses) for a, b in zip(on_ray, here, strict=True))
+    for found in there:
+        assert [simulation.evaluator.score(answers) for answers in found] == scores
+        assert all(torch.equal(a.predicted, b.predicted) for a, b in zip(found, here, strict=True))
+        assert all(torch.equal(a.losses, b.losses) for a, b in zip(found, here, strict=True))

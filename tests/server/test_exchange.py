@@ -71,9 +71,10 @@ def rowed(small):
 
 
 @pytest.mark.slow
-def test_serial_and_ray_give_the_same_bits_of_parameters_and_memory(rowed, ray_here):
+@pytest.mark.parametrize("transport", ["socket", "ray"])
+def test_serial_and_ray_give_the_same_bits_of_parameters_and_memory(rowed, ray_here, transport):
     serial = states(rowed)[-1]
-    on_ray = states(rowed, lambda simulation: simulation.ray_pool(2))[-1]
+    on_ray = states(rowed, lambda simulation: simulation.ray_pool(2, transport=transport))[-1]
 
     assert len(serial.clients) > 3
     assert equal(fields(on_ray), fields(serial))

@@ -38,10 +38,24 @@ def test_serial_and_ray_with_one_and_two_workers_give_the_same_bits(busy, ray_he
     simulation = prepare(busy)
     serial = last(simulation, simulation.serial_pool())
 
-    for workers in (1, 2):
-        on_ray = last(simulation, simulation.ray_pool(workers))
+    for workers, transport in ((1, "socket"), (2, "socket"), (2, "ray")):
+        on_ray = last(simulation, simulation.ray_pool(workers, transport=transport))
         assert equal(fields(on_ray.state), fields(serial.state))
         assert on_ray.score == serial.score
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("transport", ["socket", "ray"])
+def test_sums_made_on_workers_are_the_same_bits_over_both_transports(small, ray_here, workers, transport):
+    """100 clients in four blocks: sums come home block by block and are added in the blocks' order."""
+    summed = small(num_clients=100, rows=False, model=PluginSpec("mlp", {"hidden": [8]}), vectorize="on")
+    simulation = prepare(summed)
+    serial = last(simulation, simulation.serial_pool())
+    on_ray = last(simulation, simulation.ray_pool(workers, transport=transport))
+
+    assert not simulation.plan.rows
+    assert equal(fields(on_ray.state), fields(serial.state))
 
 
 @pytest.mark.slow
@@ -65,13 +79,15 @@ def test_another_seed_gives_other_bits(busy):
     assert not torch.equal(last(a, a.serial_pool()).state.params, last(b, b.serial_pool()).state.params)
 
 
-def test_a_killed_worker_is_replaced_and_nothing_changes(busy, ray_here):
+@pytest.mark.parametrize("transport", ["socket", "ray"])
+def test_a_killed_worker_is_replaced_and_nothing_changes(busy, ray_here, transport):
     simulation = prepare(busy)
     serial = last(simulation, simulation.serial_pool())
-    pool = simulation.ray_pool(2)
+    pool = simulation.ray_pool(2, transport=transport)
     steps = simulation.steps(pool)
     next(steps)
-    os.kill(max(lane.pid for lane in pool._lanes), signal.SIGKILL)  # 0 where a worker has not called yet
+    there = max(connection.pid for connection in pool._connections)  # 0 where a worker has not called yet
+    os.kill(there, signal.SIGKILL)
     *_, step = steps
     pool.close()
 
@@ -91,12 +107,13 @@ def doom(data):
 
 
 @pytest.mark.slow
-def test_workers_that_always_die_end_the_run_with_one_line(small, ray_here):
+@pytest.mark.parametrize("transport", ["socket", "ray"])
+def test_workers_that_always_die_end_the_run_with_one_line(small, ray_here, transport):
     simulation = prepare(small())
     import ray
 
     ray.cloudpickle.register_pickle_by_value(__import__(doom.__module__, fromlist=["x"]))
-    pool = RayPool(doom, simulation.data, 1)
+    pool = RayPool(doom, simulation.data, 1, transport=transport)
     with pytest.raises(WorkerError, match="workers die without finishing a block"):
         next(simulation.steps(pool))
     pool.close()
@@ -120,14 +137,15 @@ def lull(marker, spec, data):
 
 
 @pytest.mark.slow
-def test_a_hung_worker_is_replaced_and_nothing_changes(small, ray_here, tmp_path):
+@pytest.mark.parametrize("transport", ["socket", "ray"])
+def test_a_hung_worker_is_replaced_and_nothing_changes(small, ray_here, tmp_path, transport):
     import ray
 
     ray.cloudpickle.register_pickle_by_value(__import__(lull.__module__, fromlist=["x"]))
     simulation = prepare(small())
     serial = last(simulation, simulation.serial_pool())
     build = partial(lull, tmp_path / "marker", simulation.spec)
-    pool = RayPool(build, simulation.data, 2, patience=15.0, scoring=simulation.scoring)
+    pool = RayPool(build, simulation.data, 2, None, 1, 15.0, 0.0, simulation.scoring, transport)
     on_ray = last(simulation, pool)
 
     assert (tmp_path / "marker").exists()
@@ -257,14 +275,17 @@ def test_what_cannot_run_is_refused_before_it_runs(small, changes, words):
 def test_privacy_refuses_a_model_with_batch_statistics(small):
     from gauntlet.core.layout import Layout, Slot
     from gauntlet.server.assembly.fitted import Fitted
+    from gauntlet.server.assembly.loading import make_model
     from gauntlet.server.assembly.parts import Parts
     from gauntlet.server.assembly.refusals import OF_FIT, refuse
 
     spec = small(privacy=PluginSpec("gaussian", {"clip_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-5}))
     layout = Layout((Slot("w", (2,), 0),), (Slot("running_mean", (2,), 0),))
 
+    data = make_data(spec)
+    fitted = Fitted(Parts(spec), data, make_model(spec, data), layout, Parts(spec).mechanism)
     with pytest.raises(ScenarioError, match="batch statistics"):
-        refuse(OF_FIT, Fitted(Parts(spec), make_data(spec), layout, Parts(spec).mechanism))
+        refuse(OF_FIT, fitted)
 
 
 def test_the_kernel_of_a_worker_is_built_from_the_spec_alone(busy):

@@ -19,11 +19,13 @@ from .algorithms import (
     a_message_that_nobody_reads,
     a_second_sampler_or_optimizer,
     an_algorithm_of_other_mechanisms,
+    batch_statistics_that_nobody_remembers,
     batch_statistics_that_nobody_trains,
     canaries_in_a_part_of_a_message,
     canaries_without_examples,
     clients_that_a_mean_weighs,
     clients_that_an_algorithm_misses,
+    features_that_a_model_has_not,
 )
 from .budgets import (
     Prospect,
@@ -116,6 +118,8 @@ OF_FIT: tuple[Refusal[Fitted], ...] = (
     canaries_in_a_part_of_a_message,
     a_budget_that_the_sampling_cannot_keep,
     batch_statistics_that_nobody_trains,
+    batch_statistics_that_nobody_remembers,
+    features_that_a_model_has_not,
     batch_statistics_that_leave_unclipped,
     canaries_that_nobody_clips,
     given_data_without_a_root,

@@ -1,5 +1,6 @@
 """What an algorithm does not go with: one of its own way, one that exchanges more than parameters."""
 
+from ....clients.added_loss import RECEIVED, head_of
 from ....core.declarations import Algorithms, Codecs, Defenses, Mechanisms, declared
 from ....core.errors import ScenarioError
 from ...release import counts_alike
@@ -106,6 +107,30 @@ def a_gradient_that_nobody_protects(parts: Parts) -> ScenarioError | None:
     return ScenarioError(
         f"{_who(parts)} takes the gradient of all of a client's examples, which privacy "
         f"'{parts.spec.privacy.name}' does not protect; use an option that needs none"
+    )
+
+
+def features_that_a_model_has_not(fitted: Fitted) -> ScenarioError | None:
+    """An algorithm that looks at features, with a model of one layer."""
+    adds = fitted.parts.brings(Algorithms.added_loss)
+    if not adds or head_of(fitted.model, fitted.data.input_shape) is not None:
+        return None
+    return ScenarioError(
+        f"{_who(fitted.parts)} looks at features, the inputs of a model's last layer, and model "
+        f"'{fitted.parts.spec.model.name}' has no layer before a last one that is called once; take one that "
+        "has, such as mlp"
+    )
+
+
+def batch_statistics_that_nobody_remembers(fitted: Fitted) -> ScenarioError | None:
+    """An algorithm that runs a model which clients remember, with one that has batch statistics."""
+    frozen = declared(fitted.parts.algorithm, Algorithms.frozen_models)
+    remembered = fitted.parts.brings(Algorithms.added_loss) and set(frozen) - {RECEIVED}
+    if not remembered or not fitted.layout.num_buffers:
+        return None
+    return ScenarioError(
+        f"{_who(fitted.parts)} remembers the parameters of models, not their batch statistics; use a model "
+        "with group norm"
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from gauntlet.clients.algorithms import ALGORITHMS, exchange_contract
+from gauntlet.clients.algorithms import ALGORITHMS, exchange_contract, loss_contract
 from gauntlet.clients.algorithms.contract import CHECKS
 from gauntlet.core.errors import PluginError
 from gauntlet.core.layout import Layout
@@ -162,3 +162,34 @@ def test_a_broken_exchange_is_caught(check):
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
 def test_a_rule_that_exchanges_more_and_keeps_its_promises_passes(check):
     check(Exchanges())
+
+
+@dataclass(frozen=True)
+class Adds:
+    """Adds the squared distance of features from the received model's; breaks one promise at a time."""
+
+    how: str = ""
+
+    plain = True
+    frozen_models = ("received",)
+
+    def schedule(self, training):
+        return training
+
+    def correct(self, gradient, params, received):
+        return gradient
+
+    def added_loss(self, local, frozen, targets):
+        off = (local.features - frozen["received"].features).square().sum(dim=-1)
+        if "number" in self.how:
+            return off.mean()
+        if "one_example" in self.how:
+            return off - off.mean()
+        return off.sqrt() * float("nan") if "differentiated" in self.how else off
+
+
+@pytest.mark.parametrize("check", loss_contract.CHECKS, ids=lambda c: c.__name__)
+def test_a_broken_addition_is_caught(check):
+    with pytest.raises(PluginError):
+        check(Adds(check.__name__))
+    check(Adds())

@@ -1,16 +1,17 @@
-"""One worker and the way to it: Ray starts and keeps the worker, a socket carries its blocks.
+"""Blocks over sockets of ours: Ray starts and keeps the workers, a socket carries what they do.
 
 A Ray task costs milliseconds and copies its result several times; over a socket a block costs a fraction of
-one, and its updates land in the cohort's matrix without a copy in between. Both sides know every shape
-beforehand, so that nothing but numbers travels, and nothing is unpickled:
+one, and its updates land in the cohort's matrix without a copy in between. The driver listens on a port for
+each worker. Both sides know every shape beforehand, so that nothing but numbers travels, and nothing is
+unpickled:
 
     to the worker:  method u8 | round i32 | broadcast follows u8 | extra u32 | ids u32 | S u32
                     | [broadcast] | ids | memory
     to the server:  0 u8 | the block's arrays      or  1 u8 | length u32 | error's name, newline, one line
 
 The ids are those of clients or, where a model is scored, the number of a block of examples. A broadcast
-(parameters, buffers, so many extra rows of the algorithm's) travels with its first block on a lane only; what
-the block's clients remember, S numbers each, with the block.
+(parameters, buffers, so many extra rows of the algorithm's) travels with its first block on a connection
+only; what the block's clients remember, S numbers each, with the block.
 """
 
 import hmac
@@ -18,53 +19,52 @@ import os
 import secrets
 import socket
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from ...core import errors
-from ...core.errors import GauntletError, WorkerError
-from ..data.base import FederatedData
 from ..device import one_thread
-from ..kernel import BlockKernel
 from ..messages import Broadcast
-from ..scoring import BuildScorer, ScoredExamples, Scorer
+from .connection import METHODS, Array, Start, WorkerLost, first_line
+from .worker import Worker, raised
 
-Array = np.ndarray[Any, Any]
-BuildKernel = Callable[[FederatedData], BlockKernel]
-"""Builds a worker's kernel from the shared data: a module's function, or a partial of one."""
-
-IN_FLIGHT = 2  # blocks a worker has at a time: one running, one waiting
-METHODS = ("train", "train_sum", "score")
 _ASK, _ERROR, _PID = struct.Struct("<BiBIII"), struct.Struct("<I"), struct.Struct("<I")
 _TOKEN = 32  # bytes
 
 
-class LaneLost(WorkerError):
-    """The lane's worker is dead, or was given up as hung: its blocks must run again."""
+@dataclass(frozen=True)
+class Sockets:
+    """The transport.
+
+    Attributes:
+        host: This machine's address, as the workers will see it.
+        patience: Seconds that a block may take before its worker counts as lost; None waits for ever.
+    """
+
+    host: str
+    patience: float | None
+
+    @property
+    def actor(self) -> type:
+        return SocketActor
+
+    def connection(self, start: Start, broadcast: Broadcast) -> "SocketConnection":
+        return SocketConnection(start, self.host, broadcast, self.patience)
+
+    def sharing(self, broadcast: Broadcast) -> AbstractContextManager[None]:
+        """Nothing is to be held: a broadcast travels to each worker with the first of its blocks."""
+        return nullcontext()
 
 
-class Worker:
-    """The actor: a kernel on one thread, numbers in, numbers out; and a scorer, where models are scored."""
+class SocketActor:
+    """A worker that calls the driver back."""
 
-    def __init__(
-        self,
-        build: BuildKernel,
-        data: FederatedData,
-        build_scorer: BuildScorer | None = None,
-        examples: ScoredExamples | None = None,
-    ) -> None:
-        self._kernel: BlockKernel | Exception
-        self._data, self._build_scorer, self._examples = data, build_scorer, examples
-        self._scorer: Scorer | None = None
-        try:
-            with one_thread():
-                self._kernel = build(data)
-        except Exception as error:  # told to whoever asks for a block
-            self._kernel = error
+    def __init__(self, *ingredients: Any) -> None:
+        self._worker = Worker(*ingredients)
 
     def serve(self, address: tuple[str, int], token: bytes, num_params: int, num_buffers: int) -> None:
         """Do the blocks that come over a connection to ``address``, until it ends."""
@@ -85,47 +85,30 @@ class Worker:
                 memory = torch.empty(count, width)
                 _fill(line, memory.numpy())
                 received = replace(received, memory=memory)
-                self._answer(line, METHODS[method], received, ids)
-
-    def _answer(self, line: socket.socket, method: str, received: Broadcast, ids: Array) -> None:
-        try:
-            arrays = getattr(self._doer(method), method)(received, ids).arrays()
-        except Exception as error:
-            own = isinstance(error, GauntletError)
-            name, text = type(error).__name__, (str(error).splitlines() or [""])[0]
-            said = f"{name}\n{text}" if own else f"WorkerError\na worker raised {name}: {text}"
-            line.sendall(b"\1" + _ERROR.pack(len(said.encode())) + said.encode())
-            return
-        line.sendall(b"\0")
-        for array in arrays:
-            line.sendall(_bytes(array))
-
-    def _doer(self, method: str) -> Any:
-        """Return who does what is asked; a scorer is built when it is first asked."""
-        if isinstance(self._kernel, Exception):
-            raise self._kernel
-        if method != "score":
-            return self._kernel
-        if self._scorer is None:
-            assert self._build_scorer is not None
-            assert self._examples is not None
-            self._scorer = self._build_scorer(self._data, self._examples)
-        return self._scorer
+                _answer(line, *self._worker.do(METHODS[method], received, ids))
 
 
-class Lane:
+def _answer(line: socket.socket, told: str, arrays: Sequence[Array]) -> None:
+    """Send home what ``Worker.do`` returned."""
+    if told:
+        line.sendall(b"\1" + _ERROR.pack(len(told.encode())) + told.encode())
+        return
+    line.sendall(b"\0")
+    for array in arrays:
+        line.sendall(_bytes(array))
+
+
+class SocketConnection:
     """A worker and the way to it. Used by one thread at a time."""
 
-    def __init__(
-        self, start: Callable[[], Any], host: str, broadcast: Broadcast, patience: float | None
-    ) -> None:
+    def __init__(self, start: Start, host: str, broadcast: Broadcast, patience: float | None) -> None:
         """Start the worker.
 
         Args:
             start: Starts an actor of ``Worker``.
             host: This machine's address, as the worker will see it.
             broadcast: A broadcast of the run, for how many parameters and buffers there are.
-            patience: Seconds that a block may take before the lane counts as lost; None waits for ever.
+            patience: Seconds that a block may take before it counts as lost; None waits for ever.
         """
         self._start, self._host, self._patience = start, host, patience
         self._lengths = len(broadcast.params), len(broadcast.buffers)
@@ -150,7 +133,7 @@ class Lane:
         """Return whether the worker has called by now, after waiting for it.
 
         Raises:
-            LaneLost: The worker died before it called.
+            WorkerLost: The worker died before it called.
         """
         import ray
 
@@ -185,35 +168,35 @@ class Lane:
             ray.get(self._serving)
         except (ray.exceptions.RayActorError, ray.exceptions.RayTaskError) as error:
             cause = getattr(error, "cause", None) or error
-            raise LaneLost(_first_line(cause)) from error
-        raise LaneLost("the worker ended before it was asked for anything")
+            raise WorkerLost(first_line(cause)) from error
+        raise WorkerLost("the worker ended before it was asked for anything")
 
     def submit(self, method: str, broadcast: Broadcast, block: Array) -> None:
         """Hand a block to the worker; at most ``IN_FLIGHT`` before their results are fetched.
 
         Raises:
-            LaneLost: The worker died.
+            WorkerLost: The worker died.
         """
         follows = self._sent is None or not broadcast.is_for_the_round_of(self._sent)
         sizes = len(broadcast.extra), len(block), broadcast.memory.shape[1]
         ask = _ASK.pack(METHODS.index(method), broadcast.round, follows, *sizes)
         whole = (broadcast.params, broadcast.buffers, broadcast.extra)
         sent = [part.numpy() for part in whole] if follows else []
-        assert self._line is not None, "a lane takes blocks once it is connected"
+        assert self._line is not None, "a worker takes blocks once it is connected"
         try:
             own = block.astype(np.int64), broadcast.memory.numpy()
             for part in (np.frombuffer(ask, dtype=np.uint8), *sent, *own):
                 if part.size:
                     self._line.sendall(_bytes(part))
         except OSError as error:
-            raise LaneLost(_first_line(error)) from error
+            raise WorkerLost(first_line(error)) from error
         self._sent = broadcast
 
     def fetch(self, homes: Sequence[Array]) -> None:
         """Write the oldest block's arrays to where they belong.
 
         Raises:
-            LaneLost: The worker died, or took longer than its patience.
+            WorkerLost: The worker died, or took longer than its patience.
             GauntletError: The kernel raised.
         """
         line = self._line
@@ -223,11 +206,10 @@ class Lane:
                 for home in homes:
                     _fill(line, home)
                 return
-            name, _, text = _read(line, _ERROR.unpack(_read(line, _ERROR.size))[0]).decode().partition("\n")
+            told = _read(line, _ERROR.unpack(_read(line, _ERROR.size))[0]).decode()
         except OSError as error:
-            raise LaneLost(_first_line(error)) from error
-        kind = getattr(errors, name, WorkerError)
-        raise (kind if isinstance(kind, type) and issubclass(kind, GauntletError) else WorkerError)(text)
+            raise WorkerLost(first_line(error)) from error
+        raise raised(told)
 
     def replace(self) -> None:
         """Start a new worker in place of a lost one."""
@@ -281,7 +263,3 @@ def _read_or_end(line: socket.socket, size: int) -> bytes:
         return _read(line, size)
     except ConnectionError:
         return b""
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

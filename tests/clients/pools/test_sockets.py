@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from gauntlet.clients.messages import Broadcast
-from gauntlet.clients.pools import lane as module
-from gauntlet.clients.pools.lane import Lane, LaneLost, Worker
+from gauntlet.clients.pools import sockets as module
+from gauntlet.clients.pools.connection import WorkerLost
 from gauntlet.clients.pools.ray import RayPool
+from gauntlet.clients.pools.sockets import SocketActor, SocketConnection
 from gauntlet.core.errors import DataError, GauntletError, PluginError, WorkerError
 
 ROUND = Broadcast(0, torch.arange(3.0), torch.zeros(0))
@@ -53,27 +54,27 @@ def no_memory(data):
 
 
 @pytest.fixture
-def lane(ray_here):
-    """A lane to an ``Echo``, and how to start it again; its worker has not called yet."""
+def connection(ray_here):
+    """A connection to an ``Echo``, and how to start it again; its worker has not called yet."""
     import ray
 
     ray.cloudpickle.register_pickle_by_value(__import__(echo.__module__, fromlist=["x"]))
-    actor = ray.remote(num_cpus=0)(Worker)
-    lane = Lane(lambda: actor.remote(echo, None), "127.0.0.1", ROUND, patience=30.0)
-    yield lane
-    lane.close()
+    actor = ray.remote(num_cpus=0)(SocketActor)
+    connection = SocketConnection(lambda: actor.remote(echo, None), "127.0.0.1", ROUND, patience=30.0)
+    yield connection
+    connection.close()
 
 
-def connect(lane):
+def connect(connection):
     end = monotonic() + 60
-    while not lane.connect(0.5):
+    while not connection.connect(0.5):
         assert monotonic() < end
 
 
-def works(lane):
-    lane.submit("train", ROUND, np.array([1, 2]))
+def works(connection):
+    connection.submit("train", ROUND, np.array([1, 2]))
     home = np.zeros(2)
-    lane.fetch([home])
+    connection.fetch([home])
     return home.tolist() == [3.0, 6.0]
 
 
@@ -84,43 +85,43 @@ def reset(line):
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_strangers_at_the_door_are_turned_away_and_the_lane_still_works(lane):
+def test_strangers_at_the_door_are_turned_away_and_the_connection_still_works(connection):
     """One with a wrong token, one with half a token, a mute one, one that hangs up with a reset."""
-    address = lane._door.getsockname()
+    address = connection._door.getsockname()
     wrong, half, mute, gone = strangers = [socket.create_connection(address) for _ in range(4)]
     wrong.sendall(bytes(36))
-    half.sendall(lane._token[:16])
+    half.sendall(connection._token[:16])
     half.shutdown(socket.SHUT_WR)
     mute.shutdown(socket.SHUT_WR)
     reset(gone)
     for _ in range(4):
-        lane.connect(10.0)
-    connect(lane)
+        connection.connect(10.0)
+    connect(connection)
 
-    assert works(lane)
+    assert works(connection)
     assert [s.recv(1) for s in (wrong, half, mute)] == [b"", b"", b""]
     for stranger in strangers:
         stranger.close()
 
 
-def test_a_stranger_cannot_come_in_once_the_worker_is_there(lane):
-    connect(lane)
-    with socket.create_connection(lane._door.getsockname()) as stranger:
+def test_a_stranger_cannot_come_in_once_the_worker_is_there(connection):
+    connect(connection)
+    with socket.create_connection(connection._door.getsockname()) as stranger:
         stranger.sendall(b"\0" * 100)
-        assert works(lane)
+        assert works(connection)
 
 
-def test_an_error_of_the_kernel_is_one_line_of_its_own_kind_and_the_lane_works_on(lane):
-    connect(lane)
+def test_an_error_of_the_kernel_is_one_line_of_its_own_kind_and_the_connection_works_on(connection):
+    connect(connection)
     for client, kind, line in (
         (7, PluginError, "client 7 has no data"),
         (8, WorkerError, "a worker raised ZeroDivisionError: nothing to divide by"),
     ):
-        lane.submit("train", ROUND, np.array([client]))
+        connection.submit("train", ROUND, np.array([client]))
         with pytest.raises(GauntletError) as caught:
-            lane.fetch([np.zeros(1)])
+            connection.fetch([np.zeros(1)])
         assert (type(caught.value), str(caught.value)) == (kind, line)
-    assert works(lane)
+    assert works(connection)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_a_kernel_that_cannot_be_built_ends_the_run_at_once_with_one_line(ray_he
 
 
 class ByHand:
-    """What a lane holds of an actor: ``serve.remote`` lets a thread of the test speak on the socket."""
+    """What a connection holds of an actor: ``serve.remote`` lets a thread of the test speak on the socket."""
 
     def __init__(self, speak):
         self.serve, self._speak = self, speak
@@ -164,15 +165,15 @@ def by_hand(monkeypatch):
     import ray
 
     monkeypatch.setattr(ray, "kill", lambda actor: None)  # there is no actor
-    lanes = []
+    connections = []
 
     def make(speak, patience=5.0):
-        lanes.append(Lane(lambda: ByHand(speak), "127.0.0.1", ROUND, patience))
-        return lanes[-1]
+        connections.append(SocketConnection(lambda: ByHand(speak), "127.0.0.1", ROUND, patience))
+        return connections[-1]
 
     yield make
-    for lane in lanes:
-        lane.close()
+    for connection in connections:
+        connection.close()
 
 
 HELLO = module._PID.pack(4711)
@@ -191,53 +192,53 @@ ASK = module._ASK.size + 3 * 4 + 2 * 8  # bytes: the ask, the parameters, two id
         b"\1" + struct.pack("<I", 20) + b"PluginError\nno",
     ],
 )
-def test_a_worker_that_hangs_up_anywhere_in_its_answer_is_a_lost_lane(by_hand, said):
+def test_a_worker_that_hangs_up_anywhere_in_its_answer_is_a_lost_worker(by_hand, said):
     def speak(line, token):
         line.sendall(token + HELLO)
         line.recv(ASK, socket.MSG_WAITALL)
         line.sendall(said)
 
-    lane = by_hand(speak)
-    assert lane.connect(5.0)
-    assert lane.pid == 4711
-    lane.submit("train", ROUND, np.array([1, 2]))
-    with pytest.raises(LaneLost, match="the worker hung up"):
-        lane.fetch([np.zeros(2)])
+    connection = by_hand(speak)
+    assert connection.connect(5.0)
+    assert connection.pid == 4711
+    connection.submit("train", ROUND, np.array([1, 2]))
+    with pytest.raises(WorkerLost, match="the worker hung up"):
+        connection.fetch([np.zeros(2)])
 
 
-def test_a_worker_that_is_cut_off_in_a_block_is_a_lost_lane(by_hand):
+def test_a_worker_that_is_cut_off_in_a_block_is_a_lost_worker(by_hand):
     def speak(line, token):
         line.sendall(token + HELLO)
         line.recv(ASK, socket.MSG_WAITALL)
         line.sendall(b"\0" + bytes(7))
         line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
-    lane = by_hand(speak)
-    assert lane.connect(5.0)
-    lane.submit("train", ROUND, np.array([1, 2]))
-    with pytest.raises(LaneLost):
-        lane.fetch([np.zeros(2)])
+    connection = by_hand(speak)
+    assert connection.connect(5.0)
+    connection.submit("train", ROUND, np.array([1, 2]))
+    with pytest.raises(WorkerLost):
+        connection.fetch([np.zeros(2)])
 
 
-def test_a_worker_that_stops_in_a_block_is_a_lost_lane_when_patience_ends(by_hand):
+def test_a_worker_that_stops_in_a_block_is_a_lost_worker_when_patience_ends(by_hand):
     def speak(line, token):
         line.sendall(token + HELLO)
         line.recv(ASK, socket.MSG_WAITALL)
         line.sendall(b"\0" + bytes(7))
         sleep(2.0)
 
-    lane = by_hand(speak, patience=0.2)
-    assert lane.connect(5.0)
-    lane.submit("train", ROUND, np.array([1, 2]))
-    with pytest.raises(LaneLost, match="timed out"):
-        lane.fetch([np.zeros(2)])
+    connection = by_hand(speak, patience=0.2)
+    assert connection.connect(5.0)
+    connection.submit("train", ROUND, np.array([1, 2]))
+    with pytest.raises(WorkerLost, match="timed out"):
+        connection.fetch([np.zeros(2)])
 
 
 def test_a_worker_that_knows_the_token_and_dies_before_its_number_is_no_worker(by_hand):
-    lane = by_hand(lambda line, token: line.sendall(token + HELLO[:2]))
+    connection = by_hand(lambda line, token: line.sendall(token + HELLO[:2]))
 
-    assert not lane.connect(5.0)
-    assert not lane.connected
+    assert not connection.connect(5.0)
+    assert not connection.connected
 
 
 class Rendezvous:
