@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 import typer.core
@@ -22,10 +22,8 @@ from .arguments import (
     placed,
     runtime_of,
 )
+from .attack_command import attack
 from .exits import run_command
-
-if TYPE_CHECKING:
-    pass
 
 typer.core.HAS_RICH = False  # with Rich, Typer 0.20 prints "\[required]" even in plain help
 
@@ -211,6 +209,9 @@ def verify(
     lines, code = told(folder, look(folder))
     print("\n".join(lines))
     raise typer.Exit(code)
+
+
+app.command()(attack)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import GauntletError
 from ..server.recordings import adopt_observation, save_observation
-from .reconstruct import infer, infers, reconstruct, shared_result
+from .reconstruct import NAME, AttackJob, carry_out, infers, shared_result
 from .scenario import Scenario
 from .watch import Watch, client_of, known, make_watches
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 Submit = Callable[..., Callable[[], Any]]
 """Start a function with arguments now or later; calling what it returns waits for the end."""
-
-_RECORDING = re.compile(r"round-(\d{6,})-client-(\d{6,})(?:-(.+))?")  # without a probe: shared, of schema 1
 
 
 class Probes:
@@ -43,7 +40,7 @@ class Probes:
     def _take_up(self, begin: int) -> None:
         """Forget recordings from ``begin`` on, and count the earlier ones as done."""
         for place in sorted((self._folder / "observations").glob("round-*")):
-            fits = _RECORDING.fullmatch(place.name)
+            fits = NAME.fullmatch(place.name)
             if fits is None or place.suffix == ".part" or int(fits[1]) >= begin:
                 shutil.rmtree(place)
                 continue
@@ -101,11 +98,9 @@ class Probes:
 
     def _submit_attack(self, watch: Watch, places: list[Path]) -> None:
         attack = watch.probe.spec()
-        if infers(attack.name):
-            work = self._submit(infer, places[0], attack, self._folder / "inferences")
-        else:
-            work = self._submit(reconstruct, places, attack, self._seed, self._folder / "reconstructions")
-        self._running.append(work)
+        results = self._folder / ("inferences" if infers(attack.name) else "reconstructions")
+        job = AttackJob(tuple(places), attack, self._seed, results)
+        self._running.append(self._submit(carry_out, job))
 
     def record(self) -> list[dict[str, Any]]:
         """Return what each probe is, what it saw, and the rounds for which it saw nothing."""

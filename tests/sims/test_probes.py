@@ -14,7 +14,7 @@ from gauntlet.core.errors import ScenarioError
 from gauntlet.server.recordings import load_observation, probe_of
 from gauntlet.server.spec import PluginSpec
 from gauntlet.sims.rebuilt import load_rebuilt
-from gauntlet.sims.reconstruct import reconstruct
+from gauntlet.sims.reconstruct import AttackJob, reconstruct
 from gauntlet.sims.results import load_run, read_manifest, write_json
 from gauntlet.sims.run import resume, simulate
 from gauntlet.sims.sections import Probe
@@ -134,7 +134,7 @@ def test_a_recording_of_the_version_before_is_read_and_attacked_again(tiny, tmp_
     old = as_schema_1(place, None)
     assert old.name == "round-000000-client-000002"
 
-    again = reconstruct([old], PluginSpec("dlg", {"max_iterations": 2}), 0, tmp_path / "again")
+    again = reconstruct(AttackJob((old,), PluginSpec("dlg", {"max_iterations": 2}), 0, tmp_path / "again"))
 
     assert again.name.startswith("round-000000-client-000002-dlg-")
     for key, tensor in load_file(again / "tensors.safetensors").items():
@@ -165,7 +165,7 @@ def test_what_the_version_before_recorded_replays(tmp_path, name):
     assert seen.knowledge.levels == {}
 
     probe = probe_of(place)
-    again = reconstruct([place], PluginSpec(probe["attack"], probe["options"]), 0, tmp_path)
+    again = reconstruct(AttackJob((place,), PluginSpec(probe["attack"], probe["options"]), 0, tmp_path))
 
     assert again.name == before.name  # its own probe's
     old, new = (load_rebuilt(folder) for folder in (before, again))
@@ -214,5 +214,5 @@ def test_a_damaged_recording_is_one_line(tiny, tmp_path):
     ):
         (place / "observation.json").write_text(bad)
         with pytest.raises(Exception, match="is not a readable observation") as caught:
-            reconstruct([place], PluginSpec("dlg", {}), 0, tmp_path / "again")
+            reconstruct(AttackJob((place,), PluginSpec("dlg", {}), 0, tmp_path / "again"))
         assert type(caught.value).__name__ == "DataError"
