@@ -69,6 +69,7 @@ class LoneTraining:
         buffers: Tensor,
         shared: Groups | None = None,
         own: Groups | None = None,
+        start: Tensor | None = None,
     ) -> Tensor:
         """Write one client's update [P] and buffers [Q]; return its mean loss [].
 
@@ -82,11 +83,15 @@ class LoneTraining:
             buffers: Where the buffers belong.
             shared: What the server sent besides, for a rule that exchanges more than parameters.  # [P] each
             own: What the client remembers, likewise.  # [1, P] each
+            start: What it starts from, in place of what it received: then its parameters are written to
+                ``update``, and not how they changed.  # [P]
         """
         x, y = (part.to(self._device) for part in examples)
         x = channels_last(x) if self._arrange else x
         received = broadcast.params
         self._receive(broadcast, own)
+        if start is not None:
+            self.local.copy_(start)
         told, kept = ([] if groups is None else [groups] for groups in (shared, own))
         step = LocalStep(self._rule, self._how, [received], [self.local[None]], [steer], told, kept)
         total = torch.zeros((), device=self._device)
@@ -96,8 +101,7 @@ class LoneTraining:
                 total += self._differentiate(*batch)
                 with torch.no_grad():
                     step.descend([self.gradient[None]], 1)
-        self.local.sub_(received)
-        update.copy_(self.local)
+        update.copy_(self.local.sub_(received) if start is None else self.local)
         buffers.copy_(self._layout.flatten_buffers(dict(self._model.named_buffers())))
         return total / len(batches)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..core.contracts import Groups, LocalTraining, LocalWork
-from .exchange import Exchange
+from .exchange import PERSONAL, Exchange
 from .messages import Broadcast
 
 
@@ -36,7 +36,13 @@ class Block:
         """Return what some of the clients remember, as ``shared``.  # [k, P] each"""
         return None if self._own is None else {name: kept[rows] for name, kept in self._own.items()}
 
-    def finish(self, rows: slice, steps: list[int], gradient: Tensor | None = None) -> None:
+    def finish(
+        self,
+        rows: slice,
+        steps: list[int],
+        gradient: Tensor | None = None,
+        personal: Tensor | None = None,
+    ) -> None:
         """Write what some of the clients send and remember, once they have trained.
 
         Args:
@@ -44,12 +50,17 @@ class Block:
             steps: How many local steps each of these took.
             gradient: The gradients of their mean losses over all their examples, at what they received,
                 where the rule asks for them.  # [k, P]
+            personal: Their own models after training, where they have some: in the place of those that they
+                remember.  # [k, P]
         """
         counts = torch.tensor(steps, dtype=torch.float32, device=self.update.device)[:, None]
         work = LocalWork(self._training, counts, gradient)
         update, received = self.update[rows], self.sent.params
         home = self.messages[rows], self.memory[rows]
-        self._exchange.finish(home, update, received, self.shared, self.own(rows), work)
+        own = self.own(rows)
+        if own is not None and personal is not None:
+            own = {**own, PERSONAL: personal}
+        self._exchange.finish(home, update, received, self.shared, own, work)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from ..core.declarations import Algorithms, declared, name_of
 from ..core.errors import PluginError
 from ..core.layout import Layout
 
-UPDATE, PARAMS = "update", "params"
+UPDATE, PARAMS, PERSONAL = "update", "params", "personal"
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +109,12 @@ class Exchange:
         """Where each group lies in a message."""
         return {UPDATE: slice(0, self.layout.num_parameters)} if self.up == self.layout else self.up.groups
 
+    def with_update_times(self, messages: Tensor, factors: Tensor | float) -> Tensor:
+        """Return messages [K, M] whose updates are multiplied by factors [K, 1]; what is beside stays."""
+        found = messages.clone()
+        found[:, self.up_groups.get(UPDATE, slice(None))] *= factors
+        return found
+
     def _check(self, verb: str, what: str, wanted: Mapping[str, slice], came: Groups, like: Tensor) -> None:
         if set(came) != set(wanted):
             raise PluginError(
@@ -179,6 +185,10 @@ def exchange_of(algorithm: Any, layout: Layout, training: LocalTraining) -> Exch
     units: dict[str, float] = (
         {} if scales is None else {k: float(v) for k, v in scales(training).items() if v != 1}
     )
+    if declared(algorithm, Algorithms.personal) is not None and PERSONAL not in memory.groups:
+        raise PluginError(
+            f"{_name(algorithm)}: memory must have a group '{PERSONAL}' for models of clients' own"
+        )
     exchange = Exchange(layout, up, down, memory, units, cast(ExchangingRule, algorithm))
     for name, scale in units.items():
         if name not in exchange.up_groups or not 0 < scale < float("inf"):

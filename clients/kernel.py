@@ -1,6 +1,6 @@
 """Local training of one block of clients, stacked or one at a time: what a worker does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -22,15 +22,17 @@ from .added_loss import added_loss_of
 from .alone import LoneTraining
 from .block import Block, BlockResult
 from .channels_last import takes_channels_last
-from .data.base import FederatedData, PartitionedData, num_outputs
+from .data.base import FederatedData, num_outputs
 from .device import reproducible
 from .exchange import exchange_of
 from .local_step import Steer
 from .losses import Loss, loss_name, loss_of
 from .memory import keep_freed_memory
 from .messages import Broadcast, Summed, Trained
-from .minibatches import gathered, minibatches, poisson_batches, shuffled_batches, step_sampling
+from .minibatches import minibatches, poisson_batches, shuffled_batches, step_sampling
+from .personal import PersonalTraining
 from .private_training import PrivateTraining, Trainee
+from .round_examples import RoundExamples
 from .shelf import Shelf
 from .stacked import full_gradients, train_stacked
 from .trace import StackedStep
@@ -41,7 +43,6 @@ Counts = Callable[[Tensor], Tensor]
 """From examples [K] to what each client counts in a sum [K], float64."""
 
 TRAINING = "local training (the algorithm, or an attack that steers it)"
-_COLUMNS = 8192  # short enough to be summed by one thread
 
 
 class BlockKernel:
@@ -87,7 +88,7 @@ class BlockKernel:
         """
         self._steers: list[tuple[Role[Any], Steer]] = [(role, role.attack.steer) for role in steers]
         self.data, self.model, self.rule = data, model, cast(LocalRule, rule)
-        self.training, self.privacy, self.poisons = rule.schedule(training), privacy, poisons
+        self.training, self.privacy = rule.schedule(training), privacy
         self.loss_name = loss_name(self.training.loss, data)
         self.seed, self.loss, self._counts = seed, loss or loss_of(self.loss_name), counts
         self._noise_seed = seed if noise_seed is None else noise_seed
@@ -99,6 +100,11 @@ class BlockKernel:
         self._full_gradient = bool(declared(rule, Algorithms.full_gradient))
         names = [slot.name for slot in self.layout.parameters]
         self._stacked = StackedStep(model, names, self.loss_name, compiled, added) if height > 1 else None
+        self._personal: PersonalTraining | None = None
+        if (own := declared(rule, Algorithms.personal)) is not None:
+            step = StackedStep(model, names, self.loss_name, compiled) if self._stacked and added else None
+            stack = step or self._stacked, height, num_outputs(data), arrange
+            self._personal = PersonalTraining(own, training, model, self.loss, seed, device, *stack)
         self._examples: ExamplePrivacy | None = None
         if works_in_steps(privacy):
             self._examples = cast(ExamplePrivacy, privacy)
@@ -106,7 +112,7 @@ class BlockKernel:
             self._private = PrivateTraining(model, self.layout, self.rule, self.training, *how)
         self._height = height
         self._watched = any(map(from_outside, (rule, *(role.attack for role in steers))))
-        self._shelf: Shelf | None = None  # the data's own, once it is needed
+        self._sources = RoundExamples(data, poisons, seed, device)
         self.visits: Visits | None = None
         if declared(rule, Algorithms.work):
             flat, procedure = (self._alone.local, self._alone.gradient), cast(LocalProcedure, rule)
@@ -188,7 +194,7 @@ class BlockKernel:
     def _all_at_once(self, block: Block) -> BlockResult:
         assert self._stacked is not None
         ids, round_ = block.ids, block.sent.round
-        shelf, places = self._shelf_of(ids, round_)
+        shelf, places = self._sources.shelf_of(ids, round_)
         batches = [self.batches(i, round_, len(p)) for i, p in zip(ids, places, strict=True)]
         steers = [self.steer(i, round_) for i in ids]
         losses, streams = torch.empty(len(ids), device=self._device), self._streams_of(ids, round_, "dropout")
@@ -204,7 +210,8 @@ class BlockKernel:
             losses[part] = train_stacked(
                 *how, places[part], batches[part], outputs, block.update[part], *told
             )
-            block.finish(part, [len(b) for b in batches[part]], gradient)
+            own = self._own_models(block, part, shelf, places[part])
+            block.finish(part, [len(b) for b in batches[part]], gradient, own)
         counts = torch.tensor([len(place) for place in places])
         return BlockResult(counts, losses, torch.zeros(len(ids), 0))
 
@@ -216,7 +223,7 @@ class BlockKernel:
     def _in_private(self, block: Block) -> BlockResult:
         assert self._examples is not None
         ids, round_ = block.ids, block.sent.round
-        shelf, places = self._shelf_of(ids, round_)
+        shelf, places = self._sources.shelf_of(ids, round_)
         clients = []
         for client_id, rows in zip(ids, places, strict=True):
             batches = self.batches(client_id, round_, len(rows))
@@ -234,19 +241,10 @@ class BlockKernel:
         losses = self._private.train(
             block.sent.params, shelf, clients, block.update, block.shared, block.own(everybody)
         )
-        block.finish(everybody, [len(client.batches) for client in clients])
+        own = self._own_models(block, everybody, shelf, places)
+        block.finish(everybody, [len(client.batches) for client in clients], personal=own)
         counts = torch.tensor([len(rows) for rows in places])
         return BlockResult(counts, losses, torch.zeros(len(ids), 0))
-
-    def _shelf_of(self, ids: list[int], round_: int) -> tuple[Shelf, list[Array]]:
-        """Return where the clients' examples lie, and each client's rows there."""
-        if isinstance(self.data, PartitionedData) and not self.poisons:
-            self._shelf = self._shelf or Shelf.around(self.data.x, self.data.y).to(self._device)
-            return self._shelf, [self.data.rows(i) for i in ids]
-        examples = [self.examples(i, round_) for i in ids]
-        ends = np.cumsum([len(y) for _, y in examples])
-        places = [np.arange(e - len(y), e) for e, (_, y) in zip(ends, examples, strict=True)]
-        return Shelf.joined(examples).to(self._device), places
 
     def _one_by_one(self, block: Block) -> BlockResult:
         round_, size = block.sent.round, len(block.ids)
@@ -254,7 +252,8 @@ class BlockKernel:
         counts, gradient = torch.empty(size, dtype=torch.int64), None
         for row, client_id in enumerate(block.ids):
             here = slice(row, row + 1)
-            counts[row], examples, batches = self._taken(client_id, round_)
+            walk = partial(self.batches, client_id, round_)
+            counts[row], examples, batches = self._sources.taken(client_id, round_, walk)
             if self._full_gradient:
                 stream = generator(self.seed, "full gradient dropout", round_, client_id)
                 whole = self.examples(client_id, round_)
@@ -270,19 +269,17 @@ class BlockKernel:
                 block.shared,
                 block.own(here),
             )
-            block.finish(here, [len(batches)], gradient)
+            block.finish(here, [len(batches)], gradient, self._own_models(block, here))
         return BlockResult(counts, losses, buffers)
 
-    def _taken(self, client_id: int, round_: int) -> tuple[int, tuple[Tensor, Tensor], list[Array]]:
-        """Return how many examples a client has, those that its steps take, and each step's rows of them."""
-        poisoned = any(client_id in role.attackers(round_) for role in self.poisons)
-        if poisoned or not isinstance(self.data, PartitionedData):
-            examples = self.examples(client_id, round_)
-            count = len(examples[1])
-            return count, examples, self.batches(client_id, round_, count)
-        count = self.data.num_examples(client_id)
-        rows, batches = gathered(self.batches(client_id, round_, count))
-        return count, self.data.at(self.data.rows(client_id)[rows]), batches
+    def _own_models(
+        self, block: Block, part: slice, shelf: Shelf | None = None, places: Sequence[Array] = ()
+    ) -> Tensor | None:
+        """Return the own models of some clients after training, where they have some.  # [k, P]"""
+        if self._personal is None:
+            return None
+        examples = partial(self.examples, round_=block.sent.round)
+        return self._personal.train(block, part, examples, shelf, places)
 
     def _streams(self, round_: int) -> Callable[[int], np.random.Generator]:
         return lambda client_id: generator(self._noise_seed, "client noise", round_, client_id)
@@ -292,12 +289,7 @@ class BlockKernel:
 
     def examples(self, client_id: int, round_: int) -> tuple[Tensor, Tensor]:
         """Return what the client trains on in this round: its own examples, poisoned if it attacks."""
-        x, y = self.data.client(client_id)
-        for number, role in enumerate(self.poisons):
-            if client_id in role.attackers(round_):
-                stream = generator(self.seed, "poison", number, round_, client_id)
-                x, y = role.of(client_id, round_).poison(x, y, stream)
-        return x, y
+        return self._sources.of(client_id, round_)
 
     def steer(self, client_id: int, round_: int) -> Steer | None:
         """Return how the client twists the gradients of its local steps in this round, if it does."""

@@ -60,6 +60,7 @@ def train_stacked(
     streams: Sequence[Callable[[], np.random.Generator]] = (),
     shared: Groups | None = None,
     own: Groups | None = None,
+    start: Tensor | None = None,
 ) -> Tensor:
     """Write the clients' updates to ``out`` and return each one's mean loss [K].
 
@@ -78,6 +79,8 @@ def train_stacked(
         streams: Makes each client's stream of dropout; may be left out of a model without.
         shared: What the server sent besides, for a rule that exchanges more than parameters.  # [P] each
         own: What the clients remember, likewise.  # [K, P] each
+        start: What each client starts from, in place of what it received: then its parameters are written,
+            and not how they changed.  # [K, P]
     """
     order = sorted(range(len(batches)), key=lambda k: -len(batches[k]))  # stable: longest first
     device = received.device
@@ -86,7 +89,10 @@ def train_stacked(
     targets = _targets(shelf, rows, weights, num_outputs)  # [K, S, B, C or D + 1]
     steps = np.array([len(batches[k]) for k in order])
     begun = list(layout.views(received).values())
-    local = [p.expand(len(order), *p.shape).clone() for p in begun]  # contiguous, or a bmm goes one by one
+    first = begun if start is None else list(layout.views(start[order]).values())
+    local = [
+        p.expand(len(order), *slot.shape).clone() for p, slot in zip(first, layout.parameters, strict=True)
+    ]
     in_order = order == list(range(len(order)))
     told = [] if shared is None else apart(layout, shared)
     kept_of = [] if own is None else apart(layout, own, None if in_order else torch.tensor(order).to(device))
@@ -107,7 +113,7 @@ def train_stacked(
             gradients, values = step(params, shelf.take(rows[:height, s]), targets[:height, s], kept, frozen)
             losses[:going] += values[:going]
             step_of.descend(gradients, going)
-    _write(layout.views(out).values(), local, begun, order)
+    _write(layout.views(out).values(), local, begun if start is None else None, order)
     mean = losses / torch.from_numpy(steps).to(device)
     return torch.empty_like(mean).index_copy_(0, torch.tensor(order).to(device), mean)
 
@@ -163,12 +169,16 @@ def apart(layout: Layout, groups: Groups, order: Tensor | None = None) -> list[d
 
 
 def _write(
-    homes: Iterable[Tensor], local: Sequence[Tensor], begun: Sequence[Tensor], order: Sequence[int]
+    homes: Iterable[Tensor], local: Sequence[Tensor], begun: Sequence[Tensor] | None, order: Sequence[int]
 ) -> None:
-    """Write the updates, parameter by parameter, to the rows ``order`` of ``homes`` [K, ...]."""
+    """Write updates (or parameters, without ``begun``), one by one, to the rows ``order`` of ``homes``."""
     in_order = order == list(range(len(order)))
-    rows = torch.tensor(order).to(begun[0].device)
-    for home, params, received in zip(homes, local, begun, strict=True):
+    rows = torch.tensor(order).to(local[0].device)
+    for number, (home, params) in enumerate(zip(homes, local, strict=True)):
+        if begun is None:
+            home.index_copy_(0, rows, params)
+            continue
+        received = begun[number]
         if in_order:
             torch.sub(params, received, out=home)
         else:

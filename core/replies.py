@@ -12,7 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .contracts import Audited, Delivery, Goal, LocalTraining, NoGuarantee, Release, Sampling, Verdict
+from .contracts import (
+    Arrivals,
+    Audited,
+    Delivery,
+    Goal,
+    LocalTraining,
+    NoGuarantee,
+    Release,
+    Sampling,
+    Starts,
+    Verdict,
+)
 from .errors import PluginError, shown
 from .frames import RecordShape
 from .updates import Updates
@@ -191,6 +202,42 @@ def _delivered(came: Any, examples: Any, *_: object) -> None:
     _number(came.round_seconds, "round_seconds")
 
 
+def _begun(came: Any, traffic: Any, *_: object) -> None:
+    found = _pair(came, "Starts")
+    _want(isinstance(found, Starts), "a pair (Starts, state)", came)
+    ids = found.client_ids
+    fine = isinstance(ids, np.ndarray) and ids.dtype == np.int64 and ids.ndim == 1
+    fine = fine and bool((np.diff(ids) > 0).all()) and set(ids.tolist()) <= set(traffic.idle.tolist())
+    _want(fine, "client_ids as an array int64 [K] of idle clients, strictly ascending", ids)
+    _number(found.at, "the time at which they begin", traffic.now)
+
+
+def _arrived(came: Any, traffic: Any, *_: object) -> None:
+    found, shape = _pair(came, "Arrivals"), traffic.client_ids.shape
+    _want(isinstance(found, Arrivals), "a pair (Arrivals, state)", came)
+    for name in ("counted", "dropped"):
+        mask = getattr(found, name)
+        fine = isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.shape == shape
+        _want(fine, f"{name} as an array of bool {list(shape)}", mask)
+    never = found.counted & (found.dropped | ~np.isfinite(traffic.arrives))
+    _want(not never.any(), "as counted no message that never arrives or is dropped", found.counted)
+    _number(found.at, "the time at which the round ends", traffic.now)
+
+
+def _weighed(came: Any, staleness: Tensor, *_: object) -> None:
+    fine = isinstance(came, Tensor) and came.shape == staleness.shape and came.is_floating_point()
+    fine = fine and bool((came >= 0).all() and came.isfinite().all())
+    _want(fine, f"finite weights of at least 0 as a tensor [{len(staleness)}]", came)
+
+
+def _sized(came: Any, *_: object) -> None:
+    _number(came, "a number of messages", 1.0)
+
+
+def _gained(came: Any, *_: object) -> None:
+    _number(came, "a factor")
+
+
 def _stepped(came: Any, params: Tensor, *_: object) -> None:
     _vector(_pair(came, "params"), len(params), "parameters")
 
@@ -285,6 +332,13 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
     "pre_aggregations": {"transform": _transformed},
     "privacy": {"privatize": _privatized, "clip": _clipped, "noise": _noised, "event": _released},
     "samplers": {**_OWN_SAMPLER},
+    "schedules": {
+        "starts": _begun,
+        "arrivals": _arrived,
+        "weights": _weighed,
+        "size": _sized,
+        "gain": _gained,
+    },
     "server_optimizers": {"step": _stepped},
     "update_attacks": {"corrupt": _corrupted, "goal": _goal},
 }

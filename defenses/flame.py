@@ -7,7 +7,7 @@ Algorithm 1. arXiv:2101.02281. A public re-implementation gives the distances to
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -42,6 +42,8 @@ class FLAME:
     min_cluster_size: int | None = None
     min_samples: int = 1
     input: Literal["precomputed", "rows"] = "precomputed"
+
+    beside_params: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.noise_factor >= 0:

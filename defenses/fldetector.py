@@ -56,6 +56,7 @@ class FLDetector:
     max_clients: int = 1000
 
     remembers_clients: ClassVar[bool] = True
+    beside_params: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, least in (("window", 1), ("references", 2), ("max_clusters", 2), ("start_round", 0)):

@@ -20,12 +20,13 @@ from torch import Tensor
 from ..core.disk import make_folder, sync_folder, write_whole
 from ..core.errors import CheckpointError, GauntletError
 from ..core.trees import State, pack, unpack
+from .mailbox_trees import mailbox_of, tree_of
 from .memory_files import Listed, drop_files, load_rows, save_rows
 from .state import ServerState
 
 SCHEMA = 2
 MEMORY = ("clients", "counted")  # fields of the state that lie in files of their own
-LATER = ("schedule", "mailbox")  # fields that are left out where there is nothing in them
+LATER = ("schedule", "attacked", "mailbox")  # fields that are left out where there is nothing in them
 _KEPT = 2
 _BLANK = b"0" * 64
 _BEFORE = b'{\\"digest\\": \\"'  # how the head begins: JSON within the JSON of safetensors
@@ -113,6 +114,8 @@ def _packed(state: ServerState, run: str, beside: State, listed: Listed) -> byte
 
     values = {f.name: getattr(state, f.name) for f in fields(state) if f.name not in MEMORY}
     values = {name: value for name, value in values.items() if name not in LATER or value is not None}
+    if state.mailbox is not None:
+        values["mailbox"] = tree_of(state.mailbox)
     try:
         (own, tensors), (other, more) = pack(values), pack(beside, "b")
     except TypeError as error:
@@ -187,6 +190,9 @@ def read_checkpoint(path: Path, run: str) -> Checkpoint:
             clients, counted = load_rows(path.parent, listed)
             state = replace(state, clients=clients, counted=counted)
         _check_state(state)
+        if state.mailbox is not None:
+            box = mailbox_of(state.mailbox, state.round, len(state.params))
+            state = replace(state, mailbox=box)
         return Checkpoint(path, state, unpack(head.get("beside"), tensors))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
@@ -202,6 +208,11 @@ def _check_state(state: ServerState) -> None:
         value = getattr(state, name)
         if not isinstance(value, Tensor) or value.dtype != torch.float32 or value.dim() != 1:
             raise ValueError(f"{name} is no vector of float32")
+    attacked = state.attacked
+    if attacked is not None and not (
+        isinstance(attacked, tuple) and all(type(client) is int for client in attacked)
+    ):
+        raise ValueError("attacked is no tuple of client ids")
     if type(state.clock) is not float:
         raise ValueError(f"clock is {state.clock!r:.40}, expected a number")
 

@@ -12,7 +12,7 @@ from ..core.declarations import UpdateAttacks, declared
 from ..core.roles import Role
 from ..core.seeds import generator
 from ..core.trees import State
-from ..core.updates import Context, Updates
+from ..core.updates import Context, Updates, concatenate
 from .decision import decide
 from .plan import Plan
 from .sight import announced_size
@@ -24,7 +24,8 @@ def corrupt(
 ) -> tuple[Updates, tuple[State, ...]]:
     """Return what clients that begin together really send, and the attacks' memories.
 
-    Every attack starts from the honest updates; none sees what another one makes of its rows.
+    Every attack starts from the honest updates; none sees what another one makes of its rows. Besides the
+    honest messages that are sent with its own, an omniscient one sees those that are not counted yet.
 
     Args:
         plan: What stays.
@@ -46,11 +47,12 @@ def corrupt(
             continue
         own = updates.rows(rows)
         asks = declared(role.attack, UpdateAttacks.knows_defense)
+        knows_all = role.attack.knowledge is UpdateKnowledge.OMNISCIENT
         view = View(
             round=state.round,
             params=state.params,
             cohort_size=announced_size(plan, role.attack, len(updates)),
-            honest=updates.rows(honest_rows) if role.attack.knowledge is UpdateKnowledge.OMNISCIENT else None,
+            honest=_seen(plan, state, updates.rows(honest_rows)) if knows_all else None,
             generator=generator(plan.seed, "attack", number, state.round, *([group] if group else [])),
             aggregate=_guess(plan, state, number, root) if asks else None,
         )
@@ -62,6 +64,17 @@ def corrupt(
         sent.vectors[rows] = lies.vectors
         sent.num_examples[rows] = lies.num_examples
     return sent, tuple(memories)
+
+
+def _seen(plan: Plan, state: ServerState, honest: Updates) -> Updates:
+    """Return the honest messages that an omniscient attack sees: those sent with its own, and in flight."""
+    if state.mailbox is None:
+        return honest
+    parts = [honest]
+    for updates in (group.updates for group in state.mailbox.groups):
+        liars = torch.tensor(sorted(plan.malicious(int(updates.started[0]))), dtype=torch.int64)
+        parts.append(updates.rows(~torch.isin(updates.client_ids, liars)))
+    return concatenate(parts, honest.expected_size)
 
 
 def _guess(plan: Plan, state: ServerState, number: int, root: Tensor | None) -> Callable[[Updates], Verdict]:

@@ -9,7 +9,7 @@ import torch
 from ..core.seeds import generator
 from ..privacy.accounting import Epsilon
 from .cohorts import sample_cohort
-from .release import release_of
+from .release import charged_clients, release_of
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -20,7 +20,8 @@ def projected(plan: Plan, state: ServerState) -> Epsilon:
     """Return what the run will have spent after one more round, before anything of it happens.
 
     The charge is that of the cohort that the sampler will draw: under Poisson sampling it is the same for
-    every cohort, and elsewhere who comes is public. No update enters it, so that stopping tells nothing.
+    every cohort, and elsewhere who comes is public. Where a schedule decides who counts, everybody is charged
+    who may. No update enters it, so that stopping tells nothing.
     """
     plan = plan.at(state.round)
     size = plan.sampling.expected_size
@@ -30,7 +31,9 @@ def projected(plan: Plan, state: ServerState) -> Epsilon:
     drawn = sample_cohort(plan.sampler, plan.sampling, plan.seed, state.round)
     cohort = plan.canaries.cohort(drawn).tolist()
     release = release_of(plan, ahead, state.round, cohort)
-    ledger = plan.accountant.charge(release, plan.sampling, cohort, state.ledger)
+    waiting = [] if state.mailbox is None else state.mailbox.client_ids
+    charged = charged_clients(plan, release, cohort, sorted({*cohort, *waiting}))
+    ledger = plan.accountant.charge(release, plan.sampling, charged, state.ledger)
     return plan.accountant.epsilon(ledger)
 
 

@@ -124,6 +124,11 @@ class Mailbox:
     groups: tuple[Messages, ...] = ()
     downs: Mapping[int, Downlink] = field(default_factory=dict)
 
+    @property
+    def client_ids(self) -> list[int]:
+        """Whose messages these are, in the order in which they began."""
+        return [client for group in self.groups for client in group.updates.client_ids.tolist()]
+
     def posted(self, group: Messages, down: Downlink) -> "Mailbox":
         """Return the mailbox with the messages of clients that began now, and received ``down``."""
         if not len(group):

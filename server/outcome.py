@@ -1,17 +1,22 @@
 """What happened in a round, for whoever records it."""
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
 from ..clients.messages import Broadcast
 from ..core.contracts import Delivery, NoGuarantee, Release, Sampling, Verdict
-from ..core.trees import State
 from ..core.updates import Updates
 from ..privacy.accounting import Epsilon
+
+if TYPE_CHECKING:
+    from .mailbox import Downlink
+    from .plan import Plan
 
 Array = np.ndarray[Any, Any]
 
@@ -20,11 +25,12 @@ Array = np.ndarray[Any, Any]
 class Reception:
     """What happened in a round up to the defense's decision.
 
+    The cohort are those whose messages count in the round, or are given up in it; where the schedule is not
+    a plain one, some began in rounds before (``sent.started``).
+
     Attributes:
         round: The round, from 0.
-        broadcast: What the clients received.
-        shared: What both sides of the codec knew of the round.
-        bytes_down: Bytes that one client received.
+        downs: What was received in each round in which a client of the cohort began, and in this one.
         losses: Each client's mean loss over its local steps, float32.  # [K]
         raw_norms: L2 norm of each update before client-side clipping and noise, float64.  # [K]
         honest: The cohort's updates after local training, before any lie. Where sums were formed on the
@@ -43,9 +49,7 @@ class Reception:
     """
 
     round: int
-    broadcast: Broadcast
-    shared: State
-    bytes_down: int
+    downs: Mapping[int, Downlink]
     losses: Tensor
     raw_norms: Tensor
     honest: Updates
@@ -58,6 +62,34 @@ class Reception:
     received: Updates
     verdict: Verdict
     aggregation_seconds: float
+
+    @property
+    def broadcast(self) -> Broadcast:
+        """What the clients that began in this round received."""
+        return self.downs[self.round].broadcast
+
+    @property
+    def bytes_down(self) -> int:
+        """Bytes that each of them received."""
+        return self.downs[self.round].size
+
+    def starts(self) -> Iterator[tuple[int, set[int]]]:
+        """Yield each round in which clients of the cohort began, ascending, and which."""
+        ids, started = self.sent.client_ids, self.sent.started
+        for round_ in sorted(set(started.tolist())):
+            yield round_, set(ids[started == round_].tolist())
+
+    def kinds(self, plan: Plan) -> dict[int, str]:
+        """Return what each client of the cohort that is not plainly honest ran when it began, by id."""
+        return {i: kind for r, ids in self.starts() for i, kind in plan.kinds(r).items() if i in ids}
+
+    def malicious(self, plan: Plan) -> set[int]:
+        """Return the clients of the cohort that attacked when they began."""
+        return {client for round_, ids in self.starts() for client in plan.malicious(round_) & ids}
+
+    def down(self, client_id: int) -> Downlink:
+        """Return what a client of the cohort received when it began."""
+        return self.downs[int(self.sent.started[self.sent.client_ids == client_id])]
 
     def frame(self, client_id: int) -> bytes | None:
         """Return the bytes that a client sent, or None where it did not take part."""
@@ -73,8 +105,18 @@ class Outcome(Reception):
         release: What the privacy mechanism released, or why it guarantees nothing.
         epsilon: The budget spent so far, this round included.
         sampling: How the cohort was sampled.
+        began: Ids of the clients that began in the round, in the order in which they did, int64.  # [B]
+        bytes_sent: Bytes that they sent.
+        former: Clients that attacked in this round or before it; None: those that the sampler tells.
     """
 
     release: Release | NoGuarantee
     epsilon: Epsilon
     sampling: Sampling
+    began: Array
+    bytes_sent: int
+    former: frozenset[int] | None = None
+
+    def attacked(self, plan: Plan) -> frozenset[int]:
+        """Return the clients that have attacked by the end of the round."""
+        return plan.attacked(self.round) if self.former is None else self.former

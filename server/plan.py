@@ -43,7 +43,7 @@ from ..core.roles import Role
 from ..core.trees import State
 from ..privacy.accounting import Accountant
 from .canaries import Canaries
-from .cohorts import sample_cohort
+from .cohorts import counted_sampling, sample_cohort
 
 
 class OwnTraining(Protocol):
@@ -107,7 +107,9 @@ class Plan:
     def at(self, round_: int) -> "Plan":
         """Return the plan of one round: another one only where the sampler says that rounds differ."""
         sampling_at = declared(self.sampler, Samplers.sampling_at)
-        found = self.sampling if sampling_at is None else sampling_at(self.sampling.num_clients, round_)
+        if sampling_at is None:
+            return self
+        found = counted_sampling(self.schedule, sampling_at(self.sampling.num_clients, round_))
         return self if found == self.sampling else replace(self, sampling=found)
 
     def extra(self, params: Tensor, state: State) -> Tensor:

@@ -48,6 +48,8 @@ _WHY = {
     "client_memory": "codec '{codec}' or algorithm '{algorithm}' remembers earlier rounds, which no analysis "
     "with this sampling allows for: use ones without a memory, such as identity and fedavg, or sampler full "
     "with privacy gaussian",
+    "schedule": "under schedule '{schedule}' others begin in the place of a client that stays away: set "
+    "privacy.relation = 'zero_out', or use schedule synchronous",
     "private_clip": "what moves the clip norm goes out without noise: leave out count_noise_std = 0",
     "uncalibrated_noise": "its noise is not charged: set privacy.calibrated = true",
     "no_mechanism": "privacy '{privacy}' adds no noise: choose a mechanism and its noise",
@@ -145,6 +147,7 @@ def _names(spec: RunSpec) -> dict[str, str]:
         "mixed": f" behind pre-aggregation {before}" if before else "",
         "network": str(spec.network),
         "sampler": str(spec.sampler),
+        "schedule": spec.schedule.name,
         "codec": str(spec.codec),
         "algorithm": spec.algorithm.name,
         "privacy": spec.privacy.name,

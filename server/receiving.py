@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ..clients.codecs.wire import VerbatimFrames, decode_cohort, settled
-from ..clients.exchange import UPDATE
 from ..core.client_rows import with_rows
 from ..core.contracts import CodecStreams, Delivery, LinearDefense, Verdict
 from ..core.declarations import Codecs, Mechanisms, Schedules, declared
@@ -87,9 +86,7 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
     how = plan.codec, messages.updates, plan.exchange.up, plan.public, streams
     reception = Reception(
         round=state.round,
-        broadcast=down.broadcast,
-        shared=down.shared,
-        bytes_down=down.size,
+        downs={**opened.downs, state.round: down},
         losses=messages.losses,
         raw_norms=messages.raw_norms,
         honest=messages.honest,
@@ -151,7 +148,7 @@ def _decoded(
 
 
 def _weighed(plan: Plan, updates: Updates) -> Updates:
-    """Return the messages with their updates times what the schedule gives stale ones: at most 1.
+    """Return the messages with their updates times what the schedule gives them, by how stale they are.
 
     What else a message holds (a control variate) is a client's memory told to the server, and counts whole.
     """
@@ -159,13 +156,11 @@ def _weighed(plan: Plan, updates: Updates) -> Updates:
     assert updates.context is not None
     if weights is None:
         return updates
-    factors = weights(updates.context.round - updates.started).to(updates.vectors.dtype)  # [K]
+    staleness = updates.context.round - updates.started  # [K]
+    factors = weights(staleness, updates.num_examples).to(updates.vectors.dtype)  # [K]
     if bool((factors == 1).all()):
         return updates
-    vectors = updates.vectors.clone()
-    place = plan.exchange.up_groups.get(UPDATE, slice(None))
-    vectors[:, place] *= factors[:, None]
-    return updates.with_vectors(vectors)
+    return updates.with_vectors(plan.exchange.with_update_times(updates.vectors, factors[:, None]))
 
 
 def _remembered(
@@ -209,7 +204,8 @@ def count(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Rece
     assert sent.total is not None
     summed, down = sent.total.summed, sent.down
     ids, examples, finite = summed.client_ids, summed.num_examples, summed.finite
-    updates = Updates(torch.empty(len(ids), 0), ids, examples, plan.sampling.expected_size)
+    started = torch.full((len(ids),), state.round)
+    updates = Updates(torch.empty(len(ids), 0), ids, examples, plan.sampling.expected_size, started=started)
     defense = cast(LinearDefense, plan.defense)
     begin = perf_counter()
     counts = defense.counts(examples[finite])
@@ -217,9 +213,7 @@ def count(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Rece
     aggregate = (summed.total / denominator).to(state.params.dtype)
     reception = Reception(
         round=state.round,
-        broadcast=down.broadcast,
-        shared=down.shared,
-        bytes_down=down.size,
+        downs={state.round: down},
         losses=summed.losses,
         raw_norms=summed.raw_norms,
         honest=updates,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..clients.data.base import FederatedData
+    from ..clients.messages import Broadcast
     from ..core.layout import Layout
     from .outcome import Outcome
     from .spec import RunSpec
@@ -74,13 +75,14 @@ def save_observation(
 
     frame = outcome.frame(client_id)
     assert frame is not None, "a run that is watched sends single updates"
+    down = outcome.down(client_id)
     codec: Codec = CODECS.build(spec.codec.name, spec.codec.options)
     plain = declared(codec, Codecs.verbatim)  # its frames are read without more
     recipe = Recipe.of(spec.model, data, make_model(spec, data))
     told, sent = _packed(
         {
-            "shared": None if plain else outcome.shared,
-            "received": _received(outcome, exchange),
+            "shared": None if plain else down.shared,
+            "received": _received(down.broadcast, exchange),
             "planted": {},
         }
     )
@@ -89,7 +91,7 @@ def save_observation(
     public = {
         "schema": SCHEMA,
         "probe": dict(probe),
-        "round": outcome.round,
+        "round": down.broadcast.round,
         "client_id": client_id,
         "recipe": recipe.plain(),
         "codec": asdict(spec.codec),
@@ -99,7 +101,7 @@ def save_observation(
         **besides,
         "knowledge": asdict(knowledge),
     }
-    sent |= {"params": outcome.broadcast.params, "buffers": outcome.broadcast.buffers}
+    sent |= {"params": down.broadcast.params, "buffers": down.broadcast.buffers}
     sent |= {f"fixed.{name}": value.contiguous() for name, value in recipe.fixed.items()}
     files = {
         "observation.json": json.dumps(public, indent=1).encode(),
@@ -119,12 +121,12 @@ def _packed(trees: Mapping[str, State]) -> tuple[dict[str, Any], dict[str, Tenso
     return {name: value for name, (value, _) in packed.items()}, tensors
 
 
-def _received(outcome: Outcome, exchange: Exchange | None) -> State:
+def _received(broadcast: Broadcast, exchange: Exchange | None) -> State:
     """Return what clients received besides the parameters, by group."""
     if exchange is None or exchange.down == exchange.layout:
         return {}
     names = (name for name in exchange.down.groups if name != PARAMS)
-    return dict(zip(names, outcome.broadcast.extra, strict=True))
+    return dict(zip(names, broadcast.extra, strict=True))
 
 
 def _releases(outcome: Outcome, client_id: int) -> State:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from ..core.contracts import Defense, NoGuarantee, Release
-from ..core.declarations import Algorithms, Codecs, Defenses, Mechanisms, Networks, clipped_at, declared
+from ..core.declarations import (
+    Algorithms,
+    Codecs,
+    Defenses,
+    Mechanisms,
+    Networks,
+    Schedules,
+    clipped_at,
+    declared,
+)
 from ..core.trees import State
 from ..privacy.accounting import amplifies
 from .sight import blinded, counts_are_public, exposed
@@ -25,9 +34,9 @@ def release_of(plan: Plan, privacy: State, round_: int, cohort: Collection[int])
         plan: The plan of the round.
         privacy: The mechanism's memory after it.
         round_: The round, from 0.
-        cohort: The clients that were drawn for it.
+        cohort: The clients that began in it.
     """
-    release = _with_memory(plan, _released(plan, privacy))
+    release = _scheduled(plan, _with_memory(plan, _released(plan, privacy)))
     if not isinstance(release, Release):
         return release
     amplified = amplifies(release, plan.sampling)
@@ -48,11 +57,51 @@ def _with_memory(plan: Plan, release: Release | NoGuarantee) -> Release | NoGuar
     anything is remembered.
     """
     remembers = plan.exchange.memory.parameters and plan.privacy.trust_model not in ("local", "none")
+    remembers = remembers and not declared(plan.exchange.rule, Algorithms.memory_stays)
     if not remembers or not isinstance(release, Release) or release.local_steps or release.once:
         return release
     known = release.noise == "gaussian" and release.mixing is None
     moves = release.relation == "add_remove" and plan.sampling.scheme not in ("poisson", "full")
     return replace(release, amplified=False) if known and not moves else NoGuarantee("client_memory")
+
+
+def _scheduled(plan: Plan, release: Release | NoGuarantee) -> Release | NoGuarantee:
+    """Return a release of messages of which the schedule says when they count.
+
+    Who counts in a round then follows from everybody's delays. As long as these are public, so is who counts;
+    given that, and all releases before, a client moves those rounds alone in which it counts, by its own
+    message. So rounds compose, without amplification. A client that stays away altogether would let others
+    begin in its place: neighbours must differ in what a client sends, not in whether it is there.
+    """
+    if plan.plain or not isinstance(release, Release) or release.once:
+        return release
+    if release.relation == "add_remove":
+        return NoGuarantee("schedule")
+    private = set(declared(plan.network, Networks.timed_by))
+    private -= {"examples"} if counts_are_public(plan) else set()
+    private -= {"bytes"} if declared(plan.codec, Codecs.verbatim) else set()
+    if private:
+        return NoGuarantee("selection")
+    weighs = declared(plan.schedule, Schedules.weights) is not None
+    if weighs and not declared(plan.schedule, Schedules.bounded) and plan.privacy.trust_model == "central":
+        return NoGuarantee("weights")
+    return replace(release, amplified=False)
+
+
+def charged_clients(
+    plan: Plan, release: Release | NoGuarantee, began: Sequence[int], cohort: Sequence[int]
+) -> Sequence[int]:
+    """Return the clients that a round is charged to.
+
+    Args:
+        plan: The plan of the round.
+        release: What it released.
+        began: Who began in it: they are charged where a message is private by itself, whether it counts or
+            not, and where all who are drawn begin and count at once.
+        cohort: Whose messages left the mailbox in it: else they are.
+    """
+    each = isinstance(release, Release) and release.local_steps
+    return began if plan.plain or each or plan.privacy.trust_model == "local" else sorted(cohort)
 
 
 def counts_alike(defense: Defense) -> bool:

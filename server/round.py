@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..clients.codecs.wire import shared_by
 from ..core.contracts import Starts, Verdict
-from ..core.declarations import Defenses, declared
+from ..core.declarations import Defenses, Schedules, declared
 from ..core.errors import PluginError
 from ..core.seeds import generator
 from ..core.updates import Updates, all_finite
@@ -17,11 +17,13 @@ from .mailbox import Mailbox
 from .outcome import Outcome
 from .plan import Plan
 from .receiving import count, judge, take
-from .release import release_of
+from .release import charged_clients, release_of
 from .sending import Sent, add_up, post, train_root
 from .state import ServerState
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..clients.pools.base import ClientPool
 
 
@@ -67,23 +69,33 @@ def receive(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Ou
         generator(plan.noise_seed, "noise", state.round),
     )
     share = counted_share(plan, reception.received, reception.verdict)
-    params, optimizer = plan.moved(state.params, noisy, state.optimizer, share)
-    cohort = sent.began.tolist()
-    release = release_of(plan, privacy, state.round, cohort)
+    step = _gained(plan, noisy, share)
+    params, optimizer = plan.moved(state.params, step, state.optimizer, share)
+    release = release_of(plan, privacy, state.round, sent.began.tolist())
+    charged = charged_clients(plan, release, sent.began.tolist(), reception.sent.client_ids.tolist())
     after = replace(
         after,
         round=state.round + 1,
         params=params,
         privacy=privacy,
         optimizer=optimizer,
-        ledger=plan.accountant.charge(release, plan.sampling, cohort, state.ledger),
+        ledger=plan.accountant.charge(release, plan.sampling, charged, state.ledger),
         bytes_up=state.bytes_up + sent.bytes_up,
         bytes_down=state.bytes_down + sent.down.size * len(sent.began),
-        shared=shared_by(plan.codec, params, noisy, after.codec),
+        shared=shared_by(plan.codec, params, step, after.codec),
+        attacked=_attacked(plan, state, sent),
     )
     facts = {field.name: getattr(reception, field.name) for field in fields(reception)}
     epsilon = plan.accountant.epsilon(after.ledger)
-    return after, Outcome(**facts, release=release, epsilon=epsilon, sampling=plan.sampling)
+    return after, Outcome(
+        **facts,
+        release=release,
+        epsilon=epsilon,
+        sampling=plan.sampling,
+        began=sent.began,
+        bytes_sent=sent.bytes_up,
+        former=None if after.attacked is None else frozenset(after.attacked),
+    )
 
 
 def _starts(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Starts]:
@@ -103,6 +115,20 @@ def counted_share(plan: Plan, received: Updates, verdict: Verdict) -> float:
     if sensitivity is not None and sensitivity(1.0, plan.sampling.expected_size) is not None:
         return plan.sampling.expected_size / plan.sampling.num_clients
     return 0.0 if verdict.fallback else len(received) / plan.sampling.num_clients
+
+
+def _gained(plan: Plan, aggregate: Tensor, share: float) -> Tensor:
+    """Return the noised mean of messages of that part of the population, its update times the gain."""
+    gain = declared(plan.schedule, Schedules.gain)
+    factor = 1.0 if gain is None else gain(share * plan.sampling.num_clients)
+    return aggregate if factor == 1 else plan.exchange.with_update_times(aggregate[None], factor)[0]
+
+
+def _attacked(plan: Plan, state: ServerState, sent: Sent) -> tuple[int, ...] | None:
+    """Return the clients that attacked in a round in which they began, this one included."""
+    if state.attacked is None:
+        return None
+    return tuple(sorted({*state.attacked, *(plan.malicious(state.round) & set(sent.began.tolist()))}))
 
 
 def _check(verdict: Verdict, size: int) -> None:

@@ -111,8 +111,9 @@ def _attacks(role: Role[Any], round_: int, cohort: Collection[int]) -> bool:
 def announced_size(plan: Plan, attack: UpdateAttack, came: int) -> int:
     """Return the cohort size that an attack is told of.
 
-    The true one, ``came``; where it is to stay blind to other clients, the public, expected one.
+    The true one, ``came``; where it is to stay blind to other clients, or where others will count than
+    those who begin together, the public, expected one.
     """
-    if blinded(plan) and attack.knowledge is not UpdateKnowledge.OMNISCIENT:
+    if not plan.plain or (blinded(plan) and attack.knowledge is not UpdateKnowledge.OMNISCIENT):
         return max(round(plan.sampling.expected_size), 1)
     return came

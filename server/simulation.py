@@ -27,6 +27,7 @@ from .example_privacy import known_noise, with_local_steps
 from .guarantee import delta_warning
 from .guard import out_of_budget
 from .outcome import Outcome
+from .personal import PersonalEvaluator, PersonalScore, make_evaluator
 from .plan import Plan
 from .round import run_round
 from .small_cohorts import warnings_of
@@ -47,6 +48,7 @@ class Step:
         outcome: What happened in it.
         score: The new model's score, or None where the round is not evaluated.
         seconds: Wall-clock seconds of the round, without its own evaluation.
+        personal: The scores of clients' own models, where they have some and the round is evaluated.
         stopped: Why this was the last round although more were planned: the privacy budget, in one line.
     """
 
@@ -55,6 +57,7 @@ class Step:
     score: Score | None
     seconds: float
     stopped: str | None = None
+    personal: tuple[PersonalScore, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Simulation:
     evaluator: Evaluator
     first: ServerState
     choice: Choice
+    personal: PersonalEvaluator | None = None
 
     def steps(self, pool: ClientPool, state: ServerState | None = None) -> Iterator[Step]:
         """Run the rounds that are left after ``state`` (all of them by default), one a time.
@@ -81,11 +85,12 @@ class Simulation:
             state, outcome = run_round(self.plan, state, pool)
             seconds = perf_counter() - begin
             stopped = self.out_of_budget(state)
-            score = None
-            if self._due(state) or stopped:
+            due, score = self._due(state) or stopped is not None, None
+            if due:
                 known = self._scored(state, pool, known)
                 score = known[1]
-            yield Step(state, outcome, score, seconds, stopped)
+            personal = self._personal_scores(state) if due else ()
+            yield Step(state, outcome, score, seconds, stopped, personal)
             del outcome  # its updates, before the next round's are there
 
     def warnings(self) -> list[str]:
@@ -109,6 +114,12 @@ class Simulation:
         if known and all(torch.equal(getattr(known[0], n), getattr(model, n)) for n in ("params", "buffers")):
             return known
         return model, self.evaluator.score(pool.score(model))
+
+    def _personal_scores(self, state: ServerState) -> tuple[PersonalScore, ...]:
+        if self.personal is None:
+            return ()
+        params = self.plan.model(state.params, state.optimizer)
+        return self.personal.score(params, state.buffers, state.clients)
 
     @property
     def scoring(self) -> Scoring:
@@ -176,4 +187,5 @@ def prepare(
         evaluator=Evaluator(data, goals, spec.training.loss),
         first=first,
         choice=choice,
+        personal=make_evaluator(parts.algorithm, model, plan.exchange, data, spec.training.loss),
     )

@@ -56,6 +56,7 @@ class RunSpec:
         training: How clients run SGD.
         evaluate_every: Rounds between evaluations on the test set; the last round is always evaluated.
         root_examples: Training examples that the server keeps for itself, at least 0.
+        held_out: The share of its examples that each client keeps for its own scores, in [0, 1).
         vectorize: Whether clients are stacked; the two ways agree to rounding, not to the last bit.
         device: Where clients train; CUDA agrees with the CPU to rounding.
         compile: Whether the step of a stack is compiled; agrees to rounding with one that is not.
@@ -91,6 +92,7 @@ class RunSpec:
     compile: Switch = "auto"
     rows: bool = False
     root_examples: int = 0
+    held_out: float = 0.0
     max_epsilon: float | None = None
     max_delta: float = 0.1
     noise_seed: int | None = None

@@ -32,6 +32,8 @@ class ServerState:
         clients: What the clients remember that were ever counted, by client id.  # [S] each
         counted: The round in which each of them last was.
         schedule: The schedule's memory.
+        attacked: Clients that attacked in a round in which they began, ascending; None where the sampler
+            alone tells who did (``Plan.attacked``).
         mailbox: Messages that are not counted yet; None where there is none, as between synchronous rounds.
     """
 
@@ -52,6 +54,7 @@ class ServerState:
     clients: ClientRows = field(default_factory=dict)
     counted: Mapping[int, int] = field(default_factory=dict)
     schedule: State = None
+    attacked: tuple[int, ...] | None = None
     mailbox: Mailbox | None = None
 
 
@@ -73,5 +76,6 @@ def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:
         optimizer=plan.optimizer.init(),
         ledger=plan.accountant.init(),
         schedule=plan.schedule.init(),
+        attacked=None if plan.plain else (),
         shared=shared_by(plan.codec, params, torch.zeros(plan.exchange.up.num_parameters), codec),
     )

@@ -24,6 +24,7 @@ _FAMILIES = {
     "clippings": "gauntlet.privacy:CLIPPINGS",
     "audits": "gauntlet.privacy:AUDITS",
     "samplers": "gauntlet.server.samplers:SAMPLERS",
+    "schedules": "gauntlet.server.schedules:SCHEDULES",
     "networks": "gauntlet.server.networks:NETWORKS",
     "server_optimizers": "gauntlet.server.optimizers:SERVER_OPTIMIZERS",
 }

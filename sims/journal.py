@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from zlib import crc32
 
@@ -78,13 +79,20 @@ class Frame:
 class Journal:
     """Append rows to a journal; what is on the disk up to a mark never changes."""
 
-    def __init__(self, path: Path, schemas: Mapping[str, pa.Schema], mark: Mark | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        schemas: Mapping[str, pa.Schema],
+        mark: Mark | None = None,
+        optional: Mapping[str, pa.Schema] = MappingProxyType({}),
+    ) -> None:
         """Begin a journal, or go on with one behind ``mark``; what lies behind that is dropped.
 
         Args:
             path: Its file.
             schemas: The columns of every table, by name.
             mark: Where to go on.
+            optional: The columns of tables that are there only once they have a row.
 
         Raises:
             ResultsError: What lies before the mark is not what was written.
@@ -93,12 +101,15 @@ class Journal:
         self._schemas, self._pending = schemas, list[bytes | memoryview]()
         self.end = self._mark  # behind all that was added
         said = {} if mark is None else columns(path, mark)
+        self._unsaid = {n: s for n, s in optional.items() if n not in said or not said[n].equals(s)}
         for name, schema in schemas.items():
             if name not in said or not said[name].equals(schema):
                 self._append(name, b"c", schema.serialize())
 
     def add(self, table: str, rows: pa.Table) -> None:
         """Take rows of one round; they reach the disk with the next ``flush``."""
+        if rows.num_rows and table in self._unsaid:
+            self._append(table, b"c", self._unsaid.pop(table).serialize())
         for batch in rows.combine_chunks().to_batches() if rows.num_rows else ():
             self._append(table, b"r", batch.serialize())
 

@@ -19,6 +19,7 @@ PLUGIN_SECTIONS = {
     "audit": "audits",
     "sampler": "samplers",
     "network": "networks",
+    "schedule": "schedules",
     "server_optimizer": "server_optimizers",
 }
 

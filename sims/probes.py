@@ -69,20 +69,19 @@ class Probes:
         return self._folder / "observations" / name
 
     def watch(self, step: Step) -> None:
-        """Record the round for every probe that waited for it."""
-        round_ = step.outcome.round
-        for watch in self._watches:
-            if not watch.due(round_):
-                continue
-            cohort = step.outcome.sent.client_ids.tolist()
-            client = client_of(watch, self._simulation, round_, cohort)
-            if client is not None:
-                self._attack(self._record(step, watch, client), watch, round_, client)
+        """Record what probes waited for; a message is of the round in which its client began."""
+        for round_, cohort in step.outcome.starts():
+            for watch in self._watches:
+                if not watch.due(round_):
+                    continue
+                client = client_of(watch, self._simulation, round_, sorted(cohort))
+                if client is not None:
+                    self._attack(self._record(step, watch, round_, client), watch, round_, client)
 
-    def _record(self, step: Step, watch: Watch, client: int) -> Path:
+    def _record(self, step: Step, watch: Watch, round_: int, client: int) -> Path:
         s, outcome = self._simulation, step.outcome
-        knowledge, truth = known(watch.probe, s, client, outcome.round)
-        place, probe = self._place(watch, outcome.round, client), watch.probe.record()
+        knowledge, truth = known(watch.probe, s, client, round_)
+        place, probe = self._place(watch, round_, client), watch.probe.record()
         facts = outcome, client, knowledge, truth, probe, s.plan.exchange
         return save_observation(place, s.spec, s.data, *facts)
 
@@ -99,7 +98,7 @@ class Probes:
     def _submit_attack(self, watch: Watch, places: list[Path]) -> None:
         attack = watch.probe.spec()
         results = self._folder / ("inferences" if infers(attack.name) else "reconstructions")
-        job = AttackJob(tuple(places), attack, self._seed, results)
+        job = AttackJob(tuple(sorted(places)), attack, self._seed, results)
         self._running.append(self._submit(carry_out, job))
 
     def record(self) -> list[dict[str, Any]]:

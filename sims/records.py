@@ -101,6 +101,18 @@ OUTPUTS = pa.schema(
         ("mae", pa.float64()),
     ]
 )
+PERSONAL = pa.schema(
+    [
+        ("round", pa.int64()),
+        ("client_id", pa.int64()),
+        ("examples", pa.int64()),
+        ("accuracy", pa.float64()),
+        ("global_accuracy", pa.float64()),
+        ("loss", pa.float64()),
+        ("global_loss", pa.float64()),
+        ("ever_attacked", pa.bool_()),
+    ]
+)
 TIMINGS = pa.schema(
     [
         ("round", pa.int64()),
@@ -117,9 +129,14 @@ def rows(plan: Plan, step: Step) -> tuple[dict[str, Any], pa.Table]:
 
 
 def score_rows(step: Step) -> pa.Table:
-    """Return what the defense has to say beyond flag and score: one row a client and name."""
+    """Return what the defense has to say beyond flag and score: one row a client and name.
+
+    Besides, of a client that began in a round before, how many rounds ago: its ``staleness``.
+    """
     o = step.outcome
-    found = [
+    ids, late = o.sent.client_ids.tolist(), (o.round - o.sent.started).tolist()
+    found = [(i, "staleness", float(tau)) for i, tau in zip(ids, late, strict=True) if tau]
+    found += [
         (i, name, value) for i, named in sorted(o.verdict.details.items()) for name, value in named.items()
     ]
     columns = {
@@ -136,13 +153,22 @@ def output_rows(round_: int, score: Score) -> pa.Table:
     return pa.Table.from_pylist([{"round": round_, **asdict(one)} for one in score.outputs], schema=OUTPUTS)
 
 
+def personal_rows(plan: Plan, step: Step) -> pa.Table:
+    """Return the scores of clients' own models: one row a client that was ever counted, by ascending id."""
+    round_, attacked = step.outcome.round, plan.attacked(step.outcome.round)
+    found = [
+        {"round": round_, **asdict(one), "ever_attacked": one.client_id in attacked} for one in step.personal
+    ]
+    return pa.Table.from_pylist(found, schema=PERSONAL)
+
+
 def _client_rows(plan: Plan, step: Step) -> pa.Table:
     o = step.outcome
     ids = o.sent.client_ids.tolist()
     statuses = [_status(o.delivery.arrived[row], o.refused.get(i)) for row, i in enumerate(ids)]
     weights, kinds = _weights(o.verdict.weights, o.received.client_ids), _kinds(plan, step)
     losses, raw = o.losses.double().tolist(), o.raw_norms.tolist()
-    attacked = plan.attacked(o.round)
+    attacked = o.attacked(plan)
     columns = {
         "round": np.full(len(ids), o.round),
         "client_id": ids,
@@ -166,7 +192,7 @@ def _client_rows(plan: Plan, step: Step) -> pa.Table:
 def _kinds(plan: Plan, step: Step) -> dict[int, str]:
     """Return what each client of the cohort is that is not honest, by client id."""
     canaries = (i for i in step.outcome.sent.client_ids.tolist() if i >= plan.canaries.first)
-    return {**plan.kinds(step.outcome.round), **dict.fromkeys(canaries, CANARY)}
+    return {**step.outcome.kinds(plan), **dict.fromkeys(canaries, CANARY)}
 
 
 def _status(arrived: bool, refused: tuple[str, str] | None) -> tuple[str, str | None]:
@@ -198,8 +224,8 @@ def _round_row(plan: Plan, step: Step) -> dict[str, Any]:
         "train_loss": _mean(o.losses[o.sent.client_ids < plan.canaries.first]),
         "update_norm": _mean(o.norms),
         "aggregate_norm": float(row_norms(o.verdict.aggregate[None])[0]),
-        "bytes_up": int(o.bytes_up.sum()),
-        "bytes_down": o.bytes_down * len(o.sent),
+        "bytes_up": o.bytes_sent,
+        "bytes_down": o.bytes_down * len(o.began),
         "total_bytes_up": state.bytes_up,
         "total_bytes_down": state.bytes_down,
         "virtual_seconds": state.clock,

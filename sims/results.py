@@ -99,6 +99,15 @@ class Run:
         return self._table("classes")
 
     @cached_property
+    def personal(self) -> "pd.DataFrame | None":
+        """One row a client and evaluated round: how good its own model is on what it holds out.
+
+        None where clients have no models of their own, or nobody holds anything out.
+        """
+        there = "personal" in self._going_on or (self.folder / "personal.parquet").is_file()
+        return self._table("personal") if there else None
+
+    @cached_property
     def outputs(self) -> "pd.DataFrame":
         """One row an output of a regression and evaluated round."""
         return self._table("outputs")

@@ -102,12 +102,12 @@ def detection(plan: Plan, outcome: Outcome) -> dict[str, Any]:
     a hit in a column of its own. With nothing flagged, precision is 1 if nothing should have been, else
     undefined; recall is 1 with nobody to find.
     """
-    bad, kinds = plan.malicious(outcome.round), plan.kinds(outcome.round)
+    bad, kinds = outcome.malicious(plan), outcome.kinds(plan)
     poor = {client for client, kind in kinds.items() if kind == "unreliable"}
     doubted = {i for i, kind in outcome.verdict.flags.items() if kind == "unreliable"}
     seen = {i for i in outcome.received.client_ids.tolist() if i < plan.canaries.first}
     flagged, attacking = seen & (outcome.verdict.flags.keys() - doubted), seen & bad
-    ever = seen & (plan.attacked(outcome.round) | bad)
+    ever = seen & (outcome.attacked(plan) | bad)
     hits, alarms = len(flagged & attacking), len(flagged - ever)
     return {
         "flagged": len(flagged),
@@ -136,7 +136,7 @@ def aggregation(plan: Plan, outcome: Outcome) -> dict[str, float | None]:
     there is none, or where clients have no weights of their own, as behind a pre-aggregation that mixes them.
     """
     received, verdict = outcome.received, outcome.verdict
-    bad = plan.malicious(outcome.round)
+    bad = outcome.malicious(plan)
     honest = np.array([i not in bad for i in received.client_ids.tolist()], dtype=bool)  # [K]
     found: dict[str, float | None] = {
         "aggregate_distance": None,
@@ -146,7 +146,7 @@ def aggregation(plan: Plan, outcome: Outcome) -> dict[str, float | None]:
     if not honest.any():
         return found
     if verdict.weights is not None and len(verdict.weights) == len(honest):
-        ever = plan.attacked(outcome.round)
+        ever = outcome.attacked(plan)
         never = honest & np.array([i not in ever for i in received.client_ids.tolist()], dtype=bool)
         if never.any():
             found["excluded_honest_share"] = float((verdict.weights.numpy()[never] == 0).mean())

@@ -10,6 +10,7 @@ from ..core.locks import FolderLock
 from ..core.outside import only_our_own
 from ..server.checkpoint import Checkpoint, drop_older, load_newest
 from ..server.guarantee import stated
+from ..server.mailbox_trees import misfit
 from ..server.simulation import Simulation, prepare
 from .audits import AuditTrail
 from .execution import execute
@@ -167,6 +168,8 @@ def _check(folder: Path, simulation: Simulation, checkpoint: Checkpoint) -> None
             raise CheckpointError(
                 f"{checkpoint.path}: client {client} remembers {len(row)} numbers, the algorithm has {needed}"
             )
+    if why := misfit(checkpoint.state, simulation.plan):
+        raise CheckpointError(f"{checkpoint.path}: {why}")
     rows_of(folder, checkpoint)
 
 

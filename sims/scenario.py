@@ -44,6 +44,7 @@ class Scenario(BaseModel):
     codec: Plugin = Plugin(name="identity")
     codec_down: Plugin = Plugin(name="identity")
     network: Plugin = Plugin(name="ideal")
+    schedule: Plugin = Plugin(name="synchronous")
     privacy: Plugin = Plugin(name="none")
     max_epsilon: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_delta: float = Field(default=0.1, gt=0, lt=1)
@@ -55,6 +56,7 @@ class Scenario(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     root_examples: int = Field(default=0, ge=0)
+    held_out: float = Field(default=0.0, ge=0, lt=1, allow_inf_nan=False)
     evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint = Checkpoint()
     runtime: Runtime = Runtime()
@@ -101,6 +103,7 @@ class Scenario(BaseModel):
             codec=self.codec.spec(),
             codec_down=self.codec_down.spec(),
             network=self.network.spec(),
+            schedule=self.schedule.spec(),
             privacy=self.privacy.spec(),
             audit=self.audit.spec(),
             defense=self.defense.spec(),
@@ -113,6 +116,7 @@ class Scenario(BaseModel):
             compile=self.compile,
             rows=bool(self.probes),
             root_examples=self.root_examples,
+            held_out=self.held_out,
             max_epsilon=self.max_epsilon,
             max_delta=self.max_delta,
             noise_seed=randbits(_SECRET_BITS) if self.noise_seed == "system" else None,
@@ -132,6 +136,15 @@ class Scenario(BaseModel):
         return fingerprint(values, code_of(values) if code is None else code)
 
 
+_LATER = {
+    "noise_seed": "run",
+    "codec_down": {"name": "identity"},
+    "schedule": {"name": "synchronous"},
+    "held_out": 0.0,
+}
+"""Keys that earlier versions did not have, and what these did."""
+
+
 def fingerprint(values: Mapping[str, Any], code: Mapping[str, str]) -> str:
     """Return the fingerprint of a scenario's plain values, also of those that another version wrote.
 
@@ -142,10 +155,7 @@ def fingerprint(values: Mapping[str, Any], code: Mapping[str, str]) -> str:
     apart = {"description", "runtime", "sweep", "matrix", "max_delta"}
     decides = {k: v for k, v in values.items() if k not in apart}
     decides |= {"code": dict(code)} if code else {}
-    if decides.get("noise_seed") == "run":
-        del decides["noise_seed"]  # versions before the key had no other
-    if decides.get("codec_down") == {"name": "identity"}:
-        del decides["codec_down"]  # nor of this one
+    decides = {k: v for k, v in decides.items() if k not in _LATER or v != _LATER[k]}
     return blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

@@ -19,7 +19,9 @@ def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     where nothing was ever flagged), ``psnr`` (of what was rebuilt best, dB), ``sok`` (how much its attack was
     told, by the SoK's letters; None in results of earlier versions), ``rejected``, ``predictive``
     (test log likelihood of the posterior predictive, None where nothing was sampled), ``fallbacks`` (rounds
-    whose aggregate was not the rule's own, since it could not judge the cohort).
+    whose aggregate was not the rule's own, since it could not judge the cohort), ``personal`` and
+    ``personal_worst`` (accuracy of honest clients' own models on what these hold out), ``shared`` and
+    ``shared_worst`` (of the global model there).
     """
     named: dict[str, list[Run]] = {}
     for name, run in zip(run_names(runs), runs, strict=True):
@@ -49,6 +51,7 @@ def _row(label: str, runs: Sequence[Run]) -> dict[str, Any]:
         ),
         **_detection(runs),
         **_sampled(runs),
+        **_personal(runs),
     }
 
 
@@ -67,6 +70,28 @@ def _sampled(runs: Sequence[Run]) -> dict[str, float | None]:
     found = [run.sampled["predictive_log_likelihood"] for run in runs if run.sampled is not None]
     spread = float(np.ptp(found) / 2) if len(found) > 1 else None
     return {"predictive": float(np.mean(found)) if found else None, "predictive_spread": spread}
+
+
+def _personal(runs: Sequence[Run]) -> dict[str, float | None]:
+    """Return how good the models of clients that never attacked are on what these hold out, at the end.
+
+    The mean over clients and then seeds, and the worst client of any seed: of their own models, and of the
+    global one.
+    """
+    found: dict[str, float | None] = {}
+    for name, column in (("personal", "accuracy"), ("shared", "global_accuracy")):
+        seeds = [_of_honest(run, column) for run in runs]
+        known = all(len(scores) for scores in seeds)
+        found[name] = float(np.mean([scores.mean() for scores in seeds])) if known else None
+        found[f"{name}_worst"] = float(min(scores.min() for scores in seeds)) if known else None
+    return found
+
+
+def _of_honest(run: Run, column: str) -> Any:
+    if run.personal is None:
+        return np.empty(0)
+    last = run.personal[run.personal["round"] == run.personal["round"].max()]
+    return last.loc[~last["ever_attacked"], column].dropna().to_numpy()
 
 
 def _detection(runs: Sequence[Run]) -> dict[str, float | None]:
@@ -128,6 +153,8 @@ def _columns() -> list[tuple[str, Any]]:
         ("recall", lambda r: _number(r["recall"], ".2f")),
         ("best PSNR (dB)", lambda r: _number(r["psnr"], ".1f") + (f" ({r['sok']})" if r["sok"] else "")),
         ("predictive log lik.", _predictive),
+        ("personal (worst)", lambda r: _with_worst(r, "personal")),
+        ("shared (worst)", lambda r: _with_worst(r, "shared")),
         ("rejected", lambda r: str(r["rejected"]) if r["rejected"] else ""),
         ("fallback rounds", lambda r: str(r["fallbacks"]) if r["fallbacks"] else ""),
     ]
@@ -140,6 +167,11 @@ def _number(value: float | None, form: str) -> str:
 def _with_spread(row: dict[str, Any], name: str, form: str) -> str:
     spread = row[f"{name}_spread"]
     return _number(row[name], form) + (f" ± {_number(spread, form)}" if spread is not None else "")
+
+
+def _with_worst(row: dict[str, Any], name: str) -> str:
+    worst = row[f"{name}_worst"]
+    return _number(row[name], ".3f") + (f" ({worst:.3f})" if worst is not None else "")
 
 
 def _predictive(row: dict[str, Any]) -> str:

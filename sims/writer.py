@@ -28,7 +28,18 @@ from ..server.plan import Plan
 from .earlier import by_round, old_tables, until
 from .folders import RESERVE, check_free
 from .journal import Journal, Mark, read_tables
-from .records import CLIENTS, OUTPUTS, ROUNDS, SCORES, TIMINGS, output_rows, rows, score_rows
+from .records import (
+    CLIENTS,
+    OUTPUTS,
+    PERSONAL,
+    ROUNDS,
+    SCORES,
+    TIMINGS,
+    output_rows,
+    personal_rows,
+    rows,
+    score_rows,
+)
 from .results import JOURNALS, SCHEMA, Run, digest, read_manifest, write_json, write_table
 from .robustness import ATTACKS, CLASSES, attack_rows, class_rows
 from .scenario import Scenario
@@ -45,6 +56,7 @@ TABLES = {
     "scores": SCORES,
     "outputs": OUTPUTS,
 }
+OPTIONAL = {"personal": PERSONAL}
 _TIMES = {"timings": TIMINGS}
 _ROUND, _TIMES_OF_ROUND = pa.struct(list(ROUNDS)), pa.struct(list(TIMINGS))
 _RESERVED = 2**16  # bytes
@@ -96,7 +108,7 @@ class RunWriter:
         except OSError as error:
             raise ResultsError(f"{folder} cannot be made: {error.strerror}") from error
         tables, timings = (folder / name for name in JOURNALS)
-        writer = cls(folder, manifest, Journal(tables, TABLES), Journal(timings, _TIMES))
+        writer = cls(folder, manifest, Journal(tables, TABLES, None, OPTIONAL), Journal(timings, _TIMES))
         writer._reserve()
         write_json(folder / "manifest.json", manifest)
         return writer
@@ -109,7 +121,11 @@ class RunWriter:
             ResultsError: The folder holds no run, or not the tables that the checkpoint counts on.
         """
         done = 0 if checkpoint is None else checkpoint.state.round
-        tables = Journal(folder / JOURNALS[0], TABLES) if checkpoint is None else rows_of(folder, checkpoint)
+        tables = (
+            Journal(folder / JOURNALS[0], TABLES, None, OPTIONAL)
+            if checkpoint is None
+            else rows_of(folder, checkpoint)
+        )
         timings = Journal(folder / JOURNALS[1], _TIMES)
         timings.add("timings", _timings_until(folder, done))
         manifest = read_manifest(folder) | {"schema": SCHEMA}
@@ -129,6 +145,7 @@ class RunWriter:
         self._tables.add("scores", score_rows(step))
         if step.score:
             self._tables.add("outputs", output_rows(step.outcome.round, step.score))
+        self._tables.add("personal", personal_rows(plan, step))
         rate = len(step.outcome.sent) / step.seconds if step.seconds > 0 else None
         times = {
             "round": step.outcome.round,
@@ -228,8 +245,8 @@ def rows_of(folder: Path, checkpoint: Checkpoint) -> Journal:
     """
     path, mark = folder / JOURNALS[0], _mark_of(checkpoint)
     if mark is not None and (path.is_file() or not (folder / "rounds.parquet").is_file()):
-        return Journal(path, TABLES, mark)
-    tables, rounds = Journal(path, TABLES), checkpoint.state.round
+        return Journal(path, TABLES, mark, OPTIONAL)
+    tables, rounds = Journal(path, TABLES, None, OPTIONAL), checkpoint.state.round
     for name, table in by_round(old_tables(folder, TABLES, rounds), rounds):
         tables.add(name, table)
     if mark not in (None, tables.end):

@@ -44,6 +44,11 @@ class FreeRider:
         if not (self.scale > 0 and isfinite(self.scale)):
             raise ValueError(f"scale must be finite and above 0, got {self.scale}")
 
+    @property
+    def beside_params(self) -> bool:
+        """Whether what it sends is how the parameters moved."""
+        return self.mode == "previous"
+
     def init(self) -> State:
         return no_broadcast() if self.mode == "previous" else None
 

@@ -35,6 +35,7 @@ class Neurotoxin:
     ratio: float = 0.95
 
     knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.COLLUDERS
+    beside_params: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 < self.ratio <= 1:

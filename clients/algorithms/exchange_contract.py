@@ -27,11 +27,11 @@ def _drawn(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def besides(algorithm: Any) -> tuple[Groups, ...]:
+def besides(algorithm: Any, memory: int = 2) -> tuple[Groups, ...]:
     """Return what ``correct`` is given besides gradient and parameters: nothing to a plain rule.  # [K, P]"""
     made = exchange(algorithm)
     count = made.down.num_parameters // _P - 1
-    shared, own = made.besides(_drawn(count, _P, seed=1), _drawn(_K, made.memory.num_parameters, seed=2))
+    shared, own = made.besides(_drawn(count, _P, seed=1), _drawn(_K, made.memory.num_parameters, seed=memory))
     return () if shared is None or own is None else (shared, own)
 
 
@@ -42,16 +42,16 @@ def row_of(groups: tuple[Groups, ...], row: int) -> tuple[Groups, ...]:
     )
 
 
-def _finished(rule: ExchangingRule, rows: slice) -> tuple[Tensor, Tensor]:
+def _finished(rule: ExchangingRule, rows: slice, memory: int = 2) -> tuple[Tensor, Tensor]:
     """Return what these clients send [k, M] and remember [k, S], through the engine's own writing."""
-    made, (shared, own) = exchange(rule), besides(rule)
+    made, (shared, own) = exchange(rule), besides(rule, memory)
     update, received = _drawn(_K, _P, seed=3)[rows], _drawn(_P, seed=4)
     size = len(update)
     gradient = _drawn(_K, _P, seed=5)[rows] if declared(rule, Algorithms.full_gradient) else None
     steps = torch.tensor([[1.0], [2.0], [2.0]])[rows]
     work = LocalWork(rule.schedule(_TRAINING), steps, gradient)
     messages = torch.zeros(size, made.up.num_parameters)
-    memory = torch.zeros(size, made.memory.num_parameters)
+    kept = torch.zeros(size, made.memory.num_parameters)
     home = made.home(messages)
     home.copy_(update)
     mine = {name: kept[rows] for name, kept in own.items()}
@@ -61,8 +61,8 @@ def _finished(rule: ExchangingRule, rows: slice) -> tuple[Tensor, Tensor]:
         finish(home.clone(), received, shared, mine, work)
         same = trees.equal(trees.unpack(*before), [home, received, shared, mine])
         require(same, "finish wrote to its inputs")
-    made.finish((messages, memory), home, received, shared, mine, work)
-    return messages, memory
+    made.finish((messages, kept), home, received, shared, mine, work)
+    return messages, kept
 
 
 def what_is_declared_can_be_laid_out(algorithm: Any) -> None:
@@ -125,10 +125,41 @@ def _served(algorithm: Any, made: Exchange, packed: bool) -> Tensor:
     return params
 
 
+def what_is_sent_follows_from_no_memory_that_stays(algorithm: Any) -> None:
+    """Privacy counts on it: such a run is charged as if nothing were remembered."""
+    if (rule := exchange(algorithm).rule) is None or not declared(algorithm, Algorithms.memory_stays):
+        return
+    gradient, params, received = _drawn(3, _K, _P, seed=6)
+    moves = [rule.correct(gradient, params, received[0], *besides(algorithm, seed)) for seed in (2, 11)]
+    sent = [_finished(rule, slice(None), seed)[0] for seed in (2, 11)]
+    same = torch.equal(*moves) and torch.equal(*sent)
+    require(same, "memory_stays, but what is sent depends on what is remembered")
+    looks = declared(algorithm, Algorithms.added_loss) is not None
+    asked = sorted({*declared(algorithm, Algorithms.frozen_models)} & {*exchange(algorithm).memory.groups})
+    require(not (looks and asked), f"memory_stays, but added_loss looks at {', '.join(asked)}")
+
+
+def a_personal_rule_is_a_plain_local_rule(algorithm: Any) -> None:
+    if (own := declared(algorithm, Algorithms.personal)) is None:
+        return
+    rows = (Algorithms.up, Algorithms.down, Algorithms.memory, Algorithms.work, Algorithms.added_loss)
+    said = [row.name for row in rows if declared(own, row) is not None]
+    require(not said, f"a personal rule has schedule and correct alone, got {', '.join(said)} besides")
+    how = own.schedule(_TRAINING)
+    require(isinstance(how, LocalTraining), f"personal.schedule gave a {type(how).__name__}")
+    gradient, params = _drawn(2, _K, _P, seed=6)
+    received = _drawn(_P, seed=7)
+    together = own.correct(gradient, params, received)
+    alone = torch.stack([own.correct(g, v, received) for g, v in zip(gradient, params, strict=True)])
+    require(torch.equal(together, alone), "personal.correct must treat stacked clients as each one alone")
+
+
 CHECKS: tuple[Callable[[Any], None], ...] = (
     what_is_declared_can_be_laid_out,
     finish_treats_stacked_clients_as_each_one_alone,
     drift_is_what_correct_adds,
     the_first_memory_is_what_is_declared,
     the_server_half_takes_messages_and_survives_a_checkpoint,
+    what_is_sent_follows_from_no_memory_that_stays,
+    a_personal_rule_is_a_plain_local_rule,
 )

@@ -39,6 +39,7 @@ class Scaffold:
     server_lr: float = 1.0
 
     weighs_alike: ClassVar[bool] = True
+    stale: ClassVar[bool] = True  # c is a sum of changes, whenever they were worked out
 
     def __post_init__(self) -> None:
         if self.option not in ("I", "II"):

@@ -235,6 +235,8 @@ class PartitionedData:
         root: The examples that the server keeps for itself, as data whose client N (no client's number)
             holds them all; None where it keeps none.
         targets: As in ``Dataset``.
+        held_out: What clients keep for their own scores, as data of the same clients, of whom some may hold
+            none; None where nobody keeps any.
     """
 
     name: str
@@ -250,6 +252,7 @@ class PartitionedData:
     value_range: tuple[float, float]
     root: "PartitionedData | None" = None
     targets: Targets | None = None
+    held_out: "PartitionedData | None" = None
 
     @property
     def num_clients(self) -> int:

@@ -23,6 +23,7 @@ def federate(
     seed: int,
     root_examples: int = 0,
     perturb: Perturb | None = None,
+    held_out: float = 0.0,
 ) -> FederatedData:
     """Return the clients' data. Equal arguments give equal data.
 
@@ -35,6 +36,8 @@ def federate(
             spread, so that no client holds them; at least 0.
         perturb: From the training records as they were collected to what is published of them, where
             everything that trains on them shall see only that.
+        held_out: The share of its examples that each client keeps out of training, for its own scores,
+            rounded down: at least 0, below 1. Drawn by client, so that the rest is as it would be without.
 
     Raises:
         ScenarioError: The two do not go together, or some client would be left without examples.
@@ -55,6 +58,11 @@ def federate(
                 f"root_examples must be 0 for a dataset that makes its own clients (no example is left for "
                 f"the server), got {root_examples}"
             )
+        if held_out:
+            raise ScenarioError(
+                f"held_out must be 0 for a dataset that makes its own clients (it says itself what they hold "
+                f"out), got {held_out:g}"
+            )
         return _born(dataset, num_clients, seed)
     if declared(dataset, Datasets.load) is None:
         raise PluginError("a dataset needs a method load or populate, got neither")
@@ -70,7 +78,7 @@ def federate(
     except PluginError as error:
         raise PluginError(f"partition {_label(partition)}: {error}") from error
     _check_nobody_is_empty(rows, len(pile.y))
-    data = dealt(pile, rows)
+    data = dealt(pile, rows) if held_out == 0 else _with_held_out(pile, rows, held_out, seed)
     if root is None:
         return data
     nobody = np.zeros(0, dtype=np.int64)
@@ -89,6 +97,19 @@ def _set_apart(pile: Dataset, count: int, seed: int) -> tuple[Dataset, Dataset |
     drawn = np.zeros(len(pile.y), dtype=bool)
     drawn[generator(seed, "root examples").choice(len(pile.y), count, replace=False)] = True
     return _only(pile, ~drawn), _only(pile, drawn)
+
+
+def _with_held_out(pile: Dataset, rows: Sequence[Array], share: float, seed: int) -> PartitionedData:
+    """Return the data of clients that keep a share of their examples out of training."""
+    drawn = []
+    for client, own in enumerate(rows):
+        out = np.zeros(len(own), dtype=bool)
+        count = min(int(share * len(own)), len(own) - 1)
+        out[generator(seed, "held out", client).permutation(len(own))[:count]] = True
+        drawn.append(out)
+    data = dealt(pile, [own[~out] for own, out in zip(rows, drawn, strict=True)])
+    kept = dealt(pile, [own[out] for own, out in zip(rows, drawn, strict=True)])
+    return replace(data, held_out=replace(kept, x=data.x, y=data.y, test_x=data.test_x, test_y=data.test_y))
 
 
 def _only(pile: Dataset, rows: Array) -> Dataset:

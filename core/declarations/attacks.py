@@ -54,6 +54,9 @@ class UpdateAttacks(Table):
         "What its clients' local steps descend instead, before weight decay and the algorithm's own "
         "correction; elementwise, all [..., P].",
     )
+    beside_params = flag(
+        "It sets messages beside the broadcast parameters, so that these must be updates alone."
+    )
     refused = flag("No server counts what it sends, so that cohorts are smaller by its clients.")
     goal: Declaration[Callable[[Tensor, Tensor], Goal] | None] = method(
         "(x, y) -> Goal", DataAttacks.goal.meaning

@@ -12,7 +12,7 @@ from .declaration import ANYTHING, Declaration, Kind, Table, count, flag, method
 from .server import Optimizers, Samplers
 
 if TYPE_CHECKING:
-    from ..contracts.clients import Groups, LocalTraining, Visit
+    from ..contracts.clients import Groups, LocalRule, LocalTraining, Visit
     from ..contracts.server import Sampling
     from ..layout import Layout
 
@@ -42,6 +42,11 @@ class ClientData(Table):
         ANYTHING, None, "The shape of one example, without the batch."
     )
     root: Declaration[Any] = Declaration(ANYTHING, None, "The examples that the server keeps for itself.")
+    held_out: Declaration[Any] = Declaration(
+        ANYTHING,
+        None,
+        "What clients keep for their own scores: data of as many clients, some of them of none.",
+    )
 
 
 class Partitions(Table):
@@ -91,6 +96,14 @@ class Algorithms(Samplers, Optimizers):
         "What is added to each example's loss [B], from `Activations` of the local and of frozen models.",
     )
     frozen_models = words("The models that `added_loss` is told of: `received`, and groups of `memory`.")
+    personal: Declaration[LocalRule | None] = Declaration(
+        Kind(
+            "a local rule: schedule and correct", lambda v: hasattr(v, "schedule") and hasattr(v, "correct")
+        ),
+        None,
+        "The rule by which clients train models of their own besides: the group `personal` of `memory`.",
+    )
+    memory_stays = flag("What clients send does not depend on what they remember.")
     full_gradient = flag("`finish` needs the gradient of all of a client's examples at what it received.")
     weighs_alike = flag("A mean of its messages must not weigh clients by their examples.")
     work: Declaration[Callable[[Visit], tuple[Tensor, Tensor]] | None] = method(
@@ -111,6 +124,7 @@ class Algorithms(Samplers, Optimizers):
     sample: Declaration[Callable[..., Array] | None] = method(
         "(num_clients, generator) -> ids", "The cohort, where it is its own sampler."
     )
+    stale = flag("Its server half is right also for messages that began in earlier rounds.")
     mechanisms = words("The privacy mechanisms that it goes with.", careful=("none",))
     shared = words("Its attributes that such a mechanism takes over where it leaves them None.")
     full_participation = flag("It needs every client in every round.")

@@ -24,6 +24,10 @@ class Defenses(Table):
         "By how much, in L2 norm, one client more or less moves the aggregate when no update is longer than "
         "`clip_norm`; None where it is not known. Ignored for a defense with a memory.",
     )
+    stale = flag(
+        "What it remembers is right also where messages began in earlier rounds; one without a memory need "
+        "not say so."
+    )
     needs_root = flag("It reads `updates.context.root`: the server must be given examples of its own.")
     remembers_clients = flag(
         "Its memory is about single clients, by id: a pre-aggregation that leaves fewer rows is refused."
@@ -33,6 +37,9 @@ class Defenses(Table):
     partial = flag(
         "It can deal with `updates.presence`: a client has no vote in a coordinate that its level lacks, "
         "and one that nobody has is 0 in the aggregate."
+    )
+    beside_params = flag(
+        "It sets messages beside the global parameters, so that these must be updates alone."
     )
     exempt = words("The checks of the contract that it breaks on purpose, by name.")
 
@@ -45,4 +52,6 @@ class PreAggregations(Table):
         "(rows) -> int", "How many rows come out where so many went in; by default as many."
     )
     partial = flag("It can deal with `updates.presence`: what a client's level lacks stays 0, and no vote.")
+    beside_params = flag(Defenses.beside_params.meaning)
     least_cohort = Defenses.least_cohort
+    stale = Defenses.stale

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from .declaration import FLAG, Declaration, Table, count, flag, method, word
+from .declaration import FLAG, Declaration, Table, count, flag, method, word, words
 
 if TYPE_CHECKING:
     from ..contracts.server import Sampling
@@ -29,6 +29,10 @@ class Networks(Table):
 
     blind = flag("Who arrives does not depend on anybody's data; otherwise central privacy proves nothing.")
     complete = flag("Every message arrives.")
+    timed_by = words(
+        "What a message's delay depends on: `examples` (how many its client has), `bytes` (its length).",
+        careful=("examples", "bytes"),
+    )
     may_lose: Declaration[bool | None] = Declaration(
         FLAG, None, "A message may not arrive, as configured; by default, unless it is `complete`."
     )
@@ -56,10 +60,12 @@ class Schedules(Table):
         "How many messages count in a round, at least 1, where so many clients are expected to be drawn: the "
         "public denominator; silent: as many as are drawn.",
     )
-    weights: Declaration[Callable[[Tensor], Tensor] | None] = method(
-        "(staleness) -> Tensor",
-        "What an update is multiplied by that began so many rounds ago, float64 [K], from 0 to 1; silent: 1.",
+    weights: Declaration[Callable[[Tensor, Tensor], Tensor] | None] = method(
+        "(staleness, num_examples) -> Tensor",
+        "What an update is multiplied by, after clipping, whose client began so many rounds ago, float64 "
+        "[K], at least 0; silent: 1.",
     )
+    bounded = flag("No weight is above 1; otherwise central privacy proves nothing.")
     gain: Declaration[Callable[[float], float] | None] = method(
         "(counted) -> float", "What the noised aggregate of so many messages is multiplied by; silent: 1."
     )

@@ -26,7 +26,7 @@ def load_data(parts: Parts) -> FederatedData:
     """
     spec = parts.spec
     where = spec.num_clients, spec.seed, spec.root_examples, perturbation(parts)
-    return federate(parts.dataset, parts.partition, *where)
+    return federate(parts.dataset, parts.partition, *where, held_out=spec.held_out)
 
 
 def perturbation(parts: Parts) -> Perturb | None:

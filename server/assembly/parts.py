@@ -29,7 +29,7 @@ from ...core.roles import Role
 from ...defenses import DEFENSES, PRE_AGGREGATIONS
 from ...privacy import AUDITS, PRIVACY
 from ...privacy.calibration import calibrate
-from ..cohorts import sample_cohort
+from ..cohorts import counted_sampling, sample_cohort
 from ..networks import NETWORKS
 from ..optimizers import SERVER_OPTIMIZERS
 from ..roles import Attack, assign, build_attacks
@@ -107,8 +107,8 @@ class Parts:
 
     @cached_property
     def sampling(self) -> Sampling:
-        """How the sampler samples the population."""
-        return self.sampler.sampling(self.population)
+        """How those whose messages count in a round sample the population."""
+        return counted_sampling(self.schedule, self.sampler.sampling(self.population))
 
     @cached_property
     def optimizer(self) -> Any:
@@ -182,6 +182,7 @@ class Parts:
             ValueError: A budget that this sampling cannot keep.
         """
         shared, remembers = self._shared(mechanism), self.brings(Algorithms.memory)
+        remembers = remembers and not declared(self.algorithm, Algorithms.memory_stays)
         return calibrate(shared, self.sampling, self.spec.rounds, num_parameters, not remembers)
 
     def exchange(self, layout: Layout) -> Exchange:
@@ -205,8 +206,10 @@ class Parts:
         """Return what the server trains with on examples of its own: where nobody attacks or hides."""
         spec = replace(self.spec, privacy=PluginSpec("none"), roles=(), device="cpu", compile="off")
         found = Parts(spec, given=True)
-        same = {"algorithm": self.algorithm, "sampler": self.sampler, "audit": self.audit}
-        vars(found).update(same, defense=self.defense)
+        same = {
+            name: getattr(self, name) for name in ("algorithm", "sampler", "audit", "schedule", "defense")
+        }
+        vars(found).update(same)
         if self.spec.privacy == spec.privacy:
             vars(found)["mechanism"] = self.mechanism
         return found

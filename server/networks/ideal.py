@@ -14,6 +14,7 @@ class Ideal:
 
     blind: ClassVar[bool] = True
     complete: ClassVar[bool] = True
+    timed_by: ClassVar[tuple[str, ...]] = ()
 
     def deliver(
         self,

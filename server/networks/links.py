@@ -63,6 +63,12 @@ class Links:
         return self.deadline_seconds is None
 
     @property
+    def timed_by(self) -> tuple[str, ...]:
+        """What a message's delay depends on."""
+        found = {"examples": self.compute_seconds_per_example > 0, "bytes": self.bandwidth_up is not None}
+        return tuple(name for name, there in found.items() if there)
+
+    @property
     def may_lose(self) -> bool:
         """Whether a message may never arrive, or too late."""
         return self.dropout > 0 or self.deadline_seconds is not None

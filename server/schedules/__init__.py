@@ -10,6 +10,7 @@ SCHEDULES: Family[Schedule] = Family(
     ("starts", "arrivals"),
     {
         "synchronous": "gauntlet.server.schedules.synchronous:Synchronous",
+        "buffered": "gauntlet.server.schedules.buffered:Buffered",
     },
     declares=Schedules,
 )

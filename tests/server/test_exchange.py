@@ -8,12 +8,14 @@ import torch
 from quadratics import T1, by_functions, by_the_engine, t2, training
 from safetensors.torch import load_file
 
+from gauntlet.attacks.poisoning import UPDATE_ATTACKS
 from gauntlet.clients.algorithms.feddyn import FedDyn
 from gauntlet.clients.algorithms.scaffold import Scaffold
-from gauntlet.core.contracts import NoGuarantee
+from gauntlet.core.contracts import LocalTraining, NoGuarantee
 from gauntlet.core.errors import CheckpointError, GauntletError, PluginError
 from gauntlet.core.layout import Layout
 from gauntlet.core.trees import equal
+from gauntlet.defenses import DEFENSES, PRE_AGGREGATIONS
 from gauntlet.privacy.curves import gaussian_epsilon
 from gauntlet.server.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from gauntlet.server.cohorts import sample_cohort
@@ -255,6 +257,83 @@ def test_what_does_not_go_together_is_one_line(small, changes, line):
     with pytest.raises(GauntletError, match=line) as caught:
         prepare(small(**base | changes))
     assert "\n" not in str(caught.value)
+
+
+TWICE = {
+    "algorithm": SCAFFOLD,
+    "model": PluginSpec("logistic_regression"),
+    "num_clients": 12,
+    "training": LocalTraining(local_steps=2, batch_size=16, lr=0.1),
+}
+BESIDE = "sets messages beside the parameters, and algorithm 'scaffold' sends 1300 numbers for 650 of these"
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"defense": PluginSpec("fldetector")}, f"defense 'fldetector' {BESIDE}"),
+        ({"defense": PluginSpec("flame")}, f"defense 'flame' {BESIDE}"),
+        ({"roles": (RoleSpec(PluginSpec("neurotoxin"), (1,)),)}, f"attack 'neurotoxin' {BESIDE}"),
+        (
+            {"roles": (RoleSpec(PluginSpec("free_rider", {"mode": "previous"}), (1,)),)},
+            f"attack 'free_rider' {BESIDE}",
+        ),
+    ],
+)
+def test_what_sets_messages_beside_the_parameters_needs_updates_alone(small, changes, line):
+    """FLDetector foretells from moves of the model, FLAME compares local models: [P] beside [M]."""
+    with pytest.raises(GauntletError, match=line):
+        prepare(small(**TWICE | {"defense": PluginSpec("mean", {"weighting": "uniform"})} | changes))
+
+
+NEEDS = {"mean": {"weighting": "uniform"}, "train_and_scale": {"norm_bound": 1.0}}
+
+
+def options(family, name):
+    """Return options with which it can be built."""
+    for one in (NEEDS.get(name, {}), {"num_byzantine": 2}, {"clip_norm": 1.0}):
+        try:
+            family.build(name, one)
+        except GauntletError:
+            continue
+        return one
+    raise AssertionError(f"say in NEEDS what {name} needs")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*DEFENSES.table, *PRE_AGGREGATIONS.table, *UPDATE_ATTACKS.table])
+def test_every_rule_and_every_attack_takes_two_vectors_or_is_refused_by_name(small, name):
+    """Three rounds, so that what remembers the rounds before has something to remember."""
+    changes = {"defense": PluginSpec("mean", {"weighting": "uniform"})}
+    if name in DEFENSES.table:
+        changes = {"defense": PluginSpec(name, options(DEFENSES, name)), "root_examples": 20}
+    elif name in PRE_AGGREGATIONS.table:
+        changes |= {"pre_aggregations": (PluginSpec(name, options(PRE_AGGREGATIONS, name)),)}
+    else:
+        changes |= {"roles": (RoleSpec(PluginSpec(name, options(UPDATE_ATTACKS, name)), (1, 2)),)}
+    spec = small(**TWICE | changes)
+    if name in ("fldetector", "flame", "neurotoxin"):
+        with pytest.raises(GauntletError, match=f"'{name}' {BESIDE}"):
+            prepare(spec)
+        return
+    simulation = prepare(spec)
+    *_, last = simulation.steps(simulation.serial_pool())
+    assert last.state.params.shape == (650,)
+    assert len(last.outcome.sent.vectors[0]) == 1300
+
+
+def test_the_engine_follows_feddyns_own_functions_where_a_tenth_takes_part():
+    """T2 at alpha 3 and 200 steps, with its own cohorts."""
+    a, b, cohorts = t2()
+    rule = FedDyn(3.0)
+    trace, server, clients = by_functions(rule, a, b, training(200), cohorts[:15], 3.0)
+    found = states(by_the_engine(PluginSpec("feddyn", {"alpha": 3.0}), training(200), 15, "t2"))
+
+    assert [float(s.params) for s in found] == pytest.approx(trace, abs=1e-5)
+    assert float(found[-1].optimizer["mean"]) == pytest.approx(float(server["mean"]), abs=1e-5)
+    assert {i: float(row) for i, row in found[-1].clients.items()} == pytest.approx(
+        {i: float(row) for i, row in clients.items()}, abs=1e-5
+    )
 
 
 class Amiss:

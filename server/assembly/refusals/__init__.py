@@ -26,6 +26,7 @@ from .algorithms import (
     clients_that_a_mean_weighs,
     clients_that_an_algorithm_misses,
     features_that_a_model_has_not,
+    messages_beside_parameters,
 )
 from .budgets import (
     Prospect,
@@ -61,6 +62,13 @@ from .roles import (
     an_update_that_follows_no_data,
     more_attackers_than_clients,
     shares_above_a_cohort,
+)
+from .schedules import (
+    a_memory_of_fresh_messages,
+    a_server_half_that_takes_fresh_messages,
+    a_sum_of_other_rounds,
+    canaries_that_change_who_comes,
+    more_messages_than_clients,
 )
 from .training import (
     a_cohort_above_the_population,
@@ -110,11 +118,17 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_client_that_a_defense_misses,
     cohorts_that_are_all_too_small,
     an_attack_that_steers_what_has_no_steps,
+    more_messages_than_clients,
+    a_sum_of_other_rounds,
+    canaries_that_change_who_comes,
+    a_server_half_that_takes_fresh_messages,
+    a_memory_of_fresh_messages,
 )
 """Plug-ins that do not go together: asked before any data are loaded."""
 
 OF_FIT: tuple[Refusal[Fitted], ...] = (
     a_message_that_nobody_reads,
+    messages_beside_parameters,
     canaries_in_a_part_of_a_message,
     a_budget_that_the_sampling_cannot_keep,
     batch_statistics_that_nobody_trains,

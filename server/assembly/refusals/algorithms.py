@@ -1,7 +1,15 @@
 """What an algorithm does not go with: one of its own way, one that exchanges more than parameters."""
 
 from ....clients.added_loss import RECEIVED, head_of
-from ....core.declarations import Algorithms, Codecs, Defenses, Mechanisms, declared
+from ....core.declarations import (
+    Algorithms,
+    Codecs,
+    Defenses,
+    Mechanisms,
+    PreAggregations,
+    UpdateAttacks,
+    declared,
+)
 from ....core.errors import ScenarioError
 from ...release import counts_alike
 from ..fitted import Fitted
@@ -124,9 +132,10 @@ def features_that_a_model_has_not(fitted: Fitted) -> ScenarioError | None:
 
 def batch_statistics_that_nobody_remembers(fitted: Fitted) -> ScenarioError | None:
     """An algorithm that runs a model which clients remember, with one that has batch statistics."""
-    frozen = declared(fitted.parts.algorithm, Algorithms.frozen_models)
-    remembered = fitted.parts.brings(Algorithms.added_loss) and set(frozen) - {RECEIVED}
-    if not remembered or not fitted.layout.num_buffers:
+    frozen = set(declared(fitted.parts.algorithm, Algorithms.frozen_models)) - {RECEIVED}
+    asked = fitted.parts.brings(Algorithms.added_loss) and frozen
+    runs = fitted.parts.brings(Algorithms.personal) or asked
+    if not runs or not fitted.layout.num_buffers:
         return None
     return ScenarioError(
         f"{_who(fitted.parts)} remembers the parameters of models, not their batch statistics; use a model "
@@ -145,6 +154,29 @@ def a_message_that_nobody_reads(fitted: Fitted) -> ScenarioError | None:
     if exchange.down != exchange.layout and not parts.brings(Algorithms.extra):
         return ScenarioError(f"{_who(parts)} declares down, and has no extra that says what the server sends")
     return None
+
+
+def messages_beside_parameters(fitted: Fitted) -> ScenarioError | None:
+    """A rule or an attack that sets messages beside parameters, and messages that are more than updates."""
+    if fitted.exchange.up == fitted.exchange.layout:
+        return None
+    parts, (_, attacks) = fitted.parts, fitted.parts.roles
+    found = [f"defense '{parts.spec.defense.name}'"] * declared(parts.defense, Defenses.beside_params)
+    found += [
+        f"pre-aggregation '{named.name}'"
+        for named, one in zip(parts.spec.pre_aggregations, parts.pre_aggregations, strict=True)
+        if declared(one, PreAggregations.beside_params)
+    ]
+    found += [
+        f"attack '{role.kind}'" for role in attacks if declared(role.attack, UpdateAttacks.beside_params)
+    ]
+    if not found:
+        return None
+    return ScenarioError(
+        f"{found[0]} sets messages beside the parameters, and {_who(parts)} sends "
+        f"{fitted.exchange.up.num_parameters} numbers for {fitted.layout.num_parameters} of these; leave out "
+        "one of the two"
+    )
 
 
 def canaries_in_a_part_of_a_message(fitted: Fitted) -> ScenarioError | None:

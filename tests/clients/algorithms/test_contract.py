@@ -114,6 +114,14 @@ class Exchanges:
 
     how: str = ""
 
+    @property
+    def memory_stays(self):
+        return "memory_that_stays" in self.how
+
+    @property
+    def personal(self):
+        return Broken("clients_can_be_stacked") if "personal" in self.how else None
+
     def schedule(self, training):
         return training
 
@@ -126,10 +134,10 @@ class Exchanges:
         return layout.repeated("params", "pull")
 
     def memory(self, layout):
-        return layout.repeated("copy")
+        return layout.repeated("copy", "personal")
 
     def start(self, params):
-        return {"copy": params * float("nan") if "first_memory" in self.how else params}
+        return {"copy": params * float("nan") if "first_memory" in self.how else params, "personal": params}
 
     def drift(self, shared, own):
         return shared["pull"] - own["copy"]
@@ -140,7 +148,7 @@ class Exchanges:
 
     def finish(self, update, received, shared, own, work):
         copy = update - update.mean(dim=0) if "stacked" in self.how else update + own["copy"]
-        return {"update": update, "copy": copy}, {"copy": copy}
+        return {"update": update, "copy": copy}, {"copy": copy, "personal": own["personal"]}
 
     def init(self):
         return {"pull": None}

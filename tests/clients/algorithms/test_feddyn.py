@@ -42,6 +42,14 @@ def test_two_clients_follow_their_trace():
     assert float(state["slope"]) == pytest.approx(float(sum(clients.values())) / 2, abs=1e-14)
 
 
+def test_one_full_step_moves_the_mean_model_by_a_gradient_and_x_twice_as_far():
+    """-0.075 and -0.15 at alpha 1 and step size 0.05: h takes the update once more, whatever alpha is."""
+    for alpha in (1.0, 0.3):
+        rule = Noted(alpha, [])
+        trace, _, _ = by_functions(rule, *T1, training(1), [np.arange(2)], 0.0)
+        assert (rule.seen[0], trace[0]) == pytest.approx((-0.075, -0.15), abs=1e-12)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("alpha", "expected"), [(3.0, [9.9e-5, 1.2e-6, 2.3e-11]), (1.0, [4.2e-4, 3.6e-4, 7.9e-8])]

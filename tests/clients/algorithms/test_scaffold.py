@@ -4,6 +4,8 @@ The expected traces are those of the two toys' specification, worked out in floa
 option I's recursion is written out below.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +63,32 @@ def test_the_servers_control_is_the_mean_of_all_clients_after_every_round(option
         total = sum(float(row) for row in clients.values())
         assert float(state["control"]) == pytest.approx(total / 100, abs=1e-13)
         assert len(clients) == len(set(np.concatenate(cohorts[:rounds])))
+
+
+@dataclass(frozen=True)
+class Reversed(Scaffold):
+    """Stores c_i - c + (y - x) / (K lr): the sign that pfl-research ships."""
+
+    def finish(self, update, received, shared, own, work):
+        change = update / (work.steps * work.training.lr) - shared["control"]
+        return {"update": update, "control": change}, {"control": own["control"] + change}
+
+
+def test_with_the_other_sign_it_would_leave_the_optimum():
+    """1.52, 19.1 and 2.99e3 away after rounds 5, 10 and 20: the toy tells the signs apart."""
+    trace, _, _ = by_functions(Reversed(), *T1, training(10), EVERYBODY, 0.0)
+    assert abs(trace[[4, 9, 19]] - OPTIMUM) == pytest.approx([1.52, 19.1, 2.99e3], rel=5e-3)
+
+
+@pytest.mark.parametrize("option", ["I", "II"])
+def test_one_full_step_is_gradient_descent(option):
+    """x goes to x - lr mean(a_i (x - b_i)): -0.075 first, and again in the next rounds."""
+    trace, _, _ = by_functions(Scaffold(option), *T1, training(1), EVERYBODY, 0.0)
+    assert trace[0] == pytest.approx(-0.075, abs=1e-12)
+    x, (a, b) = 0.0, T1
+    for found in trace:
+        x -= 0.05 * (a * (x - b)).mean()
+        assert found == pytest.approx(x, abs=1e-12)
 
 
 def test_momentum_counts_as_its_steps_do():

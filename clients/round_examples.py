@@ -1,0 +1,65 @@
+"""What each client trains on in a round: its own examples, poisoned where it attacks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ..core.contracts import DataAttack
+from ..core.roles import Role
+from ..core.seeds import generator
+from .data.base import FederatedData, PartitionedData
+from .minibatches import gathered
+from .shelf import Shelf
+
+Array = np.ndarray[Any, Any]
+
+
+class RoundExamples:
+    """The clients' examples, round by round."""
+
+    def __init__(
+        self, data: FederatedData, poisons: tuple[Role[DataAttack], ...], seed: int, device: str = "cpu"
+    ) -> None:
+        """Take the data, the attacks on examples and who runs them, the run's seed, where clients train."""
+        self._data, self._poisons, self._seed, self._device = data, poisons, seed, device
+        self._shelf: Shelf | None = None  # the data's own, once it is needed
+
+    def of(self, client_id: int, round_: int) -> tuple[Tensor, Tensor]:
+        """Return what the client trains on."""
+        x, y = self._data.client(client_id)
+        for number, role in enumerate(self._poisons):
+            if client_id in role.attackers(round_):
+                stream = generator(self._seed, "poison", number, round_, client_id)
+                x, y = role.of(client_id, round_).poison(x, y, stream)
+        return x, y
+
+    def shelf_of(self, ids: list[int], round_: int) -> tuple[Shelf, list[Array]]:
+        """Return where the clients' examples lie, and each client's rows there."""
+        if isinstance(self._data, PartitionedData) and not self._poisons:
+            self._shelf = self._shelf or Shelf.around(self._data.x, self._data.y).to(self._device)
+            return self._shelf, [self._data.rows(i) for i in ids]
+        examples = [self.of(i, round_) for i in ids]
+        ends = np.cumsum([len(y) for _, y in examples])
+        places = [np.arange(e - len(y), e) for e, (_, y) in zip(ends, examples, strict=True)]
+        return Shelf.joined(examples).to(self._device), places
+
+    def taken(
+        self, client_id: int, round_: int, batches: Callable[[int], list[Array]]
+    ) -> tuple[int, tuple[Tensor, Tensor], list[Array]]:
+        """Return how many examples a client has, those that its steps take, and each step's rows of them.
+
+        Args:
+            client_id: Who.
+            round_: When.
+            batches: From how many examples there are to the rows of each local step.
+        """
+        poisoned = any(client_id in role.attackers(round_) for role in self._poisons)
+        if poisoned or not isinstance(self._data, PartitionedData):
+            examples = self.of(client_id, round_)
+            count = len(examples[1])
+            return count, examples, batches(count)
+        count = self._data.num_examples(client_id)
+        rows, steps = gathered(batches(count))
+        return count, self._data.at(self._data.rows(client_id)[rows]), steps

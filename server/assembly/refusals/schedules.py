@@ -1,0 +1,70 @@
+"""What a schedule does not go with, of those that do not count a whole cohort in the round it began in."""
+
+from typing import Any
+
+from ....core.declarations import Algorithms, Defenses, Schedules, declared
+from ....core.errors import ScenarioError
+from ...rows import steps_of
+from ..parts import Parts
+
+
+def _who(parts: Parts) -> str | None:
+    """Return what messages call a schedule that is not plain; None of one that is."""
+    plain = declared(parts.schedule, Schedules.plain)
+    return None if plain else f"schedule '{parts.spec.schedule.name}'"
+
+
+def more_messages_than_clients(parts: Parts) -> ScenarioError | None:
+    """A schedule that counts more messages in a round than there are clients: each has one at most."""
+    who, size, clients = _who(parts), parts.sampling.expected_size, parts.population
+    if who is None or size <= clients:
+        return None
+    return ScenarioError(
+        f"{who} counts {size:g} messages in a round, and each of {clients} clients has one at most; "
+        f"allowed: up to {clients}"
+    )
+
+
+def a_sum_of_other_rounds(parts: Parts) -> ScenarioError | None:
+    """Secure aggregation of messages that did not begin together: whose noise will meet is not known."""
+    if (who := _who(parts)) is None or parts.mechanism.trust_model != "distributed":
+        return None
+    return ScenarioError(
+        f"{who} counts messages of clients that did not begin together, and privacy "
+        f"'{parts.spec.privacy.name}' sums those of one cohort; use schedule synchronous"
+    )
+
+
+def canaries_that_change_who_comes(parts: Parts) -> ScenarioError | None:
+    """An audit: a canary that is absent would leave its place to others, whose messages tell of it."""
+    if (who := _who(parts)) is None or not parts.audit.num_canaries:
+        return None
+    return ScenarioError(
+        f"audit '{parts.spec.audit.name}' compares canaries that take part with absent ones, and under {who} "
+        "others begin in their place; use schedule synchronous"
+    )
+
+
+def a_server_half_that_takes_fresh_messages(parts: Parts) -> ScenarioError | None:
+    """An algorithm whose server half counts on messages of clients that all hold the same parameters."""
+    half = parts.brings(Algorithms.step) or parts.brings(Algorithms.sample)
+    if (who := _who(parts)) is None or not half or declared(parts.algorithm, Algorithms.stale):
+        return None
+    return ScenarioError(
+        f"algorithm '{parts.spec.algorithm.name}' counts on messages that began in the same round, and {who} "
+        "may count older ones; use schedule synchronous"
+    )
+
+
+def a_memory_of_fresh_messages(parts: Parts) -> ScenarioError | None:
+    """A defense or pre-aggregation that remembers rounds, and does not say that it takes stale messages."""
+    if (who := _who(parts)) is None:
+        return None
+    for noun, named, plugin in steps_of(parts.spec, parts.pre_aggregations, parts.defense):
+        memory: Any = plugin
+        if memory.init() is not None and not declared(plugin, Defenses.stale):
+            return ScenarioError(
+                f"{noun} '{named.name}' remembers earlier rounds and counts on messages that all began in "
+                f"one, and {who} may count older ones; use schedule synchronous"
+            )
+    return None

@@ -1,0 +1,164 @@
+"""A mailbox as plain values and tensors, as a checkpoint holds it, and back, after a look at all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..clients.messages import Broadcast
+from ..core.declarations import Codecs, declared
+from ..core.trees import State
+from ..core.updates import Updates
+from .mailbox import COLUMNS, ROWS, Downlink, Mailbox, Messages
+
+if TYPE_CHECKING:
+    from .plan import Plan
+    from .state import ServerState
+
+_TYPES = {
+    "vectors": (torch.float32, 2),
+    "client_ids": (torch.int64, 1),
+    "num_examples": (torch.int64, 1),
+    "buffers": (torch.float32, 2),
+    "started": (torch.int64, 1),
+    "losses": (torch.float32, 1),
+    "raw_norms": (torch.float64, 1),
+    "norms": (torch.float64, 1),
+    "memory": (torch.float32, 2),
+    "bytes_up": (torch.int64, 1),
+    **dict.fromkeys(("begins", "seconds", "waits", "arrives"), (torch.float64, 1)),
+}
+_TENSORS = ("losses", "raw_norms", "norms", "memory")
+_SENT = {"params": 1, "buffers": 1, "extra": 2}
+
+
+def tree_of(box: Mailbox) -> State:
+    """Return a mailbox as a tree."""
+    return {
+        "groups": [_group(group) for group in box.groups],
+        "downs": {round_: _down(down) for round_, down in box.downs.items()},
+    }
+
+
+def _group(group: Messages) -> State:
+    columns = {name: torch.as_tensor(getattr(group, name)) for name in COLUMNS}
+    honest = group.honest
+    lied = honest is not group.updates and not torch.equal(honest.vectors, group.updates.vectors)
+    lied = lied or not torch.equal(honest.num_examples, group.updates.num_examples)
+    return {
+        **{name: getattr(group.updates, name) for name in ROWS},
+        **columns,
+        "frames": [torch.frombuffer(bytearray(frame), dtype=torch.uint8) for frame in group.frames],
+        "honest": {name: getattr(honest, name) for name in ("vectors", "num_examples")} if lied else None,
+        "expected_size": group.updates.expected_size,
+    }
+
+
+def _down(down: Downlink) -> State:
+    sent = {name: getattr(down.broadcast, name) for name in _SENT}
+    return {**sent, "length": down.broadcast.message_length, "shared": down.shared, "size": down.size}
+
+
+def mailbox_of(tree: State, round_: int, num_parameters: int) -> Mailbox:
+    """Return the mailbox that ``tree_of`` took apart.
+
+    Args:
+        tree: What a checkpoint holds.
+        round_: The next round: messages are of rounds before.
+        num_parameters: P.
+
+    Raises:
+        ValueError: It is none, or not one between these rounds, in one line.
+    """
+    _want(isinstance(tree, Mapping) and set(tree) == {"groups", "downs"}, "has other parts")
+    groups, told = tree["groups"], tree["downs"]
+    _want(isinstance(groups, list) and isinstance(told, Mapping), "has other parts")
+    downs = {r: _downlink(r, down, num_parameters) for r, down in told.items()}
+    box = Mailbox(tuple(map(_messages, groups)), downs)
+    ids = box.client_ids
+    _want(len(set(ids)) == len(ids), "holds two messages of a client")
+    rounds = {int(r) for group in box.groups for r in group.updates.started}
+    _want(rounds == set(downs), "holds other broadcasts than those of its messages' rounds")
+    _want(all(type(r) is int and 0 <= r < round_ for r in rounds), f"has rounds outside of 0 to {round_ - 1}")
+    widths = {(g.updates.vectors.shape[1], g.updates.buffers.shape[1], g.memory.shape[1]) for g in box.groups}
+    lengths = {down.broadcast.message_length for down in downs.values()}
+    _want(len(widths) <= 1 and lengths == {w for w, _, _ in widths}, "holds messages of several lengths")
+    return box
+
+
+def misfit(state: ServerState, plan: Plan) -> str | None:
+    """Return why what a state has on the way is of another run, or None."""
+    if (state.attacked is None) is not plan.plain or (plan.plain and state.mailbox is not None):
+        return "it is of a run with another schedule"
+    if state.mailbox is None:
+        return None
+    verbatim = declared(plan.codec, Codecs.verbatim)
+    needed = plan.exchange.up.num_parameters, plan.layout.num_buffers, plan.exchange.memory.num_parameters
+    for group in state.mailbox.groups:
+        updates = group.updates
+        if (updates.vectors.shape[1], updates.buffers.shape[1], group.memory.shape[1]) != needed:
+            return "its mailbox holds messages of another length"
+        if int(updates.client_ids.max()) >= plan.sampling.num_clients:
+            return "its mailbox holds a message of nobody"
+        if len(group.frames) != (0 if verbatim else len(group)):
+            return "its mailbox holds frames of another codec"
+    return None
+
+
+def _messages(tree: State) -> Messages:
+    names = {*_TYPES, "frames", "honest", "expected_size"}
+    _want(isinstance(tree, Mapping) and set(tree) == names, "holds a group with other parts")
+    for name, (kind, dim) in _TYPES.items():
+        value = tree[name]
+        fits = isinstance(value, Tensor) and (value.dtype, value.ndim) == (kind, dim)
+        _want(fits and len(value) == len(tree["client_ids"]) > 0, f"holds {name} of another type or length")
+    times = [tree[name] for name in ("begins", "waits")]
+    _want(all(bool(t.isfinite().all()) for t in times), "holds times that are not finite")
+    _want(not bool(tree["arrives"].isnan().any()), "holds times that are not finite")
+    _want(bool((tree["client_ids"] >= 0).all()), "holds ids below 0")
+    frames, size = tree["frames"], len(tree["client_ids"])
+    bytes_ = isinstance(frames, list) and all(
+        isinstance(f, Tensor) and f.dtype == torch.uint8 for f in frames
+    )
+    _want(bytes_ and len(frames) in (0, size), "holds frames that are none")
+    expected = tree["expected_size"]
+    _want(type(expected) is float and 0 < expected < float("inf"), "expects a cohort of no size")
+    updates = Updates(**{name: tree[name] for name in ROWS}, expected_size=expected)
+    columns = {name: tree[name] if name in _TENSORS else tree[name].numpy() for name in COLUMNS}
+    written = [frame.numpy().tobytes() for frame in frames]
+    return Messages(updates=updates, honest=_honest(tree["honest"], updates), frames=written, **columns)
+
+
+def _honest(tree: State, updates: Updates) -> Updates:
+    """Return what clients would have sent without any lie."""
+    if tree is None:
+        return updates
+    _want(isinstance(tree, Mapping) and set(tree) == {"vectors", "num_examples"}, "holds no honest messages")
+    for name, value in tree.items():
+        like = getattr(updates, name)
+        fits = isinstance(value, Tensor) and value.dtype == like.dtype and value.shape == like.shape
+        _want(fits, f"holds honest {name} of another type or length")
+    return replace(updates, **tree)
+
+
+def _downlink(round_: Any, tree: State, num_parameters: int) -> Downlink:
+    names = {*_SENT, "length", "shared", "size"}
+    _want(isinstance(tree, Mapping) and set(tree) == names, "holds a broadcast with other parts")
+    for name, dim in _SENT.items():
+        value = tree[name]
+        fits = isinstance(value, Tensor) and value.dtype == torch.float32 and value.ndim == dim
+        _want(fits, f"holds a broadcast whose {name} is of another type")
+    _want(len(tree["params"]) == num_parameters, "holds a broadcast of another model")
+    whole = all(type(tree[name]) is int and tree[name] >= 0 for name in ("length", "size"))
+    _want(whole and type(round_) is int, "holds a broadcast without its length or size")
+    sent = {name: tree[name] for name in _SENT}
+    return Downlink(Broadcast(round_, **sent, message_length=tree["length"]), tree["shared"], tree["size"])
+
+
+def _want(fact: bool, what: str) -> None:
+    if not fact:
+        raise ValueError(f"its mailbox {what}")

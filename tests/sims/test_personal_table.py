@@ -1,0 +1,122 @@
+"""The table of clients' own models: what it says, that a kill loses nothing of it, and who has none."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gauntlet.core.errors import ScenarioError
+from gauntlet.sims.run import resume, simulate
+from gauntlet.sims.scenario import fingerprint, make_scenario
+from gauntlet.sims.summary import print_summary, summary_rows
+
+
+def scenario(**changes):
+    """Cohorts of 4 of 8 clients, of whom two attack, on digits of few classes each."""
+    return {
+        "name": "own",
+        "rounds": 4,
+        "num_clients": 8,
+        "held_out": 0.25,
+        "data": "digits",
+        "partition": {"name": "dirichlet", "alpha": 0.2},
+        "model": {"name": "mlp", "hidden": [12]},
+        "training": {"local_steps": 8, "batch_size": 16, "lr": 0.3},
+        "algorithm": "ditto",
+        "sampler": {"name": "fixed_size", "cohort_size": 4},
+        "attacks": [{"name": "sign_flip", "clients": [2, 5]}],
+        "evaluation": {"every": 2},
+        "checkpoint": {"every": 1},
+        "runtime": {"pool": "serial"},
+        **changes,
+    }
+
+
+def bits(folder: Path) -> dict[str, bytes]:
+    """Every table but the wall-clock times, and the checkpoints."""
+    tables = [p for p in folder.glob("*.parquet") if p.stem != "timings"]
+    return {p.name: p.read_bytes() for p in (*tables, *(folder / "checkpoints").iterdir())}
+
+
+def test_it_has_a_row_a_client_that_was_ever_counted_and_evaluated_round(tmp_path):
+    run = simulate(make_scenario(scenario()), tmp_path / "run")
+    table = pd.read_parquet(tmp_path / "run" / "personal.parquet")
+
+    assert table.equals(run.personal)
+    assert list(table.columns[:5]) == ["round", "client_id", "examples", "accuracy", "global_accuracy"]
+    for round_ in (1, 3):
+        met = run.clients[run.clients["round"] <= round_]
+        rows = table[table["round"] == round_]
+        assert rows["client_id"].tolist() == sorted(met["client_id"].unique())
+        attacked = set(met.loc[met["ever_attacked"], "client_id"])
+        assert set(rows.loc[rows["ever_attacked"], "client_id"]) == attacked
+    assert set(table["round"]) == {1, 3}
+
+
+def test_the_summary_has_the_mean_and_the_worst_of_honest_clients(tmp_path, capsys):
+    run = simulate(make_scenario(scenario()), tmp_path / "run")
+    last = run.personal[(run.personal["round"] == 3) & ~run.personal["ever_attacked"]]
+    (row,) = summary_rows([run])
+
+    for name, column in (("personal", "accuracy"), ("shared", "global_accuracy")):
+        assert row[name] == pytest.approx(last[column].mean())
+        assert row[f"{name}_worst"] == last[column].min()
+    print_summary([run])
+    shown = capsys.readouterr().out
+    assert f"{last['accuracy'].mean():.3f} ({last['accuracy'].min():.3f})" in shown
+
+
+@pytest.mark.parametrize(
+    "changes", [{"algorithm": "fedavg"}, {"held_out": 0.0}], ids=["no own models", "nothing held out"]
+)
+def test_other_runs_have_no_such_table(tmp_path, changes):
+    run = simulate(make_scenario(scenario(rounds=1, **changes)), tmp_path / "run")
+    assert run.personal is None
+    assert not (tmp_path / "run" / "personal.parquet").exists()
+    assert summary_rows([run])[0]["personal"] is None
+
+
+def test_a_run_that_holds_nothing_out_has_the_fingerprint_that_it_had_before_the_key():
+    values = make_scenario(scenario(held_out=0.0)).values()
+    before = {name: value for name, value in values.items() if name != "held_out"}
+    assert fingerprint(values, {}) == fingerprint(before, {})
+    assert fingerprint(values | {"held_out": 0.1}, {}) != fingerprint(before, {})
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_a_share_that_is_none_is_one_line(share):
+    with pytest.raises(ScenarioError, match="held_out"):
+        make_scenario(scenario(held_out=share))
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_it_gives_the_bits_of_a_run_that_never_stopped(tmp_path):
+    values = scenario(rounds=60, evaluation={"every": 1})
+    whole = simulate(make_scenario(values), tmp_path / "whole").folder
+    (tmp_path / "scenario.json").write_text(json.dumps(values))
+    program = (
+        "import json\nfrom gauntlet.sims.run import simulate\n"
+        "from gauntlet.sims.scenario import make_scenario\n"
+        "simulate(make_scenario(json.load(open('scenario.json'))), 'dead')"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path)
+    dead = tmp_path / "dead"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list(dead.glob("checkpoints/round-00000[3-9].safetensors")):
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() != 0, "it had finished before it was killed"
+    resume(dead)
+    assert "personal.parquet" in bits(whole)
+    assert bits(dead) == bits(whole)
+
+
+@pytest.mark.slow
+def test_ray_gives_the_bits_of_one_process(tmp_path, ray_here):
+    one = simulate(make_scenario(scenario()), tmp_path / "one").folder
+    ray = scenario(runtime={"pool": "ray", "num_workers": 2})
+    assert bits(simulate(make_scenario(ray), tmp_path / "ray").folder) == bits(one)
