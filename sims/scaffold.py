@@ -5,14 +5,19 @@ from string import Template
 
 from ..core.errors import PluginError, ResultsError, unknown
 
-_KINDS = {"attack": "update_attack", "data-attack": "data_attack", "defense": "defense"}
+_KINDS = {
+    "attack": "update_attack",
+    "data-attack": "data_attack",
+    "leakage-attack": "leakage_attack",
+    "defense": "defense",
+}
 
 
 def scaffold(kind: str, name: str, folder: Path) -> list[Path]:
     """Write ``name.py`` and ``test_name.py`` into ``folder``; return both.
 
     Args:
-        kind: ``"attack"`` (on updates), ``"data-attack"`` or ``"defense"``.
+        kind: ``"attack"`` (on updates), ``"data-attack"``, ``"leakage-attack"`` or ``"defense"``.
         name: A Python name in lower case, with underscores.
         folder: Where to write; made if need be.
 
