@@ -25,6 +25,7 @@ from .channels_last import takes_channels_last
 from .data.base import FederatedData, num_outputs
 from .device import reproducible
 from .exchange import exchange_of
+from .levels import ALL_LABELS, EveryLabel, HeldLabels
 from .local_step import Steer
 from .losses import Loss, loss_name, loss_of
 from .memory import keep_freed_memory
@@ -64,6 +65,7 @@ class BlockKernel:
         device: str = "cpu",
         compiled: bool = False,
         noise_seed: int | None = None,
+        labels: EveryLabel | HeldLabels = ALL_LABELS,
     ) -> None:
         """Take the run's ingredients.
 
@@ -85,6 +87,7 @@ class BlockKernel:
                 CPU.
             compiled: Whether the step of a stack is compiled.
             noise_seed: What the noise of privacy follows from; by default ``seed``.
+            labels: Which labels each client holds, where those alone count in its loss and message.
         """
         self._steers: list[tuple[Role[Any], Steer]] = [(role, role.attack.steer) for role in steers]
         self.data, self.model, self.rule = data, model, cast(LocalRule, rule)
@@ -112,7 +115,7 @@ class BlockKernel:
             self._private = PrivateTraining(model, self.layout, self.rule, self.training, *how)
         self._height = height
         self._watched = any(map(from_outside, (rule, *(role.attack for role in steers))))
-        self._sources = RoundExamples(data, poisons, seed, device)
+        self._sources, self._labels = RoundExamples(data, poisons, seed, device, labels), labels
         self.visits: Visits | None = None
         if declared(rule, Algorithms.work):
             flat, procedure = (self._alone.local, self._alone.gradient), cast(LocalProcedure, rule)
@@ -137,7 +140,7 @@ class BlockKernel:
     def _privatize(self, broadcast: Broadcast, updates: Updates) -> Updates:
         context = Context(broadcast.round, broadcast.params, self.exchange.up, self.seed)
         private = self.privacy.privatize(replace(updates, context=context), self._streams(broadcast.round))
-        return replace(private, context=None)
+        return self._labels.restricted(replace(private, context=None))
 
     def _train(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor, Tensor]:
         """Return what the clients would send, their losses [K], and what they would remember [K, S]."""
@@ -153,7 +156,7 @@ class BlockKernel:
             trained = train(block)
         ids, messages = torch.from_numpy(client_ids), block.messages.cpu()
         updates = Updates(messages, ids, trained.counts, buffers=trained.buffers)
-        return updates, trained.losses.cpu(), block.memory.cpu()
+        return self._labels.restricted(updates), trained.losses.cpu(), block.memory.cpu()
 
     def train_sum(self, broadcast: Broadcast, client_ids: Array) -> Summed:
         """Return the block's weighted sum, non-finite updates left out.
@@ -268,6 +271,7 @@ class BlockKernel:
                 buffers[row],
                 block.shared,
                 block.own(here),
+                held=self._labels.counted(client_id),
             )
             block.finish(here, [len(batches)], gradient, self._own_models(block, here))
         return BlockResult(counts, losses, buffers)

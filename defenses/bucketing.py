@@ -31,6 +31,7 @@ class Bucketing:
     bucket_size: int = 2
 
     mixes_clients: ClassVar[bool] = True
+    stale: ClassVar[bool] = True  # it remembers the number of rounds alone
 
     def __post_init__(self) -> None:
         if self.bucket_size < 1:

@@ -6,7 +6,7 @@ libraries and ``complete`` in the earlier one; keeping only the last 10,000 norm
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -38,6 +38,8 @@ class ClippedClustering:
     max_clip_norm: float = 1e5
     linkage: Linkage = "average"
     max_norms: int = 10_000
+
+    stale: ClassVar[bool] = True  # norms alone are remembered
 
     def __post_init__(self) -> None:
         if not self.max_clip_norm > 0:

@@ -41,6 +41,7 @@ class FoolsGold:
     normalise: bool = True
     max_clients: int = 1000
 
+    stale: ClassVar[bool] = True  # a sum of what a client sent, whenever that began
     exempt: ClassVar[tuple[str, ...]] = ("equal_updates_come_back_unchanged",)
 
     def __post_init__(self) -> None:

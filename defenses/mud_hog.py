@@ -142,6 +142,7 @@ class MudHog:
     max_clients: int | None = None
 
     remembers_clients: ClassVar[bool] = True
+    stale: ClassVar[bool] = True  # histories are of a client's own messages, as they counted
 
     def __post_init__(self) -> None:
         check(self)

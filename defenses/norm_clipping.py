@@ -44,6 +44,7 @@ class NormClipping:
     weighting: Literal["uniform", "num_examples"] = "uniform"
 
     partial: ClassVar[bool] = True
+    stale: ClassVar[bool] = True  # it remembers the number of rounds alone
     exempt: ClassVar[tuple[str, ...]] = (
         "equal_updates_come_back_unchanged",
         "who_lacks_a_coordinate_has_no_say_in_it",

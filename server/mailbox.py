@@ -14,10 +14,9 @@ from torch import Tensor
 from ..clients.messages import Broadcast
 from ..core.contracts import Traffic
 from ..core.trees import State
-from ..core.updates import Updates
+from ..core.updates import Updates, concatenate
 
 Array = np.ndarray[Any, Any]
-ROWS = ("vectors", "client_ids", "num_examples", "buffers", "started")
 COLUMNS = ("losses", "raw_norms", "norms", "memory", "bytes_up", "begins", "seconds", "waits", "arrives")
 
 
@@ -90,7 +89,8 @@ def joined(groups: Sequence[Messages]) -> Messages:
     if len(groups) == 1:
         return groups[0]
     order = torch.cat([group.updates.client_ids for group in groups]).argsort()
-    updates = _joined([group.updates for group in groups], order)
+    size = groups[0].updates.expected_size
+    updates = concatenate([group.updates for group in groups], size)
     alike = all(group.honest is group.updates for group in groups)
     frames = [frame for group in groups for frame in group.frames]
     columns: dict[str, Any] = {}
@@ -101,15 +101,10 @@ def joined(groups: Sequence[Messages]) -> Messages:
     return replace(
         groups[0],
         updates=updates,
-        honest=updates if alike else _joined([group.honest for group in groups], order),
+        honest=updates if alike else concatenate([group.honest for group in groups], size),
         frames=[frames[place] for place in order.tolist()] if frames else (),
         **columns,
     )
-
-
-def _joined(parts: Sequence[Updates], order: Tensor) -> Updates:
-    found: dict[str, Any] = {n: torch.cat([getattr(part, n) for part in parts])[order] for n in ROWS}
-    return replace(parts[0], **found)
 
 
 @dataclass(frozen=True)

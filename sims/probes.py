@@ -82,7 +82,7 @@ class Probes:
         s, outcome = self._simulation, step.outcome
         knowledge, truth = known(watch.probe, s, client, round_)
         place, probe = self._place(watch, round_, client), watch.probe.record()
-        facts = outcome, client, knowledge, truth, probe, s.plan.exchange
+        facts = outcome, client, knowledge, truth, probe, s.plan.exchange, s.plan.levels
         return save_observation(place, s.spec, s.data, *facts)
 
     def _attack(self, place: Path, watch: Watch, round_: int, client: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ..core.contracts import LocalTraining
-from ..core.errors import ScenarioError, said, shown, unknown
+from ..core.errors import ScenarioError, said, unknown, wrong_value
 from ..core.registry import configure
 from ..server.spec import RunSpec
 from .outside_code import code_of
@@ -245,8 +245,7 @@ def _first(error: ValidationError) -> str:
         return unknown("key", where, [_prefixed(where, f) for f in section.model_fields])
     if worst["type"] == "missing":
         return f"key '{where}' is required"
-    words = str(worst["msg"]).removeprefix("Value error, ")
-    return f"'{where}' is {shown(worst['input'])}: {words[:1].lower()}{words[1:]}"
+    return f"'{where}' {wrong_value(worst)}"
 
 
 def _prefixed(where: str, name: str) -> str:

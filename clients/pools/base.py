@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 
+class Kernel(Protocol):
+    """What a worker trains blocks of clients with."""
+
+    def train(self, broadcast: Broadcast, client_ids: Array) -> Trained:
+        """Return the block's updates in ascending client id."""
+
+    def train_sum(self, broadcast: Broadcast, client_ids: Array) -> Summed:
+        """Return the block's weighted sum."""
+
+
 class ClientPool(Protocol):
     """Train a cohort, wherever, and score a model. Equal arguments, equal bits."""
 

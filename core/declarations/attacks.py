@@ -57,6 +57,10 @@ class UpdateAttacks(Table):
     beside_params = flag(
         "It sets messages beside the broadcast parameters, so that these must be updates alone."
     )
+    partial = flag(
+        "It can deal with `presence` in what it is handed: clients that lack coordinates, whose rows are 0 "
+        "there. One that looks at several clients is refused without."
+    )
     refused = flag("No server counts what it sends, so that cohorts are smaller by its clients.")
     goal: Declaration[Callable[[Tensor, Tensor], Goal] | None] = method(
         "(x, y) -> Goal", DataAttacks.goal.meaning

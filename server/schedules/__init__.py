@@ -7,7 +7,7 @@ from ...core.registry import Family
 SCHEDULES: Family[Schedule] = Family(
     "schedules",
     "schedule",
-    ("starts", "arrivals"),
+    ("init", "starts", "arrivals"),
     {
         "synchronous": "gauntlet.server.schedules.synchronous:Synchronous",
         "buffered": "gauntlet.server.schedules.buffered:Buffered",

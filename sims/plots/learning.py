@@ -1,4 +1,4 @@
-"""How well the global model does: by round, by bytes sent, by privacy spent."""
+"""How well the global model does: by round, by bytes sent, by privacy spent, by virtual time."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ from .style import (
     whole_numbers,
 )
 
-_BY = ("bytes", "epsilon", "round")
+_BY = ("bytes", "epsilon", "round", "seconds")
 
 
 def accuracy(runs: Sequence[RunLike], by: str = "round", band: str = "range") -> tuple[Figure, pd.DataFrame]:
@@ -30,7 +30,7 @@ def accuracy(runs: Sequence[RunLike], by: str = "round", band: str = "range") ->
 
     Args:
         runs: Runs; those of one label and several seeds become one line with a band.
-        by: The x axis: ``"round"``, ``"bytes"`` or ``"epsilon"``.
+        by: The x axis: ``"round"``, ``"bytes"``, ``"epsilon"`` or ``"seconds"`` (of the virtual clock).
         band: ``"range"`` or ``"sd"``.
 
     Raises:
@@ -40,7 +40,9 @@ def accuracy(runs: Sequence[RunLike], by: str = "round", band: str = "range") ->
         raise ScenarioError(unknown("x axis", by, _BY))
     if by == "epsilon":
         return accuracy_by_epsilon(runs, band)
-    return accuracy_by_bytes(runs, band) if by == "bytes" else _by_round(runs, "accuracy", band)
+    if by == "round":
+        return _by_round(runs, "accuracy", band)
+    return accuracy_by_bytes(runs, band) if by == "bytes" else accuracy_by_seconds(runs, band)
 
 
 def loss(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
@@ -78,16 +80,34 @@ def accuracy_by_bytes(runs: Sequence[RunLike], band: str = "range") -> tuple[Fig
     Raises:
         ScenarioError: Another ``band``, or no run was evaluated.
     """
+    title = "Sent by all clients so far (MB = 10⁶ bytes)"
+    return _accuracy_along(runs, band, ("total_bytes_up", "megabytes_up", 1e6), title)
+
+
+def accuracy_by_seconds(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
+    """Draw test accuracy against the virtual clock; at the mean of the seeds' clocks after each round.
+
+    Raises:
+        ScenarioError: Another ``band``, or no run was evaluated.
+    """
+    return _accuracy_along(runs, band, ("virtual_seconds", "virtual_seconds", 1.0), "Virtual seconds")
+
+
+def _accuracy_along(
+    runs: Sequence[RunLike], band: str, along: tuple[str, str, float], title: str
+) -> tuple[Figure, pd.DataFrame]:
+    """Draw test accuracy along a total: (its column, what it is called here, in which unit)."""
+    column, name, unit = along
     shown, note = first_labels(runs)
-    table = learning_table(shown, ["accuracy", "total_bytes_up"], band)
+    table = learning_table(shown, ["accuracy", column], band)
     for end in ("", "_low", "_high"):
-        table[f"megabytes_up{end}"] = table.pop(f"total_bytes_up{end}") / 1e6
+        table[f"{name}{end}"] = table.pop(f"{column}{end}") / unit
     figure = new_figure()
     axes = figure.subplots()
-    draw_lines(axes, table, "megabytes_up", "accuracy", styles(table["label"]))
-    dress(axes, "Sent by all clients so far (MB = 10⁶ bytes)", "Test accuracy")
-    totals = table.groupby("label")["megabytes_up"].max()
-    if table["megabytes_up"].min() > 0 and totals.max() > 10 * totals.min():
+    draw_lines(axes, table, name, "accuracy", styles(table["label"]))
+    dress(axes, title, "Test accuracy")
+    totals = table.groupby("label")[name].max()
+    if table[name].min() > 0 and totals.max() > 10 * totals.min():
         logarithmic(axes)
     percent_axis(axes, table["accuracy_low"].min(), table["accuracy_high"].max())
     add_legend(figure, axes, banded(table, band))

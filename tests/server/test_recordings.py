@@ -13,7 +13,8 @@ from gauntlet.core.leakage_knowledge import Level
 from gauntlet.core.observation import Truth
 from gauntlet.server.assembly.loading import make_model
 from gauntlet.server.probe import knowledge_of
-from gauntlet.server.recordings import load_observation, load_truth, save_observation
+from gauntlet.server.recordings import save_observation
+from gauntlet.server.replays import load_observation, load_truth
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec
 

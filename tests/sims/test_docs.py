@@ -75,6 +75,9 @@ def test_the_page_on_algorithms_ends_with_a_rule_that_remembers(tmp_path, gauntl
 
     assert len(rounds) == 4
     assert list((tmp_path / "recoil" / "checkpoints").glob("clients-*.safetensors"))
+    two_widths = pd.read_parquet(tmp_path / "two-widths" / "rounds.parquet")
+    assert len(two_widths) == 4
+    assert two_widths["bytes_up"].nunique() > 1  # a coin says how many are narrow
     accuracy = final(tmp_path / "scaffold-m.csv")
     assert (tmp_path / "scaffold-m.png").stat().st_size > 10_000
     assert min(accuracy["ScaffoldM"], accuracy["scaffold"]) > accuracy["fedavg"] + 0.02
@@ -97,6 +100,17 @@ def test_the_page_on_samplers_ends_with_clients_that_come_by_day_and_night(tmp_p
 
     assert (tmp_path / "semi-cyclic.png").stat().st_size > 10_000
     assert accuracy["SemiCyclic"] < accuracy["fixed_size"] - 0.05
+
+
+@pytest.mark.slow
+def test_the_page_on_schedules_ends_with_rounds_that_do_not_wait_for_everybody(tmp_path, gauntlet):
+    follow("add-a-schedule.md", tmp_path, gauntlet)
+    last = pd.read_csv(tmp_path / "over-selection.csv").groupby("label").tail(1).set_index("label")
+
+    assert (tmp_path / "over-selection.png").stat().st_size > 10_000
+    seconds, accuracy = last["virtual_seconds"], last["accuracy"]
+    assert seconds["OverSelection"] < 0.5 * seconds["synchronous"]
+    assert accuracy["OverSelection"] > accuracy["synchronous"] - 0.05
 
 
 @pytest.mark.parametrize("name", scenario_names())

@@ -72,7 +72,7 @@ class Turns:
         return np.array(turns[round_].split() if round_ < len(turns) else [], dtype=np.int64)
 
 
-def script(sizes, turns, rounds, schedule, **changes):
+def script(sizes, turns, rounds, buffered=None, **changes):
     """Return the spec of a run in which client i takes ``sizes[i]`` seconds, and whoever may begin does."""
     here = __file__
     settings = {
@@ -87,7 +87,7 @@ def script(sizes, turns, rounds, schedule, **changes):
         "defense": PluginSpec("mean", {"weighting": "uniform"}),
         "sampler": PluginSpec(f"{here}:Turns", {"rounds": turns}),
         "network": PluginSpec("links", {"compute_seconds_per_example": 1.0}),
-        "schedule": PluginSpec("buffered", schedule),
+        "schedule": PluginSpec("buffered", buffered or {}),
         "rows": True,
     }
     return RunSpec(**(settings | changes))

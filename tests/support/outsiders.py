@@ -6,12 +6,20 @@ import sys
 import time
 from pathlib import Path
 
+from gauntlet.sims.overrides import PLUGIN_SECTIONS
+
 FOLDER = Path(__file__).parents[1] / "outside"
 
 RUNS = {
     "residual_sign.py:ResidualSign": {"codec": {"name": f"{FOLDER}/residual_sign.py:ResidualSign"}},
     "scaffold_m.py:ScaffoldM": {
         "algorithm": {"name": f"{FOLDER}/scaffold_m.py:ScaffoldM", "server_lr": 0.2, "beta": 0.5}
+    },
+    "distillation.py:Distillation": {
+        "algorithm": {"name": f"{FOLDER}/distillation.py:Distillation", "strength": 0.5}
+    },
+    "over_selection.py:OverSelection": {
+        "schedule": {"name": f"{FOLDER}/over_selection.py:OverSelection", "goal": 2},
     },
     "semi_cyclic.py:SemiCyclic": {
         "sampler": {"name": f"{FOLDER}/semi_cyclic.py:SemiCyclic", "cohort_size": 2, "rounds_awake": 2}
@@ -23,15 +31,12 @@ RUNS = {
         "training": {"local_steps": 1, "batch_size": 8, "lr": 0.1},
     },
 }
-FAMILIES = {
-    "algorithm": "algorithms",
-    "codec": "codecs",
-    "sampler": "samplers",
-    "probes": "leakage_attacks",
-}
+FAMILIES = {**PLUGIN_SECTIONS, "probes": "leakage_attacks"}
 PAGES = {
     "residual_sign.py": "add-a-codec.md",
     "scaffold_m.py": "add-an-algorithm.md",
+    "distillation.py": "add-an-algorithm.md",
+    "over_selection.py": "add-a-schedule.md",
     "semi_cyclic.py": "add-a-sampler.md",
     "two_rounds.py": "add-a-leakage-attack.md",
 }
