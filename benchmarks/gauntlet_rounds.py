@@ -3,17 +3,18 @@
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import gauntlet
-from gauntlet.sims.scenario import make_scenario
+from gauntlet.sims.scenario import Scenario, make_scenario
 
 HERE = Path(__file__).parent
 MODELS = {"logreg": "logistic_regression", "mlp": {"name": "mlp", "hidden": [200]}, "mcnn": "mcnn"}
 
 
-def seconds(workload: str, rounds: int, pool: str = "ray", vectorize: str = "auto") -> list[float]:
-    """Return each round's wall-clock seconds, everything between two rounds included."""
-    scenario = make_scenario(
+def scenario_of(workload: str, rounds: int, **changes: Any) -> Scenario:
+    """Return a workload as a scenario; keywords are further keys of it."""
+    return make_scenario(
         {
             "name": workload,
             "rounds": rounds,
@@ -25,10 +26,15 @@ def seconds(workload: str, rounds: int, pool: str = "ray", vectorize: str = "aut
             "sampler": {"name": "fixed_size", "cohort_size": 50},
             "evaluation": {"every": rounds},
             "checkpoint": {"every": 0},
-            "vectorize": vectorize,
-            "runtime": {"pool": pool, "num_workers": 2},
+            **changes,
         }
     )
+
+
+def seconds(workload: str, rounds: int, pool: str = "ray", vectorize: str = "auto") -> list[float]:
+    """Return each round's wall-clock seconds, everything between two rounds included."""
+    runtime = {"pool": pool, "num_workers": 2}
+    scenario = scenario_of(workload, rounds, vectorize=vectorize, runtime=runtime)
     with tempfile.TemporaryDirectory() as folder:
         return list(gauntlet.simulate(scenario, Path(folder) / "run").timings["seconds"])
 

@@ -70,6 +70,7 @@ class LoneTraining:
         shared: Groups | None = None,
         own: Groups | None = None,
         start: Tensor | None = None,
+        held: Tensor | None = None,
     ) -> Tensor:
         """Write one client's update [P] and buffers [Q]; return its mean loss [].
 
@@ -85,6 +86,7 @@ class LoneTraining:
             own: What the client remembers, likewise.  # [1, P] each
             start: What it starts from, in place of what it received: then its parameters are written to
                 ``update``, and not how they changed.  # [P]
+            held: Which labels count; logits of the others are 0.  # [C]
         """
         x, y = (part.to(self._device) for part in examples)
         x = channels_last(x) if self._arrange else x
@@ -98,7 +100,7 @@ class LoneTraining:
         with seeded_torch(dropout):
             for rows in batches:
                 batch = (x, y) if len(rows) == len(y) else (x[rows], y[rows])
-                total += self._differentiate(*batch)
+                total += self._differentiate(*batch, held)
                 with torch.no_grad():
                     step.descend([self.gradient[None]], 1)
         update.copy_(self.local.sub_(received) if start is None else self.local)
@@ -127,19 +129,25 @@ class LoneTraining:
             self._frozen.hold(broadcast.params, broadcast.buffers, own or {})
         self._model.train()
 
-    def _differentiate(self, x: Tensor, y: Tensor) -> Tensor:
+    def _differentiate(self, x: Tensor, y: Tensor, held: Tensor | None = None) -> Tensor:
         """Write the gradient of a batch's mean loss; return that loss []."""
         self.gradient.zero_()
-        loss = (
-            self._loss(self._model(x), y) if self._added is None else self._with_addition(self._added, x, y)
-        )
+        if self._added is None:
+            loss = self._loss(_counted(self._model(x), held), y)
+        else:
+            loss = self._with_addition(self._added, x, y, held)
         torch.autograd.backward(loss)
         return loss.detach()
 
-    def _with_addition(self, added: AddedLoss, x: Tensor, y: Tensor) -> Tensor:
+    def _with_addition(self, added: AddedLoss, x: Tensor, y: Tensor, held: Tensor | None) -> Tensor:
         """Return the mean of a batch's losses, what the algorithm adds included."""
         assert self._frozen is not None
         with added.watching(self._model) as seen:
             outputs = self._model(x)
         more = added.value(Activations(outputs, seen[-1]), self._frozen.activations(x), y)
-        return self._loss(outputs, y) + more.mean()
+        return self._loss(_counted(outputs, held), y) + more.mean()
+
+
+def _counted(outputs: Tensor, held: Tensor | None) -> Tensor:
+    """Return logits [B, C] that are 0 for labels that do not count."""
+    return outputs if held is None else outputs * held.to(outputs.device)

@@ -25,6 +25,7 @@ from .channels_last import takes_channels_last
 from .data.base import FederatedData, num_outputs
 from .device import reproducible
 from .exchange import exchange_of
+from .levels import ALL_LABELS, EveryLabel, HeldLabels
 from .local_step import Steer
 from .losses import Loss, loss_name, loss_of
 from .memory import keep_freed_memory
@@ -64,6 +65,7 @@ class BlockKernel:
         device: str = "cpu",
         compiled: bool = False,
         noise_seed: int | None = None,
+        labels: EveryLabel | HeldLabels = ALL_LABELS,
     ) -> None:
         """Take the run's ingredients.
 
@@ -85,6 +87,7 @@ class BlockKernel:
                 CPU.
             compiled: Whether the step of a stack is compiled.
             noise_seed: What the noise of privacy follows from; by default ``seed``.
+            labels: Which labels each client holds, where those alone count in its loss and message.
         """
         self._steers: list[tuple[Role[Any], Steer]] = [(role, role.attack.steer) for role in steers]
         self.data, self.model, self.rule = data, model, cast(LocalRule, rule)
@@ -112,7 +115,7 @@ class BlockKernel:
             self._private = PrivateTraining(model, self.layout, self.rule, self.training, *how)
         self._height = height
         self._watched = any(map(from_outside, (rule, *(role.attack for role in steers))))
-        self._sources = RoundExamples(data, poisons, seed, device)
+        self._sources, self._labels = RoundExamples(data, poisons, seed, device, labels), labels
         self.visits: Visits | None = None
         if declared(rule, Algorithms.work):
             flat, procedure = (self._alone.local, self._alone.gradient), cast(LocalProcedure, rule)
@@ -121,14 +124,17 @@ class BlockKernel:
             )
         keep_freed_memory()
 
-    def train(self, broadcast: Broadcast, client_ids: Array) -> Trained:
+    def train(
+        self, broadcast: Broadcast, client_ids: Array, homes: tuple[Tensor, Tensor] | None = None
+    ) -> Trained:
         """Return the block's updates in ascending client id, and its losses.
 
         Args:
             broadcast: What the server sent.
             client_ids: The block's clients, ascending.
+            homes: Where messages [K, M] and memory [K, S] may be made at once, on a CPU, to save a copy.
         """
-        updates, losses, memory = self._train(broadcast, client_ids)
+        updates, losses, memory = self._train(broadcast, client_ids, homes)
         private = self._privatize(broadcast, updates)
         norms = row_norms(updates.vectors)
         sent = norms if private.vectors is updates.vectors else row_norms(private.vectors)
@@ -137,9 +143,11 @@ class BlockKernel:
     def _privatize(self, broadcast: Broadcast, updates: Updates) -> Updates:
         context = Context(broadcast.round, broadcast.params, self.exchange.up, self.seed)
         private = self.privacy.privatize(replace(updates, context=context), self._streams(broadcast.round))
-        return replace(private, context=None)
+        return self._labels.restricted(replace(private, context=None))
 
-    def _train(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor, Tensor]:
+    def _train(
+        self, broadcast: Broadcast, client_ids: Array, homes: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Updates, Tensor, Tensor]:
         """Return what the clients would send, their losses [K], and what they would remember [K, S]."""
         client_ids = client_ids.astype(np.int64)
         if self.visits is not None:
@@ -149,11 +157,12 @@ class BlockKernel:
         train = self._one_by_one if self._stacked is None else self._all_at_once
         train = train if self._examples is None else self._in_private
         with reproducible(self._device), untouched(TRAINING, *[broadcast] * self._watched):
-            block = Block(self.exchange, self.training, broadcast, client_ids.tolist(), self._device)
+            who = client_ids.tolist(), self._device
+            block = Block(self.exchange, self.training, broadcast, *who, homes)
             trained = train(block)
         ids, messages = torch.from_numpy(client_ids), block.messages.cpu()
         updates = Updates(messages, ids, trained.counts, buffers=trained.buffers)
-        return updates, trained.losses.cpu(), block.memory.cpu()
+        return self._labels.restricted(updates), trained.losses.cpu(), block.memory.cpu()
 
     def train_sum(self, broadcast: Broadcast, client_ids: Array) -> Summed:
         """Return the block's weighted sum, non-finite updates left out.
@@ -268,6 +277,7 @@ class BlockKernel:
                 buffers[row],
                 block.shared,
                 block.own(here),
+                held=self._labels.counted(client_id),
             )
             block.finish(here, [len(batches)], gradient, self._own_models(block, here))
         return BlockResult(counts, losses, buffers)

@@ -44,15 +44,20 @@ def terms(name: str, output: Tensor, target: Tensor) -> Tensor:
     Args:
         name: The loss.
         output: The model's output.  # [..., C or D]
-        target: Minus an example's weight, at its label [..., C]; or its numbers, and behind them its weight.
+        target: Minus an example's weight, at its label [..., C], and possibly behind it which labels count
+            (1) and whose logits are 0 (0) [..., 2 C]; or its numbers, and behind them its weight.
             # [..., D + 1]
     """
     if name in LABELS:
-        return torch.log_softmax(output, dim=-1)
+        classes = output.shape[-1]
+        counted = output if target.shape[-1] == classes else output * target[..., classes:]
+        return torch.log_softmax(counted, dim=-1)
     off = output - target[..., :-1]
     return off.abs() if name == "mae" else off.square()
 
 
 def factors(name: str, output: Tensor, target: Tensor) -> Tensor:
     """Return what ``terms`` are multiplied by, in the shape of the output."""
-    return target if name in LABELS else target[..., -1:].expand_as(output) / output.shape[-1]
+    if name in LABELS:
+        return target[..., : output.shape[-1]]
+    return target[..., -1:].expand_as(output) / output.shape[-1]

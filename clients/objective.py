@@ -71,8 +71,8 @@ class Objective:
         if self._added is None:
             return (values,), (weights,)
         labelled = self._loss in LABELS
-        answers = target.argmin(dim=-1) if labelled else target[..., :-1]
-        weight = -target.sum(dim=-1) if labelled else target[..., -1]  # [B]
+        answers = weights.argmin(dim=-1) if labelled else target[..., :-1]
+        weight = -weights.sum(dim=-1) if labelled else target[..., -1]  # [B]
         return (values, self._added.value(local, frozen, answers)), (weights, weight)
 
 

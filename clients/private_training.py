@@ -180,7 +180,7 @@ class PrivateTraining:
             return places, torch.cat([shelf.y[places], -torch.from_numpy(there)[..., None]], dim=-1)
         targets = torch.zeros(height, width, self._num_outputs)
         targets.scatter_(2, shelf.y[places][..., None], torch.from_numpy(there)[..., None])
-        return places, targets
+        return places, shelf.labelled(targets, places)
 
     def _add_noise(self, total: Tensor, clients: Sequence[Trainee], sizes: Tensor) -> None:
         """Add each client's noise over the size of its batch to its row of ``total`` [H, P]."""

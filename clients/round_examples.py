@@ -10,6 +10,7 @@ from ..core.contracts import DataAttack
 from ..core.roles import Role
 from ..core.seeds import generator
 from .data.base import FederatedData, PartitionedData
+from .levels import ALL_LABELS, EveryLabel, HeldLabels
 from .minibatches import gathered
 from .shelf import Shelf
 
@@ -20,10 +21,24 @@ class RoundExamples:
     """The clients' examples, round by round."""
 
     def __init__(
-        self, data: FederatedData, poisons: tuple[Role[DataAttack], ...], seed: int, device: str = "cpu"
+        self,
+        data: FederatedData,
+        poisons: tuple[Role[DataAttack], ...],
+        seed: int,
+        device: str = "cpu",
+        labels: EveryLabel | HeldLabels = ALL_LABELS,
     ) -> None:
-        """Take the data, the attacks on examples and who runs them, the run's seed, where clients train."""
+        """Take the data, the attacks on examples and who runs them, and what a shelf must know.
+
+        Args:
+            data: Whose examples.
+            poisons: Attacks on examples, and who runs them.
+            seed: The run's seed.
+            device: Where clients train.
+            labels: Which labels count in each client's loss.
+        """
         self._data, self._poisons, self._seed, self._device = data, poisons, seed, device
+        self._labels = labels
         self._shelf: Shelf | None = None  # the data's own, once it is needed
 
     def of(self, client_id: int, round_: int) -> tuple[Tensor, Tensor]:
@@ -36,14 +51,15 @@ class RoundExamples:
         return x, y
 
     def shelf_of(self, ids: list[int], round_: int) -> tuple[Shelf, list[Array]]:
-        """Return where the clients' examples lie, and each client's rows there."""
+        """Return where the clients' examples lie, with which labels count, and each client's rows there."""
         if isinstance(self._data, PartitionedData) and not self._poisons:
             self._shelf = self._shelf or Shelf.around(self._data.x, self._data.y).to(self._device)
-            return self._shelf, [self._data.rows(i) for i in ids]
+            places = [self._data.rows(i) for i in ids]
+            return self._labels.marked(self._shelf, ids, places), places
         examples = [self.of(i, round_) for i in ids]
         ends = np.cumsum([len(y) for _, y in examples])
         places = [np.arange(e - len(y), e) for e, (_, y) in zip(ends, examples, strict=True)]
-        return Shelf.joined(examples).to(self._device), places
+        return self._labels.marked(Shelf.joined(examples).to(self._device), ids, places), places
 
     def taken(
         self, client_id: int, round_: int, batches: Callable[[int], list[Array]]

@@ -19,10 +19,12 @@ class Shelf:
     Attributes:
         x: Inputs as the data set has them; uint8 pixels are divided by 255 when taken.  # [n, ...]
         y: Labels, int64 [n]; or real-valued targets, float32.  # [n, D]
+        held: Whether the client that has an example holds each label, where that matters, float32.  # [n, C]
     """
 
     x: Tensor
     y: Tensor
+    held: Tensor | None = None
 
     @classmethod
     def around(cls, x: Array, y: Array) -> "Shelf":
@@ -39,7 +41,12 @@ class Shelf:
 
     def to(self, device: str) -> "Shelf":
         """Return the shelf on a device: itself where it is there already."""
-        return Shelf(self.x.to(device), self.y.to(device))
+        held = None if self.held is None else self.held.to(device)
+        return Shelf(self.x.to(device), self.y.to(device), held)
+
+    def labelled(self, targets: Tensor, rows: Tensor) -> Tensor:
+        """Return the targets [..., C] of rows [...] with which labels count behind them, if that matters."""
+        return targets if self.held is None else torch.cat([targets, self.held[rows]], dim=-1)
 
     def take(self, rows: Tensor) -> Tensor:
         """Return inputs as a model is given them: float32, pixels in [0, 1].  # [*rows.shape, ...]"""

@@ -153,7 +153,7 @@ def _targets(shelf: Shelf, rows: Tensor, weights: Tensor, num_outputs: int) -> T
     if shelf.y.is_floating_point():
         return torch.cat([shelf.y[rows], weights[..., None]], dim=-1)
     targets = torch.zeros(*rows.shape, num_outputs, device=rows.device)
-    return targets.scatter_(3, shelf.y[rows][..., None], -weights[..., None])
+    return shelf.labelled(targets.scatter_(3, shelf.y[rows][..., None], -weights[..., None]), rows)
 
 
 def apart(layout: Layout, groups: Groups, order: Tensor | None = None) -> list[dict[str, Tensor]]:

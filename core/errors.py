@@ -17,9 +17,11 @@ A plain ``ValueError`` from a constructor (an option out of range) becomes a ``P
 ``ScenarioError`` where the option was given.
 """
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
+from typing import Any
 
 
 class GauntletError(Exception):
@@ -72,9 +74,21 @@ def unknown(what: str, came: str, allowed: Iterable[str]) -> str:
     Example: ``unknown defense 'krumm'; did you mean 'krum'? Known: krum, mean.``
     """
     known = sorted(allowed)
-    near = get_close_matches(came, known, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else "."
-    return f"unknown {what} '{came}'{hint} Known: {', '.join(known) or 'none'}."
+    return f"unknown {what} '{came}'{nearest(came, known) or '.'} Known: {', '.join(known) or 'none'}."
+
+
+def nearest(came: str, allowed: Iterable[str]) -> str:
+    """Return the end of a message that names the nearest valid name; nothing where none is near."""
+    near = get_close_matches(came, list(allowed), n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def wrong_value(details: Mapping[str, Any]) -> str:
+    """Return pydantic's complaint about a value as the end of a message, with the nearest valid choice."""
+    words, came = str(details["msg"]).removeprefix("Value error, "), details["input"]
+    choices = re.findall("'([^']*)'", words) if details["type"] == "literal_error" else []
+    hint = nearest(came, choices) if isinstance(came, str) else ""
+    return f"is {shown(came)}: {words[:1].lower()}{words[1:]}{hint}"
 
 
 PASSED = (GauntletError, KeyboardInterrupt)

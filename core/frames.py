@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
+import numpy as np
+from torch import Tensor
+
 from .errors import FrameError
 from .layout import Layout
 
@@ -90,6 +93,11 @@ def public_spec(layout: Layout, codec: str, options: Mapping[str, object]) -> in
     tensors = [[slot.name, list(slot.shape)] for slot in layout.parameters]
     spec = {"codec": codec, "options": dict(options), "tensors": tensors}
     return zlib.crc32(json.dumps(spec, sort_keys=True, separators=(",", ":")).encode()) & 0xFFFF
+
+
+def part_spec(spec: int, present: Tensor) -> int:
+    """Return 16 bits that change with the spec of whole messages and with what is ``present`` of one [M]."""
+    return zlib.crc32(np.packbits(present.numpy()).tobytes(), spec) & 0xFFFF
 
 
 def uvarint(value: int) -> bytes:

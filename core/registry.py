@@ -25,7 +25,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from .declarations.declaration import Table
 from .declarations.strangers import refuse_misdeclared
-from .errors import PASSED, PluginError, said, shown, unknown
+from .errors import PASSED, PluginError, said, shown, unknown, wrong_value
 from .outside import admit, is_outside, refuse_foreign
 
 P = TypeVar("P")
@@ -196,12 +196,11 @@ def _reason(error: BaseException) -> str:
         return said(error, named=not isinstance(error, Exception))
     first = details()[0]
     where = ".".join(str(part) for part in first["loc"])
-    words = str(first["msg"]).removeprefix("Value error, ")
     if not where:
-        return words
+        return str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "missing":
         return f"option '{where}' is required"
-    return f"option '{where}' is {shown(first['input'])}: {words[:1].lower()}{words[1:]}"
+    return f"option '{where}' {wrong_value(first)}"
 
 
 def _load(target: str, noun: str) -> Any:

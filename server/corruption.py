@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..core.contracts import UpdateAttack, UpdateKnowledge, Verdict, View
 from ..core.declarations import UpdateAttacks, declared
+from ..core.presence import Presence
 from ..core.roles import Role
 from ..core.seeds import generator
 from ..core.trees import State
@@ -45,7 +46,7 @@ def corrupt(
         rows = torch.isin(updates.client_ids, who)
         if not bool(rows.any()):
             continue
-        own = updates.rows(rows)
+        mine, own = _handed(updates.rows(rows), role.attack)
         asks = declared(role.attack, UpdateAttacks.knows_defense)
         knows_all = role.attack.knowledge is UpdateKnowledge.OMNISCIENT
         view = View(
@@ -56,25 +57,41 @@ def corrupt(
             generator=generator(plan.seed, "attack", number, state.round, *([group] if group else [])),
             aggregate=_guess(plan, state, number, root) if asks else None,
         )
-        lies, memories[number] = _lie(plan, role, number, own, view, memories[number])
+        lies, memories[number] = _lie(plan, role, number, own, view, memories[number], mine)
         if sent is updates:
             sent = replace(
                 updates, vectors=updates.vectors.clone(), num_examples=updates.num_examples.clone()
             )
-        sent.vectors[rows] = lies.vectors
+        sent.vectors[rows] = lies.vectors if mine is None else mine.masked(lies.vectors)
         sent.num_examples[rows] = lies.num_examples
     return sent, tuple(memories)
+
+
+def _handed(own: Updates, attack: UpdateAttack) -> tuple[Presence | None, Updates]:
+    """Return what an attack's clients have, and their updates: with it for an attack that can deal with that.
+
+    Whatever it makes of coordinates that its clients do not have, nothing of it can be sent.
+    """
+    partial = declared(attack, UpdateAttacks.partial)
+    return own.presence, own if partial else replace(own, presence=None)
+
+
+def _received(view: View, mine: Presence | None) -> View:
+    """Return the view with the parameters that these clients received, 0 where none of them has one."""
+    if mine is None:
+        return view
+    return replace(view, params=view.params.where(mine.levels[mine.level].any(dim=0), 0.0))
 
 
 def _seen(plan: Plan, state: ServerState, honest: Updates) -> Updates:
     """Return the honest messages that an omniscient attack sees: those sent with its own, and in flight."""
     if state.mailbox is None:
         return honest
-    parts = [honest]
+    parts = [replace(honest, presence=None)]
     for updates in (group.updates for group in state.mailbox.groups):
         liars = torch.tensor(sorted(plan.malicious(int(updates.started[0]))), dtype=torch.int64)
-        parts.append(updates.rows(~torch.isin(updates.client_ids, liars)))
-    return concatenate(parts, honest.expected_size)
+        parts.append(plan.with_presence(updates.rows(~torch.isin(updates.client_ids, liars))))
+    return plan.with_presence(concatenate(parts, honest.expected_size))
 
 
 def _guess(plan: Plan, state: ServerState, number: int, root: Tensor | None) -> Callable[[Updates], Verdict]:
@@ -93,16 +110,24 @@ def _guess(plan: Plan, state: ServerState, number: int, root: Tensor | None) -> 
 
 
 def _lie(
-    plan: Plan, role: Role[UpdateAttack], number: int, own: Updates, view: View, memory: State
+    plan: Plan,
+    role: Role[UpdateAttack],
+    number: int,
+    own: Updates,
+    view: View,
+    memory: State,
+    mine: Presence | None,
 ) -> tuple[Updates, State]:
     if role.attack.knowledge is not UpdateKnowledge.OWN:
-        lies, memory = role.attack.corrupt(own, view, memory)
+        omniscient = role.attack.knowledge is UpdateKnowledge.OMNISCIENT
+        lies, memory = role.attack.corrupt(own, view if omniscient else _received(view, mine), memory)
         return lies, memory
     memory, vectors, counts = dict(memory), own.vectors.clone(), own.num_examples.clone()
     for row, client_id in enumerate(own.client_ids.tolist()):
-        alone = own.rows(torch.tensor([row]))
+        here = torch.tensor([row])
+        alone, seen = own.rows(here), _received(view, mine and mine.rows(here))
         stream = generator(plan.seed, "attack", number, view.round, client_id)
         before = memory[client_id] if client_id in memory else role.attack.init()
-        lie, memory[client_id] = role.attack.corrupt(alone, replace(view, generator=stream), before)
+        lie, memory[client_id] = role.attack.corrupt(alone, replace(seen, generator=stream), before)
         vectors[row], counts[row] = lie.vectors[0], lie.num_examples[0]
-    return replace(own, vectors=vectors, num_examples=counts), memory
+    return replace(own, vectors=vectors, num_examples=counts, presence=None), memory

@@ -70,7 +70,7 @@ class Reception:
 
     @property
     def bytes_down(self) -> int:
-        """Bytes that each of them received."""
+        """Bytes that each of them received, or would have if it trained the whole model."""
         return self.downs[self.round].size
 
     def starts(self) -> Iterator[tuple[int, set[int]]]:
@@ -107,6 +107,7 @@ class Outcome(Reception):
         sampling: How the cohort was sampled.
         began: Ids of the clients that began in the round, in the order in which they did, int64.  # [B]
         bytes_sent: Bytes that they sent.
+        bytes_received: Bytes that they received.
         former: Clients that attacked in this round or before it; None: those that the sampler tells.
     """
 
@@ -115,6 +116,7 @@ class Outcome(Reception):
     sampling: Sampling
     began: Array
     bytes_sent: int
+    bytes_received: int
     former: frozenset[int] | None = None
 
     def attacked(self, plan: Plan) -> frozenset[int]:

@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..clients.codecs.wire import max_frame
 from ..clients.exchange import Exchange
+from ..clients.levels import Levels
 from ..clients.messages import Broadcast, Trained
 from ..core.client_rows import ClientRows, rows_of
 from ..core.contracts import (
@@ -37,13 +39,17 @@ from ..core.declarations import (
     declares,
     name_of,
 )
-from ..core.errors import PluginError
+from ..core.errors import PluginError, named_faults
 from ..core.layout import Layout
+from ..core.presence import reduced
 from ..core.roles import Role
 from ..core.trees import State
+from ..core.updates import Updates
 from ..privacy.accounting import Accountant
 from .canaries import Canaries
 from .cohorts import counted_sampling, sample_cohort
+
+Array = np.ndarray[Any, Any]
 
 
 class OwnTraining(Protocol):
@@ -81,6 +87,7 @@ class Plan:
     audit: Audit
     canaries: Canaries
     exchange: Exchange
+    levels: Levels | None = None
     own_step: bool = False
     root: OwnTraining | None = None
     rows: bool = True
@@ -90,13 +97,13 @@ class Plan:
         """Whether workers add up their clients' updates, since nobody needs single ones.
 
         That takes a linear defense with nothing before it, honest clients who send what they are, and a
-        network that loses nothing; messages that are updates, of clients that remember nothing; and a
-        schedule that counts all of a cohort at once.
+        network that loses nothing; messages that are updates of whole models, of clients that remember
+        nothing; and a schedule that counts all of a cohort at once.
         """
         plain = not (self.rows or len(self.canaries) or self.attacks or self.poisons or self.pre_aggregations)
         linear = declared(self.defense, Defenses.linear) and declares(self.defense, Defenses.counts)
         sent_as_is = declared(self.codec, Codecs.verbatim) and declared(self.privacy, Mechanisms.settled)
-        plain = plain and self.exchange.default and self.plain
+        plain = plain and self.exchange.default and self.plain and self.levels is None
         return plain and linear and sent_as_is and declared(self.network, Networks.complete)
 
     @cached_property
@@ -173,6 +180,32 @@ class Plan:
     def frame_down(self) -> int:
         """The longest frame of the parameters on their way down, in bytes."""
         return max_frame(self.codec_down, self.layout)
+
+    def with_presence(self, updates: Updates) -> Updates:
+        """Return clients' messages with what the server assigned to each in the round in which it began.
+
+        Raises:
+            PluginError: One is not 0 where its client has nothing.
+        """
+        if self.levels is None:
+            return updates
+        presence = self.levels.presence(updates.client_ids.tolist(), updates.started.tolist())
+        with named_faults(f"algorithm {name_of(self.levels.algorithm)}: a worker returned what cannot be"):
+            return replace(updates, presence=presence)
+
+    def received_bytes(self, whole: int, client_ids: Sequence[int], round_: int) -> Array:
+        """Return how many bytes each client receives in a round, where a whole model takes so many.  # [K]"""
+        found = np.full(len(client_ids), whole, dtype=np.int64)
+        if self.levels is not None:
+            found -= [self._spared[self.levels.level(client, round_)] for client in client_ids]
+        return found
+
+    @cached_property
+    def _spared(self) -> list[int]:
+        """How many bytes shorter each level's frame of parameters is than that of the whole model."""
+        parts = () if self.levels is None else self.levels.parts
+        frames = (max_frame(self.codec_down, reduced(self.layout, part.present)) for part in parts)
+        return [self.frame_down - frame for frame in frames]
 
     def kinds(self, round_: int) -> Mapping[int, str]:
         """Return what each client that is not plainly honest runs in a round, by client id."""

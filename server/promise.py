@@ -52,6 +52,8 @@ _WHY = {
     "privacy.relation = 'zero_out', or use schedule synchronous",
     "private_clip": "what moves the clip norm goes out without noise: leave out count_noise_std = 0",
     "uncalibrated_noise": "its noise is not charged: set privacy.calibrated = true",
+    "extra_release": "algorithm '{algorithm}' tells the server which labels each client holds, which nothing "
+    "protects: switch that off (heterofl: mask = false)",
     "no_mechanism": "privacy '{privacy}' adds no noise: choose a mechanism and its noise",
     "no_delta": "no delta is given: set privacy.delta",
 }

@@ -54,10 +54,18 @@ def take(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Opene
     arrivals, schedule = plan.schedule.arrivals(traffic, state.schedule)
     leave = arrivals.counted | arrivals.dropped
     rest, gone = box.taken(leave)
-    messages = joined(gone) if gone else nobody(plan, state)
+    messages = _with_presence(plan, joined(gone) if gone else nobody(plan, state))
     mask = arrivals.counted[leave][traffic.client_ids[leave].argsort()]
     state = replace(state, mailbox=rest if rest.groups else None, schedule=schedule)
     return state, Opened(messages, mask, box.downs, arrivals.at)
+
+
+def _with_presence(plan: Plan, messages: Messages) -> Messages:
+    """Return the messages with what the server assigned to each client when it began."""
+    updates, alike = plan.with_presence(messages.updates), messages.honest is messages.updates
+    return replace(
+        messages, updates=updates, honest=updates if alike else plan.with_presence(messages.honest)
+    )
 
 
 def nobody(plan: Plan, state: ServerState) -> Messages:
@@ -140,7 +148,8 @@ def _decoded(
 ) -> Updates:
     """Return what decodes of one round's messages, and note in ``refused`` what does not."""
     ids = group.updates.client_ids.tolist()
-    vectors, rejects = decode_cohort(plan.codec, group.frames, ids, plan.exchange.up, plan.public, streams)
+    how = plan.exchange.up, plan.public, streams, group.updates.presence
+    vectors, rejects = decode_cohort(plan.codec, group.frames, ids, *how)
     bad = {ids[row]: ("undecodable", reason) for row, reason in rejects}
     refused |= bad
     good = torch.tensor([i not in bad for i in ids], dtype=torch.bool)
@@ -174,7 +183,7 @@ def _remembered(
         return {}
     own = messages.updates.client_ids
     known = torch.isin(own, received) & (own < plan.canaries.first)
-    ids, rows = own[known].tolist(), messages.memory[known]
+    ids, rows = own[known].tolist(), messages.memory if bool(known.all()) else messages.memory[known]
     if sent.root is not None:
         ids = [*ids, *sent.root.updates.client_ids.tolist()]
         rows = torch.cat([rows, sent.root.memory])

@@ -43,7 +43,7 @@ def release_of(plan: Plan, privacy: State, round_: int, cohort: Collection[int])
     if plan.privacy.trust_model == "distributed" and (amplified or release.relation == "add_remove"):
         return NoGuarantee("distributed_shares")  # the size of the noise tells who came
     reason = exposed(plan, round_, cohort, release.relation, amplified)
-    reason = reason or _remembered(plan, release, amplified) or _counted(plan)
+    reason = reason or _remembered(plan, release, amplified) or _counted(plan) or _told_besides(plan)
     return NoGuarantee(reason) if reason else release
 
 
@@ -53,12 +53,16 @@ def _with_memory(plan: Plan, release: Release | NoGuarantee) -> Release | NoGuar
     Given all releases before, only one client's message follows from that client's data, so that rounds
     compose. What it remembers tells in which rounds it was drawn: the secrecy of the sample counts no more.
     Where a client that stays away gives its place to another one, that one's memory moves as well. Under
-    local trust each message is noised by itself; noise inside of local steps, or on the data, comes before
-    anything is remembered.
+    local trust each message is noised by itself; noise on the data comes before anything is remembered, and
+    so does noise inside of local steps, but for models of the clients' own, whose steps have none.
     """
-    remembers = plan.exchange.memory.parameters and plan.privacy.trust_model not in ("local", "none")
-    remembers = remembers and not declared(plan.exchange.rule, Algorithms.memory_stays)
-    if not remembers or not isinstance(release, Release) or release.local_steps or release.once:
+    rule = plan.exchange.rule
+    remembers = plan.exchange.memory.parameters and not declared(rule, Algorithms.memory_stays)
+    if not remembers or not isinstance(release, Release) or release.once:
+        return release
+    if release.local_steps:
+        return release if declared(rule, Algorithms.personal) is None else NoGuarantee("client_memory")
+    if plan.privacy.trust_model in ("local", "none"):
         return release
     known = release.noise == "gaussian" and release.mixing is None
     moves = release.relation == "add_remove" and plan.sampling.scheme not in ("poisson", "full")
@@ -117,6 +121,14 @@ def _counted(plan: Plan) -> str | None:
     if plan.pre_aggregations or not counts_alike(plan.defense):
         return "weights"
     return None if declared(plan.network, Networks.blind) else "selection"
+
+
+def _told_besides(plan: Plan) -> str | None:
+    """Return why what clients send holds more than what is noised, or None.
+
+    Which labels a client holds decides what of a message there is.
+    """
+    return "extra_release" if plan.levels is not None and plan.levels.labels is not None else None
 
 
 def _remembered(plan: Plan, release: Release, amplified: bool) -> str | None:

@@ -81,7 +81,7 @@ def receive(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Ou
         optimizer=optimizer,
         ledger=plan.accountant.charge(release, plan.sampling, charged, state.ledger),
         bytes_up=state.bytes_up + sent.bytes_up,
-        bytes_down=state.bytes_down + sent.down.size * len(sent.began),
+        bytes_down=state.bytes_down + sent.bytes_down,
         shared=shared_by(plan.codec, params, step, after.codec),
         attacked=_attacked(plan, state, sent),
     )
@@ -94,6 +94,7 @@ def receive(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Ou
         sampling=plan.sampling,
         began=sent.began,
         bytes_sent=sent.bytes_up,
+        bytes_received=sent.bytes_down,
         former=None if after.attacked is None else frozenset(after.attacked),
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..clients.codecs.wire import encode_cohort
+from ..clients.codecs.wire import encode_cohort, longest_frames
 from ..clients.messages import Summed, Trained
 from ..core.contracts import CodecStreams, Delivery, Starts
 from ..core.declarations import Codecs, declared
@@ -53,6 +53,7 @@ class Sent:
         began: Ids of those who began, in the order in which they did, int64.  # [B]
         groups: In how many groups they did.
         bytes_up: How many bytes they sent.
+        bytes_down: How many bytes they received.
         total: Their sum, where workers add up: then there is no message of theirs.
     """
 
@@ -62,6 +63,7 @@ class Sent:
     began: Array
     groups: int = 0
     bytes_up: int = 0
+    bytes_down: int = 0
     total: Total | None = None
 
 
@@ -84,14 +86,16 @@ def post(
     trained = pool.train(broadcast, clients, plan.sampling.expected_size)
     context = Context(state.round, seen.params, plan.exchange.up, plan.seed, own)
     everybody = plan.canaries.join(trained, ids, context)
-    honest = replace(everybody.updates, started=torch.full((len(ids),), state.round))
+    honest = plan.with_presence(replace(everybody.updates, started=torch.full((len(ids),), state.round)))
     canaries = trained.memory.new_zeros(len(ids) - len(clients), trained.memory.shape[1])
     lied, attacks = corrupt(plan, honest, seen, own, sent.groups)
     frames, codec, bytes_up = _encode(plan, state, lied, CodecStreams(plan.seed, state.round, down.shared))
-    fate = _deliver(plan, sent, honest.num_examples, bytes_up)
+    received = plan.received_bytes(down.size, ids.tolist(), state.round)
+    fate = _deliver(plan, sent, honest.num_examples, received, bytes_up)
+    kept = replace(lied, presence=None)  # it follows from who began when, and is never stored
     group = Messages(
-        updates=lied,
-        honest=honest,
+        updates=kept,
+        honest=kept if lied is honest else replace(honest, presence=None),
         losses=everybody.losses,
         raw_norms=everybody.norms,
         norms=trained.sent_norms if lied.vectors is trained.updates.vectors else row_norms(lied.vectors),
@@ -106,8 +110,8 @@ def post(
     box = (state.mailbox or Mailbox()).posted(group, down)
     state = replace(state, mailbox=box, attacks=attacks, codec=codec)
     began = np.concatenate([sent.began, ids])
-    total = sent.bytes_up + int(bytes_up.sum())
-    return state, replace(sent, began=began, groups=sent.groups + 1, bytes_up=total)
+    sent = replace(sent, began=began, groups=sent.groups + 1, bytes_up=sent.bytes_up + int(bytes_up.sum()))
+    return state, replace(sent, bytes_down=sent.bytes_down + int(received.sum()))
 
 
 def add_up(plan: Plan, sent: Sent, pool: ClientPool) -> Sent:
@@ -115,8 +119,10 @@ def add_up(plan: Plan, sent: Sent, pool: ClientPool) -> Sent:
     summed = pool.train_sum(sent.down.broadcast, sent.drawn)
     size = plan.frame_up + 4 * plan.layout.num_buffers
     sizes = np.full(len(sent.drawn), size, dtype=np.int64)
-    total = Total(summed, sizes, _deliver(plan, sent, summed.num_examples, sizes))
-    return replace(sent, began=sent.drawn, bytes_up=int(sizes.sum()), total=total)
+    received = np.full(len(sent.drawn), sent.down.size, dtype=np.int64)
+    total = Total(summed, sizes, _deliver(plan, sent, summed.num_examples, received, sizes))
+    sent = replace(sent, began=sent.drawn, total=total)
+    return replace(sent, bytes_up=int(sizes.sum()), bytes_down=int(received.sum()))
 
 
 def _encode(
@@ -125,14 +131,14 @@ def _encode(
     """Return (the frames, the codec's state, the bytes of each message, buffers included [K])."""
     beside = 4 * lied.buffers.shape[1]
     if declared(plan.codec, Codecs.verbatim):  # written when somebody looks at it
-        size = plan.frame_up + beside
-        return (), state.codec, np.full(len(lied), size, dtype=np.int64)
+        return (), state.codec, longest_frames(plan.codec, plan.exchange.up, lied) + beside
     frames, codec = encode_cohort(plan.codec, lied, plan.exchange.up, plan.public, state.codec, streams)
     return frames, codec, np.array([len(frame) + beside for frame in frames], dtype=np.int64)
 
 
-def _deliver(plan: Plan, sent: Sent, examples: Tensor, bytes_up: Array) -> Delivery:
+def _deliver(plan: Plan, sent: Sent, examples: Tensor, received: Array, bytes_up: Array) -> Delivery:
     """Send the frames; a client computes on the examples that it has, whatever it claims."""
     again = (sent.groups,) if sent.groups else ()
     chance = generator(plan.seed, "network", sent.down.broadcast.round, *again)
-    return plan.network.deliver(examples.numpy(), sent.down.size, bytes_up, chance)
+    down = sent.down.size if plan.levels is None else received
+    return plan.network.deliver(examples.numpy(), down, bytes_up, chance)

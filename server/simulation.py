@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..clients.data.base import FederatedData
-from ..clients.kernel import BlockKernel
+from ..clients.levels import levels_of
 from ..clients.messages import Broadcast
 from ..clients.pools.base import ClientPool
 from ..clients.pools.serial import SerialPool
@@ -33,7 +33,7 @@ from .round import run_round
 from .small_cohorts import warnings_of
 from .spec import RunSpec, noise_warning
 from .state import ServerState, first_state
-from .training import kernel_of, make_choice, make_kernel, make_root, make_scorer
+from .training import TrainingKernel, kernel_of, make_choice, make_kernel, make_root, make_scorer
 
 if TYPE_CHECKING:
     from ..clients.pools.ray import TransportName
@@ -67,7 +67,7 @@ class Simulation:
     spec: RunSpec
     data: FederatedData
     plan: Plan
-    kernel: BlockKernel
+    kernel: TrainingKernel
     evaluator: Evaluator
     first: ServerState
     choice: Choice
@@ -137,7 +137,7 @@ class Simulation:
         """Return a pool of Ray workers for this run; see ``RayPool`` for the arguments."""
         from ..clients.pools.ray import EVEN_SHARE, RayPool
 
-        build: Callable[[FederatedData], BlockKernel] = partial(make_kernel, self.spec, choice=self.choice)
+        build: Callable[[FederatedData], TrainingKernel] = partial(make_kernel, self.spec, choice=self.choice)
         gpus = (gpus_per_worker or EVEN_SHARE) if self.choice.device == "cuda" else 0.0
         height, scoring = self.choice.height, self.scoring
         return RayPool(build, self.data, num_workers, address, height, patience, gpus, scoring, transport)
@@ -169,7 +169,8 @@ def prepare(
     model = make_model(spec, data)
     choice = make_choice(parts, data, model, begun)
     layout = Layout.of(model)
-    fitted = Fitted(parts, data, model, layout, mechanism)
+    levels = levels_of(parts.algorithm, model, data, spec.seed)
+    fitted = Fitted(parts, data, model, layout, mechanism, levels)
     refuse(OF_FIT, fitted)
     plan = with_local_steps(make_plan(fitted), parts, data)
     plan = replace(plan, root=make_root(parts, data))

@@ -10,6 +10,8 @@ from ..clients.compiling import compile_stacks
 from ..clients.data.base import FederatedData
 from ..clients.device import device_for
 from ..clients.kernel import BlockKernel
+from ..clients.leveled_kernel import LeveledKernel
+from ..clients.levels import ALL_LABELS, EveryLabel, HeldLabels, levels_of
 from ..clients.scoring import ScoredExamples, Scorer
 from ..clients.vectorize import Choice, begun_on, choose
 from ..core.contracts import Privacy
@@ -21,6 +23,8 @@ from .assembly.parts import Parts, watched
 from .assembly.refusals.training import in_steps, own_way
 from .root import Root
 from .spec import RunSpec
+
+TrainingKernel = BlockKernel | LeveledKernel
 
 
 def make_choice(
@@ -54,8 +58,8 @@ def make_choice(
 
 def kernel_of(
     parts: Parts, data: FederatedData, model: nn.Module, choice: Choice | None, privacy: Privacy
-) -> BlockKernel:
-    """Return what trains clients.
+) -> TrainingKernel:
+    """Return what trains clients, those of each level with its own model where there are levels.
 
     Args:
         parts: The run's plug-ins.
@@ -64,8 +68,29 @@ def kernel_of(
         choice: In which way; None: in that of ``make_choice``.
         privacy: The mechanism, behind a guard.
     """
-    spec, (poisons, attacks) = parts.spec, parts.roles
     choice = choice or make_choice(parts, data, model)
+    levels = levels_of(parts.algorithm, model, data, parts.spec.seed)
+    if levels is None:
+        return block_kernel(parts, data, model, choice, privacy)
+
+    def of_level(number: int) -> BlockKernel:
+        part, labels = levels.parts[number], levels.labels
+        own = ALL_LABELS if labels is None else labels.of(part.present)
+        return block_kernel(parts, data, part.model, choice, privacy, own)
+
+    return LeveledKernel(levels, of_level)
+
+
+def block_kernel(
+    parts: Parts,
+    data: FederatedData,
+    model: nn.Module,
+    choice: Choice,
+    privacy: Privacy,
+    labels: EveryLabel | HeldLabels = ALL_LABELS,
+) -> BlockKernel:
+    """Return what trains clients that all have one model; see ``kernel_of`` and ``BlockKernel``."""
+    spec, (poisons, attacks) = parts.spec, parts.roles
     return BlockKernel(
         data,
         model,
@@ -80,10 +105,11 @@ def kernel_of(
         device=choice.device,
         compiled=choice.compiled,
         noise_seed=spec.noise_seed,
+        labels=labels,
     )
 
 
-def make_kernel(spec: RunSpec, data: FederatedData, choice: Choice | None = None) -> BlockKernel:
+def make_kernel(spec: RunSpec, data: FederatedData, choice: Choice | None = None) -> TrainingKernel:
     """Return what a worker trains with, from a spec that was prepared elsewhere."""
     parts = Parts(spec, given=True)
     model = make_model(spec, data)
@@ -99,12 +125,14 @@ def make_scorer(spec: RunSpec, device: str, data: FederatedData, examples: Score
 def make_root(parts: Parts, data: FederatedData) -> Root | None:
     """Return what trains on the server's own examples, or None where it keeps none.
 
-    The kernel is a client's own: model, algorithm and training options. The server neither attacks nor
-    hides its update from itself, and it trains on the CPU.
+    The kernel is a client's own: model, algorithm and training options; the whole model, where clients have
+    parts of it. The server neither attacks nor hides its update from itself, and it trains on the CPU.
     """
     own: FederatedData | None = declared(data, ClientData.root)
     if own is None:
         return None
     alone = parts.alone()
     privacy = watched(PRIVACY, alone.mechanism, alone.spec.privacy.name)
-    return Root(kernel_of(alone, own, make_model(alone.spec, own), None, privacy), parts.spec.num_clients)
+    model = make_model(alone.spec, own)
+    kernel = block_kernel(alone, own, model, make_choice(alone, own, model), privacy)
+    return Root(kernel, parts.spec.num_clients)

@@ -225,7 +225,7 @@ def _round_row(plan: Plan, step: Step) -> dict[str, Any]:
         "update_norm": _mean(o.norms),
         "aggregate_norm": float(row_norms(o.verdict.aggregate[None])[0]),
         "bytes_up": o.bytes_sent,
-        "bytes_down": o.bytes_down * len(o.began),
+        "bytes_down": o.bytes_received,
         "total_bytes_up": state.bytes_up,
         "total_bytes_down": state.bytes_down,
         "virtual_seconds": state.clock,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ..core.contracts import LocalTraining
-from ..core.errors import ScenarioError, said, shown, unknown
+from ..core.errors import ScenarioError, said, unknown, wrong_value
 from ..core.registry import configure
 from ..server.spec import RunSpec
 from .outside_code import code_of
@@ -202,18 +202,18 @@ def load_scenario(
     for key, value in (parse(one) if isinstance(one, str) else one for one in told):
         check_plain(value, key)
         raw = change(raw, key, value)
-    return make_scenario(_absolute(raw, path.parent), path.name)
+    return make_scenario(absolute(raw, path.parent), path.name)
 
 
-def _absolute(value: Any, folder: Path) -> Any:
+def absolute(value: Any, folder: Path) -> Any:
     """Return plain values in which every plug-in file's path is absolute.
 
     A relative path counts from the working folder, or else from the scenario's own.
     """
     if isinstance(value, dict):
-        return {k: _absolute(v, folder) for k, v in value.items()}
+        return {k: absolute(v, folder) for k, v in value.items()}
     if isinstance(value, list):
-        return [_absolute(v, folder) for v in value]
+        return [absolute(v, folder) for v in value]
     file, colon, name = value.rpartition(":") if isinstance(value, str) else ("", "", "")
     if not (colon and file.endswith(".py")):
         return value
@@ -245,8 +245,7 @@ def _first(error: ValidationError) -> str:
         return unknown("key", where, [_prefixed(where, f) for f in section.model_fields])
     if worst["type"] == "missing":
         return f"key '{where}' is required"
-    words = str(worst["msg"]).removeprefix("Value error, ")
-    return f"'{where}' is {shown(worst['input'])}: {words[:1].lower()}{words[1:]}"
+    return f"'{where}' {wrong_value(worst)}"
 
 
 def _prefixed(where: str, name: str) -> str:

@@ -15,7 +15,7 @@ from ...core.seeds import generator
 from ..data.gaussian_shards import GaussianShards
 from ..messages import Broadcast
 from ..visits import Visits
-from . import exchange_contract, loss_contract
+from . import exchange_contract, levels_contract, loss_contract
 from .exchange_contract import besides, row_of
 
 Algorithm = LocalRule | LocalProcedure
@@ -168,4 +168,5 @@ CHECKS: tuple[Callable[[Algorithm], None], ...] = (
     a_procedure_moves_the_parameters_and_leaves_its_inputs_as_they_were,
     *exchange_contract.CHECKS,
     *loss_contract.CHECKS,
+    *levels_contract.CHECKS,
 )

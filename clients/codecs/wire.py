@@ -1,12 +1,15 @@
 """From a cohort's updates to frames and back, with any codec.
 
-A frame that does not decode is the sender's fault: it is rejected with a reason, and the others go on.
+A frame that does not decode is the sender's fault: it is rejected with a reason, and the others go on. A
+client that does not have all coordinates sends a frame of those alone that it has, level by level: the
+layout that both sides use is what is left of the whole one.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,12 +21,14 @@ from ...core.frames import (
     Envelope,
     Record,
     RecordShape,
+    part_spec,
     read_frame,
     read_uvarint,
     uvarint,
     write_frame,
 )
 from ...core.layout import Layout
+from ...core.presence import Presence, reduced
 from ...core.registry import require
 from ...core.trees import State
 from ...core.updates import Updates
@@ -33,6 +38,32 @@ def encode_cohort(
     codec: Codec, updates: Updates, layout: Layout, spec: int, state: State, streams: CodecStreams
 ) -> tuple[list[bytes], State]:
     """Return one frame a client, in the order of the rows, and the codec's next state."""
+    if updates.presence is None:
+        return _encode(codec, updates, layout, spec, state, streams)
+    frames = [b""] * len(updates)
+    whole = replace(updates, presence=None)
+    for present, rows in _by_level(updates.presence):
+        own, part = whole.rows(rows), reduced(layout, present)
+        own = own.with_vectors(own.vectors[:, present])
+        found, state = _encode(codec, own, part, frame_spec(spec, present), state, streams)
+        for row, frame in zip(rows.tolist(), found, strict=True):
+            frames[row] = frame
+    return frames, state
+
+
+def _by_level(presence: Presence) -> list[tuple[Tensor, Tensor]]:
+    """Return (what a level has [M], the rows of its clients) of every level that some client has."""
+    return [(presence.levels[level], rows) for level, rows in presence.by_level()]
+
+
+def frame_spec(spec: int, present: Tensor) -> int:
+    """Return the spec of frames that hold what is ``present`` [M] of messages of this spec."""
+    return spec if bool(present.all()) else part_spec(spec, present)
+
+
+def _encode(
+    codec: Codec, updates: Updates, layout: Layout, spec: int, state: State, streams: CodecStreams
+) -> tuple[list[bytes], State]:
     rows, state = codec.encode(updates, layout, state, streams)
     require(len(rows) == len(updates), f"the codec encoded {len(rows)} of {len(updates)} clients")
     ids = updates.client_ids.tolist()
@@ -52,7 +83,7 @@ class VerbatimFrames(Sequence[bytes]):
         self, codec: Codec, updates: Updates, layout: Layout, spec: int, streams: CodecStreams
     ) -> None:
         self._codec, self._layout, self._spec, self._streams = codec, layout, spec, streams
-        self.updates, self.size = updates, max_frame(codec, layout)
+        self.updates, self.sizes = updates, longest_frames(codec, layout, updates)
 
     def __len__(self) -> int:
         return len(self.updates)
@@ -68,6 +99,17 @@ class VerbatimFrames(Sequence[bytes]):
 def max_frame(codec: Codec, layout: Layout) -> int:
     """Return the length of the longest legal frame, in bytes."""
     return _longest(codec, codec.records(layout))
+
+
+def longest_frames(codec: Codec, layout: Layout, updates: Updates) -> np.ndarray[Any, Any]:
+    """Return the length of the longest legal frame of each client's, in bytes, int64.  # [K]"""
+    sizes = np.empty(len(updates), dtype=np.int64)
+    if updates.presence is None:
+        sizes[:] = max_frame(codec, layout)
+        return sizes
+    for present, rows in _by_level(updates.presence):
+        sizes[rows.numpy()] = max_frame(codec, reduced(layout, present))
+    return sizes
 
 
 def _longest(codec: Codec, shapes: Sequence[RecordShape]) -> int:
@@ -91,6 +133,22 @@ def decode_frame(
     return _decoded(codec, records, layout, context)
 
 
+def support_of(codec: Codec, frame: bytes, envelope: Envelope, layout: Layout) -> Tensor:
+    """Return which coordinates a legal frame names, bool; all of them where the codec does not say.  # [M]
+
+    Raises:
+        FrameError: It is not a legal frame of this codec, round, client and spec.
+    """
+    support = declared(codec, Codecs.support)
+    if support is None:
+        return torch.ones(layout.num_parameters, dtype=torch.bool)
+    shapes = codec.records(layout)
+    found: Tensor = support(read_frame(frame, envelope, shapes, _longest(codec, shapes)), layout)
+    fits = found.shape == (layout.num_parameters,) and found.dtype == torch.bool
+    require(fits, f"support gave {found.dtype} {tuple(found.shape)}, expected bool [M]")
+    return found
+
+
 def decode_cohort(
     codec: Codec,
     frames: Sequence[bytes],
@@ -98,11 +156,35 @@ def decode_cohort(
     layout: Layout,
     spec: int,
     streams: CodecStreams,
+    presence: Presence | None = None,
 ) -> tuple[Tensor, list[tuple[int, str]]]:
     """Return the updates that decode [K', P], in order, and (row, reason) of each that does not.
 
-    ``client_ids`` are those the server expects: a frame that names another sender is rejected.
+    ``client_ids`` are those the server expects, and ``presence`` what it assigned to them: a frame that names
+    another sender, or holds another part of a message, is rejected. What is absent is 0.
     """
+    if presence is None:
+        return _decode(codec, frames, client_ids, layout, spec, streams)
+    vectors, rejected = torch.zeros(len(frames), layout.num_parameters), []
+    good = torch.ones(len(frames), dtype=torch.bool)
+    for present, rows in _by_level(presence):
+        part, places = reduced(layout, present), rows.tolist()
+        own = [frames[row] for row in places], [client_ids[row] for row in places]
+        found, bad = _decode(codec, *own, part, frame_spec(spec, present), streams)
+        rejected += [(places[n], reason) for n, reason in bad]
+        good[[places[n] for n, _ in bad]] = False
+        vectors[rows[good[rows]][:, None], present.nonzero().flatten()] = found
+    return vectors[good], sorted(rejected)
+
+
+def _decode(
+    codec: Codec,
+    frames: Sequence[bytes],
+    client_ids: Sequence[int],
+    layout: Layout,
+    spec: int,
+    streams: CodecStreams,
+) -> tuple[Tensor, list[tuple[int, str]]]:
     shapes = codec.records(layout)
     longest = _longest(codec, shapes)
     cohort: list[tuple[int, list[Record], CodecContext]] = []

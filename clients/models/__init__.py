@@ -21,6 +21,7 @@ MODELS: Family[ModelFactory] = Family(
         "cnn_mudhog_fashion": "gauntlet.clients.models.cnn_mudhog_fashion:CnnMudhogFashion",
         "mcnn": "gauntlet.clients.models.mcnn:Mcnn",
         "cnn_mcmahan": "gauntlet.clients.models.cnn_mcmahan:CnnMcmahan",
+        "cnn_heterofl": "gauntlet.clients.models.cnn_heterofl:CnnHeterofl",
         "linear": "gauntlet.clients.models.linear:Linear",
         "lstm": "gauntlet.clients.models.lstm:Lstm",
         "gru": "gauntlet.clients.models.gru:Gru",

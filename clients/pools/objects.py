@@ -27,8 +27,6 @@ from .base import put
 from .connection import Array, Start, WorkerLost, first_line
 from .worker import Worker, raised
 
-_FULL = "Ray's object store has no room for {what} ({size:.1f} MiB): {why}; start Ray with a larger one"
-
 
 class Objects:
     """The transport. Used by one round at a time."""
@@ -50,7 +48,7 @@ class Objects:
         import ray
 
         parts = [part.numpy() for part in (broadcast.params, broadcast.buffers, broadcast.extra)]
-        with _room_for("a round's parameters", parts):
+        with _room_for("a round's parameters"):
             held = ray.put(parts)
         self._round = self._round[0] + 1, held
         try:
@@ -127,7 +125,7 @@ class ObjectConnection:
     def submit(self, method: str, broadcast: Broadcast, block: Array) -> None:
         number, shared = self._transport.round
         memory, ids = broadcast.memory.numpy(), block.astype(np.int64)
-        with _room_for("what a block's clients remember", [memory]):
+        with _room_for("what a block's clients remember"):
             call = self._actor.do.remote(method, broadcast.round, number, shared, memory, ids)
         self._flying.append(call)
 
@@ -158,7 +156,8 @@ def _got(call: Any, patience: float | None) -> Any:
     import ray
 
     try:
-        return ray.get(call, timeout=patience)
+        with _room_for("what a block comes to"):
+            return ray.get(call, timeout=patience)
     except ray.exceptions.RayTaskError as error:
         cause = getattr(error, "cause", None) or error
         raise WorkerError(
@@ -169,16 +168,22 @@ def _got(call: Any, patience: float | None) -> Any:
 
 
 @contextmanager
-def _room_for(what: str, parts: Sequence[Array]) -> Iterator[None]:
-    """Say in one line what Ray has no room for.
+def _room_for(what: str) -> Iterator[None]:
+    """Say in one line that Ray has no room left for something.
 
     Raises:
-        WorkerError: It has none.
+        WorkerError: It has none, here or, as a task's own cause, on a worker's node.
     """
     import ray
 
+    full = (ray.exceptions.ObjectStoreFullError, ray.exceptions.OutOfDiskError)
     try:
         yield
-    except (ray.exceptions.ObjectStoreFullError, ray.exceptions.OutOfDiskError) as error:
-        size = sum(part.nbytes for part in parts) / 2**20
-        raise WorkerError(_FULL.format(what=what, size=size, why=first_line(error))) from error
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None) or error
+        if not isinstance(cause, full):
+            raise
+        raise WorkerError(
+            f"Ray's object store has no room for {what}: {first_line(cause)}; "
+            "start Ray with a larger store, or make room on its disk"
+        ) from error

@@ -4,16 +4,15 @@ import numpy as np
 
 from ...core.errors import named_faults
 from ..device import one_thread
-from ..kernel import BlockKernel
 from ..messages import Broadcast, Summed, Trained
 from ..scoring import Answers, Scorer
-from .base import Array, Rows, Sums, block_broadcasts, blocks, put
+from .base import Array, Kernel, Rows, Sums, block_broadcasts, blocks, put
 
 
 class SerialPool:
     """Do every block here."""
 
-    def __init__(self, kernel: BlockKernel, height: int = 1, scorer: Scorer | None = None) -> None:
+    def __init__(self, kernel: Kernel, height: int = 1, scorer: Scorer | None = None) -> None:
         """Take the kernel, how many clients it stacks at most, and what scores a model, if it is to."""
         self._kernel, self._height, self._scorer = kernel, height, scorer
 
@@ -23,7 +22,8 @@ class SerialPool:
         with one_thread():
             for number, block in enumerate(cut):
                 with named_faults("clients cannot train"):
-                    put(rows.homes(number), self._kernel.train(sent[number], block).arrays())
+                    trained = self._kernel.train(sent[number], block, rows.places(number))
+                    put(rows.homes(number), trained.arrays())
         return rows.result(expected_size)
 
     def train_sum(self, broadcast: Broadcast, cohort: Array) -> Summed:

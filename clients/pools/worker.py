@@ -9,12 +9,12 @@ from ...core import errors
 from ...core.errors import GauntletError, WorkerError
 from ..data.base import FederatedData
 from ..device import one_thread
-from ..kernel import BlockKernel
 from ..messages import Broadcast
 from ..scoring import BuildScorer, ScoredExamples, Scorer
+from .base import Kernel
 
 Array = np.ndarray[Any, Any]
-BuildKernel = Callable[[FederatedData], BlockKernel]
+BuildKernel = Callable[[FederatedData], Kernel]
 """Builds a worker's kernel from the shared data: a module's function, or a partial of one."""
 
 
@@ -28,7 +28,7 @@ class Worker:
         build_scorer: BuildScorer | None = None,
         examples: ScoredExamples | None = None,
     ) -> None:
-        self._kernel: BlockKernel | Exception
+        self._kernel: Kernel | Exception
         self._data, self._build_scorer, self._examples = data, build_scorer, examples
         self._scorer: Scorer | None = None
         try:

@@ -19,6 +19,7 @@ from .clients import (
     LocalTraining,
     LocalWork,
     ModelFactory,
+    Part,
     Switch,
     Visit,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "ModelFactory",
     "Network",
     "NoGuarantee",
+    "Part",
     "PreAggregation",
     "Privacy",
     "PublicFacts",

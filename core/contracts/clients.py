@@ -66,7 +66,10 @@ class LocalTraining:
 class LocalRule(Protocol):
     """What an algorithm changes about local SGD, as pure elementwise tensor functions.
 
-    What it may declare: ``core.declarations.Algorithms``.
+    What it may declare: ``core.declarations.Algorithms``. One that declares ``levels`` has models of several
+    sizes: each client trains, receives and sends the ``Part`` of its level, which ``level`` tells from its id
+    and the run's seed, and ``correct`` works on that. Everything after local training sees ``Updates`` with a
+    ``presence``.
     """
 
     def schedule(self, training: LocalTraining) -> LocalTraining:
@@ -188,6 +191,19 @@ class ExchangingRule(Protocol):
             own: The groups of ``memory``.  # [K, P] each
             work: What else is known of their training.
         """
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The smaller model that clients of one level train.
+
+    Attributes:
+        model: In training mode; its trainable parameters are the whole model's where ``present``, in order.
+        present: Which of the whole model's trainable parameters it has, bool.  # [P]
+    """
+
+    model: nn.Module
+    present: Tensor
 
 
 class Visit(Protocol):

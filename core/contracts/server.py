@@ -78,11 +78,14 @@ class Network(Protocol):
     def deliver(
         self,
         examples: np.ndarray[Any, Any],
-        bytes_down: int,
+        bytes_down: int | np.ndarray[Any, Any],
         bytes_up: np.ndarray[Any, Any],
         generator: np.random.Generator,
     ) -> Delivery:
-        """Return the fate of K messages, from examples processed [K] and bytes sent [K]."""
+        """Return the fate of K messages, from examples processed [K] and bytes sent [K].
+
+        ``bytes_down`` is what each client received; where clients' models are of several sizes, int64 [K].
+        """
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from .declaration import ANYTHING, Declaration, Kind, Table, count, flag, method
 from .server import Optimizers, Samplers
 
 if TYPE_CHECKING:
-    from ..contracts.clients import Groups, LocalRule, LocalTraining, Visit
+    from ..contracts.clients import Groups, LocalRule, LocalTraining, Part, Visit
     from ..contracts.server import Sampling
     from ..layout import Layout
 
@@ -104,6 +104,20 @@ class Algorithms(Samplers, Optimizers):
         "The rule by which clients train models of their own besides: the group `personal` of `memory`.",
     )
     memory_stays = flag("What clients send does not depend on what they remember.")
+    levels: Declaration[Callable[..., Sequence[Part]] | None] = method(
+        "(model, input_shape) -> Parts",
+        "The smaller models that clients may train in the place of the whole one, one a level; silent: none.",
+    )
+    level: Declaration[Callable[..., int] | None] = method(
+        "(client_id, num_clients, draw) -> int",
+        "A client's level in a round; `draw()` is its own public stream of that round. Goes with `levels`.",
+    )
+    levels_stay = flag("A client has one level in all rounds.")
+    labels: Declaration[Callable[..., Tensor] | None] = method(
+        "(model) -> Tensor",
+        "With `levels`: the label that each parameter is about, -1 for none, int64 [P]. A client's logits of "
+        "labels that it does not hold are 0 in its loss, and it does not send what is about them.",
+    )
     full_gradient = flag("`finish` needs the gradient of all of a client's examples at what it received.")
     weighs_alike = flag("A mean of its messages must not weigh clients by their examples.")
     work: Declaration[Callable[[Visit], tuple[Tensor, Tensor]] | None] = method(
@@ -153,6 +167,10 @@ class Codecs(Table):
     settle: Declaration[Callable[[Any, Sequence[int]], Any] | None] = method(
         "(state, counted_ids) -> State",
         "The state after a round whose messages of these clients came in time, decoded and were finite.",
+    )
+    support: Declaration[Callable[[Any, Layout], Tensor] | None] = method(
+        "(records, layout) -> Tensor",
+        "Which coordinates a frame names, bool [M]; the others decode to 0. Silent: all are named.",
     )
     decode_cohort: Declaration[Callable[[Any, Layout, Any], Tensor] | None] = method(
         "(cohort, layout, contexts) -> Tensor", "`decode` of several frames at once, to the same bits [K, P]."

@@ -39,6 +39,7 @@ def make_plan(fitted: Fitted) -> Plan:
         defense=parts.defense,
         optimizer=parts.optimizer,
         exchange=fitted.exchange,
+        levels=fitted.levels,
         own_step=parts.brings(Algorithms.step),
         rows=spec.rows,
         accountant=Accountant(declared(fitted.privacy, Mechanisms.delta), spec.num_clients, spec.max_epsilon),

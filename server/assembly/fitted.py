@@ -7,6 +7,7 @@ from torch import nn
 
 from ...clients.data.base import FederatedData
 from ...clients.exchange import Exchange
+from ...clients.levels import Levels
 from ...core.contracts import Privacy
 from ...core.layout import Layout
 from .parts import Parts
@@ -22,6 +23,7 @@ class Fitted:
         model: The clients' model.
         layout: How its tensors lie in a vector.
         mechanism: The privacy mechanism, with a noise multiplier in the place of an epsilon for examples.
+        levels: Which part of the model each client trains; None where that is all of it.
     """
 
     parts: Parts
@@ -29,6 +31,7 @@ class Fitted:
     model: nn.Module
     layout: Layout
     mechanism: Privacy
+    levels: Levels | None = None
 
     @cached_property
     def exchange(self) -> Exchange:

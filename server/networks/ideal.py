@@ -19,7 +19,7 @@ class Ideal:
     def deliver(
         self,
         examples: np.ndarray[Any, Any],
-        bytes_down: int,
+        bytes_down: int | np.ndarray[Any, Any],
         bytes_up: np.ndarray[Any, Any],
         generator: np.random.Generator,
     ) -> Delivery:

@@ -76,7 +76,7 @@ class Links:
     def deliver(
         self,
         examples: np.ndarray[Any, Any],
-        bytes_down: int,
+        bytes_down: int | np.ndarray[Any, Any],
         bytes_up: np.ndarray[Any, Any],
         generator: np.random.Generator,
     ) -> Delivery:
@@ -91,7 +91,10 @@ class Links:
         return Delivery(arrived, seconds, float(seconds[arrived].max(initial=0.0)))
 
     def _seconds(
-        self, examples: np.ndarray[Any, Any], bytes_down: int, bytes_up: np.ndarray[Any, Any]
+        self,
+        examples: np.ndarray[Any, Any],
+        bytes_down: int | np.ndarray[Any, Any],
+        bytes_up: np.ndarray[Any, Any],
     ) -> np.ndarray[Any, Any]:
         seconds = self.latency_seconds + self.compute_seconds_per_example * examples.astype(np.float64)
         if self.bandwidth_down is not None:

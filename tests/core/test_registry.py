@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 import pytest
 
@@ -14,6 +15,16 @@ from gauntlet.core.registry import Family, configure, options_of
 from gauntlet.defenses import DEFENSES
 
 ONE = Family("toys", "toy", ("play",), {})
+
+
+@dataclass(frozen=True)
+class Kite:
+    """A plug-in with a choice."""
+
+    shape: Literal["diamond", "delta"] = "diamond"
+
+    def play(self) -> str:
+        return self.shape
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,11 @@ def test_a_wrong_option_gives_one_line(options, words):
         family(Ball).build("ball", options)
 
     assert str(caught.value) == words
+
+
+def test_a_choice_that_is_none_is_told_the_nearest():
+    with pytest.raises(PluginError, match="input should be 'diamond' or 'delta'; did you mean 'delta'"):
+        family(Kite).build("ball", {"shape": "dleta"})
 
 
 def test_a_misspelt_name_gives_the_nearest():

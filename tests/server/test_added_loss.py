@@ -92,6 +92,10 @@ WAYS = {
     "alone": {"vectorize": "off"},
     "a convolution": {"model": PluginSpec("lenet_sigmoid")},
     "private": {"privacy": PluginSpec("dp_sgd", {"clip_norm": 1.0, "noise_multiplier": 0.5, "delta": 1e-4})},
+    "buffered": {
+        "schedule": PluginSpec("buffered", {"buffer_size": 8, "concurrency": 8}),
+        "network": PluginSpec("links", {"latency_seconds": 1.0, "jitter": 0.5}),
+    },
     "a defense": {"defense": PluginSpec("krum", {"num_byzantine": 1})},
     "an attacker that steers": {"roles": (RoleSpec(PluginSpec("gradient_ascent"), count=2),)},
 }

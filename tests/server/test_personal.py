@@ -8,8 +8,9 @@ import torch
 from quadratics import T1, by_the_engine, t2, training
 from torch import nn
 
+from gauntlet.clients.algorithms.fedprox import FedProx
 from gauntlet.clients.data.base import Dataset, Targets
-from gauntlet.core.contracts import LocalTraining
+from gauntlet.core.contracts import LocalTraining, NoGuarantee
 from gauntlet.core.errors import GauntletError
 from gauntlet.core.trees import equal
 from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
@@ -85,6 +86,10 @@ WAYS = {
     "poisoned examples": {
         "roles": (RoleSpec(PluginSpec("label_flip", {"source": 1, "target": 7}), clients=(2,)),)
     },
+    "buffered": {
+        "schedule": PluginSpec("buffered", {"buffer_size": 3, "concurrency": 5}),
+        "network": PluginSpec("links", {"latency_seconds": 1.0, "jitter": 0.5}),
+    },
     "a root": {"defense": PluginSpec("fltrust"), "root_examples": 20},
 }
 QUICK = ("stacked", "alone", "an attacker that steers")
@@ -102,8 +107,8 @@ def test_the_global_model_is_fedavgs_to_the_last_bit(small, changes):
         assert one.outcome.epsilon == other.outcome.epsilon
         assert one.state.bytes_up == other.state.bytes_up
         assert one.state.bytes_down == other.state.bytes_down
-    rows = own[-1].state.clients
-    assert set(rows) == set(range(8 + ("root_examples" in changes)))
+    rows, everybody = own[-1].state.clients, "schedule" not in changes
+    assert set(rows) == set(range(8 + ("root_examples" in changes))) or not everybody
     assert all(bool(row.isfinite().all()) for row in rows.values())
 
 
@@ -333,6 +338,32 @@ def test_a_personal_rule_that_does_not_fit_is_one_line(small, how, line):
     with pytest.raises(GauntletError, match=line) as caught:
         steps(spec)
     assert "\n" not in str(caught.value)
+
+
+class Leaks:
+    """Pulls what it sends towards the client's own model, which no mechanism noised."""
+
+    def schedule(self, training):
+        return training
+
+    def memory(self, layout):
+        return layout.repeated("personal")
+
+    def correct(self, gradient, params, received, shared, own):
+        return gradient + 0.1 * (params - own["personal"])
+
+    @property
+    def personal(self):
+        return FedProx(0.5)
+
+
+def test_steps_that_are_noised_promise_nothing_of_a_message_that_follows_a_bare_model(small):
+    """Each client's own model is trained without noise: what is sent tells of it."""
+    spec = small(rounds=1, privacy=WAYS["private"]["privacy"])
+    (plain,) = steps(replace(spec, algorithm=PluginSpec("scaffold"), defense=UNIFORM))
+    (leaking,) = steps(replace(spec, algorithm=PluginSpec(f"{__file__}:Leaks")))
+    assert plain.outcome.epsilon.value is not None
+    assert leaking.outcome.release == NoGuarantee("client_memory")
 
 
 class Batched:

@@ -26,6 +26,10 @@ REFUSED = {
     "unknown key": (["-s", "ronds=3"], "unknown key 'ronds'; did you mean 'rounds'?"),
     "unknown nested key": (["-s", "runtime.wokers=3"], "unknown key 'runtime.wokers'"),
     "unknown option": (["-s", "model.hiden=3"], "unknown option 'hiden'; did you mean 'hidden'?"),
+    "unknown choice": (
+        ["-s", "runtime.transport=sokcet"],
+        "'runtime.transport' is 'sokcet': input should be 'auto', 'socket' or 'ray'; did you mean 'socket'?",
+    ),
     "wrong type of a key": (["-s", "rounds=many"], "'rounds' is 'many': input should be a valid integer"),
     "wrong type of an option": (["-s", "model.hidden=[1.5]"], "option 'hidden.0' is 1.5"),
     "training out of range": (["-s", "training.lr=-1"], "lr must be above 0, got -1"),

@@ -75,9 +75,22 @@ def test_the_page_on_algorithms_ends_with_a_rule_that_remembers(tmp_path, gauntl
 
     assert len(rounds) == 4
     assert list((tmp_path / "recoil" / "checkpoints").glob("clients-*.safetensors"))
+    two_widths = pd.read_parquet(tmp_path / "two-widths" / "rounds.parquet")
+    assert len(two_widths) == 4
+    assert two_widths["bytes_up"].nunique() > 1  # a coin says how many are narrow
     accuracy = final(tmp_path / "scaffold-m.csv")
     assert (tmp_path / "scaffold-m.png").stat().st_size > 10_000
     assert min(accuracy["ScaffoldM"], accuracy["scaffold"]) > accuracy["fedavg"] + 0.02
+
+
+@pytest.mark.slow
+def test_the_page_on_leakage_attacks_ends_with_two_rounds_that_rebuild_more_than_one(tmp_path, gauntlet):
+    follow("add-a-leakage-attack.md", tmp_path, gauntlet)
+    scores = pd.read_csv(tmp_path / "two-rounds.csv").groupby("round")["psnr"].mean()
+
+    assert (tmp_path / "two-rounds.png").stat().st_size > 10_000
+    assert scores[5] > scores[0] + 3
+    assert len(list((tmp_path / "results/two-rounds/attacked").iterdir())) == 2
 
 
 @pytest.mark.slow

@@ -53,7 +53,8 @@ def test_tables_parameters_and_leaks_are_the_same_bytes_on_every_pool(tiny, tmp_
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_any_time_and_resumed_gives_the_same_bytes(tiny_file, tmp_path):
+@pytest.mark.parametrize("transport", ["none", "socket", "ray"])
+def test_a_run_killed_at_any_time_and_resumed_gives_the_same_bytes(tiny_file, tmp_path, transport, request):
     """kill -9 once the first checkpoint is there, at whatever point of a round that happens to be."""
     from gauntlet.sims.scenario import load_scenario
 
@@ -64,6 +65,9 @@ def test_a_run_killed_at_any_time_and_resumed_gives_the_same_bytes(tiny_file, tm
     ]
     whole = simulate(load_scenario(tiny_file, changes), tmp_path / "whole").folder
     killed = tmp_path / "killed"
+    if transport != "none":
+        request.getfixturevalue("ray_here")  # of the process that resumes
+        changes += ["runtime.pool=ray", "runtime.num_workers=2", f"runtime.transport={transport}"]
     sets = [word for change in changes for word in ("-s", change)]
     command = [sys.executable, "-m", "gauntlet.sims.cli", "run", str(tiny_file), *sets, "--out", str(killed)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=tmp_path)

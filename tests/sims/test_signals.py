@@ -179,12 +179,14 @@ def test_a_program_that_calls_gauntlet_keeps_its_own_handlers_and_so_does_a_comm
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("transport", ["socket", "ray"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_on_ray_a_signal_to_the_driver_or_to_all_keeps_the_last_round_and_leaves_no_process(
-    start, tmp_path, number
+    start, tmp_path, number, transport
 ):
     """SIGTERM goes to the driver alone, as ``kill`` sends it; Ctrl-C to everybody in the terminal's group."""
-    command = start("run", "long.toml", "--pool", "ray", "--workers", "1", "--out", "out")
+    over = ["-s", f"runtime.transport={transport}"]
+    command = start("run", "long.toml", "--pool", "ray", "--workers", "1", *over, "--out", "out")
     command.wait_for("round 40/400")
     assert len(command.left()) > 3
     (os.kill if number == signal.SIGTERM else os.killpg)(command.process.pid, number)
@@ -197,8 +199,10 @@ def test_on_ray_a_signal_to_the_driver_or_to_all_keeps_the_last_round_and_leaves
 
 
 @pytest.mark.slow
-def test_no_ray_process_outlives_a_killed_driver_by_more_than_ten_seconds(start):
-    command = start("run", "long.toml", "--pool", "ray", "--workers", "2", "--out", "out")
+@pytest.mark.parametrize("transport", ["socket", "ray"])
+def test_no_ray_process_outlives_a_killed_driver_by_more_than_ten_seconds(start, transport):
+    over = ["-s", f"runtime.transport={transport}"]
+    command = start("run", "long.toml", "--pool", "ray", "--workers", "2", *over, "--out", "out")
     command.wait_for("round 40/400")
     assert len(command.left()) > 3
     command.process.kill()

@@ -43,6 +43,14 @@ from .defenses import (
     a_memory_of_clients_behind_groups,
     cohorts_that_are_all_too_small,
 )
+from .levels import (
+    a_codec_that_minds_the_size,
+    a_rule_that_counts_the_absent,
+    a_sum_of_several_sizes,
+    an_attack_on_rows_of_several_sizes,
+    canaries_of_no_size,
+    levels_without_an_assignment,
+)
 from .privacy import (
     a_budget_that_the_sampling_cannot_keep,
     a_codec_whose_payloads_do_not_add_up,
@@ -117,6 +125,12 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_memory_of_clients_behind_groups,
     a_client_that_a_defense_misses,
     cohorts_that_are_all_too_small,
+    levels_without_an_assignment,
+    a_rule_that_counts_the_absent,
+    an_attack_on_rows_of_several_sizes,
+    a_codec_that_minds_the_size,
+    a_sum_of_several_sizes,
+    canaries_of_no_size,
     an_attack_that_steers_what_has_no_steps,
     more_messages_than_clients,
     a_sum_of_other_rounds,

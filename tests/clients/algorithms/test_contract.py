@@ -1,12 +1,13 @@
 """What every local rule owes, and that a rule which breaks a promise is caught."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
 
-from gauntlet.clients.algorithms import ALGORITHMS, exchange_contract, loss_contract
+from gauntlet.clients.algorithms import ALGORITHMS, exchange_contract, levels_contract, loss_contract
 from gauntlet.clients.algorithms.contract import CHECKS
+from gauntlet.clients.models.narrowed import narrowed
 from gauntlet.core.errors import PluginError
 from gauntlet.core.layout import Layout
 
@@ -201,3 +202,61 @@ def test_a_broken_addition_is_caught(check):
     with pytest.raises(PluginError):
         check(Adds(check.__name__))
     check(Adds())
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Every other client trains the first four of eight hidden units; breaks one promise at a time."""
+
+    how: str = ""
+    asked: list = field(default_factory=list)
+
+    @property
+    def levels_stay(self):
+        return "id_and_draw" in self.how
+
+    def schedule(self, training):
+        return training
+
+    def correct(self, gradient, params, received):
+        return gradient
+
+    def levels(self, model, input_shape):
+        self.asked.append(model)
+        half = narrowed(model, 0.5, input_shape)
+        if self.how == "sizes":
+            return [replace(half, present=~half.present)]
+        if "some_parameters" in self.how and len(self.asked) > 1:
+            return [narrowed(model, 1.0, input_shape), half]
+        return [half, narrowed(model, 1.0, input_shape)]
+
+    def level(self, client_id, num_clients, draw):
+        if "id_and_draw" in self.how:
+            return int(draw().integers(2))
+        return 2 if self.how == "range" else client_id % 2
+
+
+@pytest.mark.parametrize("check", levels_contract.CHECKS, ids=lambda c: c.__name__)
+def test_broken_levels_are_caught(check):
+    with pytest.raises(PluginError):
+        check(Halves(check.__name__))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+def test_a_rule_with_levels_that_keeps_its_promises_passes(check):
+    check(Halves())
+
+
+@pytest.mark.parametrize(
+    ("how", "complaint"),
+    [
+        ("range", "algorithm Halves: level must return a whole number from 0 to 1, got 2"),
+        ("sizes", "the model of level 0 has 35 parameters and 0 floating buffers, and present says 57"),
+    ],
+)
+def test_levels_that_cannot_be_are_one_line(how, complaint):
+    check = levels_contract.CHECKS[how == "range"]
+    with pytest.raises(PluginError) as caught:
+        check(Halves(how))
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)

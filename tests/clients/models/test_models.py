@@ -26,6 +26,8 @@ GREY, COLOUR, DIGIT = (1, 28, 28), (3, 32, 32), (1, 8, 8)
         ("cnn_mudhog_fashion", {}, GREY, 165_106),  # MUD-HoG, authors' code
         ("mcnn", {}, GREY, 21_840),  # shaoxiongji/federated-learning
         ("cnn_mcmahan", {}, GREY, 1_663_370),  # McMahan et al. (2017), Section 3
+        ("cnn_heterofl", {"hidden": (4, 8, 16, 32)}, GREY, 6_594),  # HeteroFL, level e: 6.6 thousand
+        ("cnn_heterofl", {}, GREY, 1_556_874),  # 1.6 million
         ("resnet18_gn", {}, COLOUR, 11_173_962),  # ResNet-18 with this stem, as widely published for CIFAR-10
     ],
 )

@@ -1,7 +1,9 @@
 """Blocks through Ray's object store: the errors that sockets bring, no port, and no memory kept."""
 
 import os
+import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -116,10 +118,9 @@ def store_bytes():
 
 def test_the_store_holds_nothing_of_a_round_that_is_over(pool):
     """Eight clients of 1 MiB each and 1 MiB of parameters: rounds that stayed would be 9 MiB each."""
+    before, held = store_bytes(), []
     one = pool()
     memory = torch.ones(8, LENGTH)
-    one.train(ROUND, np.arange(1), 1.0)  # the worker is there
-    before, held = store_bytes(), []
     for number in range(4):
         trained = one.train(replace(ROUND, round=number, memory=memory), np.arange(8), 8.0)
         held.append(one._transport.round[1])
@@ -177,6 +178,40 @@ def test_a_worker_that_takes_longer_than_its_patience_is_lost(pool):
     connection.submit("train", replace(ROUND, params=torch.zeros(1)), np.array([99]))
     with pytest.raises(WorkerLost, match="GetTimeoutError"):
         connection.fetch([])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (["full", "0.95"], ["[0.0, 1.0, 4.0, 9.0, 16.0, 25.0]"]),
+        (
+            ["full", "0.01"],
+            [
+                "Ray's object store has no room for what a block comes to: Local disk is full; "
+                "start Ray with a larger store, or make room on its disk"
+            ],
+        ),
+        (["lost"], ["lost 0", "[3.0]"]),
+    ],
+)
+def test_what_can_happen_to_the_store(fault, said):
+    """A store too small for a round goes on the disk; with that full too, one line. A node that dies with a
+    result takes it along, and the block runs again. By hand: client i sends i times the parameters, to which
+    its worker added 1 for each client before it."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    env.pop("RAY_ADDRESS", None)
+    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:  # a short name
+        told = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("ray_faults.py")), *fault],
+            capture_output=True,
+            text=True,
+            env={**env, "RAY_TMPDIR": folder},
+            timeout=240,
+        )
+    assert told.returncode == 0, told.stderr[-2000:]
+    lines = [line.removeprefix("said ") for line in told.stdout.splitlines() if line.startswith("said ")]
+    assert lines == said
 
 
 @pytest.mark.parametrize(
