@@ -227,8 +227,9 @@ def test_a_rule_that_no_buffer_is_large_enough_for_is_refused_and_others_are_not
 
 
 def test_an_algorithm_that_needs_everybody_in_every_round_is_refused(small):
+    few = PluginSpec("buffered", {"buffer_size": 2})
     with pytest.raises(ScenarioError, match="counts on messages that began in the same round"):
-        prepare(small(algorithm=PluginSpec(f"{__file__}:Everybody"), schedule=PluginSpec("buffered")))
+        prepare(small(algorithm=PluginSpec(f"{__file__}:Everybody"), schedule=few))
 
 
 class Everybody:
