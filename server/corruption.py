@@ -90,7 +90,7 @@ def _seen(plan: Plan, state: ServerState, honest: Updates) -> Updates:
     parts = [replace(honest, presence=None)]
     for updates in (group.updates for group in state.mailbox.groups):
         liars = torch.tensor(sorted(plan.malicious(int(updates.started[0]))), dtype=torch.int64)
-        parts.append(updates.rows(~torch.isin(updates.client_ids, liars)))
+        parts.append(plan.with_presence(updates.rows(~torch.isin(updates.client_ids, liars))))
     return plan.with_presence(concatenate(parts, honest.expected_size))
 
 
