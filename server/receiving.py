@@ -183,7 +183,7 @@ def _remembered(
         return {}
     own = messages.updates.client_ids
     known = torch.isin(own, received) & (own < plan.canaries.first)
-    ids, rows = own[known].tolist(), messages.memory[known]
+    ids, rows = own[known].tolist(), messages.memory if bool(known.all()) else messages.memory[known]
     if sent.root is not None:
         ids = [*ids, *sent.root.updates.client_ids.tolist()]
         rows = torch.cat([rows, sent.root.memory])

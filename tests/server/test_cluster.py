@@ -126,6 +126,16 @@ def test_a_node_that_leaves_takes_no_client_and_no_bit_with_it(apart, transport,
 
 
 @pytest.mark.slow
+def test_a_driver_that_nobody_can_call_runs_on_a_cluster_that_it_calls(apart):
+    """Through Ray's client the driver is no node: it listens on no port at all."""
+    told = subprocess.run(
+        [sys.executable, str(HERE / "calling_out.py")], capture_output=True, text=True, env=apart, timeout=240
+    )
+    assert told.returncode == 0, told.stderr[-2000:]
+    assert told.stdout.splitlines()[-2:] == ["ports 0", "same bits True True True True True True"]
+
+
+@pytest.mark.slow
 def test_workers_that_find_no_room_neither_hang_the_run_nor_slow_it_down(small):
     """Four workers on two CPUs. A round that waited for the other two would take half a second more."""
     simulation = prepare(small(rounds=12))

@@ -12,6 +12,17 @@ from gauntlet.core.contracts import LocalTraining
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RunSpec
 
+SPEC = RunSpec(
+    seed=7,
+    rounds=6,
+    num_clients=8,
+    data=PluginSpec("digits"),
+    partition=PluginSpec("iid"),
+    model=PluginSpec("mlp", {"hidden": [8], "dropout": 0.2}),
+    training=LocalTraining(local_epochs=1, batch_size=16, lr=0.1, momentum=0.5),
+    rows=True,
+)
+
 
 def listening(pid: int) -> int:
     """Return on how many TCP sockets a process listens."""
@@ -27,17 +38,7 @@ def main(transport: str) -> None:
     import ray
     from ray.cluster_utils import Cluster
 
-    spec = RunSpec(
-        seed=7,
-        rounds=6,
-        num_clients=8,
-        data=PluginSpec("digits"),
-        partition=PluginSpec("iid"),
-        model=PluginSpec("mlp", {"hidden": [8], "dropout": 0.2}),
-        training=LocalTraining(local_epochs=1, batch_size=16, lr=0.1, momentum=0.5),
-        rows=True,
-    )
-    simulation = prepare(spec)
+    simulation = prepare(SPEC)
     alone = list(simulation.steps(simulation.serial_pool()))
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1}, connect=False)

@@ -118,10 +118,9 @@ def store_bytes():
 
 def test_the_store_holds_nothing_of_a_round_that_is_over(pool):
     """Eight clients of 1 MiB each and 1 MiB of parameters: rounds that stayed would be 9 MiB each."""
+    before, held = store_bytes(), []
     one = pool()
     memory = torch.ones(8, LENGTH)
-    one.train(ROUND, np.arange(1), 1.0)  # the worker is there
-    before, held = store_bytes(), []
     for number in range(4):
         trained = one.train(replace(ROUND, round=number, memory=memory), np.arange(8), 8.0)
         held.append(one._transport.round[1])
