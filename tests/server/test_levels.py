@@ -102,7 +102,7 @@ def expected_updates(simulation, params: torch.Tensor, round_: int) -> list[tupl
     return found
 
 
-@pytest.mark.parametrize("vectorize", ["on", "off"])
+@pytest.mark.parametrize("vectorize", [pytest.param("on", marks=pytest.mark.slow), "off"])
 def test_clients_train_the_small_networks_and_the_server_averages_over_who_has_a_coordinate(
     levels, vectorize
 ):
@@ -121,6 +121,17 @@ def test_clients_train_the_small_networks_and_the_server_averages_over_who_has_a
         torch.testing.assert_close(step.state.params.double(), before + mean, atol=1e-5, rtol=0)
         before = step.state.params
     assert not bool(there.all())
+
+
+def test_stacked_clients_of_one_width_train_as_each_one_alone(levels):
+    """To rounding, logits of other labels at 0 and all: a small case of the test above."""
+    spec = levels(
+        rounds=1, num_clients=3, algorithm=hetero(rates=(0.5,)), model=PluginSpec("mlp", {"hidden": [6]})
+    )
+    stacked, alone = (rounds(replace(spec, vectorize=way))[1][0].outcome for way in ("on", "off"))
+
+    torch.testing.assert_close(stacked.sent.vectors, alone.sent.vectors, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(stacked.losses, alone.losses)
 
 
 def test_whole_models_whose_labels_are_all_there_are_uniform_fedavg_bit_for_bit(levels):
@@ -367,9 +378,14 @@ def private(privacy, weighting="fixed", **algorithm):
 CENTRAL = PluginSpec("gaussian", {"clip_norm": 0.5, "noise_multiplier": 1.0, "delta": 1e-3})
 LOCAL = PluginSpec("local_gaussian", {"clip_norm": 0.5, "noise_multiplier": 4.0, "delta": 1e-3})
 STEPS = PluginSpec("dp_sgd", {"clip_norm": 0.5, "noise_multiplier": 1.0, "delta": 1e-3})
+MECHANISMS = [
+    pytest.param(CENTRAL, id="gaussian"),
+    pytest.param(LOCAL, id="local_gaussian"),
+    pytest.param(STEPS, id="dp_sgd", marks=pytest.mark.slow),
+]
 
 
-@pytest.mark.parametrize("privacy", [CENTRAL, LOCAL, STEPS], ids=lambda p: p.name)
+@pytest.mark.parametrize("privacy", MECHANISMS)
 def test_epsilon_is_fedavgs_where_the_denominator_is_fixed_and_labels_are_not_told(levels, privacy):
     """A client moves the sum by at most C whatever it lacks: over the fixed size, as much as in FedAvg."""
     plain = private(privacy) | {"algorithm": PluginSpec("fedavg")}
@@ -381,7 +397,7 @@ def test_epsilon_is_fedavgs_where_the_denominator_is_fixed_and_labels_are_not_to
     assert ours.sent.presence is not None
 
 
-@pytest.mark.parametrize("privacy", [CENTRAL, LOCAL, STEPS], ids=lambda p: p.name)
+@pytest.mark.parametrize("privacy", MECHANISMS)
 def test_telling_labels_leaves_no_epsilon_and_says_why(levels, privacy):
     outcome = rounds(levels(**private(privacy)))[1][-1].outcome
 
@@ -436,3 +452,30 @@ def test_a_level_may_train_nothing_that_is_sent_in_clear_of_others(levels):
         assert bool(nobody.any()) == (step.outcome.verdict.aggregate[nobody].numel() > 0)
         assert not bool(step.outcome.verdict.aggregate[nobody].any())
         assert bool(step.state.params.isfinite().all())
+
+
+@pytest.mark.parametrize("codec", ["identity", "topk"])
+def test_messages_that_come_later_have_the_level_of_the_round_in_which_they_began(levels, tmp_path, codec):
+    """Buffered: levels are drawn, jobs last for rounds; a checkpoint in between goes on to the same bits."""
+    spec = levels(
+        rounds=6,
+        algorithm=hetero(mode="dynamic"),
+        codec=PluginSpec(codec),
+        schedule=PluginSpec("buffered", {"buffer_size": 3}),
+        network=PluginSpec("links", {"latency_seconds": 1.0, "jitter": 1.0}),
+    )
+    simulation, whole = rounds(spec)
+    plan, late = simulation.plan, 0
+    for step in whole:
+        received = step.outcome.received
+        late += int((received.started < step.outcome.round).sum())
+        for row, (client, started) in enumerate(zip(received.client_ids, received.started, strict=True)):
+            alone = plan.levels.presence([int(client)], [int(started)])
+            there = alone.levels[alone.level[0]]
+            assert torch.equal(received.presence.levels[received.presence.level[row]], there)
+            assert not bool(received.vectors[row, ~there].any())
+    assert late > 0
+    save_checkpoint(tmp_path, whole[2].state, "run")
+    rest = rounds(spec, state=load_checkpoint(tmp_path, "run"))[1]
+    ends = [fields(run[-1].state) | {"mailbox": None} for run in (rest, whole)]
+    assert equal(*ends)
