@@ -33,12 +33,15 @@ class LeveledKernel:
         """How clients of every level train."""
         return self._any.training
 
-    def train(self, broadcast: Broadcast, client_ids: Array) -> Trained:
+    def train(
+        self, broadcast: Broadcast, client_ids: Array, homes: tuple[Tensor, Tensor] | None = None
+    ) -> Trained:
         """Return the block's updates [K, P] in ascending client id, 0 where a client has nothing, and losses.
 
         Args:
             broadcast: What the server sent, the whole model's parameters among it.
             client_ids: The block's clients, ascending.
+            homes: Not used: messages of all levels are put together here.
         """
         own = np.array([self.levels.level(i, broadcast.round) for i in client_ids.tolist()])
         size = len(client_ids)
