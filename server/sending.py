@@ -92,10 +92,10 @@ def post(
     frames, codec, bytes_up = _encode(plan, state, lied, CodecStreams(plan.seed, state.round, down.shared))
     received = plan.received_bytes(down.size, ids.tolist(), state.round)
     fate = _deliver(plan, sent, honest.num_examples, received, bytes_up)
-    kept = replace(lied, presence=None)  # it follows from who began when, and is never stored
+    kept = lied.bare()  # presence follows from who began when, and is never stored
     group = Messages(
         updates=kept,
-        honest=kept if lied is honest else replace(honest, presence=None),
+        honest=kept if lied is honest else honest.bare(),
         losses=everybody.losses,
         raw_norms=everybody.norms,
         norms=trained.sent_norms if lied.vectors is trained.updates.vectors else row_norms(lied.vectors),

@@ -22,8 +22,10 @@ Array = np.ndarray[Any, Any]
 class Kernel(Protocol):
     """What a worker trains blocks of clients with."""
 
-    def train(self, broadcast: Broadcast, client_ids: Array) -> Trained:
-        """Return the block's updates in ascending client id."""
+    def train(
+        self, broadcast: Broadcast, client_ids: Array, homes: tuple[Tensor, Tensor] | None = None
+    ) -> Trained:
+        """Return the block's updates in ascending client id, made in ``homes`` where that can be."""
 
     def train_sum(self, broadcast: Broadcast, client_ids: Array) -> Summed:
         """Return the block's weighted sum."""
