@@ -43,7 +43,8 @@ def ratios(workload: str, defense: str, turns: int) -> list[tuple[float, float]]
 
     start_ray(num_workers=4)
     rounds = ROUNDS[workload]
-    simulation = prepare(scenario_of(workload, 10**6, defense=defense).run_spec())
+    scenario = scenario_of(workload, 10**6, defense=defense, compile="off")
+    simulation = prepare(scenario.run_spec())
     pools = {t: simulation.ray_pool(2, transport=t) for t in TRANSPORTS}
     runs = {t: simulation.steps(pool) for t, pool in pools.items()}
     for transport, pool in pools.items():
