@@ -29,6 +29,7 @@ check: setup
 
 bench: setup
 	$(BIN)/python benchmarks/rounds.py
+	$(BIN)/python benchmarks/algorithms.py
 	$(BIN)/python benchmarks/whole_runs.py
 	$(BIN)/python benchmarks/aggregators.py
 

@@ -47,7 +47,9 @@ def main() -> None:
                 if repeat:  # the first round traces
                     seconds.append(process_time() - begin)
         row = [f"{median(seconds) / median(took[0]):.2f} ({median(seconds):.2f} s)" for seconds in took]
-        print(f"| {'stacked' if vectorize == 'on' else 'one at a time'} | " + " | ".join(row) + " |", flush=True)
+        print(
+            f"| {'stacked' if vectorize == 'on' else 'one at a time'} | " + " | ".join(row) + " |", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -23,14 +23,25 @@ class Block:
     """
 
     def __init__(
-        self, exchange: Exchange, training: LocalTraining, broadcast: Broadcast, ids: list[int], device: str
+        self,
+        exchange: Exchange,
+        training: LocalTraining,
+        broadcast: Broadcast,
+        ids: list[int],
+        device: str,
+        homes: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self._exchange, self._training = exchange, training
         self.sent, self.ids = broadcast.to(device), ids
-        self.messages = torch.empty(len(ids), exchange.up.num_parameters, device=device)
+        if homes is None or device != "cpu":
+            sizes = exchange.up.num_parameters, exchange.memory.num_parameters
+            homes = (
+                torch.empty(len(ids), sizes[0], device=device),
+                torch.empty(len(ids), sizes[1], device=device),
+            )
+        self.messages, self.memory = homes
         self.update = exchange.home(self.messages)
         self.shared, self._own = exchange.besides(self.sent.extra, self.sent.memory)
-        self.memory = torch.empty(len(ids), exchange.memory.num_parameters, device=device)
 
     def own(self, rows: slice) -> Groups | None:
         """Return what some of the clients remember, as ``shared``.  # [k, P] each"""

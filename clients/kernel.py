@@ -124,14 +124,17 @@ class BlockKernel:
             )
         keep_freed_memory()
 
-    def train(self, broadcast: Broadcast, client_ids: Array) -> Trained:
+    def train(
+        self, broadcast: Broadcast, client_ids: Array, homes: tuple[Tensor, Tensor] | None = None
+    ) -> Trained:
         """Return the block's updates in ascending client id, and its losses.
 
         Args:
             broadcast: What the server sent.
             client_ids: The block's clients, ascending.
+            homes: Where messages [K, M] and memory [K, S] may be made at once, on a CPU, to save a copy.
         """
-        updates, losses, memory = self._train(broadcast, client_ids)
+        updates, losses, memory = self._train(broadcast, client_ids, homes)
         private = self._privatize(broadcast, updates)
         norms = row_norms(updates.vectors)
         sent = norms if private.vectors is updates.vectors else row_norms(private.vectors)
@@ -142,7 +145,9 @@ class BlockKernel:
         private = self.privacy.privatize(replace(updates, context=context), self._streams(broadcast.round))
         return self._labels.restricted(replace(private, context=None))
 
-    def _train(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor, Tensor]:
+    def _train(
+        self, broadcast: Broadcast, client_ids: Array, homes: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Updates, Tensor, Tensor]:
         """Return what the clients would send, their losses [K], and what they would remember [K, S]."""
         client_ids = client_ids.astype(np.int64)
         if self.visits is not None:
@@ -152,7 +157,8 @@ class BlockKernel:
         train = self._one_by_one if self._stacked is None else self._all_at_once
         train = train if self._examples is None else self._in_private
         with reproducible(self._device), untouched(TRAINING, *[broadcast] * self._watched):
-            block = Block(self.exchange, self.training, broadcast, client_ids.tolist(), self._device)
+            who = client_ids.tolist(), self._device
+            block = Block(self.exchange, self.training, broadcast, *who, homes)
             trained = train(block)
         ids, messages = torch.from_numpy(client_ids), block.messages.cpu()
         updates = Updates(messages, ids, trained.counts, buffers=trained.buffers)

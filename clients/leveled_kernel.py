@@ -33,16 +33,19 @@ class LeveledKernel:
         """How clients of every level train."""
         return self._any.training
 
-    def train(self, broadcast: Broadcast, client_ids: Array) -> Trained:
+    def train(
+        self, broadcast: Broadcast, client_ids: Array, homes: tuple[Tensor, Tensor] | None = None
+    ) -> Trained:
         """Return the block's updates [K, P] in ascending client id, 0 where a client has nothing, and losses.
 
         Args:
             broadcast: What the server sent, the whole model's parameters among it.
             client_ids: The block's clients, ascending.
+            homes: Where updates [K, P] may be made at once, to save a copy, and an empty memory.
         """
         own = np.array([self.levels.level(i, broadcast.round) for i in client_ids.tolist()])
         size = len(client_ids)
-        vectors = torch.zeros(size, len(broadcast.params))  # [K, P]
+        vectors = torch.zeros(size, len(broadcast.params)) if homes is None else homes[0].zero_()  # [K, P]
         counts, losses = torch.empty(size, dtype=torch.int64), torch.empty(size)
         norms, sent_norms = (torch.empty(size, dtype=torch.float64) for _ in range(2))
         for level in np.unique(own).tolist():

@@ -9,7 +9,7 @@ Source: mallopt(3) of the GNU C library; elsewhere nothing is changed.
 import ctypes
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
-_LARGEST_KEPT = 32 * 2**20  # bytes: the most that the library allows
+LARGEST_KEPT = 32 * 2**20  # bytes: the most that the library allows
 _NEVER = 2**31 - 1
 
 
@@ -19,5 +19,5 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return
-    mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
+    mallopt(_MMAP_THRESHOLD, LARGEST_KEPT)
     mallopt(_TRIM_THRESHOLD, _NEVER)

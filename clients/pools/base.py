@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...core.updates import Updates
 from ..messages import Broadcast, Summed, Trained
+from .matrices import large
 
 if TYPE_CHECKING:
     from ..scoring import Answers
@@ -21,8 +22,10 @@ Array = np.ndarray[Any, Any]
 class Kernel(Protocol):
     """What a worker trains blocks of clients with."""
 
-    def train(self, broadcast: Broadcast, client_ids: Array) -> Trained:
-        """Return the block's updates in ascending client id."""
+    def train(
+        self, broadcast: Broadcast, client_ids: Array, homes: tuple[Tensor, Tensor] | None = None
+    ) -> Trained:
+        """Return the block's updates in ascending client id, made in ``homes`` where that can be."""
 
     def train_sum(self, broadcast: Broadcast, client_ids: Array) -> Summed:
         """Return the block's weighted sum."""
@@ -70,19 +73,24 @@ class Rows:
     def __init__(self, broadcast: Broadcast, cohort: Array, cut: Sequence[Array]) -> None:
         self._starts = np.cumsum([0, *map(len, cut)])
         self._ids = torch.from_numpy(cohort.astype(np.int64))
-        self._vectors = _large(len(cohort), broadcast.message_size)  # [K, M]
+        self._vectors = large(len(cohort), broadcast.message_size)  # [K, M]
         self._buffers = torch.empty(len(cohort), len(broadcast.buffers))  # [K, Q]
         self._counts = torch.empty(len(cohort), dtype=torch.int64)
         self._losses = torch.empty(len(cohort))
         self._norms = torch.empty(len(cohort), dtype=torch.float64)
         self._sent_norms = torch.empty(len(cohort), dtype=torch.float64)
-        self._memory = _large(len(cohort), broadcast.memory.shape[1])  # [K, S]
+        self._memory = large(len(cohort), broadcast.memory.shape[1])  # [K, S]
 
     def homes(self, block: int) -> list[Array]:
         """Return where one block's ``Trained.arrays`` belong."""
         rows = slice(self._starts[block], self._starts[block + 1])
         columns = (self._losses, self._norms, self._sent_norms, self._memory)
         return [t.numpy()[rows] for t in (self._vectors, self._buffers, self._counts, *columns)]
+
+    def places(self, block: int) -> tuple[Tensor, Tensor]:
+        """Return where one block's messages and memory belong."""
+        rows = slice(self._starts[block], self._starts[block + 1])
+        return self._vectors[rows], self._memory[rows]
 
     def result(self, expected_size: float) -> Trained:
         """Return the cohort, once every block is there."""
@@ -121,12 +129,8 @@ class Sums:
         return self._counts, self._losses, self._raw_norms, self._norms, self._finite
 
 
-def _large(rows: int, columns: int) -> Tensor:
-    """Return an empty float32 matrix in numpy's memory: huge pages, written 3 times as fast."""
-    return torch.from_numpy(np.empty((rows, columns), dtype=np.float32))
-
-
 def put(homes: Sequence[Array], parts: Sequence[Array]) -> None:
-    """Copy a block's arrays to where they belong."""
+    """Copy a block's arrays to where they belong, those that are not there already."""
     for home, part in zip(homes, parts, strict=True):
-        home[...] = part
+        if home.ctypes.data != part.ctypes.data:
+            home[...] = part

@@ -22,7 +22,8 @@ class SerialPool:
         with one_thread():
             for number, block in enumerate(cut):
                 with named_faults("clients cannot train"):
-                    put(rows.homes(number), self._kernel.train(sent[number], block).arrays())
+                    trained = self._kernel.train(sent[number], block, rows.places(number))
+                    put(rows.homes(number), trained.arrays())
         return rows.result(expected_size)
 
     def train_sum(self, broadcast: Broadcast, cohort: Array) -> Summed:
