@@ -1,7 +1,7 @@
 """What one client really sent, on the disk, so that leakage attacks can look at it later.
 
 The attacker does not sit in the loop: a recording holds the broadcast, the exact frame, public configuration
-and what its probe is told, and an attack runs on it afterwards, beside the training or from disk. The
+and what its probe is told, and an attack runs on it afterwards, at the run's end or from disk. The
 client's true examples lie in another file, which only the scorer opens.
 """
 

@@ -63,6 +63,7 @@ def execute(
         progress.begin(number, _label(scenario, writer), scenario.rounds, state.round)
         state, stopped = _run_rounds(scenario, simulation, records, pool, state, progress, number)
         progress.end(number)
+        pool.close()  # the attacks get its workers' CPUs
         epsilon = _conclude(scenario, simulation, records, state, stopped, progress)
         return writer.finish(epsilon, stopped)
     except GauntletError as error:

@@ -1,4 +1,4 @@
-"""Record what probed clients send while a run goes on, and attack it beside the run."""
+"""Record what probed clients send while a run goes on, and attack it after the last round."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Probes:
             GauntletError: See ``make_watches``.
         """
         self._simulation, self._folder, self._submit = simulation, folder, submit
-        self._seed, self._running = scenario.seed, list[Callable[[], Any]]()
+        self._seed, self._jobs = scenario.seed, list[AttackJob]()
         self._together: dict[str, list[Path]] = {}
         self._watches = make_watches(scenario.probes, simulation)
         self._take_up(begin)
@@ -86,20 +86,19 @@ class Probes:
         return save_observation(place, s.spec, s.data, *facts)
 
     def _attack(self, place: Path, watch: Watch, round_: int, client: int) -> None:
-        """Attack a recording; of several that are attacked together, once the last one is there."""
+        """Note that a recording is to be attacked; of several together, once the last one is there."""
         watch.done(round_, client)
         if watch.together:
             self._together.setdefault(watch.probe.identity(), []).append(place)
             if not watch.waiting:
-                self._submit_attack(watch, self._together.pop(watch.probe.identity()))
+                self._plan(watch, self._together.pop(watch.probe.identity()))
         else:
-            self._submit_attack(watch, [place])
+            self._plan(watch, [place])
 
-    def _submit_attack(self, watch: Watch, places: list[Path]) -> None:
+    def _plan(self, watch: Watch, places: list[Path]) -> None:
         attack = watch.probe.spec()
         results = self._folder / ("inferences" if infers(attack.name) else "reconstructions")
-        job = AttackJob(tuple(sorted(places)), attack, self._seed, results)
-        self._running.append(self._submit(carry_out, job))
+        self._jobs.append(AttackJob(tuple(sorted(places)), attack, self._seed, results))
 
     def record(self) -> list[dict[str, Any]]:
         """Return what each probe is, what it saw, and the rounds for which it saw nothing."""
@@ -110,7 +109,7 @@ class Probes:
         return [words for watch in self._watches if (words := watch.complaint())]
 
     def collect(self) -> None:
-        """Wait for every attack; what waited for rounds that never came is attacked as far as it came.
+        """Run every attack, on Ray several at a time; what waited for rounds in vain is attacked as it came.
 
         Raises:
             GauntletError: An attack failed; the others' results are there all the same.
@@ -118,14 +117,14 @@ class Probes:
         for watch in self._watches:
             places = self._together.pop(watch.probe.identity(), [])
             if len(places) >= watch.least_rounds:
-                self._submit_attack(watch, places)
+                self._plan(watch, places)
         errors: list[GauntletError] = []
-        for wait in self._running:
+        for wait in [self._submit(carry_out, job) for job in self._jobs]:
             try:
                 wait()
             except GauntletError as error:
                 errors.append(error)
-        self._running = []
+        self._jobs = []
         if errors:
             raise errors[0]
 
@@ -136,12 +135,12 @@ def submit_later(function: Callable[..., Any], *arguments: Any) -> Callable[[], 
 
 
 def submit_to_ray(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
-    """Run the function as a Ray task beside the training."""
+    """Run the function as a Ray task of one CPU."""
     import ray
 
     from ..clients.pools.ray import cause_of
 
-    task = ray.remote(num_cpus=0)(function).remote(*arguments)
+    task = ray.remote(num_cpus=1)(function).remote(*arguments)
 
     def wait() -> Any:
         try:

@@ -217,3 +217,30 @@ def test_a_damaged_recording_is_one_line(tiny, tmp_path):
         with pytest.raises(Exception, match="is not a readable observation") as caught:
             reconstruct(AttackJob((place,), PluginSpec("dlg", {}), 0, tmp_path / "again"))
         assert type(caught.value).__name__ == "DataError"
+
+
+ASKS = """
+import ray
+import torch
+from gauntlet.core.observation import Reconstruction
+class Asks:
+    def reconstruct(self, observations, generator):
+        x, y = torch.full((2, 1, 8, 8), 0.5), torch.zeros(2).long()
+        given = ray.get_runtime_context().get_assigned_resources()
+        return Reconstruction(x, y, 0.0, (), "closed_form", {"cpus": given.get("CPU", 0.0)})
+"""
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_on_ray_an_attack_has_a_cpu_of_its_own_also_where_workers_hold_them_all(
+    tiny, tmp_path, ray_here, num_workers
+):
+    """The cluster of these tests has two CPUs: attacks run after the last round, on those of the workers."""
+    (tmp_path / "asks.py").write_text(ASKS)
+    probes = [{"name": f"{tmp_path}/asks.py:Asks", "rounds": [0, 1, 2]}]
+    runtime = {"pool": "ray", "num_workers": num_workers}
+
+    folder = simulate(tiny(probes=probes, runtime=runtime), tmp_path / "run").folder
+
+    reports = [json.loads(p.read_text()) for p in (folder / "reconstructions").glob("*/reconstruction.json")]
+    assert [report["details"]["cpus"] for report in reports] == [1.0, 1.0, 1.0]
