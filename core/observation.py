@@ -3,84 +3,49 @@
 The client's true examples are a ``Truth``: another object in another file, which only the scorer opens.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from .layout import Layout
+from .leakage_knowledge import LeakageKnowledge
 
-
-@dataclass(frozen=True)
-class LeakageKnowledge:
-    """What an attacker is told about a client; None where it does not know.
-
-    Attributes:
-        batch_size: Examples in the client's step.
-        labels: Their labels, in no particular order.  # [B]
-        local_steps: SGD steps that the client took.
-        lr: The client's step size.
-        codec: The codec's name and options, as the scenario has them.
-        privacy: The privacy mechanism's name and options, as the scenario has them.
-        optimizer: What a local step goes along: ``"sgd"`` the gradient, ``"adam"`` Adam's direction; or the
-            algorithm's name, where it changes the first direction.
-        weight_decay: L2 penalty that a step adds to the gradient.
-        loss: What the client minimises, as ``training.loss`` names it.
-
-    Raises:
-        ValueError: Another number of labels than ``batch_size``.
-    """
-
-    batch_size: int | None = None
-    labels: tuple[int, ...] | None = None
-    local_steps: int | None = None
-    lr: float | None = None
-    codec: str | None = None
-    privacy: str | None = None
-    optimizer: str | None = None
-    weight_decay: float | None = None
-    loss: str | None = None
-
-    def __post_init__(self) -> None:
-        if None not in (self.labels, self.batch_size) and len(self.labels or ()) != self.batch_size:
-            raise ValueError(
-                f"labels must be batch_size = {self.batch_size} of them, got {len(self.labels or ())}"
-            )
-
-    def missing(self, required: tuple[str, ...]) -> list[str]:
-        """Return the names in ``required`` that are None here.
-
-        Raises:
-            ValueError: A name that is no field.
-        """
-        refuse_unknown_items(required)
-        return [name for name in required if getattr(self, name) is None]
-
-
-def refuse_unknown_items(names: Iterable[str]) -> None:
-    """Raise ``ValueError`` where a name is no field of ``LeakageKnowledge``."""
-    known = {f.name for f in fields(LeakageKnowledge)}
-    if wrong := [name for name in names if name not in known]:
-        raise ValueError(
-            f"no such item of knowledge: {', '.join(wrong)}; allowed: {', '.join(sorted(known))}"
-        )
+MessageKind = Literal["update", "gradient", "aggregate"]
+KINDS: tuple[MessageKind, ...] = ("update", "gradient", "aggregate")
+Artefact = Literal["images", "rows"]
+_HALF_ULP = 2.0**-24  # relative rounding error of float32
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One client's message as an honest-but-curious server sees it.
+    """One message as the server, or whoever listens in its place, sees it.
 
     Attributes:
         round: The round, from 0.
         client_id: The sender.
-        model: A private copy of the public model, holding the parameters that were broadcast.
+        model: A private copy of the public model, holding the parameters that the client decoded.
         layout: How the model's parameters lie in a vector.
         frame: The exact bytes that the client sent.
-        update: What the frame decodes to: local minus global parameters.  # [P]
+        update: What they decode to: local minus global parameters; of an aggregate the sum of these over
+            the contributors; of a gradient its opposite, as one step of size 1.  # [P]
         input_shape: Shape of one example, without the batch.
         num_classes: C.
         value_range: The least and the largest value that an input can take.
-        knowledge: What else the attacker is told.
+        knowledge: What else the attacker is told; of a gradient, that lr = 1 and local_steps = 1.
+        kind: What was sent: ``"update"``, ``"gradient"``, or ``"aggregate"`` (a sum over clients).
+        contributors: Clients whose messages are in it, at least 1; above 1 of an aggregate alone.
+        support: Which coordinates were sent; the others decode to 0 and say nothing. By default all.  # [P]
+        received: What the client received besides the parameters, by group of the algorithm's ``down``.
+        releases: What else the client sent: ``num_examples`` (a number), ``buffers`` [Q], and by name the
+            other groups of the algorithm's ``up`` [P].
+        planted: What a malicious server put into the model, and what an attack needs to read it out.
+
+    Raises:
+        ValueError: Another kind, or a number of contributors that does not go with it.
     """
 
     round: int
@@ -93,19 +58,54 @@ class Observation:
     num_classes: int
     value_range: tuple[float, float]
     knowledge: LeakageKnowledge
+    kind: MessageKind = "update"
+    contributors: int = 1
+    support: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
+    received: Mapping[str, Tensor] = field(default_factory=dict)
+    releases: Mapping[str, Tensor | int] = field(default_factory=dict)
+    planted: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        if self.contributors < 1 or (self.contributors > 1 and self.kind != "aggregate"):
+            raise ValueError(f"contributors must be 1 of one {self.kind}, got {self.contributors}")
+        if self.support.numel() == 0:
+            object.__setattr__(self, "support", torch.ones(len(self.update), dtype=torch.bool))
 
     def gradient(self) -> Tensor:
         """Return the mean gradient behind a one-step update of plain SGD: -update / lr.  # [P]
 
         Raises:
-            ValueError: The step size is not known, or the client took more than one step.
+            ValueError: The step size is not known, or the client took more than one step; or the message is
+                a sum over clients.
         """
         lr, steps = self.knowledge.lr, self.knowledge.local_steps
-        if lr is None or steps != 1:
+        if lr is None or steps != 1 or self.kind == "aggregate":
             raise ValueError(
-                f"a gradient needs a known lr and local_steps = 1, got lr = {lr} and local_steps = {steps}"
+                "a gradient needs a known lr and local_steps = 1 of one client, got "
+                f"lr = {lr} and local_steps = {steps} of {self.contributors}"
             )
         return -self.update / lr
+
+
+def noise_floor(observation: Observation) -> dict[str, float]:
+    """Return, for each tensor, how far float32 alone moves an entry of the message, root mean square.
+
+    A client sends fl(theta_1) - theta_0: every step rounds theta, by at most 2^-24 of its size and about 0.4
+    of that root mean square. So nothing below 2^-24 rms(theta_1) sqrt(steps) is information; in units of the
+    gradient that is divided by lr. Of a gradient it is 2^-24 times its own size; of a sum over clients it
+    grows by the square root of their number. Codec and privacy noise come on top.
+    """
+    clients, sizes = observation.contributors, observation.update
+    if observation.kind != "gradient":
+        before = observation.layout.flatten(dict(observation.model.named_parameters()))
+        rounded = math.sqrt(clients * (observation.knowledge.local_steps or 1))
+        sizes = (before + sizes / clients) * rounded
+    return {
+        name: _HALF_ULP * float(values.double().square().mean().sqrt())
+        for name, values in observation.layout.views(sizes).items()
+    }
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,8 @@ class Reconstruction:
         stopped: ``"converged"``, ``"plateau"``, ``"max_iterations"``, ``"time_budget"``, ``"nan"`` or
             ``"closed_form"``.
         details: Further figures, such as closures evaluated.
+        artefact: What x is, which decides how it is scored: ``"images"`` [B, channels, height, width] or
+            ``"rows"`` of values; by default what its shape says.
     """
 
     x: Tensor
@@ -141,3 +143,4 @@ class Reconstruction:
     trace: tuple[float, ...]
     stopped: str
     details: Mapping[str, float]
+    artefact: Artefact | None = None

@@ -116,6 +116,10 @@ class Updates:
         """Return the same cohort with other vectors [K, P]."""
         return replace(self, vectors=vectors)
 
+    def bare(self) -> Updates:
+        """Return the same cohort without its presence: itself where it has none."""
+        return self if self.presence is None else replace(self, presence=None)
+
     def rows(self, keep: Tensor) -> Updates:
         """Return the clients where ``keep`` [K] is true (or of the given ascending row numbers)."""
         return replace(

@@ -73,7 +73,7 @@ def _handed(own: Updates, attack: UpdateAttack) -> tuple[Presence | None, Update
     Whatever it makes of coordinates that its clients do not have, nothing of it can be sent.
     """
     partial = declared(attack, UpdateAttacks.partial)
-    return own.presence, own if partial else replace(own, presence=None)
+    return own.presence, own if partial else own.bare()
 
 
 def _received(view: View, mine: Presence | None) -> View:
@@ -87,10 +87,10 @@ def _seen(plan: Plan, state: ServerState, honest: Updates) -> Updates:
     """Return the honest messages that an omniscient attack sees: those sent with its own, and in flight."""
     if state.mailbox is None:
         return honest
-    parts = [replace(honest, presence=None)]
+    parts = [honest.bare()]
     for updates in (group.updates for group in state.mailbox.groups):
         liars = torch.tensor(sorted(plan.malicious(int(updates.started[0]))), dtype=torch.int64)
-        parts.append(updates.rows(~torch.isin(updates.client_ids, liars)))
+        parts.append(plan.with_presence(updates.rows(~torch.isin(updates.client_ids, liars))))
     return plan.with_presence(concatenate(parts, honest.expected_size))
 
 

@@ -145,14 +145,15 @@ class Mailbox:
 
     def traffic(self, round_: int, now: float, drawn: Array) -> Traffic:
         """Return what a schedule knows of a round: when it began, who may take part, who is on the way."""
+        if not self.groups:
+            none, empty = np.zeros(0, dtype=np.int64), np.zeros(0)
+            return Traffic(round_, now, drawn, none, none, empty, empty, empty)
         of_updates = {
-            name: torch.cat([getattr(g.updates, name) for g in self.groups]).numpy()
-            if self.groups
-            else np.zeros(0, dtype=np.int64)
+            name: np.concatenate([getattr(group.updates, name).numpy() for group in self.groups])
             for name in ("client_ids", "started")
         }
         times = {
-            name: np.concatenate([getattr(g, name) for g in self.groups]) if self.groups else np.zeros(0)
+            name: np.concatenate([getattr(group, name) for group in self.groups])
             for name in ("begins", "arrives", "waits")
         }
         return Traffic(round_, now, drawn, **of_updates, **times)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ..clients.messages import Broadcast
 from ..core.declarations import Codecs, declared
-from ..core.presence import Presence
 from ..core.trees import State
 from ..core.updates import Updates
 from .mailbox import COLUMNS, Downlink, Mailbox, Messages
@@ -48,7 +47,7 @@ def tree_of(box: Mailbox) -> State:
 
 def _group(group: Messages) -> State:
     columns = {name: torch.as_tensor(getattr(group, name)) for name in COLUMNS}
-    honest, presence = group.honest, group.updates.presence
+    honest = group.honest
     lied = honest is not group.updates and not torch.equal(honest.vectors, group.updates.vectors)
     lied = lied or not torch.equal(honest.num_examples, group.updates.num_examples)
     return {
@@ -57,7 +56,6 @@ def _group(group: Messages) -> State:
         "frames": [torch.frombuffer(bytearray(frame), dtype=torch.uint8) for frame in group.frames],
         "honest": {name: getattr(honest, name) for name in ("vectors", "num_examples")} if lied else None,
         "expected_size": group.updates.expected_size,
-        "presence": None if presence is None else {"levels": presence.levels, "level": presence.level},
     }
 
 
@@ -113,7 +111,7 @@ def misfit(state: ServerState, plan: Plan) -> str | None:
 
 
 def _messages(tree: State) -> Messages:
-    names = {*_TYPES, "frames", "honest", "expected_size", "presence"}
+    names = {*_TYPES, "frames", "honest", "expected_size"}
     _want(isinstance(tree, Mapping) and set(tree) == names, "holds a group with other parts")
     for name, (kind, dim) in _TYPES.items():
         value = tree[name]
@@ -130,20 +128,10 @@ def _messages(tree: State) -> Messages:
     _want(bytes_ and len(frames) in (0, size), "holds frames that are none")
     expected = tree["expected_size"]
     _want(type(expected) is float and 0 < expected < float("inf"), "expects a cohort of no size")
-    rows = {name: tree[name] for name in ROWS}
-    updates = Updates(**rows, expected_size=expected, presence=_presence(tree["presence"]))
+    updates = Updates(**{name: tree[name] for name in ROWS}, expected_size=expected)
     columns = {name: tree[name] if name in _TENSORS else tree[name].numpy() for name in COLUMNS}
     written = [frame.numpy().tobytes() for frame in frames]
     return Messages(updates=updates, honest=_honest(tree["honest"], updates), frames=written, **columns)
-
-
-def _presence(tree: State) -> Presence | None:
-    """Return which coordinates the clients have, where models are of several sizes."""
-    if tree is None:
-        return None
-    fits = isinstance(tree, Mapping) and set(tree) == {"levels", "level"}
-    _want(fits and all(isinstance(value, Tensor) for value in tree.values()), "holds no presence")
-    return Presence(tree["levels"], tree["level"])
 
 
 def _honest(tree: State, updates: Updates) -> Updates:

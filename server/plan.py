@@ -172,6 +172,11 @@ class Plan:
         return self.frame_down + self.bytes_beside
 
     @cached_property
+    def frame_up(self) -> int:
+        """The longest frame of a client's message, in bytes."""
+        return max_frame(self.codec, self.exchange.up)
+
+    @cached_property
     def frame_down(self) -> int:
         """The longest frame of the parameters on their way down, in bytes."""
         return max_frame(self.codec_down, self.layout)

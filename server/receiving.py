@@ -52,10 +52,10 @@ def take(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Opene
     box = state.mailbox or Mailbox()
     traffic = box.traffic(state.round, state.clock, sent.drawn)
     arrivals, schedule = plan.schedule.arrivals(traffic, state.schedule)
-    rest, gone = box.taken(arrivals.counted | arrivals.dropped)
-    counted = traffic.client_ids[arrivals.counted]
+    leave = arrivals.counted | arrivals.dropped
+    rest, gone = box.taken(leave)
     messages = _with_presence(plan, joined(gone) if gone else nobody(plan, state))
-    mask = np.isin(messages.updates.client_ids.numpy(), counted)
+    mask = arrivals.counted[leave][traffic.client_ids[leave].argsort()]
     state = replace(state, mailbox=rest if rest.groups else None, schedule=schedule)
     return state, Opened(messages, mask, box.downs, arrivals.at)
 

@@ -102,6 +102,8 @@ def receive(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Ou
 def _starts(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Starts]:
     """Return who begins next, as the schedule says."""
     traffic = (state.mailbox or Mailbox()).traffic(state.round, state.clock, sent.drawn)
+    if not len(traffic.idle):
+        return state, Starts(traffic.idle, traffic.now)
     chance = generator(plan.seed, "schedule", state.round, sent.groups)
     starts, schedule = plan.schedule.starts(traffic, state.schedule, chance)
     return replace(state, schedule=schedule), starts

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..clients.codecs.wire import encode_cohort, longest_frames, max_frame
+from ..clients.codecs.wire import encode_cohort, longest_frames
 from ..clients.messages import Summed, Trained
 from ..core.contracts import CodecStreams, Delivery, Starts
 from ..core.declarations import Codecs, declared
@@ -92,10 +92,10 @@ def post(
     frames, codec, bytes_up = _encode(plan, state, lied, CodecStreams(plan.seed, state.round, down.shared))
     received = plan.received_bytes(down.size, ids.tolist(), state.round)
     fate = _deliver(plan, sent, honest.num_examples, received, bytes_up)
-    kept = replace(lied, presence=None)  # it follows from who began when, and is never stored
+    kept = lied.bare()  # presence follows from who began when, and is never stored
     group = Messages(
         updates=kept,
-        honest=kept if lied is honest else replace(honest, presence=None),
+        honest=kept if lied is honest else honest.bare(),
         losses=everybody.losses,
         raw_norms=everybody.norms,
         norms=trained.sent_norms if lied.vectors is trained.updates.vectors else row_norms(lied.vectors),
@@ -117,7 +117,7 @@ def post(
 def add_up(plan: Plan, sent: Sent, pool: ClientPool) -> Sent:
     """Let the workers add up what honest clients send: the same round where nobody needs single updates."""
     summed = pool.train_sum(sent.down.broadcast, sent.drawn)
-    size = max_frame(plan.codec, plan.exchange.up) + 4 * plan.layout.num_buffers
+    size = plan.frame_up + 4 * plan.layout.num_buffers
     sizes = np.full(len(sent.drawn), size, dtype=np.int64)
     received = np.full(len(sent.drawn), sent.down.size, dtype=np.int64)
     total = Total(summed, sizes, _deliver(plan, sent, summed.num_examples, received, sizes))

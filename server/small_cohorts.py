@@ -57,6 +57,9 @@ def _may_be_below(plan: Plan, needed: int, rounds: int) -> str:
         chance = float(binom.cdf(needed - 1, sampling.num_clients, sampling.sample_rate))
         if rounds * chance > RARE:
             return "cohorts are drawn at random"
+    elif not plan.plain:
+        if plan.sampler.sampling(sampling.num_clients).scheme != "full":
+            return "fewer clients may begin"
     elif sampling.scheme not in SIZED:
         return "cohorts are drawn at random"
     if sampling.expected_size - len(_refused(plan)) < needed:

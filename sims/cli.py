@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 import typer.core
@@ -22,10 +22,8 @@ from .arguments import (
     placed,
     runtime_of,
 )
+from .attack_command import attack
 from .exits import run_command
-
-if TYPE_CHECKING:
-    pass
 
 typer.core.HAS_RICH = False  # with Rich, Typer 0.20 prints "\[required]" even in plain help
 
@@ -213,6 +211,9 @@ def verify(
     raise typer.Exit(code)
 
 
+app.command()(attack)
+
+
 @app.command()
 def plot(
     name: Annotated[
@@ -283,7 +284,7 @@ def data(
 
 @app.command()
 def new(
-    kind: Annotated[str, typer.Argument(help="attack, data-attack, defense, or schedule.")],
+    kind: Annotated[str, typer.Argument(help="attack, data-attack, leakage-attack, defense, or schedule.")],
     name: Annotated[str, typer.Argument(help="The plug-in's name, such as my_attack.")],
     folder: Annotated[Path, typer.Option(help="Where to write the two files.")] = Path(),
 ) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import GauntletError
-from ..server.probe import adopt_observation, save_observation
-from .reconstruct import infer, infers, reconstruct, shared_result
+from ..server.recordings import adopt_observation, save_observation
+from .reconstruct import NAME, AttackJob, carry_out, infers, shared_result
 from .scenario import Scenario
 from .watch import Watch, client_of, known, make_watches
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 Submit = Callable[..., Callable[[], Any]]
 """Start a function with arguments now or later; calling what it returns waits for the end."""
-
-_RECORDING = re.compile(r"round-(\d{6,})-client-(\d{6,})(?:-(.+))?")  # without a probe: shared, of schema 1
 
 
 class Probes:
@@ -36,13 +33,14 @@ class Probes:
         """
         self._simulation, self._folder, self._submit = simulation, folder, submit
         self._seed, self._running = scenario.seed, list[Callable[[], Any]]()
+        self._together: dict[str, list[Path]] = {}
         self._watches = make_watches(scenario.probes, simulation)
         self._take_up(begin)
 
     def _take_up(self, begin: int) -> None:
         """Forget recordings from ``begin`` on, and count the earlier ones as done."""
         for place in sorted((self._folder / "observations").glob("round-*")):
-            fits = _RECORDING.fullmatch(place.name)
+            fits = NAME.fullmatch(place.name)
             if fits is None or place.suffix == ".part" or int(fits[1]) >= begin:
                 shutil.rmtree(place)
                 continue
@@ -57,7 +55,7 @@ class Probes:
 
     def _adopt(self, old: Path, watch: Watch, round_: int, client: int) -> None:
         """Give a probe its own copy of a recording that several shared, with its own knowledge alone."""
-        if client_of(watch.probe, self._simulation, round_, [client]) is None:
+        if client_of(watch, self._simulation, round_, [client]) is None:
             return
         for kind, ending in (("reconstructions", ""), ("inferences", ".json")):
             result = self._folder / kind / (shared_result(old.name, watch.probe.name) + ending)
@@ -76,7 +74,7 @@ class Probes:
             for watch in self._watches:
                 if not watch.due(round_):
                     continue
-                client = client_of(watch.probe, self._simulation, round_, sorted(cohort))
+                client = client_of(watch, self._simulation, round_, sorted(cohort))
                 if client is not None:
                     self._attack(self._record(step, watch, round_, client), watch, round_, client)
 
@@ -88,13 +86,20 @@ class Probes:
         return save_observation(place, s.spec, s.data, *facts)
 
     def _attack(self, place: Path, watch: Watch, round_: int, client: int) -> None:
+        """Attack a recording; of several that are attacked together, once the last one is there."""
         watch.done(round_, client)
-        attack = watch.probe.spec()
-        if infers(attack.name):
-            work = self._submit(infer, place, attack, self._folder / "inferences")
+        if watch.together:
+            self._together.setdefault(watch.probe.identity(), []).append(place)
+            if not watch.waiting:
+                self._submit_attack(watch, self._together.pop(watch.probe.identity()))
         else:
-            work = self._submit(reconstruct, place, attack, self._seed, self._folder / "reconstructions")
-        self._running.append(work)
+            self._submit_attack(watch, [place])
+
+    def _submit_attack(self, watch: Watch, places: list[Path]) -> None:
+        attack = watch.probe.spec()
+        results = self._folder / ("inferences" if infers(attack.name) else "reconstructions")
+        job = AttackJob(tuple(sorted(places)), attack, self._seed, results)
+        self._running.append(self._submit(carry_out, job))
 
     def record(self) -> list[dict[str, Any]]:
         """Return what each probe is, what it saw, and the rounds for which it saw nothing."""
@@ -105,11 +110,15 @@ class Probes:
         return [words for watch in self._watches if (words := watch.complaint())]
 
     def collect(self) -> None:
-        """Wait for every attack.
+        """Wait for every attack; what waited for rounds that never came is attacked as far as it came.
 
         Raises:
             GauntletError: An attack failed; the others' results are there all the same.
         """
+        for watch in self._watches:
+            places = self._together.pop(watch.probe.identity(), [])
+            if len(places) >= watch.least_rounds:
+                self._submit_attack(watch, places)
         errors: list[GauntletError] = []
         for wait in self._running:
             try:

@@ -88,16 +88,16 @@ def changed_code(manifest: Mapping[str, Any], now: Mapping[str, str]) -> list[st
     """
     if "code" not in manifest:
         return []
-    before = _latest(manifest, "code", dict)
+    before = latest(manifest, "code", dict)
     code = [f"the code of {name}" for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
-    said, here = _latest(manifest, "versions", dict), versions()
+    said, here = latest(manifest, "versions", dict), versions()
     differ = [name for name in here if name not in _NO_BITS and _cut(name, said) != _cut(name, here)]
     return code + [f"{name} {said.get(name, 'absent')} (now {here[name]})" for name in differ]
 
 
 def changed_data(manifest: Mapping[str, Any], simulation: Simulation) -> list[str]:
     """Return what differs in the examples from when the run began."""
-    same = "data" not in manifest or _latest(manifest, "data", str) == _data(simulation)
+    same = "data" not in manifest or latest(manifest, "data", str) == _data(simulation)
     return [] if same else [f"the data of {simulation.spec.data.name}"]
 
 
@@ -134,7 +134,7 @@ def keep_code(scenario: Scenario, folder: Path) -> None:
     keep_copies(scenario.values(), folder)
 
 
-def _latest(manifest: Mapping[str, Any], key: str, kind: type) -> Any:
+def latest(manifest: Mapping[str, Any], key: str, kind: type) -> Any:
     """Return what the manifest holds of code, versions or data, after the last accepted change.
 
     Raises:

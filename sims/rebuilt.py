@@ -22,6 +22,7 @@ class Rebuilt:
         settings: Its options, and what it was told (``labels_known``).
         round: The observed round.
         client_id: The observed client.
+        sok: The SoK's letter of what the attack was told, A to H; None in results of earlier versions.
         truth: What the client trained on.  # [B, ...]
         rebuilt: What the attack made of its message.  # [B, ...]
         psnr: Peak signal-to-noise ratio of each, in dB.  # [B]
@@ -34,6 +35,7 @@ class Rebuilt:
     settings: Mapping[str, Any]
     round: int
     client_id: int
+    sok: str | None
     truth: np.ndarray[Any, Any]
     rebuilt: np.ndarray[Any, Any]
     psnr: np.ndarray[Any, Any]
@@ -82,6 +84,7 @@ def load_rebuilt(folder: Path) -> Rebuilt:
                 settings={**report["options"], "labels_known": report.get("labels_known", False)},
                 round=report["round"],
                 client_id=report["client_id"],
+                sok=report.get("sok"),
                 truth=tensors["truth"].numpy(),
                 rebuilt=tensors["x"].numpy(),
                 psnr=np.array(report["psnr"], dtype=float),

@@ -1,6 +1,9 @@
 """Run a leakage or inference attack on a recorded observation, beside the truth."""
 
 import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +13,80 @@ from torch import Tensor
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
 from ..attacks.leakage import infers as infers
-from ..attacks.leakage.metrics import score
+from ..attacks.leakage.metrics import artefact_of, score
 from ..attacks.leakage.outputs import checked_reconstruction, checked_scores
-from ..attacks.leakage.requirements import refuse_unmet
+from ..attacks.leakage.requirements import letter_of, oracles_of, refuse_number, refuse_unmet, told
 from ..clients.device import one_thread
-from ..core.disk import write_folder
+from ..core.disk import make_folder, write_folder
 from ..core.errors import ResultsError
 from ..core.guards import guard
 from ..core.observation import Observation
+from ..core.outside import only_our_own
+from ..core.registry import Family, require
 from ..core.seeds import generator
-from ..server.probe import load_observation, load_truth, probe_of
+from ..server.recording_format import probe_of
+from ..server.replays import load_observation, load_truth
 from ..server.spec import PluginSpec
+from .outside_code import code_of
 from .rebuilt import SCHEMA
 from .results import write_json
 from .sections import digest_of, plain
 
+NAME = re.compile(r"round-(\d{6,})-client-(\d{6,})(?:-(.+))?")
+"""Of a recording: round, client, the probe's identity; without the last it was shared, in schema 1."""
 
-def reconstruct(place: Path, attack: PluginSpec, seed: int, results: Path) -> Path:
-    """Attack the observation in ``place``; return the folder of its reconstruction under ``results``.
+
+@dataclass(frozen=True)
+class AttackJob:
+    """An attack on recorded messages, as a task takes it along.
+
+    Attributes:
+        places: The recordings: one, or several rounds of one client in their order.
+        attack: The attack and its options.
+        seed: The run's.
+        results: The folder under which the result is kept.
+        name: What it is called there; by default as the recording of the attack's own probe, or after both.
+        distrust: Why nothing from outside may be loaded that a recording names; None where it may.
+    """
+
+    places: tuple[Path, ...]
+    attack: PluginSpec
+    seed: int
+    results: Path
+    name: str = ""
+    distrust: str | None = None
+
+    @property
+    def called(self) -> str:
+        """The name of the result."""
+        return self.name or _result_name(self.places, self.attack)
+
+
+def carry_out(job: AttackJob) -> Path:
+    """Let a leakage or inference attack look at what was recorded; return where the result is.
+
+    Raises:
+        GauntletError: See ``reconstruct`` and ``infer``.
+    """
+    return (infer if infers(job.attack.name) else reconstruct)(job)
+
+
+def make_attack(attack: PluginSpec) -> tuple[Any, str]:
+    """Return a leakage or inference attack, and what messages call it.
+
+    Raises:
+        PluginError: There is none of that name, or it does not take the options.
+    """
+    family: Family[Any] = INFERENCE_ATTACKS if infers(attack.name) else LEAKAGE_ATTACKS
+    who = f"{family.noun} '{attack.name}'"
+    return guard(family.build(attack.name, attack.options), who), who
+
+
+def reconstruct(job: AttackJob) -> Path:
+    """Let a leakage attack rebuild what a client trained on; return the result's folder.
+
+    Several messages are of one client, and what is rebuilt is measured by what the client trained on in the
+    last of them.
 
     Raises:
         PluginError: The attack does not exist, raises, needs knowledge that it is not given, or returns what
@@ -36,27 +95,49 @@ def reconstruct(place: Path, attack: PluginSpec, seed: int, results: Path) -> Pa
         DataError: The recording cannot be read.
         ResultsError: The disk is full or not writable.
     """
-    who = f"leakage attack '{attack.name}'"
-    plugin = guard(LEAKAGE_ATTACKS.build(attack.name, attack.options), who)
-    observation = load_observation(place)
-    refuse_unmet(plugin, observation)
-    stream = generator(seed, "reconstruct", observation.round, observation.client_id)
+    plugin, who = make_attack(job.attack)
+    observations = observed(plugin, job.places, job.distrust)
+    last = observations[-1]
+    handed = [told(plugin, observation) for observation in observations]
+    stream = generator(job.seed, "reconstruct", last.round, last.client_id)
     with one_thread():
-        found = checked_reconstruction(plugin.reconstruct(observation, stream), observation, who)
-    truth = load_truth(place)
-    scores = score(found, truth, observation.value_range)
+        found = checked_reconstruction(plugin.reconstruct(handed, stream), observations, who)
+    truth = load_truth(job.places[-1])
+    require(
+        len(found.x) == len(truth.x),
+        f"{who} rebuilt {len(found.x)} examples, and the client trained on {len(truth.x)}",
+    )
+    scores = score(found, truth, last.value_range)
     tensors = {"x": found.x[scores.order], "y": found.y[scores.order], "truth": truth.x, "labels": truth.y}
     report = {
-        **_head(place, attack, observation),
+        **_head(job, plugin, observations),
+        "artefact": artefact_of(found),
         "psnr": scores.psnr.tolist(),
-        "ssim": [None if np.isnan(s) else s for s in scores.ssim.tolist()],
+        "ssim": [_finite(s) for s in scores.ssim.tolist()],
         "mse": scores.mse.tolist(),
+        "within_tolerance": [_finite(s) for s in scores.within_tolerance.tolist()],
         "label_accuracy": scores.label_accuracy,
         "cost": _finite(found.cost),
         "stopped": found.stopped,
         "details": {name: _finite(value) for name, value in found.details.items()},
     }
-    return _write(results / _result_name(place, attack), tensors, report)
+    return _write(job.results / job.called, tensors, report)
+
+
+def observed(plugin: object, places: Sequence[Path], distrust: str | None = None) -> list[Observation]:
+    """Return recorded observations, each of which an attack accepts.
+
+    Raises:
+        PluginError: It does not.
+        DataError: One cannot be read.
+        FrameError: A frame does not decode.
+    """
+    refuse_number(plugin, len(places))
+    with only_our_own(distrust):
+        observations = [load_observation(place) for place in places]
+    for observation in observations:
+        refuse_unmet(plugin, observation)
+    return observations
 
 
 def _write(folder: Path, tensors: dict[str, Tensor], report: dict[str, Any]) -> Path:
@@ -74,8 +155,8 @@ def _write(folder: Path, tensors: dict[str, Tensor], report: dict[str, Any]) -> 
     return folder
 
 
-def infer(place: Path, attack: PluginSpec, results: Path) -> Path:
-    """Let an inference attack score the observation in ``place``; return its JSON file under ``results``.
+def infer(job: AttackJob) -> Path:
+    """Let an inference attack score what was observed; return the JSON file.
 
     Beside the scores stands how many examples of each class the client really trained on.
 
@@ -86,46 +167,60 @@ def infer(place: Path, attack: PluginSpec, results: Path) -> Path:
         DataError: The recording cannot be read.
         ResultsError: The disk is full or not writable.
     """
-    who = f"inference attack '{attack.name}'"
-    plugin = guard(INFERENCE_ATTACKS.build(attack.name, attack.options), who)
-    observation = load_observation(place)
-    refuse_unmet(plugin, observation)
+    plugin, who = make_attack(job.attack)
+    (observation,) = observed(plugin, job.places, job.distrust)
     with one_thread():
-        scores = checked_scores(plugin.infer([observation]), 1, who)[0]
+        scores = checked_scores(plugin.infer([told(plugin, observation)]), 1, who)[0]
+    counts = torch.bincount(load_truth(job.places[0]).y, minlength=observation.num_classes)
     report = {
-        **_head(place, attack, observation),
+        **_head(job, plugin, [observation]),
         "scores": scores.double().tolist(),
-        "label_counts": torch.bincount(load_truth(place).y, minlength=observation.num_classes).tolist(),
+        "label_counts": counts.tolist(),
     }
-    path = results / f"{_result_name(place, attack)}.json"
+    path = job.results / f"{job.called}.json"
     try:
-        results.mkdir(parents=True, exist_ok=True)
+        make_folder(job.results)
     except OSError as error:
-        raise ResultsError(f"{results} cannot be made: {error.strerror}") from error
+        raise ResultsError(f"{job.results} cannot be made: {error.strerror}") from error
     write_json(path, report)
     return path
 
 
-def _head(place: Path, attack: PluginSpec, observation: Observation) -> dict[str, Any]:
+def _head(job: AttackJob, plugin: object, observations: Sequence[Observation]) -> dict[str, Any]:
     """Return what every result says of itself first."""
+    last, attack = told(plugin, observations[-1]), job.attack
+    code = code_of({"name": attack.name, "options": attack.options})
     return {
         "schema": SCHEMA,
-        "observation": place.name,
+        "observation": job.places[-1].name,
+        "observations": [place.name for place in job.places],
         "attack": attack.name,
         "options": attack.options,
-        "labels_known": observation.knowledge.labels is not None,
-        "round": observation.round,
-        "client_id": observation.client_id,
+        **({"code": code} if code else {}),
+        "labels_known": last.knowledge.labels is not None,
+        "sok": letter_of(plugin, observations),
+        "oracle": oracles_of(plugin, observations),
+        "round": last.round,
+        "client_id": last.client_id,
     }
 
 
-def _result_name(place: Path, attack: PluginSpec) -> str:
-    """Return what the result is called: as the recording of the attack's own probe, or after both."""
-    probe = probe_of(place)
+def _result_name(places: Sequence[Path], attack: PluginSpec) -> str:
+    """Return what the result is called: as the last recording of the attack's own probe, or after both."""
+    probe = probe_of(places[-1])
     if (probe.get("attack"), probe.get("options")) == (attack.name, attack.options):
-        return place.name
-    other = digest_of({"attack": attack.name, "options": attack.options})
-    return f"{place.name}-{plain(attack.name)}-{other}"
+        return places[-1].name
+    return other_name(places, attack)
+
+
+def other_name(places: Sequence[Path], attack: PluginSpec) -> str:
+    """Return a name of the result of these recordings and this attack, with its options and code, alone."""
+    said: dict[str, Any] = {"attack": attack.name, "options": attack.options}
+    if code := code_of({"name": attack.name, "options": attack.options}):
+        said["code"] = code
+    if len(places) > 1:
+        said["observations"] = [place.name for place in places]
+    return f"{places[-1].name}-{plain(attack.name)}-{digest_of(said)}"
 
 
 def shared_result(recording: str, attack: str) -> str:

@@ -27,6 +27,7 @@ JOURNALS = ("tables.journal", "timings.journal")  # the tables of a run that is 
 VERDICT = "audit.json"  # what an audit found out, in a run's folder
 PREDICTIVE = "predictive.parquet"  # what posterior samples predict together, one row a sample
 VERDICT_POSTERIOR = "posterior.json"  # the same of the whole run
+ATTACKED = "attacked"  # what later attacks made of recorded messages, in a run's folder
 FINISHED = ("complete", "budget_exhausted")  # of a manifest's status: nothing is left to run
 _KEYS = {"scenario": dict, "fingerprint": str, "label": str, "seed": int, "status": str}  # of any manifest
 
@@ -152,9 +153,15 @@ class Run:
         return self._verdict(VERDICT_POSTERIOR)
 
     def gallery(self) -> list[Rebuilt]:
-        """Return what leakage attacks rebuilt, in the order of rounds and clients."""
-        folder = self.folder / "reconstructions"
-        places = (place for place in sorted(folder.glob("*")) if place.is_dir())
+        """Return what the leakage attacks of its probes rebuilt, in the order of rounds and clients."""
+        return self._rebuilt("reconstructions")
+
+    def attacked(self) -> list[Rebuilt]:
+        """Return what leakage attacks rebuilt of the recorded messages later, by ``gauntlet attack``."""
+        return self._rebuilt(ATTACKED)
+
+    def _rebuilt(self, name: str) -> list[Rebuilt]:
+        places = (place for place in sorted((self.folder / name).glob("*")) if place.is_dir())
         return [load_rebuilt(place) for place in places if place.suffix != ".part"]
 
     def plot(self, name: str, by: str | None = None) -> "Figure":

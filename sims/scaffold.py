@@ -8,6 +8,7 @@ from ..core.errors import PluginError, ResultsError, unknown
 _KINDS = {
     "attack": "update_attack",
     "data-attack": "data_attack",
+    "leakage-attack": "leakage_attack",
     "defense": "defense",
     "schedule": "schedule",
 }
@@ -17,7 +18,8 @@ def scaffold(kind: str, name: str, folder: Path) -> list[Path]:
     """Write ``name.py`` and ``test_name.py`` into ``folder``; return both.
 
     Args:
-        kind: ``"attack"`` (on updates), ``"data-attack"``, ``"defense"`` or ``"schedule"``.
+        kind: ``"attack"`` (on updates), ``"data-attack"``, ``"leakage-attack"``, ``"defense"`` or
+            ``"schedule"``.
         name: A Python name in lower case, with underscores.
         folder: Where to write; made if need be.
 

@@ -202,18 +202,18 @@ def load_scenario(
     for key, value in (parse(one) if isinstance(one, str) else one for one in told):
         check_plain(value, key)
         raw = change(raw, key, value)
-    return make_scenario(_absolute(raw, path.parent), path.name)
+    return make_scenario(absolute(raw, path.parent), path.name)
 
 
-def _absolute(value: Any, folder: Path) -> Any:
+def absolute(value: Any, folder: Path) -> Any:
     """Return plain values in which every plug-in file's path is absolute.
 
     A relative path counts from the working folder, or else from the scenario's own.
     """
     if isinstance(value, dict):
-        return {k: _absolute(v, folder) for k, v in value.items()}
+        return {k: absolute(v, folder) for k, v in value.items()}
     if isinstance(value, list):
-        return [_absolute(v, folder) for v in value]
+        return [absolute(v, folder) for v in value]
     file, colon, name = value.rpartition(":") if isinstance(value, str) else ("", "", "")
     if not (colon and file.endswith(".py")):
         return value

@@ -16,7 +16,8 @@ def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     Keys: ``run``, ``seeds``, ``accuracy`` (None of a regression), ``rmse`` and ``mae`` (None of a
     classification), each with its ``_spread``, ``loss``, ``epsilon`` (the largest of the
     seeds, or None), ``epsilon_reason``, ``megabytes_up``, ``precision``, ``recall`` (over all rounds, None
-    where nothing was ever flagged), ``psnr`` (of what was rebuilt best, dB), ``rejected``, ``predictive``
+    where nothing was ever flagged), ``psnr`` (of what was rebuilt best, dB), ``sok`` (how much its attack was
+    told, by the SoK's letters; None in results of earlier versions), ``rejected``, ``predictive``
     (test log likelihood of the posterior predictive, None where nothing was sampled), ``fallbacks`` (rounds
     whose aggregate was not the rule's own, since it could not judge the cohort), ``personal`` and
     ``personal_worst`` (accuracy of honest clients' own models on what these hold out), ``shared`` and
@@ -43,7 +44,7 @@ def _row(label: str, runs: Sequence[Run]) -> dict[str, Any]:
         "epsilon": max(budgets) if private else None,
         "epsilon_reason": None if private else next(filter(None, reasons), None),
         "megabytes_up": float(np.mean([row["total_bytes_up"] for row in last])) / 1e6,
-        "psnr": _best_psnr(runs),
+        **_best_rebuilt(runs),
         "rejected": int(sum(run.rounds["rejected"].sum() for run in runs)),
         "fallbacks": sum(
             int(run.rounds["fallback"].notna().sum()) for run in runs if "fallback" in run.rounds
@@ -105,9 +106,11 @@ def _detection(runs: Sequence[Run]) -> dict[str, float | None]:
     return {"precision": precision, "recall": hits / (hits + misses) if hits + misses else 1.0}
 
 
-def _best_psnr(runs: Sequence[Run]) -> float | None:
-    found = [float(np.max(rebuilt.psnr)) for run in runs for rebuilt in run.gallery()]
-    return max(found) if found else None
+def _best_rebuilt(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return the PSNR of what was rebuilt best, and the letter of the attack that did."""
+    found = [(float(np.max(item.psnr)), item.sok) for run in runs for item in run.gallery()]
+    best = max(found, key=lambda one: one[0], default=(None, None))
+    return {"psnr": best[0], "sok": best[1]}
 
 
 def print_summary(runs: Sequence[Run]) -> None:
@@ -148,7 +151,7 @@ def _columns() -> list[tuple[str, Any]]:
         ("MB sent", lambda r: f"{r['megabytes_up']:.2f}"),
         ("precision", lambda r: _number(r["precision"], ".2f")),
         ("recall", lambda r: _number(r["recall"], ".2f")),
-        ("best PSNR (dB)", lambda r: _number(r["psnr"], ".1f")),
+        ("best PSNR (dB)", lambda r: _number(r["psnr"], ".1f") + (f" ({r['sok']})" if r["sok"] else "")),
         ("predictive log lik.", _predictive),
         ("personal (worst)", lambda r: _with_worst(r, "personal")),
         ("shared (worst)", lambda r: _with_worst(r, "shared")),

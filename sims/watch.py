@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS, infers
-from ..attacks.leakage.requirements import name_of, refuse_unmet, takes_labels
+from ..attacks.leakage.requirements import name_of, refuse_number, refuse_unmet, rounds_of, takes_labels
 from ..clients.data.base import targets_of
 from ..core.contracts import Groups
-from ..core.declarations import Algorithms, declared
+from ..core.declarations import Algorithms, Mechanisms, declared
 from ..core.errors import PluginError, ScenarioError
 from ..core.guards import guard
-from ..core.observation import LeakageKnowledge, Truth
+from ..core.leakage_knowledge import LeakageKnowledge
+from ..core.observation import Truth
 from ..core.registry import Family
 from ..server.cohorts import sample_cohort
 from ..server.probe import blank_observation, knowledge_of
@@ -29,16 +30,31 @@ class Watch:
     Attributes:
         probe: What the scenario says.
         waiting: Rounds, ascending, from each of which on the probe has still to see a client.
+        least_rounds, most_rounds: How many rounds of one client the attack takes together.
         seen: (round, client) of each recording.
     """
 
     probe: Probe
     waiting: list[int]
+    least_rounds: int = 1
+    most_rounds: int = 1
     seen: list[tuple[int, int]] = field(default_factory=list)
 
     def due(self, round_: int) -> bool:
         """Return whether the probe waits for a client in this round."""
         return bool(self.waiting) and self.waiting[0] <= round_
+
+    @property
+    def together(self) -> bool:
+        """Whether the attack takes several rounds of one client at once."""
+        return self.most_rounds > 1
+
+    @property
+    def client(self) -> int | None:
+        """The client that the probe must watch; None where any honest one will do."""
+        if self.probe.client is None and self.together and self.seen:
+            return self.seen[0][1]
+        return self.probe.client
 
     def done(self, round_: int, client_id: int) -> None:
         """Note a recording of this round."""
@@ -58,12 +74,15 @@ class Watch:
         """Return a warning, in one line, where the probe never saw what it waited for."""
         if not self.waiting:
             return None
-        who = "an honest client" if self.probe.client is None else f"client {self.probe.client}"
+        who = "an honest client" if self.client is None else f"client {self.client}"
         rounds = ", ".join(map(str, self.waiting))
         what = "saw nothing" if not self.seen else "did not see all"
+        few = (
+            f", and the attack needs {self.least_rounds} rounds" if len(self.seen) < self.least_rounds else ""
+        )
         return (
             f"warning: probe '{self.probe.name}' ({self.probe.identity()}) {what}: {who} took part in no "
-            f"round that was run from round {rounds} on"
+            f"round that was run from round {rounds} on{few if self.together else ''}"
         )
 
 
@@ -83,17 +102,31 @@ def make_watches(probes: list[Probe], simulation: Simulation) -> list[Watch]:
         if identities.count(identity) > 1:
             raise ScenarioError(f"probe '{probe.name}' stands there twice with the same keys; leave one out")
         _refuse_blind(probe, simulation)
-    return [Watch(probe, sorted(set(probe.rounds))) for probe in probes]
+    return [_watch(probe) for probe in probes]
 
 
-def client_of(probe: Probe, simulation: Simulation, round_: int, cohort: list[int]) -> int | None:
-    """Return whom the probe watches among the clients of a round: by default the first honest one.
+def _watch(probe: Probe) -> Watch:
+    """Return a probe that has seen nothing yet."""
+    _, family = _family(probe)
+    least, most = rounds_of(family.build(probe.name, probe.spec().options))
+    if most > 1 and family is INFERENCE_ATTACKS:
+        raise PluginError(
+            f"inference attack '{probe.name}' scores each message alone, and declares most_rounds = {most}; "
+            "allowed: 1"
+        )
+    return Watch(probe, sorted(set(probe.rounds)), least, most)
 
-    Canaries of an audit have no examples, and a client counts as honest that never runs an attack, nor has
-    poor data. A client whose batches all came out empty sends nothing of an example, and is passed over.
+
+def client_of(watch: Watch, simulation: Simulation, round_: int, cohort: list[int]) -> int | None:
+    """Return whom a probe watches among the clients of a round: by default the first honest one.
+
+    Where several rounds are attacked together, the client that was seen first is watched from then on.
+    Canaries of an audit have no examples, and a client counts as honest that never runs an attack, nor
+    has poor data. A client whose batches all came out empty sends nothing of an example, and is passed
+    over.
     """
-    if probe.client is not None:
-        wanted = [probe.client] if probe.client in cohort else []
+    if watch.client is not None:
+        wanted = [watch.client] if watch.client in cohort else []
     else:
         plan = simulation.plan
         roles = (*plan.poisons, *plan.attacks)
@@ -115,7 +148,8 @@ def known(probe: Probe, simulation: Simulation, client: int, round_: int) -> tup
     examples = len(kernel.examples(client, round_)[1])
     steps = len(kernel.batches(client, round_, examples))
     told, besides = probe.labels_known, _besides(simulation, round_)
-    facts = kernel.rule, besides, simulation.first.params
+    drawn = declared(simulation.plan.privacy, Mechanisms.poisson)
+    facts = kernel.rule, besides, simulation.first.params, drawn
     return knowledge_of(simulation.spec, kernel.training, truth, steps, told, *facts), truth
 
 
@@ -174,6 +208,8 @@ def _refuse_blind(probe: Probe, simulation: Simulation) -> None:
             f"probe '{probe.name}': labels_known = true tells it the labels, and {name_of(attack)} does not "
             "use them (it names labels in neither requires nor uses); leave it out"
         )
+    if rounds_of(attack)[1] > 1:
+        refuse_number(attack, len(set(probe.rounds)))
     for client, round_ in _expected(probe, simulation).items():
         knowledge, _ = known(probe, simulation, client, round_)
         refuse_unmet(attack, blank_observation(spec, simulation.data, round_, client, knowledge))
@@ -192,11 +228,11 @@ def _expected(probe: Probe, simulation: Simulation) -> dict[int, int]:
     if probe.client is not None:
         return {probe.client: min(probe.rounds)}
     found: dict[int, int] = {}
-    watch = Watch(probe, sorted(set(probe.rounds)))
+    watch = _watch(probe)
     for round_ in range(watch.waiting[0], simulation.spec.rounds):
         if not watch.due(round_):
             continue
-        client = client_of(probe, simulation, round_, _cohort(simulation, round_))
+        client = client_of(watch, simulation, round_, _cohort(simulation, round_))
         if client is not None:
             watch.done(round_, client)
             found.setdefault(client, round_)

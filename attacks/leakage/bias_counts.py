@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ...core.errors import PluginError
+from ...core.leakage_knowledge import Level
 from ...core.observation import Observation
 from ...core.seeds import generator as stream_of
 from .labels import last_layer
@@ -42,7 +43,11 @@ class BiasCounts:
     num_dummies: int = 3000
     seed: int = 0
 
-    requires: ClassVar[tuple[str, ...]] = ("batch_size", "lr", "local_steps")
+    requires: ClassVar[Mapping[str, Level]] = {
+        "batch_size": Level.EXACT,
+        "lr": Level.EXACT,
+        "local_steps": Level.EXACT,
+    }
     only: ClassVar[Mapping[str, int]] = {"local_steps": 1}
     assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
 

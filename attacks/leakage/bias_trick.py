@@ -9,7 +9,7 @@ Gradients. NeurIPS 2020, Proposition 3.1 (fully connected layers). arXiv:2003.14
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from ...core.errors import PluginError
-from ...core.observation import Observation, Reconstruction
+from ...core.leakage_knowledge import Level
+from ...core.observation import Observation, Reconstruction, noise_floor
 from .labels import only_label, refuse_unreadable_label
 from .requirements import PLAIN_STEP, refuse_unmet
 
@@ -31,9 +32,11 @@ class BiasTrick:
     the layer must act on each value alone as an affine map (a normalisation, flattening): it is measured
     and undone. A known label is taken as it is; it changes nothing else. ``cost`` is
     ||dW - db x^T||^2 / ||dW||^2: 0 for the true gradient of one example, more under noise or coarse codes.
+    ``details["predicted_mse"]`` is what the float32 noise floor of the message leaves at most, in the units
+    of the inputs: it grows as the step size falls.
     """
 
-    requires: ClassVar[tuple[str, ...]] = ("batch_size", "local_steps")
+    requires: ClassVar[Mapping[str, Level]] = {"batch_size": Level.EXACT, "local_steps": Level.EXACT}
     only: ClassVar[Mapping[str, int]] = {"batch_size": 1, "local_steps": 1}
     assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
     uses: ClassVar[tuple[str, ...]] = ("labels",)
@@ -42,7 +45,10 @@ class BiasTrick:
         _first_layer(observation)
         refuse_unreadable_label(observation)
 
-    def reconstruct(self, observation: Observation, generator: np.random.Generator) -> Reconstruction:
+    def reconstruct(
+        self, observations: Sequence[Observation], generator: np.random.Generator
+    ) -> Reconstruction:
+        (observation,) = observations
         refuse_unmet(self, observation)
         name, slope, offset = _first_layer(observation)
         gradient = -observation.update.double()  # up to the step size  # [P]
@@ -50,11 +56,14 @@ class BiasTrick:
         weight, bias = views[f"{name}weight"], views[f"{name}bias"]  # [H, F], [H]
         features = bias @ weight / bias.square().sum()  # [F]; NaN if the client sent nothing
         residual = (weight - bias[:, None] * features).square().sum() / weight.square().sum()
+        floor = noise_floor(observation)
+        noise = floor[f"{name}weight"] ** 2 + (floor[f"{name}bias"] * features) ** 2  # [F]
+        details = {"predicted_mse": float((noise / bias.square().sum() / slope**2).mean())}
         x = ((features - offset) / slope).float().reshape(1, *observation.input_shape)
         label = only_label(observation, gradient)
         cost = float(residual)
         stopped = "closed_form" if bool(x.isfinite().all()) else "nan"
-        return Reconstruction(x, label, cost, (cost,), stopped, {})
+        return Reconstruction(x, label, cost, (cost,), stopped, details)
 
 
 def _first_layer(observation: Observation) -> tuple[str, Tensor, Tensor]:

@@ -3,9 +3,11 @@
 Checks work on a tiny observation made here: one SGD step of a small smooth network on one random 8 x 8 image.
 """
 
+import copy
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
-from typing import Any
+from contextlib import chdir
+from dataclasses import replace
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -16,44 +18,72 @@ from ...core.contracts import InferenceAttack, LeakageAttack
 from ...core.declarations import LeakageAttacks, declared
 from ...core.errors import GauntletError
 from ...core.layout import Layout
-from ...core.observation import LeakageKnowledge, Observation, Reconstruction, Truth
+from ...core.leakage_knowledge import ITEMS, LeakageKnowledge, Level
+from ...core.observation import Observation, Reconstruction, Truth
 from ...core.registry import require
 from ...core.seeds import generator, seeded_torch
 from .outputs import checked_reconstruction, checked_scores
-from .requirements import name_of, named_by, refuse_unmet, takes_labels
+from .requirements import least_levels, name_of, refuse_unmet, rounds_of, takes_labels, told
 
 SHAPE, CLASSES, LR = (1, 8, 8), 10, 0.5
 
 
-def example(number: int = 0) -> tuple[Observation, Truth]:
-    """Return one small observation and the truth behind it; equal numbers give equal ones."""
+def example(number: int = 0, rounds: int = 1) -> tuple[list[Observation], Truth]:
+    """Return a client's messages of some rounds and the truth behind them; equal arguments give equal ones.
+
+    The client takes one step on the same image in every round, and the model moves in between.
+    """
     stream = generator(0, "leakage_contract", number)
     with seeded_torch(stream):
         model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Sigmoid(), nn.Linear(32, CLASSES))
     x = torch.from_numpy(stream.random((1, *SHAPE))).float()
     y = torch.from_numpy(stream.integers(CLASSES, size=1))
+    seen = [_message(model if r == 0 else _moved(model, stream), x, y, number, r) for r in range(rounds)]
+    return seen, Truth(x, y)
+
+
+def _message(model: nn.Module, x: Tensor, y: Tensor, client_id: int, round_: int) -> Observation:
     layout = Layout.of(model)
     gradients = torch.autograd.grad(functional.cross_entropy(model(x), y), list(model.parameters()))
     update = -LR * torch.cat([g.reshape(-1) for g in gradients])
     knowledge = LeakageKnowledge(1, (int(y),), 1, LR, "identity", "none", "sgd", 0.0, "cross_entropy")
-    return Observation(0, number, model, layout, b"", update, SHAPE, CLASSES, (0.0, 1.0), knowledge), Truth(
-        x, y
-    )
+    return Observation(
+        round_, client_id, model, layout, b"", update, SHAPE, CLASSES, (0.0, 1.0), knowledge,
+        releases={"num_examples": 1},
+    )  # fmt: skip
 
 
-def _victim(attack: object, number: int = 0) -> Observation:
-    """Return an example whose labels are told to an attack that needs them only."""
-    observation = example(number)[0]
-    needed = "labels" in (*declared(attack, LeakageAttacks.requires), *declared(attack, LeakageAttacks.only))
-    return observation if needed else _with_labels(observation, None)
+def _moved(model: nn.Module, stream: np.random.Generator) -> nn.Module:
+    """Return a copy as far from the model as others' updates may have moved it."""
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(torch.from_numpy(0.02 * stream.standard_normal(parameter.shape)).float())
+    return other
 
 
-def _with_labels(observation: Observation, labels: tuple[int, ...] | None) -> Observation:
-    return replace(observation, knowledge=replace(observation.knowledge, labels=labels))
+def _rounds(attack: object) -> int:
+    """Return how many rounds an attack is tried on: two where it takes several, or as many as it needs."""
+    least, most = rounds_of(attack)
+    return max(least, min(most, 2))
 
 
-def _run(attack: LeakageAttack, observation: Observation) -> Reconstruction:
-    return attack.reconstruct(observation, generator(0, "leakage_contract_attack"))
+def _victim(attack: object, number: int = 0) -> list[Observation]:
+    """Return an example, whose labels are told to an attack that needs them only."""
+    observations = example(number, _rounds(attack))[0]
+    return observations if "labels" in least_levels(attack) else _with_labels(observations, None)
+
+
+def _with_labels(observations: list[Observation], labels: tuple[int, ...] | None) -> list[Observation]:
+    return [replace(o, knowledge=replace(o.knowledge, labels=labels)) for o in observations]
+
+
+def _with_updates(observations: list[Observation], change: Callable[[Tensor], Tensor]) -> list[Observation]:
+    return [replace(o, update=change(o.update)) for o in observations]
+
+
+def _run(attack: LeakageAttack, observations: Sequence[Observation]) -> Reconstruction:
+    return attack.reconstruct(observations, generator(0, "leakage_contract_attack"))
 
 
 def _same(a: Reconstruction, b: Reconstruction) -> bool:
@@ -64,19 +94,19 @@ def _same(a: Reconstruction, b: Reconstruction) -> bool:
 
 def a_reconstruction_has_the_shape_of_the_batch(attack: LeakageAttack) -> None:
     """x is [B, *input_shape] of floats, y is [B] of class numbers."""
-    observation = _victim(attack)
-    checked_reconstruction(_run(attack, observation), observation, name_of(attack))
+    observations = _victim(attack)
+    checked_reconstruction(_run(attack, observations), observations, name_of(attack))
 
 
 def a_reconstruction_is_finite_or_says_nan(attack: LeakageAttack) -> None:
     """Also where the client sent nothing at all, or nonsense."""
-    observation = _victim(attack)
-    for what, update in (
-        ("an honest update", observation.update),
-        ("an update of zeros", torch.zeros_like(observation.update)),
-        ("a huge update", torch.full_like(observation.update, 1e30)),
-    ):
-        found = _run(attack, replace(observation, update=update))
+    changes: dict[str, Callable[[Tensor], Tensor]] = {
+        "an honest update": lambda update: update,
+        "an update of zeros": torch.zeros_like,
+        "a huge update": lambda update: torch.full_like(update, 1e30),
+    }
+    for what, change in changes.items():
+        found = _run(attack, _with_updates(_victim(attack), change))
         finite = bool(found.x.isfinite().all())
         require(
             finite or found.stopped == "nan",
@@ -98,63 +128,85 @@ def equal_generators_give_equal_reconstructions(attack: LeakageAttack) -> None:
 
 def the_observation_is_left_as_it_was(attack: LeakageAttack) -> None:
     """Parameters, gradients, modes and hooks of the model, and the update."""
-    observation = _victim(attack)
-    observation.model.train()
-    for parameter in observation.model.parameters():
-        parameter.requires_grad_(False)
-    before = {name: p.clone() for name, p in observation.model.named_parameters()}
-    update = observation.update.clone()
-    _run(attack, observation)
-    require(torch.equal(update, observation.update), "the observed update was changed")
-    for name, p in observation.model.named_parameters():
+    observations = _victim(attack)
+    for observation in observations:
+        observation.model.train()
+        for parameter in observation.model.parameters():
+            parameter.requires_grad_(False)
+    before = [{n: p.clone() for n, p in o.model.named_parameters()} for o in observations]
+    updates = [o.update.clone() for o in observations]
+    _run(attack, observations)
+    for observation, parameters, update in zip(observations, before, updates, strict=True):
+        require(torch.equal(update, observation.update), "the observed update was changed")
+        _left_alone(observation.model, parameters)
+
+
+def _left_alone(model: nn.Module, before: dict[str, Tensor]) -> None:
+    for name, p in model.named_parameters():
         require(torch.equal(before[name], p), f"the model's parameter {name} was changed")
         require(
             not p.requires_grad and p.grad is None, f"the model's parameter {name} was left with gradients on"
         )
-    require(all(m.training for m in observation.model.modules()), "the model was left in another mode")
-    hooks = [m for m in observation.model.modules() if m._forward_hooks or m._forward_pre_hooks]
+    require(all(m.training for m in model.modules()), "the model was left in another mode")
+    hooks = [m for m in model.modules() if m._forward_hooks or m._forward_pre_hooks]
     require(not hooks, "the model was left with a hook on it")
-
-
-def _told_only(attack: object, observation: Observation) -> Observation:
-    """Return the observation without the knowledge that an attack does not declare."""
-    looked_at = named_by(attack)
-    undeclared: dict[str, Any] = {f.name: None for f in fields(LeakageKnowledge) if f.name not in looked_at}
-    return replace(observation, knowledge=replace(observation.knowledge, **undeclared))
 
 
 def knowledge_that_is_not_declared_changes_nothing(attack: LeakageAttack) -> None:
     """An attack that looks at a label must say so in ``requires`` or ``uses``."""
-    observation = example()[0]
-    told = _run(attack, observation)
+    observations = example(rounds=_rounds(attack))[0]
+    everything = _run(attack, observations)
     try:
-        untold = _run(attack, _told_only(attack, observation))
+        declared_only = _run(attack, [told(attack, o) for o in observations])
     except GauntletError:
         raise
     except Exception as error:
         message = f"with nothing but its declared knowledge it raised {type(error).__name__}: {error}"
         require(False, message)
     require(
-        _same(told, untold),
+        _same(everything, declared_only),
         "knowledge that it does not declare in 'requires' or 'uses' changed the reconstruction",
     )
 
 
 def labels_that_are_told_are_taken(attack: LeakageAttack) -> None:
     """An attack that declares ``labels`` returns those that it is told, even wrong ones."""
-    observation = example()[0]
     if not takes_labels(attack):
         return
-    (label,) = observation.knowledge.labels or ()
-    other = (label + 1) % CLASSES
-    for told in (label, other):
-        found = _run(attack, _with_labels(observation, (told,)))
-        require(found.y.tolist() == [told], f"it was told label {told}, and returned {found.y.tolist()}")
+    observations = example(rounds=_rounds(attack))[0]
+    (label,) = observations[0].knowledge.labels or ()
+    for known in (label, (label + 1) % CLASSES):
+        found = _run(attack, _with_labels(observations, (known,)))
+        require(found.y.tolist() == [known], f"it was told label {known}, and returned {found.y.tolist()}")
+
+
+def the_truth_behind_the_message_changes_nothing(attack: LeakageAttack) -> None:
+    """Examples, and the update before it was rounded on its way, lie in the working folder: once as they
+    are, once as garbage. What an attack makes is the same to the last bit.
+    """
+    observations, truth = example(rounds=_rounds(attack))
+    sent = _with_updates(observations, lambda update: update.half().float())
+    garbage = Truth(1 - truth.x, (truth.y + 1) % CLASSES)
+    raw = torch.stack([o.update for o in observations])
+    with TemporaryDirectory() as folder, chdir(folder):
+        _lay_out(truth, raw)
+        first = _run(attack, sent)
+        _lay_out(garbage, torch.full_like(raw, 7.5))
+        second = _run(attack, sent)
+    require(_same(first, second), "it looked at the client's examples, or at what was not sent")
+
+
+def _lay_out(truth: Truth, raw: Tensor) -> None:
+    """Write into the working folder what an attacker must not see, under the names of a recording."""
+    from safetensors.torch import save_file
+
+    save_file({"x": truth.x, "y": truth.y}, "truth.safetensors")
+    save_file({"update": raw}, "update.safetensors")
 
 
 def the_check_accepts_an_easy_victim(attack: LeakageAttack | InferenceAttack) -> None:
     """``check`` is asked before the run, with an update of zeros, and changes nothing."""
-    observation = _victim(attack)
+    observation = _victim(attack)[0]
     before = observation.layout.flatten(dict(observation.model.named_parameters())).clone()
     refuse_unmet(attack, replace(observation, update=torch.zeros_like(observation.update)))
     after = observation.layout.flatten(dict(observation.model.named_parameters()))
@@ -162,21 +214,21 @@ def the_check_accepts_an_easy_victim(attack: LeakageAttack | InferenceAttack) ->
 
 
 def knowledge_that_is_missing_is_refused_by_name(attack: LeakageAttack | InferenceAttack) -> None:
-    """``requires`` names fields of ``LeakageKnowledge``; the refusal lists all that are None."""
-    observation = replace(example()[0], knowledge=LeakageKnowledge())
-    required: Sequence[str] = declared(attack, LeakageAttacks.requires)
+    """``requires`` names items of ``LeakageKnowledge``; the refusal lists all that are not known."""
+    observation = replace(example()[0][0], knowledge=LeakageKnowledge())
+    required = declared(attack, LeakageAttacks.requires)
     message = ""
     try:
         refuse_unmet(attack, observation)
     except GauntletError as error:
         message = str(error)
-    known = {f.name for f in fields(LeakageKnowledge)}
-    wrong = [name for name in required if name not in known]
+    wrong = [name for name in required if name not in ITEMS]
     require(
         not wrong,
-        f"requires names what is no knowledge: {', '.join(wrong)}; allowed: {', '.join(sorted(known))}",
+        f"requires names what is no knowledge: {', '.join(wrong)}; allowed: {', '.join(sorted(ITEMS))}",
     )
-    unsaid = [name for name in required if name not in message.partition("missing here:")[2]]
+    needed = [name for name, level in required.items() if level != Level.UNKNOWN]
+    unsaid = [name for name in needed if name not in message.partition("missing here:")[2]]
     require(not unsaid, f"the refusal does not name {', '.join(unsaid)}: {message or 'nothing was refused'}")
 
 
@@ -201,6 +253,7 @@ CHECKS: tuple[Callable[[LeakageAttack], None], ...] = (
     the_observation_is_left_as_it_was,
     knowledge_that_is_not_declared_changes_nothing,
     labels_that_are_told_are_taken,
+    the_truth_behind_the_message_changes_nothing,
     the_check_accepts_an_easy_victim,
     knowledge_that_is_missing_is_refused_by_name,
     the_self_check_beats_a_constant_image,
@@ -209,7 +262,7 @@ CHECKS: tuple[Callable[[LeakageAttack], None], ...] = (
 
 def scores_stand_in_one_row_an_observation(attack: InferenceAttack) -> None:
     """Finite floats [N, ...], and each row depends on its own observation alone."""
-    first, second = _victim(attack, 0), _victim(attack, 1)
+    first, second = _victim(attack, 0)[0], _victim(attack, 1)[0]
     both = checked_scores(attack.infer([first, second]), 2, name_of(attack))
     swapped: Tensor = attack.infer([second, first])
     require(torch.equal(both.flip(0), swapped), "the rows did not follow the order of the observations")
@@ -217,15 +270,28 @@ def scores_stand_in_one_row_an_observation(attack: InferenceAttack) -> None:
 
 def undeclared_knowledge_changes_no_score(attack: InferenceAttack) -> None:
     """An attack that looks at a label must say so in ``requires`` or ``uses``."""
-    observation = example()[0]
-    told = attack.infer([observation])
-    untold = attack.infer([_told_only(attack, observation)])
-    require(torch.equal(told, untold), "knowledge that it does not declare changed the scores")
+    observation = example()[0][0]
+    everything = attack.infer([observation])
+    declared_only = attack.infer([told(attack, observation)])
+    require(torch.equal(everything, declared_only), "knowledge that it does not declare changed the scores")
+
+
+def the_truth_behind_the_message_changes_no_score(attack: InferenceAttack) -> None:
+    """As ``the_truth_behind_the_message_changes_nothing``, for scores."""
+    (observation,), truth = example()
+    sent = replace(observation, update=observation.update.half().float())
+    with TemporaryDirectory() as folder, chdir(folder):
+        _lay_out(truth, observation.update)
+        first = attack.infer([sent])
+        _lay_out(Truth(1 - truth.x, (truth.y + 1) % CLASSES), torch.full_like(observation.update, 7.5))
+        second = attack.infer([sent])
+    require(torch.equal(first, second), "it looked at the client's examples, or at what was not sent")
 
 
 INFERENCE_ATTACK_CHECKS: tuple[Callable[[InferenceAttack], None], ...] = (
     scores_stand_in_one_row_an_observation,
     undeclared_knowledge_changes_no_score,
+    the_truth_behind_the_message_changes_no_score,
     the_check_accepts_an_easy_victim,
     knowledge_that_is_missing_is_refused_by_name,
 )

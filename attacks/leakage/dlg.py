@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
 from .labels import known_labels
 from .matching import Init, Search, best_of, dummy_inputs, gradient_distance, refuse_unsearchable
@@ -49,7 +50,11 @@ class DLG:
     init: Init = "normal"
     max_seconds: float | None = None
 
-    requires: ClassVar[tuple[str, ...]] = ("batch_size", "lr", "local_steps")
+    requires: ClassVar[Mapping[str, Level]] = {
+        "batch_size": Level.EXACT,
+        "lr": Level.EXACT,
+        "local_steps": Level.EXACT,
+    }
     only: ClassVar[Mapping[str, int]] = {"local_steps": 1}
     assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
     uses: ClassVar[tuple[str, ...]] = ("labels",)
@@ -71,7 +76,10 @@ class DLG:
             self.max_seconds,
         )
 
-    def reconstruct(self, observation: Observation, generator: np.random.Generator) -> Reconstruction:
+    def reconstruct(
+        self, observations: Sequence[Observation], generator: np.random.Generator
+    ) -> Reconstruction:
+        (observation,) = observations
         refuse_unmet(self, observation)
         batch_size = observation.knowledge.batch_size or 0
         distance, labels = gradient_distance(observation), known_labels(observation)

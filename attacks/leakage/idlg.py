@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
+from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
 from .labels import only_label, refuse_unreadable_label
 from .matching import Init, Search, best_of, dummy_inputs, gradient_distance, refuse_unsearchable
@@ -44,7 +45,11 @@ class IDLG:
     init: Init = "normal"
     max_seconds: float | None = None
 
-    requires: ClassVar[tuple[str, ...]] = ("batch_size", "lr", "local_steps")
+    requires: ClassVar[Mapping[str, Level]] = {
+        "batch_size": Level.EXACT,
+        "lr": Level.EXACT,
+        "local_steps": Level.EXACT,
+    }
     only: ClassVar[Mapping[str, int]] = {"batch_size": 1, "local_steps": 1}
     assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
     uses: ClassVar[tuple[str, ...]] = ("labels",)
@@ -67,7 +72,10 @@ class IDLG:
             self.max_seconds,
         )
 
-    def reconstruct(self, observation: Observation, generator: np.random.Generator) -> Reconstruction:
+    def reconstruct(
+        self, observations: Sequence[Observation], generator: np.random.Generator
+    ) -> Reconstruction:
+        (observation,) = observations
         refuse_unmet(self, observation)
         label = only_label(observation, observation.gradient())  # [1]
         distance = gradient_distance(observation)

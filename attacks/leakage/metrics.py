@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.observation import Reconstruction, Truth
+from ...core.observation import Artefact, Reconstruction, Truth
 
 CAP_DB = 120.0  # the PSNR of identical images
+TOLERANCE = 0.05  # of the range of values, within which a value counts as found
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Scores:
         psnr: Peak signal-to-noise ratio, in dB, at most 120.  # [B]
         ssim: Structural similarity, at most 1; NaN for inputs that are no images.  # [B]
         mse: Mean squared error, values in [0, 1].  # [B]
+        within_tolerance: Of rows, the share of values that are off by at most 5 % of the range of values,
+            between 0 and 1; NaN of images, and where the range is not finite.  # [B]
         label_accuracy: Share of the labels found, order aside, between 0 and 1; NaN for a baseline.
         order: For each true example, the rebuilt one matched with it.  # [B]
     """
@@ -34,6 +37,7 @@ class Scores:
     psnr: Tensor
     ssim: Tensor
     mse: Tensor
+    within_tolerance: Tensor
     label_accuracy: float
     order: Tensor
 
@@ -98,7 +102,19 @@ def score(
         ValueError: The batches differ in shape.
     """
     accuracy = label_accuracy(reconstruction.y, truth.y)
-    return _scores(reconstruction.x, truth.x, value_range, accuracy)
+    return _scores(reconstruction.x, truth.x, value_range, accuracy, artefact_of(reconstruction))
+
+
+def artefact_of(reconstruction: Reconstruction) -> Artefact:
+    """Return what was rebuilt: what the attack says, or by shape images [B, channels, H, W], or else rows."""
+    if reconstruction.artefact is not None:
+        return reconstruction.artefact
+    return "images" if reconstruction.x.ndim == 4 else "rows"
+
+
+def within_tolerance(rebuilt: Tensor, truth: Tensor) -> Tensor:
+    """Return the share of the values in [0, 1] of examples [B, ...] that are off by at most 0.05.  # [B]"""
+    return ((rebuilt - truth).abs() <= TOLERANCE).float().flatten(1).mean(dim=1)
 
 
 def baselines(
@@ -110,17 +126,21 @@ def baselines(
     channels) and nothing else; ``"noise"`` is uniform over the range of values.
     """
     x = truth.x.float()
+    artefact: Artefact = "images" if x.ndim == 4 else "rows"
     axes = (0, *range(2, x.ndim)) if x.ndim > 2 else (0, 1)
     constant = x.mean(dim=axes, keepdim=True).expand_as(x)
     low, high = (0.0, 1.0) if not math.isfinite(value_range[1] - value_range[0]) else value_range
     noise = torch.from_numpy(generator.uniform(low, high, x.shape)).float()
     return {
-        "constant": _scores(constant, x, value_range, math.nan),
-        "noise": _scores(noise, x, value_range, math.nan),
+        "constant": _scores(constant, x, value_range, math.nan, artefact),
+        "noise": _scores(noise, x, value_range, math.nan, artefact),
     }
 
 
-def _scores(rebuilt: Tensor, truth: Tensor, value_range: tuple[float, float], accuracy: float) -> Scores:
+def _scores(
+    rebuilt: Tensor, truth: Tensor, value_range: tuple[float, float], accuracy: float, artefact: Artefact
+) -> Scores:
+    """Return the scores of an artefact: similarity of images alone, tolerance of rows alone."""
     low, high = value_range
     bounded = math.isfinite(high - low)
 
@@ -131,4 +151,7 @@ def _scores(rebuilt: Tensor, truth: Tensor, value_range: tuple[float, float], ac
     rebuilt, truth = unit(rebuilt), unit(truth)
     order = match(rebuilt, truth)
     rebuilt = rebuilt[order]
-    return Scores(psnr(rebuilt, truth), ssim(rebuilt, truth), mse(rebuilt, truth), accuracy, order)
+    nothing = torch.full((len(truth),), torch.nan)
+    similar = ssim(rebuilt, truth) if artefact == "images" else nothing
+    found = within_tolerance(rebuilt, truth) if artefact == "rows" and bounded else nothing
+    return Scores(psnr(rebuilt, truth), similar, mse(rebuilt, truth), found, accuracy, order)

@@ -11,15 +11,16 @@ from ...core.errors import PluginError, shown
 from ...core.observation import Observation, Reconstruction
 from ...core.registry import require
 
+ARTEFACTS = ("images", "rows")
 STOPPED = ("converged", "plateau", "max_iterations", "time_budget", "nan", "closed_form")
 
 
-def checked_reconstruction(found: object, observation: Observation, who: str) -> Reconstruction:
+def checked_reconstruction(found: object, observations: Sequence[Observation], who: str) -> Reconstruction:
     """Return a reconstruction as it is stored: x float32 and y int64, on the CPU, without gradients.
 
     Args:
         found: What the attack returned.
-        observation: What it attacked.
+        observations: What it attacked.
         who: What the attack is called in messages.
 
     Raises:
@@ -28,6 +29,7 @@ def checked_reconstruction(found: object, observation: Observation, who: str) ->
     """
     if not isinstance(found, Reconstruction):
         raise PluginError(f"{who} must return a Reconstruction, got {_kind(found)}")
+    observation = observations[-1]
     batch = observation.knowledge.batch_size
     x = _dense(found.x, f"{who}: x")
     y = _dense(found.y, f"{who}: y")
@@ -46,6 +48,10 @@ def checked_reconstruction(found: object, observation: Observation, who: str) ->
     require(
         found.stopped in STOPPED,
         f"{who}: stopped must be one of {', '.join(STOPPED)}; got {shown(found.stopped)}",
+    )
+    require(
+        found.artefact in (None, *ARTEFACTS),
+        f"{who}: artefact must be one of {', '.join(ARTEFACTS)}, or None; got {shown(found.artefact)}",
     )
     finite = bool(x.isfinite().all()) or found.stopped == "nan"
     require(finite, f"{who}: x holds values that are not finite, and stopped = {found.stopped!r}, not 'nan'")

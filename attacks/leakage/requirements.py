@@ -1,11 +1,13 @@
 """What an attack must be told and what it can be told, and the refusal where it could make nothing of it."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from ...core.declarations import LeakageAttacks, declared
 from ...core.errors import PluginError
-from ...core.observation import LeakageKnowledge, Observation, refuse_unknown_items
+from ...core.leakage_knowledge import LeakageKnowledge, Level, refuse_unknown_items
+from ...core.observation import KINDS, Observation
 
 PLAIN_STEP: Mapping[str, object] = MappingProxyType(
     {"optimizer": "sgd", "weight_decay": 0.0, "loss": "cross_entropy"}
@@ -17,31 +19,80 @@ def refuse_unmet(attack: object, observation: Observation) -> None:
     """Refuse to run ``attack`` on an observation of which it can make nothing.
 
     Raises:
-        PluginError: See ``refuse_blind``; or its own ``check`` refuses the model.
+        PluginError: See ``refuse_kind`` and ``refuse_blind``; or its own ``check`` refuses the model.
     """
+    refuse_kind(attack, observation)
     refuse_blind(attack, observation.knowledge, observation.client_id, observation.round)
     check = declared(attack, LeakageAttacks.check)
     if check is not None:
-        check(observation)
+        check(told(attack, observation))
+
+
+def refuse_number(attack: object, rounds: int) -> None:
+    """Refuse another number of rounds than ``attack`` takes together.
+
+    Raises:
+        PluginError: There are fewer than it needs, or more than it takes.
+    """
+    least, most = rounds_of(attack)
+    if not least <= rounds <= most:
+        wanted = f"{least}" if least == most else f"{least} to {most}"
+        raise PluginError(f"{name_of(attack)} takes {wanted} rounds of one client together, got {rounds}")
+
+
+def rounds_of(attack: object) -> tuple[int, int]:
+    """Return how many rounds of one client an attack takes together: at least, and at most.
+
+    Raises:
+        PluginError: It declares numbers that do not go together.
+    """
+    least, most = declared(attack, LeakageAttacks.least_rounds), declared(attack, LeakageAttacks.most_rounds)
+    if not 1 <= least <= most:
+        raise PluginError(
+            f"{name_of(attack)} declares least_rounds = {least} and most_rounds = {most}: "
+            "1 <= least_rounds <= most_rounds is allowed"
+        )
+    return least, most
+
+
+def refuse_kind(attack: object, observation: Observation) -> None:
+    """Refuse a kind of message that ``attack`` does not work on.
+
+    Raises:
+        PluginError: It declares others; or what it declares is no kind.
+    """
+    kinds: tuple[str, ...] = declared(attack, LeakageAttacks.kinds)
+    if wrong := [kind for kind in kinds if kind not in KINDS]:
+        raise PluginError(
+            f"{name_of(attack)} declares kinds = {tuple(kinds)}: {wrong[0]!r} is no kind of message; "
+            f"allowed: {', '.join(KINDS)}"
+        )
+    if observation.kind not in kinds:
+        what: str = observation.kind
+        if observation.contributors > 1:
+            what = f"{what} of {observation.contributors} clients"
+        raise PluginError(
+            f"{name_of(attack)} works on a message of kind {' or '.join(kinds)}, got an {what} "
+            f"({_where(observation.client_id, observation.round)})"
+        )
 
 
 def refuse_blind(attack: object, knowledge: LeakageKnowledge, client_id: int, round_: int) -> None:
     """Refuse an attack where it could make nothing of what a client sends.
 
     Raises:
-        PluginError: Something that it declares in ``requires`` is not known, or has not the value that it
-            declares in ``only`` or ``assumes``; the message lists every such item.
+        PluginError: Something that it declares in ``requires`` is not known as surely as it must be, or has
+            not the value that it declares in ``only`` or ``assumes``; the message lists every such item.
     """
-    required: tuple[str, ...] = declared(attack, LeakageAttacks.requires)
+    least = least_levels(attack)
     only: Mapping[str, object] = declared(attack, LeakageAttacks.only)
     assumed: Mapping[str, object] = declared(attack, LeakageAttacks.assumes)
-    name = name_of(attack)
+    name, where = name_of(attack), f"({_where(client_id, round_)})"
     try:
-        missing = knowledge.missing((*required, *only))
+        missing = knowledge.missing(least)
         refuse_unknown_items((*assumed, *declared(attack, LeakageAttacks.uses)))
     except ValueError as error:
-        raise PluginError(f"{name} declares requires = {required}, only = {only}: {error}") from error
-    where = f"(client {client_id}, round {round_})"
+        raise PluginError(f"{name} declares requires = {dict(least)}: {error}") from error
     off = [item for item, value in assumed.items() if getattr(knowledge, item) not in (None, value)]
     if off:
         raise PluginError(
@@ -50,13 +101,21 @@ def refuse_blind(attack: object, knowledge: LeakageKnowledge, client_id: int, ro
     if missing:
         hint = "; labels_known = true tells the labels" if "labels" in missing else ""
         raise PluginError(
-            f"{name} needs to know {', '.join(dict.fromkeys((*required, *only)))}; "
-            f"missing here: {', '.join(dict.fromkeys(missing))} {where}{hint}"
+            f"{name} needs to know {_items(least, least)}; "
+            f"missing here: {_items(missing, {item: knowledge.level(item) for item in missing})} "
+            f"{where}{hint}"
         )
     if any(getattr(knowledge, item) != value for item, value in only.items()):
         raise PluginError(
             f"{name} works with {_values(only, only)} only, got {_values(only, knowledge)} {where}"
         )
+
+
+def least_levels(attack: object) -> dict[str, Level | str]:
+    """Return how surely each item must be known: what ``only`` names exactly, where nothing else is said."""
+    required: Mapping[str, Level | str] = declared(attack, LeakageAttacks.requires)
+    only: Mapping[str, object] = declared(attack, LeakageAttacks.only)
+    return {**required, **{item: Level.EXACT for item in only if item not in required}}
 
 
 def takes_labels(attack: object) -> bool:
@@ -66,15 +125,40 @@ def takes_labels(attack: object) -> bool:
 
 def named_by(attack: object) -> set[str]:
     """Return the items of knowledge that an attack declares to look at."""
-    required: tuple[str, ...] = declared(attack, LeakageAttacks.requires)
-    only: Mapping[str, object] = declared(attack, LeakageAttacks.only)
     used: tuple[str, ...] = declared(attack, LeakageAttacks.uses)
-    return {*required, *only, *used}
+    return {*least_levels(attack), *used}
+
+
+def told(attack: object, observation: Observation) -> Observation:
+    """Return an observation as an attack is handed it: of all that is known, what it declares to look at."""
+    return replace(observation, knowledge=observation.knowledge.only(named_by(attack)))
+
+
+def letter_of(attack: object, observations: Iterable[Observation]) -> str:
+    """Return the SoK's letter, A to H, of what an attack was told of these observations."""
+    items = sorted(named_by(attack))
+    return max(o.knowledge.letter(items, planted=bool(o.planted)) for o in observations)
+
+
+def oracles_of(attack: object, observations: Iterable[Observation]) -> list[str]:
+    """Return what an attack was told of these observations that no attacker in its place could know."""
+    items = sorted(named_by(attack))
+    return sorted({item for o in observations for item in o.knowledge.oracles(items)})
 
 
 def name_of(attack: object) -> str:
     """Return the name of an attack's class, behind a guard too."""
     return type(getattr(attack, "__wrapped__", attack)).__name__
+
+
+def _where(client_id: int, round_: int) -> str:
+    return f"client {client_id}, round {round_}"
+
+
+def _items(names: Iterable[str], levels: Mapping[str, Level | str]) -> str:
+    """Return ``"lr, labels (oracle)"``: items, with the level where it is neither exact nor unknown."""
+    plain = (Level.EXACT, Level.UNKNOWN)
+    return ", ".join(name if levels[name] in plain else f"{name} ({levels[name]})" for name in names)
 
 
 def _values(items: Iterable[str], source: object) -> str:

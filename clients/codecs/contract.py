@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ...core.contracts import Codec, CodecStreams
 from ...core.declarations import Codecs, declared
@@ -127,6 +128,22 @@ def is_contractive_if_it_says_so(codec: Codec) -> None:
     require(fits, f"of an update of length {length[worst]:.3g} a part of length {lost[worst]:.3g} is lost")
 
 
+def decodes_to_zero_outside_its_support(codec: Codec) -> None:
+    """``support`` is bool [P], and says of the frame alone where values may stand."""
+    support = declared(codec, Codecs.support)
+    if support is None:
+        return
+    for vector in (normal(1), torch.zeros(P), torch.ones(P)):
+        records = codec.encode(cohort_of([vector]), LAYOUT, codec.init(), streams_of(codec))[0][0]
+        named: Tensor = support(records, LAYOUT)
+        require(
+            named.shape == (P,) and named.dtype == torch.bool,
+            f"support gave {named.dtype} {list(named.shape)}, expected bool [{P}]",
+        )
+        beyond = decoded(codec, cohort_of([vector]))[0][~named]
+        require(not beyond.any(), "values stand where its support says that there are none")
+
+
 def counts_ideal_bits(codec: Codec) -> None:
     """``ideal_bits`` is finite, at least 0, and no more than what independent values were sent in."""
     rows, _ = codec.encode(mixed(), LAYOUT, codec.init(), streams_of(codec))
@@ -238,6 +255,7 @@ CHECKS: tuple[Callable[[Codec], None], ...] = (
     decodes_from_the_frame_alone,
     decodes_a_cohort_as_its_clients,
     keeps_zeros,
+    decodes_to_zero_outside_its_support,
     leaves_its_inputs_as_they_were,
     encodes_each_client_as_if_alone,
     remembers_by_client_id,

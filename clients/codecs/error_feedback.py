@@ -70,6 +70,10 @@ class ErrorFeedback:
         return None if inner is None else lambda params, aggregate, _: inner(params, aggregate, None)
 
     @property
+    def support(self) -> Callable[[Sequence[Record], Layout], Tensor] | None:
+        return declared(self._inner, Codecs.support)
+
+    @property
     def decode_cohort(self) -> Callable[[Any, Layout, Any], Tensor] | None:
         return declared(self._inner, Codecs.decode_cohort)
 

@@ -96,6 +96,13 @@ class TopK:
             vector[slot.start + places] = values
         return torch.from_numpy(vector)
 
+    def support(self, records: Sequence[Record], layout: Layout) -> Tensor:
+        """Return where the values stand, bool.  # [P]"""
+        kept = torch.zeros(layout.num_parameters, dtype=torch.bool)
+        for slot, record in zip(layout.parameters, records, strict=True):
+            kept[torch.from_numpy(slot.start + self._read(record, slot.size)[0])] = True
+        return kept
+
     def _read(self, record: Record, numel: int) -> tuple[Array, Array]:
         code, dtype = _VALUES[self.values]
         kinds = {"rice": (_RICE,), "bitmap": (_BITMAP,), "auto": (_RICE, _BITMAP)}[self.pack]

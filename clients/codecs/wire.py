@@ -133,6 +133,22 @@ def decode_frame(
     return _decoded(codec, records, layout, context)
 
 
+def support_of(codec: Codec, frame: bytes, envelope: Envelope, layout: Layout) -> Tensor:
+    """Return which coordinates a legal frame names, bool; all of them where the codec does not say.  # [M]
+
+    Raises:
+        FrameError: It is not a legal frame of this codec, round, client and spec.
+    """
+    support = declared(codec, Codecs.support)
+    if support is None:
+        return torch.ones(layout.num_parameters, dtype=torch.bool)
+    shapes = codec.records(layout)
+    found: Tensor = support(read_frame(frame, envelope, shapes, _longest(codec, shapes)), layout)
+    fits = found.shape == (layout.num_parameters,) and found.dtype == torch.bool
+    require(fits, f"support gave {found.dtype} {tuple(found.shape)}, expected bool [M]")
+    return found
+
+
 def decode_cohort(
     codec: Codec,
     frames: Sequence[bytes],

@@ -25,7 +25,7 @@ class Kernel(Protocol):
     def train(
         self, broadcast: Broadcast, client_ids: Array, homes: tuple[Tensor, Tensor] | None = None
     ) -> Trained:
-        """Return the block's updates in ascending client id, possibly made in ``homes``."""
+        """Return the block's updates in ascending client id, made in ``homes`` where that can be."""
 
     def train_sum(self, broadcast: Broadcast, client_ids: Array) -> Summed:
         """Return the block's weighted sum."""

@@ -81,11 +81,14 @@ class UpdateAttack(Protocol):
 class LeakageAttack(Protocol):
     """Rebuild a client's examples from what it really sent.
 
-    What it may declare: ``core.declarations.LeakageAttacks``, in fields of ``observation.LeakageKnowledge``.
-    All of it is checked before a run begins, and again before the attack.
+    What it may declare: ``core.declarations.LeakageAttacks``, in items of ``LeakageKnowledge``. All of it is
+    checked before a run begins, and again before the attack. Of what is known it is told what it declares.
     """
 
-    def reconstruct(self, observation: Observation, generator: np.random.Generator) -> Reconstruction: ...
+    def reconstruct(
+        self, observations: Sequence[Observation], generator: np.random.Generator
+    ) -> Reconstruction:
+        """Return what a client trained on, from one message, or from several rounds' in their order."""
 
 
 class InferenceAttack(Protocol):

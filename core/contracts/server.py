@@ -117,6 +117,10 @@ class Traffic:
     @cached_property
     def idle(self) -> Array:
         """Ids of the drawn clients without a message on the way, ascending: only they may begin."""
+        if not len(self.client_ids):
+            return self.drawn
+        if np.array_equal(self.drawn, self.client_ids):
+            return self.drawn[:0]
         return self.drawn[~np.isin(self.drawn, self.client_ids)]
 
     @cached_property
@@ -156,8 +160,8 @@ class Arrivals:
 class Schedule(Protocol):
     """Say who begins when, and which messages count in a round.
 
-    ``starts`` is asked again, with the messages of those who began, until it lets nobody begin; then
-    ``arrivals`` is asked once. What it may declare: ``core.declarations.Schedules``.
+    ``starts`` is asked again, with the messages of those who began, until it lets nobody begin or nobody is
+    idle; then ``arrivals`` is asked once. What it may declare: ``core.declarations.Schedules``.
     """
 
     def init(self) -> State: ...

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from ..contracts.knowledge import UpdateKnowledge
-from .declaration import Declaration, Kind, Table, flag, mapping, method, numbers, words
+from ..leakage_knowledge import Level
+from .declaration import Declaration, Kind, Table, count, flag, mapping, method, numbers, words
 
 if TYPE_CHECKING:
     from ..contracts.attacks import DataAttack, Goal
     from ..observation import Observation
 
+
+def _are_levels(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) and value in list(Level) for value in values)
+
+
+_LEVELS = Kind(
+    f"a mapping from items to levels ({', '.join(Level)})",
+    lambda v: isinstance(v, Mapping) and all(isinstance(s, str) for s in v) and _are_levels(v.values()),
+)
 _KNOWLEDGE = Kind("a member of core.contracts.UpdateKnowledge", lambda v: isinstance(v, UpdateKnowledge))
 
 
@@ -63,12 +73,18 @@ class UpdateAttacks(Table):
 class LeakageAttacks(Table):
     """What an attack on what a client sent may say of itself, in items of ``LeakageKnowledge``."""
 
-    requires = words("What must be known.")
-    only = mapping("Fields that must be known, and the one value of each that it works with.")
-    assumes = mapping("Fields that must have this value where they are known.")
-    uses = words(
-        "What it does better with, and works without. Only who names labels here or in `requires` gets them."
+    requires: Declaration[Mapping[str, Level | str]] = Declaration(
+        _LEVELS, {}, 'What must be known, and how surely at least: `{"lr": "exact"}`.'
     )
+    only = mapping("Items that must be known, and the one value of each that it works with.")
+    assumes = mapping("Items that must have this value where they are known.")
+    uses = words("What it does better with, and works without. It is told what it names, and nothing else.")
+    kinds = words(
+        "The kinds of message that it works on: `update`, `gradient`, `aggregate`.", ("update", "gradient")
+    )
+    least_rounds = count(1, "Rounds of one client that it needs together.")
+    most_rounds = count(1, "Rounds of one client that it takes together; where 1, one at a time.")
     check: Declaration[Callable[[Observation], None] | None] = method(
-        "(observation)", "Raises `PluginError` where it cannot work on the model; asked before the run."
+        "(observation)",
+        "Raises `PluginError` where it cannot work on the model; asked before the run, of each round.",
     )

@@ -168,6 +168,10 @@ class Codecs(Table):
         "(state, counted_ids) -> State",
         "The state after a round whose messages of these clients came in time, decoded and were finite.",
     )
+    support: Declaration[Callable[[Any, Layout], Tensor] | None] = method(
+        "(records, layout) -> Tensor",
+        "Which coordinates a frame names, bool [M]; the others decode to 0. Silent: all are named.",
+    )
     decode_cohort: Declaration[Callable[[Any, Layout, Any], Tensor] | None] = method(
         "(cohort, layout, contexts) -> Tensor", "`decode` of several frames at once, to the same bits [K, P]."
     )

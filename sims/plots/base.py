@@ -21,6 +21,7 @@ class RebuiltLike(Protocol):
 
     Attributes:
         settings: The attack's options, and what it was told.
+        sok: The SoK's letter of what it was told, A to H; None where that was not kept.
         truth: The examples that the client trained on.  # [B, ...]
         rebuilt: What the attack made of them.  # [B, ...]
         psnr: In dB, infinite where exact.  # [B]
@@ -35,6 +36,8 @@ class RebuiltLike(Protocol):
     def round(self) -> int: ...
     @property
     def client_id(self) -> int: ...
+    @property
+    def sok(self) -> str | None: ...
     @property
     def truth(self) -> Array: ...
     @property

@@ -109,7 +109,8 @@ def title(item: RebuiltLike, label: str = "", apart: Mapping[str, Sequence[str]]
     keys = dict.fromkeys([*apart.get(item.attack, ()), *told])
     named = ", ".join(f"{key} = {_said(item.settings, key)}" for key in keys)
     who = f"{item.attack} ({named})" if named else item.attack
-    return f"{label + ': ' if label else ''}{who}, round {item.round}, client {item.client_id}"
+    level = f", SoK {item.sok}" if item.sok else ""
+    return f"{label + ': ' if label else ''}{who}, round {item.round}, client {item.client_id}{level}"
 
 
 def _said(settings: Mapping[str, Any], key: str) -> str:
@@ -199,6 +200,7 @@ def _rows(message: Message, most: int) -> Iterable[Mapping[str, Any]]:
             "settings": ", ".join(f"{key} = {_said(item.settings, key)}" for key in item.settings),
             "round": item.round,
             "client_id": item.client_id,
+            "sok": item.sok,
             "example": i,
             "truth_label": item.truth_labels[i],
             "rebuilt_label": item.labels[i],

@@ -78,7 +78,9 @@ def _leakage_caption(runs: Sequence[RunLike], found: Sequence[str]) -> str:
     several = len({run.manifest["seed"] for run in runs}) > 1
     parts = ["means and ranges over seeds"] if several else []
     if "psnr" in found:
-        parts.append(f"PSNR: from one client's message as the server sees it, exact = {EXACT:g} dB")
+        letters = ", ".join(sorted({item.sok for run in runs for item in run.gallery() if item.sok}))
+        told = f", SoK level {letters}" if letters else ""
+        parts.append(f"PSNR: from one client's message as the server sees it, exact = {EXACT:g} dB{told}")
     deltas = sorted({f"{run.audit['delta']:g}" for run in runs if run.audit})
     if deltas:
         parts.append(f"canaries: from the released models, δ: {', '.join(deltas)}")

@@ -194,6 +194,7 @@ def _scores(leaked: Sequence[tuple[str, RebuiltLike]]) -> pd.DataFrame:
             "round": item.round,
             "client_id": item.client_id,
             "attack": item.attack,
+            "sok": item.sok,
             "example": i,
             "psnr": float(item.psnr[i]),
             "ssim": float(item.ssim[i]),

@@ -80,6 +80,9 @@ def test_a_class_whose_members_answer_one_by_one_is_silent():
     assert declared(told, Defenses.least_cohort) == 1
 
 
+LEVELS = "a mapping from items to levels (unknown, estimated, exact, oracle)"
+
+
 @pytest.mark.parametrize(
     ("table", "name", "value", "allowed"),
     [
@@ -92,7 +95,8 @@ def test_a_class_whose_members_answer_one_by_one_is_silent():
         (Defenses, "needs_clients", 3, "a tuple of whole numbers, got 3"),
         (Defenses, "sensitivity", 0.5, "a method (clip_norm, expected_size) -> float | None, got 0.5"),
         (UpdateAttacks, "knowledge", "own", "a member of core.contracts.UpdateKnowledge, got 'own'"),
-        (LeakageAttacks, "requires", "labels", "a tuple of strings, got 'labels'"),
+        (LeakageAttacks, "requires", ("labels",), f"{LEVELS}, got ('labels',)"),
+        (LeakageAttacks, "requires", {"labels": "surely"}, f"{LEVELS}, got {{'labels': 'surely'}}"),
         (LeakageAttacks, "only", ("lr",), "a mapping from strings, got ('lr',)"),
         (Mechanisms, "trust_model", "nobody", "one of central, local, distributed, none, got 'nobody'"),
         (Mechanisms, "clip_norm", "1", "a number, got '1'"),

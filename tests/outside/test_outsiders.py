@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import pytest
-from outsiders import FOLDER, PAGES, RUNS, bits, killed, scenario
+from outsiders import FOLDER, PAGES, RUNS, bits, killed, plugin_of, scenario
 from typer.testing import CliRunner
 
 from gauntlet.sims.cli import app
-from gauntlet.sims.overrides import PLUGIN_SECTIONS
 from gauntlet.sims.run import resume, simulate
 from gauntlet.sims.scenario import make_scenario
 
@@ -28,10 +27,9 @@ def test_every_file_here_is_tried():
 
 @pytest.mark.parametrize("outsider", RUNS)
 def test_each_keeps_every_promise_of_its_family(outsider):
-    ((key, chosen),) = RUNS[outsider].items()
-    options = [f"--set={k}={v}" for k, v in chosen.items() if k != "name"]
-    family = PLUGIN_SECTIONS[key]
-    said = CliRunner().invoke(app, ["check-plugin", chosen["name"], "--family", family, *options])
+    family, name, given = plugin_of(outsider)
+    options = [f"--set={k}={v}" for k, v in given.items()]
+    said = CliRunner().invoke(app, ["check-plugin", name, "--family", family, *options])
 
     assert said.exit_code == 0, said.output
     assert "FAILED" not in said.output

@@ -8,7 +8,9 @@ import torch
 from gauntlet.core.contracts import LocalTraining, UpdateKnowledge
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.roles import Role
-from gauntlet.server.probe import knowledge_of, load_observation, save_observation
+from gauntlet.server.probe import knowledge_of
+from gauntlet.server.recordings import save_observation
+from gauntlet.server.replays import load_observation
 from gauntlet.server.round import run_round
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec

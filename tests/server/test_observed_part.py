@@ -8,7 +8,8 @@ from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import DataError
 from gauntlet.core.layout import Layout
 from gauntlet.core.observation import LeakageKnowledge
-from gauntlet.server.probe import load_observation, save_observation
+from gauntlet.server.recordings import save_observation
+from gauntlet.server.replays import load_observation
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec
 

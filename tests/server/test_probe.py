@@ -8,7 +8,9 @@ from torch.nn import functional
 
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import DataError
-from gauntlet.server.probe import knowledge_of, load_observation, load_truth, save_observation
+from gauntlet.server.probe import knowledge_of
+from gauntlet.server.recordings import save_observation
+from gauntlet.server.replays import load_observation, load_truth
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec
 

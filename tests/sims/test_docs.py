@@ -84,6 +84,16 @@ def test_the_page_on_algorithms_ends_with_a_rule_that_remembers(tmp_path, gauntl
 
 
 @pytest.mark.slow
+def test_the_page_on_leakage_attacks_ends_with_two_rounds_that_rebuild_more_than_one(tmp_path, gauntlet):
+    follow("add-a-leakage-attack.md", tmp_path, gauntlet)
+    scores = pd.read_csv(tmp_path / "two-rounds.csv").groupby("round")["psnr"].mean()
+
+    assert (tmp_path / "two-rounds.png").stat().st_size > 10_000
+    assert scores[5] > scores[0] + 3
+    assert len(list((tmp_path / "results/two-rounds/attacked").iterdir())) == 2
+
+
+@pytest.mark.slow
 def test_the_page_on_samplers_ends_with_clients_that_come_by_day_and_night(tmp_path, gauntlet):
     follow("add-a-sampler.md", tmp_path, gauntlet)
     accuracy = final(tmp_path / "semi-cyclic.csv")

@@ -3,15 +3,19 @@
 import json
 import shutil
 from hashlib import blake2b
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from gauntlet.core.errors import ScenarioError
-from gauntlet.server.probe import load_observation
+from gauntlet.server.recording_format import probe_of
+from gauntlet.server.replays import load_observation
 from gauntlet.server.spec import PluginSpec
-from gauntlet.sims.reconstruct import reconstruct
+from gauntlet.sims.rebuilt import load_rebuilt
+from gauntlet.sims.reconstruct import AttackJob, reconstruct
 from gauntlet.sims.results import load_run, read_manifest, write_json
 from gauntlet.sims.run import resume, simulate
 from gauntlet.sims.sections import Probe
@@ -110,9 +114,12 @@ def test_rounds_that_cannot_be_are_refused(tiny, rounds):
 def as_schema_1(place, labels):
     """Make a recording what the version before wrote: one for all probes of a client and round."""
     public = json.loads((place / "observation.json").read_text())
-    del public["probe"]
-    for later in ("optimizer", "weight_decay", "loss"):
+    for later in ("probe", "received", "planted", "releases", "message", "context"):
+        del public[later]
+    for later in ("optimizer", "weight_decay", "loss", "levels"):
         del public["knowledge"][later]
+    recipe = public.pop("recipe")
+    public |= {"model": recipe["model"], "inputs": recipe["inputs"]}
     public |= {"schema": 1, "knowledge": {**public["knowledge"], "labels": labels}}
     old = place.with_name("-".join(place.name.split("-")[:4]))
     shutil.copytree(place, old)
@@ -128,7 +135,7 @@ def test_a_recording_of_the_version_before_is_read_and_attacked_again(tiny, tmp_
     old = as_schema_1(place, None)
     assert old.name == "round-000000-client-000002"
 
-    again = reconstruct(old, PluginSpec("dlg", {"max_iterations": 2}), 0, tmp_path / "again")
+    again = reconstruct(AttackJob((old,), PluginSpec("dlg", {"max_iterations": 2}), 0, tmp_path / "again"))
 
     assert again.name.startswith("round-000000-client-000002-dlg-")
     for key, tensor in load_file(again / "tensors.safetensors").items():
@@ -142,6 +149,30 @@ def test_a_recording_of_the_version_before_is_read_and_attacked_again(tiny, tmp_
     again.rename(results.with_name("round-000000-client-000002-dlg"))
     (item,) = load_run(folder).gallery()
     assert item.settings == {"max_iterations": 2, "labels_known": False}
+
+
+OLD = Path(__file__).parent / "schema2"  # written by the version before recordings had recipes and kinds
+
+
+@pytest.mark.parametrize("name", ["identity", "topk"])
+def test_what_the_version_before_recorded_replays(tmp_path, name):
+    """Oracle: what that version itself rebuilt; a search follows the processor a little."""
+    (place,) = (OLD / name / "observations").iterdir()
+    (before,) = (OLD / name / "reconstructions").iterdir()
+    seen = load_observation(place)
+    assert json.loads((place / "observation.json").read_text())["schema"] == 2
+    assert (seen.kind, seen.contributors, seen.planted, seen.releases) == ("update", 1, {}, {})
+    assert bool(seen.support.all()) == (name == "identity")
+    assert seen.knowledge.levels == {}
+
+    probe = probe_of(place)
+    again = reconstruct(AttackJob((place,), PluginSpec(probe["attack"], probe["options"]), 0, tmp_path))
+
+    assert again.name == before.name  # its own probe's
+    old, new = (load_rebuilt(folder) for folder in (before, again))
+    np.testing.assert_allclose(new.rebuilt, old.rebuilt, atol=1e-4)
+    assert new.labels.tolist() == old.labels.tolist()
+    assert (old.sok, new.sok) == (None, "C")
 
 
 def unfinish(folder):
@@ -179,10 +210,10 @@ def test_a_damaged_recording_is_one_line(tiny, tmp_path):
     for bad in (
         "[]",
         "{",
-        good.replace('"schema": 2', '"schema": 3'),
+        good.replace('"schema": 3', '"schema": 4'),
         good.replace('"batch_size": 2', '"b": 2'),
     ):
         (place / "observation.json").write_text(bad)
         with pytest.raises(Exception, match="is not a readable observation") as caught:
-            reconstruct(place, PluginSpec("dlg", {}), 0, tmp_path / "again")
+            reconstruct(AttackJob((place,), PluginSpec("dlg", {}), 0, tmp_path / "again"))
         assert type(caught.value).__name__ == "DataError"

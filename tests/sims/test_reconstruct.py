@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from functools import partial
 
 import pandas as pd
 import pytest
@@ -12,10 +11,11 @@ from safetensors.torch import load_file
 from gauntlet.attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
 from gauntlet.core.errors import PluginError
 from gauntlet.core.observation import Truth
-from gauntlet.server.probe import knowledge_of, save_observation
+from gauntlet.server.probe import knowledge_of
+from gauntlet.server.recordings import save_observation
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec
-from gauntlet.sims.reconstruct import infer, infers, reconstruct
+from gauntlet.sims.reconstruct import AttackJob, infer, infers, reconstruct
 from gauntlet.sims.results import load_run, read_manifest
 from gauntlet.sims.run import simulate
 from gauntlet.sims.sections import Probe
@@ -45,9 +45,10 @@ def attacked(tiny, tmp_path):
         save_observation(
             place, simulation.spec, simulation.data, step.outcome, 1, knowledge, truth, probe.record()
         )
+        job = AttackJob((place,), probe.spec(), 0, tmp_path / "results")
         if infers(name):
-            return json.loads(infer(place, probe.spec(), tmp_path / "results").read_text())["scores"]
-        tensors = load_file(reconstruct(place, probe.spec(), 0, tmp_path / "results") / "tensors.safetensors")
+            return json.loads(infer(job).read_text())["scores"]
+        tensors = load_file(reconstruct(job) / "tensors.safetensors")
         return tensors["x"].tolist(), tensors["y"].tolist()
 
     return attack, simulation.kernel.truth(1, 0)
@@ -200,11 +201,9 @@ def plugin_of(tmp_path, kind, name):
 @pytest.mark.parametrize(("kind", "name", "what"), CASES)
 def test_what_is_no_result_is_one_line_that_names_the_plugin(observed, tmp_path, kind, name, what):
     attack = PluginSpec(plugin_of(tmp_path, kind, name), {"what": what})
-    work = (
-        partial(reconstruct, observed, attack, 0) if kind == "returns" else partial(infer, observed, attack)
-    )
+    work = reconstruct if kind == "returns" else infer
     with pytest.raises(PluginError) as caught:
-        work(tmp_path / "results")
+        work(AttackJob((observed,), attack, 0, tmp_path / "results"))
 
     assert f"{kind}.py:{name}'" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -216,7 +215,7 @@ def test_what_is_no_result_is_one_line_that_names_the_plugin(observed, tmp_path,
 def test_other_kinds_of_floats_and_whole_numbers_are_taken(observed, tmp_path, what):
     attack = PluginSpec(plugin_of(tmp_path, "returns", "Returns"), {"what": what})
 
-    folder = reconstruct(observed, attack, 0, tmp_path / "results")
+    folder = reconstruct(AttackJob((observed,), attack, 0, tmp_path / "results"))
 
     tensors = load_file(folder / "tensors.safetensors")
     assert (tensors["x"].dtype, tensors["y"].dtype) == (torch.float32, torch.int64)

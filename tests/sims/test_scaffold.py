@@ -14,6 +14,7 @@ from gauntlet.sims.scaffold import scaffold
     [
         pytest.param("attack", marks=pytest.mark.slow),
         pytest.param("data-attack", marks=pytest.mark.slow),
+        pytest.param("leakage-attack", marks=pytest.mark.slow),
         "defense",
         "schedule",
     ],

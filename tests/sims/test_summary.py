@@ -4,11 +4,13 @@ import json
 import shutil
 
 import pyarrow.parquet as pq
+import pytest
 
 from gauntlet.sims.matrix_table import cell_scores
 from gauntlet.sims.plots import draw
 from gauntlet.sims.progress import Lines
 from gauntlet.sims.results import load_run
+from gauntlet.sims.run import simulate
 from gauntlet.sims.summary import print_summary, summary_rows
 from gauntlet.sims.sweep import sweep
 
@@ -75,3 +77,15 @@ def test_plain_lines_say_rounds_accuracy_speed_and_time_left(capsys):
     assert len(printed) == 1 + 10
     assert printed[1] == "demo: round 2/20  accuracy 0.500  5 clients/s  36 s left"
     assert printed[-1] == "demo: round 20/20  accuracy 0.500  5 clients/s  0 s left"
+
+
+def test_the_best_psnr_comes_with_what_its_attack_was_told(tiny, tmp_path, capsys):
+    one = {"local_steps": 1, "batch_size": 1, "lr": 0.5}
+    run = simulate(
+        tiny(rounds=1, training=one, probes=[{"name": "bias_trick", "client": 1}]), tmp_path / "run"
+    )
+
+    (row,) = summary_rows([run])
+    assert (row["sok"], row["psnr"]) == ("C", pytest.approx(float(run.gallery()[0].psnr.max())))
+    print_summary([run])
+    assert f"{row['psnr']:.1f} (C)" in capsys.readouterr().out

@@ -210,7 +210,7 @@ class Signed:
 
 CHOOSY = """
 class Choosy:
-    requires = ("batch_size",)
+    requires = {"batch_size": "exact"}
     assumes = {"codec": "identity"}
     def reconstruct(self, observation, generator):
         raise AssertionError("never asked")

@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+from gauntlet.sims.overrides import PLUGIN_SECTIONS
+
 FOLDER = Path(__file__).parents[1] / "outside"
 
 RUNS = {
@@ -22,14 +24,30 @@ RUNS = {
     "semi_cyclic.py:SemiCyclic": {
         "sampler": {"name": f"{FOLDER}/semi_cyclic.py:SemiCyclic", "cohort_size": 2, "rounds_awake": 2}
     },
+    "two_rounds.py:TwoRounds": {
+        "probes": [
+            {"name": f"{FOLDER}/two_rounds.py:TwoRounds", "rounds": [0, 2], "labels_known": True, "steps": 20}
+        ],
+        "training": {"local_steps": 1, "batch_size": 8, "lr": 0.1},
+    },
 }
+FAMILIES = {**PLUGIN_SECTIONS, "probes": "leakage_attacks"}
 PAGES = {
     "residual_sign.py": "add-a-codec.md",
     "scaffold_m.py": "add-an-algorithm.md",
     "distillation.py": "add-an-algorithm.md",
     "over_selection.py": "add-a-schedule.md",
     "semi_cyclic.py": "add-a-sampler.md",
+    "two_rounds.py": "add-a-leakage-attack.md",
 }
+
+
+def plugin_of(outsider):
+    """Return the family of a plug-in from outside, its name, and its options."""
+    key, chosen = next((k, v) for k, v in RUNS[outsider].items() if k in FAMILIES)
+    table = chosen[0] if key == "probes" else chosen
+    about = ("name", "client", "rounds", "labels_known") if key == "probes" else ("name",)
+    return FAMILIES[key], table["name"], {k: v for k, v in table.items() if k not in about}
 
 
 def scenario(outsider, **changes):
@@ -52,9 +70,11 @@ def scenario(outsider, **changes):
 
 
 def bits(folder: Path) -> dict[str, bytes]:
-    """Every table but the wall-clock times, and the checkpoints."""
+    """Every table but the wall-clock times, the checkpoints, and what probes recorded and rebuilt."""
     tables = [p for p in folder.glob("*.parquet") if p.stem != "timings"]
-    return {p.name: p.read_bytes() for p in (*tables, *(folder / "checkpoints").iterdir())}
+    kinds = ("checkpoints", "observations", "reconstructions")
+    inside = [p for kind in kinds for p in (folder / kind).rglob("*") if p.is_file()]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in (*tables, *inside)}
 
 
 PROGRAM = """

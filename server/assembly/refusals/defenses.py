@@ -2,7 +2,7 @@
 
 from math import ceil
 
-from ....core.declarations import Defenses, Samplers, declared
+from ....core.declarations import Defenses, Samplers, Schedules, declared
 from ....core.errors import CohortError, ScenarioError
 from ....core.registry import options_of
 from ...rows import SIZED, rows_after, steps_of
@@ -49,7 +49,9 @@ def a_client_that_a_defense_misses(parts: Parts) -> ScenarioError | None:
 def cohorts_that_are_all_too_small(parts: Parts) -> ScenarioError | None:
     """A rule for which even the largest cohort is too small."""
     spec, sampling = parts.spec, parts.sampling
-    if sampling.scheme not in SIZED or declared(parts.sampler, Samplers.sampling_at) is not None:
+    plain = declared(parts.schedule, Schedules.plain)
+    sized = sampling.scheme in SIZED and declared(parts.sampler, Samplers.sampling_at) is None
+    if plain and not sized:
         return None
     cohort = rows = ceil(sampling.expected_size - 1e-9)
     for noun, named, plugin in steps_of(spec, parts.pre_aggregations, parts.defense):

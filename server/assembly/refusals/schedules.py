@@ -47,7 +47,8 @@ def canaries_that_change_who_comes(parts: Parts) -> ScenarioError | None:
 
 def a_server_half_that_takes_fresh_messages(parts: Parts) -> ScenarioError | None:
     """An algorithm whose server half counts on messages of clients that all hold the same parameters."""
-    half = parts.brings(Algorithms.step) or parts.brings(Algorithms.sample)
+    half = any(map(parts.brings, (Algorithms.step, Algorithms.sample)))
+    half = half or declared(parts.algorithm, Algorithms.full_participation)
     if (who := _who(parts)) is None or not half or declared(parts.algorithm, Algorithms.stale):
         return None
     return ScenarioError(

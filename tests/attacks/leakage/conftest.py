@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gauntlet.core.layout import Layout
-from gauntlet.core.observation import LeakageKnowledge, Observation
+from gauntlet.core.leakage_knowledge import LeakageKnowledge
+from gauntlet.core.observation import Observation
 from gauntlet.core.seeds import generator, seeded_torch
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from gauntlet.attacks.leakage.bias_trick import BiasTrick
 from gauntlet.attacks.leakage.metrics import mse
 from gauntlet.core.errors import PluginError
-from gauntlet.core.observation import LeakageKnowledge
+from gauntlet.core.leakage_knowledge import LeakageKnowledge
 from gauntlet.core.seeds import generator
 
 
@@ -25,7 +25,7 @@ class Normalised(nn.Module):
 
 
 def rebuild(observation):
-    return BiasTrick().reconstruct(observation, generator(0, "attack"))
+    return BiasTrick().reconstruct([observation], generator(0, "attack"))
 
 
 @pytest.mark.parametrize("activation", [nn.Sigmoid, nn.ReLU, nn.Tanh])
@@ -85,6 +85,17 @@ def test_the_step_size_cancels(digits, mlp, observe):
     )
 
     torch.testing.assert_close(rebuild(louder).x, rebuild(observation).x, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("lr", [1.0, 0.1, 0.01, 0.001])
+def test_the_predicted_error_bounds_the_one_that_rounding_leaves(digits, mlp, observe, lr):
+    """Leakage additions, A: the floor bounds what rounding does to each entry of a message."""
+    x, y = digits
+    for i in range(3):
+        found = rebuild(observe(Normalised(mlp(seed=i)), x[i : i + 1], y[i : i + 1], lr=lr))
+        predicted = found.details["predicted_mse"]
+
+        assert predicted / 40 < mse(found.x, x[i : i + 1]).item() < predicted
 
 
 def test_all_neurons_together_beat_the_loudest_one_under_noise(digits, mlp, observe):

@@ -1,10 +1,12 @@
 """Every member of both families meets its contract, and every check catches an attack that breaks it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from gauntlet.attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS, contract
 from gauntlet.attacks.leakage.bias_trick import BiasTrick
@@ -26,8 +28,8 @@ def test_every_inference_attack_keeps_the_contract(name, check):
     check(INFERENCE_ATTACKS.build(name, OPTIONS.get(name)))
 
 
-def honest(observation, generator):
-    return BiasTrick().reconstruct(observation, generator)
+def honest(observations, generator):
+    return BiasTrick().reconstruct(observations, generator)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Broken:
     """An honest attack with one fault."""
 
     fault: str
-    requires: ClassVar[tuple[str, ...]] = ("batch_size", "local_steps")
+    requires: ClassVar[dict[str, str]] = {"batch_size": "exact", "local_steps": "exact"}
     uses: ClassVar[tuple[str, ...]] = ()
 
     def check(self, observation):
@@ -45,8 +47,8 @@ class Broken:
             with torch.no_grad():
                 next(observation.model.parameters()).add_(1)
 
-    def reconstruct(self, observation, generator):
-        return getattr(self, self.fault)(observation, honest(observation, generator))
+    def reconstruct(self, observations, generator):
+        return getattr(self, self.fault)(observations[-1], honest(observations, generator))
 
     def flattens(self, observation, found):
         return with_x(found, found.x.flatten())
@@ -97,6 +99,14 @@ class Broken:
     def drops_the_label(self, observation, found):
         return Reconstruction(found.x, 0 * found.y, found.cost, found.trace, found.stopped, found.details)
 
+    def opens_the_truth(self, observation, found):
+        found_truth = sorted(Path.cwd().rglob("truth.safetensors"))
+        return with_x(found, load_file(found_truth[0])["x"] if found_truth else found.x)
+
+    def reads_what_was_not_sent(self, observation, found):
+        raw = sorted(Path.cwd().rglob("update.safetensors"))
+        return with_x(found, found.x + (1e-9 * load_file(raw[0])["update"].sum() if raw else 0))
+
     def rebuilds_a_constant(self, observation, found):
         return with_x(found, torch.full_like(found.x, 0.5))
 
@@ -123,6 +133,8 @@ def with_x(found, x):
         ("refuses_all", contract.the_check_accepts_an_easy_victim, "works on nothing"),
         ("checks_by_training", contract.the_check_accepts_an_easy_victim, "check changed"),
         ("needs_the_step_size", contract.knowledge_that_is_not_declared_changes_nothing, "TypeError"),
+        ("opens_the_truth", contract.the_truth_behind_the_message_changes_nothing, "looked at the client's"),
+        ("reads_what_was_not_sent", contract.the_truth_behind_the_message_changes_nothing, "was not sent"),
         ("rebuilds_a_constant", contract.the_self_check_beats_a_constant_image, "constant image"),
     ],
 )
@@ -142,7 +154,7 @@ def test_the_check_catches_labels_that_are_declared_and_not_taken():
 
 def test_the_check_catches_a_requirement_that_is_no_knowledge():
     class Misspelt:
-        requires = ("batch_sise",)
+        requires: ClassVar = {"batch_sise": "exact"}
 
     with pytest.raises(PluginError, match="no knowledge: batch_sise"):
         contract.knowledge_that_is_missing_is_refused_by_name(Misspelt())
@@ -151,7 +163,7 @@ def test_the_check_catches_a_requirement_that_is_no_knowledge():
 class Scores:
     """An inference attack with one fault."""
 
-    requires = ()
+    requires: ClassVar = {}
 
     def __init__(self, fault):
         self.fault = fault
@@ -166,6 +178,8 @@ class Scores:
             return rows.cumsum(dim=0)
         if self.fault == "peeks":
             return rows + len(observations[0].knowledge.labels or ())
+        if self.fault == "opens the truth" and Path("truth.safetensors").exists():
+            return rows + load_file("truth.safetensors")["y"]
         return rows
 
 
@@ -176,6 +190,7 @@ class Scores:
         ("not finite", contract.scores_stand_in_one_row_an_observation, "finite"),
         ("order", contract.scores_stand_in_one_row_an_observation, "order of the observations"),
         ("peeks", contract.undeclared_knowledge_changes_no_score, "does not declare"),
+        ("opens the truth", contract.the_truth_behind_the_message_changes_no_score, "looked at the client's"),
     ],
 )
 def test_the_check_catches_scores(fault, check, complaint):

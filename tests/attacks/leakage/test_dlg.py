@@ -19,7 +19,7 @@ STRONG = DLG(max_iterations=60, line_search=True, init="uniform", restarts=3)
 
 
 def run(attack, observation, number=0):
-    return attack.reconstruct(observation, generator(number, "attack"))
+    return attack.reconstruct([observation], generator(number, "attack"))
 
 
 def test_the_authors_settings_rebuild_a_digit_and_its_label(digits, mlp, observe):

@@ -21,7 +21,7 @@ def test_a_digit_is_rebuilt(digits, mlp, observe):
     for i in range(5):
         truth = Truth(x[i : i + 1], y[i : i + 1])
 
-        found = IDLG(**STRONG).reconstruct(observe(mlp(seed=i), truth.x, truth.y), generator(i, "attack"))
+        found = IDLG(**STRONG).reconstruct([observe(mlp(seed=i), truth.x, truth.y)], generator(i, "attack"))
 
         assert score(found, truth).psnr.item() > 50
         assert found.y.tolist() == truth.y.tolist()
@@ -35,7 +35,7 @@ def test_knowing_the_label_saves_closures(digits, mlp, observe):
         closures = []
         for i in range(7):
             observation = observe(mlp(nn.Tanh, seed=i), x[i : i + 1], y[i : i + 1])
-            closures.append(attack.reconstruct(observation, generator(i, "attack")).details["closures"])
+            closures.append(attack.reconstruct([observation], generator(i, "attack")).details["closures"])
         spent[type(attack)] = sorted(closures)[3]
 
     assert spent[IDLG] <= spent[DLG]
@@ -45,7 +45,7 @@ def test_two_examples_are_refused(digits, mlp, observe):
     x, y = digits
 
     with pytest.raises(PluginError, match=r"IDLG works with batch_size = 1 .* got batch_size = 2"):
-        IDLG().reconstruct(observe(mlp(), x[:2], y[:2]), generator(0, "attack"))
+        IDLG().reconstruct([observe(mlp(), x[:2], y[:2])], generator(0, "attack"))
 
 
 def test_a_known_label_is_taken_where_none_can_be_read(digits, observe):
@@ -57,9 +57,9 @@ def test_a_known_label_is_taken_where_none_can_be_read(digits, observe):
     label = int(y[0])
     attack = IDLG(**{**STRONG, "max_iterations": 40})
 
-    assert attack.reconstruct(observation, generator(0, "attack")).y.tolist() != [label]
+    assert attack.reconstruct([observation], generator(0, "attack")).y.tolist() != [label]
     informed = replace(observation, knowledge=replace(observation.knowledge, labels=(label,)))
-    found = attack.reconstruct(informed, generator(0, "attack"))
+    found = attack.reconstruct([informed], generator(0, "attack"))
 
     assert found.y.tolist() == [label]
     assert score(found, Truth(x[:1], y[:1])).psnr.item() > 40

@@ -5,10 +5,17 @@ import pytest
 
 from gauntlet.attacks.leakage.bias_counts import BiasCounts
 from gauntlet.attacks.leakage.dlg import DLG
-from gauntlet.attacks.leakage.requirements import refuse_unmet, takes_labels
+from gauntlet.attacks.leakage.requirements import (
+    letter_of,
+    oracles_of,
+    refuse_number,
+    refuse_unmet,
+    takes_labels,
+    told,
+)
 from gauntlet.core.errors import PluginError
 from gauntlet.core.guards import guard
-from gauntlet.core.observation import LeakageKnowledge
+from gauntlet.core.leakage_knowledge import LeakageKnowledge
 
 
 def test_the_refusal_lists_every_missing_item(digits, mlp, observe):
@@ -40,7 +47,7 @@ def test_an_attack_that_declares_nothing_runs_on_anything(digits, mlp, observe):
 class Assuming:
     """An attack on plain steps that does better with labels."""
 
-    requires = ("batch_size",)
+    requires: ClassVar = {"batch_size": "exact"}
     assumes: ClassVar = {"optimizer": "sgd", "weight_decay": 0.0}
     uses = ("labels",)
 
@@ -73,16 +80,78 @@ def test_an_assumption_about_no_item_of_knowledge_is_refused(digits, mlp, observ
 def test_labels_are_for_attacks_that_name_them():
     assert takes_labels(DLG())
     assert takes_labels(guard(DLG(), "the attack"))
-    assert takes_labels(type("Needs", (), {"requires": ("labels",)})())
+    assert takes_labels(type("Needs", (), {"requires": {"labels": "exact"}})())
     assert not takes_labels(BiasCounts())
     assert not takes_labels(object())
 
 
 def test_the_refusal_of_unknown_labels_says_how_they_are_told(digits, mlp, observe):
     x, y = digits
-    attack = type("Needs", (), {"requires": ("labels",)})()
+    attack = type("Needs", (), {"requires": {"labels": "exact"}})()
     with pytest.raises(PluginError, match=r"missing here: labels .*; labels_known = true tells the labels"):
         refuse_unmet(attack, observe(mlp(), x[:1], y[:1]))
+
+
+def test_an_item_must_be_known_as_surely_as_the_attack_says(digits, mlp, observe):
+    x, y = digits
+    seen = observe(mlp(), x[:2], y[:2])
+    attack = type("Sure", (), {"requires": {"batch_size": "estimated", "lr": "oracle"}})()
+
+    def told(**levels):
+        return replace(seen, knowledge=replace(seen.knowledge, levels=levels))
+
+    refuse_unmet(attack, told(batch_size="estimated", lr="oracle"))
+    with pytest.raises(
+        PluginError, match=r"Sure needs to know batch_size \(estimated\), lr \(oracle\); missing here: lr \("
+    ):
+        refuse_unmet(attack, told())
+    with pytest.raises(
+        PluginError, match=r"DLG needs .* missing here: lr \(estimated\) \(client 0, round 0\)"
+    ):
+        refuse_unmet(DLG(), told(lr="estimated"))
+
+
+def test_an_attack_is_refused_on_a_kind_of_message_that_it_does_not_take(digits, mlp, observe):
+    x, y = digits
+    summed = replace(observe(mlp(), x[:2], y[:2]), kind="aggregate", contributors=8)
+
+    words = r"DLG works on a message of kind update or gradient, got an aggregate of 8 clients \(client 0, "
+    with pytest.raises(PluginError, match=words):
+        refuse_unmet(DLG(), summed)
+    refuse_unmet(type("Sum", (), {"kinds": ("aggregate",)})(), summed)
+    with pytest.raises(
+        PluginError, match=r"declares kinds = \('sum',\): 'sum' is no kind of message; allowed"
+    ):
+        refuse_unmet(type("Misspelt", (), {"kinds": ("sum",)})(), summed)
+
+
+def test_an_attack_takes_as_many_rounds_together_as_it_says():
+    pair = type("Pair", (), {"least_rounds": 2, "most_rounds": 3})()
+    for rounds in (2, 3):
+        refuse_number(pair, rounds)
+    for rounds in (1, 4):
+        with pytest.raises(
+            PluginError, match=f"Pair takes 2 to 3 rounds of one client together, got {rounds}"
+        ):
+            refuse_number(pair, rounds)
+    with pytest.raises(PluginError, match="DLG takes 1 rounds of one client together, got 2"):
+        refuse_number(DLG(), 2)
+    with pytest.raises(PluginError, match="least_rounds = 2 and most_rounds = 1: 1 <= least_rounds"):
+        refuse_number(type("Muddled", (), {"least_rounds": 2})(), 2)
+
+
+def test_an_attack_is_handed_what_it_names_and_its_letter_counts_that_alone(digits, mlp, observe):
+    x, y = digits
+    seen = observe(mlp(), x[:2], y[:2])
+    seen = replace(seen, knowledge=replace(seen.knowledge, labels=(0, 1), levels={"batch_size": "oracle"}))
+    frugal = type("Frugal", (), {"requires": {"batch_size": "exact"}, "uses": ("codec",)})()
+
+    assert told(frugal, seen).knowledge == LeakageKnowledge(2, levels={"batch_size": "oracle"})
+    assert letter_of(frugal, [seen]) == "B"
+    assert oracles_of(frugal, [seen, seen]) == ["batch_size"]
+    assert letter_of(DLG(), [seen]) == "C"
+    assert letter_of(object(), [seen]) == "A"
+    assert letter_of(object(), [replace(seen, planted={"layer": 1})]) == "F"
 
 
 def test_as_many_labels_are_known_as_there_are_examples():

@@ -12,6 +12,7 @@ from gauntlet.clients.codecs import CODECS
 from gauntlet.clients.codecs.contract import CHECKS
 from gauntlet.clients.codecs.identity import Identity
 from gauntlet.clients.codecs.terngrad import TernGrad
+from gauntlet.clients.codecs.topk import TopK
 from gauntlet.core.errors import PluginError
 
 OPTIONS: dict[str, list[dict[str, object]]] = {
@@ -138,6 +139,10 @@ def drawing_globally(vectors):
     return vectors
 
 
+def first_half(records, layout):
+    return torch.arange(layout.num_parameters) < layout.num_parameters // 2
+
+
 def unchecked(records, layout, context):
     return torch.from_numpy(np.concatenate([np.frombuffer(r.body, "<f4") for r in records]))
 
@@ -193,6 +198,7 @@ BROKEN = [
     ("is_verbatim_if_it_says_so", bent(Identity(), max_body=lambda shape: 8 * prod(shape)), "bytes long"),
     ("survives_updates_that_are_not_finite", encoding(lambda v: v + 0 * v.sum()), "spoiled a good frame"),
     ("stays_within_its_longest_body", bent(Identity(), max_body=prod), "max_body"),
+    ("decodes_to_zero_outside_its_support", bent(TopK(), support=first_half), "values stand where"),
     ("counts_ideal_bits", bent(Identity(), ideal_bits=lambda *_: -1.0), "at least 0"),
     ("counts_ideal_bits", bent(Identity(), ideal_bits=lambda *_: 1e9), "were sent in"),
     ("refuses_hostile_bytes", bent(Identity(), decode=unchecked), "hostile bytes"),

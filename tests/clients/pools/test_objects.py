@@ -24,14 +24,6 @@ LENGTH = 2**18  # of a message: 1 MiB, which Ray keeps in its store and not in i
 ROUND = Broadcast(0, torch.arange(float(LENGTH)), torch.zeros(0))
 
 
-@pytest.fixture(autouse=True)
-def _by_value(ray_here):
-    """Workers cannot import this file."""
-    import ray
-
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-
-
 class Unheard(Exception):
     """An error of a plug-in's own, which the driver could not unpickle."""
 
@@ -66,19 +58,6 @@ def no_kernel(data):
     raise DataError("the file is gone\nwith details")
 
 
-@pytest.fixture
-def pool():
-    made = []
-
-    def make(workers=1, transport="ray", of=build, patience=None, height=1):
-        made.append(RayPool(of, None, workers, height=height, patience=patience, transport=transport))
-        return made[-1]
-
-    yield make
-    for pool in made:
-        pool.close()
-
-
 def listening(pid):
     """The inodes of the TCP sockets on which a process listens."""
     held = set()
@@ -92,18 +71,64 @@ def listening(pid):
     return {line[9] for line in lines if line[3] == "0A" and line[9] in held}
 
 
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="no /proc on this system")
-@pytest.mark.parametrize(("transport", "doors"), [("ray", 0), ("socket", 2)])
-def test_nobody_listens_on_a_port_of_ours(pool, transport, doors):
-    """Ray's own processes listen on a port each, this one too; over sockets we add one for each worker."""
-    before = listening(os.getpid())
-    two = pool(2, transport)
-    two.train(ROUND, np.arange(8), 8.0)
-    workers = [connection.pid for connection in two._connections if connection.connected]
+@pytest.fixture(scope="module")
+def by_value(ray_here):
+    """Workers cannot import this file."""
+    import ray
 
-    assert len(listening(os.getpid()) - before) == doors
-    assert workers
-    assert all(len(listening(pid)) == len(before) for pid in workers)
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+# ---- pools of their own, before others take the two CPUs ----------------------------------------------
+
+
+def test_a_kernel_that_cannot_be_built_ends_the_run_at_once_with_one_line(by_value):
+    pool = RayPool(no_kernel, None, 1, transport="ray")
+    with pytest.raises(DataError, match=r"^the file is gone$"):
+        pool.train(ROUND, np.arange(2), 2.0)
+    pool.close()
+
+
+@pytest.mark.slow
+def test_a_worker_that_takes_longer_than_its_patience_is_lost(by_value):
+    pool = RayPool(build, None, 1, patience=0.5, transport="ray")
+    pool.train(ROUND, np.arange(1), 1.0)
+    (connection,) = pool._connections
+    connection.submit("train", replace(ROUND, params=torch.zeros(1)), np.array([99]))
+    with pytest.raises(WorkerLost, match="GetTimeoutError"):
+        connection.fetch([])
+    pool.close()
+
+
+# ---- one worker over either transport ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pools(by_value):
+    """Return a pool of one worker by its transport, with the sockets on which the driver listens for it."""
+    made = {}
+
+    def make(transport):
+        if transport not in made:
+            before = listening(os.getpid())
+            pool = RayPool(build, None, 1, transport=transport)
+            pool.train(ROUND, np.arange(8), 8.0)
+            made[transport] = pool, listening(os.getpid()) - before
+        return made[transport]
+
+    yield make
+    for pool, _ in made.values():
+        pool.close()
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="no /proc on this system")
+@pytest.mark.parametrize(("transport", "doors"), [("ray", 0), ("socket", 1)])
+def test_nobody_listens_on_a_port_of_ours(pools, transport, doors):
+    """A process of Ray's listens on one port of Ray's; over sockets the driver adds one for each worker."""
+    pool, added = pools(transport)
+
+    assert len(added) == doors
+    assert [len(listening(connection.pid)) for connection in pool._connections] == [1]
 
 
 def store_bytes():
@@ -116,11 +141,10 @@ def store_bytes():
     return node_stats(*place, include_memory_info=False).store_stats.object_store_bytes_used
 
 
-def test_the_store_holds_nothing_of_a_round_that_is_over(pool):
+def test_the_store_holds_nothing_of_a_round_that_is_over(pools):
     """Eight clients of 1 MiB each and 1 MiB of parameters: rounds that stayed would be 9 MiB each."""
-    before, held = store_bytes(), []
-    one = pool()
-    memory = torch.ones(8, LENGTH)
+    one, _ = pools("ray")
+    memory, before, held = torch.ones(8, LENGTH), store_bytes(), []
     for number in range(4):
         trained = one.train(replace(ROUND, round=number, memory=memory), np.arange(8), 8.0)
         held.append(one._transport.round[1])
@@ -133,22 +157,21 @@ def test_the_store_holds_nothing_of_a_round_that_is_over(pool):
     assert trained.updates.vectors.shape == (8, LENGTH)
 
 
-def test_memory_travels_with_its_block_and_nobody_else_sees_what_a_worker_wrote(pool):
-    """By hand: client i sends i times the first parameter, 0 and in the second block 1, plus i.
+@pytest.mark.parametrize("transport", ["ray", "socket"])
+def test_memory_travels_with_its_block_and_nobody_else_sees_what_a_worker_wrote(pools, transport):
+    """By hand: client i sends i times the first parameter, 0 at first and i in the i-th block, plus i.
 
     The kernel adds 1 to the parameters that it was given. They are its worker's own, over either transport:
     the worker's next block of the round sees that, and neither the driver nor a later round.
     """
+    one, _ = pools(transport)
     memory = torch.arange(4.0)[:, None] * torch.ones(4, 2)
-    for transport in ("ray", "socket"):
-        one = pool(1, transport, height=4)
-        for number in range(2):
-            sent = replace(ROUND, round=number, params=ROUND.params.clone(), memory=memory)
-            trained = one.train(sent, np.arange(4), 4.0)
-            first = trained.updates.vectors[:, 0]
-            assert torch.equal(first, torch.tensor([0.0, 1.0, 4.0, 6.0])), transport
-            assert torch.equal(trained.memory, memory)
-            assert torch.equal(sent.params, ROUND.params)
+    for number in range(2):
+        sent = replace(ROUND, round=number, params=ROUND.params.clone(), memory=memory)
+        trained = one.train(sent, np.arange(4), 4.0)
+        assert torch.equal(trained.updates.vectors[:, 0], torch.tensor([0.0, 2.0, 6.0, 12.0]))
+        assert torch.equal(trained.memory, memory)
+        assert torch.equal(sent.params, ROUND.params)
 
 
 @pytest.mark.parametrize(
@@ -158,26 +181,12 @@ def test_memory_travels_with_its_block_and_nobody_else_sees_what_a_worker_wrote(
         (98, WorkerError, "a worker raised Unheard: nothing to divide by"),
     ],
 )
-def test_an_error_of_the_kernel_is_one_line_of_its_own_kind(pool, client, kind, line):
+def test_an_error_of_the_kernel_is_one_line_of_its_own_kind(pools, client, kind, line):
     """The error itself stays where it was raised: one that cannot be pickled is told like any other."""
-    one = pool()
+    one, _ = pools("ray")
     with pytest.raises(GauntletError) as caught:
         one.train(ROUND, np.array([client]), 1.0)
     assert (type(caught.value), str(caught.value)) == (kind, line)
-
-
-def test_a_kernel_that_cannot_be_built_ends_the_run_at_once_with_one_line(pool):
-    with pytest.raises(DataError, match=r"^the file is gone$"):
-        pool(of=no_kernel).train(ROUND, np.arange(2), 2.0)
-
-
-def test_a_worker_that_takes_longer_than_its_patience_is_lost(pool):
-    one = pool(patience=0.5)
-    one.train(ROUND, np.arange(1), 1.0)
-    connection = one._connections[0]
-    connection.submit("train", replace(ROUND, params=torch.zeros(1)), np.array([99]))
-    with pytest.raises(WorkerLost, match="GetTimeoutError"):
-        connection.fetch([])
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import torch
 from event_script import script
 
 from gauntlet.core.contracts import Traffic
-from gauntlet.core.errors import ScenarioError
+from gauntlet.core.errors import CohortError, ScenarioError
 from gauntlet.core.seeds import generator
 from gauntlet.server.schedules.buffered import Buffered
 from gauntlet.server.simulation import prepare
@@ -213,3 +213,32 @@ def test_options_that_cannot_be_are_refused(options, words):
 def test_a_buffer_that_the_population_cannot_fill_is_refused(small):
     with pytest.raises(ScenarioError, match=r"9 messages .* 8 clients"):
         prepare(small(schedule=PluginSpec("buffered", {"buffer_size": 9})))
+
+
+def test_a_rule_that_no_buffer_is_large_enough_for_is_refused_and_others_are_not_warned_of(small):
+    """Krum against one attacker needs five rows; everybody is drawn, and no message is lost."""
+    krum = PluginSpec("krum", {"num_byzantine": 1})
+    with pytest.raises(CohortError, match="needs 5 rows or more, got a cohort of 4"):
+        prepare(small(schedule=PluginSpec("buffered", {"buffer_size": 4}), defense=krum))
+    fits = {"schedule": PluginSpec("buffered", {"buffer_size": 5}), "defense": krum}
+    assert not prepare(small(**fits)).warnings()
+    few = PluginSpec("fixed_size", {"cohort_size": 3})
+    assert "fewer clients may begin" in " ".join(prepare(small(**fits, sampler=few)).warnings())
+
+
+def test_an_algorithm_that_needs_everybody_in_every_round_is_refused(small):
+    with pytest.raises(ScenarioError, match="counts on messages that began in the same round"):
+        prepare(small(algorithm=PluginSpec(f"{__file__}:Everybody"), schedule=PluginSpec("buffered")))
+
+
+class Everybody:
+    """A procedure that needs every client, from outside."""
+
+    full_participation = True
+    mechanisms = ("none",)
+
+    def schedule(self, training):
+        return training
+
+    def work(self, visit):
+        raise NotImplementedError

@@ -33,6 +33,7 @@ class Item:
     attack: str = "dlg"
     round: int = 0
     client_id: int = 3
+    sok: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 

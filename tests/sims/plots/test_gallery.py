@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gauntlet.core.errors import ScenarioError
-from gauntlet.sims.plots.gallery import reconstructions, score
+from gauntlet.sims.plots.gallery import reconstructions, score, title
 
 HALF = np.array([[[[0.0, 1.0], [1.0, 0.0]]], [[[0.0, 0.0], [0.0, 1.0]]]])  # [2, 1, 2, 2]
 
@@ -196,3 +196,11 @@ def test_known_labels_are_named_where_one_attacker_is_alone(recorded, rebuilt):
     item = rebuilt(HALF, HALF, [1.0, 2.0], [0.1, 0.2], settings={"lr": 1.0, "labels_known": True})
     figure, _ = reconstructions([recorded(items=[item])])
     assert figure.subfigs[0].get_suptitle() == "dlg (labels_known = true), round 0, client 3"
+
+
+def test_how_much_the_attack_was_told_stands_in_the_title_and_in_the_table(rebuilt, recorded):
+    item = rebuilt(HALF, HALF, psnr=[20.0, 10.0], ssim=[0.9, 0.1], sok="C")
+
+    assert title(item) == "dlg, round 0, client 3, SoK C"
+    assert set(reconstructions([recorded(items=[item])])[1]["sok"]) == {"C"}
+    assert title(rebuilt(HALF, HALF, psnr=[20.0, 10.0], ssim=[0.9, 0.1])) == "dlg, round 0, client 3"
