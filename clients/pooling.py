@@ -132,9 +132,12 @@ def _ahead(node: Node) -> Node:
 
 
 def _reshape(node: Node) -> None:
-    """Let the node's views be made anew where it lies otherwise in memory than what stood in its place."""
+    """Let the node's views be made anew where it lies otherwise in memory than what stood in its place.
+
+    What is made of it number by number lies as it does.
+    """
     for user in node.users:
-        if user.target in _REARRANGE:
+        if user.target in _REARRANGE or torch.Tag.pointwise in getattr(user.target, "tags", ()):
             _reshape(user)
         if user.target is _OPS.view.default:
             user.target = _OPS.reshape.default

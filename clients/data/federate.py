@@ -104,7 +104,7 @@ def _with_held_out(pile: Dataset, rows: Sequence[Array], share: float, seed: int
     drawn = []
     for client, own in enumerate(rows):
         out = np.zeros(len(own), dtype=bool)
-        count = min(int(share * len(own)), len(own) - 1)
+        count = min(int(share * len(own) + 1e-9), len(own) - 1)
         out[generator(seed, "held out", client).permutation(len(own))[:count]] = True
         drawn.append(out)
     data = dealt(pile, [own[~out] for own, out in zip(rows, drawn, strict=True)])

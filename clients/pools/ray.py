@@ -24,7 +24,7 @@ from ..data.base import FederatedData
 from ..messages import Broadcast, Summed, Trained
 from ..scoring import Answers, Scoring
 from .base import Array, Rows, Sums, block_broadcasts, blocks
-from .connection import IN_FLIGHT, Connection, Transport, WorkerLost
+from .connection import IN_FLIGHT, Connection, Transport, WorkerLost, first_line
 from .local_ray import LOOPBACK, join, start_local
 from .objects import Objects
 from .sockets import Sockets
@@ -64,8 +64,10 @@ def start_ray(address: str | None = None, num_workers: int | None = None) -> Non
                 start_local(max(num_workers or 0, _cores()))
             else:
                 join(place)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise WorkerError(f"Ray cannot be reached at {place or 'local'}: {error}") from error
+        except GauntletError:
+            raise
+        except Exception as error:  # a Ray that does not come up in time raises no other class
+            raise WorkerError(f"Ray cannot be reached at {place or 'local'}: {first_line(error)}") from error
 
 
 @contextmanager

@@ -70,3 +70,32 @@ def test_a_stack_pools_by_slices_before_it_makes_positive():
     assert targets.count(pool) == targets.count(unpool) == 1
     assert targets.index(pool) < targets.index(torch.ops.aten.relu.default)
     assert torch.ops.aten.max_pool2d_with_indices.default not in targets
+
+
+class Halved(nn.Module):
+    """Something between a layer and its ReLU, number by number."""
+
+    def forward(self, x):
+        return x / 0.5
+
+
+@pytest.mark.parametrize("between", [nn.Identity(), Halved(), nn.Sequential(Halved(), nn.Tanh(), Halved())])
+def test_a_stack_goes_back_through_what_stands_between_a_convolution_and_its_relu(between):
+    """Oracle: torch's own gradients, a client at a time, of two convolutions deep."""
+    layers = nn.Conv2d(1, 2, 3, padding=1), between, nn.ReLU(), nn.MaxPool2d(2)
+    more = nn.Conv2d(2, 3, 3, padding=1), between, nn.ReLU(), nn.AdaptiveAvgPool2d(1)
+    model = nn.Sequential(*layers, *more, nn.Flatten(), nn.Linear(3, 4))
+    stream = torch.Generator().manual_seed(0)
+    names = [name for name, _ in model.named_parameters()]
+    params = [torch.randn(3, *p.shape, generator=stream) for p in model.parameters()]
+    x, y = torch.randn(3, 5, 1, 8, 8, generator=stream), torch.randint(4, (3, 5), generator=stream)
+    with torch.no_grad():
+        gradients, _ = StackedStep(model, names)(params, x, -nn.functional.one_hot(y, 4).float())
+
+    for client in range(3):
+        own = {n: p[client].clone().requires_grad_() for n, p in zip(names, params, strict=True)}
+        outputs = torch.func.functional_call(model, own, (x[client],))
+        nn.functional.cross_entropy(outputs, y[client], reduction="sum").backward()
+        for name, found in zip(names, gradients, strict=True):
+            whole = torch.bmm(*found) if isinstance(found, tuple | list) else found
+            torch.testing.assert_close(whole[client], own[name].grad, atol=1e-5, rtol=1e-5)

@@ -17,11 +17,18 @@ def test_it_is_a_share_of_each_clients_examples_rounded_down_and_the_rest_is_tra
     assert whole.held_out is None
     for client in range(9):
         own, kept, out = whole.rows(client), cut.rows(client), cut.held_out.rows(client)
-        assert len(out) == int(0.3 * len(own))
+        assert len(out) == len(own) * 3 // 10
         assert np.array_equal(np.sort(np.concatenate([kept, out])), own)
         assert (np.diff(kept) > 0).all()
         assert len(cut.held_out.client(client)[1]) == len(out) == cut.held_out.num_examples(client)
     assert np.array_equal(cut.label_counts() + cut.held_out.label_counts(), whole.label_counts())
+
+
+def test_a_share_that_is_a_whole_number_of_examples_is_that_many():
+    """Seven tenths of 90 examples are 63, though 0.7 * 90 is a little less in floating point."""
+    data = federate(DATASETS.build("digits", {}), PARTITIONS.build("iid", {}), 16, 0, held_out=0.7)
+    assert 0.7 * 90 < 63
+    assert (data.num_examples(0), data.held_out.num_examples(0)) == (27, 63)
 
 
 def test_it_is_drawn_anew_with_another_seed_and_not_with_another_share():

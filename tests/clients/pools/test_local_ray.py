@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gauntlet.clients.pools import ray as pool
 from gauntlet.clients.pools.local_ray import short_folder
 from gauntlet.core.errors import WorkerError
 
@@ -161,3 +162,19 @@ def test_the_folder_goes_when_the_program_ends(tmp_path):
 
     assert folder.name.startswith("gauntlet-")
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("kind", [Exception, OSError, RuntimeError])
+def test_a_ray_that_does_not_come_up_is_one_line(monkeypatch, kind):
+    """Ray itself raises a bare Exception where its processes take too long."""
+
+    def never(num_cpus):
+        raise kind("The current node timed out during startup.\nSee the logs.")
+
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(pool, "start_local", never)
+    with pytest.raises(
+        WorkerError, match=r"Ray cannot be reached at local: The .* timed out during startup\.$"
+    ):
+        pool.start_ray(None, 1)
