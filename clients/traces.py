@@ -46,7 +46,8 @@ def structure_of(model: nn.Module) -> Hashable | None:
     """Return all that a forward pass depends on but parameters and inputs: equal ones have equal traces.
 
     Two modules or parameters that are one count as such. None where it depends on what cannot be compared:
-    buffers, hooks, or attributes that are neither plain values nor functions.
+    parameters that are not trained, whose numbers a trace holds, buffers, hooks, slots, or attributes that
+    are neither plain values nor functions.
     """
     places: dict[int, int] = {}
     parts: list[Hashable] = []
@@ -58,18 +59,24 @@ def structure_of(model: nn.Module) -> Hashable | None:
         rest = {name: value for name, value in vars(module).items() if name not in _CONTENT}
         if any(rest.pop(name, None) for name in _OWN):  # buffers, hooks
             return None
+        if any(vars(kind).get("__slots__") for kind in type(module).__mro__):
+            return None
         for name, value in rest.items():
             if not _is_plain(value):
                 return None
             parts.append((name, _frozen(value)))
-        parts.append(module.training)
+        parts.append((module.training, tuple(n for n, m in module._modules.items() if m is None)))
         for name, p in module._parameters.items():
-            like = None if p is None else (p.shape, p.stride(), p.dtype, p.device, p.requires_grad)
+            if p is not None and not p.requires_grad:
+                return None
+            like = None if p is None else (p.shape, p.stride(), p.dtype, p.device)
             parts.append((name, like, p if p is None else places.setdefault(id(p), len(places))))
     return tuple(parts)
 
 
 def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict | list | tuple | set | frozenset) and getattr(value, "__dict__", None):
+        return False  # it holds more than its elements
     if isinstance(value, dict):
         return all(_is_plain(part) for pair in value.items() for part in pair)
     if isinstance(value, list | tuple | set | frozenset):

@@ -219,9 +219,10 @@ def _arrived(came: Any, traffic: Any, *_: object) -> None:
         mask = getattr(found, name)
         fine = isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.shape == shape
         _want(fine, f"{name} as an array of bool {list(shape)}", mask)
-    never = found.counted & (found.dropped | ~np.isfinite(traffic.arrives))
-    _want(not never.any(), "as counted no message that never arrives or is dropped", found.counted)
     _number(found.at, "the time at which the round ends", traffic.now)
+    never = found.counted & (found.dropped | ~(traffic.arrives <= found.at))
+    what = "as counted no message that is dropped, or that does not arrive before the round ends"
+    _want(not never.any(), what, found.counted)
 
 
 def _weighed(came: Any, staleness: Tensor, *_: object) -> None:

@@ -14,7 +14,8 @@ from torch import Tensor
 from ..clients.codecs.wire import VerbatimFrames, decode_cohort, settled
 from ..core.client_rows import with_rows
 from ..core.contracts import CodecStreams, Delivery, LinearDefense, Verdict
-from ..core.declarations import Codecs, Mechanisms, Schedules, declared
+from ..core.declarations import Codecs, Mechanisms, Schedules, declared, name_of
+from ..core.errors import PluginError
 from ..core.seeds import generator
 from ..core.trees import State
 from ..core.updates import Context, Updates, concatenate, finite_rows
@@ -160,6 +161,10 @@ def _weighed(plan: Plan, updates: Updates) -> Updates:
     """Return the messages with their updates times what the schedule gives them, by how stale they are.
 
     What else a message holds (a control variate) is a client's memory told to the server, and counts whole.
+    What leaves the range of the numbers stays at its end, so that no client's message ends a run.
+
+    Raises:
+        PluginError: A weight is above 1, and the schedule says that none is: a guarantee counts on that.
     """
     weights = declared(plan.schedule, Schedules.weights)
     assert updates.context is not None
@@ -167,9 +172,16 @@ def _weighed(plan: Plan, updates: Updates) -> Updates:
         return updates
     staleness = updates.context.round - updates.started  # [K]
     factors = weights(staleness, updates.num_examples).to(updates.vectors.dtype)  # [K]
+    if declared(plan.schedule, Schedules.bounded) and bool((factors > 1).any()):
+        raise PluginError(
+            f"schedule {name_of(plan.schedule)} declares that its weights are bounded by 1, and gives a "
+            f"message {float(factors.max()):.6g}"
+        )
     if bool((factors == 1).all()):
         return updates
-    return updates.with_vectors(plan.exchange.with_update_times(updates.vectors, factors[:, None]))
+    vectors = plan.exchange.with_update_times(updates.vectors, factors[:, None])
+    most = torch.finfo(vectors.dtype).max
+    return updates.with_vectors(vectors.clamp(-most, most))
 
 
 def _remembered(

@@ -35,6 +35,20 @@ class Other(Small):
         return super().forward(-x)
 
 
+class Slotted(Small):
+    """An attribute that is not among the others."""
+
+    __slots__ = ("shift",)
+
+
+class Listed(list):
+    """A list with an attribute."""
+
+    def __init__(self, values):
+        super().__init__(values)
+        self.factor = 2.0
+
+
 def with_buffer(model):
     model.register_buffer("shift", torch.ones(2))
     return model
@@ -42,6 +56,11 @@ def with_buffer(model):
 
 def with_hook(model):
     model.b.register_forward_hook(lambda *_: None)
+    return model
+
+
+def without_a_part(model):
+    model.register_module("skip", None)
     return model
 
 
@@ -68,7 +87,7 @@ def test_other_numbers_are_the_same_structure():
         lambda: Small(rate=0.5),
         lambda: Small().double(),
         lambda: Small().eval(),
-        lambda: frozen(Small()),
+        lambda: without_a_part(Small()),
         lambda: Other(),
     ],
 )
@@ -83,6 +102,9 @@ def test_whatever_changes_the_trace_is_another_structure(other):
     [
         lambda: with_buffer(Small()),
         lambda: with_hook(Small()),
+        lambda: frozen(Small()),
+        lambda: Slotted(),
+        lambda: Small(scale=Listed((2.0,))),
         lambda: Small(scale=torch.ones(1)),
         lambda: Small(function=Small().forward),  # of an instance
     ],
@@ -117,6 +139,21 @@ def test_a_second_model_takes_the_firsts_trace_with_its_own_numbers(kind, monkey
     wanted = stacked(alone, others)
     assert torch.equal(found[1], wanted[1])
     assert not torch.equal(found[1], stacked(first, models)[1])
+
+
+@pytest.mark.parametrize("kind", [StackedStep, ExampleStep])
+def test_what_is_not_trained_is_each_models_own(kind):
+    """A trace holds the numbers of what it is not given: those of this model."""
+    one, two = frozen(Small()), frozen(Small())
+    two.load_state_dict({**one.state_dict(), "a.bias": one.a.bias + 1})
+    names = [name for name, p in one.named_parameters() if p.requires_grad]
+    params = [torch.stack([p, p]).detach() for p in map(one.get_parameter, names)]
+    x, targets = torch.ones(2, 1, 4), -functional.one_hot(torch.zeros(2, 1).long(), 2).float()
+    _, losses = kind(one, names)(params, x, targets)
+    _, others = kind(two, names)(params, x, targets)
+    wanted = functional.cross_entropy(two(torch.ones(1, 4)), torch.zeros(1).long()).item()
+    assert others.detach().flatten().tolist() == pytest.approx([wanted] * 2, rel=1e-6)
+    assert not torch.allclose(losses, others)
 
 
 def test_a_loss_of_another_kind_has_a_trace_of_its_own():

@@ -1,13 +1,16 @@
 """What a buffered run is charged, and where nothing holds. Oracles: Gaussian composition in closed form."""
 
 from collections import Counter
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 
-from gauntlet.core.errors import ScenarioError
+from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.privacy.curves import gaussian_epsilon
+from gauntlet.server.round import run_round
+from gauntlet.server.schedules.buffered import Buffered
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
 
@@ -126,6 +129,38 @@ def test_counts_that_are_private_leave_no_epsilon_where_delays_follow_them(priva
     assert steps_of(spec)[-1].outcome.epsilon.reason is None
     spec = private(rounds=2, privacy=PluginSpec("local_gaussian", how), defense=uniform, network=slow)
     assert steps_of(spec)[-1].outcome.epsilon.reason == "selection"
+
+
+@pytest.mark.parametrize("example_weight", ["linear", "sqrt", "log10"])
+def test_counts_that_are_private_leave_no_epsilon_where_the_schedule_weighs_by_them(private, example_weight):
+    how = {"clip_norm": 0.5, "noise_multiplier": 2.0, "delta": 1e-3, "counts": "private"}
+    options = {"buffer_size": 3, "example_weight": example_weight}
+    spec = private(
+        rounds=2,
+        privacy=PluginSpec("local_gaussian", how),
+        defense=PluginSpec("mean", {"weighting": "uniform"}),
+        schedule=PluginSpec("buffered", options),
+    )
+    assert steps_of(spec)[-1].outcome.epsilon.reason == "weights"
+    public = PluginSpec("local_gaussian", {**how, "counts": "public"})
+    assert steps_of(replace(spec, privacy=public))[-1].outcome.epsilon.reason is None
+
+
+def test_a_weight_above_a_declared_bound_ends_the_run(private):
+    simulation = prepare(private(rounds=1))
+    loud = replace(simulation.plan, schedule=Loud())
+    with pytest.raises(PluginError, match="Loud declares that its weights are bounded by 1"):
+        run_round(loud, simulation.first, simulation.serial_pool())
+
+
+@dataclass(frozen=True)
+class Loud(Buffered):
+    """Says that its weights are bounded, and gives what many examples deserve."""
+
+    buffer_size: int = 3
+
+    def weights(self, staleness, num_examples):
+        return num_examples.double() / 50
 
 
 def test_a_budget_ends_a_run_before_the_round_that_might_pass_it(private):

@@ -183,3 +183,12 @@ def test_what_is_on_the_way_of_another_run_is_refused(stopped, crowded):
     assert "another length" in misfit(stopped, small_model)
     assert "another codec" in misfit(stopped, verbatim)
     assert "another schedule" in misfit(replace(stopped, attacked=None), plan)
+
+
+def test_a_huge_message_times_its_examples_ends_no_run(small):
+    """1e37 a coordinate is a finite update; times 180 examples it is above the largest float32."""
+    loud = RoleSpec(PluginSpec("additive_noise", {"std": 1e37}), clients=(0, 1))
+    schedule = PluginSpec("buffered", {"buffer_size": 3, "concurrency": 5, "example_weight": "linear"})
+    steps = run(prepare(small(network=HEAVY, schedule=schedule, roles=(loud,), rounds=2)))
+    assert {0, 1} & {client for s in steps for client in s.outcome.received.client_ids.tolist()}
+    assert all(bool(s.outcome.verdict.aggregate.isfinite().all()) for s in steps)
