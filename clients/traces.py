@@ -47,7 +47,7 @@ def structure_of(model: nn.Module) -> Hashable | None:
 
     Two modules or parameters that are one count as such. None where it depends on what cannot be compared:
     parameters that are not trained, whose numbers a trace holds, buffers, hooks, slots, or attributes that
-    are neither plain values nor functions.
+    are neither plain values nor functions. What a function reads beside its arguments is taken to stay.
     """
     places: dict[int, int] = {}
     parts: list[Hashable] = []
@@ -65,6 +65,7 @@ def structure_of(model: nn.Module) -> Hashable | None:
             if not _is_plain(value):
                 return None
             parts.append((name, _frozen(value)))
+        parts.extend(_of_its_class(type(module)))
         parts.append((module.training, tuple(n for n, m in module._modules.items() if m is None)))
         for name, p in module._parameters.items():
             if p is not None and not p.requires_grad:
@@ -72,6 +73,13 @@ def structure_of(model: nn.Module) -> Hashable | None:
             like = None if p is None else (p.shape, p.stride(), p.dtype, p.device)
             parts.append((name, like, p if p is None else places.setdefault(id(p), len(places))))
     return tuple(parts)
+
+
+def _of_its_class(kind: type) -> list[Hashable]:
+    """Return the plain attributes of a module's classes: they may be set between runs."""
+    above = kind.__mro__[: kind.__mro__.index(nn.Module)]
+    found = [(n, v) for one in above for n, v in vars(one).items() if not n.startswith("__")]
+    return [(name, _frozen(value)) for name, value in found if _is_plain(value)]
 
 
 def _is_plain(value: Any) -> bool:

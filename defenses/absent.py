@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def each_coordinate(updates: Updates, rule: Callable[[Updates], Tensor]) -> Tensor:
     """Return what ``rule`` makes of every coordinate, asked about the clients that have it.  # [P]
 
-    A coordinate that nobody has is 0: the server keeps what it has. Where everything is present the rule is
-    asked once, about everybody.
+    A coordinate that nobody has is 0: by itself no step of the server's. Where everything is present the
+    rule is asked once, about everybody.
 
     Args:
         updates: The cohort.

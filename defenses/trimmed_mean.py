@@ -76,9 +76,7 @@ class TrimmedMean:
         verdict = Verdict(each_coordinate(updates, rule))
         if not few:
             return verdict, state
-        what = (
-            "they stay as they were" if self.on_infeasible == "raise" else f"the {self.on_infeasible} instead"
-        )
+        what = "0 for them" if self.on_infeasible == "raise" else f"the {self.on_infeasible} instead"
         told = f"{sum(few)} coordinates have too few clients to trim: {what}"
         return replace(verdict, fallback=told), state
 

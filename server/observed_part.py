@@ -48,14 +48,16 @@ def recorded_part(
 
     The server assigned it, and knows which labels clients hold where those decide what they send.
     """
-    presence = outcome.sent.presence
-    if levels is None or presence is None:
+    if levels is None:
         return {}, {}
-    (row,) = (outcome.sent.client_ids == client_id).nonzero().flatten().tolist()
-    tensors = {PRESENT: presence.levels[presence.level[row]].to(torch.uint8)}
+    level, presence = levels.level(client_id, outcome.round), outcome.sent.presence
+    there = levels.parts[level].present
+    if presence is not None:
+        (row,) = (outcome.sent.client_ids == client_id).nonzero().flatten().tolist()
+        there = presence.levels[presence.level[row]]
+    tensors = {PRESENT: there.to(torch.uint8)}
     if levels.labels is not None:
         tensors[HELD] = levels.labels.held(client_id).to(torch.uint8)
-    level = levels.level(client_id, outcome.round)
     return {"part": {"algorithm": asdict(algorithm), "level": level}}, tensors
 
 

@@ -22,8 +22,9 @@ from ..models.narrowed import classifier, narrowed
 class HeteroFL:
     """Train FedAvg on models of several widths; a coordinate is averaged over the clients that have it.
 
-    A client of rate r has the first ceil(r C) of each hidden layer's C outputs, and all classes. Coordinates
-    that no client of a cohort has keep their value. A narrow client computes with a narrow model: its step,
+    A client of rate r has the first ceil(r C) of each hidden layer's C outputs, and all classes. Where no
+    client of a cohort has a coordinate the aggregate is 0: it keeps its value, but for central noise and a
+    server optimizer that remembers. A narrow client computes with a narrow model: its step,
     its message and what it receives are as small as that. The defense is a mean that counts alike (the
     paper's), or any that declares ``partial``.
 

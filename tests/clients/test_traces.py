@@ -114,6 +114,13 @@ def test_what_cannot_be_compared_shares_nothing(other):
     assert traces_of(other(), "x") is not traces_of(other(), "x")
 
 
+def test_an_attribute_set_on_the_class_makes_another_structure(monkeypatch):
+    before = structure_of(Other())
+    monkeypatch.setattr(Other, "factor", 2.0, raising=False)
+    assert structure_of(Other()) != before
+    assert structure_of(Small()) == structure_of(Small())
+
+
 def stacked(step, models):
     params = [torch.stack(p).detach() for p in zip(*(m.parameters() for m in models), strict=True)]
     x = torch.linspace(-1, 1, 2 * 5 * 4).view(2, 5, 4)

@@ -103,7 +103,7 @@ def test_the_papers_count_of_owners_is_found():
 
 
 def test_trimming_says_what_it_cannot_judge():
-    """Coordinates 2 and 3 have one client of five: with one to trim a side they stay as they were."""
+    """Coordinates 2 and 3 have one client of five: with one to trim a side they are 0."""
     levels = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]], dtype=torch.bool)
     presence = Presence(levels, torch.tensor([0, 1, 1, 1, 1]))
     rows = presence.masked(torch.arange(5.0)[:, None].repeat(1, 4) + 1)
@@ -113,6 +113,6 @@ def test_trimming_says_what_it_cannot_judge():
     mean, _ = TrimmedMean(1, on_infeasible="mean").aggregate(updates, None)
 
     assert stays.aggregate.tolist() == [3, 3, 0, 0]
-    assert stays.fallback == "2 coordinates have too few clients to trim: they stay as they were"
+    assert stays.fallback == "2 coordinates have too few clients to trim: 0 for them"
     assert mean.aggregate.tolist() == [3, 3, 1, 1]
     assert mean.fallback.endswith("too few clients to trim: the mean instead")

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from gauntlet.core.errors import ScenarioError
 from gauntlet.server.recording_format import probe_of
-from gauntlet.server.replays import load_observation
+from gauntlet.server.replays import load_observation, load_truth
 from gauntlet.server.spec import PluginSpec
 from gauntlet.sims.rebuilt import load_rebuilt
 from gauntlet.sims.reconstruct import AttackJob, reconstruct
@@ -221,7 +221,6 @@ def test_a_damaged_recording_is_one_line(tiny, tmp_path):
 
 ASKS = """
 import ray
-import torch
 from gauntlet.core.observation import Reconstruction
 class Asks:
     def reconstruct(self, observations, generator):
@@ -244,3 +243,24 @@ def test_on_ray_an_attack_has_a_cpu_of_its_own_also_where_workers_hold_them_all(
 
     reports = [json.loads(p.read_text()) for p in (folder / "reconstructions").glob("*/reconstruction.json")]
     assert [report["details"]["cpus"] for report in reports] == [1.0, 1.0, 1.0]
+
+
+def test_a_narrow_model_that_is_as_wide_as_the_whole_one_is_observed_with_its_scaler(tiny, tmp_path):
+    """ceil(0.75 * 2) = 2 hidden units, whose outputs are divided by 0.75: autograd on it is what was sent."""
+    run = simulate(
+        tiny(
+            rounds=1,
+            algorithm={"name": "heterofl", "rates": [0.75], "mask": False},
+            defense={"name": "mean", "weighting": "uniform"},
+            training={"local_steps": 1, "batch_size": 1, "lr": 0.1},
+            model={"name": "mlp", "hidden": [2], "activation": "sigmoid"},
+            probes=[{"name": "bias_trick"}],
+        ),
+        tmp_path / "run",
+    )
+    (place,) = (run.folder / "observations").iterdir()
+    seen, truth = load_observation(place), load_truth(place)
+    loss = torch.nn.functional.cross_entropy(seen.model.eval()(truth.x), truth.y)
+    gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(seen.model.parameters()))])
+
+    assert (gradient - seen.gradient()).norm() < 1e-4 * gradient.norm()
