@@ -143,7 +143,7 @@ def main() -> None:
     """Run what is missing, and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--half", choices=["A", "B", "adaptive"])
+    parser.add_argument("--half", choices=["A", "B", "adaptive", "unseen"])
     parser.add_argument("--settings", nargs="+", choices=list(SETTINGS))
     parser.add_argument("--defenses", nargs="+", default=["general", *BASELINES])
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))

@@ -54,7 +54,7 @@ def each(rule: Callable[[Array, Array], float]) -> Array:
             lambda x, n: trim_mean(x, 3.5 / len(x)) if len(x) > 6 else np.median(x),
         ),
     ],
-    ids=str,
+    ids=lambda value: None if callable(value) else str(value),
 )
 def test_a_coordinate_is_judged_by_the_clients_that_have_it(defense, rule):
     verdict, _ = defense.aggregate(a_cohort()[0], None)

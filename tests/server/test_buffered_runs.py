@@ -151,7 +151,9 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "words"), HOSTILE, ids=str)
+@pytest.mark.parametrize(
+    ("path", "value", "words"), HOSTILE, ids=lambda value: None if callable(value) else str(value)
+)
 def test_a_mailbox_that_no_run_wrote_is_refused_in_one_line(stopped, path, value, words):
     tree = vandal(tree_of(stopped.mailbox), path, value)
     with pytest.raises(ValueError, match=words) as caught:
