@@ -152,7 +152,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "words"), HOSTILE, ids=lambda value: None if callable(value) else str(value)
+    ("path", "value", "words"), HOSTILE, ids=lambda v: str(v) if isinstance(v, tuple | str) else None
 )
 def test_a_mailbox_that_no_run_wrote_is_refused_in_one_line(stopped, path, value, words):
     tree = vandal(tree_of(stopped.mailbox), path, value)
