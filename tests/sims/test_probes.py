@@ -221,6 +221,7 @@ def test_a_damaged_recording_is_one_line(tiny, tmp_path):
 
 ASKS = """
 import ray
+import torch
 from gauntlet.core.observation import Reconstruction
 class Asks:
     def reconstruct(self, observations, generator):

@@ -1,0 +1,75 @@
+"""What samplers, networks, schedules and server optimizers hand back; see ``core.replies``."""
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from .contracts import Arrivals, Delivery, Sampling, Starts
+from .wanted import number, pair, vector, want
+
+
+def delivered(came: Any, examples: Any, *_: object) -> None:
+    want(isinstance(came, Delivery), "a Delivery", came)
+    for name, kind in (("arrived", "b"), ("client_seconds", "f")):
+        column = getattr(came, name)
+        fine = (
+            isinstance(column, np.ndarray) and column.dtype.kind == kind and column.shape == (len(examples),)
+        )
+        what = "bool" if kind == "b" else "floats"
+        want(fine, f"{name} as an array of {what} [{len(examples)}]", column)
+    number(came.round_seconds, "round_seconds")
+
+
+def begun(came: Any, traffic: Any, *_: object) -> None:
+    found = pair(came, "Starts")
+    want(isinstance(found, Starts), "a pair (Starts, state)", came)
+    ids = found.client_ids
+    fine = isinstance(ids, np.ndarray) and ids.dtype == np.int64 and ids.ndim == 1
+    fine = fine and bool((np.diff(ids) > 0).all()) and set(ids.tolist()) <= set(traffic.idle.tolist())
+    want(fine, "client_ids as an array int64 [K] of idle clients, strictly ascending", ids)
+    number(found.at, "the time at which they begin", traffic.now)
+
+
+def arrived(came: Any, traffic: Any, *_: object) -> None:
+    found, shape = pair(came, "Arrivals"), traffic.client_ids.shape
+    want(isinstance(found, Arrivals), "a pair (Arrivals, state)", came)
+    for name in ("counted", "dropped"):
+        mask = getattr(found, name)
+        fine = isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.shape == shape
+        want(fine, f"{name} as an array of bool {list(shape)}", mask)
+    number(found.at, "the time at which the round ends", traffic.now)
+    never = found.counted & (found.dropped | ~(traffic.arrives <= found.at))
+    what = "as counted no message that is dropped, or that does not arrive before the round ends"
+    want(not never.any(), what, found.counted)
+
+
+def weighed(came: Any, staleness: Tensor, *_: object) -> None:
+    fine = isinstance(came, Tensor) and came.shape == staleness.shape and came.is_floating_point()
+    fine = fine and bool((came >= 0).all() and came.isfinite().all())
+    want(fine, f"finite weights of at least 0 as a tensor [{len(staleness)}]", came)
+
+
+def sized(came: Any, *_: object) -> None:
+    number(came, "a number of messages", 1.0)
+
+
+def gained(came: Any, *_: object) -> None:
+    number(came, "a factor")
+
+
+def stepped(came: Any, params: Tensor, *_: object) -> None:
+    vector(pair(came, "params"), len(params), "parameters")
+
+
+def sampling(came: Any, *_: object) -> None:
+    want(isinstance(came, Sampling), "a Sampling", came)
+    number(came.expected_size, "expected_size")
+    number(came.sample_rate, "sample_rate")
+
+
+def sampled(came: Any, num_clients: int, *_: object) -> None:
+    fine = isinstance(came, np.ndarray) and came.dtype == np.int64 and came.ndim == 1
+    if fine and len(came):
+        fine = bool((np.diff(came) > 0).all()) and came[0] >= 0 and came[-1] < num_clients
+    want(fine, f"ids as an array int64 [K], strictly ascending in [0, {num_clients - 1}]", came)
