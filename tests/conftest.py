@@ -1,6 +1,6 @@
 """Fixtures for every folder of tests, and how they share the machine.
 
-Tests run side by side, a process a core and one more: torch gets one thread in each, and in the processes that they start.
+Tests run side by side: torch gets one thread in each process, and in the processes that they start.
 """
 
 import os
