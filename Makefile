@@ -2,8 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
-PROCESSES ?= $(shell expr $(CORES) + 1)
-TESTS := $(BIN)/pytest -q -n $(PROCESSES) --dist loadgroup
+TESTS := $(BIN)/pytest -q -n $(CORES) --dist loadgroup
 
 .PHONY: setup quickstart test check bench fuzz clean
 

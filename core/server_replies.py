@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from .contracts import Arrivals, Delivery, Sampling, Starts
+from .contracts.server import Arrivals, Delivery, Sampling, Starts
 from .wanted import number, pair, vector, want
 
 
