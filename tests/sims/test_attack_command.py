@@ -289,6 +289,7 @@ def test_an_unfinished_run_is_attacked_and_resumed_with_nothing_lost(tiny, tmp_p
     assert attacked.keys() <= read_manifest(whole)["files"].keys()
 
 
+@pytest.mark.slow
 def test_attacks_on_ray_give_the_bytes_of_one_process(tiny, tmp_path, gauntlet, ray_here):
     scenario = tiny(rounds=1, training=ONE, probes=[QUICK, TOLD])
     found = []

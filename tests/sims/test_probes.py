@@ -231,6 +231,7 @@ class Asks:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_on_ray_an_attack_has_a_cpu_of_its_own_also_where_workers_hold_them_all(
     tiny, tmp_path, ray_here, num_workers
