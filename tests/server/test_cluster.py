@@ -195,6 +195,7 @@ def touchy(folder, spec, data):
     return Touchy(make_kernel(spec, data), folder)
 
 
+@pytest.mark.slow
 def test_an_error_ends_the_run_although_another_connection_still_waits_for_its_worker(small, tmp_path):
     simulation = prepare(small())
     build = partial(touchy, tmp_path, simulation.spec)

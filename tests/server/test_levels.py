@@ -230,7 +230,7 @@ def eventful(levels):
     )
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_ray_gives_the_same_bits(eventful, ray_here, workers):
     serial = rounds(eventful)[1]
     ray = rounds(eventful, lambda simulation: simulation.ray_pool(workers))[1]

@@ -79,7 +79,7 @@ def test_another_seed_gives_other_bits(busy):
     assert not torch.equal(last(a, a.serial_pool()).state.params, last(b, b.serial_pool()).state.params)
 
 
-@pytest.mark.parametrize("transport", ["socket", "ray"])
+@pytest.mark.parametrize("transport", ["socket", pytest.param("ray", marks=pytest.mark.slow)])
 def test_a_killed_worker_is_replaced_and_nothing_changes(busy, ray_here, transport):
     simulation = prepare(busy)
     serial = last(simulation, simulation.serial_pool())

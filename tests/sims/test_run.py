@@ -39,8 +39,9 @@ def bits(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
-@pytest.mark.parametrize("vectorize", ["on", pytest.param("off", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("vectorize", ["on", "off"])
 def test_tables_parameters_and_leaks_are_the_same_bytes_on_every_pool(tiny, tmp_path, vectorize):
     pools = [{"pool": "serial"}, {"pool": "ray", "num_workers": 1}, {"pool": "ray", "num_workers": 2}]
     found = []

@@ -16,7 +16,7 @@ from gauntlet.sims.scaffold import scaffold
         pytest.param("data-attack", marks=pytest.mark.slow),
         pytest.param("leakage-attack", marks=pytest.mark.slow),
         "defense",
-        "schedule",
+        pytest.param("schedule", marks=pytest.mark.slow),
     ],
 )
 def test_the_new_plug_in_passes_its_own_test_and_the_contract(kind, gauntlet, tmp_path):

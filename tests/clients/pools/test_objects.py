@@ -82,6 +82,7 @@ def by_value(ray_here):
 # ---- pools of their own, before others take the two CPUs ----------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_kernel_that_cannot_be_built_ends_the_run_at_once_with_one_line(by_value):
     pool = RayPool(no_kernel, None, 1, transport="ray")
     with pytest.raises(DataError, match=r"^the file is gone$"):
