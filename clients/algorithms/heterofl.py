@@ -28,6 +28,8 @@ class HeteroFL:
     its message and what it receives are as small as that. The defense is a mean that counts alike (the
     paper's), or any that declares ``partial``.
 
+    A model without hidden layers is the whole one at every rate.
+
     The paper's models have batch norm, whose statistics are collected afterwards; here group norm needs none.
     Group norm's groups of a narrow model are other channels than those of the wide one, as in the authors'
     code.
