@@ -52,8 +52,9 @@ _WHY = {
     "privacy.relation = 'zero_out', or use schedule synchronous",
     "private_clip": "what moves the clip norm goes out without noise: leave out count_noise_std = 0",
     "uncalibrated_noise": "its noise is not charged: set privacy.calibrated = true",
-    "extra_release": "algorithm '{algorithm}' tells the server which labels each client holds, which nothing "
-    "protects: switch that off (heterofl: mask = false)",
+    "extra_release": "algorithm '{algorithm}' tells the server what nothing protects: which labels each "
+    "client holds (heterofl: mask = false switches that off), or facts beside its message (use one that "
+    "declares none, such as fedavg)",
     "no_mechanism": "privacy '{privacy}' adds no noise: choose a mechanism and its noise",
     "no_delta": "no delta is given: set privacy.delta",
 }
@@ -135,7 +136,7 @@ def _shares(plan: Plan, data: FederatedData, round_: int) -> int:
     examples = np.array(
         [data.num_examples(i) if i < plan.canaries.first else 1 for i in cohort], dtype=np.int64
     )
-    size = max_frame(plan.codec, plan.exchange.up) + 4 * plan.layout.num_buffers
+    size = max_frame(plan.codec, plan.exchange.up) + plan.bytes_beside_up
     chance = generator(plan.seed, "network", round_)
     fate = plan.network.deliver(examples, plan.bytes_down, np.full(len(cohort), size), chance)
     return sum(bool(came) and i not in malicious for i, came in zip(cohort, fate.arrived, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -128,14 +129,17 @@ def rows(plan: Plan, step: Step) -> tuple[dict[str, Any], pa.Table]:
     return _round_row(plan, step), _client_rows(plan, step)
 
 
-def score_rows(step: Step) -> pa.Table:
+def score_rows(step: Step, facts: Sequence[str] = ()) -> pa.Table:
     """Return what the defense has to say beyond flag and score: one row a client and name.
 
-    Besides, of a client that began in a round before, how many rounds ago: its ``staleness``.
+    Besides, of a client that began in a round before, how many rounds ago: its ``staleness``; and what each
+    client states beside its message, ``fact.`` before the names of the algorithm's ``facts``.
     """
     o = step.outcome
     ids, late = o.sent.client_ids.tolist(), (o.round - o.sent.started).tolist()
     found = [(i, "staleness", float(tau)) for i, tau in zip(ids, late, strict=True) if tau]
+    for name, column in zip(facts, o.sent.facts.T.tolist(), strict=True):
+        found += [(i, f"fact.{name}", value) for i, value in zip(ids, column, strict=True)]
     found += [
         (i, name, value) for i, named in sorted(o.verdict.details.items()) for name, value in named.items()
     ]

@@ -41,6 +41,7 @@ class Defenses(Table):
     beside_params = flag(
         "It sets messages beside the global parameters, so that these must be updates alone."
     )
+    facts = flag("It sees `updates.facts`, what clients state beside their vectors; silent: there are none.")
     exempt = words("The checks of the contract that it breaks on purpose, by name.")
 
 
@@ -53,5 +54,6 @@ class PreAggregations(Table):
     )
     partial = flag("It can deal with `updates.presence`: what a client's level lacks stays 0, and no vote.")
     beside_params = flag(Defenses.beside_params.meaning)
+    facts = flag(Defenses.facts.meaning)
     least_cohort = Defenses.least_cohort
     stale = Defenses.stale
