@@ -93,6 +93,7 @@ CLIENTS = pa.schema(
 SCORES = pa.schema(
     [("round", pa.int64()), ("client_id", pa.int64()), ("name", pa.string()), ("value", pa.float64())]
 )
+_NO_SCORES = SCORES.empty_table()
 OUTPUTS = pa.schema(
     [
         ("round", pa.int64()),
@@ -136,13 +137,19 @@ def score_rows(step: Step, facts: Sequence[str] = ()) -> pa.Table:
     client states beside its message, ``fact.`` before the names of the algorithm's ``facts``.
     """
     o = step.outcome
-    ids, late = o.sent.client_ids.tolist(), (o.round - o.sent.started).tolist()
-    found = [(i, "staleness", float(tau)) for i, tau in zip(ids, late, strict=True) if tau]
-    for name, column in zip(facts, o.sent.facts.T.tolist(), strict=True):
-        found += [(i, f"fact.{name}", value) for i, value in zip(ids, column, strict=True)]
+    earlier = ((began, ids) for began, ids in o.starts.items() if began < o.round)
+    found = sorted((i, "staleness", float(o.round - began)) for began, ids in earlier for i in ids)
+    stated = zip(facts, o.sent.facts.T.tolist(), strict=True)
+    found += [
+        (i, f"fact.{name}", value)
+        for name, column in stated
+        for i, value in zip(o.sent.client_ids.tolist(), column, strict=True)
+    ]
     found += [
         (i, name, value) for i, named in sorted(o.verdict.details.items()) for name, value in named.items()
     ]
+    if not found:
+        return _NO_SCORES
     columns = {
         "round": np.full(len(found), o.round),
         "client_id": [i for i, _, _ in found],
