@@ -52,9 +52,10 @@ _WHY = {
     "privacy.relation = 'zero_out', or use schedule synchronous",
     "private_clip": "what moves the clip norm goes out without noise: leave out count_noise_std = 0",
     "uncalibrated_noise": "its noise is not charged: set privacy.calibrated = true",
-    "extra_release": "algorithm '{algorithm}' tells the server what nothing protects: which labels each "
-    "client holds (heterofl: mask = false switches that off), or facts beside its message (use one that "
-    "declares none, such as fedavg)",
+    "extra_release": "algorithm '{algorithm}' tells the server which labels each client holds, which nothing "
+    "protects: switch that off (heterofl: mask = false)",
+    "facts": "algorithm '{algorithm}' has each client state {facts} beside its message, which nothing "
+    "protects: use one without facts, such as fedavg",
     "no_mechanism": "privacy '{privacy}' adds no noise: choose a mechanism and its noise",
     "no_delta": "no delta is given: set privacy.delta",
 }
@@ -73,7 +74,9 @@ def broken_promise(plan: Plan, spec: RunSpec, first: ServerState, data: Federate
     if reason is None:
         why = _few_shares(plan, data, spec.rounds)
     else:
-        why = _WHY.get(reason, f"no guarantee holds ({reason})").format(**_names(spec))
+        told = "facts" if reason == "extra_release" and plan.exchange.statement else reason
+        facts = ", ".join(plan.exchange.statement.names)
+        why = _WHY.get(told, f"no guarantee holds ({reason})").format(**_names(spec), facts=facts)
     return f"{asked} was asked for, and {why}; {_WITHOUT}" if why else None
 
 

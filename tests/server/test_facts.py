@@ -426,7 +426,7 @@ def test_under_any_mechanism_there_is_no_epsilon_since_facts_are_neither_clipped
 def test_a_budget_is_refused_beforehand_with_the_way_out(small):
     budget = PluginSpec("gaussian", {"clip_norm": 1.0, "epsilon": 5.0, "delta": 1e-4})
     with pytest.raises(
-        ScenarioError, match=r"facts beside its message \(use one that declares none, such as fedavg"
+        ScenarioError, match=r"'fednova' has each client state steps beside its message, .* such as fedavg"
     ):
         prepare(small(algorithm=NOVA, privacy=budget, defense=FIXED))
 
