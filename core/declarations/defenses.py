@@ -18,6 +18,7 @@ class Defenses(Table):
     denominator: Declaration[Callable[[Tensor, float], float] | None] = method(
         "(counts, expected_size) -> float", "What a linear aggregate's sum is divided by, above 0."
     )
+    weighs_examples = flag("As configured it weighs clients by how many examples they claim.")
     individual = flag("It needs single updates, so that secure aggregation is refused.", careful=True)
     sensitivity: Declaration[Callable[[float, float], float | None] | None] = method(
         "(clip_norm, expected_size) -> float | None",

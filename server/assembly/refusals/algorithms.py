@@ -98,9 +98,11 @@ def a_codec_that_breaks_a_bound(parts: Parts) -> ScenarioError | None:
 
 
 def clients_that_a_mean_weighs(parts: Parts) -> ScenarioError | None:
-    """An algorithm whose messages weigh alike, with a mean that weighs clients by their examples."""
+    """An algorithm whose messages weigh alike, with a rule that weighs clients by their examples."""
+    if not declared(parts.algorithm, Algorithms.weighs_alike):
+        return None
     weighs = declared(parts.defense, Defenses.linear) and not counts_alike(parts.defense)
-    if not declared(parts.algorithm, Algorithms.weighs_alike) or not weighs:
+    if not (weighs or declared(parts.defense, Defenses.weighs_examples)):
         return None
     return ScenarioError(
         f"{_who(parts)} needs a mean that weighs all clients alike: set defense.weighting = 'uniform' or "
