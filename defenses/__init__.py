@@ -33,6 +33,7 @@ DEFENSES: Family[Defense] = Family(
         "lasa": "gauntlet.defenses.lasa:LASA",
         "fldetector": "gauntlet.defenses.fldetector:FLDetector",
         "flanders": "gauntlet.defenses.flanders:FLANDERS",
+        "zeno": "gauntlet.defenses.zeno:Zeno",
     },
     schemes={"flower": "gauntlet.server.flower_strategies:strategy_defense"},
     declares=Defenses,

@@ -17,9 +17,10 @@ from ..core.presence import Presence
 from ..core.registry import require
 from ..core.seeds import generator
 from ..core.trees import State, equal, pack, unpack
-from ..core.updates import Context, Updates
+from ..core.updates import Context, OwnExamples, Updates
 
 SIZE = 7  # P of the cohorts below
+EXAMPLES = 30  # of the server's own
 LAYOUT = Layout((Slot("weight", (2, 2), 0), Slot("bias", (3,), 4)))
 
 
@@ -38,11 +39,21 @@ def updates_of(vectors: Tensor, expected_size: float, round_: int = 0) -> Update
 
 
 def _context(round_: int) -> Context:
-    """Return what a server knows in a round, with an update of its own that is like the clients'."""
-    params = generator(0, "contract params", round_).standard_normal(SIZE)
-    return Context(
-        round_, torch.from_numpy(params).to(torch.float32), LAYOUT, seed=0, root=torch.full((SIZE,), 0.05)
-    )
+    """Return what a server knows in a round, with an update of its own that is like the clients'.
+
+    The model is a linear one, of two inputs and three classes, the third with a bias alone.
+    """
+    drawn = generator(0, "contract params", round_).standard_normal((SIZE + 2 * EXAMPLES,))
+    values = torch.from_numpy(drawn).to(torch.float32)
+    own = OwnExamples(values[SIZE:].reshape(EXAMPLES, 2), torch.arange(EXAMPLES) % 3)
+    known = round_, values[:SIZE].clone(), LAYOUT, 0, torch.full((SIZE,), 0.05)
+    return Context(*known, _outputs, own, torch.nn.functional.cross_entropy)
+
+
+def _outputs(params: Tensor, x: Tensor, _: Tensor | None = None) -> Tensor:
+    named = LAYOUT.views(params)
+    products = x @ named["weight"].mT  # [L, n, 2]
+    return torch.nn.functional.pad(products, (0, 1)) + named["bias"][:, None]  # [L, n, 3]
 
 
 def a_partial_cohort(round_: int, plugin: object, vectors: Tensor | None = None) -> Updates:

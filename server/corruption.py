@@ -13,7 +13,7 @@ from ..core.presence import Presence
 from ..core.roles import Role
 from ..core.seeds import generator
 from ..core.trees import State
-from ..core.updates import Context, Updates, concatenate
+from ..core.updates import Updates, concatenate
 from .decision import decide
 from .plan import Plan
 from .sight import announced_size
@@ -100,7 +100,7 @@ def _guess(plan: Plan, state: ServerState, number: int, root: Tensor | None) -> 
     An attacker knows the rules, not the dice: a defense that draws does so from another seed.
     """
     seed = int(generator(plan.seed, "guess", number, state.round).integers(2**31))
-    context = Context(state.round, state.params, plan.exchange.up, seed, root)
+    context = plan.context(state.round, state.params, state.buffers, root, seed)
 
     def aggregate(updates: Updates) -> Verdict:
         updates, _ = plan.privacy.clip(replace(updates, context=context), deepcopy(state.privacy))

@@ -64,6 +64,8 @@ class GauntletStrategy(FedAvg):
         self.defense: Defense = DEFENSES.build(defense, options) if isinstance(defense, str) else defense
         if declared(self.defense, Defenses.needs_root):
             raise ValueError("the defense needs examples of the server's own: Flower's server has none")
+        if declared(self.defense, Defenses.runs_models):
+            raise ValueError("the defense runs candidate models: Flower's server knows arrays, and no model")
         self.seed = seed
         self.memory: State = self.defense.init()
         self.verdict: Verdict | None = None

@@ -33,7 +33,7 @@ from .round import run_round
 from .small_cohorts import warnings_of
 from .spec import RunSpec, noise_warning
 from .state import ServerState, first_state
-from .training import TrainingKernel, kernel_of, make_choice, make_kernel, make_root, make_scorer
+from .training import TrainingKernel, kernel_of, make_choice, make_kernel, make_root, make_scorer, make_trials
 
 if TYPE_CHECKING:
     from ..clients.pools.ray import TransportName
@@ -173,7 +173,7 @@ def prepare(
     fitted = Fitted(parts, data, model, layout, mechanism, levels)
     refuse(OF_FIT, fitted)
     plan = with_local_steps(make_plan(fitted), parts, data)
-    plan = replace(plan, root=make_root(parts, data))
+    plan = replace(plan, root=make_root(parts, data), trials=make_trials(parts, data))
     params = layout.flatten(dict(model.named_parameters()))
     buffers = layout.flatten_buffers(dict(model.named_buffers()))
     first = first_state(plan, params, buffers)

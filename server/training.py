@@ -6,17 +6,20 @@ from typing import Any
 
 from torch import nn
 
+from ..clients.candidates import CandidateModels
 from ..clients.compiling import compile_stacks
 from ..clients.data.base import FederatedData
 from ..clients.device import device_for
 from ..clients.kernel import BlockKernel
 from ..clients.leveled_kernel import LeveledKernel
 from ..clients.levels import ALL_LABELS, EveryLabel, HeldLabels, levels_of
+from ..clients.losses import loss_name, loss_of
 from ..clients.scoring import ScoredExamples, Scorer
 from ..clients.vectorize import Choice, begun_on, choose
 from ..core.contracts import Privacy
 from ..core.declarations import Algorithms, ClientData, Defenses, UpdateAttacks, declared
 from ..core.layout import Layout
+from ..core.updates import OwnExamples
 from ..privacy import PRIVACY
 from .assembly.loading import make_model
 from .assembly.parts import Parts, watched
@@ -120,6 +123,17 @@ def make_kernel(spec: RunSpec, data: FederatedData, choice: Choice | None = None
 def make_scorer(spec: RunSpec, device: str, data: FederatedData, examples: ScoredExamples) -> Scorer:
     """Return what asks this run's models about ``examples``, on a device."""
     return Scorer(make_model(spec, data), examples, device, spec.model.name)
+
+
+def make_trials(parts: Parts, data: FederatedData) -> CandidateModels | None:
+    """Return what runs candidate models, on the server's own examples; None for a defense that runs none."""
+    if not declared(parts.defense, Defenses.runs_models):
+        return None
+    spec, own = parts.spec, declared(data, ClientData.root)
+    examples = None if own is None else OwnExamples(*own.client(spec.num_clients))
+    loss = loss_of(loss_name(spec.training.loss, data))
+    model, stacked = make_model(spec, data), spec.vectorize != "off"
+    return CandidateModels(model, spec.model.name, loss, examples, stacked)
 
 
 def make_root(parts: Parts, data: FederatedData) -> Root | None:

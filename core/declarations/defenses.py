@@ -28,7 +28,13 @@ class Defenses(Table):
         "What it remembers is right also where messages began in earlier rounds; one without a memory need "
         "not say so."
     )
-    needs_root = flag("It reads `updates.context.root`: the server must be given examples of its own.")
+    needs_root = flag(
+        "It reads `updates.context.root`, or `examples`: the server must be given examples of its own."
+    )
+    runs_models = flag(
+        "It runs candidate models: it is handed `updates.context.forward`, and `examples` and `loss` where "
+        "the server has examples of its own."
+    )
     remembers_clients = flag(
         "Its memory is about single clients, by id: a pre-aggregation that leaves fewer rows is refused."
     )

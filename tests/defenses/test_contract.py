@@ -50,6 +50,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "lasa": [{}, {"sparsity": 0.0}],
     "fldetector": [{}, {"start_round": 0, "window": 2}, {"start_round": 0, "max_clients": 3}],
     "flanders": [{"num_byzantine": 0}, {"num_byzantine": 3}, {"num_byzantine": 2, "num_coordinates": 3}],
+    "zeno": [{"num_byzantine": 0}, {"num_byzantine": 3}, {"num_byzantine": 2, "rho": 0.0, "batch_size": 5}],
     "nnm": [{"num_byzantine": f} for f in (0, 2, 11)],
     "clipping": [{}, {"clip_norm": 0.1}],
     "arc": [{"num_byzantine": f} for f in (0, 2, 11)],

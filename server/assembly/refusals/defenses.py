@@ -10,12 +10,13 @@ from ..parts import Parts
 
 
 def a_defense_without_its_root(parts: Parts) -> ScenarioError | None:
-    """A defense that trains on the server's own examples, and there are none."""
+    """A defense that trains, or runs models, on the server's own examples, and there are none."""
     spec = parts.spec
     if not declared(parts.defense, Defenses.needs_root) or spec.root_examples:
         return None
+    does = "runs models" if declared(parts.defense, Defenses.runs_models) else "trains"
     return ScenarioError(
-        f"defense '{spec.defense.name}' trains on examples of the server's own: root_examples must be "
+        f"defense '{spec.defense.name}' {does} on examples of the server's own: root_examples must be "
         f"above 0, got {spec.root_examples}"
     )
 
