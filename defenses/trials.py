@@ -79,6 +79,23 @@ def guarded(plugin: Any) -> Any:
     return guard(plain(plugin), type(plain(plugin)).__name__, watched=False)
 
 
+def verb_of(defense: Any, bound: Any = None) -> Callable[[Updates, State], tuple[Any, State]]:
+    """Return what a defense does with a round: it prepares the parameters, if it does, and aggregates."""
+    bound = guarded(defense) if bound is None else bound
+    prepare = declared(bound, Defenses.prepare)
+
+    def both(updates: Updates, state: State) -> tuple[Any, State]:
+        assert updates.context is not None
+        assert prepare is not None
+        params, state = prepare(updates.context.params, state)
+        found: tuple[Any, State] = bound.aggregate(
+            replace(updates, context=replace(updates.context, params=params)), state
+        )
+        return found
+
+    return both if prepare is not None else bound.aggregate
+
+
 def size_for(plugin: object) -> int:
     """Return a cohort size that the plug-in can handle as configured."""
     return max(12, declared(plugin, Defenses.least_cohort) + 2)

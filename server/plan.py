@@ -116,6 +116,7 @@ class Plan:
         """
         plain = not (self.rows or len(self.canaries) or self.attacks or self.poisons or self.pre_aggregations)
         linear = declared(self.defense, Defenses.linear) and declares(self.defense, Defenses.counts)
+        linear = linear and declared(self.defense, Defenses.prepare) is None  # it remembers what it planted
         sent_as_is = declared(self.codec, Codecs.verbatim) and declared(self.privacy, Mechanisms.settled)
         plain = plain and self.exchange.default and self.plain and self.levels is None
         return plain and linear and sent_as_is and declared(self.network, Networks.complete)

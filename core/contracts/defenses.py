@@ -42,6 +42,9 @@ class Defense(Protocol):
     It refuses a cohort with ``InfeasibleCohort``, or with a plain ``ValueError`` where the cohort is smaller
     than the run's should be; below its ``least_cohort`` a run does not ask it. In such a round the aggregate
     is the zero update, and its memory stays as it was. Of an empty cohort it is always the zero update.
+
+    With ``prepare(params, state) -> (params, state)`` it may put something into the parameters before they go
+    down in a round; updates are relative to that, and the server applies the aggregate to its own.
     """
 
     def init(self) -> State: ...

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from ..trees import State
 from .declaration import Declaration, Table, count, flag, method, numbers, words
 
 
@@ -34,6 +35,11 @@ class Defenses(Table):
     runs_models = flag(
         "It runs candidate models: it is handed `updates.context.forward`, and `examples` and `loss` where "
         "the server has examples of its own."
+    )
+    prepare: Declaration[Callable[[Tensor, State], tuple[Tensor, State]] | None] = method(
+        "(params, state) -> (params, state)",
+        "What goes down in a round in the place of the server's parameters [P], which stay as they are, and "
+        "the state that `aggregate` gets.",
     )
     remembers_clients = flag(
         "Its memory is about single clients, by id: a pre-aggregation that leaves fewer rows is refused."

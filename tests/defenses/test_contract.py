@@ -95,6 +95,23 @@ class Twin:
 
 
 @dataclass(frozen=True)
+class Planting:
+    """A mean that plants: ``plant(params, state) -> (params, state)``."""
+
+    plant: Callable[[Tensor, Any], tuple[Any, Any]]
+    start: Any = None
+
+    def init(self) -> Any:
+        return self.start
+
+    def prepare(self, params: Tensor, state: Any) -> tuple[Any, Any]:
+        return self.plant(params, state)
+
+    def aggregate(self, updates: Updates, state: Any) -> tuple[Verdict, Any]:
+        return Verdict(average(updates)), state
+
+
+@dataclass(frozen=True)
 class Overstated(Mean):
     """A mean over those who came, which declares the sensitivity of the fixed denominator."""
 
@@ -297,6 +314,23 @@ BROKEN = [
     (contract.a_defense_survives_a_checkpoint, Twin(goes_by_kind, {}), "goes on differently"),
     (contract.a_declared_sensitivity_is_never_exceeded, Overstated("uniform"), "declared"),
     (contract.a_declared_sensitivity_is_never_exceeded, Credulous(), "declared"),
+    (contract.what_a_defense_plants_is_parameters, Planting(lambda p, s: (p[1:], s)), "prepare must return"),
+    (contract.what_a_defense_plants_is_parameters, Planting(lambda p, s: (p / 0, s)), "is not finite"),
+    (
+        contract.what_a_defense_plants_is_parameters,
+        Planting(lambda p, s: (p.add_(1), s)),
+        "changed the parameters in place",
+    ),
+    (
+        contract.what_a_defense_plants_is_parameters,
+        Planting(lambda p, s: (p + s, s.add_(1)), torch.zeros(1)),
+        "changed the state in place",
+    ),
+    (
+        contract.what_a_defense_plants_is_parameters,
+        Planting(lambda p, s: (p + torch.rand(()), s)),
+        "plants something else",
+    ),
     (contract.a_linear_defense_is_a_sum_over_clients, LinearMedian(), "not linear in the updates"),
     (contract.a_linear_defense_is_a_sum_over_clients, SecretMedian(), "must be linear"),
     (contract.a_linear_defense_is_a_sum_over_clients, Miscounting(), "give another aggregate"),
