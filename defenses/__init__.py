@@ -22,6 +22,7 @@ DEFENSES: Family[Defense] = Family(
         "caf": "gauntlet.defenses.caf:CAF",
         "centered_clipping": "gauntlet.defenses.centered_clipping:CenteredClipping",
         "norm_clipping": "gauntlet.defenses.norm_clipping:NormClipping",
+        "parameter_certificate": "gauntlet.defenses.parameter_certificate:ParameterCertificate",
         "mud_hog": "gauntlet.defenses.mud_hog:MudHog",
         "foolsgold": "gauntlet.defenses.foolsgold:FoolsGold",
         "fltrust": "gauntlet.defenses.fltrust:FLTrust",

@@ -5,7 +5,7 @@ two laws of robust averages on purpose (equal updates come back unchanged; who s
 matter) names that check in a class attribute ``exempt: tuple[str, ...]``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -25,6 +25,7 @@ from .pre_aggregation_contract import PRE_AGGREGATION_CHECKS as PRE_AGGREGATION_
 from .trials import (
     SIZE,
     a_cohort,
+    a_dense_layer,
     guarded,
     plain,
     require_checkpoint,
@@ -199,6 +200,24 @@ def what_a_defense_plants_is_parameters(defense: Defense) -> None:
         _, state = verb(cohort, state)
 
 
+def what_a_defense_certifies_is_columns(defense: Defense) -> None:
+    """What ``evaluate`` returns of a dense layer is a number or a tensor [m] by name, and again the same."""
+    evaluate = declared(guarded(defense), Defenses.evaluate)
+    if evaluate is None:
+        return
+    params, x, model = a_dense_layer()
+    before = params.clone(), x.clone()
+    found, again = evaluate(params, x, model), evaluate(params.clone(), x.clone(), model)
+    require(isinstance(found, Mapping), f"evaluate must return columns by name, got {kind_of(found)}")
+    for name, values in found.items():
+        column = isinstance(values, Tensor) and values.shape == (len(x),)
+        fine = isinstance(name, str) and (column or isinstance(values, int | float))
+        require(fine, f"{name} must be a number or a tensor [{len(x)}], got {kind_of(values)}")
+    require(torch.equal(params, before[0]) and torch.equal(x, before[1]), "evaluate changed its arguments")
+    same = found.keys() == again.keys() and all(equal(found[name], again[name]) for name in found)
+    require(same, "the same model, certified twice, gives other numbers")
+
+
 CHECKS: tuple[Callable[[Defense], None], ...] = (
     a_cohort_becomes_one_finite_update,
     a_single_client_is_answered_or_refused_clearly,
@@ -211,5 +230,6 @@ CHECKS: tuple[Callable[[Defense], None], ...] = (
     a_declared_sensitivity_is_never_exceeded,
     a_linear_defense_is_a_sum_over_clients,
     what_a_defense_plants_is_parameters,
+    what_a_defense_certifies_is_columns,
     *partial_contract.CHECKS,
 )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.contracts import Verdict
+from ..core.contracts import EvaluatedModel, Verdict
 from ..core.declarations import Defenses, declared
 from ..core.errors import PluginError
 from ..core.guards import guard
@@ -54,6 +54,19 @@ def _outputs(params: Tensor, x: Tensor, _: Tensor | None = None) -> Tensor:
     named = LAYOUT.views(params)
     products = x @ named["weight"].mT  # [L, n, 2]
     return torch.nn.functional.pad(products, (0, 1)) + named["bias"][:, None]  # [L, n, 3]
+
+
+def a_dense_layer() -> tuple[Tensor, Tensor, EvaluatedModel]:
+    """Return the parameters of one, inputs [m, 2], and what is known where it is evaluated."""
+    layout = Layout((Slot("weight", (3, 2), 0), Slot("bias", (3,), 6)))
+
+    def forward(params: Tensor, x: Tensor, _: Tensor | None = None) -> Tensor:
+        named = layout.views(params)
+        return x @ named["weight"].mT + named["bias"][:, None]  # [L, m, 3]
+
+    drawn = torch.from_numpy(generator(0, "contract dense").standard_normal(9 + 2 * EXAMPLES)).float()
+    model = EvaluatedModel(3, layout, 3, 0, forward, float(EXAMPLES), 1.0)
+    return drawn[:9].clone(), drawn[9:].reshape(EXAMPLES, 2), model
 
 
 def a_partial_cohort(round_: int, plugin: object, vectors: Tensor | None = None) -> Updates:

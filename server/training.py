@@ -24,6 +24,8 @@ from ..privacy import PRIVACY
 from .assembly.loading import make_model
 from .assembly.parts import Parts, watched
 from .assembly.refusals.training import in_steps, own_way
+from .certificates import Certifier
+from .plan import Plan
 from .root import Root
 from .spec import RunSpec
 
@@ -129,11 +131,20 @@ def make_trials(parts: Parts, data: FederatedData) -> CandidateModels | None:
     """Return what runs candidate models, on the server's own examples; None for a defense that runs none."""
     if not declared(parts.defense, Defenses.runs_models):
         return None
-    spec, own = parts.spec, declared(data, ClientData.root)
-    examples = None if own is None else OwnExamples(*own.client(spec.num_clients))
-    loss = loss_of(loss_name(spec.training.loss, data))
-    model, stacked = make_model(spec, data), spec.vectorize != "off"
-    return CandidateModels(model, spec.model.name, loss, examples, stacked)
+    own = declared(data, ClientData.root)
+    return _candidates(parts, data, None if own is None else OwnExamples(*own.client(data.num_clients)))
+
+
+def _candidates(parts: Parts, data: FederatedData, examples: OwnExamples | None = None) -> CandidateModels:
+    spec, loss = parts.spec, loss_of(loss_name(parts.spec.training.loss, data))
+    return CandidateModels(make_model(spec, data), spec.model.name, loss, examples, spec.vectorize != "off")
+
+
+def make_certifier(parts: Parts, plan: Plan, data: FederatedData) -> Certifier | None:
+    """Return who asks the defense about models that are evaluated; None for one that certifies nothing."""
+    if declared(parts.defense, Defenses.evaluate) is None:
+        return None
+    return Certifier(plan, _candidates(parts, data), *data.test(), num_classes=data.num_classes)
 
 
 def make_root(parts: Parts, data: FederatedData) -> Root | None:

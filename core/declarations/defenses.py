@@ -1,11 +1,17 @@
 """What defenses and pre-aggregations may declare."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ..trees import State
 from .declaration import Declaration, Table, count, flag, method, numbers, words
+
+if TYPE_CHECKING:
+    from ..contracts.defenses import EvaluatedModel
+    from ..trees import State
 
 
 class Defenses(Table):
@@ -40,6 +46,13 @@ class Defenses(Table):
         "(params, state) -> (params, state)",
         "What goes down in a round in the place of the server's parameters [P], which stay as they are, and "
         "the state that `aggregate` gets.",
+    )
+    evaluate: Declaration[Callable[[Tensor, Tensor, EvaluatedModel], Mapping[str, Tensor | float]] | None] = (
+        method(
+            "(params, x, model) -> columns",
+            "What it certifies of a model [P] on test examples [m, ...]: by name a tensor [m], or one number "
+            "for all; asked in every evaluated round.",
+        )
     )
     remembers_clients = flag(
         "Its memory is about single clients, by id: a pre-aggregation that leaves fewer rows is refused."

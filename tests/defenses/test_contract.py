@@ -50,6 +50,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "lasa": [{}, {"sparsity": 0.0}],
     "fldetector": [{}, {"start_round": 0, "window": 2}, {"start_round": 0, "max_clients": 3}],
     "flanders": [{"num_byzantine": 0}, {"num_byzantine": 3}, {"num_byzantine": 2, "num_coordinates": 3}],
+    "parameter_certificate": [{"clip_norm": c, "num_byzantine": 2} for c in (0.1, 9.0)],
     "zeno": [{"num_byzantine": 0}, {"num_byzantine": 3}, {"num_byzantine": 2, "rho": 0.0, "batch_size": 5}],
     "nnm": [{"num_byzantine": f} for f in (0, 2, 11)],
     "clipping": [{}, {"clip_norm": 0.1}],
@@ -109,6 +110,19 @@ class Planting:
 
     def aggregate(self, updates: Updates, state: Any) -> tuple[Verdict, Any]:
         return Verdict(average(updates)), state
+
+
+@dataclass(frozen=True)
+class Certifying(Mean):
+    """A mean that says something of models: ``say(params, x) -> columns``."""
+
+    say: Callable[[Tensor, Tensor], Any] = field(default=lambda params, x: {})
+
+    def __init__(self, say: Callable[[Tensor, Tensor], Any]) -> None:
+        object.__setattr__(self, "say", say)
+
+    def evaluate(self, params: Tensor, x: Tensor, model: Any) -> Any:
+        return self.say(params, x)
 
 
 @dataclass(frozen=True)
@@ -330,6 +344,22 @@ BROKEN = [
         contract.what_a_defense_plants_is_parameters,
         Planting(lambda p, s: (p + torch.rand(()), s)),
         "plants something else",
+    ),
+    (contract.what_a_defense_certifies_is_columns, Certifying(lambda p, x: [p]), "columns by name"),
+    (
+        contract.what_a_defense_certifies_is_columns,
+        Certifying(lambda p, x: {"a": p}),
+        r"a must be a number or",
+    ),
+    (
+        contract.what_a_defense_certifies_is_columns,
+        Certifying(lambda p, x: {"a": x.mul_(2)[:, 0]}),
+        "changed its",
+    ),
+    (
+        contract.what_a_defense_certifies_is_columns,
+        Certifying(lambda p, x: {"a": torch.rand(len(x))}),
+        "gives other numbers",
     ),
     (contract.a_linear_defense_is_a_sum_over_clients, LinearMedian(), "not linear in the updates"),
     (contract.a_linear_defense_is_a_sum_over_clients, SecretMedian(), "must be linear"),

@@ -38,6 +38,7 @@ from .budgets import (
 )
 from .codecs import a_downlink_that_an_algorithm_does_not_expect, a_downlink_that_remembers
 from .defenses import (
+    a_certificate_behind_other_rules,
     a_client_that_a_defense_misses,
     a_defense_without_its_root,
     a_memory_of_clients_behind_groups,
@@ -122,6 +123,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_downlink_that_an_algorithm_does_not_expect,
     a_defense_without_its_root,
     a_plant_where_canaries_are_looked_for,
+    a_certificate_behind_other_rules,
     a_defense_that_sees_only_sums,
     a_pre_aggregation_that_sees_only_sums,
     a_codec_whose_payloads_do_not_add_up,

@@ -32,6 +32,17 @@ def a_plant_where_canaries_are_looked_for(parts: Parts) -> ScenarioError | None:
     )
 
 
+def a_certificate_behind_other_rules(parts: Parts) -> ScenarioError | None:
+    """A defense that certifies what its own rule bounds, behind one that lets clients move others' rows."""
+    spec = parts.spec
+    if declared(parts.defense, Defenses.evaluate) is None or not spec.pre_aggregations:
+        return None
+    return ScenarioError(
+        f"defense '{spec.defense.name}' certifies what its own rule lets a client do, and pre-aggregation "
+        f"'{spec.pre_aggregations[0]}' lets it change others' rows; leave out one of the two"
+    )
+
+
 def a_memory_of_clients_behind_groups(parts: Parts) -> ScenarioError | None:
     """A defense that keeps single clients in mind, behind one whose rows are groups of clients."""
     spec = parts.spec
