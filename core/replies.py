@@ -235,6 +235,7 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
     "data_attacks": {"poison": _poisoned, "goal": _goal},
     "defenses": {
         "aggregate": _verdict,
+        "prepare": stepped,
         "counts": _counted,
         "denominator": _divided,
         "sensitivity": _moved,

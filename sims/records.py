@@ -115,6 +115,14 @@ PERSONAL = pa.schema(
         ("ever_attacked", pa.bool_()),
     ]
 )
+CERTIFICATES = pa.schema(
+    [
+        ("round", pa.int64()),
+        ("name", pa.string()),
+        ("examples", pa.int64()),
+        *((name, pa.float64()) for name in ("mean", "right", "least", "median", "most")),
+    ]
+)
 TIMINGS = pa.schema(
     [
         ("round", pa.int64()),
@@ -162,6 +170,12 @@ def score_rows(step: Step, facts: Sequence[str] = ()) -> pa.Table:
 def output_rows(round_: int, score: Score) -> pa.Table:
     """Return one row an output of a regression; none of a classification."""
     return pa.Table.from_pylist([{"round": round_, **asdict(one)} for one in score.outputs], schema=OUTPUTS)
+
+
+def certificate_rows(step: Step) -> pa.Table:
+    """Return what the defense certifies of the new model: one row a column of its certificate."""
+    found = [{"round": step.outcome.round, **asdict(one)} for one in step.certificates]
+    return pa.Table.from_pylist(found, schema=CERTIFICATES)
 
 
 def personal_rows(plan: Plan, step: Step) -> pa.Table:

@@ -26,7 +26,7 @@ from .clients import (
     Visit,
 )
 from .codecs import Codec, CodecContext, CodecStreams
-from .defenses import Defense, LinearDefense, PreAggregation, Verdict
+from .defenses import Defense, EvaluatedModel, LinearDefense, PreAggregation, Verdict
 from .knowledge import UpdateKnowledge
 from .privacy import (
     AdaptiveClipping,
@@ -66,6 +66,7 @@ __all__ = [
     "Defense",
     "Delivery",
     "Device",
+    "EvaluatedModel",
     "ExamplePrivacy",
     "ExchangingRule",
     "Facts",
