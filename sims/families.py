@@ -11,6 +11,7 @@ from ..core.registry import Family, load_module
 _FAMILIES = {
     "datasets": "gauntlet.clients.data:DATASETS",
     "partitions": "gauntlet.clients.data:PARTITIONS",
+    "tasks": "gauntlet.clients.tasks:TASKS",
     "models": "gauntlet.clients.models:MODELS",
     "algorithms": "gauntlet.clients.algorithms:ALGORITHMS",
     "codecs": "gauntlet.clients.codecs:CODECS",

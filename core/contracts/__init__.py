@@ -48,6 +48,7 @@ from .server import (
     Starts,
     Traffic,
 )
+from .tasks import ClassScore, DataFacts, LossForm, Measured, OutputScore, Task
 
 __all__ = [
     "Activations",
@@ -56,11 +57,13 @@ __all__ = [
     "Arrivals",
     "Audit",
     "Audited",
+    "ClassScore",
     "Clipping",
     "Codec",
     "CodecContext",
     "CodecStreams",
     "DataAttack",
+    "DataFacts",
     "Defense",
     "Delivery",
     "Device",
@@ -75,9 +78,12 @@ __all__ = [
     "LocalRule",
     "LocalTraining",
     "LocalWork",
+    "LossForm",
+    "Measured",
     "ModelFactory",
     "Network",
     "NoGuarantee",
+    "OutputScore",
     "Part",
     "PreAggregation",
     "Privacy",
@@ -89,6 +95,7 @@ __all__ = [
     "ServerOptimizer",
     "Starts",
     "Switch",
+    "Task",
     "Traffic",
     "UpdateAttack",
     "UpdateKnowledge",
