@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -49,5 +49,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
-REPLIES = {"outputs": shaped, "loss": lost, "answer": answered, "measure": measured}
+REPLIES: Mapping[str, Callable[..., None]] = {
+    "outputs": shaped,
+    "loss": lost,
+    "answer": answered,
+    "measure": measured,
+}
 """From a verb to what it is held to."""

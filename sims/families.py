@@ -11,9 +11,9 @@ from ..core.registry import Family, load_module
 _FAMILIES = {
     "datasets": "gauntlet.clients.data:DATASETS",
     "partitions": "gauntlet.clients.data:PARTITIONS",
-    "tasks": "gauntlet.clients.tasks:TASKS",
     "models": "gauntlet.clients.models:MODELS",
     "algorithms": "gauntlet.clients.algorithms:ALGORITHMS",
+    "tasks": "gauntlet.clients.tasks:TASKS",
     "codecs": "gauntlet.clients.codecs:CODECS",
     "data_attacks": "gauntlet.attacks.poisoning:DATA_ATTACKS",
     "update_attacks": "gauntlet.attacks.poisoning:UPDATE_ATTACKS",

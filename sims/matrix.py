@@ -185,8 +185,8 @@ def run_matrix(
     task = make_task(spec, make_data(spec))
     if not task.has_accuracy:
         raise ScenarioError(
-            f"a matrix compares accuracies, and task '{task.name}' measures none ({task.facts.name} has "
-            f"{task.facts.labels}); sweep over attacks and defenses instead"
+            f"a matrix compares accuracies, and {task.facts.name} has {task.facts.labels}; sweep over "
+            "attacks and defenses instead"
         )
     check_variants(todo, blank=CohortError)
     if overwrite and out is not None:

@@ -87,8 +87,8 @@ class Dataset:
                 self._check_tokens(what, x)
             elif x.dtype not in (np.uint8, np.float32):
                 raise DataError(
-                    f"{self.name}: {what} inputs must be uint8 or float32, or int64 with num_tokens; got "
-                    f"{x.dtype}"
+                    f"{self.name}: {what} inputs must be uint8 or float32, got {x.dtype}; tokens, "
+                    "int64, go with num_tokens"
                 )
             if x.dtype == np.float32 and not np.isfinite(x).all():
                 raise DataError(f"{self.name}: {what} inputs hold NaN or infinity")

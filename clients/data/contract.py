@@ -63,7 +63,7 @@ def inputs_and_labels_are_of_the_declared_kind_and_shape(plugin: Source | Popula
     facts = facts_of(data)
     for x, y in [data.test(), *(data.client(i) for i in range(NUM_CLIENTS))]:
         kind = torch.int64 if facts.num_tokens else torch.float32
-        require(x.dtype == kind, f"inputs must be {kind}, got {x.dtype}")
+        require(x.dtype == kind, f"inputs must be {str(kind).removeprefix('torch.')}, got {x.dtype}")
         require(
             tuple(x.shape[1:]) == data.input_shape, f"inputs are {list(x.shape[1:])}, not {data.input_shape}"
         )

@@ -121,13 +121,12 @@ class FittedTask:
 def facts_of(data: Any) -> DataFacts:
     """Return what a task is told of data."""
     targets = declared(data, ClientData.targets)
-    shape = declared(data, ClientData.label_shape)
-    if shape is None:
-        shape = () if targets is None else (len(targets.names),)
+    shape, own = declared(data, ClientData.input_shape), declared(data, ClientData.label_shape)
+    by_kind = () if targets is None else (len(targets.names),)
     return DataFacts(
         name=getattr(data, "name", "these data"),
-        input_shape=tuple(declared(data, ClientData.input_shape) or ()),
-        label_shape=tuple(shape),
+        input_shape=() if shape is None else tuple(shape),
+        label_shape=by_kind if own is None else tuple(own),
         num_classes=declared(data, ClientData.num_classes),
         num_tokens=declared(data, ClientData.num_tokens),
         targets=targets,
