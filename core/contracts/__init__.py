@@ -50,6 +50,7 @@ from .server import (
     Starts,
     Traffic,
 )
+from .tasks import ClassScore, DataFacts, LossForm, Measured, OutputScore, Task
 
 __all__ = [
     "Activations",
@@ -58,11 +59,13 @@ __all__ = [
     "Arrivals",
     "Audit",
     "Audited",
+    "ClassScore",
     "Clipping",
     "Codec",
     "CodecContext",
     "CodecStreams",
     "DataAttack",
+    "DataFacts",
     "Defense",
     "Delivery",
     "Device",
@@ -79,9 +82,12 @@ __all__ = [
     "LocalRule",
     "LocalTraining",
     "LocalWork",
+    "LossForm",
+    "Measured",
     "ModelFactory",
     "Network",
     "NoGuarantee",
+    "OutputScore",
     "Part",
     "PreAggregation",
     "Privacy",
@@ -94,6 +100,7 @@ __all__ = [
     "Starts",
     "StatingRule",
     "Switch",
+    "Task",
     "Traffic",
     "UpdateAttack",
     "UpdateKnowledge",

@@ -85,7 +85,7 @@ from .schedules import (
 )
 from .training import (
     a_cohort_above_the_population,
-    attacks_on_labels_of_a_regression,
+    attacks_on_labels_that_are_no_classes,
     compiling_of_private_steps,
     given_data_without_a_root,
     stacking_of_an_algorithm_of_its_own_way,
@@ -161,7 +161,7 @@ OF_FIT: tuple[Refusal[Fitted], ...] = (
     batch_statistics_that_leave_unclipped,
     canaries_that_nobody_clips,
     given_data_without_a_root,
-    attacks_on_labels_of_a_regression,
+    attacks_on_labels_that_are_no_classes,
 )
 """Plug-ins that do not go with the data or the model."""
 
