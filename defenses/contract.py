@@ -180,6 +180,16 @@ def a_linear_defense_is_a_sum_over_clients(defense: Defense) -> None:
         require(bool(off <= 1e-6), "counts and denominator give another aggregate than aggregate does")
 
 
+def claimed_examples_count_only_where_that_is_declared(defense: Defense) -> None:
+    """An algorithm whose messages weigh alike is refused beside a rule that weighs clients by claims."""
+    if declared(defense, Defenses.weighs_examples) or declared(defense, Defenses.linear):
+        return  # of a linear one ``counts`` says it
+    cohort = a_cohort(0, size_for(defense))
+    claims = replace(cohort, num_examples=torch.arange(len(cohort)) * 7 + 1)
+    same = torch.equal(_aggregate(defense, cohort).aggregate, _aggregate(defense, claims).aggregate)
+    require(same, "the aggregate depends on claimed examples: declare weighs_examples = True")
+
+
 def what_a_defense_plants_is_parameters(defense: Defense) -> None:
     """What ``prepare`` returns is [P], float32 and finite, the same for equal states; its inputs stay."""
     bound, verb = guarded(defense), verb_of(defense)
@@ -229,6 +239,7 @@ CHECKS: tuple[Callable[[Defense], None], ...] = (
     a_defense_survives_a_checkpoint,
     a_declared_sensitivity_is_never_exceeded,
     a_linear_defense_is_a_sum_over_clients,
+    claimed_examples_count_only_where_that_is_declared,
     what_a_defense_plants_is_parameters,
     what_a_defense_certifies_is_columns,
     *partial_contract.CHECKS,

@@ -44,6 +44,7 @@ def send_down(plan: Plan, state: ServerState, planted: Tensor) -> Downlink:
         buffers=state.buffers,
         extra=plan.extra(state.params, state.optimizer),
         message_length=plan.exchange.up.num_parameters,
+        num_facts=len(plan.exchange.statement),
     )
     return Downlink(broadcast, state.shared, frame + plan.bytes_beside + num_bytes(state.shared))
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..clients.codecs.wire import max_frame
 from ..clients.exchange import Exchange
+from ..clients.facts import BYTES as FACT_BYTES
 from ..clients.levels import Levels
 from ..clients.messages import Broadcast, Trained
 from ..core.client_rows import ClientRows, rows_of
@@ -18,6 +19,7 @@ from ..core.contracts import (
     Audit,
     Codec,
     Defense,
+    Facts,
     Network,
     PreAggregation,
     Privacy,
@@ -182,15 +184,18 @@ class Plan:
         model = declared(self.optimizer, Algorithms.model)
         return params if model is None else model(params, state)
 
-    def moved(self, params: Tensor, aggregate: Tensor, state: State, share: float) -> tuple[Tensor, State]:
+    def moved(
+        self, params: Tensor, aggregate: Tensor, state: State, share: float, facts: Facts | None = None
+    ) -> tuple[Tensor, State]:
         """Return the parameters after the server's step along an aggregate of messages [M], and its memory.
 
-        ``share`` is the part of the population that the aggregate is a mean of.
+        ``share`` is the part of the population that the aggregate is a mean of, and ``facts`` what the
+        clients behind it stated, where they do.
         """
-        if self.exchange.rule is None or not self.own_step:
+        if not self.own_step or (self.exchange.rule is None and facts is None):
             return self.optimizer.step(params, aggregate, state)
-        step: Any = self.optimizer.step
-        found: tuple[Tensor, State] = step(params, self.exchange.unscaled(aggregate), state, share)
+        step, told = cast(Any, self.optimizer.step), () if facts is None else (facts,)
+        found: tuple[Tensor, State] = step(params, self.exchange.unscaled(aggregate), state, share, *told)
         return found
 
     @cached_property
@@ -202,6 +207,11 @@ class Plan:
     def bytes_down(self) -> int:
         """Bytes that one client receives at most: the longest frame of the parameters, and what is beside."""
         return self.frame_down + self.bytes_beside
+
+    @cached_property
+    def bytes_beside_up(self) -> int:
+        """Bytes that one client sends beside its frame: buffers as float32, facts as float64."""
+        return 4 * self.layout.num_buffers + FACT_BYTES * len(self.exchange.statement)
 
     @cached_property
     def frame_up(self) -> int:

@@ -138,9 +138,10 @@ def _weighs_counts(plan: Plan) -> bool:
 def _told_besides(plan: Plan) -> str | None:
     """Return why what clients send holds more than what is noised, or None.
 
-    Which labels a client holds decides what of a message there is.
+    Which labels a client holds decides what of a message there is. Facts are neither clipped nor noised.
     """
-    return "extra_release" if plan.levels is not None and plan.levels.labels is not None else None
+    by_labels = plan.levels is not None and plan.levels.labels is not None
+    return "extra_release" if by_labels or plan.exchange.statement else None
 
 
 def _remembered(plan: Plan, release: Release, amplified: bool) -> str | None:

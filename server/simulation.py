@@ -18,7 +18,7 @@ from ..clients.vectorize import Choice
 from ..core.layout import Layout
 from .assembly.build import make_plan
 from .assembly.fitted import Fitted
-from .assembly.loading import load_data, make_model
+from .assembly.loading import load_data, make_model, make_task
 from .assembly.parts import Parts
 from .assembly.refusals import OF_FIT, OF_GOALS, OF_PARTS, OF_PROSPECT, refuse
 from .assembly.refusals.budgets import Prospect
@@ -187,7 +187,8 @@ def prepare(
     model = make_model(spec, data)
     choice = make_choice(parts, data, model, begun)
     layout = Layout.of(model)
-    levels = levels_of(parts.algorithm, model, data, spec.seed)
+    task = make_task(spec, data)
+    levels = levels_of(parts.algorithm, model, data, spec.seed, task)
     fitted = Fitted(parts, data, model, layout, mechanism, levels)
     refuse(OF_FIT, fitted)
     plan = with_local_steps(make_plan(fitted), parts, data)
@@ -208,10 +209,10 @@ def prepare(
         data=data,
         plan=plan,
         kernel=kernel_of(parts, data, make_model(spec, data), choice, plan.privacy),
-        evaluator=Evaluator(data, goals, spec.training.loss),
+        evaluator=Evaluator(data, goals, spec.training.loss, task),
         certifier=certifier,
         moving=moving,
         first=first,
         choice=choice,
-        personal=make_evaluator(parts.algorithm, model, plan.exchange, data, spec.training.loss),
+        personal=make_evaluator(parts.algorithm, model, plan.exchange, data, spec.training.loss, task),
     )

@@ -9,11 +9,11 @@ from torch import nn
 from ..clients.candidates import CandidateModels
 from ..clients.compiling import compile_stacks
 from ..clients.data.base import FederatedData
+from ..clients.data.blank import input_dtype
 from ..clients.device import device_for
 from ..clients.kernel import BlockKernel
 from ..clients.leveled_kernel import LeveledKernel
 from ..clients.levels import ALL_LABELS, EveryLabel, HeldLabels, levels_of
-from ..clients.losses import loss_name, loss_of
 from ..clients.scoring import ScoredExamples, Scorer
 from ..clients.seen_model import SeenModels
 from ..clients.vectorize import Choice, begun_on, choose
@@ -22,7 +22,7 @@ from ..core.declarations import Algorithms, ClientData, Defenses, UpdateAttacks,
 from ..core.layout import Layout
 from ..core.updates import OwnExamples
 from ..privacy import PRIVACY
-from .assembly.loading import make_model
+from .assembly.loading import make_model, make_task
 from .assembly.parts import Parts, watched
 from .assembly.refusals.training import in_steps, own_way
 from .certificates import Certifier
@@ -55,7 +55,8 @@ def make_choice(
     choice = Choice(1, f"one client at a time: {own_way(parts)}")
     if not works:
         batch_size = parts.algorithm.schedule(spec.training).batch_size
-        choice = choose(spec.vectorize, model, data.input_shape, batch_size, device).like(begun)
+        dtype = input_dtype(declared(data, ClientData.num_tokens))
+        choice = choose(spec.vectorize, model, data.input_shape, batch_size, device, dtype).like(begun)
     if parts.in_steps:
         return choice
     setting = spec.compile if begun is None else "on" if begun["compiled"] else "off"
@@ -76,7 +77,7 @@ def kernel_of(
         privacy: The mechanism, behind a guard.
     """
     choice = choice or make_choice(parts, data, model)
-    levels = levels_of(parts.algorithm, model, data, parts.spec.seed)
+    levels = levels_of(parts.algorithm, model, data, parts.spec.seed, make_task(parts.spec, data))
     if levels is None:
         return block_kernel(parts, data, model, choice, privacy)
 
@@ -113,6 +114,7 @@ def block_kernel(
         compiled=choice.compiled,
         noise_seed=spec.noise_seed,
         labels=labels,
+        task=make_task(spec, data),
     )
 
 
@@ -138,7 +140,8 @@ def make_trials(parts: Parts, data: FederatedData) -> CandidateModels | None:
 
 
 def _candidates(parts: Parts, data: FederatedData, examples: OwnExamples | None = None) -> CandidateModels:
-    spec, loss = parts.spec, loss_of(loss_name(parts.spec.training.loss, data))
+    spec = parts.spec
+    loss = make_task(spec, data).form(spec.training.loss).mean
     return CandidateModels(make_model(spec, data), spec.model.name, loss, examples, spec.vectorize != "off")
 
 

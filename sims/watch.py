@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS, infers
 from ..attacks.leakage.requirements import name_of, refuse_number, refuse_unmet, rounds_of, takes_labels
-from ..clients.data.base import targets_of
 from ..core.contracts import Groups
 from ..core.declarations import Algorithms, DataAttacks, Mechanisms, declared
 from ..core.errors import PluginError, ScenarioError
@@ -177,10 +176,10 @@ def _refuse_other_runs(name: str, simulation: Simulation) -> None:
             f"probe '{name}' watches one client, and with privacy '{simulation.spec.privacy.name}' nobody "
             "sees more than the sum of the updates; leave it out"
         )
-    if targets_of(simulation.data) is not None:
+    facts = simulation.evaluator.task.facts
+    if not facts.num_classes:
         raise ScenarioError(
-            f"probe '{name}' rebuilds labelled examples, and {simulation.data.name} has real-valued targets; "
-            "leave it out"
+            f"probe '{name}' rebuilds labelled examples, and {facts.name} has {facts.labels}; leave it out"
         )
     if declared(simulation.kernel.rule, Algorithms.work) is not None:
         raise ScenarioError(

@@ -144,7 +144,7 @@ class RunWriter:
         if step.score:
             self._tables.add("classes", class_rows(step.outcome.round, step.score))
             self._tables.add("attacks", attack_rows(plan, step.outcome.round, step.score))
-        self._tables.add("scores", score_rows(step))
+        self._tables.add("scores", score_rows(step, plan.exchange.statement.names))
         if step.score:
             self._tables.add("outputs", output_rows(step.outcome.round, step.score))
         if step.personal:

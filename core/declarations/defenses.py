@@ -25,6 +25,7 @@ class Defenses(Table):
     denominator: Declaration[Callable[[Tensor, float], float] | None] = method(
         "(counts, expected_size) -> float", "What a linear aggregate's sum is divided by, above 0."
     )
+    weighs_examples = flag("As configured it weighs clients by how many examples they claim.")
     individual = flag("It needs single updates, so that secure aggregation is refused.", careful=True)
     sensitivity: Declaration[Callable[[float, float], float | None] | None] = method(
         "(clip_norm, expected_size) -> float | None",
@@ -66,6 +67,7 @@ class Defenses(Table):
     beside_params = flag(
         "It sets messages beside the global parameters, so that these must be updates alone."
     )
+    facts = flag("It sees `updates.facts`, what clients state beside their vectors; silent: there are none.")
     exempt = words("The checks of the contract that it breaks on purpose, by name.")
 
 
@@ -78,5 +80,6 @@ class PreAggregations(Table):
     )
     partial = flag("It can deal with `updates.presence`: what a client's level lacks stays 0, and no vote.")
     beside_params = flag(Defenses.beside_params.meaning)
+    facts = flag(Defenses.facts.meaning)
     least_cohort = Defenses.least_cohort
     stale = Defenses.stale

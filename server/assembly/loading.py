@@ -9,6 +9,7 @@ from torch import nn
 from ...clients.data import federate
 from ...clients.data.base import FederatedData, Perturb
 from ...clients.models import build_model
+from ...clients.tasks.fitted import FittedTask, task_of
 from ...core.declarations import Mechanisms, declared
 from ...core.seeds import generator
 
@@ -35,6 +36,16 @@ def perturbation(parts: Parts) -> Perturb | None:
     return None if perturb is None else lambda records: perturb(records, generator(seed, "input noise"))
 
 
+def make_task(spec: RunSpec, data: FederatedData) -> FittedTask:
+    """Return what is learnt: what the spec names, or what the data are made for.
+
+    Raises:
+        PluginError: An unknown task, or options that it does not take.
+        ScenarioError: Task and data do not fit.
+    """
+    return task_of(data) if spec.task is None else task_of(data, spec.task.name, spec.task.options)
+
+
 def make_model(spec: RunSpec, data: FederatedData) -> nn.Module:
     """Return a new model with the run's initial weights.
 
@@ -42,4 +53,5 @@ def make_model(spec: RunSpec, data: FederatedData) -> nn.Module:
         PluginError: An unknown model, or options that it does not take.
         ScenarioError: Model and data do not fit.
     """
-    return build_model(spec.model.name, spec.model.options, data, generator(spec.seed, "model"))
+    outputs = make_task(spec, data).outputs
+    return build_model(spec.model.name, spec.model.options, data, generator(spec.seed, "model"), outputs)

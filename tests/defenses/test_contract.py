@@ -364,6 +364,11 @@ BROKEN = [
     (contract.a_linear_defense_is_a_sum_over_clients, LinearMedian(), "not linear in the updates"),
     (contract.a_linear_defense_is_a_sum_over_clients, SecretMedian(), "must be linear"),
     (contract.a_linear_defense_is_a_sum_over_clients, Miscounting(), "give another aggregate"),
+    (
+        contract.claimed_examples_count_only_where_that_is_declared,
+        Twin(lambda u, s: (Verdict((u.vectors * u.num_examples[:, None]).mean(dim=0)), s)),
+        "declare weighs_examples",
+    ),
 ]
 
 

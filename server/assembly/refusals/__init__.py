@@ -22,9 +22,11 @@ from .algorithms import (
     batch_statistics_that_nobody_remembers,
     batch_statistics_that_nobody_trains,
     canaries_in_a_part_of_a_message,
+    canaries_that_state_nothing,
     canaries_without_examples,
     clients_that_a_mean_weighs,
     clients_that_an_algorithm_misses,
+    facts_behind_a_sum,
     features_that_a_model_has_not,
     messages_beside_parameters,
 )
@@ -84,7 +86,7 @@ from .schedules import (
 )
 from .training import (
     a_cohort_above_the_population,
-    attacks_on_labels_of_a_regression,
+    attacks_on_labels_that_are_no_classes,
     compiling_of_private_steps,
     given_data_without_a_root,
     stacking_of_an_algorithm_of_its_own_way,
@@ -120,6 +122,8 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_codec_that_breaks_a_bound,
     clients_that_a_mean_weighs,
     a_gradient_that_nobody_protects,
+    facts_behind_a_sum,
+    canaries_that_state_nothing,
     a_downlink_that_remembers,
     a_downlink_that_an_algorithm_does_not_expect,
     a_defense_without_its_root,
@@ -159,7 +163,7 @@ OF_FIT: tuple[Refusal[Fitted], ...] = (
     batch_statistics_that_leave_unclipped,
     canaries_that_nobody_clips,
     given_data_without_a_root,
-    attacks_on_labels_of_a_regression,
+    attacks_on_labels_that_are_no_classes,
 )
 """Plug-ins that do not go with the data or the model."""
 

@@ -46,6 +46,8 @@ def levels_without_an_assignment(parts: Parts) -> ScenarioError | None:
                 f"{with_sizes}: it sends updates of these alone and remembers nothing, and cannot declare "
                 f"{verb.name}"
             )
+    if declared(parts.algorithm, Algorithms.facts):
+        return ScenarioError(f"{with_sizes}, and it cannot declare facts besides")
     return None
 
 
