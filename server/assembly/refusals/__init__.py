@@ -69,6 +69,7 @@ from .privacy import (
 )
 from .roles import (
     a_share_of_nobody,
+    an_attack_that_sees_no_model,
     an_attack_that_steers_what_has_no_steps,
     an_attacker_that_is_no_client,
     an_attacker_with_two_roles,
@@ -141,6 +142,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_codec_that_minds_the_size,
     a_sum_of_several_sizes,
     canaries_of_no_size,
+    an_attack_that_sees_no_model,
     an_attack_that_steers_what_has_no_steps,
     more_messages_than_clients,
     a_sum_of_other_rounds,
