@@ -105,6 +105,7 @@ class BlockKernel:
         added = added_loss_of(rule, self.exchange, model, data)
         self._alone = LoneTraining(model, self.rule, self.training, self.loss, device, arrange, added)
         self._full_gradient = bool(declared(rule, Algorithms.full_gradient))
+        self._takes = declared(rule, Algorithms.takes_steps)
         names = [slot.name for slot in self.layout.parameters]
         self._stacked = StackedStep(model, names, form, compiled, added) if height > 1 else None
         self._personal: PersonalTraining | None = None
@@ -146,8 +147,9 @@ class BlockKernel:
 
     def _privatize(self, broadcast: Broadcast, updates: Updates) -> Updates:
         context = Context(broadcast.round, broadcast.params, self.exchange.up, self.seed)
-        private = self.privacy.privatize(replace(updates, context=context), self._streams(broadcast.round))
-        return self._labels.restricted(replace(private, context=None))
+        told = replace(updates.with_facts(None), context=context)
+        private = self.privacy.privatize(told, self._streams(broadcast.round))
+        return self._labels.restricted(replace(private, context=None, facts=updates.facts))
 
     def _train(
         self, broadcast: Broadcast, client_ids: Array, homes: tuple[Tensor, Tensor] | None = None
@@ -165,7 +167,7 @@ class BlockKernel:
             block = Block(self.exchange, self.training, broadcast, *who, homes)
             trained = train(block)
         ids, messages = torch.from_numpy(client_ids), block.messages.cpu()
-        updates = Updates(messages, ids, trained.counts, buffers=trained.buffers)
+        updates = Updates(messages, ids, trained.counts, buffers=trained.buffers, facts=block.facts)
         return self._labels.restricted(updates), trained.losses.cpu(), block.memory.cpu()
 
     def train_sum(self, broadcast: Broadcast, client_ids: Array) -> Summed:
@@ -316,9 +318,14 @@ class BlockKernel:
         """Return the rows of each of the client's local steps in this round."""
         stream = generator(self.seed, "batches", round_, client_id)
         if self._examples is None:
-            return minibatches(num_examples, self.training, stream)
-        draw = poisson_batches if self._examples.poisson else shuffled_batches
-        return draw(num_examples, self.data.num_examples(client_id), self.training, stream)
+            planned = minibatches(num_examples, self.training, stream)
+        else:
+            draw = poisson_batches if self._examples.poisson else shuffled_batches
+            planned = draw(num_examples, self.data.num_examples(client_id), self.training, stream)
+        if self._takes is None:
+            return planned
+        chance = partial(generator, self.seed, "steps taken", round_, client_id)
+        return planned[: self._takes(len(planned), chance)]
 
     def truth(self, client_id: int, round_: int) -> Truth:
         """Return the examples behind the client's update, each once, for a scorer's eyes only."""

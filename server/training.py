@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from ..clients.candidates import CandidateModels
 from ..clients.compiling import compile_stacks
 from ..clients.data.base import FederatedData
 from ..clients.data.blank import input_dtype
@@ -13,15 +14,19 @@ from ..clients.device import device_for
 from ..clients.kernel import BlockKernel
 from ..clients.leveled_kernel import LeveledKernel
 from ..clients.levels import ALL_LABELS, EveryLabel, HeldLabels, levels_of
+from ..clients.losses import loss_name, loss_of
 from ..clients.scoring import ScoredExamples, Scorer
 from ..clients.vectorize import Choice, begun_on, choose
 from ..core.contracts import Privacy
 from ..core.declarations import Algorithms, ClientData, Defenses, UpdateAttacks, declared
 from ..core.layout import Layout
+from ..core.updates import OwnExamples
 from ..privacy import PRIVACY
 from .assembly.loading import make_model, make_task
 from .assembly.parts import Parts, watched
 from .assembly.refusals.training import in_steps, own_way
+from .certificates import Certifier
+from .plan import Plan
 from .root import Root
 from .spec import RunSpec
 
@@ -123,6 +128,26 @@ def make_kernel(spec: RunSpec, data: FederatedData, choice: Choice | None = None
 def make_scorer(spec: RunSpec, device: str, data: FederatedData, examples: ScoredExamples) -> Scorer:
     """Return what asks this run's models about ``examples``, on a device."""
     return Scorer(make_model(spec, data), examples, device, spec.model.name)
+
+
+def make_trials(parts: Parts, data: FederatedData) -> CandidateModels | None:
+    """Return what runs candidate models, on the server's own examples; None for a defense that runs none."""
+    if not declared(parts.defense, Defenses.runs_models):
+        return None
+    own = declared(data, ClientData.root)
+    return _candidates(parts, data, None if own is None else OwnExamples(*own.client(data.num_clients)))
+
+
+def _candidates(parts: Parts, data: FederatedData, examples: OwnExamples | None = None) -> CandidateModels:
+    spec, loss = parts.spec, loss_of(loss_name(parts.spec.training.loss, data))
+    return CandidateModels(make_model(spec, data), spec.model.name, loss, examples, spec.vectorize != "off")
+
+
+def make_certifier(parts: Parts, plan: Plan, data: FederatedData) -> Certifier | None:
+    """Return who asks the defense about models that are evaluated; None for one that certifies nothing."""
+    if declared(parts.defense, Defenses.evaluate) is None:
+        return None
+    return Certifier(plan, _candidates(parts, data), *data.test(), num_classes=data.num_classes)
 
 
 def make_root(parts: Parts, data: FederatedData) -> Root | None:

@@ -13,6 +13,7 @@ from .clients import (
     AddingRule,
     Device,
     ExchangingRule,
+    Facts,
     Groups,
     LocalProcedure,
     LocalRule,
@@ -20,11 +21,12 @@ from .clients import (
     LocalWork,
     ModelFactory,
     Part,
+    StatingRule,
     Switch,
     Visit,
 )
 from .codecs import Codec, CodecContext, CodecStreams
-from .defenses import Defense, LinearDefense, PreAggregation, Verdict
+from .defenses import Defense, EvaluatedModel, LinearDefense, PreAggregation, Verdict
 from .knowledge import UpdateKnowledge
 from .privacy import (
     AdaptiveClipping,
@@ -67,8 +69,10 @@ __all__ = [
     "Defense",
     "Delivery",
     "Device",
+    "EvaluatedModel",
     "ExamplePrivacy",
     "ExchangingRule",
+    "Facts",
     "Goal",
     "Groups",
     "InferenceAttack",
@@ -94,6 +98,7 @@ __all__ = [
     "Schedule",
     "ServerOptimizer",
     "Starts",
+    "StatingRule",
     "Switch",
     "Task",
     "Traffic",

@@ -12,7 +12,7 @@ from .declaration import ANYTHING, Declaration, Kind, Table, count, flag, method
 from .server import Optimizers, Samplers
 
 if TYPE_CHECKING:
-    from ..contracts.clients import Groups, LocalRule, LocalTraining, Part, Visit
+    from ..contracts.clients import Facts, Groups, LocalRule, LocalTraining, Part, Visit
     from ..contracts.server import Sampling
     from ..contracts.tasks import LossForm
     from ..layout import Layout
@@ -107,6 +107,23 @@ class Algorithms(Samplers, Optimizers):
     finish: Declaration[Callable[..., tuple[Groups, Groups]] | None] = method(
         "(update, received, shared, own, work) -> (Groups, Groups)", "What clients send and then remember."
     )
+    facts = words(
+        "The names of single numbers that a client states beside its message, float64: never clipped or "
+        "noised, a reason for no epsilon."
+    )
+    facts_of: Declaration[Callable[..., Mapping[str, Tensor]] | None] = method(
+        "(update, work) -> mapping", "What clients state, by the names of `facts`, [K] each."
+    )
+    factors: Declaration[Callable[[Facts], Tensor] | None] = method(
+        "(facts) -> Tensor",
+        "What each client's update is multiplied by before the defense, after clipping, finite and above 0, "
+        "float64 [K]; silent: 1.",
+    )
+    takes_steps: Declaration[Callable[[int, Callable[[], np.random.Generator]], int] | None] = method(
+        "(planned, draw) -> int",
+        "How many of the local steps that it planned a client takes in a round, at least 1; `draw()` is its "
+        "own stream of that round; silent: all.",
+    )
     model: Declaration[Callable[[Tensor, Any], Tensor] | None] = method(
         "(params, state) -> Tensor",
         "The model that is scored [P]; silent: what is broadcast.",
@@ -150,7 +167,8 @@ class Algorithms(Samplers, Optimizers):
     init: Declaration[Callable[[], Any] | None] = method("() -> State", "The server half's first memory.")
     step: Declaration[Callable[..., tuple[Tensor, Any]] | None] = method(
         "(params, aggregate, state) -> (Tensor, State)",
-        "The server half; of a rule that exchanges more than parameters also given its `share`.",
+        "The server half; of a rule that exchanges more than parameters also given its `share`, of one with "
+        "`facts` its `share` and the `Facts`.",
     )
     sampling: Declaration[Callable[[int], Sampling] | None] = method(
         "(num_clients) -> Sampling", "How it samples, where it is its own sampler."
