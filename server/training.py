@@ -14,7 +14,6 @@ from ..clients.device import device_for
 from ..clients.kernel import BlockKernel
 from ..clients.leveled_kernel import LeveledKernel
 from ..clients.levels import ALL_LABELS, EveryLabel, HeldLabels, levels_of
-from ..clients.losses import loss_name, loss_of
 from ..clients.scoring import ScoredExamples, Scorer
 from ..clients.vectorize import Choice, begun_on, choose
 from ..core.contracts import Privacy
@@ -139,7 +138,8 @@ def make_trials(parts: Parts, data: FederatedData) -> CandidateModels | None:
 
 
 def _candidates(parts: Parts, data: FederatedData, examples: OwnExamples | None = None) -> CandidateModels:
-    spec, loss = parts.spec, loss_of(loss_name(parts.spec.training.loss, data))
+    spec = parts.spec
+    loss = make_task(spec, data).form(spec.training.loss).mean
     return CandidateModels(make_model(spec, data), spec.model.name, loss, examples, spec.vectorize != "off")
 
 
