@@ -43,6 +43,7 @@ class DataAttacks(Table):
         "It looks at the model: `poison` is handed the one that its client received as a fourth argument, "
         "`goal` the one that is evaluated as a third."
     )
+    tokens = flag("It takes inputs that are tokens, int64 [n, S], too.")
     sources = numbers("The labels that it changes: one that the data do not have is refused.")
 
 

@@ -86,6 +86,7 @@ from .schedules import (
 )
 from .training import (
     a_cohort_above_the_population,
+    attacks_on_inputs_that_are_tokens,
     attacks_on_labels_that_are_no_classes,
     compiling_of_private_steps,
     given_data_without_a_root,
@@ -164,6 +165,7 @@ OF_FIT: tuple[Refusal[Fitted], ...] = (
     canaries_that_nobody_clips,
     given_data_without_a_root,
     attacks_on_labels_that_are_no_classes,
+    attacks_on_inputs_that_are_tokens,
 )
 """Plug-ins that do not go with the data or the model."""
 
