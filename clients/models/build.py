@@ -107,6 +107,14 @@ def _check_fit(model: nn.Module, name: str, data: Inputs) -> None:
     """Raise ``ScenarioError`` unless two examples give two finite rows of logits, or of outputs."""
     if not any(p.requires_grad for p in model.parameters()):
         raise ScenarioError(f"model '{name}' has no trainable parameters")
+    if why := misfit_of(model, data):
+        raise _misfit(name, data, why)
+
+
+def misfit_of(model: nn.Module, data: Inputs) -> str | None:
+    """Return why a model, left in evaluation mode, does not fit the data; None where it does."""
+    if not any(p.requires_grad for p in model.parameters()):
+        return "it has no trainable parameters"
     model.eval()
     try:
         with torch.no_grad():
@@ -114,12 +122,11 @@ def _check_fit(model: nn.Module, name: str, data: Inputs) -> None:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise _misfit(name, data, said(error, named=False)) from error
+        return said(error, named=False)
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (2, num_outputs(data)):
         came = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise _misfit(name, data, f"2 examples gave {came}, must be {[2, num_outputs(data)]}")
-    if not bool(logits.isfinite().all()):
-        raise _misfit(name, data, "2 examples gave logits that are not finite")
+        return f"2 examples gave {came}, must be {[2, num_outputs(data)]}"
+    return None if bool(logits.isfinite().all()) else "2 examples gave logits that are not finite"
 
 
 def _misfit(name: str, data: Inputs, what: str) -> ScenarioError:

@@ -48,6 +48,7 @@ from .server import (
     Starts,
     Traffic,
 )
+from .servers import MaliciousServer, Secret
 
 __all__ = [
     "Activations",
@@ -75,6 +76,7 @@ __all__ = [
     "LocalRule",
     "LocalTraining",
     "LocalWork",
+    "MaliciousServer",
     "ModelFactory",
     "Network",
     "NoGuarantee",
@@ -86,6 +88,7 @@ __all__ = [
     "Sampler",
     "Sampling",
     "Schedule",
+    "Secret",
     "ServerOptimizer",
     "Starts",
     "Switch",

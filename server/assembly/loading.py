@@ -11,8 +11,10 @@ from ...clients.data.base import FederatedData, Perturb
 from ...clients.models import build_model
 from ...core.declarations import Mechanisms, declared
 from ...core.seeds import generator
+from ..rebuilding import rebuilt
 
 if TYPE_CHECKING:
+    from ...core.contracts import MaliciousServer, Secret
     from ..spec import RunSpec
     from .parts import Parts
 
@@ -35,11 +37,25 @@ def perturbation(parts: Parts) -> Perturb | None:
     return None if perturb is None else lambda records: perturb(records, generator(seed, "input noise"))
 
 
-def make_model(spec: RunSpec, data: FederatedData) -> nn.Module:
-    """Return a new model with the run's initial weights.
+def make_model(spec: RunSpec, data: FederatedData, server: MaliciousServer | None = None) -> nn.Module:
+    """Return a new model with the run's initial weights; see ``model_and_secret``."""
+    return model_and_secret(spec, data, server)[0]
+
+
+def model_and_secret(
+    spec: RunSpec, data: FederatedData, server: MaliciousServer | None = None
+) -> tuple[nn.Module, Secret]:
+    """Return a new model with the run's initial weights, and what the server knows that rebuilt it.
+
+    Args:
+        spec: The run.
+        data: What the model will see.
+        server: The run's server, where it is built already.
 
     Raises:
-        PluginError: An unknown model, or options that it does not take.
+        PluginError: An unknown model or server, or options that one does not take, or a rebuilt model that
+            does not fit the data.
         ScenarioError: Model and data do not fit.
     """
-    return build_model(spec.model.name, spec.model.options, data, generator(spec.seed, "model"))
+    model = build_model(spec.model.name, spec.model.options, data, generator(spec.seed, "model"))
+    return rebuilt(server or spec.server, model, data, generator(spec.seed, "server model"))

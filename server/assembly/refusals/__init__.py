@@ -78,6 +78,7 @@ from .schedules import (
     canaries_that_change_who_comes,
     more_messages_than_clients,
 )
+from .servers import a_server_that_an_algorithm_does_not_expect
 from .training import (
     a_cohort_above_the_population,
     attacks_on_labels_of_a_regression,
@@ -118,6 +119,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_gradient_that_nobody_protects,
     a_downlink_that_remembers,
     a_downlink_that_an_algorithm_does_not_expect,
+    a_server_that_an_algorithm_does_not_expect,
     a_defense_without_its_root,
     a_defense_that_sees_only_sums,
     a_pre_aggregation_that_sees_only_sums,
