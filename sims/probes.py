@@ -70,7 +70,7 @@ class Probes:
 
     def watch(self, step: Step) -> None:
         """Record what probes waited for; a message is of the round in which its client began."""
-        for round_, cohort in step.outcome.starts():
+        for round_, cohort in step.outcome.starts.items():
             for watch in self._watches:
                 if not watch.due(round_):
                     continue
