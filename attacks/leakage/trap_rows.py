@@ -73,21 +73,23 @@ def moved_rows(observation: Observation) -> Ratios:
 
 
 def _distinct(found: Ratios, value_range: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """Return one row of each input, the surest first, and how many rows agree on it.  # [m], [m]"""
-    if not len(found.x):
-        return found.rows, found.rows
+    """Return one row of each input, the surest first, and how many rows agree on it.  # [m], [m]
+
+    Among those on which no other row agrees, such come first of which most values lie at the ends of the
+    range: a mixture has those alone that all of its examples share.
+    """
     low, high = value_range
-    far = torch.cdist(found.x, found.x).square() / found.x.shape[1]  # [n, n]
-    noise = found.predicted_mse[:, None] + found.predicted_mse
-    bounded = high - low if high - low < torch.inf else 1.0
-    alike = far <= 9 * noise + (1e-4 * bounded) ** 2
+    span = high - low if high - low < torch.inf else 1.0
+    far = torch.cdist(found.x, found.x).square() / max(found.x.shape[1], 1)  # [n, n]
+    alike = far <= 9 * (found.predicted_mse[:, None] + found.predicted_mse) + (1e-4 * span) ** 2
     count = alike.sum(dim=1)
-    order = sorted(range(len(count)), key=lambda i: (-int(count[i]), -float(found.weight[i])))
+    at_the_end = ((found.x <= low + 1e-3 * span) | (found.x >= high - 1e-3 * span)).sum(dim=1)
+    keys = zip((-count).tolist(), (-at_the_end).tolist(), (-found.weight).tolist(), strict=True)
     chosen: list[int] = []
     taken = torch.zeros(len(count), dtype=torch.bool)
-    for place in order:
+    for _, place in sorted((key, place) for place, key in enumerate(keys)):
         if not taken[place]:
             chosen.append(place)
             taken |= alike[place]
-    picked = torch.tensor(chosen)
+    picked = torch.tensor(chosen, dtype=torch.int64)
     return picked, count[picked]
