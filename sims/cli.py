@@ -287,7 +287,7 @@ def new(
     kind: Annotated[
         str,
         typer.Argument(
-            help="attack, data-attack, leakage-attack, defense, schedule, or malicious-server.",
+            help="attack, data-attack, leakage-attack, defense, schedule, or server.",
         ),
     ],
     name: Annotated[str, typer.Argument(help="The plug-in's name, such as my_attack.")],
