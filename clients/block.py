@@ -20,6 +20,7 @@ class Block:
         update: Their local minus the received parameters; written by whoever trains them.  # [K, P]
         shared: What else a rule is told, by group; None for one that looks at parameters alone.  # [P] each
         memory: What they remember then; written by ``finish``.  # [K, S]
+        facts: What they state beside their messages, on the CPU; written by ``finish``.  # [K, F]
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Block:
             )
         self.messages, self.memory = homes
         self.update = exchange.home(self.messages)
+        self.facts = torch.zeros(len(ids), len(exchange.statement), dtype=torch.float64)
         self.shared, self._own = exchange.besides(self.sent.extra, self.sent.memory)
 
     def own(self, rows: slice) -> Groups | None:
@@ -67,6 +69,7 @@ class Block:
         counts = torch.tensor(steps, dtype=torch.float32, device=self.update.device)[:, None]
         work = LocalWork(self._training, counts, gradient)
         update, received = self.update[rows], self.sent.params
+        self.facts[rows] = self._exchange.statement.by(update, work)
         home = self.messages[rows], self.memory[rows]
         own = self.own(rows)
         if own is not None and personal is not None:

@@ -40,8 +40,8 @@ class Observation:
         contributors: Clients whose messages are in it, at least 1; above 1 of an aggregate alone.
         support: Which coordinates were sent; the others decode to 0 and say nothing. By default all.  # [P]
         received: What the client received besides the parameters, by group of the algorithm's ``down``.
-        releases: What else the client sent: ``num_examples`` (a number), ``buffers`` [Q], and by name the
-            other groups of the algorithm's ``up`` [P].
+        releases: What else the client sent: ``num_examples`` (a number), ``buffers`` [Q], ``facts`` float64
+            [F], and by name the other groups of the algorithm's ``up`` [P].
         planted: What a malicious server put into the model, and what an attack needs to read it out.
 
     Raises:

@@ -64,12 +64,17 @@ def _asked(plan: Plan, updates: Updates, memories: tuple[State, ...], memory: St
     screened, after = updates, []
     for plugin, before in zip(plan.pre_aggregations, memories, strict=True):
         _check_size("pre-aggregation", plugin, screened)
-        screened, state = plugin.transform(screened, before)
+        screened, state = plugin.transform(_shown(plugin, screened), before)
         after.append(state)
     _check_size("defense", plan.defense, screened)
-    verdict, defense = plan.defense.aggregate(screened, memory)
+    verdict, defense = plan.defense.aggregate(_shown(plan.defense, screened), memory)
     told = about_clients(verdict, plan.pre_aggregations, updates, screened)
     return Decision(told, tuple(after), defense)
+
+
+def _shown(plugin: object, rows: Updates) -> Updates:
+    """Return the rows as a rule sees them: without what clients state beside them, unless it says so."""
+    return rows if declared(plugin, Defenses.facts) else rows.with_facts(None)
 
 
 def _check_size(noun: str, plugin: object, rows: Updates) -> None:

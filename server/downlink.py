@@ -1,9 +1,9 @@
 """What the server sends down before a round, and how many bytes that is.
 
-The parameters, or what a malicious server planted in their place, go through the codec of the downlink, one
-frame for everybody. Clients train from what they decode, and so does whoever looks at their messages:
-attackers, probes, the server's own examples. The server keeps its own parameters, and applies the aggregate
-to those.
+The parameters, with what a defense or a malicious server planted in them, go through the codec of the
+downlink, one frame for everybody. Clients train from what they decode, and so does whoever looks at their
+messages: attackers, probes, the server's own examples. The server keeps its own parameters, and applies the
+aggregate to those.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def send_down(plan: Plan, state: ServerState, planted: Planted) -> Downlink:
         buffers=state.buffers,
         extra=plan.extra(state.params, state.optimizer),
         message_length=plan.exchange.up.num_parameters,
+        num_facts=len(plan.exchange.statement),
     )
     size = frame + plan.bytes_beside + num_bytes(state.shared)
     return Downlink(broadcast, state.shared, size, planted.secret)

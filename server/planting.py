@@ -20,7 +20,7 @@ class Planted:
     """What goes down in a round, before any codec.
 
     Attributes:
-        params: The parameters; the server's own, if it is honest.  # [P]
+        params: The parameters; the server's own, if it is honest and its defense plants nothing.  # [P]
         secret: What the server knows of what it did to them and to the model; nothing, if it is honest.
     """
 
@@ -28,8 +28,8 @@ class Planted:
     secret: Secret
 
 
-def plant(plan: Plan, state: ServerState) -> tuple[ServerState, Planted]:
-    """Let the server put into its parameters what it likes; its own stay as they are."""
+def plant(plan: Plan, state: ServerState, params: Tensor) -> tuple[ServerState, Planted]:
+    """Let the server put what it likes into the parameters that would go down [P]; its own stay."""
     stream = generator(plan.seed, "server", state.round)
-    params, secret, memory = plan.server.plant(state.params, state.server, stream)
-    return replace(state, server=memory), Planted(params, {**plan.inserted, **secret})
+    planted, secret, memory = plan.server.plant(params, state.server, stream)
+    return replace(state, server=memory), Planted(planted, {**plan.inserted, **secret})

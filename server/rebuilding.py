@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..attacks.servers import SERVERS
 from ..clients.models.build import misfit_of
+from ..clients.tasks.fitted import task_of
 from ..core.declarations import name_of
 from ..core.errors import PluginError
 from ..core.guards import guard
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 
 
 def rebuilt(
-    server: MaliciousServer | PluginSpec, model: nn.Module, data: Inputs, stream: np.random.Generator
+    server: MaliciousServer | PluginSpec,
+    model: nn.Module,
+    data: Inputs,
+    stream: np.random.Generator,
+    outputs: tuple[int, ...] | None = None,
 ) -> tuple[nn.Module, Secret]:
     """Return what a server makes of a model that is its to change, and what it knows of that.
 
@@ -31,6 +36,7 @@ def rebuilt(
         model: The model, in training mode.
         data: What the model will see.
         stream: What initial weights are drawn from.
+        outputs: The shape of what the model puts out for one example; by default what the data are made for.
 
     Raises:
         PluginError: The server does not exist, or raises, or what it returns is no model for these data.
@@ -40,7 +46,7 @@ def rebuilt(
         server = guard(built, f"server '{server.name}'", REPLIES[SERVERS.name])
     with seeded_torch(stream):
         made, secret = server.rebuild(model)
-    if made is not model and (why := misfit_of(made, data)):
+    if made is not model and (why := misfit_of(made, data, outputs or task_of(data).outputs)):
         raise PluginError(
             f"server {name_of(server)} rebuilt the model so that it does not fit {data.name}: {why}"
         )

@@ -30,6 +30,9 @@ class Inputs:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     value_range: tuple[float, float]
+    num_tokens: int = 0
+    label_shape: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()  # () in recordings of earlier versions: a logit a class
 
 
 @dataclass(frozen=True)

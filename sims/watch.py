@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS, infers
 from ..attacks.leakage.requirements import name_of, refuse_number, refuse_unmet, rounds_of, takes_labels
-from ..clients.data.base import targets_of
 from ..core.contracts import Groups
 from ..core.declarations import Algorithms, Mechanisms, declared
 from ..core.errors import PluginError, ScenarioError
@@ -177,10 +176,10 @@ def _refuse_other_runs(name: str, simulation: Simulation) -> None:
             f"probe '{name}' watches one client, and with privacy '{simulation.spec.privacy.name}' nobody "
             "sees more than the sum of the updates; leave it out"
         )
-    if targets_of(simulation.data) is not None:
+    facts = simulation.evaluator.task.facts
+    if not facts.num_classes:
         raise ScenarioError(
-            f"probe '{name}' rebuilds labelled examples, and {simulation.data.name} has real-valued targets; "
-            "leave it out"
+            f"probe '{name}' rebuilds labelled examples, and {facts.name} has {facts.labels}; leave it out"
         )
     if declared(simulation.kernel.rule, Algorithms.work) is not None:
         raise ScenarioError(
@@ -213,7 +212,8 @@ def _refuse_blind(probe: Probe, simulation: Simulation) -> None:
         refuse_number(attack, len(set(probe.rounds)))
     for client, round_ in _expected(probe, simulation).items():
         knowledge, _ = known(probe, simulation, client, round_)
-        _, planted = plant(simulation.plan, replace(simulation.first, round=round_))
+        state = replace(simulation.first, round=round_)
+        _, planted = plant(simulation.plan, state, state.params)
         seen = blank_observation(spec, simulation.data, round_, client, knowledge, planted)
         refuse_unmet(attack, seen)
 

@@ -30,7 +30,7 @@ class Imprint:
     server's own block, which is scored, moves with what clients send: the less, the smaller gain and scale.
 
     Attributes:
-        bins: Rows of the block, k, at least 2.
+        bins: Rows of the block, k, from 2 to 65536.
         mean: What the mean of an example's values is on average, in units of the inputs.
         std: Its standard deviation from example to example, above 0, in the same units.
         gain: The weight of the sum, not 0. The examples' gradients are proportional to it.
@@ -50,8 +50,8 @@ class Imprint:
     deviates: ClassVar[str] = "model"
 
     def __post_init__(self) -> None:
-        if self.bins < 2:
-            raise ValueError(f"bins must be at least 2, got {self.bins}")
+        if not 2 <= self.bins <= 2**16:
+            raise ValueError(f"bins must be from 2 to {2**16}, got {self.bins}")
         if self.std <= 0 or self.scale <= 0:
             raise ValueError(f"std and scale must be above 0, got {self.std} and {self.scale}")
         if self.gain == 0:

@@ -13,6 +13,7 @@ from .clients import (
     AddingRule,
     Device,
     ExchangingRule,
+    Facts,
     Groups,
     LocalProcedure,
     LocalRule,
@@ -20,11 +21,12 @@ from .clients import (
     LocalWork,
     ModelFactory,
     Part,
+    StatingRule,
     Switch,
     Visit,
 )
 from .codecs import Codec, CodecContext, CodecStreams
-from .defenses import Defense, LinearDefense, PreAggregation, Verdict
+from .defenses import Defense, EvaluatedModel, LinearDefense, PreAggregation, Verdict
 from .knowledge import UpdateKnowledge
 from .privacy import (
     AdaptiveClipping,
@@ -49,6 +51,7 @@ from .server import (
     Traffic,
 )
 from .servers import MaliciousServer, Secret
+from .tasks import ClassScore, DataFacts, LossForm, Measured, OutputScore, Task
 
 __all__ = [
     "Activations",
@@ -57,16 +60,20 @@ __all__ = [
     "Arrivals",
     "Audit",
     "Audited",
+    "ClassScore",
     "Clipping",
     "Codec",
     "CodecContext",
     "CodecStreams",
     "DataAttack",
+    "DataFacts",
     "Defense",
     "Delivery",
     "Device",
+    "EvaluatedModel",
     "ExamplePrivacy",
     "ExchangingRule",
+    "Facts",
     "Goal",
     "Groups",
     "InferenceAttack",
@@ -76,10 +83,13 @@ __all__ = [
     "LocalRule",
     "LocalTraining",
     "LocalWork",
+    "LossForm",
     "MaliciousServer",
+    "Measured",
     "ModelFactory",
     "Network",
     "NoGuarantee",
+    "OutputScore",
     "Part",
     "PreAggregation",
     "Privacy",
@@ -91,7 +101,9 @@ __all__ = [
     "Secret",
     "ServerOptimizer",
     "Starts",
+    "StatingRule",
     "Switch",
+    "Task",
     "Traffic",
     "UpdateAttack",
     "UpdateKnowledge",

@@ -6,7 +6,7 @@ in one line. ``docs/declarations.md`` shows them all.
 """
 
 from .attacks import DataAttacks, LeakageAttacks, Servers, UpdateAttacks
-from .clients import Algorithms, ClientData, Codecs, Datasets, Partitions
+from .clients import Algorithms, ClientData, Codecs, Datasets, Partitions, Tasks
 from .declaration import Declaration, Table, declared, declares, name_of
 from .defenses import Defenses, PreAggregations
 from .privacy import Audits, Clippings, Mechanisms, clipped_at, works_in_steps
@@ -15,6 +15,7 @@ from .server import Networks, Optimizers, Samplers, Schedules
 TABLES: dict[str, type[Table]] = {
     "datasets": Datasets,
     "partitions": Partitions,
+    "tasks": Tasks,
     "algorithms": Algorithms,
     "codecs": Codecs,
     "data_attacks": DataAttacks,
@@ -55,6 +56,7 @@ __all__ = [
     "Schedules",
     "Servers",
     "Table",
+    "Tasks",
     "UpdateAttacks",
     "clipped_at",
     "declared",

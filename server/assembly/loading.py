@@ -9,6 +9,7 @@ from torch import nn
 from ...clients.data import federate
 from ...clients.data.base import FederatedData, Perturb
 from ...clients.models import build_model
+from ...clients.tasks.fitted import FittedTask, task_of
 from ...core.declarations import Mechanisms, declared
 from ...core.seeds import generator
 from ..rebuilding import rebuilt
@@ -37,6 +38,16 @@ def perturbation(parts: Parts) -> Perturb | None:
     return None if perturb is None else lambda records: perturb(records, generator(seed, "input noise"))
 
 
+def make_task(spec: RunSpec, data: FederatedData) -> FittedTask:
+    """Return what is learnt: what the spec names, or what the data are made for.
+
+    Raises:
+        PluginError: An unknown task, or options that it does not take.
+        ScenarioError: Task and data do not fit.
+    """
+    return task_of(data) if spec.task is None else task_of(data, spec.task.name, spec.task.options)
+
+
 def make_model(spec: RunSpec, data: FederatedData, server: MaliciousServer | None = None) -> nn.Module:
     """Return a new model with the run's initial weights; see ``model_and_secret``."""
     return model_and_secret(spec, data, server)[0]
@@ -57,5 +68,6 @@ def model_and_secret(
             does not fit the data.
         ScenarioError: Model and data do not fit.
     """
-    model = build_model(spec.model.name, spec.model.options, data, generator(spec.seed, "model"))
-    return rebuilt(server or spec.server, model, data, generator(spec.seed, "server model"))
+    outputs = make_task(spec, data).outputs
+    model = build_model(spec.model.name, spec.model.options, data, generator(spec.seed, "model"), outputs)
+    return rebuilt(server or spec.server, model, data, generator(spec.seed, "server model"), outputs)

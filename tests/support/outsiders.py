@@ -29,6 +29,7 @@ RUNS = {
         "probes": [{"name": f"{FOLDER}/ladder.py:LadderSteps", "rounds": [0, 2], "labels_known": True}],
         "training": {"local_steps": 1, "batch_size": 8, "lr": 0.1},
     },
+    "planted_bias.py:PlantedBias": {"defense": {"name": f"{FOLDER}/planted_bias.py:PlantedBias"}},
     "two_rounds.py:TwoRounds": {
         "probes": [
             {"name": f"{FOLDER}/two_rounds.py:TwoRounds", "rounds": [0, 2], "labels_known": True, "steps": 20}
@@ -44,6 +45,7 @@ PAGES = {
     "over_selection.py": "add-a-schedule.md",
     "semi_cyclic.py": "add-a-sampler.md",
     "ladder.py": "add-a-malicious-server.md",
+    "planted_bias.py": "add-a-defense.md",
     "two_rounds.py": "add-a-leakage-attack.md",
 }
 

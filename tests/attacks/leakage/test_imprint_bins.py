@@ -96,7 +96,7 @@ def test_what_float32_leaves_is_predicted_within_a_factor_of_2(observe_planted, 
 def test_on_photographs_a_tenth_of_the_step_loses_what_is_predicted(observe_planted, real_data):
     """CIFAR-10, 32 photographs, 256 bins. core.observation.rounding says how many are off by more than 1 %.
 
-    The block of the specification (a second layer of the example's size) keeps 24 of 24 at lr 1 and 11 at 0.1.
+    With a second layer of the example's size the specification keeps 24 of 24 at lr 1, and 11 at 0.1.
     """
     data = real_data("cifar10")
     x, y = torch.from_numpy(data.x[:256] / 255).float(), torch.from_numpy(data.y[:256]).long()

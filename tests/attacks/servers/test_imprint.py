@@ -68,7 +68,7 @@ def test_a_model_that_does_not_tell_its_size_wants_to_be_told():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"bins": 1}, "bins must be at least 2, got 1"),
+        ({"bins": 1}, "bins must be from 2 to 65536, got 1"),
         ({"std": 0.0}, "std and scale must be above 0"),
         ({"scale": -1.0}, "std and scale must be above 0"),
         ({"gain": 0.0}, "gain must not be 0"),
