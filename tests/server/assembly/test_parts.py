@@ -72,7 +72,7 @@ def test_the_quickstart_builds_each_of_its_plug_ins_once(built):
     ids=["root", "canaries", "examples", "roles"],
 )
 def test_a_run_of_any_kind_builds_each_of_its_plug_ins_once(small, built, changes):
-    """With examples of the server's own two more are built: that it hides nothing from itself, and its task."""
+    """With examples of the server's own two more are built: their task, and that it hides nothing."""
     prepare(small(**changes))
 
     alone = built.pop("privacy: none", 1)
