@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS, infers
@@ -16,6 +16,7 @@ from ..core.observation import Truth
 from ..core.registry import Family
 from ..core.roles import Role
 from ..server.cohorts import sample_cohort
+from ..server.planting import plant
 from ..server.probe import blank_observation, knowledge_of
 from .sections import Probe
 
@@ -149,7 +150,7 @@ def known(probe: Probe, simulation: Simulation, client: int, round_: int) -> tup
     steps = len(kernel.batches(client, round_, examples))
     told, besides = probe.labels_known, _besides(simulation, round_)
     drawn = declared(simulation.plan.privacy, Mechanisms.poisson)
-    facts = kernel.rule, besides, simulation.first.params, drawn
+    facts = kernel.rule, besides, simulation.first.params, drawn, simulation.plan.inserted.get("server")
     return knowledge_of(simulation.spec, kernel.training, truth, steps, told, *facts), truth
 
 
@@ -217,7 +218,10 @@ def _refuse_blind(probe: Probe, simulation: Simulation) -> None:
         refuse_number(attack, len(set(probe.rounds)))
     for client, round_ in _expected(probe, simulation).items():
         knowledge, _ = known(probe, simulation, client, round_)
-        refuse_unmet(attack, blank_observation(spec, simulation.data, round_, client, knowledge))
+        state = replace(simulation.first, round=round_)
+        _, planted = plant(simulation.plan, state, state.params)
+        seen = blank_observation(spec, simulation.data, round_, client, knowledge, planted)
+        refuse_unmet(attack, seen)
 
 
 def _looks(role: Role[Any]) -> bool:

@@ -50,6 +50,7 @@ from .server import (
     Starts,
     Traffic,
 )
+from .servers import MaliciousServer, Secret
 from .tasks import ClassScore, DataFacts, LossForm, Measured, OutputScore, Task
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "LocalTraining",
     "LocalWork",
     "LossForm",
+    "MaliciousServer",
     "Measured",
     "ModelFactory",
     "Network",
@@ -97,6 +99,7 @@ __all__ = [
     "Sampling",
     "Schedule",
     "SeenModel",
+    "Secret",
     "ServerOptimizer",
     "Starts",
     "StatingRule",
