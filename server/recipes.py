@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ..clients.models import build_model
+from ..clients.tasks.fitted import task_of
 from ..core.errors import DataError
 from ..core.layout import Layout
 from ..core.seeds import generator
@@ -17,6 +18,7 @@ from .spec import PluginSpec
 
 if TYPE_CHECKING:
     from ..clients.data.base import FederatedData
+    from ..clients.tasks.fitted import FittedTask
 
 
 @dataclass(frozen=True)
@@ -51,17 +53,32 @@ class Recipe:
     fixed: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, plugin: PluginSpec, data: FederatedData, model: nn.Module) -> Recipe:
-        """Return the recipe of a run's model, as it was when the run began."""
+    def of(
+        cls, plugin: PluginSpec, data: FederatedData, model: nn.Module, task: FittedTask | None = None
+    ) -> Recipe:
+        """Return the recipe of a run's model, as it was when the run began.
+
+        Args:
+            plugin: The model.
+            data: What it is fitted to.
+            model: The model itself.
+            task: What it learns; by default what the data are made for.
+        """
+        task = task or task_of(data)
         layout = Layout.of(model)
         moving = {slot.name for slot in (*layout.parameters, *layout.buffers)}
-        inputs = Inputs(data.name, data.input_shape, data.num_classes, data.mean, data.std, data.value_range)
+        facts, outputs = task.facts, task.outputs
+        common = data.name, data.input_shape, data.num_classes, data.mean, data.std, data.value_range
+        plain = () if outputs == (facts.num_classes,) else outputs
+        inputs = Inputs(*common, facts.num_tokens, facts.label_shape, plain)
         fixed = {name: value.detach() for name, value in _tensors(model).items() if name not in moving}
         return cls(plugin, inputs, _named(layout), fixed)
 
     def plain(self) -> dict[str, Any]:
         """Return all but the fixed tensors as JSON has it."""
-        return {"model": asdict(self.model), "inputs": asdict(self.inputs), "tensors": self.tensors}
+        known = {f.name: f.default for f in fields(Inputs)}
+        inputs = {name: value for name, value in asdict(self.inputs).items() if value != known[name]}
+        return {"model": asdict(self.model), "inputs": inputs, "tensors": self.tensors}
 
     @classmethod
     def read(cls, values: Mapping[str, Any], fixed: Mapping[str, Tensor]) -> Recipe:
@@ -83,7 +100,8 @@ class Recipe:
         Raises:
             DataError: What the plug-in's code makes today is another model than the one that was recorded.
         """
-        model = build_model(self.model.name, self.model.options, self.inputs, generator(0, "observation"))
+        stream, outputs = generator(0, "observation"), self.inputs.outputs or (self.inputs.num_classes,)
+        model = build_model(self.model.name, self.model.options, self.inputs, stream, outputs)
         layout, own = Layout.of(model), _tensors(model)
         wanted = _named(layout) if self.tensors is None else self.tensors
         lengths = (layout.num_parameters, layout.num_buffers)

@@ -130,7 +130,7 @@ def differing(items: Sequence[RebuiltLike]) -> dict[str, list[str]]:
 
 
 def draw_pairs(figure: Figure | SubFigure, item: RebuiltLike, columns: int) -> None:
-    """Draw one message's examples in two rows: true above, rebuilt below with PSNR and SSIM.
+    """Draw one message's examples in two rows: true above, rebuilt below with its scores.
 
     Args:
         figure: The figure, or a part of it, to fill.
@@ -159,7 +159,9 @@ def score(psnr: float, ssim: float) -> str:
 
 def _under(item: RebuiltLike, i: int, row: int) -> str:
     if row == 0:
-        return f"label {item.truth_labels[i]}"
+        return f"label {item.truth_labels[i]}" if item.truth_labels.ndim == 1 else ""
+    if item.tokens is not None:
+        return f"{100 * float(item.tokens[i]):.0f} % right"
     return score(float(item.psnr[i]), float(item.ssim[i]))
 
 
@@ -202,12 +204,18 @@ def _rows(message: Message, most: int) -> Iterable[Mapping[str, Any]]:
             "client_id": item.client_id,
             "sok": item.sok,
             "example": i,
-            "truth_label": item.truth_labels[i],
-            "rebuilt_label": item.labels[i],
+            "truth_label": _label(item.truth_labels, i),
+            "rebuilt_label": _label(item.labels, i),
             "psnr": float(item.psnr[i]),
             "ssim": float(item.ssim[i]),
             "flat_psnr": _flat_psnr(np.asarray(item.truth[i], float)) if pixels else float("nan"),
+            **({} if item.tokens is None else {"tokens": float(item.tokens[i])}),
         }
+
+
+def _label(labels: Array, i: int) -> Any:
+    """Return an example's label; of several, all in one string."""
+    return labels[i] if labels.ndim == 1 else " ".join(map(str, labels[i].ravel()))
 
 
 def _flat_psnr(example: Array) -> float:
@@ -218,6 +226,8 @@ def _flat_psnr(example: Array) -> float:
 
 
 def _scale(table: pd.DataFrame) -> str:
+    if "tokens" in table and bool(table["tokens"].notna().all()):
+        return "A strip is a sequence of tokens; below it, the share of positions that are right."
     flat = table["flat_psnr"].replace(np.inf, np.nan).dropna()
     if flat.empty:
         return "PSNR in dB: higher is a closer copy."
