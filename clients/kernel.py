@@ -120,7 +120,7 @@ class BlockKernel:
             self._private = PrivateTraining(model, self.layout, self.rule, self.training, *how)
         self._height = height
         self._watched = any(map(from_outside, (rule, *(role.attack for role in steers))))
-        self._sources, self._labels = RoundExamples(data, poisons, seed, device, labels), labels
+        self._sources, self._labels = RoundExamples(data, poisons, seed, device, labels, model), labels
         self.visits: Visits | None = None
         if declared(rule, Algorithms.work):
             flat, procedure = (self._alone.local, self._alone.gradient), cast(LocalProcedure, rule)
@@ -156,6 +156,7 @@ class BlockKernel:
     ) -> tuple[Updates, Tensor, Tensor]:
         """Return what the clients would send, their losses [K], and what they would remember [K, S]."""
         client_ids = client_ids.astype(np.int64)
+        self._sources.receive(broadcast)
         if self.visits is not None:
             with untouched(TRAINING, *[broadcast] * self._watched):
                 updates, losses = self.visits.train(broadcast, client_ids)

@@ -14,6 +14,7 @@ from ..clients.tasks.fitted import task_of
 from ..core.errors import DataError
 from ..core.layout import Layout
 from ..core.seeds import generator
+from .rebuilding import rebuilt
 from .spec import PluginSpec
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Recipe:
 
     Attributes:
         model: The plug-in and its options.
+        server: The malicious server that rebuilt it; None where there was none.
         inputs: What it is fitted to.
         tensors: Name and shape of each trainable parameter, in order; None where a recording does not say.
         fixed: What is neither sent nor received, as the run has it: frozen parameters, other buffers.
@@ -51,10 +53,16 @@ class Recipe:
     inputs: Inputs
     tensors: tuple[tuple[str, tuple[int, ...]], ...] | None = None
     fixed: Mapping[str, Tensor] = field(default_factory=dict)
+    server: PluginSpec | None = None
 
     @classmethod
     def of(
-        cls, plugin: PluginSpec, data: FederatedData, model: nn.Module, task: FittedTask | None = None
+        cls,
+        plugin: PluginSpec,
+        data: FederatedData,
+        model: nn.Module,
+        server: PluginSpec | None = None,
+        task: FittedTask | None = None,
     ) -> Recipe:
         """Return the recipe of a run's model, as it was when the run began.
 
@@ -62,6 +70,7 @@ class Recipe:
             plugin: The model.
             data: What it is fitted to.
             model: The model itself.
+            server: Who rebuilt it, if anybody did.
             task: What it learns; by default what the data are made for.
         """
         task = task or task_of(data)
@@ -72,13 +81,14 @@ class Recipe:
         plain = () if outputs == (facts.num_classes,) else outputs
         inputs = Inputs(*common, facts.num_tokens, facts.label_shape, plain)
         fixed = {name: value.detach() for name, value in _tensors(model).items() if name not in moving}
-        return cls(plugin, inputs, _named(layout), fixed)
+        return cls(plugin, inputs, _named(layout), fixed, server)
 
     def plain(self) -> dict[str, Any]:
         """Return all but the fixed tensors as JSON has it."""
         known = {f.name: f.default for f in fields(Inputs)}
         inputs = {name: value for name, value in asdict(self.inputs).items() if value != known[name]}
-        return {"model": asdict(self.model), "inputs": inputs, "tensors": self.tensors}
+        plain = {"model": asdict(self.model), "inputs": inputs, "tensors": self.tensors}
+        return plain if self.server is None else {**plain, "server": asdict(self.server)}
 
     @classmethod
     def read(cls, values: Mapping[str, Any], fixed: Mapping[str, Tensor]) -> Recipe:
@@ -92,7 +102,8 @@ class Recipe:
         }
         tensors = values["tensors"]
         named = None if tensors is None else tuple((str(n), tuple(map(int, shape))) for n, shape in tensors)
-        return cls(PluginSpec(**values["model"]), Inputs(**inputs), named, fixed)
+        server = PluginSpec(**values["server"]) if "server" in values else None
+        return cls(PluginSpec(**values["model"]), Inputs(**inputs), named, fixed, server)
 
     def make(self, params: Tensor, buffers: Tensor) -> tuple[nn.Module, Layout]:
         """Return the model with these parameters [P] and buffers [Q], and its layout.
@@ -102,6 +113,8 @@ class Recipe:
         """
         stream, outputs = generator(0, "observation"), self.inputs.outputs or (self.inputs.num_classes,)
         model = build_model(self.model.name, self.model.options, self.inputs, stream, outputs)
+        if self.server is not None:
+            model, _ = rebuilt(self.server, model, self.inputs, generator(0, "observed server"), outputs)
         layout, own = Layout.of(model), _tensors(model)
         wanted = _named(layout) if self.tensors is None else self.tensors
         lengths = (layout.num_parameters, layout.num_buffers)

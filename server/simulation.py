@@ -18,7 +18,7 @@ from ..clients.vectorize import Choice
 from ..core.layout import Layout
 from .assembly.build import make_plan
 from .assembly.fitted import Fitted
-from .assembly.loading import load_data, make_model, make_task
+from .assembly.loading import load_data, make_model, make_task, model_and_secret
 from .assembly.parts import Parts
 from .assembly.refusals import OF_FIT, OF_GOALS, OF_PARTS, OF_PROSPECT, refuse
 from .assembly.refusals.budgets import Prospect
@@ -27,6 +27,7 @@ from .evaluation import Evaluator, Score, goals_of
 from .example_privacy import known_noise, with_local_steps
 from .guarantee import delta_warning
 from .guard import out_of_budget
+from .moving_goals import MovingGoals
 from .outcome import Outcome
 from .personal import PersonalEvaluator, PersonalScore, make_evaluator
 from .plan import Plan
@@ -40,6 +41,7 @@ from .training import (
     make_certifier,
     make_choice,
     make_kernel,
+    make_moving_goals,
     make_root,
     make_scorer,
     make_trials,
@@ -85,6 +87,7 @@ class Simulation:
     choice: Choice
     personal: PersonalEvaluator | None = None
     certifier: Certifier | None = None
+    moving: MovingGoals | None = None
 
     def steps(self, pool: ClientPool, state: ServerState | None = None) -> Iterator[Step]:
         """Run the rounds that are left after ``state`` (all of them by default), one a time.
@@ -127,7 +130,8 @@ class Simulation:
         model = Broadcast(state.round, params, state.buffers)
         if known and all(torch.equal(getattr(known[0], n), getattr(model, n)) for n in ("params", "buffers")):
             return known
-        return model, self.evaluator.score(pool.score(model))
+        score = self.evaluator.score(pool.score(model))
+        return model, score if self.moving is None else self.moving.joined(score, params, state.buffers)
 
     def _personal_scores(self, state: ServerState) -> tuple[PersonalScore, ...]:
         if self.personal is None:
@@ -180,12 +184,12 @@ def prepare(
     refuse(OF_PARTS, parts)
     data = load_data(parts) if data is None else data
     mechanism, spec = known_noise(parts, data)
-    model = make_model(spec, data)
+    model, secret = model_and_secret(spec, data, parts.server)
     choice = make_choice(parts, data, model, begun)
     layout = Layout.of(model)
     task = make_task(spec, data)
     levels = levels_of(parts.algorithm, model, data, spec.seed, task)
-    fitted = Fitted(parts, data, model, layout, mechanism, levels)
+    fitted = Fitted(parts, data, model, layout, mechanism, levels, secret)
     refuse(OF_FIT, fitted)
     plan = with_local_steps(make_plan(fitted), parts, data)
     plan = replace(plan, root=make_root(parts, data), trials=make_trials(parts, data))
@@ -197,14 +201,17 @@ def prepare(
         certifier.check(first)
     refuse(OF_GOALS, fitted)
     goals = goals_of((*plan.poisons, *plan.attacks), data)
-    refuse(OF_PROSPECT, Prospect(parts.spec, plan, first, data, goals))
+    moving = make_moving_goals(parts, plan, data)
+    of_first = [] if moving is None else moving.of(first.params, first.buffers)
+    refuse(OF_PROSPECT, Prospect(parts.spec, plan, first, data, [*goals, *of_first]))
     return Simulation(
         spec=spec,
         data=data,
         plan=plan,
-        kernel=kernel_of(parts, data, make_model(spec, data), choice, plan.privacy),
+        kernel=kernel_of(parts, data, make_model(spec, data, parts.server), choice, plan.privacy),
         evaluator=Evaluator(data, goals, spec.training.loss, task),
         certifier=certifier,
+        moving=moving,
         first=first,
         choice=choice,
         personal=make_evaluator(parts.algorithm, model, plan.exchange, data, spec.training.loss, task),

@@ -21,6 +21,7 @@ PLUGIN_SECTIONS = {
     "sampler": "samplers",
     "network": "networks",
     "schedule": "schedules",
+    "server": "servers",
     "server_optimizer": "server_optimizers",
 }
 

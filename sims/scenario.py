@@ -46,6 +46,7 @@ class Scenario(BaseModel):
     codec_down: Plugin = Plugin(name="identity")
     network: Plugin = Plugin(name="ideal")
     schedule: Plugin = Plugin(name="synchronous")
+    server: Plugin = Plugin(name="honest")
     privacy: Plugin = Plugin(name="none")
     max_epsilon: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_delta: float = Field(default=0.1, gt=0, lt=1)
@@ -106,6 +107,7 @@ class Scenario(BaseModel):
             codec_down=self.codec_down.spec(),
             network=self.network.spec(),
             schedule=self.schedule.spec(),
+            server=self.server.spec(),
             privacy=self.privacy.spec(),
             audit=self.audit.spec(),
             defense=self.defense.spec(),
@@ -143,6 +145,7 @@ _LATER = {
     "codec_down": {"name": "identity"},
     "task": None,
     "schedule": {"name": "synchronous"},
+    "server": {"name": "honest"},
     "held_out": 0.0,
 }
 """Keys that earlier versions did not have, and what these did."""

@@ -7,7 +7,7 @@ tree as ``core.trees`` describes. All contracts stand here, so that no family ne
 What a plug-in may say of itself besides stands in the tables of ``core.declarations``.
 """
 
-from .attacks import DataAttack, Goal, InferenceAttack, LeakageAttack, UpdateAttack, View
+from .attacks import DataAttack, Goal, InferenceAttack, LeakageAttack, SeenModel, UpdateAttack, View
 from .clients import (
     Activations,
     AddingRule,
@@ -50,6 +50,7 @@ from .server import (
     Starts,
     Traffic,
 )
+from .servers import MaliciousServer, Secret
 from .tasks import ClassScore, DataFacts, LossForm, Measured, OutputScore, Task
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "LocalTraining",
     "LocalWork",
     "LossForm",
+    "MaliciousServer",
     "Measured",
     "ModelFactory",
     "Network",
@@ -96,6 +98,8 @@ __all__ = [
     "Sampler",
     "Sampling",
     "Schedule",
+    "Secret",
+    "SeenModel",
     "ServerOptimizer",
     "Starts",
     "StatingRule",

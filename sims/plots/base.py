@@ -27,7 +27,8 @@ class RebuiltLike(Protocol):
         rebuilt: What the attack made of them.  # [B, ...]
         psnr: In dB, infinite where exact.  # [B]
         ssim: Up to 1; NaN where the examples are no images.  # [B]
-        tokens: Of tokens, the share of each example's positions that is right; None of others.  # [B]
+
+    May have ``tokens``: of sequences of tokens, the share of each one's positions that is right, or None.  # [B]
     """
 
     @property
@@ -48,8 +49,6 @@ class RebuiltLike(Protocol):
     def psnr(self) -> Array: ...
     @property
     def ssim(self) -> Array: ...
-    @property
-    def tokens(self) -> Array | None: ...
     @property
     def truth_labels(self) -> Array: ...
     @property

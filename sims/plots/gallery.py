@@ -157,11 +157,16 @@ def score(psnr: float, ssim: float) -> str:
     return words if np.isnan(ssim) else f"{words}\nSSIM {ssim:.2f}"
 
 
+def _tokens(item: RebuiltLike) -> Array | None:
+    found: Array | None = getattr(item, "tokens", None)
+    return found
+
+
 def _under(item: RebuiltLike, i: int, row: int) -> str:
     if row == 0:
         return f"label {item.truth_labels[i]}" if item.truth_labels.ndim == 1 else ""
-    if item.tokens is not None:
-        return f"{100 * float(item.tokens[i]):.0f} % right"
+    if (right := _tokens(item)) is not None:
+        return f"{100 * float(right[i]):.0f} % right"
     return score(float(item.psnr[i]), float(item.ssim[i]))
 
 
@@ -193,7 +198,7 @@ def _show(axes: Axes, example: Array) -> None:
 
 def _rows(message: Message, most: int) -> Iterable[Mapping[str, Any]]:
     item = message.item
-    pixels = _range(item.truth) == (0.0, 1.0)
+    pixels, right = _range(item.truth) == (0.0, 1.0), _tokens(item)
     for i in range(min(len(item.truth), most)):
         yield {
             "label": message.label,
@@ -209,7 +214,7 @@ def _rows(message: Message, most: int) -> Iterable[Mapping[str, Any]]:
             "psnr": float(item.psnr[i]),
             "ssim": float(item.ssim[i]),
             "flat_psnr": _flat_psnr(np.asarray(item.truth[i], float)) if pixels else float("nan"),
-            **({} if item.tokens is None else {"tokens": float(item.tokens[i])}),
+            **({} if right is None else {"tokens": float(right[i])}),
         }
 
 

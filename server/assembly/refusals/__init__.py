@@ -69,6 +69,7 @@ from .privacy import (
 )
 from .roles import (
     a_share_of_nobody,
+    an_attack_that_sees_no_model,
     an_attack_that_steers_what_has_no_steps,
     an_attacker_that_is_no_client,
     an_attacker_with_two_roles,
@@ -83,6 +84,7 @@ from .schedules import (
     canaries_that_change_who_comes,
     more_messages_than_clients,
 )
+from .servers import a_server_that_an_algorithm_does_not_expect
 from .training import (
     a_cohort_above_the_population,
     attacks_on_inputs_that_are_tokens,
@@ -126,6 +128,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     canaries_that_state_nothing,
     a_downlink_that_remembers,
     a_downlink_that_an_algorithm_does_not_expect,
+    a_server_that_an_algorithm_does_not_expect,
     a_defense_without_its_root,
     a_plant_where_canaries_are_looked_for,
     a_certificate_behind_other_rules,
@@ -142,6 +145,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_codec_that_minds_the_size,
     a_sum_of_several_sizes,
     canaries_of_no_size,
+    an_attack_that_sees_no_model,
     an_attack_that_steers_what_has_no_steps,
     more_messages_than_clients,
     a_sum_of_other_rounds,

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from gauntlet.attacks.leakage import LEAKAGE_ATTACKS
-from gauntlet.attacks.leakage.contract import example
 from gauntlet.attacks.leakage.embedding_rows import EmbeddingRows
 from gauntlet.attacks.leakage.metrics import baselines, match_tokens, score
 from gauntlet.attacks.leakage.outputs import checked_reconstruction
 from gauntlet.attacks.leakage.requirements import refuse_unmet
+from gauntlet.attacks.leakage.specimens import example
 from gauntlet.core.errors import PluginError
 from gauntlet.core.observation import Reconstruction, Truth
 from gauntlet.core.seeds import generator
@@ -25,7 +25,7 @@ def rebuilt(observations):
 @pytest.mark.parametrize("number", range(10))
 def test_the_one_sequence_of_a_step_is_found_with_its_labels(number):
     """Five tokens of ten, some of them twice; the update is autograd's."""
-    observations, truth = example(number, attack=EmbeddingRows())
+    observations, truth = example(number, tokens=True)
     found = rebuilt(observations)
 
     assert torch.equal(found.x, truth.x)
@@ -36,7 +36,7 @@ def test_the_one_sequence_of_a_step_is_found_with_its_labels(number):
 
 def test_a_gradient_with_noise_has_a_cost_that_says_so():
     """Noise as long as the gradient: the cost is about 1 (its square over the gradient's)."""
-    (seen,), _ = example(attack=EmbeddingRows())
+    (seen,), _ = example(tokens=True)
     noise = torch.randn(len(seen.update), generator=torch.Generator().manual_seed(0))
     noise *= seen.update.norm() / noise.norm()
 
@@ -44,7 +44,7 @@ def test_a_gradient_with_noise_has_a_cost_that_says_so():
 
 
 def test_a_model_without_learned_positions_is_refused():
-    (seen,), _ = example(attack=EmbeddingRows())
+    (seen,), _ = example(tokens=True)
     model = nn.Sequential(nn.Embedding(10, 8), nn.Linear(8, 10))
     with pytest.raises(
         PluginError, match=r"one of 5 positions that are trained, of one width; .* has 0\.wei"
@@ -54,7 +54,7 @@ def test_a_model_without_learned_positions_is_refused():
 
 @pytest.mark.parametrize("name", ["dlg", "idlg", "bias_trick"])
 def test_an_attack_on_floats_is_refused_for_tokens_and_one_on_tokens_for_floats(name):
-    tokens, floats = example(attack=EmbeddingRows())[0][0], example()[0][0]
+    tokens, floats = example(tokens=True)[0][0], example()[0][0]
     with pytest.raises(
         PluginError, match=r"works on inputs that are floats, got tokens \(client 0, round 0\)"
     ):
@@ -101,7 +101,7 @@ def test_what_no_attack_at_all_would_score_of_tokens():
     ],
 )
 def test_what_an_attack_hands_back_amiss_is_refused(change, words):
-    observations, _ = example(attack=EmbeddingRows())
+    observations, _ = example(tokens=True)
     found = rebuilt(observations)
     with pytest.raises(PluginError, match=words):
         checked_reconstruction(replace(found, **change), observations, "it")
