@@ -24,7 +24,7 @@ def knowledge_of(
     spec: RunSpec,
     training: LocalTraining,
     truth: Truth,
-    local_steps: int,
+    local_steps: int | None,
     labels_known: bool,
     rule: LocalRule | None = None,
     besides: Sequence[Groups] = (),
@@ -39,13 +39,15 @@ def knowledge_of(
     Args:
         spec: The run.
         training: How the client trains.
-        truth: What it trains on; nothing but the number of examples and, if told, the labels is looked at.
-        local_steps: How many steps it takes.
+        truth: What it trains on, or all clients behind a sum; nothing but the number of examples and, if
+            told, the labels is looked at.
+        local_steps: How many steps it takes; None where clients behind a sum take different numbers.
         labels_known: Whether the labels are told.
         rule: The algorithm; by default one that leaves gradients as they are.
         besides: What a rule that exchanges more than parameters is given besides in its first step.
         received: What clients start from in round 0, to be compared with what they remember.  # [P]
-        drawn: Whether chance decides how many examples are in a step, which no server sees.
+        drawn: Whether no server sees how many examples are in a step: chance decides it, or they are behind
+            a sum in which each client counts the same.
     """
     plainly = rule is None or starts_plain(rule, besides, received)
     optimizer = training.optimizer if plainly else spec.algorithm.name
@@ -66,9 +68,17 @@ def knowledge_of(
 
 
 def blank_observation(
-    spec: RunSpec, data: FederatedData, round_: int, client_id: int, knowledge: LeakageKnowledge
+    spec: RunSpec,
+    data: FederatedData,
+    round_: int,
+    client_id: int,
+    knowledge: LeakageKnowledge,
+    contributors: int | None = None,
 ) -> Observation:
-    """Return what an attack can be checked with before the run: the first model, and an update of zeros."""
+    """Return what an attack can be checked with before the run: the first model, and an update of zeros.
+
+    ``contributors`` is how many clients a sum is of; None where single messages are seen.
+    """
     model = make_model(spec, data)
     layout = Layout.of(model)
     return Observation(
@@ -82,4 +92,6 @@ def blank_observation(
         num_classes=data.num_classes,
         value_range=data.value_range,
         knowledge=knowledge,
+        kind="update" if contributors is None else "aggregate",
+        contributors=contributors or 1,
     )

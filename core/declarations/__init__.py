@@ -9,7 +9,7 @@ from .attacks import DataAttacks, LeakageAttacks, UpdateAttacks
 from .clients import Algorithms, ClientData, Codecs, Datasets, Partitions
 from .declaration import Declaration, Table, declared, declares, name_of
 from .defenses import Defenses, PreAggregations
-from .privacy import Audits, Clippings, Mechanisms, clipped_at, works_in_steps
+from .privacy import Audits, Clippings, Mechanisms, clipped_at, shows_sums_alone, works_in_steps
 from .server import Networks, Optimizers, Samplers, Schedules
 
 TABLES: dict[str, type[Table]] = {
@@ -58,5 +58,6 @@ __all__ = [
     "declared",
     "declares",
     "name_of",
+    "shows_sums_alone",
     "works_in_steps",
 ]
