@@ -31,20 +31,31 @@ class _Guard:
     ) -> None:
         self.__wrapped__ = plugin
         self.__label, self.__checks, self.__watched = label, checks, watched
+        self.__verbs = dict[str, tuple[Any, Callable[..., Any]]]()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_Guard__verbs": {}}
 
     def __getattr__(self, name: str) -> Any:
         if name == "__wrapped__":  # asked before __init__ ran: a copy in the making
             raise AttributeError(name)
-        plugin = self.__wrapped__
-        label, check = self.__label, self.__checks.get(name)
         try:
-            value = getattr(plugin, name)
+            value = getattr(self.__wrapped__, name)
         except (AttributeError, *PASSED):
             raise
         except BaseException as error:
-            raise PluginError(f"{label} raised {said(error)}") from error
+            raise PluginError(f"{self.__label} raised {said(error)}") from error
         if not (inspect.isroutine(value) or isinstance(value, partial)):
             return value
+        plain, verb = self.__verbs.get(name, (None, None))
+        if verb is None or plain != value:  # a bound method is made anew each time, and equal
+            verb = self.__guarded(name, value)
+            self.__verbs[name] = value, verb
+        return verb
+
+    def __guarded(self, name: str, value: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a plug-in's verb so that its faults name the plug-in."""
+        plugin, label, check = self.__wrapped__, self.__label, self.__checks.get(name)
         watched = self.__watched and name in WATCHED
 
         @wraps(value)

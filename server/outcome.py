@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,19 +77,20 @@ class Reception:
         """Bytes that each of them received, or would have if it trained the whole model."""
         return self.downs[self.round].size
 
-    def starts(self) -> Iterator[tuple[int, set[int]]]:
-        """Yield each round in which clients of the cohort began, ascending, and which."""
+    @cached_property
+    def starts(self) -> Mapping[int, frozenset[int]]:
+        """Each round in which clients of the cohort began, ascending, and which."""
         ids, started = self.sent.client_ids, self.sent.started
-        for round_ in sorted(set(started.tolist())):
-            yield round_, set(ids[started == round_].tolist())
+        rounds = sorted(set(started.tolist()))
+        return {round_: frozenset(ids[started == round_].tolist()) for round_ in rounds}
 
     def kinds(self, plan: Plan) -> dict[int, str]:
         """Return what each client of the cohort that is not plainly honest ran when it began, by id."""
-        return {i: kind for r, ids in self.starts() for i, kind in plan.kinds(r).items() if i in ids}
+        return {i: kind for r, ids in self.starts.items() for i, kind in plan.kinds(r).items() if i in ids}
 
     def malicious(self, plan: Plan) -> set[int]:
         """Return the clients of the cohort that attacked when they began."""
-        return {client for round_, ids in self.starts() for client in plan.malicious(round_) & ids}
+        return {client for round_, ids in self.starts.items() for client in plan.malicious(round_) & ids}
 
     def down(self, client_id: int) -> Downlink:
         """Return what a client of the cohort received when it began."""

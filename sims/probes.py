@@ -73,7 +73,7 @@ class Probes:
     def watch(self, step: Step) -> None:
         """Record what probes waited for; a message is of the round in which its client began."""
         sums = shows_sums_alone(self._simulation.plan.privacy)
-        for round_, began in step.outcome.starts():
+        for round_, began in step.outcome.starts.items():
             cohort = began & set(step.outcome.received.client_ids.tolist()) if sums else began
             for watch in self._watches:
                 if not watch.due(round_):

@@ -92,6 +92,7 @@ CLIENTS = pa.schema(
 SCORES = pa.schema(
     [("round", pa.int64()), ("client_id", pa.int64()), ("name", pa.string()), ("value", pa.float64())]
 )
+_NO_SCORES = SCORES.empty_table()
 OUTPUTS = pa.schema(
     [
         ("round", pa.int64()),
@@ -134,11 +135,13 @@ def score_rows(step: Step) -> pa.Table:
     Besides, of a client that began in a round before, how many rounds ago: its ``staleness``.
     """
     o = step.outcome
-    ids, late = o.sent.client_ids.tolist(), (o.round - o.sent.started).tolist()
-    found = [(i, "staleness", float(tau)) for i, tau in zip(ids, late, strict=True) if tau]
+    earlier = ((began, ids) for began, ids in o.starts.items() if began < o.round)
+    found = sorted((i, "staleness", float(o.round - began)) for began, ids in earlier for i in ids)
     found += [
         (i, name, value) for i, named in sorted(o.verdict.details.items()) for name, value in named.items()
     ]
+    if not found:
+        return _NO_SCORES
     columns = {
         "round": np.full(len(found), o.round),
         "client_id": [i for i, _, _ in found],

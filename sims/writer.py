@@ -145,7 +145,8 @@ class RunWriter:
         self._tables.add("scores", score_rows(step))
         if step.score:
             self._tables.add("outputs", output_rows(step.outcome.round, step.score))
-        self._tables.add("personal", personal_rows(plan, step))
+        if step.personal:
+            self._tables.add("personal", personal_rows(plan, step))
         rate = len(step.outcome.sent) / step.seconds if step.seconds > 0 else None
         times = {
             "round": step.outcome.round,

@@ -79,6 +79,8 @@ def declared(plugin: object, declaration: Declaration[T]) -> T:
     value = getattr(plugin, declaration.name, declaration.careful)
     if isinstance(plugin, type) and isinstance(value, property):
         return declaration.careful
+    if value is declaration.careful or declaration.kind.fits(value):
+        return value
     return declaration.checked(value, name_of(plugin))
 
 
