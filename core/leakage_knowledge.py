@@ -53,6 +53,7 @@ class LeakageKnowledge:
             algorithm's name, where it changes the first direction.
         weight_decay: L2 penalty that a step adds to the gradient.
         loss: What the client minimises, as ``training.loss`` names it.
+        client_defense: The clients' own defense's name and options, as the scenario has them.
         levels: By item, how surely it is known, where it is known otherwise than exactly.
 
     Raises:
@@ -68,6 +69,7 @@ class LeakageKnowledge:
     optimizer: str | None = None
     weight_decay: float | None = None
     loss: str | None = None
+    client_defense: str | None = None
     levels: Mapping[str, Level] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

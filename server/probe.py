@@ -30,6 +30,7 @@ def knowledge_of(
     besides: Sequence[Groups] = (),
     received: Tensor | None = None,
     drawn: bool = False,
+    defense_known: bool = True,
 ) -> LeakageKnowledge:
     """Return what an honest-but-curious server knows: public configuration, and labels only if told.
 
@@ -48,6 +49,7 @@ def knowledge_of(
         received: What clients start from in round 0, to be compared with what they remember.  # [P]
         drawn: Whether no server sees how many examples are in a step: chance decides it, or they are behind
             a sum in which each client counts the same.
+        defense_known: Whether the attacker is told what clients do against it.
     """
     plainly = rule is None or starts_plain(rule, besides, received)
     optimizer = training.optimizer if plainly else spec.algorithm.name
@@ -63,6 +65,7 @@ def knowledge_of(
         optimizer=optimizer,
         weight_decay=training.weight_decay,
         loss="cross_entropy" if training.loss == "auto" else training.loss,
+        client_defense=str(spec.client_defense) if defense_known else None,
         levels={"batch_size": Level.ORACLE} if drawn else {},
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ..clients.defending import wrap_of
 from ..clients.models import build_model
 from ..core.errors import DataError
 from ..core.layout import Layout
@@ -39,6 +40,7 @@ class Recipe:
         model: The plug-in and its options.
         inputs: What it is fitted to.
         tensors: Name and shape of each trainable parameter, in order; None where a recording does not say.
+        wrapped: The client defense that makes another model of it; None where none does.
         fixed: What is neither sent nor received, as the run has it: frozen parameters, other buffers.
     """
 
@@ -46,19 +48,24 @@ class Recipe:
     inputs: Inputs
     tensors: tuple[tuple[str, tuple[int, ...]], ...] | None = None
     fixed: Mapping[str, Tensor] = field(default_factory=dict)
+    wrapped: PluginSpec | None = None
 
     @classmethod
-    def of(cls, plugin: PluginSpec, data: FederatedData, model: nn.Module) -> Recipe:
+    def of(
+        cls, plugin: PluginSpec, data: FederatedData, model: nn.Module, wrapped: PluginSpec | None = None
+    ) -> Recipe:
         """Return the recipe of a run's model, as it was when the run began."""
         layout = Layout.of(model)
         moving = {slot.name for slot in (*layout.parameters, *layout.buffers)}
         inputs = Inputs(data.name, data.input_shape, data.num_classes, data.mean, data.std, data.value_range)
         fixed = {name: value.detach() for name, value in _tensors(model).items() if name not in moving}
-        return cls(plugin, inputs, _named(layout), fixed)
+        return cls(plugin, inputs, _named(layout), fixed, wrapped)
 
     def plain(self) -> dict[str, Any]:
         """Return all but the fixed tensors as JSON has it."""
-        return {"model": asdict(self.model), "inputs": asdict(self.inputs), "tensors": self.tensors}
+        wrapped = {} if self.wrapped is None else {"wrapped": asdict(self.wrapped)}
+        plain = {"model": asdict(self.model), "inputs": asdict(self.inputs), "tensors": self.tensors}
+        return {**plain, **wrapped}
 
     @classmethod
     def read(cls, values: Mapping[str, Any], fixed: Mapping[str, Tensor]) -> Recipe:
@@ -72,7 +79,8 @@ class Recipe:
         }
         tensors = values["tensors"]
         named = None if tensors is None else tuple((str(n), tuple(map(int, shape))) for n, shape in tensors)
-        return cls(PluginSpec(**values["model"]), Inputs(**inputs), named, fixed)
+        wrapped = PluginSpec(**values["wrapped"]) if "wrapped" in values else None
+        return cls(PluginSpec(**values["model"]), Inputs(**inputs), named, fixed, wrapped)
 
     def make(self, params: Tensor, buffers: Tensor) -> tuple[nn.Module, Layout]:
         """Return the model with these parameters [P] and buffers [Q], and its layout.
@@ -80,7 +88,9 @@ class Recipe:
         Raises:
             DataError: What the plug-in's code makes today is another model than the one that was recorded.
         """
-        model = build_model(self.model.name, self.model.options, self.inputs, generator(0, "observation"))
+        stream, wrapped = generator(0, "observation"), self.wrapped
+        wrap = None if wrapped is None else wrap_of(wrapped.name, wrapped.options)
+        model = build_model(self.model.name, self.model.options, self.inputs, stream, wrap)
         layout, own = Layout.of(model), _tensors(model)
         wanted = _named(layout) if self.tensors is None else self.tensors
         lengths = (layout.num_parameters, layout.num_buffers)

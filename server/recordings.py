@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..clients.codecs import CODECS
+from ..clients.defending import wrap_of
 from ..clients.exchange import PARAMS, Exchange
 from ..core.contracts import Codec, CodecStreams
 from ..core.declarations import Codecs, declared
@@ -78,7 +79,9 @@ def save_observation(
     codec: Codec = CODECS.build(named.name, named.options)
     plain = declared(codec, Codecs.verbatim)  # its frames are read without more
     model = make_model(spec, data)
-    recipe = Recipe.of(spec.model, data, model)
+    defense = spec.client_defense
+    wrapped = None if wrap_of(defense.name, defense.options) is None else defense
+    recipe = Recipe.of(spec.model, data, model, wrapped)
     if total is None:
         frame = outcome.frame(client_id)
     else:

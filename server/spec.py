@@ -81,6 +81,7 @@ class RunSpec:
     network: PluginSpec = PluginSpec("ideal")
     schedule: PluginSpec = PluginSpec("synchronous")
     privacy: PluginSpec = PluginSpec("none")
+    client_defense: PluginSpec = PluginSpec("none")
     audit: PluginSpec = PluginSpec("none")
     defense: PluginSpec = PluginSpec("mean")
     server_optimizer: PluginSpec = PluginSpec("sgd")

@@ -13,6 +13,7 @@ _FAMILIES = {
     "partitions": "gauntlet.clients.data:PARTITIONS",
     "models": "gauntlet.clients.models:MODELS",
     "algorithms": "gauntlet.clients.algorithms:ALGORITHMS",
+    "client_defenses": "gauntlet.clients.client_defenses:CLIENT_DEFENSES",
     "codecs": "gauntlet.clients.codecs:CODECS",
     "data_attacks": "gauntlet.attacks.poisoning:DATA_ATTACKS",
     "update_attacks": "gauntlet.attacks.poisoning:UPDATE_ATTACKS",

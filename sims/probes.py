@@ -11,6 +11,7 @@ from ..core.declarations import shows_sums_alone
 from ..core.errors import GauntletError
 from ..server.observed_sum import observed_sum
 from ..server.recordings import adopt_observation, save_observation
+from .adaptive import unadapted
 from .reconstruct import NAME, AttackJob, carry_out, infers, shared_result
 from .scenario import Scenario
 from .watch import Watch, client_of, in_a_sum, known, make_watches
@@ -111,8 +112,13 @@ class Probes:
         return [watch.record() for watch in self._watches]
 
     def complaints(self) -> list[str]:
-        """Return a warning, in one line, for each probe that did not see all that it waited for."""
-        return [words for watch in self._watches if (words := watch.complaint())]
+        """Return a warning, in one line, for each probe that did not see all that it waited for.
+
+        And one where a client defense is not shown beside an attack that knows of it.
+        """
+        alone = unadapted(self._simulation.spec, [watch.probe for watch in self._watches])
+        unseen = [words for watch in self._watches if (words := watch.complaint())]
+        return [*unseen, *([alone] if alone else [])]
 
     def collect(self) -> None:
         """Run every attack, on Ray several at a time; what waited for rounds in vain is attacked as it came.

@@ -10,6 +10,7 @@ _KINDS = {
     "data-attack": "data_attack",
     "leakage-attack": "leakage_attack",
     "defense": "defense",
+    "client-defense": "client_defense",
     "schedule": "schedule",
 }
 
@@ -18,8 +19,8 @@ def scaffold(kind: str, name: str, folder: Path) -> list[Path]:
     """Write ``name.py`` and ``test_name.py`` into ``folder``; return both.
 
     Args:
-        kind: ``"attack"`` (on updates), ``"data-attack"``, ``"leakage-attack"``, ``"defense"`` or
-            ``"schedule"``.
+        kind: ``"attack"`` (on updates), ``"data-attack"``, ``"leakage-attack"``, ``"defense"``,
+            ``"client-defense"`` or ``"schedule"``.
         name: A Python name in lower case, with underscores.
         folder: Where to write; made if need be.
 

@@ -48,6 +48,7 @@ class Scenario(BaseModel):
     privacy: Plugin = Plugin(name="none")
     max_epsilon: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_delta: float = Field(default=0.1, gt=0, lt=1)
+    client_defense: Plugin = Plugin(name="none")
     audit: Plugin = Plugin(name="none")
     pre_aggregations: list[Plugin] = []
     defense: Plugin = Plugin(name="mean")
@@ -105,6 +106,7 @@ class Scenario(BaseModel):
             network=self.network.spec(),
             schedule=self.schedule.spec(),
             privacy=self.privacy.spec(),
+            client_defense=self.client_defense.spec(),
             audit=self.audit.spec(),
             defense=self.defense.spec(),
             server_optimizer=self.server_optimizer.spec(),
@@ -141,6 +143,7 @@ _LATER = {
     "codec_down": {"name": "identity"},
     "schedule": {"name": "synchronous"},
     "held_out": 0.0,
+    "client_defense": {"name": "none"},
 }
 """Keys that earlier versions did not have, and what these did."""
 

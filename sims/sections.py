@@ -109,11 +109,13 @@ class Probe(Plugin):
         client: The observed client; by default, of those that take part, the honest one of the lowest id.
         rounds: For each of them, the first round from there on in which the client takes part.
         labels_known: Whether the attacker is told the labels.
+        defense_known: Whether the attacker is told what clients do against it (``client_defense``).
     """
 
     client: int | None = Field(default=None, ge=0)
     rounds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
     labels_known: bool = False
+    defense_known: bool = True
 
     def record(self) -> dict[str, Any]:
         """Return the probe as plain values: the attack, its options, whom it watches and what it is told."""
@@ -123,6 +125,7 @@ class Probe(Plugin):
             "client": self.client,
             "rounds": sorted(set(self.rounds)),
             "labels_known": self.labels_known,
+            **({} if self.defense_known else {"defense_known": False}),
         }
 
     def identity(self) -> str:

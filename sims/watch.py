@@ -163,7 +163,7 @@ def known(
     told, besides = probe.labels_known, _besides(simulation, round_)
     drawn = declared(plan.privacy, Mechanisms.poisson)
     drawn = drawn or (shows_sums_alone(plan.privacy) and not counts_examples(plan))
-    facts = kernel.rule, besides, simulation.first.params, drawn
+    facts = kernel.rule, besides, simulation.first.params, drawn, probe.defense_known
     same = steps.pop() if len(steps) == 1 else None
     return knowledge_of(simulation.spec, kernel.training, truth, same, told, *facts), truth
 

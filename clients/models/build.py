@@ -15,6 +15,8 @@ from ...core.seeds import seeded_torch
 from ..data.base import num_outputs, targets_of
 from .normalized import Normalized
 
+Wrap = Callable[[nn.Module], nn.Module]
+
 
 class Inputs(Protocol):
     """What a model must know of the data: ``FederatedData`` has it all."""
@@ -32,7 +34,7 @@ class Inputs(Protocol):
 
 
 def build_model(
-    name: str, options: Mapping[str, Any], data: Inputs, stream: np.random.Generator
+    name: str, options: Mapping[str, Any], data: Inputs, stream: np.random.Generator, wrap: Wrap | None = None
 ) -> nn.Module:
     """Return the model with initial weights drawn from ``stream`` alone, in training mode.
 
@@ -42,6 +44,7 @@ def build_model(
         options: The factory's options.
         data: What the model will see. If it has a mean, the model subtracts it first.
         stream: A stream of its own.
+        wrap: What makes another model of it, drawing its new weights from the same stream.
 
     Raises:
         PluginError: No such model, or wrong options, or it made something else than a model.
@@ -52,8 +55,11 @@ def build_model(
     factory = MODELS.find(name)
     with seeded_torch(stream):
         net = _made(factory, name, options, data)
+        if not isinstance(net, nn.Module):
+            raise PluginError(f"model '{name}' must be a torch.nn.Module, got {type(net).__name__}")
+        net = net if wrap is None else wrap(net)
     if not isinstance(net, nn.Module):
-        raise PluginError(f"model '{name}' must be a torch.nn.Module, got {type(net).__name__}")
+        raise PluginError(f"wrap must return a torch.nn.Module, got {type(net).__name__}")
     model = Normalized(net, data.mean, data.std) if data.mean else net
     _check_fit(model, name, data)
     return model.train()

@@ -8,6 +8,7 @@ What a plug-in may say of itself besides stands in the tables of ``core.declarat
 """
 
 from .attacks import DataAttack, Goal, InferenceAttack, LeakageAttack, UpdateAttack, View
+from .client_defenses import BlockVisit, ClientDefense
 from .clients import (
     Activations,
     AddingRule,
@@ -56,6 +57,8 @@ __all__ = [
     "Arrivals",
     "Audit",
     "Audited",
+    "BlockVisit",
+    "ClientDefense",
     "Clipping",
     "Codec",
     "CodecContext",

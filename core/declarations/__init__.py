@@ -6,7 +6,7 @@ in one line. ``docs/declarations.md`` shows them all.
 """
 
 from .attacks import DataAttacks, LeakageAttacks, UpdateAttacks
-from .clients import Algorithms, ClientData, Codecs, Datasets, Partitions
+from .clients import Algorithms, ClientData, ClientDefenses, Codecs, Datasets, Partitions
 from .declaration import Declaration, Table, declared, declares, name_of
 from .defenses import Defenses, PreAggregations
 from .privacy import Audits, Clippings, Mechanisms, clipped_at, shows_sums_alone, works_in_steps
@@ -16,6 +16,7 @@ TABLES: dict[str, type[Table]] = {
     "datasets": Datasets,
     "partitions": Partitions,
     "algorithms": Algorithms,
+    "client_defenses": ClientDefenses,
     "codecs": Codecs,
     "data_attacks": DataAttacks,
     "update_attacks": UpdateAttacks,
@@ -38,6 +39,7 @@ __all__ = [
     "Algorithms",
     "Audits",
     "ClientData",
+    "ClientDefenses",
     "Clippings",
     "Codecs",
     "DataAttacks",

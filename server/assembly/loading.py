@@ -8,6 +8,7 @@ from torch import nn
 
 from ...clients.data import federate
 from ...clients.data.base import FederatedData, Perturb
+from ...clients.defending import wrap_of
 from ...clients.models import build_model
 from ...core.declarations import Mechanisms, declared
 from ...core.seeds import generator
@@ -42,4 +43,8 @@ def make_model(spec: RunSpec, data: FederatedData) -> nn.Module:
         PluginError: An unknown model, or options that it does not take.
         ScenarioError: Model and data do not fit.
     """
-    return build_model(spec.model.name, spec.model.options, data, generator(spec.seed, "model"))
+    stream, wrap = (
+        generator(spec.seed, "model"),
+        wrap_of(spec.client_defense.name, spec.client_defense.options),
+    )
+    return build_model(spec.model.name, spec.model.options, data, stream, wrap)

@@ -6,11 +6,13 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from ...clients.algorithms import ALGORITHMS
+from ...clients.client_defenses import CLIENT_DEFENSES
 from ...clients.codecs import CODECS
 from ...clients.data import DATASETS, PARTITIONS
 from ...clients.exchange import Exchange, exchange_of
 from ...core.contracts import (
     Audit,
+    ClientDefense,
     Codec,
     Defense,
     Network,
@@ -71,7 +73,7 @@ class Parts:
         _ = self.mechanism
         if not self.given:
             _ = self.dataset, self.partition
-        _ = self.audit, self.algorithm, self.sampler, self.schedule, self.attacks
+        _ = self.client_defense, self.audit, self.algorithm, self.sampler, self.schedule, self.attacks
         _ = self.codec, self.codec_down, self.pre_aggregations, self.defense, self.network, self.optimizer
 
     @cached_property
@@ -140,6 +142,11 @@ class Parts:
         return found
 
     @cached_property
+    def client_defense(self) -> ClientDefense:
+        found: ClientDefense = made(CLIENT_DEFENSES, self.spec.client_defense)
+        return found
+
+    @cached_property
     def network(self) -> Network:
         found: Network = made(NETWORKS, self.spec.network)
         return found
@@ -203,13 +210,19 @@ class Parts:
         return replace(mechanism, **found) if found else mechanism
 
     def alone(self) -> "Parts":
-        """Return what the server trains with on examples of its own: where nobody attacks or hides."""
+        """Return what the server trains with on examples of its own: where nobody attacks or hides.
+
+        The model stays as the clients' defense may have wrapped it.
+        """
         spec = replace(self.spec, privacy=PluginSpec("none"), roles=(), device="cpu", compile="off")
         found = Parts(spec, given=True)
         same = {
             name: getattr(self, name) for name in ("algorithm", "sampler", "audit", "schedule", "defense")
         }
         vars(found).update(same)
+        bare = self.spec.client_defense == PluginSpec("none")
+        own = self.client_defense if bare else made(CLIENT_DEFENSES, PluginSpec("none"))
+        vars(found)["client_defense"] = own
         if self.spec.privacy == spec.privacy:
             vars(found)["mechanism"] = self.mechanism
         return found

@@ -9,6 +9,7 @@ from gauntlet.server.assembly.refusals import (
     REFUSALS,
     algorithms,
     budgets,
+    client_defenses,
     codecs,
     defenses,
     levels,
@@ -25,7 +26,18 @@ def test_every_refusal_is_in_the_list_once():
     """A refusal is a public function of these modules that returns an error or None."""
     written = [
         one
-        for module in (algorithms, budgets, codecs, defenses, levels, privacy, roles, schedules, training)
+        for module in (
+            algorithms,
+            budgets,
+            client_defenses,
+            codecs,
+            defenses,
+            levels,
+            privacy,
+            roles,
+            schedules,
+            training,
+        )
         for name, one in inspect.getmembers(module, inspect.isfunction)
         if one.__module__ == module.__name__
         and not name.startswith("_")
