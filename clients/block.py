@@ -21,6 +21,7 @@ class Block:
         update: Their local minus the received parameters; written by whoever trains them.  # [K, P]
         shared: What else a rule is told, by group; None for one that looks at parameters alone.  # [P] each
         memory: What they remember then; written by ``finish``.  # [K, S]
+        facts: What they state beside their messages, on the CPU; written by ``finish``.  # [K, F]
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Block:
             )
         self.messages, self.memory = homes
         self.update = exchange.home(self.messages)
+        self.facts = torch.zeros(len(ids), len(exchange.statement), dtype=torch.float64)
         self.shared, self._own = exchange.besides(self.sent.extra, self.sent.memory)
 
     def own(self, rows: slice) -> Groups | None:
@@ -71,6 +73,7 @@ class Block:
         update, received = self.update[rows], self.sent.params
         if self._defending is not None:
             update.copy_(self._defending.changed(update, self.sent, self.ids[rows]))
+        self.facts[rows] = self._exchange.statement.by(update, work)
         home = self.messages[rows], self.memory[rows]
         own = self.own(rows)
         if own is not None and personal is not None:

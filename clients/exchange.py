@@ -15,6 +15,7 @@ from ..core.contracts import ExchangingRule, Groups, LocalTraining, LocalWork
 from ..core.declarations import Algorithms, declared, name_of
 from ..core.errors import PluginError
 from ..core.layout import Layout
+from .facts import NOTHING, Statement, statement_of
 
 UPDATE, PARAMS, PERSONAL = "update", "params", "personal"
 
@@ -30,6 +31,7 @@ class Exchange:
         memory: What a client remembers.  # [S]
         scales: By group of ``up``, what it is divided by on its way; groups that are not named: 1.
         rule: The algorithm where it is an ``ExchangingRule``, else None.
+        statement: The single numbers that a client states beside its message.
     """
 
     layout: Layout
@@ -38,11 +40,12 @@ class Exchange:
     memory: Layout
     scales: Mapping[str, float]
     rule: ExchangingRule | None = None
+    statement: Statement = NOTHING
 
     @property
     def default(self) -> bool:
-        """Whether clients send an update alone and remember nothing."""
-        return self.up == self.layout and not self.memory.parameters
+        """Whether clients send an update alone, state nothing beside it, and remember nothing."""
+        return self.up == self.layout and not (self.memory.parameters or self.statement)
 
     def home(self, messages: Tensor) -> Tensor:
         """Return where the clients' updates are written: in their messages [K, M] where they send them."""
@@ -171,8 +174,9 @@ def exchange_of(algorithm: Any, layout: Layout, training: LocalTraining) -> Exch
     exchanging = any(make is not None for make in makers.values()) and not declared(
         algorithm, Algorithms.work
     )
+    statement = statement_of(algorithm, training)
     if not exchanging:
-        return Exchange(layout, up, down, memory, {})
+        return Exchange(layout, up, down, memory, {}, statement=statement)
     for verb, found in zip(makers, (up, down, memory), strict=True):
         if found not in (layout, nothing, layout.repeated(*found.groups)):
             raise PluginError(
@@ -189,7 +193,7 @@ def exchange_of(algorithm: Any, layout: Layout, training: LocalTraining) -> Exch
         raise PluginError(
             f"{_name(algorithm)}: memory must have a group '{PERSONAL}' for models of clients' own"
         )
-    exchange = Exchange(layout, up, down, memory, units, cast(ExchangingRule, algorithm))
+    exchange = Exchange(layout, up, down, memory, units, cast(ExchangingRule, algorithm), statement)
     for name, scale in units.items():
         if name not in exchange.up_groups or not 0 < scale < float("inf"):
             raise PluginError(

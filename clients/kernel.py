@@ -22,13 +22,13 @@ from .added_loss import added_loss_of
 from .alone import LoneTraining
 from .block import Block, BlockResult
 from .channels_last import takes_channels_last
-from .data.base import FederatedData, num_outputs
+from .data.base import FederatedData
 from .defending import altered, defending_of
 from .device import reproducible
 from .exchange import exchange_of
 from .levels import ALL_LABELS, EveryLabel, HeldLabels
 from .local_step import Steer
-from .losses import Loss, loss_name, loss_of
+from .losses import Loss
 from .memory import keep_freed_memory
 from .messages import Broadcast, Summed, Trained
 from .minibatches import minibatches, poisson_batches, shuffled_batches, step_sampling
@@ -37,6 +37,7 @@ from .private_training import PrivateTraining, Trainee
 from .round_examples import RoundExamples
 from .shelf import Shelf
 from .stacked import full_gradients, train_stacked
+from .tasks.fitted import FittedTask, task_of
 from .trace import StackedStep
 from .visits import Visits
 
@@ -68,6 +69,7 @@ class BlockKernel:
         noise_seed: int | None = None,
         labels: EveryLabel | HeldLabels = ALL_LABELS,
         defense: object = None,
+        task: FittedTask | None = None,
     ) -> None:
         """Take the run's ingredients.
 
@@ -91,12 +93,14 @@ class BlockKernel:
             noise_seed: What the noise of privacy follows from; by default ``seed``.
             labels: Which labels each client holds, where those alone count in its loss and message.
             defense: The clients' own defense against leakage, or None.
+            task: What is learnt; by default what the data are made for.
         """
         self._steers: list[tuple[Role[Any], Steer]] = [(role, role.attack.steer) for role in steers]
         self.data, self.model, self.rule = data, model, cast(LocalRule, rule)
         self.training, self.privacy = rule.schedule(training), privacy
-        self.loss_name = loss_name(self.training.loss, data)
-        self.seed, self.loss, self._counts = seed, loss or loss_of(self.loss_name), counts
+        task = task or task_of(data)
+        form, self._outputs = task.form(self.training.loss), task.num_outputs
+        self.seed, self.loss, self._counts = seed, loss or form.mean, counts
         self._noise_seed = seed if noise_seed is None else noise_seed
         self.layout, self._device = Layout.of(model), device
         arrange = height == 1 and device == "cpu" and takes_channels_last(model, data.input_shape)
@@ -104,17 +108,18 @@ class BlockKernel:
         added = added_loss_of(rule, self.exchange, model, data)
         self._alone = LoneTraining(model, self.rule, self.training, self.loss, device, arrange, added)
         self._full_gradient = bool(declared(rule, Algorithms.full_gradient))
+        self._takes = declared(rule, Algorithms.takes_steps)
         names = [slot.name for slot in self.layout.parameters]
-        self._stacked = StackedStep(model, names, self.loss_name, compiled, added) if height > 1 else None
+        self._stacked = StackedStep(model, names, form, compiled, added) if height > 1 else None
         self._personal: PersonalTraining | None = None
         if (own := declared(rule, Algorithms.personal)) is not None:
-            step = StackedStep(model, names, self.loss_name, compiled) if self._stacked and added else None
-            stack = step or self._stacked, height, num_outputs(data), arrange
+            step = StackedStep(model, names, form, compiled) if self._stacked and added else None
+            stack = step or self._stacked, height, self._outputs, arrange
             self._personal = PersonalTraining(own, training, model, self.loss, seed, device, *stack)
         self._examples: ExamplePrivacy | None = None
         if works_in_steps(privacy):
             self._examples = cast(ExamplePrivacy, privacy)
-            how = self._examples, data, height, added
+            how = self._examples, data, height, added, task
             self._private = PrivateTraining(model, self.layout, self.rule, self.training, *how)
         self._defending = defending_of(defense, model, seed, self.examples, self.batches)
         self._height = height
@@ -147,8 +152,9 @@ class BlockKernel:
 
     def _privatize(self, broadcast: Broadcast, updates: Updates) -> Updates:
         context = Context(broadcast.round, broadcast.params, self.exchange.up, self.seed)
-        private = self.privacy.privatize(replace(updates, context=context), self._streams(broadcast.round))
-        return self._labels.restricted(replace(private, context=None))
+        told = replace(updates.with_facts(None), context=context)
+        private = self.privacy.privatize(told, self._streams(broadcast.round))
+        return self._labels.restricted(replace(private, context=None, facts=updates.facts))
 
     def _train(
         self, broadcast: Broadcast, client_ids: Array, homes: tuple[Tensor, Tensor] | None = None
@@ -166,7 +172,7 @@ class BlockKernel:
             block = Block(self.exchange, self.training, broadcast, *who, homes, self._defending)
             trained = train(block)
         ids, messages = torch.from_numpy(client_ids), block.messages.cpu()
-        updates = Updates(messages, ids, trained.counts, buffers=trained.buffers)
+        updates = Updates(messages, ids, trained.counts, buffers=trained.buffers, facts=block.facts)
         return self._labels.restricted(updates), trained.losses.cpu(), block.memory.cpu()
 
     def train_sum(self, broadcast: Broadcast, client_ids: Array) -> Summed:
@@ -214,7 +220,7 @@ class BlockKernel:
         losses, streams = torch.empty(len(ids), device=self._device), self._streams_of(ids, round_, "dropout")
         whole = self._streams_of(ids, round_, "full gradient dropout")
         how = self._stacked, self.layout, self.rule, self.training, block.sent.params, shelf
-        outputs, gradient = num_outputs(self.data), None
+        outputs, gradient = self._outputs, None
         for rows in np.array_split(np.arange(len(ids)), -(-len(ids) // self._height)):
             part = slice(rows[0], rows[-1] + 1)
             if self._full_gradient:
@@ -317,9 +323,14 @@ class BlockKernel:
         """Return the rows of each of the client's local steps in this round."""
         stream = generator(self.seed, "batches", round_, client_id)
         if self._examples is None:
-            return minibatches(num_examples, self.training, stream)
-        draw = poisson_batches if self._examples.poisson else shuffled_batches
-        return draw(num_examples, self.data.num_examples(client_id), self.training, stream)
+            planned = minibatches(num_examples, self.training, stream)
+        else:
+            draw = poisson_batches if self._examples.poisson else shuffled_batches
+            planned = draw(num_examples, self.data.num_examples(client_id), self.training, stream)
+        if self._takes is None:
+            return planned
+        chance = partial(generator, self.seed, "steps taken", round_, client_id)
+        return planned[: self._takes(len(planned), chance)]
 
     def truth(self, client_id: int, round_: int) -> Truth:
         """Return the examples behind the client's update, each once, for a scorer's eyes only."""

@@ -24,6 +24,7 @@ class Broadcast:
         memory: What each client of the cohort (or of the block of it that is trained) remembers, in the order
             of their ids, float32.  # [K, S]
         message_length: M, the length of what a client sends; None where it is P.
+        num_facts: F, how many single numbers a client states besides.
     """
 
     round: int
@@ -32,6 +33,7 @@ class Broadcast:
     extra: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     memory: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     message_length: int | None = None
+    num_facts: int = 0
 
     @property
     def message_size(self) -> int:
@@ -79,9 +81,9 @@ class Trained:
             object.__setattr__(self, "memory", torch.zeros(len(self.updates), 0))
 
     def arrays(self) -> list[Array]:
-        """Return (vectors, buffers, examples, losses, both norms, memory): what a block sends home."""
+        """Return (vectors, buffers, examples, losses, both norms, memory, facts): what a block sends home."""
         u, columns = self.updates, (self.losses, self.norms, self.sent_norms)
-        return [t.numpy() for t in (u.vectors, u.buffers, u.num_examples, *columns, self.memory)]
+        return [t.numpy() for t in (u.vectors, u.buffers, u.num_examples, *columns, self.memory, u.facts)]
 
 
 @dataclass(frozen=True)

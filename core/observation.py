@@ -42,9 +42,9 @@ class Observation:
         counted: The sum of what they count, above 0; None: each counts 1.
         support: Which coordinates were sent; the others decode to 0 and say nothing. By default all.  # [P]
         received: What the client received besides the parameters, by group of the algorithm's ``down``.
-        releases: What else the client sent: ``num_examples`` (a number), ``buffers`` [Q], and by name the
-            other groups of the algorithm's ``up`` [P]; of an aggregate the sums of these, the first only
-            where clients count as their examples.
+        releases: What else the client sent: ``num_examples`` (a number), ``buffers`` [Q], ``facts`` float64
+            [F], and by name the other groups of the algorithm's ``up`` [P]; of an aggregate the sums of
+            these, the first only where clients count as their examples, and no facts.
         planted: What a malicious server put into the model, and what an attack needs to read it out.
 
     Raises:

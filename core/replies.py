@@ -72,7 +72,23 @@ def _some_clients(found: Any, before: Updates) -> None:
 
 
 def _corrupted(came: Any, own: Updates, *_: object) -> None:
-    _same_clients(pair(came, "Updates"), own)
+    found = pair(came, "Updates")
+    _same_clients(found, own)
+    facts = found.facts
+    fine = isinstance(facts, Tensor) and facts.dtype == own.facts.dtype and facts.shape == own.facts.shape
+    want(fine, f"facts as a tensor float64 {list(own.facts.shape)}", facts)
+
+
+def _multiplied(came: Any, facts: Any) -> None:
+    size = len(facts.client_ids)
+    fine = isinstance(came, Tensor) and came.shape == (size,) and came.is_floating_point()
+    fine = fine and bool((came.isfinite() & (came > 0)).all())
+    want(bool(fine), f"finite factors above 0 as a tensor float64 [{size}]", came)
+
+
+def _taken(came: Any, planned: int, *_: object) -> None:
+    fine = isinstance(came, int | np.integer) and not isinstance(came, bool) and 1 <= came <= planned
+    want(bool(fine), f"a number of steps, a whole number from 1 to {planned}", came)
 
 
 def _transformed(came: Any, updates: Updates, *_: object) -> None:
@@ -212,6 +228,8 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
         "schedule": _scheduled,
         "correct": _directed,
         "added_loss": _added,
+        "factors": _multiplied,
+        "takes_steps": _taken,
         "work": _worked,
         "step": stepped,
         **_OWN_SAMPLER,
@@ -229,6 +247,7 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
     "data_attacks": {"poison": _poisoned, "goal": _goal},
     "defenses": {
         "aggregate": _verdict,
+        "prepare": stepped,
         "counts": _counted,
         "denominator": _divided,
         "sensitivity": _moved,

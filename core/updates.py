@@ -6,7 +6,7 @@ result depends on the number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,23 @@ EXACT_ELEMENTS = 2**20
 NORM_ROWS, NORM_COLUMNS = 64, 8192  # few enough columns that one thread sums them
 
 
+Forward = Callable[..., Tensor]
+"""``(params, x, buffers=None) -> outputs``: see ``Context``."""
+
+
+@dataclass(frozen=True, eq=False)
+class OwnExamples:
+    """The examples that the server keeps for itself, which no client holds.
+
+    Attributes:
+        x: Inputs, as a model is given them.  # [n, ...]
+        y: Labels, or whatever the loss takes.  # [n, ...]
+    """
+
+    x: Tensor
+    y: Tensor
+
+
 @dataclass(frozen=True)
 class Context:
     """What the server itself knows when it aggregates, besides the updates.
@@ -35,6 +52,11 @@ class Context:
         seed: The run's seed: a defense that draws does so from ``generator(seed, its name, round)``.
         root: The update that the server trained on its own examples in this round, float32; None where it
             has none (``root_examples`` of a scenario is 0).  # [P]
+        forward: ``(params [L, P], x [n, ...], buffers [L, Q] = None) -> outputs [L, n, ...]``, float32: what
+            L candidate models make of inputs, in evaluation mode and without gradients; without ``buffers``
+            all have those that the cohort received. None unless a defense declares ``runs_models``.
+        examples: The server's own; None unless it declares that, and the server has some.
+        loss: ``(outputs [n, ...], y [n, ...]) -> []``: the mean loss that clients minimise; None likewise.
     """
 
     round: int
@@ -42,6 +64,9 @@ class Context:
     layout: Layout
     seed: int
     root: Tensor | None = None
+    forward: Forward | None = None
+    examples: OwnExamples | None = None
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +87,8 @@ class Updates:
         presence: Which coordinates each client has, where models are of several sizes; None: all of them.
             What a client does not have is exactly 0 in its row, and no vote: an average counts the clients
             that have a coordinate.
+        facts: Single numbers beside each vector, as the client states them, float64; none of an algorithm
+            that declares no ``facts``, or before whoever does not declare to see them.  # [K, F]
 
     Raises:
         ValueError: Shapes that do not fit, ids that do not ascend, or a row that is not 0 where its client
@@ -76,6 +103,7 @@ class Updates:
     context: Context | None = None
     started: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     presence: Presence | None = None
+    facts: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.float64))
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2:
@@ -92,6 +120,8 @@ class Updates:
             object.__setattr__(self, "expected_size", float(max(cohort, 1)))
         if len(self.buffers) != cohort:
             object.__setattr__(self, "buffers", torch.zeros(cohort, 0))
+        if len(self.facts) != cohort:
+            object.__setattr__(self, "facts", torch.zeros(cohort, 0, dtype=torch.float64))
         if len(self.started) != cohort:
             round_ = self.context.round if self.context else 0
             object.__setattr__(self, "started", torch.full((cohort,), round_))
@@ -116,6 +146,12 @@ class Updates:
         """Return the same cohort with other vectors [K, P]."""
         return replace(self, vectors=vectors)
 
+    def with_facts(self, facts: Tensor | None) -> Updates:
+        """Return the same cohort with these facts [K, F], or with none: itself where it has none."""
+        if facts is None:
+            return self if self.facts.shape[1] == 0 else replace(self, facts=self.facts[:, :0])
+        return replace(self, facts=facts)
+
     def bare(self) -> Updates:
         """Return the same cohort without its presence: itself where it has none."""
         return self if self.presence is None else replace(self, presence=None)
@@ -130,6 +166,7 @@ class Updates:
             buffers=self.buffers[keep],
             started=self.started[keep],
             presence=None if self.presence is None else self.presence.rows(keep),
+            facts=self.facts[keep],
         )
 
 
@@ -159,6 +196,7 @@ def concatenate(parts: list[Updates], expected_size: float) -> Updates:
         buffers=torch.cat([p.buffers for p in parts])[order],
         started=torch.cat([p.started for p in parts])[order],
         presence=together and replace(together, level=together.level[order]),
+        facts=torch.cat([p.facts for p in parts])[order],
     )
 
 
@@ -172,7 +210,7 @@ def finite_rows(updates: Updates) -> Tensor:
     finite = updates.vectors.sum(dim=1).isfinite() & updates.buffers.sum(dim=1).isfinite()
     for row in (~finite).nonzero().flatten().tolist():
         finite[row] = updates.vectors[row].isfinite().all() & updates.buffers[row].isfinite().all()
-    return finite
+    return finite & updates.facts.isfinite().all(dim=1) if updates.facts.shape[1] else finite
 
 
 def exact_blocks(

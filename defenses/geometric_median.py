@@ -94,6 +94,11 @@ class GeometricMedian:
             base.norm if self.norm is None else self.norm,
         )
 
+    @property
+    def weighs_examples(self) -> bool:
+        """Whether clients weigh by the examples that they claim."""
+        return self.weighting == "num_examples"
+
     def init(self) -> None:
         return None
 

@@ -153,6 +153,11 @@ class MudHog:
         given = {f.name: getattr(self, f.name) for f in fields(Settings)}
         return replace(PRESETS[self.preset], **{k: v for k, v in given.items() if v is not None})
 
+    @property
+    def weighs_examples(self) -> bool:
+        """Whether clients weigh by the examples that they claim."""
+        return self.weighting == "num_examples"
+
     def init(self) -> State:
         return {"rounds": 0, "clients": {}}
 

@@ -66,6 +66,11 @@ class MultiKrum:
         """The smallest cohort, if not empty, that does not raise."""
         return 1 if self.preset else least_krum_cohort(self.num_byzantine, self.on_infeasible)
 
+    @property
+    def weighs_examples(self) -> bool:
+        """Whether clients weigh by the examples that they claim."""
+        return self.weighting == "num_examples"
+
     def init(self) -> None:
         return None
 

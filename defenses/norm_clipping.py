@@ -56,6 +56,11 @@ class NormClipping:
         if not self.noise_std >= 0:
             raise ValueError(f"noise_std must be at least 0, got {self.noise_std}")
 
+    @property
+    def weighs_examples(self) -> bool:
+        """Whether clients weigh by the examples that they claim."""
+        return self.weighting == "num_examples"
+
     def init(self) -> int:
         """Return the number of rounds so far."""
         return 0

@@ -113,13 +113,17 @@ def worst_precision(mixings: Iterable[tuple[float, ...]], separation: int) -> fl
     return float(spent_by_first.max())
 
 
-def fitted(mechanism: M, sampling: Sampling, rounds: int, num_parameters: int | None = None) -> M:
+def fitted(
+    mechanism: M, sampling: Sampling, rounds: int, num_parameters: int | None = None, amplified: bool = True
+) -> M:
     """Return ``mechanism`` with the run's ``rounds`` and ``num_parameters`` where it leaves them open.
+
+    ``amplified``: see ``calibrate``.
 
     Raises:
         ValueError: It asks for what this sampling does not promise, or cannot prove anything with it.
     """
-    _refuse_relation(mechanism, sampling)
+    _refuse_relation(mechanism, sampling, amplified)
     _refuse_participation(mechanism, sampling, rounds)
     if not is_dataclass(mechanism):
         return mechanism
@@ -129,12 +133,12 @@ def fitted(mechanism: M, sampling: Sampling, rounds: int, num_parameters: int | 
     return cast(M, replace(cast(Any, mechanism), **missing)) if missing else mechanism
 
 
-def _refuse_relation(mechanism: object, sampling: Sampling) -> None:
+def _refuse_relation(mechanism: object, sampling: Sampling, amplified: bool) -> None:
     trust, relation = declared(mechanism, Mechanisms.trust_model), declared(mechanism, Mechanisms.relation)
     if trust not in ("central", "distributed") or relation not in RELATIONS:
         return
     law = declared(mechanism, Mechanisms.noise_law)
-    if charging_rule(Release(1.0, relation, trust == "central", law), sampling) is None:
+    if charging_rule(Release(1.0, relation, amplified and trust == "central", law), sampling) is None:
         raise ValueError(_unprovable(sampling, relation))
 
 
@@ -164,7 +168,7 @@ def calibrate(
     Raises:
         ValueError: As ``noise_multiplier_for`` and ``fitted``.
     """
-    mechanism = fitted(mechanism, sampling, rounds, num_parameters)
+    mechanism = fitted(mechanism, sampling, rounds, num_parameters, amplified)
     epsilon = declared(mechanism, Mechanisms.epsilon)
     fits = is_dataclass(mechanism) and declares(mechanism, Mechanisms.noise_multiplier)
     if epsilon is None or not fits or declared(mechanism, Mechanisms.noise_multiplier) is not None:

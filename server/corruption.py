@@ -13,8 +13,9 @@ from ..core.presence import Presence
 from ..core.roles import Role
 from ..core.seeds import generator
 from ..core.trees import State
-from ..core.updates import Context, Updates, concatenate
+from ..core.updates import Updates, concatenate
 from .decision import decide
+from .facts import factored, stated_by
 from .plan import Plan
 from .sight import announced_size
 from .state import ServerState
@@ -53,17 +54,24 @@ def corrupt(
             round=state.round,
             params=state.params,
             cohort_size=announced_size(plan, role.attack, len(updates)),
-            honest=_seen(plan, state, updates.rows(honest_rows)) if knows_all else None,
+            honest=_stating(_seen(plan, state, updates.rows(honest_rows)), role.attack)
+            if knows_all
+            else None,
             generator=generator(plan.seed, "attack", number, state.round, *([group] if group else [])),
-            aggregate=_guess(plan, state, number, root) if asks else None,
+            aggregate=_guess(plan, state, number, root, updates) if asks else None,
         )
         lies, memories[number] = _lie(plan, role, number, own, view, memories[number], mine)
         if sent is updates:
             sent = replace(
-                updates, vectors=updates.vectors.clone(), num_examples=updates.num_examples.clone()
+                updates,
+                vectors=updates.vectors.clone(),
+                num_examples=updates.num_examples.clone(),
+                facts=updates.facts.clone(),
             )
         sent.vectors[rows] = lies.vectors if mine is None else mine.masked(lies.vectors)
         sent.num_examples[rows] = lies.num_examples
+        if own.facts.shape[1]:
+            sent.facts[rows] = lies.facts
     return sent, tuple(memories)
 
 
@@ -73,7 +81,12 @@ def _handed(own: Updates, attack: UpdateAttack) -> tuple[Presence | None, Update
     Whatever it makes of coordinates that its clients do not have, nothing of it can be sent.
     """
     partial = declared(attack, UpdateAttacks.partial)
-    return own.presence, own if partial else own.bare()
+    return own.presence, _stating(own if partial else own.bare(), attack)
+
+
+def _stating(updates: Updates, attack: UpdateAttack) -> Updates:
+    """Return updates with what their clients state beside them, for an attack that says so, and without."""
+    return updates if declared(attack, UpdateAttacks.facts) else updates.with_facts(None)
 
 
 def _received(view: View, mine: Presence | None) -> View:
@@ -94,17 +107,26 @@ def _seen(plan: Plan, state: ServerState, honest: Updates) -> Updates:
     return plan.with_presence(concatenate(parts, honest.expected_size))
 
 
-def _guess(plan: Plan, state: ServerState, number: int, root: Tensor | None) -> Callable[[Updates], Verdict]:
+def _guess(
+    plan: Plan, state: ServerState, number: int, root: Tensor | None, cohort: Updates
+) -> Callable[[Updates], Verdict]:
     """Return what an attack may ask: the server's decision on a cohort, of which nothing is remembered.
 
-    An attacker knows the rules, not the dice: a defense that draws does so from another seed.
+    An attacker knows the rules, not the dice: a defense that draws does so from another seed. What clients
+    state beside their updates counts as in the round, whether the attack sees it or not.
     """
     seed = int(generator(plan.seed, "guess", number, state.round).integers(2**31))
-    context = Context(state.round, state.params, plan.exchange.up, seed, root)
+    context = plan.context(state.round, state.params, state.buffers, root, seed)
 
     def aggregate(updates: Updates) -> Verdict:
-        updates, _ = plan.privacy.clip(replace(updates, context=context), deepcopy(state.privacy))
-        return decide(plan, updates, deepcopy(state.pre_aggregations), deepcopy(state.defense)).verdict
+        bare = replace(updates, context=context).with_facts(None)
+        clipped, _ = plan.privacy.clip(bare, deepcopy(state.privacy))
+        if plan.exchange.statement:
+            in_flight = () if state.mailbox is None else state.mailbox.groups
+            look_up = stated_by([*(group.updates for group in in_flight), cohort])
+            facts = updates.facts if updates.facts.shape[1] else look_up(updates.client_ids)
+            clipped = factored(plan, clipped, facts).with_facts(facts)
+        return decide(plan, clipped, deepcopy(state.pre_aggregations), deepcopy(state.defense)).verdict
 
     return aggregate
 
@@ -123,11 +145,12 @@ def _lie(
         lies, memory = role.attack.corrupt(own, view if omniscient else _received(view, mine), memory)
         return lies, memory
     memory, vectors, counts = dict(memory), own.vectors.clone(), own.num_examples.clone()
+    facts = own.facts.clone()
     for row, client_id in enumerate(own.client_ids.tolist()):
         here = torch.tensor([row])
         alone, seen = own.rows(here), _received(view, mine and mine.rows(here))
         stream = generator(plan.seed, "attack", number, view.round, client_id)
         before = memory[client_id] if client_id in memory else role.attack.init()
         lie, memory[client_id] = role.attack.corrupt(alone, replace(seen, generator=stream), before)
-        vectors[row], counts[row] = lie.vectors[0], lie.num_examples[0]
-    return replace(own, vectors=vectors, num_examples=counts, presence=None), memory
+        vectors[row], counts[row], facts[row] = lie.vectors[0], lie.num_examples[0], lie.facts[0]
+    return replace(own, vectors=vectors, num_examples=counts, facts=facts, presence=None), memory

@@ -65,10 +65,10 @@ def _asked(plan: Plan, updates: Updates, memories: tuple[State, ...], memory: St
     screened, after = updates, []
     for plugin, before in zip(plan.pre_aggregations, memories, strict=True):
         _check_size("pre-aggregation", plugin, screened)
-        screened, state = plugin.transform(screened, before)
+        screened, state = plugin.transform(_shown(plugin, screened), before)
         after.append(state)
     _check_size("defense", plan.defense, screened)
-    verdict, defense = _aggregated(plan, screened, memory)
+    verdict, defense = _aggregated(plan, _shown(plan.defense, screened), memory)
     told = about_clients(verdict, plan.pre_aggregations, updates, screened)
     return Decision(told, tuple(after), defense)
 
@@ -82,6 +82,11 @@ def _aggregated(plan: Plan, updates: Updates, memory: State) -> tuple[Verdict, S
     denominator = rule.denominator(counts, updates.expected_size)
     mean = (weighted_sum(updates.vectors, counts) / denominator).to(updates.vectors.dtype)  # [M]
     return Verdict(mean, counts / denominator), memory
+
+
+def _shown(plugin: object, rows: Updates) -> Updates:
+    """Return the rows as a rule sees them: without what clients state beside them, unless it says so."""
+    return rows if declared(plugin, Defenses.facts) else rows.with_facts(None)
 
 
 def _check_size(noun: str, plugin: object, rows: Updates) -> None:

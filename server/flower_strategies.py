@@ -78,6 +78,7 @@ def strategy_defense(name: str) -> type[Defense]:
         "__post_init__": _fresh,  # options out of range are refused before the first round
         "init": _init,
         "aggregate": _aggregate,
+        "weighs_examples": property(_weighs_examples),
         "strategy": strategy,
         "__module__": __name__,
     }
@@ -121,6 +122,14 @@ def _aggregate(self: Any, updates: Updates, state: None) -> tuple[Verdict, None]
         return Verdict(torch.zeros_like(context.params), fallback=f"{silent}: {STAYS}"), state
     moved = vector_of(arrays, context.layout).double() - context.params.double()  # [P]
     return Verdict(moved.to(updates.vectors.dtype)), state
+
+
+def _weighs_examples(self: Any) -> bool:
+    """Return whether claimed examples move the answer: asked of it, since no strategy says so."""
+    rows, ids = torch.linspace(0, 1, 25).square()[:, None], torch.arange(25)
+    claims = torch.ones_like(ids), ids + 1
+    found = [_aggregate(self, Updates(rows, ids, one), None)[0].aggregate for one in claims]
+    return not torch.equal(*found)
 
 
 def _replies(updates: Updates, context: Context) -> list[Message]:

@@ -34,6 +34,9 @@ _TYPES = {
 }
 _TENSORS = ("losses", "raw_norms", "norms", "memory")
 ROWS = ("vectors", "client_ids", "num_examples", "buffers", "started")
+FACTS = ("facts",)
+_TOLD = ("vectors", "num_examples")
+STATED = ("num_examples", "facts")
 _SENT = {"params": 1, "buffers": 1, "extra": 2}
 
 
@@ -49,12 +52,13 @@ def _group(group: Messages) -> State:
     columns = {name: torch.as_tensor(getattr(group, name)) for name in COLUMNS}
     honest = group.honest
     lied = honest is not group.updates and not torch.equal(honest.vectors, group.updates.vectors)
-    lied = lied or not torch.equal(honest.num_examples, group.updates.num_examples)
+    lied = lied or not all(torch.equal(getattr(honest, n), getattr(group.updates, n)) for n in STATED)
+    facts = FACTS if group.updates.facts.shape[1] else ()  # left out where there are none, as ever
     return {
-        **{name: getattr(group.updates, name) for name in ROWS},
+        **{name: getattr(group.updates, name) for name in (*ROWS, *facts)},
         **columns,
         "frames": [torch.frombuffer(bytearray(frame), dtype=torch.uint8) for frame in group.frames],
-        "honest": {name: getattr(honest, name) for name in ("vectors", "num_examples")} if lied else None,
+        "honest": {name: getattr(honest, name) for name in (*_TOLD, *facts)} if lied else None,
         "expected_size": group.updates.expected_size,
     }
 
@@ -85,9 +89,9 @@ def mailbox_of(tree: State, round_: int, num_parameters: int) -> Mailbox:
     rounds = {int(r) for group in box.groups for r in group.updates.started}
     _want(rounds == set(downs), "holds other broadcasts than those of its messages' rounds")
     _want(all(type(r) is int and 0 <= r < round_ for r in rounds), f"has rounds outside of 0 to {round_ - 1}")
-    widths = {(g.updates.vectors.shape[1], g.updates.buffers.shape[1], g.memory.shape[1]) for g in box.groups}
+    widths = set(map(_widths, box.groups))
     lengths = {down.broadcast.message_length for down in downs.values()}
-    _want(len(widths) <= 1 and lengths == {w for w, _, _ in widths}, "holds messages of several lengths")
+    _want(len(widths) <= 1 and lengths == {w for w, *_ in widths}, "holds messages of several lengths")
     return box
 
 
@@ -98,10 +102,11 @@ def misfit(state: ServerState, plan: Plan) -> str | None:
     if state.mailbox is None:
         return None
     verbatim = declared(plan.codec, Codecs.verbatim)
-    needed = plan.exchange.up.num_parameters, plan.layout.num_buffers, plan.exchange.memory.num_parameters
+    exchange = plan.exchange
+    needed = exchange.up.num_parameters, plan.layout.num_buffers, exchange.memory.num_parameters
     for group in state.mailbox.groups:
         updates = group.updates
-        if (updates.vectors.shape[1], updates.buffers.shape[1], group.memory.shape[1]) != needed:
+        if _widths(group) != (*needed, len(exchange.statement)):
             return "its mailbox holds messages of another length"
         if int(updates.client_ids.max()) >= plan.sampling.num_clients:
             return "its mailbox holds a message of nobody"
@@ -110,10 +115,18 @@ def misfit(state: ServerState, plan: Plan) -> str | None:
     return None
 
 
+def _widths(group: Messages) -> tuple[int, ...]:
+    """Return how many numbers of each kind a message has."""
+    updates = group.updates
+    return tuple(t.shape[1] for t in (updates.vectors, updates.buffers, group.memory, updates.facts))
+
+
 def _messages(tree: State) -> Messages:
-    names = {*_TYPES, "frames", "honest", "expected_size"}
-    _want(isinstance(tree, Mapping) and set(tree) == names, "holds a group with other parts")
-    for name, (kind, dim) in _TYPES.items():
+    _want(isinstance(tree, Mapping), "holds a group with other parts")
+    facts = FACTS if "facts" in tree else ()
+    names = {*_TYPES, *facts, "frames", "honest", "expected_size"}
+    _want(set(tree) == names, "holds a group with other parts")
+    for name, (kind, dim) in {**_TYPES, **dict.fromkeys(facts, (torch.float64, 2))}.items():
         value = tree[name]
         fits = isinstance(value, Tensor) and (value.dtype, value.ndim) == (kind, dim)
         _want(fits and len(value) == len(tree["client_ids"]) > 0, f"holds {name} of another type or length")
@@ -128,7 +141,7 @@ def _messages(tree: State) -> Messages:
     _want(bytes_ and len(frames) in (0, size), "holds frames that are none")
     expected = tree["expected_size"]
     _want(type(expected) is float and 0 < expected < float("inf"), "expects a cohort of no size")
-    updates = Updates(**{name: tree[name] for name in ROWS}, expected_size=expected)
+    updates = Updates(**{name: tree[name] for name in (*ROWS, *facts)}, expected_size=expected)
     columns = {name: tree[name] if name in _TENSORS else tree[name].numpy() for name in COLUMNS}
     written = [frame.numpy().tobytes() for frame in frames]
     return Messages(updates=updates, honest=_honest(tree["honest"], updates), frames=written, **columns)
@@ -138,7 +151,8 @@ def _honest(tree: State, updates: Updates) -> Updates:
     """Return what clients would have sent without any lie."""
     if tree is None:
         return updates
-    _want(isinstance(tree, Mapping) and set(tree) == {"vectors", "num_examples"}, "holds no honest messages")
+    names = {*_TOLD, *(FACTS if updates.facts.shape[1] else ())}
+    _want(isinstance(tree, Mapping) and set(tree) == names, "holds no honest messages")
     for name, value in tree.items():
         like = getattr(updates, name)
         fits = isinstance(value, Tensor) and value.dtype == like.dtype and value.shape == like.shape

@@ -1,9 +1,9 @@
 """What stays the same from round to round, built once from a run's spec."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..clients.codecs.wire import max_frame
 from ..clients.exchange import Exchange
+from ..clients.facts import BYTES as FACT_BYTES
 from ..clients.levels import Levels
 from ..clients.messages import Broadcast, Trained
 from ..core.client_rows import ClientRows, rows_of
@@ -18,6 +19,7 @@ from ..core.contracts import (
     Audit,
     Codec,
     Defense,
+    Facts,
     Network,
     PreAggregation,
     Privacy,
@@ -44,12 +46,25 @@ from ..core.layout import Layout
 from ..core.presence import reduced
 from ..core.roles import Role
 from ..core.trees import State
-from ..core.updates import Updates
+from ..core.updates import Context, Forward, OwnExamples, Updates
 from ..privacy.accounting import Accountant
 from .canaries import Canaries
 from .cohorts import counted_sampling, sample_cohort
 
 Array = np.ndarray[Any, Any]
+
+
+class Trials(Protocol):
+    """Candidate models, and the server's examples to try them on; see ``clients.candidates``."""
+
+    @property
+    def examples(self) -> OwnExamples | None: ...
+
+    @property
+    def loss(self) -> Callable[[Tensor, Tensor], Tensor]: ...
+
+    def forward(self, buffers: Tensor) -> Forward:
+        """Return what runs candidates, which have these buffers unless others are given."""
 
 
 class OwnTraining(Protocol):
@@ -90,6 +105,7 @@ class Plan:
     levels: Levels | None = None
     own_step: bool = False
     root: OwnTraining | None = None
+    trials: Trials | None = None
     rows: bool = True
 
     @cached_property
@@ -102,6 +118,7 @@ class Plan:
         """
         plain = not (self.rows or len(self.canaries) or self.attacks or self.poisons or self.pre_aggregations)
         linear = declared(self.defense, Defenses.linear) and declares(self.defense, Defenses.counts)
+        linear = linear and declared(self.defense, Defenses.prepare) is None  # it remembers what it planted
         sent_as_is = declared(self.codec, Codecs.verbatim) and declared(self.privacy, Mechanisms.settled)
         plain = plain and self.exchange.default and self.plain and self.levels is None
         return plain and linear and sent_as_is and declared(self.network, Networks.complete)
@@ -118,6 +135,23 @@ class Plan:
             return self
         found = counted_sampling(self.schedule, sampling_at(self.sampling.num_clients, round_))
         return self if found == self.sampling else replace(self, sampling=found)
+
+    def context(
+        self, round_: int, params: Tensor, buffers: Tensor, root: Tensor | None, seed: int | None = None
+    ) -> Context:
+        """Return what the rules are told of a round.
+
+        Args:
+            round_: The round.
+            params: The parameters that its clients received.  # [P]
+            buffers: The buffers likewise.  # [Q]
+            root: The server's own update, or None.  # [P]
+            seed: What a rule draws from; by default the run's.
+        """
+        known = round_, params, self.exchange.up, self.seed if seed is None else seed, root
+        if self.trials is None:
+            return Context(*known)
+        return Context(*known, self.trials.forward(buffers), self.trials.examples, self.trials.loss)
 
     def extra(self, params: Tensor, state: State) -> Tensor:
         """Return what the algorithm's server half sends besides the parameters.  # [E, P]"""
@@ -150,15 +184,18 @@ class Plan:
         model = declared(self.optimizer, Algorithms.model)
         return params if model is None else model(params, state)
 
-    def moved(self, params: Tensor, aggregate: Tensor, state: State, share: float) -> tuple[Tensor, State]:
+    def moved(
+        self, params: Tensor, aggregate: Tensor, state: State, share: float, facts: Facts | None = None
+    ) -> tuple[Tensor, State]:
         """Return the parameters after the server's step along an aggregate of messages [M], and its memory.
 
-        ``share`` is the part of the population that the aggregate is a mean of.
+        ``share`` is the part of the population that the aggregate is a mean of, and ``facts`` what the
+        clients behind it stated, where they do.
         """
-        if self.exchange.rule is None or not self.own_step:
+        if not self.own_step or (self.exchange.rule is None and facts is None):
             return self.optimizer.step(params, aggregate, state)
-        step: Any = self.optimizer.step
-        found: tuple[Tensor, State] = step(params, self.exchange.unscaled(aggregate), state, share)
+        step, told = cast(Any, self.optimizer.step), () if facts is None else (facts,)
+        found: tuple[Tensor, State] = step(params, self.exchange.unscaled(aggregate), state, share, *told)
         return found
 
     @cached_property
@@ -170,6 +207,11 @@ class Plan:
     def bytes_down(self) -> int:
         """Bytes that one client receives at most: the longest frame of the parameters, and what is beside."""
         return self.frame_down + self.bytes_beside
+
+    @cached_property
+    def bytes_beside_up(self) -> int:
+        """Bytes that one client sends beside its frame: buffers as float32, facts as float64."""
+        return 4 * self.layout.num_buffers + FACT_BYTES * len(self.exchange.statement)
 
     @cached_property
     def frame_up(self) -> int:

@@ -54,6 +54,8 @@ _WHY = {
     "uncalibrated_noise": "its noise is not charged: set privacy.calibrated = true",
     "extra_release": "algorithm '{algorithm}' tells the server which labels each client holds, which nothing "
     "protects: switch that off (heterofl: mask = false)",
+    "facts": "algorithm '{algorithm}' has each client state {facts} beside its message, which nothing "
+    "protects: use one without facts, such as fedavg",
     "no_mechanism": "privacy '{privacy}' adds no noise: choose a mechanism and its noise",
     "no_delta": "no delta is given: set privacy.delta",
 }
@@ -72,7 +74,9 @@ def broken_promise(plan: Plan, spec: RunSpec, first: ServerState, data: Federate
     if reason is None:
         why = _few_shares(plan, data, spec.rounds)
     else:
-        why = _WHY.get(reason, f"no guarantee holds ({reason})").format(**_names(spec))
+        told = "facts" if reason == "extra_release" and plan.exchange.statement else reason
+        facts = ", ".join(plan.exchange.statement.names)
+        why = _WHY.get(told, f"no guarantee holds ({reason})").format(**_names(spec), facts=facts)
     return f"{asked} was asked for, and {why}; {_WITHOUT}" if why else None
 
 
@@ -135,7 +139,7 @@ def _shares(plan: Plan, data: FederatedData, round_: int) -> int:
     examples = np.array(
         [data.num_examples(i) if i < plan.canaries.first else 1 for i in cohort], dtype=np.int64
     )
-    size = max_frame(plan.codec, plan.exchange.up) + 4 * plan.layout.num_buffers
+    size = max_frame(plan.codec, plan.exchange.up) + plan.bytes_beside_up
     chance = generator(plan.seed, "network", round_)
     fate = plan.network.deliver(examples, plan.bytes_down, np.full(len(cohort), size), chance)
     return sum(bool(came) and i not in malicious for i, came in zip(cohort, fate.arrived, strict=True))

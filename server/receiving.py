@@ -20,6 +20,7 @@ from ..core.seeds import generator
 from ..core.trees import State
 from ..core.updates import Context, Updates, concatenate, finite_rows
 from .decision import decide
+from .facts import factored
 from .mailbox import Array, Downlink, Mailbox, Messages, joined
 from .outcome import Reception
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .state import ServerState
 
 NON_FINITE = ("non_finite", "the update holds NaN or infinity")
+NO_FACT = ("non_finite", "what it states besides is NaN or infinity")
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def nobody(plan: Plan, state: ServerState) -> Messages:
     """Return no message at all, of this run's lengths."""
     ids, none = torch.zeros(0, dtype=torch.int64), np.zeros(0)
     vectors, buffers = torch.zeros(0, plan.exchange.up.num_parameters), torch.zeros(0, len(state.buffers))
-    updates = Updates(vectors, ids, ids, plan.sampling.expected_size, buffers)
+    facts = torch.zeros(0, len(plan.exchange.statement), dtype=torch.float64)
+    updates = Updates(vectors, ids, ids, plan.sampling.expected_size, buffers, facts=facts)
     losses, norms = torch.zeros(0), torch.zeros(0, dtype=torch.float64)
     memory = torch.zeros(0, plan.exchange.memory.num_parameters)
     sizes = np.zeros(0, dtype=np.int64)
@@ -85,10 +88,12 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
     down, messages = sent.down, opened.messages
     received, refused = decode(plan, opened)
     received = replace(received, context=_context(plan, state, sent))
-    clipped, privacy = plan.privacy.clip(received, state.privacy)
+    clipped, privacy = plan.privacy.clip(received.with_facts(None), state.privacy)
     summed, privacy = _secure_sum(plan, clipped, state, privacy)
     begin = perf_counter()
-    decision = decide(plan, _weighed(plan, summed), state.pre_aggregations, state.defense)
+    weighed = factored(plan, _weighed(plan, summed), received.facts)
+    told = weighed.with_facts(received.facts) if plan.exchange.statement else weighed
+    decision = decide(plan, told, state.pre_aggregations, state.defense)
     seconds = perf_counter() - begin
     streams = CodecStreams(plan.seed, state.round, down.shared)
     verbatim = declared(plan.codec, Codecs.verbatim)
@@ -125,8 +130,8 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
 
 def _context(plan: Plan, state: ServerState, sent: Sent) -> Context:
     """Return what the rules are told of the round: the parameters are those that its clients received."""
-    own = sent.root.updates.vectors[0] if sent.root else None
-    return Context(state.round, sent.down.broadcast.params, plan.exchange.up, plan.seed, own)
+    own, received = sent.root.updates.vectors[0] if sent.root else None, sent.down.broadcast
+    return plan.context(state.round, received.params, received.buffers, own)
 
 
 def decode(plan: Plan, opened: Opened) -> tuple[Updates, dict[int, tuple[str, str]]]:
@@ -141,7 +146,9 @@ def decode(plan: Plan, opened: Opened) -> tuple[Updates, dict[int, tuple[str, st
             parts.append(_decoded(plan, group, streams, refused))
         came = concatenate(parts, came.expected_size)
     finite = finite_rows(came)
+    stated = came.facts.isfinite().all(dim=1)
     refused |= dict.fromkeys(came.client_ids[~finite].tolist(), NON_FINITE)
+    refused |= dict.fromkeys(came.client_ids[~stated].tolist(), NO_FACT)
     return came if bool(finite.all()) else came.rows(finite), refused
 
 

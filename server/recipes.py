@@ -30,6 +30,9 @@ class Inputs:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     value_range: tuple[float, float]
+    num_tokens: int = 0
+    label_shape: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()  # () in recordings of earlier versions: a logit a class
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class Recipe:
         """
         stream, wrapped = generator(0, "observation"), self.wrapped
         wrap = None if wrapped is None else wrap_of(wrapped.name, wrapped.options)
-        model = build_model(self.model.name, self.model.options, self.inputs, stream, wrap)
+        model = build_model(self.model.name, self.model.options, self.inputs, stream, wrap=wrap)
         layout, own = Layout.of(model), _tensors(model)
         wanted = _named(layout) if self.tensors is None else self.tensors
         lengths = (layout.num_parameters, layout.num_buffers)

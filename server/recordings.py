@@ -154,7 +154,8 @@ def _releases(outcome: Outcome, client_id: int, total: ObservedSum | None) -> St
         return {**({"num_examples": int(total.weight)} if total.by_examples else {}), **summed}
     sent = outcome.sent.rows(outcome.sent.client_ids == client_id)
     buffers = {"buffers": sent.buffers[0]} if sent.buffers.shape[1] else {}
-    return {"num_examples": int(sent.num_examples[0]), **buffers}
+    facts = {"facts": sent.facts[0]} if sent.facts.shape[1] else {}
+    return {"num_examples": int(sent.num_examples[0]), **buffers, **facts}
 
 
 def _groups(exchange: Exchange | None) -> dict[str, Any]:

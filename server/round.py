@@ -13,9 +13,11 @@ from ..core.seeds import generator
 from ..core.updates import Updates, all_finite
 from .cohorts import sample_cohort
 from .downlink import send_down
+from .facts import facts_of
 from .mailbox import Mailbox
 from .outcome import Outcome
 from .plan import Plan
+from .preparing import prepared
 from .receiving import count, judge, take
 from .release import charged_clients, release_of
 from .sending import Sent, add_up, post, train_root
@@ -43,7 +45,8 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
 def send(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerState, Sent]:
     """Let clients begin, until the schedule lets nobody more begin before the server's next step."""
     drawn = plan.canaries.cohort(sample_cohort(plan.sampler, plan.sampling, plan.seed, state.round))
-    down = send_down(plan, state)
+    state, planted = prepared(plan, state)
+    down = send_down(plan, state, planted)
     sent = Sent(drawn, down, train_root(plan, state, down), began=drawn[:0])
     if plan.summed:
         return state, add_up(plan, sent, pool)
@@ -70,7 +73,10 @@ def receive(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Ou
     )
     share = counted_share(plan, reception.received, reception.verdict)
     step = _gained(plan, noisy, share)
-    params, optimizer = plan.moved(state.params, step, state.optimizer, share)
+    stated = (
+        facts_of(plan, reception.received, reception.verdict.weights) if plan.exchange.statement else None
+    )
+    params, optimizer = plan.moved(state.params, step, state.optimizer, share, stated)
     release = release_of(plan, privacy, state.round, sent.began.tolist())
     charged = charged_clients(plan, release, sent.began.tolist(), reception.sent.client_ids.tolist())
     after = replace(

@@ -16,9 +16,10 @@ from ..core.contracts import CodecStreams, Delivery, Starts
 from ..core.declarations import Codecs, declared
 from ..core.seeds import generator
 from ..core.trees import State
-from ..core.updates import Context, Updates, row_norms
+from ..core.updates import Updates, row_norms
 from .corruption import corrupt
 from .downlink import with_memory
+from .facts import factored
 from .mailbox import Array, Downlink, Mailbox, Messages
 
 if TYPE_CHECKING:
@@ -68,10 +69,11 @@ class Sent:
 
 
 def train_root(plan: Plan, state: ServerState, down: Downlink) -> Trained | None:
-    """Return what the server's own examples make of the round's broadcast, as a client would send it."""
+    """Return what the server's own examples make of the round's broadcast, as defenses see a client's."""
     if plan.root is None:
         return None
-    return plan.root.train(with_memory(plan, state, down.broadcast, [plan.root.number]))
+    trained = plan.root.train(with_memory(plan, state, down.broadcast, [plan.root.number]))
+    return replace(trained, updates=factored(plan, trained.updates, trained.updates.facts))
 
 
 def post(
@@ -84,7 +86,7 @@ def post(
     clients = plan.canaries.clients(ids)
     broadcast = with_memory(plan, state, down.broadcast, clients.tolist())
     trained = pool.train(broadcast, clients, plan.sampling.expected_size)
-    context = Context(state.round, seen.params, plan.exchange.up, plan.seed, own)
+    context = plan.context(state.round, seen.params, state.buffers, own)
     everybody = plan.canaries.join(trained, ids, context)
     honest = plan.with_presence(replace(everybody.updates, started=torch.full((len(ids),), state.round)))
     canaries = trained.memory.new_zeros(len(ids) - len(clients), trained.memory.shape[1])
@@ -117,7 +119,7 @@ def post(
 def add_up(plan: Plan, sent: Sent, pool: ClientPool) -> Sent:
     """Let the workers add up what honest clients send: the same round where nobody needs single updates."""
     summed = pool.train_sum(sent.down.broadcast, sent.drawn)
-    size = plan.frame_up + 4 * plan.layout.num_buffers
+    size = plan.frame_up + plan.bytes_beside_up
     sizes = np.full(len(sent.drawn), size, dtype=np.int64)
     received = np.full(len(sent.drawn), sent.down.size, dtype=np.int64)
     total = Total(summed, sizes, _deliver(plan, sent, summed.num_examples, received, sizes))
@@ -128,8 +130,8 @@ def add_up(plan: Plan, sent: Sent, pool: ClientPool) -> Sent:
 def _encode(
     plan: Plan, state: ServerState, lied: Updates, streams: CodecStreams
 ) -> tuple[Sequence[bytes], State, Array]:
-    """Return (the frames, the codec's state, the bytes of each message, buffers included [K])."""
-    beside = 4 * lied.buffers.shape[1]
+    """Return (the frames, the codec's state, the bytes of each message, what is beside included [K])."""
+    beside = plan.bytes_beside_up
     if declared(plan.codec, Codecs.verbatim):  # written when somebody looks at it
         return (), state.codec, longest_frames(plan.codec, plan.exchange.up, lied) + beside
     frames, codec = encode_cohort(plan.codec, lied, plan.exchange.up, plan.public, state.codec, streams)

@@ -6,8 +6,10 @@ from typing import Any
 
 from torch import nn
 
+from ..clients.candidates import CandidateModels
 from ..clients.compiling import compile_stacks
 from ..clients.data.base import FederatedData
+from ..clients.data.blank import input_dtype
 from ..clients.device import device_for
 from ..clients.kernel import BlockKernel
 from ..clients.leveled_kernel import LeveledKernel
@@ -17,10 +19,13 @@ from ..clients.vectorize import Choice, begun_on, choose
 from ..core.contracts import Privacy
 from ..core.declarations import Algorithms, ClientData, Defenses, UpdateAttacks, declared
 from ..core.layout import Layout
+from ..core.updates import OwnExamples
 from ..privacy import PRIVACY
-from .assembly.loading import make_model
+from .assembly.loading import make_model, make_task
 from .assembly.parts import Parts, watched
 from .assembly.refusals.training import in_steps, own_way
+from .certificates import Certifier
+from .plan import Plan
 from .root import Root
 from .spec import RunSpec
 
@@ -48,7 +53,8 @@ def make_choice(
     choice = Choice(1, f"one client at a time: {own_way(parts)}")
     if not works:
         batch_size = parts.algorithm.schedule(spec.training).batch_size
-        choice = choose(spec.vectorize, model, data.input_shape, batch_size, device).like(begun)
+        dtype = input_dtype(declared(data, ClientData.num_tokens))
+        choice = choose(spec.vectorize, model, data.input_shape, batch_size, device, dtype).like(begun)
     if parts.in_steps:
         return choice
     setting = spec.compile if begun is None else "on" if begun["compiled"] else "off"
@@ -69,7 +75,7 @@ def kernel_of(
         privacy: The mechanism, behind a guard.
     """
     choice = choice or make_choice(parts, data, model)
-    levels = levels_of(parts.algorithm, model, data, parts.spec.seed)
+    levels = levels_of(parts.algorithm, model, data, parts.spec.seed, make_task(parts.spec, data))
     if levels is None:
         return block_kernel(parts, data, model, choice, privacy)
 
@@ -107,6 +113,7 @@ def block_kernel(
         noise_seed=spec.noise_seed,
         labels=labels,
         defense=parts.client_defense,
+        task=make_task(spec, data),
     )
 
 
@@ -121,6 +128,27 @@ def make_kernel(spec: RunSpec, data: FederatedData, choice: Choice | None = None
 def make_scorer(spec: RunSpec, device: str, data: FederatedData, examples: ScoredExamples) -> Scorer:
     """Return what asks this run's models about ``examples``, on a device."""
     return Scorer(make_model(spec, data), examples, device, spec.model.name)
+
+
+def make_trials(parts: Parts, data: FederatedData) -> CandidateModels | None:
+    """Return what runs candidate models, on the server's own examples; None for a defense that runs none."""
+    if not declared(parts.defense, Defenses.runs_models):
+        return None
+    own = declared(data, ClientData.root)
+    return _candidates(parts, data, None if own is None else OwnExamples(*own.client(data.num_clients)))
+
+
+def _candidates(parts: Parts, data: FederatedData, examples: OwnExamples | None = None) -> CandidateModels:
+    spec = parts.spec
+    loss = make_task(spec, data).form(spec.training.loss).mean
+    return CandidateModels(make_model(spec, data), spec.model.name, loss, examples, spec.vectorize != "off")
+
+
+def make_certifier(parts: Parts, plan: Plan, data: FederatedData) -> Certifier | None:
+    """Return who asks the defense about models that are evaluated; None for one that certifies nothing."""
+    if declared(parts.defense, Defenses.evaluate) is None:
+        return None
+    return Certifier(plan, _candidates(parts, data), *data.test(), num_classes=data.num_classes)
 
 
 def make_root(parts: Parts, data: FederatedData) -> Root | None:

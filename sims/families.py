@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
+from ..core.declarations import Table
 from ..core.errors import PluginError, unknown
 from ..core.registry import Family, load_module
 
@@ -14,6 +15,7 @@ _FAMILIES = {
     "models": "gauntlet.clients.models:MODELS",
     "algorithms": "gauntlet.clients.algorithms:ALGORITHMS",
     "client_defenses": "gauntlet.clients.client_defenses:CLIENT_DEFENSES",
+    "tasks": "gauntlet.clients.tasks:TASKS",
     "codecs": "gauntlet.clients.codecs:CODECS",
     "data_attacks": "gauntlet.attacks.poisoning:DATA_ATTACKS",
     "update_attacks": "gauntlet.attacks.poisoning:UPDATE_ATTACKS",
@@ -83,8 +85,15 @@ def families_of(plugin: str) -> list[str]:
 
 
 def _fitting(loaded: Any) -> list[str]:
-    """Return the families whose methods a class has."""
-    return [n for n in _FAMILIES if family(n).fits(loaded)]
+    """Return the families whose methods a class has: of an algorithm, not the optimizer that it brings."""
+    found = {n: family(n).declares for n in _FAMILIES if family(n).fits(loaded)}
+    brought = {
+        n
+        for n, own in found.items()
+        for whole in found.values()
+        if own is not Table and whole is not own and issubclass(whole, own)
+    }
+    return [n for n in found if n not in brought]
 
 
 def _wanted() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,14 @@ PERSONAL = pa.schema(
         ("ever_attacked", pa.bool_()),
     ]
 )
+CERTIFICATES = pa.schema(
+    [
+        ("round", pa.int64()),
+        ("name", pa.string()),
+        ("examples", pa.int64()),
+        *((name, pa.float64()) for name in ("mean", "right", "least", "median", "most")),
+    ]
+)
 TIMINGS = pa.schema(
     [
         ("round", pa.int64()),
@@ -129,14 +138,21 @@ def rows(plan: Plan, step: Step) -> tuple[dict[str, Any], pa.Table]:
     return _round_row(plan, step), _client_rows(plan, step)
 
 
-def score_rows(step: Step) -> pa.Table:
+def score_rows(step: Step, facts: Sequence[str] = ()) -> pa.Table:
     """Return what the defense has to say beyond flag and score: one row a client and name.
 
-    Besides, of a client that began in a round before, how many rounds ago: its ``staleness``.
+    Besides, of a client that began in a round before, how many rounds ago: its ``staleness``; and what each
+    client states beside its message, ``fact.`` before the names of the algorithm's ``facts``.
     """
     o = step.outcome
     earlier = ((began, ids) for began, ids in o.starts.items() if began < o.round)
     found = sorted((i, "staleness", float(o.round - began)) for began, ids in earlier for i in ids)
+    stated = zip(facts, o.sent.facts.T.tolist(), strict=True)
+    found += [
+        (i, f"fact.{name}", value)
+        for name, column in stated
+        for i, value in zip(o.sent.client_ids.tolist(), column, strict=True)
+    ]
     found += [
         (i, name, value) for i, named in sorted(o.verdict.details.items()) for name, value in named.items()
     ]
@@ -154,6 +170,12 @@ def score_rows(step: Step) -> pa.Table:
 def output_rows(round_: int, score: Score) -> pa.Table:
     """Return one row an output of a regression; none of a classification."""
     return pa.Table.from_pylist([{"round": round_, **asdict(one)} for one in score.outputs], schema=OUTPUTS)
+
+
+def certificate_rows(step: Step) -> pa.Table:
+    """Return what the defense certifies of the new model: one row a column of its certificate."""
+    found = [{"round": step.outcome.round, **asdict(one)} for one in step.certificates]
+    return pa.Table.from_pylist(found, schema=CERTIFICATES)
 
 
 def personal_rows(plan: Plan, step: Step) -> pa.Table:

@@ -37,6 +37,7 @@ class Scenario(BaseModel):
     partition: Plugin = Plugin(name="iid")
     model: Plugin
     training: dict[str, Any] = {}
+    task: Plugin | None = None
     algorithm: Plugin = Plugin(name="fedavg")
     sampler: Plugin = Plugin(name="full")
     attacks: list[Attack] = []
@@ -99,6 +100,7 @@ class Scenario(BaseModel):
             partition=self.partition.spec(),
             model=self.model.spec(),
             training=configure(LocalTraining, "training", self.training),
+            task=None if self.task is None else self.task.spec(),
             algorithm=self.algorithm.spec(),
             sampler=self.sampler.spec(),
             codec=self.codec.spec(),
@@ -141,6 +143,7 @@ class Scenario(BaseModel):
 _LATER = {
     "noise_seed": "run",
     "codec_down": {"name": "identity"},
+    "task": None,
     "schedule": {"name": "synchronous"},
     "held_out": 0.0,
     "client_defense": {"name": "none"},

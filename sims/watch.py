@@ -10,7 +10,6 @@ import torch
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS, infers
 from ..attacks.leakage.requirements import name_of, refuse_number, refuse_unmet, rounds_of, takes_labels
-from ..clients.data.base import targets_of
 from ..core.contracts import Groups
 from ..core.declarations import Algorithms, Mechanisms, declared, shows_sums_alone
 from ..core.errors import PluginError, ScenarioError
@@ -199,10 +198,10 @@ def _besides(simulation: Simulation, round_: int) -> tuple[Groups, ...]:
 
 def _refuse_other_runs(name: str, simulation: Simulation) -> None:
     """Refuse runs in which no message of local SGD on labelled examples is seen."""
-    if targets_of(simulation.data) is not None:
+    facts = simulation.evaluator.task.facts
+    if not facts.num_classes:
         raise ScenarioError(
-            f"probe '{name}' rebuilds labelled examples, and {simulation.data.name} has real-valued targets; "
-            "leave it out"
+            f"probe '{name}' rebuilds labelled examples, and {facts.name} has {facts.labels}; leave it out"
         )
     if declared(simulation.kernel.rule, Algorithms.work) is not None:
         raise ScenarioError(

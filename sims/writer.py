@@ -29,12 +29,14 @@ from .earlier import by_round, old_tables, until
 from .folders import RESERVE, check_free
 from .journal import Journal, Mark, read_tables
 from .records import (
+    CERTIFICATES,
     CLIENTS,
     OUTPUTS,
     PERSONAL,
     ROUNDS,
     SCORES,
     TIMINGS,
+    certificate_rows,
     output_rows,
     personal_rows,
     rows,
@@ -56,7 +58,7 @@ TABLES = {
     "scores": SCORES,
     "outputs": OUTPUTS,
 }
-OPTIONAL = {"personal": PERSONAL}
+OPTIONAL = {"personal": PERSONAL, "certificates": CERTIFICATES}
 _TIMES = {"timings": TIMINGS}
 _ROUND, _TIMES_OF_ROUND = pa.struct(list(ROUNDS)), pa.struct(list(TIMINGS))
 _RESERVED = 2**16  # bytes
@@ -142,11 +144,13 @@ class RunWriter:
         if step.score:
             self._tables.add("classes", class_rows(step.outcome.round, step.score))
             self._tables.add("attacks", attack_rows(plan, step.outcome.round, step.score))
-        self._tables.add("scores", score_rows(step))
+        self._tables.add("scores", score_rows(step, plan.exchange.statement.names))
         if step.score:
             self._tables.add("outputs", output_rows(step.outcome.round, step.score))
         if step.personal:
             self._tables.add("personal", personal_rows(plan, step))
+        if step.certificates:
+            self._tables.add("certificates", certificate_rows(step))
         rate = len(step.outcome.sent) / step.seconds if step.seconds > 0 else None
         times = {
             "round": step.outcome.round,

@@ -31,6 +31,7 @@ def crowd(row: Tensor, own: Updates, view: View) -> Updates:
         client_ids=torch.arange(last + 1, last + 1 + unseen),
         num_examples=own.num_examples[:1].repeat(unseen),
         buffers=own.buffers[:1].repeat(unseen, 1),
+        facts=own.facts[:1].repeat(unseen, 1),
     )
     return concatenate([*parts, helpers], own.expected_size)
 

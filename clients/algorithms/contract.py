@@ -15,7 +15,7 @@ from ...core.seeds import generator
 from ..data.gaussian_shards import GaussianShards
 from ..messages import Broadcast
 from ..visits import Visits
-from . import exchange_contract, levels_contract, loss_contract
+from . import exchange_contract, facts_contract, levels_contract, loss_contract
 from .exchange_contract import besides, row_of
 
 Algorithm = LocalRule | LocalProcedure
@@ -167,6 +167,7 @@ CHECKS: tuple[Callable[[Algorithm], None], ...] = (
     a_procedure_gives_the_same_in_any_process_and_after_a_checkpoint,
     a_procedure_moves_the_parameters_and_leaves_its_inputs_as_they_were,
     *exchange_contract.CHECKS,
+    *facts_contract.CHECKS,
     *loss_contract.CHECKS,
     *levels_contract.CHECKS,
 )

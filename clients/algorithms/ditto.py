@@ -12,6 +12,8 @@ from torch import Tensor
 from ...core.contracts import Groups, LocalRule, LocalTraining
 from ...core.layout import Layout
 
+_MOST = 1e15  # of a pull whose square float32 holds
+
 
 @dataclass(frozen=True)
 class Ditto:
@@ -29,6 +31,8 @@ class Ditto:
 
     Attributes:
         pull: lambda, at least 0: how strongly v_i is tied to x. 0 trains it on the client's examples alone.
+            Above 2 (1 + momentum) / lr every step would lead further away from x: refused. With Adam, which
+            takes no longer steps for it, at most 1e15.
         lr: The step size of v_i, above 0; by default that of ``training``.
         local_steps: Steps of v_i in a round, at least 1; by default those of ``training``.
     """
@@ -55,6 +59,13 @@ class Ditto:
         return {"personal": params}
 
     def schedule(self, training: LocalTraining) -> LocalTraining:
+        how = self.personal.schedule(training)
+        most = 2 * (1 + how.momentum) / how.lr if how.optimizer == "sgd" else _MOST
+        if self.pull > most:
+            raise ValueError(
+                f"ditto: steps of lr {how.lr:g} with a pull of {self.pull:g} lead away from the received "
+                f"model; allowed: a pull of at most {most:g}"
+            )
         return training
 
     def correct(

@@ -12,6 +12,7 @@ from ...core.declarations import Algorithms, declared
 from ...core.layout import Layout, Slot
 from ...core.registry import require
 from ..exchange import Exchange, exchange_of
+from .facts_contract import told
 
 _K, _P = 3, 5
 LAYOUT = Layout((Slot("weight", (2, 2), 0), Slot("bias", (1,), 4)))
@@ -106,7 +107,7 @@ def the_server_half_takes_messages_and_survives_a_checkpoint(algorithm: Any) -> 
     require(torch.equal(*found), "after a checkpoint the rounds go another way")
     params, aggregate, state = _drawn(_P, seed=8), _drawn(made.up.num_parameters, seed=9), algorithm.init()
     before = trees.pack([params, aggregate, state])
-    step(params, aggregate, state, 0.5)
+    step(params, aggregate, state, 0.5, *told(algorithm))
     require(trees.equal(trees.unpack(*before), [params, aggregate, state]), "step wrote to its inputs")
 
 
@@ -118,7 +119,8 @@ def _served(algorithm: Any, made: Exchange, packed: bool) -> Tensor:
         require(
             len(besides) == count, f"extra gave {len(besides)} vectors, and down has {count} besides params"
         )
-        params, state = algorithm.step(params, _drawn(made.up.num_parameters, seed=10 + t), state, 0.5)
+        aggregate = _drawn(made.up.num_parameters, seed=10 + t)
+        params, state = algorithm.step(params, aggregate, state, 0.5, *told(algorithm))
         state = trees.unpack(*trees.pack(state)) if packed else state
         fits = params.shape == (_P,) and params.dtype == torch.float32 and bool(params.isfinite().all())
         require(fits, f"step gave {params.dtype} {list(params.shape)}, expected finite float32 [{_P}]")

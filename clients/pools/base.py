@@ -80,11 +80,12 @@ class Rows:
         self._norms = torch.empty(len(cohort), dtype=torch.float64)
         self._sent_norms = torch.empty(len(cohort), dtype=torch.float64)
         self._memory = large(len(cohort), broadcast.memory.shape[1])  # [K, S]
+        self._facts = torch.empty(len(cohort), broadcast.num_facts, dtype=torch.float64)  # [K, F]
 
     def homes(self, block: int) -> list[Array]:
         """Return where one block's ``Trained.arrays`` belong."""
         rows = slice(self._starts[block], self._starts[block + 1])
-        columns = (self._losses, self._norms, self._sent_norms, self._memory)
+        columns = (self._losses, self._norms, self._sent_norms, self._memory, self._facts)
         return [t.numpy()[rows] for t in (self._vectors, self._buffers, self._counts, *columns)]
 
     def places(self, block: int) -> tuple[Tensor, Tensor]:
@@ -94,7 +95,8 @@ class Rows:
 
     def result(self, expected_size: float) -> Trained:
         """Return the cohort, once every block is there."""
-        updates = Updates(self._vectors, self._ids, self._counts, expected_size, self._buffers)
+        told = expected_size, self._buffers
+        updates = Updates(self._vectors, self._ids, self._counts, *told, facts=self._facts)
         return Trained(updates, self._losses, self._norms, self._sent_norms, self._memory)
 
 

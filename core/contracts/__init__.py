@@ -14,6 +14,7 @@ from .clients import (
     AddingRule,
     Device,
     ExchangingRule,
+    Facts,
     Groups,
     LocalProcedure,
     LocalRule,
@@ -21,11 +22,12 @@ from .clients import (
     LocalWork,
     ModelFactory,
     Part,
+    StatingRule,
     Switch,
     Visit,
 )
 from .codecs import Codec, CodecContext, CodecStreams
-from .defenses import Defense, LinearDefense, PreAggregation, Verdict
+from .defenses import Defense, EvaluatedModel, LinearDefense, PreAggregation, Verdict
 from .knowledge import UpdateKnowledge
 from .privacy import (
     AdaptiveClipping,
@@ -49,6 +51,7 @@ from .server import (
     Starts,
     Traffic,
 )
+from .tasks import ClassScore, DataFacts, LossForm, Measured, OutputScore, Task
 
 __all__ = [
     "Activations",
@@ -58,17 +61,21 @@ __all__ = [
     "Audit",
     "Audited",
     "BlockVisit",
+    "ClassScore",
     "ClientDefense",
     "Clipping",
     "Codec",
     "CodecContext",
     "CodecStreams",
     "DataAttack",
+    "DataFacts",
     "Defense",
     "Delivery",
     "Device",
+    "EvaluatedModel",
     "ExamplePrivacy",
     "ExchangingRule",
+    "Facts",
     "Goal",
     "Groups",
     "InferenceAttack",
@@ -78,9 +85,12 @@ __all__ = [
     "LocalRule",
     "LocalTraining",
     "LocalWork",
+    "LossForm",
+    "Measured",
     "ModelFactory",
     "Network",
     "NoGuarantee",
+    "OutputScore",
     "Part",
     "PreAggregation",
     "Privacy",
@@ -91,7 +101,9 @@ __all__ = [
     "Schedule",
     "ServerOptimizer",
     "Starts",
+    "StatingRule",
     "Switch",
+    "Task",
     "Traffic",
     "UpdateAttack",
     "UpdateKnowledge",

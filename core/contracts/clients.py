@@ -16,7 +16,6 @@ Device = Literal["auto", "cpu", "cuda"]
 """Where clients train."""
 
 _OPTIMIZERS = ("sgd", "adam")
-_LOSSES = ("auto", "cross_entropy", "mse", "mae")
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class LocalTraining:
         momentum: Heavy-ball momentum between 0 and 1 (1 excluded), fresh every round.
         weight_decay: L2 penalty added to the gradient, at least 0.
         optimizer: ``"sgd"``, or ``"adam"`` with torch's constants and moments that begin anew every round.
-        loss: ``"cross_entropy"`` of labels; ``"mse"`` or ``"mae"`` of real-valued targets; ``"auto"`` is the
-            first that goes with the data.
+        loss: One of the task's losses: ``"cross_entropy"`` of labels; ``"mse"`` or ``"mae"`` of real-valued
+            targets; ``"auto"`` is the task's first.
         shuffle: Whether every pass takes the examples in a fresh random order, or all in their own.
     """
 
@@ -43,7 +42,7 @@ class LocalTraining:
     momentum: float = 0.0
     weight_decay: float = 0.0
     optimizer: Literal["sgd", "adam"] = "sgd"
-    loss: Literal["auto", "cross_entropy", "mse", "mae"] = "auto"
+    loss: str = "auto"
     shuffle: bool = True
 
     def __post_init__(self) -> None:
@@ -56,9 +55,8 @@ class LocalTraining:
             raise ValueError(f"lr must be above 0, got {self.lr}")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
-        for name, allowed in (("optimizer", _OPTIMIZERS), ("loss", _LOSSES)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}; got '{getattr(self, name)}'")
+        if self.optimizer not in _OPTIMIZERS:
+            raise ValueError(f"optimizer must be one of {', '.join(_OPTIMIZERS)}; got '{self.optimizer}'")
         if self.optimizer == "adam" and self.momentum:
             raise ValueError(f"momentum must be 0 with adam, which has its own, got {self.momentum}")
 
@@ -97,6 +95,56 @@ class LocalWork:
     training: LocalTraining
     steps: Tensor
     gradient: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The single numbers that clients stated beside their messages, as the server half is told of them.
+
+    Rows stand in ascending client id, one for each client whose message was counted. Every number is finite;
+    whether it is true nobody checks.
+
+    Attributes:
+        client_ids: Stable ids, int64.  # [K]
+        num_examples: Examples behind each message, as the client claims, int64.  # [K]
+        weights: Each client's share of the aggregate, at least 0, summing to 1, float64: equal shares where
+            the defense tells none, and before it.  # [K]
+        training: How clients train, as the algorithm schedules it.
+        values: The stated numbers by name, float64.  # [K] each
+    """
+
+    client_ids: Tensor
+    num_examples: Tensor
+    weights: Tensor
+    training: LocalTraining
+    values: Mapping[str, Tensor]
+
+
+class StatingRule(Protocol):
+    """A local rule whose clients state single numbers beside their message, the names of which are ``facts``.
+
+    They are float64, go through no codec, and are neither clipped nor noised: under a privacy mechanism there
+    is no epsilon (``extra_release``). Attacks and defenses see them only where they declare ``facts``. A
+    malicious client may state any finite number: ``factors`` and ``step`` bound what follows from it.
+
+    Its ``step`` is given ``(params, aggregate, state, share, facts)``.
+    """
+
+    facts: tuple[str, ...]
+
+    def facts_of(self, update: Tensor, work: LocalWork) -> Mapping[str, Tensor]:
+        """Return what some clients state, by the names of ``facts``.  # [K] each
+
+        Args:
+            update: Their local minus the received parameters, to be left as it is.  # [K, P]
+            work: What else is known of their training.
+        """
+
+    def factors(self, facts: Facts) -> Tensor:
+        """Return what each client's update is multiplied by before the defense, finite and above 0, float64.
+
+        It comes after clipping; a rule without this method leaves updates as they are.  # [K]
+        """
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ in one line. ``docs/declarations.md`` shows them all.
 """
 
 from .attacks import DataAttacks, LeakageAttacks, UpdateAttacks
-from .clients import Algorithms, ClientData, ClientDefenses, Codecs, Datasets, Partitions
+from .clients import Algorithms, ClientData, ClientDefenses, Codecs, Datasets, Partitions, Tasks
 from .declaration import Declaration, Table, declared, declares, name_of
 from .defenses import Defenses, PreAggregations
 from .privacy import Audits, Clippings, Mechanisms, clipped_at, shows_sums_alone, works_in_steps
@@ -15,6 +15,7 @@ from .server import Networks, Optimizers, Samplers, Schedules
 TABLES: dict[str, type[Table]] = {
     "datasets": Datasets,
     "partitions": Partitions,
+    "tasks": Tasks,
     "algorithms": Algorithms,
     "client_defenses": ClientDefenses,
     "codecs": Codecs,
@@ -55,6 +56,7 @@ __all__ = [
     "Samplers",
     "Schedules",
     "Table",
+    "Tasks",
     "UpdateAttacks",
     "clipped_at",
     "declared",

@@ -62,6 +62,10 @@ class UpdateAttacks(Table):
         "there. One that looks at several clients is refused without."
     )
     refused = flag("No server counts what it sends, so that cohorts are smaller by its clients.")
+    facts = flag(
+        "It is handed the `facts` of what it sees, and may state others of its own; silent: it sees none, "
+        "and its clients state what is so."
+    )
     goal: Declaration[Callable[[Tensor, Tensor], Goal] | None] = method(
         "(x, y) -> Goal", DataAttacks.goal.meaning
     )

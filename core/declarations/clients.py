@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from .declaration import ANYTHING, Declaration, Kind, Table, count, flag, mapping, method, words
+from .declaration import ANYTHING, Declaration, Kind, Table, count, flag, mapping, method, word, words
 from .server import Optimizers, Samplers
 
 if TYPE_CHECKING:
     from torch import nn
 
     from ..contracts.client_defenses import BlockVisit
-    from ..contracts.clients import Groups, LocalRule, LocalTraining, Part, Visit
+    from ..contracts.clients import Facts, Groups, LocalRule, LocalTraining, Part, Visit
     from ..contracts.server import Sampling
+    from ..contracts.tasks import LossForm
     from ..layout import Layout
 
 Array = np.ndarray[Any, Any]
@@ -41,6 +42,11 @@ class ClientData(Table):
         ANYTHING, None, "The `Targets` of a regression, whose `num_classes` is 0."
     )
     num_classes = count(0, "C; labels are below it.")
+    task = word("", "The name of the task that they are made for; silent: by their labels.")
+    num_tokens = count(0, "Inputs are tokens, int64, below it; 0: they are floats.")
+    label_shape: Declaration[tuple[int, ...] | None] = Declaration(
+        ANYTHING, None, "The shape of one label, without the batch; silent: a class, or a number a target."
+    )
     input_shape: Declaration[tuple[int, ...] | None] = Declaration(
         ANYTHING, None, "The shape of one example, without the batch."
     )
@@ -49,6 +55,20 @@ class ClientData(Table):
         ANYTHING,
         None,
         "What clients keep for their own scores: data of as many clients, some of them of none.",
+    )
+
+
+class Tasks(Table):
+    """What a task may say of itself."""
+
+    losses = words("The names of its losses; the first is the default.")
+    metrics = words("What it measures besides loss and accuracy: each is a column of the table of rounds.")
+    has_accuracy = flag("It measures an accuracy: the share that is right.")
+    by_class = flag("A label is one class, and so is an answer: what works on classes goes with it.")
+    whole_outputs = flag("Its answers are the outputs: the loss is taken of all test examples at once.")
+    form: Declaration[Callable[[str], LossForm] | None] = method(
+        "(name) -> LossForm",
+        "How a loss is written for a stack; silent: one loss an example, times its weight.",
     )
 
 
@@ -89,6 +109,23 @@ class Algorithms(Samplers, Optimizers):
     )
     finish: Declaration[Callable[..., tuple[Groups, Groups]] | None] = method(
         "(update, received, shared, own, work) -> (Groups, Groups)", "What clients send and then remember."
+    )
+    facts = words(
+        "The names of single numbers that a client states beside its message, float64: never clipped or "
+        "noised, a reason for no epsilon."
+    )
+    facts_of: Declaration[Callable[..., Mapping[str, Tensor]] | None] = method(
+        "(update, work) -> mapping", "What clients state, by the names of `facts`, [K] each."
+    )
+    factors: Declaration[Callable[[Facts], Tensor] | None] = method(
+        "(facts) -> Tensor",
+        "What each client's update is multiplied by before the defense, after clipping, finite and above 0, "
+        "float64 [K]; silent: 1.",
+    )
+    takes_steps: Declaration[Callable[[int, Callable[[], np.random.Generator]], int] | None] = method(
+        "(planned, draw) -> int",
+        "How many of the local steps that it planned a client takes in a round, at least 1; `draw()` is its "
+        "own stream of that round; silent: all.",
     )
     model: Declaration[Callable[[Tensor, Any], Tensor] | None] = method(
         "(params, state) -> Tensor",
@@ -133,7 +170,8 @@ class Algorithms(Samplers, Optimizers):
     init: Declaration[Callable[[], Any] | None] = method("() -> State", "The server half's first memory.")
     step: Declaration[Callable[..., tuple[Tensor, Any]] | None] = method(
         "(params, aggregate, state) -> (Tensor, State)",
-        "The server half; of a rule that exchanges more than parameters also given its `share`.",
+        "The server half; of a rule that exchanges more than parameters also given its `share`, of one with "
+        "`facts` its `share` and the `Facts`.",
     )
     sampling: Declaration[Callable[[int], Sampling] | None] = method(
         "(num_clients) -> Sampling", "How it samples, where it is its own sampler."

@@ -1,10 +1,17 @@
 """What defenses and pre-aggregations may declare."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from .declaration import Declaration, Table, count, flag, method, numbers, words
+
+if TYPE_CHECKING:
+    from ..contracts.defenses import EvaluatedModel
+    from ..trees import State
 
 
 class Defenses(Table):
@@ -18,6 +25,7 @@ class Defenses(Table):
     denominator: Declaration[Callable[[Tensor, float], float] | None] = method(
         "(counts, expected_size) -> float", "What a linear aggregate's sum is divided by, above 0."
     )
+    weighs_examples = flag("As configured it weighs clients by how many examples they claim.")
     individual = flag("It needs single updates, so that secure aggregation is refused.", careful=True)
     sensitivity: Declaration[Callable[[float, float], float | None] | None] = method(
         "(clip_norm, expected_size) -> float | None",
@@ -28,7 +36,25 @@ class Defenses(Table):
         "What it remembers is right also where messages began in earlier rounds; one without a memory need "
         "not say so."
     )
-    needs_root = flag("It reads `updates.context.root`: the server must be given examples of its own.")
+    needs_root = flag(
+        "It reads `updates.context.root`, or `examples`: the server must be given examples of its own."
+    )
+    runs_models = flag(
+        "It runs candidate models: it is handed `updates.context.forward`, and `examples` and `loss` where "
+        "the server has examples of its own."
+    )
+    prepare: Declaration[Callable[[Tensor, State], tuple[Tensor, State]] | None] = method(
+        "(params, state) -> (params, state)",
+        "What goes down in a round in the place of the server's parameters [P], which stay as they are, and "
+        "the state that `aggregate` gets.",
+    )
+    evaluate: Declaration[Callable[[Tensor, Tensor, EvaluatedModel], Mapping[str, Tensor | float]] | None] = (
+        method(
+            "(params, x, model) -> columns",
+            "What it certifies of a model [P] on test examples [m, ...]: by name a tensor [m], or one number "
+            "for all; asked in every evaluated round.",
+        )
+    )
     remembers_clients = flag(
         "Its memory is about single clients, by id: a pre-aggregation that leaves fewer rows is refused."
     )
@@ -41,6 +67,7 @@ class Defenses(Table):
     beside_params = flag(
         "It sets messages beside the global parameters, so that these must be updates alone."
     )
+    facts = flag("It sees `updates.facts`, what clients state beside their vectors; silent: there are none.")
     exempt = words("The checks of the contract that it breaks on purpose, by name.")
 
 
@@ -53,5 +80,6 @@ class PreAggregations(Table):
     )
     partial = flag("It can deal with `updates.presence`: what a client's level lacks stays 0, and no vote.")
     beside_params = flag(Defenses.beside_params.meaning)
+    facts = flag(Defenses.facts.meaning)
     least_cohort = Defenses.least_cohort
     stale = Defenses.stale

@@ -8,8 +8,10 @@ from torch import nn
 from ...clients.data.base import FederatedData
 from ...clients.exchange import Exchange
 from ...clients.levels import Levels
+from ...clients.tasks.fitted import FittedTask
 from ...core.contracts import Privacy
 from ...core.layout import Layout
+from .loading import make_task
 from .parts import Parts
 
 
@@ -32,6 +34,11 @@ class Fitted:
     layout: Layout
     mechanism: Privacy
     levels: Levels | None = None
+
+    @cached_property
+    def task(self) -> FittedTask:
+        """What is learnt."""
+        return make_task(self.parts.spec, self.data)
 
     @cached_property
     def exchange(self) -> Exchange:

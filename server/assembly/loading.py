@@ -10,6 +10,7 @@ from ...clients.data import federate
 from ...clients.data.base import FederatedData, Perturb
 from ...clients.defending import wrap_of
 from ...clients.models import build_model
+from ...clients.tasks.fitted import FittedTask, task_of
 from ...core.declarations import Mechanisms, declared
 from ...core.seeds import generator
 
@@ -36,6 +37,16 @@ def perturbation(parts: Parts) -> Perturb | None:
     return None if perturb is None else lambda records: perturb(records, generator(seed, "input noise"))
 
 
+def make_task(spec: RunSpec, data: FederatedData) -> FittedTask:
+    """Return what is learnt: what the spec names, or what the data are made for.
+
+    Raises:
+        PluginError: An unknown task, or options that it does not take.
+        ScenarioError: Task and data do not fit.
+    """
+    return task_of(data) if spec.task is None else task_of(data, spec.task.name, spec.task.options)
+
+
 def make_model(spec: RunSpec, data: FederatedData) -> nn.Module:
     """Return a new model with the run's initial weights.
 
@@ -43,8 +54,6 @@ def make_model(spec: RunSpec, data: FederatedData) -> nn.Module:
         PluginError: An unknown model, or options that it does not take.
         ScenarioError: Model and data do not fit.
     """
-    stream, wrap = (
-        generator(spec.seed, "model"),
-        wrap_of(spec.client_defense.name, spec.client_defense.options),
-    )
-    return build_model(spec.model.name, spec.model.options, data, stream, wrap)
+    outputs, defense = make_task(spec, data).outputs, spec.client_defense
+    stream, wrap = generator(spec.seed, "model"), wrap_of(defense.name, defense.options)
+    return build_model(spec.model.name, spec.model.options, data, stream, outputs, wrap)

@@ -22,7 +22,7 @@ from ...core.contracts import (
     Sampling,
     Schedule,
 )
-from ...core.declarations import Algorithms, Datasets, Declaration, declared, works_in_steps
+from ...core.declarations import Algorithms, Datasets, Declaration, Schedules, declared, works_in_steps
 from ...core.guards import guard
 from ...core.layout import Layout
 from ...core.registry import Family
@@ -190,7 +190,8 @@ class Parts:
         """
         shared, remembers = self._shared(mechanism), self.brings(Algorithms.memory)
         remembers = remembers and not declared(self.algorithm, Algorithms.memory_stays)
-        return calibrate(shared, self.sampling, self.spec.rounds, num_parameters, not remembers)
+        amplified = declared(self.schedule, Schedules.plain) and not remembers
+        return calibrate(shared, self.sampling, self.spec.rounds, num_parameters, amplified)
 
     def exchange(self, layout: Layout) -> Exchange:
         """Return what the clients of a model with this layout send, receive and remember.

@@ -54,6 +54,20 @@ def test_each_client_is_charged_for_its_messages_that_counted(private):
     assert max(counted.values()) > 8 * 3 / 8  # who is fast comes more often than its turn
 
 
+def test_an_exchanged_client_is_charged_as_one_that_moves_twice_as_far(private):
+    """Unamplified: a message moves by 2 C, so that k of them cost a Gaussian of z / (2 sqrt(k))."""
+    steps = steps_of(private(privacy=gaussian("replace_one")))
+    counted = Counter(i for step in steps for i in step.outcome.sent.client_ids.tolist())
+    expected = gaussian_epsilon(max(counted.values()) * (2 / 2.0) ** 2, 1e-3)
+    assert steps[-1].outcome.epsilon.value == pytest.approx(expected, rel=1e-9)
+    assert steps[-1].outcome.release.relation == "replace_one"
+    budget = PluginSpec(
+        "gaussian", {"clip_norm": 0.5, "epsilon": 40.0, "delta": 1e-3, "relation": "replace_one"}
+    )
+    spent = steps_of(private(rounds=3, privacy=budget))[-1].outcome.epsilon.value
+    assert 0 < spent <= 40.0
+
+
 def test_the_noise_is_that_of_a_buffer_and_so_is_the_sensitivity(private):
     """z C / K = 2 * 0.5 / 3 on the mean, of which one clipped message is at most C / K."""
     steps = steps_of(private(rounds=6, training=private().training))
@@ -179,10 +193,6 @@ def test_a_budget_that_cannot_hold_is_refused_with_the_way_out(private):
 
 
 REFUSED = [
-    (
-        {"privacy": gaussian("replace_one")},
-        "no guarantee holds for sampling 'other' with relation 'replace_one'",
-    ),
     (
         {"privacy": PluginSpec("skellam", {"clip_norm": 0.5, "noise_multiplier": 2.0, "delta": 1e-3})},
         "did not begin together",

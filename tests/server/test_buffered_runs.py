@@ -1,6 +1,7 @@
 """Whole buffered runs: the same bits on any pool and after a stop, with messages on the way."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -59,6 +60,11 @@ VARIANTS = {
         "privacy": PluginSpec("none"),
         "codec": PluginSpec("identity"),
         "server_optimizer": PluginSpec("sgd"),
+    },
+    "facts, one of them a lie": {
+        "algorithm": PluginSpec("fednova", {"partial": 0.5, "server_momentum": 0.5}),
+        "server_optimizer": PluginSpec("sgd"),
+        "roles": (RoleSpec(PluginSpec(f"{Path(__file__).parent}/test_facts.py:Liar"), clients=(1, 3)),),
     },
     "one by one": {
         "schedule": PluginSpec("buffered", {"buffer_size": 2, "starts_by": "poisson", "start_rate": 3.0}),

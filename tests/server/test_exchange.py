@@ -12,7 +12,7 @@ from gauntlet.attacks.poisoning import UPDATE_ATTACKS
 from gauntlet.clients.algorithms.feddyn import FedDyn
 from gauntlet.clients.algorithms.scaffold import Scaffold
 from gauntlet.core.contracts import LocalTraining, NoGuarantee
-from gauntlet.core.errors import CheckpointError, GauntletError, PluginError
+from gauntlet.core.errors import CheckpointError, GauntletError, PluginError, ScenarioError
 from gauntlet.core.layout import Layout
 from gauntlet.core.trees import equal
 from gauntlet.defenses import DEFENSES, PRE_AGGREGATIONS
@@ -144,6 +144,30 @@ def test_scaffold_goes_with_what_works_on_messages(small, ingredient):
     assert bool(last.params.isfinite().all())
     assert not torch.equal(first.params, last.params)
     assert len(last.clients) == 8 + (spec.root_examples > 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("mean", {}),
+        ("norm_clipping", {}),
+        ("geometric_median", {}),
+        ("multi_krum", {"num_byzantine": 1}),
+        ("mud_hog", {}),
+        ("flower:FedAvg", {}),
+    ],
+)
+@pytest.mark.parametrize("algorithm", ["scaffold", "feddyn"])
+def test_a_rule_that_weighs_claimed_examples_is_refused_where_all_count_alike(
+    small, algorithm, name, options
+):
+    """c and h are means of all clients only where nobody counts more: any rule that says otherwise."""
+    weighting = {} if name.startswith("flower") else {"weighting": "num_examples"}
+    alike = {} if name.startswith("flower") else {"weighting": "uniform"}
+    with pytest.raises(ScenarioError, match="needs a mean that weighs all clients alike"):
+        prepare(small(algorithm=PluginSpec(algorithm), defense=PluginSpec(name, {**options, **weighting})))
+    fair = "flower:FedMedian" if name.startswith("flower") else name
+    prepare(small(algorithm=PluginSpec(algorithm), defense=PluginSpec(fair, {**options, **alike})))
 
 
 def test_the_engine_follows_feddyns_own_functions_and_scores_the_mean_model():

@@ -1,5 +1,7 @@
 """Listing, showing and checking what there is."""
 
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
@@ -30,6 +32,14 @@ def test_a_name_in_several_families_needs_one_to_be_chosen(gauntlet):
     assert "choose one with --family" in gauntlet("check-plugin", "gaussian").stderr
     options = ["--set", "clip_norm=1.0", "--set", "noise_multiplier=1.0", "--set", "delta=1e-5"]
     assert gauntlet("check-plugin", "gaussian", "--family", "privacy", *options).returncode == 0
+
+
+def test_an_algorithm_with_halves_of_other_families_is_an_algorithm():
+    """Its step and its sample make it no server optimizer and no sampler; what has a step alone is one."""
+    place = f"{Path(__file__).parents[1]}/outside/scaffold_m.py:ScaffoldM"
+    assert families_of(place) == ["algorithms"]
+    assert families_of("gauntlet.clients.algorithms.fsgld:FSGLD") == ["algorithms"]
+    assert families_of("gauntlet.server.optimizers.adam:Adam") == ["server_optimizers"]
 
 
 def test_listing_names_every_plug_in_and_scenario(gauntlet):

@@ -31,6 +31,7 @@ RUNS = {
     "semi_cyclic.py:SemiCyclic": {
         "sampler": {"name": f"{FOLDER}/semi_cyclic.py:SemiCyclic", "cohort_size": 2, "rounds_awake": 2}
     },
+    "planted_bias.py:PlantedBias": {"defense": {"name": f"{FOLDER}/planted_bias.py:PlantedBias"}},
     "two_rounds.py:TwoRounds": {
         "probes": [
             {"name": f"{FOLDER}/two_rounds.py:TwoRounds", "rounds": [0, 2], "labels_known": True, "steps": 20}
@@ -46,6 +47,7 @@ PAGES = {
     "distillation.py": "add-an-algorithm.md",
     "over_selection.py": "add-a-schedule.md",
     "semi_cyclic.py": "add-a-sampler.md",
+    "planted_bias.py": "add-a-defense.md",
     "two_rounds.py": "add-a-leakage-attack.md",
 }
 

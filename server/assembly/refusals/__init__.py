@@ -22,9 +22,11 @@ from .algorithms import (
     batch_statistics_that_nobody_remembers,
     batch_statistics_that_nobody_trains,
     canaries_in_a_part_of_a_message,
+    canaries_that_state_nothing,
     canaries_without_examples,
     clients_that_a_mean_weighs,
     clients_that_an_algorithm_misses,
+    facts_behind_a_sum,
     features_that_a_model_has_not,
     messages_beside_parameters,
 )
@@ -44,13 +46,16 @@ from .client_defenses import (
 )
 from .codecs import a_downlink_that_an_algorithm_does_not_expect, a_downlink_that_remembers
 from .defenses import (
+    a_certificate_behind_other_rules,
     a_client_that_a_defense_misses,
     a_defense_without_its_root,
     a_memory_of_clients_behind_groups,
+    a_plant_where_canaries_are_looked_for,
     cohorts_that_are_all_too_small,
 )
 from .levels import (
     a_codec_that_minds_the_size,
+    a_plant_that_small_models_lack,
     a_rule_that_counts_the_absent,
     a_sum_of_several_sizes,
     an_attack_on_rows_of_several_sizes,
@@ -86,7 +91,7 @@ from .schedules import (
 )
 from .training import (
     a_cohort_above_the_population,
-    attacks_on_labels_of_a_regression,
+    attacks_on_labels_that_are_no_classes,
     compiling_of_private_steps,
     given_data_without_a_root,
     stacking_of_an_algorithm_of_its_own_way,
@@ -125,9 +130,13 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_defense_of_clients_that_work_in_their_own_way,
     gradients_that_go_out_beside_a_defended_update,
     a_look_at_examples_behind_their_privacy,
+    facts_behind_a_sum,
+    canaries_that_state_nothing,
     a_downlink_that_remembers,
     a_downlink_that_an_algorithm_does_not_expect,
     a_defense_without_its_root,
+    a_plant_where_canaries_are_looked_for,
+    a_certificate_behind_other_rules,
     a_defense_that_sees_only_sums,
     a_pre_aggregation_that_sees_only_sums,
     a_codec_whose_payloads_do_not_add_up,
@@ -135,6 +144,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_client_that_a_defense_misses,
     cohorts_that_are_all_too_small,
     levels_without_an_assignment,
+    a_plant_that_small_models_lack,
     a_rule_that_counts_the_absent,
     an_attack_on_rows_of_several_sizes,
     a_codec_that_minds_the_size,
@@ -161,7 +171,7 @@ OF_FIT: tuple[Refusal[Fitted], ...] = (
     batch_statistics_that_leave_unclipped,
     canaries_that_nobody_clips,
     given_data_without_a_root,
-    attacks_on_labels_of_a_regression,
+    attacks_on_labels_that_are_no_classes,
 )
 """Plug-ins that do not go with the data or the model."""
 

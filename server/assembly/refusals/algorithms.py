@@ -1,6 +1,7 @@
 """What an algorithm does not go with: one of its own way, one that exchanges more than parameters."""
 
 from ....clients.added_loss import RECEIVED, head_of
+from ....clients.data.blank import input_dtype
 from ....core.declarations import (
     Algorithms,
     Codecs,
@@ -9,6 +10,7 @@ from ....core.declarations import (
     PreAggregations,
     UpdateAttacks,
     declared,
+    shows_sums_alone,
 )
 from ....core.errors import ScenarioError
 from ...release import counts_alike
@@ -98,9 +100,11 @@ def a_codec_that_breaks_a_bound(parts: Parts) -> ScenarioError | None:
 
 
 def clients_that_a_mean_weighs(parts: Parts) -> ScenarioError | None:
-    """An algorithm whose messages weigh alike, with a mean that weighs clients by their examples."""
+    """An algorithm whose messages weigh alike, with a rule that weighs clients by their examples."""
+    if not declared(parts.algorithm, Algorithms.weighs_alike):
+        return None
     weighs = declared(parts.defense, Defenses.linear) and not counts_alike(parts.defense)
-    if not declared(parts.algorithm, Algorithms.weighs_alike) or not weighs:
+    if not (weighs or declared(parts.defense, Defenses.weighs_examples)):
         return None
     return ScenarioError(
         f"{_who(parts)} needs a mean that weighs all clients alike: set defense.weighting = 'uniform' or "
@@ -121,7 +125,11 @@ def a_gradient_that_nobody_protects(parts: Parts) -> ScenarioError | None:
 def features_that_a_model_has_not(fitted: Fitted) -> ScenarioError | None:
     """An algorithm that looks at features, with a model of one layer."""
     adds = fitted.parts.brings(Algorithms.added_loss)
-    if not adds or head_of(fitted.model, fitted.data.input_shape) is not None:
+    if (
+        not adds
+        or head_of(fitted.model, fitted.data.input_shape, input_dtype(fitted.task.facts.num_tokens))
+        is not None
+    ):
         return None
     return ScenarioError(
         f"{_who(fitted.parts)} looks at features, the inputs of a model's last layer, and model "
@@ -146,6 +154,11 @@ def batch_statistics_that_nobody_remembers(fitted: Fitted) -> ScenarioError | No
 def a_message_that_nobody_reads(fitted: Fitted) -> ScenarioError | None:
     """An algorithm that sends more than an update, or is sent more than parameters, without a server half."""
     exchange, parts = fitted.exchange, fitted.parts
+    if exchange.statement and not parts.brings(Algorithms.step):
+        return ScenarioError(
+            f"{_who(parts)} has clients state {', '.join(exchange.statement.names)}, and has no step that is "
+            "told of it"
+        )
     if exchange.up != exchange.layout and not parts.brings(Algorithms.step):
         return ScenarioError(
             f"{_who(parts)} sends {exchange.up.num_parameters} numbers for {fitted.layout.num_parameters} "
@@ -176,6 +189,29 @@ def messages_beside_parameters(fitted: Fitted) -> ScenarioError | None:
         f"{found[0]} sets messages beside the parameters, and {_who(parts)} sends "
         f"{fitted.exchange.up.num_parameters} numbers for {fitted.layout.num_parameters} of these; leave out "
         "one of the two"
+    )
+
+
+def facts_behind_a_sum(parts: Parts) -> ScenarioError | None:
+    """An algorithm whose clients state facts of their own, under secure aggregation."""
+    facts = declared(parts.algorithm, Algorithms.facts)
+    if not facts or not shows_sums_alone(parts.mechanism):
+        return None
+    return ScenarioError(
+        f"{_who(parts)} has each client state {', '.join(facts)}, and with privacy "
+        f"'{parts.spec.privacy.name}' the server sees only the sum of the messages; use an algorithm without "
+        "facts, such as fedavg"
+    )
+
+
+def canaries_that_state_nothing(parts: Parts) -> ScenarioError | None:
+    """An audit's canaries, with an algorithm that needs facts of each client."""
+    facts = declared(parts.algorithm, Algorithms.facts)
+    if not facts or not parts.audit.num_canaries:
+        return None
+    return ScenarioError(
+        f"{_who(parts)} has each client state {', '.join(facts)}, and audit '{parts.spec.audit.name}' sends "
+        "updates of clients that train nothing; leave out one of the two"
     )
 
 

@@ -47,6 +47,8 @@ def levels_without_an_assignment(parts: Parts) -> ScenarioError | None:
                 f"{with_sizes}: it sends updates of these alone and remembers nothing, and cannot declare "
                 f"{verb.name}"
             )
+    if declared(parts.algorithm, Algorithms.facts):
+        return ScenarioError(f"{with_sizes}, and it cannot declare facts besides")
     return None
 
 
@@ -125,6 +127,17 @@ def a_sum_of_several_sizes(parts: Parts) -> ScenarioError | None:
         f"{with_sizes}, and with privacy '{parts.spec.privacy.name}' the server sees only the sum of whole "
         "messages; use a mechanism that shows it single ones, such as gaussian with defense mean and "
         "weighting = 'fixed'"
+    )
+
+
+def a_plant_that_small_models_lack(parts: Parts) -> ScenarioError | None:
+    """A defense that plants something in the whole model, of which smaller ones have a part."""
+    with_sizes = _several_sizes(parts)
+    if with_sizes is None or declared(parts.defense, Defenses.prepare) is None:
+        return None
+    return ScenarioError(
+        f"{with_sizes}, and defense '{parts.spec.defense.name}' plants something in whole ones before a "
+        "round; leave out one of the two"
     )
 
 

@@ -1,5 +1,6 @@
 """Ditto's own functions in float64: where a personal model comes to rest, on T1's two quadratic clients."""
 
+import numpy as np
 import pytest
 import torch
 from quadratics import T1, training
@@ -49,3 +50,19 @@ def test_personal_models_have_a_step_size_and_a_number_of_steps_of_their_own():
 def test_what_cannot_be_is_refused(options, line):
     with pytest.raises(ValueError, match=line):
         Ditto(**options)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_a_pull_that_leads_away_from_the_received_model_is_refused(momentum):
+    """Heavy ball on mu/2 v^2 converges while lr mu is below 2 (1 + momentum): by its two eigenvalues."""
+    how, most = LocalTraining(lr=0.1, momentum=momentum), 20 * (1 + momentum)
+    assert Ditto(most).schedule(how) is how
+    with pytest.raises(ValueError, match=f"ditto: steps of lr 0.1 .* a pull of at most {most:g}"):
+        Ditto(1e30).schedule(how)
+    for pull, stays in ((0.99 * most, True), (1.01 * most, False)):
+        step = np.array([[1 + momentum - 0.1 * pull, -momentum], [1, 0]])
+        assert (abs(np.linalg.eigvals(step)).max() < 1) == stays
+    with pytest.raises(ValueError, match="at most 10"):
+        Ditto(11.0, lr=0.2).schedule(LocalTraining(lr=0.001))
+    with pytest.raises(ValueError, match=r"at most 1e\+15"):
+        Ditto(1e30).schedule(LocalTraining(optimizer="adam"))
