@@ -16,6 +16,7 @@ from ..core.contracts import ClientDefense
 from ..core.declarations import ClientDefenses, declared
 from ..core.guards import guard
 from ..core.layout import Layout
+from ..core.replies import REPLIES
 from ..core.seeds import generator
 from .client_defenses import CLIENT_DEFENSES
 
@@ -46,7 +47,8 @@ def wrap_of(name: str, options: Mapping[str, Any]) -> Callable[[nn.Module], nn.M
     """
     if declared(CLIENT_DEFENSES.find(name), ClientDefenses.wrap) is None:
         return None
-    plugin = guard(CLIENT_DEFENSES.build(name, options), f"{CLIENT_DEFENSES.noun} '{name}'")
+    who = f"{CLIENT_DEFENSES.noun} '{name}'"
+    plugin = guard(CLIENT_DEFENSES.build(name, options), who, REPLIES.get(CLIENT_DEFENSES.name))
     return declared(plugin, ClientDefenses.wrap)
 
 

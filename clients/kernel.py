@@ -125,7 +125,7 @@ class BlockKernel:
         self._height = height
         self._watched = any(map(from_outside, (rule, *(role.attack for role in steers))))
         self._labels, alter = labels, altered(defense, seed)
-        self._sources = RoundExamples(data, poisons, seed, device, labels, alter)
+        self._sources = RoundExamples(data, poisons, seed, device, labels, model, alter)
         self.visits: Visits | None = None
         if declared(rule, Algorithms.work):
             flat, procedure = (self._alone.local, self._alone.gradient), cast(LocalProcedure, rule)
@@ -161,6 +161,7 @@ class BlockKernel:
     ) -> tuple[Updates, Tensor, Tensor]:
         """Return what the clients would send, their losses [K], and what they would remember [K, S]."""
         client_ids = client_ids.astype(np.int64)
+        self._sources.receive(broadcast)
         if self.visits is not None:
             with untouched(TRAINING, *[broadcast] * self._watched):
                 updates, losses = self.visits.train(broadcast, client_ids)

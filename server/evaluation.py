@@ -67,7 +67,7 @@ class Score:
 
 
 def goals_of(roles: Sequence[Role[Any]], data: FederatedData) -> list[tuple[str, Goal]]:
-    """Return what the attacks want of the model on the test set, by name, of those that say so.
+    """Return what the attacks want of any model on the test set, by name, of those that say so.
 
     Raises:
         PluginError: An attack that cannot say so of these data, or does not return a goal.
@@ -75,7 +75,7 @@ def goals_of(roles: Sequence[Role[Any]], data: FederatedData) -> list[tuple[str,
     found: list[tuple[str, Goal]] = []
     for role in roles:
         goal = declared(role.attack, DataAttacks.goal)
-        if goal is None:
+        if goal is None or declared(role.attack, DataAttacks.sees_model):
             continue
         wish = goal(*data.test())
         if not isinstance(wish, Goal):
@@ -114,7 +114,7 @@ class Evaluator:
         predicted, loss = answers.predicted[: len(self._y)], self._mean_loss(answers)
         found = self.task.measure(predicted, self._y, loss)
         goals = tuple(
-            _goal_score(name, goal, answers.predicted[places])
+            goal_score(name, goal, answers.predicted[places])
             for (name, goal), places in zip(self._goals, self._places, strict=True)
         )
         return Score(found.accuracy, loss, found.classes, goals, found.outputs, found.metrics)
@@ -131,6 +131,7 @@ class Evaluator:
         return loss / len(self._y)
 
 
-def _goal_score(name: str, goal: Goal, predicted: Tensor) -> GoalScore:
+def goal_score(name: str, goal: Goal, predicted: Tensor) -> GoalScore:
+    """Return how far an attack came, from the labels [m] that a model gives to its goal's examples."""
     success, recalled = (int((predicted == labels).sum()) for labels in (goal.wanted, goal.truth))
     return GoalScore(name, len(goal.x), success, recalled)

@@ -27,6 +27,7 @@ from .evaluation import Evaluator, Score, goals_of
 from .example_privacy import known_noise, with_local_steps
 from .guarantee import delta_warning
 from .guard import out_of_budget
+from .moving_goals import MovingGoals
 from .outcome import Outcome
 from .personal import PersonalEvaluator, PersonalScore, make_evaluator
 from .plan import Plan
@@ -40,6 +41,7 @@ from .training import (
     make_certifier,
     make_choice,
     make_kernel,
+    make_moving_goals,
     make_root,
     make_scorer,
     make_trials,
@@ -85,6 +87,7 @@ class Simulation:
     choice: Choice
     personal: PersonalEvaluator | None = None
     certifier: Certifier | None = None
+    moving: MovingGoals | None = None
 
     def steps(self, pool: ClientPool, state: ServerState | None = None) -> Iterator[Step]:
         """Run the rounds that are left after ``state`` (all of them by default), one a time.
@@ -127,7 +130,8 @@ class Simulation:
         model = Broadcast(state.round, params, state.buffers)
         if known and all(torch.equal(getattr(known[0], n), getattr(model, n)) for n in ("params", "buffers")):
             return known
-        return model, self.evaluator.score(pool.score(model))
+        score = self.evaluator.score(pool.score(model))
+        return model, score if self.moving is None else self.moving.joined(score, params, state.buffers)
 
     def _personal_scores(self, state: ServerState) -> tuple[PersonalScore, ...]:
         if self.personal is None:
@@ -197,7 +201,9 @@ def prepare(
         certifier.check(first)
     refuse(OF_GOALS, fitted)
     goals = goals_of((*plan.poisons, *plan.attacks), data)
-    refuse(OF_PROSPECT, Prospect(parts.spec, plan, first, data, goals))
+    moving = make_moving_goals(parts, plan, data)
+    of_first = [] if moving is None else moving.of(first.params, first.buffers)
+    refuse(OF_PROSPECT, Prospect(parts.spec, plan, first, data, [*goals, *of_first]))
     return Simulation(
         spec=spec,
         data=data,
@@ -205,6 +211,7 @@ def prepare(
         kernel=kernel_of(parts, data, make_model(spec, data), choice, plan.privacy),
         evaluator=Evaluator(data, goals, spec.training.loss, task),
         certifier=certifier,
+        moving=moving,
         first=first,
         choice=choice,
         personal=make_evaluator(parts.algorithm, model, plan.exchange, data, spec.training.loss, task),

@@ -15,6 +15,7 @@ from ..clients.kernel import BlockKernel
 from ..clients.leveled_kernel import LeveledKernel
 from ..clients.levels import ALL_LABELS, EveryLabel, HeldLabels, levels_of
 from ..clients.scoring import ScoredExamples, Scorer
+from ..clients.seen_model import SeenModels
 from ..clients.vectorize import Choice, begun_on, choose
 from ..core.contracts import Privacy
 from ..core.declarations import Algorithms, ClientData, Defenses, UpdateAttacks, declared
@@ -25,6 +26,7 @@ from .assembly.loading import make_model, make_task
 from .assembly.parts import Parts, watched
 from .assembly.refusals.training import in_steps, own_way
 from .certificates import Certifier
+from .moving_goals import MovingGoals, moving
 from .plan import Plan
 from .root import Root
 from .spec import RunSpec
@@ -149,6 +151,14 @@ def make_certifier(parts: Parts, plan: Plan, data: FederatedData) -> Certifier |
     if declared(parts.defense, Defenses.evaluate) is None:
         return None
     return Certifier(plan, _candidates(parts, data), *data.test(), num_classes=data.num_classes)
+
+
+def make_moving_goals(parts: Parts, plan: Plan, data: FederatedData) -> MovingGoals | None:
+    """Return what asks the attacks that see the model what they want of it; None where there are none."""
+    if not (attacks := moving((*plan.poisons, *plan.attacks))):
+        return None
+    seen, models = SeenModels(make_model(parts.spec, data)), _candidates(parts, data)
+    return MovingGoals(attacks, seen, models, *data.test())
 
 
 def make_root(parts: Parts, data: FederatedData) -> Root | None:

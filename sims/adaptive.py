@@ -25,7 +25,7 @@ def unadapted(spec: RunSpec, probes: Sequence[Probe]) -> str | None:
     rebuild = [probe for probe in probes if not infers(probe.name)]
     if not adaptive or not rebuild or any(_is(adaptive, probe) for probe in rebuild):
         return None
-    table = ", ".join(f"{key} = {json.dumps(value)}" for key, value in adaptive.items())
+    table = ", ".join(f"{key} = {json.dumps(value, default=str)}" for key, value in adaptive.items())
     return (
         f"warning: client defense '{named.name}' must be shown beside an attack that knows of it, and no "
         f"probe is one: add [[probes]] with {table}, or attack what was recorded with --with '{{{table}}}'"

@@ -11,6 +11,7 @@ PLUGIN_SECTIONS = {
     "data": "datasets",
     "partition": "partitions",
     "model": "models",
+    "task": "tasks",
     "algorithm": "algorithms",
     "codec": "codecs",
     "codec_down": "codecs",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..core.contracts import Release
 from ..core.declarations import Mechanisms, clipped_at, declared
+from ..core.errors import PluginError
 from ..core.updates import row_norms
 from ..server.plan import Plan
 from .robustness import aggregation, best_success, detection
@@ -133,6 +134,21 @@ TIMINGS = pa.schema(
 )
 
 
+def rounds_schema(metrics: Sequence[str]) -> pa.Schema:
+    """Return the columns of the table of rounds: behind a regression's errors stands what a task measures.
+
+    Raises:
+        PluginError: A task gives a measure the name of another column, or two measures one name.
+    """
+    taken = [name for n, name in enumerate(metrics) if name in (*ROUNDS.names, *metrics[:n])]
+    if taken:
+        raise PluginError(
+            f"a task measures '{taken[0]}', which is the name of another column; choose another"
+        )
+    fields, behind = list(ROUNDS), ROUNDS.names.index("mae") + 1
+    return pa.schema([*fields[:behind], *((name, pa.float64()) for name in metrics), *fields[behind:]])
+
+
 def rows(plan: Plan, step: Step) -> tuple[dict[str, Any], pa.Table]:
     """Return the round's row, and one row a client of the cohort, in ascending id."""
     return _round_row(plan, step), _client_rows(plan, step)
@@ -242,6 +258,7 @@ def _round_row(plan: Plan, step: Step) -> dict[str, Any]:
         "loss": step.score.loss if step.score else None,
         "rmse": step.score.rmse if step.score else None,
         "mae": step.score.mae if step.score else None,
+        **(step.score.metrics if step.score else {}),
         "cohort_size": len(o.sent),
         "arrived": len(o.sent) - dropped,
         "rejected": len(o.refused),

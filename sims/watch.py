@@ -11,12 +11,13 @@ import torch
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS, infers
 from ..attacks.leakage.requirements import name_of, refuse_number, refuse_unmet, rounds_of, takes_labels
 from ..core.contracts import Groups
-from ..core.declarations import Algorithms, Mechanisms, declared, shows_sums_alone
+from ..core.declarations import Algorithms, DataAttacks, Mechanisms, declared, shows_sums_alone
 from ..core.errors import PluginError, ScenarioError
 from ..core.guards import guard
 from ..core.leakage_knowledge import LeakageKnowledge
 from ..core.observation import Truth
 from ..core.registry import Family
+from ..core.roles import Role
 from ..server.cohorts import sample_cohort
 from ..server.observed_sum import counts_examples
 from ..server.probe import blank_observation, knowledge_of
@@ -218,6 +219,18 @@ def _refuse_blind(probe: Probe, simulation: Simulation) -> None:
         raise ScenarioError(
             f"probe '{probe.name}': client {probe.client} does not exist; allowed: 0 to {last}"
         )
+    if any(probe.client in role.clients for role in simulation.plan.poisons if _looks(role)):
+        raise ScenarioError(
+            f"probe '{probe.name}': client {probe.client} makes its examples from the model that it "
+            "receives, so that nobody else knows what it trains on; watch another client"
+        )
+    looking = [role.kind for role in simulation.plan.poisons if _looks(role)]
+    if looking and shows_sums_alone(simulation.plan.privacy):
+        raise ScenarioError(
+            f"probe '{probe.name}' sees sums of all clients, some of which make their examples from the "
+            f"model that they receive (attack '{looking[0]}'), so that nobody else knows what is behind a "
+            "sum; leave out one of the two"
+        )
     kind, family = _family(probe)
     attack = guard(family.build(probe.name, probe.spec().options), f"{kind} '{probe.name}'")
     first = min(probe.rounds)
@@ -237,6 +250,10 @@ def _refuse_blind(probe: Probe, simulation: Simulation) -> None:
         knowledge, _ = known(probe, simulation, behind or [client], round_)
         number = len(behind) if shows_sums_alone(simulation.plan.privacy) else None
         refuse_unmet(attack, blank_observation(spec, simulation.data, round_, client, knowledge, number))
+
+
+def _looks(role: Role[Any]) -> bool:
+    return declared(role.attack, DataAttacks.sees_model)
 
 
 def _family(probe: Probe) -> tuple[str, Family[Any]]:

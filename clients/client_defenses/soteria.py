@@ -4,6 +4,7 @@ Source: Sun, Li, Wang, Pang, Yang, Chen. Soteria: Provable Defense against Priva
 Learning from Representation Perspective. CVPR 2021, Section 4 and the authors' code. arXiv:2012.06043
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, cast
@@ -54,17 +55,26 @@ class Soteria:
             raise ValueError(f"offset must be at least 0, got {self.offset}")
 
     def check(self, model: nn.Module, input_shape: Sequence[int]) -> None:
-        x = torch.full((2, *input_shape), 0.5)
         name, layer = self._layer(model)
         if not layer.weight.requires_grad:
             raise PluginError(f"Soteria needs a layer that clients train, and layer '{name}' is frozen")
+        model = copy.deepcopy(model).eval().requires_grad_(False)
+        layer = cast(nn.Linear, model.get_submodule(name))
+        x = torch.full((2, *input_shape), 0.5, requires_grad=True)
         try:
-            found = self._scores(model, layer, x)
+            seen = _input_of(layer, model)(x)
+            smooth = seen.requires_grad
+            found = self._scores(model, layer, x.detach()) if seen.ndim == 2 and smooth else seen
         except Exception as error:
             why = (str(error) or type(error).__name__).splitlines()[0]
             raise PluginError(
                 f"Soteria needs the derivatives of what layer '{name}' is given, by the inputs: {why}"
             ) from error
+        if not smooth:
+            raise PluginError(
+                f"Soteria needs the derivatives of what layer '{name}' is given, by the inputs, and there "
+                "are none: inputs are rounded to tokens"
+            )
         if found.shape != (2, layer.in_features):
             raise PluginError(
                 f"Soteria needs a layer that is given a vector an example, layer '{name}' is given "

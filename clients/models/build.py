@@ -68,8 +68,6 @@ def build_model(
         if not isinstance(net, nn.Module):
             raise PluginError(f"model '{name}' must be a torch.nn.Module, got {type(net).__name__}")
         net = net if wrap is None else wrap(net)
-    if not isinstance(net, nn.Module):
-        raise PluginError(f"wrap must return a torch.nn.Module, got {type(net).__name__}")
     model = Normalized(net, data.mean, data.std) if data.mean else net
     _check_fit(model, name, data, outputs)
     return model.train()

@@ -7,7 +7,7 @@ tree as ``core.trees`` describes. All contracts stand here, so that no family ne
 What a plug-in may say of itself besides stands in the tables of ``core.declarations``.
 """
 
-from .attacks import DataAttack, Goal, InferenceAttack, LeakageAttack, UpdateAttack, View
+from .attacks import DataAttack, Goal, InferenceAttack, LeakageAttack, SeenModel, UpdateAttack, View
 from .client_defenses import BlockVisit, ClientDefense
 from .clients import (
     Activations,
@@ -99,6 +99,7 @@ __all__ = [
     "Sampler",
     "Sampling",
     "Schedule",
+    "SeenModel",
     "ServerOptimizer",
     "Starts",
     "StatingRule",

@@ -39,6 +39,11 @@ class DataAttacks(Table):
     )
     honest = flag("It is bad luck and no attack: its clients count as honest, of the kind `unreliable`.")
     label_free = flag("It leaves `y` alone, so that it goes with real-valued targets too.")
+    sees_model = flag(
+        "It looks at the model: `poison` is handed the one that its client received as a fourth argument, "
+        "`goal` the one that is evaluated as a third."
+    )
+    tokens = flag("It takes inputs that are tokens, int64 [n, S], too.")
     sources = numbers("The labels that it changes: one that the data do not have is refused.")
 
 

@@ -124,3 +124,8 @@ def test_a_run_begun_before_there_were_client_defenses_has_the_same_fingerprint(
     before = {key: value for key, value in values.items() if key != "client_defense"}
     assert fingerprint(values, {}) == fingerprint(before, {})
     assert fingerprint({**values, "client_defense": {"name": "soteria"}}, {}) != fingerprint(before, {})
+    assert values["probes"]
+    assert not any("defense_known" in probe for probe in values["probes"])
+    untold = load_scenario("quickstart", ["probes.0.defense_known=false"])
+    assert untold.values()["probes"][0]["defense_known"] is False
+    assert untold.fingerprint() != fingerprint(before, {})

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from gauntlet.core.errors import ScenarioError
 from gauntlet.core.leakage_knowledge import Level
 from gauntlet.server.replays import load_observation, load_truth
 from gauntlet.sims.run import simulate
@@ -98,6 +99,13 @@ def test_an_attack_on_single_messages_is_refused_in_one_line(gauntlet, tiny_file
     line = told.refusal()
     assert "DLG works on a message of kind update or gradient, got an aggregate of 6 clients" in line
     assert "the server sees no message of one client; use an attack on sums, such as bias_counts, or" in line
+
+
+def test_a_sum_with_clients_that_follow_the_model_is_refused(tiny, tmp_path):
+    """What they train on is made from what they receive, which nobody knows beforehand."""
+    attack = {"name": "optimized_trigger", "clients": [5], "target": 1}
+    with pytest.raises(ScenarioError, match="so that nobody else knows what is behind a sum; leave out one"):
+        simulate(uneven(tiny, privacy="secure_sum", attacks=[attack]), tmp_path / "run")
 
 
 def test_a_recorded_sum_is_attacked_again(gauntlet, tiny, tmp_path):

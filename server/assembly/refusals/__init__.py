@@ -75,6 +75,7 @@ from .privacy import (
 )
 from .roles import (
     a_share_of_nobody,
+    an_attack_that_sees_no_model,
     an_attack_that_steers_what_has_no_steps,
     an_attacker_that_is_no_client,
     an_attacker_with_two_roles,
@@ -91,6 +92,7 @@ from .schedules import (
 )
 from .training import (
     a_cohort_above_the_population,
+    attacks_on_inputs_that_are_tokens,
     attacks_on_labels_that_are_no_classes,
     compiling_of_private_steps,
     given_data_without_a_root,
@@ -150,6 +152,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_codec_that_minds_the_size,
     a_sum_of_several_sizes,
     canaries_of_no_size,
+    an_attack_that_sees_no_model,
     an_attack_that_steers_what_has_no_steps,
     more_messages_than_clients,
     a_sum_of_other_rounds,
@@ -172,6 +175,7 @@ OF_FIT: tuple[Refusal[Fitted], ...] = (
     canaries_that_nobody_clips,
     given_data_without_a_root,
     attacks_on_labels_that_are_no_classes,
+    attacks_on_inputs_that_are_tokens,
 )
 """Plug-ins that do not go with the data or the model."""
 

@@ -54,6 +54,20 @@ def given_data_without_a_root(fitted: Fitted) -> ScenarioError | None:
     return ScenarioError(f"root_examples is {asked}, but the given data hold none")
 
 
+def attacks_on_inputs_that_are_tokens(fitted: Fitted) -> ScenarioError | None:
+    """An attack that changes inputs that are floats, where they are tokens."""
+    if not fitted.task.facts.num_tokens:
+        return None
+    poisons, _ = fitted.parts.roles
+    changing = [role for role in poisons if not declared(role.attack, DataAttacks.tokens)]
+    if not changing:
+        return None
+    return ScenarioError(
+        f"attack '{changing[0].kind}' changes inputs that are floats, and those of {fitted.data.name} are "
+        "tokens; attacks on updates, such as sign_flip, go with any data"
+    )
+
+
 def attacks_on_labels_that_are_no_classes(fitted: Fitted) -> ScenarioError | None:
     """An attack that needs a class an example, where labels are something else."""
     facts = fitted.task.facts

@@ -8,6 +8,7 @@ from torch import nn
 from gauntlet.clients.client_defenses.soteria import Soteria
 from gauntlet.clients.defending import Defending, TrainedClients
 from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.models import MODELS
 from gauntlet.core.errors import PluginError
 from gauntlet.core.layout import Layout
 
@@ -17,6 +18,15 @@ SIZES = [1, 3]
 def net(activation=nn.Tanh):
     torch.manual_seed(0)
     return nn.Sequential(nn.Flatten(), nn.Linear(9, 12), activation(), nn.Linear(12, 4))
+
+
+class Tokens(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = nn.Embedding(9, 2), nn.Linear(18, 4)
+
+    def forward(self, x):
+        return self.head(self.table(x.flatten(1).long()).flatten(1))
 
 
 def inputs(row):
@@ -98,8 +108,11 @@ def test_another_layer_can_be_defended():
         (nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten()), Soteria(), "'0' is Conv2d; linear layers: none"),
         (net(), Soteria(layer="2"), "'2' is no layer; linear layers: 1, 3"),
         (nn.Linear(3, 4), Soteria(), r"layer '' is given \[2, 1, 3, 3\]"),
+        (Tokens(), Soteria(), "and there are none: inputs are rounded"),
+        (net().requires_grad_(False), Soteria(), "layer '3' is frozen"),
+        (nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), Soteria(), "by the inputs: mat1 and mat2"),
     ],
-    ids=["no linear layer", "another path", "no vector"],
+    ids=["no linear layer", "another path", "no vector", "tokens", "frozen", "does not fit"],
 )
 def test_a_model_without_such_a_layer_is_refused(model, soteria, words):
     with pytest.raises(PluginError, match=words):
@@ -110,3 +123,12 @@ def test_a_model_without_such_a_layer_is_refused(model, soteria, words):
 def test_options_that_cannot_be_are_refused(options):
     with pytest.raises(ValueError, match="must be at least 0"):
         Soteria(**options)
+
+
+def test_batch_statistics_and_recurrent_layers_are_no_obstacle():
+    """In evaluation mode no example sees another."""
+    batch = nn.Sequential(nn.Flatten(), nn.Linear(9, 6), nn.BatchNorm1d(6), nn.Linear(6, 4))
+    Soteria().check(batch.train(), (1, 3, 3))
+    assert batch.training
+    for name in ("lstm", "bigru"):
+        Soteria().check(MODELS.build(name).build((5, 3), 4), (5, 3))
