@@ -35,6 +35,7 @@ _LETTERS = {
     "lr": "C",
     "optimizer": "C",
     "weight_decay": "C",
+    "server": "F",
 }  # the others are public: an eavesdropper (A) has them too
 
 
@@ -53,6 +54,8 @@ class LeakageKnowledge:
             algorithm's name, where it changes the first direction.
         weight_decay: L2 penalty that a step adds to the gradient.
         loss: What the client minimises, as ``training.loss`` names it.
+        server: The malicious server whose secret the attacker is told, by name; that of an outside one is its
+            class's.
         client_defense: The clients' own defense's name and options, as the scenario has them.
         levels: By item, how surely it is known, where it is known otherwise than exactly.
 
@@ -69,6 +72,7 @@ class LeakageKnowledge:
     optimizer: str | None = None
     weight_decay: float | None = None
     loss: str | None = None
+    server: str | None = None
     client_defense: str | None = None
     levels: Mapping[str, Level] = field(default_factory=dict)
 

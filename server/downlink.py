@@ -1,9 +1,9 @@
 """What the server sends down before a round, and how many bytes that is.
 
-The parameters, with what a defense planted in them, go through the codec of the downlink, one frame for
-everybody. Clients train from what they
-decode, and so does whoever looks at their messages: attackers, probes, the server's own examples. The server
-keeps its own parameters, and applies the aggregate to those.
+The parameters, with what a defense or a malicious server planted in them, go through the codec of the
+downlink, one frame for everybody. Clients train from what they decode, and so does whoever looks at their
+messages: attackers, probes, the server's own examples. The server keeps its own parameters, and applies the
+aggregate to those.
 """
 
 from __future__ import annotations
@@ -26,18 +26,16 @@ from .mailbox import Downlink
 
 if TYPE_CHECKING:
     from .plan import Plan
+    from .planting import Planted
     from .state import ServerState
 
 SERVER = 2**32 - 1
 """The sender of a frame that goes down."""
 
 
-def send_down(plan: Plan, state: ServerState, planted: Tensor) -> Downlink:
-    """Return what clients that begin in the round receive, but what each of them remembers.
-
-    ``planted`` are the parameters that go down: the server's own, unless somebody put something into them.
-    """
-    params, frame = _through_the_codec(plan, state.round, planted)
+def send_down(plan: Plan, state: ServerState, planted: Planted) -> Downlink:
+    """Return what clients that begin in the round receive, but what each of them remembers."""
+    params, frame = _through_the_codec(plan, state.round, planted.params)
     broadcast = Broadcast(
         round=state.round,
         params=params,
@@ -46,7 +44,8 @@ def send_down(plan: Plan, state: ServerState, planted: Tensor) -> Downlink:
         message_length=plan.exchange.up.num_parameters,
         num_facts=len(plan.exchange.statement),
     )
-    return Downlink(broadcast, state.shared, frame + plan.bytes_beside + num_bytes(state.shared))
+    size = frame + plan.bytes_beside + num_bytes(state.shared)
+    return Downlink(broadcast, state.shared, size, planted.secret)
 
 
 def with_memory(plan: Plan, state: ServerState, broadcast: Broadcast, client_ids: Sequence[int]) -> Broadcast:

@@ -20,12 +20,14 @@ from ..core.contracts import (
     Codec,
     Defense,
     Facts,
+    MaliciousServer,
     Network,
     PreAggregation,
     Privacy,
     Sampler,
     Sampling,
     Schedule,
+    Secret,
     ServerOptimizer,
     UpdateAttack,
 )
@@ -37,6 +39,7 @@ from ..core.declarations import (
     Networks,
     Samplers,
     Schedules,
+    Servers,
     declared,
     declares,
     name_of,
@@ -94,6 +97,8 @@ class Plan:
     public_down: int
     network: Network
     schedule: Schedule
+    server: MaliciousServer
+    inserted: Secret
     privacy: Privacy
     pre_aggregations: tuple[PreAggregation, ...]
     defense: Defense
@@ -114,19 +119,24 @@ class Plan:
 
         That takes a linear defense with nothing before it, honest clients who send what they are, and a
         network that loses nothing; messages that are updates of whole models, of clients that remember
-        nothing; and a schedule that counts all of a cohort at once.
+        nothing; a schedule that counts all of a cohort at once; and an honest server.
         """
         plain = not (self.rows or len(self.canaries) or self.attacks or self.poisons or self.pre_aggregations)
         linear = declared(self.defense, Defenses.linear) and declares(self.defense, Defenses.counts)
         linear = linear and declared(self.defense, Defenses.prepare) is None  # it remembers what it planted
         sent_as_is = declared(self.codec, Codecs.verbatim) and declared(self.privacy, Mechanisms.settled)
-        plain = plain and self.exchange.default and self.plain and self.levels is None
+        plain = plain and self.exchange.default and self.plain and self.levels is None and self.honest
         return plain and linear and sent_as_is and declared(self.network, Networks.complete)
 
     @cached_property
     def plain(self) -> bool:
         """Whether all who are drawn begin at once, and all messages that arrive count in the same round."""
         return declared(self.schedule, Schedules.plain)
+
+    @cached_property
+    def honest(self) -> bool:
+        """Whether the server sends what it has, as it is."""
+        return declared(self.server, Servers.deviates) == "nothing"
 
     def at(self, round_: int) -> "Plan":
         """Return the plan of one round: another one only where the sampler says that rounds differ."""

@@ -17,6 +17,7 @@ from .first_step import starts_plain
 if TYPE_CHECKING:
     from ..clients.data.base import FederatedData
     from ..core.contracts import Groups, LocalRule, LocalTraining
+    from .planting import Planted
     from .spec import RunSpec
 
 
@@ -31,6 +32,7 @@ def knowledge_of(
     received: Tensor | None = None,
     drawn: bool = False,
     defense_known: bool = True,
+    server: str | None = None,
 ) -> LeakageKnowledge:
     """Return what an honest-but-curious server knows: public configuration, and labels only if told.
 
@@ -50,6 +52,7 @@ def knowledge_of(
         drawn: Whether no server sees how many examples are in a step: chance decides it, or they are behind
             a sum in which each client counts the same.
         defense_known: Whether the attacker is told what clients do against it.
+        server: What a malicious server is called; its secret is told with it.
     """
     plainly = rule is None or starts_plain(rule, besides, received)
     optimizer = training.optimizer if plainly else spec.algorithm.name
@@ -66,6 +69,7 @@ def knowledge_of(
         weight_decay=training.weight_decay,
         loss="cross_entropy" if training.loss == "auto" else training.loss,
         client_defense=str(spec.client_defense) if defense_known else None,
+        server=server,
         levels={"batch_size": Level.ORACLE} if drawn else {},
     )
 
@@ -76,14 +80,21 @@ def blank_observation(
     round_: int,
     client_id: int,
     knowledge: LeakageKnowledge,
+    planted: Planted | None = None,
     contributors: int | None = None,
 ) -> Observation:
     """Return what an attack can be checked with before the run: the first model, and an update of zeros.
 
-    ``contributors`` is how many clients a sum is of; None where single messages are seen.
+    ``planted`` is what a malicious server makes of the first parameters; ``contributors`` is how many clients
+    a sum is of, None where single messages are seen.
     """
     model = make_model(spec, data)
     layout = Layout.of(model)
+    if planted is not None:
+        own = dict(model.named_parameters())
+        with torch.no_grad():
+            for name, value in layout.views(planted.params).items():
+                own[name].copy_(value)
     return Observation(
         round=round_,
         client_id=client_id,
@@ -97,4 +108,5 @@ def blank_observation(
         knowledge=knowledge,
         kind="update" if contributors is None else "aggregate",
         contributors=contributors or 1,
+        planted={} if planted is None else planted.secret,
     )

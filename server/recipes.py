@@ -14,6 +14,7 @@ from ..clients.models import build_model
 from ..core.errors import DataError
 from ..core.layout import Layout
 from ..core.seeds import generator
+from .rebuilding import rebuilt
 from .spec import PluginSpec
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Recipe:
 
     Attributes:
         model: The plug-in and its options.
+        server: The malicious server that rebuilt it; None where there was none.
         inputs: What it is fitted to.
         tensors: Name and shape of each trainable parameter, in order; None where a recording does not say.
         wrapped: The client defense that makes another model of it; None where none does.
@@ -51,24 +53,33 @@ class Recipe:
     inputs: Inputs
     tensors: tuple[tuple[str, tuple[int, ...]], ...] | None = None
     fixed: Mapping[str, Tensor] = field(default_factory=dict)
+    server: PluginSpec | None = None
     wrapped: PluginSpec | None = None
 
     @classmethod
     def of(
-        cls, plugin: PluginSpec, data: FederatedData, model: nn.Module, wrapped: PluginSpec | None = None
+        cls,
+        plugin: PluginSpec,
+        data: FederatedData,
+        model: nn.Module,
+        server: PluginSpec | None = None,
+        wrapped: PluginSpec | None = None,
     ) -> Recipe:
-        """Return the recipe of a run's model, as it was when the run began."""
+        """Return the recipe of a run's model, as it was when the run began.
+
+        ``wrapped`` names the client defense that made another one of it, and ``server`` who rebuilt that.
+        """
         layout = Layout.of(model)
         moving = {slot.name for slot in (*layout.parameters, *layout.buffers)}
         inputs = Inputs(data.name, data.input_shape, data.num_classes, data.mean, data.std, data.value_range)
         fixed = {name: value.detach() for name, value in _tensors(model).items() if name not in moving}
-        return cls(plugin, inputs, _named(layout), fixed, wrapped)
+        return cls(plugin, inputs, _named(layout), fixed, server, wrapped)
 
     def plain(self) -> dict[str, Any]:
         """Return all but the fixed tensors as JSON has it."""
-        wrapped = {} if self.wrapped is None else {"wrapped": asdict(self.wrapped)}
         plain = {"model": asdict(self.model), "inputs": asdict(self.inputs), "tensors": self.tensors}
-        return {**plain, **wrapped}
+        others = {"server": self.server, "wrapped": self.wrapped}
+        return {**plain, **{name: asdict(spec) for name, spec in others.items() if spec is not None}}
 
     @classmethod
     def read(cls, values: Mapping[str, Any], fixed: Mapping[str, Tensor]) -> Recipe:
@@ -82,8 +93,8 @@ class Recipe:
         }
         tensors = values["tensors"]
         named = None if tensors is None else tuple((str(n), tuple(map(int, shape))) for n, shape in tensors)
-        wrapped = PluginSpec(**values["wrapped"]) if "wrapped" in values else None
-        return cls(PluginSpec(**values["model"]), Inputs(**inputs), named, fixed, wrapped)
+        others = {n: PluginSpec(**values[n]) for n in ("server", "wrapped") if n in values}
+        return cls(PluginSpec(**values["model"]), Inputs(**inputs), named, fixed, **others)
 
     def make(self, params: Tensor, buffers: Tensor) -> tuple[nn.Module, Layout]:
         """Return the model with these parameters [P] and buffers [Q], and its layout.
@@ -94,6 +105,8 @@ class Recipe:
         stream, wrapped = generator(0, "observation"), self.wrapped
         wrap = None if wrapped is None else wrap_of(wrapped.name, wrapped.options)
         model = build_model(self.model.name, self.model.options, self.inputs, stream, wrap=wrap)
+        if self.server is not None:
+            model, _ = rebuilt(self.server, model, self.inputs, generator(0, "observed server"))
         layout, own = Layout.of(model), _tensors(model)
         wanted = _named(layout) if self.tensors is None else self.tensors
         lengths = (layout.num_parameters, layout.num_buffers)

@@ -79,9 +79,9 @@ def save_observation(
     codec: Codec = CODECS.build(named.name, named.options)
     plain = declared(codec, Codecs.verbatim)  # its frames are read without more
     model = make_model(spec, data)
-    defense = spec.client_defense
+    defense, server = spec.client_defense, spec.server if down.planted else None
     wrapped = None if wrap_of(defense.name, defense.options) is None else defense
-    recipe = Recipe.of(spec.model, data, model, wrapped)
+    recipe = Recipe.of(spec.model, data, model, server, wrapped)
     if total is None:
         frame = outcome.frame(client_id)
     else:
@@ -92,7 +92,7 @@ def save_observation(
         {
             "shared": None if plain else down.shared,
             "received": _received(down.broadcast, exchange),
-            "planted": {},
+            "planted": dict(down.planted),
         }
     )
     part, of_part = recorded_part(levels, outcome, client_id, spec.algorithm)

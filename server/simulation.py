@@ -18,7 +18,7 @@ from ..clients.vectorize import Choice
 from ..core.layout import Layout
 from .assembly.build import make_plan
 from .assembly.fitted import Fitted
-from .assembly.loading import load_data, make_model, make_task
+from .assembly.loading import load_data, make_model, make_task, model_and_secret
 from .assembly.parts import Parts
 from .assembly.refusals import OF_FIT, OF_GOALS, OF_PARTS, OF_PROSPECT, refuse
 from .assembly.refusals.budgets import Prospect
@@ -184,12 +184,12 @@ def prepare(
     refuse(OF_PARTS, parts)
     data = load_data(parts) if data is None else data
     mechanism, spec = known_noise(parts, data)
-    model = make_model(spec, data)
+    model, secret = model_and_secret(spec, data, parts.server)
     choice = make_choice(parts, data, model, begun)
     layout = Layout.of(model)
     task = make_task(spec, data)
     levels = levels_of(parts.algorithm, model, data, spec.seed, task)
-    fitted = Fitted(parts, data, model, layout, mechanism, levels)
+    fitted = Fitted(parts, data, model, layout, mechanism, levels, secret)
     refuse(OF_FIT, fitted)
     plan = with_local_steps(make_plan(fitted), parts, data)
     plan = replace(plan, root=make_root(parts, data), trials=make_trials(parts, data))
@@ -208,7 +208,7 @@ def prepare(
         spec=spec,
         data=data,
         plan=plan,
-        kernel=kernel_of(parts, data, make_model(spec, data), choice, plan.privacy),
+        kernel=kernel_of(parts, data, make_model(spec, data, parts.server), choice, plan.privacy),
         evaluator=Evaluator(data, goals, spec.training.loss, task),
         certifier=certifier,
         moving=moving,

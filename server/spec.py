@@ -82,6 +82,7 @@ class RunSpec:
     codec_down: PluginSpec = PluginSpec("identity")
     network: PluginSpec = PluginSpec("ideal")
     schedule: PluginSpec = PluginSpec("synchronous")
+    server: PluginSpec = PluginSpec("honest")
     privacy: PluginSpec = PluginSpec("none")
     client_defense: PluginSpec = PluginSpec("none")
     audit: PluginSpec = PluginSpec("none")

@@ -122,7 +122,7 @@ def block_kernel(
 def make_kernel(spec: RunSpec, data: FederatedData, choice: Choice | None = None) -> TrainingKernel:
     """Return what a worker trains with, from a spec that was prepared elsewhere."""
     parts = Parts(spec, given=True)
-    model = make_model(spec, data)
+    model = make_model(spec, data, parts.server)
     mechanism = parts.privacy(parts.mechanism, parts.exchange(Layout.of(model)).up.num_parameters)
     return kernel_of(parts, data, model, choice, watched(PRIVACY, mechanism, spec.privacy.name))
 
@@ -172,6 +172,6 @@ def make_root(parts: Parts, data: FederatedData) -> Root | None:
         return None
     alone = parts.alone()
     privacy = watched(PRIVACY, alone.mechanism, alone.spec.privacy.name)
-    model = make_model(alone.spec, own)
+    model = make_model(alone.spec, own, parts.server)
     kernel = block_kernel(alone, own, model, make_choice(alone, own, model), privacy)
     return Root(kernel, parts.spec.num_clients)

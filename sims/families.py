@@ -21,6 +21,7 @@ _FAMILIES = {
     "update_attacks": "gauntlet.attacks.poisoning:UPDATE_ATTACKS",
     "leakage_attacks": "gauntlet.attacks.leakage:LEAKAGE_ATTACKS",
     "inference_attacks": "gauntlet.attacks.leakage:INFERENCE_ATTACKS",
+    "servers": "gauntlet.attacks.servers:SERVERS",
     "defenses": "gauntlet.defenses:DEFENSES",
     "pre_aggregations": "gauntlet.defenses:PRE_AGGREGATIONS",
     "privacy": "gauntlet.privacy:PRIVACY",

@@ -22,6 +22,7 @@ PLUGIN_SECTIONS = {
     "sampler": "samplers",
     "network": "networks",
     "schedule": "schedules",
+    "server": "servers",
     "server_optimizer": "server_optimizers",
 }
 

@@ -12,6 +12,7 @@ _KINDS = {
     "defense": "defense",
     "client-defense": "client_defense",
     "schedule": "schedule",
+    "server": "server",
 }
 
 
@@ -20,7 +21,7 @@ def scaffold(kind: str, name: str, folder: Path) -> list[Path]:
 
     Args:
         kind: ``"attack"`` (on updates), ``"data-attack"``, ``"leakage-attack"``, ``"defense"``,
-            ``"client-defense"`` or ``"schedule"``.
+            ``"client-defense"``, ``"schedule"`` or ``"server"``.
         name: A Python name in lower case, with underscores.
         folder: Where to write; made if need be.
 

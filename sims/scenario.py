@@ -46,6 +46,7 @@ class Scenario(BaseModel):
     codec_down: Plugin = Plugin(name="identity")
     network: Plugin = Plugin(name="ideal")
     schedule: Plugin = Plugin(name="synchronous")
+    server: Plugin = Plugin(name="honest")
     privacy: Plugin = Plugin(name="none")
     max_epsilon: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_delta: float = Field(default=0.1, gt=0, lt=1)
@@ -107,6 +108,7 @@ class Scenario(BaseModel):
             codec_down=self.codec_down.spec(),
             network=self.network.spec(),
             schedule=self.schedule.spec(),
+            server=self.server.spec(),
             privacy=self.privacy.spec(),
             client_defense=self.client_defense.spec(),
             audit=self.audit.spec(),
@@ -145,6 +147,7 @@ _LATER = {
     "codec_down": {"name": "identity"},
     "task": None,
     "schedule": {"name": "synchronous"},
+    "server": {"name": "honest"},
     "held_out": 0.0,
     "client_defense": {"name": "none"},
 }

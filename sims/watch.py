@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +20,7 @@ from ..core.registry import Family
 from ..core.roles import Role
 from ..server.cohorts import sample_cohort
 from ..server.observed_sum import counts_examples
+from ..server.planting import plant
 from ..server.probe import blank_observation, knowledge_of
 from .sections import Probe
 
@@ -164,8 +165,8 @@ def known(
     drawn = declared(plan.privacy, Mechanisms.poisson)
     drawn = drawn or (shows_sums_alone(plan.privacy) and not counts_examples(plan))
     facts = kernel.rule, besides, simulation.first.params, drawn, probe.defense_known
-    same = steps.pop() if len(steps) == 1 else None
-    return knowledge_of(simulation.spec, kernel.training, truth, same, told, *facts), truth
+    same, server = steps.pop() if len(steps) == 1 else None, plan.inserted.get("server")
+    return knowledge_of(simulation.spec, kernel.training, truth, same, told, *facts, server), truth
 
 
 def _steps(simulation: Simulation, client: int, round_: int) -> int:
@@ -249,7 +250,10 @@ def _refuse_blind(probe: Probe, simulation: Simulation) -> None:
         behind = in_a_sum(simulation, client, _cohort(simulation, round_))
         knowledge, _ = known(probe, simulation, behind or [client], round_)
         number = len(behind) if shows_sums_alone(simulation.plan.privacy) else None
-        refuse_unmet(attack, blank_observation(spec, simulation.data, round_, client, knowledge, number))
+        state = replace(simulation.first, round=round_)
+        _, planted = plant(simulation.plan, state, state.params)
+        told = planted, number
+        refuse_unmet(attack, blank_observation(spec, simulation.data, round_, client, knowledge, *told))
 
 
 def _looks(role: Role[Any]) -> bool:

@@ -127,6 +127,14 @@ def _check_fit(model: nn.Module, name: str, data: Inputs, outputs: tuple[int, ..
     """Raise ``ScenarioError`` unless two examples give finite outputs of the wanted shape."""
     if not any(p.requires_grad for p in model.parameters()):
         raise ScenarioError(f"model '{name}' has no trainable parameters")
+    if why := misfit_of(model, data, outputs):
+        raise _misfit(name, data, outputs, why)
+
+
+def misfit_of(model: nn.Module, data: Inputs, outputs: tuple[int, ...]) -> str | None:
+    """Return why a model, left in evaluation mode, does not fit the data; None where it does."""
+    if not any(p.requires_grad for p in model.parameters()):
+        return "it has no trainable parameters"
     model.eval()
     try:
         with torch.no_grad():
@@ -135,12 +143,11 @@ def _check_fit(model: nn.Module, name: str, data: Inputs, outputs: tuple[int, ..
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise _misfit(name, data, outputs, said(error, named=False)) from error
+        return said(error, named=False)
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (2, *outputs):
         came = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise _misfit(name, data, outputs, f"2 examples gave {came}, must be {[2, *outputs]}")
-    if not bool(logits.isfinite().all()):
-        raise _misfit(name, data, outputs, "2 examples gave logits that are not finite")
+        return f"2 examples gave {came}, must be {[2, *outputs]}"
+    return None if bool(logits.isfinite().all()) else "2 examples gave logits that are not finite"
 
 
 def _misfit(name: str, data: Inputs, outputs: tuple[int, ...], what: str) -> ScenarioError:

@@ -51,6 +51,7 @@ from .server import (
     Starts,
     Traffic,
 )
+from .servers import MaliciousServer, Secret
 from .tasks import ClassScore, DataFacts, LossForm, Measured, OutputScore, Task
 
 __all__ = [
@@ -86,6 +87,7 @@ __all__ = [
     "LocalTraining",
     "LocalWork",
     "LossForm",
+    "MaliciousServer",
     "Measured",
     "ModelFactory",
     "Network",
@@ -99,6 +101,7 @@ __all__ = [
     "Sampler",
     "Sampling",
     "Schedule",
+    "Secret",
     "SeenModel",
     "ServerOptimizer",
     "Starts",

@@ -5,7 +5,7 @@ its name, what values are allowed, the careful answer that holds of a plug-in th
 in one line. ``docs/declarations.md`` shows them all.
 """
 
-from .attacks import DataAttacks, LeakageAttacks, UpdateAttacks
+from .attacks import DataAttacks, LeakageAttacks, Servers, UpdateAttacks
 from .clients import Algorithms, ClientData, ClientDefenses, Codecs, Datasets, Partitions, Tasks
 from .declaration import Declaration, Table, declared, declares, name_of
 from .defenses import Defenses, PreAggregations
@@ -23,6 +23,7 @@ TABLES: dict[str, type[Table]] = {
     "update_attacks": UpdateAttacks,
     "leakage_attacks": LeakageAttacks,
     "inference_attacks": LeakageAttacks,
+    "servers": Servers,
     "defenses": Defenses,
     "pre_aggregations": PreAggregations,
     "privacy": Mechanisms,
@@ -55,6 +56,7 @@ __all__ = [
     "PreAggregations",
     "Samplers",
     "Schedules",
+    "Servers",
     "Table",
     "Tasks",
     "UpdateAttacks",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..contracts.knowledge import UpdateKnowledge
 from ..leakage_knowledge import Level
-from .declaration import Declaration, Kind, Table, count, flag, mapping, method, numbers, words
+from .declaration import Declaration, Kind, Table, count, flag, mapping, method, numbers, one_of, words
 
 if TYPE_CHECKING:
     from ..contracts.attacks import DataAttack, Goal
@@ -96,4 +96,15 @@ class LeakageAttacks(Table):
     check: Declaration[Callable[[Observation], None] | None] = method(
         "(observation)",
         "Raises `PluginError` where it cannot work on the model; asked before the run, of each round.",
+    )
+
+
+class Servers(Table):
+    """What a malicious server may say of itself."""
+
+    deviates = one_of(
+        ("nothing", "parameters", "model"),
+        "model",
+        "What it changes of what clients receive: `nothing` (it is honest), `parameters` alone, or the "
+        "`model`, its layers too.",
     )

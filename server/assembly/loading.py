@@ -13,8 +13,10 @@ from ...clients.models import build_model
 from ...clients.tasks.fitted import FittedTask, task_of
 from ...core.declarations import Mechanisms, declared
 from ...core.seeds import generator
+from ..rebuilding import rebuilt
 
 if TYPE_CHECKING:
+    from ...core.contracts import MaliciousServer, Secret
     from ..spec import RunSpec
     from .parts import Parts
 
@@ -47,13 +49,27 @@ def make_task(spec: RunSpec, data: FederatedData) -> FittedTask:
     return task_of(data) if spec.task is None else task_of(data, spec.task.name, spec.task.options)
 
 
-def make_model(spec: RunSpec, data: FederatedData) -> nn.Module:
-    """Return a new model with the run's initial weights.
+def make_model(spec: RunSpec, data: FederatedData, server: MaliciousServer | None = None) -> nn.Module:
+    """Return a new model with the run's initial weights; see ``model_and_secret``."""
+    return model_and_secret(spec, data, server)[0]
+
+
+def model_and_secret(
+    spec: RunSpec, data: FederatedData, server: MaliciousServer | None = None
+) -> tuple[nn.Module, Secret]:
+    """Return a new model with the run's initial weights, and what the server knows that rebuilt it.
+
+    Args:
+        spec: The run.
+        data: What the model will see.
+        server: The run's server, where it is built already.
 
     Raises:
-        PluginError: An unknown model, or options that it does not take.
+        PluginError: An unknown model or server, or options that one does not take, or a rebuilt model that
+            does not fit the data.
         ScenarioError: Model and data do not fit.
     """
     outputs, defense = make_task(spec, data).outputs, spec.client_defense
     stream, wrap = generator(spec.seed, "model"), wrap_of(defense.name, defense.options)
-    return build_model(spec.model.name, spec.model.options, data, stream, outputs, wrap)
+    model = build_model(spec.model.name, spec.model.options, data, stream, outputs, wrap)
+    return rebuilt(server or spec.server, model, data, generator(spec.seed, "server model"), outputs)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
+from ...attacks.servers import SERVERS
 from ...clients.algorithms import ALGORITHMS
 from ...clients.client_defenses import CLIENT_DEFENSES
 from ...clients.codecs import CODECS
@@ -15,6 +16,7 @@ from ...core.contracts import (
     ClientDefense,
     Codec,
     Defense,
+    MaliciousServer,
     Network,
     PreAggregation,
     Privacy,
@@ -73,7 +75,8 @@ class Parts:
         _ = self.mechanism
         if not self.given:
             _ = self.dataset, self.partition
-        _ = self.client_defense, self.audit, self.algorithm, self.sampler, self.schedule, self.attacks
+        _ = self.client_defense, self.server
+        _ = self.audit, self.algorithm, self.sampler, self.schedule, self.attacks
         _ = self.codec, self.codec_down, self.pre_aggregations, self.defense, self.network, self.optimizer
 
     @cached_property
@@ -157,6 +160,12 @@ class Parts:
         return found
 
     @cached_property
+    def server(self) -> MaliciousServer:
+        """What the server does to the model before clients train: nothing, if it is honest."""
+        found: MaliciousServer = made(SERVERS, self.spec.server)
+        return found
+
+    @cached_property
     def defense(self) -> Defense:
         found: Defense = made(DEFENSES, self.spec.defense)
         return found
@@ -218,7 +227,8 @@ class Parts:
         spec = replace(self.spec, privacy=PluginSpec("none"), roles=(), device="cpu", compile="off")
         found = Parts(spec, given=True)
         same = {
-            name: getattr(self, name) for name in ("algorithm", "sampler", "audit", "schedule", "defense")
+            name: getattr(self, name)
+            for name in ("algorithm", "sampler", "audit", "schedule", "defense", "server")
         }
         vars(found).update(same)
         bare = self.spec.client_defense == PluginSpec("none")

@@ -31,6 +31,11 @@ RUNS = {
     "semi_cyclic.py:SemiCyclic": {
         "sampler": {"name": f"{FOLDER}/semi_cyclic.py:SemiCyclic", "cohort_size": 2, "rounds_awake": 2}
     },
+    "ladder.py:Ladder": {
+        "server": {"name": f"{FOLDER}/ladder.py:Ladder", "low": 0.2},
+        "probes": [{"name": f"{FOLDER}/ladder.py:LadderSteps", "rounds": [0, 2], "labels_known": True}],
+        "training": {"local_steps": 1, "batch_size": 8, "lr": 0.1},
+    },
     "planted_bias.py:PlantedBias": {"defense": {"name": f"{FOLDER}/planted_bias.py:PlantedBias"}},
     "steepest_pixels.py:SteepestPixels": {
         "attacks": [{"name": f"{FOLDER}/steepest_pixels.py:SteepestPixels", "num_pixels": 2, "count": 2}]
@@ -50,6 +55,7 @@ PAGES = {
     "distillation.py": "add-an-algorithm.md",
     "over_selection.py": "add-a-schedule.md",
     "semi_cyclic.py": "add-a-sampler.md",
+    "ladder.py": "add-a-malicious-server.md",
     "planted_bias.py": "add-a-defense.md",
     "steepest_pixels.py": "add-an-attack.md",
     "two_rounds.py": "add-a-leakage-attack.md",

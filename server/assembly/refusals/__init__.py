@@ -90,6 +90,7 @@ from .schedules import (
     canaries_that_change_who_comes,
     more_messages_than_clients,
 )
+from .servers import a_server_that_an_algorithm_does_not_expect
 from .training import (
     a_cohort_above_the_population,
     attacks_on_inputs_that_are_tokens,
@@ -136,6 +137,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     canaries_that_state_nothing,
     a_downlink_that_remembers,
     a_downlink_that_an_algorithm_does_not_expect,
+    a_server_that_an_algorithm_does_not_expect,
     a_defense_without_its_root,
     a_plant_where_canaries_are_looked_for,
     a_certificate_behind_other_rules,
