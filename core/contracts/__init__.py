@@ -13,7 +13,6 @@ from .clients import (
     AddingRule,
     Device,
     ExchangingRule,
-    Facts,
     Groups,
     LocalProcedure,
     LocalRule,
@@ -21,12 +20,13 @@ from .clients import (
     LocalWork,
     ModelFactory,
     Part,
-    StatingRule,
     Switch,
     Visit,
+    Worked,
 )
 from .codecs import Codec, CodecContext, CodecStreams
 from .defenses import Defense, LinearDefense, PreAggregation, Verdict
+from .facts import Facts, StatingRule
 from .knowledge import UpdateKnowledge
 from .privacy import (
     AdaptiveClipping,
@@ -99,4 +99,5 @@ __all__ = [
     "Verdict",
     "View",
     "Visit",
+    "Worked",
 ]
