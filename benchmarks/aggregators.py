@@ -47,6 +47,7 @@ RULES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
     "arc": ("arc", F, "ARC", {"f": MALICIOUS}),
     "clipping": ("clipping", {"clip_norm": 900.0}, "Clipping", {"c": 900.0}),
     "bucketing": ("bucketing", {}, "Bucketing", {"s": 2}),
+    "zeno": ("zeno", F, "", {}),
 }
 OVERWRITES = ("ARC", "Clipping")  # what they are given: they get a copy, made outside the clock
 
@@ -71,6 +72,7 @@ def matrix() -> torch.Tensor:
 
 def ours(rule: str) -> Callable[[torch.Tensor], Any]:
     """Return Gauntlet's rule, as a function of the matrix."""
+    from gauntlet.core.declarations import Defenses, declared
     from gauntlet.core.updates import Updates
     from gauntlet.defenses import DEFENSES, PRE_AGGREGATIONS
 
@@ -79,8 +81,24 @@ def ours(rule: str) -> Callable[[torch.Tensor], Any]:
     if name in PRE_AGGREGATIONS.table:
         before = PRE_AGGREGATIONS.build(name, options)
         return lambda x: before.transform(Updates(x, torch.arange(CLIENTS), counts), before.init())
-    defense = DEFENSES.build(name, options)
-    return lambda x: defense.aggregate(Updates(x, torch.arange(CLIENTS), counts), defense.init())
+    defense, who = DEFENSES.build(name, options), (torch.arange(CLIENTS), counts)
+    if not declared(defense, Defenses.runs_models):
+        return lambda x: defense.aggregate(Updates(x, *who), defense.init())
+    return lambda x: defense.aggregate(Updates(x, *who, context=context(x.shape[1])), defense.init())
+
+
+def context(size: int) -> Any:
+    """Return what a server with 100 examples knows of a dense layer of so many parameters."""
+    from gauntlet.clients.candidates import CandidateModels
+    from gauntlet.core.updates import Context, Layout, OwnExamples
+
+    classes = next(c for c in (10, *range(9, 0, -1)) if size % c == 0)
+    model, loss = torch.nn.Linear(size // classes - 1, classes), torch.nn.functional.cross_entropy
+    stream = np.random.default_rng(1)
+    x = torch.from_numpy(stream.standard_normal((100, size // classes - 1), dtype=np.float32))
+    trials = CandidateModels(model, "of this benchmark", loss, OwnExamples(x, torch.arange(100) % classes))
+    known = 0, torch.zeros(size), Layout.of(model), 0, None
+    return Context(*known, trials.forward(torch.zeros(0)), trials.examples, trials.loss)
 
 
 def seconds(function: Callable[[Any], Any], x: Any) -> float:

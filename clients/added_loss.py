@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from ..core.contracts import Activations, Groups
-from ..core.declarations import Algorithms, declared, name_of
+from ..core.declarations import Algorithms, ClientData, declared, name_of
 from ..core.errors import PluginError
 from ..core.layout import Layout
+from .data.blank import blank_inputs, input_dtype
 
 if TYPE_CHECKING:
     from .data.base import FederatedData
@@ -123,12 +124,12 @@ def added_loss_of(rule: Any, exchange: Exchange, model: nn.Module, data: Federat
         raise PluginError(
             f"algorithm {name_of(rule)}: frozen_models must be of {', '.join(known)}; got {strangers[0]!r}"
         )
-    head = head_of(model, data.input_shape)
+    head = head_of(model, data.input_shape, input_dtype(declared(data, ClientData.num_tokens)))
     assert head is not None, "a model without features is refused before"
     return AddedLoss(value, frozen, head)
 
 
-def head_of(model: nn.Module, shape: Sequence[int]) -> str | None:
+def head_of(model: nn.Module, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> str | None:
     """Return the path of the last layer with parameters, whose inputs are a model's features.
 
     None where it is the only one, is called more than once, or is given something else than a tensor whose
@@ -146,7 +147,7 @@ def head_of(model: nn.Module, shape: Sequence[int]) -> str | None:
     training, device = model.training, next(model.parameters()).device
     try:
         with torch.no_grad():
-            model.eval()(torch.full((2, *shape), 0.5, device=device))
+            model.eval()(blank_inputs(2, shape, dtype, device))
     finally:
         model.train(training)
         for hook in hooks:

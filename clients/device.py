@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..core.contracts import Device
 from ..core.errors import ScenarioError
 from ..core.layout import Layout
+from .data.blank import blank_inputs
 
 _SHARE = 8  # of the free memory, one part in so many belongs to a stack: other workers share the device
 _COPIES = (
@@ -41,19 +42,24 @@ def device_for(setting: Device, obstacle: str | None = None) -> str:
     return "cpu"
 
 
-def tallest(model: nn.Module, input_shape: Sequence[int], batch_size: int) -> int:
+def tallest(
+    model: nn.Module, input_shape: Sequence[int], batch_size: int, dtype: torch.dtype = torch.float32
+) -> int:
     """Return how many clients fit into a stack on the current CUDA device, at least 1: an estimate.
 
     Args:
         model: A model on the CPU.
         input_shape: The shape of one example.
         batch_size: Examples a local step, at least 1.
+        dtype: The type of inputs.
     """
     free, _ = torch.cuda.mem_get_info()
-    return max(1, free // _SHARE // client_bytes(model, input_shape, batch_size))
+    return max(1, free // _SHARE // client_bytes(model, input_shape, batch_size, dtype))
 
 
-def client_bytes(model: nn.Module, input_shape: Sequence[int], batch_size: int) -> int:
+def client_bytes(
+    model: nn.Module, input_shape: Sequence[int], batch_size: int, dtype: torch.dtype = torch.float32
+) -> int:
     """Return about how many bytes a client of a stack takes: several times its parameters and activations."""
     values = 0
 
@@ -66,7 +72,7 @@ def client_bytes(model: nn.Module, input_shape: Sequence[int], batch_size: int) 
     training = model.training
     try:
         with torch.no_grad():
-            model.eval()(torch.full((1, *input_shape), 0.5))
+            model.eval()(blank_inputs(1, input_shape, dtype))
     finally:
         model.train(training)
         for hook in hooks:

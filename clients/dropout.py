@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .data.blank import blank_inputs
+
 _AnyDropout = nn.modules.dropout._DropoutNd
 
 
@@ -36,12 +38,15 @@ def dropouts(model: nn.Module) -> list[nn.Module]:
     return [m for m in model.modules() if isinstance(m, _AnyDropout) and m.p > 0 and m.training]
 
 
-def cannot_draw(model: nn.Module, input_shape: Sequence[int] | None) -> str | None:
+def cannot_draw(
+    model: nn.Module, input_shape: Sequence[int] | None, dtype: torch.dtype = torch.float32
+) -> str | None:
     """Return why masks cannot be drawn outside of the model, or None where they can.
 
     Args:
         model: A model in training mode.
         input_shape: The shape of one example; None where it is not known.
+        dtype: The type of inputs.
     """
     layers = dropouts(model)
     for layer in layers:
@@ -50,7 +55,7 @@ def cannot_draw(model: nn.Module, input_shape: Sequence[int] | None) -> str | No
     if input_shape is None:
         return "dropout needs masks, and the inputs' shape is not known" if layers else None
     before = torch.random.get_rng_state()
-    found = [_seen(model, (n, *input_shape)) for n in (2, 3)]
+    found = [_seen(model, blank_inputs(n, input_shape, dtype)) for n in (2, 3)]
     if not torch.equal(before, torch.random.get_rng_state()):
         torch.random.set_rng_state(before)
         return "the model draws random numbers outside of dropout layers"
@@ -67,19 +72,20 @@ def _named(layer: nn.Module) -> str:
     return f"dropout{in_place} ({layer})"
 
 
-def calls(model: nn.Module, input_shape: Sequence[int]) -> list[Call]:
+def calls(model: nn.Module, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> list[Call]:
     """Return every call of a dropout layer in a forward pass, in its order.
 
     Args:
         model: A model in training mode, of which ``cannot_draw`` has nothing to say.
         input_shape: The shape of one example.
+        dtype: The type of inputs.
     """
     if not dropouts(model):
         return []
-    return [Call(rate, tuple(shape[1:])) for rate, shape in _seen(model, (2, *input_shape))]
+    return [Call(rate, tuple(shape[1:])) for rate, shape in _seen(model, blank_inputs(2, input_shape, dtype))]
 
 
-def _seen(model: nn.Module, shape: Sequence[int]) -> list[tuple[float, tuple[int, ...]]]:
+def _seen(model: nn.Module, x: Tensor) -> list[tuple[float, tuple[int, ...]]]:
     """Return every call's rate and input shape, from a forward pass in which nothing is dropped."""
     seen: list[tuple[float, tuple[int, ...]]] = []
 
@@ -89,7 +95,7 @@ def _seen(model: nn.Module, shape: Sequence[int]) -> list[tuple[float, tuple[int
 
     device = next((p.device for p in model.parameters()), None)
     with torch.no_grad(), replaced(model, note):
-        model(torch.full(tuple(shape), 0.5, device=device))
+        model(x.to(device))
     return seen
 
 

@@ -21,14 +21,17 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import CodeGen
 
 from ..core.contracts import Activations
+from .data.blank import blank_inputs
 from .dropout import Call, calls, replaced
 from .example_gradients import ExampleGradient, Written
 from .layer_gradients import has_factors, of_layer
+from .losses import CROSS_ENTROPY
 from .objective import Objective, Parts, each, total
 from .pooling import pool_by_slices
 from .traces import AS_SHAPES, traces_of
 
 if TYPE_CHECKING:
+    from ..core.contracts import LossForm
     from .added_loss import AddedLoss
 
 _ADD = torch.ops.aten.add.Tensor
@@ -57,25 +60,26 @@ class ExampleStep:
         self,
         model: nn.Module,
         names: Sequence[str],
-        loss: str = "cross_entropy",
+        form: LossForm = CROSS_ENTROPY,
         added: AddedLoss | None = None,
     ) -> None:
         """Take the model, its parameters' names in the order in which they will be given, and the loss.
 
         ``added`` is what an algorithm adds to it.
         """
-        self._model, self._names, self.added = model.train(), tuple(names), added
-        self._objective = Objective(self._model, names, loss, added)
-        shared = traces_of(model, "by example", self._names, loss)
+        self._model, self._names = model.train(), tuple(names)
+        self.form, self.added = form, added
+        self._objective = Objective(self._model, names, form, added)
+        shared = traces_of(model, "by example", self._names, form.key)
         self._traces: dict[Any, Step] = shared if added is None else {}
         self._calls: dict[tuple[int, ...], list[Call]] = {}
         self._layers: dict[tuple[int, ...], list[Layer] | None] = {}
 
-    def drops(self, input_shape: Sequence[int]) -> list[Call]:
+    def drops(self, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> list[Call]:
         """Return the calls of dropout layers, in their order, for inputs of which each has this shape."""
         shape = tuple(input_shape)
         if shape not in self._calls:
-            self._calls[shape] = calls(self._model, shape)
+            self._calls[shape] = calls(self._model, shape, dtype)
         return self._calls[shape]
 
     def __call__(
@@ -98,7 +102,7 @@ class ExampleStep:
         """
         shape = tuple(x.shape)
         if shape[2:] not in self._layers:
-            self._layers[shape[2:]] = layers_of(self._model, self._names, shape[2:])
+            self._layers[shape[2:]] = layers_of(self._model, self._names, shape[2:], x.dtype)
         layers = self._layers[shape[2:]]
         given: tuple[Tensor, ...] = (*params, *(p for one in frozen for p in one), *masks, x, targets)
         alone = len(x) == 1
@@ -177,7 +181,12 @@ class ExampleStep:
         return _without_nudges(graph, 0)
 
 
-def layers_of(model: nn.Module, names: Sequence[str], input_shape: Sequence[int]) -> list[Layer] | None:
+def layers_of(
+    model: nn.Module,
+    names: Sequence[str],
+    input_shape: Sequence[int],
+    dtype: torch.dtype = torch.float32,
+) -> list[Layer] | None:
     """Return the layers that hold the model's parameters, or None where a gradient has no known factors.
 
     That is so for a layer that ``example_gradients`` does not know, that is called twice, or whose first
@@ -193,15 +202,13 @@ def layers_of(model: nn.Module, names: Sequence[str], input_shape: Sequence[int]
             return None
         places = tuple(names.index(full[n]) if n in full else None for n in ("weight", "bias"))
         found.append((module, places))
-    shapes = _outputs(model, [module for module, _ in found], (2, *input_shape))
+    shapes = _outputs(model, [module for module, _ in found], blank_inputs(2, input_shape, dtype))
     if any(len(seen) != 1 or seen[0][:1] != (2,) for seen in shapes):
         return None
     return [Layer(m, places, seen[0][1:]) for (m, places), seen in zip(found, shapes, strict=True)]
 
 
-def _outputs(
-    model: nn.Module, layers: Sequence[nn.Module], shape: tuple[int, ...]
-) -> list[list[tuple[int, ...]]]:
+def _outputs(model: nn.Module, layers: Sequence[nn.Module], x: Tensor) -> list[list[tuple[int, ...]]]:
     """Return the shapes that every layer puts out in a forward pass in which nothing is dropped."""
     seen: list[list[tuple[int, ...]]] = [[] for _ in layers]
     hooks = [
@@ -210,7 +217,7 @@ def _outputs(
     ]
     try:
         with torch.no_grad(), replaced(model, lambda _, x: x):
-            model(torch.full(shape, 0.5))
+            model(x)
     finally:
         for hook in hooks:
             hook.remove()

@@ -22,12 +22,12 @@ from .added_loss import added_loss_of
 from .alone import LoneTraining
 from .block import Block, BlockResult
 from .channels_last import takes_channels_last
-from .data.base import FederatedData, num_outputs
+from .data.base import FederatedData
 from .device import reproducible
 from .exchange import exchange_of
 from .levels import ALL_LABELS, EveryLabel, HeldLabels
 from .local_step import Steer
-from .losses import Loss, loss_name, loss_of
+from .losses import Loss
 from .memory import keep_freed_memory
 from .messages import Broadcast, Summed, Trained
 from .minibatches import minibatches, poisson_batches, shuffled_batches, step_sampling
@@ -36,6 +36,7 @@ from .private_training import PrivateTraining, Trainee
 from .round_examples import RoundExamples
 from .shelf import Shelf
 from .stacked import full_gradients, train_stacked
+from .tasks.fitted import FittedTask, task_of
 from .trace import StackedStep
 from .visits import Visits
 
@@ -66,6 +67,7 @@ class BlockKernel:
         compiled: bool = False,
         noise_seed: int | None = None,
         labels: EveryLabel | HeldLabels = ALL_LABELS,
+        task: FittedTask | None = None,
     ) -> None:
         """Take the run's ingredients.
 
@@ -88,12 +90,14 @@ class BlockKernel:
             compiled: Whether the step of a stack is compiled.
             noise_seed: What the noise of privacy follows from; by default ``seed``.
             labels: Which labels each client holds, where those alone count in its loss and message.
+            task: What is learnt; by default what the data are made for.
         """
         self._steers: list[tuple[Role[Any], Steer]] = [(role, role.attack.steer) for role in steers]
         self.data, self.model, self.rule = data, model, cast(LocalRule, rule)
         self.training, self.privacy = rule.schedule(training), privacy
-        self.loss_name = loss_name(self.training.loss, data)
-        self.seed, self.loss, self._counts = seed, loss or loss_of(self.loss_name), counts
+        task = task or task_of(data)
+        form, self._outputs = task.form(self.training.loss), task.num_outputs
+        self.seed, self.loss, self._counts = seed, loss or form.mean, counts
         self._noise_seed = seed if noise_seed is None else noise_seed
         self.layout, self._device = Layout.of(model), device
         arrange = height == 1 and device == "cpu" and takes_channels_last(model, data.input_shape)
@@ -103,20 +107,20 @@ class BlockKernel:
         self._full_gradient = bool(declared(rule, Algorithms.full_gradient))
         self._takes = declared(rule, Algorithms.takes_steps)
         names = [slot.name for slot in self.layout.parameters]
-        self._stacked = StackedStep(model, names, self.loss_name, compiled, added) if height > 1 else None
+        self._stacked = StackedStep(model, names, form, compiled, added) if height > 1 else None
         self._personal: PersonalTraining | None = None
         if (own := declared(rule, Algorithms.personal)) is not None:
-            step = StackedStep(model, names, self.loss_name, compiled) if self._stacked and added else None
-            stack = step or self._stacked, height, num_outputs(data), arrange
+            step = StackedStep(model, names, form, compiled) if self._stacked and added else None
+            stack = step or self._stacked, height, self._outputs, arrange
             self._personal = PersonalTraining(own, training, model, self.loss, seed, device, *stack)
         self._examples: ExamplePrivacy | None = None
         if works_in_steps(privacy):
             self._examples = cast(ExamplePrivacy, privacy)
-            how = self._examples, data, height, added
+            how = self._examples, data, height, added, task
             self._private = PrivateTraining(model, self.layout, self.rule, self.training, *how)
         self._height = height
         self._watched = any(map(from_outside, (rule, *(role.attack for role in steers))))
-        self._sources, self._labels = RoundExamples(data, poisons, seed, device, labels), labels
+        self._sources, self._labels = RoundExamples(data, poisons, seed, device, labels, model), labels
         self.visits: Visits | None = None
         if declared(rule, Algorithms.work):
             flat, procedure = (self._alone.local, self._alone.gradient), cast(LocalProcedure, rule)
@@ -151,6 +155,7 @@ class BlockKernel:
     ) -> tuple[Updates, Tensor, Tensor]:
         """Return what the clients would send, their losses [K], and what they would remember [K, S]."""
         client_ids = client_ids.astype(np.int64)
+        self._sources.receive(broadcast)
         if self.visits is not None:
             with untouched(TRAINING, *[broadcast] * self._watched):
                 return self.visits.train(broadcast, client_ids)
@@ -209,7 +214,7 @@ class BlockKernel:
         losses, streams = torch.empty(len(ids), device=self._device), self._streams_of(ids, round_, "dropout")
         whole = self._streams_of(ids, round_, "full gradient dropout")
         how = self._stacked, self.layout, self.rule, self.training, block.sent.params, shelf
-        outputs, gradient = num_outputs(self.data), None
+        outputs, gradient = self._outputs, None
         for rows in np.array_split(np.arange(len(ids)), -(-len(ids) // self._height)):
             part = slice(rows[0], rows[-1] + 1)
             if self._full_gradient:

@@ -77,7 +77,17 @@ def _layer_norm(layer: nn.Module, into: Tensor, back: Tensor) -> list[ExampleGra
     return [Written(v.reshape(*into.shape[:2], -1, kept).sum(dim=2)) for v in (back * normal, back)]
 
 
+def _embedding(layer: nn.Module, into: Tensor, back: Tensor) -> list[ExampleGradient]:
+    """Return what comes back to each token, summed over where it stands."""
+    assert isinstance(layer, nn.Embedding)
+    lead, (tokens, width) = into.shape[:2], (layer.num_embeddings, layer.embedding_dim)
+    places, back = into.reshape(*lead, -1, 1), back.reshape(*lead, -1, width)  # [K, B, T, 1], [K, B, T, d]
+    rows = back.new_zeros(*lead, tokens, width).scatter_add_(2, places.expand_as(back), back)
+    return [Written(rows.flatten(2)), Written(rows.new_zeros(*lead, 0))]
+
+
 _LAYERS = {
+    nn.Embedding: _embedding,
     nn.Linear: _dense,
     nn.Conv2d: _convolution,
     nn.GroupNorm: _group_norm,
@@ -89,6 +99,9 @@ def has_factors(layer: nn.Module) -> bool:
     """Return whether ``of_layer`` knows the layer."""
     if isinstance(layer, nn.Conv2d):
         return type(layer) is nn.Conv2d and layer.groups == 1 and layer.padding_mode == "zeros"
+    if isinstance(layer, nn.Embedding):
+        plain = layer.padding_idx is None and layer.max_norm is None
+        return type(layer) is nn.Embedding and plain and not (layer.scale_grad_by_freq or layer.sparse)
     return type(layer) in _LAYERS
 
 

@@ -16,8 +16,9 @@ from ..core.layout import Layout
 from ..core.presence import Presence
 from ..core.seeds import generator
 from ..core.updates import Updates
-from .data.base import FederatedData, targets_of
+from .data.base import FederatedData
 from .shelf import Shelf
+from .tasks.fitted import FittedTask, task_of
 
 Array = np.ndarray[Any, Any]
 
@@ -133,7 +134,9 @@ class Levels:
         return Presence(torch.stack(table), torch.tensor(level))
 
 
-def levels_of(algorithm: Any, model: nn.Module, data: FederatedData, seed: int) -> Levels | None:
+def levels_of(
+    algorithm: Any, model: nn.Module, data: FederatedData, seed: int, task: FittedTask | None = None
+) -> Levels | None:
     """Return an algorithm's levels; None where every client trains the whole model.
 
     Raises:
@@ -147,7 +150,9 @@ def levels_of(algorithm: Any, model: nn.Module, data: FederatedData, seed: int) 
     parts = tuple(make(model, shape))
     _check_parts(parts, layout, name_of(algorithm))
     about = declared(algorithm, Algorithms.labels)
-    held = None if about is None else HeldLabels(data, _about(about(model), layout, data, algorithm))
+    held = None
+    if about is not None:
+        held = HeldLabels(data, _about(about(model), layout, task or task_of(data), algorithm))
     return Levels(algorithm, seed, data.num_clients, parts, held)
 
 
@@ -171,11 +176,12 @@ def _check_parts(parts: Sequence[Any], layout: Layout, who: str) -> None:
             )
 
 
-def _about(about: Tensor, layout: Layout, data: FederatedData, algorithm: Any) -> Tensor:
-    who, classes = f"algorithm {name_of(algorithm)}", data.num_classes
-    if targets_of(data) is not None:
+def _about(about: Tensor, layout: Layout, task: FittedTask, algorithm: Any) -> Tensor:
+    who, facts = f"algorithm {name_of(algorithm)}", task.facts
+    classes = facts.num_classes
+    if not task.by_class:
         raise ScenarioError(
-            f"{who} tells clients apart by their labels, and {data.name} has real-valued targets; switch "
+            f"{who} tells clients apart by their labels, and {facts.name} has {facts.labels}; switch "
             "that off (heterofl: mask = false)"
         )
     if about.dtype != torch.int64 or about.shape != (layout.num_parameters,):
@@ -185,7 +191,7 @@ def _about(about: Tensor, layout: Layout, data: FederatedData, algorithm: Any) -
         )
     if int(about.max()) != classes - 1:
         raise ScenarioError(
-            f"{who} needs a row of the last layer for each of the {classes} labels of {data.name}, and the "
+            f"{who} needs a row of the last layer for each of the {classes} labels of {facts.name}, and the "
             f"model's has {int(about.max()) + 1}; switch the labels off (heterofl: mask = false)"
         )
     return about

@@ -1,4 +1,4 @@
-"""What a traced step differentiates: the loss of a batch by its name, and what an algorithm adds to it."""
+"""What a traced step differentiates: the loss of a batch by its form, and what an algorithm adds to it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from torch.func import functional_call
 
 from ..core.contracts import Activations
 from .dropout import masked
-from .losses import LABELS, factors, terms
 
 if TYPE_CHECKING:
+    from ..core.contracts import LossForm
     from .added_loss import AddedLoss
 
 Parts = tuple[Tensor, ...]
-"""Of one example: the terms of the loss by its name [..., C or D], and what is added to it, if anything."""
+"""Of some examples: the terms of the loss by its form, and what is added to it, if anything."""
 
 
 class Objective:
     """One client's batch, as a function of parameters, to be traced."""
 
-    def __init__(self, model: nn.Module, names: Sequence[str], loss: str, added: AddedLoss | None) -> None:
+    def __init__(
+        self, model: nn.Module, names: Sequence[str], form: LossForm, added: AddedLoss | None
+    ) -> None:
         """Take the model in training mode, its parameters' names in order, and what clients minimise."""
-        self._model, self._names, self._loss, self._added = model, tuple(names), loss, added
+        self._model, self._names, self._form, self._added = model, tuple(names), form, added
 
     @property
     def frozen_tensors(self) -> int:
@@ -65,15 +67,13 @@ class Objective:
         Args:
             local: What the model makes of some examples.
             frozen: What the frozen ones make of them.
-            target: As ``StackedStep`` takes it.  # [B, C] or [B, D + 1]
+            target: As ``StackedStep`` takes it.  # [B, T]
         """
-        values, weights = terms(self._loss, local.outputs, target), factors(self._loss, local.outputs, target)
+        values, weights = self._form.parts(local.outputs, target)
         if self._added is None:
             return (values,), (weights,)
-        labelled = self._loss in LABELS
-        answers = weights.argmin(dim=-1) if labelled else target[..., :-1]
-        weight = -weights.sum(dim=-1) if labelled else target[..., -1]  # [B]
-        return (values, self._added.value(local, frozen, answers)), (weights, weight)
+        labels, weight = self._form.labels(local.outputs, target)
+        return (values, self._added.value(local, frozen, labels)), (weights, weight)
 
 
 def total(parts: Parts, weights: Parts) -> Tensor:

@@ -63,7 +63,7 @@ class PersonalTraining:
             device: Where clients train.
             step: Differentiates a stack; None trains one client at a time.
             height: How many clients to stack at most.
-            num_outputs: Classes, or outputs of a regression.
+            num_outputs: The outputs of an example, or of a position.
             arrange: Whether pictures are laid out channels last where clients are trained one at a time.
         """
         rule = guard(rule, f"personal rule {name_of(rule)}", REPLIES["algorithms"])

@@ -21,14 +21,15 @@ from ..core.errors import ScenarioError
 from ..core.layout import Layout
 from ..core.seeds import normal, torch_generator
 from .added_loss import AddedLoss
-from .data.base import FederatedData, num_outputs
+from .data.base import FederatedData
+from .data.blank import input_dtype
 from .dropout import Masks
 from .example_gradients import ExampleGradient, squares_of
 from .example_trace import ExampleStep
 from .local_step import LocalStep, Steer
-from .losses import loss_name
 from .shelf import Shelf
 from .stacked import _bucket, apart, can_stack
+from .tasks.fitted import FittedTask, task_of
 
 Array = np.ndarray[Any, Any]
 MOST = 64  # examples of all clients of a stack in one step: more outgrow a CPU's cache
@@ -68,6 +69,7 @@ class PrivateTraining:
         data: FederatedData,
         height: int,
         added: AddedLoss | None = None,
+        task: FittedTask | None = None,
     ) -> None:
         """Take what stays the same.
 
@@ -80,18 +82,21 @@ class PrivateTraining:
             data: The clients' examples.
             height: How many clients to stack at most.
             added: What the algorithm adds to the loss.
+            task: What is learnt; by default what the data are made for.
 
         Raises:
             ScenarioError: A model that mixes its examples, or that cannot be differentiated one by one.
         """
-        if obstacle := can_stack(model, declared(data, ClientData.input_shape)):
+        dtype = input_dtype(declared(data, ClientData.num_tokens))
+        if obstacle := can_stack(model, declared(data, ClientData.input_shape), dtype):
             raise ScenarioError(f"privacy for examples needs the gradient of each one alone: {obstacle}")
-        loss = loss_name(how.loss, data)
-        self._step = ExampleStep(model, [slot.name for slot in layout.parameters], loss, added)
+        task = task or task_of(data)
+        names = [slot.name for slot in layout.parameters]
+        self._step = ExampleStep(model, names, task.form(how.loss), added)
         self._layout, self._rule, self._how, self._privacy = layout, rule, how, privacy
         self._sizes = [slot.size for slot in layout.parameters]
         self._height = max(1, min(height, MOST // how.batch_size)) if how.batch_size else 1
-        self._num_outputs = num_outputs(data)
+        self._num_outputs = task.num_outputs
 
     def train(
         self,
@@ -159,7 +164,7 @@ class PrivateTraining:
         self, shelf: Shelf, clients: Sequence[Trainee]
     ) -> Callable[[Sequence[Array], int], list[Tensor]]:
         """Return what draws the first clients' masks for the batches that they chose."""
-        drops = self._step.drops(shelf.x.shape[1:])
+        drops = self._step.drops(shelf.x.shape[1:], shelf.dtype)
         widest = max(len(chosen) for client in clients for chosen in client.batches)
         streams = [torch_generator(client.dropout()) for client in clients] if drops else []
         masks = Masks(drops, streams, _width(max(widest, 1)))
@@ -174,12 +179,9 @@ class PrivateTraining:
         there = np.zeros((height, width), dtype=np.float32)
         for n, (client, batch) in enumerate(zip(clients, chosen, strict=True)):
             rows[n, : len(batch)] = client.rows[batch]
-            there[n, : len(batch)] = -1
-        places = torch.from_numpy(rows)
-        if shelf.y.is_floating_point():
-            return places, torch.cat([shelf.y[places], -torch.from_numpy(there)[..., None]], dim=-1)
-        targets = torch.zeros(height, width, self._num_outputs)
-        targets.scatter_(2, shelf.y[places][..., None], torch.from_numpy(there)[..., None])
+            there[n, : len(batch)] = 1
+        places, weights = torch.from_numpy(rows), torch.from_numpy(there)
+        targets = self._step.form.targets(shelf.y[places], weights, self._num_outputs)
         return places, shelf.labelled(targets, places)
 
     def _add_noise(self, total: Tensor, clients: Sequence[Trainee], sizes: Tensor) -> None:

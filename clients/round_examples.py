@@ -4,14 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..core.contracts import DataAttack
+from ..core.contracts import DataAttack, SeenModel
+from ..core.declarations import DataAttacks, declared
+from ..core.errors import PluginError
 from ..core.roles import Role
 from ..core.seeds import generator
 from .data.base import FederatedData, PartitionedData
 from .levels import ALL_LABELS, EveryLabel, HeldLabels
+from .messages import Broadcast
 from .minibatches import gathered
+from .seen_model import SeenModels
 from .shelf import Shelf
 
 Array = np.ndarray[Any, Any]
@@ -27,6 +31,7 @@ class RoundExamples:
         seed: int,
         device: str = "cpu",
         labels: EveryLabel | HeldLabels = ALL_LABELS,
+        model: nn.Module | None = None,
     ) -> None:
         """Take the data, the attacks on examples and who runs them, and what a shelf must know.
 
@@ -36,10 +41,19 @@ class RoundExamples:
             seed: The run's seed.
             device: Where clients train.
             labels: Which labels count in each client's loss.
+            model: The clients' model, for attacks that look at it.
         """
         self._data, self._poisons, self._seed, self._device = data, poisons, seed, device
         self._labels = labels
         self._shelf: Shelf | None = None  # the data's own, once it is needed
+        looks = any(declared(role.attack, DataAttacks.sees_model) for role in poisons)
+        self._models = None if model is None or not looks else SeenModels(model)
+        self._seen: tuple[int, SeenModel] | None = None  # what clients received last, and in which round
+
+    def receive(self, broadcast: Broadcast) -> None:
+        """Take what clients receive in a round, before they are asked for their examples in it."""
+        if self._models is not None:
+            self._seen = broadcast.round, self._models.of(broadcast.params.cpu(), broadcast.buffers)
 
     def of(self, client_id: int, round_: int) -> tuple[Tensor, Tensor]:
         """Return what the client trains on."""
@@ -47,8 +61,18 @@ class RoundExamples:
         for number, role in enumerate(self._poisons):
             if client_id in role.attackers(round_):
                 stream = generator(self._seed, "poison", number, round_, client_id)
-                x, y = role.of(client_id, round_).poison(x, y, stream)
+                attack = role.of(client_id, round_)
+                told = (self._shown(role, round_),) if declared(role.attack, DataAttacks.sees_model) else ()
+                x, y = attack.poison(x, y, stream, *told)
         return x, y
+
+    def _shown(self, role: Role[Any], round_: int) -> SeenModel:
+        if self._seen is None or self._seen[0] != round_:
+            raise PluginError(
+                f"attack '{role.kind}' makes its examples of round {round_} from the model that its client "
+                "receives then, which is not known here"
+            )
+        return self._seen[1]
 
     def shelf_of(self, ids: list[int], round_: int) -> tuple[Shelf, list[Array]]:
         """Return where the clients' examples lie, with which labels count, and each client's rows there."""

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from ..core.errors import PluginError, named_faults
 from ..core.layout import Layout
 from ..core.untouched import untouched
-from .data.base import FederatedData, PartitionedData, inputs, targets_of
+from .data.base import FederatedData, PartitionedData, inputs
 from .eager_pooling import PoolingBySlices
 from .messages import Broadcast
+from .tasks.fitted import FittedTask, task_of
 from .vectorize import convolves
 
 Array = np.ndarray[Any, Any]
@@ -32,32 +33,40 @@ _AT_ONCE = 100  # examples of a model that convolves, on a CPU
 class ScoredExamples:
     """The test set, and behind it what else a model is asked.
 
-    It holds nothing but NumPy arrays, so that processes can share one copy of it, read-only.
+    It holds NumPy arrays, so that processes can share one copy of it, read-only, and a task, which is pickled
+    by its name.
 
     Attributes:
-        x: Test inputs, pixels uint8 or float32.  # [m, ...]
-        y: Their labels, int64 [m]; or with ``num_outputs`` real-valued targets, float32.  # [m, D]
-        more: Inputs that are not in the test set, float32.  # [k, ...]
-        num_outputs: D of a regression; 0 of a classification.
+        x: Test inputs, pixels uint8, or float32, or tokens int64.  # [m, ...]
+        y: Their labels, int64; or real-valued targets, float32.  # [m, ...]
+        more: Inputs that are not in the test set, as a model is given them.  # [k, ...]
+        task: What is learnt.
+        loss: The clients' loss by its name; ``"auto"`` is the task's first.
     """
 
     x: Array
     y: Array
     more: Array
-    num_outputs: int = 0
+    task: FittedTask
+    loss: str = "auto"
 
     @classmethod
-    def of(cls, data: FederatedData, sets: Sequence[Tensor] = ()) -> "tuple[ScoredExamples, list[Array]]":
+    def of(
+        cls,
+        data: FederatedData,
+        sets: Sequence[Tensor] = (),
+        task: FittedTask | None = None,
+        loss: str = "auto",
+    ) -> "tuple[ScoredExamples, list[Array]]":
         """Return the test set with further inputs, and where those of each set are, from 0 to m + k.
 
         An input that occurs more than once, in the test set or in several sets, is asked once.
         """
         x, y = data.test()
-        targets = targets_of(data)
         rows, places = _distinct(x, sets)
-        more = np.stack(rows) if rows else np.empty((0, *x.shape[1:]), dtype=np.float32)
+        more = np.stack(rows) if rows else np.empty((0, *x.shape[1:]), dtype=x.numpy().dtype)
         pixels = data.test_x if isinstance(data, PartitionedData) else x.numpy()
-        return cls(pixels, y.numpy(), more, 0 if targets is None else len(targets.names)), places
+        return cls(pixels, y.numpy(), more, task or task_of(data), loss), places
 
     @property
     def cut(self) -> list[slice]:
@@ -68,13 +77,13 @@ class ScoredExamples:
         return [slice(*of_block) for of_block in ends]
 
     def inputs(self, rows: slice) -> Tensor:
-        """Return what a model is given of a block: a copy, float32.  # [B, ...]"""
+        """Return what a model is given of a block: a copy.  # [B, ...]"""
         m = len(self.x)
         own = self.more[rows.start - m : rows.stop - m] if rows.start >= m else self.x[rows]
         return inputs(own)
 
     def truth(self, rows: slice) -> Tensor:
-        """Return a block's labels or targets; none outside of the test set.  # [B] or [B, D]"""
+        """Return a block's labels or targets; none outside of the test set.  # [B, ...]"""
         return torch.from_numpy(self.y[rows].copy())
 
 
@@ -103,9 +112,9 @@ class Answer:
     """What a model makes of one block.
 
     Attributes:
-        predicted: The class of the largest output, int64 [B]; of a regression the outputs, float32.  # [B, D]
-        loss: The sum of the examples' cross-entropies, float64; 0 of a regression, and outside of the test
-            set.  # [1]
+        predicted: What the task keeps of the outputs: a class int64 [B], say, or all of them.  # [B, ...]
+        loss: The sum of the examples' losses, float64; 0 where answers are the outputs, and outside of the
+            test set.  # [1]
     """
 
     predicted: Tensor
@@ -120,13 +129,13 @@ class Answers:
     """Gathers the blocks' answers, in whatever order they come.
 
     Attributes:
-        predicted: As in ``Answer``, of all examples.  # [m + k] or [m + k, D]
+        predicted: As in ``Answer``, of all examples.  # [m + k, ...]
         losses: As in ``Answer``, a block each.  # [blocks]
     """
 
     def __init__(self, examples: ScoredExamples) -> None:
-        self._cut, size, width = examples.cut, len(examples.x) + len(examples.more), examples.num_outputs
-        self.predicted = torch.empty(size, width) if width else torch.empty(size, dtype=torch.int64)
+        self._cut = examples.cut
+        self.predicted = examples.task.blank_answers(len(examples.x) + len(examples.more))
         self.losses = torch.empty(len(self._cut), dtype=torch.float64)
 
     def __len__(self) -> int:
@@ -147,6 +156,7 @@ class Scorer:
         """Take the model, which is changed, what it is asked, on which device, and the model's name."""
         self._model, self._layout = model.eval().to(device), Layout.of(model)
         self.examples, self._device, self._name = examples, device, name
+        self._loss = examples.task.form(examples.loss).total
         self._at_once = _AT_ONCE if device == "cpu" and convolves(model) else BLOCK
         self._held: Broadcast | None = None
 
@@ -163,22 +173,17 @@ class Scorer:
         rows = self.examples.cut[int(blocks[0])]
         with named_faults(f"model '{self._name}' cannot be evaluated"), torch.no_grad():
             self._hold(broadcast)
-            outputs = self._outputs(self.examples.inputs(rows))  # [B, C] or [B, D]
+            outputs = self._outputs(self.examples.inputs(rows))  # [B, ...]
             return self._answer(outputs, rows)
 
     def _answer(self, outputs: Tensor, rows: slice) -> Answer:
-        width, none = self.examples.num_outputs, torch.zeros(1, dtype=torch.float64)
-        if width:
-            if outputs.shape != (rows.stop - rows.start, width):
-                came, size = tuple(outputs.shape), rows.stop - rows.start
-                raise PluginError(f"the model gave {came} for {size} examples of {width} targets")
-            return Answer(outputs.float(), none)
-        predicted = outputs.argmax(dim=1)
-        if rows.start >= len(self.examples.x):
-            return Answer(predicted, none)
-        truth = self.examples.truth(rows)
-        loss = nn.functional.cross_entropy(outputs.double(), truth, reduction="sum")
-        return Answer(predicted, loss.reshape(1))
+        task, wanted = self.examples.task, (rows.stop - rows.start, *self.examples.task.outputs)
+        if tuple(outputs.shape) != wanted:
+            raise PluginError(f"the model gave {list(outputs.shape)} for examples of {list(wanted)} outputs")
+        predicted, loss = task.task.answer(outputs), torch.zeros(1, dtype=torch.float64)
+        if rows.start < len(self.examples.x) and not task.whole_outputs:
+            loss = self._loss(outputs.double(), self.examples.truth(rows)).reshape(1)
+        return Answer(predicted, loss)
 
     def _hold(self, broadcast: Broadcast) -> None:
         """Give the model the broadcast's parameters and buffers."""

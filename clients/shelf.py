@@ -18,7 +18,7 @@ class Shelf:
 
     Attributes:
         x: Inputs as the data set has them; uint8 pixels are divided by 255 when taken.  # [n, ...]
-        y: Labels, int64 [n]; or real-valued targets, float32.  # [n, D]
+        y: Labels, int64 [n, ...]; or real-valued targets, float32.  # [n, D]
         held: Whether the client that has an example holds each label, where that matters, float32.  # [n, C]
     """
 
@@ -44,12 +44,17 @@ class Shelf:
         held = None if self.held is None else self.held.to(device)
         return Shelf(self.x.to(device), self.y.to(device), held)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of what a model is given."""
+        return self.x.dtype if self.x.dtype == torch.int64 else torch.float32
+
     def labelled(self, targets: Tensor, rows: Tensor) -> Tensor:
         """Return the targets [..., C] of rows [...] with which labels count behind them, if that matters."""
         return targets if self.held is None else torch.cat([targets, self.held[rows]], dim=-1)
 
     def take(self, rows: Tensor) -> Tensor:
-        """Return inputs as a model is given them: float32, pixels in [0, 1].  # [*rows.shape, ...]"""
+        """Return inputs as a model is given them: pixels in [0, 1], or tokens.  # [*rows.shape, ...]"""
         taken = self.x.index_select(0, rows.reshape(-1)).view(*rows.shape, *self.x.shape[1:])
-        values = taken.to(torch.float32)
+        values = taken.to(self.dtype)
         return values.div_(255) if taken.dtype == torch.uint8 else values

@@ -30,19 +30,22 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 
-def can_stack(model: nn.Module, input_shape: Sequence[int] | None = None) -> str | None:
+def can_stack(
+    model: nn.Module, input_shape: Sequence[int] | None = None, dtype: torch.dtype = torch.float32
+) -> str | None:
     """Return why a model cannot be stacked, or None where it can.
 
     Args:
         model: A model in training mode.
         input_shape: The shape of one example; without it, no model with dropout can be stacked.
+        dtype: The type of inputs.
     """
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._NormBase):
             return "batch statistics are changed in place"
         if isinstance(module, nn.RNNBase):
             return "recurrent layers have no batching rule"
-    return cannot_draw(model, input_shape)
+    return cannot_draw(model, input_shape, dtype)
 
 
 def train_stacked(
@@ -73,7 +76,7 @@ def train_stacked(
         shelf: Where the examples lie, on that device.
         places: The rows of the shelf that hold each client's examples.
         batches: Which of its examples each client takes in each local step.
-        num_outputs: Classes, or outputs of a regression.
+        num_outputs: The outputs of an example, or of a position.
         out: Where the updates belong, on that device.  # [K, P]
         steers: How each client twists its gradients, or None; by default nobody does.
         streams: Makes each client's stream of dropout; may be left out of a model without.
@@ -86,7 +89,7 @@ def train_stacked(
     device = received.device
     padded = _padded([batches[k] for k in order], [places[k] for k in order], how.batch_size)
     rows, weights = (part.to(device) for part in padded)
-    targets = _targets(shelf, rows, weights, num_outputs)  # [K, S, B, C or D + 1]
+    targets = _targets(step, shelf, rows, weights, num_outputs)  # [K, S, B, T]
     steps = np.array([len(batches[k]) for k in order])
     begun = list(layout.views(received).values())
     first = begun if start is None else list(layout.views(start[order]).values())
@@ -99,7 +102,7 @@ def train_stacked(
     twisted = [steers[k] for k in order] if steers else ()
     step_of = LocalStep(rule, how, begun, local, twisted, told, kept_of, decay_apart=True)
     losses = torch.zeros(len(order), device=device)
-    drops = step.drops(shelf.x.shape[1:])
+    drops = step.drops(shelf.x.shape[1:], shelf.dtype)
     generators = [torch_generator(streams[k]()) for k in order] if drops else []
     masks = Masks(drops, generators, rows.shape[2])
     with torch.no_grad():
@@ -132,14 +135,14 @@ def full_gradients(
 
     The arguments are those of ``train_stacked``.
     """
-    device, drops = received.device, step.drops(shelf.x.shape[1:])
+    device, drops = received.device, step.drops(shelf.x.shape[1:], shelf.dtype)
     whole = [[np.arange(len(place))] for place in places]
     rows, weights = (part.to(device) for part in _padded(whole, places, 0))  # [K, 1, B]
     masks = Masks(drops, [torch_generator(stream()) for stream in streams] if drops else [], rows.shape[2])
     kept = [mask.to(device) for mask in masks.draw([len(p) for p in places] if drops else [], len(places))]
     begun = list(layout.views(received).values())
     stack = [p.expand(len(places), *p.shape).clone() for p in begun]
-    targets = _targets(shelf, rows, weights, num_outputs)[:, 0]
+    targets = _targets(step, shelf, rows, weights, num_outputs)[:, 0]
     remembered = [] if own is None else apart(layout, own)
     frozen = step.added.models(begun, remembered, len(places)) if step.added else ()
     with torch.no_grad():
@@ -148,12 +151,9 @@ def full_gradients(
     return torch.cat([g.flatten(1) for g in written], dim=1)
 
 
-def _targets(shelf: Shelf, rows: Tensor, weights: Tensor, num_outputs: int) -> Tensor:
-    """Return what ``StackedStep`` is given: minus the weight at the label, or the numbers and the weight."""
-    if shelf.y.is_floating_point():
-        return torch.cat([shelf.y[rows], weights[..., None]], dim=-1)
-    targets = torch.zeros(*rows.shape, num_outputs, device=rows.device)
-    return shelf.labelled(targets.scatter_(3, shelf.y[rows][..., None], -weights[..., None]), rows)
+def _targets(step: StackedStep, shelf: Shelf, rows: Tensor, weights: Tensor, num_outputs: int) -> Tensor:
+    """Return what ``step`` is given of rows of the shelf.  # [*rows.shape, T]"""
+    return shelf.labelled(step.form.targets(shelf.y[rows], weights, num_outputs), rows)
 
 
 def apart(layout: Layout, groups: Groups, order: Tensor | None = None) -> list[dict[str, Tensor]]:

@@ -23,11 +23,13 @@ from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
 from .dropout import Call, calls
 from .local_step import Gradient
+from .losses import CROSS_ENTROPY
 from .objective import Objective, Parts, total
 from .pooling import pool_by_slices
 from .traces import AS_SHAPES, traces_of
 
 if TYPE_CHECKING:
+    from ..core.contracts import LossForm
     from .added_loss import AddedLoss
 
 _OPS = torch.ops.aten
@@ -40,15 +42,15 @@ Step = Callable[..., list[Any]]
 class StackedStep:
     """Differentiate a loss for every client at once.
 
-    ``"cross_entropy"`` is ``sum(targets * log_softmax(model(x)))``, with targets of minus the examples'
-    weights at their labels. ``"mae"`` and ``"mse"`` have the numbers as targets, and the weight behind them.
+    Attributes:
+        form: How the loss is written, and what its targets are.
     """
 
     def __init__(
         self,
         model: nn.Module,
         names: Sequence[str],
-        loss: str = "cross_entropy",
+        form: LossForm = CROSS_ENTROPY,
         compiled: bool = False,
         added: AddedLoss | None = None,
     ) -> None:
@@ -57,18 +59,18 @@ class StackedStep:
         With ``compiled``, ``torch.compile`` has every shape's trace: seconds for each. ``added`` is what an
         algorithm adds to the loss.
         """
-        self._model, self.added = model.train(), added
-        self._objective = Objective(self._model, names, loss, added)
+        self._model, self.form, self.added = model.train(), form, added
+        self._objective = Objective(self._model, names, form, added)
         self._compiled = compiled
-        shared = traces_of(model, "stacked", tuple(names), loss, compiled)
+        shared = traces_of(model, "stacked", tuple(names), form.key, compiled)
         self._traces: dict[Any, Step] = shared if added is None else {}
         self._calls: dict[tuple[int, ...], list[Call]] = {}
 
-    def drops(self, input_shape: Sequence[int]) -> list[Call]:
+    def drops(self, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> list[Call]:
         """Return the calls of dropout layers, in their order, for inputs of which each has this shape."""
         shape = tuple(input_shape)
         if shape not in self._calls:
-            self._calls[shape] = calls(self._model, shape)
+            self._calls[shape] = calls(self._model, shape, dtype)
         return self._calls[shape]
 
     def __call__(
@@ -84,8 +86,7 @@ class StackedStep:
         Args:
             params: The clients' parameters.  # [K, ...] each
             x: Inputs.  # [K, B, ...]
-            targets: Minus the weight of an example, at its label [K, B, C]; or an example's numbers, and last
-                its weight.  # [K, B, D + 1]
+            targets: The form's, of every example.  # [K, B, T]
             masks: What every call of a dropout layer keeps (1) or drops (0).  # [K, B, ...] each
             frozen: The parameters of each frozen model that the addition asks for.  # [K, ...] each
         """

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from ..core.contracts import Switch
@@ -85,6 +86,7 @@ def choose(
     input_shape: Sequence[int] | None = None,
     batch_size: int = 0,
     device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> Choice:
     """Return how clients with this model are stacked: on the CPU, equal arguments, equal answers, anywhere.
 
@@ -94,11 +96,12 @@ def choose(
         input_shape: The shape of one example; without it, no model with dropout is stacked.
         batch_size: Examples a local step; 0 for all that a client has.
         device: Where they train; on ``"cuda"``, its free memory has a say.
+        dtype: The type of inputs.
 
     Raises:
         ScenarioError: ``"on"`` with a model that cannot be stacked.
     """
-    obstacle = "vectorize = off" if setting == "off" else can_stack(model, input_shape)
+    obstacle = "vectorize = off" if setting == "off" else can_stack(model, input_shape, dtype)
     if setting == "on" and obstacle:
         raise ScenarioError(f"vectorize = on cannot be: {obstacle}; use auto or off")
     if setting == "auto" and device == "cpu" and convolves(model) and not 0 < batch_size <= CONVOLVED:
@@ -109,7 +112,7 @@ def choose(
     size = Layout.of(model).num_parameters
     if device == "cuda":
         assert input_shape is not None, "the memory of a stack is reckoned from one example's shape"
-        height = min(TALLEST_ON_CUDA, tallest(model, input_shape, batch_size or _WHOLE))
+        height = min(TALLEST_ON_CUDA, tallest(model, input_shape, batch_size or _WHOLE, dtype))
     else:
         height = max(2, min(TALLEST, STACK_PARAMETERS // size))
     return Choice(height, f"clients stacked by {height}{where}: {size:,} parameters", device)

@@ -35,6 +35,7 @@ _LETTERS = {
     "lr": "C",
     "optimizer": "C",
     "weight_decay": "C",
+    "server": "F",
 }  # the others are public: an eavesdropper (A) has them too
 
 
@@ -53,6 +54,8 @@ class LeakageKnowledge:
             algorithm's name, where it changes the first direction.
         weight_decay: L2 penalty that a step adds to the gradient.
         loss: What the client minimises, as ``training.loss`` names it.
+        server: The malicious server whose secret the attacker is told, by name; that of an outside one is its
+            class's.
         levels: By item, how surely it is known, where it is known otherwise than exactly.
 
     Raises:
@@ -68,6 +71,7 @@ class LeakageKnowledge:
     optimizer: str | None = None
     weight_decay: float | None = None
     loss: str | None = None
+    server: str | None = None
     levels: Mapping[str, Level] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

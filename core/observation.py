@@ -108,6 +108,22 @@ def noise_floor(observation: Observation) -> dict[str, float]:
     }
 
 
+def rounding(observation: Observation) -> Tensor:
+    """Return how far float32 moves each entry of the message, as a standard deviation, float64.  # [P]
+
+    Where ``noise_floor`` bounds a tensor, this is what is expected of one number: a step leaves theta_1 at a
+    multiple of the spacing of float32 there, u, and so by an error that is uniform over it, u / sqrt(12).
+    What did not move at all is taken for what no example moves, and not for what is lost below u / 2.
+    """
+    clients, sizes, draws = observation.contributors, observation.update.float(), 1
+    if observation.kind != "gradient":
+        before = observation.layout.flatten(dict(observation.model.named_parameters()))
+        sizes, draws = before + sizes / clients, clients * (observation.knowledge.local_steps or 1)
+    sizes = sizes.abs()
+    spacing = sizes.nextafter(torch.full_like(sizes, math.inf)).double() - sizes.double()
+    return (spacing * math.sqrt(draws / 12)).where(observation.update != 0, 0.0)
+
+
 @dataclass(frozen=True)
 class Truth:
     """What the observed client really trained on; never shown to an attack.

@@ -14,7 +14,19 @@ from torch import Tensor
 from .contracts import Audited, Goal, LocalTraining, NoGuarantee, Release, Verdict, Worked
 from .errors import PluginError, shown
 from .frames import RecordShape
-from .server_replies import arrived, begun, delivered, gained, sampled, sampling, sized, stepped, weighed
+from .server_replies import (
+    arrived,
+    begun,
+    delivered,
+    gained,
+    planted,
+    rebuilt,
+    sampled,
+    sampling,
+    sized,
+    stepped,
+    weighed,
+)
 from .updates import Updates
 from .wanted import kind_of, number, pair, vector, want
 
@@ -239,6 +251,7 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
     "data_attacks": {"poison": _poisoned, "goal": _goal},
     "defenses": {
         "aggregate": _verdict,
+        "prepare": stepped,
         "counts": _counted,
         "denominator": _divided,
         "sensitivity": _moved,
@@ -255,6 +268,7 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
         "gain": gained,
     },
     "server_optimizers": {"step": stepped},
+    "servers": {"rebuild": rebuilt, "plant": planted},
     "update_attacks": {"corrupt": _corrupted, "goal": _goal},
 }
 """From a family's name, to a verb, to what its members are held to."""

@@ -1,11 +1,13 @@
-"""What samplers, networks, schedules and server optimizers hand back; see ``core.replies``."""
+"""What samplers, networks, schedules, optimizers and malicious servers hand back; see ``core.replies``."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from .contracts.server import Arrivals, Delivery, Sampling, Starts
+from .trees import pack
 from .wanted import number, pair, vector, want
 
 
@@ -73,3 +75,23 @@ def sampled(came: Any, num_clients: int, *_: object) -> None:
     if fine and len(came):
         fine = bool((np.diff(came) > 0).all()) and came[0] >= 0 and came[-1] < num_clients
     want(fine, f"ids as an array int64 [K], strictly ascending in [0, {num_clients - 1}]", came)
+
+
+def rebuilt(came: Any, *_: object) -> None:
+    fine = isinstance(came, tuple) and len(came) == 2 and isinstance(came[0], nn.Module)
+    want(fine, "a pair (torch.nn.Module, secret)", came)
+    _secret(came[1])
+
+
+def planted(came: Any, params: Tensor, *_: object) -> None:
+    want(isinstance(came, tuple) and len(came) == 3, "three values (params, secret, state)", came)
+    vector(came[0], len(params), "parameters")
+    same = came[0] is params or bool(came[0].isfinite().all()) or not bool(params.isfinite().all())
+    want(same, "parameters that are finite", came[0])
+    _secret(came[1])
+
+
+def _secret(came: Any) -> None:
+    named = isinstance(came, Mapping) and all(isinstance(name, str) and name != "server" for name in came)
+    want(named, "a secret as a table by name, none of them 'server'", came)
+    pack(came)

@@ -6,7 +6,7 @@ result depends on the number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,23 @@ EXACT_ELEMENTS = 2**20
 NORM_ROWS, NORM_COLUMNS = 64, 8192  # few enough columns that one thread sums them
 
 
+Forward = Callable[..., Tensor]
+"""``(params, x, buffers=None) -> outputs``: see ``Context``."""
+
+
+@dataclass(frozen=True, eq=False)
+class OwnExamples:
+    """The examples that the server keeps for itself, which no client holds.
+
+    Attributes:
+        x: Inputs, as a model is given them.  # [n, ...]
+        y: Labels, or whatever the loss takes.  # [n, ...]
+    """
+
+    x: Tensor
+    y: Tensor
+
+
 @dataclass(frozen=True)
 class Context:
     """What the server itself knows when it aggregates, besides the updates.
@@ -35,6 +52,11 @@ class Context:
         seed: The run's seed: a defense that draws does so from ``generator(seed, its name, round)``.
         root: The update that the server trained on its own examples in this round, float32; None where it
             has none (``root_examples`` of a scenario is 0).  # [P]
+        forward: ``(params [L, P], x [n, ...], buffers [L, Q] = None) -> outputs [L, n, ...]``, float32: what
+            L candidate models make of inputs, in evaluation mode and without gradients; without ``buffers``
+            all have those that the cohort received. None unless a defense declares ``runs_models``.
+        examples: The server's own; None unless it declares that, and the server has some.
+        loss: ``(outputs [n, ...], y [n, ...]) -> []``: the mean loss that clients minimise; None likewise.
     """
 
     round: int
@@ -42,6 +64,9 @@ class Context:
     layout: Layout
     seed: int
     root: Tensor | None = None
+    forward: Forward | None = None
+    examples: OwnExamples | None = None
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)

@@ -5,23 +5,27 @@ two laws of robust averages on purpose (equal updates come back unchanged; who s
 matter) names that check in a class attribute ``exempt: tuple[str, ...]``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from ..core.contracts import Defense, LinearDefense, Verdict
 from ..core.declarations import Defenses, declared, declares
 from ..core.errors import PluginError
 from ..core.registry import require
 from ..core.seeds import generator
+from ..core.trees import equal, pack, unpack
 from ..core.updates import Updates
+from ..core.wanted import kind_of
 from . import partial_contract
 from .pre_aggregation_contract import PRE_AGGREGATION_CHECKS as PRE_AGGREGATION_CHECKS
 from .trials import (
     SIZE,
     a_cohort,
+    a_dense_layer,
     guarded,
     plain,
     require_checkpoint,
@@ -30,12 +34,12 @@ from .trials import (
     rounds_for,
     size_for,
     updates_of,
+    verb_of,
 )
 
 
 def _aggregate(defense: Defense, updates: Updates) -> Verdict:
-    bound = guarded(defense)
-    verdict, _ = bound.aggregate(updates, bound.init())
+    verdict, _ = verb_of(defense)(updates, guarded(defense).init())
     _check_verdict(verdict, updates)
     checked: Verdict = verdict
     return checked
@@ -67,9 +71,9 @@ def _check_verdict(verdict: object, updates: Updates) -> None:
 
 def a_cohort_becomes_one_finite_update(defense: Defense) -> None:
     """Right shape and type in every round; flags, scores and details only for clients of the cohort."""
-    bound, state = guarded(defense), guarded(defense).init()
+    verb, state = verb_of(defense), guarded(defense).init()
     for cohort in rounds_for(defense):
-        verdict, state = bound.aggregate(cohort, state)
+        verdict, state = verb(cohort, state)
         _check_verdict(verdict, cohort)
 
 
@@ -77,7 +81,7 @@ def a_single_client_is_answered_or_refused_clearly(defense: Defense) -> None:
     """K = 1 gives a finite update, or a ``ValueError`` that says why not."""
     bare, updates = plain(defense), a_cohort(0, 1)
     try:
-        verdict, _ = bare.aggregate(updates, bare.init())
+        verdict, _ = verb_of(bare, bare)(updates, bare.init())
     except ValueError as error:
         require(bool(str(error)), "a cohort of one is refused without a word")
         return
@@ -116,20 +120,17 @@ def who_sent_a_row_does_not_matter(defense: Defense) -> None:
 
 def a_defense_leaves_its_inputs_as_they_were(defense: Defense) -> None:
     """Neither the updates nor the state are changed in place."""
-    bound = guarded(defense)
-    require_untouched(bound.aggregate, rounds_for(defense), bound.init())
+    require_untouched(verb_of(defense), rounds_for(defense), guarded(defense).init())
 
 
 def a_defense_remembers_nothing_outside_its_state(defense: Defense) -> None:
     """Equal rounds give equal bits."""
-    bound = guarded(defense)
-    require_same(bound.aggregate, rounds_for(defense), bound.init())
+    require_same(verb_of(defense), rounds_for(defense), guarded(defense).init())
 
 
 def a_defense_survives_a_checkpoint(defense: Defense) -> None:
     """Saved and restored, it goes on to the same bits."""
-    bound = guarded(defense)
-    require_checkpoint(bound.aggregate, rounds_for(defense), bound.init())
+    require_checkpoint(verb_of(defense), rounds_for(defense), guarded(defense).init())
 
 
 def a_declared_sensitivity_is_never_exceeded(defense: Defense) -> None:
@@ -189,6 +190,44 @@ def claimed_examples_count_only_where_that_is_declared(defense: Defense) -> None
     require(same, "the aggregate depends on claimed examples: declare weighs_examples = True")
 
 
+def what_a_defense_plants_is_parameters(defense: Defense) -> None:
+    """What ``prepare`` returns is [P], float32 and finite, the same for equal states; its inputs stay."""
+    bound, verb = guarded(defense), verb_of(defense)
+    prepare, state = declared(bound, Defenses.prepare), bound.init()
+    if prepare is None:
+        return
+    for cohort in rounds_for(defense):
+        assert cohort.context is not None
+        params, packed = cohort.context.params.clone(), pack(state)
+        planted, _ = prepare(cohort.context.params, state)
+        fine = isinstance(planted, Tensor) and planted.shape == (SIZE,) and planted.dtype == params.dtype
+        require(fine, f"prepare must return ({params.dtype} [{SIZE}], state), got {kind_of(planted)} first")
+        require(bool(planted.isfinite().all()), "what was planted is not finite")
+        require(torch.equal(params, cohort.context.params), "prepare changed the parameters in place")
+        require(equal(state, unpack(*packed)), "prepare changed the state in place")
+        again, _ = prepare(params, unpack(*packed))
+        require(torch.equal(planted, again), "the same round, prepared twice, plants something else")
+        _, state = verb(cohort, state)
+
+
+def what_a_defense_certifies_is_columns(defense: Defense) -> None:
+    """What ``evaluate`` returns of a dense layer is a number or a tensor [m] by name, and again the same."""
+    evaluate = declared(guarded(defense), Defenses.evaluate)
+    if evaluate is None:
+        return
+    params, x, model = a_dense_layer()
+    before = params.clone(), x.clone()
+    found, again = evaluate(params, x, model), evaluate(params.clone(), x.clone(), model)
+    require(isinstance(found, Mapping), f"evaluate must return columns by name, got {kind_of(found)}")
+    for name, values in found.items():
+        column = isinstance(values, Tensor) and values.shape == (len(x),)
+        fine = isinstance(name, str) and (column or isinstance(values, int | float))
+        require(fine, f"{name} must be a number or a tensor [{len(x)}], got {kind_of(values)}")
+    require(torch.equal(params, before[0]) and torch.equal(x, before[1]), "evaluate changed its arguments")
+    same = found.keys() == again.keys() and all(equal(found[name], again[name]) for name in found)
+    require(same, "the same model, certified twice, gives other numbers")
+
+
 CHECKS: tuple[Callable[[Defense], None], ...] = (
     a_cohort_becomes_one_finite_update,
     a_single_client_is_answered_or_refused_clearly,
@@ -201,5 +240,7 @@ CHECKS: tuple[Callable[[Defense], None], ...] = (
     a_declared_sensitivity_is_never_exceeded,
     a_linear_defense_is_a_sum_over_clients,
     claimed_examples_count_only_where_that_is_declared,
+    what_a_defense_plants_is_parameters,
+    what_a_defense_certifies_is_columns,
     *partial_contract.CHECKS,
 )

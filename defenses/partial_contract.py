@@ -11,14 +11,13 @@ from ..core.declarations import Defenses, declared
 from ..core.presence import Presence
 from ..core.registry import require
 from ..core.updates import Updates
-from .trials import SIZE, a_cohort, a_partial_cohort, guarded, size_for
+from .trials import SIZE, a_cohort, a_partial_cohort, guarded, size_for, verb_of
 
 _NAMES = ("equal_updates_come_back_unchanged", "who_lacks_a_coordinate_has_no_say_in_it")
 
 
 def _aggregate(defense: Defense, updates: Updates) -> torch.Tensor:
-    bound = guarded(defense)
-    found: torch.Tensor = bound.aggregate(updates, bound.init())[0].aggregate
+    found: torch.Tensor = verb_of(defense)(updates, guarded(defense).init())[0].aggregate
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.contracts import Verdict
+from ..core.contracts import EvaluatedModel, Verdict
 from ..core.declarations import Defenses, declared
 from ..core.errors import PluginError
 from ..core.guards import guard
@@ -17,9 +17,10 @@ from ..core.presence import Presence
 from ..core.registry import require
 from ..core.seeds import generator
 from ..core.trees import State, equal, pack, unpack
-from ..core.updates import Context, Updates
+from ..core.updates import Context, OwnExamples, Updates
 
 SIZE = 7  # P of the cohorts below
+EXAMPLES = 30  # of the server's own
 LAYOUT = Layout((Slot("weight", (2, 2), 0), Slot("bias", (3,), 4)))
 
 
@@ -38,11 +39,34 @@ def updates_of(vectors: Tensor, expected_size: float, round_: int = 0) -> Update
 
 
 def _context(round_: int) -> Context:
-    """Return what a server knows in a round, with an update of its own that is like the clients'."""
-    params = generator(0, "contract params", round_).standard_normal(SIZE)
-    return Context(
-        round_, torch.from_numpy(params).to(torch.float32), LAYOUT, seed=0, root=torch.full((SIZE,), 0.05)
-    )
+    """Return what a server knows in a round, with an update of its own that is like the clients'.
+
+    The model is a linear one, of two inputs and three classes, the third with a bias alone.
+    """
+    drawn = generator(0, "contract params", round_).standard_normal((SIZE + 2 * EXAMPLES,))
+    values = torch.from_numpy(drawn).to(torch.float32)
+    own = OwnExamples(values[SIZE:].reshape(EXAMPLES, 2), torch.arange(EXAMPLES) % 3)
+    known = round_, values[:SIZE].clone(), LAYOUT, 0, torch.full((SIZE,), 0.05)
+    return Context(*known, _outputs, own, torch.nn.functional.cross_entropy)
+
+
+def _outputs(params: Tensor, x: Tensor, _: Tensor | None = None) -> Tensor:
+    named = LAYOUT.views(params)
+    products = x @ named["weight"].mT  # [L, n, 2]
+    return torch.nn.functional.pad(products, (0, 1)) + named["bias"][:, None]  # [L, n, 3]
+
+
+def a_dense_layer() -> tuple[Tensor, Tensor, EvaluatedModel]:
+    """Return the parameters of one, inputs [m, 2], and what is known where it is evaluated."""
+    layout = Layout((Slot("weight", (3, 2), 0), Slot("bias", (3,), 6)))
+
+    def forward(params: Tensor, x: Tensor, _: Tensor | None = None) -> Tensor:
+        named = layout.views(params)
+        return x @ named["weight"].mT + named["bias"][:, None]  # [L, m, 3]
+
+    drawn = torch.from_numpy(generator(0, "contract dense").standard_normal(9 + 2 * EXAMPLES)).float()
+    model = EvaluatedModel(3, layout, 3, 0, forward, float(EXAMPLES), 1.0)
+    return drawn[:9].clone(), drawn[9:].reshape(EXAMPLES, 2), model
 
 
 def a_partial_cohort(round_: int, plugin: object, vectors: Tensor | None = None) -> Updates:
@@ -66,6 +90,23 @@ def plain(plugin: Any) -> Any:
 def guarded(plugin: Any) -> Any:
     """Return the plug-in so that whatever it raises names it; the checks look themselves what it changes."""
     return guard(plain(plugin), type(plain(plugin)).__name__, watched=False)
+
+
+def verb_of(defense: Any, bound: Any = None) -> Callable[[Updates, State], tuple[Any, State]]:
+    """Return what a defense does with a round: it prepares the parameters, if it does, and aggregates."""
+    bound = guarded(defense) if bound is None else bound
+    prepare = declared(bound, Defenses.prepare)
+
+    def both(updates: Updates, state: State) -> tuple[Any, State]:
+        assert updates.context is not None
+        assert prepare is not None
+        params, state = prepare(updates.context.params, state)
+        found: tuple[Any, State] = bound.aggregate(
+            replace(updates, context=replace(updates.context, params=params)), state
+        )
+        return found
+
+    return both if prepare is not None else bound.aggregate
 
 
 def size_for(plugin: object) -> int:

@@ -26,7 +26,12 @@ from .state import ServerState
 
 SCHEMA = 2
 MEMORY = ("clients", "counted")  # fields of the state that lie in files of their own
-LATER = ("schedule", "attacked", "mailbox")  # fields that are left out where there is nothing in them
+LATER = (
+    "schedule",
+    "server",
+    "attacked",
+    "mailbox",
+)  # fields that are left out where there is nothing in them
 _KEPT = 2
 _BLANK = b"0" * 64
 _BEFORE = b'{\\"digest\\": \\"'  # how the head begins: JSON within the JSON of safetensors

@@ -13,7 +13,7 @@ from ..core.presence import Presence
 from ..core.roles import Role
 from ..core.seeds import generator
 from ..core.trees import State
-from ..core.updates import Context, Updates, concatenate
+from ..core.updates import Updates, concatenate
 from .decision import decide
 from .facts import factored, stated_by
 from .plan import Plan
@@ -116,7 +116,7 @@ def _guess(
     state beside their updates counts as in the round, whether the attack sees it or not.
     """
     seed = int(generator(plan.seed, "guess", number, state.round).integers(2**31))
-    context = Context(state.round, state.params, plan.exchange.up, seed, root)
+    context = plan.context(state.round, state.params, state.buffers, root, seed)
 
     def aggregate(updates: Updates) -> Verdict:
         bare = replace(updates, context=context).with_facts(None)

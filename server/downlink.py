@@ -1,8 +1,9 @@
 """What the server sends down before a round, and how many bytes that is.
 
-The parameters go through the codec of the downlink, one frame for everybody. Clients train from what they
-decode, and so does whoever looks at their messages: attackers, probes, the server's own examples. The server
-keeps its own parameters, and applies the aggregate to those.
+The parameters, with what a defense or a malicious server planted in them, go through the codec of the
+downlink, one frame for everybody. Clients train from what they decode, and so does whoever looks at their
+messages: attackers, probes, the server's own examples. The server keeps its own parameters, and applies the
+aggregate to those.
 """
 
 from __future__ import annotations
@@ -25,15 +26,16 @@ from .mailbox import Downlink
 
 if TYPE_CHECKING:
     from .plan import Plan
+    from .planting import Planted
     from .state import ServerState
 
 SERVER = 2**32 - 1
 """The sender of a frame that goes down."""
 
 
-def send_down(plan: Plan, state: ServerState) -> Downlink:
+def send_down(plan: Plan, state: ServerState, planted: Planted) -> Downlink:
     """Return what clients that begin in the round receive, but what each of them remembers."""
-    params, frame = _through_the_codec(plan, state)
+    params, frame = _through_the_codec(plan, state.round, planted.params)
     broadcast = Broadcast(
         round=state.round,
         params=params,
@@ -42,7 +44,8 @@ def send_down(plan: Plan, state: ServerState) -> Downlink:
         message_length=plan.exchange.up.num_parameters,
         num_facts=len(plan.exchange.statement),
     )
-    return Downlink(broadcast, state.shared, frame + plan.bytes_beside + num_bytes(state.shared))
+    size = frame + plan.bytes_beside + num_bytes(state.shared)
+    return Downlink(broadcast, state.shared, size, planted.secret)
 
 
 def with_memory(plan: Plan, state: ServerState, broadcast: Broadcast, client_ids: Sequence[int]) -> Broadcast:
@@ -50,7 +53,7 @@ def with_memory(plan: Plan, state: ServerState, broadcast: Broadcast, client_ids
     return replace(broadcast, memory=plan.memory(state.clients, broadcast.params, client_ids))
 
 
-def _through_the_codec(plan: Plan, state: ServerState) -> tuple[Tensor, int]:
+def _through_the_codec(plan: Plan, round_: int, params: Tensor) -> tuple[Tensor, int]:
     """Return (the parameters that clients decode [P], the length of the frame).
 
     Raises:
@@ -58,13 +61,11 @@ def _through_the_codec(plan: Plan, state: ServerState) -> tuple[Tensor, int]:
     """
     codec, layout, spec = plan.codec_down, plan.layout, plan.public_down
     if declared(codec, Codecs.verbatim):
-        return state.params, plan.frame_down
-    one = Updates(state.params[None], torch.tensor([SERVER]), torch.tensor([1]))
-    streams = CodecStreams(plan.seed, state.round, purpose="downlink codec")
+        return params, plan.frame_down
+    one = Updates(params[None], torch.tensor([SERVER]), torch.tensor([1]))
+    streams = CodecStreams(plan.seed, round_, purpose="downlink codec")
     frames, _ = encode_cohort(codec, one, layout, spec, None, streams)
     decoded, rejected = decode_cohort(codec, frames, [SERVER], layout, spec, streams)
     if rejected:
-        raise PluginError(
-            f"codec_down cannot carry the parameters before round {state.round}: {rejected[0][1]}"
-        )
+        raise PluginError(f"codec_down cannot carry the parameters before round {round_}: {rejected[0][1]}")
     return decoded[0], len(frames[0])

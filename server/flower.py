@@ -64,6 +64,10 @@ class GauntletStrategy(FedAvg):
         self.defense: Defense = DEFENSES.build(defense, options) if isinstance(defense, str) else defense
         if declared(self.defense, Defenses.needs_root):
             raise ValueError("the defense needs examples of the server's own: Flower's server has none")
+        if declared(self.defense, Defenses.runs_models):
+            raise ValueError("the defense runs candidate models: Flower's server knows arrays, and no model")
+        if declared(self.defense, Defenses.prepare) is not None:
+            raise ValueError("the defense plants something in the parameters: Flower sends its own down")
         self.seed = seed
         self.memory: State = self.defense.init()
         self.verdict: Verdict | None = None

@@ -7,6 +7,7 @@ from ..core.contracts import Sampler, Sampling
 from ..core.roles import Role
 from .assembly import loading
 from .assembly.loading import make_model as make_model
+from .assembly.loading import make_task as make_task
 from .assembly.parts import Parts
 from .assembly.refusals import OF_ROLES, refuse
 from .assembly.refusals.privacy import system_noise_on_released_data

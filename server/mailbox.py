@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..clients.messages import Broadcast
-from ..core.contracts import Traffic
+from ..core.contracts import Secret, Traffic
 from ..core.trees import State
 from ..core.updates import Updates, concatenate
 
@@ -28,11 +28,13 @@ class Downlink:
         broadcast: What its worker needs to train it.
         shared: What both sides of the codec know of the round; None where it shares nothing.
         size: How many bytes one client receives.
+        planted: What a malicious server knows of what it did to the model; nothing of an honest one.
     """
 
     broadcast: Broadcast
     shared: State
     size: int
+    planted: Secret = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

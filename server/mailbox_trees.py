@@ -65,7 +65,9 @@ def _group(group: Messages) -> State:
 
 def _down(down: Downlink) -> State:
     sent = {name: getattr(down.broadcast, name) for name in _SENT}
-    return {**sent, "length": down.broadcast.message_length, "shared": down.shared, "size": down.size}
+    told = {"planted": dict(down.planted)} if down.planted else {}
+    length = down.broadcast.message_length
+    return {**sent, "length": length, "shared": down.shared, "size": down.size, **told}
 
 
 def mailbox_of(tree: State, round_: int, num_parameters: int) -> Mailbox:
@@ -162,7 +164,12 @@ def _honest(tree: State, updates: Updates) -> Updates:
 
 def _downlink(round_: Any, tree: State, num_parameters: int) -> Downlink:
     names = {*_SENT, "length", "shared", "size"}
-    _want(isinstance(tree, Mapping) and set(tree) == names, "holds a broadcast with other parts")
+    _want(
+        isinstance(tree, Mapping) and set(tree) - {"planted"} == names, "holds a broadcast with other parts"
+    )
+    planted = tree.get("planted", {})
+    named = isinstance(planted, Mapping) and all(isinstance(name, str) for name in planted)
+    _want(named, "holds a broadcast with a secret that is none")
     for name, dim in _SENT.items():
         value = tree[name]
         fits = isinstance(value, Tensor) and value.dtype == torch.float32 and value.ndim == dim
@@ -171,7 +178,8 @@ def _downlink(round_: Any, tree: State, num_parameters: int) -> Downlink:
     whole = all(type(tree[name]) is int and tree[name] >= 0 for name in ("length", "size"))
     _want(whole and type(round_) is int, "holds a broadcast without its length or size")
     sent = {name: tree[name] for name in _SENT}
-    return Downlink(Broadcast(round_, **sent, message_length=tree["length"]), tree["shared"], tree["size"])
+    broadcast = Broadcast(round_, **sent, message_length=tree["length"])
+    return Downlink(broadcast, tree["shared"], tree["size"], planted)
 
 
 def _want(fact: bool, what: str) -> None:

@@ -7,9 +7,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ..clients.data.base import FederatedData, targets_of
+from ..clients.data.base import FederatedData
 from ..clients.exchange import PERSONAL, Exchange
-from ..clients.losses import loss_name, loss_of
+from ..clients.tasks.fitted import FittedTask, task_of
 from ..core.client_rows import ClientRows
 from ..core.declarations import Algorithms, ClientData, declared
 from ..core.errors import named_faults
@@ -25,7 +25,7 @@ class PersonalScore:
     Attributes:
         client_id: Stable id.
         examples: What the client holds out, at least 1.
-        accuracy: The share of them that its own model classifies right; None of a regression.
+        accuracy: The share of them that its own model gets right; None of a regression.
         global_accuracy: The same of the global model.
         loss: Its own model's mean loss on them: that which clients train with.
         global_loss: The same of the global model.
@@ -43,12 +43,19 @@ class PersonalEvaluator:
     """Ask clients' own models, and the global one, about what each client holds out."""
 
     def __init__(
-        self, model: nn.Module, exchange: Exchange, data: FederatedData, held: FederatedData, loss: str
+        self,
+        model: nn.Module,
+        exchange: Exchange,
+        data: FederatedData,
+        held: FederatedData,
+        loss: str,
+        task: FittedTask | None = None,
     ) -> None:
-        """Take a model, which is copied, what clients remember, the data, what they hold out, the loss."""
+        """Take a model, which is copied, what clients remember, the data, what they hold out, loss, task."""
         self._model, self._layout = deepcopy(model).eval(), Layout.of(model)
         self._place, self._held, self._clients = exchange.memory.groups[PERSONAL], held, data.num_clients
-        self._labels, self._loss = targets_of(data) is None, loss_of(loss_name(loss, data))
+        self._task = task or task_of(data)
+        self._form = self._task.form(loss)
 
     def score(self, params: Tensor, buffers: Tensor, rows: ClientRows) -> tuple[PersonalScore, ...]:
         """Return the scores of every client that was ever counted and holds something out, by ascending id.
@@ -72,9 +79,8 @@ class PersonalEvaluator:
 
     def _ask(self, x: Tensor, y: Tensor) -> tuple[float | None, float]:
         outputs = torch.cat([self._model(part) for part in torch.split(x, _AT_ONCE)])
-        loss = float(self._loss(outputs.double(), y if self._labels else y.double()))
-        right = int((outputs.argmax(dim=1) == y).sum()) if self._labels else None
-        return None if right is None else right / len(y), loss
+        loss = float(self._form.mean(outputs.double(), y.double() if y.is_floating_point() else y))
+        return self._task.accuracy(outputs, y, loss), loss
 
     def _hold(self, params: Tensor, buffers: Tensor) -> None:
         there = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
@@ -83,10 +89,15 @@ class PersonalEvaluator:
 
 
 def make_evaluator(
-    algorithm: object, model: nn.Module, exchange: Exchange, data: FederatedData, loss: str
+    algorithm: object,
+    model: nn.Module,
+    exchange: Exchange,
+    data: FederatedData,
+    loss: str,
+    task: FittedTask | None = None,
 ) -> PersonalEvaluator | None:
     """Return what scores clients' own models; None where they have none, or nobody holds anything out."""
     held = declared(data, ClientData.held_out)
     if declared(algorithm, Algorithms.personal) is None or held is None:
         return None
-    return PersonalEvaluator(model, exchange, data, cast(FederatedData, held), loss)
+    return PersonalEvaluator(model, exchange, data, cast(FederatedData, held), loss, task)

@@ -1,6 +1,6 @@
 """What stays the same from round to round, built once from a run's spec."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -21,12 +21,14 @@ from ..core.contracts import (
     Codec,
     Defense,
     Facts,
+    MaliciousServer,
     Network,
     PreAggregation,
     Privacy,
     Sampler,
     Sampling,
     Schedule,
+    Secret,
     ServerOptimizer,
     UpdateAttack,
 )
@@ -38,6 +40,7 @@ from ..core.declarations import (
     Networks,
     Samplers,
     Schedules,
+    Servers,
     declared,
     declares,
     name_of,
@@ -47,12 +50,25 @@ from ..core.layout import Layout
 from ..core.presence import reduced
 from ..core.roles import Role
 from ..core.trees import State
-from ..core.updates import Updates
+from ..core.updates import Context, Forward, OwnExamples, Updates
 from ..privacy.accounting import Accountant
 from .canaries import Canaries
 from .cohorts import counted_sampling, sample_cohort
 
 Array = np.ndarray[Any, Any]
+
+
+class Trials(Protocol):
+    """Candidate models, and the server's examples to try them on; see ``clients.candidates``."""
+
+    @property
+    def examples(self) -> OwnExamples | None: ...
+
+    @property
+    def loss(self) -> Callable[[Tensor, Tensor], Tensor]: ...
+
+    def forward(self, buffers: Tensor) -> Forward:
+        """Return what runs candidates, which have these buffers unless others are given."""
 
 
 class OwnTraining(Protocol):
@@ -82,6 +98,8 @@ class Plan:
     public_down: int
     network: Network
     schedule: Schedule
+    server: MaliciousServer
+    inserted: Secret
     privacy: Privacy
     pre_aggregations: tuple[PreAggregation, ...]
     defense: Defense
@@ -93,6 +111,7 @@ class Plan:
     levels: Levels | None = None
     own_step: bool = False
     root: OwnTraining | None = None
+    trials: Trials | None = None
     rows: bool = True
 
     @cached_property
@@ -101,18 +120,24 @@ class Plan:
 
         That takes a linear defense with nothing before it, honest clients who send what they are, and a
         network that loses nothing; messages that are updates of whole models, of clients that remember
-        nothing; and a schedule that counts all of a cohort at once.
+        nothing; a schedule that counts all of a cohort at once; and an honest server.
         """
         plain = not (self.rows or len(self.canaries) or self.attacks or self.poisons or self.pre_aggregations)
         linear = declared(self.defense, Defenses.linear) and declares(self.defense, Defenses.counts)
+        linear = linear and declared(self.defense, Defenses.prepare) is None  # it remembers what it planted
         sent_as_is = declared(self.codec, Codecs.verbatim) and declared(self.privacy, Mechanisms.settled)
-        plain = plain and self.exchange.default and self.plain and self.levels is None
+        plain = plain and self.exchange.default and self.plain and self.levels is None and self.honest
         return plain and linear and sent_as_is and declared(self.network, Networks.complete)
 
     @cached_property
     def plain(self) -> bool:
         """Whether all who are drawn begin at once, and all messages that arrive count in the same round."""
         return declared(self.schedule, Schedules.plain)
+
+    @cached_property
+    def honest(self) -> bool:
+        """Whether the server sends what it has, as it is."""
+        return declared(self.server, Servers.deviates) == "nothing"
 
     def at(self, round_: int) -> "Plan":
         """Return the plan of one round: another one only where the sampler says that rounds differ."""
@@ -121,6 +146,23 @@ class Plan:
             return self
         found = counted_sampling(self.schedule, sampling_at(self.sampling.num_clients, round_))
         return self if found == self.sampling else replace(self, sampling=found)
+
+    def context(
+        self, round_: int, params: Tensor, buffers: Tensor, root: Tensor | None, seed: int | None = None
+    ) -> Context:
+        """Return what the rules are told of a round.
+
+        Args:
+            round_: The round.
+            params: The parameters that its clients received.  # [P]
+            buffers: The buffers likewise.  # [Q]
+            root: The server's own update, or None.  # [P]
+            seed: What a rule draws from; by default the run's.
+        """
+        known = round_, params, self.exchange.up, self.seed if seed is None else seed, root
+        if self.trials is None:
+            return Context(*known)
+        return Context(*known, self.trials.forward(buffers), self.trials.examples, self.trials.loss)
 
     def extra(self, params: Tensor, state: State) -> Tensor:
         """Return what the algorithm's server half sends besides the parameters.  # [E, P]"""

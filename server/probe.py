@@ -17,6 +17,7 @@ from .first_step import starts_plain
 if TYPE_CHECKING:
     from ..clients.data.base import FederatedData
     from ..core.contracts import Groups, LocalRule, LocalTraining
+    from .planting import Planted
     from .spec import RunSpec
 
 
@@ -30,6 +31,7 @@ def knowledge_of(
     besides: Sequence[Groups] = (),
     received: Tensor | None = None,
     drawn: bool = False,
+    server: str | None = None,
 ) -> LeakageKnowledge:
     """Return what an honest-but-curious server knows: public configuration, and labels only if told.
 
@@ -46,6 +48,7 @@ def knowledge_of(
         besides: What a rule that exchanges more than parameters is given besides in its first step.
         received: What clients start from in round 0, to be compared with what they remember.  # [P]
         drawn: Whether chance decides how many examples are in a step, which no server sees.
+        server: What a malicious server is called; its secret is told with it.
     """
     plainly = rule is None or starts_plain(rule, besides, received)
     optimizer = training.optimizer if plainly else spec.algorithm.name
@@ -61,16 +64,30 @@ def knowledge_of(
         optimizer=optimizer,
         weight_decay=training.weight_decay,
         loss="cross_entropy" if training.loss == "auto" else training.loss,
+        server=server,
         levels={"batch_size": Level.ORACLE} if drawn else {},
     )
 
 
 def blank_observation(
-    spec: RunSpec, data: FederatedData, round_: int, client_id: int, knowledge: LeakageKnowledge
+    spec: RunSpec,
+    data: FederatedData,
+    round_: int,
+    client_id: int,
+    knowledge: LeakageKnowledge,
+    planted: Planted | None = None,
 ) -> Observation:
-    """Return what an attack can be checked with before the run: the first model, and an update of zeros."""
+    """Return what an attack can be checked with before the run: the first model, and an update of zeros.
+
+    ``planted`` is what a malicious server makes of the first parameters.
+    """
     model = make_model(spec, data)
     layout = Layout.of(model)
+    if planted is not None:
+        own = dict(model.named_parameters())
+        with torch.no_grad():
+            for name, value in layout.views(planted.params).items():
+                own[name].copy_(value)
     return Observation(
         round=round_,
         client_id=client_id,
@@ -82,4 +99,5 @@ def blank_observation(
         num_classes=data.num_classes,
         value_range=data.value_range,
         knowledge=knowledge,
+        planted={} if planted is None else planted.secret,
     )

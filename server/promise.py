@@ -45,6 +45,8 @@ _WHY = {
     "from the cohort; colluders of a cohort of fixed size tell who is missing): name its clients or give "
     "their count, and use sampler poisson or full, or set privacy.relation = 'zero_out' with sampler full or "
     "fixed_size",
+    "observer": "server '{server}' is malicious, and central and distributed privacy trust the server: use "
+    "privacy local_gaussian or dp_sgd, or server honest",
     "client_memory": "codec '{codec}' or algorithm '{algorithm}' remembers earlier rounds, which no analysis "
     "with this sampling allows for: use ones without a memory, such as identity and fedavg, or sampler full "
     "with privacy gaussian",
@@ -154,6 +156,7 @@ def _names(spec: RunSpec) -> dict[str, str]:
         "network": str(spec.network),
         "sampler": str(spec.sampler),
         "schedule": spec.schedule.name,
+        "server": spec.server.name,
         "codec": str(spec.codec),
         "algorithm": spec.algorithm.name,
         "privacy": spec.privacy.name,

@@ -129,8 +129,8 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
 
 def _context(plan: Plan, state: ServerState, sent: Sent) -> Context:
     """Return what the rules are told of the round: the parameters are those that its clients received."""
-    own = sent.root.updates.vectors[0] if sent.root else None
-    return Context(state.round, sent.down.broadcast.params, plan.exchange.up, plan.seed, own)
+    own, received = sent.root.updates.vectors[0] if sent.root else None, sent.down.broadcast
+    return plan.context(state.round, received.params, received.buffers, own)
 
 
 def decode(plan: Plan, opened: Opened) -> tuple[Updates, dict[int, tuple[str, str]]]:

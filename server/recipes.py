@@ -13,6 +13,7 @@ from ..clients.models import build_model
 from ..core.errors import DataError
 from ..core.layout import Layout
 from ..core.seeds import generator
+from .rebuilding import rebuilt
 from .spec import PluginSpec
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ class Inputs:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     value_range: tuple[float, float]
+    num_tokens: int = 0
+    label_shape: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()  # () in recordings of earlier versions: a logit a class
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Recipe:
 
     Attributes:
         model: The plug-in and its options.
+        server: The malicious server that rebuilt it; None where there was none.
         inputs: What it is fitted to.
         tensors: Name and shape of each trainable parameter, in order; None where a recording does not say.
         fixed: What is neither sent nor received, as the run has it: frozen parameters, other buffers.
@@ -46,19 +51,23 @@ class Recipe:
     inputs: Inputs
     tensors: tuple[tuple[str, tuple[int, ...]], ...] | None = None
     fixed: Mapping[str, Tensor] = field(default_factory=dict)
+    server: PluginSpec | None = None
 
     @classmethod
-    def of(cls, plugin: PluginSpec, data: FederatedData, model: nn.Module) -> Recipe:
-        """Return the recipe of a run's model, as it was when the run began."""
+    def of(
+        cls, plugin: PluginSpec, data: FederatedData, model: nn.Module, server: PluginSpec | None = None
+    ) -> Recipe:
+        """Return the recipe of a run's model, as it was when the run began; ``server`` rebuilt it."""
         layout = Layout.of(model)
         moving = {slot.name for slot in (*layout.parameters, *layout.buffers)}
         inputs = Inputs(data.name, data.input_shape, data.num_classes, data.mean, data.std, data.value_range)
         fixed = {name: value.detach() for name, value in _tensors(model).items() if name not in moving}
-        return cls(plugin, inputs, _named(layout), fixed)
+        return cls(plugin, inputs, _named(layout), fixed, server)
 
     def plain(self) -> dict[str, Any]:
         """Return all but the fixed tensors as JSON has it."""
-        return {"model": asdict(self.model), "inputs": asdict(self.inputs), "tensors": self.tensors}
+        plain = {"model": asdict(self.model), "inputs": asdict(self.inputs), "tensors": self.tensors}
+        return plain if self.server is None else {**plain, "server": asdict(self.server)}
 
     @classmethod
     def read(cls, values: Mapping[str, Any], fixed: Mapping[str, Tensor]) -> Recipe:
@@ -72,7 +81,8 @@ class Recipe:
         }
         tensors = values["tensors"]
         named = None if tensors is None else tuple((str(n), tuple(map(int, shape))) for n, shape in tensors)
-        return cls(PluginSpec(**values["model"]), Inputs(**inputs), named, fixed)
+        server = PluginSpec(**values["server"]) if "server" in values else None
+        return cls(PluginSpec(**values["model"]), Inputs(**inputs), named, fixed, server)
 
     def make(self, params: Tensor, buffers: Tensor) -> tuple[nn.Module, Layout]:
         """Return the model with these parameters [P] and buffers [Q], and its layout.
@@ -81,6 +91,8 @@ class Recipe:
             DataError: What the plug-in's code makes today is another model than the one that was recorded.
         """
         model = build_model(self.model.name, self.model.options, self.inputs, generator(0, "observation"))
+        if self.server is not None:
+            model, _ = rebuilt(self.server, model, self.inputs, generator(0, "observed server"))
         layout, own = Layout.of(model), _tensors(model)
         wanted = _named(layout) if self.tensors is None else self.tensors
         lengths = (layout.num_parameters, layout.num_buffers)

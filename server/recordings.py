@@ -73,12 +73,13 @@ def save_observation(
     down = outcome.down(client_id)
     codec: Codec = CODECS.build(spec.codec.name, spec.codec.options)
     plain = declared(codec, Codecs.verbatim)  # its frames are read without more
-    recipe = Recipe.of(spec.model, data, make_model(spec, data))
+    server = spec.server if down.planted else None
+    recipe = Recipe.of(spec.model, data, make_model(spec, data), server)
     told, sent = _packed(
         {
             "shared": None if plain else down.shared,
             "received": _received(down.broadcast, exchange),
-            "planted": {},
+            "planted": dict(down.planted),
         }
     )
     part, of_part = recorded_part(levels, outcome, client_id, spec.algorithm)

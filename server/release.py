@@ -164,13 +164,14 @@ def _remembered(plan: Plan, release: Release, amplified: bool) -> str | None:
 def _released(plan: Plan, privacy: State) -> Release | NoGuarantee:
     sensitivity = declared(plan.defense, Defenses.sensitivity)
     clip_norm = clipped_at(plan.privacy, privacy)
-    linear = declared(plan.defense, Defenses.linear) and not plan.pre_aggregations
+    plants = declared(plan.defense, Defenses.prepare) is not None  # what it remembers, it may send down
+    linear = declared(plan.defense, Defenses.linear) and not (plan.pre_aggregations or plants)
     trusts_the_server = plan.privacy.trust_model != "local"
     moved = None
     if sensitivity is not None and clip_norm is not None and not plan.pre_aggregations:
         remembers = plan.defense.init() is not None  # a client also moves what is remembered of it
         picky = declared(plan.defense, Defenses.least_cohort) > 1  # one less, and there is no aggregate
-        if not (remembers or picky):
+        if not (remembers or picky or plants):
             moved = sensitivity(clip_norm, plan.sampling.expected_size)
     if declared(plan.privacy, Mechanisms.norm) != 2 and not linear:
         moved = None  # what a defense declares is an L2 norm

@@ -17,6 +17,8 @@ from .facts import facts_of
 from .mailbox import Mailbox
 from .outcome import Outcome
 from .plan import Plan
+from .planting import plant
+from .preparing import prepared
 from .receiving import count, judge, take
 from .release import charged_clients, release_of
 from .sending import Sent, add_up, post, train_root
@@ -44,7 +46,9 @@ def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerS
 def send(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerState, Sent]:
     """Let clients begin, until the schedule lets nobody more begin before the server's next step."""
     drawn = plan.canaries.cohort(sample_cohort(plan.sampler, plan.sampling, plan.seed, state.round))
-    down = send_down(plan, state)
+    state, params = prepared(plan, state)
+    state, planted = plant(plan, state, params)
+    down = send_down(plan, state, planted)
     sent = Sent(drawn, down, train_root(plan, state, down), began=drawn[:0])
     if plan.summed:
         return state, add_up(plan, sent, pool)

@@ -16,7 +16,7 @@ from ..core.contracts import CodecStreams, Delivery, Starts
 from ..core.declarations import Codecs, declared
 from ..core.seeds import generator
 from ..core.trees import State
-from ..core.updates import Context, Updates, row_norms
+from ..core.updates import Updates, row_norms
 from .corruption import corrupt
 from .downlink import with_memory
 from .facts import factored
@@ -86,7 +86,7 @@ def post(
     clients = plan.canaries.clients(ids)
     broadcast = with_memory(plan, state, down.broadcast, clients.tolist())
     trained = pool.train(broadcast, clients, plan.sampling.expected_size)
-    context = Context(state.round, seen.params, plan.exchange.up, plan.seed, own)
+    context = plan.context(state.round, seen.params, state.buffers, own)
     everybody = plan.canaries.join(trained, ids, context)
     honest = plan.with_presence(replace(everybody.updates, started=torch.full((len(ids),), state.round)))
     canaries = trained.memory.new_zeros(len(ids) - len(clients), trained.memory.shape[1])

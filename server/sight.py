@@ -8,6 +8,9 @@ whose message follows from other clients' unprotected updates moves with them, s
 | attackers_see_updates | an attack was handed honest clients' updates, or what the server remembers of them |
 | attackers_see_cohort | what attackers send follows from who was drawn, which counts as unknown |
 
+A malicious server is another matter (``observer``): it sees each client's message itself, before any noise of
+its own, and asks for what it likes to see.
+
 Attackers that see only each other's data, or the public broadcast, are no reason: their messages are the
 same whoever else takes part. Under local trust nothing of this matters, since updates are private already,
 unless the numbers of examples beside them are not public.
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from ..core.roles import Role
     from .plan import Plan
 
-UPDATES, COHORT = "attackers_see_updates", "attackers_see_cohort"
+UPDATES, COHORT, OBSERVER = "attackers_see_updates", "attackers_see_cohort", "observer"
 
 
 def blinded(plan: Plan) -> bool:
@@ -65,7 +68,8 @@ def exposed(
 ) -> str | None:
     """Return why what attackers see in a round leaves no guarantee, or None.
 
-    It depends on roles, sampling and options alone, never on an update, so that it is known beforehand.
+    It depends on the server, roles, sampling and options alone, never on an update, so that it is known
+    beforehand.
 
     Args:
         plan: What stays.
@@ -76,6 +80,8 @@ def exposed(
     """
     if not blinded(plan):
         return None
+    if not plan.honest:
+        return OBSERVER
     for role in plan.attacks:
         sees = sees_updates(role) or asks_a_memory(plan, role, round_)
         if sees and _attacks(role, round_, cohort):

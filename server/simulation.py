@@ -18,14 +18,16 @@ from ..clients.vectorize import Choice
 from ..core.layout import Layout
 from .assembly.build import make_plan
 from .assembly.fitted import Fitted
-from .assembly.loading import load_data, make_model
+from .assembly.loading import load_data, make_model, make_task, model_and_secret
 from .assembly.parts import Parts
 from .assembly.refusals import OF_FIT, OF_GOALS, OF_PARTS, OF_PROSPECT, refuse
 from .assembly.refusals.budgets import Prospect
+from .certificates import CertificateScore, Certifier
 from .evaluation import Evaluator, Score, goals_of
 from .example_privacy import known_noise, with_local_steps
 from .guarantee import delta_warning
 from .guard import out_of_budget
+from .moving_goals import MovingGoals
 from .outcome import Outcome
 from .personal import PersonalEvaluator, PersonalScore, make_evaluator
 from .plan import Plan
@@ -33,7 +35,17 @@ from .round import run_round
 from .small_cohorts import warnings_of
 from .spec import RunSpec, noise_warning
 from .state import ServerState, first_state
-from .training import TrainingKernel, kernel_of, make_choice, make_kernel, make_root, make_scorer
+from .training import (
+    TrainingKernel,
+    kernel_of,
+    make_certifier,
+    make_choice,
+    make_kernel,
+    make_moving_goals,
+    make_root,
+    make_scorer,
+    make_trials,
+)
 
 if TYPE_CHECKING:
     from ..clients.pools.ray import TransportName
@@ -49,6 +61,7 @@ class Step:
         score: The new model's score, or None where the round is not evaluated.
         seconds: Wall-clock seconds of the round, without its own evaluation.
         personal: The scores of clients' own models, where they have some and the round is evaluated.
+        certificates: What the defense certifies of the new model, where it does and the round is evaluated.
         stopped: Why this was the last round although more were planned: the privacy budget, in one line.
     """
 
@@ -58,6 +71,7 @@ class Step:
     seconds: float
     stopped: str | None = None
     personal: tuple[PersonalScore, ...] = ()
+    certificates: tuple[CertificateScore, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,8 @@ class Simulation:
     first: ServerState
     choice: Choice
     personal: PersonalEvaluator | None = None
+    certifier: Certifier | None = None
+    moving: MovingGoals | None = None
 
     def steps(self, pool: ClientPool, state: ServerState | None = None) -> Iterator[Step]:
         """Run the rounds that are left after ``state`` (all of them by default), one a time.
@@ -90,7 +106,8 @@ class Simulation:
                 known = self._scored(state, pool, known)
                 score = known[1]
             personal = self._personal_scores(state) if due else ()
-            yield Step(state, outcome, score, seconds, stopped, personal)
+            certified = self.certifier.scores(state) if due and self.certifier else ()
+            yield Step(state, outcome, score, seconds, stopped, personal, certified)
             del outcome  # its updates, before the next round's are there
 
     def warnings(self) -> list[str]:
@@ -113,7 +130,8 @@ class Simulation:
         model = Broadcast(state.round, params, state.buffers)
         if known and all(torch.equal(getattr(known[0], n), getattr(model, n)) for n in ("params", "buffers")):
             return known
-        return model, self.evaluator.score(pool.score(model))
+        score = self.evaluator.score(pool.score(model))
+        return model, score if self.moving is None else self.moving.joined(score, params, state.buffers)
 
     def _personal_scores(self, state: ServerState) -> tuple[PersonalScore, ...]:
         if self.personal is None:
@@ -166,27 +184,35 @@ def prepare(
     refuse(OF_PARTS, parts)
     data = load_data(parts) if data is None else data
     mechanism, spec = known_noise(parts, data)
-    model = make_model(spec, data)
+    model, secret = model_and_secret(spec, data, parts.server)
     choice = make_choice(parts, data, model, begun)
     layout = Layout.of(model)
-    levels = levels_of(parts.algorithm, model, data, spec.seed)
-    fitted = Fitted(parts, data, model, layout, mechanism, levels)
+    task = make_task(spec, data)
+    levels = levels_of(parts.algorithm, model, data, spec.seed, task)
+    fitted = Fitted(parts, data, model, layout, mechanism, levels, secret)
     refuse(OF_FIT, fitted)
     plan = with_local_steps(make_plan(fitted), parts, data)
-    plan = replace(plan, root=make_root(parts, data))
+    plan = replace(plan, root=make_root(parts, data), trials=make_trials(parts, data))
+    certifier = make_certifier(parts, plan, data)
     params = layout.flatten(dict(model.named_parameters()))
     buffers = layout.flatten_buffers(dict(model.named_buffers()))
     first = first_state(plan, params, buffers)
+    if certifier is not None:
+        certifier.check(first)
     refuse(OF_GOALS, fitted)
     goals = goals_of((*plan.poisons, *plan.attacks), data)
-    refuse(OF_PROSPECT, Prospect(parts.spec, plan, first, data, goals))
+    moving = make_moving_goals(parts, plan, data)
+    of_first = [] if moving is None else moving.of(first.params, first.buffers)
+    refuse(OF_PROSPECT, Prospect(parts.spec, plan, first, data, [*goals, *of_first]))
     return Simulation(
         spec=spec,
         data=data,
         plan=plan,
-        kernel=kernel_of(parts, data, make_model(spec, data), choice, plan.privacy),
-        evaluator=Evaluator(data, goals, spec.training.loss),
+        kernel=kernel_of(parts, data, make_model(spec, data, parts.server), choice, plan.privacy),
+        evaluator=Evaluator(data, goals, spec.training.loss, task),
+        certifier=certifier,
+        moving=moving,
         first=first,
         choice=choice,
-        personal=make_evaluator(parts.algorithm, model, plan.exchange, data, spec.training.loss),
+        personal=make_evaluator(parts.algorithm, model, plan.exchange, data, spec.training.loss, task),
     )

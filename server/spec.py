@@ -51,6 +51,7 @@ class RunSpec:
 
     Attributes:
         seed: The run's seed.
+        task: What is learnt; None: what the data are made for.
         rounds: Rounds to run, at least 1.
         num_clients: N, the population.
         training: How clients run SGD.
@@ -75,11 +76,13 @@ class RunSpec:
     model: PluginSpec
     training: LocalTraining
     algorithm: PluginSpec = PluginSpec("fedavg")
+    task: PluginSpec | None = None
     sampler: PluginSpec = PluginSpec("full")
     codec: PluginSpec = PluginSpec("identity")
     codec_down: PluginSpec = PluginSpec("identity")
     network: PluginSpec = PluginSpec("ideal")
     schedule: PluginSpec = PluginSpec("synchronous")
+    server: PluginSpec = PluginSpec("honest")
     privacy: PluginSpec = PluginSpec("none")
     audit: PluginSpec = PluginSpec("none")
     defense: PluginSpec = PluginSpec("mean")

@@ -32,6 +32,7 @@ class ServerState:
         clients: What the clients remember that were ever counted, by client id.  # [S] each
         counted: The round in which each of them last was.
         schedule: The schedule's memory.
+        server: What a malicious server remembers.
         attacked: Clients that attacked in a round in which they began, ascending; None where the sampler
             alone tells who did (``Plan.attacked``).
         mailbox: Messages that are not counted yet; None where there is none, as between synchronous rounds.
@@ -54,6 +55,7 @@ class ServerState:
     clients: ClientRows = field(default_factory=dict)
     counted: Mapping[int, int] = field(default_factory=dict)
     schedule: State = None
+    server: State = None
     attacked: tuple[int, ...] | None = None
     mailbox: Mailbox | None = None
 
@@ -76,6 +78,7 @@ def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:
         optimizer=plan.optimizer.init(),
         ledger=plan.accountant.init(),
         schedule=plan.schedule.init(),
+        server=plan.server.init(plan.inserted),
         attacked=None if plan.plain else (),
         shared=shared_by(plan.codec, params, torch.zeros(plan.exchange.up.num_parameters), codec),
     )

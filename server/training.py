@@ -6,21 +6,28 @@ from typing import Any
 
 from torch import nn
 
+from ..clients.candidates import CandidateModels
 from ..clients.compiling import compile_stacks
 from ..clients.data.base import FederatedData
+from ..clients.data.blank import input_dtype
 from ..clients.device import device_for
 from ..clients.kernel import BlockKernel
 from ..clients.leveled_kernel import LeveledKernel
 from ..clients.levels import ALL_LABELS, EveryLabel, HeldLabels, levels_of
 from ..clients.scoring import ScoredExamples, Scorer
+from ..clients.seen_model import SeenModels
 from ..clients.vectorize import Choice, begun_on, choose
 from ..core.contracts import Privacy
 from ..core.declarations import Algorithms, ClientData, Defenses, UpdateAttacks, declared
 from ..core.layout import Layout
+from ..core.updates import OwnExamples
 from ..privacy import PRIVACY
-from .assembly.loading import make_model
+from .assembly.loading import make_model, make_task
 from .assembly.parts import Parts, watched
 from .assembly.refusals.training import in_steps, own_way
+from .certificates import Certifier
+from .moving_goals import MovingGoals, moving
+from .plan import Plan
 from .root import Root
 from .spec import RunSpec
 
@@ -48,7 +55,8 @@ def make_choice(
     choice = Choice(1, f"one client at a time: {own_way(parts)}")
     if not works:
         batch_size = parts.algorithm.schedule(spec.training).batch_size
-        choice = choose(spec.vectorize, model, data.input_shape, batch_size, device).like(begun)
+        dtype = input_dtype(declared(data, ClientData.num_tokens))
+        choice = choose(spec.vectorize, model, data.input_shape, batch_size, device, dtype).like(begun)
     if parts.in_steps:
         return choice
     setting = spec.compile if begun is None else "on" if begun["compiled"] else "off"
@@ -69,7 +77,7 @@ def kernel_of(
         privacy: The mechanism, behind a guard.
     """
     choice = choice or make_choice(parts, data, model)
-    levels = levels_of(parts.algorithm, model, data, parts.spec.seed)
+    levels = levels_of(parts.algorithm, model, data, parts.spec.seed, make_task(parts.spec, data))
     if levels is None:
         return block_kernel(parts, data, model, choice, privacy)
 
@@ -106,13 +114,14 @@ def block_kernel(
         compiled=choice.compiled,
         noise_seed=spec.noise_seed,
         labels=labels,
+        task=make_task(spec, data),
     )
 
 
 def make_kernel(spec: RunSpec, data: FederatedData, choice: Choice | None = None) -> TrainingKernel:
     """Return what a worker trains with, from a spec that was prepared elsewhere."""
     parts = Parts(spec, given=True)
-    model = make_model(spec, data)
+    model = make_model(spec, data, parts.server)
     mechanism = parts.privacy(parts.mechanism, parts.exchange(Layout.of(model)).up.num_parameters)
     return kernel_of(parts, data, model, choice, watched(PRIVACY, mechanism, spec.privacy.name))
 
@@ -120,6 +129,35 @@ def make_kernel(spec: RunSpec, data: FederatedData, choice: Choice | None = None
 def make_scorer(spec: RunSpec, device: str, data: FederatedData, examples: ScoredExamples) -> Scorer:
     """Return what asks this run's models about ``examples``, on a device."""
     return Scorer(make_model(spec, data), examples, device, spec.model.name)
+
+
+def make_trials(parts: Parts, data: FederatedData) -> CandidateModels | None:
+    """Return what runs candidate models, on the server's own examples; None for a defense that runs none."""
+    if not declared(parts.defense, Defenses.runs_models):
+        return None
+    own = declared(data, ClientData.root)
+    return _candidates(parts, data, None if own is None else OwnExamples(*own.client(data.num_clients)))
+
+
+def _candidates(parts: Parts, data: FederatedData, examples: OwnExamples | None = None) -> CandidateModels:
+    spec = parts.spec
+    loss = make_task(spec, data).form(spec.training.loss).mean
+    return CandidateModels(make_model(spec, data), spec.model.name, loss, examples, spec.vectorize != "off")
+
+
+def make_certifier(parts: Parts, plan: Plan, data: FederatedData) -> Certifier | None:
+    """Return who asks the defense about models that are evaluated; None for one that certifies nothing."""
+    if declared(parts.defense, Defenses.evaluate) is None:
+        return None
+    return Certifier(plan, _candidates(parts, data), *data.test(), num_classes=data.num_classes)
+
+
+def make_moving_goals(parts: Parts, plan: Plan, data: FederatedData) -> MovingGoals | None:
+    """Return what asks the attacks that see the model what they want of it; None where there are none."""
+    if not (attacks := moving((*plan.poisons, *plan.attacks))):
+        return None
+    seen, models = SeenModels(make_model(parts.spec, data)), _candidates(parts, data)
+    return MovingGoals(attacks, seen, models, *data.test())
 
 
 def make_root(parts: Parts, data: FederatedData) -> Root | None:
@@ -133,6 +171,6 @@ def make_root(parts: Parts, data: FederatedData) -> Root | None:
         return None
     alone = parts.alone()
     privacy = watched(PRIVACY, alone.mechanism, alone.spec.privacy.name)
-    model = make_model(alone.spec, own)
+    model = make_model(alone.spec, own, parts.server)
     kernel = block_kernel(alone, own, model, make_choice(alone, own, model), privacy)
     return Root(kernel, parts.spec.num_clients)

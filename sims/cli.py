@@ -284,7 +284,12 @@ def data(
 
 @app.command()
 def new(
-    kind: Annotated[str, typer.Argument(help="attack, data-attack, leakage-attack, defense, or schedule.")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="attack, data-attack, leakage-attack, defense, schedule, or server.",
+        ),
+    ],
     name: Annotated[str, typer.Argument(help="The plug-in's name, such as my_attack.")],
     folder: Annotated[Path, typer.Option(help="Where to write the two files.")] = Path(),
 ) -> None:

@@ -7,11 +7,10 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..clients.data.base import targets_of
 from ..core.errors import CohortError, GauntletError, PluginError, ResultsError, ScenarioError
 from ..core.locks import FolderLock
 from ..core.registry import Family, option_names, options_of
-from ..server.ingredients import make_data, make_roles, make_sampling
+from ..server.ingredients import make_data, make_roles, make_sampling, make_task
 from .cells import Cell, is_matrix, place_of, read_cells, stored
 from .families import family
 from .folders import claimed, fresh_folder, remove
@@ -182,11 +181,12 @@ def run_matrix(
         GauntletError: Whatever cannot run, in one line. Every cell is checked before the first one runs.
     """
     cells, todo = plan_matrix(scenario)
-    data = make_data(todo[0].scenario.run_spec())
-    if targets_of(data) is not None:
+    spec = todo[0].scenario.run_spec()
+    task = make_task(spec, make_data(spec))
+    if not task.has_accuracy:
         raise ScenarioError(
-            f"a matrix compares accuracies, and {data.name} has real-valued targets; sweep over attacks and "
-            "defenses instead"
+            f"a matrix compares accuracies, and {task.facts.name} has {task.facts.labels}; sweep over "
+            "attacks and defenses instead"
         )
     check_variants(todo, blank=CohortError)
     if overwrite and out is not None:

@@ -11,6 +11,7 @@ PLUGIN_SECTIONS = {
     "data": "datasets",
     "partition": "partitions",
     "model": "models",
+    "task": "tasks",
     "algorithm": "algorithms",
     "codec": "codecs",
     "codec_down": "codecs",
@@ -20,6 +21,7 @@ PLUGIN_SECTIONS = {
     "sampler": "samplers",
     "network": "networks",
     "schedule": "schedules",
+    "server": "servers",
     "server_optimizer": "server_optimizers",
 }
 

@@ -40,7 +40,12 @@ def report(progress: Progress, run: int, step: Step, seconds: float) -> None:
 
 
 def headline(score: Score) -> Headline:
-    """Return the one number that tells how a model does: accuracy, or of a regression the mean RMSE."""
+    """Return the one number that tells how a model does: perplexity of text, accuracy, RMSE of a regression.
+
+    It is the first that the task measures besides accuracy, where there is one.
+    """
+    for name, value in score.metrics.items():
+        return name, value
     if score.accuracy is not None:
         return "accuracy", score.accuracy
     return "RMSE", float("nan") if score.rmse is None else score.rmse

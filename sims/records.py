@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..core.contracts import Release
 from ..core.declarations import Mechanisms, clipped_at, declared
+from ..core.errors import PluginError
 from ..core.updates import row_norms
 from ..server.plan import Plan
 from .robustness import aggregation, best_success, detection
@@ -115,6 +116,14 @@ PERSONAL = pa.schema(
         ("ever_attacked", pa.bool_()),
     ]
 )
+CERTIFICATES = pa.schema(
+    [
+        ("round", pa.int64()),
+        ("name", pa.string()),
+        ("examples", pa.int64()),
+        *((name, pa.float64()) for name in ("mean", "right", "least", "median", "most")),
+    ]
+)
 TIMINGS = pa.schema(
     [
         ("round", pa.int64()),
@@ -123,6 +132,21 @@ TIMINGS = pa.schema(
         ("clients_per_second", pa.float64()),
     ]
 )
+
+
+def rounds_schema(metrics: Sequence[str]) -> pa.Schema:
+    """Return the columns of the table of rounds: behind a regression's errors stands what a task measures.
+
+    Raises:
+        PluginError: A task gives a measure the name of another column, or two measures one name.
+    """
+    taken = [name for n, name in enumerate(metrics) if name in (*ROUNDS.names, *metrics[:n])]
+    if taken:
+        raise PluginError(
+            f"a task measures '{taken[0]}', which is the name of another column; choose another"
+        )
+    fields, behind = list(ROUNDS), ROUNDS.names.index("mae") + 1
+    return pa.schema([*fields[:behind], *((name, pa.float64()) for name in metrics), *fields[behind:]])
 
 
 def rows(plan: Plan, step: Step) -> tuple[dict[str, Any], pa.Table]:
@@ -162,6 +186,12 @@ def score_rows(step: Step, facts: Sequence[str] = ()) -> pa.Table:
 def output_rows(round_: int, score: Score) -> pa.Table:
     """Return one row an output of a regression; none of a classification."""
     return pa.Table.from_pylist([{"round": round_, **asdict(one)} for one in score.outputs], schema=OUTPUTS)
+
+
+def certificate_rows(step: Step) -> pa.Table:
+    """Return what the defense certifies of the new model: one row a column of its certificate."""
+    found = [{"round": step.outcome.round, **asdict(one)} for one in step.certificates]
+    return pa.Table.from_pylist(found, schema=CERTIFICATES)
 
 
 def personal_rows(plan: Plan, step: Step) -> pa.Table:
@@ -228,6 +258,7 @@ def _round_row(plan: Plan, step: Step) -> dict[str, Any]:
         "loss": step.score.loss if step.score else None,
         "rmse": step.score.rmse if step.score else None,
         "mae": step.score.mae if step.score else None,
+        **(step.score.metrics if step.score else {}),
         "cohort_size": len(o.sent),
         "arrived": len(o.sent) - dropped,
         "rejected": len(o.refused),

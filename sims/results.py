@@ -108,6 +108,12 @@ class Run:
         return self._table("personal") if there else None
 
     @cached_property
+    def certificates(self) -> "pd.DataFrame | None":
+        """One row a column of the defense's certificate and evaluated round; None where it has none."""
+        there = "certificates" in self._going_on or (self.folder / "certificates.parquet").is_file()
+        return self._table("certificates") if there else None
+
+    @cached_property
     def outputs(self) -> "pd.DataFrame":
         """One row an output of a regression and evaluated round."""
         return self._table("outputs")

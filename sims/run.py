@@ -67,6 +67,8 @@ def simulate(
     check_probes(scenario, simulation)
     folder = Path(out) if out is not None else fresh_folder(RESULTS, scenario.name)
     begun = {**begun_with(scenario, simulation), "guarantee": stated(simulation.plan)}
+    if metrics := simulation.evaluator.task.metrics:
+        begun["metrics"] = list(metrics)
     with claimed(folder), resumable(folder):
         writer = RunWriter.create(folder, scenario, simulation.choice, label, begun)
         keep_code(scenario, folder)

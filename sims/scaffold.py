@@ -11,6 +11,7 @@ _KINDS = {
     "leakage-attack": "leakage_attack",
     "defense": "defense",
     "schedule": "schedule",
+    "server": "server",
 }
 
 
@@ -18,8 +19,8 @@ def scaffold(kind: str, name: str, folder: Path) -> list[Path]:
     """Write ``name.py`` and ``test_name.py`` into ``folder``; return both.
 
     Args:
-        kind: ``"attack"`` (on updates), ``"data-attack"``, ``"leakage-attack"``, ``"defense"`` or
-            ``"schedule"``.
+        kind: ``"attack"`` (on updates), ``"data-attack"``, ``"leakage-attack"``, ``"defense"``,
+            ``"schedule"`` or ``"server"``.
         name: A Python name in lower case, with underscores.
         folder: Where to write; made if need be.
 

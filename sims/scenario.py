@@ -37,6 +37,7 @@ class Scenario(BaseModel):
     partition: Plugin = Plugin(name="iid")
     model: Plugin
     training: dict[str, Any] = {}
+    task: Plugin | None = None
     algorithm: Plugin = Plugin(name="fedavg")
     sampler: Plugin = Plugin(name="full")
     attacks: list[Attack] = []
@@ -45,6 +46,7 @@ class Scenario(BaseModel):
     codec_down: Plugin = Plugin(name="identity")
     network: Plugin = Plugin(name="ideal")
     schedule: Plugin = Plugin(name="synchronous")
+    server: Plugin = Plugin(name="honest")
     privacy: Plugin = Plugin(name="none")
     max_epsilon: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_delta: float = Field(default=0.1, gt=0, lt=1)
@@ -98,12 +100,14 @@ class Scenario(BaseModel):
             partition=self.partition.spec(),
             model=self.model.spec(),
             training=configure(LocalTraining, "training", self.training),
+            task=None if self.task is None else self.task.spec(),
             algorithm=self.algorithm.spec(),
             sampler=self.sampler.spec(),
             codec=self.codec.spec(),
             codec_down=self.codec_down.spec(),
             network=self.network.spec(),
             schedule=self.schedule.spec(),
+            server=self.server.spec(),
             privacy=self.privacy.spec(),
             audit=self.audit.spec(),
             defense=self.defense.spec(),
@@ -139,7 +143,9 @@ class Scenario(BaseModel):
 _LATER = {
     "noise_seed": "run",
     "codec_down": {"name": "identity"},
+    "task": None,
     "schedule": {"name": "synchronous"},
+    "server": {"name": "honest"},
     "held_out": 0.0,
 }
 """Keys that earlier versions did not have, and what these did."""

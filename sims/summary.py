@@ -1,10 +1,12 @@
 """The table that a run or a sweep ends with: one line for equal labels, the spread over seeds beside it."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from .measures import called, measured
 from .naming import run_names, scenario_name
 from .results import Run
 from .terminal import wide_console
@@ -14,7 +16,8 @@ def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Return one row a name: means over its seeds, and half the range where there are several.
 
     Keys: ``run``, ``seeds``, ``accuracy`` (None of a regression), ``rmse`` and ``mae`` (None of a
-    classification), each with its ``_spread``, ``loss``, ``epsilon`` (the largest of the
+    classification), each with its ``_spread``, ``metrics`` (the same of what else a task measures, by name),
+    ``loss``, ``epsilon`` (the largest of the
     seeds, or None), ``epsilon_reason``, ``megabytes_up``, ``precision``, ``recall`` (over all rounds, None
     where nothing was ever flagged), ``psnr`` (of what was rebuilt best, dB), ``sok`` (how much its attack was
     told, by the SoK's letters; None in results of earlier versions), ``rejected``, ``predictive``
@@ -40,6 +43,7 @@ def _row(label: str, runs: Sequence[Run]) -> dict[str, Any]:
         **_mean_and_spread("accuracy", last),
         **_mean_and_spread("rmse", last),
         **_mean_and_spread("mae", last),
+        "metrics": _metrics(runs, last),
         "loss": float(np.mean([row["loss"] for row in last])),
         "epsilon": max(budgets) if private else None,
         "epsilon_reason": None if private else next(filter(None, reasons), None),
@@ -63,6 +67,11 @@ def _mean_and_spread(name: str, last: Sequence[Any]) -> dict[str, float | None]:
         name: float(values.mean()) if known else None,
         f"{name}_spread": float(np.ptp(values) / 2) if known and several else None,
     }
+
+
+def _metrics(runs: Sequence[Run], last: Sequence[Any]) -> dict[str, dict[str, float | None]]:
+    """Return by name the mean, and its spread, of what the tasks of all these runs measure besides."""
+    return {name: _mean_and_spread(name, last) for name in measured(runs)}
 
 
 def _sampled(runs: Sequence[Run]) -> dict[str, float | None]:
@@ -122,7 +131,7 @@ def print_summary(runs: Sequence[Run]) -> None:
     names = ", ".join(dict.fromkeys(scenario_name(run) for run in runs))
     least, most = (f([len(run.rounds) for run in runs]) for f in (min, max))
     table = Table(title=f"{names}: after {least if least == most else f'{least} to {most}'} rounds")
-    columns = [c for c in _columns() if any(c[1](row) for row in rows)]
+    columns = [c for c in _columns(rows) if any(c[1](row) for row in rows)]
     for title, _ in columns:
         table.add_column(title, justify="left" if title == "run" else "right", overflow="fold")
     for row in rows:
@@ -139,13 +148,15 @@ def warnings(runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys(line for line in told if line))
 
 
-def _columns() -> list[tuple[str, Any]]:
+def _columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
+    further = dict.fromkeys(name for row in rows for name in row["metrics"])
     return [
         ("run", lambda r: r["run"]),
         ("seeds", lambda r: str(r["seeds"]) if r["seeds"] > 1 else ""),
         ("accuracy", lambda r: _with_spread(r, "accuracy", ".3f")),
         ("RMSE", lambda r: _with_spread(r, "rmse", ".5g")),
         ("MAE", lambda r: _with_spread(r, "mae", ".5g")),
+        *((called(name), partial(_metric, name)) for name in further),
         ("loss", lambda r: format(r["loss"], ".3f" if r["loss"] < 1000 else ".4g" if r["rmse"] else ".2g")),
         ("epsilon", _epsilon),
         ("MB sent", lambda r: f"{r['megabytes_up']:.2f}"),
@@ -167,6 +178,10 @@ def _number(value: float | None, form: str) -> str:
 def _with_spread(row: dict[str, Any], name: str, form: str) -> str:
     spread = row[f"{name}_spread"]
     return _number(row[name], form) + (f" ± {_number(spread, form)}" if spread is not None else "")
+
+
+def _metric(name: str, row: dict[str, Any]) -> str:
+    return _with_spread(row["metrics"][name], name, ".5g") if name in row["metrics"] else ""
 
 
 def _with_worst(row: dict[str, Any], name: str) -> str:

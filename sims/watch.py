@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS, infers
 from ..attacks.leakage.requirements import name_of, refuse_number, refuse_unmet, rounds_of, takes_labels
-from ..clients.data.base import targets_of
 from ..core.contracts import Groups
-from ..core.declarations import Algorithms, Mechanisms, declared
+from ..core.declarations import Algorithms, DataAttacks, Mechanisms, declared
 from ..core.errors import PluginError, ScenarioError
 from ..core.guards import guard
 from ..core.leakage_knowledge import LeakageKnowledge
 from ..core.observation import Truth
 from ..core.registry import Family
+from ..core.roles import Role
 from ..server.cohorts import sample_cohort
+from ..server.planting import plant
 from ..server.probe import blank_observation, knowledge_of
 from .sections import Probe
 
@@ -149,7 +150,7 @@ def known(probe: Probe, simulation: Simulation, client: int, round_: int) -> tup
     steps = len(kernel.batches(client, round_, examples))
     told, besides = probe.labels_known, _besides(simulation, round_)
     drawn = declared(simulation.plan.privacy, Mechanisms.poisson)
-    facts = kernel.rule, besides, simulation.first.params, drawn
+    facts = kernel.rule, besides, simulation.first.params, drawn, simulation.plan.inserted.get("server")
     return knowledge_of(simulation.spec, kernel.training, truth, steps, told, *facts), truth
 
 
@@ -176,10 +177,10 @@ def _refuse_other_runs(name: str, simulation: Simulation) -> None:
             f"probe '{name}' watches one client, and with privacy '{simulation.spec.privacy.name}' nobody "
             "sees more than the sum of the updates; leave it out"
         )
-    if targets_of(simulation.data) is not None:
+    facts = simulation.evaluator.task.facts
+    if not facts.num_classes:
         raise ScenarioError(
-            f"probe '{name}' rebuilds labelled examples, and {simulation.data.name} has real-valued targets; "
-            "leave it out"
+            f"probe '{name}' rebuilds labelled examples, and {facts.name} has {facts.labels}; leave it out"
         )
     if declared(simulation.kernel.rule, Algorithms.work) is not None:
         raise ScenarioError(
@@ -195,6 +196,11 @@ def _refuse_blind(probe: Probe, simulation: Simulation) -> None:
         last = spec.num_clients - 1
         raise ScenarioError(
             f"probe '{probe.name}': client {probe.client} does not exist; allowed: 0 to {last}"
+        )
+    if any(probe.client in role.clients for role in simulation.plan.poisons if _looks(role)):
+        raise ScenarioError(
+            f"probe '{probe.name}': client {probe.client} makes its examples from the model that it "
+            "receives, so that nobody else knows what it trains on; watch another client"
         )
     kind, family = _family(probe)
     attack = guard(family.build(probe.name, probe.spec().options), f"{kind} '{probe.name}'")
@@ -212,7 +218,14 @@ def _refuse_blind(probe: Probe, simulation: Simulation) -> None:
         refuse_number(attack, len(set(probe.rounds)))
     for client, round_ in _expected(probe, simulation).items():
         knowledge, _ = known(probe, simulation, client, round_)
-        refuse_unmet(attack, blank_observation(spec, simulation.data, round_, client, knowledge))
+        state = replace(simulation.first, round=round_)
+        _, planted = plant(simulation.plan, state, state.params)
+        seen = blank_observation(spec, simulation.data, round_, client, knowledge, planted)
+        refuse_unmet(attack, seen)
+
+
+def _looks(role: Role[Any]) -> bool:
+    return declared(role.attack, DataAttacks.sees_model)
 
 
 def _family(probe: Probe) -> tuple[str, Family[Any]]:

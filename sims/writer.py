@@ -29,14 +29,17 @@ from .earlier import by_round, old_tables, until
 from .folders import RESERVE, check_free
 from .journal import Journal, Mark, read_tables
 from .records import (
+    CERTIFICATES,
     CLIENTS,
     OUTPUTS,
     PERSONAL,
     ROUNDS,
     SCORES,
     TIMINGS,
+    certificate_rows,
     output_rows,
     personal_rows,
+    rounds_schema,
     rows,
     score_rows,
 )
@@ -56,9 +59,9 @@ TABLES = {
     "scores": SCORES,
     "outputs": OUTPUTS,
 }
-OPTIONAL = {"personal": PERSONAL}
+OPTIONAL = {"personal": PERSONAL, "certificates": CERTIFICATES}
 _TIMES = {"timings": TIMINGS}
-_ROUND, _TIMES_OF_ROUND = pa.struct(list(ROUNDS)), pa.struct(list(TIMINGS))
+_TIMES_OF_ROUND = pa.struct(list(TIMINGS))
 _RESERVED = 2**16  # bytes
 _PASSING = {*JOURNALS, LOCK, RESERVE, "manifest.json", "timings.parquet"}  # differs between equal runs
 
@@ -69,6 +72,7 @@ class RunWriter:
     def __init__(self, folder: Path, manifest: dict[str, Any], tables: Journal, timings: Journal) -> None:
         self.folder, self._manifest = folder, manifest
         self._tables, self._timings = tables, timings
+        self._round = pa.struct(list(_schemas(manifest)["rounds"]))
 
     @classmethod
     def create(
@@ -86,12 +90,15 @@ class RunWriter:
             scenario: What is run.
             choice: How its clients train.
             label: What distinguishes the run from others beside it.
-            begun: Further keys of the manifest: what the run was begun with.
+            begun: Further keys of the manifest: what the run was begun with; under ``metrics`` the names of
+                what its task measures.
 
         Raises:
+            PluginError: A measure has the name of another column.
             ResultsError: The folder holds something already, or cannot be made.
         """
         check_free(folder)
+        _schemas(begun)
         manifest = {
             "schema": SCHEMA,
             "scenario": scenario.values(),
@@ -108,7 +115,9 @@ class RunWriter:
         except OSError as error:
             raise ResultsError(f"{folder} cannot be made: {error.strerror}") from error
         tables, timings = (folder / name for name in JOURNALS)
-        writer = cls(folder, manifest, Journal(tables, TABLES, None, OPTIONAL), Journal(timings, _TIMES))
+        writer = cls(
+            folder, manifest, Journal(tables, _schemas(manifest), None, OPTIONAL), Journal(timings, _TIMES)
+        )
         writer._reserve()
         write_json(folder / "manifest.json", manifest)
         return writer
@@ -122,7 +131,7 @@ class RunWriter:
         """
         done = 0 if checkpoint is None else checkpoint.state.round
         tables = (
-            Journal(folder / JOURNALS[0], TABLES, None, OPTIONAL)
+            Journal(folder / JOURNALS[0], _schemas(read_manifest(folder)), None, OPTIONAL)
             if checkpoint is None
             else rows_of(folder, checkpoint)
         )
@@ -137,7 +146,7 @@ class RunWriter:
     def add(self, plan: Plan, step: Step) -> None:
         """Take one round's rows; they reach the disk with the next ``flush``."""
         of_round, of_clients = rows(plan, step)
-        self._tables.add("rounds", _row(_ROUND, of_round))
+        self._tables.add("rounds", _row(self._round, of_round))
         self._tables.add("clients", of_clients)
         if step.score:
             self._tables.add("classes", class_rows(step.outcome.round, step.score))
@@ -147,6 +156,8 @@ class RunWriter:
             self._tables.add("outputs", output_rows(step.outcome.round, step.score))
         if step.personal:
             self._tables.add("personal", personal_rows(plan, step))
+        if step.certificates:
+            self._tables.add("certificates", certificate_rows(step))
         rate = len(step.outcome.sent) / step.seconds if step.seconds > 0 else None
         times = {
             "round": step.outcome.round,
@@ -244,15 +255,27 @@ def rows_of(folder: Path, checkpoint: Checkpoint) -> Journal:
     Raises:
         ResultsError: The rows are not there, or are others than those that the checkpoint counts on.
     """
-    path, mark = folder / JOURNALS[0], _mark_of(checkpoint)
+    path, mark, schemas = folder / JOURNALS[0], _mark_of(checkpoint), _schemas(read_manifest(folder))
     if mark is not None and (path.is_file() or not (folder / "rounds.parquet").is_file()):
-        return Journal(path, TABLES, mark, OPTIONAL)
-    tables, rounds = Journal(path, TABLES, None, OPTIONAL), checkpoint.state.round
-    for name, table in by_round(old_tables(folder, TABLES, rounds), rounds):
+        return Journal(path, schemas, mark, OPTIONAL)
+    tables, rounds = Journal(path, schemas, None, OPTIONAL), checkpoint.state.round
+    for name, table in by_round(old_tables(folder, schemas, rounds), rounds):
         tables.add(name, table)
     if mark not in (None, tables.end):
         raise ResultsError(f"the tables in {folder} are not those that {checkpoint.path.name} counts on")
     return tables
+
+
+def _schemas(manifest: Mapping[str, Any]) -> dict[str, pa.Schema]:
+    """Return the columns of a run's tables.
+
+    Raises:
+        ResultsError: The manifest does not say which.
+    """
+    metrics = manifest.get("metrics", [])
+    if not (isinstance(metrics, list) and all(isinstance(name, str) for name in metrics)):
+        raise ResultsError(f"a run's manifest has metrics {metrics!r}: that is none of this version's")
+    return {**TABLES, "rounds": rounds_schema(metrics)}
 
 
 def _mark_of(checkpoint: Checkpoint) -> Mark | None:

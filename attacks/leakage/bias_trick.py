@@ -8,18 +8,15 @@ Encryption. IEEE TIFS 2018, Section 3 (one neuron). Geiping, Bauermeister, Droeg
 Gradients. NeurIPS 2020, Proposition 3.1 (fully connected layers). arXiv:2003.14053
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
-from ...core.errors import PluginError
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction, noise_floor
+from .first_layer import first_layer
 from .labels import only_label, refuse_unreadable_label
 from .requirements import PLAIN_STEP, refuse_unmet
 
@@ -42,7 +39,7 @@ class BiasTrick:
     uses: ClassVar[tuple[str, ...]] = ("labels",)
 
     def check(self, observation: Observation) -> None:
-        _first_layer(observation)
+        first_layer(observation, "BiasTrick")
         refuse_unreadable_label(observation)
 
     def reconstruct(
@@ -50,7 +47,7 @@ class BiasTrick:
     ) -> Reconstruction:
         (observation,) = observations
         refuse_unmet(self, observation)
-        name, slope, offset = _first_layer(observation)
+        name, slope, offset = first_layer(observation, "BiasTrick")
         gradient = -observation.update.double()  # up to the step size  # [P]
         views = observation.layout.views(gradient)
         weight, bias = views[f"{name}weight"], views[f"{name}bias"]  # [H, F], [H]
@@ -64,35 +61,3 @@ class BiasTrick:
         cost = float(residual)
         stopped = "closed_form" if bool(x.isfinite().all()) else "nan"
         return Reconstruction(x, label, cost, (cost,), stopped, details)
-
-
-def _first_layer(observation: Observation) -> tuple[str, Tensor, Tensor]:
-    """Return the first layer's prefix in the layout, and its input's slope and offset in x.  # [F]"""
-    model = copy.deepcopy(observation.model).eval()
-    owners = ((n, m) for n, m in model.named_modules() if next(m.parameters(recurse=False), None) is not None)
-    name, layer = next(owners, ("", model))
-    prefix = f"{name}." if name else ""
-    names = {slot.name for slot in observation.layout.parameters}
-    if not isinstance(layer, nn.Linear) or not {f"{prefix}weight", f"{prefix}bias"} <= names:
-        raise PluginError(
-            f"BiasTrick needs a trainable linear first layer with a bias, the model starts with {layer}"
-        )
-    numel = int(np.prod(observation.input_shape))
-    probe = torch.stack([torch.zeros(numel), torch.ones(numel), torch.linspace(0.1, 0.9, numel)])  # [3, F]
-    seen: list[Tensor] = []
-    layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    with torch.no_grad():
-        model(probe.reshape(3, *observation.input_shape))
-    if len(seen) != 1:
-        raise PluginError(f"BiasTrick needs a first layer that is used once, it is used {len(seen)} times")
-    entered = seen[0].double()
-    if entered.shape != probe.shape:
-        raise PluginError(
-            f"BiasTrick needs a first layer that sees all {numel} values, it sees {list(entered.shape)}"
-        )
-    offset, slope = entered[0], entered[1] - entered[0]
-    if bool((slope == 0).any()) or not torch.allclose(entered[2], offset + slope * probe[2], atol=1e-4):
-        raise PluginError(
-            "BiasTrick needs a first layer whose input is an affine map of each value of x alone"
-        )
-    return prefix, slope, offset

@@ -1,9 +1,9 @@
 """What every leakage and inference attack owes; ``gauntlet check-plugin`` runs the same functions.
 
-Checks work on a tiny observation made here: one SGD step of a small smooth network on one random 8 x 8 image.
+Checks work on a tiny observation made here: one SGD step of a small smooth network on one random 8 x 8 image;
+for an attack that reads a malicious server's secret, of what that server makes of the network.
 """
 
-import copy
 from collections.abc import Callable, Sequence
 from contextlib import chdir
 from dataclasses import replace
@@ -12,54 +12,17 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ...core.contracts import InferenceAttack, LeakageAttack
 from ...core.declarations import LeakageAttacks, declared
 from ...core.errors import GauntletError
-from ...core.layout import Layout
 from ...core.leakage_knowledge import ITEMS, LeakageKnowledge, Level
 from ...core.observation import Observation, Reconstruction, Truth
 from ...core.registry import require
-from ...core.seeds import generator, seeded_torch
+from ...core.seeds import generator
 from .outputs import checked_reconstruction, checked_scores
 from .requirements import least_levels, name_of, refuse_unmet, rounds_of, takes_labels, told
-
-SHAPE, CLASSES, LR = (1, 8, 8), 10, 0.5
-
-
-def example(number: int = 0, rounds: int = 1) -> tuple[list[Observation], Truth]:
-    """Return a client's messages of some rounds and the truth behind them; equal arguments give equal ones.
-
-    The client takes one step on the same image in every round, and the model moves in between.
-    """
-    stream = generator(0, "leakage_contract", number)
-    with seeded_torch(stream):
-        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Sigmoid(), nn.Linear(32, CLASSES))
-    x = torch.from_numpy(stream.random((1, *SHAPE))).float()
-    y = torch.from_numpy(stream.integers(CLASSES, size=1))
-    seen = [_message(model if r == 0 else _moved(model, stream), x, y, number, r) for r in range(rounds)]
-    return seen, Truth(x, y)
-
-
-def _message(model: nn.Module, x: Tensor, y: Tensor, client_id: int, round_: int) -> Observation:
-    layout = Layout.of(model)
-    gradients = torch.autograd.grad(functional.cross_entropy(model(x), y), list(model.parameters()))
-    update = -LR * torch.cat([g.reshape(-1) for g in gradients])
-    knowledge = LeakageKnowledge(1, (int(y),), 1, LR, "identity", "none", "sgd", 0.0, "cross_entropy")
-    return Observation(
-        round_, client_id, model, layout, b"", update, SHAPE, CLASSES, (0.0, 1.0), knowledge,
-        releases={"num_examples": 1},
-    )  # fmt: skip
-
-
-def _moved(model: nn.Module, stream: np.random.Generator) -> nn.Module:
-    """Return a copy as far from the model as others' updates may have moved it."""
-    other = copy.deepcopy(model)
-    with torch.no_grad():
-        for parameter in other.parameters():
-            parameter.add_(torch.from_numpy(0.02 * stream.standard_normal(parameter.shape)).float())
-    return other
+from .specimens import CLASSES, example, server_of
 
 
 def _rounds(attack: object) -> int:
@@ -68,9 +31,14 @@ def _rounds(attack: object) -> int:
     return max(least, min(most, 2))
 
 
+def _example(attack: object, number: int = 0) -> tuple[list[Observation], Truth]:
+    """Return the example that an attack is tried on: under the malicious server that it names, if it does."""
+    return example(number, _rounds(attack), server_of(attack))
+
+
 def _victim(attack: object, number: int = 0) -> list[Observation]:
     """Return an example, whose labels are told to an attack that needs them only."""
-    observations = example(number, _rounds(attack))[0]
+    observations = _example(attack, number)[0]
     return observations if "labels" in least_levels(attack) else _with_labels(observations, None)
 
 
@@ -154,7 +122,7 @@ def _left_alone(model: nn.Module, before: dict[str, Tensor]) -> None:
 
 def knowledge_that_is_not_declared_changes_nothing(attack: LeakageAttack) -> None:
     """An attack that looks at a label must say so in ``requires`` or ``uses``."""
-    observations = example(rounds=_rounds(attack))[0]
+    observations = _example(attack)[0]
     everything = _run(attack, observations)
     try:
         declared_only = _run(attack, [told(attack, o) for o in observations])
@@ -173,7 +141,7 @@ def labels_that_are_told_are_taken(attack: LeakageAttack) -> None:
     """An attack that declares ``labels`` returns those that it is told, even wrong ones."""
     if not takes_labels(attack):
         return
-    observations = example(rounds=_rounds(attack))[0]
+    observations = _example(attack)[0]
     (label,) = observations[0].knowledge.labels or ()
     for known in (label, (label + 1) % CLASSES):
         found = _run(attack, _with_labels(observations, (known,)))
@@ -184,7 +152,7 @@ def the_truth_behind_the_message_changes_nothing(attack: LeakageAttack) -> None:
     """Examples, and the update before it was rounded on its way, lie in the working folder: once as they
     are, once as garbage. What an attack makes is the same to the last bit.
     """
-    observations, truth = example(rounds=_rounds(attack))
+    observations, truth = _example(attack)
     sent = _with_updates(observations, lambda update: update.half().float())
     garbage = Truth(1 - truth.x, (truth.y + 1) % CLASSES)
     raw = torch.stack([o.update for o in observations])
@@ -215,7 +183,7 @@ def the_check_accepts_an_easy_victim(attack: LeakageAttack | InferenceAttack) ->
 
 def knowledge_that_is_missing_is_refused_by_name(attack: LeakageAttack | InferenceAttack) -> None:
     """``requires`` names items of ``LeakageKnowledge``; the refusal lists all that are not known."""
-    observation = replace(example()[0][0], knowledge=LeakageKnowledge())
+    observation = replace(_example(attack)[0][0], knowledge=LeakageKnowledge())
     required = declared(attack, LeakageAttacks.requires)
     message = ""
     try:
@@ -236,7 +204,7 @@ def the_self_check_beats_a_constant_image(attack: LeakageAttack) -> None:
     """On three easy victims, the median error is below that of an image that knows the true mean."""
     ratios = []
     for number in range(3):
-        truth = example(number)[1]
+        truth = _example(attack, number)[1]
         found = _run(attack, _victim(attack, number)).x.nan_to_num(nan=0.0).clamp(0, 1)
         ratios.append(float((found - truth.x).square().mean() / truth.x.var(correction=0)))
     middle = sorted(ratios)[1]
@@ -270,7 +238,7 @@ def scores_stand_in_one_row_an_observation(attack: InferenceAttack) -> None:
 
 def undeclared_knowledge_changes_no_score(attack: InferenceAttack) -> None:
     """An attack that looks at a label must say so in ``requires`` or ``uses``."""
-    observation = example()[0][0]
+    observation = _example(attack)[0][0]
     everything = attack.infer([observation])
     declared_only = attack.infer([told(attack, observation)])
     require(torch.equal(everything, declared_only), "knowledge that it does not declare changed the scores")
@@ -278,7 +246,7 @@ def undeclared_knowledge_changes_no_score(attack: InferenceAttack) -> None:
 
 def the_truth_behind_the_message_changes_no_score(attack: InferenceAttack) -> None:
     """As ``the_truth_behind_the_message_changes_nothing``, for scores."""
-    (observation,), truth = example()
+    (observation, *_), truth = _example(attack)
     sent = replace(observation, update=observation.update.half().float())
     with TemporaryDirectory() as folder, chdir(folder):
         _lay_out(truth, observation.update)

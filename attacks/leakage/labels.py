@@ -6,6 +6,7 @@ probability minus the share of examples of that class.
 Source: Zhao, Mopuri, Bilen. iDLG: Improved Deep Leakage from Gradients. 2020. arXiv:2001.02610, Section 3.
 """
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -86,6 +87,28 @@ def only_label(observation: Observation, gradient: Tensor) -> Tensor:
     layer = last_layer(observation, gradient)
     evidence = layer.weight.sum(dim=1) if layer.bias is None else layer.bias  # [C]
     return evidence.argmin().reshape(1)
+
+
+def batch_labels(observation: Observation, x: Tensor) -> Tensor:
+    """Return the labels of a step on examples ``x`` [B, ...], ascending: the known ones, or counted.  # [B]
+
+    With the step size n_c = sum_i p_ic - B b_c, the probabilities being those of the model that was
+    broadcast; without it, in the proportions of the bias gradient's negative entries (of its rows' sums,
+    where there is no bias). Of a sum over clients each is taken to hold as many examples as the others.
+    """
+    known = known_labels(observation)
+    if known is not None:
+        return known
+    layer, lr = last_layer(observation, -observation.update.double()), observation.knowledge.lr
+    evidence = layer.weight.sum(dim=1) if layer.bias is None else layer.bias  # [C]
+    scores = -evidence
+    if lr is not None and layer.bias is not None:
+        with torch.no_grad():
+            logits: Tensor = copy.deepcopy(observation.model).eval()(x)  # [B, C]
+        predicted = logits.double().softmax(dim=1).sum(dim=0)
+        scores = predicted - evidence * len(x) / (observation.contributors * lr)
+    counts = round_counts(scores.nan_to_num(), len(x))
+    return torch.arange(len(counts)).repeat_interleave(counts)
 
 
 def round_counts(scores: Tensor, total: int) -> Tensor:

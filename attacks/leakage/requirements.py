@@ -130,8 +130,13 @@ def named_by(attack: object) -> set[str]:
 
 
 def told(attack: object, observation: Observation) -> Observation:
-    """Return an observation as an attack is handed it: of all that is known, what it declares to look at."""
-    return replace(observation, knowledge=observation.knowledge.only(named_by(attack)))
+    """Return an observation as an attack is handed it: of all that is known, what it declares to look at.
+
+    What a malicious server planted is told to an attack that names ``server`` alone.
+    """
+    named = named_by(attack)
+    planted = observation.planted if "server" in named else {}
+    return replace(observation, knowledge=observation.knowledge.only(named), planted=planted)
 
 
 def letter_of(attack: object, observations: Iterable[Observation]) -> str:

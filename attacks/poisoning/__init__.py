@@ -20,6 +20,7 @@ DATA_ATTACKS: Family[DataAttack] = Family(
         "label_flip_all": "gauntlet.attacks.poisoning.label_flip_all:LabelFlipAll",
         "pixel_backdoor": "gauntlet.attacks.poisoning.pixel_backdoor:PixelBackdoor",
         "dba": "gauntlet.attacks.poisoning.dba:DistributedBackdoor",
+        "optimized_trigger": "gauntlet.attacks.poisoning.optimized_trigger:OptimizedTrigger",
         "edge_case": "gauntlet.attacks.poisoning.edge_case:EdgeCase",
         "unreliable": "gauntlet.attacks.poisoning.unreliable:Unreliable",
     },

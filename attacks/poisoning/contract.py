@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.contracts import DataAttack, Goal, UpdateAttack, UpdateKnowledge, Verdict, View
+from ...core.contracts import DataAttack, Goal, SeenModel, UpdateAttack, UpdateKnowledge, Verdict, View
 from ...core.declarations import DataAttacks, UpdateAttacks, declared
 from ...core.errors import PluginError
 from ...core.guards import guard
@@ -46,8 +46,17 @@ def _examples(attack: DataAttack, count: int = 40) -> tuple[Tensor, Tensor]:
 
 
 def _poison(attack: DataAttack, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    poisoned: tuple[Tensor, Tensor] = _guarded(attack).poison(x, y, generator(0, "poison"))
+    poisoned: tuple[Tensor, Tensor] = _guarded(attack).poison(x, y, generator(0, "poison"), *_shown(attack))
     return poisoned
+
+
+def _shown(attack: DataAttack) -> tuple[SeenModel, ...]:
+    """Return a dense layer, as the engine would hand this attack a model; nothing if it asks for none."""
+    if not declared(attack, DataAttacks.sees_model):
+        return ()
+    drawn = generator(0, "contract model").standard_normal((28 * 28, _classes(attack)))
+    weight = torch.from_numpy(drawn).to(torch.float32)
+    return (lambda x: x.flatten(1) @ weight / 28,)
 
 
 def poisoned_examples_are_still_examples(attack: DataAttack) -> None:
@@ -100,7 +109,7 @@ def a_goal_asks_for_other_labels(attack: DataAttack) -> None:
         return
     x, y = _examples(attack)
     before = x.clone()
-    found = goal(x, y)
+    found = goal(x, y, *_shown(attack))
     require(isinstance(found, Goal), f"goal must return a Goal, got a {type(found).__name__}")
     require(torch.equal(x, before), "x was changed in place")
     require(found.x.shape[1:] == x.shape[1:], f"inputs must stay {tuple(x.shape[1:])}, got {found.x.shape}")

@@ -5,6 +5,7 @@ ESORICS 2020. arXiv:2007.08432
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ class LabelFlip:
 
     source: int = 1
     target: int = 7
+
+    tokens: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.source < 0 or self.target < 0 or self.source == self.target:

@@ -5,6 +5,7 @@ USENIX Security 2020 (its label-flipping baseline). arXiv:1911.11815
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -21,6 +22,8 @@ class LabelFlipAll:
     """
 
     num_classes: int
+
+    tokens: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:

@@ -5,6 +5,7 @@ and Unreliable Clients in Federated Learning. ESORICS 2022. arXiv:2208.10273
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ class MultiLabelFlip:
 
     sources: tuple[int, ...] = (1, 2, 3)
     target: int = 7
+
+    tokens: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.sources or min(*self.sources, self.target) < 0:

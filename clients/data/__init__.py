@@ -30,6 +30,7 @@ DATASETS: Family[Source] = Family(
         "cifar10": "gauntlet.clients.data.cifar10:Cifar10",
         "heart_disease": "gauntlet.clients.data.heart_disease:HeartDisease",
         "mobility": "gauntlet.clients.data.mobility:Mobility",
+        "tiny_shakespeare": "gauntlet.clients.data.tiny_shakespeare:TinyShakespeare",
         "adult": "gauntlet.clients.data.adult:Adult",
         "gaussian_shards": "gauntlet.clients.data.gaussian_shards:GaussianShards",
         "synthetic": "gauntlet.clients.data.synthetic:SyntheticPopulation",

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.declarations import ClientData, declared
 from ...core.errors import DataError
 
 Array = np.ndarray[Any, Any]
@@ -38,16 +37,20 @@ class Dataset:
 
     Attributes:
         name: As scenarios call it.
-        x: Pixels uint8, channels first, or features (or pixels) float32.  # [n, ...]
-        y: Labels from 0, int64 [n]; or with ``targets`` real numbers, float32.  # [n, D]
+        x: Pixels uint8, channels first, or features (or pixels) float32, or tokens int64.  # [n, ...]
+        y: Labels from 0, int64: a class each [n], or several [n, ...]; or with ``targets`` real numbers,
+            float32.  # [n, D]
         test_x: Like ``x``.  # [m, ...]
-        test_y: Like ``y``.  # [m] or [m, D]
+        test_y: Like ``y``.  # [m, ...]
         num_classes: C; labels are below it. 0 with ``targets``.
         mean: Mean of each channel in units of ``inputs``, for the model to subtract; empty for none.
         std: Standard deviation of each channel likewise, above 0.
         value_range: The least and the largest value that ``inputs`` can take.
         groups: The natural client of each training example (a hospital, a speaker), or None.  # [n]
-        targets: What the outputs are, where the task is a regression; None where it is a classification.
+        targets: What the outputs are, where labels are real numbers; None where they are classes.
+        num_tokens: Inputs are tokens from 0 to below it; 0 where they are pixels or features.
+        task: The name of the task that they are made for; by default a classification, or with ``targets``
+            a regression.
 
     Raises:
         DataError: Arrays that do not fit together.
@@ -64,6 +67,8 @@ class Dataset:
     value_range: tuple[float, float] = (0.0, 1.0)
     groups: Array | None = None
     targets: Targets | None = None
+    num_tokens: int = 0
+    task: str = ""
 
     def __post_init__(self) -> None:
         for what, x, y in (("training", self.x, self.y), ("test", self.test_x, self.test_y)):
@@ -78,13 +83,22 @@ class Dataset:
                     f"{self.name}: {what} labels must be int64 in [0, {self.num_classes - 1}], "
                     f"got {y.dtype} in [{y.min()}, {y.max()}]"
                 )
-            if x.dtype not in (np.uint8, np.float32):
-                raise DataError(f"{self.name}: {what} inputs must be uint8 or float32, got {x.dtype}")
+            if self.num_tokens:
+                self._check_tokens(what, x)
+            elif x.dtype not in (np.uint8, np.float32):
+                raise DataError(
+                    f"{self.name}: {what} inputs must be uint8 or float32, got {x.dtype}; tokens, "
+                    "int64, go with num_tokens"
+                )
             if x.dtype == np.float32 and not np.isfinite(x).all():
                 raise DataError(f"{self.name}: {what} inputs hold NaN or infinity")
         if self.x.shape[1:] != self.test_x.shape[1:]:
             raise DataError(
                 f"{self.name}: training inputs are {self.x.shape[1:]}, test inputs {self.test_x.shape[1:]}"
+            )
+        if self.y.shape[1:] != self.test_y.shape[1:]:
+            raise DataError(
+                f"{self.name}: training labels are {self.y.shape[1:]}, test labels {self.test_y.shape[1:]}"
             )
         if len(self.mean) != len(self.std) or len(self.mean) not in (0, self.x.shape[1]):
             raise DataError(
@@ -93,6 +107,13 @@ class Dataset:
             )
         if self.groups is not None and len(self.groups) != len(self.y):
             raise DataError(f"{self.name}: {len(self.groups)} groups for {len(self.y)} training examples")
+
+    def _check_tokens(self, what: str, x: Array) -> None:
+        if x.dtype != np.int64 or x.min() < 0 or x.max() >= self.num_tokens or self.mean:
+            raise DataError(
+                f"{self.name}: {what} inputs must be tokens, int64 in [0, {self.num_tokens - 1}], without a "
+                f"mean; got {x.dtype} in [{x.min()}, {x.max()}]"
+            )
 
     def _check_targets(self, what: str, y: Array, outputs: int) -> None:
         if y.dtype != np.float32 or y.shape[1:] != (outputs,) or not outputs or not np.isfinite(y).all():
@@ -110,7 +131,12 @@ class Dataset:
 
 
 def inputs(x: Array) -> Tensor:
-    """Return what a model is given: float32, uint8 pixels divided by 255; always a copy.  # [n, ...]"""
+    """Return what a model is given, always a copy.  # [n, ...]
+
+    Tokens int64; else float32, uint8 pixels divided by 255.
+    """
+    if x.dtype == np.int64:
+        return torch.from_numpy(x.copy())
     values = torch.from_numpy(x.astype(np.float32))
     return values.div_(255) if x.dtype == np.uint8 else values
 
@@ -152,7 +178,7 @@ class Partition(Protocol):
 class FederatedData(Protocol):
     """Examples that already lie with their clients.
 
-    Inputs come as ``inputs`` gives them: pixels in [0, 1]. Normalising is the model's first layer.
+    Inputs come as ``inputs`` gives them: pixels in [0, 1], or tokens. Normalising is the model's first layer.
 
     What they may declare: ``core.declarations.ClientData``.
     """
@@ -176,29 +202,20 @@ class FederatedData(Protocol):
         """Return how many examples client ``client_id`` holds, at least 1."""
 
     def client(self, client_id: int) -> tuple[Tensor, Tensor]:
-        """Return new tensors: x float32 [n, ...], y int64 [n] (float32 [n, D] with ``targets``)."""
+        """Return new tensors: x float32 [n, ...] (int64 with ``num_tokens``), y int64 [n, ...].
+
+        With ``targets`` y is float32 [n, D].
+        """
 
     def test(self) -> tuple[Tensor, Tensor]:
-        """Return new tensors: x float32 [m, ...], y int64 [m] (float32 [m, D] with ``targets``)."""
+        """Return new tensors, like ``client``.  # [m, ...]"""
 
     def label_counts(self) -> Array:
-        """Return how many examples of each class each client holds, int64.  # [N, C]
+        """Return how many labels of each class each client holds, int64.  # [N, C]
 
         Raises:
             DataError: The population is too large to be counted, or has no labels.
         """
-
-
-def targets_of(data: object) -> Targets | None:
-    """Return the outputs of a regression; None for a classification."""
-    found: Targets | None = declared(data, ClientData.targets)
-    return found
-
-
-def num_outputs(data: object) -> int:
-    """Return how many numbers a model gives for an example: a logit a class, or an output a target."""
-    targets = targets_of(data)
-    return declared(data, ClientData.num_classes) if targets is None else len(targets.names)
 
 
 class Population(Protocol):
@@ -223,9 +240,9 @@ class PartitionedData:
     Attributes:
         name: As scenarios call the data set.
         x: All training inputs as the data set has them.  # [n, ...]
-        y: Their labels, or targets [n, D].  # [n]
+        y: Their labels, or targets [n, D].  # [n, ...]
         test_x: Test inputs.  # [m, ...]
-        test_y: Test labels, or targets [m, D].  # [m]
+        test_y: Test labels, or targets [m, D].  # [m, ...]
         order: Rows of the training data, client after client, int64.  # [at most n]
         offsets: Client i holds ``order[offsets[i]:offsets[i + 1]]``, int64.  # [N + 1]
         num_classes: C.
@@ -237,6 +254,8 @@ class PartitionedData:
         targets: As in ``Dataset``.
         held_out: What clients keep for their own scores, as data of the same clients, of whom some may hold
             none; None where nobody keeps any.
+        num_tokens: As in ``Dataset``.
+        task: As in ``Dataset``.
     """
 
     name: str
@@ -253,6 +272,8 @@ class PartitionedData:
     root: "PartitionedData | None" = None
     targets: Targets | None = None
     held_out: "PartitionedData | None" = None
+    num_tokens: int = 0
+    task: str = ""
 
     @property
     def num_clients(self) -> int:
@@ -261,6 +282,10 @@ class PartitionedData:
     @property
     def input_shape(self) -> tuple[int, ...]:
         return tuple(self.x.shape[1:])
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        return tuple(self.y.shape[1:])
 
     def num_examples(self, client_id: int) -> int:
         check_client(client_id, self.num_clients)
@@ -285,6 +310,7 @@ class PartitionedData:
         if self.targets is not None:
             raise DataError(f"{self.name} has real-valued targets and no labels to count")
         owner = np.repeat(np.arange(self.num_clients), np.diff(self.offsets))  # [at most n]
-        cells = owner * self.num_classes + self.y[self.order]
+        held = self.y[self.order].reshape(len(owner), -1)  # [at most n, labels an example]
+        cells = (owner[:, None] * self.num_classes + held).ravel()
         counts = np.bincount(cells, minlength=self.num_clients * self.num_classes)
         return counts.reshape(self.num_clients, self.num_classes)

@@ -13,7 +13,8 @@ from ...core.declarations import Datasets, Partitions, declared
 from ...core.errors import DataError
 from ...core.registry import require
 from ...core.seeds import generator
-from .base import Array, Dataset, FederatedData, Partition, Population, Source, targets_of
+from ..tasks.fitted import facts_of, task_of
+from .base import Array, Dataset, FederatedData, Partition, Population, Source
 from .federate import check_rows, dealt
 
 NUM_CLIENTS = 5
@@ -56,24 +57,30 @@ def every_client_and_the_test_set_hold_examples(plugin: Source | Population) -> 
     require(len(x) == len(y) >= 1, f"the test set needs as many inputs as labels, got {len(x)} and {len(y)}")
 
 
-def inputs_are_float32_of_one_shape_and_targets_of_the_declared_kind(plugin: Source | Population) -> None:
-    """Labels are int64 below the number of classes; a regression's targets finite float32, one an output."""
+def inputs_and_labels_are_of_the_declared_kind_and_shape(plugin: Source | Population) -> None:
+    """Inputs: float32, or tokens int64. Labels: int64 below the number of classes, or finite float32."""
     data = federated(plugin)
-    targets = targets_of(data)
+    facts = facts_of(data)
     for x, y in [data.test(), *(data.client(i) for i in range(NUM_CLIENTS))]:
-        require(x.dtype == torch.float32, f"inputs must be float32, got {x.dtype}")
+        kind = torch.int64 if facts.num_tokens else torch.float32
+        require(x.dtype == kind, f"inputs must be {str(kind).removeprefix('torch.')}, got {x.dtype}")
         require(
             tuple(x.shape[1:]) == data.input_shape, f"inputs are {list(x.shape[1:])}, not {data.input_shape}"
         )
-        if targets is not None:
-            shape = (len(x), len(targets.names))
+        shape = (len(x), *facts.label_shape)
+        if facts.targets is not None:
             fine = y.dtype == torch.float32 and tuple(y.shape) == shape and bool(y.isfinite().all())
             require(fine, f"targets must be finite float32 {shape}, got {y.dtype} {tuple(y.shape)}")
-            require(bool((y >= targets.least).all()), f"targets below {targets.least}")
+            require(bool((y >= facts.targets.least).all()), f"targets below {facts.targets.least}")
             continue
-        require(y.dtype == torch.int64, f"labels must be int64, got {y.dtype}")
+        fine = y.dtype == torch.int64 and tuple(y.shape) == shape
+        require(fine, f"labels must be int64 {shape}, got {y.dtype} {tuple(y.shape)}")
         low, high = int(y.min()), int(y.max())
         require(0 <= low <= high < data.num_classes, f"labels in [{low}, {high}], {data.num_classes} classes")
+
+
+def the_task_that_it_names_can_be_learnt_from_it(plugin: Source | Population) -> None:
+    task_of(federated(plugin))
 
 
 def inputs_stay_in_the_value_range(plugin: Source | Population) -> None:
@@ -93,14 +100,16 @@ def normalisation_has_one_value_a_channel_or_none(plugin: Source | Population) -
 
 def label_counts_count_the_clients_labels(plugin: Source | Population) -> None:
     data = federated(plugin)
-    if targets_of(data) is not None:
+    if facts_of(data).targets is not None:
         try:
             data.label_counts()
         except DataError:
             return
         require(False, "a regression has no labels: label_counts must raise DataError")
     counts = np.asarray(data.label_counts())
-    by_hand = [np.bincount(data.client(i)[1].numpy(), minlength=data.num_classes) for i in range(NUM_CLIENTS)]
+    by_hand = [
+        np.bincount(data.client(i)[1].numpy().ravel(), minlength=data.num_classes) for i in range(NUM_CLIENTS)
+    ]
     require(np.array_equal(counts, np.stack(by_hand)), "label_counts must count the labels that clients hold")
 
 
@@ -127,7 +136,8 @@ def only_training_examples_follow_the_perturbed_records(plugin: Source | Populat
 
 DATASET_CHECKS: tuple[Callable[[Source | Population], None], ...] = (
     every_client_and_the_test_set_hold_examples,
-    inputs_are_float32_of_one_shape_and_targets_of_the_declared_kind,
+    inputs_and_labels_are_of_the_declared_kind_and_shape,
+    the_task_that_it_names_can_be_learnt_from_it,
     inputs_stay_in_the_value_range,
     normalisation_has_one_value_a_channel_or_none,
     label_counts_count_the_clients_labels,

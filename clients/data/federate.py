@@ -130,9 +130,10 @@ def _born(dataset: object, num_clients: int, seed: int) -> FederatedData:
 
 def _split(partition: Partition, pile: Dataset, num_clients: int, seed: int) -> list[Array]:
     """Return the split; that there is none of these examples is the scenario's fault, not the plug-in's."""
-    if pile.targets is not None and not declared(partition, Partitions.label_free):
+    if (pile.targets is not None or pile.y.ndim > 1) and not declared(partition, Partitions.label_free):
+        what = "real-valued targets" if pile.targets is not None else "several labels an example"
         raise ScenarioError(
-            f"{pile.name} has real-valued targets, and partition {_label(partition)} deals by labels; "
+            f"{pile.name} has {what}, and partition {_label(partition)} deals by labels; "
             "use iid, quantity or natural"
         )
     try:
@@ -166,6 +167,8 @@ def dealt(pile: Dataset, rows: Sequence[Array]) -> PartitionedData:
         std=pile.std,
         value_range=pile.value_range,
         targets=pile.targets,
+        num_tokens=pile.num_tokens,
+        task=pile.task,
     )
 
 

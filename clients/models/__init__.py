@@ -27,6 +27,7 @@ MODELS: Family[ModelFactory] = Family(
         "gru": "gauntlet.clients.models.gru:Gru",
         "bilstm": "gauntlet.clients.models.bilstm:BiLstm",
         "bigru": "gauntlet.clients.models.bigru:BiGru",
+        "tiny_gpt": "gauntlet.clients.models.tiny_gpt:TinyGpt",
         "resnet18_gn": "gauntlet.clients.models.resnet18_gn:Resnet18Gn",
     },
     refusal=factory_refusal,

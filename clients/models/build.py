@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from ...core.declarations import ClientData, declared
 from ...core.errors import GauntletError, PluginError, ScenarioError, said
 from ...core.registry import configure
 from ...core.seeds import seeded_torch
-from ..data.base import num_outputs, targets_of
+from ..data.blank import blank_inputs, input_dtype
+from ..tasks.fitted import task_of
 from .normalized import Normalized
 
 
@@ -24,7 +26,7 @@ class Inputs(Protocol):
     @property
     def input_shape(self) -> tuple[int, ...]: ...
     @property
-    def num_classes(self) -> int: ...  # 0 where ``targets`` are declared
+    def num_classes(self) -> int: ...  # 0 where ``targets`` are declared; may have ``num_tokens`` besides
     @property
     def mean(self) -> tuple[float, ...]: ...
     @property
@@ -32,7 +34,11 @@ class Inputs(Protocol):
 
 
 def build_model(
-    name: str, options: Mapping[str, Any], data: Inputs, stream: np.random.Generator
+    name: str,
+    options: Mapping[str, Any],
+    data: Inputs,
+    stream: np.random.Generator,
+    outputs: tuple[int, ...] | None = None,
 ) -> nn.Module:
     """Return the model with initial weights drawn from ``stream`` alone, in training mode.
 
@@ -42,6 +48,8 @@ def build_model(
         options: The factory's options.
         data: What the model will see. If it has a mean, the model subtracts it first.
         stream: A stream of its own.
+        outputs: The shape of what it puts out for one example, whose last number it is told as
+            ``num_classes``; by default that of the task that the data are made for.
 
     Raises:
         PluginError: No such model, or wrong options, or it made something else than a model.
@@ -50,12 +58,13 @@ def build_model(
     from . import MODELS
 
     factory = MODELS.find(name)
+    outputs = outputs or task_of(data).outputs
     with seeded_torch(stream):
-        net = _made(factory, name, options, data)
+        net = _made(factory, name, options, data, outputs)
     if not isinstance(net, nn.Module):
         raise PluginError(f"model '{name}' must be a torch.nn.Module, got {type(net).__name__}")
     model = Normalized(net, data.mean, data.std) if data.mean else net
-    _check_fit(model, name, data)
+    _check_fit(model, name, data, outputs)
     return model.train()
 
 
@@ -80,50 +89,67 @@ def factory_refusal(found: Any, name: str) -> str | None:
     )
 
 
-def _made(factory: Callable[..., Any], name: str, options: Mapping[str, Any], data: Inputs) -> Any:
+def _made(
+    factory: Callable[..., Any],
+    name: str,
+    options: Mapping[str, Any],
+    data: Inputs,
+    outputs: tuple[int, ...],
+) -> Any:
     if not callable(getattr(factory, "build", None)):
-        return configure(factory, name, {**_wanted(factory, data), **options})
+        return configure(factory, name, {**_wanted(factory, data, outputs), **options})
     member = configure(factory, name, options)
     try:
-        return member.build(data.input_shape, num_outputs(data))
+        return member.build(data.input_shape, outputs[-1])
     except (GauntletError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise _misfit(name, data, said(error, named=False)) from error
+        raise _misfit(name, data, outputs, said(error, named=False)) from error
 
 
-def _wanted(factory: Callable[..., Any], data: Inputs) -> dict[str, Any]:
+def _wanted(factory: Callable[..., Any], data: Inputs, outputs: tuple[int, ...]) -> dict[str, Any]:
     """Return those of ``input_shape`` and ``num_classes`` that a plain function takes."""
     try:
         parameters = inspect.signature(factory).parameters
     except (TypeError, ValueError):  # something built in, which says nothing about itself
         return {}
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    offered = {"input_shape": data.input_shape, "num_classes": num_outputs(data)}
+    offered = {"input_shape": data.input_shape, "num_classes": outputs[-1]}
     return {key: value for key, value in offered.items() if anything or key in parameters}
 
 
-def _check_fit(model: nn.Module, name: str, data: Inputs) -> None:
-    """Raise ``ScenarioError`` unless two examples give two finite rows of logits, or of outputs."""
+def _check_fit(model: nn.Module, name: str, data: Inputs, outputs: tuple[int, ...]) -> None:
+    """Raise ``ScenarioError`` unless two examples give finite outputs of the wanted shape."""
     if not any(p.requires_grad for p in model.parameters()):
         raise ScenarioError(f"model '{name}' has no trainable parameters")
+    if why := misfit_of(model, data, outputs):
+        raise _misfit(name, data, outputs, why)
+
+
+def misfit_of(model: nn.Module, data: Inputs, outputs: tuple[int, ...]) -> str | None:
+    """Return why a model, left in evaluation mode, does not fit the data; None where it does."""
+    if not any(p.requires_grad for p in model.parameters()):
+        return "it has no trainable parameters"
     model.eval()
     try:
         with torch.no_grad():
-            logits = model(torch.full((2, *data.input_shape), 0.5))
+            dtype = input_dtype(declared(data, ClientData.num_tokens))
+            logits = model(blank_inputs(2, data.input_shape, dtype))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise _misfit(name, data, said(error, named=False)) from error
-    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (2, num_outputs(data)):
+        return said(error, named=False)
+    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (2, *outputs):
         came = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise _misfit(name, data, f"2 examples gave {came}, must be {[2, num_outputs(data)]}")
-    if not bool(logits.isfinite().all()):
-        raise _misfit(name, data, "2 examples gave logits that are not finite")
+        return f"2 examples gave {came}, must be {[2, *outputs]}"
+    return None if bool(logits.isfinite().all()) else "2 examples gave logits that are not finite"
 
 
-def _misfit(name: str, data: Inputs, what: str) -> ScenarioError:
-    shape, kind = list(data.input_shape), "classes" if targets_of(data) is None else "outputs"
+def _misfit(name: str, data: Inputs, outputs: tuple[int, ...], what: str) -> ScenarioError:
+    shape, kind = list(data.input_shape), "classes" if outputs == (data.num_classes,) else "outputs"
+    tokens = declared(data, ClientData.num_tokens)
+    of_tokens = f" of {tokens} tokens" if tokens else ""
+    size = outputs[0] if len(outputs) == 1 else list(outputs)
     return ScenarioError(
-        f"model '{name}' does not fit {data.name}: inputs {shape}, {num_outputs(data)} {kind}: {what}"
+        f"model '{name}' does not fit {data.name}: inputs {shape}{of_tokens}, {size} {kind}: {what}"
     )

@@ -2,10 +2,11 @@
 
 import random
 from collections.abc import Callable
+from copy import deepcopy
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...core.contracts import ModelFactory
 from ...core.layout import Layout
@@ -16,8 +17,11 @@ SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8), (20,), (6, 10))
 """The inputs on which a model is tried, in this order: the first that it accepts will do."""
 
 
-def built(plugin: ModelFactory, num_classes: int = 10, seed: int = 0) -> tuple[nn.Module, tuple[int, ...]]:
-    """Return a model, and the first of ``SHAPES`` for which it could be built."""
+def built(plugin: ModelFactory, num_classes: int = 10, seed: int = 0) -> tuple[nn.Module, Tensor]:
+    """Return a model for the first of ``SHAPES`` for which it could be built, and three inputs of it.
+
+    They are floats; or for a model that takes none, tokens below ``num_classes``.
+    """
     reasons = []
     for shape in SHAPES:
         try:
@@ -29,29 +33,43 @@ def built(plugin: ModelFactory, num_classes: int = 10, seed: int = 0) -> tuple[n
         require(
             isinstance(model, nn.Module), f"build must return a torch.nn.Module, got {type(model).__name__}"
         )
-        return model, shape
+        stream = torch.Generator().manual_seed(0)
+        floats = torch.rand(3, *shape, generator=stream)
+        tokens = torch.randint(0, num_classes, (3, *shape), generator=stream)
+        return model, floats if not _takes(model, tokens) or _takes(model, floats) else tokens
     require(False, f"build takes none of the usual inputs ({'; '.join(reasons)})")
     raise AssertionError  # not reached
 
 
+def _takes(model: nn.Module, x: Tensor) -> bool:
+    try:
+        with torch.no_grad(), seeded_torch(generator(0, "contract")):
+            deepcopy(model)(x)
+    except Exception:
+        return False
+    return True
+
+
 def logits_are_finite_one_a_class(plugin: ModelFactory) -> None:
+    """Of an example [C], or of a sequence's every position [S, C]."""
     for num_classes in (2, 10):
-        model, shape = built(plugin, num_classes)
-        logits = model(torch.rand(3, *shape, generator=torch.Generator().manual_seed(0)))
+        model, x = built(plugin, num_classes)
+        logits = model(x)
         came = tuple(logits.shape)
+        allowed = [(3, num_classes), *([(*x.shape, num_classes)] if x.dtype == torch.int64 else [])]
         require(
-            came == (3, num_classes),
-            f"3 examples of {num_classes} classes must give {(3, num_classes)}, got {came}",
+            came in allowed,
+            f"3 examples of {num_classes} classes must give {' or '.join(map(str, allowed))}, got {came}",
         )
         require(bool(logits.isfinite().all()), "logits must be finite")
 
 
 def every_parameter_learns(plugin: ModelFactory) -> None:
-    model, shape = built(plugin)
-    x = torch.rand(3, *shape, generator=torch.Generator().manual_seed(0))
+    model, x = built(plugin)
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     require(bool(trainable), "a model needs at least one trainable parameter")
-    loss = nn.functional.cross_entropy(model.eval()(x), torch.tensor([0, 1, 2]))
+    logits = model.eval()(x).flatten(0, -2)
+    loss = nn.functional.cross_entropy(logits, torch.arange(len(logits)) % 10)
     gradients = torch.autograd.grad(loss, list(trainable.values()), allow_unused=True)
     reached = (g is not None and bool(g.isfinite().all()) for g in gradients)
     idle = [name for name, learns in zip(trainable, reached, strict=True) if not learns]

@@ -4,7 +4,7 @@ Ray starts the workers, whatever the transport. ``sockets.Sockets`` carries bloc
 ``objects.Objects`` through Ray's object store. The pool asks neither which it is.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -12,10 +12,9 @@ import numpy as np
 
 from ...core.errors import WorkerError
 from ..messages import Broadcast
+from .crew import Crew
 
 Array = np.ndarray[Any, Any]
-Start = Callable[[], Any]
-"""Starts an actor of the transport's class."""
 
 IN_FLIGHT = 2  # blocks a worker has at a time: one running, one waiting
 METHODS = ("train", "train_sum", "score")
@@ -66,22 +65,25 @@ class Connection(Protocol):
     def close(self) -> None:
         """End the worker."""
 
+    def leave(self) -> None:
+        """Let the worker rest for another run if it has done all that it was asked for, else end it."""
+
 
 class Transport(Protocol):
     """A way for blocks to travel.
 
     Attributes:
-        actor: The class that Ray starts a worker of; it takes what ``worker.Worker`` takes.
+        actor: The class that Ray starts a worker of; its ``begin`` takes what ``worker.Worker`` takes.
     """
 
     @property
     def actor(self) -> type: ...
 
-    def connection(self, start: Start, broadcast: Broadcast) -> Connection:
-        """Start a worker, and return the way to it.
+    def connection(self, crew: Crew, broadcast: Broadcast) -> Connection:
+        """Hire a worker, and return the way to it.
 
         Args:
-            start: Starts an actor of ``actor``.
+            crew: Where actors of ``actor`` come from.
             broadcast: A broadcast of the run, for how many parameters and buffers there are.
         """
 

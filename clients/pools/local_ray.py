@@ -27,6 +27,17 @@ _ORPHANED = "4"  # seconds that Ray's agents look for a store that died with its
 _LONGEST = 107  # bytes of a Unix socket's path
 
 
+_ours: list[str] = []  # where the Rays are that this process started
+
+
+def our_own() -> str | None:
+    """Return where the Ray is that this process is at, if it started that itself."""
+    import ray
+
+    place = str(ray.get_runtime_context().gcs_address) if ray.is_initialized() else None
+    return place if place in _ours else None
+
+
 def start_local(num_cpus: int) -> None:
     """Start Ray with so many CPUs; it ends with this process, and its folder goes.
 
@@ -53,6 +64,7 @@ def start_local(num_cpus: int) -> None:
             f"Ray {ray.__version__} listens on {there} and cannot be kept to {LOOPBACK}; use --pool serial, "
             "or start a cluster yourself and name it with --ray-address"
         )
+    _ours.append(ray.get_runtime_context().gcs_address)
 
 
 def join(address: str) -> None:

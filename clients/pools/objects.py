@@ -24,8 +24,9 @@ from ...core.errors import WorkerError
 from ..device import one_thread
 from ..messages import Broadcast
 from .base import put
-from .connection import Array, Start, WorkerLost, first_line
-from .worker import Worker, raised
+from .connection import Array, WorkerLost, first_line
+from .crew import Crew
+from .worker import Actor, raised
 
 
 class Objects:
@@ -40,8 +41,8 @@ class Objects:
     def actor(self) -> type:
         return ObjectActor
 
-    def connection(self, start: Start, broadcast: Broadcast) -> "ObjectConnection":
-        return ObjectConnection(start, self)
+    def connection(self, crew: Crew, broadcast: Broadcast) -> "ObjectConnection":
+        return ObjectConnection(crew, self)
 
     @contextmanager
     def sharing(self, broadcast: Broadcast) -> Iterator[None]:
@@ -62,15 +63,15 @@ class Objects:
         return self._round
 
 
-class ObjectActor:
+class ObjectActor(Actor):
     """A worker that is called."""
 
-    def __init__(self, *ingredients: Any) -> None:
-        self._worker = Worker(*ingredients)
+    def begin(self, *ingredients: Any) -> None:
+        super().begin(*ingredients)
         self._number, self._received = 0, Broadcast(-1, torch.zeros(0), torch.zeros(0))
 
-    def pid(self) -> int:
-        """Return the worker's process, once its kernel is built."""
+    def pid(self, begun: None) -> int:
+        """Return the worker's process, once its kernel is built; ``begun``: what began it."""
         return os.getpid()
 
     def do(
@@ -99,16 +100,16 @@ class ObjectActor:
 class ObjectConnection:
     """A worker that is called through Ray. Used by one thread at a time."""
 
-    def __init__(self, start: Start, transport: Objects) -> None:
-        """Start the worker."""
-        self._start, self._transport = start, transport
+    def __init__(self, crew: Crew, transport: Objects) -> None:
+        """Hire the worker."""
+        self._crew, self._transport = crew, transport
         self._open()
 
-    def _open(self) -> None:
+    def _open(self, new: bool = False) -> None:
         self.pid = 0  # the worker's process, on its own machine
         self._flying: deque[Any] = deque()
-        self._actor = self._start()
-        self._greeting = self._actor.pid.remote()
+        self._actor, begun = self._crew.hire(new)
+        self._greeting = self._actor.pid.remote(begun)
 
     @property
     def connected(self) -> bool:
@@ -137,13 +138,15 @@ class ObjectConnection:
 
     def replace(self) -> None:
         self.close()
-        self._open()
+        self._open(new=True)
 
     def close(self) -> None:
-        import ray
-
         self._flying.clear()
-        ray.kill(self._actor)
+        self._crew.dismiss(self._actor)
+
+    def leave(self) -> None:
+        done = self.connected and not self._flying
+        (self._crew.rest if done else self._crew.dismiss)(self._actor)
 
 
 def _got(call: Any, patience: float | None) -> Any:

@@ -25,6 +25,7 @@ from ..messages import Broadcast, Summed, Trained
 from ..scoring import Answers, Scoring
 from .base import Array, Rows, Sums, block_broadcasts, blocks
 from .connection import IN_FLIGHT, Connection, Transport, WorkerLost, first_line
+from .crew import Crew
 from .local_ray import LOOPBACK, join, start_local
 from .objects import Objects
 from .sockets import Sockets
@@ -177,13 +178,12 @@ class RayPool:
         start_ray(address, num_workers)
         import ray
 
-        self._height, self._closed = height, False
+        self._height, self._closed, self._failed = height, False, False
         self._transport = transport_for(transport, address, patience)
         self._count, gpus = staff(ray.cluster_resources(), num_workers, gpus)
-        shared, actor = ray.put(data), ray.remote(num_cpus=1, num_gpus=gpus)(self._transport.actor)
         self._examples = None if scoring is None else scoring.examples
         scored = () if scoring is None else (scoring.build, ray.put(scoring.examples))
-        self._start = lambda: actor.remote(build, shared, *scored)
+        self._crew = Crew(self._transport.actor, (build, ray.put(data), *scored), gpus)
         self._connections: list[Connection] = []
         self._idle_since = monotonic()
         self._threads = ThreadPoolExecutor(self._count, "connection")
@@ -213,7 +213,7 @@ class RayPool:
         """Have every block done, whoever does it and when."""
         if not self._connections:
             connection = self._transport.connection
-            self._connections = [connection(self._start, broadcast) for _ in range(self._count)]
+            self._connections = [connection(self._crew, broadcast) for _ in range(self._count)]
         work, sent = WaitingBlocks(len(cut)), block_broadcasts(broadcast, cut)
 
         def drive(connection: Connection) -> None:
@@ -251,6 +251,7 @@ class RayPool:
             for done in wait(driven, return_when=FIRST_EXCEPTION).done:
                 done.result()
         except BaseException:
+            self._failed = True
             work.stop()  # or a connection without a worker would wait for ever to help
             raise
 
@@ -286,7 +287,7 @@ class RayPool:
     def close(self) -> None:
         self._closed = True
         for connection in self._connections:
-            connection.close()
+            (connection.close if self._failed else connection.leave)()
         self._threads.shutdown(wait=False)
         self._connections = []
 

@@ -22,15 +22,15 @@ import struct
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 
 from ..device import one_thread
 from ..messages import Broadcast
-from .connection import METHODS, Array, Start, WorkerLost, first_line
-from .worker import Worker, raised
+from .connection import METHODS, Array, WorkerLost, first_line
+from .crew import Crew
+from .worker import Actor, raised
 
 _ASK, _ERROR, _PID = struct.Struct("<BiBIIII"), struct.Struct("<I"), struct.Struct("<I")
 _TOKEN = 32  # bytes
@@ -52,22 +52,29 @@ class Sockets:
     def actor(self) -> type:
         return SocketActor
 
-    def connection(self, start: Start, broadcast: Broadcast) -> "SocketConnection":
-        return SocketConnection(start, self.host, broadcast, self.patience)
+    def connection(self, crew: Crew, broadcast: Broadcast) -> "SocketConnection":
+        return SocketConnection(crew, self.host, broadcast, self.patience)
 
     def sharing(self, broadcast: Broadcast) -> AbstractContextManager[None]:
         """Nothing is to be held: a broadcast travels to each worker with the first of its blocks."""
         return nullcontext()
 
 
-class SocketActor:
+class SocketActor(Actor):
     """A worker that calls the driver back."""
 
-    def __init__(self, *ingredients: Any) -> None:
-        self._worker = Worker(*ingredients)
+    def serve(
+        self, begun: None, address: tuple[str, int], token: bytes, num_params: int, num_buffers: int
+    ) -> None:
+        """Do the blocks that come over a connection to ``address``, until that ends.
 
-    def serve(self, address: tuple[str, int], token: bytes, num_params: int, num_buffers: int) -> None:
-        """Do the blocks that come over a connection to ``address``, until it ends."""
+        Args:
+            begun: What ``begin`` returned: this fails where that did.
+            address: Where the driver listens.
+            token: What the driver knows this worker by.
+            num_params: Parameters of a broadcast.
+            num_buffers: Its buffers.
+        """
         received = Broadcast(-1, torch.zeros(num_params), torch.zeros(num_buffers))
         with socket.create_connection(address) as line, one_thread():
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -101,28 +108,29 @@ def _answer(line: socket.socket, told: str, arrays: Sequence[Array]) -> None:
 class SocketConnection:
     """A worker and the way to it. Used by one thread at a time."""
 
-    def __init__(self, start: Start, host: str, broadcast: Broadcast, patience: float | None) -> None:
-        """Start the worker.
+    def __init__(self, crew: Crew, host: str, broadcast: Broadcast, patience: float | None) -> None:
+        """Hire the worker.
 
         Args:
-            start: Starts an actor of ``Worker``.
+            crew: Where workers come from.
             host: This machine's address, as the worker will see it.
             broadcast: A broadcast of the run, for how many parameters and buffers there are.
             patience: Seconds that a block may take before it counts as lost; None waits for ever.
         """
-        self._start, self._host, self._patience = start, host, patience
+        self._crew, self._host, self._patience = crew, host, patience
         self._lengths = len(broadcast.params), len(broadcast.buffers)
         self._open()
 
-    def _open(self) -> None:
+    def _open(self, new: bool = False) -> None:
         self._line: socket.socket | None = None
         self._sent: Broadcast | None = None
+        self._flying = 0  # blocks handed over and not fetched
         self.pid = 0  # the worker's process, on its own machine
         self._token = secrets.token_bytes(_TOKEN)
         self._door = socket.create_server((self._host, 0))
-        self._actor = self._start()
+        self._actor, begun = self._crew.hire(new)
         address = self._door.getsockname()[:2]
-        self._serving = self._actor.serve.remote(address, self._token, *self._lengths)
+        self._serving = self._actor.serve.remote(begun, address, self._token, *self._lengths)
 
     @property
     def connected(self) -> bool:
@@ -183,6 +191,7 @@ class SocketConnection:
         whole = (broadcast.params, broadcast.buffers, broadcast.extra)
         sent = [part.numpy() for part in whole] if follows else []
         assert self._line is not None, "a worker takes blocks once it is connected"
+        self._flying += 1
         try:
             own = block.astype(np.int64), broadcast.memory.numpy()
             for part in (np.frombuffer(ask, dtype=np.uint8), *sent, *own):
@@ -205,6 +214,7 @@ class SocketConnection:
             if _read(line, 1) == b"\0":
                 for home in homes:
                     _fill(line, home)
+                self._flying -= 1
                 return
             told = _read(line, _ERROR.unpack(_read(line, _ERROR.size))[0]).decode()
         except OSError as error:
@@ -214,13 +224,19 @@ class SocketConnection:
     def replace(self) -> None:
         """Start a new worker in place of a lost one."""
         self.close()
-        self._open()
+        self._open(new=True)
 
     def close(self) -> None:
         """End the worker, and hang up."""
-        import ray
+        self._crew.dismiss(self._actor)
+        self._hang_up()
 
-        ray.kill(self._actor)
+    def leave(self) -> None:
+        done = self.connected and self._flying == 0
+        self._hang_up()
+        (self._crew.rest if done else self._crew.dismiss)(self._actor)
+
+    def _hang_up(self) -> None:
         for end in (self._line, self._door):
             if end is not None:
                 end.close()

@@ -1,5 +1,6 @@
 """What a worker does with a block, however the block came: a kernel on one thread; and a scorer."""
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,21 @@ from .base import Kernel
 Array = np.ndarray[Any, Any]
 BuildKernel = Callable[[FederatedData], Kernel]
 """Builds a worker's kernel from the shared data: a module's function, or a partial of one."""
+
+
+class Actor:
+    """A worker's process, for one run after another."""
+
+    _worker: "Worker"
+
+    def begin(self, *ingredients: Any) -> None:
+        """Be the worker of a run; see ``Worker``."""
+        self._worker = Worker(*ingredients)
+
+    def rest(self) -> None:
+        """Let go of a run's data and model."""
+        del self._worker
+        gc.collect()
 
 
 class Worker:

@@ -7,7 +7,7 @@ tree as ``core.trees`` describes. All contracts stand here, so that no family ne
 What a plug-in may say of itself besides stands in the tables of ``core.declarations``.
 """
 
-from .attacks import DataAttack, Goal, InferenceAttack, LeakageAttack, UpdateAttack, View
+from .attacks import DataAttack, Goal, InferenceAttack, LeakageAttack, SeenModel, UpdateAttack, View
 from .clients import (
     Activations,
     AddingRule,
@@ -25,7 +25,7 @@ from .clients import (
     Worked,
 )
 from .codecs import Codec, CodecContext, CodecStreams
-from .defenses import Defense, LinearDefense, PreAggregation, Verdict
+from .defenses import Defense, EvaluatedModel, LinearDefense, PreAggregation, Verdict
 from .facts import Facts, StatingRule
 from .knowledge import UpdateKnowledge
 from .privacy import (
@@ -50,6 +50,8 @@ from .server import (
     Starts,
     Traffic,
 )
+from .servers import MaliciousServer, Secret
+from .tasks import ClassScore, DataFacts, LossForm, Measured, OutputScore, Task
 
 __all__ = [
     "Activations",
@@ -58,14 +60,17 @@ __all__ = [
     "Arrivals",
     "Audit",
     "Audited",
+    "ClassScore",
     "Clipping",
     "Codec",
     "CodecContext",
     "CodecStreams",
     "DataAttack",
+    "DataFacts",
     "Defense",
     "Delivery",
     "Device",
+    "EvaluatedModel",
     "ExamplePrivacy",
     "ExchangingRule",
     "Facts",
@@ -78,9 +83,13 @@ __all__ = [
     "LocalRule",
     "LocalTraining",
     "LocalWork",
+    "LossForm",
+    "MaliciousServer",
+    "Measured",
     "ModelFactory",
     "Network",
     "NoGuarantee",
+    "OutputScore",
     "Part",
     "PreAggregation",
     "Privacy",
@@ -89,10 +98,13 @@ __all__ = [
     "Sampler",
     "Sampling",
     "Schedule",
+    "Secret",
+    "SeenModel",
     "ServerOptimizer",
     "Starts",
     "StatingRule",
     "Switch",
+    "Task",
     "Traffic",
     "UpdateAttack",
     "UpdateKnowledge",

@@ -53,10 +53,19 @@ class Goal:
     wanted: Tensor
 
 
+class SeenModel(Protocol):
+    """A model as an attack sees it: in evaluation mode, and differentiable in its inputs."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the outputs [n, ...] for inputs [n, ...]."""
+
+
 class DataAttack(Protocol):
     """Poison a malicious client's examples before it trains on them.
 
-    What it may declare: ``core.declarations.DataAttacks``.
+    What it may declare: ``core.declarations.DataAttacks``. One that declares ``sees_model`` is handed the
+    model that its client received, a ``SeenModel``, as the last argument of ``poison``; and the one that is
+    evaluated as the last one of ``goal``.
     """
 
     def poison(self, x: Tensor, y: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,6 @@ Device = Literal["auto", "cpu", "cuda"]
 """Where clients train."""
 
 _OPTIMIZERS = ("sgd", "adam")
-_LOSSES = ("auto", "cross_entropy", "mse", "mae")
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class LocalTraining:
         momentum: Heavy-ball momentum between 0 and 1 (1 excluded), fresh every round.
         weight_decay: L2 penalty added to the gradient, at least 0.
         optimizer: ``"sgd"``, or ``"adam"`` with torch's constants and moments that begin anew every round.
-        loss: ``"cross_entropy"`` of labels; ``"mse"`` or ``"mae"`` of real-valued targets; ``"auto"`` is the
-            first that goes with the data.
+        loss: One of the task's losses: ``"cross_entropy"`` of labels; ``"mse"`` or ``"mae"`` of real-valued
+            targets; ``"auto"`` is the task's first.
         shuffle: Whether every pass takes the examples in a fresh random order, or all in their own.
     """
 
@@ -43,7 +42,7 @@ class LocalTraining:
     momentum: float = 0.0
     weight_decay: float = 0.0
     optimizer: Literal["sgd", "adam"] = "sgd"
-    loss: Literal["auto", "cross_entropy", "mse", "mae"] = "auto"
+    loss: str = "auto"
     shuffle: bool = True
 
     def __post_init__(self) -> None:
@@ -56,9 +55,8 @@ class LocalTraining:
             raise ValueError(f"lr must be above 0, got {self.lr}")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
-        for name, allowed in (("optimizer", _OPTIMIZERS), ("loss", _LOSSES)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}; got '{getattr(self, name)}'")
+        if self.optimizer not in _OPTIMIZERS:
+            raise ValueError(f"optimizer must be one of {', '.join(_OPTIMIZERS)}; got '{self.optimizer}'")
         if self.optimizer == "adam" and self.momentum:
             raise ValueError(f"momentum must be 0 with adam, which has its own, got {self.momentum}")
 

@@ -6,8 +6,9 @@ from typing import Protocol
 
 from torch import Tensor
 
+from ..layout import Layout
 from ..trees import State
-from ..updates import Updates
+from ..updates import Forward, Updates
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,30 @@ class Verdict:
     fallback: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class EvaluatedModel:
+    """The model that a certificate is asked about, and what one round can do to it.
+
+    Attributes:
+        round: Rounds that are done, at least 0.
+        layout: How its parameters lie in a vector.
+        num_classes: C; 0 of a regression.
+        seed: The run's: who draws does so from ``generator(seed, its name, round)``.
+        forward: As in ``Context``, with the buffers that the model has.
+        expected_size: The public, expected number of clients in a cohort.
+        gain: What the next round's aggregate is multiplied by in the parameters after it, whatever else moves
+            them; None where they are no multiple of it.
+    """
+
+    round: int
+    layout: Layout
+    num_classes: int
+    seed: int
+    forward: Forward
+    expected_size: float
+    gain: float | None
+
+
 class Defense(Protocol):
     """Turn a cohort's updates into one aggregate.
 
@@ -42,6 +67,10 @@ class Defense(Protocol):
     It refuses a cohort with ``InfeasibleCohort``, or with a plain ``ValueError`` where the cohort is smaller
     than the run's should be; below its ``least_cohort`` a run does not ask it. In such a round the aggregate
     is the zero update, and its memory stays as it was. Of an empty cohort it is always the zero update.
+
+    With ``prepare(params, state) -> (params, state)`` it may put something into the parameters before they go
+    down in a round; updates are relative to that, and the server applies the aggregate to its own. With
+    ``evaluate(params, x, model) -> columns`` it says what it certifies of a model that is evaluated.
     """
 
     def init(self) -> State: ...

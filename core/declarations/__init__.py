@@ -5,8 +5,8 @@ its name, what values are allowed, the careful answer that holds of a plug-in th
 in one line. ``docs/declarations.md`` shows them all.
 """
 
-from .attacks import DataAttacks, LeakageAttacks, UpdateAttacks
-from .clients import Algorithms, ClientData, Codecs, Datasets, Partitions
+from .attacks import DataAttacks, LeakageAttacks, Servers, UpdateAttacks
+from .clients import Algorithms, ClientData, Codecs, Datasets, Partitions, Tasks
 from .declaration import Declaration, Table, declared, declares, name_of
 from .defenses import Defenses, PreAggregations
 from .privacy import Audits, Clippings, Mechanisms, clipped_at, works_in_steps
@@ -15,12 +15,14 @@ from .server import Networks, Optimizers, Samplers, Schedules
 TABLES: dict[str, type[Table]] = {
     "datasets": Datasets,
     "partitions": Partitions,
+    "tasks": Tasks,
     "algorithms": Algorithms,
     "codecs": Codecs,
     "data_attacks": DataAttacks,
     "update_attacks": UpdateAttacks,
     "leakage_attacks": LeakageAttacks,
     "inference_attacks": LeakageAttacks,
+    "servers": Servers,
     "defenses": Defenses,
     "pre_aggregations": PreAggregations,
     "privacy": Mechanisms,
@@ -52,7 +54,9 @@ __all__ = [
     "PreAggregations",
     "Samplers",
     "Schedules",
+    "Servers",
     "Table",
+    "Tasks",
     "UpdateAttacks",
     "clipped_at",
     "declared",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..contracts.knowledge import UpdateKnowledge
 from ..leakage_knowledge import Level
-from .declaration import Declaration, Kind, Table, count, flag, mapping, method, numbers, words
+from .declaration import Declaration, Kind, Table, count, flag, mapping, method, numbers, one_of, words
 
 if TYPE_CHECKING:
     from ..contracts.attacks import DataAttack, Goal
@@ -39,6 +39,11 @@ class DataAttacks(Table):
     )
     honest = flag("It is bad luck and no attack: its clients count as honest, of the kind `unreliable`.")
     label_free = flag("It leaves `y` alone, so that it goes with real-valued targets too.")
+    sees_model = flag(
+        "It looks at the model: `poison` is handed the one that its client received as a fourth argument, "
+        "`goal` the one that is evaluated as a third."
+    )
+    tokens = flag("It takes inputs that are tokens, int64 [n, S], too.")
     sources = numbers("The labels that it changes: one that the data do not have is refused.")
 
 
@@ -91,4 +96,15 @@ class LeakageAttacks(Table):
     check: Declaration[Callable[[Observation], None] | None] = method(
         "(observation)",
         "Raises `PluginError` where it cannot work on the model; asked before the run, of each round.",
+    )
+
+
+class Servers(Table):
+    """What a malicious server may say of itself."""
+
+    deviates = one_of(
+        ("nothing", "parameters", "model"),
+        "model",
+        "What it changes of what clients receive: `nothing` (it is honest), `parameters` alone, or the "
+        "`model`, its layers too.",
     )

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from .declaration import ANYTHING, Declaration, Kind, Table, count, flag, method, words
+from .declaration import ANYTHING, Declaration, Kind, Table, count, flag, method, word, words
 from .server import Optimizers, Samplers
 
 if TYPE_CHECKING:
     from ..contracts.clients import Groups, LocalRule, LocalTraining, Part, Visit, Worked
     from ..contracts.facts import Facts
     from ..contracts.server import Sampling
+    from ..contracts.tasks import LossForm
     from ..layout import Layout
 
 Array = np.ndarray[Any, Any]
@@ -39,6 +40,11 @@ class ClientData(Table):
         ANYTHING, None, "The `Targets` of a regression, whose `num_classes` is 0."
     )
     num_classes = count(0, "C; labels are below it.")
+    task = word("", "The name of the task that they are made for; silent: by their labels.")
+    num_tokens = count(0, "Inputs are tokens, int64, below it; 0: they are floats.")
+    label_shape: Declaration[tuple[int, ...] | None] = Declaration(
+        ANYTHING, None, "The shape of one label, without the batch; silent: a class, or a number a target."
+    )
     input_shape: Declaration[tuple[int, ...] | None] = Declaration(
         ANYTHING, None, "The shape of one example, without the batch."
     )
@@ -47,6 +53,20 @@ class ClientData(Table):
         ANYTHING,
         None,
         "What clients keep for their own scores: data of as many clients, some of them of none.",
+    )
+
+
+class Tasks(Table):
+    """What a task may say of itself."""
+
+    losses = words("The names of its losses; the first is the default.")
+    metrics = words("What it measures besides loss and accuracy: each is a column of the table of rounds.")
+    has_accuracy = flag("It measures an accuracy: the share that is right.")
+    by_class = flag("A label is one class, and so is an answer: what works on classes goes with it.")
+    whole_outputs = flag("Its answers are the outputs: the loss is taken of all test examples at once.")
+    form: Declaration[Callable[[str], LossForm] | None] = method(
+        "(name) -> LossForm",
+        "How a loss is written for a stack; silent: one loss an example, times its weight.",
     )
 
 

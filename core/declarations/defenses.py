@@ -1,10 +1,17 @@
 """What defenses and pre-aggregations may declare."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from .declaration import Declaration, Table, count, flag, method, numbers, words
+
+if TYPE_CHECKING:
+    from ..contracts.defenses import EvaluatedModel
+    from ..trees import State
 
 
 class Defenses(Table):
@@ -29,7 +36,25 @@ class Defenses(Table):
         "What it remembers is right also where messages began in earlier rounds; one without a memory need "
         "not say so."
     )
-    needs_root = flag("It reads `updates.context.root`: the server must be given examples of its own.")
+    needs_root = flag(
+        "It reads `updates.context.root`, or `examples`: the server must be given examples of its own."
+    )
+    runs_models = flag(
+        "It runs candidate models: it is handed `updates.context.forward`, and `examples` and `loss` where "
+        "the server has examples of its own."
+    )
+    prepare: Declaration[Callable[[Tensor, State], tuple[Tensor, State]] | None] = method(
+        "(params, state) -> (params, state)",
+        "What goes down in a round in the place of the server's parameters [P], which stay as they are, and "
+        "the state that `aggregate` gets.",
+    )
+    evaluate: Declaration[Callable[[Tensor, Tensor, EvaluatedModel], Mapping[str, Tensor | float]] | None] = (
+        method(
+            "(params, x, model) -> columns",
+            "What it certifies of a model [P] on test examples [m, ...]: by name a tensor [m], or one number "
+            "for all; asked in every evaluated round.",
+        )
+    )
     remembers_clients = flag(
         "Its memory is about single clients, by id: a pre-aggregation that leaves fewer rows is refused."
     )

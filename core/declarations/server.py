@@ -45,6 +45,10 @@ class Optimizers(Table):
     extra: Declaration[Callable[[Tensor, Any], Tensor] | None] = method(
         "(params, state) -> Tensor", "Which vectors these are.  # [E, P]"
     )
+    gain: Declaration[Callable[[Any], float] | None] = method(
+        "(state) -> float",
+        "What the next aggregate is multiplied by in the parameters after it; silent: they are no multiple.",
+    )
     posterior: Declaration[Callable[[Any], list[Tensor]] | None] = method(
         "(state) -> list of Tensor", "The posterior samples that it has kept so far, [P] each."
     )

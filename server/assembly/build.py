@@ -1,7 +1,9 @@
 """From parts that nothing refuses to the plan of a run."""
 
+from typing import Any
+
 from ...core.contracts import Audit, Privacy
-from ...core.declarations import Algorithms, Mechanisms, declared
+from ...core.declarations import Algorithms, Mechanisms, Servers, declared
 from ...core.frames import public_spec
 from ...core.layout import Layout
 from ...core.registry import options_of
@@ -34,6 +36,8 @@ def make_plan(fitted: Fitted) -> Plan:
         public_down=public_spec(layout, spec.codec_down.name, options_of(parts.codec_down)),
         network=parts.network,
         schedule=parts.schedule,
+        server=parts.server,
+        inserted=_inserted(fitted),
         privacy=privacy,
         pre_aggregations=parts.pre_aggregations,
         defense=parts.defense,
@@ -46,6 +50,14 @@ def make_plan(fitted: Fitted) -> Plan:
         audit=parts.audit,
         canaries=_canaries(spec, parts.audit, privacy, fitted.exchange.up),
     )
+
+
+def _inserted(fitted: Fitted) -> dict[str, Any]:
+    """Return what a server that is not honest knows before round 0: its own name, and what it rebuilt."""
+    parts = fitted.parts
+    if declared(parts.server, Servers.deviates) == "nothing":
+        return {}
+    return {"server": parts.spec.server.name.rpartition(":")[2], **fitted.secret}
 
 
 def _canaries(spec: RunSpec, audit: Audit, privacy: Privacy, layout: Layout) -> Canaries:

@@ -1,6 +1,6 @@
 """A run's parts together with its data and model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from torch import nn
@@ -8,8 +8,10 @@ from torch import nn
 from ...clients.data.base import FederatedData
 from ...clients.exchange import Exchange
 from ...clients.levels import Levels
-from ...core.contracts import Privacy
+from ...clients.tasks.fitted import FittedTask
+from ...core.contracts import Privacy, Secret
 from ...core.layout import Layout
+from .loading import make_task
 from .parts import Parts
 
 
@@ -24,6 +26,7 @@ class Fitted:
         layout: How its tensors lie in a vector.
         mechanism: The privacy mechanism, with a noise multiplier in the place of an epsilon for examples.
         levels: Which part of the model each client trains; None where that is all of it.
+        secret: What a server that rebuilt the model knows of it.
     """
 
     parts: Parts
@@ -32,6 +35,12 @@ class Fitted:
     layout: Layout
     mechanism: Privacy
     levels: Levels | None = None
+    secret: Secret = field(default_factory=dict)
+
+    @cached_property
+    def task(self) -> FittedTask:
+        """What is learnt."""
+        return make_task(self.parts.spec, self.data)
 
     @cached_property
     def exchange(self) -> Exchange:

@@ -9,10 +9,13 @@ from torch import nn
 from ...clients.data import federate
 from ...clients.data.base import FederatedData, Perturb
 from ...clients.models import build_model
+from ...clients.tasks.fitted import FittedTask, task_of
 from ...core.declarations import Mechanisms, declared
 from ...core.seeds import generator
+from ..rebuilding import rebuilt
 
 if TYPE_CHECKING:
+    from ...core.contracts import MaliciousServer, Secret
     from ..spec import RunSpec
     from .parts import Parts
 
@@ -35,11 +38,36 @@ def perturbation(parts: Parts) -> Perturb | None:
     return None if perturb is None else lambda records: perturb(records, generator(seed, "input noise"))
 
 
-def make_model(spec: RunSpec, data: FederatedData) -> nn.Module:
-    """Return a new model with the run's initial weights.
+def make_task(spec: RunSpec, data: FederatedData) -> FittedTask:
+    """Return what is learnt: what the spec names, or what the data are made for.
 
     Raises:
-        PluginError: An unknown model, or options that it does not take.
+        PluginError: An unknown task, or options that it does not take.
+        ScenarioError: Task and data do not fit.
+    """
+    return task_of(data) if spec.task is None else task_of(data, spec.task.name, spec.task.options)
+
+
+def make_model(spec: RunSpec, data: FederatedData, server: MaliciousServer | None = None) -> nn.Module:
+    """Return a new model with the run's initial weights; see ``model_and_secret``."""
+    return model_and_secret(spec, data, server)[0]
+
+
+def model_and_secret(
+    spec: RunSpec, data: FederatedData, server: MaliciousServer | None = None
+) -> tuple[nn.Module, Secret]:
+    """Return a new model with the run's initial weights, and what the server knows that rebuilt it.
+
+    Args:
+        spec: The run.
+        data: What the model will see.
+        server: The run's server, where it is built already.
+
+    Raises:
+        PluginError: An unknown model or server, or options that one does not take, or a rebuilt model that
+            does not fit the data.
         ScenarioError: Model and data do not fit.
     """
-    return build_model(spec.model.name, spec.model.options, data, generator(spec.seed, "model"))
+    outputs = make_task(spec, data).outputs
+    model = build_model(spec.model.name, spec.model.options, data, generator(spec.seed, "model"), outputs)
+    return rebuilt(server or spec.server, model, data, generator(spec.seed, "server model"), outputs)

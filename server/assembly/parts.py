@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
+from ...attacks.servers import SERVERS
 from ...clients.algorithms import ALGORITHMS
 from ...clients.codecs import CODECS
 from ...clients.data import DATASETS, PARTITIONS
@@ -13,6 +14,7 @@ from ...core.contracts import (
     Audit,
     Codec,
     Defense,
+    MaliciousServer,
     Network,
     PreAggregation,
     Privacy,
@@ -71,7 +73,7 @@ class Parts:
         _ = self.mechanism
         if not self.given:
             _ = self.dataset, self.partition
-        _ = self.audit, self.algorithm, self.sampler, self.schedule, self.attacks
+        _ = self.audit, self.algorithm, self.sampler, self.schedule, self.attacks, self.server
         _ = self.codec, self.codec_down, self.pre_aggregations, self.defense, self.network, self.optimizer
 
     @cached_property
@@ -150,6 +152,12 @@ class Parts:
         return found
 
     @cached_property
+    def server(self) -> MaliciousServer:
+        """What the server does to the model before clients train: nothing, if it is honest."""
+        found: MaliciousServer = made(SERVERS, self.spec.server)
+        return found
+
+    @cached_property
     def defense(self) -> Defense:
         found: Defense = made(DEFENSES, self.spec.defense)
         return found
@@ -208,7 +216,8 @@ class Parts:
         spec = replace(self.spec, privacy=PluginSpec("none"), roles=(), device="cpu", compile="off")
         found = Parts(spec, given=True)
         same = {
-            name: getattr(self, name) for name in ("algorithm", "sampler", "audit", "schedule", "defense")
+            name: getattr(self, name)
+            for name in ("algorithm", "sampler", "audit", "schedule", "defense", "server")
         }
         vars(found).update(same)
         if self.spec.privacy == spec.privacy:

@@ -49,9 +49,18 @@ class SGD:
     ) -> tuple[Tensor, dict[str, Any]]:
         """Return the next parameters [P], and what is kept of this step: its number and the velocity [P]."""
         t = state["t"] + 1 if state else 1
-        lr = self.lr * min(1.0, t / max(self.warmup_rounds, 1))
+        lr = self._lr(t)
         if self.momentum == 0:
             return torch.add(params, aggregate, alpha=lr), {"t": t}
         velocity = self.momentum * state["velocity"] + aggregate if state else aggregate
         direction = aggregate + self.momentum * velocity if self.nesterov else velocity
         return params + lr * direction, {"t": t, "velocity": velocity}
+
+    def gain(self, state: dict[str, Any] | None) -> float:
+        """Return what the next aggregate is multiplied by in the parameters after it."""
+        lr = self._lr(state["t"] + 1 if state else 1)
+        return lr * (1 + self.momentum) if self.nesterov else lr
+
+    def _lr(self, t: int) -> float:
+        """Return the step size of the t-th step, from 1."""
+        return self.lr * min(1.0, t / max(self.warmup_rounds, 1))

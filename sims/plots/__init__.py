@@ -28,6 +28,7 @@ PLOTS: Mapping[str, str] = {
     "leakage_by_accuracy": "gauntlet.sims.plots.leakage:leakage_by_accuracy",
     "loss": "gauntlet.sims.plots.learning:loss",
     "mae": "gauntlet.sims.plots.learning:mae",
+    "metrics": "gauntlet.sims.plots.learning:metrics",
     "posterior": "gauntlet.sims.plots.posterior:posterior",
     "reconstructions": "gauntlet.sims.plots.gallery:reconstructions",
     "rmse": "gauntlet.sims.plots.learning:rmse",

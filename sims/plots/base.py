@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ...core.errors import ScenarioError, unknown
+from ..measures import measured
 from ..naming import run_names
 
 Array = np.ndarray[Any, Any]
@@ -72,14 +73,17 @@ class RunLike(Protocol):
     def gallery(self) -> Sequence[RebuiltLike]: ...
 
 
-METRICS: Mapping[str, str] = {"accuracy": "accuracy", "loss": "loss", "rmse": "RMSE", "mae": "MAE"}
-"""From columns of ``rounds`` that tell how a model does on the test set to what they are called."""
-
-
 def metric_of(runs: Sequence[RunLike]) -> str:
-    """Return the column that tells how well the runs do: ``"rmse"`` of regressions, else ``"accuracy"``."""
+    """Return the column that tells how well the runs do: ``"rmse"`` of regressions, else ``"accuracy"``.
+
+    Of tasks without an accuracy it is the first thing that all of them measure.
+    """
     errors = ["rmse" in run.rounds and bool(run.rounds["rmse"].notna().any()) for run in runs]
-    return "rmse" if errors and all(errors) else "accuracy"
+    if errors and all(errors):
+        return "rmse"
+    right = any("accuracy" in run.rounds and bool(run.rounds["accuracy"].notna().any()) for run in runs)
+    others = [] if right else measured(runs)
+    return others[0] if others else "accuracy"
 
 
 def groups(runs: Sequence[RunLike]) -> dict[str, list[RunLike]]:

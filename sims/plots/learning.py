@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...core.errors import ScenarioError, unknown
-from .base import METRICS, RunLike, first_labels, metric_of, over_seeds
+from ..measures import called, measured
+from .base import RunLike, first_labels, metric_of, over_seeds
 from .privacy import accuracy_by_epsilon
 from .style import (
     add_caption,
@@ -72,6 +73,36 @@ def mae(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFr
     return _by_round(runs, "mae", band)
 
 
+def metrics(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
+    """Draw what tasks measure besides loss and accuracy by round, one panel a measure, one line a label.
+
+    Of text that is the perplexity. Measures that not all runs have are left out.
+
+    Raises:
+        ScenarioError: Another ``band``, or no run was evaluated, or their tasks measure nothing in common.
+    """
+    shown, note = first_labels(runs)
+    names = measured(shown)
+    if not names:
+        raise ScenarioError(
+            "there is no further measure to draw: the tasks of these runs measure nothing besides loss, "
+            "accuracy and errors, or nothing in common"
+        )
+    tables = {name: learning_table(shown, [name], band) for name in names}
+    figure = new_figure(5.2 * len(names), 4.2)
+    for axes, (name, table) in zip(
+        figure.subplots(1, len(names), squeeze=False)[0], tables.items(), strict=True
+    ):
+        draw_by_round(axes, table, name)
+    add_legend(figure, figure.axes[0], banded(tables[names[0]], band))
+    add_caption(figure, note)
+    return figure, pd.concat([t.rename(columns=_plain(n)).assign(measure=n) for n, t in tables.items()])
+
+
+def _plain(name: str) -> dict[str, str]:
+    return {f"{name}{end}": f"value{end}" for end in ("", "_low", "_high")}
+
+
 def accuracy_by_bytes(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
     """Draw test accuracy against the bytes that all clients have sent so far.
 
@@ -122,11 +153,11 @@ def learning_table(runs: Sequence[RunLike], values: Sequence[str], band: str = "
         ScenarioError: It was measured in no round of no run.
     """
     if values[0] in ("rmse", "mae") and metric_of(runs) != "rmse":
-        raise ScenarioError(f"there is no test {METRICS[values[0]]} to draw: not all runs are regressions")
+        raise ScenarioError(f"there is no test {called(values[0])} to draw: not all runs are regressions")
     table = over_seeds(runs, values, needed=values[:1], band=band)
     if table.empty:
         raise ScenarioError(
-            f"there is no test {METRICS[values[0]]} to draw: no round of these runs was evaluated; "
+            f"there is no test {called(values[0])} to draw: no round of these runs was evaluated; "
             "a run that evaluates at least once has it"
         )
     return table
@@ -135,7 +166,7 @@ def learning_table(runs: Sequence[RunLike], values: Sequence[str], band: str = "
 def draw_by_round(axes: Axes, table: pd.DataFrame, value: str) -> None:
     """Draw ``value`` of a ``learning_table`` by round."""
     draw_lines(axes, table, "round", value, styles(table["label"]))
-    dress(axes, "Round", f"Test {METRICS[value]}")
+    dress(axes, "Round", f"Test {called(value)}")
     whole_numbers(axes)
     if value == "accuracy":
         percent_axis(axes, table["accuracy_low"].min(), table["accuracy_high"].max())

@@ -15,8 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...core.errors import ScenarioError
+from ..measures import called
 from ..naming import APART, completed
-from .base import BANDS, METRICS, MOST_LINES, RunLike, check_band, groups, left_out, metric_of
+from .base import BANDS, MOST_LINES, RunLike, check_band, groups, left_out, metric_of
 from .privacy import REFERENCE, caption, draw_lost, guarantee
 from .style import (
     QUIET,
@@ -56,12 +57,12 @@ def utility_by_epsilon(runs: Sequence[RunLike], band: str = "range") -> tuple[Fi
     table = pd.DataFrame([row for row in rows if row is not None])
     if table.empty or not (table["kind"] == "guarantee").any():
         raise ScenarioError(
-            f"there is no {METRICS[metric]} to draw against epsilon: no run with a guarantee was evaluated; "
+            f"there is no {called(metric)} to draw against epsilon: no run with a guarantee was evaluated; "
             "a run with a privacy mechanism whose sampling and defense allow accounting has one"
         )
     if not (table["epsilon"] > 0).any():
         raise ScenarioError(
-            f"there is no {METRICS[metric]} to draw against epsilon: every epsilon is 0, which has no place "
+            f"there is no {called(metric)} to draw against epsilon: every epsilon is 0, which has no place "
             "on a logarithmic axis"
         )
     sure = table[table["kind"] == "guarantee"]["label"]
@@ -194,7 +195,7 @@ def _draw(figure: Figure, table: pd.DataFrame, metric: str) -> None:
         look = {**looks[row["label"]], "linestyle": ""}
         name = f"{row['label']}{_seeds(row['seeds'])}: no guarantee ({row['reason']})"
         main.plot([], [], label=name, markersize=7, **look)
-    dress(main, "Privacy spent by the whole run: ε (less is more private)", f"Test {METRICS[metric]}")
+    dress(main, "Privacy spent by the whole run: ε (less is more private)", f"Test {called(metric)}")
     logarithmic(main)
     if metric == "accuracy":
         percent_axis(main, table["accuracy_low"].min(), table["accuracy_high"].max())

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gauntlet.clients.data.base import Targets
 from gauntlet.clients.kernel import BlockKernel
 from gauntlet.clients.messages import Broadcast
 from gauntlet.core.contracts import LocalRule, LocalTraining
@@ -21,6 +22,7 @@ class Quadratics:
     """f_i(x) = a_i/2 (x - b_i)^2 as least squares: input sqrt(a), target sqrt(a) b, one example a client."""
 
     input_shape = (1,)
+    targets = Targets(("sqrt(a) b",))
 
     def num_examples(self, client_id: int) -> int:
         return 1

@@ -16,7 +16,7 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 from gauntlet.attacks.poisoning.gradient_ascent import GradientAscent
 from gauntlet.clients.algorithms.fedprox import FedProx
 from gauntlet.clients.alone import LoneTraining
-from gauntlet.clients.losses import loss_of
+from gauntlet.clients.losses import CROSS_ENTROPY
 from gauntlet.clients.messages import Broadcast
 from gauntlet.clients.shelf import Shelf
 from gauntlet.clients.stacked import train_stacked
@@ -86,7 +86,7 @@ def alone(make: Callable[[], nn.Module], training: LocalTraining) -> list[Tensor
     """Train one client that attacks; return what must lie on the device. Its update comes back."""
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = make()
-        lone = LoneTraining(model, FedProx(0.5), training, loss_of("cross_entropy"), DEVICE)
+        lone = LoneTraining(model, FedProx(0.5), training, CROSS_ENTROPY.mean, DEVICE)
         update = torch.empty(len(lone.local))
         loss = lone.train(
             Broadcast(0, torch.zeros(len(update), device=DEVICE), torch.zeros(0)),

@@ -12,9 +12,9 @@ from gauntlet.clients.data.federate import federate
 from gauntlet.clients.data.iid import Iid
 from gauntlet.clients.data.quantity import Quantity
 from gauntlet.clients.kernel import BlockKernel
-from gauntlet.clients.losses import loss_name
 from gauntlet.clients.messages import Broadcast
 from gauntlet.clients.models.gru import Gru
+from gauntlet.clients.tasks.fitted import task_of
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import ScenarioError
 from gauntlet.core.layout import Layout
@@ -108,9 +108,9 @@ def test_a_classification_with_adam_is_stacked_as_well(digits):
 
 
 def test_the_loss_goes_with_the_data(waves, digits):
-    assert (loss_name("auto", waves), loss_name("auto", digits)) == ("mse", "cross_entropy")
-    assert loss_name("mae", waves) == "mae"
+    assert (task_of(waves).loss_name(), task_of(digits).loss_name()) == ("mse", "cross_entropy")
+    assert task_of(waves).loss_name("mae") == "mae"
     with pytest.raises(ScenarioError, match="'cross_entropy' does not go with real-valued targets; allowed"):
-        loss_name("cross_entropy", waves)
+        task_of(waves).loss_name("cross_entropy")
     with pytest.raises(ScenarioError, match="'mae' does not go with labels; allowed here: auto, cross_entr"):
         kernel(digits, LocalTraining(loss="mae"))

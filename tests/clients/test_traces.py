@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from gauntlet.clients import traces
 from gauntlet.clients.example_trace import ExampleStep
+from gauntlet.clients.losses import LabelForm, NumberForm
 from gauntlet.clients.trace import StackedStep
 from gauntlet.clients.traces import structure_of, traces_of
 
@@ -166,7 +167,8 @@ def test_what_is_not_trained_is_each_models_own(kind):
 def test_a_loss_of_another_kind_has_a_trace_of_its_own():
     model = Small()
     names = [name for name, _ in model.named_parameters()]
-    kinds = [StackedStep(model, names, loss)._traces for loss in ("cross_entropy", "mae", "mse")]
+    forms = LabelForm(), NumberForm("mae"), NumberForm("mse")
+    kinds = [StackedStep(model, names, form)._traces for form in forms]
     assert len({id(found) for found in kinds}) == 3
     assert StackedStep(model, names[::-1])._traces is not kinds[0]
 

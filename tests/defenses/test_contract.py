@@ -50,6 +50,8 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "lasa": [{}, {"sparsity": 0.0}],
     "fldetector": [{}, {"start_round": 0, "window": 2}, {"start_round": 0, "max_clients": 3}],
     "flanders": [{"num_byzantine": 0}, {"num_byzantine": 3}, {"num_byzantine": 2, "num_coordinates": 3}],
+    "parameter_certificate": [{"clip_norm": c, "num_byzantine": 2} for c in (0.1, 9.0)],
+    "zeno": [{"num_byzantine": 0}, {"num_byzantine": 3}, {"num_byzantine": 2, "rho": 0.0, "batch_size": 5}],
     "nnm": [{"num_byzantine": f} for f in (0, 2, 11)],
     "clipping": [{}, {"clip_norm": 0.1}],
     "arc": [{"num_byzantine": f} for f in (0, 2, 11)],
@@ -91,6 +93,36 @@ class Twin:
 
     def aggregate(self, updates: Updates, state: Any) -> tuple[Any, Any]:
         return self.decide(updates, state)
+
+
+@dataclass(frozen=True)
+class Planting:
+    """A mean that plants: ``plant(params, state) -> (params, state)``."""
+
+    plant: Callable[[Tensor, Any], tuple[Any, Any]]
+    start: Any = None
+
+    def init(self) -> Any:
+        return self.start
+
+    def prepare(self, params: Tensor, state: Any) -> tuple[Any, Any]:
+        return self.plant(params, state)
+
+    def aggregate(self, updates: Updates, state: Any) -> tuple[Verdict, Any]:
+        return Verdict(average(updates)), state
+
+
+@dataclass(frozen=True)
+class Certifying(Mean):
+    """A mean that says something of models: ``say(params, x) -> columns``."""
+
+    say: Callable[[Tensor, Tensor], Any] = field(default=lambda params, x: {})
+
+    def __init__(self, say: Callable[[Tensor, Tensor], Any]) -> None:
+        object.__setattr__(self, "say", say)
+
+    def evaluate(self, params: Tensor, x: Tensor, model: Any) -> Any:
+        return self.say(params, x)
 
 
 @dataclass(frozen=True)
@@ -296,6 +328,39 @@ BROKEN = [
     (contract.a_defense_survives_a_checkpoint, Twin(goes_by_kind, {}), "goes on differently"),
     (contract.a_declared_sensitivity_is_never_exceeded, Overstated("uniform"), "declared"),
     (contract.a_declared_sensitivity_is_never_exceeded, Credulous(), "declared"),
+    (contract.what_a_defense_plants_is_parameters, Planting(lambda p, s: (p[1:], s)), "prepare must return"),
+    (contract.what_a_defense_plants_is_parameters, Planting(lambda p, s: (p / 0, s)), "is not finite"),
+    (
+        contract.what_a_defense_plants_is_parameters,
+        Planting(lambda p, s: (p.add_(1), s)),
+        "changed the parameters in place",
+    ),
+    (
+        contract.what_a_defense_plants_is_parameters,
+        Planting(lambda p, s: (p + s, s.add_(1)), torch.zeros(1)),
+        "changed the state in place",
+    ),
+    (
+        contract.what_a_defense_plants_is_parameters,
+        Planting(lambda p, s: (p + torch.rand(()), s)),
+        "plants something else",
+    ),
+    (contract.what_a_defense_certifies_is_columns, Certifying(lambda p, x: [p]), "columns by name"),
+    (
+        contract.what_a_defense_certifies_is_columns,
+        Certifying(lambda p, x: {"a": p}),
+        r"a must be a number or",
+    ),
+    (
+        contract.what_a_defense_certifies_is_columns,
+        Certifying(lambda p, x: {"a": x.mul_(2)[:, 0]}),
+        "changed its",
+    ),
+    (
+        contract.what_a_defense_certifies_is_columns,
+        Certifying(lambda p, x: {"a": torch.rand(len(x))}),
+        "gives other numbers",
+    ),
     (contract.a_linear_defense_is_a_sum_over_clients, LinearMedian(), "not linear in the updates"),
     (contract.a_linear_defense_is_a_sum_over_clients, SecretMedian(), "must be linear"),
     (contract.a_linear_defense_is_a_sum_over_clients, Miscounting(), "give another aggregate"),

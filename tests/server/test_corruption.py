@@ -116,10 +116,13 @@ def test_an_audits_canaries_are_honest_clients_to_an_attack(small):
     assert attack.answers == [([0, 1, 3, 4, 6, 7, 8, 9, 10, 11], 12)]
 
 
-def test_the_answer_rests_on_the_servers_own_update_too(small):
-    """FLTrust judges by the update that the server trained on its root examples."""
+@pytest.mark.parametrize(
+    "defense", [PluginSpec("fltrust"), PluginSpec("zeno", {"num_byzantine": 2})], ids=str
+)
+def test_the_answer_rests_on_the_servers_own_examples_too(small, defense):
+    """FLTrust judges by the update that the server trained on its root examples, Zeno by its loss on them."""
     attack = Asking()
-    plan, first, pool = asked(small, attack, defense=PluginSpec("fltrust"), root_examples=40)
+    plan, first, pool = asked(small, attack, defense=defense, root_examples=40)
     _, outcome = run_round(plan, first, pool)
     assert outcome.received.context.root is not None
     for answer in attack.answers[0]:

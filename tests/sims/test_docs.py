@@ -113,6 +113,17 @@ def test_the_page_on_schedules_ends_with_rounds_that_do_not_wait_for_everybody(t
     assert accuracy["OverSelection"] > accuracy["synchronous"] - 0.05
 
 
+@pytest.mark.slow
+def test_the_page_on_malicious_servers_ends_with_digits_that_come_back(tmp_path, gauntlet):
+    follow("add-a-malicious-server.md", tmp_path, gauntlet)
+    scores = pd.read_csv(tmp_path / "ladder.csv").groupby("attack")["psnr"].min()
+    (ours,) = (psnr for name, psnr in scores.items() if name.endswith("LadderSteps"))
+
+    assert (tmp_path / "ladder.png").stat().st_size > 10_000
+    assert ours > 100
+    assert len(list((tmp_path / "results/ladder/attacked").iterdir())) == 1
+
+
 @pytest.mark.parametrize("name", scenario_names())
 def test_every_shipped_scenario_is_valid_and_says_what_it_shows(name):
     scenario = load_scenario(name)

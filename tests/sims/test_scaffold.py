@@ -17,6 +17,7 @@ from gauntlet.sims.scaffold import scaffold
         pytest.param("leakage-attack", marks=pytest.mark.slow),
         "defense",
         pytest.param("schedule", marks=pytest.mark.slow),
+        pytest.param("server", marks=pytest.mark.slow),
     ],
 )
 def test_the_new_plug_in_passes_its_own_test_and_the_contract(kind, gauntlet, tmp_path):

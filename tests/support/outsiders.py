@@ -30,6 +30,15 @@ RUNS = {
     "semi_cyclic.py:SemiCyclic": {
         "sampler": {"name": f"{FOLDER}/semi_cyclic.py:SemiCyclic", "cohort_size": 2, "rounds_awake": 2}
     },
+    "ladder.py:Ladder": {
+        "server": {"name": f"{FOLDER}/ladder.py:Ladder", "low": 0.2},
+        "probes": [{"name": f"{FOLDER}/ladder.py:LadderSteps", "rounds": [0, 2], "labels_known": True}],
+        "training": {"local_steps": 1, "batch_size": 8, "lr": 0.1},
+    },
+    "planted_bias.py:PlantedBias": {"defense": {"name": f"{FOLDER}/planted_bias.py:PlantedBias"}},
+    "steepest_pixels.py:SteepestPixels": {
+        "attacks": [{"name": f"{FOLDER}/steepest_pixels.py:SteepestPixels", "num_pixels": 2, "count": 2}]
+    },
     "two_rounds.py:TwoRounds": {
         "probes": [
             {"name": f"{FOLDER}/two_rounds.py:TwoRounds", "rounds": [0, 2], "labels_known": True, "steps": 20}
@@ -37,7 +46,7 @@ RUNS = {
         "training": {"local_steps": 1, "batch_size": 8, "lr": 0.1},
     },
 }
-FAMILIES = {**PLUGIN_SECTIONS, "probes": "leakage_attacks"}
+FAMILIES = {**PLUGIN_SECTIONS, "probes": "leakage_attacks", "attacks": "data_attacks"}
 PAGES = {
     "residual_sign.py": "add-a-codec.md",
     "scaffold_m.py": "add-an-algorithm.md",
@@ -45,6 +54,9 @@ PAGES = {
     "distillation.py": "add-an-algorithm.md",
     "over_selection.py": "add-a-schedule.md",
     "semi_cyclic.py": "add-a-sampler.md",
+    "ladder.py": "add-a-malicious-server.md",
+    "planted_bias.py": "add-a-defense.md",
+    "steepest_pixels.py": "add-an-attack.md",
     "two_rounds.py": "add-a-leakage-attack.md",
 }
 
@@ -52,9 +64,13 @@ PAGES = {
 def plugin_of(outsider):
     """Return the family of a plug-in from outside, its name, and its options."""
     key, chosen = next((k, v) for k, v in RUNS[outsider].items() if k in FAMILIES)
-    table = chosen[0] if key == "probes" else chosen
-    about = ("name", "client", "rounds", "labels_known") if key == "probes" else ("name",)
-    return FAMILIES[key], table["name"], {k: v for k, v in table.items() if k not in about}
+    table = chosen[0] if isinstance(chosen, list) else chosen
+    about = {"probes": ("name", "client", "rounds", "labels_known"), "attacks": ("name", "count")}
+    return (
+        FAMILIES[key],
+        table["name"],
+        {k: v for k, v in table.items() if k not in about.get(key, ("name",))},
+    )
 
 
 def scenario(outsider, **changes):

@@ -40,13 +40,16 @@ from .budgets import (
 )
 from .codecs import a_downlink_that_an_algorithm_does_not_expect, a_downlink_that_remembers
 from .defenses import (
+    a_certificate_behind_other_rules,
     a_client_that_a_defense_misses,
     a_defense_without_its_root,
     a_memory_of_clients_behind_groups,
+    a_plant_where_canaries_are_looked_for,
     cohorts_that_are_all_too_small,
 )
 from .levels import (
     a_codec_that_minds_the_size,
+    a_plant_that_small_models_lack,
     a_rule_that_counts_the_absent,
     a_sum_of_several_sizes,
     an_attack_on_rows_of_several_sizes,
@@ -66,6 +69,7 @@ from .privacy import (
 )
 from .roles import (
     a_share_of_nobody,
+    an_attack_that_sees_no_model,
     an_attack_that_steers_what_has_no_steps,
     an_attacker_that_is_no_client,
     an_attacker_with_two_roles,
@@ -80,9 +84,11 @@ from .schedules import (
     canaries_that_change_who_comes,
     more_messages_than_clients,
 )
+from .servers import a_server_that_an_algorithm_does_not_expect
 from .training import (
     a_cohort_above_the_population,
-    attacks_on_labels_of_a_regression,
+    attacks_on_inputs_that_are_tokens,
+    attacks_on_labels_that_are_no_classes,
     compiling_of_private_steps,
     given_data_without_a_root,
     stacking_of_an_algorithm_of_its_own_way,
@@ -122,7 +128,10 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     canaries_that_state_nothing,
     a_downlink_that_remembers,
     a_downlink_that_an_algorithm_does_not_expect,
+    a_server_that_an_algorithm_does_not_expect,
     a_defense_without_its_root,
+    a_plant_where_canaries_are_looked_for,
+    a_certificate_behind_other_rules,
     a_defense_that_sees_only_sums,
     a_pre_aggregation_that_sees_only_sums,
     a_codec_whose_payloads_do_not_add_up,
@@ -130,11 +139,13 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_client_that_a_defense_misses,
     cohorts_that_are_all_too_small,
     levels_without_an_assignment,
+    a_plant_that_small_models_lack,
     a_rule_that_counts_the_absent,
     an_attack_on_rows_of_several_sizes,
     a_codec_that_minds_the_size,
     a_sum_of_several_sizes,
     canaries_of_no_size,
+    an_attack_that_sees_no_model,
     an_attack_that_steers_what_has_no_steps,
     more_messages_than_clients,
     a_sum_of_other_rounds,
@@ -155,7 +166,8 @@ OF_FIT: tuple[Refusal[Fitted], ...] = (
     batch_statistics_that_leave_unclipped,
     canaries_that_nobody_clips,
     given_data_without_a_root,
-    attacks_on_labels_of_a_regression,
+    attacks_on_labels_that_are_no_classes,
+    attacks_on_inputs_that_are_tokens,
 )
 """Plug-ins that do not go with the data or the model."""
 

@@ -1,6 +1,7 @@
 """What an algorithm does not go with: one of its own way, one that exchanges more than parameters."""
 
 from ....clients.added_loss import RECEIVED, head_of
+from ....clients.data.blank import input_dtype
 from ....core.declarations import (
     Algorithms,
     Codecs,
@@ -123,7 +124,11 @@ def a_gradient_that_nobody_protects(parts: Parts) -> ScenarioError | None:
 def features_that_a_model_has_not(fitted: Fitted) -> ScenarioError | None:
     """An algorithm that looks at features, with a model of one layer."""
     adds = fitted.parts.brings(Algorithms.added_loss)
-    if not adds or head_of(fitted.model, fitted.data.input_shape) is not None:
+    if (
+        not adds
+        or head_of(fitted.model, fitted.data.input_shape, input_dtype(fitted.task.facts.num_tokens))
+        is not None
+    ):
         return None
     return ScenarioError(
         f"{_who(fitted.parts)} looks at features, the inputs of a model's last layer, and model "

@@ -10,13 +10,36 @@ from ..parts import Parts
 
 
 def a_defense_without_its_root(parts: Parts) -> ScenarioError | None:
-    """A defense that trains on the server's own examples, and there are none."""
+    """A defense that trains, or runs models, on the server's own examples, and there are none."""
     spec = parts.spec
     if not declared(parts.defense, Defenses.needs_root) or spec.root_examples:
         return None
+    does = "runs models" if declared(parts.defense, Defenses.runs_models) else "trains"
     return ScenarioError(
-        f"defense '{spec.defense.name}' trains on examples of the server's own: root_examples must be "
+        f"defense '{spec.defense.name}' {does} on examples of the server's own: root_examples must be "
         f"above 0, got {spec.root_examples}"
+    )
+
+
+def a_plant_where_canaries_are_looked_for(parts: Parts) -> ScenarioError | None:
+    """A defense that plants something, and an audit that looks at how the model moves from what went down."""
+    spec = parts.spec
+    if declared(parts.defense, Defenses.prepare) is None or not parts.audit.num_canaries:
+        return None
+    return ScenarioError(
+        f"audit '{spec.audit.name}' looks for its canaries in the step from what went down, and defense "
+        f"'{spec.defense.name}' plants something in that; leave out one of the two"
+    )
+
+
+def a_certificate_behind_other_rules(parts: Parts) -> ScenarioError | None:
+    """A defense that certifies what its own rule bounds, behind one that lets clients move others' rows."""
+    spec = parts.spec
+    if declared(parts.defense, Defenses.evaluate) is None or not spec.pre_aggregations:
+        return None
+    return ScenarioError(
+        f"defense '{spec.defense.name}' certifies what its own rule lets a client do, and pre-aggregation "
+        f"'{spec.pre_aggregations[0]}' lets it change others' rows; leave out one of the two"
     )
 
 

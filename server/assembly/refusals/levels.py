@@ -128,6 +128,17 @@ def a_sum_of_several_sizes(parts: Parts) -> ScenarioError | None:
     )
 
 
+def a_plant_that_small_models_lack(parts: Parts) -> ScenarioError | None:
+    """A defense that plants something in the whole model, of which smaller ones have a part."""
+    with_sizes = _several_sizes(parts)
+    if with_sizes is None or declared(parts.defense, Defenses.prepare) is None:
+        return None
+    return ScenarioError(
+        f"{with_sizes}, and defense '{parts.spec.defense.name}' plants something in whole ones before a "
+        "round; leave out one of the two"
+    )
+
+
 def canaries_of_no_size(parts: Parts) -> ScenarioError | None:
     """An audit's canaries, which send whole messages."""
     with_sizes = _several_sizes(parts)

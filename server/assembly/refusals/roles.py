@@ -3,7 +3,7 @@
 from itertools import accumulate
 
 from ....attacks.poisoning import DATA_ATTACKS, UPDATE_ATTACKS
-from ....core.declarations import Algorithms, UpdateAttacks, declared
+from ....core.declarations import Algorithms, DataAttacks, UpdateAttacks, declared
 from ....core.errors import ScenarioError
 from ..parts import Parts
 
@@ -73,6 +73,17 @@ def an_update_that_follows_no_data(parts: Parts) -> ScenarioError | None:
                 f"on updates, got '{role.plugin.name}' and '{role.update.name}'"
             )
     return None
+
+
+def an_attack_that_sees_no_model(parts: Parts) -> ScenarioError | None:
+    """An attack on examples that looks at the model, with an algorithm that works in a way of its own."""
+    looks = [role for role in parts.roles[0] if declared(role.attack, DataAttacks.sees_model)]
+    if not looks or not parts.brings(Algorithms.work):
+        return None
+    return ScenarioError(
+        f"attack '{looks[0].kind}' makes its examples from the model that is sent before local SGD, and "
+        f"algorithm '{parts.spec.algorithm.name}' works in a way of its own"
+    )
 
 
 def an_attack_that_steers_what_has_no_steps(parts: Parts) -> ScenarioError | None:

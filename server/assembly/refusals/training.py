@@ -1,6 +1,5 @@
 """Ways of training that are asked for and cannot be; samplers and data that do not fit."""
 
-from ....clients.data.base import targets_of
 from ....core.declarations import Algorithms, ClientData, DataAttacks, UpdateAttacks, declared
 from ....core.errors import ScenarioError
 from ..fitted import Fitted
@@ -55,9 +54,24 @@ def given_data_without_a_root(fitted: Fitted) -> ScenarioError | None:
     return ScenarioError(f"root_examples is {asked}, but the given data hold none")
 
 
-def attacks_on_labels_of_a_regression(fitted: Fitted) -> ScenarioError | None:
-    """An attack that needs labels, on data with real-valued targets."""
-    if targets_of(fitted.data) is None:
+def attacks_on_inputs_that_are_tokens(fitted: Fitted) -> ScenarioError | None:
+    """An attack that changes inputs that are floats, where they are tokens."""
+    if not fitted.task.facts.num_tokens:
+        return None
+    poisons, _ = fitted.parts.roles
+    changing = [role for role in poisons if not declared(role.attack, DataAttacks.tokens)]
+    if not changing:
+        return None
+    return ScenarioError(
+        f"attack '{changing[0].kind}' changes inputs that are floats, and those of {fitted.data.name} are "
+        "tokens; attacks on updates, such as sign_flip, go with any data"
+    )
+
+
+def attacks_on_labels_that_are_no_classes(fitted: Fitted) -> ScenarioError | None:
+    """An attack that needs a class an example, where labels are something else."""
+    facts = fitted.task.facts
+    if fitted.task.by_class:
         return None
     poisons, attacks = fitted.parts.roles
     by_label = [role for role in poisons if not declared(role.attack, DataAttacks.label_free)]
@@ -65,6 +79,6 @@ def attacks_on_labels_of_a_regression(fitted: Fitted) -> ScenarioError | None:
     if not by_label:
         return None
     return ScenarioError(
-        f"attack '{by_label[0].kind}' works on labels, and {fitted.data.name} has real-valued targets; "
+        f"attack '{by_label[0].kind}' works on labels, and {facts.name} has {facts.labels}; "
         "attacks on updates, such as sign_flip, go with any data"
     )

@@ -55,3 +55,23 @@ def observe() -> Callable[..., Observation]:
         return Observation(0, 0, model, layout, b"", update, shape, 10, (0.0, 1.0), knowledge)
 
     return step
+
+
+@pytest.fixture(scope="session")
+def observe_planted(observe, mlp) -> Callable[..., Observation]:
+    """Let a malicious server plant its model, and a client take one step on (x, y) from it."""
+    from dataclasses import replace
+
+    from gauntlet.attacks.leakage.specimens import planted_model
+    from gauntlet.attacks.servers import SERVERS
+
+    def step(
+        server: str, x: Tensor, y: Tensor, lr: float = 0.1, model: nn.Module | None = None, **options: object
+    ) -> Observation:
+        plain = mlp(nn.ReLU, hidden=200) if model is None else model
+        made, secret = planted_model(plain, SERVERS.build(server, options))
+        seen = observe(made, x, y, lr)
+        knowledge = replace(seen.knowledge, server=server)
+        return replace(seen, knowledge=knowledge, planted={"server": server, **secret})
+
+    return step

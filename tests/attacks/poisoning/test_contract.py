@@ -18,6 +18,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "label_flip_all": [{"num_classes": 10}, {"num_classes": 2}, {"num_classes": 3}],
     "pixel_backdoor": [{}, {"pixels": [[-2, -2], [26, 24]], "fraction": 1.0, "value": 0.5}],
     "dba": [{}, {"trigger_size": 1, "trigger_gap": 0, "trigger_location": [3, 5]}],
+    "optimized_trigger": [{}, {"budget": 0.5, "steps": 3, "references": 2, "fraction": 1.0}],
     "edge_case": [{}, {"share": 1.0}],
     "unreliable": [{}, {"kernel_size": 1, "max_noise_std": 0.5, "keep": 1.0, "spoil": 1.0}],
     "sign_flip": [{}, {"scale": 3.0}],

@@ -15,6 +15,7 @@ import torch
 from gauntlet.clients.messages import Broadcast
 from gauntlet.clients.pools import sockets as module
 from gauntlet.clients.pools.connection import WorkerLost
+from gauntlet.clients.pools.crew import Crew
 from gauntlet.clients.pools.ray import RayPool
 from gauntlet.clients.pools.sockets import SocketActor, SocketConnection
 from gauntlet.core.errors import DataError, GauntletError, PluginError, WorkerError
@@ -59,8 +60,7 @@ def connection(ray_here):
     import ray
 
     ray.cloudpickle.register_pickle_by_value(__import__(echo.__module__, fromlist=["x"]))
-    actor = ray.remote(num_cpus=0)(SocketActor)
-    connection = SocketConnection(lambda: actor.remote(echo, None), "127.0.0.1", ROUND, patience=30.0)
+    connection = SocketConnection(Crew(SocketActor, (echo, None)), "127.0.0.1", ROUND, patience=30.0)
     yield connection
     connection.close()
 
@@ -146,13 +146,26 @@ def test_a_kernel_that_cannot_be_built_ends_the_run_at_once_with_one_line(ray_he
 # ---- a worker written by hand, that hangs up where the test says ------------------------------------------
 
 
+class CrewByHand:
+    """Hires a worker that is none, and has nobody to dismiss."""
+
+    def __init__(self, speak):
+        self._speak = speak
+
+    def hire(self, new=False):
+        return ByHand(self._speak), None
+
+    def dismiss(self, actor):
+        pass
+
+
 class ByHand:
     """What a connection holds of an actor: ``serve.remote`` lets a thread of the test speak on the socket."""
 
     def __init__(self, speak):
         self.serve, self._speak = self, speak
 
-    def remote(self, address, token, *lengths):
+    def remote(self, begun, address, token, *lengths):
         def speak():
             with socket.create_connection(address) as line:
                 self._speak(line, token)
@@ -161,14 +174,11 @@ class ByHand:
 
 
 @pytest.fixture
-def by_hand(monkeypatch):
-    import ray
-
-    monkeypatch.setattr(ray, "kill", lambda actor: None)  # there is no actor
+def by_hand():
     connections = []
 
     def make(speak, patience=5.0):
-        connections.append(SocketConnection(lambda: ByHand(speak), "127.0.0.1", ROUND, patience))
+        connections.append(SocketConnection(CrewByHand(speak), "127.0.0.1", ROUND, patience))
         return connections[-1]
 
     yield make

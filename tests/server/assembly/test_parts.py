@@ -43,6 +43,7 @@ def test_the_quickstart_builds_each_of_its_plug_ins_once(built):
         "samplers: full",
         "schedules: synchronous",
         "server_optimizers: sgd",
+        "servers: honest",
         "update_attacks: sign_flip",
     ]
 

@@ -15,9 +15,11 @@ from gauntlet.server.assembly.refusals import (
     privacy,
     roles,
     schedules,
+    servers,
     training,
 )
 
+MODULES = (algorithms, budgets, codecs, defenses, levels, privacy, roles, schedules, servers, training)
 SERVER = Path(inspect.getfile(algorithms)).parents[2]
 
 
@@ -25,7 +27,7 @@ def test_every_refusal_is_in_the_list_once():
     """A refusal is a public function of these modules that returns an error or None."""
     written = [
         one
-        for module in (algorithms, budgets, codecs, defenses, levels, privacy, roles, schedules, training)
+        for module in MODULES
         for name, one in inspect.getmembers(module, inspect.isfunction)
         if one.__module__ == module.__name__
         and not name.startswith("_")

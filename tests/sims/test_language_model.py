@@ -1,0 +1,181 @@
+"""A language model from scenario to tables: on any pool, after a kill, with noise, codecs and attackers."""
+
+from math import exp
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from outsiders import bits, killed
+
+from gauntlet.core.errors import PluginError, ScenarioError
+from gauntlet.server.simulation import prepare
+from gauntlet.sims.plots import draw, find
+from gauntlet.sims.progress import headline
+from gauntlet.sims.records import ROUNDS, rounds_schema
+from gauntlet.sims.run import resume, simulate
+from gauntlet.sims.scenario import make_scenario
+from gauntlet.sims.summary import print_summary, summary_rows
+
+LETTERS = f"{Path(__file__).parents[1] / 'support' / 'letters.py'}:Letters"
+TEXT = {
+    "name": "text",
+    "rounds": 4,
+    "num_clients": 6,
+    "data": LETTERS,
+    "partition": "natural",
+    "model": {"name": "tiny_gpt", "width": 8, "heads": 2, "blocks": 1, "dropout": 0.1},
+    "training": {"local_steps": 4, "batch_size": 8, "lr": 0.02, "optimizer": "adam"},
+    "sampler": {"name": "fixed_size", "cohort_size": 4},
+    "checkpoint": {"every": 1},
+    "runtime": {"pool": "serial"},
+}
+GAUSSIAN = {
+    "privacy": {"name": "gaussian", "clip_norm": 1.0, "noise_multiplier": 0.3, "delta": 1e-3},
+    "sampler": {"name": "poisson", "sample_rate": 0.6},
+    "defense": {"name": "mean", "weighting": "fixed"},
+}
+TOPK = {"codec": {"name": "error_feedback", "codec": {"name": "topk", "density": 0.1}}}
+KRUM = {
+    "defense": {"name": "multi_krum", "num_byzantine": 1},
+    "attacks": [{"name": "sign_flip", "count": 1}],
+    "sampler": "full",
+}
+EXAMPLES = {"privacy": {"name": "dp_sgd", "clip_norm": 1.0, "noise_multiplier": 0.5, "delta": 1e-3}}
+
+
+def last(changes, rounds=4):
+    """Return the parameters and the score after the last round."""
+    simulation = prepare(make_scenario({**TEXT, "rounds": rounds, **changes}).run_spec())
+    *_, step = simulation.steps(simulation.serial_pool())
+    return step.state.params, step.score, step.outcome.epsilon
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return simulate(make_scenario(TEXT), tmp_path_factory.mktemp("text") / "run")
+
+
+def test_perplexity_falls_from_the_number_of_tokens(run):
+    """A model that knows nothing has perplexity 7; e to the loss in every row."""
+    rounds = run.rounds
+
+    assert rounds["perplexity"].iloc[-1] < 5.5 < rounds["perplexity"].iloc[0] < 7.5
+    assert rounds["perplexity"].tolist() == pytest.approx([exp(loss) for loss in rounds["loss"]])
+    assert 1 / 7 < rounds["accuracy"].iloc[-1] < 1
+
+
+def test_the_measure_is_a_column_behind_the_errors_of_this_run_alone(run):
+    columns = list(pd.read_parquet(run.folder / "rounds.parquet"))
+    place = columns.index("mae") + 1
+
+    assert columns[place] == "perplexity"
+    assert [name for name in columns if name != "perplexity"] == ROUNDS.names
+    assert rounds_schema(()) == ROUNDS
+    with pytest.raises(PluginError, match="a task measures 'loss', which is the name of another column"):
+        rounds_schema(("loss",))
+    with pytest.raises(PluginError, match="a task measures 'f1'"):
+        rounds_schema(("f1", "f1"))
+
+
+def test_the_measure_is_told_drawn_and_summed_up(run, capsys):
+    (row,) = summary_rows([run])
+    print_summary([run])
+    figure = draw("metrics", [run])
+    _, table = find("metrics")([run])
+
+    assert row["metrics"]["perplexity"]["perplexity"] == pytest.approx(run.rounds["perplexity"].iloc[-1])
+    assert "perplexity" in capsys.readouterr().out
+    assert [axes.get_ylabel() for axes in figure.axes] == ["Test perplexity"]
+    assert table["value"].tolist() == pytest.approx(run.rounds["perplexity"].tolist())
+    _, score, _ = last({}, 1)
+    assert headline(score) == ("perplexity", score.metrics["perplexity"])
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, pytest.param(EXAMPLES, marks=pytest.mark.slow)], ids=["plain", "dp_sgd"]
+)
+def test_a_stack_gives_the_updates_of_one_client_at_a_time(changes):
+    """With plain SGD; Adam would make something of what rounding leaves."""
+    changes = {**changes, "training": {"local_steps": 2, "batch_size": 8, "lr": 0.3}}
+    together, alone = (last({**changes, "vectorize": v}, 2)[0] for v in ("on", "off"))
+
+    assert torch.allclose(together, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [GAUSSIAN, TOPK, KRUM, pytest.param(EXAMPLES, marks=pytest.mark.slow)],
+    ids=["gaussian", "topk", "krum", "dp_sgd"],
+)
+def test_it_learns_with_noise_compression_and_attackers(changes):
+    _, score, epsilon = last(changes)
+
+    assert score.metrics["perplexity"] < 6.9
+    assert (epsilon.value is not None) == ("privacy" in changes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes", [{}, GAUSSIAN, TOPK, KRUM, EXAMPLES], ids=lambda c: next(iter(c), "plain")
+)
+def test_ray_gives_the_bits_of_one_process(changes, tmp_path, ray_here):
+    one = simulate(make_scenario({**TEXT, **changes}), tmp_path / "one").folder
+    ray = {**TEXT, **changes, "runtime": {"pool": "ray", "num_workers": 2}}
+
+    assert bits(simulate(make_scenario(ray), tmp_path / "ray").folder) == bits(one)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{}, TOPK], ids=["plain", "topk"])
+def test_killed_and_resumed_it_gives_the_bits_of_a_run_that_never_stopped(changes, tmp_path):
+    values = {**TEXT, "rounds": 30, **changes}
+    whole = simulate(make_scenario(values), tmp_path / "whole").folder
+    dead = killed(values, tmp_path)
+    resume(dead)
+
+    assert bits(dead) == bits(whole)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"partition": "dirichlet"},
+            "letters has several labels an example, and partition Dirichlet deals by",
+        ),
+        ({"model": "mlp"}, r"'mlp' does not fit letters: inputs \[6\] of 7 tokens, \[6, 7\] outputs"),
+        (
+            {"attacks": [{"name": "label_flip", "count": 1}]},
+            r"'label_flip' works on labels, and letters has lab",
+        ),
+        ({"attacks": [{"name": "pixel_backdoor", "count": 1}]}, "'pixel_backdoor' works on labels"),
+        (
+            {"attacks": [{"name": "unreliable", "count": 1}]},
+            "changes inputs that are floats, and those of lett",
+        ),
+        (
+            {"task": "classification"},
+            "task 'classification' does not go with letters: an example must have one",
+        ),
+        ({"task": "regression"}, "the labels must be real-valued targets, and letters has labels of shape"),
+        ({"training": {"loss": "mse"}}, "training.loss 'mse' does not go with labels of shape"),
+        (
+            {"algorithm": "heterofl", "defense": {"weighting": "uniform"}},
+            "no rule for the channels of Decoder",
+        ),
+    ],
+)
+def test_what_does_not_go_with_text_is_refused_in_one_line(changes, words):
+    with pytest.raises(ScenarioError, match=words):
+        prepare(make_scenario({**TEXT, **changes}).run_spec())
+
+
+def test_the_shipped_scenario_is_ready_to_run(real_data):
+    from gauntlet.sims.scenario import load_scenario
+
+    real_data("tiny_shakespeare")
+    simulation = prepare(load_scenario("shakespeare", {"rounds": 1}).run_spec())
+
+    assert simulation.choice.stacked
+    assert simulation.evaluator.task.name == "language_model"
