@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..clients.tasks.fitted import facts_of
+from ..core.declarations import ClientData, declared
 from ..core.layout import Layout
 from ..core.leakage_knowledge import LeakageKnowledge, Level
 from ..core.observation import Observation, Truth
@@ -100,4 +102,6 @@ def blank_observation(
         value_range=data.value_range,
         knowledge=knowledge,
         planted={} if planted is None else planted.secret,
+        num_tokens=declared(data, ClientData.num_tokens),
+        label_shape=facts_of(data).label_shape,
     )

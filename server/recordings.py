@@ -22,7 +22,7 @@ from ..core.errors import DataError
 from ..core.leakage_knowledge import LeakageKnowledge
 from ..core.observation import Truth
 from ..core.trees import State, pack
-from .assembly.loading import make_model
+from .assembly.loading import make_model, make_task
 from .observed_part import recorded_part
 from .recipes import Recipe
 from .recording_format import BROADCAST, RELEASES, SCHEMA, TRUTH, UNREADABLE, public_of, unreadable
@@ -74,7 +74,7 @@ def save_observation(
     codec: Codec = CODECS.build(spec.codec.name, spec.codec.options)
     plain = declared(codec, Codecs.verbatim)  # its frames are read without more
     server = spec.server if down.planted else None
-    recipe = Recipe.of(spec.model, data, make_model(spec, data), server)
+    recipe = Recipe.of(spec.model, data, make_model(spec, data), server, make_task(spec, data))
     told, sent = _packed(
         {
             "shared": None if plain else down.shared,

@@ -146,12 +146,14 @@ def known(probe: Probe, simulation: Simulation, client: int, round_: int) -> tup
     """Return what the attacker is told of a client's round, and what the client really trains on."""
     kernel = simulation.kernel
     truth = kernel.truth(client, round_)
+    loss = simulation.evaluator.task.loss_name(kernel.training.loss)
     examples = len(kernel.examples(client, round_)[1])
     steps = len(kernel.batches(client, round_, examples))
     told, besides = probe.labels_known, _besides(simulation, round_)
     drawn = declared(simulation.plan.privacy, Mechanisms.poisson)
     facts = kernel.rule, besides, simulation.first.params, drawn, simulation.plan.inserted.get("server")
-    return knowledge_of(simulation.spec, kernel.training, truth, steps, told, *facts), truth
+    training = replace(kernel.training, loss=loss)
+    return knowledge_of(simulation.spec, training, truth, steps, told, *facts), truth
 
 
 def _besides(simulation: Simulation, round_: int) -> tuple[Groups, ...]:
@@ -213,6 +215,12 @@ def _refuse_blind(probe: Probe, simulation: Simulation) -> None:
         raise PluginError(
             f"probe '{probe.name}': labels_known = true tells it the labels, and {name_of(attack)} does not "
             "use them (it names labels in neither requires nor uses); leave it out"
+        )
+    shape = simulation.evaluator.task.facts.label_shape
+    if probe.labels_known and shape:
+        raise ScenarioError(
+            f"probe '{probe.name}': labels_known = true tells one class an example, and those of "
+            f"{simulation.data.name} are of shape {list(shape)}; leave it out"
         )
     if rounds_of(attack)[1] > 1:
         refuse_number(attack, len(set(probe.rounds)))
