@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .contracts import Audited, Goal, LocalTraining, NoGuarantee, Release, Verdict
 from .errors import PluginError, shown
@@ -223,6 +223,21 @@ def _worked(came: Any, visit: Any) -> None:
     vector(came[0], len(visit.received), "a message")
 
 
+def _let_out(came: Any, update: Tensor, *_: object) -> None:
+    fine = isinstance(came, Tensor) and came.shape == update.shape and came.dtype == update.dtype
+    if not fine:
+        want(fine, f"a tensor {str(update.dtype).removeprefix('torch.')} {list(update.shape)}", came)
+
+
+def _wrapped(came: Any, *_: object) -> None:
+    want(isinstance(came, nn.Module), "a torch.nn.Module", came)
+
+
+def _altered(came: Any, x: Tensor, y: Tensor, *_: object) -> None:
+    _poisoned(came, x, y)
+    want(len(came[1]) == len(y), f"{len(y)} examples, as many as came", came[1])
+
+
 _OWN_SAMPLER: Mapping[str, Check] = {"sampling": sampling, "sample": sampled}
 REPLIES: Mapping[str, Mapping[str, Check]] = {
     "algorithms": {
@@ -236,6 +251,7 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
         **_OWN_SAMPLER,
     },
     "audits": {"present": _present, "judge": _judged},
+    "client_defenses": {"change": _let_out, "examples": _altered, "wrap": _wrapped},
     "codecs": {
         "encode": _encoded,
         "decode": _decoded,

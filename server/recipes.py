@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from ..clients.defending import wrap_of
 from ..clients.models import build_model
+from ..clients.tasks.fitted import task_of
 from ..core.errors import DataError
 from ..core.layout import Layout
 from ..core.seeds import generator
@@ -18,6 +20,7 @@ from .spec import PluginSpec
 
 if TYPE_CHECKING:
     from ..clients.data.base import FederatedData
+    from ..clients.tasks.fitted import FittedTask
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Recipe:
         server: The malicious server that rebuilt it; None where there was none.
         inputs: What it is fitted to.
         tensors: Name and shape of each trainable parameter, in order; None where a recording does not say.
+        wrapped: The client defense that makes another model of it; None where none does.
         fixed: What is neither sent nor received, as the run has it: frozen parameters, other buffers.
     """
 
@@ -52,22 +56,45 @@ class Recipe:
     tensors: tuple[tuple[str, tuple[int, ...]], ...] | None = None
     fixed: Mapping[str, Tensor] = field(default_factory=dict)
     server: PluginSpec | None = None
+    wrapped: PluginSpec | None = None
 
     @classmethod
     def of(
-        cls, plugin: PluginSpec, data: FederatedData, model: nn.Module, server: PluginSpec | None = None
+        cls,
+        plugin: PluginSpec,
+        data: FederatedData,
+        model: nn.Module,
+        server: PluginSpec | None = None,
+        task: FittedTask | None = None,
+        wrapped: PluginSpec | None = None,
     ) -> Recipe:
-        """Return the recipe of a run's model, as it was when the run began; ``server`` rebuilt it."""
+        """Return the recipe of a run's model, as it was when the run began.
+
+        Args:
+            plugin: The model.
+            data: What it is fitted to.
+            model: The model itself.
+            server: Who rebuilt it, if anybody did.
+            task: What it learns; by default what the data are made for.
+            wrapped: The client defense that made another one of it, before the server did.
+        """
+        task = task or task_of(data)
         layout = Layout.of(model)
         moving = {slot.name for slot in (*layout.parameters, *layout.buffers)}
-        inputs = Inputs(data.name, data.input_shape, data.num_classes, data.mean, data.std, data.value_range)
+        facts, outputs = task.facts, task.outputs
+        common = data.name, data.input_shape, data.num_classes, data.mean, data.std, data.value_range
+        plain = () if outputs == (facts.num_classes,) else outputs
+        inputs = Inputs(*common, facts.num_tokens, facts.label_shape, plain)
         fixed = {name: value.detach() for name, value in _tensors(model).items() if name not in moving}
-        return cls(plugin, inputs, _named(layout), fixed, server)
+        return cls(plugin, inputs, _named(layout), fixed, server, wrapped)
 
     def plain(self) -> dict[str, Any]:
         """Return all but the fixed tensors as JSON has it."""
-        plain = {"model": asdict(self.model), "inputs": asdict(self.inputs), "tensors": self.tensors}
-        return plain if self.server is None else {**plain, "server": asdict(self.server)}
+        known = {f.name: f.default for f in fields(Inputs)}
+        inputs = {name: value for name, value in asdict(self.inputs).items() if value != known[name]}
+        plain = {"model": asdict(self.model), "inputs": inputs, "tensors": self.tensors}
+        others = {"server": self.server, "wrapped": self.wrapped}
+        return {**plain, **{name: asdict(spec) for name, spec in others.items() if spec is not None}}
 
     @classmethod
     def read(cls, values: Mapping[str, Any], fixed: Mapping[str, Tensor]) -> Recipe:
@@ -81,8 +108,8 @@ class Recipe:
         }
         tensors = values["tensors"]
         named = None if tensors is None else tuple((str(n), tuple(map(int, shape))) for n, shape in tensors)
-        server = PluginSpec(**values["server"]) if "server" in values else None
-        return cls(PluginSpec(**values["model"]), Inputs(**inputs), named, fixed, server)
+        others = {n: PluginSpec(**values[n]) for n in ("server", "wrapped") if n in values}
+        return cls(PluginSpec(**values["model"]), Inputs(**inputs), named, fixed, **others)
 
     def make(self, params: Tensor, buffers: Tensor) -> tuple[nn.Module, Layout]:
         """Return the model with these parameters [P] and buffers [Q], and its layout.
@@ -90,9 +117,12 @@ class Recipe:
         Raises:
             DataError: What the plug-in's code makes today is another model than the one that was recorded.
         """
-        model = build_model(self.model.name, self.model.options, self.inputs, generator(0, "observation"))
+        stream, outputs = generator(0, "observation"), self.inputs.outputs or (self.inputs.num_classes,)
+        wrapped = self.wrapped
+        wrap = None if wrapped is None else wrap_of(wrapped.name, wrapped.options)
+        model = build_model(self.model.name, self.model.options, self.inputs, stream, outputs, wrap=wrap)
         if self.server is not None:
-            model, _ = rebuilt(self.server, model, self.inputs, generator(0, "observed server"))
+            model, _ = rebuilt(self.server, model, self.inputs, generator(0, "observed server"), outputs)
         layout, own = Layout.of(model), _tensors(model)
         wanted = _named(layout) if self.tensors is None else self.tensors
         lengths = (layout.num_parameters, layout.num_buffers)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -118,6 +120,9 @@ class FittedTask:
         return self.task.measure(self.task.answer(outputs), labels, loss, facts).accuracy
 
 
+_known: WeakKeyDictionary[Any, dict[tuple[str | None, str], FittedTask]] = WeakKeyDictionary()
+
+
 def facts_of(data: Any) -> DataFacts:
     """Return what a task is told of data."""
     targets = declared(data, ClientData.targets)
@@ -134,16 +139,19 @@ def facts_of(data: Any) -> DataFacts:
 
 
 def task_of(data: Any, name: str | None = None, options: Mapping[str, Any] | None = None) -> FittedTask:
-    """Return the task of data: the one named, or else their own.
+    """Return the task of data: the one named, or else their own; of the same data the same one.
 
     Raises:
         PluginError: There is no such task, or it does not take the options.
         ScenarioError: It cannot be learnt from these data.
     """
-    own = declared(data, ClientData.task)
-    facts = facts_of(data)
-    default = "classification" if facts.targets is None else "regression"
-    return fitted(name or own or default, options or {}, facts)
+    known, key = _known.setdefault(data, {}), (name, json.dumps(options or {}, sort_keys=True, default=repr))
+    if key not in known:
+        facts = facts_of(data)
+        default = "classification" if facts.targets is None else "regression"
+        wanted = name or declared(data, ClientData.task) or default
+        known[key] = fitted(wanted, options or {}, facts)
+    return known[key]
 
 
 def fitted(name: str, options: Mapping[str, Any], facts: DataFacts) -> FittedTask:

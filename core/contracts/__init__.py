@@ -8,6 +8,7 @@ What a plug-in may say of itself besides stands in the tables of ``core.declarat
 """
 
 from .attacks import DataAttack, Goal, InferenceAttack, LeakageAttack, SeenModel, UpdateAttack, View
+from .client_defenses import BlockVisit, ClientDefense
 from .clients import (
     Activations,
     AddingRule,
@@ -60,7 +61,9 @@ __all__ = [
     "Arrivals",
     "Audit",
     "Audited",
+    "BlockVisit",
     "ClassScore",
+    "ClientDefense",
     "Clipping",
     "Codec",
     "CodecContext",

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from .declaration import ANYTHING, Declaration, Kind, Table, count, flag, method, word, words
+from .declaration import ANYTHING, Declaration, Kind, Table, count, flag, mapping, method, word, words
 from .server import Optimizers, Samplers
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from ..contracts.client_defenses import BlockVisit
     from ..contracts.clients import Facts, Groups, LocalRule, LocalTraining, Part, Visit
     from ..contracts.server import Sampling
     from ..contracts.tasks import LossForm
@@ -181,6 +184,37 @@ class Algorithms(Samplers, Optimizers):
     shared = words("Its attributes that such a mechanism takes over where it leaves them None.")
     full_participation = flag("It needs every client in every round.")
     plain_mean = flag("What the server adds up must be the plain mean of the messages.")
+
+
+class ClientDefenses(Table):
+    """What a client defense may have and say of itself."""
+
+    change: Declaration[Callable[[Tensor, BlockVisit], Tensor] | None] = method(
+        "(update, visit) -> Tensor",
+        "What clients let out in the place of their updates [K, P]; see ``visit``.",
+    )
+    wrap: Declaration[Callable[[nn.Module], nn.Module] | None] = method(
+        "(model) -> model",
+        "The model of all clients and of the server in the place of the one that the scenario names; what it "
+        "draws at random it takes from torch's own generator.",
+    )
+    examples: Declaration[Callable[..., tuple[Tensor, Tensor]] | None] = method(
+        "(x, y, generator) -> (x, y)",
+        "What a client trains on in a round in the place of its examples: as many, in their order.",
+    )
+    passive = flag("`change` returns the update as it is.")
+    looks_at_examples = flag(
+        "`change` looks at more of a client's data than its update, or `examples` mixes examples: no "
+        "guarantee for single examples goes with it.",
+        careful=True,
+    )
+    adaptive = mapping(
+        "The leakage attack, as `name` and options, that knows of the defense: what the defense is worth is "
+        "shown beside it."
+    )
+    check: Declaration[Callable[[nn.Module, Sequence[int]], None] | None] = method(
+        "(model, input_shape)", "Raises `PluginError` where it cannot work on a model; asked before the run."
+    )
 
 
 class Codecs(Table):

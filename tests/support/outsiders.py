@@ -12,6 +12,13 @@ FOLDER = Path(__file__).parents[1] / "outside"
 
 RUNS = {
     "residual_sign.py:ResidualSign": {"codec": {"name": f"{FOLDER}/residual_sign.py:ResidualSign"}},
+    "selective_sharing.py:SelectiveSharing": {
+        "client_defense": {
+            "name": f"{FOLDER}/selective_sharing.py:SelectiveSharing",
+            "share": 0.3,
+            "threshold": 1e-4,
+        }
+    },
     "scaffold_m.py:ScaffoldM": {
         "algorithm": {"name": f"{FOLDER}/scaffold_m.py:ScaffoldM", "server_lr": 0.2, "beta": 0.5}
     },
@@ -43,6 +50,7 @@ RUNS = {
 FAMILIES = {**PLUGIN_SECTIONS, "probes": "leakage_attacks", "attacks": "data_attacks"}
 PAGES = {
     "residual_sign.py": "add-a-codec.md",
+    "selective_sharing.py": "add-a-client-defense.md",
     "scaffold_m.py": "add-an-algorithm.md",
     "distillation.py": "add-an-algorithm.md",
     "over_selection.py": "add-a-schedule.md",

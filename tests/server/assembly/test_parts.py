@@ -33,6 +33,7 @@ def test_the_quickstart_builds_each_of_its_plug_ins_once(built):
     assert sorted(built) == [
         "algorithms: fedavg",
         "audits: none",
+        "client_defenses: none",
         "codecs: identity",
         "data_attacks: label_flip_all",
         "datasets: digits",
@@ -44,6 +45,7 @@ def test_the_quickstart_builds_each_of_its_plug_ins_once(built):
         "schedules: synchronous",
         "server_optimizers: sgd",
         "servers: honest",
+        "tasks: classification",
         "update_attacks: sign_flip",
     ]
 
@@ -71,12 +73,13 @@ def test_the_quickstart_builds_each_of_its_plug_ins_once(built):
     ids=["root", "canaries", "examples", "roles"],
 )
 def test_a_run_of_any_kind_builds_each_of_its_plug_ins_once(small, built, changes):
-    """With examples of the server's own one more is built: that it hides nothing from itself."""
+    """With examples of the server's own two more are built: their task, and that it hides nothing."""
     prepare(small(**changes))
 
     alone = built.pop("privacy: none", 1)
     clippings = {name: times for name, times in built.items() if name.startswith("clippings")}
     assert alone == 1
+    assert built.pop("tasks: classification") == (2 if "root_examples" in changes else 1)
     assert {name for name, times in built.items() if times > 1} - clippings.keys() == set()
 
 
