@@ -132,6 +132,7 @@ class Says(Mean):
             "list": [1.0],
             "infinite": {"votes": float("inf")},
             "word": {"votes": "many"},
+            "writes": {"votes": params.add_(1)[: len(x)]} if self.kind == "writes" else {},
         }[self.kind]
 
 
@@ -152,6 +153,7 @@ def test_any_defense_may_certify_any_model(small):
         ("short", r"evaluate must return a number or a tensor \[8\] under 'votes', got Tensor float32 \[9\]"),
         ("list", r"evaluate must return a table of columns by name, got list \[1.0\]"),
         ("infinite", r"a number or a tensor \[8\] under 'votes', got float inf"),
+        ("writes", "wrote into what it was handed"),
         ("word", r"a number or a tensor \[8\] under 'votes', got str 'many'"),
     ],
 )
