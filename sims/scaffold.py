@@ -11,6 +11,7 @@ _KINDS = {
     "leakage-attack": "leakage_attack",
     "defense": "defense",
     "schedule": "schedule",
+    "task": "task",
     "server": "server",
 }
 
@@ -20,7 +21,7 @@ def scaffold(kind: str, name: str, folder: Path) -> list[Path]:
 
     Args:
         kind: ``"attack"`` (on updates), ``"data-attack"``, ``"leakage-attack"``, ``"defense"``,
-            ``"schedule"`` or ``"server"``.
+            ``"schedule"``, ``"server"`` or ``"task"``.
         name: A Python name in lower case, with underscores.
         folder: Where to write; made if need be.
 
