@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..core.contracts import Groups, LocalTraining, LocalWork
+from .defending import Defending
 from .exchange import PERSONAL, Exchange
 from .messages import Broadcast
 
@@ -31,9 +32,10 @@ class Block:
         ids: list[int],
         device: str,
         homes: tuple[Tensor, Tensor] | None = None,
+        defending: Defending | None = None,
     ) -> None:
         self._exchange, self._training = exchange, training
-        self.sent, self.ids = broadcast.to(device), ids
+        self.sent, self.ids, self._defending = broadcast.to(device), ids, defending
         if homes is None or device != "cpu":
             sizes = exchange.up.num_parameters, exchange.memory.num_parameters
             homes = (
@@ -56,7 +58,7 @@ class Block:
         gradient: Tensor | None = None,
         personal: Tensor | None = None,
     ) -> None:
-        """Write what some of the clients send and remember, once they have trained.
+        """Write what some of the clients send and remember, once they have trained: of changed updates.
 
         Args:
             rows: Which of them.
@@ -69,6 +71,8 @@ class Block:
         counts = torch.tensor(steps, dtype=torch.float32, device=self.update.device)[:, None]
         work = LocalWork(self._training, counts, gradient)
         update, received = self.update[rows], self.sent.params
+        if self._defending is not None:
+            update.copy_(self._defending.changed(update, self.sent, self.ids[rows]))
         self.facts[rows] = self._exchange.statement.by(update, work)
         home = self.messages[rows], self.memory[rows]
         own = self.own(rows)

@@ -23,6 +23,7 @@ from .alone import LoneTraining
 from .block import Block, BlockResult
 from .channels_last import takes_channels_last
 from .data.base import FederatedData
+from .defending import altered, defending_of
 from .device import reproducible
 from .exchange import exchange_of
 from .levels import ALL_LABELS, EveryLabel, HeldLabels
@@ -67,6 +68,7 @@ class BlockKernel:
         compiled: bool = False,
         noise_seed: int | None = None,
         labels: EveryLabel | HeldLabels = ALL_LABELS,
+        defense: object = None,
         task: FittedTask | None = None,
     ) -> None:
         """Take the run's ingredients.
@@ -90,6 +92,7 @@ class BlockKernel:
             compiled: Whether the step of a stack is compiled.
             noise_seed: What the noise of privacy follows from; by default ``seed``.
             labels: Which labels each client holds, where those alone count in its loss and message.
+            defense: The clients' own defense against leakage, or None.
             task: What is learnt; by default what the data are made for.
         """
         self._steers: list[tuple[Role[Any], Steer]] = [(role, role.attack.steer) for role in steers]
@@ -118,15 +121,16 @@ class BlockKernel:
             self._examples = cast(ExamplePrivacy, privacy)
             how = self._examples, data, height, added, task
             self._private = PrivateTraining(model, self.layout, self.rule, self.training, *how)
+        self._defending = defending_of(defense, model, seed, self.examples, self.batches)
         self._height = height
         self._watched = any(map(from_outside, (rule, *(role.attack for role in steers))))
-        self._sources, self._labels = RoundExamples(data, poisons, seed, device, labels, model), labels
+        self._labels, alter = labels, altered(defense, seed)
+        self._sources = RoundExamples(data, poisons, seed, device, labels, model, alter)
         self.visits: Visits | None = None
         if declared(rule, Algorithms.work):
             flat, procedure = (self._alone.local, self._alone.gradient), cast(LocalProcedure, rule)
-            self.visits = Visits(
-                procedure, model, self.loss, flat, seed, data, self.examples, self._noise_seed
-            )
+            told = data, self.examples, self._noise_seed, self.exchange
+            self.visits = Visits(procedure, model, self.loss, flat, seed, *told)
         keep_freed_memory()
 
     def train(
@@ -159,13 +163,12 @@ class BlockKernel:
         self._sources.receive(broadcast)
         if self.visits is not None:
             with untouched(TRAINING, *[broadcast] * self._watched):
-                updates, losses = self.visits.train(broadcast, client_ids)
-                return updates, losses, updates.vectors.new_zeros(len(updates), 0)
+                return self.visits.train(broadcast, client_ids)
         train = self._one_by_one if self._stacked is None else self._all_at_once
         train = train if self._examples is None else self._in_private
         with reproducible(self._device), untouched(TRAINING, *[broadcast] * self._watched):
             who = client_ids.tolist(), self._device
-            block = Block(self.exchange, self.training, broadcast, *who, homes)
+            block = Block(self.exchange, self.training, broadcast, *who, homes, self._defending)
             trained = train(block)
         ids, messages = torch.from_numpy(client_ids), block.messages.cpu()
         updates = Updates(messages, ids, trained.counts, buffers=trained.buffers, facts=block.facts)
@@ -330,6 +333,6 @@ class BlockKernel:
 
     def truth(self, client_id: int, round_: int) -> Truth:
         """Return the examples behind the client's update, each once, for a scorer's eyes only."""
-        x, y = self.examples(client_id, round_)
+        x, y = self._sources.behind(client_id, round_)
         rows = np.unique(np.concatenate(self.batches(client_id, round_, len(y))))
         return Truth(x[rows], y[rows])

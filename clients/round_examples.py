@@ -12,6 +12,7 @@ from ..core.errors import PluginError
 from ..core.roles import Role
 from ..core.seeds import generator
 from .data.base import FederatedData, PartitionedData
+from .defending import Alter
 from .levels import ALL_LABELS, EveryLabel, HeldLabels
 from .messages import Broadcast
 from .minibatches import gathered
@@ -32,6 +33,7 @@ class RoundExamples:
         device: str = "cpu",
         labels: EveryLabel | HeldLabels = ALL_LABELS,
         model: nn.Module | None = None,
+        alter: Alter | None = None,
     ) -> None:
         """Take the data, the attacks on examples and who runs them, and what a shelf must know.
 
@@ -42,9 +44,10 @@ class RoundExamples:
             device: Where clients train.
             labels: Which labels count in each client's loss.
             model: The clients' model, for attacks that look at it.
+            alter: What clients train on in the place of their examples, as a defense of theirs says.
         """
         self._data, self._poisons, self._seed, self._device = data, poisons, seed, device
-        self._labels = labels
+        self._labels, self._alter = labels, alter
         self._shelf: Shelf | None = None  # the data's own, once it is needed
         looks = any(declared(role.attack, DataAttacks.sees_model) for role in poisons)
         self._models = None if model is None or not looks else SeenModels(model)
@@ -57,6 +60,11 @@ class RoundExamples:
 
     def of(self, client_id: int, round_: int) -> tuple[Tensor, Tensor]:
         """Return what the client trains on."""
+        x, y = self.behind(client_id, round_)
+        return (x, y) if self._alter is None else self._alter(client_id, round_, x, y)
+
+    def behind(self, client_id: int, round_: int) -> tuple[Tensor, Tensor]:
+        """Return what stands behind that: the examples before a defense of the client's alters them."""
         x, y = self._data.client(client_id)
         for number, role in enumerate(self._poisons):
             if client_id in role.attackers(round_):
@@ -76,7 +84,7 @@ class RoundExamples:
 
     def shelf_of(self, ids: list[int], round_: int) -> tuple[Shelf, list[Array]]:
         """Return where the clients' examples lie, with which labels count, and each client's rows there."""
-        if isinstance(self._data, PartitionedData) and not self._poisons:
+        if isinstance(self._data, PartitionedData) and not self._poisons and self._alter is None:
             self._shelf = self._shelf or Shelf.around(self._data.x, self._data.y).to(self._device)
             places = [self._data.rows(i) for i in ids]
             return self._labels.marked(self._shelf, ids, places), places
@@ -96,7 +104,8 @@ class RoundExamples:
             batches: From how many examples there are to the rows of each local step.
         """
         poisoned = any(client_id in role.attackers(round_) for role in self._poisons)
-        if poisoned or not isinstance(self._data, PartitionedData):
+        other = poisoned or self._alter is not None
+        if other or not isinstance(self._data, PartitionedData):
             examples = self.of(client_id, round_)
             count = len(examples[1])
             return count, examples, batches(count)

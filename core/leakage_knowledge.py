@@ -56,6 +56,7 @@ class LeakageKnowledge:
         loss: What the client minimises, as ``training.loss`` names it.
         server: The malicious server whose secret the attacker is told, by name; that of an outside one is its
             class's.
+        client_defense: The clients' own defense's name and options, as the scenario has them.
         levels: By item, how surely it is known, where it is known otherwise than exactly.
 
     Raises:
@@ -72,6 +73,7 @@ class LeakageKnowledge:
     weight_decay: float | None = None
     loss: str | None = None
     server: str | None = None
+    client_defense: str | None = None
     levels: Mapping[str, Level] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ The client's true examples are a ``Truth``: another object in another file, whic
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -26,28 +26,31 @@ class Observation:
 
     Attributes:
         round: The round, from 0.
-        client_id: The sender.
+        client_id: The sender; of an aggregate one of its contributors.
         model: A private copy of the public model, holding the parameters that the client decoded.
         layout: How the model's parameters lie in a vector.
-        frame: The exact bytes that the client sent.
+        frame: The exact bytes that the client sent; of an aggregate the sum, as one client would send it.
         update: What they decode to: local minus global parameters; of an aggregate the sum of these over
-            the contributors; of a gradient its opposite, as one step of size 1.  # [P]
+            the contributors, each times what it counts; of a gradient its opposite, as one step of size 1.
+            # [P]
         input_shape: Shape of one example, without the batch.
         num_classes: C.
         value_range: The least and the largest value that an input can take.
         knowledge: What else the attacker is told; of a gradient, that lr = 1 and local_steps = 1.
         kind: What was sent: ``"update"``, ``"gradient"``, or ``"aggregate"`` (a sum over clients).
         contributors: Clients whose messages are in it, at least 1; above 1 of an aggregate alone.
+        counted: The sum of what they count, above 0; None: each counts 1.
         support: Which coordinates were sent; the others decode to 0 and say nothing. By default all.  # [P]
         received: What the client received besides the parameters, by group of the algorithm's ``down``.
         releases: What else the client sent: ``num_examples`` (a number), ``buffers`` [Q], ``facts`` float64
-            [F], and by name the other groups of the algorithm's ``up`` [P].
+            [F], and by name the other groups of the algorithm's ``up`` [P]; of an aggregate the sums of
+            these, the first only where clients count as their examples, and no facts.
         planted: What a malicious server put into the model, and what an attack needs to read it out.
         num_tokens: Inputs are tokens, int64, below it; 0 where they are floats.
         label_shape: Shape of one label: () of a class.
 
     Raises:
-        ValueError: Another kind, or a number of contributors that does not go with it.
+        ValueError: Another kind, or a number of contributors or a count that does not go with it.
     """
 
     round: int
@@ -68,14 +71,22 @@ class Observation:
     planted: Mapping[str, Any] = field(default_factory=dict)
     num_tokens: int = 0
     label_shape: tuple[int, ...] = ()
+    counted: float | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
         if self.contributors < 1 or (self.contributors > 1 and self.kind != "aggregate"):
             raise ValueError(f"contributors must be 1 of one {self.kind}, got {self.contributors}")
+        if not (0 < self.weight < math.inf) or (self.kind != "aggregate" and self.weight != 1):
+            raise ValueError(f"counted must be above 0, and 1 of one {self.kind}; got {self.weight}")
         if self.support.numel() == 0:
             object.__setattr__(self, "support", torch.ones(len(self.update), dtype=torch.bool))
+
+    @property
+    def weight(self) -> float:
+        """By what ``update`` is divided to be the contributors' mean, above 0."""
+        return float(self.contributors) if self.counted is None else self.counted
 
     def gradient(self) -> Tensor:
         """Return the mean gradient behind a one-step update of plain SGD: -update / lr.  # [P]
@@ -92,20 +103,35 @@ class Observation:
             )
         return -self.update / lr
 
+    def mean_gradient(self) -> Tensor:
+        """Return ``gradient``, or of a sum the contributors' mean gradient, each as much as it counts.  # [P]
+
+        Where clients count as their examples, and each took one step on all of them, that is the gradient of
+        the mean loss over all examples of all contributors.
+
+        Raises:
+            ValueError: See ``gradient``.
+        """
+        if self.kind != "aggregate":
+            return self.gradient()
+        mean = self.update / self.weight
+        return replace(self, kind="update", contributors=1, counted=None, update=mean).gradient()
+
 
 def noise_floor(observation: Observation) -> dict[str, float]:
     """Return, for each tensor, how far float32 alone moves an entry of the message, root mean square.
 
     A client sends fl(theta_1) - theta_0: every step rounds theta, by at most 2^-24 of its size and about 0.4
     of that root mean square. So nothing below 2^-24 rms(theta_1) sqrt(steps) is information; in units of the
-    gradient that is divided by lr. Of a gradient it is 2^-24 times its own size; of a sum over clients it
-    grows by the square root of their number. Codec and privacy noise come on top.
+    gradient that is divided by lr. Of a gradient it is 2^-24 times its own size; of a sum over K clients that
+    count alike it grows by the square root of K, in units of what one of them counts. Codec and privacy noise
+    come on top.
     """
     clients, sizes = observation.contributors, observation.update
     if observation.kind != "gradient":
         before = observation.layout.flatten(dict(observation.model.named_parameters()))
         rounded = math.sqrt(clients * (observation.knowledge.local_steps or 1))
-        sizes = (before + sizes / clients) * rounded
+        sizes = (before + sizes / observation.weight) * (observation.weight / clients * rounded)
     return {
         name: _HALF_ULP * float(values.double().square().mean().sqrt())
         for name, values in observation.layout.views(sizes).items()
@@ -119,13 +145,15 @@ def rounding(observation: Observation) -> Tensor:
     multiple of the spacing of float32 there, u, and so by an error that is uniform over it, u / sqrt(12).
     What did not move at all is taken for what no example moves, and not for what is lost below u / 2.
     """
-    clients, sizes, draws = observation.contributors, observation.update.float(), 1
+    clients, counted = observation.contributors, observation.weight
+    sizes, draws = observation.update.float(), 1
     if observation.kind != "gradient":
         before = observation.layout.flatten(dict(observation.model.named_parameters()))
-        sizes, draws = before + sizes / clients, clients * (observation.knowledge.local_steps or 1)
+        sizes, draws = before + sizes / counted, clients * (observation.knowledge.local_steps or 1)
     sizes = sizes.abs()
     spacing = sizes.nextafter(torch.full_like(sizes, math.inf)).double() - sizes.double()
-    return (spacing * math.sqrt(draws / 12)).where(observation.update != 0, 0.0)
+    spread = spacing * math.sqrt(draws / 12) * (counted / clients)
+    return spread.where(observation.update != 0, 0.0)
 
 
 @dataclass(frozen=True)

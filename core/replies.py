@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .contracts import Audited, Goal, LocalTraining, NoGuarantee, Release, Verdict
+from .contracts import Audited, Goal, LocalTraining, NoGuarantee, Release, Verdict, Worked
 from .errors import PluginError, shown
 from .frames import RecordShape
 from .server_replies import (
@@ -218,9 +218,28 @@ def _moved(came: Any, *_: object) -> None:
 
 
 def _worked(came: Any, visit: Any) -> None:
-    fine = isinstance(came, tuple) and len(came) == 2 and all(isinstance(part, Tensor) for part in came)
-    want(fine, "a pair (message, loss) of tensors", came)
-    vector(came[0], len(visit.received), "a message")
+    whole = isinstance(came, Worked)
+    parts = (came.message, came.loss) if whole else came
+    fine = isinstance(parts, tuple) and len(parts) == 2 and all(isinstance(part, Tensor) for part in parts)
+    want(fine, "a pair (message, loss) of tensors, or a Worked", came)
+    vector(parts[0], visit.message_length, "a message")
+    if visit.memory_length or (whole and came.memory is not None):
+        vector(came.memory if whole else None, visit.memory_length, "a Worked whose memory is")
+
+
+def _let_out(came: Any, update: Tensor, *_: object) -> None:
+    fine = isinstance(came, Tensor) and came.shape == update.shape and came.dtype == update.dtype
+    if not fine:
+        want(fine, f"a tensor {str(update.dtype).removeprefix('torch.')} {list(update.shape)}", came)
+
+
+def _wrapped(came: Any, *_: object) -> None:
+    want(isinstance(came, nn.Module), "a torch.nn.Module", came)
+
+
+def _altered(came: Any, x: Tensor, y: Tensor, *_: object) -> None:
+    _poisoned(came, x, y)
+    want(len(came[1]) == len(y), f"{len(y)} examples, as many as came", came[1])
 
 
 _OWN_SAMPLER: Mapping[str, Check] = {"sampling": sampling, "sample": sampled}
@@ -236,6 +255,7 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
         **_OWN_SAMPLER,
     },
     "audits": {"present": _present, "judge": _judged},
+    "client_defenses": {"change": _let_out, "examples": _altered, "wrap": _wrapped},
     "codecs": {
         "encode": _encoded,
         "decode": _decoded,

@@ -19,6 +19,7 @@ PRIVACY: Family[Privacy] = Family(
         "laplace": "gauntlet.privacy.laplace:Laplace",
         "discrete_gaussian": "gauntlet.privacy.discrete_gaussian:DiscreteGaussian",
         "skellam": "gauntlet.privacy.skellam:Skellam",
+        "secure_sum": "gauntlet.privacy.secure_sum:SecureSum",
         "tree": "gauntlet.privacy.tree:Tree",
         "banded_mf": "gauntlet.privacy.banded_mf:BandedMF",
         "input_gaussian": "gauntlet.privacy.input_gaussian:InputGaussian",

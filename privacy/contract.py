@@ -72,6 +72,18 @@ def what_workers_may_sum_passes_clip_unchanged(mechanism: Privacy) -> None:
     require(equal(after, before), "declared settled, but clip changes the state")
 
 
+def a_server_that_sees_a_sum_alone_cannot_clip(mechanism: Privacy) -> None:
+    """Where ``sum_only`` is declared, ``clip`` lets every message in as it is, and no other sum is made."""
+    if not declared(mechanism, Mechanisms.sum_only):
+        return
+    sent, before = some_updates(), mechanism.init()
+    received, after = mechanism.clip(sent, before)
+    same = torch.equal(received.vectors, sent.vectors) and equal(after, before)
+    require(same, "declared sum_only, but clip changes single messages, or remembers them")
+    other = declared(mechanism, Mechanisms.secure_sum)
+    require(other is None, "declared sum_only, and secure_sum makes another sum; allowed: one of the two")
+
+
 def a_zero_update_stays_zero_and_an_empty_cohort_empty(mechanism: Privacy) -> None:
     """``clip`` neither divides by a norm of zero nor needs a client."""
     clipped, _ = mechanism.clip(some_updates(), mechanism.init())
@@ -137,6 +149,7 @@ CHECKS: tuple[Callable[[Privacy], None], ...] = (
     the_server_lets_in_no_row_above_the_clip_norm,
     clipping_twice_is_clipping_once,
     what_workers_may_sum_passes_clip_unchanged,
+    a_server_that_sees_a_sum_alone_cannot_clip,
     a_zero_update_stays_zero_and_an_empty_cohort_empty,
     an_honest_message_moves_by_at_most_the_clip_norm,
     a_message_depends_on_its_own_client_only,

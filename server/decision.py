@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
-from ..core.contracts import Verdict
-from ..core.declarations import Defenses, declared
+from ..core.contracts import LinearDefense, Verdict
+from ..core.declarations import Defenses, Mechanisms, declared
 from ..core.errors import ForbiddenWrite, InfeasibleCohort, PluginError
 from ..core.trees import State
-from ..core.updates import Updates
+from ..core.updates import Updates, weighted_sum
 from .plan import Plan
 from .rows import about_clients
 
@@ -67,9 +68,20 @@ def _asked(plan: Plan, updates: Updates, memories: tuple[State, ...], memory: St
         screened, state = plugin.transform(_shown(plugin, screened), before)
         after.append(state)
     _check_size("defense", plan.defense, screened)
-    verdict, defense = plan.defense.aggregate(_shown(plan.defense, screened), memory)
+    verdict, defense = _aggregated(plan, _shown(plan.defense, screened), memory)
     told = about_clients(verdict, plan.pre_aggregations, updates, screened)
     return Decision(told, tuple(after), defense)
+
+
+def _aggregated(plan: Plan, updates: Updates, memory: State) -> tuple[Verdict, State]:
+    """Return the defense's verdict; where the server sees a plain sum, on that and on no message in it."""
+    if not declared(plan.privacy, Mechanisms.sum_only):
+        return plan.defense.aggregate(updates, memory)
+    rule = cast(LinearDefense, plan.defense)
+    counts = rule.counts(updates.num_examples)
+    denominator = rule.denominator(counts, updates.expected_size)
+    mean = (weighted_sum(updates.vectors, counts) / denominator).to(updates.vectors.dtype)  # [M]
+    return Verdict(mean, counts / denominator), memory
 
 
 def _shown(plugin: object, rows: Updates) -> Updates:

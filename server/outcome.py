@@ -45,6 +45,8 @@ class Reception:
         received: The clients whose updates reached the defense, and those updates.
         verdict: The defense's decision, with what it says of single clients: behind a pre-aggregation that
             mixes them there are no weights, and where it leaves fewer rows no flags, scores and details.
+        sum_row: What the server sees in the place of messages where a mechanism makes one row of them
+            (``secure_sum``), float32; else None.  # [M]
         aggregation_seconds: Wall-clock seconds of pre-aggregation and defense: all else is equal in equal
             rounds.
     """
@@ -62,6 +64,7 @@ class Reception:
     refused: Mapping[int, tuple[str, str]]
     received: Updates
     verdict: Verdict
+    sum_row: Tensor | None
     aggregation_seconds: float
 
     @property

@@ -27,12 +27,13 @@ def knowledge_of(
     spec: RunSpec,
     training: LocalTraining,
     truth: Truth,
-    local_steps: int,
+    local_steps: int | None,
     labels_known: bool,
     rule: LocalRule | None = None,
     besides: Sequence[Groups] = (),
     received: Tensor | None = None,
     drawn: bool = False,
+    defense_known: bool = True,
     server: str | None = None,
 ) -> LeakageKnowledge:
     """Return what an honest-but-curious server knows: public configuration, and labels only if told.
@@ -43,13 +44,16 @@ def knowledge_of(
     Args:
         spec: The run.
         training: How the client trains.
-        truth: What it trains on; nothing but the number of examples and, if told, the labels is looked at.
-        local_steps: How many steps it takes.
+        truth: What it trains on, or all clients behind a sum; nothing but the number of examples and, if
+            told, the labels is looked at.
+        local_steps: How many steps it takes; None where clients behind a sum take different numbers.
         labels_known: Whether the labels are told.
         rule: The algorithm; by default one that leaves gradients as they are.
         besides: What a rule that exchanges more than parameters is given besides in its first step.
         received: What clients start from in round 0, to be compared with what they remember.  # [P]
-        drawn: Whether chance decides how many examples are in a step, which no server sees.
+        drawn: Whether no server sees how many examples are in a step: chance decides it, or they are behind
+            a sum in which each client counts the same.
+        defense_known: Whether the attacker is told what clients do against it.
         server: What a malicious server is called; its secret is told with it.
     """
     plainly = rule is None or starts_plain(rule, besides, received)
@@ -66,6 +70,7 @@ def knowledge_of(
         optimizer=optimizer,
         weight_decay=training.weight_decay,
         loss="cross_entropy" if training.loss == "auto" else training.loss,
+        client_defense=str(spec.client_defense) if defense_known else None,
         server=server,
         levels={"batch_size": Level.ORACLE} if drawn else {},
     )
@@ -78,10 +83,12 @@ def blank_observation(
     client_id: int,
     knowledge: LeakageKnowledge,
     planted: Planted | None = None,
+    contributors: int | None = None,
 ) -> Observation:
     """Return what an attack can be checked with before the run: the first model, and an update of zeros.
 
-    ``planted`` is what a malicious server makes of the first parameters.
+    ``planted`` is what a malicious server makes of the first parameters; ``contributors`` is how many clients
+    a sum is of, None where single messages are seen.
     """
     model = make_model(spec, data)
     layout = Layout.of(model)
@@ -101,6 +108,8 @@ def blank_observation(
         num_classes=data.num_classes,
         value_range=data.value_range,
         knowledge=knowledge,
+        kind="update" if contributors is None else "aggregate",
+        contributors=contributors or 1,
         planted={} if planted is None else planted.secret,
         num_tokens=declared(data, ClientData.num_tokens),
         label_shape=facts_of(data).label_shape,

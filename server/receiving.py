@@ -112,6 +112,7 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
         refused=refused,
         received=received,
         verdict=decision.verdict,
+        sum_row=None if summed is clipped else summed.vectors[0],
         aggregation_seconds=seconds,
     )
     after = replace(
@@ -253,6 +254,7 @@ def count(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Rece
         refused=dict.fromkeys(ids[~finite].tolist(), NON_FINITE),
         received=updates.rows(finite),
         verdict=Verdict(aggregate, counts / denominator),
+        sum_row=None,
         aggregation_seconds=perf_counter() - begin,
     )
     buffers = _mean_buffers(summed.buffers, int(finite.sum()), state.buffers)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ..clients.defending import wrap_of
 from ..clients.models import build_model
 from ..clients.tasks.fitted import task_of
 from ..core.errors import DataError
@@ -46,6 +47,7 @@ class Recipe:
         server: The malicious server that rebuilt it; None where there was none.
         inputs: What it is fitted to.
         tensors: Name and shape of each trainable parameter, in order; None where a recording does not say.
+        wrapped: The client defense that makes another model of it; None where none does.
         fixed: What is neither sent nor received, as the run has it: frozen parameters, other buffers.
     """
 
@@ -54,6 +56,7 @@ class Recipe:
     tensors: tuple[tuple[str, tuple[int, ...]], ...] | None = None
     fixed: Mapping[str, Tensor] = field(default_factory=dict)
     server: PluginSpec | None = None
+    wrapped: PluginSpec | None = None
 
     @classmethod
     def of(
@@ -63,6 +66,7 @@ class Recipe:
         model: nn.Module,
         server: PluginSpec | None = None,
         task: FittedTask | None = None,
+        wrapped: PluginSpec | None = None,
     ) -> Recipe:
         """Return the recipe of a run's model, as it was when the run began.
 
@@ -72,6 +76,7 @@ class Recipe:
             model: The model itself.
             server: Who rebuilt it, if anybody did.
             task: What it learns; by default what the data are made for.
+            wrapped: The client defense that made another one of it, before the server did.
         """
         task = task or task_of(data)
         layout = Layout.of(model)
@@ -81,14 +86,15 @@ class Recipe:
         plain = () if outputs == (facts.num_classes,) else outputs
         inputs = Inputs(*common, facts.num_tokens, facts.label_shape, plain)
         fixed = {name: value.detach() for name, value in _tensors(model).items() if name not in moving}
-        return cls(plugin, inputs, _named(layout), fixed, server)
+        return cls(plugin, inputs, _named(layout), fixed, server, wrapped)
 
     def plain(self) -> dict[str, Any]:
         """Return all but the fixed tensors as JSON has it."""
         known = {f.name: f.default for f in fields(Inputs)}
         inputs = {name: value for name, value in asdict(self.inputs).items() if value != known[name]}
         plain = {"model": asdict(self.model), "inputs": inputs, "tensors": self.tensors}
-        return plain if self.server is None else {**plain, "server": asdict(self.server)}
+        others = {"server": self.server, "wrapped": self.wrapped}
+        return {**plain, **{name: asdict(spec) for name, spec in others.items() if spec is not None}}
 
     @classmethod
     def read(cls, values: Mapping[str, Any], fixed: Mapping[str, Tensor]) -> Recipe:
@@ -102,8 +108,8 @@ class Recipe:
         }
         tensors = values["tensors"]
         named = None if tensors is None else tuple((str(n), tuple(map(int, shape))) for n, shape in tensors)
-        server = PluginSpec(**values["server"]) if "server" in values else None
-        return cls(PluginSpec(**values["model"]), Inputs(**inputs), named, fixed, server)
+        others = {n: PluginSpec(**values[n]) for n in ("server", "wrapped") if n in values}
+        return cls(PluginSpec(**values["model"]), Inputs(**inputs), named, fixed, **others)
 
     def make(self, params: Tensor, buffers: Tensor) -> tuple[nn.Module, Layout]:
         """Return the model with these parameters [P] and buffers [Q], and its layout.
@@ -112,7 +118,9 @@ class Recipe:
             DataError: What the plug-in's code makes today is another model than the one that was recorded.
         """
         stream, outputs = generator(0, "observation"), self.inputs.outputs or (self.inputs.num_classes,)
-        model = build_model(self.model.name, self.model.options, self.inputs, stream, outputs)
+        wrapped = self.wrapped
+        wrap = None if wrapped is None else wrap_of(wrapped.name, wrapped.options)
+        model = build_model(self.model.name, self.model.options, self.inputs, stream, outputs, wrap=wrap)
         if self.server is not None:
             model, _ = rebuilt(self.server, model, self.inputs, generator(0, "observed server"), outputs)
         layout, own = Layout.of(model), _tensors(model)

@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..clients.codecs import CODECS
+from ..clients.defending import wrap_of
 from ..clients.exchange import PARAMS, Exchange
 from ..core.contracts import Codec, CodecStreams
 from ..core.declarations import Codecs, declared
 from ..core.disk import write_folder
 from ..core.errors import DataError
+from ..core.layout import Layout
 from ..core.leakage_knowledge import LeakageKnowledge
 from ..core.observation import Truth
 from ..core.trees import State, pack
 from .assembly.loading import make_model, make_task
 from .observed_part import recorded_part
+from .observed_sum import PLAIN
 from .recipes import Recipe
 from .recording_format import BROADCAST, RELEASES, SCHEMA, TRUTH, UNREADABLE, public_of, unreadable
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from ..clients.data.base import FederatedData
     from ..clients.levels import Levels
     from ..clients.messages import Broadcast
+    from .observed_sum import ObservedSum
     from .outcome import Outcome
     from .spec import RunSpec
 
@@ -48,6 +52,7 @@ def save_observation(
     probe: Mapping[str, Any],
     exchange: Exchange | None = None,
     levels: Levels | None = None,
+    total: ObservedSum | None = None,
 ) -> Path:
     """Write one client's message of a round into a new folder, the truth apart; return the folder.
 
@@ -62,19 +67,27 @@ def save_observation(
         probe: Whose recording this is, as plain values.
         exchange: What clients send, where that is more than an update.
         levels: Which part of the model each client trains; None where that is all of it.
+        total: What the server saw in the place of the client's message, under secure aggregation.
 
     Raises:
         DataError: The disk is full or not writable.
     """
     from safetensors.torch import save
 
-    frame = outcome.frame(client_id)
-    assert frame is not None, "a run that is watched sends single updates"
+    named = spec.codec if total is None else PLAIN
     down = outcome.down(client_id)
-    codec: Codec = CODECS.build(spec.codec.name, spec.codec.options)
+    codec: Codec = CODECS.build(named.name, named.options)
     plain = declared(codec, Codecs.verbatim)  # its frames are read without more
-    server = spec.server if down.planted else None
-    recipe = Recipe.of(spec.model, data, make_model(spec, data), server, make_task(spec, data))
+    model = make_model(spec, data)
+    defense, server = spec.client_defense, spec.server if down.planted else None
+    wrapped = None if wrap_of(defense.name, defense.options) is None else defense
+    recipe = Recipe.of(spec.model, data, model, server, make_task(spec, data), wrapped)
+    if total is None:
+        frame = outcome.frame(client_id)
+    else:
+        layout = Layout.of(model) if exchange is None else exchange.up
+        frame = total.frame(layout, down.broadcast.round, client_id)
+    assert frame is not None, "a run that is watched sends single updates"
     told, sent = _packed(
         {
             "shared": None if plain else down.shared,
@@ -83,7 +96,7 @@ def save_observation(
         }
     )
     part, of_part = recorded_part(levels, outcome, client_id, spec.algorithm)
-    besides, released = _packed({"releases": _releases(outcome, client_id)})
+    besides, released = _packed({"releases": _releases(outcome, client_id, total)})
     public_seed = 0 if plain else CodecStreams(spec.seed, 0).public_seed
     public = {
         "schema": SCHEMA,
@@ -91,9 +104,9 @@ def save_observation(
         "round": down.broadcast.round,
         "client_id": client_id,
         "recipe": recipe.plain(),
-        "codec": asdict(spec.codec),
+        "codec": asdict(named),
         "context": {"public_seed": public_seed, "shared": told.pop("shared")},
-        "message": {"kind": "update", "contributors": 1, **_groups(exchange)},
+        "message": {**_what(total), **_groups(exchange)},
         **told,
         **besides,
         **part,
@@ -127,8 +140,18 @@ def _received(broadcast: Broadcast, exchange: Exchange | None) -> State:
     return dict(zip(names, broadcast.extra, strict=True))
 
 
-def _releases(outcome: Outcome, client_id: int) -> State:
-    """Return what a client sent beside its frame."""
+def _what(total: ObservedSum | None) -> dict[str, Any]:
+    """Return which kind of message it is."""
+    if total is None:
+        return {"kind": "update", "contributors": 1}
+    return {"kind": "aggregate", "contributors": len(total.client_ids), "counted": total.weight}
+
+
+def _releases(outcome: Outcome, client_id: int, total: ObservedSum | None) -> State:
+    """Return what is known beside the frame: what a client sent, or sums of that."""
+    if total is not None:
+        summed = {"buffers": total.buffers} if len(total.buffers) else {}
+        return {**({"num_examples": int(total.weight)} if total.by_examples else {}), **summed}
     sent = outcome.sent.rows(outcome.sent.client_ids == client_id)
     buffers = {"buffers": sent.buffers[0]} if sent.buffers.shape[1] else {}
     facts = {"facts": sent.facts[0]} if sent.facts.shape[1] else {}

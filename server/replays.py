@@ -40,6 +40,7 @@ class _Recorded:
     context: CodecContext
     kind: MessageKind
     contributors: int
+    counted: float
     groups: list[str]
     scales: dict[str, float]
     trees: dict[str, State]
@@ -64,6 +65,7 @@ class _Recorded:
             CodecContext(int(told["public_seed"]), *where, unpack(told["shared"], sent)),
             message["kind"],
             int(message["contributors"]),
+            float(message.get("counted", message["contributors"])),
             [str(group) for group in message["groups"]],
             {str(group): float(scale) for group, scale in message["scales"].items()},
             {name: unpack(public[name], tensors) for name in ("received", "planted", "releases")},
@@ -108,6 +110,7 @@ def load_observation(place: Path) -> Observation:
         knowledge=found.knowledge,
         kind=found.kind,
         contributors=found.contributors,
+        counted=found.counted,
         support=support,
         received=found.trees["received"],
         releases={**found.trees["releases"], **besides},

@@ -84,6 +84,7 @@ class RunSpec:
     schedule: PluginSpec = PluginSpec("synchronous")
     server: PluginSpec = PluginSpec("honest")
     privacy: PluginSpec = PluginSpec("none")
+    client_defense: PluginSpec = PluginSpec("none")
     audit: PluginSpec = PluginSpec("none")
     defense: PluginSpec = PluginSpec("mean")
     server_optimizer: PluginSpec = PluginSpec("sgd")

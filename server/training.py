@@ -114,6 +114,7 @@ def block_kernel(
         compiled=choice.compiled,
         noise_seed=spec.noise_seed,
         labels=labels,
+        defense=parts.client_defense,
         task=make_task(spec, data),
     )
 

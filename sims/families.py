@@ -14,6 +14,7 @@ _FAMILIES = {
     "partitions": "gauntlet.clients.data:PARTITIONS",
     "models": "gauntlet.clients.models:MODELS",
     "algorithms": "gauntlet.clients.algorithms:ALGORITHMS",
+    "client_defenses": "gauntlet.clients.client_defenses:CLIENT_DEFENSES",
     "tasks": "gauntlet.clients.tasks:TASKS",
     "codecs": "gauntlet.clients.codecs:CODECS",
     "data_attacks": "gauntlet.attacks.poisoning:DATA_ATTACKS",

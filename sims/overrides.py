@@ -17,6 +17,7 @@ PLUGIN_SECTIONS = {
     "codec_down": "codecs",
     "defense": "defenses",
     "privacy": "privacy",
+    "client_defense": "client_defenses",
     "audit": "audits",
     "sampler": "samplers",
     "network": "networks",

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.declarations import shows_sums_alone
 from ..core.errors import GauntletError
+from ..server.observed_sum import observed_sum
 from ..server.recordings import adopt_observation, save_observation
+from .adaptive import unadapted
 from .reconstruct import NAME, AttackJob, carry_out, infers, shared_result
 from .scenario import Scenario
-from .watch import Watch, client_of, known, make_watches
+from .watch import Watch, client_of, in_a_sum, known, make_watches
 
 if TYPE_CHECKING:
     from ..server.simulation import Simulation, Step
@@ -60,7 +63,7 @@ class Probes:
         for kind, ending in (("reconstructions", ""), ("inferences", ".json")):
             result = self._folder / kind / (shared_result(old.name, watch.probe.name) + ending)
             shutil.rmtree(result, ignore_errors=True) if result.is_dir() else result.unlink(missing_ok=True)
-        knowledge, _ = known(watch.probe, self._simulation, client, round_)
+        knowledge, _ = known(watch.probe, self._simulation, [client], round_)
         place = adopt_observation(old, self._place(watch, round_, client), knowledge, watch.probe.record())
         self._attack(place, watch, round_, client)
 
@@ -70,7 +73,9 @@ class Probes:
 
     def watch(self, step: Step) -> None:
         """Record what probes waited for; a message is of the round in which its client began."""
-        for round_, cohort in step.outcome.starts.items():
+        sums = shows_sums_alone(self._simulation.plan.privacy)
+        for round_, began in step.outcome.starts.items():
+            cohort = began & set(step.outcome.received.client_ids.tolist()) if sums else began
             for watch in self._watches:
                 if not watch.due(round_):
                     continue
@@ -80,9 +85,11 @@ class Probes:
 
     def _record(self, step: Step, watch: Watch, round_: int, client: int) -> Path:
         s, outcome = self._simulation, step.outcome
-        knowledge, truth = known(watch.probe, s, client, round_)
+        total = observed_sum(s.plan, outcome)
+        behind = [client] if total is None else in_a_sum(s, client, total.client_ids)
+        knowledge, truth = known(watch.probe, s, behind, round_)
         place, probe = self._place(watch, round_, client), watch.probe.record()
-        facts = outcome, client, knowledge, truth, probe, s.plan.exchange, s.plan.levels
+        facts = outcome, client, knowledge, truth, probe, s.plan.exchange, s.plan.levels, total
         return save_observation(place, s.spec, s.data, *facts)
 
     def _attack(self, place: Path, watch: Watch, round_: int, client: int) -> None:
@@ -105,8 +112,13 @@ class Probes:
         return [watch.record() for watch in self._watches]
 
     def complaints(self) -> list[str]:
-        """Return a warning, in one line, for each probe that did not see all that it waited for."""
-        return [words for watch in self._watches if (words := watch.complaint())]
+        """Return a warning, in one line, for each probe that did not see all that it waited for.
+
+        And one where a client defense is not shown beside an attack that knows of it.
+        """
+        alone = unadapted(self._simulation.spec, [watch.probe for watch in self._watches])
+        unseen = [words for watch in self._watches if (words := watch.complaint())]
+        return [*unseen, *([alone] if alone else [])]
 
     def collect(self) -> None:
         """Run every attack, on Ray several at a time; what waited for rounds in vain is attacked as it came.

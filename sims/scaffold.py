@@ -10,6 +10,7 @@ _KINDS = {
     "data-attack": "data_attack",
     "leakage-attack": "leakage_attack",
     "defense": "defense",
+    "client-defense": "client_defense",
     "schedule": "schedule",
     "task": "task",
     "server": "server",
@@ -21,7 +22,7 @@ def scaffold(kind: str, name: str, folder: Path) -> list[Path]:
 
     Args:
         kind: ``"attack"`` (on updates), ``"data-attack"``, ``"leakage-attack"``, ``"defense"``,
-            ``"schedule"``, ``"server"`` or ``"task"``.
+            ``"client-defense"``, ``"schedule"``, ``"server"`` or ``"task"``.
         name: A Python name in lower case, with underscores.
         folder: Where to write; made if need be.
 

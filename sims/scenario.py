@@ -50,6 +50,7 @@ class Scenario(BaseModel):
     privacy: Plugin = Plugin(name="none")
     max_epsilon: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_delta: float = Field(default=0.1, gt=0, lt=1)
+    client_defense: Plugin = Plugin(name="none")
     audit: Plugin = Plugin(name="none")
     pre_aggregations: list[Plugin] = []
     defense: Plugin = Plugin(name="mean")
@@ -109,6 +110,7 @@ class Scenario(BaseModel):
             schedule=self.schedule.spec(),
             server=self.server.spec(),
             privacy=self.privacy.spec(),
+            client_defense=self.client_defense.spec(),
             audit=self.audit.spec(),
             defense=self.defense.spec(),
             server_optimizer=self.server_optimizer.spec(),
@@ -147,6 +149,7 @@ _LATER = {
     "schedule": {"name": "synchronous"},
     "server": {"name": "honest"},
     "held_out": 0.0,
+    "client_defense": {"name": "none"},
 }
 """Keys that earlier versions did not have, and what these did."""
 

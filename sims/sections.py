@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from ..core.errors import ScenarioError
 from ..server.spec import PluginSpec, RoleSpec
@@ -109,11 +116,19 @@ class Probe(Plugin):
         client: The observed client; by default, of those that take part, the honest one of the lowest id.
         rounds: For each of them, the first round from there on in which the client takes part.
         labels_known: Whether the attacker is told the labels.
+        defense_known: Whether the attacker is told what clients do against it (``client_defense``).
     """
 
     client: int | None = Field(default=None, ge=0)
     rounds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
     labels_known: bool = False
+    defense_known: bool = True
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plainly: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the key that earlier versions did not have where it says what these did."""
+        values: dict[str, Any] = plainly(self)
+        return {k: v for k, v in values.items() if (k, v) != ("defense_known", True)}
 
     def record(self) -> dict[str, Any]:
         """Return the probe as plain values: the attack, its options, whom it watches and what it is told."""
@@ -123,6 +138,7 @@ class Probe(Plugin):
             "client": self.client,
             "rounds": sorted(set(self.rounds)),
             "labels_known": self.labels_known,
+            **({} if self.defense_known else {"defense_known": False}),
         }
 
     def identity(self) -> str:

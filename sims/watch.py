@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS, infers
 from ..attacks.leakage.requirements import name_of, refuse_number, refuse_unmet, rounds_of, takes_labels
 from ..core.contracts import Groups
-from ..core.declarations import Algorithms, DataAttacks, Mechanisms, declared
+from ..core.declarations import Algorithms, DataAttacks, Mechanisms, declared, shows_sums_alone
 from ..core.errors import PluginError, ScenarioError
 from ..core.guards import guard
 from ..core.leakage_knowledge import LeakageKnowledge
@@ -16,6 +19,7 @@ from ..core.observation import Truth
 from ..core.registry import Family
 from ..core.roles import Role
 from ..server.cohorts import sample_cohort
+from ..server.observed_sum import counts_examples
 from ..server.planting import plant
 from ..server.probe import blank_observation, knowledge_of
 from .sections import Probe
@@ -142,18 +146,41 @@ def _has_examples(simulation: Simulation, client: int, round_: int) -> bool:
     return any(map(len, kernel.batches(client, round_, len(kernel.examples(client, round_)[1]))))
 
 
-def known(probe: Probe, simulation: Simulation, client: int, round_: int) -> tuple[LeakageKnowledge, Truth]:
-    """Return what the attacker is told of a client's round, and what the client really trains on."""
-    kernel = simulation.kernel
-    truth = kernel.truth(client, round_)
-    loss = simulation.evaluator.task.loss_name(kernel.training.loss)
-    examples = len(kernel.examples(client, round_)[1])
-    steps = len(kernel.batches(client, round_, examples))
+def known(
+    probe: Probe, simulation: Simulation, clients: Sequence[int], round_: int
+) -> tuple[LeakageKnowledge, Truth]:
+    """Return what the attacker is told of a message, and what the clients behind it really train on.
+
+    Args:
+        probe: What the scenario says.
+        simulation: The run.
+        clients: The sender; of a sum all whose messages are in it, canaries left out.
+        round_: The round in which they began.
+    """
+    kernel, plan = simulation.kernel, simulation.plan
+    training = replace(kernel.training, loss=simulation.evaluator.task.loss_name(kernel.training.loss))
+    truths = [kernel.truth(client, round_) for client in clients]
+    truth = Truth(torch.cat([t.x for t in truths]), torch.cat([t.y for t in truths]))
+    steps = {_steps(simulation, client, round_) for client in clients}
     told, besides = probe.labels_known, _besides(simulation, round_)
-    drawn = declared(simulation.plan.privacy, Mechanisms.poisson)
-    facts = kernel.rule, besides, simulation.first.params, drawn, simulation.plan.inserted.get("server")
-    training = replace(kernel.training, loss=loss)
-    return knowledge_of(simulation.spec, training, truth, steps, told, *facts), truth
+    drawn = declared(plan.privacy, Mechanisms.poisson)
+    drawn = drawn or (shows_sums_alone(plan.privacy) and not counts_examples(plan))
+    facts = kernel.rule, besides, simulation.first.params, drawn, probe.defense_known
+    same, server = steps.pop() if len(steps) == 1 else None, plan.inserted.get("server")
+    return knowledge_of(simulation.spec, training, truth, same, told, *facts, server), truth
+
+
+def _steps(simulation: Simulation, client: int, round_: int) -> int:
+    """Return how many local steps a client takes."""
+    kernel = simulation.kernel
+    return len(kernel.batches(client, round_, len(kernel.examples(client, round_)[1])))
+
+
+def in_a_sum(simulation: Simulation, client: int, ids: Sequence[int]) -> list[int]:
+    """Return the clients behind what is seen of one: itself, or of a sum those of ``ids`` with examples."""
+    if not shows_sums_alone(simulation.plan.privacy):
+        return [client]
+    return [i for i in ids if i < simulation.spec.num_clients]
 
 
 def _besides(simulation: Simulation, round_: int) -> tuple[Groups, ...]:
@@ -173,12 +200,7 @@ def _besides(simulation: Simulation, round_: int) -> tuple[Groups, ...]:
 
 
 def _refuse_other_runs(name: str, simulation: Simulation) -> None:
-    """Refuse runs in which no single message of local SGD on labelled examples is seen."""
-    if simulation.plan.privacy.trust_model == "distributed":
-        raise ScenarioError(
-            f"probe '{name}' watches one client, and with privacy '{simulation.spec.privacy.name}' nobody "
-            "sees more than the sum of the updates; leave it out"
-        )
+    """Refuse runs in which no message of local SGD on labelled examples is seen."""
     facts = simulation.evaluator.task.facts
     if not facts.num_classes:
         raise ScenarioError(
@@ -204,6 +226,13 @@ def _refuse_blind(probe: Probe, simulation: Simulation) -> None:
             f"probe '{probe.name}': client {probe.client} makes its examples from the model that it "
             "receives, so that nobody else knows what it trains on; watch another client"
         )
+    looking = [role.kind for role in simulation.plan.poisons if _looks(role)]
+    if looking and shows_sums_alone(simulation.plan.privacy):
+        raise ScenarioError(
+            f"probe '{probe.name}' sees sums of all clients, some of which make their examples from the "
+            f"model that they receive (attack '{looking[0]}'), so that nobody else knows what is behind a "
+            "sum; leave out one of the two"
+        )
     kind, family = _family(probe)
     attack = guard(family.build(probe.name, probe.spec().options), f"{kind} '{probe.name}'")
     first = min(probe.rounds)
@@ -225,11 +254,13 @@ def _refuse_blind(probe: Probe, simulation: Simulation) -> None:
     if rounds_of(attack)[1] > 1:
         refuse_number(attack, len(set(probe.rounds)))
     for client, round_ in _expected(probe, simulation).items():
-        knowledge, _ = known(probe, simulation, client, round_)
+        behind = in_a_sum(simulation, client, _cohort(simulation, round_))
+        knowledge, _ = known(probe, simulation, behind or [client], round_)
+        number = len(behind) if shows_sums_alone(simulation.plan.privacy) else None
         state = replace(simulation.first, round=round_)
         _, planted = plant(simulation.plan, state, state.params)
-        seen = blank_observation(spec, simulation.data, round_, client, knowledge, planted)
-        refuse_unmet(attack, seen)
+        told = planted, number
+        refuse_unmet(attack, blank_observation(spec, simulation.data, round_, client, knowledge, *told))
 
 
 def _looks(role: Role[Any]) -> bool:

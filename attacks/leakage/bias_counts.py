@@ -32,6 +32,9 @@ class BiasCounts:
     0.5, the class was probably there. A probe that is told the labels is refused: there is nothing left to
     estimate. Good on models that have hardly been trained, for any activation.
 
+    Of a sum over clients the counts are those of all of them together: as exact as of one client where
+    clients count as their examples; where each counts the same, an example of a client with few counts more.
+
     Attributes:
         guess: The mean predicted probability: 1 / C for every class ("uniform"), or what the broadcast
             model says about random inputs ("random_inputs": surer before training, worse after).
@@ -50,6 +53,7 @@ class BiasCounts:
     }
     only: ClassVar[Mapping[str, int]] = {"local_steps": 1}
     assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
+    kinds: ClassVar[tuple[str, ...]] = ("update", "gradient", "aggregate")
 
     def __post_init__(self) -> None:
         if self.num_dummies < 1:
@@ -66,7 +70,7 @@ class BiasCounts:
 
     def _counts(self, observation: Observation) -> Tensor:
         refuse_unmet(self, observation)
-        bias = last_layer(observation, observation.gradient()).bias
+        bias = last_layer(observation, observation.mean_gradient()).bias
         assert bias is not None, "check saw one"
         return (observation.knowledge.batch_size or 0) * (self._predicted(observation) - bias)  # [C]
 

@@ -38,6 +38,8 @@ class DLG:
         restarts: Random starts, at least 1; the one of least cost wins.
         tolerance: The cost at which the search has converged, at least 0.
         init: Start from N(0, 1) ("normal", the authors') or evenly over the range of values ("uniform").
+        masked: Whether entries that are 0 in the message are left out of the distance: the adaptive attacker
+            against client defenses that zero entries (``gradient_pruning``, ``soteria``), and sparse codecs.
         max_seconds: Wall-clock budget, above 0, or None. A budget makes results depend on the machine.
     """
 
@@ -49,6 +51,7 @@ class DLG:
     tolerance: float = 1e-10
     init: Init = "normal"
     max_seconds: float | None = None
+    masked: bool = False
 
     requires: ClassVar[Mapping[str, Level]] = {
         "batch_size": Level.EXACT,
@@ -82,7 +85,7 @@ class DLG:
         (observation,) = observations
         refuse_unmet(self, observation)
         batch_size = observation.knowledge.batch_size or 0
-        distance, labels = gradient_distance(observation), known_labels(observation)
+        distance, labels = gradient_distance(observation, self.masked), known_labels(observation)
 
         def cost(variables: Sequence[Tensor]) -> Tensor:
             x, *q = variables  # [B, ...], [B, C] of soft labels unless they are known

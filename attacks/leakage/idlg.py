@@ -33,6 +33,8 @@ class IDLG:
         restarts: Random starts, at least 1; the one of least cost wins.
         tolerance: The relative cost at which the search has converged, at least 0.
         init: Start from N(0, 1) ("normal", the authors') or evenly over the range of values ("uniform").
+        masked: Whether entries that are 0 in the message are left out of the distance: the adaptive attacker
+            against client defenses that zero entries (``gradient_pruning``, ``soteria``), and sparse codecs.
         max_seconds: Wall-clock budget, above 0, or None. A budget makes results depend on the machine.
     """
 
@@ -44,6 +46,7 @@ class IDLG:
     tolerance: float = 1e-10
     init: Init = "normal"
     max_seconds: float | None = None
+    masked: bool = False
 
     requires: ClassVar[Mapping[str, Level]] = {
         "batch_size": Level.EXACT,
@@ -78,7 +81,7 @@ class IDLG:
         (observation,) = observations
         refuse_unmet(self, observation)
         label = only_label(observation, observation.gradient())  # [1]
-        distance = gradient_distance(observation)
+        distance = gradient_distance(observation, self.masked)
 
         def cost(variables: Sequence[Tensor]) -> Tensor:
             return distance(variables[0], label)

@@ -73,9 +73,10 @@ class Descent:
     closures: int
 
 
-def gradient_distance(observation: Observation) -> Callable[[Tensor, Tensor], Tensor]:
+def gradient_distance(observation: Observation, masked: bool = False) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the cost of examples x [B, ...] with labels y: class numbers [B] or probabilities [B, C].
 
+    Where ``masked``, entries that are 0 in the message count for nothing: they were taken away, or not sent.
     It works on a copy of the model in evaluation mode: the observation's own stays as it is.
 
     Raises:
@@ -86,6 +87,7 @@ def gradient_distance(observation: Observation) -> Callable[[Tensor, Tensor], Te
     model = copy.deepcopy(observation.model).eval()
     named = dict(model.named_parameters())
     parameters = [named[slot.name].requires_grad_() for slot in observation.layout.parameters]
+    there = target != 0  # [P]
 
     def distance(x: Tensor, y: Tensor) -> Tensor:
         loss = functional.cross_entropy(model(x), y)
@@ -93,7 +95,8 @@ def gradient_distance(observation: Observation) -> Callable[[Tensor, Tensor], Te
             loss, parameters, create_graph=True, allow_unused=True, materialize_grads=True
         )
         gradient = torch.cat([g.reshape(-1) for g in gradients])  # [P]
-        return (gradient - target).square().sum() / scale
+        difference = gradient - target
+        return (difference * there if masked else difference).square().sum() / scale
 
     return distance
 

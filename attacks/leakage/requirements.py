@@ -72,12 +72,16 @@ def refuse_kind(attack: object, observation: Observation) -> None:
             f"allowed: {', '.join(KINDS)}"
         )
     if observation.kind not in kinds:
-        what: str = observation.kind
-        if observation.contributors > 1:
-            what = f"{what} of {observation.contributors} clients"
+        what, way = str(observation.kind), ""
+        if observation.kind == "aggregate":
+            what = f"{what} of {observation.contributors} client{'s' * (observation.contributors > 1)}"
+            way = (
+                ": the server sees no message of one client; use an attack on sums, such as bias_counts, or "
+                "a privacy mechanism that shows it single messages"
+            )
         raise PluginError(
             f"{name_of(attack)} works on a message of kind {' or '.join(kinds)}, got an {what} "
-            f"({_where(observation.client_id, observation.round)})"
+            f"({_where(observation.client_id, observation.round)}){way}"
         )
 
 

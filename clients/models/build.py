@@ -17,6 +17,8 @@ from ..data.blank import blank_inputs, input_dtype
 from ..tasks.fitted import task_of
 from .normalized import Normalized
 
+Wrap = Callable[[nn.Module], nn.Module]
+
 
 class Inputs(Protocol):
     """What a model must know of the data: ``FederatedData`` has it all."""
@@ -39,6 +41,7 @@ def build_model(
     data: Inputs,
     stream: np.random.Generator,
     outputs: tuple[int, ...] | None = None,
+    wrap: Wrap | None = None,
 ) -> nn.Module:
     """Return the model with initial weights drawn from ``stream`` alone, in training mode.
 
@@ -50,6 +53,7 @@ def build_model(
         stream: A stream of its own.
         outputs: The shape of what it puts out for one example, whose last number it is told as
             ``num_classes``; by default that of the task that the data are made for.
+        wrap: What makes another model of it, drawing its new weights from the same stream.
 
     Raises:
         PluginError: No such model, or wrong options, or it made something else than a model.
@@ -61,8 +65,9 @@ def build_model(
     outputs = outputs or task_of(data).outputs
     with seeded_torch(stream):
         net = _made(factory, name, options, data, outputs)
-    if not isinstance(net, nn.Module):
-        raise PluginError(f"model '{name}' must be a torch.nn.Module, got {type(net).__name__}")
+        if not isinstance(net, nn.Module):
+            raise PluginError(f"model '{name}' must be a torch.nn.Module, got {type(net).__name__}")
+        net = net if wrap is None else wrap(net)
     model = Normalized(net, data.mean, data.std) if data.mean else net
     _check_fit(model, name, data, outputs)
     return model.train()

@@ -8,12 +8,12 @@ What a plug-in may say of itself besides stands in the tables of ``core.declarat
 """
 
 from .attacks import DataAttack, Goal, InferenceAttack, LeakageAttack, SeenModel, UpdateAttack, View
+from .client_defenses import BlockVisit, ClientDefense
 from .clients import (
     Activations,
     AddingRule,
     Device,
     ExchangingRule,
-    Facts,
     Groups,
     LocalProcedure,
     LocalRule,
@@ -21,12 +21,13 @@ from .clients import (
     LocalWork,
     ModelFactory,
     Part,
-    StatingRule,
     Switch,
     Visit,
+    Worked,
 )
 from .codecs import Codec, CodecContext, CodecStreams
 from .defenses import Defense, EvaluatedModel, LinearDefense, PreAggregation, Verdict
+from .facts import Facts, StatingRule
 from .knowledge import UpdateKnowledge
 from .privacy import (
     AdaptiveClipping,
@@ -60,7 +61,9 @@ __all__ = [
     "Arrivals",
     "Audit",
     "Audited",
+    "BlockVisit",
     "ClassScore",
+    "ClientDefense",
     "Clipping",
     "Codec",
     "CodecContext",
@@ -111,4 +114,5 @@ __all__ = [
     "Verdict",
     "View",
     "Visit",
+    "Worked",
 ]

@@ -6,10 +6,10 @@ in one line. ``docs/declarations.md`` shows them all.
 """
 
 from .attacks import DataAttacks, LeakageAttacks, Servers, UpdateAttacks
-from .clients import Algorithms, ClientData, Codecs, Datasets, Partitions, Tasks
+from .clients import Algorithms, ClientData, ClientDefenses, Codecs, Datasets, Partitions, Tasks
 from .declaration import Declaration, Table, declared, declares, name_of
 from .defenses import Defenses, PreAggregations
-from .privacy import Audits, Clippings, Mechanisms, clipped_at, works_in_steps
+from .privacy import Audits, Clippings, Mechanisms, clipped_at, shows_sums_alone, works_in_steps
 from .server import Networks, Optimizers, Samplers, Schedules
 
 TABLES: dict[str, type[Table]] = {
@@ -17,6 +17,7 @@ TABLES: dict[str, type[Table]] = {
     "partitions": Partitions,
     "tasks": Tasks,
     "algorithms": Algorithms,
+    "client_defenses": ClientDefenses,
     "codecs": Codecs,
     "data_attacks": DataAttacks,
     "update_attacks": UpdateAttacks,
@@ -40,6 +41,7 @@ __all__ = [
     "Algorithms",
     "Audits",
     "ClientData",
+    "ClientDefenses",
     "Clippings",
     "Codecs",
     "DataAttacks",
@@ -62,5 +64,6 @@ __all__ = [
     "declared",
     "declares",
     "name_of",
+    "shows_sums_alone",
     "works_in_steps",
 ]

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from .declaration import ANYTHING, Declaration, Kind, Table, count, flag, method, word, words
+from .declaration import ANYTHING, Declaration, Kind, Table, count, flag, mapping, method, word, words
 from .server import Optimizers, Samplers
 
 if TYPE_CHECKING:
-    from ..contracts.clients import Facts, Groups, LocalRule, LocalTraining, Part, Visit
+    from torch import nn
+
+    from ..contracts.client_defenses import BlockVisit
+    from ..contracts.clients import Groups, LocalRule, LocalTraining, Part, Visit, Worked
+    from ..contracts.facts import Facts
     from ..contracts.server import Sampling
     from ..contracts.tasks import LossForm
     from ..layout import Layout
@@ -90,7 +94,9 @@ class Algorithms(Samplers, Optimizers):
         "(shared, own) -> Tensor", "All that `correct` adds to a gradient, where it follows from these alone."
     )
     up: Declaration[Callable[[Layout], Layout] | None] = method(
-        "(layout) -> Layout", "What a client sends [M], from the parameters' layout; silent: the update."
+        "(layout) -> Layout",
+        "What a client sends [M], from the parameters' layout; silent: the update. Of a local rule vectors "
+        "like the parameters, of a procedure any tensors.",
     )
     down: Declaration[Callable[[Layout], Layout] | None] = method(
         "(layout) -> Layout", "What the server sends: `params` and other groups; silent: the parameters."
@@ -157,8 +163,10 @@ class Algorithms(Samplers, Optimizers):
     )
     full_gradient = flag("`finish` needs the gradient of all of a client's examples at what it received.")
     weighs_alike = flag("A mean of its messages must not weigh clients by their examples.")
-    work: Declaration[Callable[[Visit], tuple[Tensor, Tensor]] | None] = method(
-        "(visit) -> (Tensor, Tensor)", "What a client sends [P], and its mean loss: in place of `correct`."
+    work: Declaration[Callable[[Visit], tuple[Tensor, Tensor] | Worked] | None] = method(
+        "(visit) -> (Tensor, Tensor) or Worked",
+        "What a client sends [M], and its mean loss: in place of `correct`. A `Worked` where it remembers or "
+        "states something besides.",
     )
     prepare: Declaration[Callable[[Visit], Any] | None] = method(
         "(visit) -> State",
@@ -181,6 +189,37 @@ class Algorithms(Samplers, Optimizers):
     shared = words("Its attributes that such a mechanism takes over where it leaves them None.")
     full_participation = flag("It needs every client in every round.")
     plain_mean = flag("What the server adds up must be the plain mean of the messages.")
+
+
+class ClientDefenses(Table):
+    """What a client defense may have and say of itself."""
+
+    change: Declaration[Callable[[Tensor, BlockVisit], Tensor] | None] = method(
+        "(update, visit) -> Tensor",
+        "What clients let out in the place of their updates [K, P]; see ``visit``.",
+    )
+    wrap: Declaration[Callable[[nn.Module], nn.Module] | None] = method(
+        "(model) -> model",
+        "The model of all clients and of the server in the place of the one that the scenario names; what it "
+        "draws at random it takes from torch's own generator.",
+    )
+    examples: Declaration[Callable[..., tuple[Tensor, Tensor]] | None] = method(
+        "(x, y, generator) -> (x, y)",
+        "What a client trains on in a round in the place of its examples: as many, in their order.",
+    )
+    passive = flag("`change` returns the update as it is.")
+    looks_at_examples = flag(
+        "`change` looks at more of a client's data than its update, or `examples` mixes examples: no "
+        "guarantee for single examples goes with it.",
+        careful=True,
+    )
+    adaptive = mapping(
+        "The leakage attack, as `name` and options, that knows of the defense: what the defense is worth is "
+        "shown beside it."
+    )
+    check: Declaration[Callable[[nn.Module, Sequence[int]], None] | None] = method(
+        "(model, input_shape)", "Raises `PluginError` where it cannot work on a model; asked before the run."
+    )
 
 
 class Codecs(Table):

@@ -62,6 +62,10 @@ class Mechanisms(Table):
         "What an ideal secure aggregation hands over instead of `updates`: one row. `honest` [K] tells who "
         "adds noise; `public` is a stream that everybody shares.",
     )
+    sum_only = flag(
+        "An ideal secure aggregation without noise: of the messages the server sees the sum alone that its "
+        "linear defense divides."
+    )
     least_shares: Declaration[Callable[[float], int] | None] = method(
         "(expected_size) -> int", "How many honest clients' noise it counts on, under distributed trust."
     )
@@ -104,6 +108,12 @@ class Audits(Table):
     num_unseen = count(0, "How many more directions belong to nobody.")
     statistic = one_of(("final", "max"), "final", "With what of the released a canary is compared.")
     delta: Declaration[float | None] = number(None, "The audit's own; None for that of the mechanism.")
+
+
+def shows_sums_alone(mechanism: object) -> bool:
+    """Return whether the server sees no single message under a mechanism, or a class of them."""
+    sums = declared(mechanism, Mechanisms.sum_only)
+    return sums or declared(mechanism, Mechanisms.trust_model) == "distributed"
 
 
 def works_in_steps(mechanism: object) -> bool:

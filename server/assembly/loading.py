@@ -8,6 +8,7 @@ from torch import nn
 
 from ...clients.data import federate
 from ...clients.data.base import FederatedData, Perturb
+from ...clients.defending import wrap_of
 from ...clients.models import build_model
 from ...clients.tasks.fitted import FittedTask, task_of
 from ...core.declarations import Mechanisms, declared
@@ -68,6 +69,7 @@ def model_and_secret(
             does not fit the data.
         ScenarioError: Model and data do not fit.
     """
-    outputs = make_task(spec, data).outputs
-    model = build_model(spec.model.name, spec.model.options, data, generator(spec.seed, "model"), outputs)
+    outputs, defense = make_task(spec, data).outputs, spec.client_defense
+    stream, wrap = generator(spec.seed, "model"), wrap_of(defense.name, defense.options)
+    model = build_model(spec.model.name, spec.model.options, data, stream, outputs, wrap)
     return rebuilt(server or spec.server, model, data, generator(spec.seed, "server model"), outputs)

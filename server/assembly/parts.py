@@ -7,11 +7,13 @@ from typing import Any
 
 from ...attacks.servers import SERVERS
 from ...clients.algorithms import ALGORITHMS
+from ...clients.client_defenses import CLIENT_DEFENSES
 from ...clients.codecs import CODECS
 from ...clients.data import DATASETS, PARTITIONS
 from ...clients.exchange import Exchange, exchange_of
 from ...core.contracts import (
     Audit,
+    ClientDefense,
     Codec,
     Defense,
     MaliciousServer,
@@ -73,7 +75,8 @@ class Parts:
         _ = self.mechanism
         if not self.given:
             _ = self.dataset, self.partition
-        _ = self.audit, self.algorithm, self.sampler, self.schedule, self.attacks, self.server
+        _ = self.client_defense, self.server
+        _ = self.audit, self.algorithm, self.sampler, self.schedule, self.attacks
         _ = self.codec, self.codec_down, self.pre_aggregations, self.defense, self.network, self.optimizer
 
     @cached_property
@@ -139,6 +142,11 @@ class Parts:
         """The codec of the way down: the same one where both ways are named alike."""
         same = self.spec.codec_down == self.spec.codec
         found: Codec = self.codec if same else made(CODECS, self.spec.codec_down)
+        return found
+
+    @cached_property
+    def client_defense(self) -> ClientDefense:
+        found: ClientDefense = made(CLIENT_DEFENSES, self.spec.client_defense)
         return found
 
     @cached_property
@@ -212,7 +220,10 @@ class Parts:
         return replace(mechanism, **found) if found else mechanism
 
     def alone(self) -> "Parts":
-        """Return what the server trains with on examples of its own: where nobody attacks or hides."""
+        """Return what the server trains with on examples of its own: where nobody attacks or hides.
+
+        The model stays as the clients' defense may have wrapped it.
+        """
         spec = replace(self.spec, privacy=PluginSpec("none"), roles=(), device="cpu", compile="off")
         found = Parts(spec, given=True)
         same = {
@@ -220,6 +231,9 @@ class Parts:
             for name in ("algorithm", "sampler", "audit", "schedule", "defense", "server")
         }
         vars(found).update(same)
+        bare = self.spec.client_defense == PluginSpec("none")
+        own = self.client_defense if bare else made(CLIENT_DEFENSES, PluginSpec("none"))
+        vars(found)["client_defense"] = own
         if self.spec.privacy == spec.privacy:
             vars(found)["mechanism"] = self.mechanism
         return found

@@ -78,6 +78,9 @@ def test_a_sum_over_clients_is_no_gradient():
     assert seen.gradient().tolist() == [-1.0] * 6
     with pytest.raises(ValueError, match=r"local_steps = 1 of one client, got .* of 3"):
         replace(seen, kind="aggregate", contributors=3).gradient()
+    summed = replace(seen, kind="aggregate", contributors=3, counted=5.0)
+    assert summed.mean_gradient().tolist() == pytest.approx([-0.2] * 6)
+    assert seen.mean_gradient().tolist() == [-1.0] * 6
 
 
 @pytest.mark.parametrize(
@@ -86,6 +89,8 @@ def test_a_sum_over_clients_is_no_gradient():
         ({"kind": "weights"}, "kind must be one of update, gradient, aggregate, got 'weights'"),
         ({"contributors": 2}, "contributors must be 1 of one update, got 2"),
         ({"kind": "aggregate", "contributors": 0}, "got 0"),
+        ({"counted": 2.0}, "counted must be above 0, and 1 of one update; got 2.0"),
+        ({"kind": "aggregate", "contributors": 2, "counted": 0.0}, "counted must be above 0"),
     ],
 )
 def test_a_message_that_cannot_be_is_refused(facts, words):

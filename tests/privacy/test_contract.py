@@ -93,6 +93,8 @@ BROKEN = [
     (contract.clipping_twice_is_clipping_once, central_twins.ShrinksEveryTime),
     (contract.what_workers_may_sum_passes_clip_unchanged, central_twins.SettlesWithoutClipping),
     (contract.what_workers_may_sum_passes_clip_unchanged, central_twins.CountsWhatItClips),
+    (contract.a_server_that_sees_a_sum_alone_cannot_clip, central_twins.ClipsWhatItCannotSee),
+    (contract.a_server_that_sees_a_sum_alone_cannot_clip, client_twins.MakesTwoSums),
     (contract.a_zero_update_stays_zero_and_an_empty_cohort_empty, central_twins.DividesByTheNorm),
     (contract.an_honest_message_moves_by_at_most_the_clip_norm, central_twins.ClientClipsEveryArrayApart),
     (contract.an_honest_message_moves_by_at_most_the_clip_norm, client_twins.LocalNoiseWithoutClipping),

@@ -60,7 +60,7 @@ def test_a_budget_that_pays_for_nothing_is_one_line_and_leaves_nothing(gauntlet,
     assert not (tmp_path / "out").exists()
 
 
-def test_a_probe_is_refused_where_nobody_sees_one_client(gauntlet, tiny_file):
+def test_an_attack_on_one_client_is_refused_where_nobody_sees_one(gauntlet, tiny_file):
     told = gauntlet(
         "run",
         tiny_file,
@@ -72,4 +72,4 @@ def test_a_probe_is_refused_where_nobody_sees_one_client(gauntlet, tiny_file):
         'probes=[{name="dlg"}]',
     )
     assert told.returncode == 2
-    assert "nobody sees more than the sum of the updates" in told.stderr
+    assert "got an aggregate of 6 clients (client 0, round 0): the server sees no message" in told.stderr

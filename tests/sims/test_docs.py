@@ -94,6 +94,16 @@ def test_the_page_on_leakage_attacks_ends_with_two_rounds_that_rebuild_more_than
 
 
 @pytest.mark.slow
+def test_the_page_on_client_defenses_ends_beside_an_attack_that_knows_of_it(tmp_path, gauntlet):
+    follow("add-a-client-defense.md", tmp_path, gauntlet)
+    shared, bare = (sorted(pd.read_csv(tmp_path / f"{name}.csv")["psnr"]) for name in ("shared", "bare"))
+
+    assert (tmp_path / "shared.png").stat().st_size > 10_000
+    assert shared[0] < bare[0] - 40
+    assert shared[1] > 60
+
+
+@pytest.mark.slow
 def test_the_page_on_samplers_ends_with_clients_that_come_by_day_and_night(tmp_path, gauntlet):
     follow("add-a-sampler.md", tmp_path, gauntlet)
     accuracy = final(tmp_path / "semi-cyclic.csv")

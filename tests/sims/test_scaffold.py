@@ -16,6 +16,7 @@ from gauntlet.sims.scaffold import scaffold
         pytest.param("data-attack", marks=pytest.mark.slow),
         pytest.param("leakage-attack", marks=pytest.mark.slow),
         "defense",
+        pytest.param("client-defense", marks=pytest.mark.slow),
         pytest.param("schedule", marks=pytest.mark.slow),
         pytest.param("server", marks=pytest.mark.slow),
         pytest.param("task", marks=pytest.mark.slow),

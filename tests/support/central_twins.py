@@ -155,6 +155,12 @@ class CountsWhatItClips(Twin):
         return self.inner.clip(updates, None)[0], {"clipped": len(updates)}
 
 
+class ClipsWhatItCannotSee(Twin):
+    """Central clipping of single messages, behind a sum that nobody can look into."""
+
+    sum_only = True
+
+
 class DividesByTheNorm(Twin):
     def clip(self, updates, state):
         norms = updates.vectors.double().norm(dim=1, keepdim=True)

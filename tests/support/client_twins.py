@@ -72,6 +72,10 @@ class AddsASharesNoiseForTheWholeSum(DistributedTwin):
         return self.integers.secure_sum(updates, honest & first, state, public, streams)
 
 
+class MakesTwoSums(DistributedTwin):
+    sum_only = True
+
+
 class TrustsAnySum(DistributedTwin):
     def event(self, sensitivity, expected_size, state):
         return self.integers.event(self.clip_norm / expected_size, expected_size, state)

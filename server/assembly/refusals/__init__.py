@@ -38,6 +38,12 @@ from .budgets import (
     a_large_delta,
     a_wanted_label_that_is_none,
 )
+from .client_defenses import (
+    a_defense_of_clients_that_work_in_their_own_way,
+    a_look_at_examples_behind_their_privacy,
+    a_model_that_a_client_defense_cannot_work_on,
+    gradients_that_go_out_beside_a_defended_update,
+)
 from .codecs import a_downlink_that_an_algorithm_does_not_expect, a_downlink_that_remembers
 from .defenses import (
     a_certificate_behind_other_rules,
@@ -124,6 +130,9 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_codec_that_breaks_a_bound,
     clients_that_a_mean_weighs,
     a_gradient_that_nobody_protects,
+    a_defense_of_clients_that_work_in_their_own_way,
+    gradients_that_go_out_beside_a_defended_update,
+    a_look_at_examples_behind_their_privacy,
     facts_behind_a_sum,
     canaries_that_state_nothing,
     a_downlink_that_remembers,
@@ -163,6 +172,7 @@ OF_FIT: tuple[Refusal[Fitted], ...] = (
     batch_statistics_that_nobody_trains,
     batch_statistics_that_nobody_remembers,
     features_that_a_model_has_not,
+    a_model_that_a_client_defense_cannot_work_on,
     batch_statistics_that_leave_unclipped,
     canaries_that_nobody_clips,
     given_data_without_a_root,

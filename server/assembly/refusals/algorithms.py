@@ -10,6 +10,7 @@ from ....core.declarations import (
     PreAggregations,
     UpdateAttacks,
     declared,
+    shows_sums_alone,
 )
 from ....core.errors import ScenarioError
 from ...release import counts_alike
@@ -192,9 +193,10 @@ def messages_beside_parameters(fitted: Fitted) -> ScenarioError | None:
 
 
 def facts_behind_a_sum(parts: Parts) -> ScenarioError | None:
-    """An algorithm whose clients state facts of their own, under distributed trust."""
-    facts = declared(parts.algorithm, Algorithms.facts)
-    if not facts or parts.mechanism.trust_model != "distributed":
+    """An algorithm whose clients state facts of their own, where the server sees a sum of the messages."""
+    facts, mechanism = declared(parts.algorithm, Algorithms.facts), parts.mechanism
+    summed = shows_sums_alone(mechanism) or declared(mechanism, Mechanisms.secure_sum) is not None
+    if not facts or not summed:
         return None
     return ScenarioError(
         f"{_who(parts)} has each client state {', '.join(facts)}, and with privacy "

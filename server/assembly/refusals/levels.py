@@ -12,6 +12,7 @@ from ....core.declarations import (
     PreAggregations,
     UpdateAttacks,
     declared,
+    shows_sums_alone,
 )
 from ....core.errors import ScenarioError
 from ....core.registry import Family
@@ -118,13 +119,14 @@ def a_codec_that_minds_the_size(parts: Parts) -> ScenarioError | None:
 
 
 def a_sum_of_several_sizes(parts: Parts) -> ScenarioError | None:
-    """Distributed trust, under which the server sees one sum and no coordinate's own count."""
+    """Secure aggregation, under which the server sees one sum and no coordinate's own count."""
     with_sizes = _several_sizes(parts)
-    if with_sizes is None or parts.mechanism.trust_model != "distributed":
+    if with_sizes is None or not shows_sums_alone(parts.mechanism):
         return None
     return ScenarioError(
         f"{with_sizes}, and with privacy '{parts.spec.privacy.name}' the server sees only the sum of whole "
-        "messages; use gaussian with defense mean and weighting = 'fixed'"
+        "messages; use a mechanism that shows it single ones, such as gaussian with defense mean and "
+        "weighting = 'fixed'"
     )
 
 

@@ -1,6 +1,6 @@
 """What a privacy mechanism does not go with."""
 
-from ....core.declarations import Codecs, Defenses, Mechanisms, declared
+from ....core.declarations import Codecs, Defenses, Mechanisms, declared, declares, shows_sums_alone
 from ....core.errors import ScenarioError
 from ..fitted import Fitted
 from ..parts import Parts
@@ -72,29 +72,40 @@ def canaries_that_nobody_clips(fitted: Fitted) -> ScenarioError | None:
 
 
 def _only_sums(parts: Parts) -> str | None:
-    """Return what the server sees under distributed trust; None where it sees single updates."""
-    if parts.mechanism.trust_model != "distributed":
+    """Return what the server sees under secure aggregation; None where it sees single updates."""
+    if not shows_sums_alone(parts.mechanism):
         return None
     return f"with privacy '{parts.spec.privacy.name}' the server sees only the sum of the updates"
 
 
 def a_defense_that_sees_only_sums(parts: Parts) -> ScenarioError | None:
-    """A defense that works on single updates, or divides by who came, under distributed trust."""
+    """A defense that works on single updates, or divides by what secure aggregation does not tell."""
     if (only := _only_sums(parts)) is None:
         return None
     needs = declared(parts.defense, Defenses.individual)
-    sensitivity = declared(parts.defense, Defenses.sensitivity)
-    if not needs and sensitivity is not None and sensitivity(1.0, 1.0) is not None:
+    plain = declared(parts.mechanism, Mechanisms.sum_only)
+    if not needs and (_weighs_beforehand(parts) if plain else _divides_by_a_size(parts)):
         return None
-    spec = parts.spec
-    why = "needs single updates" if needs else f"({spec.defense}) does not divide by a fixed size"
-    return ScenarioError(
-        f"{only}, and defense '{spec.defense.name}' {why}; use mean with weighting = 'fixed'"
-    )
+    spec, way = parts.spec, "" if plain else " with weighting = 'fixed'"
+    amiss = "is no linear rule whose counts are public" if plain else "does not divide by a fixed size"
+    why = "needs single updates" if needs else f"({spec.defense}) {amiss}"
+    return ScenarioError(f"{only}, and defense '{spec.defense.name}' {why}; use mean{way}")
+
+
+def _weighs_beforehand(parts: Parts) -> bool:
+    """Return whether a client can tell what it counts before anybody adds up."""
+    rule = parts.defense
+    public = declares(rule, Defenses.counts) and declares(rule, Defenses.denominator)
+    return public and declared(rule, Defenses.linear) and rule.init() is None
+
+
+def _divides_by_a_size(parts: Parts) -> bool:
+    sensitivity = declared(parts.defense, Defenses.sensitivity)
+    return sensitivity is not None and sensitivity(1.0, 1.0) is not None
 
 
 def a_pre_aggregation_that_sees_only_sums(parts: Parts) -> ScenarioError | None:
-    """A pre-aggregation under distributed trust."""
+    """A pre-aggregation under secure aggregation."""
     if (only := _only_sums(parts)) is None or not parts.spec.pre_aggregations:
         return None
     return ScenarioError(
@@ -104,8 +115,11 @@ def a_pre_aggregation_that_sees_only_sums(parts: Parts) -> ScenarioError | None:
 
 
 def a_codec_whose_payloads_do_not_add_up(parts: Parts) -> ScenarioError | None:
-    """A codec that loses something, under distributed trust."""
-    if (only := _only_sums(parts)) is None or declared(parts.codec, Codecs.lossless):
+    """A codec whose payloads cannot be summed, or that loses what a mechanism's integers still need."""
+    if (only := _only_sums(parts)) is None:
+        return None
+    plain = declared(parts.mechanism, Mechanisms.sum_only)
+    if declared(parts.codec, Codecs.additive if plain else Codecs.lossless):
         return None
     return ScenarioError(
         f"{only}, and what codec '{parts.spec.codec.name}' makes cannot be added up; use identity"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ....core.declarations import Algorithms, Defenses, Schedules, declared
+from ....core.declarations import Algorithms, Defenses, Schedules, declared, shows_sums_alone
 from ....core.errors import ScenarioError
 from ...rows import steps_of
 from ..parts import Parts
@@ -27,7 +27,7 @@ def more_messages_than_clients(parts: Parts) -> ScenarioError | None:
 
 def a_sum_of_other_rounds(parts: Parts) -> ScenarioError | None:
     """Secure aggregation of messages that did not begin together: whose noise will meet is not known."""
-    if (who := _who(parts)) is None or parts.mechanism.trust_model != "distributed":
+    if (who := _who(parts)) is None or not shows_sums_alone(parts.mechanism):
         return None
     return ScenarioError(
         f"{who} counts messages of clients that did not begin together, and privacy "

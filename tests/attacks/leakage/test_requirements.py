@@ -115,7 +115,8 @@ def test_an_attack_is_refused_on_a_kind_of_message_that_it_does_not_take(digits,
     x, y = digits
     summed = replace(observe(mlp(), x[:2], y[:2]), kind="aggregate", contributors=8)
 
-    words = r"DLG works on a message of kind update or gradient, got an aggregate of 8 clients \(client 0, "
+    words = r"DLG works on a message of kind update or gradient, got an aggregate of 8 clients "
+    words += r"\(client 0, round 0\): the server sees no message of one client; use an attack on sums, such "
     with pytest.raises(PluginError, match=words):
         refuse_unmet(DLG(), summed)
     refuse_unmet(type("Sum", (), {"kinds": ("aggregate",)})(), summed)

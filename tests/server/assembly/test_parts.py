@@ -33,6 +33,7 @@ def test_the_quickstart_builds_each_of_its_plug_ins_once(built):
     assert sorted(built) == [
         "algorithms: fedavg",
         "audits: none",
+        "client_defenses: none",
         "codecs: identity",
         "data_attacks: label_flip_all",
         "datasets: digits",

@@ -9,6 +9,7 @@ from gauntlet.server.assembly.refusals import (
     REFUSALS,
     algorithms,
     budgets,
+    client_defenses,
     codecs,
     defenses,
     levels,
@@ -19,7 +20,19 @@ from gauntlet.server.assembly.refusals import (
     training,
 )
 
-MODULES = (algorithms, budgets, codecs, defenses, levels, privacy, roles, schedules, servers, training)
+MODULES = (
+    algorithms,
+    budgets,
+    client_defenses,
+    codecs,
+    defenses,
+    levels,
+    privacy,
+    roles,
+    schedules,
+    servers,
+    training,
+)
 SERVER = Path(inspect.getfile(algorithms)).parents[2]
 
 
