@@ -28,7 +28,7 @@ class RebuiltLike(Protocol):
         psnr: In dB, infinite where exact.  # [B]
         ssim: Up to 1; NaN where the examples are no images.  # [B]
 
-    May have ``tokens``: of sequences, the share of each one's tokens that is right, or None.  # [B]
+    May have ``tokens``: of sequences of tokens, the share of positions that is right, or None.  # [B]
     """
 
     @property
