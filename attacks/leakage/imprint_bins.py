@@ -31,7 +31,7 @@ class ImprintBins:
     What no bin gives is filled with the mean of the others.
 
     ``details``: ``occupied`` (bins that hold something), ``certified`` (of these, such as may be one
-    example), ``predicted_mse`` (the median of what float32 alone leaves in these, in the units of the inputs),
+    example), ``predicted_mse`` (the median of what float32 alone leaves in these, in units of the inputs),
     ``lost`` (of these, such in which it leaves an error above 1 % of the range), and by its number what it
     leaves in each of these, ``bin_17``. ``cost`` is the share of the examples asked for that are not
     certified.
