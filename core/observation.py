@@ -16,7 +16,7 @@ from .leakage_knowledge import LeakageKnowledge
 
 MessageKind = Literal["update", "gradient", "aggregate"]
 KINDS: tuple[MessageKind, ...] = ("update", "gradient", "aggregate")
-Artefact = Literal["images", "rows"]
+Artefact = Literal["images", "rows", "tokens"]
 _HALF_ULP = 2.0**-24  # relative rounding error of float32
 
 
@@ -46,6 +46,8 @@ class Observation:
             [F], and by name the other groups of the algorithm's ``up`` [P]; of an aggregate the sums of
             these, the first only where clients count as their examples, and no facts.
         planted: What a malicious server put into the model, and what an attack needs to read it out.
+        num_tokens: Inputs are tokens, int64, below it; 0 where they are floats.
+        label_shape: Shape of one label: () of a class.
 
     Raises:
         ValueError: Another kind, or a number of contributors or a count that does not go with it.
@@ -67,6 +69,8 @@ class Observation:
     received: Mapping[str, Tensor] = field(default_factory=dict)
     releases: Mapping[str, Tensor | int] = field(default_factory=dict)
     planted: Mapping[str, Any] = field(default_factory=dict)
+    num_tokens: int = 0
+    label_shape: tuple[int, ...] = ()
     counted: float | None = None
 
     def __post_init__(self) -> None:
@@ -158,7 +162,7 @@ class Truth:
 
     Attributes:
         x: Inputs.  # [B, ...]
-        y: Labels.  # [B]
+        y: Labels.  # [B, *label_shape]
     """
 
     x: Tensor
@@ -171,14 +175,14 @@ class Reconstruction:
 
     Attributes:
         x: Rebuilt inputs, in the attack's own order.  # [B, ...]
-        y: Rebuilt labels.  # [B]
+        y: Rebuilt labels.  # [B, *label_shape]
         cost: What the attack minimised, as the attacker sees it, at the end.
         trace: That cost over the iterations.
         stopped: ``"converged"``, ``"plateau"``, ``"max_iterations"``, ``"time_budget"``, ``"nan"`` or
             ``"closed_form"``.
         details: Further figures, such as closures evaluated.
         artefact: What x is, which decides how it is scored: ``"images"`` [B, channels, height, width] or
-            ``"rows"`` of values; by default what its shape says.
+            ``"rows"`` of values, or ``"tokens"`` int64; by default what its type and shape say.
     """
 
     x: Tensor

@@ -33,7 +33,7 @@ class CertificateScore:
         examples: Test examples; 0 of a number that is the same for all.
         mean: The mean of its values: of a truth, the share of examples of which it holds.
         right: The same with 0 in the place of examples that the model takes for something else: of a truth,
-            the certified accuracy. None of a regression, and of a number that is the same for all.
+            the certified accuracy. None where a label is no one class, and of a number for all.
         least, median, most: Of its values; None of a number that is the same for all.
     """
 
@@ -78,11 +78,13 @@ class Certifier:
             PluginError: The defense raised, or did not return columns.
         """
         params = self.plan.model(state.params, state.optimizer)
-        right = None
-        if self.num_classes:
-            right = self.models.forward(state.buffers)(params[None], self.x)[0].argmax(dim=-1) == self.y
+        right = self._right(params, state.buffers) if self.num_classes and self.y.ndim == 1 else None
         columns = self._columns(state, params, self.x)
         return tuple(_score(name, values, right) for name, values in columns.items())
+
+    def _right(self, params: Tensor, buffers: Tensor) -> Tensor:
+        """Return which test examples a model takes for what they are.  # [m]"""
+        return self.models.forward(buffers)(params[None], self.x)[0].argmax(dim=-1) == self.y
 
     def _columns(self, state: ServerState, params: Tensor, x: Tensor) -> Mapping[str, Tensor | float]:
         plan = self.plan

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import torch
+
+from ..core.declarations import name_of
+from ..core.errors import PluginError
 from ..core.seeds import generator
 
 if TYPE_CHECKING:
@@ -29,7 +33,16 @@ class Planted:
 
 
 def plant(plan: Plan, state: ServerState, params: Tensor) -> tuple[ServerState, Planted]:
-    """Let the server put what it likes into the parameters that would go down [P]; its own stay."""
+    """Let the server put what it likes into the parameters that would go down [P]; its own stay.
+
+    Raises:
+        PluginError: It planted something, and declares that it does not: a guarantee counts on that.
+    """
     stream = generator(plan.seed, "server", state.round)
     planted, secret, memory = plan.server.plant(params, state.server, stream)
+    if plan.honest and (secret or not (planted is params or torch.equal(planted, params))):
+        raise PluginError(
+            f"server {name_of(plan.server)} declares deviates = 'nothing', and planted something in round "
+            f"{state.round}; allowed: 'parameters' or 'model'"
+        )
     return replace(state, server=memory), Planted(planted, {**plan.inserted, **secret})

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..clients.tasks.fitted import facts_of
+from ..core.declarations import ClientData, declared
 from ..core.layout import Layout
 from ..core.leakage_knowledge import LeakageKnowledge, Level
 from ..core.observation import Observation, Truth
@@ -109,4 +111,6 @@ def blank_observation(
         kind="update" if contributors is None else "aggregate",
         contributors=contributors or 1,
         planted={} if planted is None else planted.secret,
+        num_tokens=declared(data, ClientData.num_tokens),
+        label_shape=facts_of(data).label_shape,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..clients.defending import wrap_of
 from ..clients.models import build_model
+from ..clients.tasks.fitted import task_of
 from ..core.errors import DataError
 from ..core.layout import Layout
 from ..core.seeds import generator
@@ -19,6 +20,7 @@ from .spec import PluginSpec
 
 if TYPE_CHECKING:
     from ..clients.data.base import FederatedData
+    from ..clients.tasks.fitted import FittedTask
 
 
 @dataclass(frozen=True)
@@ -63,21 +65,34 @@ class Recipe:
         data: FederatedData,
         model: nn.Module,
         server: PluginSpec | None = None,
+        task: FittedTask | None = None,
         wrapped: PluginSpec | None = None,
     ) -> Recipe:
         """Return the recipe of a run's model, as it was when the run began.
 
-        ``wrapped`` names the client defense that made another one of it, and ``server`` who rebuilt that.
+        Args:
+            plugin: The model.
+            data: What it is fitted to.
+            model: The model itself.
+            server: Who rebuilt it, if anybody did.
+            task: What it learns; by default what the data are made for.
+            wrapped: The client defense that made another one of it, before the server did.
         """
+        task = task or task_of(data)
         layout = Layout.of(model)
         moving = {slot.name for slot in (*layout.parameters, *layout.buffers)}
-        inputs = Inputs(data.name, data.input_shape, data.num_classes, data.mean, data.std, data.value_range)
+        facts, outputs = task.facts, task.outputs
+        common = data.name, data.input_shape, data.num_classes, data.mean, data.std, data.value_range
+        plain = () if outputs == (facts.num_classes,) else outputs
+        inputs = Inputs(*common, facts.num_tokens, facts.label_shape, plain)
         fixed = {name: value.detach() for name, value in _tensors(model).items() if name not in moving}
         return cls(plugin, inputs, _named(layout), fixed, server, wrapped)
 
     def plain(self) -> dict[str, Any]:
         """Return all but the fixed tensors as JSON has it."""
-        plain = {"model": asdict(self.model), "inputs": asdict(self.inputs), "tensors": self.tensors}
+        known = {f.name: f.default for f in fields(Inputs)}
+        inputs = {name: value for name, value in asdict(self.inputs).items() if value != known[name]}
+        plain = {"model": asdict(self.model), "inputs": inputs, "tensors": self.tensors}
         others = {"server": self.server, "wrapped": self.wrapped}
         return {**plain, **{name: asdict(spec) for name, spec in others.items() if spec is not None}}
 
@@ -102,11 +117,12 @@ class Recipe:
         Raises:
             DataError: What the plug-in's code makes today is another model than the one that was recorded.
         """
-        stream, wrapped = generator(0, "observation"), self.wrapped
+        stream, outputs = generator(0, "observation"), self.inputs.outputs or (self.inputs.num_classes,)
+        wrapped = self.wrapped
         wrap = None if wrapped is None else wrap_of(wrapped.name, wrapped.options)
-        model = build_model(self.model.name, self.model.options, self.inputs, stream, wrap=wrap)
+        model = build_model(self.model.name, self.model.options, self.inputs, stream, outputs, wrap=wrap)
         if self.server is not None:
-            model, _ = rebuilt(self.server, model, self.inputs, generator(0, "observed server"))
+            model, _ = rebuilt(self.server, model, self.inputs, generator(0, "observed server"), outputs)
         layout, own = Layout.of(model), _tensors(model)
         wanted = _named(layout) if self.tensors is None else self.tensors
         lengths = (layout.num_parameters, layout.num_buffers)

@@ -24,7 +24,7 @@ from ..core.layout import Layout
 from ..core.leakage_knowledge import LeakageKnowledge
 from ..core.observation import Truth
 from ..core.trees import State, pack
-from .assembly.loading import make_model
+from .assembly.loading import make_model, make_task
 from .observed_part import recorded_part
 from .observed_sum import PLAIN
 from .recipes import Recipe
@@ -81,7 +81,7 @@ def save_observation(
     model = make_model(spec, data)
     defense, server = spec.client_defense, spec.server if down.planted else None
     wrapped = None if wrap_of(defense.name, defense.options) is None else defense
-    recipe = Recipe.of(spec.model, data, model, server, wrapped)
+    recipe = Recipe.of(spec.model, data, model, server, make_task(spec, data), wrapped)
     if total is None:
         frame = outcome.frame(client_id)
     else:

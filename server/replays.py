@@ -115,6 +115,8 @@ def load_observation(place: Path) -> Observation:
         received=found.trees["received"],
         releases={**found.trees["releases"], **besides},
         planted=found.trees["planted"],
+        num_tokens=inputs.num_tokens,
+        label_shape=inputs.label_shape,
     )
 
 

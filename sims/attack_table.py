@@ -49,7 +49,7 @@ def _known(seen: Observation) -> str:
 
 def print_findings(found: Sequence[Finding]) -> None:
     """Print what became of each attack: its scores, where its result is, or why it was refused."""
-    titles = ("message", "attack", "SoK", "PSNR (dB)", "SSIM", "MSE", "labels", "stopped", "result")
+    titles = ("message", "attack", "SoK", "PSNR (dB)", "SSIM", "MSE", "tokens", "labels", "stopped", "result")
     _print("Attacks on recorded messages", titles, [_row(one) for one in found])
     for folder in dict.fromkeys(one.result.parent for one in found if one.result is not None):
         print(f"Results in {folder}")
@@ -58,12 +58,13 @@ def print_findings(found: Sequence[Finding]) -> None:
 def _row(one: Finding) -> tuple[str, ...]:
     head = (_message(one), _attack(one.attack))
     if one.result is None:
-        return (*head, "", "", "", "", "", "", f"refused: {one.refusal}")
+        return (*head, "", "", "", "", "", "", "", f"refused: {one.refusal}")
     path = one.result / "reconstruction.json" if one.result.is_dir() else one.result
     report: dict[str, Any] = read_json(path.read_text(encoding="utf-8"))
     letter = report["sok"] + (f" (oracle: {', '.join(report['oracle'])})" if report["oracle"] else "")
     scores = [
-        _mean(report.get(name), form) for name, form in (("psnr", ".1f"), ("ssim", ".2f"), ("mse", ".2g"))
+        _mean(report.get(name), form)
+        for name, form in (("psnr", ".1f"), ("ssim", ".2f"), ("mse", ".2g"), ("token_accuracy", ".2f"))
     ]
     labels = f"{report['label_accuracy']:.2f}" if "label_accuracy" in report else ""
     return (*head, letter, *scores, labels, report.get("stopped", ""), "there already" if one.kept else "new")

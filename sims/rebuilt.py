@@ -25,10 +25,11 @@ class Rebuilt:
         sok: The SoK's letter of what the attack was told, A to H; None in results of earlier versions.
         truth: What the client trained on.  # [B, ...]
         rebuilt: What the attack made of its message.  # [B, ...]
-        psnr: Peak signal-to-noise ratio of each, in dB.  # [B]
+        psnr: Peak signal-to-noise ratio of each, in dB; NaN of tokens.  # [B]
         ssim: Structural similarity of each; NaN where the inputs are no images.  # [B]
-        truth_labels: True labels.  # [B]
-        labels: Rebuilt labels.  # [B]
+        truth_labels: True labels.  # [B, ...]
+        labels: Rebuilt labels.  # [B, ...]
+        tokens: Of tokens, the share of each example's positions that is right; None of others.  # [B]
     """
 
     attack: str
@@ -42,6 +43,7 @@ class Rebuilt:
     ssim: np.ndarray[Any, Any]
     truth_labels: np.ndarray[Any, Any]
     labels: np.ndarray[Any, Any]
+    tokens: np.ndarray[Any, Any] | None = None
 
 
 def _whole(found: Rebuilt) -> Rebuilt:
@@ -50,9 +52,11 @@ def _whole(found: Rebuilt) -> Rebuilt:
     Raises:
         ValueError: It has not.
     """
-    columns = (found.psnr, found.ssim, found.truth_labels, found.labels)
-    sizes = {len(found.truth), *(column.size for column in columns)}
-    flat = all(column.ndim == 1 for column in columns)
+    scores = (found.psnr, found.ssim, *(() if found.tokens is None else (found.tokens,)))
+    sizes = {len(found.truth), *(column.size for column in scores)}
+    flat = all(column.ndim == 1 for column in scores)
+    flat = flat and found.labels.ndim > 0 and found.labels.shape == found.truth_labels.shape
+    sizes.add(len(found.labels) if flat else 0)
     if len(sizes) != 1 or not found.truth.size or not flat or found.truth.shape != found.rebuilt.shape:
         raise ValueError("its examples, scores and labels do not fit together")
     if not (
@@ -91,6 +95,7 @@ def load_rebuilt(folder: Path) -> Rebuilt:
                 ssim=np.array(report["ssim"], dtype=float),
                 truth_labels=tensors["labels"].numpy(),
                 labels=tensors["y"].numpy(),
+                tokens=np.array(right, dtype=float) if (right := report.get("token_accuracy")) else None,
             )
         )
     except (OSError, SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
 from ..attacks.leakage import infers as infers
-from ..attacks.leakage.metrics import artefact_of, score
+from ..attacks.leakage.metrics import Scores, artefact_of, score
 from ..attacks.leakage.outputs import checked_reconstruction, checked_scores
 from ..attacks.leakage.requirements import letter_of, oracles_of, refuse_number, refuse_unmet, told
 from ..clients.device import one_thread
@@ -112,16 +112,25 @@ def reconstruct(job: AttackJob) -> Path:
     report = {
         **_head(job, plugin, observations),
         "artefact": artefact_of(found),
-        "psnr": scores.psnr.tolist(),
+        "psnr": [_finite(s) for s in scores.psnr.tolist()],
         "ssim": [_finite(s) for s in scores.ssim.tolist()],
-        "mse": scores.mse.tolist(),
+        "mse": [_finite(s) for s in scores.mse.tolist()],
         "within_tolerance": [_finite(s) for s in scores.within_tolerance.tolist()],
+        **_of_tokens(scores),
         "label_accuracy": scores.label_accuracy,
         "cost": _finite(found.cost),
         "stopped": found.stopped,
         "details": {name: _finite(value) for name, value in found.details.items()},
     }
     return _write(job.results / job.called, tensors, report)
+
+
+def _of_tokens(scores: Scores) -> dict[str, Any]:
+    """Return what a report says of rebuilt tokens besides; nothing of others."""
+    right = scores.token_accuracy
+    if bool(right.isnan().any()):
+        return {}
+    return {"token_accuracy": right.tolist(), "exact": (right == 1).tolist()}
 
 
 def observed(plugin: object, places: Sequence[Path], distrust: str | None = None) -> list[Observation]:
@@ -171,7 +180,7 @@ def infer(job: AttackJob) -> Path:
     (observation,) = observed(plugin, job.places, job.distrust)
     with one_thread():
         scores = checked_scores(plugin.infer([told(plugin, observation)]), 1, who)[0]
-    counts = torch.bincount(load_truth(job.places[0]).y, minlength=observation.num_classes)
+    counts = torch.bincount(load_truth(job.places[0]).y.flatten(), minlength=observation.num_classes)
     report = {
         **_head(job, plugin, [observation]),
         "scores": scores.double().tolist(),

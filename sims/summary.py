@@ -20,7 +20,8 @@ def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     ``loss``, ``epsilon`` (the largest of the
     seeds, or None), ``epsilon_reason``, ``megabytes_up``, ``precision``, ``recall`` (over all rounds, None
     where nothing was ever flagged), ``psnr`` (of what was rebuilt best, dB), ``sok`` (how much its attack was
-    told, by the SoK's letters; None in results of earlier versions), ``rejected``, ``predictive``
+    told, by the SoK's letters; None in results of earlier versions), ``tokens`` and ``tokens_sok`` (the same
+    of sequences of tokens: the share that is right), ``rejected``, ``predictive``
     (test log likelihood of the posterior predictive, None where nothing was sampled), ``fallbacks`` (rounds
     whose aggregate was not the rule's own, since it could not judge the cohort), ``personal`` and
     ``personal_worst`` (accuracy of honest clients' own models on what these hold out), ``shared`` and
@@ -116,10 +117,13 @@ def _detection(runs: Sequence[Run]) -> dict[str, float | None]:
 
 
 def _best_rebuilt(runs: Sequence[Run]) -> dict[str, Any]:
-    """Return the PSNR of what was rebuilt best, and the letter of the attack that did."""
-    found = [(float(np.max(item.psnr)), item.sok) for run in runs for item in run.gallery()]
+    """Return the PSNR of what was rebuilt best, and the letter of the attack that did; of tokens likewise."""
+    gallery = [item for run in runs for item in run.gallery()]
+    found = [(float(np.max(item.psnr)), item.sok) for item in gallery if item.tokens is None]
     best = max(found, key=lambda one: one[0], default=(None, None))
-    return {"psnr": best[0], "sok": best[1]}
+    right = [(float(np.max(item.tokens)), item.sok) for item in gallery if item.tokens is not None]
+    most = max(right, key=lambda one: one[0], default=(None, None))
+    return {"psnr": best[0], "sok": best[1], "tokens": most[0], "tokens_sok": most[1]}
 
 
 def print_summary(runs: Sequence[Run]) -> None:
@@ -163,6 +167,10 @@ def _columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
         ("precision", lambda r: _number(r["precision"], ".2f")),
         ("recall", lambda r: _number(r["recall"], ".2f")),
         ("best PSNR (dB)", lambda r: _number(r["psnr"], ".1f") + (f" ({r['sok']})" if r["sok"] else "")),
+        (
+            "tokens right",
+            lambda r: _number(r["tokens"], ".2f") + (f" ({r['tokens_sok']})" if r["tokens"] else ""),
+        ),
         ("predictive log lik.", _predictive),
         ("personal (worst)", lambda r: _with_worst(r, "personal")),
         ("shared (worst)", lambda r: _with_worst(r, "shared")),

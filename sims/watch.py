@@ -158,6 +158,7 @@ def known(
         round_: The round in which they began.
     """
     kernel, plan = simulation.kernel, simulation.plan
+    training = replace(kernel.training, loss=simulation.evaluator.task.loss_name(kernel.training.loss))
     truths = [kernel.truth(client, round_) for client in clients]
     truth = Truth(torch.cat([t.x for t in truths]), torch.cat([t.y for t in truths]))
     steps = {_steps(simulation, client, round_) for client in clients}
@@ -166,7 +167,7 @@ def known(
     drawn = drawn or (shows_sums_alone(plan.privacy) and not counts_examples(plan))
     facts = kernel.rule, besides, simulation.first.params, drawn, probe.defense_known
     same, server = steps.pop() if len(steps) == 1 else None, plan.inserted.get("server")
-    return knowledge_of(simulation.spec, kernel.training, truth, same, told, *facts, server), truth
+    return knowledge_of(simulation.spec, training, truth, same, told, *facts, server), truth
 
 
 def _steps(simulation: Simulation, client: int, round_: int) -> int:
@@ -243,6 +244,12 @@ def _refuse_blind(probe: Probe, simulation: Simulation) -> None:
         raise PluginError(
             f"probe '{probe.name}': labels_known = true tells it the labels, and {name_of(attack)} does not "
             "use them (it names labels in neither requires nor uses); leave it out"
+        )
+    shape = simulation.evaluator.task.facts.label_shape
+    if probe.labels_known and shape:
+        raise ScenarioError(
+            f"probe '{probe.name}': labels_known = true tells one class an example, and those of "
+            f"{simulation.data.name} are of shape {list(shape)}; leave it out"
         )
     if rounds_of(attack)[1] > 1:
         refuse_number(attack, len(set(probe.rounds)))

@@ -1,7 +1,7 @@
 """How close a reconstruction comes to the truth.
 
-Values are mapped from the observation's range to [0, 1] and clamped. Rebuilt batches have no order: they are
-matched with the true one first, each example used once.
+Tokens are right or wrong. Other values are mapped from the observation's range to [0, 1] and clamped. Rebuilt
+batches have no order: they are matched with the true one first, each example used once.
 
 Source: SSIM: Wang, Bovik, Sheikh, Simoncelli. Image Quality Assessment: From Error Visibility to Structural
 Similarity. IEEE TIP 2004. Matching: Kuhn. The Hungarian Method for the Assignment Problem. 1955.
@@ -28,6 +28,8 @@ class Scores:
         psnr: Peak signal-to-noise ratio, in dB, at most 120.  # [B]
         ssim: Structural similarity, at most 1; NaN for inputs that are no images.  # [B]
         mse: Mean squared error, values in [0, 1].  # [B]
+        token_accuracy: Of tokens, the share of positions that are right, between 0 and 1 (1: the example was
+            rebuilt exactly); NaN of others.  # [B]
         within_tolerance: Of rows, the share of values that are off by at most 5 % of the range of values,
             between 0 and 1; NaN of images, and where the range is not finite.  # [B]
         label_accuracy: Share of the labels found, order aside, between 0 and 1; NaN for a baseline.
@@ -40,6 +42,7 @@ class Scores:
     within_tolerance: Tensor
     label_accuracy: float
     order: Tensor
+    token_accuracy: Tensor
 
 
 def mse(rebuilt: Tensor, truth: Tensor) -> Tensor:
@@ -87,7 +90,8 @@ def match(rebuilt: Tensor, truth: Tensor) -> Tensor:
 
 
 def label_accuracy(rebuilt: Tensor, truth: Tensor) -> float:
-    """Return the share of the labels [B] that both batches hold, whatever their order."""
+    """Return the share of the labels [B, ...] that both batches hold, whatever their order."""
+    rebuilt, truth = rebuilt.flatten(), truth.flatten()
     classes = int(max(rebuilt.max(), truth.max())) + 1
     both = torch.minimum(rebuilt.bincount(minlength=classes), truth.bincount(minlength=classes))
     return float(both.sum() / len(truth))
@@ -106,9 +110,11 @@ def score(
 
 
 def artefact_of(reconstruction: Reconstruction) -> Artefact:
-    """Return what was rebuilt: what the attack says, or by shape images [B, channels, H, W], or else rows."""
+    """Return what was rebuilt: what the attack says, or by type tokens, by shape images, or else rows."""
     if reconstruction.artefact is not None:
         return reconstruction.artefact
+    if not reconstruction.x.is_floating_point():
+        return "tokens"
     return "images" if reconstruction.x.ndim == 4 else "rows"
 
 
@@ -123,8 +129,11 @@ def baselines(
     """Return what no attack at all would score.
 
     ``"constant"`` knows each channel's mean over the true batch (the mean over all values, where there are no
-    channels) and nothing else; ``"noise"`` is uniform over the range of values.
+    channels) and nothing else; ``"noise"`` is uniform over the range of values. Of tokens, ``"constant"`` is
+    the token that is most frequent in the true batch.
     """
+    if not truth.x.is_floating_point():
+        return _token_baselines(truth.x, generator, value_range)
     x = truth.x.float()
     artefact: Artefact = "images" if x.ndim == 4 else "rows"
     axes = (0, *range(2, x.ndim)) if x.ndim > 2 else (0, 1)
@@ -141,6 +150,8 @@ def _scores(
     rebuilt: Tensor, truth: Tensor, value_range: tuple[float, float], accuracy: float, artefact: Artefact
 ) -> Scores:
     """Return the scores of an artefact: similarity of images alone, tolerance of rows alone."""
+    if artefact == "tokens":
+        return _token_scores(rebuilt, truth, accuracy)
     low, high = value_range
     bounded = math.isfinite(high - low)
 
@@ -154,4 +165,35 @@ def _scores(
     nothing = torch.full((len(truth),), torch.nan)
     similar = ssim(rebuilt, truth) if artefact == "images" else nothing
     found = within_tolerance(rebuilt, truth) if artefact == "rows" and bounded else nothing
-    return Scores(psnr(rebuilt, truth), similar, mse(rebuilt, truth), found, accuracy, order)
+    return Scores(psnr(rebuilt, truth), similar, mse(rebuilt, truth), found, accuracy, order, nothing)
+
+
+def match_tokens(rebuilt: Tensor, truth: Tensor) -> Tensor:
+    """Return ``match`` of sequences of tokens: so that the sum of wrong positions is least.  # [B]
+
+    Raises:
+        ValueError: The batches differ in shape.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    if rebuilt.shape != truth.shape:
+        raise ValueError(f"expected a reconstruction of shape {list(truth.shape)}, got {list(rebuilt.shape)}")
+    wrong = (truth.flatten(1)[:, None] != rebuilt.flatten(1)[None]).sum(dim=2)  # [B, B]
+    return torch.from_numpy(linear_sum_assignment(wrong.numpy())[1])
+
+
+def _token_scores(rebuilt: Tensor, truth: Tensor, accuracy: float) -> Scores:
+    """Return the scores of tokens, which are right or wrong: how far off they are says nothing."""
+    order = match_tokens(rebuilt, truth)
+    right = (rebuilt[order] == truth).float().flatten(1).mean(dim=1)
+    nothing = torch.full((len(truth),), torch.nan)
+    return Scores(nothing, nothing, nothing, nothing, accuracy, order, right)
+
+
+def _token_baselines(
+    x: Tensor, generator: np.random.Generator, value_range: tuple[float, float]
+) -> dict[str, Scores]:
+    low, high = int(value_range[0]), int(value_range[1])
+    noise = torch.from_numpy(generator.integers(low, high + 1, x.shape))
+    constant = torch.full_like(x, int(x.flatten().mode().values))
+    return {"constant": _token_scores(constant, x, math.nan), "noise": _token_scores(noise, x, math.nan)}

@@ -11,12 +11,14 @@ from ...core.errors import PluginError, shown
 from ...core.observation import Observation, Reconstruction
 from ...core.registry import require
 
-ARTEFACTS = ("images", "rows")
+ARTEFACTS = ("images", "rows", "tokens")
 STOPPED = ("converged", "plateau", "max_iterations", "time_budget", "nan", "closed_form")
 
 
 def checked_reconstruction(found: object, observations: Sequence[Observation], who: str) -> Reconstruction:
-    """Return a reconstruction as it is stored: x float32 and y int64, on the CPU, without gradients.
+    """Return a reconstruction as it is stored: on the CPU, without gradients.
+
+    x is float32, or int64 where inputs are tokens; y is int64.
 
     Args:
         found: What the attack returned.
@@ -36,15 +38,14 @@ def checked_reconstruction(found: object, observations: Sequence[Observation], w
     batch = (len(x) if x.ndim else 1) if batch is None else batch
     shape = (batch, *observation.input_shape)
     require(tuple(x.shape) == shape, f"{who}: x must be {list(shape)}, got {list(x.shape)}")
-    require(x.is_floating_point(), f"{who}: x must hold floats, got {x.dtype}")
-    require(tuple(y.shape) == (batch,), f"{who}: y must be [{batch}], got {list(y.shape)}")
-    classes = observation.num_classes
-    whole = y.dtype in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-    require(
-        whole and bool(((y >= 0) & (y < classes)).all()),
-        f"{who}: y must hold class numbers from 0 to {classes - 1}, got {y.dtype} {y.tolist()!s:.60}",
-    )
-    x = x.float()
+    shape = (batch, *observation.label_shape)
+    require(tuple(y.shape) == shape, f"{who}: y must be {list(shape)}, got {list(y.shape)}")
+    _refuse_outside(y, observation.num_classes, f"{who}: y must hold class numbers")
+    if observation.num_tokens:
+        _refuse_outside(x, observation.num_tokens, f"{who}: x must hold tokens")
+    else:
+        require(x.is_floating_point(), f"{who}: x must hold floats, got {x.dtype}")
+    x = x.long() if observation.num_tokens else x.float()
     require(
         found.stopped in STOPPED,
         f"{who}: stopped must be one of {', '.join(STOPPED)}; got {shown(found.stopped)}",
@@ -53,10 +54,21 @@ def checked_reconstruction(found: object, observations: Sequence[Observation], w
         found.artefact in (None, *ARTEFACTS),
         f"{who}: artefact must be one of {', '.join(ARTEFACTS)}, or None; got {shown(found.artefact)}",
     )
+    tokens = found.artefact in (None, "tokens") if observation.num_tokens else found.artefact != "tokens"
+    require(tokens, f"{who}: artefact '{found.artefact}' does not go with what was rebuilt")
     finite = bool(x.isfinite().all()) or found.stopped == "nan"
     require(finite, f"{who}: x holds values that are not finite, and stopped = {found.stopped!r}, not 'nan'")
     _refuse_other_figures(found, who)
     return replace(found, x=x, y=y.long(), cost=float(found.cost))
+
+
+def _refuse_outside(values: Tensor, end: int, what: str) -> None:
+    """Raise ``PluginError`` unless all values are whole numbers from 0 to below ``end``."""
+    whole = values.dtype in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+    require(
+        whole and bool(((values >= 0) & (values < end)).all()),
+        f"{what} from 0 to {end - 1}, got {values.dtype} {values.tolist()!s:.60}",
+    )
 
 
 def checked_scores(found: object, count: int, who: str) -> Tensor:

@@ -9,6 +9,8 @@ from ...core.errors import PluginError
 from ...core.leakage_knowledge import LeakageKnowledge, Level, refuse_unknown_items
 from ...core.observation import KINDS, Observation
 
+INPUTS = ("floats", "tokens")
+
 PLAIN_STEP: Mapping[str, object] = MappingProxyType(
     {"optimizer": "sgd", "weight_decay": 0.0, "loss": "cross_entropy"}
 )
@@ -19,9 +21,11 @@ def refuse_unmet(attack: object, observation: Observation) -> None:
     """Refuse to run ``attack`` on an observation of which it can make nothing.
 
     Raises:
-        PluginError: See ``refuse_kind`` and ``refuse_blind``; or its own ``check`` refuses the model.
+        PluginError: See ``refuse_kind``, ``refuse_inputs`` and ``refuse_blind``; or its own ``check`` refuses
+            the model.
     """
     refuse_kind(attack, observation)
+    refuse_inputs(attack, observation)
     refuse_blind(attack, observation.knowledge, observation.client_id, observation.round)
     check = declared(attack, LeakageAttacks.check)
     if check is not None:
@@ -78,6 +82,31 @@ def refuse_kind(attack: object, observation: Observation) -> None:
         raise PluginError(
             f"{name_of(attack)} works on a message of kind {' or '.join(kinds)}, got an {what} "
             f"({_where(observation.client_id, observation.round)}){way}"
+        )
+
+
+def refuse_inputs(attack: object, observation: Observation) -> None:
+    """Refuse inputs that ``attack`` does not rebuild, or labels that are no class of an example.
+
+    Raises:
+        PluginError: It declares others; or what it declares are no inputs.
+    """
+    inputs: tuple[str, ...] = declared(attack, LeakageAttacks.inputs)
+    if wrong := [kind for kind in inputs if kind not in INPUTS]:
+        raise PluginError(
+            f"{name_of(attack)} declares inputs = {tuple(inputs)}: {wrong[0]!r} is none; allowed: "
+            f"{', '.join(INPUTS)}"
+        )
+    came = "tokens" if observation.num_tokens else "floats"
+    where = f"({_where(observation.client_id, observation.round)})"
+    if came not in inputs:
+        raise PluginError(
+            f"{name_of(attack)} works on inputs that are {' or '.join(inputs)}, got {came} {where}"
+        )
+    if observation.label_shape and came == "floats":
+        raise PluginError(
+            f"{name_of(attack)} works on examples of one class each, got labels of shape "
+            f"{list(observation.label_shape)} {where}"
         )
 
 

@@ -91,6 +91,7 @@ class LeakageAttacks(Table):
     kinds = words(
         "The kinds of message that it works on: `update`, `gradient`, `aggregate`.", ("update", "gradient")
     )
+    inputs = words("The inputs that it rebuilds or judges: `floats`, `tokens`.", ("floats",))
     least_rounds = count(1, "Rounds of one client that it needs together.")
     most_rounds = count(1, "Rounds of one client that it takes together; where 1, one at a time.")
     check: Declaration[Callable[[Observation], None] | None] = method(

@@ -55,7 +55,7 @@ def make_plan(fitted: Fitted) -> Plan:
 def _inserted(fitted: Fitted) -> dict[str, Any]:
     """Return what a server that is not honest knows before round 0: its own name, and what it rebuilt."""
     parts = fitted.parts
-    if declared(parts.server, Servers.deviates) == "nothing":
+    if declared(parts.server, Servers.deviates) == "nothing" and not fitted.secret:
         return {}
     return {"server": parts.spec.server.name.rpartition(":")[2], **fitted.secret}
 

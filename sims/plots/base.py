@@ -27,6 +27,8 @@ class RebuiltLike(Protocol):
         rebuilt: What the attack made of them.  # [B, ...]
         psnr: In dB, infinite where exact.  # [B]
         ssim: Up to 1; NaN where the examples are no images.  # [B]
+
+    May have ``tokens``: of sequences, the share of each one's tokens that is right, or None.  # [B]
     """
 
     @property

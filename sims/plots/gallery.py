@@ -130,7 +130,7 @@ def differing(items: Sequence[RebuiltLike]) -> dict[str, list[str]]:
 
 
 def draw_pairs(figure: Figure | SubFigure, item: RebuiltLike, columns: int) -> None:
-    """Draw one message's examples in two rows: true above, rebuilt below with PSNR and SSIM.
+    """Draw one message's examples in two rows: true above, rebuilt below with its scores.
 
     Args:
         figure: The figure, or a part of it, to fill.
@@ -157,9 +157,16 @@ def score(psnr: float, ssim: float) -> str:
     return words if np.isnan(ssim) else f"{words}\nSSIM {ssim:.2f}"
 
 
+def _tokens(item: RebuiltLike) -> Array | None:
+    found: Array | None = getattr(item, "tokens", None)
+    return found
+
+
 def _under(item: RebuiltLike, i: int, row: int) -> str:
     if row == 0:
-        return f"label {item.truth_labels[i]}"
+        return f"label {item.truth_labels[i]}" if item.truth_labels.ndim == 1 else ""
+    if (right := _tokens(item)) is not None:
+        return f"{100 * float(right[i]):.0f} % right"
     return score(float(item.psnr[i]), float(item.ssim[i]))
 
 
@@ -191,7 +198,7 @@ def _show(axes: Axes, example: Array) -> None:
 
 def _rows(message: Message, most: int) -> Iterable[Mapping[str, Any]]:
     item = message.item
-    pixels = _range(item.truth) == (0.0, 1.0)
+    pixels, right = _range(item.truth) == (0.0, 1.0), _tokens(item)
     for i in range(min(len(item.truth), most)):
         yield {
             "label": message.label,
@@ -202,12 +209,18 @@ def _rows(message: Message, most: int) -> Iterable[Mapping[str, Any]]:
             "client_id": item.client_id,
             "sok": item.sok,
             "example": i,
-            "truth_label": item.truth_labels[i],
-            "rebuilt_label": item.labels[i],
+            "truth_label": _label(item.truth_labels, i),
+            "rebuilt_label": _label(item.labels, i),
             "psnr": float(item.psnr[i]),
             "ssim": float(item.ssim[i]),
             "flat_psnr": _flat_psnr(np.asarray(item.truth[i], float)) if pixels else float("nan"),
+            **({} if right is None else {"tokens": float(right[i])}),
         }
+
+
+def _label(labels: Array, i: int) -> Any:
+    """Return an example's label; of several, all in one string."""
+    return labels[i] if labels.ndim == 1 else " ".join(map(str, labels[i].ravel()))
 
 
 def _flat_psnr(example: Array) -> float:
@@ -218,6 +231,8 @@ def _flat_psnr(example: Array) -> float:
 
 
 def _scale(table: pd.DataFrame) -> str:
+    if "tokens" in table and bool(table["tokens"].notna().all()):
+        return "A strip is a sequence of tokens; below it, the share of positions that are right."
     flat = table["flat_psnr"].replace(np.inf, np.nan).dropna()
     if flat.empty:
         return "PSNR in dB: higher is a closer copy."

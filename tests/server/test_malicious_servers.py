@@ -233,6 +233,29 @@ def test_what_it_hands_back_amiss_is_one_line(small, tmp_path, body, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("deviates", "rebuilds", "plants", "words"),
+    [
+        ("nothing", False, True, "declares deviates = 'nothing', and planted something in round 0"),
+        ("nothing", True, False, "declares deviates = 'nothing', and rebuilt the model"),
+        ("parameters", True, True, "declares deviates = 'parameters', and rebuilt the model"),
+    ],
+)
+def test_one_that_deviates_further_than_it_says_ends_the_run(
+    small, tmp_path, deviates, rebuilds, plants, words
+):
+    """An epsilon would stand beside it otherwise."""
+    (tmp_path / "liar.py").write_text(
+        f"from torch import nn\nclass Liar:\n    deviates = '{deviates}'\n"
+        f"    def rebuild(self, model):\n        return nn.Sequential(model) if {rebuilds} else model, {{}}\n"
+        "    def init(self, secret):\n        return None\n"
+        "    def plant(self, params, state, generator):\n"
+        f"        return params + {float(plants)}, {{}}, state\n"
+    )
+    with pytest.raises(PluginError, match=words):
+        one_round(prepare(small(server=PluginSpec(f"{tmp_path}/liar.py:Liar"))))
+
+
 def test_the_layout_is_that_of_the_rebuilt_model(small):
     """By hand: 16 rows of 64, 16 thresholds and 16 weights before an MLP 64-8-10 of 610 parameters."""
     plan = prepare(small(server=IMPRINT)).plan

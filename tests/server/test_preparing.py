@@ -7,7 +7,7 @@ import pytest
 import torch
 from outsiders import FOLDER
 
-from gauntlet.core.contracts import LocalTraining
+from gauntlet.core.contracts import LocalTraining, UpdateKnowledge
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.trees import equal
 from gauntlet.defenses.mean import Mean
@@ -125,11 +125,24 @@ def test_a_planted_bias_names_those_who_do_not_train(small):
     assert steps[-1].score.accuracy > 0.5
 
 
-def test_no_epsilon_is_claimed_under_central_trust(small):
+@dataclass(frozen=True)
+class Unremembering(Shifted):
+    """Begins without a memory, as if it had none."""
+
+    def init(self):
+        return None
+
+    def prepare(self, params, state):
+        return params + self.shift, state
+
+
+@pytest.mark.parametrize("kind", ["Shifted", "Unremembering"])
+def test_no_epsilon_is_claimed_under_central_trust(small, kind):
     """What a defense remembers of unprotected updates may go down before any noise is on it."""
     terms = {"clip_norm": 0.5, "noise_multiplier": 1.0, "delta": 1e-3}
+    defense = PluginSpec(f"{__file__}:{kind}")
     for name, reason in (("gaussian", "aggregator"), ("local_gaussian", None)):
-        simulation = prepare(shifted(small, privacy=PluginSpec(name, terms), rounds=1))
+        simulation = prepare(shifted(small, privacy=PluginSpec(name, terms), rounds=1, defense=defense))
         epsilon = run_round(simulation.plan, simulation.first, simulation.serial_pool())[1].epsilon
         assert (epsilon.reason, epsilon.value is None) == (reason, reason is not None)
 
@@ -190,11 +203,26 @@ def test_flower_sends_its_own_parameters_down():
         GauntletStrategy(Shifted())
 
 
-def test_attackers_probes_and_the_servers_own_examples_see_what_was_planted(small):
+@dataclass(frozen=True)
+class Mirror:
+    """Sends back the parameters that it is shown."""
+
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OWN
+
+    def init(self):
+        return None
+
+    def corrupt(self, own, view, state):
+        return own.with_vectors(view.params[None].clone()), state
+
+
+def test_attackers_and_the_servers_own_examples_see_what_was_planted(small):
     """The server's own update is that of a client: it starts from the same parameters."""
-    spec = shifted(small, root_examples=20, rounds=1, rows=True)
+    mirror = RoleSpec(PluginSpec(f"{__file__}:Mirror"), (3,))
+    spec = shifted(small, root_examples=20, rounds=1, rows=True, roles=(mirror,))
     simulation = prepare(spec)
     _, outcome = run_round(simulation.plan, simulation.first, simulation.serial_pool())
+    assert torch.equal(outcome.sent.vectors[3], simulation.first.params + 0.25)
     x, y = simulation.data.root.client(8)
     at = (simulation.first.params + 0.25).requires_grad_()
     out = torch.func.functional_call(simulation.kernel.model, simulation.plan.layout.views(at), (x,))

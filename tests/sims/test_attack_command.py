@@ -269,6 +269,19 @@ def test_a_folder_of_others_loads_no_code_unless_it_is_allowed(tiny, tmp_path, g
     assert "net.py changed since the run began; put it back" in told.refusal()
 
 
+def test_nor_the_server_that_rebuilt_the_model(tiny, tmp_path, gauntlet, monkeypatch):
+    ladder = Path(__file__).parents[1] / "outside" / "ladder.py"
+    shutil.copy(ladder, tmp_path / "ladder.py")
+    server = f"{tmp_path}/ladder.py:Ladder"
+    simulate(tiny(rounds=1, training=ONE, server=server, probes=[QUICK]), tmp_path / "run")
+    assert gauntlet("attack", "run", "--with", "bias_trick").returncode == 0
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "somebody else"))
+
+    told = gauntlet("attack", "run", "--with", "idlg")
+    assert "is not signed by this user" in told.refusal()
+    assert gauntlet("attack", "run", "--with", "idlg", "--allow-code").returncode == 0
+
+
 def test_an_unfinished_run_is_attacked_and_resumed_with_nothing_lost(tiny, tmp_path, gauntlet):
     whole = simulate(tiny(training=ONE, probes=[{**QUICK, "rounds": [0, 3]}]), tmp_path / "run").folder
     own = {n: c for n, c in files(whole).items() if n.startswith(("observations", "reconstructions"))}

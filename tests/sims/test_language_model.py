@@ -10,8 +10,10 @@ from outsiders import bits, killed
 
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.server.simulation import prepare
+from gauntlet.server.spec import PluginSpec
 from gauntlet.sims.plots import draw, find
 from gauntlet.sims.progress import headline
+from gauntlet.sims.reconstruct import AttackJob, carry_out
 from gauntlet.sims.records import ROUNDS, rounds_schema
 from gauntlet.sims.run import resume, simulate
 from gauntlet.sims.scenario import make_scenario
@@ -40,6 +42,11 @@ KRUM = {
     "defense": {"name": "multi_krum", "num_byzantine": 1},
     "attacks": [{"name": "sign_flip", "count": 1}],
     "sampler": "full",
+}
+PROBED = {
+    "training": {"local_steps": 1, "batch_size": 1, "lr": 0.5},
+    "model": {"name": "tiny_gpt", "width": 8, "heads": 2, "blocks": 1},
+    "probes": [{"name": "embedding_rows", "rounds": [0, 2]}],
 }
 EXAMPLES = {"privacy": {"name": "dp_sgd", "clip_norm": 1.0, "noise_multiplier": 0.5, "delta": 1e-3}}
 
@@ -115,9 +122,52 @@ def test_it_learns_with_noise_compression_and_attackers(changes):
     assert (epsilon.value is not None) == ("privacy" in changes)
 
 
+def test_a_probe_reads_a_clients_sequence_out_of_one_step(tmp_path, capsys):
+    """Six positions of width 8: the sequence, and the tokens that follow, exactly."""
+    run = simulate(make_scenario({**TEXT, **PROBED}), tmp_path / "run")
+    print_summary([run])
+
+    assert len(run.gallery()) == 2
+    for found in run.gallery():
+        assert found.truth.shape == found.rebuilt.shape == found.labels.shape == (1, 6)
+        assert found.truth.dtype == found.rebuilt.dtype == "int64"
+        assert found.tokens.tolist() == [1.0]
+        assert (found.rebuilt == found.truth).all()
+        assert (found.labels == found.truth_labels).all()
+    assert "1.00 (C)" in capsys.readouterr().out
+    figure = draw("reconstructions", [run])
+    assert "100 % right" in [axes.get_xlabel() for axes in figure.axes]
+
+
+def test_a_recording_of_tokens_is_attacked_later(tmp_path):
+    """By the attack of its probe, and by one on floats, which is refused in one line."""
+    run = simulate(make_scenario({**TEXT, **PROBED}), tmp_path / "run")
+    place = sorted((run.folder / "observations").iterdir())[0]
+    again = carry_out(AttackJob((place,), PluginSpec("embedding_rows"), 0, tmp_path / "later", "again"))
+    first = sorted((run.folder / "reconstructions").iterdir())[0]
+
+    assert (again / "tensors.safetensors").read_bytes() == (first / "tensors.safetensors").read_bytes()
+    with pytest.raises(PluginError, match="DLG works on inputs that are floats, got tokens"):
+        carry_out(AttackJob((place,), PluginSpec("dlg"), 0, tmp_path / "later", "dlg"))
+
+
+@pytest.mark.parametrize(
+    ("probe", "words"),
+    [
+        ({"name": "dlg"}, "DLG works on inputs that are floats, got tokens"),
+        ({"name": "bias_counts"}, "BiasCounts works on inputs that are floats, got tokens"),
+        ({"name": "embedding_rows", "labels_known": True}, "does not use them"),
+    ],
+)
+def test_a_probe_that_could_make_nothing_of_text_is_refused(probe, words, tmp_path):
+    with pytest.raises(PluginError, match=words):
+        simulate(make_scenario({**TEXT, **PROBED, "probes": [probe]}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "changes", [{}, GAUSSIAN, TOPK, KRUM, EXAMPLES], ids=lambda c: next(iter(c), "plain")
+    "changes", [{}, PROBED, GAUSSIAN, TOPK, KRUM, EXAMPLES], ids=lambda c: next(iter(c), "plain")
 )
 def test_ray_gives_the_bits_of_one_process(changes, tmp_path, ray_here):
     one = simulate(make_scenario({**TEXT, **changes}), tmp_path / "one").folder
@@ -127,7 +177,7 @@ def test_ray_gives_the_bits_of_one_process(changes, tmp_path, ray_here):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [{}, TOPK], ids=["plain", "topk"])
+@pytest.mark.parametrize("changes", [PROBED, TOPK], ids=["probed", "topk"])
 def test_killed_and_resumed_it_gives_the_bits_of_a_run_that_never_stopped(changes, tmp_path):
     values = {**TEXT, "rounds": 30, **changes}
     whole = simulate(make_scenario(values), tmp_path / "whole").folder
