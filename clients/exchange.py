@@ -4,8 +4,8 @@ By default a client sends an update [P], receives parameters [P] and remembers n
 more (``core.contracts.ExchangingRule``) names groups of vectors, each as long as the parameters.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -15,9 +15,10 @@ from ..core.contracts import ExchangingRule, Groups, LocalTraining, LocalWork
 from ..core.declarations import Algorithms, declared, name_of
 from ..core.errors import PluginError
 from ..core.layout import Layout
-from .facts import NOTHING, Statement, statement_of
+from .facts import SILENCE, Statement, statement_of
 
 UPDATE, PARAMS, PERSONAL = "update", "params", "personal"
+NOTHING = Layout(())
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,8 @@ class Exchange:
         scales: By group of ``up``, what it is divided by on its way; groups that are not named: 1.
         rule: The algorithm where it is an ``ExchangingRule``, else None.
         statement: The single numbers that a client states beside its message.
+        start: Makes what a client remembers at its first visit, from parameters [P]; None: zeros.
+        who: What messages call the algorithm where it declares any of the layouts; else empty.
     """
 
     layout: Layout
@@ -40,7 +43,14 @@ class Exchange:
     memory: Layout
     scales: Mapping[str, float]
     rule: ExchangingRule | None = None
-    statement: Statement = NOTHING
+    statement: Statement = SILENCE
+    start: Callable[[Tensor], Any] | None = None
+    who: str = ""
+
+    @property
+    def tells_more(self) -> bool:
+        """Whether the algorithm declares any of the layouts, so that its server half is told its share."""
+        return self.who != ""
 
     @property
     def default(self) -> bool:
@@ -142,12 +152,35 @@ class Exchange:
 
     def first(self, params: Tensor) -> Tensor:
         """Return what a client remembers at its first visit, given the parameters that it receives.  # [S]"""
-        start = declared(self.rule, Algorithms.start)
-        if start is None:
-            return params.new_zeros(self.memory.num_parameters)
-        said: Groups = start(params)
+        size = self.memory.num_parameters
+        if self.start is None:
+            return params.new_zeros(size)
+        said: Any = self.start(params)
+        if self.rule is None:
+            fits = isinstance(said, Tensor) and said.shape == (size,) and said.dtype == params.dtype
+            if not fits:
+                came = _kind(said) if isinstance(said, Tensor) else type(said).__name__
+                raise PluginError(f"{self.who}: start must return a memory [{size}], got {came}")
+            return cast(Tensor, said)
         self._check("start", "memory", self.memory.groups, said, params)
         return torch.cat([said[name] for name in self.memory.groups])
+
+    def sent(self, message: Tensor) -> Tensor:
+        """Return a procedure's message [M] in the units of its way: a new one where groups have scales."""
+        if not self.scales:
+            return message
+        found = message.clone()
+        for name, scale in self.scales.items():
+            found[self.up_groups[name]] /= scale
+        return found
+
+    def told(self, extra: Tensor) -> dict[str, Tensor]:
+        """Return by tensor what a procedure's server sends behind the parameters, given as one row [1, E]."""
+        if self.down == self.layout:
+            return {}
+        behind = extra.new_zeros(self.layout.num_parameters)
+        views = self.down.views(torch.cat([behind, extra.flatten()]))
+        return {s.name: views[s.name] for s in self.down.parameters if s.start >= self.layout.num_parameters}
 
 
 def exchange_of(algorithm: Any, layout: Layout, training: LocalTraining) -> Exchange:
@@ -163,44 +196,59 @@ def exchange_of(algorithm: Any, layout: Layout, training: LocalTraining) -> Exch
     """
     verbs = (Algorithms.up, Algorithms.down, Algorithms.memory)
     makers = {verb.name: declared(algorithm, verb) for verb in verbs}
-    nothing = Layout(())
-    up, down, memory = (
-        default if make is None else make(layout)
-        for make, default in zip(makers.values(), (layout, layout, nothing), strict=True)
-    )
-    for verb, found in zip(makers, (up, down, memory), strict=True):
+    defaults = (layout, layout, NOTHING)
+    layouts = {
+        name: default if make is None else make(layout)
+        for (name, make), default in zip(makers.items(), defaults, strict=True)
+    }
+    for verb, found in layouts.items():
         if not isinstance(found, Layout):
             raise PluginError(f"{_name(algorithm)}: {verb} must return a Layout, got {type(found).__name__}")
-    exchanging = any(make is not None for make in makers.values()) and not declared(
-        algorithm, Algorithms.work
-    )
     statement = statement_of(algorithm, training)
-    if not exchanging:
+    up, down, memory = layouts.values()
+    if all(make is None for make in makers.values()):
         return Exchange(layout, up, down, memory, {}, statement=statement)
-    for verb, found in zip(makers, (up, down, memory), strict=True):
-        if found not in (layout, nothing, layout.repeated(*found.groups)):
+    procedure = declared(algorithm, Algorithms.work) is not None
+    _check_layouts(algorithm, layout, layouts, procedure)
+    rule = None if procedure else cast(ExchangingRule, algorithm)
+    start = declared(algorithm, Algorithms.start)
+    exchange = Exchange(layout, up, down, memory, {}, rule, statement, start, _name(algorithm))
+    return replace(exchange, scales=_scales(algorithm, exchange, training))
+
+
+def _check_layouts(algorithm: Any, layout: Layout, layouts: Mapping[str, Layout], procedure: bool) -> None:
+    """Refuse layouts that are none of an algorithm of this kind."""
+    who, down = _name(algorithm), layouts["down"]
+    for verb, found in layouts.items():
+        if procedure:
+            if not found.contiguous or (verb == "up" and not found.num_parameters):
+                raise PluginError(
+                    f"{who}: {verb} must lay out different tensors end to end, 1 number or more"
+                )
+        elif found not in (layout, NOTHING, layout.repeated(*found.groups)):
             raise PluginError(
-                f"{_name(algorithm)}: {verb} of a local rule must be layout.repeated(group, ...), got "
+                f"{who}: {verb} of a local rule must be layout.repeated(group, ...), got "
                 f"{found.num_parameters} numbers for {layout.num_parameters} parameters"
             )
-    if down != layout and next(iter(down.groups), None) != PARAMS:
-        raise PluginError(f"{_name(algorithm)}: the first group of down must be '{PARAMS}'")
-    scales = declared(algorithm, Algorithms.scales)
-    units: dict[str, float] = (
-        {} if scales is None else {k: float(v) for k, v in scales(training).items() if v != 1}
-    )
-    if declared(algorithm, Algorithms.personal) is not None and PERSONAL not in memory.groups:
+    if down != layout and next(iter(down.groups.items()), None) != (PARAMS, slice(0, layout.num_parameters)):
         raise PluginError(
-            f"{_name(algorithm)}: memory must have a group '{PERSONAL}' for models of clients' own"
+            f"{who}: the first group of down must be '{PARAMS}', of {layout.num_parameters} numbers"
         )
-    exchange = Exchange(layout, up, down, memory, units, cast(ExchangingRule, algorithm), statement)
+    if declared(algorithm, Algorithms.personal) is not None and PERSONAL not in layouts["memory"].groups:
+        raise PluginError(f"{who}: memory must have a group '{PERSONAL}' for models of clients' own")
+
+
+def _scales(algorithm: Any, exchange: Exchange, training: LocalTraining) -> dict[str, float]:
+    """Return what groups of a message are divided by, those that are not divided by 1."""
+    scales = declared(algorithm, Algorithms.scales)
+    units = {} if scales is None else {k: float(v) for k, v in scales(training).items() if v != 1}
     for name, scale in units.items():
         if name not in exchange.up_groups or not 0 < scale < float("inf"):
             raise PluginError(
                 f"{_name(algorithm)}: scales must be above 0 and of the groups "
                 f"{', '.join(exchange.up_groups)}; got {name} = {scale:g}"
             )
-    return exchange
+    return units
 
 
 def _name(algorithm: Any) -> str:

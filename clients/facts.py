@@ -67,7 +67,7 @@ class Statement:
         return torch.stack([column.reshape(-1).double() for column in columns], dim=1)
 
 
-NOTHING = Statement()
+SILENCE = Statement()
 
 
 def statement_of(algorithm: Any, training: LocalTraining) -> Statement:
@@ -78,7 +78,7 @@ def statement_of(algorithm: Any, training: LocalTraining) -> Statement:
     """
     names, who = tuple(declared(algorithm, Algorithms.facts)), f"algorithm {name_of(algorithm)}"
     if not names:
-        return NOTHING
+        return SILENCE
     if len(set(names)) < len(names) or not all(name.isidentifier() for name in names):
         raise PluginError(f"{who}: facts must be different names, letters and digits; got {list(names)}")
     of = declared(algorithm, Algorithms.facts_of)

@@ -129,9 +129,8 @@ class BlockKernel:
         self.visits: Visits | None = None
         if declared(rule, Algorithms.work):
             flat, procedure = (self._alone.local, self._alone.gradient), cast(LocalProcedure, rule)
-            self.visits = Visits(
-                procedure, model, self.loss, flat, seed, data, self.examples, self._noise_seed
-            )
+            told = data, self.examples, self._noise_seed, self.exchange
+            self.visits = Visits(procedure, model, self.loss, flat, seed, *told)
         keep_freed_memory()
 
     def train(
@@ -164,8 +163,7 @@ class BlockKernel:
         self._sources.receive(broadcast)
         if self.visits is not None:
             with untouched(TRAINING, *[broadcast] * self._watched):
-                updates, losses = self.visits.train(broadcast, client_ids)
-                return updates, losses, updates.vectors.new_zeros(len(updates), 0)
+                return self.visits.train(broadcast, client_ids)
         train = self._one_by_one if self._stacked is None else self._all_at_once
         train = train if self._examples is None else self._in_private
         with reproducible(self._device), untouched(TRAINING, *[broadcast] * self._watched):

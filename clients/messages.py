@@ -81,9 +81,10 @@ class Trained:
             object.__setattr__(self, "memory", torch.zeros(len(self.updates), 0))
 
     def arrays(self) -> list[Array]:
-        """Return (vectors, buffers, examples, losses, both norms, memory, facts): what a block sends home."""
+        """Return (vectors, buffers, examples, losses, both norms, memory, facts if any) to send home."""
         u, columns = self.updates, (self.losses, self.norms, self.sent_norms)
-        return [t.numpy() for t in (u.vectors, u.buffers, u.num_examples, *columns, self.memory, u.facts)]
+        facts = (u.facts,) if u.facts.shape[1] else ()
+        return [t.numpy() for t in (u.vectors, u.buffers, u.num_examples, *columns, self.memory, *facts)]
 
 
 @dataclass(frozen=True)

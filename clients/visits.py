@@ -5,8 +5,8 @@ gradient by ``torch.func``. The model is in evaluation mode: a procedure differe
 dropout has no part in it.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -15,13 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from ..core.contracts import LocalProcedure
+from ..core.contracts import LocalProcedure, Worked
 from ..core.declarations import Algorithms, declared
 from ..core.layout import Layout
 from ..core.seeds import generator
 from ..core.trees import State
 from ..core.updates import Updates
 from .data.base import FederatedData
+from .exchange import Exchange
 from .messages import Broadcast
 
 Array = np.ndarray[Any, Any]
@@ -36,6 +37,7 @@ class ClientVisit:
     Attributes:
         visits: Whoever makes the visit.
         x, y: The client's examples.
+        shared, own: What the server sent besides and what the client remembers, by tensor.
         Others: See ``Visit``.
     """
 
@@ -47,6 +49,18 @@ class ClientVisit:
     x: Tensor
     y: Tensor
     memory: State = None
+    shared: Mapping[str, Tensor] = field(default_factory=dict)
+    own: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def message_length(self) -> int:
+        """M."""
+        return self.visits.exchange.up.num_parameters
+
+    @property
+    def memory_length(self) -> int:
+        """S."""
+        return self.visits.exchange.memory.num_parameters
 
     @property
     def num_clients(self) -> int:
@@ -84,6 +98,7 @@ class Visits:
         data: FederatedData,
         examples: Examples,
         noise_seed: int | None = None,
+        exchange: Exchange | None = None,
     ) -> None:
         """Take the kernel's ingredients.
 
@@ -96,12 +111,14 @@ class Visits:
             data: The clients' data, for the size of the population.
             examples: What a client holds in a round.
             noise_seed: What the noise of privacy follows from; by default ``seed``.
+            exchange: What clients send, receive and remember; by default updates, parameters and nothing.
         """
         self.noise_seed = seed if noise_seed is None else noise_seed
         self._rule, self._model, self._loss = rule, model, loss
         self._local, self._gradient = flat
         self._data, self._examples, self.seed = data, examples, seed
         self._layout = Layout.of(model)
+        self.exchange = exchange or Exchange(self._layout, self._layout, self._layout, Layout(()), {})
         self._start = self._layout.flatten(dict(model.named_parameters()))  # [P]
         self._memories: dict[int, State] = {}  # of this process; any other one works out the same
 
@@ -109,27 +126,37 @@ class Visits:
     def num_clients(self) -> int:
         return self._data.num_clients
 
-    def train(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor]:
-        """Return what the clients send [K, P], and their mean losses [K]."""
-        vectors = torch.empty(len(client_ids), self._layout.num_parameters)  # [K, P]
-        losses = torch.empty(len(client_ids))
-        counts = torch.empty(len(client_ids), dtype=torch.int64)
+    def train(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor, Tensor]:
+        """Return what the clients send [K, M] and state, their losses [K], and what they remember [K, S]."""
+        exchange, size = self.exchange, len(client_ids)
+        vectors = torch.empty(size, exchange.up.num_parameters)  # [K, M]
+        memory = torch.empty(size, exchange.memory.num_parameters)  # [K, S]
+        facts = torch.empty(size, len(exchange.statement), dtype=torch.float64)  # [K, F]
+        losses, counts = torch.empty(size), torch.empty(size, dtype=torch.int64)
+        shared = exchange.told(broadcast.extra)
         self._model.eval()
         for row, client_id in enumerate(client_ids.tolist()):
-            x, y = self._examples(client_id, broadcast.round)
-            visit = ClientVisit(
-                self,
-                broadcast.round,
-                client_id,
-                broadcast.params,
-                broadcast.extra,
-                x,
-                y,
-                self._memory(client_id, broadcast),
-            )
-            vectors[row], losses[row] = self._rule.work(visit)
-            counts[row] = len(y)
-        return Updates(vectors, torch.from_numpy(client_ids), counts), losses
+            visit = self._visit(client_id, broadcast, shared, row)
+            came = self._rule.work(visit)
+            worked = came if isinstance(came, Worked) else Worked(*came)
+            vectors[row], losses[row] = exchange.sent(worked.message), worked.loss
+            if worked.memory is not None:
+                memory[row] = worked.memory
+            if exchange.statement:
+                facts[row] = exchange.statement.rows("work", worked.facts, 1)[0]
+            counts[row] = visit.num_examples
+        return Updates(vectors, torch.from_numpy(client_ids), counts, facts=facts), losses, memory
+
+    def _visit(
+        self, client_id: int, broadcast: Broadcast, shared: Mapping[str, Tensor], row: int
+    ) -> ClientVisit:
+        """Return the visit of the client in a row of the block, to a procedure that may change none of it."""
+        x, y = self._examples(client_id, broadcast.round)
+        told = self._memory(client_id, broadcast)
+        remembers = bool(self.exchange.memory.parameters)
+        own = self.exchange.memory.views(broadcast.memory[row].clone()) if remembers else {}
+        where = broadcast.round, client_id, broadcast.params, broadcast.extra
+        return ClientVisit(self, *where, x, y, told, shared, own)
 
     def _memory(self, client_id: int, broadcast: Broadcast) -> State:
         """Return what the client worked out once: the same in any process, whenever it is first asked."""

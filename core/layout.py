@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from math import prod
 
 import torch
@@ -73,6 +74,13 @@ class Layout:
             found[name] = slice(start, slot.start + slot.size)
         return found
 
+    @property
+    def contiguous(self) -> bool:
+        """Whether the tensors have different names and lie end to end, none of them empty."""
+        ends = list(accumulate((slot.size for slot in self.parameters), initial=0))
+        alone = len({slot.name for slot in self.parameters}) == len(self.parameters)
+        return alone and all(s.start == at and s.size for s, at in zip(self.parameters, ends, strict=False))
+
     def repeated(self, *groups: str) -> "Layout":
         """Return the layout of one vector like this a group, end to end, its tensors named ``group/name``."""
         slots = [
@@ -80,6 +88,14 @@ class Layout:
             for number, group in enumerate(groups)
             for slot in self.parameters
         ]
+        return Layout(tuple(slots), self.buffers)
+
+    def followed_by(self, **shapes: tuple[int, ...]) -> "Layout":
+        """Return the layout with further tensors behind; ``Layout(()).followed_by(gram=(4, 4))`` has one."""
+        slots, start = list(self.parameters), self.num_parameters
+        for name, shape in shapes.items():
+            slots.append(Slot(name, tuple(shape), start))
+            start += slots[-1].size
         return Layout(tuple(slots), self.buffers)
 
     def views(self, vectors: Tensor) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .contracts import Audited, Goal, LocalTraining, NoGuarantee, Release, Verdict
+from .contracts import Audited, Goal, LocalTraining, NoGuarantee, Release, Verdict, Worked
 from .errors import PluginError, shown
 from .frames import RecordShape
 from .server_replies import (
@@ -218,9 +218,13 @@ def _moved(came: Any, *_: object) -> None:
 
 
 def _worked(came: Any, visit: Any) -> None:
-    fine = isinstance(came, tuple) and len(came) == 2 and all(isinstance(part, Tensor) for part in came)
-    want(fine, "a pair (message, loss) of tensors", came)
-    vector(came[0], len(visit.received), "a message")
+    whole = isinstance(came, Worked)
+    parts = (came.message, came.loss) if whole else came
+    fine = isinstance(parts, tuple) and len(parts) == 2 and all(isinstance(part, Tensor) for part in parts)
+    want(fine, "a pair (message, loss) of tensors, or a Worked", came)
+    vector(parts[0], visit.message_length, "a message")
+    if visit.memory_length or (whole and came.memory is not None):
+        vector(came.memory if whole else None, visit.memory_length, "a Worked whose memory is")
 
 
 def _let_out(came: Any, update: Tensor, *_: object) -> None:

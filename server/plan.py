@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -169,19 +170,30 @@ class Plan:
         if extra is None:
             return torch.zeros(0, 0)
         found: Tensor = extra(params, state)
-        if found.shape != (self.num_extra, len(params)) or found.dtype != params.dtype:
+        count, length = self.extra_shape
+        whole = self._of_a_procedure and found.shape == (length,)  # one vector, and no row of several
+        found = found[None] if whole else found
+        if found.shape != (count, length) or found.dtype != params.dtype:
             raise PluginError(
-                f"algorithm {name_of(self.optimizer)}: extra must return {self.num_extra} vectors of "
-                f"{len(params)} numbers, {params.dtype}; got {list(found.shape)} {found.dtype}"
+                f"algorithm {name_of(self.optimizer)}: extra must return {count} vectors of "
+                f"{length} numbers, {params.dtype}; got {list(found.shape)} {found.dtype}"
             )
         return found
 
     @cached_property
-    def num_extra(self) -> int:
-        """How many vectors the server sends besides the parameters, E."""
-        if self.exchange.rule is None:
-            return int(declared(self.optimizer, Algorithms.extras))
-        return self.exchange.down.num_parameters // self.layout.num_parameters - 1
+    def extra_shape(self) -> tuple[int, int]:
+        """How many vectors the server sends besides the parameters, E, and how long each is."""
+        length = self.layout.num_parameters
+        behind = self.exchange.down.num_parameters - length
+        if self._of_a_procedure:
+            return 1, behind
+        rows = behind // length if self.exchange.rule else int(declared(self.optimizer, Algorithms.extras))
+        return rows, length
+
+    @property
+    def _of_a_procedure(self) -> bool:
+        """Whether a procedure declares what is sent, in tensors of its own shapes."""
+        return self.exchange.rule is None and self.exchange.down != self.layout
 
     def memory(self, state: ClientRows, params: Tensor, client_ids: Sequence[int]) -> Tensor:
         """Return what clients remember.  # [K, S]"""
@@ -202,7 +214,7 @@ class Plan:
         ``share`` is the part of the population that the aggregate is a mean of, and ``facts`` what the
         clients behind it stated, where they do.
         """
-        if not self.own_step or (self.exchange.rule is None and facts is None):
+        if not self.own_step or (not self.exchange.tells_more and facts is None):
             return self.optimizer.step(params, aggregate, state)
         step, told = cast(Any, self.optimizer.step), () if facts is None else (facts,)
         found: tuple[Tensor, State] = step(params, self.exchange.unscaled(aggregate), state, share, *told)
@@ -211,7 +223,7 @@ class Plan:
     @cached_property
     def bytes_beside(self) -> int:
         """Bytes that one client receives beside the parameters' frame: buffers and extras, as floats."""
-        return 4 * (self.num_extra * self.layout.num_parameters + self.layout.num_buffers)
+        return 4 * (prod(self.extra_shape) + self.layout.num_buffers)
 
     @cached_property
     def bytes_down(self) -> int:

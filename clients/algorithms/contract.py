@@ -8,11 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from ...core import trees
+from ...core.client_rows import rows_of, with_rows
 from ...core.contracts import LocalProcedure, LocalRule, LocalTraining
 from ...core.declarations import Algorithms, Declaration, declared
+from ...core.layout import Layout
 from ...core.registry import require
 from ...core.seeds import generator
+from ...core.trees import State
 from ..data.gaussian_shards import GaussianShards
+from ..exchange import Exchange, exchange_of
 from ..messages import Broadcast
 from ..visits import Visits
 from . import exchange_contract, facts_contract, levels_contract, loss_contract
@@ -104,7 +108,9 @@ def _visits(procedure: LocalProcedure) -> Visits:
         place = slice(0, 4) if name == "weight" else slice(4, 6)
         parameter.data = flat[0][place].view_as(parameter)
         parameter.grad = flat[1][place].view_as(parameter)
-    return Visits(procedure, model, nn.functional.cross_entropy, flat, 0, data, lambda i, _: data.client(i))
+    told = model, nn.functional.cross_entropy, flat, 0, data, lambda i, _: data.client(i), None
+    how = procedure.schedule(LocalTraining())
+    return Visits(procedure, *told, exchange_of(procedure, Layout.of(model), how))
 
 
 def _cohort(procedure: LocalProcedure, round_: int) -> np.ndarray[Any, Any]:
@@ -115,20 +121,37 @@ def _cohort(procedure: LocalProcedure, round_: int) -> np.ndarray[Any, Any]:
 def _run(procedure: LocalProcedure, packed: bool = False, anew: bool = False) -> list[Tensor]:
     """Return the parameters after each round: through a checkpoint, or in a new process, if asked for."""
     visits, state, params, seen = _visits(procedure), procedure.init(), torch.zeros(6), []
-    extra = declared(procedure, Algorithms.extra)
+    exchange, kept = visits.exchange, dict[int, Tensor]()
     for t in range(_ROUNDS):
-        besides = torch.zeros(0, 0) if extra is None else extra(params, state)
-        count = declared(procedure, Algorithms.extras)
-        require(len(besides) == count, f"extra gave {len(besides)} vectors, and extras says {count}")
-        visits = _visits(procedure) if anew else visits
-        updates, losses = visits.train(Broadcast(t, params, torch.zeros(0), besides), _cohort(procedure, t))
+        visits, ids = _visits(procedure) if anew else visits, _cohort(procedure, t)
+        memory = rows_of(kept, ids.tolist(), exchange.first(params))
+        sent = Broadcast(t, params, torch.zeros(0), _extra(procedure, exchange, params, state), memory)
+        updates, losses, memory = visits.train(sent, ids)
         require(bool(losses.isfinite().all()), f"a loss in round {t} is not finite")
-        params, state = procedure.step(params, updates.vectors.mean(dim=0), state)
+        require(bool(memory.isfinite().all()), f"what clients remember in round {t} is not finite")
+        kept = with_rows(kept, ids.tolist(), memory)
+        told = (len(ids) / _CLIENTS,) if exchange.tells_more or exchange.statement else ()
+        aggregate = exchange.unscaled(updates.vectors.mean(dim=0))
+        step: Any = procedure.step
+        params, state = step(params, aggregate, state, *told, *facts_contract.told(procedure, len(ids)))
         state = trees.unpack(*trees.pack(state)) if packed else state
         fits = params.shape == (6,) and params.dtype == torch.float32 and bool(params.isfinite().all())
         require(fits, f"step gave {params.dtype} {tuple(params.shape)}, expected finite float32 (6,)")
         seen.append(params)
     return seen
+
+
+def _extra(procedure: LocalProcedure, exchange: Exchange, params: Tensor, state: State) -> Tensor:
+    """Return what the server sends besides: one row where ``down`` says what it is."""
+    extra = declared(procedure, Algorithms.extra)
+    found = torch.zeros(0, 0) if extra is None else extra(params, state)
+    if exchange.down == exchange.layout:
+        count = declared(procedure, Algorithms.extras)
+        require(len(found) == count, f"extra gave {len(found)} vectors, and extras says {count}")
+        return found
+    behind = exchange.down.num_parameters - len(params)
+    require(found.numel() == behind, f"extra gave {found.numel()} numbers, and down says {behind}")
+    return found.reshape(1, -1)
 
 
 def a_procedure_gives_the_same_in_any_process_and_after_a_checkpoint(algorithm: Algorithm) -> None:
@@ -148,10 +171,12 @@ def a_procedure_moves_the_parameters_and_leaves_its_inputs_as_they_were(algorith
     if _rule(algorithm) is not None:
         return
     procedure = cast(LocalProcedure, algorithm)
-    params, aggregate = torch.zeros(6), torch.ones(6)
+    exchange = _visits(procedure).exchange
+    params, aggregate = torch.zeros(6), torch.ones(exchange.up.num_parameters)
     state = procedure.init()
     before = trees.pack([params, aggregate, state])
-    procedure.step(params, aggregate, state)
+    told = (0.5,) if exchange.tells_more or exchange.statement else ()
+    cast(Any, procedure).step(params, aggregate, state, *told, *facts_contract.told(procedure))
     same = trees.equal(trees.unpack(*before), [params, aggregate, state])
     require(same, "step wrote to its inputs")
     require(bool((_run(procedure)[-1] != 0).any()), f"nothing moved in {_ROUNDS} rounds")

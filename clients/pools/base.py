@@ -85,7 +85,8 @@ class Rows:
     def homes(self, block: int) -> list[Array]:
         """Return where one block's ``Trained.arrays`` belong."""
         rows = slice(self._starts[block], self._starts[block + 1])
-        columns = (self._losses, self._norms, self._sent_norms, self._memory, self._facts)
+        facts = (self._facts,) if self._facts.shape[1] else ()
+        columns = (self._losses, self._norms, self._sent_norms, self._memory, *facts)
         return [t.numpy()[rows] for t in (self._vectors, self._buffers, self._counts, *columns)]
 
     def places(self, block: int) -> tuple[Tensor, Tensor]:

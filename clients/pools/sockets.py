@@ -32,7 +32,7 @@ from .connection import METHODS, Array, WorkerLost, first_line
 from .crew import Crew
 from .worker import Actor, raised
 
-_ASK, _ERROR, _PID = struct.Struct("<BiBIII"), struct.Struct("<I"), struct.Struct("<I")
+_ASK, _ERROR, _PID = struct.Struct("<BiBIIII"), struct.Struct("<I"), struct.Struct("<I")
 _TOKEN = 32  # bytes
 
 
@@ -80,9 +80,9 @@ class SocketActor(Actor):
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             line.sendall(token + _PID.pack(os.getpid()))
             while ask := _read_or_end(line, _ASK.size):
-                method, round_, follows, num_extra, count, width = _ASK.unpack(ask)
+                method, round_, follows, *extra_shape, count, width = _ASK.unpack(ask)
                 if follows:
-                    lengths = num_params, num_buffers, (num_extra, num_params if num_extra else 0)
+                    lengths = num_params, num_buffers, extra_shape
                     params, buffers, extra = (torch.empty(size) for size in lengths)
                     received = Broadcast(round_, params, buffers, extra)
                     for part in (received.params, received.buffers, received.extra):
@@ -186,7 +186,7 @@ class SocketConnection:
             WorkerLost: The worker died.
         """
         follows = self._sent is None or not broadcast.is_for_the_round_of(self._sent)
-        sizes = len(broadcast.extra), len(block), broadcast.memory.shape[1]
+        sizes = *broadcast.extra.shape, len(block), broadcast.memory.shape[1]
         ask = _ASK.pack(METHODS.index(method), broadcast.round, follows, *sizes)
         whole = (broadcast.params, broadcast.buffers, broadcast.extra)
         sent = [part.numpy() for part in whole] if follows else []

@@ -14,7 +14,6 @@ from .clients import (
     AddingRule,
     Device,
     ExchangingRule,
-    Facts,
     Groups,
     LocalProcedure,
     LocalRule,
@@ -22,12 +21,13 @@ from .clients import (
     LocalWork,
     ModelFactory,
     Part,
-    StatingRule,
     Switch,
     Visit,
+    Worked,
 )
 from .codecs import Codec, CodecContext, CodecStreams
 from .defenses import Defense, EvaluatedModel, LinearDefense, PreAggregation, Verdict
+from .facts import Facts, StatingRule
 from .knowledge import UpdateKnowledge
 from .privacy import (
     AdaptiveClipping,
@@ -114,4 +114,5 @@ __all__ = [
     "Verdict",
     "View",
     "Visit",
+    "Worked",
 ]

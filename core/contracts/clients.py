@@ -1,7 +1,7 @@
 """What a client is made of: local rules and procedures, models."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -95,56 +95,6 @@ class LocalWork:
     training: LocalTraining
     steps: Tensor
     gradient: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Facts:
-    """The single numbers that clients stated beside their messages, as the server half is told of them.
-
-    Rows stand in ascending client id, one for each client whose message was counted. Every number is finite;
-    whether it is true nobody checks.
-
-    Attributes:
-        client_ids: Stable ids, int64.  # [K]
-        num_examples: Examples behind each message, as the client claims, int64.  # [K]
-        weights: Each client's share of the aggregate, at least 0, summing to 1, float64: equal shares where
-            the defense tells none, and before it.  # [K]
-        training: How clients train, as the algorithm schedules it.
-        values: The stated numbers by name, float64.  # [K] each
-    """
-
-    client_ids: Tensor
-    num_examples: Tensor
-    weights: Tensor
-    training: LocalTraining
-    values: Mapping[str, Tensor]
-
-
-class StatingRule(Protocol):
-    """A local rule whose clients state single numbers beside their message, the names of which are ``facts``.
-
-    They are float64, go through no codec, and are neither clipped nor noised: under a privacy mechanism there
-    is no epsilon (``extra_release``). Attacks and defenses see them only where they declare ``facts``. A
-    malicious client may state any finite number: ``factors`` and ``step`` bound what follows from it.
-
-    Its ``step`` is given ``(params, aggregate, state, share, facts)``.
-    """
-
-    facts: tuple[str, ...]
-
-    def facts_of(self, update: Tensor, work: LocalWork) -> Mapping[str, Tensor]:
-        """Return what some clients state, by the names of ``facts``.  # [K] each
-
-        Args:
-            update: Their local minus the received parameters, to be left as it is.  # [K, P]
-            work: What else is known of their training.
-        """
-
-    def factors(self, facts: Facts) -> Tensor:
-        """Return what each client's update is multiplied by before the defense, finite and above 0, float64.
-
-        It comes after clipping; a rule without this method leaves updates as they are.  # [K]
-        """
 
 
 @dataclass(frozen=True)
@@ -263,7 +213,10 @@ class Visit(Protocol):
         num_clients: N, the population.
         num_examples: Examples that the client holds, at least 1.
         received: The broadcast parameters, float32; in ``prepare`` the run's initial ones.  # [P]
-        extra: What the server sent besides, float32; ``extras`` vectors.  # [E, P]
+        extra: What the server sent besides, float32: ``extras`` vectors, or all of ``shared`` in one row;
+            zeros in ``prepare``.  # [E, P]
+        shared: The same by tensor, of a procedure that declares ``down``.
+        own: What the client remembers, by tensor, of one that declares ``memory``; empty in ``prepare``.
         memory: What ``prepare`` returned for this client; None in ``prepare`` itself.
     """
 
@@ -280,6 +233,10 @@ class Visit(Protocol):
     @property
     def extra(self) -> Tensor: ...
     @property
+    def shared(self) -> Mapping[str, Tensor]: ...
+    @property
+    def own(self) -> Mapping[str, Tensor]: ...
+    @property
     def memory(self) -> State: ...
 
     def gradient(self, params: Tensor, rows: np.ndarray[Any, Any] | None = None) -> tuple[Tensor, Tensor]:
@@ -295,11 +252,34 @@ class Visit(Protocol):
         """Return the client's own stream of noise that protects its examples."""
 
 
+@dataclass(frozen=True)
+class Worked:
+    """What a client's visit comes to.
+
+    Attributes:
+        message: What it sends, float32.  # [M]
+        loss: Its mean loss.  # []
+        memory: What it will remember if its message is counted, float32; None of a procedure that declares
+            no ``memory``.  # [S]
+        facts: What it states beside the message, by the names of the procedure's ``facts``.
+    """
+
+    message: Tensor
+    loss: Tensor
+    memory: Tensor | None = None
+    facts: Mapping[str, float | Tensor] = field(default_factory=dict)
+
+
 class LocalProcedure(Protocol):
     """An algorithm that is more than a correction of local SGD: both of its halves, as one plug-in.
 
     It stands where a local rule stands, with ``work`` in place of ``correct``. ``init`` and ``step`` are the
     server's half, in the place of the server optimiser.
+
+    It may declare ``up``, ``down`` and ``memory`` as an ``ExchangingRule`` does, with tensors of any shapes;
+    in ``down`` the parameters come first, as the group ``params``. Then ``extra(params, state)`` returns what
+    stands behind them in one vector, ``start(params)`` returns the first memory [S], and ``step`` is also
+    given its ``share``.
 
     What it may have and declare besides: ``core.declarations.Algorithms``.
     """
@@ -307,8 +287,8 @@ class LocalProcedure(Protocol):
     def schedule(self, training: LocalTraining) -> LocalTraining:
         """Return the training that this algorithm really runs."""
 
-    def work(self, visit: Visit) -> tuple[Tensor, Tensor]:
-        """Return what the client sends [P], and its mean loss."""
+    def work(self, visit: Visit) -> tuple[Tensor, Tensor] | Worked:
+        """Return what the client sends [M], and its mean loss."""
 
     def init(self) -> State: ...
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ..contracts.client_defenses import BlockVisit
-    from ..contracts.clients import Facts, Groups, LocalRule, LocalTraining, Part, Visit
+    from ..contracts.clients import Groups, LocalRule, LocalTraining, Part, Visit, Worked
+    from ..contracts.facts import Facts
     from ..contracts.server import Sampling
     from ..contracts.tasks import LossForm
     from ..layout import Layout
@@ -93,7 +94,9 @@ class Algorithms(Samplers, Optimizers):
         "(shared, own) -> Tensor", "All that `correct` adds to a gradient, where it follows from these alone."
     )
     up: Declaration[Callable[[Layout], Layout] | None] = method(
-        "(layout) -> Layout", "What a client sends [M], from the parameters' layout; silent: the update."
+        "(layout) -> Layout",
+        "What a client sends [M], from the parameters' layout; silent: the update. Of a local rule vectors "
+        "like the parameters, of a procedure any tensors.",
     )
     down: Declaration[Callable[[Layout], Layout] | None] = method(
         "(layout) -> Layout", "What the server sends: `params` and other groups; silent: the parameters."
@@ -160,8 +163,10 @@ class Algorithms(Samplers, Optimizers):
     )
     full_gradient = flag("`finish` needs the gradient of all of a client's examples at what it received.")
     weighs_alike = flag("A mean of its messages must not weigh clients by their examples.")
-    work: Declaration[Callable[[Visit], tuple[Tensor, Tensor]] | None] = method(
-        "(visit) -> (Tensor, Tensor)", "What a client sends [P], and its mean loss: in place of `correct`."
+    work: Declaration[Callable[[Visit], tuple[Tensor, Tensor] | Worked] | None] = method(
+        "(visit) -> (Tensor, Tensor) or Worked",
+        "What a client sends [M], and its mean loss: in place of `correct`. A `Worked` where it remembers or "
+        "states something besides.",
     )
     prepare: Declaration[Callable[[Visit], Any] | None] = method(
         "(visit) -> State",

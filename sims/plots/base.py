@@ -27,8 +27,7 @@ class RebuiltLike(Protocol):
         rebuilt: What the attack made of them.  # [B, ...]
         psnr: In dB, infinite where exact.  # [B]
         ssim: Up to 1; NaN where the examples are no images.  # [B]
-
-    May have ``tokens``: of sequences, the share of each one's tokens that is right, or None.  # [B]
+        tokens: Of sequences of tokens, the share of positions that is right; None of others.  # [B]
     """
 
     @property
@@ -49,6 +48,8 @@ class RebuiltLike(Protocol):
     def psnr(self) -> Array: ...
     @property
     def ssim(self) -> Array: ...
+    @property
+    def tokens(self) -> Array | None: ...
     @property
     def truth_labels(self) -> Array: ...
     @property

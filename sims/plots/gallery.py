@@ -157,15 +157,10 @@ def score(psnr: float, ssim: float) -> str:
     return words if np.isnan(ssim) else f"{words}\nSSIM {ssim:.2f}"
 
 
-def _tokens(item: RebuiltLike) -> Array | None:
-    found: Array | None = getattr(item, "tokens", None)
-    return found
-
-
 def _under(item: RebuiltLike, i: int, row: int) -> str:
     if row == 0:
         return f"label {item.truth_labels[i]}" if item.truth_labels.ndim == 1 else ""
-    if (right := _tokens(item)) is not None:
+    if (right := item.tokens) is not None:
         return f"{100 * float(right[i]):.0f} % right"
     return score(float(item.psnr[i]), float(item.ssim[i]))
 
@@ -198,7 +193,7 @@ def _show(axes: Axes, example: Array) -> None:
 
 def _rows(message: Message, most: int) -> Iterable[Mapping[str, Any]]:
     item = message.item
-    pixels, right = _range(item.truth) == (0.0, 1.0), _tokens(item)
+    pixels, right = _range(item.truth) == (0.0, 1.0), item.tokens
     for i in range(min(len(item.truth), most)):
         yield {
             "label": message.label,

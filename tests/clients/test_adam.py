@@ -50,7 +50,6 @@ def test_the_first_step_is_as_long_as_the_learning_rate():
     [
         ({"optimizer": "adamw"}, "optimizer must be one of sgd, adam; got 'adamw'"),
         ({"optimizer": "adam", "momentum": 0.9}, "momentum must be 0 with adam"),
-        ({"loss": "huber"}, "loss must be one of auto, cross_entropy, mse, mae; got 'huber'"),
     ],
 )
 def test_options_that_do_not_exist_or_go_together_are_refused(options, message):

@@ -175,6 +175,7 @@ def test_buffers_start_from_the_broadcast_and_come_back_trained(digits):
 
     class Constant:
         input_shape = (1, 8, 8)
+        num_classes = 10
 
         def client(self, client_id):
             return torch.full((4, 1, 8, 8), 5.0), torch.zeros(4, dtype=torch.int64)

@@ -114,3 +114,7 @@ def test_the_loss_goes_with_the_data(waves, digits):
         task_of(waves).loss_name("cross_entropy")
     with pytest.raises(ScenarioError, match="'mae' does not go with labels; allowed here: auto, cross_entr"):
         kernel(digits, LocalTraining(loss="mae"))
+    with pytest.raises(
+        ScenarioError, match="'huber' does not go with real-valued targets; allowed here: auto, m"
+    ):
+        kernel(waves, LocalTraining(loss="huber"))

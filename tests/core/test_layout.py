@@ -1,9 +1,10 @@
 """A model as one vector, and back."""
 
+import pytest
 import torch
 from torch import nn
 
-from gauntlet.core.layout import Layout
+from gauntlet.core.layout import Layout, Slot
 
 
 def net() -> nn.Module:
@@ -57,3 +58,27 @@ def test_frozen_parameters_and_passing_buffers_are_left_out():
 
     assert [slot.name for slot in layout.parameters] == ["weight"]
     assert layout.buffers == ()
+
+
+def test_tensors_of_any_shape_can_follow_others():
+    behind = Layout(()).followed_by(gram=(2, 3), slope=(4,)).followed_by(rest=())
+    assert behind.num_parameters == 11
+    assert behind.groups == {"gram": slice(0, 6), "slope": slice(6, 10), "rest": slice(10, 11)}
+    views = behind.views(torch.arange(11.0))
+    assert views["gram"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert float(views["rest"]) == 10
+    assert behind.contiguous
+
+
+@pytest.mark.parametrize(
+    "slots",
+    [
+        (Slot("a", (2,), 0), Slot("b", (2,), 3)),
+        (Slot("a", (2,), 1),),
+        (Slot("a", (2,), 0), Slot("a", (2,), 2)),
+        (Slot("a", (0,), 0),),
+        (Slot("a", (2,), 0), Slot("b", (2,), 1)),
+    ],
+)
+def test_gaps_overlaps_and_names_that_come_twice_are_seen(slots):
+    assert not Layout(slots).contiguous

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from outsiders import bits, killed
+from safetensors.torch import load_file, save_file
 
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.server.simulation import prepare
@@ -140,13 +141,17 @@ def test_a_probe_reads_a_clients_sequence_out_of_one_step(tmp_path, capsys):
 
 
 def test_a_recording_of_tokens_is_attacked_later(tmp_path):
-    """By the attack of its probe, and by one on floats, which is refused in one line."""
+    """By its probe's attack, whatever the truth says, and by one on floats, which is refused in one line."""
     run = simulate(make_scenario({**TEXT, **PROBED}), tmp_path / "run")
     place = sorted((run.folder / "observations").iterdir())[0]
     again = carry_out(AttackJob((place,), PluginSpec("embedding_rows"), 0, tmp_path / "later", "again"))
     first = sorted((run.folder / "reconstructions").iterdir())[0]
 
     assert (again / "tensors.safetensors").read_bytes() == (first / "tensors.safetensors").read_bytes()
+    truth = load_file(place / "truth.safetensors")
+    save_file({name: torch.zeros_like(value) for name, value in truth.items()}, place / "truth.safetensors")
+    blind = carry_out(AttackJob((place,), PluginSpec("embedding_rows"), 0, tmp_path / "later", "blind"))
+    assert load_file(blind / "tensors.safetensors")["x"].equal(load_file(again / "tensors.safetensors")["x"])
     with pytest.raises(PluginError, match="DLG works on inputs that are floats, got tokens"):
         carry_out(AttackJob((place,), PluginSpec("dlg"), 0, tmp_path / "later", "dlg"))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gauntlet.attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
+from gauntlet.attacks.leakage import INFERENCE_ATTACKS
 from gauntlet.core.errors import PluginError
 from gauntlet.core.observation import Truth
 from gauntlet.server.probe import knowledge_of
@@ -54,7 +54,10 @@ def attacked(tiny, tmp_path):
     return attack, simulation.kernel.truth(1, 0)
 
 
-@pytest.mark.parametrize("name", [*LEAKAGE_ATTACKS.table, *INFERENCE_ATTACKS.table])
+ON_IMAGES = ("dlg", "idlg", "bias_trick")  # of an honest server; the contract tries the others
+
+
+@pytest.mark.parametrize("name", [*ON_IMAGES, *INFERENCE_ATTACKS.table])
 def test_garbage_in_place_of_the_truth_changes_no_bit_of_what_an_attack_makes(attacked, name):
     """Leakage specification, 1.3: nothing of the truth reaches an attack that is told no label."""
     attack, truth = attacked
@@ -63,7 +66,7 @@ def test_garbage_in_place_of_the_truth_changes_no_bit_of_what_an_attack_makes(at
     assert attack(name, truth, told=False) == attack(name, garbage, told=False)
 
 
-@pytest.mark.parametrize("name", LEAKAGE_ATTACKS.table)
+@pytest.mark.parametrize("name", ON_IMAGES)
 def test_of_the_truth_a_probe_that_is_told_labels_sees_the_labels_alone(attacked, name):
     attack, truth = attacked
     other = Truth(torch.full_like(truth.x, -7.5), truth.y)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gauntlet.sims.overrides import PLUGIN_SECTIONS
 
-FOLDER = Path(__file__).parents[1] / "outside"
+FOLDER, SUPPORT = Path(__file__).parents[1] / "outside", Path(__file__).parent
 
 RUNS = {
     "residual_sign.py:ResidualSign": {"codec": {"name": f"{FOLDER}/residual_sign.py:ResidualSign"}},
@@ -21,6 +21,12 @@ RUNS = {
     },
     "scaffold_m.py:ScaffoldM": {
         "algorithm": {"name": f"{FOLDER}/scaffold_m.py:ScaffoldM", "server_lr": 0.2, "beta": 0.5}
+    },
+    "feature_ridge.py:FeatureRidge": {
+        "algorithm": {"name": f"{FOLDER}/feature_ridge.py:FeatureRidge", "num_features": 3},
+        "data": {"name": f"{SUPPORT}/planes.py:Planes"},
+        "partition": {"name": f"{SUPPORT}/planes.py:InRows"},
+        "model": "linear",
     },
     "distillation.py:Distillation": {
         "algorithm": {"name": f"{FOLDER}/distillation.py:Distillation", "strength": 0.5}
@@ -52,6 +58,7 @@ PAGES = {
     "residual_sign.py": "add-a-codec.md",
     "selective_sharing.py": "add-a-client-defense.md",
     "scaffold_m.py": "add-an-algorithm.md",
+    "feature_ridge.py": "add-an-algorithm.md",
     "distillation.py": "add-an-algorithm.md",
     "over_selection.py": "add-a-schedule.md",
     "semi_cyclic.py": "add-a-sampler.md",

@@ -193,9 +193,10 @@ def messages_beside_parameters(fitted: Fitted) -> ScenarioError | None:
 
 
 def facts_behind_a_sum(parts: Parts) -> ScenarioError | None:
-    """An algorithm whose clients state facts of their own, under secure aggregation."""
-    facts = declared(parts.algorithm, Algorithms.facts)
-    if not facts or not shows_sums_alone(parts.mechanism):
+    """An algorithm whose clients state facts of their own, where the server sees a sum of the messages."""
+    facts, mechanism = declared(parts.algorithm, Algorithms.facts), parts.mechanism
+    summed = shows_sums_alone(mechanism) or declared(mechanism, Mechanisms.secure_sum) is not None
+    if not facts or not summed:
         return None
     return ScenarioError(
         f"{_who(parts)} has each client state {', '.join(facts)}, and with privacy "

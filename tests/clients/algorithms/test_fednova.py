@@ -5,6 +5,8 @@ b_i + q_i (x - b_i), so that FedAvg stops where sum p_i (1 - q_i) (b_i - x) is 0
 1/K_i in both sums.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -31,6 +33,13 @@ def recursion(steps, momentum, pull):
         c = momentum * c + 1
         a = a * (1 - pull) + c
     return a
+
+
+def rests_at(rule, how, where, within=1e-13, **changes):
+    """Whether a round leaves this parameter where it is, and rounds from 0 come ever nearer to it."""
+    (stays,) = by_functions(rule, how, 1, start=where, **changes)
+    gaps = abs(np.concatenate([[0.0], by_functions(rule, how, 20, **changes)]) - where)
+    return abs(stays - where) <= within and bool((np.diff(gaps) < 0).all())
 
 
 def in_float64(*values):
@@ -67,9 +76,7 @@ def test_the_closed_form_is_the_recursion(momentum, pull):
 
 def test_unequal_steps_stop_near_the_optimum_where_fedavg_does_not():
     """lr = 0.002: 0.0242841453 from the optimum; FedAvg stops 0.3475591697 from it."""
-    found = by_functions(FedNova(), training(0.002), 1200)[-1]
-
-    assert found == pytest.approx(-0.5757158547, abs=1e-9)
+    assert rests_at(FedNova(), training(0.002), limit(0.002))
     assert limit(0.002) == pytest.approx(-0.5757158547, abs=1e-10)
     assert limit(0.002, by_steps=False) == pytest.approx(-0.9475591697, abs=1e-10)
 
@@ -77,13 +84,12 @@ def test_unequal_steps_stop_near_the_optimum_where_fedavg_does_not():
 @pytest.mark.parametrize(("lr", "counts"), [(0.05, (2, 20)), (0.01, (20, 2)), (0.03, (7, 3))])
 def test_at_other_settings_it_stops_where_the_closed_form_says(lr, counts):
     """At 0.05 the clients' drift is what is left: FedNova is then not better than FedAvg by rule."""
-    found = by_functions(FedNova(), training(lr), 3000, counts)[-1]
-    assert found == pytest.approx(limit(lr, counts), abs=1e-9)
+    assert rests_at(FedNova(), training(lr), limit(lr, counts), counts=counts)
 
 
 def test_weights_of_the_clients_move_the_limit():
-    found = by_functions(FedNova(), training(0.002), 1500, weights=(0.2, 0.8))[-1]
-    assert found == pytest.approx(limit(0.002, p=(0.2, 0.8)), abs=1e-9)
+    where = limit(0.002, p=(0.2, 0.8))
+    assert rests_at(FedNova(), training(0.002), where, weights=(0.2, 0.8))
 
 
 def test_one_round_by_hand():
@@ -135,10 +141,11 @@ def test_momentum_and_a_pull_follow_a_recursion_written_out():
 
 def test_the_servers_momentum_has_the_same_limit_and_starts_at_the_first_move():
     plain = by_functions(FedNova(), training(0.002), 2)
-    heavy = by_functions(FedNova(server_momentum=0.9), training(0.002), 1500)
+    heavy = by_functions(FedNova(server_momentum=0.9), training(0.002), 2)
+    still = by_functions(FedNova(server_momentum=0.9), training(0.002), 3, start=limit(0.002))
 
     assert heavy[0] == plain[0]
-    assert heavy[-1] == pytest.approx(limit(0.002), abs=1e-9)
+    assert still == pytest.approx(np.full(3, limit(0.002)), abs=1e-13)
     first = plain[0]
     fresh = by_functions(FedNova(), training(0.002), 1, start=first)[0] - first
     assert heavy[1] == pytest.approx(first + 0.9 * first + fresh, abs=1e-14)
@@ -155,6 +162,25 @@ def test_weights_on_models_would_leave_for_infinity():
         x = float((on_models * (b + (1 - 0.002 * slopes) ** k * (x - b))).sum())
     assert abs(x) > 1e6
     assert abs(by_functions(FedNova(), training(0.002), 60)[-1]) < 1
+
+
+@dataclass(frozen=True)
+class WithoutMomentum(FedNova):
+    """Divides by the number of steps, whatever the momentum: FedLab's weights."""
+
+    def _counted(self, steps, training):
+        return steps
+
+
+def test_steps_in_the_place_of_what_they_count_leave_the_optimum_with_momentum():
+    """For tiny steps a gradient counts a_i times: dividing by K_i weighs the clients a_i / K_i apart."""
+    how, counted = training(1e-7, 0.9), np.array([recursion(k, 0.9, 0.0) for k in COUNTS])
+    weights = T1[0] * counted / COUNTS
+    wrong = float((weights * T1[1]).sum() / weights.sum())
+    assert abs(wrong - OPTIMUM) > 0.2
+    for rule, rest, other in ((FedNova(), OPTIMUM, wrong), (WithoutMomentum(), wrong, OPTIMUM)):
+        ((there,), (away,)) = (by_functions(rule, how, 1, start=x) for x in (rest, other))
+        assert abs(there - rest) < 1e-3 * abs(away - other)
 
 
 def facts(steps, examples, how, weights=None):

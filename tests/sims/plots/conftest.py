@@ -35,6 +35,7 @@ class Item:
     client_id: int = 3
     sok: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    tokens: Any = None
 
 
 @pytest.fixture
