@@ -26,17 +26,25 @@ ADAPTED = {**DLG, "masked": True}
 PRUNING, SOTERIA = {"name": "gradient_pruning", "rate": 0.9}, {"name": "soteria", "rate": 0.8}
 
 
-def psnr(tiny, place, defense):
-    """Return the PSNR of DLG and of the adaptive DLG on clients 2 to 4, means over the clients."""
-    probes = [{**attack, "client": client} for attack in (DLG, ADAPTED) for client in (2, 3, 4)]
+def psnr(tiny, place, defense, clients=(2, 3, 4)):
+    """Return the PSNR of DLG and of the adaptive DLG, means over the clients."""
+    probes = [{**attack, "client": client} for attack in (DLG, ADAPTED) for client in clients]
     run = simulate(tiny(**SMOOTH, client_defense=defense, probes=probes), place)
     found = {False: [], True: []}
     for item in load_run(run.folder).gallery():
         found[bool(item.settings.get("masked"))].append(float(item.psnr.mean()))
-    assert all(len(values) == 3 for values in found.values())
-    return [sum(values) / 3 for values in found.values()]
+    assert all(len(values) == len(clients) for values in found.values())
+    return [sum(values) / len(values) for values in found.values()]
 
 
+def test_dlg_rebuilds_one_image_behind_a_defense_only_if_it_knows_of_it(tiny, tmp_path):
+    """The test below, on one image behind Soteria."""
+    defended, adapted = psnr(tiny, tmp_path / "defended", SOTERIA, clients=[2])
+    assert defended < 20
+    assert adapted > defended + 30
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("defense", [PRUNING, SOTERIA], ids=lambda d: d["name"])
 def test_dlg_fails_behind_a_defense_and_the_adaptive_attack_does_not(tiny, tmp_path, defense):
     """Digits, one example, a smooth MLP, untrained: without a defense DLG rebuilds to rounding.
