@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.layout import Layout
+from gauntlet.server.ingredients import make_data, make_model
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec
 from gauntlet.sims.plots import draw, find
@@ -207,8 +208,9 @@ def test_posterior_samples_of_text_are_asked_for_every_position(tmp_path):
     values = {k: v for k, v in {**TEXT, **sampling}.items() if k != "sampler"}
     run = simulate(make_scenario(values), tmp_path / "run")
 
-    model, sample = run.model().eval(), torch.from_numpy(np.load(run.folder / "samples.npy")[-1])
-    views = Layout.of(model).views(sample)
+    spec = make_scenario(values).run_spec()
+    model = make_model(spec, make_data(spec)).eval()
+    views = Layout.of(model).views(torch.from_numpy(np.load(run.folder / "samples.npy")[-1]))
     x, y = (torch.from_numpy(part) for part in held())
     with torch.no_grad():
         logits = torch.func.functional_call(model, views, (x,))
