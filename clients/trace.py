@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import vjp, vmap
+from torch.func import functionalize, vjp, vmap
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import CodeGen
@@ -112,11 +112,20 @@ class StackedStep:
             weights: Parts = aux[0]
             return [*pull_back(weights)[0], total(parts, weights)]
 
-        graph = _tidied(make_fx(vmap(one), **AS_SHAPES)(*given))
+        graph = _tidied(_traced(vmap(one), given))
         slices = given[-1].device.type == "cpu" and not self._compiled  # a compiler has a way of its own
         graph = _factored(pool_by_slices(graph) if slices else graph, size)
         step: Step = torch.compile(graph, fullgraph=True, dynamic=False) if self._compiled else graph.forward
         return step
+
+
+def _traced(step: Callable[..., Any], given: Sequence[Tensor]) -> GraphModule:
+    """Return the trace of a step in which nothing is written over what was there: tidying counts on that."""
+    found: GraphModule = make_fx(step, **AS_SHAPES)(*given)
+    calls = (node.target for node in found.graph.nodes if node.op == "call_function")
+    if any(getattr(getattr(call, "_schema", None), "is_mutable", False) for call in calls):
+        found = make_fx(functionalize(step), **AS_SHAPES)(*given)
+    return found
 
 
 def _tidied(module: GraphModule) -> GraphModule:

@@ -283,7 +283,7 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
         "size": sized,
         "gain": gained,
     },
-    "server_optimizers": {"step": stepped},
+    "server_optimizers": {"step": stepped, "gain": gained},
     "servers": {"rebuild": rebuilt, "plant": planted},
     "update_attacks": {"corrupt": _corrupted, "goal": _goal},
 }

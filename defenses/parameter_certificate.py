@@ -79,9 +79,10 @@ def _radii(params: Tensor, x: Tensor, model: EvaluatedModel) -> Tensor:
     """Return how far the parameters must move to change each prediction, L2, float64.  # [n]"""
     slots, classes = model.layout.parameters, model.num_classes
     if len(slots) != 2 or slots[0].shape[:1] != (classes,) or slots[1].shape != (classes,) or classes < 2:
+        shapes = [list(slot.shape) for slot in slots[:2]]
         raise ValueError(
             "parameter_certificate needs a model of one dense layer with a bias and a logit a class, such as "
-            f"logistic_regression, got tensors {[list(slot.shape) for slot in slots]} for {classes} classes"
+            f"logistic_regression, got {len(slots)} tensors, the first {shapes}, for {classes} classes"
         )
     seen = _features(x, model)  # [n, d]
     layer = model.layout.views(params.to(torch.float64))

@@ -26,7 +26,8 @@ class Zeno:
     Losses are means over a batch of the server's own examples, the same for all candidates of a round; w are
     the parameters that the cohort received, and each candidate has its client's own batch statistics. The
     paper scores gradients u with a step size gamma: x is -gamma u, and ``rho`` here the paper's over gamma
-    squared. A loss that is no number is the lowest score. Of equals the client with the highest id goes.
+    squared. A loss that is no number is the lowest score. Of equals the client with the highest id goes. Who
+    is left out is flagged, in every round, whether or not anybody lies.
 
     It fails where the server's examples are unlike the clients': what helps classes that it has none of is no
     descent to it. It judges one update at a time, so that a lie that lowers the loss is kept, and averaged.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from sys import float_info
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -121,7 +121,7 @@ def _check(found: object, size: int, who: str) -> None:
     if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
         raise PluginError(f"{who} must return a table of columns by name, got {kind_of(found)}")
     for name, values in found.items():
-        number = isinstance(values, int | float) and math.isfinite(values)
+        number = isinstance(values, int | float) and abs(values) <= float_info.max
         column = isinstance(values, Tensor) and values.shape == (size,) and not values.is_complex()
         if not (number or column):
             raise PluginError(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 
-def facts_of(plan: Plan, updates: Updates, weights: Tensor | None = None) -> Facts:
+def facts_told(plan: Plan, updates: Updates, weights: Tensor | None = None) -> Facts:
     """Return what the clients of a cohort stated.
 
     Args:
@@ -46,7 +46,7 @@ def factored(plan: Plan, updates: Updates, facts: Tensor) -> Updates:
     factors = declared(plan.optimizer, Algorithms.factors)
     if factors is None or not plan.exchange.statement:
         return updates
-    found = factors(facts_of(plan, updates.with_facts(facts))).to(updates.vectors.dtype)  # [K]
+    found = factors(facts_told(plan, updates.with_facts(facts))).to(updates.vectors.dtype)  # [K]
     vectors = plan.exchange.with_update_times(updates.vectors, found[:, None])
     most = torch.finfo(vectors.dtype).max
     return updates.with_vectors(vectors.clamp(-most, most))

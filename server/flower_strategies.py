@@ -79,6 +79,7 @@ def strategy_defense(name: str) -> type[Defense]:
         "init": _init,
         "aggregate": _aggregate,
         "weighs_examples": property(_weighs_examples),
+        "beside_params": True,
         "strategy": strategy,
         "__module__": __name__,
     }

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..clients.tasks.fitted import facts_of
-from ..core.declarations import ClientData, declared
+from ..core.declarations import Algorithms, ClientData, declared
 from ..core.layout import Layout
 from ..core.leakage_knowledge import LeakageKnowledge, Level
 from ..core.observation import Observation, Truth
@@ -72,8 +72,15 @@ def knowledge_of(
         loss="cross_entropy" if training.loss == "auto" else training.loss,
         client_defense=str(spec.client_defense) if defense_known else None,
         server=server,
-        levels={"batch_size": Level.ORACLE} if drawn else {},
+        levels=dict.fromkeys(_hidden(rule, drawn), Level.ORACLE),
     )
+
+
+def _hidden(rule: LocalRule | None, drawn: bool) -> list[str]:
+    """Return what no server can know: how many steps a client takes that leaves some out and says nothing."""
+    leaves_out = rule is not None and declared(rule, Algorithms.takes_steps) is not None
+    silent = leaves_out and not declared(rule, Algorithms.facts)
+    return ["batch_size"] * drawn + ["local_steps"] * silent
 
 
 def blank_observation(

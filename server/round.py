@@ -13,7 +13,7 @@ from ..core.seeds import generator
 from ..core.updates import Updates, all_finite
 from .cohorts import sample_cohort
 from .downlink import send_down
-from .facts import facts_of
+from .facts import facts_told
 from .mailbox import Mailbox
 from .outcome import Outcome
 from .plan import Plan
@@ -76,7 +76,7 @@ def receive(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Ou
     share = counted_share(plan, reception.received, reception.verdict)
     step = _gained(plan, noisy, share)
     stated = (
-        facts_of(plan, reception.received, reception.verdict.weights) if plan.exchange.statement else None
+        facts_told(plan, reception.received, reception.verdict.weights) if plan.exchange.statement else None
     )
     params, optimizer = plan.moved(state.params, step, state.optimizer, share, stated)
     release = release_of(plan, privacy, state.round, sent.began.tolist())

@@ -287,7 +287,7 @@ def new(
     kind: Annotated[
         str,
         typer.Argument(
-            help="attack, data-attack, leakage-attack, defense, schedule, or server.",
+            help="attack, data-attack, leakage-attack, defense, client-defense, schedule, server, or task.",
         ),
     ],
     name: Annotated[str, typer.Argument(help="The plug-in's name, such as my_attack.")],

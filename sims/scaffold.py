@@ -12,6 +12,7 @@ _KINDS = {
     "defense": "defense",
     "client-defense": "client_defense",
     "schedule": "schedule",
+    "task": "task",
     "server": "server",
 }
 
@@ -21,7 +22,7 @@ def scaffold(kind: str, name: str, folder: Path) -> list[Path]:
 
     Args:
         kind: ``"attack"`` (on updates), ``"data-attack"``, ``"leakage-attack"``, ``"defense"``,
-            ``"client-defense"``, ``"schedule"`` or ``"server"``.
+            ``"client-defense"``, ``"schedule"``, ``"server"`` or ``"task"``.
         name: A Python name in lower case, with underscores.
         folder: Where to write; made if need be.
 

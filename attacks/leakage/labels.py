@@ -94,7 +94,8 @@ def batch_labels(observation: Observation, x: Tensor) -> Tensor:
 
     With the step size n_c = sum_i p_ic - B b_c, the probabilities being those of the model that was
     broadcast; without it, in the proportions of the bias gradient's negative entries (of its rows' sums,
-    where there is no bias). Of a sum over clients each is taken to hold as many examples as the others.
+    where there is no bias). Of a sum over clients each is taken to count as much for an example of its step
+    as the others.
     """
     known = known_labels(observation)
     if known is not None:
@@ -106,7 +107,7 @@ def batch_labels(observation: Observation, x: Tensor) -> Tensor:
         with torch.no_grad():
             logits: Tensor = copy.deepcopy(observation.model).eval()(x)  # [B, C]
         predicted = logits.double().softmax(dim=1).sum(dim=0)
-        scores = predicted - evidence * len(x) / (observation.contributors * lr)
+        scores = predicted - evidence * len(x) / (observation.weight * lr)
     counts = round_counts(scores.nan_to_num(), len(x))
     return torch.arange(len(counts)).repeat_interleave(counts)
 

@@ -76,12 +76,13 @@ def mae(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFr
 def metrics(runs: Sequence[RunLike], band: str = "range") -> tuple[Figure, pd.DataFrame]:
     """Draw what tasks measure besides loss and accuracy by round, one panel a measure, one line a label.
 
-    Of text that is the perplexity. Measures that not all runs have are left out.
+    Of text that is the perplexity. Runs whose tasks measure nothing more are left out, and so are measures
+    that not all of the others have.
 
     Raises:
         ScenarioError: Another ``band``, or no run was evaluated, or their tasks measure nothing in common.
     """
-    shown, note = first_labels(runs)
+    shown, note = first_labels([run for run in runs if run.manifest.get("metrics")] or runs)
     names = measured(shown)
     if not names:
         raise ScenarioError(

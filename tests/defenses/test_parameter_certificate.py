@@ -138,7 +138,7 @@ def test_more_liars_and_longer_messages_certify_less():
     [
         (
             {"layout": Layout((Slot("weight", (4, 6), 0),))},
-            r"one dense layer .*, got tensors \[\[4, 6\]\] for 4",
+            r"one dense layer .*, got 1 tensors, the first \[\[4, 6\]\], for 4",
         ),
         ({"classes": 0}, "for 0 classes"),
         ({"classes": 5}, "for 5 classes"),

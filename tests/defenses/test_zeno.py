@@ -84,6 +84,20 @@ def test_candidates_have_their_clients_own_buffers(cohort, at):
     assert list(verdict.scores.values()) == pytest.approx([-2.5, 1.5])
 
 
+def test_candidates_are_written_down_some_at_a_time(cohort, at):
+    """50 candidates of 2^20 numbers would be another cohort's matrix: at most 2^22 stand together."""
+    seen = []
+
+    def forward(params, x, buffers=None):
+        seen.append(params.numel())
+        return params[:, None, :2].expand(-1, len(x), -1)
+
+    updates = at(cohort(torch.zeros(11, 2**20)), forward=forward, loss=loss, examples=OWN)
+    Zeno(1).aggregate(updates, None)
+    assert max(seen) <= 2**22
+    assert len(seen) == 1 + 3
+
+
 def test_it_says_what_it_lacks_and_what_it_is_too_few(cohort, at):
     with pytest.raises(ValueError, match=r"zeno needs the server's own examples: updates.context must be"):
         Zeno(0).aggregate(cohort([[1.0, 0.0]]), None)

@@ -120,6 +120,21 @@ def test_what_the_next_aggregate_is_multiplied_by_follows_from_the_servers_step(
 
 
 @dataclass(frozen=True)
+class Vague(SGD):
+    """A step that says of itself what is no number."""
+
+    def gain(self, state):
+        return "some"
+
+
+def test_a_multiple_that_is_no_number_is_refused_before_anybody_trains(small):
+    with pytest.raises(
+        PluginError, match=r"gain must return a factor, a finite number of at least 0, got str"
+    ):
+        prepare(small(**LINEAR, server_optimizer=PluginSpec(f"{__file__}:Vague")))
+
+
+@dataclass(frozen=True)
 class Says(Mean):
     """Returns what it is told to."""
 
@@ -132,6 +147,8 @@ class Says(Mean):
             "list": [1.0],
             "infinite": {"votes": float("inf")},
             "word": {"votes": "many"},
+            "huge": {"votes": 10**400},
+            "writes": {"votes": params.add_(1)[: len(x)]} if self.kind == "writes" else {},
         }[self.kind]
 
 
@@ -152,6 +169,8 @@ def test_any_defense_may_certify_any_model(small):
         ("short", r"evaluate must return a number or a tensor \[8\] under 'votes', got Tensor float32 \[9\]"),
         ("list", r"evaluate must return a table of columns by name, got list \[1.0\]"),
         ("infinite", r"a number or a tensor \[8\] under 'votes', got float inf"),
+        ("huge", r"a number or a tensor \[8\] under 'votes', got int 1000"),
+        ("writes", "wrote into what it was handed"),
         ("word", r"a number or a tensor \[8\] under 'votes', got str 'many'"),
     ],
 )

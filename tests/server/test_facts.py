@@ -9,6 +9,7 @@ import torch
 from uneven import by_functions, by_the_engine, training
 
 from gauntlet.clients.algorithms.fednova import FedNova
+from gauntlet.clients.algorithms.heterofl import HeteroFL
 from gauntlet.core.contracts import LocalTraining, NoGuarantee, UpdateKnowledge, Verdict
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.trees import equal
@@ -166,8 +167,9 @@ class Forgetful(FedNova):
     ],
 )
 def test_the_engine_follows_fednovas_own_functions(options, how, vectorize):
-    trace = by_functions(FedNova(**options), how, 40)
-    found = run(by_the_engine(PluginSpec("fednova", options), how, 40, vectorize=vectorize))
+    trace = by_functions(FedNova(**options), how, 15)
+    spec = by_the_engine(PluginSpec("fednova", options), how, 15, vectorize=vectorize, evaluate_every=15)
+    found = run(spec)
 
     assert [float(step.state.params) for step in found] == pytest.approx(trace, abs=1e-5)
 
@@ -380,9 +382,20 @@ def test_a_rule_that_states_no_number_has_its_clients_not_counted(small):
     assert len(step.outcome.received) == 0
 
 
+@dataclass(frozen=True)
+class Sized(HeteroFL):
+    """Clients of several sizes that state something."""
+
+    facts: ClassVar[tuple[str, ...]] = ("steps",)
+
+
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
+        (
+            {"algorithm": PluginSpec(f"{HERE}:Sized"), "defense": PluginSpec("median")},
+            "clients have models of several sizes, and it cannot declare facts besides",
+        ),
         (
             {"algorithm": PluginSpec(f"{HERE}:Silent")},
             "has clients state steps, and has no step that is told",
@@ -414,10 +427,10 @@ def test_what_does_not_go_with_facts_is_refused(small, changes, line):
 
 @pytest.mark.parametrize("mechanism", ["gaussian", "local_gaussian", "dp_sgd"])
 def test_under_any_mechanism_there_is_no_epsilon_since_facts_are_neither_clipped_nor_noised(small, mechanism):
-    found = run(small(algorithm=NOVA, privacy=PluginSpec(mechanism, NOISE), defense=FIXED))
+    found = run(small(rounds=1, algorithm=NOVA, privacy=PluginSpec(mechanism, NOISE), defense=FIXED))
     assert {step.outcome.release for step in found} == {NoGuarantee("extra_release")}
     assert {step.outcome.epsilon.value for step in found} == {None}
-    plain = run(small(privacy=PluginSpec(mechanism, NOISE), defense=FIXED))
+    plain = run(small(rounds=1, privacy=PluginSpec(mechanism, NOISE), defense=FIXED))
     assert plain[-1].outcome.epsilon.value is not None
     steps = found[0].outcome.sent.facts
     assert torch.equal(steps, steps.round())

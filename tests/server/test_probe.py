@@ -1,13 +1,15 @@
 """A recording: where it tells a step size, the update over it is the gradient of the truth."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from torch.nn import functional
 
+from gauntlet.clients.algorithms.fedavg import FedAvg
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import DataError
+from gauntlet.core.observation import Truth
 from gauntlet.server.probe import knowledge_of
 from gauntlet.server.recordings import save_observation
 from gauntlet.server.replays import load_observation, load_truth
@@ -96,3 +98,22 @@ def test_a_folder_that_cannot_be_written_is_one_line(record, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):
         record(ONE_STEP, name="file/recorded")
+
+
+@dataclass(frozen=True)
+class Tired(FedAvg):
+    """Takes one of its steps; who says so states how many."""
+
+    facts: tuple[str, ...] = ()
+
+    def takes_steps(self, planned, draw):
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "level"), [(Tired(), "oracle"), (Tired(("steps",)), "exact"), (FedAvg(), "exact")]
+)
+def test_steps_that_a_client_leaves_out_are_known_to_a_server_only_if_it_says_so(small, rule, level):
+    truth = Truth(torch.zeros(4, 64), torch.zeros(4, dtype=torch.int64))
+    knowledge = knowledge_of(small(), ONE_STEP, truth, 1, False, rule)
+    assert knowledge.level("local_steps") == level

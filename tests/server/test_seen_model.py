@@ -103,11 +103,23 @@ def test_gradients_go_to_inputs_alone_and_batch_statistics_are_those_that_came_d
 
 
 def test_where_models_are_of_several_sizes_a_client_sees_its_own(small):
+    """Oracle: the narrowed model itself, with the client's part of what went down."""
     levels = PluginSpec("heterofl", {"rates": (1.0, 0.5), "mode": "fix"})
     mean, model = PluginSpec("mean", {"weighting": "uniform"}), PluginSpec("mlp", {"hidden": [8]})
-    simulation = prepare(small(roles=(TRIGGER,), algorithm=levels, defense=mean, model=model, rounds=1))
-    step = next(simulation.steps(simulation.serial_pool()))
-    assert step.score.goals[0].examples
+    roles = (replace(ECHO, clients=tuple(range(8))),)
+    simulation = prepare(small(roles=roles, algorithm=levels, defense=mean, model=model, rounds=1))
+    _, outcome = run_round(simulation.plan, simulation.first, simulation.serial_pool())
+    sizes = set()
+    for client in range(8):
+        level = simulation.plan.levels.level(client, 0)
+        part, kernel = simulation.plan.levels.parts[level], simulation.kernel._kernels[level]
+        layout = Layout.of(part.model)
+        views = layout.views(outcome.broadcast.params[part.present])
+        x, y = kernel.examples(client, 0)
+        expected = torch.func.functional_call(part.model.eval(), views, (x,)).argmax(dim=1)
+        assert torch.equal(y, expected)
+        sizes.add(layout.num_parameters)
+    assert len(sizes) == 2
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,7 @@ def test_it_holds_against_a_majority(small):
     assert held.score.accuracy > 0.8 > 0.2 > played(small, roles=roles).score.accuracy
 
 
+@pytest.mark.slow
 def test_it_fails_where_clients_differ(small):
     """With three classes a client an update helps few of the server's classes, whoever sends it.
 

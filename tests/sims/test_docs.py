@@ -134,6 +134,18 @@ def test_the_page_on_malicious_servers_ends_with_digits_that_come_back(tmp_path,
     assert len(list((tmp_path / "results/ladder/attacked").iterdir())) == 1
 
 
+@pytest.mark.slow
+def test_the_page_on_tasks_ends_with_classes_in_an_order(tmp_path, gauntlet):
+    follow("add-a-task.md", tmp_path, gauntlet)
+    accuracy = final(tmp_path / "ordinal.csv")
+    off = pd.read_csv(tmp_path / "ranks-off.csv").groupby("label").tail(1).set_index("label")
+
+    assert (tmp_path / "ranks-off.png").stat().st_size > 10_000
+    assert 0.4 < accuracy["Ordinal"] < accuracy["classification"] - 0.2
+    assert list(off.index) == ["Ordinal"]
+    assert 0.5 < off["value"]["Ordinal"] < 1.5
+
+
 @pytest.mark.parametrize("name", scenario_names())
 def test_every_shipped_scenario_is_valid_and_says_what_it_shows(name):
     scenario = load_scenario(name)

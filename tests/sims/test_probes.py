@@ -39,6 +39,16 @@ def tensors_by_name(folder):
     }
 
 
+def test_a_client_that_makes_its_examples_from_the_model_is_not_watched(tiny, tmp_path):
+    """Nobody but its worker knows what it trains on; by default an honest client is watched."""
+    attack = {"name": "optimized_trigger", "clients": [2], "steps": 2, "references": 2}
+    with pytest.raises(ScenarioError, match=r"client 2 makes its examples from the model .* watch another"):
+        simulate(tiny(attacks=[attack], probes=[QUICK]), tmp_path / "refused")
+    other = {key: value for key, value in QUICK.items() if key != "client"}
+    run = simulate(tiny(attacks=[attack], probes=[other]), tmp_path / "run").folder
+    assert [place.name.split("-")[3] for place in (run / "observations").iterdir()] == ["000000"]
+
+
 @pytest.mark.parametrize("order", [[QUICK, TOLD], [TOLD, QUICK]], ids=["told last", "told first"])
 def test_what_one_probe_is_told_reaches_no_other(tiny, tmp_path, order):
     """Both watch one client in one round; the one that is told nothing rebuilds what it rebuilds alone."""

@@ -19,6 +19,7 @@ from gauntlet.sims.scaffold import scaffold
         pytest.param("client-defense", marks=pytest.mark.slow),
         pytest.param("schedule", marks=pytest.mark.slow),
         pytest.param("server", marks=pytest.mark.slow),
+        pytest.param("task", marks=pytest.mark.slow),
     ],
 )
 def test_the_new_plug_in_passes_its_own_test_and_the_contract(kind, gauntlet, tmp_path):

@@ -5,8 +5,11 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from gauntlet.core.errors import PluginError
+from gauntlet.server.replays import load_observation, load_truth
 from gauntlet.sims.attack_command import attack as attack_again
 from gauntlet.sims.results import load_run
 from gauntlet.sims.run import simulate
@@ -66,6 +69,39 @@ def test_a_finished_run_is_attacked_again_with_the_layer_that_was_inserted(victi
     attack_again([str(tmp_path / "elsewhere")], list_=True)
     said = " ".join(capsys.readouterr().out.split())
     assert "server = trap_weights" in said  # why trap_rows is refused
+
+
+@pytest.mark.parametrize("weighting", ["num_examples", "uniform"])
+def test_under_a_secure_sum_over_8_clients_imprint_still_works_and_dlg_is_refused(
+    victims, tmp_path, weighting
+):
+    """64 digits behind one sum; who is alone in a bin follows from the truth and the thresholds."""
+    mean = {"name": "mean", "weighting": weighting}
+    run = {
+        "num_clients": 8, "privacy": "secure_sum", "defense": mean, "rounds": 1,
+        "model": {"name": "mlp", "hidden": [200]}, "server": {**IMPRINT, "bins": 512},
+    }  # fmt: skip
+    folder = simulate(victims({"name": "imprint_bins"}, **run), tmp_path / "run").folder
+    (place,) = (folder / "observations").iterdir()
+    seen, truth = load_observation(place), load_truth(place)
+    (result,) = (folder / "reconstructions").iterdir()
+    rebuilt = load_file(result / "tensors.safetensors")["x"]
+    report = reports(folder)["imprint_bins"]
+
+    assert (seen.kind, seen.contributors, len(truth.y)) == ("aggregate", 8, 64)
+    thresholds = (-seen.model.measure.bias / seen.model.measure.weight[0].sum()).detach()
+    own = torch.bucketize(truth.x.flatten(1).mean(dim=1), thresholds)
+    alone = own.bincount(minlength=513)[own] == 1
+    errors = (rebuilt - truth.x)[alone].square().flatten(1).mean(dim=1)
+    assert int(alone.sum()) > 30
+    assert errors.median() < 1e-6
+    assert int((errors > 1e-3).sum()) <= 1  # a mixture that is certified, too, may take a place
+    assert report["details"]["predicted_mse"] == pytest.approx(float(errors.median()), rel=1.0)
+    assert report["label_accuracy"] > 0.85  # as far as predictions on mixtures go
+    with pytest.raises(
+        PluginError, match="DLG works on a message of kind update or gradient, got an aggregate"
+    ):
+        simulate(victims({"name": "dlg"}, **run), tmp_path / "refused")
 
 
 def test_a_probe_without_its_server_is_refused_before_anybody_trains(victims, tmp_path):

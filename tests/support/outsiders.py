@@ -52,6 +52,7 @@ RUNS = {
         ],
         "training": {"local_steps": 1, "batch_size": 8, "lr": 0.1},
     },
+    "ordinal.py:Ordinal": {"task": {"name": f"{FOLDER}/ordinal.py:Ordinal", "sure": 0.4}},
 }
 FAMILIES = {**PLUGIN_SECTIONS, "probes": "leakage_attacks", "attacks": "data_attacks"}
 PAGES = {
@@ -66,6 +67,7 @@ PAGES = {
     "planted_bias.py": "add-a-defense.md",
     "steepest_pixels.py": "add-an-attack.md",
     "two_rounds.py": "add-a-leakage-attack.md",
+    "ordinal.py": "add-a-task.md",
 }
 
 

@@ -76,6 +76,8 @@ def test_what_it_returns_are_these_digits_in_any_order_with_their_labels(observe
     assert far.min(dim=1).values.max() < 1e-6
     assert found.y.tolist() == sorted(y.tolist())  # counted: no label is told
     assert found.details["occupied"] == found.details["certified"] == 8
+    of_bins = {name for name in found.details if name.startswith("bin_")}
+    assert of_bins == {f"bin_{number}" for number in bins_of(seen, x).tolist()}
     assert found.cost == 0.0
 
 

@@ -1,6 +1,7 @@
 """What each task is told, minimises and measures, against hand calculations."""
 
 import pickle
+from dataclasses import dataclass
 from math import e, exp, log
 
 import numpy as np
@@ -9,8 +10,11 @@ import torch
 from torch.nn import functional
 
 from gauntlet.clients.data.base import Targets
+from gauntlet.clients.example_trace import ExampleStep
+from gauntlet.clients.losses import ExampleForm
 from gauntlet.clients.tasks import task_of
 from gauntlet.clients.tasks.fitted import fitted
+from gauntlet.clients.trace import StackedStep
 from gauntlet.core.contracts import ClassScore, DataFacts
 from gauntlet.core.errors import PluginError, ScenarioError
 
@@ -62,6 +66,43 @@ def test_a_batch_of_sequences_is_scored_as_torch_scores_all_its_positions():
     assert float(form.mean(outputs, labels)) == pytest.approx(float(wanted))
     assert float((terms * factors).sum()) == pytest.approx(float(wanted), rel=1e-6)
     assert torch.equal(task.task.answer(outputs), outputs.argmax(dim=-1))
+
+
+def differentiated(step, form, model, x, y):
+    """Return the gradients of a stack of one client, and autograd's own."""
+    params = [p.detach()[None] for p in model.parameters()]
+    with torch.no_grad():
+        found, _ = step(params, x[None], form.targets(y, torch.full((len(y),), 1 / len(y)), 4)[None])
+    wanted = torch.autograd.grad(form.mean(model(x), y), list(model.parameters()))
+    return found, wanted
+
+
+def test_a_loss_that_writes_over_what_was_there_is_differentiated_right():
+    """torch takes binary cross-entropy apart into steps in place; of a stack, and example by example."""
+    form = ExampleForm(Thresholds(), "", (), True)
+    stream = torch.Generator().manual_seed(0)
+    model, x = torch.nn.Sequential(torch.nn.Linear(3, 4)), torch.randn(5, 3, generator=stream)
+    y = torch.randint(0, 5, (5,), generator=stream)
+    names = [name for name, _ in model.named_parameters()]
+
+    stacked, wanted = differentiated(StackedStep(model, names, form), form, model, x, y)
+    single, _ = differentiated(ExampleStep(model, names, form), form, model, x, y)
+
+    for one, each, w in zip(stacked, single, wanted, strict=True):
+        written = torch.bmm(*one) if isinstance(one, tuple | list) else one
+        summed = torch.zeros_like(w)[None]
+        each.add_to(summed, torch.ones(1, 5))
+        assert torch.allclose(written[0], w, atol=1e-6)
+        assert torch.allclose(summed[0], w, atol=1e-6)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """A sum of binary cross-entropies, as an ordinal regression has it."""
+
+    def loss(self, name, outputs, labels):
+        above = (labels[:, None] > torch.arange(4)).float()
+        return functional.binary_cross_entropy_with_logits(outputs, above, reduction="none").sum(dim=1)
 
 
 def test_a_classification_counts_every_class():
