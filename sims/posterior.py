@@ -138,18 +138,18 @@ def predictions(model: nn.Module, data: FederatedData, samples: Tensor) -> Itera
     """
     layout, (x, y) = Layout.of(model.eval()), data.test()
     own = dict(model.named_parameters())
-    total = torch.full((len(y), data.num_classes), -torch.inf, dtype=torch.float64)  # [m, C]
-    rows = torch.arange(len(y))
+    total = torch.full((*y.shape, data.num_classes), -torch.inf, dtype=torch.float64)  # [m, ..., C]
+    places = y[..., None]
     with torch.no_grad():
         for number, sample in enumerate(samples, start=1):
             for name, value in layout.views(sample).items():
                 own[name].copy_(value)
             logits = torch.cat([model(x[at : at + _BATCH]) for at in range(0, len(y), _BATCH)])
-            log_probabilities = torch.log_softmax(logits.double(), dim=1)
+            log_probabilities = torch.log_softmax(logits.double(), dim=-1)
             total = torch.logaddexp(total, log_probabilities)
             yield {
                 "sample": number - 1,
-                "log_likelihood": float(log_probabilities[rows, y].mean()),
-                "predictive_log_likelihood": float(total[rows, y].mean() - np.log(number)),
-                "predictive_accuracy": float((total.argmax(dim=1) == y).double().mean()),
+                "log_likelihood": float(log_probabilities.gather(-1, places).mean()),
+                "predictive_log_likelihood": float(total.gather(-1, places).mean() - np.log(number)),
+                "predictive_accuracy": float((total.argmax(dim=-1) == y).double().mean()),
             }

@@ -241,6 +241,12 @@ def _refuse_blind(probe: Probe, simulation: Simulation) -> None:
         )
     if rounds_of(attack)[1] > 1:
         refuse_number(attack, len(set(probe.rounds)))
+    _refuse_unmet(attack, probe, simulation)
+
+
+def _refuse_unmet(attack: object, probe: Probe, simulation: Simulation) -> None:
+    """Refuse a probe whose attack could make nothing of what one of its clients will send."""
+    spec = simulation.spec
     for client, round_ in _expected(probe, simulation).items():
         behind = in_a_sum(simulation, client, _cohort(simulation, round_))
         knowledge, _ = known(probe, simulation, behind or [client], round_)

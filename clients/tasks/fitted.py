@@ -56,6 +56,14 @@ class FittedTask:
         return declared(self.task, Tasks.by_class) and self.facts.one_class
 
     @property
+    def gives_logits(self) -> bool:
+        """Whether a model puts out a logit a class for each label."""
+        return self.facts.num_classes > 0 and self.outputs == (
+            *self.facts.label_shape,
+            self.facts.num_classes,
+        )
+
+    @property
     def has_accuracy(self) -> bool:
         """Whether a share that is right is measured."""
         return declared(self.task, Tasks.has_accuracy)
@@ -74,9 +82,12 @@ class FittedTask:
         """Return the loss that is trained with; ``"auto"`` is the task's first.
 
         Raises:
-            ScenarioError: The task has no such loss.
+            PluginError: The task names none at all.
+            ScenarioError: It has no such loss.
         """
-        allowed = tuple(self.task.losses)
+        allowed = tuple(declared(self.task, Tasks.losses))
+        if not allowed:
+            raise PluginError(f"task '{self.name}' declares no losses: at least one name is needed")
         if wanted == "auto":
             return allowed[0]
         if wanted not in allowed:

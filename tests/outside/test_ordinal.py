@@ -74,6 +74,13 @@ def test_stacks_agree_with_clients_alone_whatever_stands_beside_it(changes):
     assert [goal.attack for goal in together.score.goals] == (["label_flip"] if "attacks" in changes else [])
 
 
+def test_an_algorithm_that_asks_for_probabilities_is_refused():
+    values = {**scenario("ordinal.py:Ordinal"), "algorithm": "dsgld"}
+    values.pop("sampler")
+    with pytest.raises(ScenarioError, match=r"'dsgld' keeps samples, .* has outputs \[9\] for labels"):
+        prepare(make_scenario(values).run_spec())
+
+
 def test_an_attack_that_needs_another_loss_is_refused():
     values = scenario("ordinal.py:Ordinal", probes=[{"name": "dlg"}])
     values["training"] = {"local_steps": 1, "batch_size": 2, "lr": 0.1}

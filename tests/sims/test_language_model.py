@@ -3,13 +3,17 @@
 from math import exp
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from letters import Letters
 from outsiders import bits, killed
 from safetensors.torch import load_file, save_file
 
 from gauntlet.core.errors import PluginError, ScenarioError
+from gauntlet.core.layout import Layout
+from gauntlet.server.ingredients import make_data, make_model
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec
 from gauntlet.sims.plots import draw, find
@@ -57,6 +61,12 @@ def last(changes, rounds=4):
     simulation = prepare(make_scenario({**TEXT, "rounds": rounds, **changes}).run_spec())
     *_, step = simulation.steps(simulation.serial_pool())
     return step.state.params, step.score, step.outcome.epsilon
+
+
+def held():
+    """Return the test sequences and what follows."""
+    pile = Letters().load()
+    return pile.test_x, pile.test_y
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +200,25 @@ def test_killed_and_resumed_it_gives_the_bits_of_a_run_that_never_stopped(change
     resume(dead)
 
     assert bits(dead) == bits(whole)
+
+
+def test_posterior_samples_of_text_are_asked_for_every_position(tmp_path):
+    """Oracle: torch's cross-entropy of the model that the last sample is, over all positions."""
+    sampling = {"algorithm": {"name": "dsgld", "burn_in": 0}, "training": {"local_steps": 2, "lr": 1e-4}}
+    values = {k: v for k, v in {**TEXT, **sampling}.items() if k != "sampler"}
+    run = simulate(make_scenario(values), tmp_path / "run")
+
+    spec = make_scenario(values).run_spec()
+    model = make_model(spec, make_data(spec)).eval()
+    views = Layout.of(model).views(torch.from_numpy(np.load(run.folder / "samples.npy")[-1]))
+    x, y = (torch.from_numpy(part) for part in held())
+    with torch.no_grad():
+        logits = torch.func.functional_call(model, views, (x,))
+    wanted = torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten())
+
+    assert run.predictive is not None
+    assert run.predictive["log_likelihood"].iloc[-1] == pytest.approx(-float(wanted), rel=1e-5)
+    assert 0 < run.predictive["predictive_accuracy"].iloc[-1] < 1
 
 
 @pytest.mark.parametrize(

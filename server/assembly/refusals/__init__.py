@@ -97,6 +97,7 @@ from .training import (
     attacks_on_labels_that_are_no_classes,
     compiling_of_private_steps,
     given_data_without_a_root,
+    samples_of_what_has_no_probability,
     stacking_of_an_algorithm_of_its_own_way,
 )
 
@@ -176,6 +177,7 @@ OF_FIT: tuple[Refusal[Fitted], ...] = (
     batch_statistics_that_leave_unclipped,
     canaries_that_nobody_clips,
     given_data_without_a_root,
+    samples_of_what_has_no_probability,
     attacks_on_labels_that_are_no_classes,
     attacks_on_inputs_that_are_tokens,
 )

@@ -54,6 +54,17 @@ def given_data_without_a_root(fitted: Fitted) -> ScenarioError | None:
     return ScenarioError(f"root_examples is {asked}, but the given data hold none")
 
 
+def samples_of_what_has_no_probability(fitted: Fitted) -> ScenarioError | None:
+    """An algorithm that keeps posterior samples, where outputs are no logits of the labels."""
+    if not fitted.parts.brings(Algorithms.posterior) or fitted.task.gives_logits:
+        return None
+    return ScenarioError(
+        f"algorithm '{fitted.parts.spec.algorithm.name}' keeps samples, which are asked for the labels' "
+        f"probabilities, and task '{fitted.task.name}' has outputs {list(fitted.task.outputs)} for "
+        f"{fitted.task.facts.labels}; it goes with classification and language_model"
+    )
+
+
 def attacks_on_inputs_that_are_tokens(fitted: Fitted) -> ScenarioError | None:
     """An attack that changes inputs that are floats, where they are tokens."""
     if not fitted.task.facts.num_tokens:

@@ -159,6 +159,29 @@ def test_a_loss_that_a_task_has_not_is_refused():
         fitted("classification", {}, TEN).form("mse")
 
 
+def test_a_task_without_a_loss_or_with_measures_that_it_does_not_declare_is_refused(tmp_path):
+    (tmp_path / "mine.py").write_text(MUTE)
+    task = fitted(f"{tmp_path}/mine.py:Mute", {}, TEN)
+
+    with pytest.raises(PluginError, match=r"mine.py:Mute' declares no losses: at least one name is needed"):
+        task.form()
+    with pytest.raises(PluginError, match=r"the metrics that it declares \(none\), got error"):
+        task.measure(torch.zeros(2), torch.zeros(2), 1.0)
+
+
+MUTE = """
+from dataclasses import dataclass
+from gauntlet.core.contracts import Measured
+
+@dataclass(frozen=True)
+class Mute:
+    def outputs(self, facts): return (3,)
+    def loss(self, name, outputs, labels): return outputs.sum(dim=1)
+    def answer(self, outputs): return outputs
+    def measure(self, answers, labels, loss, facts): return Measured(metrics={"error": 1.0})
+"""
+
+
 def test_a_task_goes_to_another_process_by_its_name():
     task = fitted("language_model", {}, TEXT)
     again = pickle.loads(pickle.dumps(task))
