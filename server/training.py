@@ -150,7 +150,7 @@ def make_certifier(parts: Parts, plan: Plan, data: FederatedData) -> Certifier |
     """Return who asks the defense about models that are evaluated; None for one that certifies nothing."""
     if declared(parts.defense, Defenses.evaluate) is None:
         return None
-    return Certifier(plan, _candidates(parts, data), *data.test(), num_classes=data.num_classes)
+    return Certifier(plan, _candidates(parts, data), *data.test(), make_task(parts.spec, data))
 
 
 def make_moving_goals(parts: Parts, plan: Plan, data: FederatedData) -> MovingGoals | None:
