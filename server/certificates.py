@@ -18,6 +18,7 @@ from ..core.wanted import kind_of
 
 if TYPE_CHECKING:
     from ..clients.candidates import CandidateModels
+    from ..clients.tasks.fitted import FittedTask
     from .plan import Plan
     from .state import ServerState
 
@@ -54,14 +55,14 @@ class Certifier:
         plan: What stays.
         models: Runs models with the run's architecture.
         x, y: The test set, or some of it.
-        num_classes: C; 0 of a regression.
+        task: What is learnt.
     """
 
     plan: Plan
     models: CandidateModels
     x: Tensor
     y: Tensor
-    num_classes: int
+    task: FittedTask
 
     def check(self, first: ServerState) -> None:
         """Ask about the first model and a few examples, so that what cannot be certified is refused before.
@@ -78,20 +79,21 @@ class Certifier:
             PluginError: The defense raised, or did not return columns.
         """
         params = self.plan.model(state.params, state.optimizer)
-        right = self._right(params, state.buffers) if self.num_classes and self.y.ndim == 1 else None
+        right = self._right(params, state.buffers) if self.task.by_class else None
         columns = self._columns(state, params, self.x)
         return tuple(_score(name, values, right) for name, values in columns.items())
 
     def _right(self, params: Tensor, buffers: Tensor) -> Tensor:
         """Return which test examples a model takes for what they are.  # [m]"""
-        return self.models.forward(buffers)(params[None], self.x)[0].argmax(dim=-1) == self.y
+        outputs = self.models.forward(buffers)(params[None], self.x)[0]  # [m, ...]
+        return self.task.task.answer(outputs) == self.y
 
     def _columns(self, state: ServerState, params: Tensor, x: Tensor) -> Mapping[str, Tensor | float]:
         plan = self.plan
         model = EvaluatedModel(
             round=state.round,
             layout=plan.layout,
-            num_classes=self.num_classes,
+            num_classes=self.task.facts.num_classes if self.task.gives_logits else 0,
             seed=plan.seed,
             forward=self.models.forward(state.buffers),
             expected_size=plan.sampling.expected_size,

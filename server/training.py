@@ -157,7 +157,7 @@ def make_certifier(parts: Parts, plan: Plan, data: FederatedData, first: ServerS
     """
     if declared(parts.defense, Defenses.evaluate) is None:
         return None
-    certifier = Certifier(plan, _candidate_models(parts, data), *data.test(), num_classes=data.num_classes)
+    certifier = Certifier(plan, _candidate_models(parts, data), *data.test(), make_task(parts.spec, data))
     certifier.check(first)
     return certifier
 

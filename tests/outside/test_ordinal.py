@@ -81,6 +81,15 @@ def test_an_algorithm_that_asks_for_probabilities_is_refused():
         prepare(make_scenario(values).run_spec())
 
 
+def test_a_certificate_of_logits_is_refused():
+    changes = {
+        "defense": {"name": "parameter_certificate", "num_byzantine": 1, "clip_norm": 1.0},
+        "model": "logistic_regression",
+    }
+    with pytest.raises(PluginError, match="needs a model of one dense layer with a bias and a logit a class"):
+        prepare(make_scenario(scenario("ordinal.py:Ordinal", **changes)).run_spec())
+
+
 def test_an_attack_that_needs_another_loss_is_refused():
     values = scenario("ordinal.py:Ordinal", probes=[{"name": "dlg"}])
     values["training"] = {"local_steps": 1, "batch_size": 2, "lr": 0.1}
