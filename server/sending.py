@@ -128,7 +128,7 @@ def add_up(plan: Plan, sent: Sent, pool: ClientPool) -> Sent:
 
 
 def _norms(plan: Plan, round_: int, trained: Trained, lied: Updates) -> Tensor:
-    """Return each message's norm, taken anew only of those that are not as their client trained them.  # [K]"""
+    """Return each message's norm, taken anew of those alone that a client did not train so.  # [K]"""
     if lied.vectors is trained.updates.vectors:
         return trained.sent_norms
     attackers = torch.tensor(sorted(plan.malicious(round_)), dtype=torch.int64)
