@@ -58,7 +58,7 @@ from .cohorts import counted_sampling, sample_cohort
 Array = np.ndarray[Any, Any]
 
 
-class Trials(Protocol):
+class Candidates(Protocol):
     """Candidate models, and the server's examples to try them on; see ``clients.candidates``."""
 
     @property
@@ -111,7 +111,7 @@ class Plan:
     levels: Levels | None = None
     own_step: bool = False
     root: OwnTraining | None = None
-    trials: Trials | None = None
+    candidates: Candidates | None = None
     rows: bool = True
 
     @cached_property
@@ -160,9 +160,11 @@ class Plan:
             seed: What a rule draws from; by default the run's.
         """
         known = round_, params, self.exchange.up, self.seed if seed is None else seed, root
-        if self.trials is None:
+        if self.candidates is None:
             return Context(*known)
-        return Context(*known, self.trials.forward(buffers), self.trials.examples, self.trials.loss)
+        return Context(
+            *known, self.candidates.forward(buffers), self.candidates.examples, self.candidates.loss
+        )
 
     def extra(self, params: Tensor, state: State) -> Tensor:
         """Return what the algorithm's server half sends besides the parameters.  # [E, P]"""

@@ -38,13 +38,13 @@ from .state import ServerState, first_state
 from .training import (
     TrainingKernel,
     kernel_of,
+    make_candidates,
     make_certifier,
     make_choice,
     make_kernel,
     make_moving_goals,
     make_root,
     make_scorer,
-    make_trials,
 )
 
 if TYPE_CHECKING:
@@ -192,13 +192,11 @@ def prepare(
     fitted = Fitted(parts, data, model, layout, mechanism, levels, secret)
     refuse(OF_FIT, fitted)
     plan = with_local_steps(make_plan(fitted), parts, data)
-    plan = replace(plan, root=make_root(parts, data), trials=make_trials(parts, data))
-    certifier = make_certifier(parts, plan, data)
+    plan = replace(plan, root=make_root(parts, data), candidates=make_candidates(parts, data))
     params = layout.flatten(dict(model.named_parameters()))
     buffers = layout.flatten_buffers(dict(model.named_buffers()))
     first = first_state(plan, params, buffers)
-    if certifier is not None:
-        certifier.check(first)
+    certifier = make_certifier(parts, plan, data, first)
     refuse(OF_GOALS, fitted)
     goals = goals_of((*plan.poisons, *plan.attacks), data)
     moving = make_moving_goals(parts, plan, data)

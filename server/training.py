@@ -30,6 +30,7 @@ from .moving_goals import MovingGoals, moving
 from .plan import Plan
 from .root import Root
 from .spec import RunSpec
+from .state import ServerState
 
 TrainingKernel = BlockKernel | LeveledKernel
 
@@ -132,32 +133,41 @@ def make_scorer(spec: RunSpec, device: str, data: FederatedData, examples: Score
     return Scorer(make_model(spec, data), examples, device, spec.model.name)
 
 
-def make_trials(parts: Parts, data: FederatedData) -> CandidateModels | None:
+def make_candidates(parts: Parts, data: FederatedData) -> CandidateModels | None:
     """Return what runs candidate models, on the server's own examples; None for a defense that runs none."""
     if not declared(parts.defense, Defenses.runs_models):
         return None
     own = declared(data, ClientData.root)
-    return _candidates(parts, data, None if own is None else OwnExamples(*own.client(data.num_clients)))
+    return _candidate_models(parts, data, None if own is None else OwnExamples(*own.client(data.num_clients)))
 
 
-def _candidates(parts: Parts, data: FederatedData, examples: OwnExamples | None = None) -> CandidateModels:
+def _candidate_models(
+    parts: Parts, data: FederatedData, examples: OwnExamples | None = None
+) -> CandidateModels:
     spec = parts.spec
     loss = make_task(spec, data).form(spec.training.loss).mean
     return CandidateModels(make_model(spec, data), spec.model.name, loss, examples, spec.vectorize != "off")
 
 
-def make_certifier(parts: Parts, plan: Plan, data: FederatedData) -> Certifier | None:
-    """Return who asks the defense about models that are evaluated; None for one that certifies nothing."""
+def make_certifier(parts: Parts, plan: Plan, data: FederatedData, first: ServerState) -> Certifier | None:
+    """Return who asks the defense about models that are evaluated; None for one that certifies nothing.
+
+    Raises:
+        PluginError: It cannot certify the first model.
+    """
     if declared(parts.defense, Defenses.evaluate) is None:
         return None
-    return Certifier(plan, _candidates(parts, data), *data.test(), make_task(parts.spec, data))
+    task = make_task(parts.spec, data)
+    certifier = Certifier(plan, _candidate_models(parts, data), *data.test(), task)
+    certifier.check(first)
+    return certifier
 
 
 def make_moving_goals(parts: Parts, plan: Plan, data: FederatedData) -> MovingGoals | None:
     """Return what asks the attacks that see the model what they want of it; None where there are none."""
     if not (attacks := moving((*plan.poisons, *plan.attacks))):
         return None
-    seen, models = SeenModels(make_model(parts.spec, data)), _candidates(parts, data)
+    seen, models = SeenModels(make_model(parts.spec, data)), _candidate_models(parts, data)
     return MovingGoals(attacks, seen, models, *data.test())
 
 

@@ -211,6 +211,7 @@ def _head(job: AttackJob, plugin: object, observations: Sequence[Observation]) -
         "oracle": oracles_of(plugin, observations),
         "round": last.round,
         "client_id": last.client_id,
+        **({"contributors": last.contributors} if last.kind == "aggregate" else {}),
     }
 
 

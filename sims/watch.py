@@ -17,7 +17,6 @@ from ..core.guards import guard
 from ..core.leakage_knowledge import LeakageKnowledge
 from ..core.observation import Truth
 from ..core.registry import Family
-from ..core.roles import Role
 from ..server.cohorts import sample_cohort
 from ..server.observed_sum import counts_examples
 from ..server.planting import plant
@@ -106,6 +105,7 @@ def make_watches(probes: list[Probe], simulation: Simulation) -> list[Watch]:
     for probe, identity in zip(probes, identities, strict=True):
         if identities.count(identity) > 1:
             raise ScenarioError(f"probe '{probe.name}' stands there twice with the same keys; leave one out")
+        _refuse_hidden(probe, simulation)
         _refuse_blind(probe, simulation)
     return [_watch(probe) for probe in probes]
 
@@ -221,18 +221,6 @@ def _refuse_blind(probe: Probe, simulation: Simulation) -> None:
         raise ScenarioError(
             f"probe '{probe.name}': client {probe.client} does not exist; allowed: 0 to {last}"
         )
-    if any(probe.client in role.clients for role in simulation.plan.poisons if _looks(role)):
-        raise ScenarioError(
-            f"probe '{probe.name}': client {probe.client} makes its examples from the model that it "
-            "receives, so that nobody else knows what it trains on; watch another client"
-        )
-    looking = [role.kind for role in simulation.plan.poisons if _looks(role)]
-    if looking and shows_sums_alone(simulation.plan.privacy):
-        raise ScenarioError(
-            f"probe '{probe.name}' sees sums of all clients, some of which make their examples from the "
-            f"model that they receive (attack '{looking[0]}'), so that nobody else knows what is behind a "
-            "sum; leave out one of the two"
-        )
     kind, family = _family(probe)
     attack = guard(family.build(probe.name, probe.spec().options), f"{kind} '{probe.name}'")
     first = min(probe.rounds)
@@ -253,6 +241,12 @@ def _refuse_blind(probe: Probe, simulation: Simulation) -> None:
         )
     if rounds_of(attack)[1] > 1:
         refuse_number(attack, len(set(probe.rounds)))
+    _refuse_unmet(attack, probe, simulation)
+
+
+def _refuse_unmet(attack: object, probe: Probe, simulation: Simulation) -> None:
+    """Refuse a probe whose attack could make nothing of what one of its clients will send."""
+    spec = simulation.spec
     for client, round_ in _expected(probe, simulation).items():
         behind = in_a_sum(simulation, client, _cohort(simulation, round_))
         knowledge, _ = known(probe, simulation, behind or [client], round_)
@@ -263,8 +257,14 @@ def _refuse_blind(probe: Probe, simulation: Simulation) -> None:
         refuse_unmet(attack, blank_observation(spec, simulation.data, round_, client, knowledge, *told))
 
 
-def _looks(role: Role[Any]) -> bool:
-    return declared(role.attack, DataAttacks.sees_model)
+def _refuse_hidden(probe: Probe, simulation: Simulation) -> None:
+    """Refuse a probe on a client of which nobody but its worker knows what it trains on."""
+    roles = (r for r in simulation.plan.poisons if declared(r.attack, DataAttacks.sees_model))
+    if probe.client is not None and any(probe.client in role.clients for role in roles):
+        raise ScenarioError(
+            f"probe '{probe.name}': client {probe.client} makes its examples from the model that it "
+            "receives, so that nobody else knows what it trains on; watch another client"
+        )
 
 
 def _family(probe: Probe) -> tuple[str, Family[Any]]:

@@ -318,7 +318,11 @@ def test_what_sets_messages_beside_the_parameters_needs_updates_alone(small, cha
         prepare(small(**TWICE | {"defense": PluginSpec("mean", {"weighting": "uniform"})} | changes))
 
 
-NEEDS = {"mean": {"weighting": "uniform"}, "train_and_scale": {"norm_bound": 1.0}}
+NEEDS = {
+    "mean": {"weighting": "uniform"},
+    "train_and_scale": {"norm_bound": 1.0},
+    "parameter_certificate": {"clip_norm": 1.0, "num_byzantine": 2},
+}
 
 
 def options(family, name):
@@ -344,7 +348,7 @@ def test_every_rule_and_every_attack_takes_two_vectors_or_is_refused_by_name(sma
     else:
         changes |= {"roles": (RoleSpec(PluginSpec(name, options(UPDATE_ATTACKS, name)), (1, 2)),)}
     spec = small(**TWICE | changes)
-    if name in ("fldetector", "flame", "neurotoxin"):
+    if name in ("fldetector", "flame", "neurotoxin", "zeno", "parameter_certificate"):
         with pytest.raises(GauntletError, match=f"'{name}' {BESIDE}"):
             prepare(spec)
         return

@@ -38,7 +38,7 @@ def reports(folder, kind="reconstructions"):
 
 def test_imprint_from_a_scenario_beats_what_no_secret_is_told_to(victims, tmp_path):
     """Two probes on one message: the one that names the server reads its bins, the other searches."""
-    probes = [{"name": "imprint_bins", "client": 1}, {"name": "dlg", "client": 1, "max_iterations": 3}]
+    probes = [{"name": "imprint_bins", "client": 1}, {"name": "dlg", "client": 1, "max_iterations": 1}]
     folder = simulate(victims(*probes), tmp_path / "run").folder
     found = reports(folder)
 
@@ -135,6 +135,7 @@ def test_a_name_that_is_no_server_is_refused(tiny, name, tmp_path):
         simulate(tiny(server=name), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_sweep_crosses_servers(gauntlet, tmp_path):
     (tmp_path / "two.toml").write_text(
         'name = "two"\nrounds = 1\nnum_clients = 4\ndata = "digits"\nmodel = "logistic_regression"\n'

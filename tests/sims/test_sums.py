@@ -65,6 +65,7 @@ def test_labels_of_all_clients_are_counted_on_the_sum(tiny, tmp_path):
     run = simulate(uneven(tiny, privacy="secure_sum"), tmp_path / "run")
     seen, truth = observed(run)
     report, examples = report_of(run, 0), len(truth.y)
+    assert report["contributors"] == 6
 
     predicted = seen.model(truth.x).softmax(dim=1).mean(dim=0)
     found = torch.tensor(report["scores"]) + examples * (predicted - 0.1)

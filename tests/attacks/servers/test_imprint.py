@@ -96,6 +96,7 @@ def accuracy(server):
     return last.score.accuracy
 
 
+@pytest.mark.slow
 def test_the_model_behind_it_learns_as_well():
     """Its shift is small, and so is what the server's own block moves by."""
     imprint = {"name": "imprint", "mean": 0.305, "std": 0.042, "scale": 2.0**-6}
