@@ -157,7 +157,8 @@ def make_certifier(parts: Parts, plan: Plan, data: FederatedData, first: ServerS
     """
     if declared(parts.defense, Defenses.evaluate) is None:
         return None
-    certifier = Certifier(plan, _candidate_models(parts, data), *data.test(), make_task(parts.spec, data))
+    task = make_task(parts.spec, data)
+    certifier = Certifier(plan, _candidate_models(parts, data), *data.test(), task)
     certifier.check(first)
     return certifier
 
