@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from ..core.contracts import DataAttack, ExamplePrivacy, LocalProcedure, LocalRule, LocalTraining, Privacy
-from ..core.declarations import Algorithms, Mechanisms, declared, works_in_steps
+from ..core.declarations import Algorithms, declared, works_in_steps
 from ..core.guards import from_outside
 from ..core.layout import Layout
 from ..core.observation import Truth
 from ..core.roles import Role
 from ..core.seeds import generator
 from ..core.untouched import untouched
-from ..core.updates import Context, Updates, row_norms, weighted_sum
+from ..core.updates import Context, Updates, row_norms
 from .added_loss import added_loss_of
 from .alone import LoneTraining
 from .block import Block, BlockResult
@@ -37,6 +37,7 @@ from .private_training import PrivateTraining, Trainee
 from .round_examples import RoundExamples
 from .shelf import Shelf
 from .stacked import full_gradients, train_stacked
+from .sums import summed
 from .tasks.fitted import FittedTask, task_of
 from .trace import StackedStep
 from .visits import Visits
@@ -183,32 +184,8 @@ class BlockKernel:
         """
         assert self._counts is not None
         updates, losses, _ = self._train(broadcast, client_ids)
-        weights, factors = self._counts(updates.num_examples), self._row_factors
-        if factors is None:
-            u = self._privatize(broadcast, updates)
-            norms = row_norms(u.vectors)
-            raw_norms = norms if u.vectors is updates.vectors else row_norms(updates.vectors)
-        else:
-            u, raw_norms = updates, row_norms(updates.vectors)
-            scale = factors(raw_norms)  # [K]
-            weights, norms = weights * scale, raw_norms * scale
-        finite = norms.isfinite() & u.buffers.sum(dim=1).isfinite()
-        return Summed(
-            client_ids=u.client_ids,
-            total=weighted_sum(u.vectors, weights.where(finite, 0.0)),
-            buffers=u.buffers[finite].double().sum(dim=0),
-            num_examples=u.num_examples,
-            losses=losses,
-            raw_norms=raw_norms,
-            norms=norms,
-            finite=finite,
-        )
-
-    @property
-    def _row_factors(self) -> Callable[[Tensor], Tensor] | None:
-        """What an update is multiplied by before it leaves its client, from its norm, where that is all."""
-        found: Any = declared(self.privacy, Mechanisms.row_factors)
-        return found if found is not None and found(torch.zeros(0, dtype=torch.float64)) is not None else None
+        privatize = partial(self._privatize, broadcast)
+        return summed(updates, losses, self._counts(updates.num_examples), self.privacy, privatize)
 
     def _all_at_once(self, block: Block) -> BlockResult:
         assert self._stacked is not None

@@ -100,7 +100,7 @@ def post(
         honest=kept if lied is honest else honest.bare(),
         losses=everybody.losses,
         raw_norms=everybody.norms,
-        norms=trained.sent_norms if lied.vectors is trained.updates.vectors else row_norms(lied.vectors),
+        norms=_norms(plan, state.round, trained, lied),
         memory=torch.cat([trained.memory, canaries]) if len(canaries) else trained.memory,
         frames=frames,
         bytes_up=bytes_up,
@@ -125,6 +125,18 @@ def add_up(plan: Plan, sent: Sent, pool: ClientPool) -> Sent:
     total = Total(summed, sizes, _deliver(plan, sent, summed.num_examples, received, sizes))
     sent = replace(sent, began=sent.drawn, total=total)
     return replace(sent, bytes_up=int(sizes.sum()), bytes_down=int(received.sum()))
+
+
+def _norms(plan: Plan, round_: int, trained: Trained, lied: Updates) -> Tensor:
+    """Return each message's norm, taken anew of those alone that a client did not train so.  # [K]"""
+    if lied.vectors is trained.updates.vectors:
+        return trained.sent_norms
+    attackers = torch.tensor(sorted(plan.malicious(round_)), dtype=torch.int64)
+    kept = torch.isin(lied.client_ids, trained.updates.client_ids) & ~torch.isin(lied.client_ids, attackers)
+    norms = torch.empty(len(lied), dtype=torch.float64)
+    norms[kept] = trained.sent_norms[torch.isin(trained.updates.client_ids, lied.client_ids[kept])]
+    norms[~kept] = row_norms(lied.vectors[~kept])
+    return norms
 
 
 def _encode(

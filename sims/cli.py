@@ -24,6 +24,7 @@ from .arguments import (
 )
 from .attack_command import attack
 from .exits import run_command
+from .plugin_commands import check_plugin, data, list_, new, show
 
 typer.core.HAS_RICH = False  # with Rich, Typer 0.20 prints "\[required]" even in plain help
 
@@ -245,77 +246,11 @@ def plot(
     draw_results(name, select(load_runs(results), only or []), results[0] / "plots", by, out, kind)
 
 
-@app.command("list")
-def list_(
-    family: Annotated[str | None, typer.Argument(help="One family of plug-ins, or 'scenarios'.")] = None,
-) -> None:
-    """List the shipped scenarios, and every plug-in by family."""
-    from .catalogue import print_families, print_scenarios
-
-    if family in (None, "scenarios"):
-        print_scenarios()
-    if family != "scenarios":
-        print_families(family)
-
-
-@app.command()
-def show(name: Annotated[str, typer.Argument(help="A scenario, a .toml file, or a plug-in.")]) -> None:
-    """Print a scenario's file, or a plug-in's description and options."""
-    from .catalogue import print_plugin, print_scenario
-    from .scenario import scenario_names
-
-    if name.endswith(".toml") or name in scenario_names():
-        print_scenario(name)
-    else:
-        print_plugin(name)
-
-
-@app.command()
-def data(
-    scenario: Annotated[str, typer.Argument(help="A scenario's name or file, or a data set's name.")],
-    set_: Set = None,
-    out: Annotated[Path | None, typer.Option(help="Picture to write: .png, .pdf or .svg.")] = None,
-) -> None:
-    """Draw which labels each client holds."""
-    from .catalogue import draw_labels
-
-    print(draw_labels(scenario, set_ or [], out))
-
-
-@app.command()
-def new(
-    kind: Annotated[
-        str,
-        typer.Argument(
-            help="attack, data-attack, leakage-attack, defense, client-defense, schedule, server, or task.",
-        ),
-    ],
-    name: Annotated[str, typer.Argument(help="The plug-in's name, such as my_attack.")],
-    folder: Annotated[Path, typer.Option(help="Where to write the two files.")] = Path(),
-) -> None:
-    """Write a plug-in that works, with its test, to start from."""
-    from .scaffold import scaffold
-
-    for path in scaffold(kind, name, folder):
-        print(path)
-
-
-@app.command("check-plugin")
-def check_plugin(
-    name: Annotated[str, typer.Argument(help="A name, package.module:Class, or path/to/file.py:Class.")],
-    family: Annotated[
-        str | None, typer.Option(help="Its family, where the name alone does not tell.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", "-s", metavar="OPTION=VALUE", help="An option of the plug-in."),
-    ] = None,
-) -> None:
-    """Run a family's contract on a plug-in: what every member owes."""
-    from .catalogue import check
-
-    if not check(name, family, set_ or []):
-        raise typer.Exit(1)
+app.command("list")(list_)
+app.command()(show)
+app.command()(data)
+app.command()(new)
+app.command("check-plugin")(check_plugin)
 
 
 if __name__ == "__main__":

@@ -42,9 +42,10 @@ def mean_and_std(vectors: Tensor) -> tuple[Tensor, Tensor]:
     for start in range(0, size, width):
         columns = slice(start, start + width)
         block = matrix[:, columns].astype(np.float64)
-        mean[columns] = block.mean(axis=0)
+        centre = block.mean(axis=0, keepdims=True)
+        mean[columns] = centre[0]
         if len(block) > 1:
-            std[columns] = block.std(axis=0, ddof=1)
+            std[columns] = block.std(axis=0, ddof=1, mean=centre)
     return torch.from_numpy(mean), torch.from_numpy(std)
 
 

@@ -11,6 +11,7 @@ import torch
 from gauntlet.core.contracts import UpdateKnowledge, Verdict
 from gauntlet.core.roles import Role
 from gauntlet.core.trees import equal
+from gauntlet.core.updates import row_norms
 from gauntlet.server.round import run_round
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
@@ -181,3 +182,16 @@ def test_a_claim_is_a_lie_and_not_a_fact(small):
     assert lied.sent.num_examples.tolist() == [50 * n if i == 3 else n for i, n in enumerate(true.tolist())]
     np.testing.assert_array_equal(lied.delivery.client_seconds, honest.delivery.client_seconds)
     assert torch.equal(lied.received.num_examples, lied.sent.num_examples)
+
+
+@pytest.mark.parametrize("audit", [PluginSpec("none"), PluginSpec("one_run", {"num_canaries": 4})])
+def test_the_norm_on_record_is_that_of_what_was_sent(small, audit):
+    """Norms come with the workers' results; of who lies, and of canaries, they are taken anew."""
+    clipped = PluginSpec("gaussian", {"clip_norm": 0.05, "noise_multiplier": 1.0, "delta": 1e-3})
+    fixed = PluginSpec("mean", {"weighting": "fixed"})
+    roles = (RoleSpec(PluginSpec("gaussian", {"std": 3.0}), clients=(1, 4)),)
+    run = prepare(small(roles=roles, privacy=clipped, defense=fixed, audit=audit))
+    _, outcome = run_round(run.plan, run.first, run.serial_pool())
+
+    assert torch.equal(outcome.norms, row_norms(outcome.sent.vectors))
+    assert sum(outcome.norms.tolist()[i] > 1 for i in (1, 4)) == 2
