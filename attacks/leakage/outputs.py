@@ -38,13 +38,7 @@ def checked_reconstruction(found: object, observations: Sequence[Observation], w
     batch = (len(x) if x.ndim else 1) if batch is None else batch
     shape = (batch, *observation.input_shape)
     require(tuple(x.shape) == shape, f"{who}: x must be {list(shape)}, got {list(x.shape)}")
-    shape = (batch, *observation.label_shape)
-    require(tuple(y.shape) == shape, f"{who}: y must be {list(shape)}, got {list(y.shape)}")
-    _refuse_outside(y, observation.num_classes, f"{who}: y must hold class numbers")
-    if observation.num_tokens:
-        _refuse_outside(x, observation.num_tokens, f"{who}: x must hold tokens")
-    else:
-        require(x.is_floating_point(), f"{who}: x must hold floats, got {x.dtype}")
+    _refuse_other_content(x, y, observation, who)
     x = x.long() if observation.num_tokens else x.float()
     require(
         found.stopped in STOPPED,
@@ -60,6 +54,17 @@ def checked_reconstruction(found: object, observations: Sequence[Observation], w
     require(finite, f"{who}: x holds values that are not finite, and stopped = {found.stopped!r}, not 'nan'")
     _refuse_other_figures(found, who)
     return replace(found, x=x, y=y.long(), cost=float(found.cost))
+
+
+def _refuse_other_content(x: Tensor, y: Tensor, observation: Observation, who: str) -> None:
+    """Raise ``PluginError`` unless inputs [B, ...] and labels [B, ...] are of the observed batch's kind."""
+    shape = (len(x), *observation.label_shape)
+    require(tuple(y.shape) == shape, f"{who}: y must be {list(shape)}, got {list(y.shape)}")
+    _refuse_outside(y, observation.num_classes, f"{who}: y must hold class numbers")
+    if observation.num_tokens:
+        _refuse_outside(x, observation.num_tokens, f"{who}: x must hold tokens")
+    else:
+        require(x.is_floating_point(), f"{who}: x must hold floats, got {x.dtype}")
 
 
 def _refuse_outside(values: Tensor, end: int, what: str) -> None:
