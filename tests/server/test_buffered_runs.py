@@ -64,7 +64,7 @@ VARIANTS = {
     "facts, one of them a lie": {
         "algorithm": PluginSpec("fednova", {"partial": 0.5, "server_momentum": 0.5}),
         "server_optimizer": PluginSpec("sgd"),
-        "roles": (RoleSpec(PluginSpec(f"{Path(__file__).parent}/test_facts.py:Liar"), clients=(1, 3)),),
+        "roles": (RoleSpec(PluginSpec(f"{Path(__file__).parent}/test_facts_lies.py:Liar"), clients=(1, 3)),),
     },
     "one by one": {
         "schedule": PluginSpec("buffered", {"buffer_size": 2, "starts_by": "poisson", "start_rate": 3.0}),
