@@ -1,9 +1,10 @@
-"""A small run that every test of this floor can vary."""
+"""Small runs that every test of this floor can vary."""
 
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from level_runs import TRAINING, UNIFORM, hetero
 
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.server.spec import PluginSpec, RoleSpec, RunSpec
@@ -41,3 +42,18 @@ def busy(small) -> RunSpec:
             RoleSpec(PluginSpec("label_flip", {"source": 1, "target": 7}), clients=(2,)),
         ),
     )
+
+
+@pytest.fixture
+def levels(small) -> Callable[..., RunSpec]:
+    """Return a spec of nine clients at three levels on two hidden layers; keywords replace its fields."""
+    base = small(
+        num_clients=9,
+        training=TRAINING,
+        vectorize="off",
+        model=PluginSpec("mlp", {"hidden": [12, 6]}),
+        partition=PluginSpec("pathological", {"classes_per_client": 4}),
+        algorithm=hetero(),
+        defense=UNIFORM,
+    )
+    return lambda **changes: replace(base, **changes)

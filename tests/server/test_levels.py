@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from level_runs import TRAINING, hetero
 from torch import nn
 from torch.nn import functional
+from whole_runs import fields, rounds
 
-from gauntlet.clients.codecs.wire import decode_cohort, encode_cohort
 from gauntlet.clients.minibatches import minibatches
-from gauntlet.core.contracts import CodecStreams, LocalTraining, NoGuarantee
 from gauntlet.core.errors import GauntletError, ScenarioError
 from gauntlet.core.seeds import generator
 from gauntlet.core.trees import equal
@@ -18,40 +18,7 @@ from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
 
-UNIFORM = PluginSpec("mean", {"weighting": "uniform"})
-TRAINING = LocalTraining(local_epochs=2, batch_size=16, lr=0.1, momentum=0.5, weight_decay=0.01)
 WIDTHS = {1.0: (12, 6), 0.5: (6, 3), 0.25: (3, 2)}  # ceil of what is kept of 12 and 6
-
-
-def hetero(**options) -> PluginSpec:
-    return PluginSpec("heterofl", {"rates": (1.0, 0.5, 0.25), "mode": "fix", **options})
-
-
-@pytest.fixture
-def levels(small):
-    """Return a spec of nine clients at three levels on two hidden layers; keywords replace its fields."""
-    base = small(
-        num_clients=9,
-        training=TRAINING,
-        vectorize="off",
-        model=PluginSpec("mlp", {"hidden": [12, 6]}),
-        partition=PluginSpec("pathological", {"classes_per_client": 4}),
-        algorithm=hetero(),
-        defense=UNIFORM,
-    )
-    return lambda **changes: replace(base, **changes)
-
-
-def rounds(spec, pool=None, state=None):
-    simulation = prepare(spec)
-    pool = pool(simulation) if pool else simulation.serial_pool()
-    found = list(simulation.steps(pool, state))
-    pool.close()
-    return simulation, found
-
-
-def fields(state):
-    return {name: getattr(state, name) for name in state.__dataclass_fields__}
 
 
 def trained_alone(params: list[torch.Tensor], x, y, batches, rate: float, held) -> list[torch.Tensor]:
@@ -265,184 +232,6 @@ def test_levels_are_drawn_anew_by_the_server_and_narrow_clients_get_there_sooner
     assert any(drawn[0][client] != drawn[1][client] for client in both)
 
 
-@pytest.mark.parametrize("codec", ["topk", "terngrad", "fp16", "error_feedback"])
-def test_codecs_send_what_a_client_has_and_nothing_else(levels, codec):
-    """Absent coordinates come back as exact zeros; a narrow client's frame is shorter than a wide one's."""
-    for step in rounds(levels(codec=PluginSpec(codec), rounds=2))[1]:
-        received, sizes = step.outcome.received, step.outcome.bytes_up
-        assert len(received) == 9
-        assert not bool(received.vectors[~received.presence.levels[received.presence.level]].any())
-        assert bool((received.vectors != 0).any(dim=1).all())
-        assert max(sizes[6:]) < min(sizes[:3])
-
-
-def test_error_feedback_keeps_a_residual_of_each_clients_own_length(levels):
-    """p - d of what was counted, with d from the last frame: the residual of the paper's Algorithm 2."""
-    spec = levels(codec=PluginSpec("error_feedback"), rounds=2)
-    first, second = rounds(spec)[1]
-    presence = second.outcome.sent.presence
-    for client in range(9):
-        there = presence.levels[presence.level[client]]
-        before = first.state.codec["residuals"][client]
-        wanted = before + second.outcome.sent.vectors[client, there]
-        left = wanted - second.outcome.received.vectors[client, there]
-        torch.testing.assert_close(second.state.codec["residuals"][client], left)
-
-
-def test_a_hostile_frame_of_another_level_is_rejected(levels):
-    """A narrow client that sends a wide client's coordinates: its frame is of another spec."""
-    simulation, found = rounds(levels(codec=PluginSpec("topk"), rounds=1))
-    plan, sent = simulation.plan, found[0].outcome.sent
-    streams = CodecStreams(plan.seed, 0)
-    everybody = replace(sent.presence, level=sent.presence.level[[0, 0, 0, 0, 0, 0, 0, 0, 0]])
-    forged = replace(sent, presence=everybody, vectors=everybody.masked(torch.ones_like(sent.vectors)))
-    frames, _ = encode_cohort(plan.codec, forged, plan.exchange.up, plan.public, None, streams)
-    how = plan.exchange.up, plan.public, streams, sent.presence
-
-    vectors, rejected = decode_cohort(plan.codec, frames, list(range(9)), *how)
-
-    same = (sent.presence.level == sent.presence.level[0]).nonzero().flatten().tolist()
-    assert len(vectors) == len(same)
-    assert [row for row, _ in rejected] == [row for row in range(9) if row not in same]
-    assert all("spec" in reason for _, reason in rejected)
-
-
-def test_an_attacker_sends_no_more_than_its_level_has(levels):
-    """Noise everywhere, NaN everywhere: what the level lacks is 0, and a client that sends NaN is refused."""
-    noise = RoleSpec(PluginSpec("gaussian", {"std": 9.0}), clients=(8,))
-    broken = RoleSpec(PluginSpec("non_finite"), clients=(4,))
-    outcome = rounds(levels(rounds=1, roles=(noise, broken)))[1][0].outcome
-    presence = outcome.sent.presence
-
-    absent = ~presence.levels[presence.level]
-    assert not bool(outcome.sent.vectors[absent].any())
-    there = ~absent[8]
-    assert bool((outcome.sent.vectors[8, there].abs() > 0).all())
-    assert list(outcome.refused) == [4]
-    assert outcome.verdict.aggregate.isfinite().all()
-
-
-def test_attackers_see_the_parameters_that_they_received(levels, tmp_path):
-    """An attack that sends minus what its view holds: nothing outside of its level."""
-    file = tmp_path / "mirror.py"
-    file.write_text(MIRROR)
-    role = RoleSpec(PluginSpec(f"{file}:Mirror"), clients=(8,))
-    simulation, (step,) = rounds(levels(rounds=1, roles=(role,)))
-    presence, first = step.outcome.sent.presence, simulation.first.params
-    there = presence.levels[presence.level[8]]
-
-    assert step.outcome.sent.num_examples[8] == int((first[there] != 0).sum())
-    assert torch.equal(step.outcome.sent.vectors[8, there], -first[there])
-
-
-MIRROR = """
-from dataclasses import dataclass, replace
-from typing import ClassVar
-import torch
-from gauntlet.core.contracts import UpdateKnowledge
-
-@dataclass(frozen=True)
-class Mirror:
-    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OWN
-    def init(self): return None
-    def corrupt(self, own, view, state):
-        seen = int((view.params != 0).sum())
-        counts = torch.full_like(own.num_examples, seen)
-        return replace(own, vectors=-view.params[None], num_examples=counts), state
-"""
-
-
-@pytest.mark.parametrize("defense", ["median", "trimmed_mean", "norm_clipping"])
-def test_robust_rules_outvote_a_liar_where_enough_others_are(levels, defense):
-    """One of three wide clients sends noise of 1e3: with clipping it moves nothing by more than its share."""
-    options = {"num_byzantine": 1} if defense == "trimmed_mean" else {}
-    role = RoleSpec(PluginSpec("gaussian", {"std": 1e3}), clients=(0,))
-    spec = levels(rounds=1, roles=(role,), defense=PluginSpec(defense, options), algorithm=hetero(mask=False))
-    aggregate = rounds(spec)[1][0].outcome.verdict.aggregate
-
-    assert float(aggregate.abs().max()) < 5
-
-
-def private(privacy, weighting="fixed", **algorithm):
-    return {
-        "privacy": privacy,
-        "defense": PluginSpec("mean", {"weighting": weighting}),
-        "algorithm": hetero(**algorithm),
-        "sampler": PluginSpec("poisson", {"sample_rate": 0.5}),
-        "model": PluginSpec("mlp", {"hidden": [12, 6]}),
-        "rounds": 2,
-        "training": LocalTraining(local_epochs=1, batch_size=16, lr=0.1),
-    }
-
-
-CENTRAL = PluginSpec("gaussian", {"clip_norm": 0.5, "noise_multiplier": 1.0, "delta": 1e-3})
-LOCAL = PluginSpec("local_gaussian", {"clip_norm": 0.5, "noise_multiplier": 4.0, "delta": 1e-3})
-STEPS = PluginSpec("dp_sgd", {"clip_norm": 0.5, "noise_multiplier": 1.0, "delta": 1e-3})
-MECHANISMS = [
-    pytest.param(CENTRAL, id="gaussian"),
-    pytest.param(LOCAL, id="local_gaussian"),
-    pytest.param(STEPS, id="dp_sgd", marks=pytest.mark.slow),
-]
-
-
-@pytest.mark.parametrize("privacy", MECHANISMS)
-def test_epsilon_is_fedavgs_where_the_denominator_is_fixed_and_labels_are_not_told(levels, privacy):
-    """A client moves the sum by at most C whatever it lacks: over the fixed size, as much as in FedAvg."""
-    plain = private(privacy) | {"algorithm": PluginSpec("fedavg")}
-    theirs = rounds(levels(**plain))[1][-1].outcome
-    ours = rounds(levels(**private(privacy, mask=False)))[1][-1].outcome
-
-    assert ours.epsilon.value == theirs.epsilon.value
-    assert ours.epsilon.value is not None
-    assert ours.sent.presence is not None
-
-
-@pytest.mark.parametrize("privacy", MECHANISMS)
-def test_telling_labels_leaves_no_epsilon_and_says_why(levels, privacy):
-    outcome = rounds(levels(**private(privacy)))[1][-1].outcome
-
-    assert outcome.release == NoGuarantee("extra_release")
-    assert outcome.epsilon.value is None
-
-
-def test_a_count_of_who_has_a_coordinate_leaves_no_epsilon(levels):
-    outcome = rounds(levels(**private(CENTRAL, "uniform", mask=False)))[1][-1].outcome
-
-    assert outcome.release == NoGuarantee("weights")
-    assert outcome.epsilon.value is None
-
-
-def test_a_budget_that_labels_break_is_refused_with_the_way_out(levels):
-    budget = PluginSpec("gaussian", {"clip_norm": 0.5, "epsilon": 5.0, "delta": 1e-3})
-    with pytest.raises(
-        ScenarioError, match="tells the server which labels each client holds, which nothing prot"
-    ):
-        prepare(levels(**private(budget)))
-    assert prepare(levels(**private(budget, mask=False))).plan.levels is not None
-
-
-def test_local_noise_covers_what_a_client_has_and_nothing_else(levels):
-    outcome = rounds(levels(**private(LOCAL, mask=False)))[1][0].outcome
-    presence = outcome.sent.presence
-    there = presence.levels[presence.level]
-
-    assert bool((outcome.sent.vectors[there] != 0).all())
-    assert not bool(outcome.sent.vectors[~there].any())
-
-
-def test_central_noise_covers_every_coordinate_though_nobody_has_it(levels):
-    """Three narrow clients alone: what they lack moves by the noise, of standard deviation z C / size."""
-    spec = levels(**private(CENTRAL, rates=(0.25,), mask=False))
-    spec = replace(spec, algorithm=hetero(rates=(1.0, 0.25), shares=(0.01, 0.99), mask=False))
-    simulation, found = rounds(spec)
-    before, after = simulation.first.params, found[0].state.params
-    there = simulation.plan.levels.parts[1].present
-
-    assert not bool(found[0].outcome.verdict.aggregate[~there].any())
-    moved = (after - before)[~there]
-    assert float(moved.std()) == pytest.approx(0.5 / 4.5, rel=0.15)
-
-
 def test_a_level_may_train_nothing_that_is_sent_in_clear_of_others(levels):
     """Every cohort of partial participation has its own presence, and the server's model stays finite."""
     spec = levels(sampler=PluginSpec("fixed_size", {"cohort_size": 2}), rounds=6)
@@ -452,30 +241,3 @@ def test_a_level_may_train_nothing_that_is_sent_in_clear_of_others(levels):
         assert bool(nobody.any()) == (step.outcome.verdict.aggregate[nobody].numel() > 0)
         assert not bool(step.outcome.verdict.aggregate[nobody].any())
         assert bool(step.state.params.isfinite().all())
-
-
-@pytest.mark.parametrize("codec", ["identity", "topk"])
-def test_messages_that_come_later_have_the_level_of_the_round_in_which_they_began(levels, tmp_path, codec):
-    """Buffered: levels are drawn, jobs last for rounds; a checkpoint in between goes on to the same bits."""
-    spec = levels(
-        rounds=6,
-        algorithm=hetero(mode="dynamic"),
-        codec=PluginSpec(codec),
-        schedule=PluginSpec("buffered", {"buffer_size": 3}),
-        network=PluginSpec("links", {"latency_seconds": 1.0, "jitter": 1.0}),
-    )
-    simulation, whole = rounds(spec)
-    plan, late = simulation.plan, 0
-    for step in whole:
-        received = step.outcome.received
-        late += int((received.started < step.outcome.round).sum())
-        for row, (client, started) in enumerate(zip(received.client_ids, received.started, strict=True)):
-            alone = plan.levels.presence([int(client)], [int(started)])
-            there = alone.levels[alone.level[0]]
-            assert torch.equal(received.presence.levels[received.presence.level[row]], there)
-            assert not bool(received.vectors[row, ~there].any())
-    assert late > 0
-    save_checkpoint(tmp_path, whole[2].state, "run")
-    rest = rounds(spec, state=load_checkpoint(tmp_path, "run"))[1]
-    ends = [fields(run[-1].state) | {"mailbox": None} for run in (rest, whole)]
-    assert equal(*ends)

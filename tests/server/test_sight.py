@@ -5,30 +5,24 @@ it for another by at most 2C/m (C the clip norm, m the expected cohort). The mea
 built-in attack through the code of a round that corrupts, clips and averages.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from attacked_runs import ATTACKERS, CLIENTS, GAUSSIAN, POISSON, C, attacked, directions, released
 
 from gauntlet.attacks.poisoning import UPDATE_ATTACKS
-from gauntlet.core.contracts import NoGuarantee, Release, UpdateKnowledge, Verdict
-from gauntlet.core.roles import Role
-from gauntlet.core.updates import Context, Updates
+from gauntlet.core.contracts import NoGuarantee, Release
 from gauntlet.server.corruption import corrupt
 from gauntlet.server.guard import projected
 from gauntlet.server.ingredients import sample_cohort
-from gauntlet.server.release import release_of
 from gauntlet.server.roles import assign
 from gauntlet.server.round import run_round
-from gauntlet.server.sight import COHORT, UPDATES, exposed
+from gauntlet.server.sight import COHORT, UPDATES
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
 
-C, CLIENTS, ATTACKERS = 0.5, 10, (6, 7, 8, 9)
-FIXED = PluginSpec("mean", {"weighting": "fixed"})
-GAUSSIAN = PluginSpec("gaussian", {"clip_norm": C, "noise_multiplier": 2.0, "delta": 1e-3})
-POISSON = PluginSpec("poisson", {"sample_rate": 0.9})
 SKELLAM = PluginSpec(
     "skellam", {"clip_norm": C, "noise_multiplier": 2.0, "delta": 1e-3, "bits": 24, "max_dropouts": 6}
 )
@@ -40,22 +34,6 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     **{name: [{}, BLIND] for name in ("alie", "fang_trim", "ipm", "mean_sign_flip", "min_max", "min_sum")},
 }
 ATTACKS = [(name, options) for name in UPDATE_ATTACKS.table for options in OPTIONS.get(name, [{}])]
-
-
-def attacked(small, name="mimic", options=None, privacy=GAUSSIAN, **changes):
-    role = RoleSpec(PluginSpec(name, options or {}), clients=ATTACKERS)
-    settings = {"num_clients": CLIENTS, "privacy": privacy, "defense": FIXED, "roles": (role,), **changes}
-    return small(**settings)
-
-
-def directions(run) -> Updates:
-    """Return ten updates of norm C in random directions: what clipping lets out of the clients."""
-    stream = torch.Generator().manual_seed(3)
-    rows = torch.randn(CLIENTS, run.plan.layout.num_parameters, generator=stream)
-    rows *= (C / rows.norm(dim=1))[:, None]
-    context = Context(0, run.first.params, run.plan.layout, run.plan.seed)
-    size = run.plan.sampling.expected_size
-    return Updates(rows, torch.arange(CLIENTS), torch.full((CLIENTS,), 20), size, context=context)
 
 
 def aggregate(run, updates):
@@ -79,10 +57,6 @@ def movements(run):
         rows[victim] *= -1  # the farthest that another client can be
         exchanged = max(exchanged, float((aggregate(run, updates.with_vectors(rows)) - base).norm()))
     return removed, exchanged
-
-
-def released(run, round_=0, cohort=range(CLIENTS)):
-    return release_of(run.plan, run.first.privacy, round_, cohort)
 
 
 @pytest.mark.parametrize("privacy", [GAUSSIAN, SKELLAM], ids=["gaussian", "skellam"])
@@ -231,115 +205,6 @@ def test_one_client_less_draws_other_attackers(small):
     assert max(moved) > 2
 
 
-@dataclass(frozen=True)
-class Outsider:
-    """An attack from outside the tree: it looks at what it may, and may ask the server's rule."""
-
-    knowledge: UpdateKnowledge = UpdateKnowledge.OMNISCIENT
-    knows_defense: bool = False
-
-    def init(self):
-        return None
-
-    def corrupt(self, own, view, state):
-        answer = view.aggregate(own).aggregate if self.knows_defense else None
-        return (own if answer is None else own.with_vectors(answer.expand_as(own.vectors).clone())), state
-
-
-@dataclass(frozen=True)
-class Remembering:
-    """A fixed mean with momentum: it claims a bound, and keeps what clients sent."""
-
-    momentum: float = 0.9
-    linear: ClassVar[bool] = True
-
-    def init(self):
-        return {"sum": torch.zeros(1)}
-
-    def aggregate(self, updates, state):
-        total = self.momentum * state["sum"] + updates.vectors.sum(dim=0) / updates.expected_size
-        return Verdict(total), {"sum": total}
-
-    def sensitivity(self, clip_norm, expected_size):
-        return clip_norm / expected_size
-
-
-def outside(small, attack, **changes):
-    run = prepare(attacked(small, roles=(), **changes))
-    roles = (Role("outsider", attack, ATTACKERS),) if attack else ()
-    first = replace(run.first, attacks=(None,) * len(roles))
-    return replace(run, plan=replace(run.plan, attacks=roles), first=first)
-
-
-@pytest.mark.parametrize(
-    ("attack", "expected"),
-    [
-        (Outsider(), NoGuarantee(UPDATES)),
-        (Outsider(knows_defense=True), NoGuarantee(UPDATES)),
-        (Outsider(UpdateKnowledge.COLLUDERS), None),
-        (
-            Outsider(UpdateKnowledge.COLLUDERS, knows_defense=True),
-            None,
-        ),  # a rule without memory tells nothing
-        (Outsider(UpdateKnowledge.OWN), None),
-    ],
-)
-def test_a_plug_in_from_outside_the_tree_is_judged_by_what_it_declares(small, attack, expected):
-    found = released(outside(small, attack), round_=3)
-    assert found == expected or (expected is None and isinstance(found, Release))
-
-
-def test_whoever_asks_a_rule_with_a_memory_sees_what_it_remembers(small):
-    """In round 0 the memory is empty; and a rule that remembers clients bounds nothing by itself."""
-    run = outside(small, Outsider(UpdateKnowledge.COLLUDERS, knows_defense=True))
-    smoothed = replace(run, plan=replace(run.plan, pre_aggregations=(Remembering(),)))
-    assert exposed(smoothed.plan, 0, range(CLIENTS), "add_remove") is None
-    assert exposed(smoothed.plan, 1, range(CLIENTS), "add_remove") == UPDATES
-    remembering = replace(run.plan, defense=Remembering(), attacks=())
-    found = release_of(remembering, run.first.privacy, 0, range(CLIENTS))
-    assert isinstance(found, NoGuarantee)
-
-
-@dataclass(frozen=True)
-class Shares:
-    """A mechanism from outside whose noise the clients bring along, as ``skellam``."""
-
-    relation: str
-    amplified: bool
-    unit: ClassVar[str] = "client"
-    trust_model: ClassVar[str] = "distributed"
-
-    def event(self, sensitivity, expected_size, state):
-        return Release(2.0, self.relation, self.amplified)
-
-
-@pytest.mark.parametrize(
-    ("relation", "amplified", "holds"),
-    [("zero_out", False, True), ("add_remove", False, False), ("zero_out", True, False)],
-)
-def test_noise_that_clients_bring_along_does_not_hide_who_came(small, relation, amplified, holds):
-    """A client that stays away takes its share of the noise along: another size of the noise, told apart."""
-    run = outside(small, None, sampler=POISSON)
-    found = released(replace(run, plan=replace(run.plan, privacy=Shares(relation, amplified))))
-    assert isinstance(found, Release) if holds else found == NoGuarantee("distributed_shares")
-
-
-@dataclass(frozen=True)
-class Residual:
-    """A codec that remembers what it left out, as error feedback does."""
-
-    codec: Any
-
-    def init(self):
-        return {}
-
-
-def test_messages_that_follow_from_a_clients_earlier_rounds_are_not_amplified(small):
-    run = outside(small, None, sampler=POISSON)
-    run = replace(run, plan=replace(run.plan, codec=Residual(run.plan.codec)))
-    assert released(run) == NoGuarantee("client_memory")
-
-
 def test_the_guard_foresees_what_attackers_will_see(small):
     role = RoleSpec(PluginSpec("ipm"), clients=ATTACKERS, start_round=1)
     run = prepare(attacked(small, roles=(role,)))
@@ -347,24 +212,3 @@ def test_the_guard_foresees_what_attackers_will_see(small):
     state, outcome = run_round(run.plan, run.first, run.serial_pool())
     assert outcome.epsilon.reason is None
     assert projected(run.plan, state).reason == UPDATES
-
-
-def test_an_attack_that_sees_nothing_of_others_is_not_told_who_came(small):
-    """Of nine clients that came the expected size, 10 * 0.9 = 9, is announced; ten came in truth."""
-    sizes = []
-
-    @dataclass(frozen=True)
-    class Counting:
-        knowledge: UpdateKnowledge
-
-        def init(self):
-            return None
-
-        def corrupt(self, own, view, state):
-            sizes.append(view.cohort_size)
-            return own, state
-
-    for knowledge in (UpdateKnowledge.COLLUDERS, UpdateKnowledge.OMNISCIENT):
-        run = outside(small, Counting(knowledge), sampler=POISSON)
-        corrupt(run.plan, directions(run), run.first)
-    assert sizes == [9, 10]
