@@ -70,6 +70,10 @@ class ObjectActor(Actor):
         super().begin(*ingredients)
         self._number, self._received = 0, Broadcast(-1, torch.zeros(0), torch.zeros(0))
 
+    def rest(self) -> None:
+        del self._received
+        super().rest()
+
     def pid(self, begun: None) -> int:
         """Return the worker's process, once its kernel is built; ``begun``: what began it."""
         return os.getpid()
