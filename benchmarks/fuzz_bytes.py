@@ -9,7 +9,7 @@ import torch
 from fuzz_cases import RICH, SMALL, Case, Stream, as_json, changed, damaged, pick
 
 from gauntlet.clients.codecs import CODECS
-from gauntlet.clients.codecs.wire import decode_frame, encode_cohort
+from gauntlet.clients.codecs.parts.wire import decode_frame, encode_cohort
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.frames import Envelope, public_spec
 from gauntlet.core.layout import Layout

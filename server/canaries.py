@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..clients.messages import Trained
+from ..clients.exchange.messages import Trained
 from ..core.contracts import Privacy
 from ..core.seeds import generator
 from ..core.updates import Context, Updates, concatenate

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..clients.device import one_thread
+from ..clients.placement.device import one_thread
 from ..core.contracts import EvaluatedModel
 from ..core.declarations import Algorithms, Defenses, Optimizers, Schedules, declared, name_of
 from ..core.errors import PluginError, shown
 from ..core.wanted import kind_of
 
 if TYPE_CHECKING:
-    from ..clients.candidates import CandidateModels
+    from ..clients.scoring.candidates import CandidateModels
     from ..clients.tasks.fitted import FittedTask
     from .plan import Plan
     from .state import ServerState

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..clients.codecs.wire import decode_cohort, encode_cohort
-from ..clients.messages import Broadcast
+from ..clients.codecs.parts.wire import decode_cohort, encode_cohort
+from ..clients.exchange.messages import Broadcast
 from ..core.contracts import CodecStreams
 from ..core.declarations import Codecs, declared
 from ..core.errors import PluginError

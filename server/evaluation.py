@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..clients.data.base import FederatedData
-from ..clients.scoring import Answers, ScoredExamples
+from ..clients.scoring.scorer import Answers, ScoredExamples
 from ..clients.tasks.fitted import FittedTask
 from ..core.contracts import ClassScore, Goal, OutputScore
 from ..core.declarations import DataAttacks, declared

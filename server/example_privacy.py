@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..clients.data.base import FederatedData
-from ..clients.minibatches import step_sampling
+from ..clients.training.minibatches import step_sampling
 from ..core.contracts import LocalTraining, Privacy
 from ..core.declarations import Mechanisms, declared
 from ..core.registry import options_of

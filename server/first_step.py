@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..clients.added_loss import RECEIVED
+from ..clients.training.added_loss import RECEIVED
 from ..core.contracts import Activations, Groups, LocalRule
 from ..core.declarations import Algorithms, declared
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..clients.messages import Broadcast
+from ..clients.exchange.messages import Broadcast
 from ..core.contracts import Secret, Traffic
 from ..core.trees import State
 from ..core.updates import Updates, concatenate

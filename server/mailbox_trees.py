@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..clients.messages import Broadcast
+from ..clients.exchange.messages import Broadcast
 from ..core.declarations import Codecs, declared
 from ..core.trees import State
 from ..core.updates import Updates

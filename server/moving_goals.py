@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..clients.device import one_thread
-from ..clients.seen_model import SeenModels
+from ..clients.placement.device import one_thread
+from ..clients.training.seen_model import SeenModels
 from ..core.contracts import Goal
 from ..core.declarations import DataAttacks, declared
 from ..core.errors import PluginError
@@ -19,7 +19,7 @@ from .evaluation import GoalScore, Score, goal_score
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..clients.candidates import CandidateModels
+    from ..clients.scoring.candidates import CandidateModels
     from ..core.roles import Role
 
 

@@ -15,7 +15,7 @@ from ..core.layout import Layout
 from ..core.presence import reduced
 
 if TYPE_CHECKING:
-    from ..clients.levels import Levels
+    from ..clients.exchange.levels import Levels
     from .outcome import Outcome
     from .spec import PluginSpec
 

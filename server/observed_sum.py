@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..clients.codecs import CODECS
-from ..clients.codecs.wire import encode_cohort
+from ..clients.codecs.parts.wire import encode_cohort
 from ..core.contracts import CodecStreams, LinearDefense
 from ..core.declarations import shows_sums_alone
 from ..core.frames import public_spec

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from ..clients.messages import Broadcast
+from ..clients.exchange.messages import Broadcast
 from ..core.contracts import Delivery, NoGuarantee, Release, Sampling, Verdict
 from ..core.updates import Updates
 from ..privacy.accounting import Epsilon

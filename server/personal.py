@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..clients.data.base import FederatedData
-from ..clients.exchange import PERSONAL, Exchange
+from ..clients.exchange.exchange import PERSONAL, Exchange
 from ..clients.tasks.fitted import FittedTask, task_of
 from ..core.client_rows import ClientRows
 from ..core.declarations import Algorithms, ClientData, declared

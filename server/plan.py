@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..clients.codecs.wire import max_frame
-from ..clients.exchange import Exchange
-from ..clients.facts import BYTES as FACT_BYTES
-from ..clients.levels import Levels
-from ..clients.messages import Broadcast, Trained
+from ..clients.codecs.parts.wire import max_frame
+from ..clients.exchange.exchange import Exchange
+from ..clients.exchange.facts import BYTES as FACT_BYTES
+from ..clients.exchange.levels import Levels
+from ..clients.exchange.messages import Broadcast, Trained
 from ..core.client_rows import ClientRows, rows_of
 from ..core.contracts import (
     Audit,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..clients.codecs.wire import VerbatimFrames, decode_cohort, settled
+from ..clients.codecs.parts.wire import VerbatimFrames, decode_cohort, settled
 from ..core.client_rows import with_rows
 from ..core.contracts import CodecStreams, Delivery, LinearDefense, Verdict
 from ..core.declarations import Codecs, Mechanisms, Schedules, declared, name_of

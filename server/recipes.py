@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..clients.defending import wrap_of
 from ..clients.models import build_model
 from ..clients.tasks.fitted import task_of
+from ..clients.training.defending import wrap_of
 from ..core.errors import DataError
 from ..core.layout import Layout
 from ..core.seeds import generator

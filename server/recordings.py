@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..clients.codecs import CODECS
-from ..clients.defending import wrap_of
-from ..clients.exchange import PARAMS, Exchange
+from ..clients.exchange.exchange import PARAMS, Exchange
+from ..clients.training.defending import wrap_of
 from ..core.contracts import Codec, CodecStreams
 from ..core.declarations import Codecs, declared
 from ..core.disk import write_folder
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..clients.data.base import FederatedData
-    from ..clients.levels import Levels
-    from ..clients.messages import Broadcast
+    from ..clients.exchange.levels import Levels
+    from ..clients.exchange.messages import Broadcast
     from .observed_sum import ObservedSum
     from .outcome import Outcome
     from .spec import RunSpec

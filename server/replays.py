@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..clients.codecs import CODECS
-from ..clients.codecs.wire import decode_frame, frame_spec, support_of
-from ..clients.exchange import UPDATE
+from ..clients.codecs.parts.wire import decode_frame, frame_spec, support_of
+from ..clients.exchange.exchange import UPDATE
 from ..core.contracts import CodecContext
 from ..core.errors import DataError
 from ..core.frames import Envelope, public_spec

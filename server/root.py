@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..clients.device import one_thread
-from ..clients.messages import Broadcast, Trained
+from ..clients.exchange.messages import Broadcast, Trained
+from ..clients.placement.device import one_thread
 
 if TYPE_CHECKING:
-    from ..clients.kernel import BlockKernel
+    from ..clients.training.kernel import BlockKernel
 
 
 @dataclass(frozen=True)

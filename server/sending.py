@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..clients.codecs.wire import encode_cohort, longest_frames
-from ..clients.messages import Summed, Trained
+from ..clients.codecs.parts.wire import encode_cohort, longest_frames
+from ..clients.exchange.messages import Summed, Trained
 from ..core.contracts import CodecStreams, Delivery, Starts
 from ..core.declarations import Codecs, declared
 from ..core.seeds import generator

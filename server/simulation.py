@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..clients.data.base import FederatedData
-from ..clients.levels import levels_of
-from ..clients.messages import Broadcast
+from ..clients.exchange.levels import levels_of
+from ..clients.exchange.messages import Broadcast
+from ..clients.placement.stackable import Choice
 from ..clients.pools.base import ClientPool
 from ..clients.pools.serial import SerialPool
-from ..clients.scoring import Scoring
-from ..clients.vectorize import Choice
+from ..clients.scoring.scorer import Scoring
 from ..core.layout import Layout
 from .assembly.build import make_plan
 from .assembly.fitted import Fitted

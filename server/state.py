@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..clients.codecs.wire import shared_by
+from ..clients.codecs.parts.wire import shared_by
 from ..core.client_rows import ClientRows
 from ..core.contracts import UpdateKnowledge
 from ..core.trees import State

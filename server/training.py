@@ -6,17 +6,17 @@ from typing import Any
 
 from torch import nn
 
-from ..clients.candidates import CandidateModels
-from ..clients.compiling import compile_stacks
 from ..clients.data.base import FederatedData
 from ..clients.data.blank import input_dtype
-from ..clients.device import device_for
-from ..clients.kernel import BlockKernel
-from ..clients.leveled_kernel import LeveledKernel
-from ..clients.levels import ALL_LABELS, EveryLabel, HeldLabels, levels_of
-from ..clients.scoring import ScoredExamples, Scorer
-from ..clients.seen_model import SeenModels
-from ..clients.vectorize import Choice, begun_on, choose
+from ..clients.exchange.levels import ALL_LABELS, EveryLabel, HeldLabels, levels_of
+from ..clients.placement.compiling import compile_stacks
+from ..clients.placement.device import device_for
+from ..clients.placement.stackable import Choice, begun_on, choose
+from ..clients.scoring.candidates import CandidateModels
+from ..clients.scoring.scorer import ScoredExamples, Scorer
+from ..clients.training.kernel import BlockKernel
+from ..clients.training.leveled_kernel import LeveledKernel
+from ..clients.training.seen_model import SeenModels
 from ..core.contracts import Privacy
 from ..core.declarations import Algorithms, ClientData, Defenses, UpdateAttacks, declared
 from ..core.layout import Layout

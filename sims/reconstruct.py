@@ -16,7 +16,7 @@ from ..attacks.leakage import infers as infers
 from ..attacks.leakage.metrics import Scores, artefact_of, score
 from ..attacks.leakage.outputs import checked_reconstruction, checked_scores
 from ..attacks.leakage.requirements import letter_of, oracles_of, refuse_number, refuse_unmet, told
-from ..clients.device import one_thread
+from ..clients.placement.device import one_thread
 from ..core.disk import make_folder, write_folder
 from ..core.errors import ResultsError
 from ..core.guards import guard

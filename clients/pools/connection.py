@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...core.errors import WorkerError
-from ..messages import Broadcast
+from ..exchange.messages import Broadcast
 from .crew import Crew
 
 Array = np.ndarray[Any, Any]

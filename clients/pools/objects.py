@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 from ...core.errors import WorkerError
-from ..device import one_thread
-from ..messages import Broadcast
+from ..exchange.messages import Broadcast
+from ..placement.device import one_thread
 from .base import put
 from .connection import Array, WorkerLost, first_line
 from .crew import Crew

@@ -21,8 +21,8 @@ import numpy as np
 
 from ...core.errors import GauntletError, ScenarioError, WorkerError, unknown
 from ..data.base import FederatedData
-from ..messages import Broadcast, Summed, Trained
-from ..scoring import Answers, Scoring
+from ..exchange.messages import Broadcast, Summed, Trained
+from ..scoring.scorer import Answers, Scoring
 from .base import Array, Rows, Sums, block_broadcasts, blocks
 from .connection import IN_FLIGHT, Connection, Transport, WorkerLost, first_line
 from .crew import Crew

@@ -3,9 +3,9 @@
 import numpy as np
 
 from ...core.errors import named_faults
-from ..device import one_thread
-from ..messages import Broadcast, Summed, Trained
-from ..scoring import Answers, Scorer
+from ..exchange.messages import Broadcast, Summed, Trained
+from ..placement.device import one_thread
+from ..scoring.scorer import Answers, Scorer
 from .base import Array, Kernel, Rows, Sums, block_broadcasts, blocks, put
 
 

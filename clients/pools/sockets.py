@@ -26,8 +26,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ..device import one_thread
-from ..messages import Broadcast
+from ..exchange.messages import Broadcast
+from ..placement.device import one_thread
 from .connection import METHODS, Array, WorkerLost, first_line
 from .crew import Crew
 from .worker import Actor, raised

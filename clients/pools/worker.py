@@ -9,9 +9,9 @@ import numpy as np
 from ...core import errors
 from ...core.errors import GauntletError, WorkerError
 from ..data.base import FederatedData
-from ..device import one_thread
-from ..messages import Broadcast
-from ..scoring import BuildScorer, ScoredExamples, Scorer
+from ..exchange.messages import Broadcast
+from ..placement.device import one_thread
+from ..scoring.scorer import BuildScorer, ScoredExamples, Scorer
 from .base import Kernel
 
 Array = np.ndarray[Any, Any]

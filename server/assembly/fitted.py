@@ -6,8 +6,8 @@ from functools import cached_property
 from torch import nn
 
 from ...clients.data.base import FederatedData
-from ...clients.exchange import Exchange
-from ...clients.levels import Levels
+from ...clients.exchange.exchange import Exchange
+from ...clients.exchange.levels import Levels
 from ...clients.tasks.fitted import FittedTask
 from ...core.contracts import Privacy, Secret
 from ...core.layout import Layout

@@ -8,9 +8,9 @@ from torch import nn
 
 from ...clients.data import federate
 from ...clients.data.base import FederatedData, Perturb
-from ...clients.defending import wrap_of
 from ...clients.models import build_model
 from ...clients.tasks.fitted import FittedTask, task_of
+from ...clients.training.defending import wrap_of
 from ...core.declarations import Mechanisms, declared
 from ...core.seeds import generator
 from ..rebuilding import rebuilt

@@ -10,7 +10,7 @@ from ...clients.algorithms import ALGORITHMS
 from ...clients.client_defenses import CLIENT_DEFENSES
 from ...clients.codecs import CODECS
 from ...clients.data import DATASETS, PARTITIONS
-from ...clients.exchange import Exchange, exchange_of
+from ...clients.exchange.exchange import Exchange, exchange_of
 from ...core.contracts import (
     Audit,
     ClientDefense,

@@ -13,9 +13,9 @@ from gauntlet.attacks.poisoning.pixel_backdoor import PixelBackdoor
 from gauntlet.clients.data.base import Dataset
 from gauntlet.clients.data.federate import federate
 from gauntlet.clients.data.iid import Iid
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.clients.pools.serial import SerialPool
-from gauntlet.clients.scoring import Scorer
+from gauntlet.clients.scoring.scorer import Scorer
 from gauntlet.core.contracts import Goal, LocalTraining, UpdateKnowledge
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.roles import Role

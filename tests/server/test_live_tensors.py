@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from gauntlet.clients.codecs import CODECS
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.clients.pools.serial import SerialPool
-from gauntlet.clients.scoring import Scorer
+from gauntlet.clients.scoring.scorer import Scorer
 from gauntlet.core.contracts import Delivery, Goal, UpdateKnowledge, Verdict
 from gauntlet.core.errors import ForbiddenWrite, InfeasibleCohort, PluginError
 from gauntlet.core.guards import from_outside, guard

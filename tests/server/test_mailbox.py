@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.core.updates import Context, Updates, concatenate
 from gauntlet.server.mailbox import Downlink, Mailbox, Messages, joined
 from gauntlet.server.round import receive, run_round, send

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gauntlet.attacks.poisoning.sign_flip import SignFlip
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.core.contracts import UpdateKnowledge
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.roles import Role

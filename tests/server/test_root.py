@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import ScenarioError
 from gauntlet.core.seeds import generator

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gauntlet.clients.codecs.wire import encode_cohort
+from gauntlet.clients.codecs.parts.wire import encode_cohort
 from gauntlet.core.contracts import CodecStreams, LocalTraining, NoGuarantee, UpdateKnowledge, Verdict
 from gauntlet.core.errors import PluginError
 from gauntlet.core.roles import Role

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from gauntlet.clients.messages import Broadcast
-from gauntlet.clients.seen_model import SeenModels
+from gauntlet.clients.exchange.messages import Broadcast
+from gauntlet.clients.training.seen_model import SeenModels
 from gauntlet.core.contracts import Goal
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.layout import Layout

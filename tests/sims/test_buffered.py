@@ -7,7 +7,7 @@ import pytest
 import torch
 from outsiders import bits, killed
 
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.core.errors import CheckpointError, GauntletError
 from gauntlet.server.checkpoint import checkpoints, read_checkpoint
 from gauntlet.server.replays import load_observation, load_truth

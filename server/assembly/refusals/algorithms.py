@@ -1,7 +1,7 @@
 """What an algorithm does not go with: one of its own way, one that exchanges more than parameters."""
 
-from ....clients.added_loss import RECEIVED, head_of
 from ....clients.data.blank import input_dtype
+from ....clients.training.added_loss import RECEIVED, head_of
 from ....core.declarations import (
     Algorithms,
     Codecs,

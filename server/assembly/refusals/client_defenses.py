@@ -1,6 +1,6 @@
 """What a client's own defense does not go with."""
 
-from ....clients.defending import changes_updates
+from ....clients.training.defending import changes_updates
 from ....core.declarations import Algorithms, ClientDefenses, declared
 from ....core.errors import PluginError, ScenarioError
 from ..fitted import Fitted
