@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
 from ..attacks.leakage import infers as infers
-from ..attacks.leakage.metrics import Scores, artefact_of, score
-from ..attacks.leakage.outputs import checked_reconstruction, checked_scores
-from ..attacks.leakage.requirements import letter_of, oracles_of, refuse_number, refuse_unmet, told
+from ..attacks.leakage.parts.metrics import Scores, artefact_of, score
+from ..attacks.leakage.parts.outputs import checked_reconstruction, checked_scores
+from ..attacks.leakage.parts.requirements import letter_of, oracles_of, refuse_number, refuse_unmet, told
 from ..clients.placement.device import one_thread
 from ..core.disk import make_folder, write_folder
 from ..core.errors import ResultsError

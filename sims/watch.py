@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS, infers
-from ..attacks.leakage.requirements import name_of, refuse_number, refuse_unmet, rounds_of, takes_labels
+from ..attacks.leakage.parts.requirements import name_of, refuse_number, refuse_unmet, rounds_of, takes_labels
 from ..core.contracts import Groups
 from ..core.declarations import Algorithms, DataAttacks, Mechanisms, declared, shows_sums_alone
 from ..core.errors import PluginError, ScenarioError

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...core.errors import PluginError
-from ...core.observation import Observation
+from ....core.errors import PluginError
+from ....core.observation import Observation
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.observation import Artefact, Reconstruction, Truth
+from ....core.observation import Artefact, Reconstruction, Truth
 
 CAP_DB = 120.0  # the PSNR of identical images
 TOLERANCE = 0.05  # of the range of values, within which a value counts as found

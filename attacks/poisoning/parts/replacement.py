@@ -2,8 +2,8 @@
 
 from math import isfinite
 
-from ...core.contracts import View
-from ...core.updates import Updates
+from ....core.contracts import View
+from ....core.updates import Updates
 
 
 def check_boost(scale: float | None, server_lr: float) -> None:

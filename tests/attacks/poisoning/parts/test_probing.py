@@ -8,7 +8,7 @@ import torch
 
 from gauntlet.attacks.poisoning.opt_alie import OptimalALittleIsEnough
 from gauntlet.attacks.poisoning.opt_ipm import OptimalInnerProductManipulation
-from gauntlet.attacks.poisoning.probing import crowd, harm, line_search
+from gauntlet.attacks.poisoning.parts.probing import crowd, harm, line_search
 from gauntlet.core.contracts import Verdict
 from gauntlet.defenses.krum import Krum
 from gauntlet.defenses.median import Median

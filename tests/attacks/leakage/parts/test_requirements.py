@@ -5,7 +5,7 @@ import pytest
 
 from gauntlet.attacks.leakage.bias_counts import BiasCounts
 from gauntlet.attacks.leakage.dlg import DLG
-from gauntlet.attacks.leakage.requirements import (
+from gauntlet.attacks.leakage.parts.requirements import (
     letter_of,
     oracles_of,
     refuse_number,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gauntlet.attacks.leakage.labels import last_layer, only_label, round_counts
+from gauntlet.attacks.leakage.parts.labels import last_layer, only_label, round_counts
 from gauntlet.core.errors import PluginError
 
 

@@ -12,8 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ...core.contracts import Verdict, View
-from ...core.updates import Updates, concatenate
+from ....core.contracts import Verdict, View
+from ....core.updates import Updates, concatenate
 from .moments import send_all
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.contracts import Goal
+from ....core.contracts import Goal
 
 Pixel = tuple[int, int]
 """(row, column) from the top left; negative ones count from the bottom and from the right."""

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...core.contracts import UpdateKnowledge, View
-from ...core.updates import Updates
+from ....core.contracts import UpdateKnowledge, View
+from ....core.updates import Updates
 
 Array = NDArray[Any]
 BLOCK_ELEMENTS = 2**20

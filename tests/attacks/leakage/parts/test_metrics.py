@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gauntlet.attacks.leakage.metrics import baselines, label_accuracy, match, mse, psnr, score, ssim
+from gauntlet.attacks.leakage.parts.metrics import baselines, label_accuracy, match, mse, psnr, score, ssim
 from gauntlet.core.observation import Reconstruction, Truth
 from gauntlet.core.seeds import generator
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from gauntlet.attacks.poisoning.geometry import along, combination, squared_distances
+from gauntlet.attacks.poisoning.parts.geometry import along, combination, squared_distances
 
 
 @pytest.mark.parametrize("width", [2**20, 21])
 def test_blocks_give_what_numpy_gives(width, monkeypatch):
-    monkeypatch.setattr("gauntlet.attacks.poisoning.geometry.BLOCK_ELEMENTS", width)
+    monkeypatch.setattr("gauntlet.attacks.poisoning.parts.geometry.BLOCK_ELEMENTS", width)
     rows, centre, way, c = (np.random.default_rng(0).normal(size=s) for s in ((7, 40), 40, 40, 7))
     x = torch.from_numpy(rows)
     square, inner = along(x, torch.from_numpy(centre), torch.from_numpy(way))

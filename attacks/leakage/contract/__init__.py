@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...core.contracts import InferenceAttack, LeakageAttack
-from ...core.declarations import LeakageAttacks, declared
-from ...core.errors import GauntletError
-from ...core.leakage_knowledge import ITEMS, LeakageKnowledge, Level
-from ...core.observation import Observation, Reconstruction, Truth
-from ...core.registry import require
-from ...core.seeds import generator
-from .outputs import checked_reconstruction, checked_scores
-from .requirements import least_levels, name_of, refuse_unmet, rounds_of, takes_labels, told
+from ....core.contracts import InferenceAttack, LeakageAttack
+from ....core.declarations import LeakageAttacks, declared
+from ....core.errors import GauntletError
+from ....core.leakage_knowledge import ITEMS, LeakageKnowledge, Level
+from ....core.observation import Observation, Reconstruction, Truth
+from ....core.registry import require
+from ....core.seeds import generator
+from ..parts.outputs import checked_reconstruction, checked_scores
+from ..parts.requirements import least_levels, name_of, refuse_unmet, rounds_of, takes_labels, told
 from .specimens import CLASSES, example, reads_tokens, server_of
 
 

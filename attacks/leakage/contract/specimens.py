@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...core.contracts import MaliciousServer, Secret
-from ...core.declarations import LeakageAttacks, declared
-from ...core.layout import Layout
-from ...core.leakage_knowledge import LeakageKnowledge
-from ...core.observation import Observation, Truth
-from ...core.seeds import generator, seeded_torch
-from ..servers import SERVERS
+from ....core.contracts import MaliciousServer, Secret
+from ....core.declarations import LeakageAttacks, declared
+from ....core.layout import Layout
+from ....core.leakage_knowledge import LeakageKnowledge
+from ....core.observation import Observation, Truth
+from ....core.seeds import generator, seeded_torch
+from ...servers import SERVERS
 
 SHAPE, CLASSES, LR, LENGTH = (1, 8, 8), 10, 0.5, 5
 

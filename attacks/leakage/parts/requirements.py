@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from ...core.declarations import LeakageAttacks, declared
-from ...core.errors import PluginError
-from ...core.leakage_knowledge import LeakageKnowledge, Level, refuse_unknown_items
-from ...core.observation import KINDS, Observation
+from ....core.declarations import LeakageAttacks, declared
+from ....core.errors import PluginError
+from ....core.leakage_knowledge import LeakageKnowledge, Level, refuse_unknown_items
+from ....core.observation import KINDS, Observation
 
 INPUTS = ("floats", "tokens")
 

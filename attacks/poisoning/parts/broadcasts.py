@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ...core.contracts import View
-from ...core.trees import State
+from ....core.contracts import View
+from ....core.trees import State
 
 
 def no_broadcast() -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from gauntlet.attacks.leakage.matching import (
+from gauntlet.attacks.leakage.search.matching import (
     PATIENCE,
     Search,
     best_of,

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...core.errors import PluginError
-from ...core.observation import Observation
+from ....core.errors import PluginError
+from ....core.observation import Observation
 
 INNER_STEPS = 20  # L-BFGS steps in one iteration, as in the authors' code
 PATIENCE = 10  # iterations without 1 % less cost before a search is given up

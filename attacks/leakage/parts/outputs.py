@@ -7,9 +7,9 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from ...core.errors import PluginError, shown
-from ...core.observation import Observation, Reconstruction
-from ...core.registry import require
+from ....core.errors import PluginError, shown
+from ....core.observation import Observation, Reconstruction
+from ....core.registry import require
 
 ARTEFACTS = ("images", "rows", "tokens")
 STOPPED = ("converged", "plateau", "max_iterations", "time_budget", "nan", "closed_form")

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...core.errors import PluginError
-from ...core.observation import Observation
+from ....core.errors import PluginError
+from ....core.observation import Observation
 
 
 def first_layer(observation: Observation, who: str) -> tuple[str, Tensor, Tensor]:

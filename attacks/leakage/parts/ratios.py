@@ -11,7 +11,7 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ...core.observation import Observation
+    from ....core.observation import Observation
 
 CLEAR = 6.0  # standard deviations of its rounding from which on a bias's gradient is taken to be there
 _MEDIAN = 0.5147  # of the squared difference of two roundings, in units of its mean: 6 (1 - sqrt(1 / 2))^2
