@@ -12,7 +12,7 @@ from ..clients.training.minibatches import step_sampling
 from ..core.contracts import LocalTraining, Privacy
 from ..core.declarations import Mechanisms, declared
 from ..core.registry import options_of
-from ..privacy.calibration import calibrate_steps
+from ..privacy.accounting.calibration import calibrate_steps
 from .assembly.parts import Parts
 from .plan import Plan
 from .spec import PluginSpec, RunSpec

@@ -32,7 +32,7 @@ from ...core.replies import REPLIES
 from ...core.roles import Role
 from ...defenses import DEFENSES, PRE_AGGREGATIONS
 from ...privacy import AUDITS, PRIVACY
-from ...privacy.calibration import calibrate
+from ...privacy.accounting.calibration import calibrate
 from ..cohorts import counted_sampling, sample_cohort
 from ..networks import NETWORKS
 from ..optimizers import SERVER_OPTIMIZERS
