@@ -52,8 +52,8 @@ from ..core.roles import Role
 from ..core.trees import State
 from ..core.updates import Context, Forward, OwnExamples, Updates
 from ..privacy.accounting import Accountant
-from .canaries import Canaries
-from .cohorts import counted_sampling, sample_cohort
+from .cohort.sampling import counted_sampling, sample_cohort
+from .guarantee.canaries import Canaries
 
 Array = np.ndarray[Any, Any]
 

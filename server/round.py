@@ -11,17 +11,17 @@ from ..core.declarations import Defenses, Schedules, declared
 from ..core.errors import PluginError
 from ..core.seeds import generator
 from ..core.updates import Updates, all_finite
-from .cohorts import sample_cohort
-from .downlink import send_down
-from .facts import facts_told
-from .mailbox import Mailbox
-from .outcome import Outcome
+from .cohort.sampling import sample_cohort
+from .defending.preparing import prepared
+from .guarantee.release import charged_clients, release_of
+from .mail.downlink import send_down
+from .mail.facts import facts_told
+from .mail.mailbox import Mailbox
+from .mail.outcome import Outcome
+from .mail.planting import plant
+from .mail.receiving import count, judge, take
+from .mail.sending import Sent, add_up, post, train_root
 from .plan import Plan
-from .planting import plant
-from .preparing import prepared
-from .receiving import count, judge, take
-from .release import charged_clients, release_of
-from .sending import Sent, add_up, post, train_root
 from .state import ServerState
 
 if TYPE_CHECKING:

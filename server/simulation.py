@@ -22,20 +22,7 @@ from .assembly.loading import load_data, make_model, make_task, model_and_secret
 from .assembly.parts import Parts
 from .assembly.refusals import OF_FIT, OF_GOALS, OF_PARTS, OF_PROSPECT, refuse
 from .assembly.refusals.budgets import Prospect
-from .certificates import CertificateScore, Certifier
-from .evaluation import Evaluator, Score, goals_of
-from .example_privacy import known_noise, with_local_steps
-from .guarantee import delta_warning
-from .guard import out_of_budget
-from .moving_goals import MovingGoals
-from .outcome import Outcome
-from .personal import PersonalEvaluator, PersonalScore, make_evaluator
-from .plan import Plan
-from .round import run_round
-from .small_cohorts import warnings_of
-from .spec import RunSpec, noise_warning
-from .state import ServerState, first_state
-from .training import (
+from .assembly.training import (
     TrainingKernel,
     kernel_of,
     make_candidates,
@@ -46,6 +33,19 @@ from .training import (
     make_root,
     make_scorer,
 )
+from .defending.certificates import CertificateScore, Certifier
+from .defending.small_cohorts import warnings_of
+from .guarantee.example_privacy import known_noise, with_local_steps
+from .guarantee.guard import out_of_budget
+from .guarantee.reading import delta_warning
+from .mail.outcome import Outcome
+from .plan import Plan
+from .round import run_round
+from .scoring.evaluation import Evaluator, Score, goals_of
+from .scoring.moving_goals import MovingGoals
+from .scoring.personal import PersonalEvaluator, PersonalScore, make_evaluator
+from .spec import RunSpec, noise_warning
+from .state import ServerState, first_state
 
 if TYPE_CHECKING:
     from ..clients.pools.ray import TransportName

@@ -10,7 +10,7 @@ from ..clients.codecs.parts.wire import shared_by
 from ..core.client_rows import ClientRows
 from ..core.contracts import UpdateKnowledge
 from ..core.trees import State
-from .mailbox import Mailbox
+from .mail.mailbox import Mailbox
 from .plan import Plan
 
 

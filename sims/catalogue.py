@@ -142,7 +142,7 @@ def draw_labels(name: str, options: Sequence[str], out: Path | None) -> Path:
     Raises:
         ScenarioError: Neither a scenario nor a data set has that name.
     """
-    from ..server.ingredients import make_data
+    from ..server.assembly.ingredients import make_data
     from .plots import save
     from .plots.labels import label_distribution
 

@@ -24,8 +24,8 @@ from ..core.observation import Observation
 from ..core.outside import only_our_own
 from ..core.registry import Family, require
 from ..core.seeds import generator
-from ..server.recording_format import probe_of
-from ..server.replays import load_observation, load_truth
+from ..server.recording.format import probe_of
+from ..server.recording.replays import load_observation, load_truth
 from ..server.spec import PluginSpec
 from .outside_code import code_of
 from .rebuilt import SCHEMA

@@ -10,7 +10,7 @@ from ...core.registry import options_of
 from ...core.seeds import generator
 from ...privacy import PRIVACY
 from ...privacy.accounting import Accountant
-from ..canaries import Canaries
+from ..guarantee.canaries import Canaries
 from ..plan import Plan
 from ..spec import RunSpec, noise_seed
 from .fitted import Fitted

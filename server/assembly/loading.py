@@ -13,7 +13,7 @@ from ...clients.tasks.fitted import FittedTask, task_of
 from ...clients.training.defending import wrap_of
 from ...core.declarations import Mechanisms, declared
 from ...core.seeds import generator
-from ..rebuilding import rebuilt
+from .rebuilding import rebuilt
 
 if TYPE_CHECKING:
     from ...core.contracts import MaliciousServer, Secret

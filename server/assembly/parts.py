@@ -33,10 +33,10 @@ from ...core.roles import Role
 from ...defenses import DEFENSES, PRE_AGGREGATIONS
 from ...privacy import AUDITS, PRIVACY
 from ...privacy.accounting.calibration import calibrate
-from ..cohorts import counted_sampling, sample_cohort
+from ..cohort.roles import Attack, assign, build_attacks
+from ..cohort.sampling import counted_sampling, sample_cohort
 from ..networks import NETWORKS
 from ..optimizers import SERVER_OPTIMIZERS
-from ..roles import Attack, assign, build_attacks
 from ..samplers import SAMPLERS
 from ..schedules import SCHEDULES
 from ..spec import PluginSpec, RunSpec

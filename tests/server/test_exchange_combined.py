@@ -10,7 +10,7 @@ from gauntlet.core.contracts import LocalTraining, NoGuarantee
 from gauntlet.core.errors import GauntletError, ScenarioError
 from gauntlet.defenses import DEFENSES, PRE_AGGREGATIONS
 from gauntlet.privacy.accounting.curves import gaussian_epsilon
-from gauntlet.server.cohorts import sample_cohort
+from gauntlet.server.cohort.sampling import sample_cohort
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
 

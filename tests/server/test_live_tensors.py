@@ -17,9 +17,9 @@ from gauntlet.core.errors import ForbiddenWrite, InfeasibleCohort, PluginError
 from gauntlet.core.guards import from_outside, guard
 from gauntlet.defenses.mean import Mean
 from gauntlet.privacy.gaussian import Gaussian
-from gauntlet.server.evaluation import Evaluator
 from gauntlet.server.optimizers import SERVER_OPTIMIZERS
 from gauntlet.server.round import run_round
+from gauntlet.server.scoring.evaluation import Evaluator
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
 

@@ -15,8 +15,8 @@ from gauntlet.clients.pools.serial import SerialPool
 from gauntlet.clients.scoring.scorer import Scorer
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import ScenarioError
-from gauntlet.server.evaluation import Evaluator, OutputScore
-from gauntlet.server.ingredients import make_data
+from gauntlet.server.assembly.ingredients import make_data
+from gauntlet.server.scoring.evaluation import Evaluator, OutputScore
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec, RunSpec
 

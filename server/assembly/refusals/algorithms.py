@@ -13,7 +13,7 @@ from ....core.declarations import (
     shows_sums_alone,
 )
 from ....core.errors import ScenarioError
-from ...release import counts_alike
+from ...guarantee.release import counts_alike
 from ..fitted import Fitted
 from ..parts import Parts
 

@@ -7,9 +7,9 @@ from ....clients.data.base import FederatedData
 from ....core.contracts import Goal
 from ....core.declarations import DataAttacks, declared
 from ....core.errors import ScenarioError
-from ...guard import out_of_budget
+from ...guarantee.guard import out_of_budget
+from ...guarantee.promise import broken_promise
 from ...plan import Plan
-from ...promise import broken_promise
 from ...spec import RunSpec
 from ...state import ServerState
 from ..fitted import Fitted

@@ -5,7 +5,7 @@ from math import ceil
 from ....core.declarations import Defenses, Samplers, Schedules, declared
 from ....core.errors import CohortError, ScenarioError
 from ....core.registry import options_of
-from ...rows import SIZED, rows_after, steps_of
+from ...cohort.rows import SIZED, rows_after, steps_of
 from ..parts import Parts
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from ....core.declarations import Algorithms, Defenses, Schedules, declared, shows_sums_alone
 from ....core.errors import ScenarioError
-from ...rows import steps_of
+from ...cohort.rows import steps_of
 from ..parts import Parts
 
 
