@@ -13,7 +13,7 @@ from gauntlet.clients.codecs.parts.wire import decode_frame, encode_cohort
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.frames import Envelope, public_spec
 from gauntlet.core.layout import Layout
-from gauntlet.core.registry import options_of
+from gauntlet.core.options import options_of
 from gauntlet.core.updates import Updates
 from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
 from gauntlet.server.simulation import prepare

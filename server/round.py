@@ -21,13 +21,13 @@ from .mail.outcome import Outcome
 from .mail.planting import plant
 from .mail.receiving import count, judge, take
 from .mail.sending import Sent, add_up, post, train_root
-from .plan import Plan
-from .state import ServerState
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..clients.pools.base import ClientPool
+    from .plan import Plan
+    from .state import ServerState
 
 
 def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerState, Outcome]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..core.declarations.strangers import resembled, strangers
 from ..core.errors import PluginError, ScenarioError, said, unknown
-from ..core.registry import Family, options_of
+from ..core.options import options_of
+from ..core.registry import Family
 from .families import checks, families_of, family, family_names
 from .overrides import parse
 from .scenario import Scenario, load_scenario, make_scenario, scenario_names

@@ -1,9 +1,11 @@
 """Which part of the model each client trains, where an algorithm has models of several sizes."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,10 +17,12 @@ from ...core.errors import PluginError, ScenarioError
 from ...core.layout import Layout
 from ...core.presence import Presence
 from ...core.seeds import generator
-from ...core.updates import Updates
-from ..data.base import FederatedData
 from ..tasks.fitted import FittedTask, task_of
-from ..training.shelf import Shelf
+
+if TYPE_CHECKING:
+    from ...core.updates import Updates
+    from ..data.base import FederatedData
+    from ..training.shelf import Shelf
 
 Array = np.ndarray[Any, Any]
 
@@ -79,7 +83,7 @@ class HeldLabels:
             held[rows] = self.held(client_id).float()
         return replace(shelf, held=held.to(shelf.y.device))
 
-    def of(self, present: Tensor) -> "HeldLabels":
+    def of(self, present: Tensor) -> HeldLabels:
         """Return the same for the model that has these parameters alone, bool [P]."""
         return HeldLabels(self.data, self.about[present], self._held)
 

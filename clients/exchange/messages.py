@@ -1,13 +1,16 @@
 """What the server sends to the workers that train its clients, and what they send home."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.updates import Updates
+if TYPE_CHECKING:
+    from ...core.updates import Updates
 
 Array = np.ndarray[Any, Any]
 
@@ -40,17 +43,17 @@ class Broadcast:
         """M."""
         return len(self.params) if self.message_length is None else self.message_length
 
-    def to(self, device: str) -> "Broadcast":
+    def to(self, device: str) -> Broadcast:
         """Return the broadcast with what clients train from on a device; buffers stay."""
         moved = {name: getattr(self, name).to(device) for name in ("params", "extra", "memory")}
         return replace(self, **moved)
 
-    def is_for_the_round_of(self, other: "Broadcast") -> bool:
+    def is_for_the_round_of(self, other: Broadcast) -> bool:
         """Return whether it differs in no more than what clients remember."""
         same = all(getattr(self, name) is getattr(other, name) for name in ("params", "buffers", "extra"))
         return same and self.round == other.round
 
-    def to_block(self, start: int, length: int) -> "Broadcast":
+    def to_block(self, start: int, length: int) -> Broadcast:
         """Return the broadcast with what these of the cohort's clients remember."""
         if self.memory.numel() == 0:
             return self

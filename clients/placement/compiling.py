@@ -5,16 +5,21 @@ many small convolutional models are stacked, nothing elsewhere, and costs the ti
 for every shape (docs/performance.md). A compiled step agrees with the traced one to rounding.
 """
 
+from __future__ import annotations
+
 import os
 import shutil
 import sys
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from torch import nn
 
-from ...core.contracts import Switch
 from ...core.errors import ScenarioError
 from .stackable import Choice, convolves
+
+if TYPE_CHECKING:
+    from ...core.contracts import Switch
 
 REPAID = (
     10_000  # stacks trained in a run: twenty shapes, each dear as a hundred stacks, for a fifth of the time

@@ -4,16 +4,21 @@ Data, updates and everything that the server does stay in the machine's memory; 
 to the device, and updates are copied back. On CUDA, results agree with the CPU's to rounding.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from ...core.contracts import Device
 from ...core.errors import ScenarioError
 from ...core.layout import Layout
 from ..data.blank import blank_inputs
+
+if TYPE_CHECKING:
+    from ...core.contracts import Device
 
 _SHARE = 8  # of the free memory, one part in so many belongs to a stack: other workers share the device
 _COPIES = (

@@ -5,18 +5,22 @@ with memory traffic, so the larger the model, the lower the stack; and one clien
 batch are faster than all clients' as one grouped convolution (docs/performance.md).
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
 
-from ...core.contracts import Switch
 from ...core.errors import ResultsError, ScenarioError
 from ...core.layout import Layout
-from ..training.stacked import can_stack
+from ..tracing.dropout import cannot_draw
 from .device import tallest
+
+if TYPE_CHECKING:
+    from ...core.contracts import Switch
 
 STACK_PARAMETERS = 2**20  # of all clients of a stack together: 4 MiB, above which a CPU's cache overflows
 TALLEST = 32  # clients
@@ -51,7 +55,7 @@ class Choice:
         """What of it a run keeps, so that it goes on as it began."""
         return {"device": self.device, "height": self.height, "compiled": self.compiled}
 
-    def like(self, begun: Mapping[str, Any] | None) -> "Choice":
+    def like(self, begun: Mapping[str, Any] | None) -> Choice:
         """Return the choice of the rest of a run that began with ``begun``: stacks as high as they were."""
         if begun is None or self.device == "cpu":
             return self
@@ -73,6 +77,24 @@ def begun_on(begun: Mapping[str, Any] | None) -> Literal["cpu", "cuda"] | None:
         raise ResultsError(f"a run's manifest has training {begun!r}: that is none of this version's")
     found: Literal["cpu", "cuda"] = known["device"]
     return found
+
+
+def can_stack(
+    model: nn.Module, input_shape: Sequence[int] | None = None, dtype: torch.dtype = torch.float32
+) -> str | None:
+    """Return why a model cannot be stacked, or None where it can.
+
+    Args:
+        model: A model in training mode.
+        input_shape: The shape of one example; without it, no model with dropout can be stacked.
+        dtype: The type of inputs.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase):
+            return "batch statistics are changed in place"
+        if isinstance(module, nn.RNNBase):
+            return "recurrent layers have no batching rule"
+    return cannot_draw(model, input_shape, dtype)
 
 
 def convolves(model: nn.Module) -> bool:

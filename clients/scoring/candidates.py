@@ -5,8 +5,11 @@ CPU, and such as convolve or have recurrent layers or batch statistics are run o
 rule, never a measurement, on one thread: equal arguments give equal bits.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +18,14 @@ from torch.func import functional_call, vmap
 from ...core.errors import PluginError, named_faults
 from ...core.layout import Layout
 from ...core.untouched import untouched
-from ...core.updates import Forward, OwnExamples
 from ...core.wanted import kind_of
 from ..placement.device import one_thread
-from ..placement.stackable import convolves
+from ..placement.stackable import can_stack, convolves
 from ..tracing.eager_pooling import PoolingBySlices
-from ..tracing.losses import Loss
-from ..training.stacked import can_stack
+
+if TYPE_CHECKING:
+    from ...core.updates import Forward, OwnExamples
+    from ..tracing.losses import Loss
 
 STACKED = 2**18  # parameters of all models of a stack together
 TALLEST = 32  # models

@@ -5,10 +5,12 @@ pictures does not fit into a processor's cache. They are cut evenly: a matrix pr
 summed in another order than one of many.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,10 +20,12 @@ from ...core.errors import PluginError, named_faults
 from ...core.layout import Layout
 from ...core.untouched import untouched
 from ..data.base import FederatedData, PartitionedData, inputs
-from ..exchange.messages import Broadcast
 from ..placement.stackable import convolves
 from ..tasks.fitted import FittedTask, task_of
 from ..tracing.eager_pooling import PoolingBySlices
+
+if TYPE_CHECKING:
+    from ..exchange.messages import Broadcast
 
 Array = np.ndarray[Any, Any]
 
@@ -57,7 +61,7 @@ class ScoredExamples:
         sets: Sequence[Tensor] = (),
         task: FittedTask | None = None,
         loss: str = "auto",
-    ) -> "tuple[ScoredExamples, list[Array]]":
+    ) -> tuple[ScoredExamples, list[Array]]:
         """Return the test set with further inputs, and where those of each set are, from 0 to m + k.
 
         An input that occurs more than once, in the test set or in several sets, is asked once.

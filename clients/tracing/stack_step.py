@@ -21,7 +21,6 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import CodeGen
 from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
-from ..training.step import Gradient
 from .dropout import Call, calls
 from .losses import CROSS_ENTROPY
 from .objective import Objective, Parts, total
@@ -31,6 +30,7 @@ from .traces import AS_SHAPES, traces_of
 if TYPE_CHECKING:
     from ...core.contracts import LossForm
     from ..training.added_loss import AddedLoss
+    from ..training.step import Gradient
 
 _OPS = torch.ops.aten
 _REARRANGE = {op.default for op in (_OPS.view, _OPS._unsafe_view, _OPS.expand, _OPS.permute, _OPS.clone)}

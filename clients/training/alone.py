@@ -4,8 +4,10 @@ The model's parameters are views of one flat vector, so that a local step is a h
 whatever the number of layers.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,11 +16,13 @@ from torch import Tensor, nn
 from ...core.contracts import Activations, Groups, LocalRule, LocalTraining
 from ...core.layout import Layout
 from ...core.seeds import seeded_torch
-from ..exchange.messages import Broadcast
 from ..tracing.channels_last import channels_last
-from ..tracing.losses import Loss
 from .added_loss import AddedLoss, FrozenModels
 from .step import LocalStep, Steer
+
+if TYPE_CHECKING:
+    from ..exchange.messages import Broadcast
+    from ..tracing.losses import Loss
 
 Array = np.ndarray[Any, Any]
 

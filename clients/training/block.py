@@ -1,14 +1,19 @@
 """A block of clients that train together: what they start from, what they send and what they remember."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ...core.contracts import Groups, LocalTraining, LocalWork
 from ..exchange.exchange import PERSONAL, Exchange
-from ..exchange.messages import Broadcast
-from .defending import Defending
+
+if TYPE_CHECKING:
+    from ..exchange.messages import Broadcast
+    from .defending import Defending
 
 
 class Block:

@@ -7,29 +7,34 @@ Source: Abadi, Chu, Goodfellow, McMahan, Mironov, Talwar, Zhang. Deep Learning w
 2016, Algorithm 1. arXiv:1607.00133
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...core.contracts import ExamplePrivacy, Groups, LocalRule, LocalTraining
 from ...core.declarations import ClientData, declared
 from ...core.errors import ScenarioError
-from ...core.layout import Layout
 from ...core.seeds import normal, torch_generator
-from ..data.base import FederatedData
 from ..data.blank import input_dtype
+from ..placement.stackable import can_stack
 from ..tasks.fitted import FittedTask, task_of
 from ..tracing.dropout import Masks
 from ..tracing.example_gradients import ExampleGradient, squares_of
 from ..tracing.example_step import ExampleStep
-from .added_loss import AddedLoss
-from .shelf import Shelf
-from .stacked import _bucket, apart, can_stack
+from .stacked import _bucket, apart
 from .step import LocalStep, Steer
+
+if TYPE_CHECKING:
+    from ...core.contracts import ExamplePrivacy, Groups, LocalRule, LocalTraining
+    from ...core.layout import Layout
+    from ..data.base import FederatedData
+    from .added_loss import AddedLoss
+    from .shelf import Shelf
 
 Array = np.ndarray[Any, Any]
 MOST = 64  # examples of all clients of a stack in one step: more outgrow a CPU's cache

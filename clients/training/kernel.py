@@ -1,9 +1,11 @@
 """Local training of one block of clients, stacked or one at a time: what a worker does."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -14,11 +16,9 @@ from ...core.declarations import Algorithms, declared, works_in_steps
 from ...core.guards import from_outside
 from ...core.layout import Layout
 from ...core.observation import Truth
-from ...core.roles import Role
 from ...core.seeds import generator
 from ...core.untouched import untouched
 from ...core.updates import Context, Updates, row_norms
-from ..data.base import FederatedData
 from ..exchange.exchange import exchange_of
 from ..exchange.levels import ALL_LABELS, EveryLabel, HeldLabels
 from ..exchange.messages import Broadcast, Summed, Trained
@@ -26,7 +26,6 @@ from ..placement.device import reproducible
 from ..placement.memory import keep_freed_memory
 from ..tasks.fitted import FittedTask, task_of
 from ..tracing.channels_last import takes_channels_last
-from ..tracing.losses import Loss
 from ..tracing.stack_step import StackedStep
 from .added_loss import added_loss_of
 from .alone import LoneTraining
@@ -37,10 +36,15 @@ from .minibatches import minibatches, poisson_batches, shuffled_batches, step_sa
 from .personal import PersonalTraining
 from .procedure import Visits
 from .round_examples import RoundExamples
-from .shelf import Shelf
 from .stacked import full_gradients, train_stacked
-from .step import Steer
 from .sums import summed
+
+if TYPE_CHECKING:
+    from ...core.roles import Role
+    from ..data.base import FederatedData
+    from ..tracing.losses import Loss
+    from .shelf import Shelf
+    from .step import Steer
 
 Array = np.ndarray[Any, Any]
 Counts = Callable[[Tensor], Tensor]

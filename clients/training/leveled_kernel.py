@@ -1,5 +1,7 @@
 """Local training where clients have models of several sizes: those of one size train together."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -8,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.contracts import LocalTraining
-from ...core.observation import Truth
 from ...core.updates import Updates
-from ..exchange.levels import Levels
 from ..exchange.messages import Broadcast, Summed, Trained
 
 if TYPE_CHECKING:
+    from ...core.contracts import LocalTraining
+    from ...core.observation import Truth
+    from ..exchange.levels import Levels
     from .kernel import BlockKernel
 
 Array = np.ndarray[Any, Any]
@@ -23,7 +25,7 @@ Array = np.ndarray[Any, Any]
 class LeveledKernel:
     """Train blocks of clients as ``BlockKernel`` does, each client with the model of its level."""
 
-    def __init__(self, levels: Levels, kernels: "Callable[[int], BlockKernel]") -> None:
+    def __init__(self, levels: Levels, kernels: Callable[[int], BlockKernel]) -> None:
         """Take the levels, and what makes the kernel of each."""
         self.levels, self._kernels = levels, [kernels(number) for number in range(len(levels.parts))]
         self.rule, self._any = levels.algorithm, self._kernels[0]

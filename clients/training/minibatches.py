@@ -1,12 +1,15 @@
 """The order in which a client walks through its own examples."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.contracts import LocalTraining
+if TYPE_CHECKING:
+    from ...core.contracts import LocalTraining
 
 Array = np.ndarray[Any, Any]
 

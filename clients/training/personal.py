@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...core.contracts import LocalRule, LocalTraining
 from ...core.declarations import name_of
 from ...core.guards import guard
 from ...core.layout import Layout
@@ -27,6 +26,7 @@ from .minibatches import minibatches
 from .stacked import train_stacked
 
 if TYPE_CHECKING:
+    from ...core.contracts import LocalRule, LocalTraining
     from ..tracing.losses import Loss
     from ..tracing.stack_step import StackedStep
     from .block import Block

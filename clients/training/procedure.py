@@ -5,10 +5,12 @@ gradient by ``torch.func``. The model is in evaluation mode: a procedure differe
 dropout has no part in it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,11 +21,13 @@ from ...core.contracts import LocalProcedure, Worked
 from ...core.declarations import Algorithms, declared
 from ...core.layout import Layout
 from ...core.seeds import generator
-from ...core.trees import State
 from ...core.updates import Updates
-from ..data.base import FederatedData
 from ..exchange.exchange import Exchange
-from ..exchange.messages import Broadcast
+
+if TYPE_CHECKING:
+    from ...core.trees import State
+    from ..data.base import FederatedData
+    from ..exchange.messages import Broadcast
 
 Array = np.ndarray[Any, Any]
 Examples = Callable[[int, int], tuple[Tensor, Tensor]]
@@ -41,7 +45,7 @@ class ClientVisit:
         Others: See ``Visit``.
     """
 
-    visits: "Visits"
+    visits: Visits
     round: int
     client_id: int
     received: Tensor

@@ -1,23 +1,27 @@
 """What each client trains on in a round: its own examples, poisoned where it attacks."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from ...core.contracts import DataAttack, SeenModel
 from ...core.declarations import DataAttacks, declared
 from ...core.errors import PluginError
-from ...core.roles import Role
 from ...core.seeds import generator
 from ..data.base import FederatedData, PartitionedData
 from ..exchange.levels import ALL_LABELS, EveryLabel, HeldLabels
-from ..exchange.messages import Broadcast
-from .defending import Alter
 from .minibatches import gathered
 from .seen_model import SeenModels
 from .shelf import Shelf
+
+if TYPE_CHECKING:
+    from ...core.contracts import DataAttack, SeenModel
+    from ...core.roles import Role
+    from ..exchange.messages import Broadcast
+    from .defending import Alter
 
 Array = np.ndarray[Any, Any]
 

@@ -15,37 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ...core.contracts import Groups, LocalRule, LocalTraining
-from ...core.layout import Layout
 from ...core.seeds import torch_generator
-from ..tracing.dropout import Masks, cannot_draw
-from .shelf import Shelf
+from ..tracing.dropout import Masks
 from .step import LocalStep, Steer
 
 if TYPE_CHECKING:
+    from ...core.contracts import Groups, LocalRule, LocalTraining
+    from ...core.layout import Layout
     from ..tracing.stack_step import StackedStep
+    from .shelf import Shelf
 
 Array = np.ndarray[Any, Any]
-
-
-def can_stack(
-    model: nn.Module, input_shape: Sequence[int] | None = None, dtype: torch.dtype = torch.float32
-) -> str | None:
-    """Return why a model cannot be stacked, or None where it can.
-
-    Args:
-        model: A model in training mode.
-        input_shape: The shape of one example; without it, no model with dropout can be stacked.
-        dtype: The type of inputs.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._NormBase):
-            return "batch statistics are changed in place"
-        if isinstance(module, nn.RNNBase):
-            return "recurrent layers have no batching rule"
-    return cannot_draw(model, input_shape, dtype)
 
 
 def train_stacked(

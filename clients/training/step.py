@@ -4,15 +4,20 @@ The clients' parameters are one or several stacked tensors [K, ...]: all of a mo
 flat matrix [K, P]. A step changes them in place.
 """
 
+from __future__ import annotations
+
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ...core.contracts import Groups, LocalRule, LocalTraining
 from ...core.declarations import Algorithms, declared
 from .adam import Adam
+
+if TYPE_CHECKING:
+    from ...core.contracts import Groups, LocalRule, LocalTraining
 
 Steer = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From gradients, parameters and received parameters [..., P] to what a local step descends instead."""

@@ -1,12 +1,10 @@
 """Single ingredients of a run, from its spec alone: for whoever wants no whole run."""
 
-from typing import Any
+from __future__ import annotations
 
-from ...clients.data.base import FederatedData
-from ...core.contracts import Sampler, Sampling
-from ...core.roles import Role
+from typing import TYPE_CHECKING, Any
+
 from ..cohort.sampling import sample_cohort as sample_cohort
-from ..spec import RunSpec
 from . import loading
 from .loading import make_model as make_model
 from .loading import make_task as make_task
@@ -14,6 +12,12 @@ from .parts import Parts
 from .refusals import OF_ROLES, refuse
 from .refusals.privacy import system_noise_on_released_data
 from .refusals.training import a_cohort_above_the_population
+
+if TYPE_CHECKING:
+    from ...clients.data.base import FederatedData
+    from ...core.contracts import Sampler, Sampling
+    from ...core.roles import Role
+    from ..spec import RunSpec
 
 
 def make_data(spec: RunSpec) -> FederatedData:

@@ -1,12 +1,13 @@
 """What clients, and the server on examples of its own, train with: a kernel, and how it runs them."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from ...clients.data.base import FederatedData
 from ...clients.data.blank import input_dtype
 from ...clients.exchange.levels import ALL_LABELS, EveryLabel, HeldLabels, levels_of
 from ...clients.placement.compiling import compile_stacks
@@ -17,20 +18,23 @@ from ...clients.scoring.scorer import ScoredExamples, Scorer
 from ...clients.training.kernel import BlockKernel
 from ...clients.training.leveled_kernel import LeveledKernel
 from ...clients.training.seen_model import SeenModels
-from ...core.contracts import Privacy
 from ...core.declarations import Algorithms, ClientData, Defenses, UpdateAttacks, declared
 from ...core.layout import Layout
 from ...core.updates import OwnExamples
 from ...privacy import PRIVACY
 from ..defending.certificates import Certifier
 from ..defending.root import Root
-from ..plan import Plan
 from ..scoring.moving_goals import MovingGoals, moving
-from ..spec import RunSpec
-from ..state import ServerState
 from .loading import make_model, make_task
 from .parts import Parts, watched
 from .refusals.training import in_steps, own_way
+
+if TYPE_CHECKING:
+    from ...clients.data.base import FederatedData
+    from ...core.contracts import Privacy
+    from ..plan import Plan
+    from ..spec import RunSpec
+    from ..state import ServerState
 
 TrainingKernel = BlockKernel | LeveledKernel
 

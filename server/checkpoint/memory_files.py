@@ -5,19 +5,23 @@ client takes the place of an earlier one. It writes one more, of the rows that c
 before it; or, where the files would hold more than twice as many rows as there are clients, one of all rows.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ...core.client_rows import ClientRows
 from ...core.disk import write_whole
 from ...core.errors import CheckpointError
-from ..state import ServerState
+
+if TYPE_CHECKING:
+    from ...core.client_rows import ClientRows
+    from ..state import ServerState
 
 Listed = list[list[Any]]
 """The name, the digest and the number of rows of each file, as a checkpoint's head holds them."""

@@ -1,8 +1,10 @@
 """Hand out the attacks of a scenario to clients."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...attacks.poisoning import DATA_ATTACKS, family_of
 from ...core.declarations import DataAttacks, declared
@@ -11,7 +13,9 @@ from ...core.registry import Family
 from ...core.replies import REPLIES
 from ...core.roles import Role
 from ...core.seeds import generator
-from ..spec import PluginSpec, RoleSpec
+
+if TYPE_CHECKING:
+    from ..spec import PluginSpec, RoleSpec
 
 Cohorts = Callable[[int], Sequence[int]]
 """From a round to the clients that are sampled for it, ascending."""

@@ -1,14 +1,19 @@
 """Who stands in the rows that a defense sees, and whom its verdict may name."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from torch import equal
 
 from ...core.contracts import Defense, PreAggregation, Verdict
 from ...core.declarations import PreAggregations, declared
-from ...core.updates import Updates
-from ..spec import PluginSpec, RunSpec
+
+if TYPE_CHECKING:
+    from ...core.updates import Updates
+    from ..spec import PluginSpec, RunSpec
 
 SIZED = ("full", "fixed_size", "round_robin")  # schemes whose cohorts have a largest size
 

@@ -1,16 +1,20 @@
 """What the server makes of a cohort by pre-aggregations and defense, and of one that they cannot judge."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ...core.contracts import LinearDefense, Verdict
 from ...core.declarations import Defenses, Mechanisms, declared
 from ...core.errors import ForbiddenWrite, InfeasibleCohort, PluginError
-from ...core.trees import State
 from ...core.updates import Updates, weighted_sum
 from ..cohort.rows import about_clients
-from ..plan import Plan
+
+if TYPE_CHECKING:
+    from ...core.trees import State
+    from ..plan import Plan
 
 STAYS = "the model stays as it was"
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...clients.exchange.messages import Broadcast, Trained
 from ...clients.placement.device import one_thread
 
 if TYPE_CHECKING:
+    from ...clients.exchange.messages import Broadcast, Trained
     from ...clients.training.kernel import BlockKernel
 
 

@@ -1,13 +1,19 @@
 """Say before a run which of its rules may meet cohorts that they cannot judge."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from scipy.stats import binom
 
 from ...core.declarations import Defenses, Networks, UpdateAttacks, declared
-from ...core.registry import options_of
+from ...core.options import options_of
 from ..cohort.rows import SIZED, rows_after, steps_of
-from ..plan import Plan
-from ..spec import RunSpec
 from .decision import STAYS
+
+if TYPE_CHECKING:
+    from ..plan import Plan
+    from ..spec import RunSpec
 
 RARE = 1e-9
 """A chance for the whole run below which nothing is said."""

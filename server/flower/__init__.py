@@ -8,22 +8,26 @@ Nothing imports this file until it is asked for, so that Gauntlet neither needs 
 Source: Beutel et al. Flower: A Friendly Federated Learning Research Framework. arXiv:2007.14390
 """
 
+from __future__ import annotations
+
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ...core.contracts import Defense, Verdict
 from ...core.declarations import Defenses, declared
 from ...core.errors import InfeasibleCohort, PluginError
-from ...core.trees import State
 from ...core.updates import Context, Updates, all_finite
 from ...defenses import DEFENSES
 from .mod import ClientMod, attack_mod
 from .records import checked_vector_of, claim_of, client_id_of, layout_of, only, values_of, vector_of
+
+if TYPE_CHECKING:
+    from ...core.contracts import Defense, Verdict
+    from ...core.trees import State
 
 try:
     from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord

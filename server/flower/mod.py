@@ -5,9 +5,11 @@ Nothing imports this file until it is asked for, so that Gauntlet neither needs 
 Source: Beutel et al. Flower: A Friendly Federated Learning Research Framework. arXiv:2007.14390
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -16,11 +18,13 @@ from ...attacks.poisoning import UPDATE_ATTACKS
 from ...core.contracts import UpdateAttack, UpdateKnowledge, View
 from ...core.declarations import UpdateAttacks, declared
 from ...core.errors import PluginError
-from ...core.layout import Layout
 from ...core.seeds import generator
 from ...core.trees import State, pack, unpack
 from ...core.updates import Updates
 from .records import WEIGHT, claim_of, client_id_of, layout_of, only, values_of, vector_of
+
+if TYPE_CHECKING:
+    from ...core.layout import Layout
 
 try:
     from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType

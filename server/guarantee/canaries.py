@@ -4,18 +4,22 @@ Canary j is client N + j. It has no data: it always sends the same random direct
 clipping brings it to norm C. It is sampled, encoded, delivered, clipped and averaged like everybody.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...clients.exchange.messages import Trained
-from ...core.contracts import Privacy
 from ...core.seeds import generator
 from ...core.updates import Context, Updates, concatenate
+
+if TYPE_CHECKING:
+    from ...clients.exchange.messages import Trained
+    from ...core.contracts import Privacy
 
 Array = np.ndarray[Any, Any]
 

@@ -1,21 +1,26 @@
 """What privacy for single examples must know of the clients: how many each one holds."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...clients.data.base import FederatedData
 from ...clients.training.minibatches import step_sampling
-from ...core.contracts import LocalTraining, Privacy
 from ...core.declarations import Mechanisms, declared
-from ...core.registry import options_of
+from ...core.options import options_of
 from ...privacy.accounting.calibration import calibrate_steps
-from ..assembly.parts import Parts
-from ..plan import Plan
 from ..spec import PluginSpec, RunSpec
+
+if TYPE_CHECKING:
+    from ...clients.data.base import FederatedData
+    from ...core.contracts import LocalTraining, Privacy
+    from ..assembly.parts import Parts
+    from ..plan import Plan
 
 
 @dataclass(frozen=True)

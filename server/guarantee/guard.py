@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...core.seeds import generator
-from ...privacy.accounting import Epsilon
 from ..cohort.sampling import sample_cohort
 from .release import charged_clients, release_of
 
 if TYPE_CHECKING:
+    from ...privacy.accounting import Epsilon
     from ..plan import Plan
     from ..state import ServerState
 

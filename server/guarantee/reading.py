@@ -1,9 +1,13 @@
 """What a run's epsilon must be read with, and what is to be said about its delta before it begins."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from ...core.declarations import Mechanisms, declared
-from ..plan import Plan
+
+if TYPE_CHECKING:
+    from ..plan import Plan
 
 
 def stated(plan: Plan) -> dict[str, Any]:

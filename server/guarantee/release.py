@@ -19,11 +19,11 @@ from ...core.declarations import (
     clipped_at,
     declared,
 )
-from ...core.trees import State
 from ...privacy.accounting import amplifies
 from .sight import blinded, counts_are_public, exposed
 
 if TYPE_CHECKING:
+    from ...core.trees import State
     from ..plan import Plan
 
 

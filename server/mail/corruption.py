@@ -1,24 +1,29 @@
 """Let the malicious clients of a cohort rewrite their updates, each attack with the view it declares."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ...core.contracts import UpdateAttack, UpdateKnowledge, Verdict, View
 from ...core.declarations import UpdateAttacks, declared
-from ...core.presence import Presence
-from ...core.roles import Role
 from ...core.seeds import generator
-from ...core.trees import State
 from ...core.updates import Updates, concatenate
 from ..defending.decision import decide
 from ..guarantee.sight import announced_size
-from ..plan import Plan
-from ..state import ServerState
 from .facts import factored, stated_by
+
+if TYPE_CHECKING:
+    from ...core.presence import Presence
+    from ...core.roles import Role
+    from ...core.trees import State
+    from ..plan import Plan
+    from ..state import ServerState
 
 
 def corrupt(

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ...core.contracts import Facts
 from ...core.declarations import Algorithms, declared
-from ...core.updates import Updates
 
 if TYPE_CHECKING:
+    from ...core.updates import Updates
     from ..plan import Plan
 
 

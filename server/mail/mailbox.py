@@ -3,18 +3,22 @@
 What was broadcast and shared in a round stays here as long as one of its messages does.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...clients.exchange.messages import Broadcast
 from ...core.contracts import Secret, Traffic
-from ...core.trees import State
 from ...core.updates import Updates, concatenate
+
+if TYPE_CHECKING:
+    from ...clients.exchange.messages import Broadcast
+    from ...core.trees import State
 
 Array = np.ndarray[Any, Any]
 COLUMNS = ("losses", "raw_norms", "norms", "memory", "bytes_up", "begins", "seconds", "waits", "arrives")
@@ -70,7 +74,7 @@ class Messages:
     def __len__(self) -> int:
         return len(self.updates)
 
-    def rows(self, keep: Array) -> "Messages":
+    def rows(self, keep: Array) -> Messages:
         """Return the messages where ``keep`` [K] is true; these themselves where it is everywhere."""
         if bool(keep.all()):
             return self
@@ -126,14 +130,14 @@ class Mailbox:
         """Whose messages these are, in the order in which they began."""
         return [client for group in self.groups for client in group.updates.client_ids.tolist()]
 
-    def posted(self, group: Messages, down: Downlink) -> "Mailbox":
+    def posted(self, group: Messages, down: Downlink) -> Mailbox:
         """Return the mailbox with the messages of clients that began now, and received ``down``."""
         if not len(group):
             return self
         downs = {**self.downs, down.broadcast.round: down}
         return replace(self, groups=(*self.groups, group), downs=downs)
 
-    def taken(self, leave: Array) -> tuple["Mailbox", list[Messages]]:
+    def taken(self, leave: Array) -> tuple[Mailbox, list[Messages]]:
         """Return the mailbox without the messages where ``leave`` [n] is true, and those, group by group."""
         stay, gone, at = [], [], 0
         for group in self.groups:

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ...clients.exchange.messages import Broadcast
 from ...core.declarations import Codecs, declared
-from ...core.trees import State
 from ...core.updates import Updates
 from .mailbox import COLUMNS, Downlink, Mailbox, Messages
 
 if TYPE_CHECKING:
+    from ...core.trees import State
     from ..plan import Plan
     from ..state import ServerState
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from ...clients.exchange.messages import Broadcast
-from ...core.contracts import Delivery, NoGuarantee, Release, Sampling, Verdict
-from ...core.updates import Updates
-from ...privacy.accounting import Epsilon
-
 if TYPE_CHECKING:
+    from ...clients.exchange.messages import Broadcast
+    from ...core.contracts import Delivery, NoGuarantee, Release, Sampling, Verdict
+    from ...core.updates import Updates
+    from ...privacy.accounting import Epsilon
     from ..plan import Plan
     from .mailbox import Downlink
 

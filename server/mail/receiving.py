@@ -17,7 +17,6 @@ from ...core.contracts import CodecStreams, Delivery, LinearDefense, Verdict
 from ...core.declarations import Codecs, Mechanisms, Schedules, declared, name_of
 from ...core.errors import PluginError
 from ...core.seeds import generator
-from ...core.trees import State
 from ...core.updates import Context, Updates, concatenate, finite_rows
 from ..defending.decision import decide
 from .facts import factored
@@ -25,6 +24,7 @@ from .mailbox import Array, Downlink, Mailbox, Messages, joined
 from .outcome import Reception
 
 if TYPE_CHECKING:
+    from ...core.trees import State
     from ..plan import Plan
     from ..state import ServerState
     from .sending import Sent

@@ -11,11 +11,9 @@ import torch
 from torch import Tensor
 
 from ...clients.codecs.parts.wire import encode_cohort, longest_frames
-from ...clients.exchange.messages import Summed, Trained
 from ...core.contracts import CodecStreams, Delivery, Starts
 from ...core.declarations import Codecs, declared
 from ...core.seeds import generator
-from ...core.trees import State
 from ...core.updates import Updates, row_norms
 from .corruption import corrupt
 from .downlink import with_memory
@@ -23,7 +21,9 @@ from .facts import factored
 from .mailbox import Array, Downlink, Mailbox, Messages
 
 if TYPE_CHECKING:
+    from ...clients.exchange.messages import Summed, Trained
     from ...clients.pools.base import ClientPool
+    from ...core.trees import State
     from ..plan import Plan
     from ..state import ServerState
 

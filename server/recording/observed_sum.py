@@ -13,12 +13,12 @@ from ...clients.codecs.parts.wire import encode_cohort
 from ...core.contracts import CodecStreams, LinearDefense
 from ...core.declarations import shows_sums_alone
 from ...core.frames import public_spec
-from ...core.layout import Layout
 from ...core.updates import Updates, weighted_sum
 from ..guarantee.release import counts_alike
 from ..spec import PluginSpec
 
 if TYPE_CHECKING:
+    from ...core.layout import Layout
     from ..mail.outcome import Outcome
     from ..plan import Plan
 

@@ -21,8 +21,6 @@ from ...core.declarations import Codecs, declared
 from ...core.disk import write_folder
 from ...core.errors import DataError
 from ...core.layout import Layout
-from ...core.leakage_knowledge import LeakageKnowledge
-from ...core.observation import Truth
 from ...core.trees import State, pack
 from ..assembly.loading import make_model, make_task
 from .format import BROADCAST, RELEASES, SCHEMA, TRUTH, UNREADABLE, public_of, unreadable
@@ -36,6 +34,8 @@ if TYPE_CHECKING:
     from ...clients.data.base import FederatedData
     from ...clients.exchange.levels import Levels
     from ...clients.exchange.messages import Broadcast
+    from ...core.leakage_knowledge import LeakageKnowledge
+    from ...core.observation import Truth
     from ..mail.outcome import Outcome
     from ..spec import RunSpec
     from .observed_sum import ObservedSum

@@ -16,7 +16,7 @@ from ...core.frames import Envelope, public_spec
 from ...core.layout import Layout
 from ...core.leakage_knowledge import LeakageKnowledge
 from ...core.observation import MessageKind, Observation, Truth
-from ...core.registry import options_of
+from ...core.options import options_of
 from ...core.trees import State, unpack
 from ..spec import PluginSpec
 from .format import BROADCAST, RELEASES, TRUTH, UNREADABLE, public_of, unreadable

@@ -1,20 +1,24 @@
 """How good the global model is on the test set."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ...clients.data.base import FederatedData
 from ...clients.scoring.scorer import Answers, ScoredExamples
-from ...clients.tasks.fitted import FittedTask
 from ...core.contracts import ClassScore, Goal, OutputScore
 from ...core.declarations import DataAttacks, declared
 from ...core.errors import PluginError
-from ...core.roles import Role
+
+if TYPE_CHECKING:
+    from ...clients.data.base import FederatedData
+    from ...clients.tasks.fitted import FittedTask
+    from ...core.roles import Role
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...clients.placement.device import one_thread
-from ...clients.training.seen_model import SeenModels
 from ...core.contracts import Goal
 from ...core.declarations import DataAttacks, declared
 from ...core.errors import PluginError
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...clients.scoring.candidates import CandidateModels
+    from ...clients.training.seen_model import SeenModels
     from ...core.roles import Role
 
 

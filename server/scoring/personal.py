@@ -1,8 +1,10 @@
 """How good clients' own models are, and the global one, on what each client keeps out of training."""
 
+from __future__ import annotations
+
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +12,12 @@ from torch import Tensor, nn
 from ...clients.data.base import FederatedData
 from ...clients.exchange.exchange import PERSONAL, Exchange
 from ...clients.tasks.fitted import FittedTask, task_of
-from ...core.client_rows import ClientRows
 from ...core.declarations import Algorithms, ClientData, declared
 from ...core.errors import named_faults
 from ...core.layout import Layout
+
+if TYPE_CHECKING:
+    from ...core.client_rows import ClientRows
 
 _AT_ONCE = 1000  # examples of a forward pass
 

@@ -1,5 +1,9 @@
 """What an algorithm does not go with: one of its own way, one that exchanges more than parameters."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ....clients.data.blank import input_dtype
 from ....clients.training.added_loss import RECEIVED, head_of
 from ....core.declarations import (
@@ -14,8 +18,10 @@ from ....core.declarations import (
 )
 from ....core.errors import ScenarioError
 from ...guarantee.release import counts_alike
-from ..fitted import Fitted
-from ..parts import Parts
+
+if TYPE_CHECKING:
+    from ..fitted import Fitted
+    from ..parts import Parts
 
 
 def _who(parts: Parts) -> str:

@@ -13,10 +13,10 @@ from gauntlet.clients.algorithms.gradient_descent import GradientDescent
 from gauntlet.clients.data.base import PartitionedData
 from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.clients.placement.compiling import compile_stacks
-from gauntlet.clients.placement.stackable import choose
+from gauntlet.clients.placement.stackable import can_stack, choose
 from gauntlet.clients.tracing.stack_step import StackedStep
 from gauntlet.clients.training.kernel import BlockKernel
-from gauntlet.clients.training.stacked import _bucket, can_stack
+from gauntlet.clients.training.stacked import _bucket
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import ScenarioError
 from gauntlet.core.layout import Layout
