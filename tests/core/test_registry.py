@@ -10,8 +10,9 @@ import pytest
 
 from gauntlet.core.errors import FrameError, PluginError
 from gauntlet.core.guards import guard
+from gauntlet.core.options import options_of
 from gauntlet.core.outside import only_our_own
-from gauntlet.core.registry import Family, configure, options_of
+from gauntlet.core.registry import Family, configure
 from gauntlet.defenses import DEFENSES
 
 ONE = Family("toys", "toy", ("play",), {})

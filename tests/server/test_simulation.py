@@ -17,11 +17,11 @@ from gauntlet.clients.pools.ray import RayPool
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import CheckpointError, ScenarioError, WorkerError
 from gauntlet.core.trees import equal
+from gauntlet.server.assembly.ingredients import make_data
+from gauntlet.server.assembly.training import make_kernel
 from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
-from gauntlet.server.ingredients import make_data
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
-from gauntlet.server.training import make_kernel
 
 
 def last(simulation, pool, state=None):

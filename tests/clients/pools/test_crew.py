@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.clients.pools import crew
 from gauntlet.clients.pools.ray import RayPool
 from gauntlet.core.errors import WorkerError
@@ -25,7 +25,7 @@ class Factor:
         self.factor = data
 
     def train_sum(self, broadcast, client_ids):
-        from gauntlet.clients.messages import Summed
+        from gauntlet.clients.exchange.messages import Summed
 
         if self.factor < 0:
             raise ValueError("no such factor")
