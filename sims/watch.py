@@ -258,12 +258,18 @@ def _refuse_unmet(attack: object, probe: Probe, simulation: Simulation) -> None:
 
 
 def _refuse_hidden(probe: Probe, simulation: Simulation) -> None:
-    """Refuse a probe on a client of which nobody but its worker knows what it trains on."""
-    roles = (r for r in simulation.plan.poisons if declared(r.attack, DataAttacks.sees_model))
+    """Refuse a probe on a client, or a sum with one, of which only its worker knows what it trains on."""
+    roles = [r for r in simulation.plan.poisons if declared(r.attack, DataAttacks.sees_model)]
     if probe.client is not None and any(probe.client in role.clients for role in roles):
         raise ScenarioError(
             f"probe '{probe.name}': client {probe.client} makes its examples from the model that it "
             "receives, so that nobody else knows what it trains on; watch another client"
+        )
+    if roles and shows_sums_alone(simulation.plan.privacy):
+        raise ScenarioError(
+            f"probe '{probe.name}' sees sums of all clients, some of which make their examples from the "
+            f"model that they receive (attack '{roles[0].kind}'), so that nobody else knows what is behind a "
+            "sum; leave out one of the two"
         )
 
 
