@@ -63,7 +63,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Candidates(Protocol):
-    """Candidate models, and the server's examples to try them on; see ``clients.candidates``."""
+    """Candidate models, and the server's examples to try them on; see ``clients.scoring.candidates``."""
 
     @property
     def examples(self) -> OwnExamples | None: ...
