@@ -1,6 +1,6 @@
 """Local training of a block of clients as one batched computation.
 
-Parameters are stacked [K, ...], and a local step is one call for all clients (``trace.py``). Ragged data are
+Parameters are stacked [K, ...], and a local step is one call for all clients (``tracing/stack_step.py``). Ragged data are
 padded and masked: a padded example has weight 0 and changes nothing. Clients with fewer steps drop out of the
 stack when they are done.
 
