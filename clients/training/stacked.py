@@ -1,8 +1,8 @@
 """Local training of a block of clients as one batched computation.
 
-Parameters are stacked [K, ...], and a local step is one call for all clients (``tracing/stack_step.py``). Ragged data are
-padded and masked: a padded example has weight 0 and changes nothing. Clients with fewer steps drop out of the
-stack when they are done.
+Parameters are stacked [K, ...], and a local step is one call for all clients (``tracing/stack_step.py``).
+Ragged data are padded and masked: a padded example has weight 0 and changes nothing. Clients with fewer steps
+drop out of the stack when they are done.
 
 Source: the idea of stacking a cohort's models is that of vmap in JAX and functorch; Ro, Suresh, Wu.
 FedJAX: Federated Learning Simulation with JAX. 2021. arXiv:2108.02117

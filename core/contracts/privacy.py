@@ -23,7 +23,8 @@ class Release:
         noise_multiplier: Noise standard deviation over ``clip_norm`` (z), above 0.
         relation: ``"add_remove"``, ``"zero_out"`` or ``"replace_one"``.
         amplified: Whether the secrecy of the sample may count (False against a server that sees who sends).
-        noise: The noise's distribution: ``"gaussian"``, or another that ``privacy.accounting.divergences`` knows.
+        noise: The noise's distribution: ``"gaussian"``, or another that ``privacy.accounting.divergences``
+            knows.
         shape: What that distribution's accountant needs besides; nothing for a Gaussian.
         mixing: Of noise that hangs together over rounds: with which factors the aggregates of the last
             rounds, this round's last, stand in the sum to which fresh noise of this multiplier was added.

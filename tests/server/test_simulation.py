@@ -1,19 +1,15 @@
 """A whole run: the same bits for any pool, any number of workers, and after a stop."""
 
-import os
 import shutil
-import signal
-import time
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
+from whole_runs import fields, last
 
 from gauntlet.clients.pools.base import blocks
-from gauntlet.clients.pools.ray import RayPool
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import CheckpointError, ScenarioError, WorkerError
 from gauntlet.core.trees import equal
@@ -22,16 +18,6 @@ from gauntlet.server.assembly.training import make_kernel
 from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
-
-
-def last(simulation, pool, state=None):
-    *_, step = simulation.steps(pool, state)
-    pool.close()
-    return step
-
-
-def fields(state):
-    return {name: getattr(state, name) for name in state.__dataclass_fields__}
 
 
 def test_serial_and_ray_with_one_and_two_workers_give_the_same_bits(busy, ray_here):
@@ -77,79 +63,6 @@ def test_another_seed_gives_other_bits(busy):
 
     assert not torch.equal(a.first.params, b.first.params)
     assert not torch.equal(last(a, a.serial_pool()).state.params, last(b, b.serial_pool()).state.params)
-
-
-@pytest.mark.parametrize("transport", ["socket", pytest.param("ray", marks=pytest.mark.slow)])
-def test_a_killed_worker_is_replaced_and_nothing_changes(busy, ray_here, transport):
-    simulation = prepare(busy)
-    serial = last(simulation, simulation.serial_pool())
-    pool = simulation.ray_pool(2, transport=transport)
-    steps = simulation.steps(pool)
-    next(steps)
-    there = max(connection.pid for connection in pool._connections)  # 0 where a worker has not called yet
-    os.kill(there, signal.SIGKILL)
-    *_, step = steps
-    pool.close()
-
-    assert equal(fields(step.state), fields(serial.state))
-
-
-class Doomed:
-    """A kernel that takes its process with it."""
-
-    def train(self, broadcast, client_ids):
-        time.sleep(0.1)
-        os._exit(1)
-
-
-def doom(data):
-    return Doomed()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("transport", ["socket", "ray"])
-def test_workers_that_always_die_end_the_run_with_one_line(small, ray_here, transport):
-    simulation = prepare(small())
-    import ray
-
-    ray.cloudpickle.register_pickle_by_value(__import__(doom.__module__, fromlist=["x"]))
-    pool = RayPool(doom, simulation.data, 1, transport=transport)
-    with pytest.raises(WorkerError, match="workers die without finishing a block"):
-        next(simulation.steps(pool))
-    pool.close()
-
-
-class Sleepy:
-    """A kernel that hangs in the first process that it finds, and works in the next."""
-
-    def __init__(self, kernel, marker):
-        self.kernel, self.marker = kernel, marker
-
-    def train(self, broadcast, client_ids):
-        if not self.marker.exists():
-            self.marker.touch()
-            time.sleep(3600)
-        return self.kernel.train(broadcast, client_ids)
-
-
-def lull(marker, spec, data):
-    return Sleepy(make_kernel(spec, data), marker)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("transport", ["socket", "ray"])
-def test_a_hung_worker_is_replaced_and_nothing_changes(small, ray_here, tmp_path, transport):
-    import ray
-
-    ray.cloudpickle.register_pickle_by_value(__import__(lull.__module__, fromlist=["x"]))
-    simulation = prepare(small())
-    serial = last(simulation, simulation.serial_pool())
-    build = partial(lull, tmp_path / "marker", simulation.spec)
-    pool = RayPool(build, simulation.data, 2, None, 1, 15.0, 0.0, simulation.scoring, transport)
-    on_ray = last(simulation, pool)
-
-    assert (tmp_path / "marker").exists()
-    assert equal(fields(on_ray.state), fields(serial.state))
 
 
 def test_blocks_depend_on_the_cohort_alone_and_cover_it_in_order():

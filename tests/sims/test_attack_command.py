@@ -1,4 +1,4 @@
-"""``gauntlet attack``: other attacks on what was recorded; nothing told to the wrong one, nothing lost."""
+"""``gauntlet attack``: other attacks on what a run recorded; nothing told to the wrong one, nothing lost."""
 
 import json
 import shutil
@@ -7,16 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from attacked_folders import ONE, QUICK, TOLD, codes, files, reports
 
-from gauntlet.sims.results import load_run, read_manifest, write_json
-from gauntlet.sims.run import resume, simulate
+from gauntlet.sims.results import load_run, read_manifest
+from gauntlet.sims.run import simulate
 from gauntlet.sims.scenario import make_scenario
 from gauntlet.sims.sections import Probe
-from gauntlet.sims.verify import BEYOND, WHOLE, verify
+from gauntlet.sims.verify import BEYOND, WHOLE
 
-QUICK = {"name": "dlg", "client": 2, "max_iterations": 2}
-TOLD = {**QUICK, "labels_known": True}
-ONE = {"local_steps": 1, "batch_size": 1, "lr": 0.5}
 TINY = {
     "name": "tiny",
     "num_clients": 6,
@@ -43,18 +41,6 @@ def run(recorded, tmp_path):
 @pytest.fixture(autouse=True)
 def _wide(monkeypatch):
     monkeypatch.setenv("COLUMNS", "1000")  # no line of a table is broken
-
-
-def files(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def reports(folder):
-    return [json.loads(p.read_text()) for p in sorted((folder / "attacked").rglob("*.json"))]
-
-
-def codes(folder):
-    return {finding.code for finding in verify(folder)}
 
 
 TEN = [
@@ -149,30 +135,6 @@ def test_the_list_says_what_each_message_allows_and_why_not(run, gauntlet, tiny,
     assert gauntlet("attack", run, "--list", "--with", "idlg").stdout.count("yes, SoK C") == 2
 
 
-def test_patterns_name_runs_sweeps_and_recordings(tiny, tmp_path, gauntlet):
-    from gauntlet.sims.sweep import sweep
-
-    one = tiny(rounds=1, training=ONE, probes=[QUICK])
-    sweep(tiny(rounds=1, training=ONE, probes=[QUICK], sweep={"seed": [0, 1]}), tmp_path / "all" / "swept")
-    for name in ("a", "b"):
-        simulate(one, tmp_path / "all" / name)
-    (tmp_path / "all" / "c.txt").write_text("no result")
-
-    told = gauntlet("attack", "all/*", "--with", "bias_trick")
-
-    assert told.returncode == 0, told.stderr
-    found = sorted((tmp_path / "all").glob("**/attacked"))
-    assert [str(p.parent.relative_to(tmp_path / "all")) for p in found] == [
-        "a",
-        "b",
-        "swept/run-000",
-        "swept/run-001",
-    ]
-    assert (
-        gauntlet("attack", "all/a/observations/*", "--with", "bias_trick").stdout.count("there already") == 1
-    )
-
-
 BAD = {
     "nothing to do": (["run"], "name an attack with --with"),
     "no such attack": (["run", "--with", "dgl"], "did you mean 'dlg'"),
@@ -194,21 +156,6 @@ def test_bad_input_is_one_line_and_changes_nothing(run, gauntlet, case):
 
     assert complaint in gauntlet("attack", *words).refusal()
     assert files(run) == before
-
-
-def test_a_run_without_recordings_a_damaged_one_and_one_that_nobody_accepts_are_one_line(
-    tiny, tmp_path, gauntlet
-):
-    simulate(tiny(rounds=1), tmp_path / "blind")
-    assert "no message is recorded there" in gauntlet("attack", "blind", "--with", "dlg").refusal()
-
-    run = simulate(tiny(rounds=1, probes=[QUICK]), tmp_path / "two").folder
-    assert "got batch_size = 2" in gauntlet("attack", "two", "--with", "idlg").refusal()
-    (place,) = (run / "observations").iterdir()
-    (place / "frame.bin").write_bytes(b"GN")
-    assert "frame" in gauntlet("attack", "two", "--with", "dlg").refusal()
-    (place / "observation.json").write_text("{")
-    assert "is not a readable observation" in gauntlet("attack", "two", "--with", "dlg").refusal()
 
 
 CLUMSY = """
@@ -246,74 +193,6 @@ def test_another_code_of_the_same_name_keeps_results_of_its_own(run, gauntlet, t
     assert len(list((run / "code").glob("*-clumsy.py"))) == 2
     assert codes(run) == {WHOLE}
     assert {r["sok"] for r in reports(run)} == {"B"}
-
-
-MODEL = """
-from torch import nn
-def line(num_classes=10):
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-"""
-
-
-def test_a_folder_of_others_loads_no_code_unless_it_is_allowed(tiny, tmp_path, gauntlet, monkeypatch):
-    (tmp_path / "net.py").write_text(MODEL)
-    model = f"{tmp_path}/net.py:line"
-    simulate(tiny(rounds=1, training=ONE, model=model, probes=[QUICK]), tmp_path / "run")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "somebody else"))
-
-    told = gauntlet("attack", "run", "--with", "bias_trick")
-    assert "is not signed by this user" in told.refusal()
-    assert gauntlet("attack", "run", "--with", "bias_trick", "--allow-code").returncode == 0
-    (tmp_path / "net.py").write_text(MODEL + "\n# another\n")
-    told = gauntlet("attack", "run", "--with", "bias_trick", "--allow-code")
-    assert "net.py changed since the run began; put it back" in told.refusal()
-
-
-def test_nor_the_server_that_rebuilt_the_model(tiny, tmp_path, gauntlet, monkeypatch):
-    ladder = Path(__file__).parents[1] / "outside" / "ladder.py"
-    shutil.copy(ladder, tmp_path / "ladder.py")
-    server = f"{tmp_path}/ladder.py:Ladder"
-    simulate(tiny(rounds=1, training=ONE, server=server, probes=[QUICK]), tmp_path / "run")
-    assert gauntlet("attack", "run", "--with", "bias_trick").returncode == 0
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "somebody else"))
-
-    told = gauntlet("attack", "run", "--with", "idlg")
-    assert "is not signed by this user" in told.refusal()
-    assert gauntlet("attack", "run", "--with", "idlg", "--allow-code").returncode == 0
-
-
-def test_an_unfinished_run_is_attacked_and_resumed_with_nothing_lost(tiny, tmp_path, gauntlet):
-    whole = simulate(tiny(training=ONE, probes=[{**QUICK, "rounds": [0, 3]}]), tmp_path / "run").folder
-    own = {n: c for n, c in files(whole).items() if n.startswith(("observations", "reconstructions"))}
-    manifest = {k: v for k, v in read_manifest(whole).items() if k != "files"}
-    write_json(whole / "manifest.json", {**manifest, "status": "running"})
-    for path in (whole / "checkpoints").glob("*000004*"):
-        path.unlink()
-
-    assert gauntlet("attack", whole, "--with", "bias_trick").returncode == 0
-    attacked = {n: c for n, c in files(whole).items() if n.startswith("attacked")}
-    assert len(attacked) == 4
-    resume(whole)
-
-    after = files(whole)
-    assert {n: c for n, c in after.items() if n.startswith(("observations", "reconstructions"))} == own
-    assert {n: c for n, c in after.items() if n.startswith("attacked")} == attacked
-    assert codes(whole) == {WHOLE}
-    assert attacked.keys() <= read_manifest(whole)["files"].keys()
-
-
-@pytest.mark.slow
-def test_attacks_on_ray_give_the_bytes_of_one_process(tiny, tmp_path, gauntlet, ray_here):
-    scenario = tiny(rounds=1, training=ONE, probes=[QUICK, TOLD])
-    found = []
-    for pool in ("serial", "ray"):
-        folder = simulate(scenario, tmp_path / pool).folder
-        words = ("--with", "bias_trick", "--with", "bias_counts", "--with", "idlg", "--pool", pool)
-        assert gauntlet("attack", folder, *words).returncode == 0
-        found.append(files(folder / "attacked"))
-
-    assert found[0] == found[1]
-    assert len(found[0]) == 2 * 2 + 2 + 2 * 2
 
 
 def test_attacking_while_the_run_goes_on_is_refused(run, gauntlet):

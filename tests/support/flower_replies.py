@@ -1,12 +1,25 @@
 """What Flower's nodes would send for a cohort of updates, without a run of Flower."""
 
+from typing import Any
+
 import numpy as np
 import torch
-from flwr.app import DEFAULT_TTL, Array, ArrayRecord, Message, MessageType, Metadata, MetricRecord, RecordDict
+from flwr.app import (
+    DEFAULT_TTL,
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Message,
+    MessageType,
+    Metadata,
+    MetricRecord,
+    RecordDict,
+)
 
 from gauntlet.core.layout import Layout, Slot
 from gauntlet.core.seeds import generator
 from gauntlet.core.updates import Context, Updates
+from gauntlet.server.flower import GauntletStrategy
 
 LAYOUT = Layout((Slot("weight", (3, 4), 0), Slot("bias", (4,), 12), Slot("scale", (), 16)))
 SIZE = LAYOUT.num_parameters
@@ -48,3 +61,10 @@ def replies_of(updates: Updates) -> list[Message]:
 
 def flat(arrays: ArrayRecord) -> torch.Tensor:
     return LAYOUT.flatten({k: torch.from_numpy(np.asarray(a.numpy())) for k, a in arrays.items()})
+
+
+def started(defense: Any, params: torch.Tensor, round_: int = 1, **options: Any) -> GauntletStrategy:
+    """Return a strategy that has sent ``params`` out to nobody: with fraction 0 no grid is asked."""
+    strategy = GauntletStrategy(defense, fraction_train=0.0, **options)
+    strategy.configure_train(round_, record(params), ConfigRecord(), None)
+    return strategy

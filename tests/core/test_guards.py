@@ -1,0 +1,74 @@
+"""What a guarded plug-in raises names it, and ends nothing."""
+
+import pytest
+
+from gauntlet.core.errors import FrameError, PluginError
+from gauntlet.core.guards import guard
+
+
+class Moody:
+    """Raises what it is told to."""
+
+    size = 5
+
+    def play(self, error: BaseException) -> None:
+        raise error
+
+    @staticmethod
+    def leave() -> None:
+        raise SystemExit(0)
+
+    @property
+    def mood(self) -> str:
+        raise ZeroDivisionError("none today")
+
+
+class Unspeakable(BaseException):
+    def __str__(self) -> str:
+        raise ValueError("not even this")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (SystemExit(0), "raised SystemExit: 0"),
+        (MemoryError(), "raised MemoryError"),
+        (GeneratorExit("x"), "raised GeneratorExit: x"),
+        (Unspeakable(), "raised Unspeakable: its words cannot be written"),
+        (ValueError("a\nb" * 1000), "raised ValueError: a ba ba"),
+    ],
+)
+def test_nothing_that_a_plug_in_raises_ends_the_process_or_fills_the_screen(error, words):
+    with pytest.raises(PluginError) as caught:
+        guard(Moody(), "toy 'moody'").play(error)
+
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_an_interrupt_stays_one():
+    """It is the user's, wherever it arrives."""
+    with pytest.raises(KeyboardInterrupt):
+        guard(Moody(), "toy").play(KeyboardInterrupt())
+
+
+def test_what_is_no_method_is_guarded_too():
+    guarded = guard(Moody(), "toy 'moody'")
+
+    with pytest.raises(PluginError, match="toy 'moody' raised SystemExit: 0"):
+        guarded.leave()
+    with pytest.raises(PluginError, match="toy 'moody' raised ZeroDivisionError: none today"):
+        _ = guarded.mood
+    with pytest.raises(AttributeError):
+        _ = guarded.nothing
+
+
+def test_a_guarded_plug_in_names_itself_when_it_raises():
+    guarded = guard(Moody(), "toy 'moody'")
+
+    with pytest.raises(PluginError, match="toy 'moody' raised KeyError: 'x'"):
+        guarded.play(KeyError("x"))
+    with pytest.raises(FrameError, match="as it was"):
+        guarded.play(FrameError("as it was"))
+    assert guarded.size == 5
