@@ -10,6 +10,7 @@ from torch import Tensor
 from ...core.contracts import LocalTraining, LocalWork
 from ...core.declarations import Algorithms, declared, name_of
 from ...core.errors import PluginError
+from ...core.wanted import kind_of
 
 BYTES = 8
 """How long a fact is on its way: a float64, beside the frame, through no codec."""
@@ -57,7 +58,7 @@ class Statement:
                 f"{self.who}: {verb} must return {len(self)} facts ({', '.join(self.names)}), got "
                 f"{came or 'none'}"
             )
-        columns = [torch.as_tensor(said[name], device="cpu").detach() for name in self.names]
+        columns = [self._numbers(verb, name, said[name]) for name in self.names]
         for name, column in zip(self.names, columns, strict=True):
             if column.numel() != clients or column.ndim > 2 or column.is_complex():
                 raise PluginError(
@@ -65,6 +66,14 @@ class Statement:
                     f"{list(column.shape)}"
                 )
         return torch.stack([column.reshape(-1).double() for column in columns], dim=1)
+
+    def _numbers(self, verb: str, name: str, said: Any) -> Tensor:
+        try:
+            return torch.as_tensor(said, device="cpu").detach()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise PluginError(
+                f"{self.who}: {verb} must return '{name}' as numbers, got {kind_of(said)}"
+            ) from error
 
 
 SILENCE = Statement()

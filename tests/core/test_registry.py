@@ -9,8 +9,8 @@ from typing import Literal
 import pytest
 
 from gauntlet.core.errors import PluginError
-from gauntlet.core.outside import only_our_own
 from gauntlet.core.options import options_of
+from gauntlet.core.outside import only_our_own
 from gauntlet.core.registry import Family, configure
 from gauntlet.defenses import DEFENSES
 

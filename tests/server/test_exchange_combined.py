@@ -62,7 +62,7 @@ def test_a_rule_that_weighs_claimed_examples_is_refused_where_all_count_alike(
     """c and h are means of all clients only where nobody counts more: any rule that says otherwise."""
     weighting = {} if name.startswith("flower") else {"weighting": "num_examples"}
     alike = {"weighting": "uniform"}
-    with pytest.raises(ScenarioError, match="needs a mean that weighs all clients alike"):
+    with pytest.raises(ScenarioError, match="weighs all clients alike, such as defense mean with weighting"):
         prepare(small(algorithm=PluginSpec(algorithm), defense=PluginSpec(name, {**options, **weighting})))
     if not name.startswith("flower"):
         prepare(small(algorithm=PluginSpec(algorithm), defense=PluginSpec(name, {**options, **alike})))

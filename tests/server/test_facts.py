@@ -38,6 +38,8 @@ class Teller:
         steps, length = work.steps[:, 0], update.norm(dim=1)
         if self.how == "wide":
             return {"steps": steps, "length": update}
+        if self.how == "words":
+            return {"steps": "many", "length": length}
         if self.how == "nan":
             return {"steps": steps, "length": length * float("nan")}
         return {"steps": steps} if self.how == "few" else {"length": length, "steps": steps}
@@ -190,6 +192,7 @@ def test_a_rule_that_tells_no_weights_counts_clients_alike(small):
 @pytest.mark.parametrize(
     ("how", "line"),
     [
+        ("words", r"Teller: facts_of must return 'steps' as numbers, got str 'many'"),
         ("few", r"Teller: facts_of must return 2 facts \(steps, length\), got steps"),
         ("wide", r"Teller: facts_of must return 'length' as one number a client, \[\d\], got \[\d, \d+\]"),
         (

@@ -113,8 +113,8 @@ def clients_that_a_mean_weighs(parts: Parts) -> ScenarioError | None:
     if not (weighs or declared(parts.defense, Defenses.weighs_examples)):
         return None
     return ScenarioError(
-        f"{_who(parts)} needs a mean that weighs all clients alike: set defense.weighting = 'uniform' or "
-        f"'fixed', got '{parts.spec.defense}'"
+        f"{_who(parts)} needs a mean that weighs all clients alike, such as defense mean with weighting = "
+        f"'uniform' or 'fixed', got '{parts.spec.defense}'"
     )
 
 
