@@ -171,3 +171,9 @@ def test_a_broken_twin_is_rejected(check, twin):
 
 def test_no_check_is_without_a_twin_that_it_rejects():
     assert {check for check, _ in BROKEN} == set(CHECKS)
+
+
+def test_examples_are_not_handed_to_a_defense_that_declares_to_look_at_none():
+    """A guarantee for single examples counts on that."""
+    with pytest.raises(PluginError, match="LooksInSecret declares looks_at_examples = False, and asked"):
+        contract._changed(LooksInSecret(), contract._updates(contract._model()))
