@@ -109,6 +109,11 @@ class DropsAnExample(Half):
         return x[1:], y[1:]
 
 
+class MixesInSecret(Half):
+    def examples(self, x, y, generator):
+        return (x + x.flip(0)) / 2, y
+
+
 class ShufflesInPlace(Half):
     def examples(self, x, y, generator):
         return x.mul_(0.5), y
@@ -149,6 +154,7 @@ BROKEN = [
     (contract.draws_from_the_clients_own_streams_alone, DrawsFromTorch),
     (contract.an_update_that_is_not_finite_stays_so, Repairs),
     (contract.says_whether_it_looks_at_examples, LooksInSecret),
+    (contract.says_whether_it_looks_at_examples, MixesInSecret),
     (contract.names_the_attack_that_it_is_shown_beside, IsShownAlone),
     (contract.alters_examples_one_for_one, DropsAnExample),
     (contract.alters_examples_one_for_one, ShufflesInPlace),
