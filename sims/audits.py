@@ -19,6 +19,8 @@ from ..server.state import ServerState
 from .results import VERDICT, first_line, write_json, write_table
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..server.simulation import Simulation, Step
 
 TABLE = "audit.parquet"
@@ -34,7 +36,14 @@ AUDIT = pa.schema(
 class AuditTrail:
     """The canaries' scores so far; a checkpoint holds them, so that a stopped run loses none."""
 
-    def __init__(self, simulation: Simulation, folder: Path, begin: int, kept: State = None) -> None:
+    def __init__(
+        self,
+        simulation: Simulation,
+        folder: Path,
+        begin: int,
+        kept: State = None,
+        before: Tensor | None = None,
+    ) -> None:
         """Start at round ``begin``; above 0, take up what an earlier run of the folder left.
 
         Args:
@@ -43,6 +52,7 @@ class AuditTrail:
             begin: The first round.
             kept: ``kept`` of the earlier run; None where a checkpoint of schema 1 holds none: then the scores
                 stand in ``audit.parquet``.
+            before: The server's own parameters before that round; by default the first ones.  # [P]
 
         Raises:
             ResultsError: It left nothing that can be read.
@@ -50,6 +60,7 @@ class AuditTrail:
         """
         self._simulation, self._folder = simulation, folder
         plan = simulation.plan
+        self._before = simulation.first.params if before is None else before
         self._audit, self._canaries = plan.audit, plan.canaries
         self._delta = plan.audit.delta or plan.accountant.delta
         if len(self._canaries) and self._delta is None:
@@ -83,10 +94,11 @@ class AuditTrail:
         return scores
 
     def watch(self, step: Step) -> None:
-        """Take one round's release."""
+        """Take one round's release: the step of the server's own parameters, whatever went down."""
         if len(self._canaries) and self._audit.statistic == "max":
-            change = step.state.params - step.outcome.broadcast.params
+            change = step.state.params - self._before
             self._scores = np.maximum(self._scores, self._canaries.cosines(change))
+            self._before = step.state.params
 
     def _write(self) -> None:
         present = self._canaries.present

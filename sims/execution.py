@@ -114,10 +114,11 @@ def _open(scenario: Scenario, simulation: Simulation, writer: RunWriter, begin: 
     round_ = 0 if begin is None else begin.state.round
     submit = submit_to_ray if scenario.runtime.pool == "ray" else submit_later
     kept = None if begin is None or begin.beside is None else begin.beside["audit"]
+    before = None if begin is None else begin.state.params
     return Records(
         writer,
         Probes(scenario, simulation, writer.folder, round_, submit),
-        AuditTrail(simulation, writer.folder, round_, kept),
+        AuditTrail(simulation, writer.folder, round_, kept, before),
     )
 
 

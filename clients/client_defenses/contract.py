@@ -120,9 +120,17 @@ def an_update_that_is_not_finite_stays_so(defense: ClientDefense) -> None:
 
 
 def says_whether_it_looks_at_examples(defense: ClientDefense) -> None:
-    """Where ``looks_at_examples`` is False, other examples change nothing that is let out."""
+    """Where ``looks_at_examples`` is False, an example changes nothing that is let out, and no other one."""
     if declared(defense, ClientDefenses.looks_at_examples):
         return
+    examples: Any = declared(defense, ClientDefenses.examples)
+    if examples is not None:
+        (x, y), (others, _) = _examples(2), _examples(2, other=1)
+        both = x, torch.cat([others[:1], x[1:]])
+        one, two = (examples(some, y, generator(5, "examples", 2))[0] for some in both)
+        require(
+            torch.equal(one[1:], two[1:]), "declared that it looks at no example, and examples mixes them"
+        )
     update = _updates(_model())
     same = torch.equal(_changed(defense, update), _changed(defense, update, other=1))
     require(same, "declared that it looks at no example, and other examples gave another update")

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ...core.contracts import ClientDefense
-from ...core.declarations import ClientDefenses, declared
+from ...core.declarations import ClientDefenses, declared, name_of
+from ...core.errors import PluginError
 from ...core.guards import guard
 from ...core.layout import Layout
 from ...core.replies import REPLIES
@@ -104,6 +105,7 @@ class TrainedClients:
         return self.defending.holding(self.broadcast)
 
     def batch(self, row: int) -> tuple[Tensor, Tensor]:
+        self.defending.refuse_a_look()
         x, y = self.defending.batch(self.ids[row], self.round)
         device = self.received.device
         return x.to(device), y.to(device)
@@ -126,6 +128,14 @@ class Defending:
     def changed(self, update: Tensor, broadcast: Broadcast, ids: Sequence[int]) -> Tensor:
         """Return what these clients let out in the place of their updates.  # [k, P]"""
         return self._defense.change(update, TrainedClients(broadcast, ids, self))
+
+    def refuse_a_look(self) -> None:
+        """Raise ``PluginError`` where the defense declares that it looks at no example."""
+        if not declared(self._defense, ClientDefenses.looks_at_examples):
+            raise PluginError(
+                f"client defense {name_of(self._defense)} declares looks_at_examples = False, and asked for "
+                "a client's examples: a guarantee counts on that"
+            )
 
     def batch(self, client_id: int, round_: int) -> tuple[Tensor, Tensor]:
         """Return the examples of a client's first local step; none where it takes none."""

@@ -105,6 +105,18 @@ def test_the_largest_cosine_is_that_of_some_round(tiny, tmp_path):
     assert (table["score"] > -1).all()
 
 
+@pytest.mark.parametrize(
+    "down", [{"codec_down": {"name": "topk", "density": 0.1}}, {"server": {"name": "trap_weights"}}], ids=str
+)
+def test_canaries_are_looked_for_in_the_servers_own_step_whatever_goes_down(tiny, tmp_path, down):
+    noiseless = {**PRIVATE["privacy"], "noise_multiplier": 0.0}
+    found = {}
+    for name, sent in {"plain": {}, "other": down}.items():
+        run = simulate(tiny(**{**PRIVATE, "privacy": noiseless}, audit=MAX, **sent), tmp_path / name)
+        found[name] = run.audit["details"]["mean"]
+    assert found["other"] == pytest.approx(found["plain"], rel=0.2)
+
+
 def test_a_run_without_an_audit_has_none(tiny, tmp_path):
     run = simulate(tiny(**PRIVATE), tmp_path / "run")
     assert run.audit is None

@@ -50,6 +50,7 @@ from .defenses import (
     a_client_that_a_defense_misses,
     a_defense_without_its_root,
     a_memory_of_clients_behind_groups,
+    a_plant_that_an_algorithm_does_not_expect,
     a_plant_where_canaries_are_looked_for,
     cohorts_that_are_all_too_small,
 )
@@ -144,6 +145,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_downlink_that_an_algorithm_does_not_expect,
     a_server_that_an_algorithm_does_not_expect,
     a_defense_without_its_root,
+    a_plant_that_an_algorithm_does_not_expect,
     a_plant_where_canaries_are_looked_for,
     a_certificate_behind_other_rules,
     a_defense_that_sees_only_sums,

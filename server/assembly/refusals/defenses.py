@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING
 
-from ....core.declarations import Defenses, Samplers, Schedules, declared
+from ....core.declarations import Algorithms, Defenses, Samplers, Schedules, declared
 from ....core.errors import CohortError, ScenarioError
 from ....core.options import options_of
 from ...cohort.rows import SIZED, rows_after, steps_of
@@ -34,6 +34,17 @@ def a_plant_where_canaries_are_looked_for(parts: Parts) -> ScenarioError | None:
     return ScenarioError(
         f"audit '{spec.audit.name}' looks for its canaries in the step from what went down, and defense "
         f"'{spec.defense.name}' plants something in that; leave out one of the two"
+    )
+
+
+def a_plant_that_an_algorithm_does_not_expect(parts: Parts) -> ScenarioError | None:
+    """A defense that plants, with an algorithm whose own server half counts on what clients hold."""
+    if declared(parts.defense, Defenses.prepare) is None or not parts.brings(Algorithms.step):
+        return None
+    return ScenarioError(
+        f"algorithm '{parts.spec.algorithm.name}' counts on clients that hold the server's own parameters, "
+        f"and defense '{parts.spec.defense.name}' plants something in them; use one without a server half, "
+        "such as fedavg"
     )
 
 

@@ -109,6 +109,11 @@ class DropsAnExample(Half):
         return x[1:], y[1:]
 
 
+class MixesInSecret(Half):
+    def examples(self, x, y, generator):
+        return (x + x.flip(0)) / 2, y
+
+
 class ShufflesInPlace(Half):
     def examples(self, x, y, generator):
         return x.mul_(0.5), y
@@ -149,6 +154,7 @@ BROKEN = [
     (contract.draws_from_the_clients_own_streams_alone, DrawsFromTorch),
     (contract.an_update_that_is_not_finite_stays_so, Repairs),
     (contract.says_whether_it_looks_at_examples, LooksInSecret),
+    (contract.says_whether_it_looks_at_examples, MixesInSecret),
     (contract.names_the_attack_that_it_is_shown_beside, IsShownAlone),
     (contract.alters_examples_one_for_one, DropsAnExample),
     (contract.alters_examples_one_for_one, ShufflesInPlace),
@@ -171,3 +177,9 @@ def test_a_broken_twin_is_rejected(check, twin):
 
 def test_no_check_is_without_a_twin_that_it_rejects():
     assert {check for check, _ in BROKEN} == set(CHECKS)
+
+
+def test_examples_are_not_handed_to_a_defense_that_declares_to_look_at_none():
+    """A guarantee for single examples counts on that."""
+    with pytest.raises(PluginError, match="LooksInSecret declares looks_at_examples = False, and asked"):
+        contract._changed(LooksInSecret(), contract._updates(contract._model()))

@@ -194,3 +194,21 @@ def test_room_for_answers_has_their_shape_and_type():
     assert fitted("language_model", {}, TEXT).blank_answers(7).shape == (7, 3)
     assert fitted("classification", {}, TEN).blank_answers(7).numpy().dtype == np.int64
     assert fitted("regression", {}, TWO).blank_answers(7).shape == (7, 2)
+
+
+@pytest.mark.parametrize("verb", ["answer", "measure"])
+def test_a_task_that_writes_into_outputs_or_labels_is_refused(verb, tmp_path):
+    """They are the engine's own: of the test set, in every round."""
+    source = f"""
+from gauntlet.clients.tasks.classification import Classification
+
+class Writes(Classification):
+    def {verb}(self, *handed):
+        handed[{int(verb == "measure")}].zero_()
+        return super().{verb}(*handed)
+"""
+    (tmp_path / "writes.py").write_text(source)
+    task = fitted(f"{tmp_path}/writes.py:Writes", {}, TEN)
+    labels = torch.tensor([1, 2])
+    with pytest.raises(PluginError, match="wrote into what it was handed"):
+        task.measure(task.task.answer(torch.eye(10)[labels]), labels, 1.0)

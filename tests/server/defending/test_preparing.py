@@ -228,3 +228,10 @@ def test_attackers_and_the_servers_own_examples_see_what_was_planted(small):
     out = torch.func.functional_call(simulation.kernel.model, simulation.plan.layout.views(at), (x,))
     gradient = torch.autograd.grad(torch.nn.functional.cross_entropy(out, y), at)[0]
     torch.testing.assert_close(outcome.received.context.root, -0.5 * gradient, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["scaffold", "feddyn", "fednova"])
+def test_a_server_half_that_counts_on_what_clients_hold_is_refused(small, name):
+    """As a malicious server and a downlink that loses something are."""
+    with pytest.raises(ScenarioError, match=rf"'{name}' counts on .* and defense .* plants something"):
+        prepare(shifted(small, algorithm=PluginSpec(name, {})))
