@@ -1,9 +1,9 @@
 """FedNova: updates divided by how far their clients went, so that unequal local work shifts no optimum.
 
 Source: Wang, Liu, Liang, Joshi, Poor. Tackling the Objective Inconsistency Problem in Heterogeneous Federated
-Optimization. NeurIPS 2020, Section 4 and Algorithm 1. arXiv:2007.07481. The closed form for momentum and a
-proximal pull together is a reconstruction, derived from the steps here: the authors' code runs the two
-recurrences one after the other, which is not the sum of the coefficients.
+Optimization. NeurIPS 2020, Section 4 and Algorithm 1. arXiv:2007.07481. The coefficients of momentum and a
+proximal pull together are a reconstruction, derived from the steps here, in which the pull goes into the
+momentum: the authors' code runs the two recurrences one after the other, which is not their sum.
 """
 
 from collections.abc import Callable, Mapping
@@ -142,23 +142,21 @@ class FedNova:
 
 
 def accumulated(steps: Tensor, momentum: float, pull: float) -> Tensor:
-    """Return the 1-norm of what each of so many steps' gradients counts in an update, float64.  # [K]
+    """Return the sum of what each of so many steps' gradients counts in an update, float64.  # [K]
 
-    It is a of the recursion c = rho c + 1, a = (1 - eta) a + c over the steps, in closed form: the sum over k
-    from 1 to K of r^(K-k) (1 - rho^k) / (1 - rho) with r = 1 - eta. Without momentum and pull it is K.
+    It is a of the recursion v = rho v + 1 - eta a, a = a + v over the steps. With momentum and pull together
+    late gradients may count below 0, so that it is no 1-norm; it is the sum that keeps the fixed point.
 
     Args:
-        steps: K of each client, at least 1.  # [K]
+        steps: K of each client, at least 1; parts of a step do not count.  # [K]
         momentum: rho, in [0, 1).
         pull: eta, the step size times the strength of a proximal pull, in [0, 1).
     """
-    rho, k = momentum, steps.double()
-    powers = k if pull == 0 else -torch.expm1(k * np.log1p(-pull)) / pull  # sum of r^(K-k)
+    rho, k = momentum, steps.double().floor()
     if rho == 0:
-        return powers
-    high, low = max(1 - pull, rho), min(1 - pull, rho)
-    if high == low:
-        mixed = k * high ** (k - 1)
-    else:
-        mixed = -(high**k) * torch.expm1(k * np.log1p((low - high) / high)) / (high - low)
-    return (powers - rho * mixed) / (1 - rho)  # mixed: sum of r^(K-k) rho^(k-1)
+        return k if pull == 0 else -torch.expm1(k * np.log1p(-pull)) / pull  # the sum of (1 - eta)^(K-k)
+    if pull == 0:
+        return (k + rho * torch.expm1(k * np.log(rho)) / (1 - rho)) / (1 - rho)
+    step = torch.tensor([[rho, -pull, 1], [rho, 1 - pull, 1], [0, 0, 1]], dtype=torch.float64)  # of (v, a, 1)
+    each, places = np.unique(k.numpy(), return_inverse=True)
+    return torch.stack([torch.linalg.matrix_power(step, int(n))[1, 2] for n in each])[places]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import sys
+import sysconfig
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +26,9 @@ BuildKernel = Callable[[FederatedData], Kernel]
 """Builds a worker's kernel from the shared data: a module's function, or a partial of one."""
 
 
+_INSTALLED = {Path(place) for place in sysconfig.get_paths().values()} | {Path(np.__file__).parents[1]}
+
+
 class Actor:
     """A worker's process, for one run after another."""
 
@@ -33,9 +39,19 @@ class Actor:
         self._worker = Worker(*ingredients)
 
     def rest(self) -> None:
-        """Let go of a run's data and model."""
+        """Let go of a run's data and model, and of the user's modules: the next run may find them changed."""
         del self._worker
+        for name in [name for name, module in sys.modules.items() if _is_theirs(module)]:
+            del sys.modules[name]
         gc.collect()
+
+
+def _is_theirs(module: object) -> bool:
+    """Return whether a module is neither this package's nor installed: what a run brought along."""
+    file, name = getattr(module, "__file__", None), getattr(module, "__name__", "")
+    if not file or name == "__main__" or name.partition(".")[0] == __name__.partition(".")[0]:
+        return False
+    return not any(Path(file).is_relative_to(place) for place in _INSTALLED)
 
 
 class Worker:

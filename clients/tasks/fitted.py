@@ -121,6 +121,12 @@ class FittedTask:
                 f"task '{self.name}': measure must return the metrics that it declares "
                 f"({', '.join(self.metrics) or 'none'}), got {', '.join(found.metrics) or 'none'}"
             )
+        if (found.accuracy is not None) != self.has_accuracy:
+            raise PluginError(
+                f"task '{self.name}' declares has_accuracy = {self.has_accuracy}, got {found.accuracy}"
+            )
+        if found.accuracy is not None and not 0 <= found.accuracy <= 1:
+            raise PluginError(f"task '{self.name}': accuracy must be between 0 and 1, got {found.accuracy}")
         return found
 
     def accuracy(self, outputs: Tensor, labels: Tensor, loss: float) -> float | None:

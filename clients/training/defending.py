@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ...core.contracts import ClientDefense
 from ...core.declarations import ClientDefenses, declared, name_of
 from ...core.errors import PluginError
-from ...core.guards import guard
+from ...core.guards import from_outside, guard
 from ...core.layout import Layout
 from ...core.replies import REPLIES
 from ...core.seeds import generator
@@ -115,19 +115,22 @@ class TrainedClients:
 
 
 class Defending:
-    """Let a client defense change the updates of clients that have one model."""
+    """Let a client defense change the updates of clients that have one model; one from outside one by one."""
 
     def __init__(
         self, defense: ClientDefense, model: nn.Module, seed: int, examples: Examples, batches: Batches
     ) -> None:
         """Take the defense, a model to copy, the run's seed, what clients train on, and in which steps."""
         self._defense, self.seed, self._examples, self._batches = defense, seed, examples, batches
+        self._alone = from_outside(defense)  # a guarantee counts on it that none sees another client's update
         self.layout = Layout.of(model)
         self._model = copy.deepcopy(model).eval().requires_grad_(False)
 
     def changed(self, update: Tensor, broadcast: Broadcast, ids: Sequence[int]) -> Tensor:
         """Return what these clients let out in the place of their updates.  # [k, P]"""
-        return self._defense.change(update, TrainedClients(broadcast, ids, self))
+        parts = [slice(row, row + 1) for row in range(len(ids))] if self._alone else [slice(None)]
+        changed = [self._defense.change(update[p], TrainedClients(broadcast, ids[p], self)) for p in parts]
+        return torch.cat(changed) if len(changed) != 1 else changed[0]
 
     def refuse_a_look(self) -> None:
         """Raise ``PluginError`` where the defense declares that it looks at no example."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING
+
+import torch
 
 from ...attacks.servers import SERVERS
 from ...clients.models.build import misfit_of
@@ -16,8 +19,10 @@ from ...core.seeds import seeded_torch
 from ..spec import PluginSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
-    from torch import nn
+    from torch import Tensor, nn
 
     from ...clients.models.build import Inputs
     from ...core.contracts import MaliciousServer, Secret
@@ -46,17 +51,30 @@ def rebuilt(
     if isinstance(server, PluginSpec):
         built = SERVERS.build(server.name, server.options)
         server = guard(built, f"server '{server.name}'", REPLIES[SERVERS.name])
-    before = Layout.of(model)
-    with seeded_torch(stream):
-        made, secret = server.rebuild(model)
     deviates = declared(server, Servers.deviates)
-    if deviates != "model" and not (made is model and Layout.of(made) == before):
+    shown = model if deviates == "model" else deepcopy(model)
+    before = Layout.of(shown), {name: value.clone() for name, value in shown.state_dict().items()}
+    with seeded_torch(stream):
+        made, secret = server.rebuild(shown)
+    if deviates != "model" and not (
+        made is shown and Layout.of(made) == before[0] and _holds(made, before[1])
+    ):
         raise PluginError(
             f"server {name_of(server)} declares deviates = '{deviates}', and rebuilt the model; "
             "allowed: 'model'"
         )
+    if deviates == "nothing" and secret:
+        raise PluginError(f"server {name_of(server)} declares deviates = 'nothing', and has a secret")
+    if deviates != "model":
+        made = model  # whatever was done to the other one
     if deviates == "model" and (why := misfit_of(made, data, outputs or task_of(data).outputs)):
         raise PluginError(
             f"server {name_of(server)} rebuilt the model so that it does not fit {data.name}: {why}"
         )
     return made.train(), secret
+
+
+def _holds(model: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
+    """Return whether a model holds these parameters and buffers, and no others."""
+    now = model.state_dict()
+    return now.keys() == tensors.keys() and all(torch.equal(now[name], tensors[name]) for name in now)

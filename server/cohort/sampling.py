@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from numpy.typing import NDArray
 
 from ...core.contracts import Sampler, Sampling, Schedule
@@ -28,3 +29,15 @@ def counted_sampling(schedule: Schedule, drawn: Sampling) -> Sampling:
     size = declared(schedule, Schedules.size)
     number = drawn.expected_size if size is None else size(drawn.expected_size)
     return Sampling("other", drawn.num_clients, number / drawn.num_clients, number)
+
+
+def weighs_counts(schedule: Schedule) -> bool:
+    """Return whether a schedule may weigh messages by how many examples their clients have.
+
+    Its weights are asked for at several counts; one from outside may tell others apart, but not these.
+    """
+    weights = declared(schedule, Schedules.weights)
+    if weights is None:
+        return False
+    counts = torch.tensor([1, 3, 50, 1_000, 10**6])
+    return any(len(torch.unique(weights(torch.full_like(counts, tau), counts))) > 1 for tau in (0, 1, 5))

@@ -20,6 +20,7 @@ from ...core.declarations import (
     declared,
 )
 from ...privacy.accounting import amplifies
+from ..cohort.sampling import weighs_counts
 from .sight import blinded, counts_are_public, exposed
 
 if TYPE_CHECKING:
@@ -118,21 +119,9 @@ def _counted(plan: Plan) -> str | None:
     """Return why a client's number of examples tells something under local trust, or None."""
     if plan.privacy.trust_model != "local" or counts_are_public(plan):
         return None
-    if plan.pre_aggregations or not counts_alike(plan.defense) or _weighs_counts(plan):
+    if plan.pre_aggregations or not counts_alike(plan.defense) or weighs_counts(plan.schedule):
         return "weights"
     return None if declared(plan.network, Networks.blind) else "selection"
-
-
-def _weighs_counts(plan: Plan) -> bool:
-    """Return whether a schedule may weigh messages by how many examples their clients have.
-
-    Its weights are asked for at several counts; one from outside may tell others apart, but not these.
-    """
-    weights = declared(plan.schedule, Schedules.weights)
-    if weights is None:
-        return False
-    counts = torch.tensor([1, 3, 50, 1_000, 10**6])
-    return any(len(torch.unique(weights(torch.full_like(counts, tau), counts))) > 1 for tau in (0, 1, 5))
 
 
 def _told_besides(plan: Plan) -> str | None:

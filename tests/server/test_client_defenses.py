@@ -1,6 +1,6 @@
 """Client defenses in whole runs: updates are changed before they are clipped, noised and encoded."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -259,3 +259,19 @@ def test_what_makes_no_sense_is_refused_in_one_line(small, changes, words):
         prepare(spec)
     assert words in str(told.value)
     assert "\n" not in str(told.value)
+
+
+@dataclass(frozen=True)
+class Blends:
+    """Lets out the mean of all the updates that it is handed."""
+
+    def change(self, update, visit):
+        return update.mean(dim=0, keepdim=True).expand_as(update).clone()
+
+
+def test_a_defense_from_outside_is_handed_one_client_at_a_time(small):
+    """Else one client would move the messages of others, and a guarantee for it would be none."""
+    plain, blended = (
+        sent(small(client_defense=d))[1] for d in (PluginSpec("none"), PluginSpec(f"{__file__}:Blends"))
+    )
+    assert torch.equal(plain, blended)

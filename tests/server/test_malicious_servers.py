@@ -1,7 +1,8 @@
 """A malicious server: what clients receive, what the server keeps, what that leaves of a guarantee."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -266,3 +267,31 @@ def test_the_layout_is_that_of_the_rebuilt_model(small):
         "measure.bias",
         "spread.weight",
     ]
+
+
+@dataclass(frozen=True)
+class Pretender:
+    """Declares less than it does when it is shown the model."""
+
+    how: str
+    deviates: ClassVar[str] = "nothing"
+
+    def rebuild(self, model):
+        if self.how == "weights":
+            with torch.no_grad():
+                next(iter(model.parameters())).mul_(3)
+        return model, {"key": 1} if self.how == "secret" else {}
+
+    def init(self, secret):
+        return None
+
+    def plant(self, params, state, generator):
+        return params, {}, state
+
+
+@pytest.mark.parametrize(
+    ("how", "line"), [("weights", "and rebuilt the model"), ("secret", "and has a secret")]
+)
+def test_who_declares_no_deviation_changes_no_weight_and_has_no_secret(small, how, line):
+    with pytest.raises(PluginError, match=f"declares deviates = 'nothing', {line}"):
+        prepare(small(server=PluginSpec(f"{__file__}:Pretender", {"how": how})))

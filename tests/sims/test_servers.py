@@ -58,7 +58,10 @@ def test_trap_weights_from_a_scenario(victims, tmp_path):
     assert np.median(reports(folder)["trap_rows"]["psnr"]) > 60
 
 
-def test_a_finished_run_is_attacked_again_with_the_layer_that_was_inserted(victims, tmp_path, capsys):
+def test_a_finished_run_is_attacked_again_with_the_layer_that_was_inserted(
+    victims, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "400")  # of the table
     folder = simulate(victims({"name": "dlg", "client": 1, "max_iterations": 1}), tmp_path / "run").folder
     shutil.move(folder, tmp_path / "elsewhere")
     attack_again([str(tmp_path / "elsewhere")], with_=["imprint_bins", "dlg"], set_=[])

@@ -86,6 +86,7 @@ from .roles import (
 )
 from .schedules import (
     a_memory_of_fresh_messages,
+    a_schedule_that_weighs_examples,
     a_server_half_that_takes_fresh_messages,
     a_sum_of_other_rounds,
     canaries_that_change_who_comes,
@@ -166,6 +167,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     more_messages_than_clients,
     a_sum_of_other_rounds,
     canaries_that_change_who_comes,
+    a_schedule_that_weighs_examples,
     a_server_half_that_takes_fresh_messages,
     a_memory_of_fresh_messages,
 )

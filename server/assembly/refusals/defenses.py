@@ -27,13 +27,13 @@ def a_defense_without_its_root(parts: Parts) -> ScenarioError | None:
 
 
 def a_plant_where_canaries_are_looked_for(parts: Parts) -> ScenarioError | None:
-    """A defense that plants something, and an audit that looks at how the model moves from what went down."""
+    """A defense that plants something, and an audit whose canaries do not start from what went down."""
     spec = parts.spec
     if declared(parts.defense, Defenses.prepare) is None or not parts.audit.num_canaries:
         return None
     return ScenarioError(
-        f"audit '{spec.audit.name}' looks for its canaries in the step from what went down, and defense "
-        f"'{spec.defense.name}' plants something in that; leave out one of the two"
+        f"audit '{spec.audit.name}' sends canaries that start from the server's own parameters, and defense "
+        f"'{spec.defense.name}' plants something in what clients start from; leave out one of the two"
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ....core.declarations import Algorithms, Defenses, Schedules, declared, shows_sums_alone
 from ....core.errors import ScenarioError
 from ...cohort.rows import steps_of
+from ...cohort.sampling import weighs_counts
 
 if TYPE_CHECKING:
     from ..parts import Parts
@@ -46,6 +47,17 @@ def canaries_that_change_who_comes(parts: Parts) -> ScenarioError | None:
     return ScenarioError(
         f"audit '{parts.spec.audit.name}' compares canaries that take part with absent ones, and under {who} "
         "others begin in their place; use schedule synchronous"
+    )
+
+
+def a_schedule_that_weighs_examples(parts: Parts) -> ScenarioError | None:
+    """A schedule that weighs messages by examples, with an algorithm whose clients must count alike."""
+    who, alike = _who(parts), declared(parts.algorithm, Algorithms.weighs_alike)
+    if who is None or not alike or not weighs_counts(parts.schedule):
+        return None
+    return ScenarioError(
+        f"algorithm '{parts.spec.algorithm.name}' needs all clients to count alike, and {who} weighs their "
+        "messages by their examples; leave its example_weight out"
     )
 
 

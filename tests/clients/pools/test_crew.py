@@ -1,8 +1,10 @@
 """Workers that rest between the runs of a process, and what they must not bring along."""
 
+import importlib
 import os
 import signal
 import sys
+from functools import partial
 from time import monotonic, sleep
 
 import numpy as np
@@ -106,3 +108,36 @@ def test_elsewhere_than_on_our_own_ray_no_worker_rests(rested, monkeypatch):
     run(2.0, "socket")
 
     assert not any(crew._resting.values())
+
+
+def build_by_module(folder, data):
+    """A kernel whose factor stands in a module of the user's."""
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    importlib.invalidate_caches()
+    return Factor(importlib.import_module("my_rule_of_factors").FACTOR)
+
+
+def test_a_module_of_the_users_that_changed_between_two_runs_is_loaded_anew(rested, tmp_path):
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    module, found = tmp_path / "my_rule_of_factors.py", []
+    for factor in (
+        2.0,
+        31.0,
+    ):  # of another length: else the compiled file is taken for new
+        module.write_text(f"FACTOR = {factor}\n")
+        pool = RayPool(partial(build_by_module, str(tmp_path)), None, 1)
+        found.append(pool.train_sum(Broadcast(0, torch.ones(1), torch.zeros(0)), COHORT).total.item())
+        pool.close()
+
+    assert found == [8.0, 124.0]
+
+
+def test_what_is_installed_is_nobodys_module():
+    from gauntlet.clients.pools.worker import _is_theirs
+
+    ours = (np, torch, pytest, os, importlib, crew, sys.modules["numpy.linalg"])
+    assert not any(map(_is_theirs, ours))
+    assert _is_theirs(sys.modules[__name__])

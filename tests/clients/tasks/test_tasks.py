@@ -1,8 +1,8 @@
 """What each task is told, minimises and measures, against hand calculations."""
 
 import pickle
-from dataclasses import dataclass
-from math import e, exp, log
+from dataclasses import dataclass, replace
+from math import e, exp, log, nan
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from gauntlet.clients.data.base import Targets
 from gauntlet.clients.tasks import task_of
+from gauntlet.clients.tasks.classification import Classification
 from gauntlet.clients.tasks.fitted import fitted
 from gauntlet.clients.tracing.example_step import ExampleStep
 from gauntlet.clients.tracing.losses import ExampleForm
@@ -212,3 +213,27 @@ class Writes(Classification):
     labels = torch.tensor([1, 2])
     with pytest.raises(PluginError, match="wrote into what it was handed"):
         task.measure(task.task.answer(torch.eye(10)[labels]), labels, 1.0)
+
+
+@dataclass(frozen=True)
+class Boasts(Classification):
+    """Measures what cannot be."""
+
+    how: float | None = 2.0
+
+    def measure(self, answers, labels, loss, facts):
+        return replace(super().measure(answers, labels, loss, facts), accuracy=self.how)
+
+
+@pytest.mark.parametrize(
+    ("how", "line"),
+    [
+        (2.0, "accuracy must be between 0 and 1, got 2.0"),
+        (nan, "got nan"),
+        (None, "declares has_accuracy = True, got None"),
+    ],
+)
+def test_an_accuracy_that_cannot_be_is_one_line(how, line):
+    task = replace(fitted("classification", {}, TEN), task=Boasts(how))
+    with pytest.raises(PluginError, match=line):
+        task.measure(torch.zeros(2, dtype=torch.int64), torch.tensor([0, 1]), 1.0)

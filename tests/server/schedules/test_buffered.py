@@ -243,3 +243,18 @@ class Everybody:
 
     def work(self, visit):
         raise NotImplementedError
+
+
+@pytest.mark.parametrize("algorithm", ["scaffold", "feddyn"])
+def test_messages_that_must_count_alike_are_not_weighed_by_examples(small, algorithm):
+    weighing, plain = (
+        PluginSpec("buffered", {"buffer_size": 3, "concurrency": 5, "example_weight": how})
+        for how in ("linear", "equal")
+    )
+    alike = {"algorithm": PluginSpec(algorithm), "defense": PluginSpec("mean", {"weighting": "uniform"})}
+    with pytest.raises(
+        ScenarioError, match="needs all clients to count alike, and schedule 'buffered' weighs"
+    ):
+        prepare(small(schedule=weighing, **alike))
+    if algorithm == "scaffold":  # feddyn's server half takes fresh messages alone
+        prepare(small(schedule=plain, **alike))
