@@ -89,7 +89,7 @@ def ours(rule: str) -> Callable[[torch.Tensor], Any]:
 
 def context(size: int) -> Any:
     """Return what a server with 100 examples knows of a dense layer of so many parameters."""
-    from gauntlet.clients.candidates import CandidateModels
+    from gauntlet.clients.scoring.candidates import CandidateModels
     from gauntlet.core.updates import Context, Layout, OwnExamples
 
     classes = next(c for c in (10, *range(9, 0, -1)) if size % c == 0)

@@ -10,7 +10,12 @@ from math import sqrt
 import numpy as np
 
 from gauntlet.core.seeds import generator
-from gauntlet.privacy.auditing import fitted_epsilon, null_tail, shared_variance_epsilon, threshold_epsilon
+from gauntlet.privacy.audits.auditing import (
+    fitted_epsilon,
+    null_tail,
+    shared_variance_epsilon,
+    threshold_epsilon,
+)
 
 SIZE, CANARIES, DELTA, ALPHA = 100_000, 1000, 1e-6, 0.05
 TRUTH = {4.22: 1.0012, 1.54: 3.0084, 0.541: 10.0019}  # epsilon by the noise's standard deviation

@@ -12,11 +12,11 @@ import torch
 from stacking import CASES, RandomClients
 
 from gauntlet.clients.algorithms.fedavg import FedAvg
-from gauntlet.clients.device import one_thread
-from gauntlet.clients.kernel import BlockKernel
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.clients.models import MODELS
-from gauntlet.clients.vectorize import choose
+from gauntlet.clients.placement.device import one_thread
+from gauntlet.clients.placement.stackable import choose
+from gauntlet.clients.training.kernel import BlockKernel
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.privacy.no_privacy import NoPrivacy
 

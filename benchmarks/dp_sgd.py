@@ -22,8 +22,8 @@ from torch import nn
 from workloads import NAMES, model
 
 from gauntlet.clients.algorithms.fedavg import FedAvg
-from gauntlet.clients.kernel import BlockKernel
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
+from gauntlet.clients.training.kernel import BlockKernel
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.privacy.dp_sgd import DpSgd
 from gauntlet.server.simulation import prepare

@@ -9,11 +9,11 @@ import torch
 from fuzz_cases import RICH, SMALL, Case, Stream, as_json, changed, damaged, pick
 
 from gauntlet.clients.codecs import CODECS
-from gauntlet.clients.codecs.wire import decode_frame, encode_cohort
+from gauntlet.clients.codecs.parts.wire import decode_frame, encode_cohort
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.frames import Envelope, public_spec
 from gauntlet.core.layout import Layout
-from gauntlet.core.registry import options_of
+from gauntlet.core.options import options_of
 from gauntlet.core.updates import Updates
 from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
 from gauntlet.server.simulation import prepare

@@ -17,8 +17,8 @@ from torch import Tensor
 from gauntlet.core.contracts import NoGuarantee, Release
 from gauntlet.core.seeds import Streams
 from gauntlet.core.updates import Updates
+from gauntlet.privacy.audits.mechanism_audit import audit_mechanism
 from gauntlet.privacy.gaussian import Gaussian
-from gauntlet.privacy.mechanism_audit import audit_mechanism
 from gauntlet.sims.run import simulate
 from gauntlet.sims.scenario import make_scenario
 

@@ -14,15 +14,15 @@ from typing import Any
 from gauntlet.clients.data.baselines import Errors, least_squares, seasonal
 from gauntlet.clients.data.mobility import Mobility, read_records
 from gauntlet.core.seeds import generator
-from gauntlet.privacy.curves import gaussian_epsilon
-from gauntlet.privacy.input_gaussian import InputGaussian
-from gauntlet.privacy.order_grid import (
+from gauntlet.privacy.accounting.curves import gaussian_epsilon
+from gauntlet.privacy.accounting.order_grid import (
     OLD_GRID,
     fixed_batches_epsilon,
     new_conversion,
     old_conversion,
     poisson_divergences,
 )
+from gauntlet.privacy.input_gaussian import InputGaussian
 from gauntlet.sims.results import load_run
 
 DELTA, ROWS, EPOCHS, SEEDS = 1e-7, 3120, 100, range(5)

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from mud_hog_study import scenario_of
 
-from gauntlet.defenses.direction_test import agreement
-from gauntlet.defenses.geometry import at_one_length, gram_of
-from gauntlet.defenses.history import jitters, long_history, short_history
-from gauntlet.defenses.split_test import leading_coordinates
+from gauntlet.defenses.mud_hog.direction import agreement
+from gauntlet.defenses.mud_hog.history import jitters, long_history, short_history
+from gauntlet.defenses.mud_hog.split import leading_coordinates
+from gauntlet.defenses.parts.geometry import at_one_length, gram_of
 from gauntlet.server.simulation import prepare
 from gauntlet.sims.plots.style import OKABE_ITO, new_figure
 

@@ -15,7 +15,7 @@ from typing import Any
 from gauntlet_rounds import HERE, MODELS
 
 import gauntlet
-from gauntlet.clients.kernel import BlockKernel
+from gauntlet.clients.training.kernel import BlockKernel
 from gauntlet.sims.progress import Silent
 from gauntlet.sims.scenario import make_scenario
 

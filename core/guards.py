@@ -8,7 +8,7 @@ from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
 from .errors import PASSED, PluginError, said
-from .registry import options_of
+from .options import options_of
 from .untouched import untouched
 
 P = TypeVar("P")

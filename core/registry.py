@@ -15,7 +15,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from hashlib import blake2b
 from importlib.metadata import entry_points
 from math import isfinite
@@ -249,12 +249,6 @@ def _load_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
-
-
-def options_of(plugin: object) -> dict[str, Any]:
-    """Return a plug-in's options as plain values, for manifests and specs."""
-    plugin = getattr(plugin, "__wrapped__", plugin)
-    return asdict(plugin) if is_dataclass(plugin) and not isinstance(plugin, type) else {}
 
 
 def require(fact: bool, message: str) -> None:

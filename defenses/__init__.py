@@ -36,7 +36,7 @@ DEFENSES: Family[Defense] = Family(
         "flanders": "gauntlet.defenses.flanders:FLANDERS",
         "zeno": "gauntlet.defenses.zeno:Zeno",
     },
-    schemes={"flower": "gauntlet.server.flower_strategies:strategy_defense"},
+    schemes={"flower": "gauntlet.server.flower.strategies:strategy_defense"},
     declares=Defenses,
 )
 

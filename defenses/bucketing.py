@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..core.updates import Updates
-from .columns import mix
-from .draws import stream
+from .parts.columns import mix
+from .parts.draws import stream
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates
-from .columns import Even, mean_around_median
-from .distances import squared_distances
-from .fallback import OnInfeasible, check_robustness, fall_back
 from .krum import Neighbours, check_neighbours, scores_of
 from .median import check_even
+from .parts.columns import Even, mean_around_median
+from .parts.distances import squared_distances
+from .parts.fallback import OnInfeasible, check_robustness, fall_back
 
 Selection = Literal["iterative", "oneshot"]
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates, weighted_sum
-from .distances import central_gram
-from .fallback import OnInfeasible, check_robustness, least_majority, without_majority
+from .parts.distances import central_gram
+from .parts.fallback import OnInfeasible, check_robustness, least_majority, without_majority
 
 LEAST_STEP = 0.01
 """Weight that one step must take off, in clients."""

@@ -14,8 +14,8 @@ from torch import Tensor
 from ..core.contracts import Verdict
 from ..core.updates import Updates, row_norms
 from .clipping import clip_factors
-from .geometry import NO_LENGTH, cosines
-from .screening import screened, uniform
+from .parts.geometry import NO_LENGTH, cosines
+from .parts.screening import screened, uniform
 
 Linkage = Literal["average", "complete", "single"]
 LINKAGES = ("average", "complete", "single")

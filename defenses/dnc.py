@@ -12,9 +12,9 @@ import torch
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates
-from .columns import Array
-from .fallback import OnInfeasible, check_robustness, fall_back
-from .screening import screened, stream, uniform
+from .parts.columns import Array
+from .parts.fallback import OnInfeasible, check_robustness, fall_back
+from .parts.screening import screened, stream, uniform
 
 
 @dataclass(frozen=True)

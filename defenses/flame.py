@@ -16,9 +16,9 @@ from ..core.contracts import Verdict
 from ..core.seeds import normal
 from ..core.updates import Updates, row_norms
 from .clipping import clip_factors
-from .geometry import NO_LENGTH, cosines
-from .memory import stored
-from .screening import needed, screened, stream, uniform
+from .parts.geometry import NO_LENGTH, cosines
+from .parts.memory import stored
+from .parts.screening import needed, screened, stream, uniform
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from torch import Tensor
 from ..core.contracts import Verdict
 from ..core.seeds import generator
 from ..core.updates import Updates
-from .autoregression import Fit, forecast
-from .fallback import OnInfeasible, check_robustness, fall_back
-from .memory import check_max_clients, remember
-from .screening import screened, uniform
+from .parts.autoregression import Fit, forecast
+from .parts.fallback import OnInfeasible, check_robustness, fall_back
+from .parts.memory import check_max_clients, remember
+from .parts.screening import screened, uniform
 
 Samples = dict[int, Tensor]
 """From client id to its last updates at the sampled coordinates, oldest first.  # [at most window, d]"""

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates, row_norms
-from .curvature import hessian_product
-from .gap_statistic import num_clusters, upper_half
-from .geometry import NO_LENGTH
-from .memory import check_max_clients, remember, stored
-from .screening import needed, screened, stream, uniform
+from .parts.curvature import hessian_product
+from .parts.gap_statistic import num_clusters, upper_half
+from .parts.geometry import NO_LENGTH
+from .parts.memory import check_max_clients, remember, stored
+from .parts.screening import needed, screened, stream, uniform
 
 Memory = Mapping[str, Any]
 """``last``: from client id to [the round it was last seen, its update then, its last distances]; ``params``:

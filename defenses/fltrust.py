@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates, row_norms
-from .geometry import NO_LENGTH, cosines_to
-from .screening import needed, screened
+from .parts.geometry import NO_LENGTH, cosines_to
+from .parts.screening import needed, screened
 
 
 @dataclass(frozen=True)

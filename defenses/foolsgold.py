@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates
-from .geometry import cosines
-from .memory import check_max_clients, remember, stored
-from .screening import screened
+from .parts.geometry import cosines
+from .parts.memory import check_max_clients, remember, stored
+from .parts.screening import screened
 
 Histories = dict[int, Tensor]
 

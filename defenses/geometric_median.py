@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates, exact_blocks, row_norms, weighted_sum
-from .distances import central_gram
 from .mean import check_weighting, client_shares
+from .parts.distances import central_gram
 
 Start = Literal["mean", "zero"]
 Norm = Literal["l2", "l1"]

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates, weighted_sum
-from .distances import squared_distances
-from .fallback import CHOICES, REMEDY, OnInfeasible, check_robustness, fall_back
+from .parts.distances import squared_distances
+from .parts.fallback import CHOICES, REMEDY, OnInfeasible, check_robustness, fall_back
 
 Neighbours = Literal["paper", "byzfl"]
 OnSmallCohort = OnInfeasible | Literal["compute"]

@@ -15,8 +15,8 @@ from ..core.contracts import Verdict
 from ..core.layout import Slot
 from ..core.updates import Updates, row_norms, weighted_sum
 from .clipping import clip_factors
-from .columns import BLOCK_ELEMENTS, column_blocks
-from .screening import needed, uniform
+from .parts.columns import BLOCK_ELEMENTS, column_blocks
+from .parts.screening import needed, uniform
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates, weighted_sum
-from .distances import squared_distances
-from .fallback import OnInfeasible, check_robustness, least_majority, without_majority
+from .parts.distances import squared_distances
+from .parts.fallback import OnInfeasible, check_robustness, least_majority, without_majority
 
 Sets = NDArray[np.bool_]
 """One set of clients a row; the sets that leave the first clients out of them come first.  # [N, K]"""

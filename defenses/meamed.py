@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates
-from .columns import Even, mean_around_median
-from .fallback import OnInfeasible, check_robustness, least_majority, without_majority
 from .median import check_even
+from .parts.columns import Even, mean_around_median
+from .parts.fallback import OnInfeasible, check_robustness, least_majority, without_majority
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates, weighted_sum
-from .absent import over_owners
+from .parts.absent import over_owners
 
 WEIGHTINGS = ("num_examples", "uniform", "fixed")
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates
-from .absent import each_coordinate
-from .columns import Even, from_sorted, middle
+from .parts.absent import each_coordinate
+from .parts.columns import Even, from_sorted, middle
 
 
 @dataclass(frozen=True)

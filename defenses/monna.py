@@ -12,7 +12,7 @@ import torch
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates, row_norms, weighted_sum
-from .fallback import OnInfeasible, check_robustness, fall_back, least_majority, without_majority
+from .parts.fallback import OnInfeasible, check_robustness, fall_back, least_majority, without_majority
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates
-from .distances import squared_distances
-from .fallback import CHOICES, check_robustness
 from .krum import (
     Neighbours,
     OnSmallCohort,
@@ -26,6 +24,8 @@ from .krum import (
     without_theorem,
 )
 from .mean import check_weighting
+from .parts.distances import squared_distances
+from .parts.fallback import CHOICES, check_robustness
 
 
 @dataclass(frozen=True)

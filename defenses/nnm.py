@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..core.errors import InfeasibleCohort
 from ..core.updates import Updates
-from .columns import mix
-from .distances import squared_distances
+from .parts.columns import mix
+from .parts.distances import squared_distances
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from torch import Tensor
 from ..core.contracts import Verdict
 from ..core.seeds import normal
 from ..core.updates import Updates, row_norms, weighted_sum
-from .absent import over_owners
 from .clipping import ClipNorm, check_clip_norm, clip_factors
-from .draws import stream
 from .mean import check_weighting, client_shares
+from .parts.absent import over_owners
+from .parts.draws import stream
 
 
 @dataclass(frozen=True)

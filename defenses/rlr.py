@@ -11,8 +11,8 @@ import torch
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates
-from .columns import column_blocks
-from .fallback import OnInfeasible, check_robustness, fall_back
+from .parts.columns import column_blocks
+from .parts.fallback import OnInfeasible, check_robustness, fall_back
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from torch import Tensor
 from ..core.contracts import Verdict
 from ..core.updates import Updates, row_norms
 from .clipping import clip_factors
-from .columns import Array
-from .geometry import cosines_to
-from .screening import screened, stream, uniform
+from .parts.columns import Array
+from .parts.geometry import cosines_to
+from .parts.screening import screened, stream, uniform
 
 Reference = Literal["none", "cosine", "distance"]
 REFERENCES = ("none", "cosine", "distance")

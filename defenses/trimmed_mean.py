@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ..core.contracts import Verdict
 from ..core.updates import Updates
-from .absent import each_coordinate
-from .columns import Array, from_sorted
-from .fallback import OnInfeasible, check_robustness, fall_back
+from .parts.absent import each_coordinate
+from .parts.columns import Array, from_sorted
+from .parts.fallback import OnInfeasible, check_robustness, fall_back
 
 
 @dataclass(frozen=True)

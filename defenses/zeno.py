@@ -14,7 +14,7 @@ from torch import Tensor
 from ..core.contracts import Verdict
 from ..core.errors import InfeasibleCohort
 from ..core.updates import Context, OwnExamples, Updates, row_norms
-from .screening import needed, screened, stream, uniform
+from .parts.screening import needed, screened, stream, uniform
 
 _NUMBERS = 2**22  # of the candidates that are written down together: 16 MiB
 

@@ -34,13 +34,13 @@ CLIPPINGS: Family[Clipping] = Family(
     "clipping",
     ("shorten",),
     {
-        "fixed": "gauntlet.privacy.fixed:Fixed",
-        "quantile": "gauntlet.privacy.quantile:Quantile",
-        "moo": "gauntlet.privacy.moo:Moo",
-        "autos": "gauntlet.privacy.autos:AutoS",
-        "autov": "gauntlet.privacy.autov:AutoV",
-        "psac": "gauntlet.privacy.psac:Psac",
-        "per_layer": "gauntlet.privacy.per_layer:PerLayer",
+        "fixed": "gauntlet.privacy.clippings.fixed:Fixed",
+        "quantile": "gauntlet.privacy.clippings.quantile:Quantile",
+        "moo": "gauntlet.privacy.clippings.moo:Moo",
+        "autos": "gauntlet.privacy.clippings.autos:AutoS",
+        "autov": "gauntlet.privacy.clippings.autov:AutoV",
+        "psac": "gauntlet.privacy.clippings.psac:Psac",
+        "per_layer": "gauntlet.privacy.clippings.per_layer:PerLayer",
     },
     declares=Clippings,
 )
@@ -50,9 +50,9 @@ AUDITS: Family[Audit] = Family(
     "audit",
     ("present", "judge"),
     {
-        "none": "gauntlet.privacy.no_audit:NoAudit",
-        "one_shot_canaries": "gauntlet.privacy.one_shot_canaries:OneShotCanaries",
-        "one_run": "gauntlet.privacy.one_run:OneRun",
+        "none": "gauntlet.privacy.audits.no_audit:NoAudit",
+        "one_shot_canaries": "gauntlet.privacy.audits.one_shot_canaries:OneShotCanaries",
+        "one_run": "gauntlet.privacy.audits.one_run:OneRun",
     },
     declares=Audits,
 )

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..core.contracts import NoGuarantee, Release
 from ..core.seeds import Streams, normal
 from ..core.updates import Updates
-from .clipping import clip_finite_rows, clip_rows
+from .clippings.parts import clip_finite_rows, clip_rows
 
 
 @dataclass(frozen=True)

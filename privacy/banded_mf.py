@@ -17,9 +17,9 @@ from ..core.contracts import NoGuarantee, Release
 from ..core.seeds import Streams, normal
 from ..core.trees import State
 from ..core.updates import Updates
-from .budget import check_budget, check_participation, known_multiplier
-from .clipping import clip_finite_rows, clip_rows
-from .factorization import FACTORIZATIONS, banded_rows
+from .clippings.parts import clip_finite_rows, clip_rows
+from .parts.budget import check_budget, check_participation, known_multiplier
+from .parts.factorization import FACTORIZATIONS, banded_rows
 
 
 @dataclass(frozen=True)

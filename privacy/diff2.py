@@ -17,8 +17,8 @@ from ..core.contracts import NoGuarantee, Release, Sampling
 from ..core.seeds import Streams, normal
 from ..core.trees import State
 from ..core.updates import Updates
-from .calibration import noise_multiplier_for
-from .clipping import clip_rows
+from .accounting.calibration import noise_multiplier_for
+from .clippings.parts import clip_rows
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from ..core.contracts import NoGuarantee, Release
 from ..core.declarations import Clippings, declared
 from ..core.seeds import Streams
 from ..core.updates import Updates
-from .bound import Choice, make_clipping
-from .budget import check_budget, known_multiplier
+from .parts.bound import Choice, make_clipping
+from .parts.budget import check_budget, known_multiplier
 
 BATCHES = ("poisson", "shuffle")
 _ROUNDING = 1 - 2e-6  # what float32 may add to a norm

@@ -18,8 +18,8 @@ from ..core.contracts import NoGuarantee, Release
 from ..core.seeds import Streams, normal
 from ..core.trees import State
 from ..core.updates import Updates
-from .bound import Bound, Choice, make_bound
-from .budget import check_budget, known_multiplier
+from .parts.bound import Bound, Choice, make_bound
+from .parts.budget import check_budget, known_multiplier
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from torch import Tensor
 from ..core.contracts import NoGuarantee, Release
 from ..core.seeds import Streams
 from ..core.updates import Updates
-from .budget import check_budget, known_multiplier
-from .clipping import clip_finite_rows_l1, clip_rows_l1
+from .clippings.parts import clip_finite_rows_l1, clip_rows_l1
+from .parts.budget import check_budget, known_multiplier
 
 
 @dataclass(frozen=True)

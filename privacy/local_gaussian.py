@@ -15,9 +15,9 @@ from torch import Tensor
 from ..core.contracts import NoGuarantee, Release
 from ..core.seeds import Streams, normal
 from ..core.updates import Updates
-from .bound import Bound, Choice, make_bound
-from .budget import check_budget, known_multiplier
-from .clipping import row_norms
+from .clippings.parts import row_norms
+from .parts.bound import Bound, Choice, make_bound
+from .parts.budget import check_budget, known_multiplier
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from ..core.contracts import NoGuarantee, Release
 from ..core.seeds import Streams
 from ..core.trees import State
 from ..core.updates import Updates
-from .budget import check_budget, check_shares, known_multiplier
-from .clipping import clip_finite_rows
-from .integer_shares import NO_SUM, counted_on, lattice_of, needed_shares, summed
-from .lattice import Lattice, Noise
+from .clippings.parts import clip_finite_rows
+from .parts.budget import check_budget, check_shares, known_multiplier
+from .parts.integer_shares import NO_SUM, counted_on, lattice_of, needed_shares, summed
+from .parts.lattice import Lattice, Noise
 
 
 @dataclass(frozen=True)

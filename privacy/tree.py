@@ -18,8 +18,8 @@ from ..core.contracts import NoGuarantee, Release
 from ..core.seeds import Streams
 from ..core.trees import State
 from ..core.updates import Updates
-from .budget import check_budget, check_participation, known_multiplier
-from .clipping import clip_finite_rows, clip_rows
+from .clippings.parts import clip_finite_rows, clip_rows
+from .parts.budget import check_budget, check_participation, known_multiplier
 
 
 @dataclass(frozen=True)

@@ -1,37 +1,20 @@
 """What stays the same from round to round, built once from a run's spec."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..clients.codecs.wire import max_frame
-from ..clients.exchange import Exchange
-from ..clients.facts import BYTES as FACT_BYTES
-from ..clients.levels import Levels
-from ..clients.messages import Broadcast, Trained
+from ..clients.codecs.parts.wire import max_frame
+from ..clients.exchange.facts import BYTES as FACT_BYTES
 from ..core.client_rows import ClientRows, rows_of
-from ..core.contracts import (
-    Audit,
-    Codec,
-    Defense,
-    Facts,
-    MaliciousServer,
-    Network,
-    PreAggregation,
-    Privacy,
-    Sampler,
-    Sampling,
-    Schedule,
-    Secret,
-    ServerOptimizer,
-    UpdateAttack,
-)
 from ..core.declarations import (
     Algorithms,
     Codecs,
@@ -46,14 +29,35 @@ from ..core.declarations import (
     name_of,
 )
 from ..core.errors import PluginError, named_faults
-from ..core.layout import Layout
 from ..core.presence import reduced
-from ..core.roles import Role
-from ..core.trees import State
 from ..core.updates import Context, Forward, OwnExamples, Updates
-from ..privacy.accounting import Accountant
-from .canaries import Canaries
-from .cohorts import counted_sampling, sample_cohort
+from .cohort.sampling import counted_sampling, sample_cohort
+
+if TYPE_CHECKING:
+    from ..clients.exchange.exchange import Exchange
+    from ..clients.exchange.levels import Levels
+    from ..clients.exchange.messages import Broadcast, Trained
+    from ..core.contracts import (
+        Audit,
+        Codec,
+        Defense,
+        Facts,
+        MaliciousServer,
+        Network,
+        PreAggregation,
+        Privacy,
+        Sampler,
+        Sampling,
+        Schedule,
+        Secret,
+        ServerOptimizer,
+        UpdateAttack,
+    )
+    from ..core.layout import Layout
+    from ..core.roles import Role
+    from ..core.trees import State
+    from ..privacy.accounting import Accountant
+    from .guarantee.canaries import Canaries
 
 Array = np.ndarray[Any, Any]
 
@@ -139,7 +143,7 @@ class Plan:
         """Whether the server sends what it has, as it is."""
         return declared(self.server, Servers.deviates) == "nothing"
 
-    def at(self, round_: int) -> "Plan":
+    def at(self, round_: int) -> Plan:
         """Return the plan of one round: another one only where the sampler says that rounds differ."""
         sampling_at = declared(self.sampler, Samplers.sampling_at)
         if sampling_at is None:

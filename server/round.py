@@ -5,29 +5,29 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from ..clients.codecs.wire import shared_by
+from ..clients.codecs.parts.wire import shared_by
 from ..core.contracts import Starts, Verdict
 from ..core.declarations import Defenses, Schedules, declared
 from ..core.errors import PluginError
 from ..core.seeds import generator
 from ..core.updates import Updates, all_finite
-from .cohorts import sample_cohort
-from .downlink import send_down
-from .facts import facts_told
-from .mailbox import Mailbox
-from .outcome import Outcome
-from .plan import Plan
-from .planting import plant
-from .preparing import prepared
-from .receiving import count, judge, take
-from .release import charged_clients, release_of
-from .sending import Sent, add_up, post, train_root
-from .state import ServerState
+from .cohort.sampling import sample_cohort
+from .defending.preparing import prepared
+from .guarantee.release import charged_clients, release_of
+from .mail.downlink import send_down
+from .mail.facts import facts_told
+from .mail.mailbox import Mailbox
+from .mail.outcome import Outcome
+from .mail.planting import plant
+from .mail.receiving import count, judge, take
+from .mail.sending import Sent, add_up, post, train_root
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..clients.pools.base import ClientPool
+    from .plan import Plan
+    from .state import ServerState
 
 
 def run_round(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerState, Outcome]:

@@ -1,5 +1,7 @@
 """A whole run: rounds one after the other, from the beginning or from a checkpoint."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -8,13 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..clients.data.base import FederatedData
-from ..clients.levels import levels_of
-from ..clients.messages import Broadcast
-from ..clients.pools.base import ClientPool
+from ..clients.exchange.levels import levels_of
+from ..clients.exchange.messages import Broadcast
 from ..clients.pools.serial import SerialPool
-from ..clients.scoring import Scoring
-from ..clients.vectorize import Choice
+from ..clients.scoring.scorer import Scoring
 from ..core.layout import Layout
 from .assembly.build import make_plan
 from .assembly.fitted import Fitted
@@ -22,20 +21,7 @@ from .assembly.loading import load_data, make_model, make_task, model_and_secret
 from .assembly.parts import Parts
 from .assembly.refusals import OF_FIT, OF_GOALS, OF_PARTS, OF_PROSPECT, refuse
 from .assembly.refusals.budgets import Prospect
-from .certificates import CertificateScore, Certifier
-from .evaluation import Evaluator, Score, goals_of
-from .example_privacy import known_noise, with_local_steps
-from .guarantee import delta_warning
-from .guard import out_of_budget
-from .moving_goals import MovingGoals
-from .outcome import Outcome
-from .personal import PersonalEvaluator, PersonalScore, make_evaluator
-from .plan import Plan
-from .round import run_round
-from .small_cohorts import warnings_of
-from .spec import RunSpec, noise_warning
-from .state import ServerState, first_state
-from .training import (
+from .assembly.training import (
     TrainingKernel,
     kernel_of,
     make_candidates,
@@ -46,9 +32,25 @@ from .training import (
     make_root,
     make_scorer,
 )
+from .defending.small_cohorts import warnings_of
+from .guarantee.example_privacy import known_noise, with_local_steps
+from .guarantee.guard import out_of_budget
+from .guarantee.reading import delta_warning
+from .round import run_round
+from .scoring.evaluation import Evaluator, Score, goals_of
+from .scoring.personal import PersonalEvaluator, PersonalScore, make_evaluator
+from .spec import RunSpec, noise_warning
+from .state import ServerState, first_state
 
 if TYPE_CHECKING:
+    from ..clients.data.base import FederatedData
+    from ..clients.placement.stackable import Choice
+    from ..clients.pools.base import ClientPool
     from ..clients.pools.ray import TransportName
+    from .defending.certificates import CertificateScore, Certifier
+    from .mail.outcome import Outcome
+    from .plan import Plan
+    from .scoring.moving_goals import MovingGoals
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class Simulation:
         address: str | None = None,
         patience: float | None = None,
         gpus_per_worker: float | None = None,
-        transport: "TransportName" = "auto",
+        transport: TransportName = "auto",
     ) -> ClientPool:
         """Return a pool of Ray workers for this run; see ``RayPool`` for the arguments."""
         from ..clients.pools.ray import EVEN_SHARE, RayPool

@@ -1,10 +1,13 @@
 """A run's ingredients as plain values: what a worker is sent, a manifest holds and a hash covers."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..core.contracts import Device, LocalTraining, Switch
+if TYPE_CHECKING:
+    from ..core.contracts import Device, LocalTraining, Switch
 
 Options = Mapping[str, Any]
 

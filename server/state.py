@@ -1,17 +1,22 @@
 """What changes from round to round: all that a checkpoint holds."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ..clients.codecs.wire import shared_by
-from ..core.client_rows import ClientRows
+from ..clients.codecs.parts.wire import shared_by
 from ..core.contracts import UpdateKnowledge
-from ..core.trees import State
-from .mailbox import Mailbox
-from .plan import Plan
+
+if TYPE_CHECKING:
+    from ..core.client_rows import ClientRows
+    from ..core.trees import State
+    from .mail.mailbox import Mailbox
+    from .plan import Plan
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from ..core.leakage_knowledge import ITEMS, Level
 from ..core.observation import Observation
 from ..core.outside import only_our_own
-from ..server.replays import load_observation
+from ..server.recording.replays import load_observation
 from ..server.spec import PluginSpec
 from .plain import read_json
 from .reattack import Finding

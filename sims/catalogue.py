@@ -8,7 +8,8 @@ from typing import Any
 
 from ..core.declarations.strangers import resembled, strangers
 from ..core.errors import PluginError, ScenarioError, said, unknown
-from ..core.registry import Family, options_of
+from ..core.options import options_of
+from ..core.registry import Family
 from .families import checks, families_of, family, family_names
 from .overrides import parse
 from .scenario import Scenario, load_scenario, make_scenario, scenario_names
@@ -142,7 +143,7 @@ def draw_labels(name: str, options: Sequence[str], out: Path | None) -> Path:
     Raises:
         ScenarioError: Neither a scenario nor a data set has that name.
     """
-    from ..server.ingredients import make_data
+    from ..server.assembly.ingredients import make_data
     from .plots import save
     from .plots.labels import label_distribution
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import CohortError, GauntletError, PluginError, ResultsError, ScenarioError
 from ..core.locks import FolderLock
-from ..core.registry import Family, option_names, options_of
-from ..server.ingredients import make_data, make_roles, make_sampling, make_task
+from ..core.options import options_of
+from ..core.registry import Family, option_names
+from ..server.assembly.ingredients import make_data, make_roles, make_sampling, make_task
 from .cells import Cell, is_matrix, place_of, read_cells, stored
 from .families import family
 from .folders import claimed, fresh_folder, remove

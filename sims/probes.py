@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.declarations import shows_sums_alone
 from ..core.errors import GauntletError
-from ..server.observed_sum import observed_sum
-from ..server.recordings import adopt_observation, save_observation
+from ..server.recording.observed_sum import observed_sum
+from ..server.recording.recordings import adopt_observation, save_observation
 from .adaptive import unadapted
 from .reconstruct import NAME, AttackJob, carry_out, infers, shared_result
 from .scenario import Scenario

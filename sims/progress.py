@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from ..server.evaluation import Score
+    from ..server.scoring.evaluation import Score
     from ..server.simulation import Step
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS, infers
-from ..attacks.leakage.requirements import letter_of, rounds_of
+from ..attacks.leakage.parts.requirements import letter_of, rounds_of
 from ..core.errors import GauntletError, PluginError, ScenarioError
 from ..core.locks import FolderLock
 from ..server.spec import PluginSpec

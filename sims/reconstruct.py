@@ -13,10 +13,10 @@ from torch import Tensor
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
 from ..attacks.leakage import infers as infers
-from ..attacks.leakage.metrics import Scores, artefact_of, score
-from ..attacks.leakage.outputs import checked_reconstruction, checked_scores
-from ..attacks.leakage.requirements import letter_of, oracles_of, refuse_number, refuse_unmet, told
-from ..clients.device import one_thread
+from ..attacks.leakage.parts.metrics import Scores, artefact_of, score
+from ..attacks.leakage.parts.outputs import checked_reconstruction, checked_scores
+from ..attacks.leakage.parts.requirements import letter_of, oracles_of, refuse_number, refuse_unmet, told
+from ..clients.placement.device import one_thread
 from ..core.disk import make_folder, write_folder
 from ..core.errors import ResultsError
 from ..core.guards import guard
@@ -24,8 +24,8 @@ from ..core.observation import Observation
 from ..core.outside import only_our_own
 from ..core.registry import Family, require
 from ..core.seeds import generator
-from ..server.recording_format import probe_of
-from ..server.replays import load_observation, load_truth
+from ..server.recording.format import probe_of
+from ..server.recording.replays import load_observation, load_truth
 from ..server.spec import PluginSpec
 from .outside_code import code_of
 from .rebuilt import SCHEMA

@@ -19,7 +19,7 @@ from .robustness import aggregation, best_success, detection
 from .scores import CANARY
 
 if TYPE_CHECKING:
-    from ..server.evaluation import Score
+    from ..server.scoring.evaluation import Score
     from ..server.simulation import Step
 
 

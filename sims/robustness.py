@@ -14,11 +14,11 @@ import pyarrow as pa
 import torch
 
 from ..core.declarations import DataAttacks, Defenses, declared
-from ..server.outcome import Outcome
+from ..server.mail.outcome import Outcome
 
 if TYPE_CHECKING:
-    from ..server.evaluation import Score
     from ..server.plan import Plan
+    from ..server.scoring.evaluation import Score
 
 CLASSES = pa.schema(
     [

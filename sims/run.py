@@ -9,8 +9,8 @@ from ..core.errors import CheckpointError, ResultsError, ScenarioError
 from ..core.locks import FolderLock
 from ..core.outside import only_our_own
 from ..server.checkpoint import Checkpoint, drop_older, load_newest
-from ..server.guarantee import stated
-from ..server.mailbox_trees import misfit
+from ..server.guarantee.reading import stated
+from ..server.mail.mailbox_trees import misfit
 from ..server.simulation import Simulation, prepare
 from .audits import AuditTrail
 from .execution import execute

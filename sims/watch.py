@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS, infers
-from ..attacks.leakage.requirements import name_of, refuse_number, refuse_unmet, rounds_of, takes_labels
+from ..attacks.leakage.parts.requirements import name_of, refuse_number, refuse_unmet, rounds_of, takes_labels
 from ..core.contracts import Groups
 from ..core.declarations import Algorithms, DataAttacks, Mechanisms, declared, shows_sums_alone
 from ..core.errors import PluginError, ScenarioError
@@ -17,10 +17,10 @@ from ..core.guards import guard
 from ..core.leakage_knowledge import LeakageKnowledge
 from ..core.observation import Truth
 from ..core.registry import Family
-from ..server.cohorts import sample_cohort
-from ..server.observed_sum import counts_examples
-from ..server.planting import plant
-from ..server.probe import blank_observation, knowledge_of
+from ..server.cohort.sampling import sample_cohort
+from ..server.mail.planting import plant
+from ..server.recording.observed_sum import counts_examples
+from ..server.recording.probe import blank_observation, knowledge_of
 from .sections import Probe
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..clients.vectorize import Choice
+from ..clients.placement.stackable import Choice
 from ..core.disk import append, make_folder, sync_folder
 from ..core.errors import ResultsError
 from ..core.locks import NAME as LOCK

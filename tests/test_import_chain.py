@@ -9,7 +9,7 @@ import grimp
 import gauntlet
 
 ROOT = Path(gauntlet.__file__).parent
-LONGEST = 16  # files
+LONGEST = 14  # files
 
 
 @cache

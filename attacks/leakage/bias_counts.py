@@ -19,9 +19,9 @@ from ...core.errors import PluginError
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation
 from ...core.seeds import generator as stream_of
-from .labels import last_layer
-from .matching import dummy_inputs, refuse_boundless
-from .requirements import PLAIN_STEP, refuse_unmet
+from .parts.labels import last_layer
+from .parts.requirements import PLAIN_STEP, refuse_unmet
+from .search.matching import dummy_inputs, refuse_boundless
 
 
 @dataclass(frozen=True)

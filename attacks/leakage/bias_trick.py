@@ -16,9 +16,9 @@ import numpy as np
 
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction, noise_floor
-from .first_layer import first_layer
-from .labels import only_label, refuse_unreadable_label
-from .requirements import PLAIN_STEP, refuse_unmet
+from .parts.first_layer import first_layer
+from .parts.labels import only_label, refuse_unreadable_label
+from .parts.requirements import PLAIN_STEP, refuse_unmet
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from ...core.errors import PluginError
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
-from .requirements import PLAIN_STEP, refuse_unmet
+from .parts.requirements import PLAIN_STEP, refuse_unmet
 
 SHARP = 1e-5  # singular values below, of the largest, are what float32 leaves of zeros
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
-from .labels import only_label, refuse_unreadable_label
-from .matching import Init, Search, best_of, dummy_inputs, gradient_distance, refuse_unsearchable
-from .requirements import PLAIN_STEP, refuse_unmet
+from .parts.labels import only_label, refuse_unreadable_label
+from .parts.requirements import PLAIN_STEP, refuse_unmet
+from .search.matching import Init, Search, best_of, dummy_inputs, gradient_distance, refuse_unsearchable
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction, rounding
-from .labels import batch_labels, refuse_unreadable_label
-from .ratios import Ratios, batch_of, inside, ratios
-from .requirements import PLAIN_STEP, refuse_unmet
+from .parts.labels import batch_labels, refuse_unreadable_label
+from .parts.ratios import Ratios, batch_of, inside, ratios
+from .parts.requirements import PLAIN_STEP, refuse_unmet
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
-from .moments import known_honest, mean_and_std
+from .parts.moments import known_honest, mean_and_std
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
-from .replacement import boost, check_boost
+from .parts.replacement import boost, check_boost
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from ...core.contracts import DataAttack, Goal, SeenModel, UpdateAttack, UpdateK
 from ...core.declarations import DataAttacks, UpdateAttacks, declared
 from ...core.errors import PluginError
 from ...core.guards import guard
-from ...core.registry import options_of, require
+from ...core.options import options_of
+from ...core.registry import require
 from ...core.seeds import generator
 from ...core.trees import State, equal, pack, unpack
 from ...core.updates import Updates

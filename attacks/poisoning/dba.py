@@ -12,8 +12,8 @@ import numpy as np
 from torch import Tensor
 
 from ...core.contracts import Goal
+from .parts.trigger import Pixel, check_trigger, stamp, teach, triggered
 from .pixel_backdoor import PixelBackdoor
-from .trigger import Pixel, check_trigger, stamp, teach, triggered
 
 Parts = tuple[tuple[Pixel, ...], ...]
 NUM_PARTS = 4

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
-from .geometry import along, squared_distances
-from .moments import known_honest, mean_and_std, send_all
-from .probing import ask, crowd
+from .parts.geometry import along, squared_distances
+from .parts.moments import known_honest, mean_and_std, send_all
+from .parts.probing import ask, crowd
 
 
 @dataclass(frozen=True)

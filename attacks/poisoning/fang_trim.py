@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
-from .moments import check_knowledge, known_honest, mean_and_std
+from .parts.moments import check_knowledge, known_honest, mean_and_std
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import torch
 from ...core.contracts import UpdateKnowledge, View
 from ...core.trees import State
 from ...core.updates import Updates
-from .broadcasts import last_move, no_broadcast
-from .moments import send_all
+from .parts.broadcasts import last_move, no_broadcast
+from .parts.moments import send_all
 
 Mode = Literal["zero", "previous", "random", "gaussian"]
 MODES = ("zero", "previous", "random", "gaussian")

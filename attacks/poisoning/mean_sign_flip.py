@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
-from .moments import check_knowledge, known_honest, mean_and_std, send_all
+from .parts.moments import check_knowledge, known_honest, mean_and_std, send_all
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from ...core.contracts import UpdateKnowledge, View
 from ...core.seeds import normal
 from ...core.trees import State
 from ...core.updates import Updates
-from .geometry import along, combination
-from .moments import mean_and_std, send_all
+from .parts.geometry import along, combination
+from .parts.moments import mean_and_std, send_all
 
 POWER_STEPS = 10
 

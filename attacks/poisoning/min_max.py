@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
-from .deviation import Direction, check_search, farthest
-from .moments import check_knowledge, known_honest, send_all
+from .parts.deviation import Direction, check_search, farthest
+from .parts.moments import check_knowledge, known_honest, send_all
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
-from .replacement import boost, check_boost
+from .parts.replacement import boost, check_boost
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...core.contracts import UpdateKnowledge, View
 from ...core.trees import State
 from ...core.updates import Updates
-from .broadcasts import last_move, no_broadcast
+from .parts.broadcasts import last_move, no_broadcast
 
 
 @dataclass(frozen=True)

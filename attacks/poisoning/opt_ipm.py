@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
-from .moments import known_honest, mean_and_std
-from .probing import check_line_search, most_harmful
+from .parts.moments import known_honest, mean_and_std
+from .parts.probing import check_line_search, most_harmful
 
 
 @dataclass(frozen=True)

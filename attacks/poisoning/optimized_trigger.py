@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from ...core.contracts import Goal, SeenModel
 from ...core.seeds import generator as stream_of
-from .trigger import check_trigger, teach, triggered
+from .parts.trigger import check_trigger, teach, triggered
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from ...core.contracts import Goal
-from .trigger import Pixel, check_trigger, stamp, teach, triggered
+from .parts.trigger import Pixel, check_trigger, stamp, teach, triggered
 
 TWO_ROWS: tuple[Pixel, ...] = tuple((row, column) for row in (0, 1) for column in range(6))
 

@@ -17,7 +17,7 @@ from ...core.contracts import LocalTraining, Sampling, Visit
 from ...core.seeds import generator as make_generator
 from ...core.seeds import normal
 from ...core.trees import State
-from . import differences
+from .parts import differences
 
 
 @dataclass(frozen=True)

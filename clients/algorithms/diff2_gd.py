@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...core.contracts import LocalTraining, Visit
 from ...core.trees import State
-from . import differences
+from .parts import differences
 
 
 @dataclass(frozen=True)

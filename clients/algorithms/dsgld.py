@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...core.contracts import LocalTraining, Sampling, Visit
 from ...core.trees import State
-from . import langevin
+from .parts import langevin
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...core.contracts import LocalTraining, Sampling, Visit
 from ...core.trees import State
-from . import langevin
+from .parts import langevin
 
 SETUP = 2  # rounds in which every client sends its surrogate: first precisions, then precisions times means
 _LEAST = 1e-12  # variance of a surrogate's coordinate

@@ -14,8 +14,8 @@ from ...core.errors import GauntletError
 from ...core.layout import Layout
 from ...core.registry import require
 from ...core.seeds import generator, seeded_torch
-from ..defending import Defending, TrainedClients, changes_updates
-from ..messages import Broadcast
+from ..exchange.messages import Broadcast
+from ..training.defending import Defending, TrainedClients, changes_updates
 
 _IDS, _SIZES, _SHAPE, _CLASSES = [2, 5, 9], [1, 3, 4], (1, 4, 4), 5
 

@@ -20,7 +20,7 @@ from ...core.frames import Record, RecordShape
 from ...core.layout import Layout
 from ...core.trees import State
 from ...core.updates import Updates, finite_rows
-from .wire import vectors_of
+from .parts.wire import vectors_of
 
 
 @dataclass(frozen=True)

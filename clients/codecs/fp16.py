@@ -17,7 +17,7 @@ from ...core.errors import FrameError
 from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout, Slot
 from ...core.updates import Updates
-from .packing import Array, by_tensor, pack_floats, pack_halves, unpack_floats, unpack_values
+from .parts.packing import Array, by_tensor, pack_floats, pack_halves, unpack_floats, unpack_values
 
 DENSE_F16 = 0x01
 

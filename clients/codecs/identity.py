@@ -17,7 +17,7 @@ from ...core.errors import FrameError
 from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout
 from ...core.updates import Updates
-from .packing import DENSE_F32, unpack_floats
+from .parts.packing import DENSE_F32, unpack_floats
 
 
 @dataclass(frozen=True)

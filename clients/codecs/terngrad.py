@@ -18,9 +18,9 @@ from ...core.errors import FrameError
 from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout, Slot
 from ...core.updates import Updates
-from . import packing
-from .packing import BASE3, DENSE_F32, TWO_BIT, Array
-from .rice import RICE_SIGNS, max_rice, pack_rice, unpack_rice
+from .parts import packing
+from .parts.packing import BASE3, DENSE_F32, TWO_BIT, Array
+from .parts.rice import RICE_SIGNS, max_rice, pack_rice, unpack_rice
 
 _TAGS = {"base3": (BASE3,), "two_bit": (TWO_BIT,), "rice": (RICE_SIGNS,), "auto": (BASE3, RICE_SIGNS)}
 _PACK: dict[int, Callable[[Array], Iterable[Array | bytes]]] = {

@@ -14,7 +14,6 @@ from ...core.errors import GauntletError, PluginError, ScenarioError, said
 from ...core.registry import configure
 from ...core.seeds import seeded_torch
 from ..data.blank import blank_inputs, input_dtype
-from ..tasks.fitted import task_of
 from .normalized import Normalized
 
 Wrap = Callable[[nn.Module], nn.Module]
@@ -59,6 +58,7 @@ def build_model(
         PluginError: No such model, or wrong options, or it made something else than a model.
         ScenarioError: The model does not fit the data.
     """
+    from ..tasks.fitted import task_of
     from . import MODELS
 
     factory = MODELS.find(name)

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ...core.updates import Updates
-from ..messages import Broadcast, Summed, Trained
+from ..exchange.messages import Broadcast, Summed, Trained
 from .matrices import large
 
 if TYPE_CHECKING:
-    from ..scoring import Answers
+    from ..scoring.scorer import Answers
 
 Array = np.ndarray[Any, Any]
 

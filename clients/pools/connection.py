@@ -4,15 +4,19 @@ Ray starts the workers, whatever the transport. ``sockets.Sockets`` carries bloc
 ``objects.Objects`` through Ray's object store. The pool asks neither which it is.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ...core.errors import WorkerError
-from ..messages import Broadcast
-from .crew import Crew
+
+if TYPE_CHECKING:
+    from ..exchange.messages import Broadcast
+    from .crew import Crew
 
 Array = np.ndarray[Any, Any]
 

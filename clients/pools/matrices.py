@@ -1,7 +1,7 @@
 """Large matrices whose memory is used again once nobody holds them any more.
 
-What the C library does not keep of what is freed (``clients/memory.py``) comes anew from the system in every
-round, which clears each page: a fifth of a round of stacked clients that send two vectors each.
+What the C library does not keep of what is freed (``clients/placement/memory.py``) comes anew from the system
+in every round, which clears each page: a fifth of a round of stacked clients that send two vectors each.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..memory import LARGEST_KEPT
+from ..placement.memory import LARGEST_KEPT
 
 Array = np.ndarray[Any, Any]
 _MOST = 2  # what a round holds: messages, and what clients remember

@@ -10,23 +10,27 @@ are added up by the driver in the blocks' order, since a node's sum would depend
 Ray's processes pickle and unpickle what they send each other.
 """
 
+from __future__ import annotations
+
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from ...core.errors import WorkerError
-from ..device import one_thread
-from ..messages import Broadcast
+from ..exchange.messages import Broadcast
+from ..placement.device import one_thread
 from .base import put
 from .connection import Array, WorkerLost, first_line
-from .crew import Crew
 from .worker import Actor, raised
+
+if TYPE_CHECKING:
+    from .crew import Crew
 
 
 class Objects:
@@ -41,7 +45,7 @@ class Objects:
     def actor(self) -> type:
         return ObjectActor
 
-    def connection(self, crew: Crew, broadcast: Broadcast) -> "ObjectConnection":
+    def connection(self, crew: Crew, broadcast: Broadcast) -> ObjectConnection:
         return ObjectConnection(crew, self)
 
     @contextmanager
@@ -69,6 +73,10 @@ class ObjectActor(Actor):
     def begin(self, *ingredients: Any) -> None:
         super().begin(*ingredients)
         self._number, self._received = 0, Broadcast(-1, torch.zeros(0), torch.zeros(0))
+
+    def rest(self) -> None:
+        del self._received
+        super().rest()
 
     def pid(self, begun: None) -> int:
         """Return the worker's process, once its kernel is built; ``begun``: what began it."""

@@ -5,6 +5,8 @@ each worker builds its model once. A worker that dies is replaced and its blocks
 result, since a block's randomness depends on nothing but (seed, round, client).
 """
 
+from __future__ import annotations
+
 import os
 import signal
 import sys
@@ -15,14 +17,12 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from ...core.errors import GauntletError, ScenarioError, WorkerError, unknown
-from ..data.base import FederatedData
-from ..messages import Broadcast, Summed, Trained
-from ..scoring import Answers, Scoring
+from ..scoring.scorer import Answers, Scoring
 from .base import Array, Rows, Sums, block_broadcasts, blocks
 from .connection import IN_FLIGHT, Connection, Transport, WorkerLost, first_line
 from .crew import Crew
@@ -30,7 +30,11 @@ from .local_ray import LOOPBACK, join, start_local
 from .objects import Objects
 from .sockets import Sockets
 from .waiting import WaitingBlocks
-from .worker import BuildKernel
+
+if TYPE_CHECKING:
+    from ..data.base import FederatedData
+    from ..exchange.messages import Broadcast, Summed, Trained
+    from .worker import BuildKernel
 
 TransportName = Literal["auto", "socket", "ray"]
 EVEN_SHARE = -1.0  # of the GPUs, in the place of a worker's number of them

@@ -1,12 +1,18 @@
 """Clients one block after the other, in this process. Needs no Ray."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ...core.errors import named_faults
-from ..device import one_thread
-from ..messages import Broadcast, Summed, Trained
-from ..scoring import Answers, Scorer
+from ..placement.device import one_thread
+from ..scoring.scorer import Answers, Scorer
 from .base import Array, Kernel, Rows, Sums, block_broadcasts, blocks, put
+
+if TYPE_CHECKING:
+    from ..exchange.messages import Broadcast, Summed, Trained
 
 
 class SerialPool:

@@ -14,6 +14,8 @@ The ids are those of clients or, where a model is scored, the number of a block 
 only; what the block's clients remember, S numbers each, with the block.
 """
 
+from __future__ import annotations
+
 import hmac
 import os
 import secrets
@@ -22,15 +24,18 @@ import struct
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from ..device import one_thread
-from ..messages import Broadcast
+from ..exchange.messages import Broadcast
+from ..placement.device import one_thread
 from .connection import METHODS, Array, WorkerLost, first_line
-from .crew import Crew
 from .worker import Actor, raised
+
+if TYPE_CHECKING:
+    from .crew import Crew
 
 _ASK, _ERROR, _PID = struct.Struct("<BiBIIII"), struct.Struct("<I"), struct.Struct("<I")
 _TOKEN = 32  # bytes
@@ -52,7 +57,7 @@ class Sockets:
     def actor(self) -> type:
         return SocketActor
 
-    def connection(self, crew: Crew, broadcast: Broadcast) -> "SocketConnection":
+    def connection(self, crew: Crew, broadcast: Broadcast) -> SocketConnection:
         return SocketConnection(crew, self.host, broadcast, self.patience)
 
     def sharing(self, broadcast: Broadcast) -> AbstractContextManager[None]:

@@ -1,18 +1,22 @@
 """What a worker does with a block, however the block came: a kernel on one thread; and a scorer."""
 
+from __future__ import annotations
+
 import gc
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...core import errors
 from ...core.errors import GauntletError, WorkerError
 from ..data.base import FederatedData
-from ..device import one_thread
-from ..messages import Broadcast
-from ..scoring import BuildScorer, ScoredExamples, Scorer
+from ..placement.device import one_thread
 from .base import Kernel
+
+if TYPE_CHECKING:
+    from ..exchange.messages import Broadcast
+    from ..scoring.scorer import BuildScorer, ScoredExamples, Scorer
 
 Array = np.ndarray[Any, Any]
 BuildKernel = Callable[[FederatedData], Kernel]
@@ -22,7 +26,7 @@ BuildKernel = Callable[[FederatedData], Kernel]
 class Actor:
     """A worker's process, for one run after another."""
 
-    _worker: "Worker"
+    _worker: Worker
 
     def begin(self, *ingredients: Any) -> None:
         """Be the worker of a run; see ``Worker``."""

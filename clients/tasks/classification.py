@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.contracts import ClassScore, DataFacts, Measured
-from ..losses import LabelForm
+from ..tracing.losses import LabelForm
 
 
 @dataclass(frozen=True)

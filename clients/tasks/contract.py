@@ -18,7 +18,7 @@ from ...core.seeds import generator
 from ...core.task_replies import REPLIES
 from ...core.untouched import untouched
 from ..data.base import Targets
-from ..losses import ExampleForm
+from ..tracing.losses import ExampleForm
 from .fitted import FittedTask
 
 _B = 12  # examples

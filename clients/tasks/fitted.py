@@ -16,7 +16,7 @@ from ...core.declarations import ClientData, Tasks, declared
 from ...core.errors import PluginError, ScenarioError, said
 from ...core.guards import guard
 from ...core.task_replies import REPLIES
-from ..losses import ExampleForm
+from ..tracing.losses import ExampleForm
 
 if TYPE_CHECKING:
     from ...core.contracts import LossForm, Measured, Task

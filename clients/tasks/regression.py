@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...core.contracts import DataFacts, Measured, OutputScore
-from ..losses import NumberForm
+from ..tracing.losses import NumberForm
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,20 @@
 """What attacks owe, and what they are allowed to see."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from torch import Tensor
 
-from ..observation import Observation, Reconstruction
-from ..trees import State
-from ..updates import Updates
-from .defenses import Verdict
-from .knowledge import UpdateKnowledge
+if TYPE_CHECKING:
+    from ..observation import Observation, Reconstruction
+    from ..trees import State
+    from ..updates import Updates
+    from .defenses import Verdict
+    from .knowledge import UpdateKnowledge
 
 
 @dataclass(frozen=True)

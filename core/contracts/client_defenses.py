@@ -1,12 +1,15 @@
 """What a client's own defense against leakage owes."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
-from ..layout import Layout
+if TYPE_CHECKING:
+    from ..layout import Layout
 
 
 class BlockVisit(Protocol):

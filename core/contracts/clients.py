@@ -1,13 +1,16 @@
 """What a client is made of: local rules and procedures, models."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
-from ..trees import State
+if TYPE_CHECKING:
+    from ..trees import State
 
 Switch = Literal["auto", "on", "off"]
 """A way of training: where it can be, always, or never."""

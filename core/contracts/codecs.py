@@ -1,18 +1,22 @@
 """What a codec is, and what both sides of a frame know."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 from torch import Tensor
 
-from ..frames import Record, RecordShape
-from ..layout import Layout
 from ..seeds import generator
-from ..trees import State
-from ..updates import Updates
+
+if TYPE_CHECKING:
+    from ..frames import Record, RecordShape
+    from ..layout import Layout
+    from ..trees import State
+    from ..updates import Updates
 
 
 @dataclass(frozen=True)

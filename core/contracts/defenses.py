@@ -1,14 +1,17 @@
 """What defenses and pre-aggregations owe."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
-from ..layout import Layout
-from ..trees import State
-from ..updates import Forward, Updates
+if TYPE_CHECKING:
+    from ..layout import Layout
+    from ..trees import State
+    from ..updates import Forward, Updates
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,15 @@
 """Single numbers that clients state beside their messages."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
-from .clients import LocalTraining, LocalWork
+if TYPE_CHECKING:
+    from .clients import LocalTraining, LocalWork
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,18 @@
 """What privacy mechanisms, their clipping and their audits owe."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from torch import Tensor
 
-from ..seeds import Streams
-from ..trees import State
-from ..updates import Updates
+if TYPE_CHECKING:
+    from ..seeds import Streams
+    from ..trees import State
+    from ..updates import Updates
 
 
 @dataclass(frozen=True)

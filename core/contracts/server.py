@@ -1,13 +1,16 @@
 """What the server is made of: optimizers, samplers, networks, schedules."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from torch import Tensor
 
-from ..trees import State
+if TYPE_CHECKING:
+    from ..trees import State
 
 Array = np.ndarray[Any, Any]
 

@@ -1,12 +1,15 @@
 """What a malicious server owes, and what it may do."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
-from ..trees import State
+if TYPE_CHECKING:
+    from ..trees import State
 
 Secret = Mapping[str, Any]
 """What a malicious server knows of its own doing, by name: trees as ``core.trees`` describes."""

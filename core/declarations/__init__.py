@@ -5,12 +5,13 @@ its name, what values are allowed, the careful answer that holds of a plug-in th
 in one line. ``docs/declarations.md`` shows them all.
 """
 
+from .algorithms import Algorithms, Optimizers, Samplers
 from .attacks import DataAttacks, LeakageAttacks, Servers, UpdateAttacks
-from .clients import Algorithms, ClientData, ClientDefenses, Codecs, Datasets, Partitions, Tasks
+from .clients import ClientData, ClientDefenses, Codecs, Datasets, Partitions, Tasks
 from .declaration import Declaration, Table, declared, declares, name_of
 from .defenses import Defenses, PreAggregations
 from .privacy import Audits, Clippings, Mechanisms, clipped_at, shows_sums_alone, works_in_steps
-from .server import Networks, Optimizers, Samplers, Schedules
+from .server import Networks, Schedules
 
 TABLES: dict[str, type[Table]] = {
     "datasets": Datasets,

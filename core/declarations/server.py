@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from .declaration import FLAG, Declaration, Table, count, flag, method, word, words
+from .declaration import FLAG, Declaration, Table, flag, method, words
 
 if TYPE_CHECKING:
-    from ..contracts.server import Sampling
-
-
-class Samplers(Table):
-    """What a sampler may say of itself."""
-
-    periodic = flag(
-        "Its cohorts hang together over rounds: `sample` gets the same stream in each, and the round besides."
-    )
-    sampling_at: Declaration[Callable[[int, int], Sampling] | None] = method(
-        "(num_clients, round) -> Sampling", "How it samples in one round, where rounds differ."
-    )
+    pass
 
 
 class Networks(Table):
@@ -36,23 +25,6 @@ class Networks(Table):
     may_lose: Declaration[bool | None] = Declaration(
         FLAG, None, "A message may not arrive, as configured; by default, unless it is `complete`."
     )
-
-
-class Optimizers(Table):
-    """What a server optimizer may say of itself."""
-
-    extras = count(0, "How many vectors the server sends besides the parameters.")
-    extra: Declaration[Callable[[Tensor, Any], Tensor] | None] = method(
-        "(params, state) -> Tensor", "Which vectors these are.  # [E, P]"
-    )
-    gain: Declaration[Callable[[Any], float] | None] = method(
-        "(state) -> float",
-        "What the next aggregate is multiplied by in the parameters after it; silent: they are no multiple.",
-    )
-    posterior: Declaration[Callable[[Any], list[Tensor]] | None] = method(
-        "(state) -> list of Tensor", "The posterior samples that it has kept so far, [P] each."
-    )
-    unproved = word("no_mechanism", "Why it proves nothing without a privacy mechanism.")
 
 
 class Schedules(Table):

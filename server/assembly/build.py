@@ -1,20 +1,24 @@
 """From parts that nothing refuses to the plan of a run."""
 
-from typing import Any
+from __future__ import annotations
 
-from ...core.contracts import Audit, Privacy
+from typing import TYPE_CHECKING, Any
+
 from ...core.declarations import Algorithms, Mechanisms, Servers, declared
 from ...core.frames import public_spec
-from ...core.layout import Layout
-from ...core.registry import options_of
+from ...core.options import options_of
 from ...core.seeds import generator
 from ...privacy import PRIVACY
 from ...privacy.accounting import Accountant
-from ..canaries import Canaries
+from ..guarantee.canaries import Canaries
 from ..plan import Plan
 from ..spec import RunSpec, noise_seed
-from .fitted import Fitted
 from .parts import watched
+
+if TYPE_CHECKING:
+    from ...core.contracts import Audit, Privacy
+    from ...core.layout import Layout
+    from .fitted import Fitted
 
 
 def make_plan(fitted: Fitted) -> Plan:

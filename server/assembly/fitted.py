@@ -1,18 +1,23 @@
 """A run's parts together with its data and model."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from torch import nn
 
-from ...clients.data.base import FederatedData
-from ...clients.exchange import Exchange
-from ...clients.levels import Levels
-from ...clients.tasks.fitted import FittedTask
-from ...core.contracts import Privacy, Secret
-from ...core.layout import Layout
 from .loading import make_task
-from .parts import Parts
+
+if TYPE_CHECKING:
+    from ...clients.data.base import FederatedData
+    from ...clients.exchange.exchange import Exchange
+    from ...clients.exchange.levels import Levels
+    from ...clients.tasks.fitted import FittedTask
+    from ...core.contracts import Privacy, Secret
+    from ...core.layout import Layout
+    from .parts import Parts
 
 
 @dataclass(frozen=True, eq=False)

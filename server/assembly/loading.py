@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from ...clients.data import federate
-from ...clients.data.base import FederatedData, Perturb
-from ...clients.defending import wrap_of
 from ...clients.models import build_model
 from ...clients.tasks.fitted import FittedTask, task_of
+from ...clients.training.defending import wrap_of
 from ...core.declarations import Mechanisms, declared
 from ...core.seeds import generator
-from ..rebuilding import rebuilt
+from .rebuilding import rebuilt
 
 if TYPE_CHECKING:
+    from ...clients.data.base import FederatedData, Perturb
     from ...core.contracts import MaliciousServer, Secret
     from ..spec import RunSpec
     from .parts import Parts

@@ -1,45 +1,49 @@
 """Every plug-in of a run: built once, when it is first asked for, and the same one for whoever asks."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...attacks.servers import SERVERS
 from ...clients.algorithms import ALGORITHMS
 from ...clients.client_defenses import CLIENT_DEFENSES
 from ...clients.codecs import CODECS
 from ...clients.data import DATASETS, PARTITIONS
-from ...clients.exchange import Exchange, exchange_of
-from ...core.contracts import (
-    Audit,
-    ClientDefense,
-    Codec,
-    Defense,
-    MaliciousServer,
-    Network,
-    PreAggregation,
-    Privacy,
-    Sampler,
-    Sampling,
-    Schedule,
-)
+from ...clients.exchange.exchange import Exchange, exchange_of
 from ...core.declarations import Algorithms, Datasets, Declaration, Schedules, declared, works_in_steps
 from ...core.guards import guard
-from ...core.layout import Layout
-from ...core.registry import Family
 from ...core.replies import REPLIES
 from ...core.roles import Role
 from ...defenses import DEFENSES, PRE_AGGREGATIONS
 from ...privacy import AUDITS, PRIVACY
-from ...privacy.calibration import calibrate
-from ..cohorts import counted_sampling, sample_cohort
+from ...privacy.accounting.calibration import calibrate
+from ..cohort.roles import Attack, assign, build_attacks
+from ..cohort.sampling import counted_sampling, sample_cohort
 from ..networks import NETWORKS
 from ..optimizers import SERVER_OPTIMIZERS
-from ..roles import Attack, assign, build_attacks
 from ..samplers import SAMPLERS
 from ..schedules import SCHEDULES
 from ..spec import PluginSpec, RunSpec
+
+if TYPE_CHECKING:
+    from ...core.contracts import (
+        Audit,
+        ClientDefense,
+        Codec,
+        Defense,
+        MaliciousServer,
+        Network,
+        PreAggregation,
+        Privacy,
+        Sampler,
+        Sampling,
+        Schedule,
+    )
+    from ...core.layout import Layout
+    from ...core.registry import Family
 
 Roles = tuple[tuple[Role[Any], ...], tuple[Role[Any], ...]]
 
@@ -219,7 +223,7 @@ class Parts:
         found: Mapping[str, Any] = {name: getattr(self.algorithm, name) for name in open_}
         return replace(mechanism, **found) if found else mechanism
 
-    def alone(self) -> "Parts":
+    def alone(self) -> Parts:
         """Return what the server trains with on examples of its own: where nobody attacks or hides.
 
         The model stays as the clients' defense may have wrapped it.

@@ -1,8 +1,14 @@
 """Network models: who is delayed and who drops out, on a virtual clock."""
 
-from ...core.contracts import Network
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ...core.declarations import Networks
 from ...core.registry import Family
+
+if TYPE_CHECKING:
+    from ...core.contracts import Network
 
 NETWORKS: Family[Network] = Family(
     "networks",

@@ -1,12 +1,17 @@
 """What every network model owes."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...core.contracts import Delivery, Network
 from ...core.registry import require
 from ...core.seeds import generator
+
+if TYPE_CHECKING:
+    from ...core.contracts import Delivery, Network
 
 
 def _deliver(network: Network, cohort: int, round_: int = 0) -> Delivery:

@@ -1,8 +1,14 @@
 """Server optimisers: how an aggregate moves the global parameters."""
 
-from ...core.contracts import ServerOptimizer
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ...core.declarations import Optimizers
 from ...core.registry import Family
+
+if TYPE_CHECKING:
+    from ...core.contracts import ServerOptimizer
 
 SERVER_OPTIMIZERS: Family[ServerOptimizer] = Family(
     "server_optimizers",

@@ -1,13 +1,18 @@
 """What every server optimiser owes."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ...core import trees
-from ...core.contracts import ServerOptimizer
 from ...core.registry import require
+
+if TYPE_CHECKING:
+    from ...core.contracts import ServerOptimizer
 
 
 def _params() -> Tensor:

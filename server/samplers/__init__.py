@@ -1,8 +1,14 @@
 """Samplers: who takes part in a round."""
 
-from ...core.contracts import Sampler
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ...core.declarations import Samplers
 from ...core.registry import Family
+
+if TYPE_CHECKING:
+    from ...core.contracts import Sampler
 
 SAMPLERS: Family[Sampler] = Family(
     "samplers",

@@ -1,15 +1,19 @@
 """What every sampler owes."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from math import isclose, sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.contracts import Sampler
 from ...core.declarations import Samplers, declared
 from ...core.registry import require
 from ...core.seeds import generator
+
+if TYPE_CHECKING:
+    from ...core.contracts import Sampler
 
 NUM_CLIENTS = 60
 ROUNDS = 2000

@@ -1,8 +1,14 @@
 """Schedules: who begins when, and which messages count in a round."""
 
-from ...core.contracts import Schedule
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ...core.declarations import Schedules
 from ...core.registry import Family
+
+if TYPE_CHECKING:
+    from ...core.contracts import Schedule
 
 SCHEDULES: Family[Schedule] = Family(
     "schedules",

@@ -7,16 +7,20 @@ FLSim (facebookresearch/FLSim). The default constants are those of the FedBuff p
 unverified; the order of events at equal times is a convention of this project.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from math import inf
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...core.contracts import Arrivals, Starts, Traffic
-from ...core.trees import State
+
+if TYPE_CHECKING:
+    from ...core.trees import State
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from gauntlet.clients.data.base import Targets
-from gauntlet.clients.kernel import BlockKernel
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
+from gauntlet.clients.training.kernel import BlockKernel
 from gauntlet.core.contracts import LocalRule, LocalTraining
 from gauntlet.privacy.no_privacy import NoPrivacy
 

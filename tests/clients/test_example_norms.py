@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from gauntlet.clients.example_gradients import Outer, Partly, Positions, Turned, Written, squares_of
-from gauntlet.clients.example_trace import ExampleStep
 from gauntlet.clients.models.gru import Gru
 from gauntlet.clients.models.lstm import Lstm
+from gauntlet.clients.tracing.example_gradients import Outer, Partly, Positions, Turned, Written, squares_of
+from gauntlet.clients.tracing.example_step import ExampleStep
 from gauntlet.core.seeds import generator, seeded_torch
 from gauntlet.privacy.dp_sgd import DpSgd
 

@@ -9,10 +9,10 @@ from gauntlet.clients.algorithms.fedavg import FedAvg
 from gauntlet.clients.data.base import Dataset, Targets
 from gauntlet.clients.data.federate import federate
 from gauntlet.clients.data.quantity import Quantity
-from gauntlet.clients.kernel import BlockKernel
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.clients.models.gru import Gru
 from gauntlet.clients.models.linear import Linear
+from gauntlet.clients.training.kernel import BlockKernel
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.layout import Layout
 from gauntlet.core.seeds import generator, normal

@@ -11,10 +11,10 @@ from gauntlet.clients.data.digits import Digits
 from gauntlet.clients.data.federate import federate
 from gauntlet.clients.data.iid import Iid
 from gauntlet.clients.data.quantity import Quantity
-from gauntlet.clients.kernel import BlockKernel
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.clients.models.gru import Gru
 from gauntlet.clients.tasks.fitted import task_of
+from gauntlet.clients.training.kernel import BlockKernel
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import ScenarioError
 from gauntlet.core.layout import Layout

@@ -9,8 +9,9 @@ from typing import Literal
 import pytest
 
 from gauntlet.core.errors import PluginError
+from gauntlet.core.options import options_of
 from gauntlet.core.outside import only_our_own
-from gauntlet.core.registry import Family, configure, options_of
+from gauntlet.core.registry import Family, configure
 from gauntlet.defenses import DEFENSES
 
 ONE = Family("toys", "toy", ("play",), {})

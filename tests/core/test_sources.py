@@ -59,7 +59,7 @@ def test_what_has_no_source_or_is_not_there_is_left_out():
     ("target", "outside"),
     [
         ("gauntlet.defenses.mean:WeightedMean", False),
-        ("gauntlet.server.flower_strategies:strategy_defense", False),
+        ("gauntlet.server.flower.strategies:strategy_defense", False),
         ("gauntlet.results.theirs.code.evil:Evil", True),
         ("gauntlet:simulate", True),
         ("gauntlet_not:A", True),

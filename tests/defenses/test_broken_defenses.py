@@ -26,7 +26,7 @@ from gauntlet.core.contracts import Verdict
 from gauntlet.core.errors import PluginError
 from gauntlet.core.updates import Updates
 from gauntlet.defenses import contract
-from gauntlet.defenses import partial_contract as partial
+from gauntlet.defenses.contract import partial as partial
 from gauntlet.defenses.mean import Mean
 
 

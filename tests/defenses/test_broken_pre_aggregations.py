@@ -10,7 +10,7 @@ import torch
 from gauntlet.core.errors import PluginError
 from gauntlet.core.updates import Updates
 from gauntlet.defenses import contract
-from gauntlet.defenses import pre_aggregation_contract as before
+from gauntlet.defenses.contract import pre_aggregation as before
 
 
 @dataclass(frozen=True)

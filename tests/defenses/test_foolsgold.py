@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gauntlet.defenses.foolsgold import FoolsGold, foolsgold_weights
-from gauntlet.defenses.geometry import cosines
+from gauntlet.defenses.parts.geometry import cosines
 
 GOLDEN_WEIGHTS = ".069732303 0 .069732303 1 0 .525680764 0 0 1 .944737217 .525680764"
 GOLDEN = [-0.077182945, -0.574596075, -0.441460443, -0.551419810, 0.455979916]

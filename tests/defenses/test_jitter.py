@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from gauntlet.defenses.history import jitters
-from gauntlet.defenses.judgement import poor, restless
+from gauntlet.defenses.mud_hog.history import jitters
+from gauntlet.defenses.mud_hog.judgement import poor, restless
 
 
 def test_jitter_is_that_of_brute_force():

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from gauntlet.core.layout import Layout, Slot
-from gauntlet.defenses import columns
 from gauntlet.defenses.lasa import LASA, mz_scores
+from gauntlet.defenses.parts import columns
 
 TWO_LAYERS = Layout((Slot("a", (2,), 0), Slot("b", (2,), 2)))
 

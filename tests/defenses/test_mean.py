@@ -67,7 +67,7 @@ def test_blocks_of_columns_do_not_show(cohort, monkeypatch):
     """In one block or in many: the same bits, and numpy's own sum in client order."""
     rows = torch.from_numpy(np.random.default_rng(3).normal(size=(7, 1001)).astype(np.float32))
     whole, _ = Mean().aggregate(cohort(rows), None)
-    monkeypatch.setattr("gauntlet.defenses.columns.BLOCK_ELEMENTS", 7 * 10)
+    monkeypatch.setattr("gauntlet.defenses.parts.columns.BLOCK_ELEMENTS", 7 * 10)
     parts, _ = Mean().aggregate(cohort(rows), None)
     assert torch.equal(whole.aggregate, parts.aggregate)
     np.testing.assert_array_equal(

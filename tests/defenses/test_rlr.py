@@ -43,7 +43,7 @@ def test_an_option_out_of_range_is_refused():
 
 
 def test_blocks_of_columns_change_nothing(golden_cohort, monkeypatch):
-    from gauntlet.defenses import columns
+    from gauntlet.defenses.parts import columns
 
     whole, _ = RLR().aggregate(golden_cohort, None)
     monkeypatch.setattr(columns, "BLOCK_ELEMENTS", 11)

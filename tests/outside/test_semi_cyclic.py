@@ -6,7 +6,7 @@ from outsiders import FOLDER
 
 from gauntlet.core.errors import PluginError
 from gauntlet.core.seeds import generator
-from gauntlet.server.cohorts import sample_cohort
+from gauntlet.server.cohort.sampling import sample_cohort
 from gauntlet.server.samplers import SAMPLERS
 
 

@@ -10,7 +10,7 @@ import torch
 from outsiders import FOLDER
 
 from gauntlet.attacks.leakage import LEAKAGE_ATTACKS, contract
-from gauntlet.attacks.leakage.metrics import score
+from gauntlet.attacks.leakage.parts.metrics import score
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.seeds import generator
 from gauntlet.sims.results import load_run, read_manifest

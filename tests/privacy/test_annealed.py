@@ -6,8 +6,8 @@ from gauntlet.core.layout import Layout
 from gauntlet.core.seeds import generator
 from gauntlet.core.updates import Context, Updates
 from gauntlet.privacy.accounting import Accountant
+from gauntlet.privacy.accounting.curves import gaussian_epsilon
 from gauntlet.privacy.annealed import Annealed
-from gauntlet.privacy.curves import gaussian_epsilon
 
 GOLDEN = {
     0.01: (0.1, 0.0517, 0.0281, 0.0150, 0.0079),

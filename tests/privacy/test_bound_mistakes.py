@@ -10,9 +10,9 @@ from gauntlet.core.contracts import Release
 from gauntlet.core.errors import PluginError
 from gauntlet.core.seeds import generator
 from gauntlet.privacy import PRIVACY
-from gauntlet.privacy.bound import joint
 from gauntlet.privacy.gaussian import Gaussian
 from gauntlet.privacy.local_gaussian import LocalGaussian
+from gauntlet.privacy.parts.bound import joint
 
 
 @pytest.mark.parametrize(

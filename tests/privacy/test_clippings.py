@@ -13,16 +13,18 @@ from gauntlet.core.guards import guard
 from gauntlet.core.layout import Layout
 from gauntlet.core.seeds import generator
 from gauntlet.core.updates import Context, Updates
-from gauntlet.privacy import CLIPPINGS, clipping_contract, cohort_contract
-from gauntlet.privacy.autos import AutoS
-from gauntlet.privacy.autov import AutoV
-from gauntlet.privacy.clipping import clip_rows, row_norms
-from gauntlet.privacy.clipping_contract import CLIPPING_CHECKS
-from gauntlet.privacy.fixed import Fixed
-from gauntlet.privacy.moo import Moo
-from gauntlet.privacy.per_layer import PerLayer
-from gauntlet.privacy.psac import Psac
-from gauntlet.privacy.quantile import Quantile
+from gauntlet.privacy import CLIPPINGS
+from gauntlet.privacy.clippings.autos import AutoS
+from gauntlet.privacy.clippings.autov import AutoV
+from gauntlet.privacy.clippings.fixed import Fixed
+from gauntlet.privacy.clippings.moo import Moo
+from gauntlet.privacy.clippings.parts import clip_rows, row_norms
+from gauntlet.privacy.clippings.per_layer import PerLayer
+from gauntlet.privacy.clippings.psac import Psac
+from gauntlet.privacy.clippings.quantile import Quantile
+from gauntlet.privacy.contract import clipping as clipping_contract
+from gauntlet.privacy.contract import cohort as cohort_contract
+from gauntlet.privacy.contract.clipping import CLIPPING_CHECKS
 
 OTHERS = [
     Quantile(target_unclipped=1.0, geometric=False),

@@ -10,11 +10,11 @@ from gauntlet.core.contracts import NoGuarantee, Release, Sampling
 from gauntlet.core.seeds import generator
 from gauntlet.core.trees import equal, pack, unpack
 from gauntlet.privacy.accounting import Accountant
+from gauntlet.privacy.accounting.calibration import calibrate, fitted, worst_precision
+from gauntlet.privacy.accounting.curves import gaussian_epsilon
 from gauntlet.privacy.banded_mf import BandedMF
-from gauntlet.privacy.calibration import calibrate, fitted, worst_precision
-from gauntlet.privacy.curves import gaussian_epsilon
-from gauntlet.privacy.factorization import banded_rows, dense
 from gauntlet.privacy.gaussian import Gaussian
+from gauntlet.privacy.parts.factorization import banded_rows, dense
 from gauntlet.privacy.tree import Tree, changed_nodes
 
 FULL = Sampling("full", 10, 1.0, 10.0)

@@ -7,7 +7,7 @@ from gauntlet.core.contracts import NoGuarantee, Release
 from gauntlet.core.layout import Layout, Slot
 from gauntlet.core.seeds import generator
 from gauntlet.core.updates import Context, Updates
-from gauntlet.privacy.curves import gaussian_epsilon
+from gauntlet.privacy.accounting.curves import gaussian_epsilon
 from gauntlet.privacy.diff2 import Diff2
 
 RUN = {"rounds": 100, "restart": 10, "c1": 1.0, "c2": 0.25, "delta": 1e-5}

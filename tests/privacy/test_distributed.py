@@ -11,8 +11,8 @@ from gauntlet.core.contracts import NoGuarantee, Release, Sampling
 from gauntlet.core.seeds import generator
 from gauntlet.core.updates import Updates
 from gauntlet.privacy.accounting import Accountant
-from gauntlet.privacy.calibration import calibrate
-from gauntlet.privacy.curves import gaussian_epsilon
+from gauntlet.privacy.accounting.calibration import calibrate
+from gauntlet.privacy.accounting.curves import gaussian_epsilon
 from gauntlet.privacy.discrete_gaussian import DiscreteGaussian, discrete_gaussian
 from gauntlet.privacy.skellam import Skellam
 

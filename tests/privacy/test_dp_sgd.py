@@ -8,10 +8,10 @@ from gauntlet.core.contracts import NoGuarantee, Release, Sampling
 from gauntlet.core.errors import PluginError
 from gauntlet.privacy import PRIVACY
 from gauntlet.privacy.accounting import Accountant
-from gauntlet.privacy.calibration import calibrate, calibrate_steps
-from gauntlet.privacy.curves import gaussian_epsilon, rdp_epsilon
+from gauntlet.privacy.accounting.calibration import calibrate, calibrate_steps
+from gauntlet.privacy.accounting.curves import gaussian_epsilon, rdp_epsilon
+from gauntlet.privacy.accounting.local_steps import worst_epsilon
 from gauntlet.privacy.dp_sgd import DpSgd
-from gauntlet.privacy.local_steps import worst_epsilon
 
 BUDGET = {"clip_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-5}
 FULL = Sampling("full", 3, 1.0, 3.0)

@@ -11,8 +11,8 @@ import pytest
 
 from gauntlet.core.contracts import Release, Sampling
 from gauntlet.privacy.accounting import Accountant
-from gauntlet.privacy.curves import gaussian_epsilon, pld_epsilon, rdp_epsilon
-from gauntlet.privacy.divergences import ORDERS, amplified, epsilon_from
+from gauntlet.privacy.accounting.curves import gaussian_epsilon, pld_epsilon, rdp_epsilon
+from gauntlet.privacy.accounting.divergences import ORDERS, amplified, epsilon_from
 
 # Of dp-accounting's default orders, Renyi is up to 0.08 larger.
 # (z, q, T, delta), exact, Renyi with close orders, Renyi with whole orders, privacy loss distributions

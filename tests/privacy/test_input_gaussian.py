@@ -8,7 +8,7 @@ import pytest
 from gauntlet.core.contracts import Release, Sampling
 from gauntlet.core.seeds import generator
 from gauntlet.privacy.accounting import Accountant
-from gauntlet.privacy.curves import gaussian_epsilon
+from gauntlet.privacy.accounting.curves import gaussian_epsilon
 from gauntlet.privacy.input_gaussian import InputGaussian
 
 FULL = Sampling("full", 3, 1.0, 3.0)

@@ -6,8 +6,8 @@ import torch
 from gauntlet.core.contracts import NoGuarantee, Sampling
 from gauntlet.core.seeds import generator
 from gauntlet.privacy.accounting import Accountant
-from gauntlet.privacy.calibration import calibrate
-from gauntlet.privacy.clipping import clip_finite_rows_l1, clip_rows_l1, row_norms_l1
+from gauntlet.privacy.accounting.calibration import calibrate
+from gauntlet.privacy.clippings.parts import clip_finite_rows_l1, clip_rows_l1, row_norms_l1
 from gauntlet.privacy.laplace import Laplace
 
 FULL = Sampling("full", 10, 1.0, 10.0)

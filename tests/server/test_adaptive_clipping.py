@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gauntlet.clients.codecs.wire import decode_frame
+from gauntlet.clients.codecs.parts.wire import decode_frame
 from gauntlet.core.contracts import CodecStreams, Release
 from gauntlet.core.frames import Envelope
 from gauntlet.server.round import run_round

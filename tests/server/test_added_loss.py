@@ -13,7 +13,7 @@ from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import GauntletError, PluginError
 from gauntlet.core.trees import equal
 from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
-from gauntlet.server.cohorts import sample_cohort
+from gauntlet.server.cohort.sampling import sample_cohort
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gauntlet.core.errors import PluginError, ScenarioError
-from gauntlet.privacy.curves import gaussian_epsilon
+from gauntlet.privacy.accounting.curves import gaussian_epsilon
 from gauntlet.server.round import run_round
 from gauntlet.server.schedules.buffered import Buffered
 from gauntlet.server.simulation import prepare

@@ -9,7 +9,7 @@ import torch
 from gauntlet.core.errors import CheckpointError
 from gauntlet.core.trees import equal, pack, unpack
 from gauntlet.server.checkpoint import read_checkpoint, save_checkpoint
-from gauntlet.server.mailbox_trees import mailbox_of, misfit, tree_of
+from gauntlet.server.mail.mailbox_trees import mailbox_of, misfit, tree_of
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
 

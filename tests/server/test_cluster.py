@@ -17,8 +17,8 @@ from gauntlet.clients.pools import crew
 from gauntlet.clients.pools import ray as pools
 from gauntlet.clients.pools.ray import RayPool
 from gauntlet.core.errors import PluginError, WorkerError
+from gauntlet.server.assembly.training import make_kernel
 from gauntlet.server.simulation import prepare
-from gauntlet.server.training import make_kernel
 
 HERE = Path(__file__).parent
 

@@ -9,9 +9,9 @@ from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import ScenarioError
 from gauntlet.core.trees import equal
 from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
-from gauntlet.server.probe import knowledge_of
-from gauntlet.server.recordings import save_observation
-from gauntlet.server.replays import load_observation
+from gauntlet.server.recording.probe import knowledge_of
+from gauntlet.server.recording.recordings import save_observation
+from gauntlet.server.recording.replays import load_observation
 from gauntlet.server.round import run_round
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec

@@ -9,8 +9,8 @@ from gauntlet.attacks.poisoning import UPDATE_ATTACKS
 from gauntlet.core.contracts import LocalTraining, NoGuarantee
 from gauntlet.core.errors import GauntletError, ScenarioError
 from gauntlet.defenses import DEFENSES, PRE_AGGREGATIONS
-from gauntlet.privacy.curves import gaussian_epsilon
-from gauntlet.server.cohorts import sample_cohort
+from gauntlet.privacy.accounting.curves import gaussian_epsilon
+from gauntlet.server.cohort.sampling import sample_cohort
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
 

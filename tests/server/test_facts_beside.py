@@ -13,7 +13,7 @@ from gauntlet.clients.algorithms.fednova import FedNova
 from gauntlet.clients.algorithms.heterofl import HeteroFL
 from gauntlet.core.contracts import NoGuarantee
 from gauntlet.core.errors import PluginError, ScenarioError
-from gauntlet.server.mailbox_trees import mailbox_of, misfit, tree_of
+from gauntlet.server.mail.mailbox_trees import mailbox_of, misfit, tree_of
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
 

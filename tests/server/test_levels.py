@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 from whole_runs import fields, rounds
 
-from gauntlet.clients.minibatches import minibatches
+from gauntlet.clients.training.minibatches import minibatches
 from gauntlet.core.errors import GauntletError, ScenarioError
 from gauntlet.core.seeds import generator
 from gauntlet.core.trees import equal

@@ -7,7 +7,7 @@ import torch
 from level_runs import hetero
 from whole_runs import fields, rounds
 
-from gauntlet.clients.codecs.wire import decode_cohort, encode_cohort
+from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.trees import equal
 from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint

@@ -9,17 +9,17 @@ import torch
 from torch import nn
 
 from gauntlet.clients.codecs import CODECS
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.clients.pools.serial import SerialPool
-from gauntlet.clients.scoring import Scorer
+from gauntlet.clients.scoring.scorer import Scorer
 from gauntlet.core.contracts import Delivery, Goal, UpdateKnowledge, Verdict
 from gauntlet.core.errors import ForbiddenWrite, InfeasibleCohort, PluginError
 from gauntlet.core.guards import from_outside, guard
 from gauntlet.defenses.mean import Mean
 from gauntlet.privacy.gaussian import Gaussian
-from gauntlet.server.evaluation import Evaluator
 from gauntlet.server.optimizers import SERVER_OPTIMIZERS
 from gauntlet.server.round import run_round
+from gauntlet.server.scoring.evaluation import Evaluator
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
 

@@ -11,8 +11,8 @@ from whole_runs import fields, last
 from gauntlet.clients.pools.ray import RayPool
 from gauntlet.core.errors import WorkerError
 from gauntlet.core.trees import equal
+from gauntlet.server.assembly.training import make_kernel
 from gauntlet.server.simulation import prepare
-from gauntlet.server.training import make_kernel
 
 
 @pytest.mark.parametrize("transport", ["socket", pytest.param("ray", marks=pytest.mark.slow)])

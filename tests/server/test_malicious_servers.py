@@ -11,10 +11,10 @@ from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.layout import Layout
 from gauntlet.core.trees import equal
 from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
-from gauntlet.server.probe import knowledge_of
-from gauntlet.server.recordings import save_observation
-from gauntlet.server.release import release_of
-from gauntlet.server.replays import load_observation
+from gauntlet.server.guarantee.release import release_of
+from gauntlet.server.recording.probe import knowledge_of
+from gauntlet.server.recording.recordings import save_observation
+from gauntlet.server.recording.replays import load_observation
 from gauntlet.server.round import run_round
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec

@@ -8,7 +8,7 @@ import torch
 from gauntlet.core.contracts import LocalTraining, NoGuarantee
 from gauntlet.core.errors import ScenarioError
 from gauntlet.core.trees import equal
-from gauntlet.privacy.curves import gaussian_epsilon
+from gauntlet.privacy.accounting.curves import gaussian_epsilon
 from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec

@@ -10,7 +10,7 @@ from gauntlet.core import trees
 from gauntlet.core.contracts import NoGuarantee, Worked
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.layout import Layout, Slot
-from gauntlet.privacy.curves import gaussian_epsilon
+from gauntlet.privacy.accounting.curves import gaussian_epsilon
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec
 

@@ -150,7 +150,7 @@ def test_only_visited_workers_pay_for_visits(diff2):
 
 def test_epsilon_is_charged_for_restarts_and_differences(diff2):
     """7 rounds, restarts in 0, 3, 6: one Gaussian of precision 3 / z1^2 + 4 / z2^2, exactly."""
-    from gauntlet.privacy.curves import gaussian_epsilon
+    from gauntlet.privacy.accounting.curves import gaussian_epsilon
 
     _, steps = run(diff2())
     epsilon = steps[-1].outcome.epsilon

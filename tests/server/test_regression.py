@@ -10,13 +10,13 @@ from torch import nn
 from gauntlet.clients.data.base import Dataset, Targets
 from gauntlet.clients.data.federate import federate
 from gauntlet.clients.data.iid import Iid
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.clients.pools.serial import SerialPool
-from gauntlet.clients.scoring import Scorer
+from gauntlet.clients.scoring.scorer import Scorer
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import ScenarioError
-from gauntlet.server.evaluation import Evaluator, OutputScore
-from gauntlet.server.ingredients import make_data
+from gauntlet.server.assembly.ingredients import make_data
+from gauntlet.server.scoring.evaluation import Evaluator, OutputScore
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec, RunSpec
 

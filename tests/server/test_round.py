@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gauntlet.clients.codecs.wire import encode_cohort
+from gauntlet.clients.codecs.parts.wire import encode_cohort
 from gauntlet.core.contracts import CodecStreams, LocalTraining, NoGuarantee, Verdict
 from gauntlet.core.errors import PluginError
 from gauntlet.server.round import run_round
@@ -63,7 +63,7 @@ def test_an_update_that_is_not_finite_is_noted_and_left_out(small, value):
 
 def test_a_frame_that_does_not_decode_is_noted_and_left_out(small, monkeypatch):
     """One bit of one client's frame is turned on the wire."""
-    from gauntlet.server import sending as module
+    from gauntlet.server.mail import sending as module
 
     def damaged(codec, updates, *rest):
         frames, state = encode_cohort(codec, updates, *rest)

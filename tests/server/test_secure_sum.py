@@ -7,7 +7,7 @@ import torch
 
 from gauntlet.core.contracts import NoGuarantee
 from gauntlet.core.errors import ScenarioError
-from gauntlet.server.observed_sum import observed_sum
+from gauntlet.server.recording.observed_sum import observed_sum
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
 

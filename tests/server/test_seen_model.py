@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from gauntlet.clients.messages import Broadcast
-from gauntlet.clients.seen_model import SeenModels
+from gauntlet.clients.exchange.messages import Broadcast
+from gauntlet.clients.training.seen_model import SeenModels
 from gauntlet.core.contracts import Goal
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.layout import Layout
@@ -153,7 +153,7 @@ def test_ray_and_serial_pools_give_the_same_bits(small, ray_here, vectorize):
 
 def test_a_worker_that_never_saw_the_driver_makes_the_same_examples(small):
     """What Ray's workers do, in this process: kernels of their own, blocks in another order."""
-    from gauntlet.server.training import make_kernel
+    from gauntlet.server.assembly.training import make_kernel
 
     spec = small(roles=(TRIGGER,))
     simulation = prepare(spec)

@@ -9,9 +9,9 @@ from attacked_runs import ATTACKERS, CLIENTS, POISSON, attacked, directions, rel
 
 from gauntlet.core.contracts import NoGuarantee, Release, UpdateKnowledge, Verdict
 from gauntlet.core.roles import Role
-from gauntlet.server.corruption import corrupt
-from gauntlet.server.release import release_of
-from gauntlet.server.sight import UPDATES, exposed
+from gauntlet.server.guarantee.release import release_of
+from gauntlet.server.guarantee.sight import UPDATES, exposed
+from gauntlet.server.mail.corruption import corrupt
 from gauntlet.server.simulation import prepare
 
 

@@ -13,11 +13,11 @@ from gauntlet.clients.pools.base import blocks
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import CheckpointError, ScenarioError, WorkerError
 from gauntlet.core.trees import equal
+from gauntlet.server.assembly.ingredients import make_data
+from gauntlet.server.assembly.training import make_kernel
 from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
-from gauntlet.server.ingredients import make_data
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RoleSpec
-from gauntlet.server.training import make_kernel
 
 
 def test_serial_and_ray_with_one_and_two_workers_give_the_same_bits(busy, ray_here):

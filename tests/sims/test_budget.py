@@ -14,7 +14,7 @@ PRIVATE = {
 
 def test_a_run_that_ran_out_of_budget_is_whole_and_says_so_in_one_line(gauntlet, tiny, tmp_path):
     """Exact Gaussian, z = 2, everybody in every round, delta 1e-3: 2.0533 after 2 rounds, 2.6292 after 3."""
-    from gauntlet.privacy.curves import gaussian_epsilon
+    from gauntlet.privacy.accounting.curves import gaussian_epsilon
     from gauntlet.sims.run import resume, simulate
 
     assert gaussian_epsilon(2 / 4, 1e-3) < 2.3 < gaussian_epsilon(3 / 4, 1e-3)

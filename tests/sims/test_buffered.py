@@ -7,10 +7,10 @@ import pytest
 import torch
 from outsiders import bits, killed
 
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.core.errors import CheckpointError, GauntletError
 from gauntlet.server.checkpoint import checkpoints, read_checkpoint
-from gauntlet.server.replays import load_observation, load_truth
+from gauntlet.server.recording.replays import load_observation, load_truth
 from gauntlet.server.simulation import prepare
 from gauntlet.sims.run import _check, resume, simulate
 from gauntlet.sims.scenario import fingerprint, make_scenario

@@ -9,7 +9,7 @@ from gauntlet.attacks.leakage import LEAKAGE_ATTACKS
 from gauntlet.clients.client_defenses import CLIENT_DEFENSES
 from gauntlet.core.declarations import ClientDefenses, declared
 from gauntlet.core.leakage_knowledge import Level
-from gauntlet.server.replays import load_observation, load_truth
+from gauntlet.server.recording.replays import load_observation, load_truth
 from gauntlet.sims.results import load_run, read_manifest
 from gauntlet.sims.run import simulate
 from gauntlet.sims.scenario import fingerprint, load_scenario

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gauntlet.privacy.curves import pld_epsilon
+from gauntlet.privacy.accounting.curves import pld_epsilon
 from gauntlet.sims.run import simulate
 from gauntlet.sims.scenario import load_scenario
 

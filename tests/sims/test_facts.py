@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from outsiders import bits, killed
 
-from gauntlet.server.replays import load_observation
+from gauntlet.server.recording.replays import load_observation
 from gauntlet.sims.run import resume, simulate
 from gauntlet.sims.scenario import make_scenario
 

@@ -157,7 +157,8 @@ WRONG = {
     "no rows": ("partition", f"{CLIENTS}.data.iid", "Iid", "split", "None", "must return a list of arrays"),
     "no model": ("model", f"{CLIENTS}.models.mlp", "Mlp", "build", "sys.exit(0)", "does not fit digits"),
     "no canaries": (
-        "audit", "gauntlet.privacy.no_audit", "NoAudit", "present", "[True]", "must return an array of bool",
+        "audit", "gauntlet.privacy.audits.no_audit", "NoAudit", "present", "[True]",
+        "must return an array of bool",
     ),
 }  # fmt: skip
 

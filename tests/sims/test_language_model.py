@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.layout import Layout
-from gauntlet.server.ingredients import make_data, make_model
+from gauntlet.server.assembly.ingredients import make_data, make_model
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec
 from gauntlet.sims.plots import draw, find

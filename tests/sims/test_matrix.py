@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from gauntlet.core.errors import ScenarioError
-from gauntlet.server.ingredients import make_roles
+from gauntlet.server.assembly.ingredients import make_roles
 from gauntlet.sims.matrix import plan_matrix, resume_matrix
 from gauntlet.sims.overrides import parse_list
 

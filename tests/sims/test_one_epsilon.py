@@ -5,7 +5,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from gauntlet.privacy.curves import pld_epsilon, rdp_epsilon
+from gauntlet.privacy.accounting.curves import pld_epsilon, rdp_epsilon
 from gauntlet.sims.plots.privacy import accuracy_by_epsilon
 from gauntlet.sims.plots.utility import utility_by_epsilon
 from gauntlet.sims.results import load_run

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from gauntlet.core.errors import ScenarioError
-from gauntlet.server.recording_format import probe_of
-from gauntlet.server.replays import load_observation, load_truth
+from gauntlet.server.recording.format import probe_of
+from gauntlet.server.recording.replays import load_observation, load_truth
 from gauntlet.server.spec import PluginSpec
 from gauntlet.sims.rebuilt import load_rebuilt
 from gauntlet.sims.reconstruct import AttackJob, reconstruct

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from gauntlet.attacks.leakage import INFERENCE_ATTACKS
 from gauntlet.core.errors import PluginError
 from gauntlet.core.observation import Truth
-from gauntlet.server.probe import knowledge_of
-from gauntlet.server.recordings import save_observation
+from gauntlet.server.recording.probe import knowledge_of
+from gauntlet.server.recording.recordings import save_observation
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec
 from gauntlet.sims.reconstruct import AttackJob, infer, infers, reconstruct

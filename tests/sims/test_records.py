@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from gauntlet.core.contracts import Verdict
-from gauntlet.server.evaluation import ClassScore, GoalScore, Score
 from gauntlet.server.round import run_round
+from gauntlet.server.scoring.evaluation import ClassScore, GoalScore, Score
 from gauntlet.server.simulation import Step, prepare
 from gauntlet.sims.records import rows
 from gauntlet.sims.robustness import attack_rows, best_success, class_rows

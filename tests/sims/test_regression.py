@@ -5,7 +5,7 @@ import pytest
 
 from gauntlet.core.errors import DataError, ScenarioError
 from gauntlet.server.checkpoint import checkpoints, read_checkpoint
-from gauntlet.server.evaluation import OutputScore, Score
+from gauntlet.server.scoring.evaluation import OutputScore, Score
 from gauntlet.sims.catalogue import draw_labels
 from gauntlet.sims.matrix import run_matrix
 from gauntlet.sims.plots import draw, find

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from gauntlet.core.errors import PluginError
-from gauntlet.server.replays import load_observation, load_truth
+from gauntlet.server.recording.replays import load_observation, load_truth
 from gauntlet.sims.attack_command import attack as attack_again
 from gauntlet.sims.results import load_run
 from gauntlet.sims.run import simulate

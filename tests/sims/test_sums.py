@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.leakage_knowledge import Level
-from gauntlet.server.replays import load_observation, load_truth
+from gauntlet.server.recording.replays import load_observation, load_truth
 from gauntlet.sims.results import read_manifest, write_json
 from gauntlet.sims.run import resume, simulate
 

@@ -3,7 +3,7 @@
 import torch
 
 from gauntlet.core.updates import Context, Updates
-from gauntlet.server.release import release_of
+from gauntlet.server.guarantee.release import release_of
 from gauntlet.server.spec import PluginSpec, RoleSpec
 
 C, CLIENTS, ATTACKERS = 0.5, 10, (6, 7, 8, 9)

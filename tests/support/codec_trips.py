@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gauntlet.clients.codecs.wire import decode_cohort, encode_cohort
+from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort
 from gauntlet.core.contracts import Codec, CodecStreams
 from gauntlet.core.layout import Layout, Slot
 from gauntlet.core.updates import Updates

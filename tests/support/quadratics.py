@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from gauntlet.clients.data.base import Dataset, Targets
-from gauntlet.clients.exchange import exchange_of
+from gauntlet.clients.exchange.exchange import exchange_of
 from gauntlet.core.client_rows import rows_of, with_rows
 from gauntlet.core.contracts import LocalTraining, LocalWork, Sampling
 from gauntlet.core.layout import Layout

@@ -5,12 +5,12 @@ and the first answer is what the user reads. What a single plug-in, data set or 
 option out of range, a file that is missing, CUDA that is not there) is its own error and stands there.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ....core.errors import ScenarioError
-from ..fitted import Fitted
-from ..parts import Parts
 from .algorithms import (
     a_codec_that_breaks_a_bound,
     a_gradient_that_nobody_protects,
@@ -100,6 +100,10 @@ from .training import (
     samples_of_what_has_no_probability,
     stacking_of_an_algorithm_of_its_own_way,
 )
+
+if TYPE_CHECKING:
+    from ..fitted import Fitted
+    from ..parts import Parts
 
 A = TypeVar("A")
 Refusal = Callable[[A], ScenarioError | None]

@@ -1,7 +1,11 @@
 """What an algorithm does not go with: one of its own way, one that exchanges more than parameters."""
 
-from ....clients.added_loss import RECEIVED, head_of
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ....clients.data.blank import input_dtype
+from ....clients.training.added_loss import RECEIVED, head_of
 from ....core.declarations import (
     Algorithms,
     Codecs,
@@ -13,9 +17,11 @@ from ....core.declarations import (
     shows_sums_alone,
 )
 from ....core.errors import ScenarioError
-from ...release import counts_alike
-from ..fitted import Fitted
-from ..parts import Parts
+from ...guarantee.release import counts_alike
+
+if TYPE_CHECKING:
+    from ..fitted import Fitted
+    from ..parts import Parts
 
 
 def _who(parts: Parts) -> str:

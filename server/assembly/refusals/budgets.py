@@ -1,18 +1,23 @@
 """Budgets that a run cannot keep and labels that its data do not have, as far as known beforehand."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ....clients.data.base import FederatedData
-from ....core.contracts import Goal
 from ....core.declarations import DataAttacks, declared
 from ....core.errors import ScenarioError
-from ...guard import out_of_budget
-from ...plan import Plan
-from ...promise import broken_promise
-from ...spec import RunSpec
-from ...state import ServerState
-from ..fitted import Fitted
+from ...guarantee.guard import out_of_budget
+from ...guarantee.promise import broken_promise
+
+if TYPE_CHECKING:
+    from ....clients.data.base import FederatedData
+    from ....core.contracts import Goal
+    from ...plan import Plan
+    from ...spec import RunSpec
+    from ...state import ServerState
+    from ..fitted import Fitted
 
 
 @dataclass(frozen=True)

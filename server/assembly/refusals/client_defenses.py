@@ -1,10 +1,16 @@
 """What a client's own defense does not go with."""
 
-from ....clients.defending import changes_updates
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ....clients.training.defending import changes_updates
 from ....core.declarations import Algorithms, ClientDefenses, declared
 from ....core.errors import PluginError, ScenarioError
-from ..fitted import Fitted
-from ..parts import Parts
+
+if TYPE_CHECKING:
+    from ..fitted import Fitted
+    from ..parts import Parts
 
 
 def _acts(parts: Parts) -> bool:

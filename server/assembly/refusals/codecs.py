@@ -1,8 +1,14 @@
 """What the codec of the downlink does not go with."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ....core.declarations import Algorithms, Codecs, declared
 from ....core.errors import ScenarioError
-from ..parts import Parts
+
+if TYPE_CHECKING:
+    from ..parts import Parts
 
 
 def a_downlink_that_remembers(parts: Parts) -> ScenarioError | None:

@@ -1,12 +1,17 @@
 """Rules that can do nothing with the rows that they would see."""
 
+from __future__ import annotations
+
 from math import ceil
+from typing import TYPE_CHECKING
 
 from ....core.declarations import Defenses, Samplers, Schedules, declared
 from ....core.errors import CohortError, ScenarioError
-from ....core.registry import options_of
-from ...rows import SIZED, rows_after, steps_of
-from ..parts import Parts
+from ....core.options import options_of
+from ...cohort.rows import SIZED, rows_after, steps_of
+
+if TYPE_CHECKING:
+    from ..parts import Parts
 
 
 def a_defense_without_its_root(parts: Parts) -> ScenarioError | None:

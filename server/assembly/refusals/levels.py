@@ -1,6 +1,8 @@
 """What an algorithm does not go with whose clients train models of several sizes."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from ....attacks.poisoning import UPDATE_ATTACKS
 from ....core.contracts import UpdateKnowledge
@@ -15,9 +17,11 @@ from ....core.declarations import (
     shows_sums_alone,
 )
 from ....core.errors import ScenarioError
-from ....core.registry import Family
 from ....defenses import DEFENSES, PRE_AGGREGATIONS
-from ..parts import Parts
+
+if TYPE_CHECKING:
+    from ....core.registry import Family
+    from ..parts import Parts
 
 
 def _several_sizes(parts: Parts) -> str | None:

@@ -1,9 +1,15 @@
 """What a privacy mechanism does not go with."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ....core.declarations import Codecs, Defenses, Mechanisms, declared, declares, shows_sums_alone
 from ....core.errors import ScenarioError
-from ..fitted import Fitted
-from ..parts import Parts
+
+if TYPE_CHECKING:
+    from ..fitted import Fitted
+    from ..parts import Parts
 
 
 def system_noise_on_released_data(parts: Parts) -> ScenarioError | None:

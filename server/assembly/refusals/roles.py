@@ -1,11 +1,16 @@
 """Attackers that a population does not have, or that cannot do what they are said to do."""
 
+from __future__ import annotations
+
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from ....attacks.poisoning import DATA_ATTACKS, UPDATE_ATTACKS
 from ....core.declarations import Algorithms, DataAttacks, UpdateAttacks, declared
 from ....core.errors import ScenarioError
-from ..parts import Parts
+
+if TYPE_CHECKING:
+    from ..parts import Parts
 
 
 def a_share_of_nobody(parts: Parts) -> ScenarioError | None:

@@ -1,11 +1,15 @@
 """What a schedule does not go with, of those that do not count a whole cohort in the round it began in."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from ....core.declarations import Algorithms, Defenses, Schedules, declared, shows_sums_alone
 from ....core.errors import ScenarioError
-from ...rows import steps_of
-from ..parts import Parts
+from ...cohort.rows import steps_of
+
+if TYPE_CHECKING:
+    from ..parts import Parts
 
 
 def _who(parts: Parts) -> str | None:

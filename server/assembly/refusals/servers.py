@@ -1,8 +1,14 @@
 """What a malicious server does not go with."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ....core.declarations import Algorithms, Servers, declared
 from ....core.errors import ScenarioError
-from ..parts import Parts
+
+if TYPE_CHECKING:
+    from ..parts import Parts
 
 
 def a_server_that_an_algorithm_does_not_expect(parts: Parts) -> ScenarioError | None:

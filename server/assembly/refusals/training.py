@@ -1,9 +1,15 @@
 """Ways of training that are asked for and cannot be; samplers and data that do not fit."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ....core.declarations import Algorithms, ClientData, DataAttacks, UpdateAttacks, declared
 from ....core.errors import ScenarioError
-from ..fitted import Fitted
-from ..parts import Parts
+
+if TYPE_CHECKING:
+    from ..fitted import Fitted
+    from ..parts import Parts
 
 
 def a_cohort_above_the_population(parts: Parts) -> ScenarioError | None:

@@ -62,7 +62,7 @@ def observe_planted(observe, mlp) -> Callable[..., Observation]:
     """Let a malicious server plant its model, and a client take one step on (x, y) from it."""
     from dataclasses import replace
 
-    from gauntlet.attacks.leakage.specimens import planted_model
+    from gauntlet.attacks.leakage.contract.specimens import planted_model
     from gauntlet.attacks.servers import SERVERS
 
     def step(

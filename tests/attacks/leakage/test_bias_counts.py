@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from gauntlet.attacks.leakage.bias_counts import BiasCounts
-from gauntlet.attacks.leakage.labels import last_layer, round_counts
-from gauntlet.attacks.leakage.metrics import label_accuracy
+from gauntlet.attacks.leakage.parts.labels import last_layer, round_counts
+from gauntlet.attacks.leakage.parts.metrics import label_accuracy
 from gauntlet.core.errors import PluginError
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gauntlet.attacks.leakage.bias_trick import BiasTrick
-from gauntlet.attacks.leakage.metrics import mse
+from gauntlet.attacks.leakage.parts.metrics import mse
 from gauntlet.core.errors import PluginError
 from gauntlet.core.leakage_knowledge import LeakageKnowledge
 from gauntlet.core.seeds import generator

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from gauntlet.attacks.leakage import LEAKAGE_ATTACKS
+from gauntlet.attacks.leakage.contract.specimens import example
 from gauntlet.attacks.leakage.embedding_rows import EmbeddingRows
-from gauntlet.attacks.leakage.metrics import baselines, match_tokens, score
-from gauntlet.attacks.leakage.outputs import checked_reconstruction
-from gauntlet.attacks.leakage.requirements import refuse_unmet
-from gauntlet.attacks.leakage.specimens import example
+from gauntlet.attacks.leakage.parts.metrics import baselines, match_tokens, score
+from gauntlet.attacks.leakage.parts.outputs import checked_reconstruction
+from gauntlet.attacks.leakage.parts.requirements import refuse_unmet
 from gauntlet.core.errors import PluginError
 from gauntlet.core.observation import Reconstruction, Truth
 from gauntlet.core.seeds import generator

@@ -7,7 +7,7 @@ from torch import nn
 
 from gauntlet.attacks.leakage.dlg import DLG
 from gauntlet.attacks.leakage.idlg import IDLG
-from gauntlet.attacks.leakage.metrics import score
+from gauntlet.attacks.leakage.parts.metrics import score
 from gauntlet.core.errors import PluginError
 from gauntlet.core.observation import Truth
 from gauntlet.core.seeds import generator, seeded_torch

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gauntlet.attacks.leakage.imprint_bins import ImprintBins, may_be_one, occupied_bins
-from gauntlet.attacks.leakage.requirements import refuse_unmet, told
+from gauntlet.attacks.leakage.parts.requirements import refuse_unmet, told
 from gauntlet.core.errors import PluginError
 from gauntlet.core.leakage_knowledge import LeakageKnowledge
 from gauntlet.core.seeds import generator, seeded_torch

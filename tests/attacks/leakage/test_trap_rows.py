@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from gauntlet.attacks.leakage.requirements import refuse_unmet
+from gauntlet.attacks.leakage.parts.requirements import refuse_unmet
 from gauntlet.attacks.leakage.trap_rows import TrapRows, moved_rows
 from gauntlet.core.errors import PluginError
 from gauntlet.core.seeds import generator, seeded_torch

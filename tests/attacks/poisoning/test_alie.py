@@ -57,7 +57,7 @@ def test_float32_rows_keep_their_type_and_lose_nothing_in_the_spread(scene):
 
 def test_blocks_of_columns_do_not_show(golden_scene, monkeypatch):
     whole, _ = ALittleIsEnough(z=1.5).corrupt(*golden_scene, None)
-    monkeypatch.setattr("gauntlet.attacks.poisoning.moments.BLOCK_ELEMENTS", 18)
+    monkeypatch.setattr("gauntlet.attacks.poisoning.parts.moments.BLOCK_ELEMENTS", 18)
     parts, _ = ALittleIsEnough(z=1.5).corrupt(*golden_scene, None)
     torch.testing.assert_close(whole.vectors, parts.vectors, rtol=1e-14, atol=0)
 

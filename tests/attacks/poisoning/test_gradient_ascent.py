@@ -11,8 +11,8 @@ from gauntlet.clients.algorithms.fedprox import FedProx
 from gauntlet.clients.data.digits import Digits
 from gauntlet.clients.data.federate import federate
 from gauntlet.clients.data.iid import Iid
-from gauntlet.clients.kernel import BlockKernel
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
+from gauntlet.clients.training.kernel import BlockKernel
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.layout import Layout
 from gauntlet.core.roles import Role

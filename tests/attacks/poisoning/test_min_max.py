@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from gauntlet.attacks.poisoning.deviation import along_direction
 from gauntlet.attacks.poisoning.min_max import MinMax, most_distant
-from gauntlet.attacks.poisoning.moments import mean_and_std
+from gauntlet.attacks.poisoning.parts.deviation import along_direction
+from gauntlet.attacks.poisoning.parts.moments import mean_and_std
 from gauntlet.core.updates import concatenate
 from gauntlet.defenses.krum import Krum
 from gauntlet.defenses.trimmed_mean import TrimmedMean

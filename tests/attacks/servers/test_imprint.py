@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from gauntlet.attacks.leakage.specimens import planted_model
+from gauntlet.attacks.leakage.contract.specimens import planted_model
 from gauntlet.attacks.servers.imprint import Imprint
 from gauntlet.core.errors import PluginError
 from gauntlet.core.layout import Layout

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gauntlet.attacks.leakage.specimens import planted_model
+from gauntlet.attacks.leakage.contract.specimens import planted_model
 from gauntlet.attacks.servers.trap_weights import TrapWeights
 from gauntlet.core.layout import Layout
 from gauntlet.core.seeds import generator, seeded_torch

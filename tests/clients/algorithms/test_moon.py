@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from gauntlet.clients.added_loss import FrozenModels, added_loss_of, head_of
 from gauntlet.clients.algorithms.moon import Moon
-from gauntlet.clients.exchange import exchange_of
+from gauntlet.clients.exchange.exchange import exchange_of
 from gauntlet.clients.models.gru import Gru
 from gauntlet.clients.models.lstm import Lstm
+from gauntlet.clients.training.added_loss import FrozenModels, added_loss_of, head_of
 from gauntlet.core.contracts import Activations, LocalTraining
 from gauntlet.core.layout import Layout
 

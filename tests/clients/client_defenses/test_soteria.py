@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from gauntlet.clients.client_defenses.soteria import Soteria
-from gauntlet.clients.defending import Defending, TrainedClients
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.clients.models import MODELS
+from gauntlet.clients.training.defending import Defending, TrainedClients
 from gauntlet.core.errors import PluginError
 from gauntlet.core.layout import Layout
 

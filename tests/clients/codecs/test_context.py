@@ -9,7 +9,7 @@ import torch
 
 from gauntlet.clients.codecs import CODECS
 from gauntlet.clients.codecs.contract import CHECKS
-from gauntlet.clients.codecs.wire import decode_cohort, encode_cohort, max_frame, payload_bytes
+from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort, max_frame, payload_bytes
 from gauntlet.core.contracts import CodecContext, CodecStreams
 from gauntlet.core.errors import FrameError
 from gauntlet.core.frames import OVERHEAD, Record, RecordShape

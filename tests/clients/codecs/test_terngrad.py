@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort, payload_bytes
 from gauntlet.clients.codecs.terngrad import TernGrad
-from gauntlet.clients.codecs.wire import decode_cohort, encode_cohort, payload_bytes
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.errors import FrameError
 from gauntlet.core.frames import Record

@@ -8,8 +8,8 @@ import pytest
 import torch
 from codec_trips import flat
 
+from gauntlet.clients.codecs.parts.wire import encode_cohort
 from gauntlet.clients.codecs.topk import TopK
-from gauntlet.clients.codecs.wire import encode_cohort
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.errors import FrameError
 from gauntlet.core.frames import Record

@@ -10,7 +10,7 @@ from gauntlet.clients.models.bilstm import BiLstm
 from gauntlet.clients.models.gru import Gru
 from gauntlet.clients.models.linear import Linear
 from gauntlet.clients.models.lstm import Lstm
-from gauntlet.clients.stacked import can_stack
+from gauntlet.clients.placement.stackable import can_stack
 
 WINDOW = (6, 10)
 

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from gauntlet.clients.example_trace import ExampleStep, layers_of
-from gauntlet.clients.losses import ExampleForm
 from gauntlet.clients.models.tiny_gpt import TinyGpt
 from gauntlet.clients.tasks.language_model import LanguageModel
+from gauntlet.clients.tracing.example_step import ExampleStep, layers_of
+from gauntlet.clients.tracing.losses import ExampleForm
 from gauntlet.core.errors import PluginError
 from gauntlet.core.layout import Layout
 from gauntlet.core.seeds import generator, seeded_torch
@@ -81,7 +81,7 @@ def test_every_examples_gradient_is_that_of_the_example_alone(fast, monkeypatch)
     """Oracle: autograd on one sequence at a time; by factors, and by torch.func where a layer has none."""
     model, x = made()
     if not fast:
-        monkeypatch.setattr("gauntlet.clients.example_trace.layers_of", lambda *_: None)
+        monkeypatch.setattr("gauntlet.clients.tracing.example_step.layers_of", lambda *_: None)
     y = torch.randint(0, TOKENS, x.shape, generator=torch.Generator().manual_seed(1))
     form = ExampleForm(LanguageModel(), "cross_entropy", (LENGTH,), True)
     named = dict(model.named_parameters())

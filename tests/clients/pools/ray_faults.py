@@ -9,7 +9,7 @@ import ray
 import torch
 from test_objects import Kernel, build
 
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.clients.pools.connection import WorkerLost
 from gauntlet.clients.pools.ray import RayPool
 from gauntlet.core.errors import WorkerError

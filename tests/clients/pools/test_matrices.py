@@ -2,7 +2,7 @@
 
 import torch
 
-from gauntlet.clients.memory import LARGEST_KEPT
+from gauntlet.clients.placement.memory import LARGEST_KEPT
 from gauntlet.clients.pools.matrices import large
 
 ROWS, COLUMNS = 8, LARGEST_KEPT // 4 // 8 + 1000  # a little more than what the C library keeps

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.clients.pools.connection import WorkerLost
 from gauntlet.clients.pools.objects import Objects
 from gauntlet.clients.pools.ray import RayPool, transport_for

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from gauntlet.clients.messages import Broadcast
+from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.clients.pools import sockets as module
 from gauntlet.clients.pools.connection import WorkerLost
 from gauntlet.clients.pools.crew import Crew

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from gauntlet.clients.losses import LabelForm
 from gauntlet.clients.tasks import TASKS
 from gauntlet.clients.tasks.contract import CHECKS
+from gauntlet.clients.tracing.losses import LabelForm
 from gauntlet.core.contracts import Measured
 from gauntlet.core.errors import PluginError
 

@@ -10,11 +10,11 @@ import torch
 from torch.nn import functional
 
 from gauntlet.clients.data.base import Targets
-from gauntlet.clients.example_trace import ExampleStep
-from gauntlet.clients.losses import ExampleForm
 from gauntlet.clients.tasks import task_of
 from gauntlet.clients.tasks.fitted import fitted
-from gauntlet.clients.trace import StackedStep
+from gauntlet.clients.tracing.example_step import ExampleStep
+from gauntlet.clients.tracing.losses import ExampleForm
+from gauntlet.clients.tracing.stack_step import StackedStep
 from gauntlet.core.contracts import ClassScore, DataFacts
 from gauntlet.core.errors import PluginError, ScenarioError
 

@@ -1,0 +1,1 @@
+"""The search for examples whose gradient is the one that was sent."""

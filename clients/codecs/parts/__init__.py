@@ -1,0 +1,1 @@
+"""What codecs share: the wire, and how numbers are packed."""

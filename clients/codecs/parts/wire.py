@@ -1,0 +1,264 @@
+"""From a cohort's updates to frames and back, with any codec.
+
+A frame that does not decode is the sender's fault: it is rejected with a reason, and the others go on. A
+client that does not have all coordinates sends a frame of those alone that it has, level by level: the
+layout that both sides use is what is left of the whole one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ....core.contracts import Codec, CodecContext, CodecStreams
+from ....core.declarations import Codecs, declared
+from ....core.errors import FrameError, named_faults
+from ....core.frames import (
+    OVERHEAD,
+    Envelope,
+    Record,
+    RecordShape,
+    part_spec,
+    read_frame,
+    read_uvarint,
+    uvarint,
+    write_frame,
+)
+from ....core.layout import Layout
+from ....core.presence import Presence, reduced
+from ....core.registry import require
+from ....core.trees import State
+from ....core.updates import Updates
+
+
+def encode_cohort(
+    codec: Codec, updates: Updates, layout: Layout, spec: int, state: State, streams: CodecStreams
+) -> tuple[list[bytes], State]:
+    """Return one frame a client, in the order of the rows, and the codec's next state."""
+    if updates.presence is None:
+        return _encode(codec, updates, layout, spec, state, streams)
+    frames = [b""] * len(updates)
+    whole = replace(updates, presence=None)
+    for present, rows in _by_level(updates.presence):
+        own, part = whole.rows(rows), reduced(layout, present)
+        own = own.with_vectors(own.vectors[:, present])
+        found, state = _encode(codec, own, part, frame_spec(spec, present), state, streams)
+        for row, frame in zip(rows.tolist(), found, strict=True):
+            frames[row] = frame
+    return frames, state
+
+
+def _by_level(presence: Presence) -> list[tuple[Tensor, Tensor]]:
+    """Return (what a level has [M], the rows of its clients) of every level that some client has."""
+    return [(presence.levels[level], rows) for level, rows in presence.by_level()]
+
+
+def frame_spec(spec: int, present: Tensor) -> int:
+    """Return the spec of frames that hold what is ``present`` [M] of messages of this spec."""
+    return spec if bool(present.all()) else part_spec(spec, present)
+
+
+def _encode(
+    codec: Codec, updates: Updates, layout: Layout, spec: int, state: State, streams: CodecStreams
+) -> tuple[list[bytes], State]:
+    rows, state = codec.encode(updates, layout, state, streams)
+    require(len(rows) == len(updates), f"the codec encoded {len(rows)} of {len(updates)} clients")
+    ids = updates.client_ids.tolist()
+    envelopes = (Envelope(codec.codec_id, streams.round, client, spec) for client in ids)
+    with named_faults("the codec's records make no frame"):
+        return [write_frame(e, records) for e, records in zip(envelopes, rows, strict=True)], state
+
+
+class VerbatimFrames(Sequence[bytes]):
+    """One frame a client of a codec that declares ``verbatim``: written when somebody looks at it.
+
+    Such a codec keeps no state, its frames are all as long as the longest legal one, and decoding gives back
+    what was encoded to the last bit; its contract holds all three. So a round needs no bytes to go on.
+    """
+
+    def __init__(
+        self, codec: Codec, updates: Updates, layout: Layout, spec: int, streams: CodecStreams
+    ) -> None:
+        self._codec, self._layout, self._spec, self._streams = codec, layout, spec, streams
+        self.updates, self.sizes = updates, longest_frames(codec, layout, updates)
+
+    def __len__(self) -> int:
+        return len(self.updates)
+
+    def __getitem__(self, row: Any) -> Any:
+        if isinstance(row, slice):
+            return [self[r] for r in range(*row.indices(len(self)))]
+        one = self.updates.rows(torch.tensor([range(len(self))[row]]))
+        streams = replace(self._streams, round=int(one.started[0]))
+        return encode_cohort(self._codec, one, self._layout, self._spec, None, streams)[0][0]
+
+
+def max_frame(codec: Codec, layout: Layout) -> int:
+    """Return the length of the longest legal frame, in bytes."""
+    return _longest(codec, codec.records(layout))
+
+
+def longest_frames(codec: Codec, layout: Layout, updates: Updates) -> np.ndarray[Any, Any]:
+    """Return the length of the longest legal frame of each client's, in bytes, int64.  # [K]"""
+    sizes = np.empty(len(updates), dtype=np.int64)
+    if updates.presence is None:
+        sizes[:] = max_frame(codec, layout)
+        return sizes
+    for present, rows in _by_level(updates.presence):
+        sizes[rows.numpy()] = max_frame(codec, reduced(layout, present))
+    return sizes
+
+
+def _longest(codec: Codec, shapes: Sequence[RecordShape]) -> int:
+    length = OVERHEAD
+    for record in shapes:
+        body = codec.max_body(record.shape)
+        length += len(uvarint(record.tensor_id)) + 1 + len(uvarint(record.numel)) + len(uvarint(body)) + body
+    return length
+
+
+def decode_frame(
+    codec: Codec, frame: bytes, envelope: Envelope, layout: Layout, context: CodecContext
+) -> Tensor:
+    """Return the update [P] that one frame stands for.
+
+    Raises:
+        FrameError: It is not a legal frame of this codec, round, client and spec.
+    """
+    shapes = codec.records(layout)
+    records = read_frame(frame, envelope, shapes, _longest(codec, shapes))
+    return _decoded(codec, records, layout, context)
+
+
+def support_of(codec: Codec, frame: bytes, envelope: Envelope, layout: Layout) -> Tensor:
+    """Return which coordinates a legal frame names, bool; all of them where the codec does not say.  # [M]
+
+    Raises:
+        FrameError: It is not a legal frame of this codec, round, client and spec.
+    """
+    support = declared(codec, Codecs.support)
+    if support is None:
+        return torch.ones(layout.num_parameters, dtype=torch.bool)
+    shapes = codec.records(layout)
+    found: Tensor = support(read_frame(frame, envelope, shapes, _longest(codec, shapes)), layout)
+    fits = found.shape == (layout.num_parameters,) and found.dtype == torch.bool
+    require(fits, f"support gave {found.dtype} {tuple(found.shape)}, expected bool [M]")
+    return found
+
+
+def decode_cohort(
+    codec: Codec,
+    frames: Sequence[bytes],
+    client_ids: Sequence[int],
+    layout: Layout,
+    spec: int,
+    streams: CodecStreams,
+    presence: Presence | None = None,
+) -> tuple[Tensor, list[tuple[int, str]]]:
+    """Return the updates that decode [K', P], in order, and (row, reason) of each that does not.
+
+    ``client_ids`` are those the server expects, and ``presence`` what it assigned to them: a frame that names
+    another sender, or holds another part of a message, is rejected. What is absent is 0.
+    """
+    if presence is None:
+        return _decode(codec, frames, client_ids, layout, spec, streams)
+    vectors, rejected = torch.zeros(len(frames), layout.num_parameters), []
+    good = torch.ones(len(frames), dtype=torch.bool)
+    for present, rows in _by_level(presence):
+        part, places = reduced(layout, present), rows.tolist()
+        own = [frames[row] for row in places], [client_ids[row] for row in places]
+        found, bad = _decode(codec, *own, part, frame_spec(spec, present), streams)
+        rejected += [(places[n], reason) for n, reason in bad]
+        good[[places[n] for n, _ in bad]] = False
+        vectors[rows[good[rows]][:, None], present.nonzero().flatten()] = found
+    return vectors[good], sorted(rejected)
+
+
+def _decode(
+    codec: Codec,
+    frames: Sequence[bytes],
+    client_ids: Sequence[int],
+    layout: Layout,
+    spec: int,
+    streams: CodecStreams,
+) -> tuple[Tensor, list[tuple[int, str]]]:
+    shapes = codec.records(layout)
+    longest = _longest(codec, shapes)
+    cohort: list[tuple[int, list[Record], CodecContext]] = []
+    rejected = []
+    for row, (frame, client) in enumerate(zip(frames, map(int, client_ids), strict=True)):
+        envelope = Envelope(codec.codec_id, streams.round, client, spec)
+        try:
+            cohort.append((row, read_frame(frame, envelope, shapes, longest), streams.context(client)))
+        except FrameError as error:
+            rejected.append((row, str(error)))
+    vectors, bad = vectors_of(codec, cohort, layout)
+    return vectors, sorted([*rejected, *bad])
+
+
+def vectors_of(
+    codec: Codec, cohort: Sequence[tuple[int, list[Record], CodecContext]], layout: Layout
+) -> tuple[Tensor, list[tuple[int, str]]]:
+    """Return the vectors that the records of a cohort stand for [K', P], and why others stand for none."""
+    together = declared(codec, Codecs.decode_cohort)
+    if together is not None and cohort:
+        try:
+            found: Tensor = together([r for _, r, _ in cohort], layout, [c for _, _, c in cohort])
+            return found, []
+        except FrameError:
+            pass  # one by one, to see whose
+    vectors = torch.empty(len(cohort), layout.num_parameters)
+    good, bad = 0, []
+    for row, records, context in cohort:
+        try:
+            vectors[good] = _decoded(codec, records, layout, context)
+            good += 1
+        except FrameError as error:
+            bad.append((row, str(error)))
+    return vectors[:good], bad
+
+
+def _decoded(codec: Codec, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
+    vector = codec.decode(records, layout, context)
+    fits = vector.shape == (layout.num_parameters,) and vector.dtype == torch.float32
+    require(fits, f"decode gave {vector.dtype} {tuple(vector.shape)}, expected float32 [P]")
+    return vector
+
+
+def settled(codec: Codec, state: State, counted_ids: Sequence[int]) -> State:
+    """Return a codec's state after a round whose messages of these clients, ascending, were counted."""
+    settle = declared(codec, Codecs.settle)
+    return state if settle is None else settle(state, counted_ids)
+
+
+def shared_by(codec: Codec, params: Tensor, aggregate: Tensor, state: State) -> State:
+    """Return what both sides of a codec know before the next round, or None where it shares nothing.
+
+    Args:
+        codec: The codec of the clients' messages.
+        params: The parameters that the server will send.  # [P]
+        aggregate: What the server applied last, noise included; zeros before the first round.  # [P]
+        state: The codec's state.
+    """
+    share = declared(codec, Codecs.share)
+    return None if share is None else share(params, aggregate, state)
+
+
+def payload_bytes(frame: bytes) -> int:
+    """Return the bytes of a legal frame's bodies: without header, record headers and checksum.
+
+    Raises:
+        FrameError: The records do not end where the frame does.
+    """
+    at, payload, end = OVERHEAD - 4, 0, len(frame) - 4  # before them the header, after them the CRC
+    while at < end:
+        _, at = read_uvarint(frame, at)
+        _, at = read_uvarint(frame, at + 1)
+        length, at = read_uvarint(frame, at)
+        payload, at = payload + length, at + length
+    if at != end:
+        raise FrameError(f"frame: its records end at byte {at}, expected {end}")
+    return payload

@@ -1,0 +1,1 @@
+"""What clients receive, send and state, as their algorithm declares it."""

@@ -1,0 +1,1 @@
+"""What runs where: stacked or not, compiled or not, on which device."""

@@ -1,0 +1,1 @@
+"""What models answer: the one that is evaluated, and candidates that a defense asks about."""

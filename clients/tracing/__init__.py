@@ -1,0 +1,1 @@
+"""One step as a graph of tensor operations, for a stack of clients."""

@@ -1,0 +1,194 @@
+"""Clients whose algorithm is a procedure of its own: one after the other, each with a view of itself.
+
+A gradient is taken on the kernel's own model, whose parameters are views of one flat vector; each example's
+gradient by ``torch.func``. The model is in evaluation mode: a procedure differentiates a likelihood, and
+dropout has no part in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from ...core.contracts import LocalProcedure, Worked
+from ...core.declarations import Algorithms, declared
+from ...core.layout import Layout
+from ...core.seeds import generator
+from ...core.updates import Updates
+from ..exchange.exchange import Exchange
+
+if TYPE_CHECKING:
+    from ...core.trees import State
+    from ..data.base import FederatedData
+    from ..exchange.messages import Broadcast
+
+Array = np.ndarray[Any, Any]
+Examples = Callable[[int, int], tuple[Tensor, Tensor]]
+"""From a client and a round to the examples that it holds then."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClientVisit:
+    """A ``core.contracts.Visit`` on a kernel's model.
+
+    Attributes:
+        visits: Whoever makes the visit.
+        x, y: The client's examples.
+        shared, own: What the server sent besides and what the client remembers, by tensor.
+        Others: See ``Visit``.
+    """
+
+    visits: Visits
+    round: int
+    client_id: int
+    received: Tensor
+    extra: Tensor
+    x: Tensor
+    y: Tensor
+    memory: State = None
+    shared: Mapping[str, Tensor] = field(default_factory=dict)
+    own: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def message_length(self) -> int:
+        """M."""
+        return self.visits.exchange.up.num_parameters
+
+    @property
+    def memory_length(self) -> int:
+        """S."""
+        return self.visits.exchange.memory.num_parameters
+
+    @property
+    def num_clients(self) -> int:
+        return self.visits.num_clients
+
+    @property
+    def num_examples(self) -> int:
+        return len(self.y)
+
+    def gradient(self, params: Tensor, rows: Array | None = None) -> tuple[Tensor, Tensor]:
+        x, y = (self.x, self.y) if rows is None else (self.x[rows], self.y[rows])
+        return self.visits.gradient(params, x, y)
+
+    def example_gradients(self, params: Tensor, rows: Array) -> Tensor:
+        found: Tensor = self.visits.each_gradient(params, self.x[rows], self.y[rows])
+        return found.detach()
+
+    def stream(self, purpose: str) -> np.random.Generator:
+        return generator(self.visits.seed, purpose, self.round, self.client_id)
+
+    def noise_stream(self, purpose: str) -> np.random.Generator:
+        return generator(self.visits.noise_seed, purpose, self.round, self.client_id)
+
+
+class Visits:
+    """Run a procedure on the clients of a block."""
+
+    def __init__(
+        self,
+        rule: LocalProcedure,
+        model: nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        flat: tuple[Tensor, Tensor],
+        seed: int,
+        data: FederatedData,
+        examples: Examples,
+        noise_seed: int | None = None,
+        exchange: Exchange | None = None,
+    ) -> None:
+        """Take the kernel's ingredients.
+
+        Args:
+            rule: The algorithm.
+            model: The kernel's model, still with its initial weights.
+            loss: Mean loss of a batch, from the model's output and the labels.
+            flat: The vectors of which the model's parameters and their gradients are views.  # [P] both
+            seed: The run's seed.
+            data: The clients' data, for the size of the population.
+            examples: What a client holds in a round.
+            noise_seed: What the noise of privacy follows from; by default ``seed``.
+            exchange: What clients send, receive and remember; by default updates, parameters and nothing.
+        """
+        self.noise_seed = seed if noise_seed is None else noise_seed
+        self._rule, self._model, self._loss = rule, model, loss
+        self._local, self._gradient = flat
+        self._data, self._examples, self.seed = data, examples, seed
+        self._layout = Layout.of(model)
+        self.exchange = exchange or Exchange(self._layout, self._layout, self._layout, Layout(()), {})
+        self._start = self._layout.flatten(dict(model.named_parameters()))  # [P]
+        self._memories: dict[int, State] = {}  # of this process; any other one works out the same
+
+    @property
+    def num_clients(self) -> int:
+        return self._data.num_clients
+
+    def train(self, broadcast: Broadcast, client_ids: Array) -> tuple[Updates, Tensor, Tensor]:
+        """Return what the clients send [K, M] and state, their losses [K], and what they remember [K, S]."""
+        exchange, size = self.exchange, len(client_ids)
+        vectors = torch.empty(size, exchange.up.num_parameters)  # [K, M]
+        memory = torch.empty(size, exchange.memory.num_parameters)  # [K, S]
+        facts = torch.empty(size, len(exchange.statement), dtype=torch.float64)  # [K, F]
+        losses, counts = torch.empty(size), torch.empty(size, dtype=torch.int64)
+        shared = exchange.told(broadcast.extra)
+        self._model.eval()
+        for row, client_id in enumerate(client_ids.tolist()):
+            visit = self._visit(client_id, broadcast, shared, row)
+            came = self._rule.work(visit)
+            worked = came if isinstance(came, Worked) else Worked(*came)
+            vectors[row], losses[row] = exchange.sent(worked.message), worked.loss
+            if worked.memory is not None:
+                memory[row] = worked.memory
+            if exchange.statement:
+                facts[row] = exchange.statement.rows("work", worked.facts, 1)[0]
+            counts[row] = visit.num_examples
+        return Updates(vectors, torch.from_numpy(client_ids), counts, facts=facts), losses, memory
+
+    def _visit(
+        self, client_id: int, broadcast: Broadcast, shared: Mapping[str, Tensor], row: int
+    ) -> ClientVisit:
+        """Return the visit of the client in a row of the block, to a procedure that may change none of it."""
+        x, y = self._examples(client_id, broadcast.round)
+        told = self._memory(client_id, broadcast)
+        remembers = bool(self.exchange.memory.parameters)
+        own = self.exchange.memory.views(broadcast.memory[row].clone()) if remembers else {}
+        where = broadcast.round, client_id, broadcast.params, broadcast.extra
+        return ClientVisit(self, *where, x, y, told, shared, own)
+
+    def _memory(self, client_id: int, broadcast: Broadcast) -> State:
+        """Return what the client worked out once: the same in any process, whenever it is first asked."""
+        prepare = declared(self._rule, Algorithms.prepare)
+        if prepare is None:
+            return None
+        if client_id not in self._memories:
+            x, y = self._examples(client_id, 0)
+            nothing = torch.zeros_like(broadcast.extra)
+            visit = ClientVisit(self, 0, client_id, self._start, nothing, x, y)
+            self._memories[client_id] = prepare(visit)
+        return self._memories[client_id]
+
+    def gradient(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradient of the mean loss at ``params`` [P], and that loss."""
+        self._local.copy_(params)
+        self._gradient.zero_()
+        loss = self._loss(self._model(x), y)
+        torch.autograd.backward(loss)
+        return self._gradient.clone(), loss.detach()
+
+    @cached_property
+    def each_gradient(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """From parameters [P], inputs and labels to each example's gradient [B, P]."""
+
+        def one(params: Tensor, x: Tensor, y: Tensor) -> Tensor:
+            named = self._layout.views(params)
+            return self._loss(functional_call(self._model, named, (x[None],)), y[None])
+
+        found: Callable[[Tensor, Tensor, Tensor], Tensor] = vmap(grad(one), in_dims=(None, 0, 0))
+        return found

@@ -1,0 +1,1 @@
+"""Audits: lower bounds on epsilon from what a run or a mechanism released."""

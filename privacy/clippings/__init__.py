@@ -1,0 +1,1 @@
+"""Clippings: how an update is shortened, and how the clip norm moves."""

@@ -1,0 +1,1 @@
+"""Messages on their way: down, up, waiting, received."""

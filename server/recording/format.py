@@ -1,0 +1,52 @@
+"""How a recording lies on the disk: its files, and what it says beside its bytes, in any schema."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import DataError, said
+
+SCHEMA = 3
+BROADCAST, TRUTH, RELEASES = "broadcast.safetensors", "truth.safetensors", "releases.safetensors"
+_NOTHING: Mapping[str, Any] = {"d": []}  # an empty table, packed
+UNREADABLE = (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
+
+
+def public_of(place: Path) -> dict[str, Any]:
+    """Return what an observation says beside its bytes, as this version has it.
+
+    Schema 1 was shared by all probes of a client, and schema 2 had no recipe, no kinds and no releases.
+
+    Raises:
+        ValueError: A schema that is not read here.
+    """
+    public: dict[str, Any] = json.loads((place / "observation.json").read_text(encoding="utf-8"))
+    if public["schema"] not in (1, 2, SCHEMA):
+        raise ValueError(f"schema {public['schema']}, expected 1 to {SCHEMA}")
+    if public["schema"] == SCHEMA:
+        return public
+    recipe = {"model": public["model"], "inputs": public["inputs"], "tensors": None}
+    groups = public.get("message", {"groups": [], "scales": {}})
+    later = {
+        "context": {"public_seed": 0, "shared": None},
+        **dict.fromkeys(("received", "planted", "releases"), _NOTHING),
+    }
+    message = {"kind": "update", "contributors": 1, **groups}
+    return {"probe": {}, **later, **public, "schema": SCHEMA, "recipe": recipe, "message": message}
+
+
+def probe_of(place: Path) -> dict[str, Any]:
+    """Return whose recording this is, as plain values; nothing of one that several probes shared (schema 1).
+
+    Raises:
+        DataError: The recording cannot be read.
+    """
+    try:
+        return dict(public_of(place)["probe"])
+    except UNREADABLE as error:
+        raise unreadable(place, error) from error
+
+
+def unreadable(place: Path, error: Exception) -> DataError:
+    return DataError(f"{place} is not a readable observation: {said(error)}")

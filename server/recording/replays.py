@@ -1,0 +1,159 @@
+"""A recorded message as an attacker sees it: the model made again, the frame decoded; the truth apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...clients.codecs import CODECS
+from ...clients.codecs.parts.wire import decode_frame, frame_spec, support_of
+from ...clients.exchange.exchange import UPDATE
+from ...core.contracts import CodecContext
+from ...core.errors import DataError
+from ...core.frames import Envelope, public_spec
+from ...core.layout import Layout
+from ...core.leakage_knowledge import LeakageKnowledge
+from ...core.observation import MessageKind, Observation, Truth
+from ...core.options import options_of
+from ...core.trees import State, unpack
+from ..spec import PluginSpec
+from .format import BROADCAST, RELEASES, TRUTH, UNREADABLE, public_of, unreadable
+from .observed_part import observed_part
+from .recipes import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .observed_part import ObservedPart
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """A recording as it was read; of its frame nothing is decoded yet."""
+
+    frame: bytes
+    recipe: Recipe
+    codec: PluginSpec
+    knowledge: LeakageKnowledge
+    context: CodecContext
+    kind: MessageKind
+    contributors: int
+    counted: float
+    groups: list[str]
+    scales: dict[str, float]
+    trees: dict[str, State]
+    tensors: dict[str, Tensor]
+    part: dict[str, Any]
+
+    @classmethod
+    def read(cls, place: Path) -> _Recorded:
+        from safetensors.torch import load_file
+
+        public, sent = public_of(place), load_file(place / BROADCAST)
+        fixed = {k.removeprefix("fixed."): v for k, v in sent.items() if k.startswith("fixed.")}
+        released = load_file(place / RELEASES) if (place / RELEASES).is_file() else {}
+        told, message = public["context"], public["message"]
+        where = int(public["round"]), int(public["client_id"])
+        tensors = {**sent, **released}
+        return cls(
+            (place / "frame.bin").read_bytes(),
+            Recipe.read(public["recipe"], fixed),
+            PluginSpec(**public["codec"]),
+            LeakageKnowledge(**_tupled(public["knowledge"])),
+            CodecContext(int(told["public_seed"]), *where, unpack(told["shared"], sent)),
+            message["kind"],
+            int(message["contributors"]),
+            float(message.get("counted", message["contributors"])),
+            [str(group) for group in message["groups"]],
+            {str(group): float(scale) for group, scale in message["scales"].items()},
+            {name: unpack(public[name], tensors) for name in ("received", "planted", "releases")},
+            sent,
+            {"part": public["part"]} if "part" in public else {},
+        )
+
+
+def load_observation(place: Path) -> Observation:
+    """Return what an attacker may see of a recording; its truth stays unread.
+
+    Raises:
+        DataError: The recording cannot be read, or its model is another today.
+        FrameError: The frame does not decode.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        found = _Recorded.read(place)
+        params, buffers = found.tensors["params"], found.tensors["buffers"]
+    except (SafetensorError, *UNREADABLE) as error:
+        raise unreadable(place, error) from error
+    model, layout = found.recipe.make(params, buffers)
+    try:
+        part = observed_part(found.part, found.tensors, model, found.recipe.inputs.input_shape)
+    except UNREADABLE as error:
+        raise unreadable(place, error) from error
+    update, support, besides = _decoded(found, layout, part)
+    if part is not None:
+        model, layout = part.model, Layout.of(part.model)
+    inputs = found.recipe.inputs
+    return Observation(
+        round=found.context.round,
+        client_id=found.context.client_id,
+        model=model,
+        layout=layout,
+        frame=found.frame,
+        update=update,
+        input_shape=inputs.input_shape,
+        num_classes=inputs.num_classes,
+        value_range=inputs.value_range,
+        knowledge=found.knowledge,
+        kind=found.kind,
+        contributors=found.contributors,
+        counted=found.counted,
+        support=support,
+        received=found.trees["received"],
+        releases={**found.trees["releases"], **besides},
+        planted=found.trees["planted"],
+        num_tokens=inputs.num_tokens,
+        label_shape=inputs.label_shape,
+    )
+
+
+def _decoded(
+    found: _Recorded, layout: Layout, part: ObservedPart | None
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Return the update that the frame decodes to, which coordinates it names, and its other groups."""
+    codec = CODECS.build(found.codec.name, found.codec.options)
+    up = layout.repeated(*found.groups) if found.groups else layout
+    spec = public_spec(up, found.codec.name, options_of(codec))
+    if part is not None:
+        up, spec = part.frame_layout(layout), frame_spec(spec, part.sent)
+    envelope = Envelope(codec.codec_id, found.context.round, found.context.client_id, spec)
+    vector = decode_frame(codec, found.frame, envelope, up, found.context)
+    support = support_of(codec, found.frame, envelope, up)
+    if part is not None:
+        return part.update(vector), part.update(support), {}
+    parts = up.groups if found.groups else {UPDATE: slice(None)}
+    vectors = {name: vector[where] * found.scales.get(name, 1) for name, where in parts.items()}
+    return vectors.pop(UPDATE), support[parts[UPDATE]], vectors
+
+
+def load_truth(place: Path) -> Truth:
+    """Return the true examples of a recording, for scoring only.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(place / TRUTH)
+        return Truth(tensors["x"], tensors["y"])
+    except (OSError, SafetensorError, KeyError) as error:
+        raise DataError(f"{place} has no readable truth: {error}") from error
+
+
+def _tupled(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}

@@ -1,0 +1,1 @@
+"""How good models are: the global one, and clients' own."""
