@@ -72,3 +72,14 @@ def test_every_direct_dependency_is_pinned():
 def _pins() -> list[str]:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_no_file_is_longer_than_320_lines():
+    lengths = {
+        path.relative_to(ROOT): len(path.read_text(encoding="utf-8").splitlines())
+        for folder in (*FLOORS, "tests", "benchmarks", "docs")
+        for path in (ROOT / folder).rglob("*.py")
+    }
+
+    assert len(lengths) > 500
+    assert {str(path): n for path, n in lengths.items() if n > 320} == {}

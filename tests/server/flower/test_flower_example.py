@@ -14,7 +14,7 @@ import pytest
 
 from gauntlet.defenses import DEFENSES
 
-EXAMPLE = Path(__file__).parents[2] / "docs/examples/flower"
+EXAMPLE = Path(__file__).parents[3] / "docs/examples/flower"
 
 
 def test_the_example_names_its_apps_and_the_parts_that_flower_does_not_deprecate():
