@@ -112,7 +112,7 @@ FLWR = {
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 @pytest.mark.parametrize("name", FLWR)
 def test_flwr_agrees(cohort, name, dtype, tolerance):
-    """Its older strategies' arithmetic; the newer ones are asked in tests/server/flower/test_strategies.py."""
+    """Its older strategies' arithmetic; the newer ones are asked in server/flower/test_strategies.py."""
     flwr = import_module("flwr.server.strategy.aggregate")
     ours, theirs = FLWR[name]
     for seed in range(10):
