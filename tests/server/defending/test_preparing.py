@@ -192,7 +192,9 @@ def test_what_makes_no_sense_is_refused_in_one_line(small):
         prepare(shifted(small, algorithm=levels, **hidden))
     audit = PluginSpec("one_shot_canaries", {"num_canaries": 3})
     privacy = PluginSpec("gaussian", {"clip_norm": 0.5, "noise_multiplier": 1.0, "delta": 1e-3})
-    with pytest.raises(ScenarioError, match=r"sends canaries that start from the server.s own parameters, .* plants something"):
+    with pytest.raises(
+        ScenarioError, match=r"canaries that start from the server's own parameters, and defense .* plants"
+    ):
         prepare(shifted(small, audit=audit, privacy=privacy))
 
 
