@@ -56,6 +56,8 @@ def wrap_of(name: str, options: Mapping[str, Any]) -> Callable[[nn.Module], nn.M
 def altered(defense: object, seed: int) -> Alter | None:
     """Return how clients' examples are altered before they train on them; None where they are not.
 
+    A defense from outside that declares to mix none is handed one at a time: a guarantee counts on that.
+
     Raises:
         PluginError: Another number of examples came back, or of other shapes or types: see ``core.replies``.
     """
@@ -67,7 +69,13 @@ def altered(defense: object, seed: int) -> Alter | None:
         found = examples(x, y, generator(seed, f"{PURPOSE} examples", round_, client_id))
         return cast(tuple[Tensor, Tensor], found)
 
-    return alter
+    def alter_each(client_id: int, round_: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        streams = (generator(seed, f"{PURPOSE} examples", round_, client_id, i) for i in range(len(y)))
+        found = [examples(x[i : i + 1], y[i : i + 1], stream) for i, stream in enumerate(streams)]
+        return torch.cat([one for one, _ in found]), torch.cat([label for _, label in found])
+
+    mixes_none = not declared(defense, ClientDefenses.looks_at_examples)
+    return alter_each if mixes_none and from_outside(defense) else alter
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """Client defenses in whole runs: updates are changed before they are clipped, noised and encoded."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -275,3 +276,20 @@ def test_a_defense_from_outside_is_handed_one_client_at_a_time(small):
         sent(small(client_defense=d))[1] for d in (PluginSpec("none"), PluginSpec(f"{__file__}:Blends"))
     )
     assert torch.equal(plain, blended)
+
+
+@dataclass(frozen=True)
+class MixesUnsaid:
+    """Trains on the mean of all examples, and declares that it mixes none."""
+
+    looks_at_examples: ClassVar[bool] = False
+
+    def examples(self, x, y, generator):
+        return x.mean(dim=0, keepdim=True).expand_as(x).clone(), y
+
+
+def test_who_declares_to_mix_no_examples_is_handed_one_at_a_time(small):
+    """Else an example would be in the gradients of others, and its clipped part in none of them alone."""
+    mixing = PluginSpec(f"{__file__}:MixesUnsaid")
+    plain, mixed = (sent(small(client_defense=d))[1] for d in (PluginSpec("none"), mixing))
+    assert torch.equal(plain, mixed)
