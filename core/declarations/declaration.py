@@ -47,15 +47,15 @@ class Declaration(Generic[T_co]):
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def checked(self, value: object, who: str) -> T_co:
-        """Return a value that fits.
+    def checked(self, value: object, who: Callable[[], str]) -> T_co:
+        """Return a value that fits; ``who`` is asked for a name where it does not.
 
         Raises:
             PluginError: It does not.
         """
         if value is self.careful or self.kind.fits(value):
             return value  # type: ignore[return-value]
-        raise PluginError(f"{who}: {self.name} must be {self.kind.words}, got {shown(value)}")
+        raise PluginError(f"{who()}: {self.name} must be {self.kind.words}, got {shown(value)}")
 
 
 class Table:
@@ -79,9 +79,7 @@ def declared(plugin: object, declaration: Declaration[T]) -> T:
     value = getattr(plugin, declaration.name, declaration.careful)
     if isinstance(plugin, type) and isinstance(value, property):
         return declaration.careful
-    if value is declaration.careful or declaration.kind.fits(value):
-        return value
-    return declaration.checked(value, name_of(plugin))
+    return declaration.checked(value, lambda: name_of(plugin))
 
 
 def declares(plugin: object, declaration: Declaration[Any]) -> bool:

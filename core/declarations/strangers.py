@@ -40,7 +40,7 @@ def _check(plugin: object, declaration: Declaration[Any], who: str) -> None:
         raise
     except Exception:
         return  # a property that cannot answer before the run fills in options: whoever reads it says so
-    declaration.checked(value, who)
+    declaration.checked(value, lambda: who)
 
 
 def strangers(plugin: object, table: type[Table], known: Collection[str]) -> list[str]:

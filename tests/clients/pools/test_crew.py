@@ -73,6 +73,7 @@ def test_the_next_run_takes_the_worker_over_with_its_own_kernel_and_data(rested,
     assert [summed.total.tolist() for summed in (first, second)] == [[8.0, 8.0], [12.0, 12.0]]  # four blocks
 
 
+@pytest.mark.slow
 def test_a_worker_that_died_at_rest_is_replaced(rested):
     _, here = run(2.0, "socket")
     os.kill(*here, signal.SIGKILL)
