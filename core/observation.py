@@ -170,6 +170,31 @@ class Truth:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """What an attack would have returned after some of its steps: the best so far, by its own cost.
+
+    Attributes:
+        x: Rebuilt inputs at each of S steps, in the attack's own order.  # [S, B, ...]
+        cost: What the attack minimised, as the attacker sees it.
+        closures: How often the cost and its gradient had been computed, over all restarts.
+        seconds: CPU seconds of the attack's thread since it began.
+
+    Raises:
+        ValueError: Not one of each a step.
+    """
+
+    x: Tensor
+    cost: tuple[float, ...]
+    closures: tuple[int, ...]
+    seconds: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        sizes = {len(self.x), len(self.cost), len(self.closures), len(self.seconds)}
+        if len(sizes) != 1:
+            raise ValueError(f"progress needs one of each a step, got {sorted(sizes)}")
+
+
+@dataclass(frozen=True)
 class Reconstruction:
     """What an attack rebuilt.
 
@@ -183,6 +208,7 @@ class Reconstruction:
         details: Further figures, such as closures evaluated.
         artefact: What x is, which decides how it is scored: ``"images"`` [B, channels, height, width] or
             ``"rows"`` of values, or ``"tokens"`` int64; by default what its type and shape say.
+        progress: How it came about, for plots; None where there was no search.
     """
 
     x: Tensor
@@ -192,3 +218,4 @@ class Reconstruction:
     stopped: str
     details: Mapping[str, float]
     artefact: Artefact | None = None
+    progress: Progress | None = None
