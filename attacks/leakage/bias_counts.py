@@ -21,7 +21,7 @@ from ...core.observation import Observation
 from ...core.seeds import generator as stream_of
 from .parts.labels import last_layer
 from .parts.requirements import PLAIN_STEP, refuse_unmet
-from .search.matching import dummy_inputs, refuse_boundless
+from .search.starts import dummy_inputs, refuse_boundless
 
 
 @dataclass(frozen=True)

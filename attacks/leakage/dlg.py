@@ -15,7 +15,11 @@ from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
 from .parts.labels import known_labels
 from .parts.requirements import PLAIN_STEP, refuse_unmet
-from .search.matching import Init, Search, best_of, dummy_inputs, gradient_distance, refuse_unsearchable
+from .search.distances import squared
+from .search.engine import Budget, Problem, Variables, by_lbfgs
+from .search.gradients import gradients_of, refuse_unsearchable
+from .search.lbfgs import LBFGS
+from .search.starts import Init, dummy_inputs, refuse_boundless
 
 
 @dataclass(frozen=True)
@@ -63,42 +67,44 @@ class DLG:
     uses: ClassVar[tuple[str, ...]] = ("labels",)
 
     def __post_init__(self) -> None:
-        self._search()
+        self._budget()
+        self._lbfgs()
 
     def check(self, observation: Observation) -> None:
-        refuse_unsearchable(observation, self.init)
+        refuse_boundless(observation.value_range, self.init)
+        refuse_unsearchable(observation)
 
-    def _search(self) -> Search:
-        return Search(
-            self.max_iterations,
-            self.lr,
-            self.history,
-            self.line_search,
-            self.tolerance,
-            self.restarts,
-            self.max_seconds,
-        )
+    def _budget(self) -> Budget:
+        return Budget(self.max_iterations, self.tolerance, self.restarts, self.max_seconds)
+
+    def _lbfgs(self) -> LBFGS:
+        return LBFGS(self.lr, self.history, self.line_search)
 
     def reconstruct(
         self, observations: Sequence[Observation], generator: np.random.Generator
     ) -> Reconstruction:
         (observation,) = observations
         refuse_unmet(self, observation)
-        batch_size = observation.knowledge.batch_size or 0
-        distance, labels = gradient_distance(observation, self.masked), known_labels(observation)
+        batch_size, target = observation.knowledge.batch_size or 0, observation.gradient()
+        labels = known_labels(observation)
+        gradients = gradients_of(observation)
+        distance = squared(target, target != 0 if self.masked else None)
 
-        def cost(variables: Sequence[Tensor]) -> Tensor:
-            x, *q = variables  # [B, ...], [B, C] of soft labels unless they are known
-            return distance(x, q[0].softmax(dim=1) if labels is None else labels)
+        def cost(variables: Variables) -> Tensor:
+            x, *q = variables  # [R, B, ...], [R, B, C] of soft labels unless they are known
+            return distance(gradients(x, q[0].softmax(dim=2) if labels is None else labels))
 
-        def draw() -> tuple[Tensor, ...]:
+        def draw() -> Variables:
             x = dummy_inputs(observation, batch_size, self.init, generator)
             if labels is not None:
                 return (x,)
             q = generator.standard_normal((batch_size, observation.num_classes))
             return x, torch.from_numpy(q).float()
 
-        found, details = best_of(cost, draw, self._search())
+        starts = [draw() for _ in range(self.restarts)]
+        found = by_lbfgs(Problem(cost), starts, self._lbfgs(), self._budget())
         x, *q = found.variables
         y = q[0].argmax(dim=1) if labels is None else labels
-        return Reconstruction(x, y, found.cost, found.trace, found.stopped, details)
+        return Reconstruction(
+            x, y, found.cost, found.trace, found.stopped, found.details, progress=found.progress
+        )

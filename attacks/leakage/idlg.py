@@ -14,7 +14,11 @@ from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
 from .parts.labels import only_label, refuse_unreadable_label
 from .parts.requirements import PLAIN_STEP, refuse_unmet
-from .search.matching import Init, Search, best_of, dummy_inputs, gradient_distance, refuse_unsearchable
+from .search.distances import squared
+from .search.engine import Budget, Problem, Variables, by_lbfgs
+from .search.gradients import gradients_of, refuse_unsearchable
+from .search.lbfgs import LBFGS
+from .search.starts import Init, dummy_inputs, refuse_boundless
 
 
 @dataclass(frozen=True)
@@ -58,36 +62,41 @@ class IDLG:
     uses: ClassVar[tuple[str, ...]] = ("labels",)
 
     def __post_init__(self) -> None:
-        self._search()
+        self._budget()
+        self._lbfgs()
 
     def check(self, observation: Observation) -> None:
         refuse_unreadable_label(observation)
-        refuse_unsearchable(observation, self.init)
+        refuse_boundless(observation.value_range, self.init)
+        refuse_unsearchable(observation)
 
-    def _search(self) -> Search:
-        return Search(
-            self.max_iterations,
-            self.lr,
-            self.history,
-            self.line_search,
-            self.tolerance,
-            self.restarts,
-            self.max_seconds,
-        )
+    def _budget(self) -> Budget:
+        return Budget(self.max_iterations, self.tolerance, self.restarts, self.max_seconds)
+
+    def _lbfgs(self) -> LBFGS:
+        return LBFGS(self.lr, self.history, self.line_search)
 
     def reconstruct(
         self, observations: Sequence[Observation], generator: np.random.Generator
     ) -> Reconstruction:
         (observation,) = observations
         refuse_unmet(self, observation)
-        label = only_label(observation, observation.gradient())  # [1]
-        distance = gradient_distance(observation, self.masked)
+        target = observation.gradient()
+        label = only_label(observation, target)  # [1]
+        gradients = gradients_of(observation)
+        distance = squared(target, target != 0 if self.masked else None)
 
-        def cost(variables: Sequence[Tensor]) -> Tensor:
-            return distance(variables[0], label)
+        def cost(variables: Variables) -> Tensor:
+            return distance(gradients(variables[0], label))
 
-        def draw() -> tuple[Tensor]:
-            return (dummy_inputs(observation, 1, self.init, generator),)
-
-        found, details = best_of(cost, draw, self._search())
-        return Reconstruction(found.variables[0], label, found.cost, found.trace, found.stopped, details)
+        starts = [(dummy_inputs(observation, 1, self.init, generator),) for _ in range(self.restarts)]
+        found = by_lbfgs(Problem(cost), starts, self._lbfgs(), self._budget())
+        return Reconstruction(
+            found.variables[0],
+            label,
+            found.cost,
+            found.trace,
+            found.stopped,
+            found.details,
+            progress=found.progress,
+        )

@@ -1,0 +1,124 @@
+"""Inverting Gradients: images whose gradient points where the client's does, and that are smooth.
+
+Source: Geiping, Bauermeister, Droege, Moeller. Inverting Gradients - How easy is it to break privacy in
+federated learning? NeurIPS 2020, Equation 4. arXiv:2003.14053. That the weight of the total variation falls
+during the run is ours: on ReLU networks a constant one is either too weak at first or too strong at last.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from ...core.errors import PluginError
+from ...core.leakage_knowledge import Level
+from ...core.observation import Observation, Reconstruction
+from .parts.labels import known_labels, only_label, refuse_unreadable_label
+from .parts.requirements import PLAIN_STEP, refuse_unmet
+from .search.adam import Adam
+from .search.distances import cosine
+from .search.engine import Budget, Problem, Variables, by_adam
+from .search.gradients import gradients_of, refuse_unsearchable
+from .search.priors import annealed, clamp_to, total_variation
+from .search.starts import Init, dummy_inputs, refuse_boundless
+
+
+@dataclass(frozen=True)
+class InvertingGradients:
+    """Search inputs by the cosine between gradients, with total variation, inside the range of values.
+
+    Passive. Works on ReLU networks too. The step size cancels, so it need not be known. Of one example the
+    label is read from the last layer where it is not told; of several the labels must be told. ``cost`` is
+    1 - <g, G> / (||g|| ||G||), without the total variation.
+
+    Attributes:
+        max_iterations: Steps of Adam, at least 1.
+        lr: Their size, in units of the inputs, above 0.
+        tv: Weight of the total variation of images at the first and at the last step, at least 0 each; it
+            falls geometrically. Small ones, such as 1e-5, fit smooth networks without convolutions.
+        signed: Whether Adam sees signs of gradients alone, as the authors' does.
+        decays: Whether steps are a tenth after 3/8, 5/8 and 7/8 of the run.
+        restarts: Random starts, at least 1; the one of least cost wins.
+        tolerance: The cost at which the search has converged, above 0; 0: it never has.
+        init: Start evenly over the range of values ("uniform") or from N(0, 1) ("normal", the authors').
+        masked: Whether entries that are 0 in the message are left out of the cosine: the adaptive attacker
+            against client defenses that zero entries (``gradient_pruning``, ``soteria``), and sparse codecs.
+        max_seconds: Wall-clock budget, above 0, or None. A budget makes results depend on the machine.
+    """
+
+    max_iterations: int = 300
+    lr: float = 0.1
+    tv: tuple[float, float] = (0.1, 0.005)
+    signed: bool = True
+    decays: bool = True
+    restarts: int = 1
+    tolerance: float = 0.0
+    init: Init = "uniform"
+    masked: bool = False
+    max_seconds: float | None = None
+
+    requires: ClassVar[Mapping[str, Level]] = {"batch_size": Level.EXACT, "local_steps": Level.EXACT}
+    only: ClassVar[Mapping[str, int]] = {"local_steps": 1}
+    assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
+    uses: ClassVar[tuple[str, ...]] = ("labels",)
+
+    def __post_init__(self) -> None:
+        self._budget()
+        self._adam()
+        if len(self.tv) != 2 or not all(0 <= weight < float("inf") for weight in self.tv):
+            raise ValueError(f"tv must be two weights of at least 0, got {self.tv}")
+
+    def check(self, observation: Observation) -> None:
+        known = observation.knowledge
+        if known.labels is None and known.batch_size != 1:
+            raise PluginError(
+                f"InvertingGradients needs to know the labels of {known.batch_size} examples (it reads that "
+                "of one alone); labels_known = true tells them"
+            )
+        refuse_unreadable_label(observation)
+        refuse_boundless(observation.value_range, self.init)
+        refuse_unsearchable(observation)
+
+    def _budget(self) -> Budget:
+        return Budget(self.max_iterations, self.tolerance, self.restarts, self.max_seconds)
+
+    def _adam(self) -> Adam:
+        return Adam(self.lr, self.signed, self.decays)
+
+    def reconstruct(
+        self, observations: Sequence[Observation], generator: np.random.Generator
+    ) -> Reconstruction:
+        (observation,) = observations
+        refuse_unmet(self, observation)
+        batch_size, target = observation.knowledge.batch_size or 0, -observation.update  # [P]
+        told = known_labels(observation)
+        labels = only_label(observation, target) if told is None else told  # [B]
+        gradients = gradients_of(observation)
+        distance = cosine(target, target != 0 if self.masked else None)
+
+        def cost(variables: Variables) -> Tensor:
+            return distance(gradients(variables[0], labels))
+
+        def prior(variables: Variables, share: float) -> Tensor:
+            return annealed(*self.tv, share) * total_variation(variables[0])
+
+        def project(variables: Variables) -> None:
+            clamp_to(variables[0], observation.value_range)
+
+        starts = [
+            (dummy_inputs(observation, batch_size, self.init, generator),) for _ in range(self.restarts)
+        ]
+        for (x,) in starts:
+            clamp_to(x, observation.value_range)
+        found = by_adam(Problem(cost, prior, project), starts, self._adam(), self._budget())
+        return Reconstruction(
+            found.variables[0],
+            labels,
+            found.cost,
+            found.trace,
+            found.stopped,
+            found.details,
+            progress=found.progress,
+        )
