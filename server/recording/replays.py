@@ -139,6 +139,15 @@ def _decoded(
     return vectors.pop(UPDATE), support[parts[UPDATE]], vectors
 
 
+def truth_of(place: Path) -> Truth | None:
+    """Return the true examples of a recording, for scoring only; None where there is no such file.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    return load_truth(place) if (place / TRUTH).exists() else None
+
+
 def load_truth(place: Path) -> Truth:
     """Return the true examples of a recording, for scoring only.
 
