@@ -45,8 +45,15 @@ def _known(seen: Observation) -> str:
         level = seen.knowledge.level(item)
         if level is not Level.UNKNOWN and item not in ("codec", "privacy"):
             surely = "" if level is Level.EXACT else f" ({level})"
-            words.append(f"{item} = {getattr(seen.knowledge, item)}{surely}")
+            words.append(f"{item} = {_in_short(getattr(seen.knowledge, item))}{surely}")
     return ", ".join(words)
+
+
+def _in_short(value: Any) -> str:
+    """Return a value as it is, or of a table of numbers how long its rows are."""
+    if isinstance(value, tuple) and value and all(hasattr(row, "__len__") for row in value):
+        return f"rows of {', '.join(str(len(row)) for row in value[:4])}{', ...' * (len(value) > 4)}"
+    return str(value)
 
 
 def print_findings(found: Sequence[Finding]) -> None:
