@@ -94,6 +94,12 @@ class LeakageAttacks(Table):
     inputs = words("The inputs that it rebuilds or judges: `floats`, `tokens`.", ("floats",))
     least_rounds = count(1, "Rounds of one client that it needs together.")
     most_rounds = count(1, "Rounds of one client that it takes together; where 1, one at a time.")
+    hypotheses = one_of(
+        ("labels", "members", "property"),
+        "labels",
+        "Of an inference attack, what its scores are about: how many examples of each class (`labels`), "
+        "which candidates are a client's (`members`), whether its data have a `property`.",
+    )
     check: Declaration[Callable[[Observation], None] | None] = method(
         "(observation)",
         "Raises `PluginError` where it cannot work on the model; asked before the run, of each round.",
