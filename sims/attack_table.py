@@ -19,14 +19,17 @@ from .terminal import wide_console
 def print_allowed(found: Sequence[Finding]) -> None:
     """Print what each message is, what its probe is told, and which attacks accept it."""
     _print("Messages", ("message", "what it is", "codec", "privacy", "what is known"), _messages(found))
-    rows = [(_message(one), _attack(one.attack), one.refusal or f"yes, SoK {one.letter}") for one in found]
+    rows = [
+        (message_named(one), attack_named(one.attack), one.refusal or f"yes, SoK {one.letter}")
+        for one in found
+    ]
     _print("What they allow", ("message", "attack", "accepts it"), rows)
 
 
 def _messages(found: Sequence[Finding]) -> list[tuple[str, ...]]:
     rows: dict[str, tuple[str, ...]] = {}
     for one in found:
-        name = _message(one)
+        name = message_named(one)
         if name not in rows:
             with only_our_own(one.run.distrust):
                 seen = load_observation(one.places[-1])
@@ -56,7 +59,7 @@ def print_findings(found: Sequence[Finding]) -> None:
 
 
 def _row(one: Finding) -> tuple[str, ...]:
-    head = (_message(one), _attack(one.attack))
+    head = (message_named(one), attack_named(one.attack))
     if one.result is None:
         return (*head, "", "", "", "", "", "", "", f"refused: {one.refusal}")
     path = one.result / "reconstruction.json" if one.result.is_dir() else one.result
@@ -76,7 +79,7 @@ def _mean(values: Sequence[float | None] | None, form: str) -> str:
     return format(float(np.mean(known)), form) if known else ""
 
 
-def _message(one: Finding) -> str:
+def message_named(one: Finding) -> str:
     """Return ``"results/run: client 2, rounds 0 + 3, dlg-1a73c406ee5a98df"``."""
     parts = [NAME.fullmatch(place.name) for place in one.places]
     rounds = " + ".join(str(int(part[1])) for part in parts if part)
@@ -85,7 +88,7 @@ def _message(one: Finding) -> str:
     return f"{one.run.folder}: client {client}, round{several} {rounds}" + (f", {probe}" if probe else "")
 
 
-def _attack(attack: PluginSpec) -> str:
+def attack_named(attack: PluginSpec) -> str:
     """Return ``"dlg lr=0.5"``: of ``place:Class`` the class, and the options."""
     name = attack.name.rpartition(":")[2]
     return " ".join([name, *(f"{key}={value}" for key, value in attack.options.items())])
