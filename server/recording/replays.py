@@ -22,7 +22,7 @@ from ...core.observation import MessageKind, Observation, Truth
 from ...core.options import options_of
 from ...core.trees import State, unpack
 from ..spec import PluginSpec
-from .format import BROADCAST, RELEASES, TRUTH, UNREADABLE, public_of, unreadable
+from .format import BROADCAST, MASKS, RELEASES, TRUTH, UNREADABLE, public_of, unreadable
 from .observed_part import observed_part
 from .recipes import Recipe
 from .update_mismatch import UpdateMismatch
@@ -66,7 +66,7 @@ class _Recorded:
             (place / "frame.bin").read_bytes(),
             Recipe.read(public["recipe"], fixed),
             PluginSpec(**public["codec"]),
-            LeakageKnowledge(**_tupled(public["knowledge"])),
+            _knowledge(place, public["knowledge"]),
             CodecContext(int(told["public_seed"]), *where, unpack(told["shared"], sent)),
             message["kind"],
             int(message["contributors"]),
@@ -173,6 +173,15 @@ class _Decoded:
         return cls(vectors.pop(UPDATE), support[where], vectors, mismatch, *how)
 
 
+def truth_of(place: Path) -> Truth | None:
+    """Return the true examples of a recording, for scoring only; None where there is no such file.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    return load_truth(place) if (place / TRUTH).exists() else None
+
+
 def load_truth(place: Path) -> Truth:
     """Return the true examples of a recording, for scoring only.
 
@@ -189,5 +198,18 @@ def load_truth(place: Path) -> Truth:
         raise DataError(f"{place} has no readable truth: {error}") from error
 
 
-def _tupled(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+def _knowledge(place: Path, told: Mapping[str, Any]) -> LeakageKnowledge:
+    """Return what the attacker is told, dropout's masks with it where they were recorded."""
+    from safetensors.torch import load_file
+
+    values = {item: _tupled(value) for item, value in told.items()}
+    if (place / MASKS).is_file():
+        kept = load_file(place / MASKS)
+        values["dropout_masks"] = tuple(kept[name] for name in sorted(kept))
+    elif "levels" in values:
+        values["levels"] = {k: v for k, v in values["levels"].items() if k != "dropout_masks"}
+    return LeakageKnowledge(**values)
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(map(_tupled, value)) if isinstance(value, list) else value

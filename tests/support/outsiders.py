@@ -109,6 +109,7 @@ def bits(folder: Path) -> dict[str, bytes]:
     tables = [p for p in folder.glob("*.parquet") if p.stem != "timings"]
     kinds = ("checkpoints", "observations", "reconstructions")
     inside = [p for kind in kinds for p in (folder / kind).rglob("*") if p.is_file()]
+    inside = [p for p in inside if p.name != "timings.json"]
     return {str(p.relative_to(folder)): p.read_bytes() for p in (*tables, *inside)}
 
 
