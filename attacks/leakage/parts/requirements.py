@@ -22,8 +22,8 @@ def refuse_unmet(attack: object, observation: Observation) -> None:
     """Refuse to run ``attack`` on an observation of which it can make nothing.
 
     Raises:
-        PluginError: See ``refuse_kind``, ``refuse_inputs``, ``refuse_lossy`` and ``refuse_blind``; or its own ``check`` refuses
-            the model.
+        PluginError: See ``refuse_kind``, ``refuse_inputs``, ``refuse_lossy`` and ``refuse_blind``; or its own
+            ``check`` refuses the model.
     """
     refuse_kind(attack, observation)
     refuse_inputs(attack, observation)

@@ -35,6 +35,8 @@ def test_untrained_models_tell_the_labels_better_than_to_the_black_box(mlp, labe
     assert found > labels_found(LLG(), make, size)
 
 
-@pytest.mark.parametrize("attack", [LLGWhitebox(num_dummies=500), DimitrovCounts(init="uniform", num_dummies=500)])
+@pytest.mark.parametrize(
+    "attack", [LLGWhitebox(num_dummies=500), DimitrovCounts(init="uniform", num_dummies=500)]
+)
 def test_random_inputs_say_little_of_a_trained_model(trained, labels_found, attack):
     assert labels_found(attack, lambda _: trained, 32, trials=20) < 0.65
