@@ -57,6 +57,7 @@ class DLG:
     max_seconds: float | None = None
     masked: bool = False
 
+    preference: ClassVar[int] = 2
     requires: ClassVar[Mapping[str, Level]] = {
         "batch_size": Level.EXACT,
         "lr": Level.EXACT,

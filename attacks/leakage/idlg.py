@@ -52,6 +52,7 @@ class IDLG:
     max_seconds: float | None = None
     masked: bool = False
 
+    preference: ClassVar[int] = 1
     requires: ClassVar[Mapping[str, Level]] = {
         "batch_size": Level.EXACT,
         "lr": Level.EXACT,
