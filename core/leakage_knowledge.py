@@ -7,7 +7,10 @@ gparrella12/sok_gias_fl). Which item of knowledge belongs to which letter is our
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Level(StrEnum):
@@ -35,6 +38,10 @@ _LETTERS = {
     "lr": "C",
     "optimizer": "C",
     "weight_decay": "C",
+    "momentum": "C",
+    "local_lr": "C",
+    "batches": "C",
+    "dropout_masks": "C",
     "server": "F",
 }  # the others are public: an eavesdropper (A) has them too
 
@@ -47,7 +54,7 @@ class LeakageKnowledge:
         batch_size: Examples in the client's step.
         labels: Their labels, in no particular order.  # [B]
         local_steps: SGD steps that the client took.
-        lr: The client's step size.
+        lr: The client's step size, where what a client sends is a sum of gradients times it.
         codec: The codec's name and options, as the scenario has them.
         privacy: The privacy mechanism's name and options, as the scenario has them.
         optimizer: What a local step goes along: ``"sgd"`` the gradient, ``"adam"`` Adam's direction; or the
@@ -57,6 +64,13 @@ class LeakageKnowledge:
         server: The malicious server whose secret the attacker is told, by name; that of an outside one is its
             class's.
         client_defense: The clients' own defense's name and options, as the scenario has them.
+        momentum: What of its last direction a step keeps, at least 0 and below 1.
+        local_lr: The client's step size, where each step is one of ``optimizer`` with ``momentum`` and
+            ``weight_decay`` on the mean gradient of a batch, and nothing else.
+        batches: Which examples each step takes: places from 0 to ``batch_size`` - 1, in the order of
+            ascending labels where ``labels`` are told. Only where a step takes all can a server know.
+        dropout_masks: What each call of a dropout layer kept (1) and dropped (0) in a client's only step, its
+            examples in the order of ``batches``; no server can know.  # [B, ...] each
         levels: By item, how surely it is known, where it is known otherwise than exactly.
 
     Raises:
@@ -74,6 +88,10 @@ class LeakageKnowledge:
     loss: str | None = None
     server: str | None = None
     client_defense: str | None = None
+    momentum: float | None = None
+    local_lr: float | None = None
+    batches: tuple[tuple[int, ...], ...] | None = None
+    dropout_masks: "tuple[Tensor, ...] | None" = field(default=None, compare=False)
     levels: Mapping[str, Level] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -81,6 +99,9 @@ class LeakageKnowledge:
             raise ValueError(
                 f"labels must be batch_size = {self.batch_size} of them, got {len(self.labels or ())}"
             )
+        known = None not in (self.batches, self.batch_size)
+        if known and set().union(*(self.batches or ())) - set(range(self.batch_size or 0)):
+            raise ValueError(f"batches must hold places below batch_size = {self.batch_size}")
         refuse_unknown_items(self.levels)
         for item, level in self.levels.items():
             if (getattr(self, item) is None) != (Level(level) is Level.UNKNOWN):

@@ -21,6 +21,7 @@ from ..server.cohort.sampling import sample_cohort
 from ..server.mail.planting import plant
 from ..server.recording.observed_sum import counts_examples
 from ..server.recording.probe import blank_observation, knowledge_of
+from ..server.recording.steps import steps_of, told_of_steps
 from .sections import Probe
 
 if TYPE_CHECKING:
@@ -161,19 +162,16 @@ def known(
     training = replace(kernel.training, loss=simulation.evaluator.task.loss_name(kernel.training.loss))
     truths = [kernel.truth(client, round_) for client in clients]
     truth = Truth(torch.cat([t.x for t in truths]), torch.cat([t.y for t in truths]))
-    steps = {_steps(simulation, client, round_) for client in clients}
+    steps = {len(steps_of(simulation, client, round_)) for client in clients}
     told, besides = probe.labels_known, _besides(simulation, round_)
     drawn = declared(plan.privacy, Mechanisms.poisson)
     drawn = drawn or (shows_sums_alone(plan.privacy) and not counts_examples(plan))
     facts = kernel.rule, besides, simulation.first.params, drawn, probe.defense_known
     same, server = steps.pop() if len(steps) == 1 else None, plan.inserted.get("server")
-    return knowledge_of(simulation.spec, training, truth, same, told, *facts, server), truth
-
-
-def _steps(simulation: Simulation, client: int, round_: int) -> int:
-    """Return how many local steps a client takes."""
-    kernel = simulation.kernel
-    return len(kernel.batches(client, round_, len(kernel.examples(client, round_)[1])))
+    if shows_sums_alone(plan.privacy):
+        return knowledge_of(simulation.spec, training, truth, same, told, *facts, server), truth
+    of_steps = told_of_steps(simulation, clients[0], round_, truth, told)
+    return knowledge_of(simulation.spec, training, truth, same, told, *facts, server, *of_steps), truth
 
 
 def in_a_sum(simulation: Simulation, client: int, ids: Sequence[int]) -> list[int]:

@@ -8,34 +8,13 @@ Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov. Dropout: A Sim
 Networks from Overfitting. JMLR 15, 2014. Scaled by 1 / (1 - p) in training, as torch.nn.Dropout does.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from ...core.dropout import Call, cannot_mask, dropouts, seen_calls
 from ..data.blank import blank_inputs
-
-_AnyDropout = nn.modules.dropout._DropoutNd
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of a dropout layer in a forward pass.
-
-    Attributes:
-        rate: p, the probability that a value is dropped, above 0 and below 1.
-        shape: The shape of what one example gives the layer.
-    """
-
-    rate: float
-    shape: tuple[int, ...]
-
-
-def dropouts(model: nn.Module) -> list[nn.Module]:
-    """Return the layers that would drop something in training."""
-    return [m for m in model.modules() if isinstance(m, _AnyDropout) and m.p > 0 and m.training]
 
 
 def cannot_draw(
@@ -48,28 +27,10 @@ def cannot_draw(
         input_shape: The shape of one example; None where it is not known.
         dtype: The type of inputs.
     """
-    layers = dropouts(model)
-    for layer in layers:
-        if type(layer) is not nn.Dropout or layer.inplace or layer.p == 1:
-            return f"{_named(layer)} draws in a way of its own"
     if input_shape is None:
-        return "dropout needs masks, and the inputs' shape is not known" if layers else None
-    before = torch.random.get_rng_state()
-    found = [_seen(model, blank_inputs(n, input_shape, dtype)) for n in (2, 3)]
-    if not torch.equal(before, torch.random.get_rng_state()):
-        torch.random.set_rng_state(before)
-        return "the model draws random numbers outside of dropout layers"
-    rests = [[tuple(shape[1:]) for _, shape in calls] for calls in found]
-    if rests[0] != rests[1] or any(
-        shape[:1] != (n,) for n, c in zip((2, 3), found, strict=True) for _, shape in c
-    ):
-        return "dropout whose first dimension is not the examples"
-    return None
-
-
-def _named(layer: nn.Module) -> str:
-    in_place = " in place" if getattr(layer, "inplace", False) else ""
-    return f"dropout{in_place} ({layer})"
+        needed = "dropout needs masks, and the inputs' shape is not known" if dropouts(model) else None
+        return cannot_mask(model, ()) or needed
+    return cannot_mask(model, [blank_inputs(n, input_shape, dtype) for n in (2, 3)])
 
 
 def calls(model: nn.Module, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> list[Call]:
@@ -82,42 +43,9 @@ def calls(model: nn.Module, input_shape: Sequence[int], dtype: torch.dtype = tor
     """
     if not dropouts(model):
         return []
-    return [Call(rate, tuple(shape[1:])) for rate, shape in _seen(model, blank_inputs(2, input_shape, dtype))]
-
-
-def _seen(model: nn.Module, x: Tensor) -> list[tuple[float, tuple[int, ...]]]:
-    """Return every call's rate and input shape, from a forward pass in which nothing is dropped."""
-    seen: list[tuple[float, tuple[int, ...]]] = []
-
-    def note(rate: float, x: Tensor) -> Tensor:
-        seen.append((rate, tuple(x.shape)))
-        return x
-
-    device = next((p.device for p in model.parameters()), None)
-    with torch.no_grad(), replaced(model, note):
-        model(x.to(device))
-    return seen
-
-
-@contextmanager
-def replaced(model: nn.Module, forward: Callable[[float, Tensor], Tensor]) -> Iterator[None]:
-    """Let every layer that drops something hand its rate and its input to ``forward`` inside the block."""
-    layers = dropouts(model)
-    for layer in layers:
-        layer.forward = lambda x, rate=layer.p: forward(rate, x)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.forward
-
-
-@contextmanager
-def masked(model: nn.Module, masks: Sequence[Tensor]) -> Iterator[None]:
-    """Let the model's dropout layers, call by call, keep what ``masks`` keep (1) and drop the rest (0)."""
-    left = iter(masks)
-    with replaced(model, lambda rate, x: x * (next(left) / (1 - rate))):
-        yield
+    return [
+        Call(rate, tuple(shape[1:])) for rate, shape in seen_calls(model, blank_inputs(2, input_shape, dtype))
+    ]
 
 
 class Masks:

@@ -21,8 +21,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import CodeGen
 
 from ...core.contracts import Activations
+from ...core.dropout import replaced
 from ..data.blank import blank_inputs
-from .dropout import Call, calls, replaced
+from .dropout import calls
 from .example_gradients import ExampleGradient, Written
 from .layer_gradients import has_factors, of_layer
 from .losses import CROSS_ENTROPY
@@ -32,6 +33,7 @@ from .traces import AS_SHAPES, traces_of
 
 if TYPE_CHECKING:
     from ...core.contracts import LossForm
+    from ...core.dropout import Call
     from ..training.added_loss import AddedLoss
 
 _ADD = torch.ops.aten.add.Tensor

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ...core.contracts import Activations
-from .dropout import masked
+from ...core.dropout import masked
 
 if TYPE_CHECKING:
     from ...core.contracts import LossForm

@@ -21,7 +21,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import CodeGen
 from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
-from .dropout import Call, calls
+from .dropout import calls
 from .losses import CROSS_ENTROPY
 from .objective import Objective, Parts, total
 from .pooling import pool_by_slices
@@ -29,6 +29,7 @@ from .traces import AS_SHAPES, traces_of
 
 if TYPE_CHECKING:
     from ...core.contracts import LossForm
+    from ...core.dropout import Call
     from ..training.added_loss import AddedLoss
     from ..training.step import Gradient
 

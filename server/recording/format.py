@@ -9,6 +9,7 @@ from ...core.errors import DataError, said
 
 SCHEMA = 3
 BROADCAST, TRUTH, RELEASES = "broadcast.safetensors", "truth.safetensors", "releases.safetensors"
+MASKS = "masks.safetensors"
 _NOTHING: Mapping[str, Any] = {"d": []}  # an empty table, packed
 UNREADABLE = (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 

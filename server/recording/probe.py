@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -35,6 +35,8 @@ def knowledge_of(
     drawn: bool = False,
     defense_known: bool = True,
     server: str | None = None,
+    of_steps: Mapping[str, Any] | None = None,
+    surely: Mapping[str, Level] | None = None,
 ) -> LeakageKnowledge:
     """Return what an honest-but-curious server knows: public configuration, and labels only if told.
 
@@ -55,6 +57,8 @@ def knowledge_of(
             a sum in which each client counts the same.
         defense_known: Whether the attacker is told what clients do against it.
         server: What a malicious server is called; its secret is told with it.
+        of_steps: What else is told of the client's local steps, by item.
+        surely: How surely, by item, where that is not exactly.
     """
     plainly = rule is None or starts_plain(rule, besides, received)
     optimizer = training.optimizer if plainly else spec.algorithm.name
@@ -72,7 +76,8 @@ def knowledge_of(
         loss="cross_entropy" if training.loss == "auto" else training.loss,
         client_defense=str(spec.client_defense) if defense_known else None,
         server=server,
-        levels=dict.fromkeys(_hidden(rule, drawn), Level.ORACLE),
+        levels={**dict.fromkeys(_hidden(rule, drawn), Level.ORACLE), **(surely or {})},
+        **(of_steps or {}),
     )
 
 

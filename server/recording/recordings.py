@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from ...core.errors import DataError
 from ...core.layout import Layout
 from ...core.trees import State, pack
 from ..assembly.loading import make_model, make_task
-from .format import BROADCAST, RELEASES, SCHEMA, TRUTH, UNREADABLE, public_of, unreadable
+from .format import BROADCAST, MASKS, RELEASES, SCHEMA, TRUTH, UNREADABLE, public_of, unreadable
 from .observed_part import recorded_part
 from .observed_sum import PLAIN
 from .recipes import Recipe
@@ -110,7 +110,7 @@ def save_observation(
         **told,
         **besides,
         **part,
-        "knowledge": asdict(knowledge),
+        "knowledge": told_plainly(knowledge),
     }
     sent |= of_part | {"params": down.broadcast.params, "buffers": down.broadcast.buffers}
     sent |= {f"fixed.{name}": value.contiguous() for name, value in recipe.fixed.items()}
@@ -120,9 +120,27 @@ def save_observation(
         BROADCAST: save(sent),
         TRUTH: save({"x": truth.x.contiguous(), "y": truth.y.contiguous()}),
         **({RELEASES: save(released)} if released else {}),
+        **_masks(knowledge),
     }
     _write(place, files)
     return place
+
+
+def told_plainly(knowledge: LeakageKnowledge) -> dict[str, Any]:
+    """Return what is told as JSON has it; dropout's masks stand in a file of their own."""
+    plain = asdict(replace(knowledge, dropout_masks=None, levels={}))
+    del plain["dropout_masks"]
+    return {**plain, "levels": dict(knowledge.levels)}
+
+
+def _masks(knowledge: LeakageKnowledge) -> dict[str, bytes]:
+    """Return the file of what a client's dropout kept; none where nothing is known of it."""
+    from safetensors.torch import save
+
+    kept = knowledge.dropout_masks
+    if kept is None:
+        return {}
+    return {MASKS: save({f"{number:06d}": mask.contiguous() for number, mask in enumerate(kept)})}
 
 
 def _packed(trees: Mapping[str, State]) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -171,8 +189,9 @@ def adopt_observation(old: Path, place: Path, knowledge: LeakageKnowledge, probe
         DataError: It cannot be read or written.
     """
     try:
-        public = {**public_of(old), "probe": dict(probe), "knowledge": asdict(knowledge)}
+        public = {**public_of(old), "probe": dict(probe), "knowledge": told_plainly(knowledge)}
         files = {name: (old / name).read_bytes() for name in ("frame.bin", BROADCAST, TRUTH)}
+        files |= _masks(knowledge)
     except UNREADABLE as error:
         raise unreadable(old, error) from error
     _write(place, {"observation.json": json.dumps(public, indent=1).encode(), **files})

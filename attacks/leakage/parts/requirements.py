@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 from ....core.declarations import LeakageAttacks, declared
 from ....core.errors import PluginError
@@ -165,11 +166,14 @@ def named_by(attack: object) -> set[str]:
 def told(attack: object, observation: Observation) -> Observation:
     """Return an observation as an attack is handed it: of all that is known, what it declares to look at.
 
-    What a malicious server planted is told to an attack that names ``server`` alone.
+    What a malicious server planted is told to an attack that names ``server`` alone, and what the codec says
+    of its frame to one that names ``codec``.
     """
     named = named_by(attack)
-    planted = observation.planted if "server" in named else {}
-    return replace(observation, knowledge=observation.knowledge.only(named), planted=planted)
+    hidden: dict[str, Any] = {} if "server" in named else {"planted": {}}
+    if "codec" not in named:
+        hidden |= {"mismatch": None, "carries": 0.0}
+    return replace(observation, knowledge=observation.knowledge.only(named), **hidden)
 
 
 def letter_of(attack: object, observations: Iterable[Observation]) -> str:

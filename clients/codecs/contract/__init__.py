@@ -17,6 +17,12 @@ from ....core.registry import require
 from ....core.seeds import generator
 from ....core.updates import Updates
 from ..parts.wire import encode_cohort, max_frame
+from .fitting import (
+    fits_what_was_sent_best,
+    judges_by_whatever_decodes,
+    judges_updates_one_by_one,
+    says_how_to_fit_better,
+)
 from .memory import (
     encodes_each_client_as_if_alone,
     has_a_state_that_packs,
@@ -274,4 +280,8 @@ CHECKS: tuple[Callable[[Codec], None], ...] = (
     stays_within_its_longest_body,
     counts_ideal_bits,
     refuses_hostile_bytes,
+    fits_what_was_sent_best,
+    judges_updates_one_by_one,
+    says_how_to_fit_better,
+    judges_by_whatever_decodes,
 )

@@ -9,7 +9,8 @@ from torch import nn
 
 from gauntlet.attacks.leakage.dlg import DLG
 from gauntlet.attacks.leakage.idlg import IDLG
-from gauntlet.attacks.leakage.parts.metrics import baselines, score
+from gauntlet.attacks.leakage.parts.baselines import baselines
+from gauntlet.attacks.leakage.parts.metrics import score
 from gauntlet.core.errors import PluginError
 from gauntlet.core.observation import Truth
 from gauntlet.core.seeds import generator
