@@ -11,6 +11,7 @@ from math import prod
 from typing import ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ...core.contracts import CodecContext, CodecStreams
@@ -19,6 +20,7 @@ from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout, Slot
 from ...core.updates import Updates
 from .parts import buckets
+from .parts.laws import LevelMismatch
 from .parts.packing import (
     FIXED,
     Array,
@@ -118,6 +120,21 @@ class DoReFa:
         if numel and codes.max() > self._steps:
             raise FrameError(f"tensor {record.tensor_id}: code {codes.max()}, allowed 0 to {self._steps}")
         return scales, codes
+
+    def mismatch(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> LevelMismatch:
+        """Return the negative log-likelihood of the levels."""
+        found = [self._read(record, record.numel) for record in records]
+        levels = [torch.from_numpy(codes - np.float32(self._steps / 2)) for scales, codes in found]
+        logs = tuple(torch.from_numpy(scales.copy()).log() for scales, _ in found)
+        coded = [slot for slot in layout.parameters if slot.size]
+        return LevelMismatch(
+            slots=tuple(coded),
+            levels=torch.cat(levels),
+            log_scales=tuple(log for log, slot in zip(logs, layout.parameters, strict=True) if slot.size),
+            bucket_size=self.bucket_size,
+            steps=self._steps / 2,
+            norm="max",
+        )
 
     def records(self, layout: Layout) -> Sequence[RecordShape]:
         return one_a_tensor(layout)

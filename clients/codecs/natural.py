@@ -10,6 +10,7 @@ from math import prod
 from typing import ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ...core.contracts import CodecContext, CodecStreams
@@ -17,6 +18,7 @@ from ...core.errors import FrameError
 from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout, Slot
 from ...core.updates import Updates
+from .parts.mismatches import CellMismatch
 from .parts.packing import BYTES, Array, by_tensor, entropy, expect_tag, from_tensors, unpack_fixed
 
 LEAST, MOST = -108, 18  # exponents that a byte can say
@@ -57,6 +59,16 @@ class Natural:
             FrameError: Another tag or length, or a byte that says minus zero.
         """
         return from_tensors(records, layout, _values)
+
+    def mismatch(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> CellMismatch:
+        """Return the distance to the nearest update of which each size is next to the power that was sent."""
+        decoded = self.decode(records, layout, context)
+        least = 2.0**LEAST
+        below, above = decoded.abs() / 2, decoded.abs().clamp(min=least)
+        flipped = decoded < 0
+        return CellMismatch.of(
+            decoded, torch.where(flipped, above, below), torch.where(flipped, below, above)
+        )
 
     def records(self, layout: Layout) -> Sequence[RecordShape]:
         return one_a_tensor(layout)

@@ -11,6 +11,7 @@ from math import prod
 from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ...core.contracts import CodecContext, CodecStreams
@@ -20,6 +21,7 @@ from ...core.layout import Layout, Slot
 from ...core.updates import Updates
 from .parts import buckets
 from .parts.huffman import ZLIB, max_huffman, pack_huffman, unpack_huffman
+from .parts.laws import LevelMismatch
 from .parts.packing import (
     BYTES,
     FIXED,
@@ -137,6 +139,21 @@ class QSGD:
         if numel and codes.max() > 2 * self.levels:
             raise FrameError(f"tensor {record.tensor_id}: code {codes.max()}, allowed to {2 * self.levels}")
         return norms, codes.astype(np.float32) - self.levels
+
+    def mismatch(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> LevelMismatch:
+        """Return the negative log-likelihood of the levels."""
+        found = [self._read(record, record.numel) for record in records]
+        levels = [torch.from_numpy(levels) for scales, levels in found]
+        logs = tuple(torch.from_numpy(scales.copy()).log() for scales, _ in found)
+        coded = [slot for slot in layout.parameters if slot.size]
+        return LevelMismatch(
+            slots=tuple(coded),
+            levels=torch.cat(levels),
+            log_scales=tuple(log for log, slot in zip(logs, layout.parameters, strict=True) if slot.size),
+            bucket_size=self.bucket_size,
+            steps=self.levels,
+            norm=self.norm,
+        )
 
     def records(self, layout: Layout) -> Sequence[RecordShape]:
         return one_a_tensor(layout)

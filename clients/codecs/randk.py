@@ -16,6 +16,7 @@ from ...core.contracts import CodecContext, CodecStreams
 from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout
 from ...core.updates import Updates
+from .parts.mismatches import CellMismatch, half_cells
 from .parts.packing import Array, expect_tag, pack_halves, unpack_values
 
 _SHARED = 0x40  # position code: the support follows from a stream
@@ -116,6 +117,19 @@ class RandK:
             expect_tag(record, _SHARED | code)
             vector[slot.start + places] = unpack_values(record.body, len(places), dtype)
         return torch.from_numpy(vector)
+
+    def mismatch(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> CellMismatch:
+        """Return the distance to the nearest update with these values; what was not sent may be anything."""
+        decoded = self.decode(records, layout, context)
+        below = torch.full_like(decoded, torch.inf)
+        above = below.clone()
+        ((*support,),) = self._supports(layout, [context])
+        for slot, record, places in zip(layout.parameters, records, support, strict=True):
+            low = high = torch.zeros(len(places))
+            if self.values == "f16":
+                low, high = half_cells(unpack_values(record.body, len(places), "<f2"))
+            below[slot.start + places], above[slot.start + places] = low, high
+        return CellMismatch.of(decoded, below, above)
 
     def records(self, layout: Layout) -> Sequence[RecordShape]:
         return one_a_tensor(layout)

@@ -13,6 +13,7 @@ from math import prod
 from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ...core.contracts import CodecContext, CodecStreams
@@ -20,6 +21,7 @@ from ...core.errors import FrameError
 from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout, Slot
 from ...core.updates import Updates
+from .parts.laws import SignMismatch
 from .parts.packing import (
     SIGNS,
     Array,
@@ -113,6 +115,18 @@ class Sign:
         negative = unpack_fixed(record.body[4 * self._count :], numel, 1).astype(bool)
         values: Array = np.where(negative, -scales[-1], scales[0])
         return values
+
+    def mismatch(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> SignMismatch:
+        """Return how badly signs fit, and the proportions of the tensors' mean sizes (of ``"l1"`` alone)."""
+        sizes = {
+            slot: float(scales_of(record, self._count).max())
+            for slot, record in zip(layout.parameters, records, strict=True)
+            if slot.size
+        }
+        coded = {slot: size for slot, size in sizes.items() if size > 0}
+        logs = torch.tensor(list(coded.values())).log() if self.scale == "l1" else None
+        signs = self.decode(records, layout, context).sign()
+        return SignMismatch(tuple(coded), signs, logs)
 
     def records(self, layout: Layout) -> Sequence[RecordShape]:
         return one_a_tensor(layout)

@@ -10,6 +10,7 @@ from math import lgamma, log, prod
 from typing import ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ...core.contracts import CodecContext, CodecStreams
@@ -17,6 +18,7 @@ from ...core.errors import FrameError
 from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout, Slot
 from ...core.updates import Updates
+from .parts.mismatches import CellMismatch
 from .parts.packing import (
     Array,
     by_tensor,
@@ -100,6 +102,16 @@ class STC:
             came = np.count_nonzero(codes)
             raise FrameError(f"tensor {record.tensor_id}: {came} positions, allowed {self._count(numel)}")
         return codes
+
+    def mismatch(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> CellMismatch:
+        """Return the distance to the nearest update with these signs, and less than the mean size beside."""
+        decoded = self.decode(records, layout, context)
+        below, above = torch.empty(layout.num_parameters), torch.empty(layout.num_parameters)
+        for slot, record in zip(layout.parameters, records, strict=True):
+            where = slice(slot.start, slot.start + slot.size)
+            below[where] = above[where] = float(scales_of(record, 1)[0])
+        above[decoded > 0] = below[decoded < 0] = torch.inf
+        return CellMismatch.of(decoded, below, above)
 
     def records(self, layout: Layout) -> Sequence[RecordShape]:
         return one_a_tensor(layout)

@@ -40,7 +40,7 @@ def test_the_bits_have_the_golden_bytes_behind_the_scale():
 
 @pytest.mark.parametrize(("law", "kept"), [("normal", 2 / np.pi), ("laplace", 0.5)])
 def test_of_the_energy_the_square_of_the_mean_size_is_kept(law, kept):
-    """1 - error = ||x||_1^2 / (n ||x||_2^2): (E|x|)^2 / E x^2 is 2 / pi of normal, 1 / 2 of Laplace values."""
+    """(E|x|)^2 over E x^2 is 2 / pi of normal and 1 / 2 of Laplace values."""
     row = getattr(np.random.default_rng(0), law)(size=(1, 1_000_000)).astype(np.float32)
     decoded, _, _ = sent(Sign(), row)
     error = np.square(decoded.numpy() - row, dtype=np.float64).sum() / np.square(row, dtype=np.float64).sum()
