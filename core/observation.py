@@ -55,6 +55,7 @@ class Observation:
         label_shape: Shape of one label: () of a class.
         mismatch: How badly updates fit the frame, as its codec says; None where it says nothing or loses
             nothing. For attacks that name ``codec`` alone.
+        lossy: Whether the codec loses something, so that ``update`` is not quite what was encoded.
         carries: The share of what the client's message before left out that this one carries besides, as
             under error feedback: there ``mismatch`` is of both together, and of the update alone in a
             client's first message. For the same attacks; 0 for others.
@@ -84,6 +85,7 @@ class Observation:
     counted: float | None = None
     mismatch: Mismatch | None = None
     carries: float = 0.0
+    lossy: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

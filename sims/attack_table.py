@@ -21,14 +21,17 @@ _SCORES = (("psnr", ".1f"), ("ssim", ".2f"), ("mse", ".2g"), ("token_accuracy", 
 def print_allowed(found: Sequence[Finding]) -> None:
     """Print what each message is, what its probe is told, and which attacks accept it."""
     _print("Messages", ("message", "what it is", "codec", "privacy", "what is known"), _messages(found))
-    rows = [(_message(one), _attack(one.attack), one.refusal or f"yes, SoK {one.letter}") for one in found]
+    rows = [
+        (message_named(one), attack_named(one.attack), one.refusal or f"yes, SoK {one.letter}")
+        for one in found
+    ]
     _print("What they allow", ("message", "attack", "accepts it"), rows)
 
 
 def _messages(found: Sequence[Finding]) -> list[tuple[str, ...]]:
     rows: dict[str, tuple[str, ...]] = {}
     for one in found:
-        name = _message(one)
+        name = message_named(one)
         if name not in rows:
             with only_our_own(one.run.distrust):
                 seen = load_observation(one.places[-1])
@@ -68,7 +71,7 @@ def print_findings(found: Sequence[Finding]) -> None:
 
 
 def _row(one: Finding) -> tuple[str, ...]:
-    head = (_message(one), _attack(one.attack))
+    head = (message_named(one), attack_named(one.attack))
     if one.result is None:
         return (*head, *[""] * 10, f"refused: {one.refusal}")
     whole = one.result.is_dir()
@@ -95,7 +98,7 @@ def _spread(report: dict[str, Any], name: str, form: str) -> str:
     return in_words(found, form, ("mean",) if alone else ("mean", "median", "worst", "best"))
 
 
-def _message(one: Finding) -> str:
+def message_named(one: Finding) -> str:
     """Return ``"results/run: client 2, rounds 0 + 3, dlg-1a73c406ee5a98df"``."""
     parts = [NAME.fullmatch(place.name) for place in one.places]
     rounds = " + ".join(str(int(part[1])) for part in parts if part)
@@ -104,7 +107,7 @@ def _message(one: Finding) -> str:
     return f"{one.run.folder}: client {client}, round{several} {rounds}" + (f", {probe}" if probe else "")
 
 
-def _attack(attack: PluginSpec) -> str:
+def attack_named(attack: PluginSpec) -> str:
     """Return ``"dlg lr=0.5"``: of ``place:Class`` the class, and the options."""
     name = attack.name.rpartition(":")[2]
     return " ".join([name, *(f"{key}={value}" for key, value in attack.options.items())])

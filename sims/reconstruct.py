@@ -13,7 +13,14 @@ from torch import Tensor
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
 from ..attacks.leakage import infers as infers
 from ..attacks.leakage.parts.outputs import checked_reconstruction, checked_scores
-from ..attacks.leakage.parts.requirements import letter_of, oracles_of, refuse_number, refuse_unmet, told
+from ..attacks.leakage.parts.requirements import (
+    knows_codec,
+    letter_of,
+    oracles_of,
+    refuse_number,
+    refuse_unmet,
+    told,
+)
 from ..clients.placement.device import one_thread
 from ..core.declarations import LeakageAttacks, declared
 from ..core.disk import make_folder, write_folder
@@ -201,6 +208,7 @@ def _head(job: AttackJob, plugin: object, observations: Sequence[Observation]) -
         "labels_known": last.knowledge.labels is not None,
         "sok": letter_of(plugin, observations),
         "oracle": oracles_of(plugin, observations),
+        **({} if (aware := knows_codec(plugin, observations)) is None else {"codec_aware": aware}),
         "round": last.round,
         "client_id": last.client_id,
         **({"contributors": last.contributors} if last.kind == "aggregate" else {}),

@@ -100,6 +100,18 @@ class LeakageAttacks(Table):
         "Of an inference attack, what its scores are about: how many examples of each class (`labels`), "
         "which candidates are a client's (`members`), whether its data have a `property`.",
     )
+    exact = flag(
+        "Where it is not refused it rebuilds what was sent up to rounding, or says that it did not, by a "
+        "formula or a certificate and not by matching. `gauntlet attack --with auto` runs all such attacks."
+    )
+    preference = count(
+        0,
+        "Of attacks that match, `gauntlet attack --with auto` runs that of the greatest number that accepts "
+        "a message; one of 0 never.",
+    )
+    lossless = flag("It works on frames alone that lose nothing of an update.")
+    aware = mapping("The options with which it takes what the codec says of its frames (`codec`).")
+    unaware = mapping("The options with which it takes a frame for what it decodes to.")
     check: Declaration[Callable[[Observation], None] | None] = method(
         "(observation)",
         "Raises `PluginError` where it cannot work on the model; asked before the run, of each round.",

@@ -134,6 +134,7 @@ def load_observation(place: Path) -> Observation:
         label_shape=inputs.label_shape,
         mismatch=decoded.mismatch,
         carries=decoded.carries,
+        lossy=decoded.lossy,
     )
 
 
@@ -147,6 +148,7 @@ class _Decoded:
         besides: The other groups of the message, by name.
         mismatch: How badly other updates fit it; None where its codec does not say.
         carries: The share of what the message before left out that it carries besides.
+        lossy: Whether its codec loses something.
     """
 
     update: Tensor
@@ -154,6 +156,7 @@ class _Decoded:
     besides: dict[str, Tensor]
     mismatch: Mismatch | None
     carries: float
+    lossy: bool
 
     @classmethod
     def of(cls, found: _Recorded, layout: Layout, part: ObservedPart | None) -> _Decoded:
@@ -166,18 +169,18 @@ class _Decoded:
         vector = decode_frame(codec, found.frame, envelope, up, found.context)
         support = support_of(codec, found.frame, envelope, up)
         mismatch = mismatch_of(codec, found.frame, envelope, up, found.context)
-        carries = declared(codec, Codecs.carries)
+        how = declared(codec, Codecs.carries), not declared(codec, Codecs.lossless)
         if part is not None:
             mismatch = None if mismatch is None else part.mismatch(mismatch, vector)
-            return cls(part.update(vector), part.update(support), {}, mismatch, carries)
+            return cls(part.update(vector), part.update(support), {}, mismatch, *how)
         if not found.groups:
-            return cls(vector, support, {}, mismatch, carries)
+            return cls(vector, support, {}, mismatch, *how)
         vectors = {name: vector[where] * found.scales.get(name, 1) for name, where in up.groups.items()}
         where, scale = up.groups[UPDATE], found.scales.get(UPDATE, 1.0)
         if mismatch is not None:
             places = torch.arange(where.start, where.stop)
             mismatch = UpdateMismatch(mismatch, vector, places, places - where.start, scale)
-        return cls(vectors.pop(UPDATE), support[where], vectors, mismatch, carries)
+        return cls(vectors.pop(UPDATE), support[where], vectors, mismatch, *how)
 
 
 def truth_of(place: Path) -> Truth | None:

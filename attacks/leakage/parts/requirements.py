@@ -30,11 +30,12 @@ def refuse_unmet(attack: object, observation: Observation) -> None:
     """Refuse to run ``attack`` on an observation of which it can make nothing.
 
     Raises:
-        PluginError: See ``refuse_kind``, ``refuse_inputs`` and ``refuse_blind``; or its own ``check`` refuses
-            the model.
+        PluginError: See ``refuse_kind``, ``refuse_inputs``, ``refuse_lossy`` and ``refuse_blind``; or its own
+            ``check`` refuses the model.
     """
     refuse_kind(attack, observation)
     refuse_inputs(attack, observation)
+    refuse_lossy(attack, observation)
     refuse_blind(attack, observation.knowledge, observation.client_id, observation.round)
     check = declared(attack, LeakageAttacks.check)
     if check is not None:
@@ -117,6 +118,29 @@ def refuse_inputs(attack: object, observation: Observation) -> None:
             f"{name_of(attack)} works on examples of one class each, got labels of shape "
             f"{list(observation.label_shape)} {where}"
         )
+
+
+def refuse_lossy(attack: object, observation: Observation) -> None:
+    """Refuse a lossy frame where ``attack`` declares that it works on others alone.
+
+    Raises:
+        PluginError: It does.
+    """
+    if observation.lossy and declared(attack, LeakageAttacks.lossless):
+        raise PluginError(
+            f"{name_of(attack)} works on frames that lose nothing, and codec '{observation.knowledge.codec}' "
+            f"does ({_where(observation.client_id, observation.round)}); use an attack that knows of codecs, "
+            "such as inverting_gradients"
+        )
+
+
+def knows_codec(attack: object, observations: Iterable[Observation]) -> bool | None:
+    """Return whether an attack takes what the codec says of one of these frames; None if it never does."""
+    options = declared(attack, LeakageAttacks.aware)
+    if not options:
+        return None
+    takes = all(getattr(attack, name) == value for name, value in options.items())
+    return takes and any(told(attack, observation).mismatch is not None for observation in observations)
 
 
 def refuse_blind(attack: object, knowledge: LeakageKnowledge, client_id: int, round_: int) -> None:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from ....core.layout import Slot
     from .packing import Array
 
-_TINY = 1e-12  # keeps 0 / 0 away, beside squares of numbers of which the largest is 1
-_LEAST = 1e-3  # probabilities below are continued by a straight line, so that a wrong sign has a slope, too
-_PROPORTIONS = 0.1  # what the variance of the logarithms of the scales' proportions counts
+TINY = 1e-12  # keeps 0 / 0 away, beside squares of numbers of which the largest is 1
+LEAST = 1e-3  # probabilities below are continued by a straight line, so that a wrong sign has a slope, too
+PROPORTIONS = 0.1  # what the variance of the logarithms of the scales' proportions counts
 
 
 def half_cells(values: Array) -> tuple[Tensor, Tensor]:
@@ -77,7 +77,7 @@ class CellMismatch:
     def __call__(self, updates: Tensor) -> Tensor:
         sent = self.decoded != 0
         updates = updates / sizes_of(updates)
-        length = (updates * sent).square().sum(dim=-1, keepdim=True).add(_TINY).sqrt()
+        length = (updates * sent).square().sum(dim=-1, keepdim=True).add(TINY).sqrt()
         scaled = updates / length * bool(sent.any())
         return (scaled - scaled.clamp(self.low, self.high)).square().sum(dim=-1) / 2
 
@@ -123,7 +123,7 @@ class TernaryMismatch:
         if logs:
             total = total / sum(slot.size for slot in self.slots)
             proportions = torch.cat(logs, dim=-1) - self.log_scales  # [..., T]
-            total = total + _PROPORTIONS * proportions.var(dim=-1, correction=0)
+            total = total + PROPORTIONS * proportions.var(dim=-1, correction=0)
         return total if self.exact is None else total + self.exact(updates)
 
     def _scale(self, part: Tensor) -> Tensor:
@@ -131,14 +131,14 @@ class TernaryMismatch:
         largest = part.abs().amax(dim=-1, keepdim=True)
         if self.clip > 0:
             about = part - part.mean(dim=-1, keepdim=True) if self.centred else part
-            bound = self.clip * about.square().mean(dim=-1, keepdim=True).add(_TINY).sqrt()
+            bound = self.clip * about.square().mean(dim=-1, keepdim=True).add(TINY).sqrt()
             largest = bound if self.bounded else torch.minimum(largest, bound)
-        return largest.clamp(min=math.sqrt(_TINY))
+        return largest.clamp(min=math.sqrt(TINY))
 
 
 def _surprise(ratios: Tensor, codes: Tensor) -> Tensor:
     """Return -log of the probability of each code, of values u / s [..., n]."""
-    signed, least = ratios * codes, math.log(_LEAST)
-    drawn = signed.clamp(_LEAST, 1).log().where(signed > _LEAST, least + (signed - _LEAST) / _LEAST)
-    left = (1 - ratios.abs()).clamp(min=_LEAST).log()
+    signed, least = ratios * codes, math.log(LEAST)
+    drawn = signed.clamp(LEAST, 1).log().where(signed > LEAST, least + (signed - LEAST) / LEAST)
+    left = (1 - ratios.abs()).clamp(min=LEAST).log()
     return -drawn.where(codes != 0, left)

@@ -24,6 +24,17 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
         {"codec": {"name": "terngrad", "clip": 0.0}, "allow_unbiased": True},
     ],
     "fp16": [{}, {"scale": "max"}],
+    "dorefa": [{}, {"bits": 1}, {"bits": 3, "bucket_size": 5, "zero_preserving": True}, {"bits": 8}],
+    "eden": [{}, {"bits": 1, "scale": "least_error"}, {"bits": 3, "chunk": 8}],
+    "qsgd": [
+        {},
+        {"levels": 1, "bucket_size": None, "pack": "fixed"},
+        {"norm": "max", "bucket_size": 4},
+        {"levels": 127, "pack": "huffman"},
+    ],
+    "randk": [{}, {"scaled": False, "shared_support": False}, {"values": "f16", "density": 0.5}],
+    "sign": [{}, {"scale": "l2"}, {"scale": "one"}, {"scale": "two_means"}],
+    "stc": [{}, {"density": 0.3}],
     "topk": [
         {},
         {"density": 0.3, "pack": "rice"},
