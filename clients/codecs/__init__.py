@@ -15,6 +15,7 @@ CODECS: Family[Codec] = Family(
         "fp16": "gauntlet.clients.codecs.fp16:Fp16",
         "identity": "gauntlet.clients.codecs.identity:Identity",
         "natural": "gauntlet.clients.codecs.natural:Natural",
+        "powersgd": "gauntlet.clients.codecs.powersgd:PowerSGD",
         "qsgd": "gauntlet.clients.codecs.qsgd:QSGD",
         "randk": "gauntlet.clients.codecs.randk:RandK",
         "sign": "gauntlet.clients.codecs.sign:Sign",
