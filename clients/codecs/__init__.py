@@ -14,6 +14,7 @@ CODECS: Family[Codec] = Family(
         "error_feedback": "gauntlet.clients.codecs.error_feedback:ErrorFeedback",
         "fp16": "gauntlet.clients.codecs.fp16:Fp16",
         "identity": "gauntlet.clients.codecs.identity:Identity",
+        "momentum_correction": "gauntlet.clients.codecs.momentum_correction:MomentumCorrection",
         "natural": "gauntlet.clients.codecs.natural:Natural",
         "powersgd": "gauntlet.clients.codecs.powersgd:PowerSGD",
         "qsgd": "gauntlet.clients.codecs.qsgd:QSGD",

@@ -35,10 +35,10 @@ from .parts.spans import SpanMismatch
 
 @dataclass(frozen=True)
 class PowerSGD:
-    """Send each tensor of shape [n, ...] as P [n, rank] and Q [m, rank], where m is the product of the others.
+    """Send each tensor of shape [n, ...] as P [n, rank] and Q [m, rank]; m is the product of the others.
 
-    P is orthonormal and Q = M^T P, so that what is decoded is the projection of M onto the span of P: biased,
-    and never longer than M; put error feedback around it. Vectors, and matrices that it would not make at
+    P is orthonormal and Q = M^T P, so that what is decoded is the projection of M onto the span of P: it is
+    biased, and never longer than M; put error feedback around it. Vectors, and matrices that it would not make at
     least ``min_ratio`` times smaller, are sent as they are, in float32.
 
     Attributes:
@@ -108,9 +108,7 @@ class PowerSGD:
             FrameError: Another tag or length, or a value that is not finite, of a factor or of the product.
         """
         shapes = {i: slot.shape for i, slot in enumerate(layout.parameters)}
-        return from_tensors(
-            records, layout, lambda record, numel: self._values(record, shapes[record.tensor_id])
-        )
+        return from_tensors(records, layout, lambda record, _: self._values(record, shapes[record.tensor_id]))
 
     def _values(self, record: Record, shape: tuple[int, ...]) -> Array:
         expect_tag(record, DENSE_F32)
