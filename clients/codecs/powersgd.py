@@ -38,8 +38,8 @@ class PowerSGD:
     """Send each tensor of shape [n, ...] as P [n, rank] and Q [m, rank]; m is the product of the others.
 
     P is orthonormal and Q = M^T P, so that what is decoded is the projection of M onto the span of P: it is
-    biased, and never longer than M. Put error feedback around it. Vectors, and matrices that it would not make
-    at least ``min_ratio`` times smaller, are sent as they are, in float32.
+    biased, and never longer than M. Put error feedback around it. Vectors, and matrices that it would not
+    make at least ``min_ratio`` times smaller, are sent as they are, in float32.
 
     Attributes:
         rank: Columns of P and Q, at least 1.
