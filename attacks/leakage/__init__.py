@@ -14,6 +14,8 @@ LEAKAGE_ATTACKS: Family[LeakageAttack] = Family(
         "dlg": "gauntlet.attacks.leakage.dlg:DLG",
         "idlg": "gauntlet.attacks.leakage.idlg:IDLG",
         "inverting_gradients": "gauntlet.attacks.leakage.inverting_gradients:InvertingGradients",
+        "dia": "gauntlet.attacks.leakage.dia:DIA",
+        "wiig": "gauntlet.attacks.leakage.wiig:WIIG",
         "bias_trick": "gauntlet.attacks.leakage.bias_trick:BiasTrick",
         "embedding_rows": "gauntlet.attacks.leakage.embedding_rows:EmbeddingRows",
         "imprint_bins": "gauntlet.attacks.leakage.imprint_bins:ImprintBins",

@@ -15,7 +15,7 @@ from torch.nn import functional
 from ....core.contracts import MaliciousServer, Secret
 from ....core.declarations import LeakageAttacks, declared
 from ....core.layout import Layout
-from ....core.leakage_knowledge import LeakageKnowledge
+from ....core.leakage_knowledge import LeakageKnowledge, Level
 from ....core.observation import Observation, Truth
 from ....core.seeds import generator, seeded_torch
 from ...servers import SERVERS
@@ -117,7 +117,10 @@ def _message(
     update = -LR * torch.cat([g.reshape(-1) for g in gradients])
     plain = "identity", "none", "sgd", 0.0, "cross_entropy"
     labels = (int(y),) if y.ndim == 1 else None
-    knowledge = LeakageKnowledge(1, labels, 1, LR, *plain, planted.get("server"))
+    knowledge = LeakageKnowledge(
+        1, labels, 1, LR, *plain, planted.get("server"), momentum=0.0, local_lr=LR, batches=((0,),),
+        dropout_masks=(), levels={"dropout_masks": Level.ORACLE},
+    )  # fmt: skip
     tokens = 0 if x.is_floating_point() else CLASSES
     values = 0.0, CLASSES - 1.0 if tokens else 1.0
     return Observation(
