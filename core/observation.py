@@ -3,16 +3,21 @@
 The client's true examples are a ``Truth``: another object in another file, which only the scorer opens.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from .layout import Layout
 from .leakage_knowledge import LeakageKnowledge
+
+if TYPE_CHECKING:
+    from .contracts.codecs import Mismatch
 
 MessageKind = Literal["update", "gradient", "aggregate"]
 KINDS: tuple[MessageKind, ...] = ("update", "gradient", "aggregate")
@@ -48,6 +53,12 @@ class Observation:
         planted: What a malicious server put into the model, and what an attack needs to read it out.
         num_tokens: Inputs are tokens, int64, below it; 0 where they are floats.
         label_shape: Shape of one label: () of a class.
+        mismatch: How badly updates fit the frame, as its codec says; None where it says nothing or loses
+            nothing. For attacks that name ``codec`` alone.
+        lossy: Whether the codec loses something, so that ``update`` is not quite what was encoded.
+        carries: The share of what the client's message before left out that this one carries besides, as
+            under error feedback: there ``mismatch`` is of both together, and of the update alone in a
+            client's first message. For the same attacks; 0 for others.
 
     Raises:
         ValueError: Another kind, or a number of contributors or a count that does not go with it.
@@ -72,6 +83,9 @@ class Observation:
     num_tokens: int = 0
     label_shape: tuple[int, ...] = ()
     counted: float | None = None
+    mismatch: Mismatch | None = None
+    carries: float = 0.0
+    lossy: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -26,6 +26,14 @@ class Pool(StrEnum):
     serial = "serial"
 
 
+class Aware(StrEnum):
+    """Whether attacks take what the codec says of its frames; ``both``: once each."""
+
+    yes = "yes"
+    no = "no"
+    both = "both"
+
+
 Name = Annotated[str, typer.Argument(help="A shipped scenario's name (see 'gauntlet list') or a .toml file.")]
 Set = Annotated[
     list[str] | None,

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .arguments import Pool, Workers
+from .arguments import Aware, Pool, Workers
 
 
 def attack(
@@ -14,11 +14,17 @@ def attack(
     ],
     with_: Annotated[
         list[str] | None,
-        typer.Option("--with", metavar="NAME", help="An attack, or '{name=\"dlg\", lr=0.5}'. Repeatable."),
+        typer.Option(
+            "--with", metavar="NAME", help="An attack, '{name=\"dlg\", lr=0.5}', or auto. Repeatable."
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", "-s", metavar="OPTION=VALUE", help="An option of every attack. Repeatable."),
+    ] = None,
+    codec_aware: Annotated[
+        Aware | None,
+        typer.Option("--codec-aware", help="Whether attacks take what the codec says of its frames."),
     ] = None,
     list_: Annotated[
         bool, typer.Option("--list", help="Attack nothing: say what each message allows, and why not.")
@@ -29,14 +35,19 @@ def attack(
         bool, typer.Option("--allow-code", help="Load code from outside that a folder of others names.")
     ] = False,
 ) -> None:
-    """Attack recorded messages again; each attack and set of options keeps results of its own."""
+    """Attack recorded messages again; each attack and set of options keeps results of its own.
+
+    'auto' stands for every exact attack that accepts a message, and the best that matches gradients.
+    """
     from ..core.errors import ScenarioError
+    from .attack_choice import attacks_of, automatically
     from .attack_table import print_allowed, print_findings
-    from .reattack import attack_again, attacks_of, every_attack, look
+    from .attack_verdict import verdicts
+    from .reattack import attack_again, every_attack, look
     from .recorded import recorded
 
-    attacks = attacks_of(with_ or (), set_ or ())
-    if not attacks and (set_ or not list_):
+    attacks, meant = attacks_of(with_ or (), set_ or (), codec_aware)
+    if not attacks and (set_ or codec_aware or not list_):
         raise ScenarioError(
             "name an attack with --with; 'gauntlet list leakage_attacks' and 'gauntlet attack RESULT --list' "
             "show them"
@@ -45,7 +56,9 @@ def attack(
     if list_:
         print_allowed(look(runs, attacks or every_attack()))
     else:
-        print_findings(attack_again(runs, attacks, _submit(pool, workers)))
+        found = attack_again(runs, attacks, _submit(pool, workers), lambda cases: automatically(cases, meant))
+        print_findings(found)
+        print("\n".join(verdicts(found) if meant else ()))
 
 
 def _submit(pool: Pool, workers: int | None) -> Any:

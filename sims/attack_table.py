@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..core.leakage_knowledge import ITEMS, Level
 from ..core.observation import Observation
 from ..core.outside import only_our_own
@@ -12,21 +10,28 @@ from ..server.recording.replays import load_observation
 from ..server.spec import PluginSpec
 from .plain import read_json
 from .reattack import Finding
+from .rebuilt import TIMINGS, timings_of
 from .reconstruct import NAME
+from .spread import in_words, spread
 from .terminal import wide_console
+
+_SCORES = (("psnr", ".1f"), ("ssim", ".2f"), ("mse", ".2g"), ("token_accuracy", ".2f"))
 
 
 def print_allowed(found: Sequence[Finding]) -> None:
     """Print what each message is, what its probe is told, and which attacks accept it."""
     _print("Messages", ("message", "what it is", "codec", "privacy", "what is known"), _messages(found))
-    rows = [(_message(one), _attack(one.attack), one.refusal or f"yes, SoK {one.letter}") for one in found]
+    rows = [
+        (message_named(one), attack_named(one.attack), one.refusal or f"yes, SoK {one.letter}")
+        for one in found
+    ]
     _print("What they allow", ("message", "attack", "accepts it"), rows)
 
 
 def _messages(found: Sequence[Finding]) -> list[tuple[str, ...]]:
     rows: dict[str, tuple[str, ...]] = {}
     for one in found:
-        name = _message(one)
+        name = message_named(one)
         if name not in rows:
             with only_our_own(one.run.distrust):
                 seen = load_observation(one.places[-1])
@@ -56,34 +61,43 @@ def _in_short(value: Any) -> str:
 
 def print_findings(found: Sequence[Finding]) -> None:
     """Print what became of each attack: its scores, where its result is, or why it was refused."""
-    titles = ("message", "attack", "SoK", "PSNR (dB)", "SSIM", "MSE", "tokens", "labels", "stopped", "result")
+    titles = (
+        *("message", "attack", "SoK", "PSNR (dB): mean, median, worst, best", "SSIM", "MSE"),
+        *("tokens: mean, median, worst, best", "labels", "CPU s", "closures", "stopped", "result"),
+    )
     _print("Attacks on recorded messages", titles, [_row(one) for one in found])
     for folder in dict.fromkeys(one.result.parent for one in found if one.result is not None):
         print(f"Results in {folder}")
 
 
 def _row(one: Finding) -> tuple[str, ...]:
-    head = (_message(one), _attack(one.attack))
+    head = (message_named(one), attack_named(one.attack))
     if one.result is None:
-        return (*head, "", "", "", "", "", "", "", f"refused: {one.refusal}")
-    path = one.result / "reconstruction.json" if one.result.is_dir() else one.result
+        return (*head, *[""] * 9, f"refused: {one.refusal}")
+    whole = one.result.is_dir()
+    path = one.result / "reconstruction.json" if whole else one.result
     report: dict[str, Any] = read_json(path.read_text(encoding="utf-8"))
     letter = report["sok"] + (f" (oracle: {', '.join(report['oracle'])})" if report["oracle"] else "")
-    scores = [
-        _mean(report.get(name), form)
-        for name, form in (("psnr", ".1f"), ("ssim", ".2f"), ("mse", ".2g"), ("token_accuracy", ".2f"))
-    ]
-    labels = f"{report['label_accuracy']:.2f}" if "label_accuracy" in report else ""
-    return (*head, letter, *scores, labels, report.get("stopped", ""), "there already" if one.kept else "new")
+    unknown = "n/a" if report.get("truth_known") is False else ""
+    scores = [_spread(report, name, form) or unknown for name, form in _SCORES]
+    labels = report.get("label_accuracy")
+    labels = unknown if labels is None else f"{labels:.2f}"
+    times = one.result / TIMINGS if whole else timings_of(one.result)
+    spent = read_json(times.read_text(encoding="utf-8"))["cpu_seconds"] if times.is_file() else None
+    closures = report.get("closures")
+    work = "" if spent is None else f"{spent:.2g}", "" if closures is None else f"{closures:.0f}"
+    kept = "there already" if one.kept else "new"
+    return (*head, letter, *scores, labels, *work, report.get("stopped", ""), kept)
 
 
-def _mean(values: Sequence[float | None] | None, form: str) -> str:
-    """Return the mean over a batch; nothing where there is no such score."""
-    known = [value for value in values or () if value is not None]
-    return format(float(np.mean(known)), form) if known else ""
+def _spread(report: dict[str, Any], name: str, form: str) -> str:
+    """Return the scores of a batch in few numbers; nothing where there is no such score."""
+    found = spread(report.get(name) or (), name)
+    alone = len(report.get(name) or ()) == 1 or name not in ("psnr", "token_accuracy")
+    return in_words(found, form, ("mean",) if alone else ("mean", "median", "worst", "best"))
 
 
-def _message(one: Finding) -> str:
+def message_named(one: Finding) -> str:
     """Return ``"results/run: client 2, rounds 0 + 3, dlg-1a73c406ee5a98df"``."""
     parts = [NAME.fullmatch(place.name) for place in one.places]
     rounds = " + ".join(str(int(part[1])) for part in parts if part)
@@ -92,7 +106,7 @@ def _message(one: Finding) -> str:
     return f"{one.run.folder}: client {client}, round{several} {rounds}" + (f", {probe}" if probe else "")
 
 
-def _attack(attack: PluginSpec) -> str:
+def attack_named(attack: PluginSpec) -> str:
     """Return ``"dlg lr=0.5"``: of ``place:Class`` the class, and the options."""
     name = attack.name.rpartition(":")[2]
     return " ".join([name, *(f"{key}={value}" for key, value in attack.options.items())])

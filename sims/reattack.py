@@ -6,22 +6,20 @@ there already stays as it is; the manifest keeps the digest of each, as of every
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS, infers
 from ..attacks.leakage.parts.requirements import letter_of, rounds_of
-from ..core.errors import GauntletError, PluginError, ScenarioError
+from ..core.errors import GauntletError, PluginError
 from ..core.locks import FolderLock
 from ..server.spec import PluginSpec
 from .outside_code import COPIES, keep_copies
-from .overrides import parse
 from .reconstruct import AttackJob, carry_out, make_attack, observed, other_name
 from .recorded import Recorded
 from .results import ATTACKED, digest, read_manifest, write_json
-from .scenario import absolute
 
 Submit = Callable[..., Callable[[], Any]]
 """Start a function with arguments now or later; calling what it returns waits for the end."""
@@ -48,33 +46,6 @@ class Finding:
     refusal: str = ""
     result: Path | None = None
     kept: bool = False
-
-
-def attacks_of(names: Iterable[str], options: Iterable[str]) -> list[PluginSpec]:
-    """Return the attacks that a command line names, each once.
-
-    Args:
-        names: Each a name, or a TOML table of ``name`` and options.
-        options: ``key=value``, for every one of them.
-
-    Raises:
-        ScenarioError: A table without a name, or no ``=``.
-        PluginError: No such attack, or options that it does not take.
-    """
-    told = dict(parse(option) for option in options)
-    found: list[PluginSpec] = []
-    for text in names:
-        value = parse(f"with={text}", "--with")[1] if text.lstrip().startswith("{") else text
-        table: Mapping[str, Any] = value if isinstance(value, dict) else {"name": value}
-        if not isinstance(table.get("name"), str):
-            raise ScenarioError(
-                f'--with needs a name, or a table with one: {{name = "dlg", lr = 0.5}}; got {text!r}'
-            )
-        name = absolute(table["name"], Path())
-        attack = PluginSpec(name, {**{k: v for k, v in table.items() if k != "name"}, **told})
-        make_attack(attack)
-        found += [attack] if attack not in found else []
-    return found
 
 
 def every_attack() -> list[PluginSpec]:
@@ -112,15 +83,26 @@ def _judged(case: Finding) -> Finding:
     return replace(case, letter=letter_of(plugin, seen))
 
 
-def attack_again(runs: Sequence[Recorded], attacks: Sequence[PluginSpec], submit: Submit) -> list[Finding]:
+def attack_again(
+    runs: Sequence[Recorded],
+    attacks: Sequence[PluginSpec],
+    submit: Submit,
+    choose: Callable[[Sequence[Finding]], Sequence[Finding]] = tuple,
+) -> list[Finding]:
     """Attack every message with every attack that accepts it, and return what became of each.
+
+    Args:
+        runs: Where messages were recorded.
+        attacks: The attacks.
+        submit: Where they run.
+        choose: From what would become of each attack on each message, what is done.
 
     Raises:
         PluginError: Not one attack accepts any message; or one raised, or returned what is no result: what
             others made is kept.
         GauntletError: A recording cannot be read, or a folder not written, or another process owns it.
     """
-    cases = look(runs, attacks)
+    cases = choose(look(runs, attacks))
     if all(case.refusal for case in cases):
         raise PluginError(cases[0].refusal)
     found: list[Finding] = []

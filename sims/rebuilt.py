@@ -1,7 +1,7 @@
 """What a leakage attack rebuilt, read back from a result folder."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,27 @@ from ..core.errors import DataError, said
 from .plain import read_json
 
 SCHEMA = 2
+TIMINGS = "timings.json"
+"""What a clock measured, beside a result and apart from it."""
+
+
+@dataclass(frozen=True)
+class Approach:
+    """How a reconstruction came about: what an attack would have returned after some of its steps.
+
+    Attributes:
+        x: The inputs at each of S steps, in the truth's order.  # [S, B, ...]
+        psnr: Their mean PSNR over the batch, dB; NaN of tokens, and where the truth is not known.  # [S]
+        cost: What the attack minimised; NaN where it was not finite.  # [S]
+        closures: How often the cost and its gradient had been computed.  # [S]
+        seconds: CPU seconds of the attack's thread since it began; NaN where they were not kept.  # [S]
+    """
+
+    x: np.ndarray[Any, Any]
+    psnr: np.ndarray[Any, Any]
+    cost: np.ndarray[Any, Any]
+    closures: np.ndarray[Any, Any]
+    seconds: np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -23,13 +44,19 @@ class Rebuilt:
         round: The observed round.
         client_id: The observed client.
         sok: The SoK's letter of what the attack was told, A to H; None in results of earlier versions.
-        truth: What the client trained on.  # [B, ...]
+        truth: What the client trained on; NaN where that is not known (of tokens -1).  # [B, ...]
         rebuilt: What the attack made of its message.  # [B, ...]
         psnr: Peak signal-to-noise ratio of each, in dB; NaN of tokens.  # [B]
         ssim: Structural similarity of each; NaN where the inputs are no images.  # [B]
-        truth_labels: True labels.  # [B, ...]
+        truth_labels: True labels; -1 where they are not known.  # [B, ...]
         labels: Rebuilt labels.  # [B, ...]
         tokens: Of tokens, the share of each example's positions that is right; None of others.  # [B]
+        mse: Mean squared error of each, values in [0, 1]; NaN of tokens.  # [B]
+        oracle: What the attack was told that no attacker in its place could know.
+        cpu_seconds: CPU seconds of the attack's thread; None where they were not kept.
+        closures: How often it computed its cost and gradient; None where it does not say.
+        baselines: By name, what no attack at all would score: means over the batch by score.
+        progress: How it came about; None where the attack keeps no steps.
     """
 
     attack: str
@@ -44,6 +71,12 @@ class Rebuilt:
     truth_labels: np.ndarray[Any, Any]
     labels: np.ndarray[Any, Any]
     tokens: np.ndarray[Any, Any] | None = None
+    mse: np.ndarray[Any, Any] | None = None
+    oracle: tuple[str, ...] = ()
+    cpu_seconds: float | None = None
+    closures: float | None = None
+    baselines: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    progress: Approach | None = None
 
 
 def _whole(found: Rebuilt) -> Rebuilt:
@@ -59,6 +92,7 @@ def _whole(found: Rebuilt) -> Rebuilt:
     sizes.add(len(found.labels) if flat else 0)
     if len(sizes) != 1 or not found.truth.size or not flat or found.truth.shape != found.rebuilt.shape:
         raise ValueError("its examples, scores and labels do not fit together")
+    _refuse_other_steps(found)
     if not (
         isinstance(found.attack, str) and isinstance(found.round, int) and isinstance(found.client_id, int)
     ):
@@ -81,22 +115,79 @@ def load_rebuilt(folder: Path) -> Rebuilt:
         report = read_json((folder / "reconstruction.json").read_text(encoding="utf-8"))
         if not isinstance(report, dict) or report.get("schema", 1) not in (1, SCHEMA):
             raise ValueError(f"no reconstruction of schema 1 or {SCHEMA}")
-        tensors = load_file(folder / "tensors.safetensors")
-        return _whole(
-            Rebuilt(
-                attack=report["attack"],
-                settings={**report["options"], "labels_known": report.get("labels_known", False)},
-                round=report["round"],
-                client_id=report["client_id"],
-                sok=report.get("sok"),
-                truth=tensors["truth"].numpy(),
-                rebuilt=tensors["x"].numpy(),
-                psnr=np.array(report["psnr"], dtype=float),
-                ssim=np.array(report["ssim"], dtype=float),
-                truth_labels=tensors["labels"].numpy(),
-                labels=tensors["y"].numpy(),
-                tokens=np.array(right, dtype=float) if (right := report.get("token_accuracy")) else None,
-            )
-        )
-    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        tensors = {name: t.numpy() for name, t in load_file(folder / "tensors.safetensors").items()}
+        return _whole(_rebuilt(report, tensors, _times(folder / TIMINGS)))
+    except (
+        OSError,
+        SafetensorError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+    ) as error:
         raise DataError(f"{folder} is not a readable reconstruction: {said(error)}") from error
+
+
+def timings_of(path: Path) -> Path:
+    """Return where what a clock measured stands beside a result that is one JSON file."""
+    return path.with_name(f"{path.stem}.{TIMINGS}")
+
+
+def _rebuilt(
+    report: Mapping[str, Any], tensors: Mapping[str, np.ndarray[Any, Any]], times: Mapping[str, Any]
+) -> Rebuilt:
+    """Return a reconstruction from what its files hold."""
+    x, y, right = tensors["x"], tensors["y"], report.get("token_accuracy")
+    if report.get("truth_known", True):
+        truth, truth_labels = tensors["truth"], tensors["labels"]
+    else:
+        truth, truth_labels = np.full(x.shape, np.nan if x.dtype.kind == "f" else -1), np.full(y.shape, -1)
+    return Rebuilt(
+        attack=report["attack"],
+        settings={**report["options"], "labels_known": report.get("labels_known", False)},
+        round=report["round"],
+        client_id=report["client_id"],
+        sok=report.get("sok"),
+        truth=truth,
+        rebuilt=x,
+        psnr=_column(report["psnr"]),
+        ssim=_column(report["ssim"]),
+        truth_labels=truth_labels,
+        labels=y,
+        tokens=_column(right) if right else None,
+        mse=_column(report["mse"]) if "mse" in report else None,
+        oracle=tuple(report.get("oracle", ())),
+        cpu_seconds=times.get("cpu_seconds"),
+        closures=report.get("closures"),
+        baselines=report.get("baselines", {}),
+        progress=_approach(report["progress"], tensors["steps"], times) if "progress" in report else None,
+    )
+
+
+def _approach(figures: Mapping[str, Any], steps: np.ndarray[Any, Any], times: Mapping[str, Any]) -> Approach:
+    psnr, cost, closures = (_column(figures[name]) for name in ("psnr", "cost", "closures"))
+    return Approach(steps, psnr, cost, closures, _column(times.get("progress", [None] * len(steps))))
+
+
+def _column(values: Any) -> np.ndarray[Any, Any]:
+    """Return numbers, NaN where there is none."""
+    return np.array(values, dtype=float)
+
+
+def _times(path: Path) -> Mapping[str, Any]:
+    """Return what a clock measured; nothing where it was not kept."""
+    found = read_json(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} holds no table")
+    return found
+
+
+def _refuse_other_steps(found: Rebuilt) -> None:
+    """Raise ``ValueError`` unless every step has its figures, and inputs of the batch's shape."""
+    steps = found.progress
+    if steps is None:
+        return
+    sizes = {column.shape for column in (steps.psnr, steps.cost, steps.closures, steps.seconds)}
+    if sizes != {(len(steps.x),)} or steps.x.shape[1:] != found.rebuilt.shape:
+        raise ValueError("the steps that led to it do not fit together")

@@ -2,20 +2,25 @@
 
 import json
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from ..attacks.leakage import INFERENCE_ATTACKS, LEAKAGE_ATTACKS
 from ..attacks.leakage import infers as infers
-from ..attacks.leakage.parts.metrics import Scores, artefact_of, score
 from ..attacks.leakage.parts.outputs import checked_reconstruction, checked_scores
-from ..attacks.leakage.parts.requirements import letter_of, oracles_of, refuse_number, refuse_unmet, told
+from ..attacks.leakage.parts.requirements import (
+    knows_codec,
+    letter_of,
+    oracles_of,
+    refuse_number,
+    refuse_unmet,
+    told,
+)
 from ..clients.placement.device import one_thread
 from ..core.disk import make_folder, write_folder
 from ..core.errors import ResultsError
@@ -25,10 +30,11 @@ from ..core.outside import only_our_own
 from ..core.registry import Family, require
 from ..core.seeds import generator
 from ..server.recording.format import probe_of
-from ..server.recording.replays import load_observation, load_truth
+from ..server.recording.replays import load_observation, truth_of
 from ..server.spec import PluginSpec
+from .attack_report import judged_labels, scored, timed
 from .outside_code import code_of
-from .rebuilt import SCHEMA
+from .rebuilt import SCHEMA, TIMINGS, timings_of
 from .results import write_json
 from .sections import digest_of, plain
 
@@ -86,7 +92,7 @@ def reconstruct(job: AttackJob) -> Path:
     """Let a leakage attack rebuild what a client trained on; return the result's folder.
 
     Several messages are of one client, and what is rebuilt is measured by what the client trained on in the
-    last of them.
+    last of them; where its file is gone, no score is known.
 
     Raises:
         PluginError: The attack does not exist, raises, needs knowledge that it is not given, or returns what
@@ -101,36 +107,20 @@ def reconstruct(job: AttackJob) -> Path:
     handed = [told(plugin, observation) for observation in observations]
     stream = generator(job.seed, "reconstruct", last.round, last.client_id)
     with one_thread():
-        found = checked_reconstruction(plugin.reconstruct(handed, stream), observations, who)
-    truth = load_truth(job.places[-1])
-    require(
-        len(found.x) == len(truth.x),
-        f"{who} rebuilt {len(found.x)} examples, and the client trained on {len(truth.x)}",
-    )
-    scores = score(found, truth, last.value_range)
-    tensors = {"x": found.x[scores.order], "y": found.y[scores.order], "truth": truth.x, "labels": truth.y}
-    report = {
-        **_head(job, plugin, observations),
-        "artefact": artefact_of(found),
-        "psnr": [_finite(s) for s in scores.psnr.tolist()],
-        "ssim": [_finite(s) for s in scores.ssim.tolist()],
-        "mse": [_finite(s) for s in scores.mse.tolist()],
-        "within_tolerance": [_finite(s) for s in scores.within_tolerance.tolist()],
-        **_of_tokens(scores),
-        "label_accuracy": scores.label_accuracy,
-        "cost": _finite(found.cost),
-        "stopped": found.stopped,
-        "details": {name: _finite(value) for name, value in found.details.items()},
-    }
-    return _write(job.results / job.called, tensors, report)
-
-
-def _of_tokens(scores: Scores) -> dict[str, Any]:
-    """Return what a report says of rebuilt tokens besides; nothing of others."""
-    right = scores.token_accuracy
-    if bool(right.isnan().any()):
-        return {}
-    return {"token_accuracy": right.tolist(), "exact": (right == 1).tolist()}
+        begun = time.thread_time()
+        made = plugin.reconstruct(handed, stream)
+        spent = time.thread_time() - begun
+        found = checked_reconstruction(made, observations, who)
+    truth = truth_of(job.places[-1])
+    if truth is not None:
+        require(
+            len(found.x) == len(truth.x),
+            f"{who} rebuilt {len(found.x)} examples, and the client trained on {len(truth.x)}",
+        )
+    apart = generator(job.seed, "baselines", last.round, last.client_id)
+    tensors, said = scored(found, truth, last.value_range, apart)
+    report = {**_head(job, plugin, observations), **said}
+    return _write(job.results / job.called, tensors, report, timed(spent, found.progress))
 
 
 def observed(plugin: object, places: Sequence[Path], distrust: str | None = None) -> list[Observation]:
@@ -149,13 +139,14 @@ def observed(plugin: object, places: Sequence[Path], distrust: str | None = None
     return observations
 
 
-def _write(folder: Path, tensors: dict[str, Tensor], report: dict[str, Any]) -> Path:
+def _write(folder: Path, tensors: dict[str, Tensor], report: dict[str, Any], times: dict[str, Any]) -> Path:
     """Write a reconstruction whole or not at all, and return its folder."""
     from safetensors.torch import save
 
     content = {
         "tensors.safetensors": save({name: t.contiguous() for name, t in tensors.items()}),
         "reconstruction.json": json.dumps(report, indent=1).encode(),
+        TIMINGS: json.dumps(times, indent=1).encode(),
     }
     try:
         write_folder(folder, content)
@@ -167,7 +158,8 @@ def _write(folder: Path, tensors: dict[str, Tensor], report: dict[str, Any]) -> 
 def infer(job: AttackJob) -> Path:
     """Let an inference attack score what was observed; return the JSON file.
 
-    Beside the scores stands how many examples of each class the client really trained on.
+    Beside the scores stands how many examples of each class the client really trained on; None where that
+    file is gone.
 
     Raises:
         PluginError: The attack does not exist, raises, needs knowledge that it is not given, or returns what
@@ -179,18 +171,18 @@ def infer(job: AttackJob) -> Path:
     plugin, who = make_attack(job.attack)
     (observation,) = observed(plugin, job.places, job.distrust)
     with one_thread():
-        scores = checked_scores(plugin.infer([told(plugin, observation)]), 1, who)[0]
-    counts = torch.bincount(load_truth(job.places[0]).y.flatten(), minlength=observation.num_classes)
-    report = {
-        **_head(job, plugin, [observation]),
-        "scores": scores.double().tolist(),
-        "label_counts": counts.tolist(),
-    }
+        begun = time.thread_time()
+        made = plugin.infer([told(plugin, observation)])
+        spent = time.thread_time() - begun
+        scores = checked_scores(made, 1, who)[0]
+    report = {**_head(job, plugin, [observation]), "scores": scores.double().tolist()}
+    report |= judged_labels(scores, truth_of(job.places[0]), observation.num_classes)
     path = job.results / f"{job.called}.json"
     try:
         make_folder(job.results)
     except OSError as error:
         raise ResultsError(f"{job.results} cannot be made: {error.strerror}") from error
+    write_json(timings_of(path), timed(spent))
     write_json(path, report)
     return path
 
@@ -209,6 +201,7 @@ def _head(job: AttackJob, plugin: object, observations: Sequence[Observation]) -
         "labels_known": last.knowledge.labels is not None,
         "sok": letter_of(plugin, observations),
         "oracle": oracles_of(plugin, observations),
+        **({} if (aware := knows_codec(plugin, observations)) is None else {"codec_aware": aware}),
         "round": last.round,
         "client_id": last.client_id,
         **({"contributors": last.contributors} if last.kind == "aggregate" else {}),
@@ -236,7 +229,3 @@ def other_name(places: Sequence[Path], attack: PluginSpec) -> str:
 def shared_result(recording: str, attack: str) -> str:
     """Return what the result of a recording of schema 1 was called."""
     return f"{recording}-{''.join(c if c.isalnum() else '-' for c in attack)}"
-
-
-def _finite(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +94,7 @@ CLIENTS = pa.schema(
 SCORES = pa.schema(
     [("round", pa.int64()), ("client_id", pa.int64()), ("name", pa.string()), ("value", pa.float64())]
 )
+Array = np.ndarray[Any, Any]
 _NO_SCORES = SCORES.empty_table()
 OUTPUTS = pa.schema(
     [
@@ -204,30 +205,37 @@ def personal_rows(plan: Plan, step: Step) -> pa.Table:
 
 
 def _client_rows(plan: Plan, step: Step) -> pa.Table:
-    o = step.outcome
+    o, kinds, attacked = step.outcome, _kinds(plan, step), step.outcome.attacked(plan)
     ids = o.sent.client_ids.tolist()
-    statuses = [_status(o.delivery.arrived[row], o.refused.get(i)) for row, i in enumerate(ids)]
-    weights, kinds = _weights(o.verdict.weights, o.received.client_ids), _kinds(plan, step)
-    losses, raw = o.losses.double().tolist(), o.raw_norms.tolist()
-    attacked = o.attacked(plan)
+    drawn = o.sent.client_ids.numpy() >= plan.canaries.first  # canaries, which train on nothing
     columns = {
         "round": np.full(len(ids), o.round),
-        "client_id": ids,
-        "num_examples": o.sent.num_examples.tolist(),
-        "train_loss": [None if kinds.get(i) == CANARY else x for i, x in zip(ids, losses, strict=True)],
-        "raw_norm": [None if kinds.get(i) == CANARY else x for i, x in zip(ids, raw, strict=True)],
-        "update_norm": o.norms.tolist(),
+        "client_id": o.sent.client_ids.numpy(),
+        "num_examples": o.sent.num_examples.numpy(),
+        "train_loss": _numbers(o.losses, drawn),
+        "raw_norm": _numbers(o.raw_norms, drawn),
+        "update_norm": o.norms.numpy(),
         "bytes_up": o.bytes_up,
-        "weight": [weights.get(i) for i in ids],
-        "score": [o.verdict.scores.get(i) for i in ids],
-        "truth": [kinds.get(i, "honest") for i in ids],
-        "ever_attacked": [i in attacked for i in ids],
-        "flag": [o.verdict.flags.get(i) for i in ids],
-        "status": [status for status, _ in statuses],
-        "reason": [reason for _, reason in statuses],
-        "client_seconds": o.delivery.client_seconds.tolist(),
+        "weight": _weights(o.verdict.weights, o.received.client_ids, ids),
+        "score": _named(o.verdict.scores, ids, pa.float64()),
+        "truth": [kinds.get(i, "honest") for i in ids] if kinds else ["honest"] * len(ids),
+        "ever_attacked": [i in attacked for i in ids] if attacked else np.zeros(len(ids), bool),
+        "flag": _named(o.verdict.flags, ids, pa.string()),
+        **_statuses(o.delivery.arrived, o.refused, ids),
+        "client_seconds": np.asarray(o.delivery.client_seconds, float),
     }
-    return pa.Table.from_pydict(columns, schema=CLIENTS)
+    typed = [pa.array(columns[field.name], field.type) for field in CLIENTS]
+    return pa.Table.from_arrays(typed, schema=CLIENTS)
+
+
+def _numbers(values: Tensor, absent: Array) -> pa.Array:
+    """Return a column of float64, null where ``absent``; NaN stays NaN."""
+    return pa.array(values.double().numpy(), mask=absent if absent.any() else None, from_pandas=False)
+
+
+def _named(said: Mapping[int, Any], ids: Sequence[int], kind: pa.DataType) -> Any:
+    """Return what is said of each client, null where nothing is."""
+    return [said.get(i) for i in ids] if said else pa.nulls(len(ids), kind)
 
 
 def _kinds(plan: Plan, step: Step) -> dict[int, str]:
@@ -236,17 +244,28 @@ def _kinds(plan: Plan, step: Step) -> dict[int, str]:
     return {**step.outcome.kinds(plan), **dict.fromkeys(canaries, CANARY)}
 
 
+def _statuses(arrived: Array, refused: Mapping[int, tuple[str, str]], ids: Sequence[int]) -> dict[str, Any]:
+    """Return the columns ``status`` and ``reason``."""
+    if not refused and bool(arrived.all()):
+        return {"status": ["ok"] * len(ids), "reason": pa.nulls(len(ids), pa.string())}
+    found = [_status(came, refused.get(i)) for came, i in zip(arrived.tolist(), ids, strict=True)]
+    return {"status": [status for status, _ in found], "reason": [reason for _, reason in found]}
+
+
 def _status(arrived: bool, refused: tuple[str, str] | None) -> tuple[str, str | None]:
     if not arrived:
         return "dropped", "did not arrive in time"
     return refused if refused else ("ok", None)
 
 
-def _weights(weights: Tensor | None, ids: Tensor) -> dict[int, float]:
+def _weights(weights: Tensor | None, received: Tensor, ids: Sequence[int]) -> Any:
     """Return each client's weight; none where a pre-aggregation mixed clients, or the defense gives none."""
-    if weights is None or len(weights) != len(ids):
-        return {}
-    return dict(zip(ids.tolist(), weights.double().tolist(), strict=True))
+    if weights is None or len(weights) != len(received):
+        return pa.nulls(len(ids), pa.float64())
+    if len(received) == len(ids):  # these are some of those, and both ascend
+        return weights.double().numpy()
+    given = dict(zip(received.tolist(), weights.double().tolist(), strict=True))
+    return [given.get(i) for i in ids]
 
 
 def _round_row(plan: Plan, step: Step) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The table that a run or a sweep ends with: one line for equal labels, the spread over seeds beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from .measures import called, measured
 from .naming import run_names, scenario_name
 from .results import Run
+from .spread import in_words, spread
 from .terminal import wide_console
 
 
@@ -19,9 +20,11 @@ def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     classification), each with its ``_spread``, ``metrics`` (the same of what else a task measures, by name),
     ``loss``, ``epsilon`` (the largest of the
     seeds, or None), ``epsilon_reason``, ``megabytes_up``, ``precision``, ``recall`` (over all rounds, None
-    where nothing was ever flagged), ``psnr`` (of what was rebuilt best, dB), ``sok`` (how much its attack was
-    told, by the SoK's letters; None in results of earlier versions), ``tokens`` and ``tokens_sok`` (the same
-    of sequences of tokens: the share that is right), ``rejected``, ``predictive``
+    where nothing was ever flagged), ``psnr`` (of what was rebuilt best, dB) with ``psnr_mean``,
+    ``psnr_median`` and ``psnr_worst`` of all that the same attack rebuilt, ``sok`` (how much that was told,
+    by the SoK's letters; None in results of earlier versions), ``tokens`` (and so on) and ``tokens_sok`` (the
+    same of sequences of tokens: the share that is right), ``oracle`` (whether one of the two was told more
+    than any attacker in its place could know), ``rejected``, ``predictive``
     (test log likelihood of the posterior predictive, None where nothing was sampled), ``fallbacks`` (rounds
     whose aggregate was not the rule's own, since it could not judge the cohort), ``personal`` and
     ``personal_worst`` (accuracy of honest clients' own models on what these hold out), ``shared`` and
@@ -117,13 +120,35 @@ def _detection(runs: Sequence[Run]) -> dict[str, float | None]:
 
 
 def _best_rebuilt(runs: Sequence[Run]) -> dict[str, Any]:
-    """Return the PSNR of what was rebuilt best, and the letter of the attack that did; of tokens likewise."""
+    """Return the PSNR of what was rebuilt best, and how its attack did otherwise; of tokens likewise."""
     gallery = [item for run in runs for item in run.gallery()]
-    found = [(float(np.max(item.psnr)), item.sok) for item in gallery if item.tokens is None]
-    best = max(found, key=lambda one: one[0], default=(None, None))
-    right = [(float(np.max(item.tokens)), item.sok) for item in gallery if item.tokens is not None]
-    most = max(right, key=lambda one: one[0], default=(None, None))
-    return {"psnr": best[0], "sok": best[1], "tokens": most[0], "tokens_sok": most[1]}
+    pictures = _best_attack({"psnr": item.psnr, "of": item} for item in gallery if item.tokens is None)
+    tokens = _best_attack({"psnr": item.tokens, "of": item} for item in gallery if item.tokens is not None)
+    words = {"": "best", "_mean": "mean", "_median": "median", "_worst": "worst"}
+    return {
+        **{f"psnr{end}": pictures[name] for end, name in words.items()},
+        **{f"tokens{end}": tokens[name] for end, name in words.items()},
+        "sok": pictures["sok"],
+        "oracle": pictures["oracle"] or tokens["oracle"],
+        "tokens_sok": tokens["sok"],
+    }
+
+
+def _best_attack(found: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return the spread of the scores of the attack, with its options, that rebuilt an example best."""
+    attacks: dict[str, list[dict[str, Any]]] = {}
+    for one in found:
+        attacks.setdefault(f"{one['of'].attack} {sorted(one['of'].settings.items())}", []).append(one)
+    spreads = [
+        {
+            **spread(np.concatenate([one["psnr"] for one in same]), "psnr"),
+            "sok": same[0]["of"].sok,
+            "oracle": any(one["of"].oracle for one in same),
+        }
+        for same in attacks.values()
+    ]
+    nothing = {**spread((), "psnr"), "sok": None, "oracle": False}
+    return max((s for s in spreads if s["best"] is not None), key=lambda s: s["best"], default=nothing)
 
 
 def print_summary(runs: Sequence[Run]) -> None:
@@ -166,11 +191,10 @@ def _columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
         ("MB sent", lambda r: f"{r['megabytes_up']:.2f}"),
         ("precision", lambda r: _number(r["precision"], ".2f")),
         ("recall", lambda r: _number(r["recall"], ".2f")),
-        ("best PSNR (dB)", lambda r: _number(r["psnr"], ".1f") + (f" ({r['sok']})" if r["sok"] else "")),
-        (
-            "tokens right",
-            lambda r: _number(r["tokens"], ".2f") + (f" ({r['tokens_sok']})" if r["tokens"] else ""),
-        ),
+        ("best PSNR (dB)", lambda r: _number(r["psnr"], ".1f") + _told(r, "sok")),
+        ("PSNR mean, median, worst", partial(_others, "psnr", ".1f")),
+        ("tokens right, best", lambda r: _number(r["tokens"], ".2f") + _told(r, "tokens_sok")),
+        ("tokens mean, median, worst", partial(_others, "tokens", ".2f")),
         ("predictive log lik.", _predictive),
         ("personal (worst)", lambda r: _with_worst(r, "personal")),
         ("shared (worst)", lambda r: _with_worst(r, "shared")),
@@ -186,6 +210,17 @@ def _number(value: float | None, form: str) -> str:
 def _with_spread(row: dict[str, Any], name: str, form: str) -> str:
     spread = row[f"{name}_spread"]
     return _number(row[name], form) + (f" ± {_number(spread, form)}" if spread is not None else "")
+
+
+def _told(row: dict[str, Any], letter: str) -> str:
+    """Return ``" (C)"``: how much the attack was told, and whether that is more than any attacker knows."""
+    return f" ({row[letter]}{', oracle' if row['oracle'] else ''})" if row[letter] else ""
+
+
+def _others(name: str, form: str, row: dict[str, Any]) -> str:
+    """Return the mean, median and worst score beside the best one."""
+    found = {word: row[f"{name}_{word}"] for word in ("mean", "median", "worst")}
+    return in_words(found, form)
 
 
 def _metric(name: str, row: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ Tests run side by side: torch gets one thread in each process, and in the proces
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is loaded
 
@@ -15,12 +16,20 @@ from gauntlet.clients.data.base import Dataset
 from gauntlet.clients.pools.ray import start_ray
 from gauntlet.core.errors import DataError
 
+HERE = Path(__file__).parent
+SECOND_RAY = ("outside", "server")  # folders whose tests take about as long as those of all others
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that need Ray in one process, so that it is started once."""
+    """Keep the tests that need Ray in two processes, so that each of them starts it once.
+
+    Two Rays on one machine share nothing: each has its own folder, its own token and ports that the system
+    chooses. Tests that end a node or fill a store start a Ray of their own in a program of their own.
+    """
     for item in items:
         if "ray_here" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+            second = item.path.relative_to(HERE).parts[0] in SECOND_RAY
+            item.add_marker(pytest.mark.xdist_group("ray 2" if second else "ray 1"))
 
 
 @pytest.fixture(scope="session")

@@ -44,3 +44,15 @@ def test_no_chain_of_imports_is_longer_than_its_limit_and_none_is_a_circle():
     assert len(longest) <= LONGEST, "\n".join(longest)
     assert len(longest) > LONGEST - 3, "lower the limit"
     assert len(needs) > 300
+
+
+def test_nothing_that_a_run_loads_first_loads_scipy():
+    """Its statistics alone take a second of a core to load; what needs them imports them in a function."""
+    outside = [
+        (path.relative_to(ROOT), line)
+        for floor in ("core", "clients", "attacks", "defenses", "privacy", "server", "sims")
+        for path in ROOT.joinpath(floor).rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith(("import scipy", "from scipy"))
+    ]
+    assert outside == []

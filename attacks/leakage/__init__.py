@@ -30,6 +30,12 @@ INFERENCE_ATTACKS: Family[InferenceAttack] = Family(
     ("infer",),
     {
         "bias_counts": "gauntlet.attacks.leakage.bias_counts:BiasCounts",
+        "llg": "gauntlet.attacks.leakage.llg:LLG",
+        "llg_whitebox": "gauntlet.attacks.leakage.llg_whitebox:LLGWhitebox",
+        "ilrg": "gauntlet.attacks.leakage.ilrg:ILRG",
+        "gradinversion_labels": "gauntlet.attacks.leakage.gradinversion_labels:GradInversionLabels",
+        "negative_rows": "gauntlet.attacks.leakage.negative_rows:NegativeRows",
+        "dimitrov_counts": "gauntlet.attacks.leakage.dimitrov_counts:DimitrovCounts",
     },
     declares=LeakageAttacks,
 )

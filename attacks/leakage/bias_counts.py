@@ -15,11 +15,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ...core.errors import PluginError
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation
 from ...core.seeds import generator as stream_of
-from .parts.labels import last_layer
+from .parts.labels import last_layer, refuse_no_bias
 from .parts.requirements import PLAIN_STEP, refuse_unmet
 from .search.starts import dummy_inputs, refuse_boundless
 
@@ -60,8 +59,7 @@ class BiasCounts:
             raise ValueError(f"num_dummies must be at least 1, got {self.num_dummies}")
 
     def check(self, observation: Observation) -> None:
-        if last_layer(observation, observation.update).bias is None:
-            raise PluginError("BiasCounts reads the last layer's bias, and the model's last layer has none")
+        refuse_no_bias(observation, "BiasCounts")
         if self.guess == "random_inputs":
             refuse_boundless(observation.value_range, "uniform")
 

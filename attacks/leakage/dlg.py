@@ -1,11 +1,12 @@
 """Deep Leakage from Gradients: rebuild a batch and its labels together.
 
-Source: Zhu, Liu, Han. Deep Leakage from Gradients. NeurIPS 2019, Algorithm 1. arXiv:1906.08935
+Source: Zhu, Liu, Han. Deep Leakage from Gradients. NeurIPS 2019, Algorithm 1. arXiv:1906.08935. That the
+same problem is solved by Levenberg-Marquardt is ours.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -15,31 +16,40 @@ from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
 from .parts.labels import known_labels
 from .parts.requirements import PLAIN_STEP, refuse_unmet
-from .search.distances import squared
-from .search.engine import Budget, Problem, Variables, by_lbfgs
-from .search.gradients import gradients_of, refuse_unsearchable
+from .search.distances import residual, squared
+from .search.engine import Budget, Found, Problem, Variables, by_lbfgs
+from .search.gradients import gradients_of, one_gradient_of, refuse_unsearchable
 from .search.lbfgs import LBFGS
+from .search.least_squares import by_least_squares, refuse_unsolvable
 from .search.starts import Init, dummy_inputs, refuse_boundless
+
+Optimizer = Literal["lbfgs", "levenberg_marquardt"]
 
 
 @dataclass(frozen=True)
 class DLG:
-    """Search inputs and soft labels whose gradient is the client's, by L-BFGS.
+    """Search inputs and labels whose gradient is the client's.
 
     Passive. Where labels are known, the inputs alone are searched, one of each label. Works best on smooth
-    activations (the second derivative of ReLU is 0 almost everywhere) and on models that have not been
-    trained for long. ``cost`` is relative: ||g - G||^2 / ||G||^2.
+    activations (the second derivative of ReLU is 0 almost everywhere). ``cost`` is relative:
+    ||g - G||^2 / ||G||^2.
 
-    The defaults are the authors'. On smooth models ``line_search = true``, ``init = "uniform"`` and a few
-    restarts are much stronger, most of all once the model has been trained.
+    The defaults are the authors'. Recommended on smooth models:
+    ``optimizer = "levenberg_marquardt", init = "uniform", restarts = 5``, which takes a few steps where
+    L-BFGS takes thousands and comes to an end where L-BFGS does not. It needs as many parameters as unknowns
+    and memory for the derivative of the ones by the others (see ``refuse_unsolvable``), and follows noise in
+    the message further than a search that is not finished does. The labels are soft (a softmax) for L-BFGS,
+    as the authors have them, and any numbers of sum 1 for Levenberg-Marquardt: at the truth they are finite.
 
     Attributes:
-        max_iterations: L-BFGS iterations of up to 20 steps each, at least 1.
+        optimizer: ``"lbfgs"`` (the authors') or ``"levenberg_marquardt"``, on each entry of the gradient.
+        max_iterations: L-BFGS iterations of up to 20 steps each, or steps of Levenberg-Marquardt, at least 1.
         lr: Step size of L-BFGS, above 0.
         history: Past steps that L-BFGS remembers, at least 1.
-        line_search: Whether each step meets the strong Wolfe conditions (the authors search no line):
-            surer on smooth models, worse on ReLU.
-        restarts: Random starts, at least 1; the one of least cost wins.
+        line_search: Whether each step of L-BFGS meets the strong Wolfe conditions (the authors search no
+            line): surer on smooth models, worse on ReLU.
+        restarts: Random starts, at least 1; the one of least cost wins. L-BFGS takes them side by side,
+            Levenberg-Marquardt one after the other until one has converged.
         tolerance: The cost at which the search has converged, at least 0.
         init: Start from N(0, 1) ("normal", the authors') or evenly over the range of values ("uniform").
         masked: Whether entries that are 0 in the message are left out of the distance: the adaptive attacker
@@ -56,7 +66,9 @@ class DLG:
     init: Init = "normal"
     max_seconds: float | None = None
     masked: bool = False
+    optimizer: Optimizer = "lbfgs"
 
+    preference: ClassVar[int] = 2
     requires: ClassVar[Mapping[str, Level]] = {
         "batch_size": Level.EXACT,
         "lr": Level.EXACT,
@@ -67,12 +79,18 @@ class DLG:
     uses: ClassVar[tuple[str, ...]] = ("labels",)
 
     def __post_init__(self) -> None:
+        if self.optimizer not in get_args(Optimizer):
+            allowed = ", ".join(get_args(Optimizer))
+            raise ValueError(f"optimizer must be one of {allowed}, got {self.optimizer!r}")
         self._budget()
         self._lbfgs()
 
     def check(self, observation: Observation) -> None:
         refuse_boundless(observation.value_range, self.init)
         refuse_unsearchable(observation)
+        if self.optimizer == "levenberg_marquardt":
+            told = observation.knowledge.labels is not None
+            refuse_unsolvable(observation, 0 if told else observation.num_classes)
 
     def _budget(self) -> Budget:
         return Budget(self.max_iterations, self.tolerance, self.restarts, self.max_seconds)
@@ -85,14 +103,7 @@ class DLG:
     ) -> Reconstruction:
         (observation,) = observations
         refuse_unmet(self, observation)
-        batch_size, target = observation.knowledge.batch_size or 0, observation.gradient()
-        labels = known_labels(observation)
-        gradients = gradients_of(observation)
-        distance = squared(target, target != 0 if self.masked else None)
-
-        def cost(variables: Variables) -> Tensor:
-            x, *q = variables  # [R, B, ...], [R, B, C] of soft labels unless they are known
-            return distance(gradients(x, q[0].softmax(dim=2) if labels is None else labels))
+        batch_size, labels = observation.knowledge.batch_size or 0, known_labels(observation)
 
         def draw() -> Variables:
             x = dummy_inputs(observation, batch_size, self.init, generator)
@@ -102,9 +113,38 @@ class DLG:
             return x, torch.from_numpy(q).float()
 
         starts = [draw() for _ in range(self.restarts)]
-        found = by_lbfgs(Problem(cost), starts, self._lbfgs(), self._budget())
+        search = self._by_lbfgs if self.optimizer == "lbfgs" else self._by_levenberg_marquardt
+        found = search(observation, labels, starts)
         x, *q = found.variables
         y = q[0].argmax(dim=1) if labels is None else labels
         return Reconstruction(
             x, y, found.cost, found.trace, found.stopped, found.details, progress=found.progress
         )
+
+    def _by_lbfgs(self, observation: Observation, labels: Tensor | None, starts: list[Variables]) -> Found:
+        target, gradients = observation.gradient(), gradients_of(observation)
+        distance = squared(target, target != 0 if self.masked else None)
+
+        def cost(variables: Variables) -> Tensor:
+            x, *q = variables  # [R, B, ...], [R, B, C] of soft labels unless they are known
+            return distance(gradients(x, q[0].softmax(dim=2) if labels is None else labels))
+
+        return by_lbfgs(Problem(cost), starts, self._lbfgs(), self._budget())
+
+    def _by_levenberg_marquardt(
+        self, observation: Observation, labels: Tensor | None, starts: list[Variables]
+    ) -> Found:
+        target, gradient = observation.gradient(), one_gradient_of(observation)
+        difference = residual(target, target != 0 if self.masked else None)
+
+        def residuals(variables: Variables) -> Tensor:
+            x, *q = variables  # [B, ...], [B, C] of numbers that stand for labels unless they are known
+            return difference(gradient(x, _of_sum_one(q[0]) if labels is None else labels))
+
+        starts = [(x, *(v.softmax(dim=1) for v in q)) for x, *q in starts]
+        return by_least_squares(residuals, starts, self._budget())
+
+
+def _of_sum_one(y: Tensor) -> Tensor:
+    """Return numbers [B, C] moved alike, so that those of each example have the sum 1."""
+    return y + (1 - y.sum(dim=1, keepdim=True)) / y.shape[1]

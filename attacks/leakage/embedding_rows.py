@@ -39,6 +39,7 @@ class EmbeddingRows:
     positions' gradients: the order is sure where it is the number of positions.
     """
 
+    exact: ClassVar[bool] = True
     requires: ClassVar[Mapping[str, Level]] = {
         "batch_size": Level.EXACT,
         "lr": Level.EXACT,

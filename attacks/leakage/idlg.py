@@ -4,37 +4,35 @@ Source: Zhao, Mopuri, Bilen. iDLG: Improved Deep Leakage from Gradients. 2020, A
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
 import numpy as np
-from torch import Tensor
 
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
+from .dlg import DLG, Optimizer
 from .parts.labels import only_label, refuse_unreadable_label
 from .parts.requirements import PLAIN_STEP, refuse_unmet
-from .search.distances import squared
-from .search.engine import Budget, Problem, Variables, by_lbfgs
-from .search.gradients import gradients_of, refuse_unsearchable
-from .search.lbfgs import LBFGS
-from .search.starts import Init, dummy_inputs, refuse_boundless
+from .search.starts import Init
 
 
 @dataclass(frozen=True)
 class IDLG:
-    """Rebuild one example whose label is read from the gradient, or known, by L-BFGS.
+    """Rebuild one example whose label is read from the gradient, or known; then search as ``DLG`` does.
 
     Passive. One example a step only: more are refused. A known label is taken as it is. The defaults are the
-    authors'; see ``DLG`` for stronger ones.
+    authors'; see ``DLG`` for those that are recommended.
 
     Attributes:
-        max_iterations: L-BFGS iterations of up to 20 steps each, at least 1.
+        optimizer: ``"lbfgs"`` (the authors') or ``"levenberg_marquardt"``, on each entry of the gradient.
+        max_iterations: L-BFGS iterations of up to 20 steps each, or steps of Levenberg-Marquardt, at least 1.
         lr: Step size of L-BFGS, above 0.
         history: Past steps that L-BFGS remembers, at least 1.
-        line_search: Whether each step meets the strong Wolfe conditions (the authors search no line):
-            surer on smooth models, worse on ReLU.
-        restarts: Random starts, at least 1; the one of least cost wins.
+        line_search: Whether each step of L-BFGS meets the strong Wolfe conditions (the authors search no
+            line): surer on smooth models, worse on ReLU.
+        restarts: Random starts, at least 1; the one of least cost wins. L-BFGS takes them side by side,
+            Levenberg-Marquardt one after the other until one has converged.
         tolerance: The relative cost at which the search has converged, at least 0.
         init: Start from N(0, 1) ("normal", the authors') or evenly over the range of values ("uniform").
         masked: Whether entries that are 0 in the message are left out of the distance: the adaptive attacker
@@ -51,7 +49,9 @@ class IDLG:
     init: Init = "normal"
     max_seconds: float | None = None
     masked: bool = False
+    optimizer: Optimizer = "lbfgs"
 
+    preference: ClassVar[int] = 1
     requires: ClassVar[Mapping[str, Level]] = {
         "batch_size": Level.EXACT,
         "lr": Level.EXACT,
@@ -62,41 +62,23 @@ class IDLG:
     uses: ClassVar[tuple[str, ...]] = ("labels",)
 
     def __post_init__(self) -> None:
-        self._budget()
-        self._lbfgs()
+        self._dlg()
 
     def check(self, observation: Observation) -> None:
         refuse_unreadable_label(observation)
-        refuse_boundless(observation.value_range, self.init)
-        refuse_unsearchable(observation)
+        self._dlg().check(_with_label(observation, 0))
 
-    def _budget(self) -> Budget:
-        return Budget(self.max_iterations, self.tolerance, self.restarts, self.max_seconds)
-
-    def _lbfgs(self) -> LBFGS:
-        return LBFGS(self.lr, self.history, self.line_search)
+    def _dlg(self) -> DLG:
+        return DLG(**{one.name: getattr(self, one.name) for one in fields(self)})
 
     def reconstruct(
         self, observations: Sequence[Observation], generator: np.random.Generator
     ) -> Reconstruction:
         (observation,) = observations
         refuse_unmet(self, observation)
-        target = observation.gradient()
-        label = only_label(observation, target)  # [1]
-        gradients = gradients_of(observation)
-        distance = squared(target, target != 0 if self.masked else None)
+        label = only_label(observation, observation.gradient())  # [1]
+        return self._dlg().reconstruct([_with_label(observation, int(label))], generator)
 
-        def cost(variables: Variables) -> Tensor:
-            return distance(gradients(variables[0], label))
 
-        starts = [(dummy_inputs(observation, 1, self.init, generator),) for _ in range(self.restarts)]
-        found = by_lbfgs(Problem(cost), starts, self._lbfgs(), self._budget())
-        return Reconstruction(
-            found.variables[0],
-            label,
-            found.cost,
-            found.trace,
-            found.stopped,
-            found.details,
-            progress=found.progress,
-        )
+def _with_label(observation: Observation, label: int) -> Observation:
+    return replace(observation, knowledge=replace(observation.knowledge, batch_size=1, labels=(label,)))

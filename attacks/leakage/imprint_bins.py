@@ -37,6 +37,7 @@ class ImprintBins:
     certified.
     """
 
+    exact: ClassVar[bool] = True
     requires: ClassVar[Mapping[str, Level]] = {"batch_size": Level.EXACT, "local_steps": Level.EXACT}
     only: ClassVar[Mapping[str, object]] = {"server": "imprint", "local_steps": 1}
     assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP

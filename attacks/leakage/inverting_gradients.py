@@ -18,6 +18,7 @@ from ...core.observation import Observation, Reconstruction
 from .parts.labels import known_labels, only_label, refuse_unreadable_label
 from .parts.requirements import PLAIN_STEP, refuse_unmet
 from .search.adam import Adam
+from .search.aware import Objective, aware
 from .search.distances import cosine
 from .search.engine import Budget, Problem, Variables, by_adam
 from .search.gradients import gradients_of, refuse_unsearchable
@@ -46,6 +47,8 @@ class InvertingGradients:
         masked: Whether entries that are 0 in the message are left out of the cosine: the adaptive attacker
             against client defenses that zero entries (``gradient_pruning``, ``soteria``), and sparse codecs.
         max_seconds: Wall-clock budget, above 0, or None. A budget makes results depend on the machine.
+        objective: ``"auto"``: what the codec says of its frame, where it says something, in the place of the
+            cosine (``cost`` too); ``"plain"``: the cosine with what the frame decodes to, in any case.
     """
 
     max_iterations: int = 300
@@ -58,11 +61,15 @@ class InvertingGradients:
     init: Init = "uniform"
     masked: bool = False
     max_seconds: float | None = None
+    objective: Objective = "auto"
 
+    preference: ClassVar[int] = 3
     requires: ClassVar[Mapping[str, Level]] = {"batch_size": Level.EXACT, "local_steps": Level.EXACT}
     only: ClassVar[Mapping[str, int]] = {"local_steps": 1}
     assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
-    uses: ClassVar[tuple[str, ...]] = ("labels",)
+    uses: ClassVar[tuple[str, ...]] = ("labels", "codec")
+    aware: ClassVar[Mapping[str, object]] = {"objective": "auto"}
+    unaware: ClassVar[Mapping[str, object]] = {"objective": "plain"}
 
     def __post_init__(self) -> None:
         self._budget()
@@ -96,7 +103,8 @@ class InvertingGradients:
         told = known_labels(observation)
         labels = only_label(observation, target) if told is None else told  # [B]
         gradients = gradients_of(observation)
-        distance = cosine(target, target != 0 if self.masked else None)
+        counts = target != 0 if self.masked else None
+        distance = aware(observation, self.objective, cosine(target, counts), counts)
 
         def cost(variables: Variables) -> Tensor:
             return distance(gradients(variables[0], labels))

@@ -33,6 +33,7 @@ class TrapRows:
     is the share of the examples asked for on which no two rows agree.
     """
 
+    exact: ClassVar[bool] = True
     requires: ClassVar[Mapping[str, Level]] = {"batch_size": Level.EXACT, "local_steps": Level.EXACT}
     only: ClassVar[Mapping[str, object]] = {"server": "trap_weights", "local_steps": 1}
     assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP

@@ -15,6 +15,7 @@ from torch.func import jacrev
 
 from ...core.contracts import BlockVisit
 from ...core.errors import PluginError
+from .parts.layers import linear_layer
 
 WIDTH = 4096  # examples times features whose derivatives are taken at once
 
@@ -97,19 +98,7 @@ class Soteria:
         return found
 
     def _layer(self, model: nn.Module) -> tuple[str, nn.Linear]:
-        """Return the path of the layer that is defended, and the layer.
-
-        Raises:
-            PluginError: There is none, or it is not linear.
-        """
-        layers = {n: m for n, m in model.named_modules() if any(True for _ in m.parameters(recurse=False))}
-        name = self.layer or next(reversed(layers), "")
-        layer = layers.get(name)
-        if not isinstance(layer, nn.Linear):
-            known = ", ".join(n for n, m in layers.items() if isinstance(m, nn.Linear)) or "none"
-            came = f"'{name}' is {'no layer' if layer is None else type(layer).__name__}"
-            raise PluginError(f"Soteria needs a linear layer: {came}; linear layers: {known}")
-        return name, layer
+        return linear_layer(model, self.layer, "Soteria")
 
     def _scores(self, model: nn.Module, layer: nn.Linear, x: Tensor) -> Tensor:
         """Return ||d r_i / d x|| / (|r_i| + offset) of every example x [B, ...] and feature.  # [B, F]"""

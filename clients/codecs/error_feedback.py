@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...core.client_rows import rows_of, with_rows, without
-from ...core.contracts import Codec, CodecContext, CodecStreams
+from ...core.contracts import Codec, CodecContext, CodecStreams, Mismatch
 from ...core.declarations import Codecs, declared
 from ...core.frames import Record, RecordShape
 from ...core.layout import Layout
@@ -72,6 +72,15 @@ class ErrorFeedback:
     @property
     def support(self) -> Callable[[Sequence[Record], Layout], Tensor] | None:
         return declared(self._inner, Codecs.support)
+
+    @property
+    def mismatch(self) -> Callable[[Sequence[Record], Layout, CodecContext], Mismatch | None] | None:
+        """That of the codec inside, of p: of u alone in a client's first message, before there is any e."""
+        return declared(self._inner, Codecs.mismatch)
+
+    @property
+    def carries(self) -> float:
+        return self.decay
 
     @property
     def decode_cohort(self) -> Callable[[Any, Layout, Any], Tensor] | None:

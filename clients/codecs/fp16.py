@@ -17,6 +17,7 @@ from ...core.errors import FrameError
 from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout, Slot
 from ...core.updates import Updates
+from .parts.mismatches import CellMismatch, half_cells
 from .parts.packing import Array, by_tensor, pack_floats, pack_halves, unpack_floats, unpack_values
 
 DENSE_F16 = 0x01
@@ -83,6 +84,16 @@ class Fp16:
             raise FrameError(f"tensor {record.tensor_id}: scale {scale}, or a value above it")
         scaled: Array = values * scale
         return scaled
+
+    def mismatch(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> CellMismatch:
+        """Return the distance to the nearest update of which every coordinate is rounded to the same half."""
+        below, above = torch.empty(layout.num_parameters), torch.empty(layout.num_parameters)
+        for slot, record in zip(layout.parameters, records, strict=True):
+            where, scaled = slice(slot.start, slot.start + slot.size), self.scale == "max"
+            scale = float(unpack_floats(record.body[:4], 1)[0]) if scaled else 1.0
+            low, high = half_cells(unpack_values(record.body[4 * scaled :], slot.size, "<f2"))
+            below[where], above[where] = low * scale, high * scale
+        return CellMismatch.of(self.decode(records, layout, context), below, above)
 
     def records(self, layout: Layout) -> Sequence[RecordShape]:
         return one_a_tensor(layout)

@@ -19,6 +19,7 @@ from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout, Slot
 from ...core.updates import Updates
 from .parts import packing
+from .parts.mismatches import CellMismatch, TernaryMismatch
 from .parts.packing import BASE3, DENSE_F32, TWO_BIT, Array
 from .parts.rice import RICE_SIGNS, max_rice, pack_rice, unpack_rice
 
@@ -179,6 +180,26 @@ class TernGrad:
             raise FrameError(f"tensor {record.tensor_id}: scale {scale} is not finite and at least 0")
         scaled: Array = _UNPACK[record.tag](record.body[4:], numel) * scale
         return scaled
+
+    def mismatch(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> TernaryMismatch:
+        """Return the negative log-likelihood of the codes, and the distance to tensors sent as they are."""
+        decoded, free = self.decode(records, layout, context), torch.full((layout.num_parameters,), torch.inf)
+        coded = dict[Slot, float]()
+        for slot, record in zip(layout.parameters, records, strict=True):
+            if slot.size < self.size_to_binarize:
+                free[slot.start : slot.start + slot.size] = 0
+            elif slot.size and (scale := float(packing.unpack_floats(record.body[:4], 1)[0])) > 0:
+                coded[slot] = scale
+        exact = CellMismatch.of(decoded.where(free == 0, 0.0), free, free)
+        return TernaryMismatch(
+            slots=tuple(coded),
+            codes=decoded.sign(),
+            log_scales=torch.tensor(list(coded.values()), dtype=torch.float64).log().float(),
+            exact=exact if bool((free == 0).any()) else None,
+            clip=self.clip,
+            centred=self.sd == "std",
+            bounded=self.scale == "cstd",
+        )
 
     def records(self, layout: Layout) -> Sequence[RecordShape]:
         return one_a_tensor(layout)

@@ -18,6 +18,7 @@ from ...core.errors import FrameError
 from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout, Slot
 from ...core.updates import Updates
+from .parts.mismatches import CellMismatch, half_cells
 from .parts.packing import Array, by_tensor, largest, pack_halves, unpack_values
 from .parts.rice import max_positions, pack_positions, unpack_positions
 
@@ -102,6 +103,24 @@ class TopK:
         for slot, record in zip(layout.parameters, records, strict=True):
             kept[torch.from_numpy(slot.start + self._read(record, slot.size)[0])] = True
         return kept
+
+    def mismatch(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> CellMismatch:
+        """Return the distance to the nearest update with these values, and nothing larger beside them.
+
+        On what was sent that is 1 - cos; a coordinate that was not is at most the least that was.
+        """
+        below = torch.empty(layout.num_parameters)
+        above = torch.empty(layout.num_parameters)
+        for slot, record in zip(layout.parameters, records, strict=True):
+            places, values = self._read(record, slot.size)
+            where = slice(slot.start, slot.start + slot.size)
+            low = high = torch.zeros(len(values))
+            if self.values == "f16":
+                low, high = half_cells(values)
+            sizes = torch.from_numpy(np.abs(values)) + torch.maximum(low, high)
+            below[where] = above[where] = float(sizes.min()) if len(sizes) else 0.0
+            below[slot.start + places], above[slot.start + places] = low, high
+        return CellMismatch.of(self.decode(records, layout, context), below, above)
 
     def _read(self, record: Record, numel: int) -> tuple[Array, Array]:
         code, dtype = _VALUES[self.values]

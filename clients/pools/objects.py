@@ -139,7 +139,8 @@ class ObjectConnection:
         self._flying.append(call)
 
     def fetch(self, homes: Sequence[Array]) -> None:
-        told, arrays = _got(self._flying.popleft(), self._transport.patience)
+        told, arrays = _got(self._flying[0], self._transport.patience)
+        self._flying.popleft()  # a block that was lost is not done: its worker must not rest
         if told:
             raise raised(told)
         put(homes, arrays)

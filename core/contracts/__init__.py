@@ -25,7 +25,7 @@ from .clients import (
     Visit,
     Worked,
 )
-from .codecs import Codec, CodecContext, CodecStreams
+from .codecs import Codec, CodecContext, CodecStreams, Mismatch
 from .defenses import Defense, EvaluatedModel, LinearDefense, PreAggregation, Verdict
 from .facts import Facts, StatingRule
 from .knowledge import UpdateKnowledge
@@ -89,6 +89,7 @@ __all__ = [
     "LossForm",
     "MaliciousServer",
     "Measured",
+    "Mismatch",
     "ModelFactory",
     "Network",
     "NoGuarantee",

@@ -73,6 +73,21 @@ class CodecStreams:
         return CodecContext(self.public_seed, self.round, client_id, self.shared)
 
 
+class Mismatch(Protocol):
+    """How badly updates fit one frame: what a leakage attack that knows of the codec makes small.
+
+    It is finite wherever updates are finite, can be differentiated, and of the update that was encoded it is
+    lower than of others far from it. Where it is ``scale_free``, an update times any number above 0 fits as
+    well, so that neither step size nor clip norm need be known.
+    """
+
+    @property
+    def scale_free(self) -> bool: ...
+
+    def __call__(self, updates: Tensor) -> Tensor:
+        """Return how badly each of some updates [..., P] fits.  # [...]"""
+
+
 class Codec(Protocol):
     """Turn updates into bytes and back. ``decode`` uses nothing but its arguments.
 

@@ -94,6 +94,18 @@ class LeakageAttacks(Table):
     inputs = words("The inputs that it rebuilds or judges: `floats`, `tokens`.", ("floats",))
     least_rounds = count(1, "Rounds of one client that it needs together.")
     most_rounds = count(1, "Rounds of one client that it takes together; where 1, one at a time.")
+    exact = flag(
+        "Where it is not refused it rebuilds what was sent up to rounding, or says that it did not, by a "
+        "formula or a certificate and not by matching. `gauntlet attack --with auto` runs all such attacks."
+    )
+    preference = count(
+        0,
+        "Of attacks that match, `gauntlet attack --with auto` runs that of the greatest number that accepts "
+        "a message; one of 0 never.",
+    )
+    lossless = flag("It works on frames alone that lose nothing of an update.")
+    aware = mapping("The options with which it takes what the codec says of its frames (`codec`).")
+    unaware = mapping("The options with which it takes a frame for what it decodes to.")
     check: Declaration[Callable[[Observation], None] | None] = method(
         "(observation)",
         "Raises `PluginError` where it cannot work on the model; asked before the run, of each round.",

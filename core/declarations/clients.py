@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from .declaration import ANYTHING, Declaration, Kind, Table, count, flag, mapping, method, word, words
+from .declaration import ANYTHING, Declaration, Kind, Table, count, flag, mapping, method, number, word, words
 
 if TYPE_CHECKING:
     from torch import nn
 
     from ..contracts.client_defenses import BlockVisit
+    from ..contracts.codecs import CodecContext, Mismatch
     from ..contracts.tasks import LossForm
     from ..layout import Layout
 
@@ -134,6 +135,15 @@ class Codecs(Table):
     support: Declaration[Callable[[Any, Layout], Tensor] | None] = method(
         "(records, layout) -> Tensor",
         "Which coordinates a frame names, bool [M]; the others decode to 0. Silent: all are named.",
+    )
+    mismatch: Declaration[Callable[[Any, Layout, CodecContext], Mismatch | None] | None] = method(
+        "(records, layout, context) -> Mismatch | None",
+        "How badly updates fit a legal frame, for leakage attacks that know of the codec. None, or silent: "
+        "they compare with what it decodes to.",
+    )
+    carries = number(
+        0.0,
+        "The share of what a client's message left out that its next one carries besides, from 0 to 1.",
     )
     decode_cohort: Declaration[Callable[[Any, Layout, Any], Tensor] | None] = method(
         "(cohort, layout, contexts) -> Tensor", "`decode` of several frames at once, to the same bits [K, P]."

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scipy.stats import binom
-
 from ...core.declarations import Defenses, Networks, UpdateAttacks, declared
 from ...core.options import options_of
 from ..cohort.rows import SIZED, rows_after, steps_of
@@ -60,6 +58,8 @@ def _may_be_below(plan: Plan, needed: int, rounds: int) -> str:
         return "messages may not arrive"
     sampling = plan.sampling
     if sampling.scheme == "poisson":
+        from scipy.stats import binom  # takes a second to load
+
         chance = float(binom.cdf(needed - 1, sampling.num_clients, sampling.sample_rate))
         if rounds * chance > RARE:
             return "cohorts are drawn at random"

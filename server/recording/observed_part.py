@@ -13,9 +13,11 @@ from ...clients.algorithms import ALGORITHMS
 from ...clients.models.narrowed import Scaler
 from ...core.layout import Layout
 from ...core.presence import reduced
+from .update_mismatch import UpdateMismatch
 
 if TYPE_CHECKING:
     from ...clients.exchange.levels import Levels
+    from ...core.contracts import Mismatch
     from ..mail.outcome import Outcome
     from ..spec import PluginSpec
 
@@ -85,6 +87,11 @@ class ObservedPart:
         found = vector.new_zeros(len(self.sent))
         found[self.sent] = vector
         return found[self.present]
+
+    def mismatch(self, message: Mismatch, vector: Tensor) -> UpdateMismatch:
+        """Return how badly the part's updates fit; ``vector`` is what was sent of it."""
+        sources = (self.present.cumsum(dim=0) - 1)[self.sent]
+        return UpdateMismatch(message, vector, torch.arange(len(vector)), sources)
 
 
 def observed_part(

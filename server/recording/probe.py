@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ...clients.codecs import CODECS
 from ...clients.tasks.fitted import facts_of
-from ...core.declarations import Algorithms, ClientData, declared
+from ...core.declarations import Algorithms, ClientData, Codecs, declared
 from ...core.layout import Layout
 from ...core.leakage_knowledge import LeakageKnowledge, Level
 from ...core.observation import Observation, Truth
@@ -18,7 +19,7 @@ from .first_step import starts_plain
 
 if TYPE_CHECKING:
     from ...clients.data.base import FederatedData
-    from ...core.contracts import Groups, LocalRule, LocalTraining
+    from ...core.contracts import Codec, Groups, LocalRule, LocalTraining
     from ..mail.planting import Planted
     from ..spec import RunSpec
 
@@ -125,4 +126,9 @@ def blank_observation(
         planted={} if planted is None else planted.secret,
         num_tokens=declared(data, ClientData.num_tokens),
         label_shape=facts_of(data).label_shape,
+        lossy=contributors is None and not declared(_codec(spec), Codecs.lossless),
     )
+
+
+def _codec(spec: RunSpec) -> Codec:
+    return CODECS.build(spec.codec.name, spec.codec.options)

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from ...clients.codecs import CODECS
-from ...clients.codecs.parts.wire import decode_frame, frame_spec, support_of
+from ...clients.codecs.parts.wire import decode_frame, frame_spec, mismatch_of, support_of
 from ...clients.exchange.exchange import UPDATE
 from ...core.contracts import CodecContext
+from ...core.declarations import Codecs, declared
 from ...core.errors import DataError
 from ...core.frames import Envelope, public_spec
 from ...core.layout import Layout
@@ -22,10 +25,12 @@ from ..spec import PluginSpec
 from .format import BROADCAST, MASKS, RELEASES, TRUTH, UNREADABLE, public_of, unreadable
 from .observed_part import observed_part
 from .recipes import Recipe
+from .update_mismatch import UpdateMismatch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ...core.contracts import Mismatch
     from .observed_part import ObservedPart
 
 
@@ -93,7 +98,7 @@ def load_observation(place: Path) -> Observation:
         part = observed_part(found.part, found.tensors, model, found.recipe.inputs.input_shape)
     except UNREADABLE as error:
         raise unreadable(place, error) from error
-    update, support, besides = _decoded(found, layout, part)
+    decoded = _Decoded.of(found, layout, part)
     if part is not None:
         model, layout = part.model, Layout.of(part.model)
     inputs = found.recipe.inputs
@@ -103,7 +108,7 @@ def load_observation(place: Path) -> Observation:
         model=model,
         layout=layout,
         frame=found.frame,
-        update=update,
+        update=decoded.update,
         input_shape=inputs.input_shape,
         num_classes=inputs.num_classes,
         value_range=inputs.value_range,
@@ -111,32 +116,70 @@ def load_observation(place: Path) -> Observation:
         kind=found.kind,
         contributors=found.contributors,
         counted=found.counted,
-        support=support,
+        support=decoded.support,
         received=found.trees["received"],
-        releases={**found.trees["releases"], **besides},
+        releases={**found.trees["releases"], **decoded.besides},
         planted=found.trees["planted"],
         num_tokens=inputs.num_tokens,
         label_shape=inputs.label_shape,
+        mismatch=decoded.mismatch,
+        carries=decoded.carries,
+        lossy=decoded.lossy,
     )
 
 
-def _decoded(
-    found: _Recorded, layout: Layout, part: ObservedPart | None
-) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Return the update that the frame decodes to, which coordinates it names, and its other groups."""
-    codec = CODECS.build(found.codec.name, found.codec.options)
-    up = layout.repeated(*found.groups) if found.groups else layout
-    spec = public_spec(up, found.codec.name, options_of(codec))
-    if part is not None:
-        up, spec = part.frame_layout(layout), frame_spec(spec, part.sent)
-    envelope = Envelope(codec.codec_id, found.context.round, found.context.client_id, spec)
-    vector = decode_frame(codec, found.frame, envelope, up, found.context)
-    support = support_of(codec, found.frame, envelope, up)
-    if part is not None:
-        return part.update(vector), part.update(support), {}
-    parts = up.groups if found.groups else {UPDATE: slice(None)}
-    vectors = {name: vector[where] * found.scales.get(name, 1) for name, where in parts.items()}
-    return vectors.pop(UPDATE), support[parts[UPDATE]], vectors
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    """What a frame says.
+
+    Attributes:
+        update: The update that it decodes to.  # [P]
+        support: Which of its coordinates the frame names, bool.  # [P]
+        besides: The other groups of the message, by name.
+        mismatch: How badly other updates fit it; None where its codec does not say.
+        carries: The share of what the message before left out that it carries besides.
+        lossy: Whether its codec loses something.
+    """
+
+    update: Tensor
+    support: Tensor
+    besides: dict[str, Tensor]
+    mismatch: Mismatch | None
+    carries: float
+    lossy: bool
+
+    @classmethod
+    def of(cls, found: _Recorded, layout: Layout, part: ObservedPart | None) -> _Decoded:
+        codec = CODECS.build(found.codec.name, found.codec.options)
+        up = layout.repeated(*found.groups) if found.groups else layout
+        spec = public_spec(up, found.codec.name, options_of(codec))
+        if part is not None:
+            up, spec = part.frame_layout(layout), frame_spec(spec, part.sent)
+        envelope = Envelope(codec.codec_id, found.context.round, found.context.client_id, spec)
+        vector = decode_frame(codec, found.frame, envelope, up, found.context)
+        support = support_of(codec, found.frame, envelope, up)
+        mismatch = mismatch_of(codec, found.frame, envelope, up, found.context)
+        how = declared(codec, Codecs.carries), not declared(codec, Codecs.lossless)
+        if part is not None:
+            mismatch = None if mismatch is None else part.mismatch(mismatch, vector)
+            return cls(part.update(vector), part.update(support), {}, mismatch, *how)
+        if not found.groups:
+            return cls(vector, support, {}, mismatch, *how)
+        vectors = {name: vector[where] * found.scales.get(name, 1) for name, where in up.groups.items()}
+        where, scale = up.groups[UPDATE], found.scales.get(UPDATE, 1.0)
+        if mismatch is not None:
+            places = torch.arange(where.start, where.stop)
+            mismatch = UpdateMismatch(mismatch, vector, places, places - where.start, scale)
+        return cls(vectors.pop(UPDATE), support[where], vectors, mismatch, *how)
+
+
+def truth_of(place: Path) -> Truth | None:
+    """Return the true examples of a recording, for scoring only; None where there is no such file.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    return load_truth(place) if (place / TRUTH).exists() else None
 
 
 def load_truth(place: Path) -> Truth:

@@ -118,7 +118,7 @@ def test_recorded_rounds_are_attacked_again_together(tmp_path, monkeypatch, caps
     folder = run(tmp_path / "run", probe([0, 1], steps=5), probe([1], steps=5)).folder
     command([str(folder)], with_=[NAME], set_=["steps=6"])
 
-    found = [json.loads(p.read_text()) for p in sorted((folder / "attacked").rglob("*.json"))]
+    found = [json.loads(p.read_text()) for p in sorted((folder / "attacked").rglob("reconstruction.json"))]
     assert [len(report["observations"]) for report in found] in ([2, 1], [1, 2])
     assert "rounds 0 + 1" in capsys.readouterr().out
     assert len(load_run(folder).attacked()) == 2

@@ -23,8 +23,8 @@ from gauntlet.server.simulation import prepare
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(autouse=True)
-def _by_value(ray_here):
+@pytest.fixture
+def by_value(ray_here):
     """Workers cannot import this file."""
     import ray
 
@@ -38,7 +38,7 @@ def train(simulation, pool):
 
 
 @pytest.fixture
-def not_our_own(monkeypatch):
+def not_our_own(by_value, monkeypatch):
     """Take this Ray for one that others started: workers take CPUs, and end with their run."""
     monkeypatch.setattr(crew, "our_own", lambda: None)
 
@@ -222,7 +222,7 @@ def test_an_error_ends_the_run_although_another_connection_still_waits_for_its_w
 
 
 @pytest.mark.slow
-def test_a_worker_lost_in_a_block_longer_than_hiring_may_take_is_replaced(small, tmp_path):
+def test_a_worker_lost_in_a_block_longer_than_hiring_may_take_is_replaced(small, by_value, tmp_path):
     simulation = prepare(small(rounds=2))
     serial = [step.state.params for step in simulation.steps(simulation.serial_pool())]
     (tmp_path / "die").touch()

@@ -81,7 +81,7 @@ def test_a_hung_worker_is_replaced_and_nothing_changes(small, ray_here, tmp_path
     simulation = prepare(small())
     serial = last(simulation, simulation.serial_pool())
     build = partial(lull, tmp_path / "marker", simulation.spec)
-    pool = RayPool(build, simulation.data, 2, None, 1, 15.0, 0.0, simulation.scoring, transport)
+    pool = RayPool(build, simulation.data, 2, None, 1, 8.0, 0.0, simulation.scoring, transport)
     on_ray = last(simulation, pool)
 
     assert (tmp_path / "marker").exists()

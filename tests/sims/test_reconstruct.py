@@ -1,8 +1,10 @@
 """What an attack is handed and what it returns, checked on one recorded observation."""
 
 import json
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -15,6 +17,7 @@ from gauntlet.server.recording.probe import knowledge_of
 from gauntlet.server.recording.recordings import save_observation
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec
+from gauntlet.sims.rebuilt import load_rebuilt
 from gauntlet.sims.reconstruct import AttackJob, infer, infers, reconstruct
 from gauntlet.sims.results import load_run, read_manifest
 from gauntlet.sims.run import simulate
@@ -82,11 +85,19 @@ def test_of_the_truth_a_probe_that_is_told_labels_sees_the_labels_alone(attacked
 RETURNS = """
 import numpy as np
 import torch
-from gauntlet.core.observation import Reconstruction
+from gauntlet.core.observation import Progress, Reconstruction
 
 def good(**changes):
     facts = dict(x=torch.zeros(2, 1, 8, 8), y=torch.zeros(2).long(), cost=0.0, trace=(0.0,), stopped="plateau", details={})
     return Reconstruction(**{**facts, **changes})
+
+def steps(count=3, **changes):
+    each = tuple(range(count))
+    facts = dict(x=torch.zeros(count, 2, 1, 8, 8), cost=each, closures=each, seconds=each)
+    found = Progress(**facts)
+    for name, value in changes.items():
+        object.__setattr__(found, name, value)
+    return good(progress=found)
 
 WHAT = {
     "None": lambda: None,
@@ -120,6 +131,19 @@ WHAT = {
     "cost beyond floats": lambda: good(cost=10**400),
     "trace beyond floats": lambda: good(trace=[10**5000]),
     "details beyond floats": lambda: good(details={"loss": 10**5000}),
+    "progress in words": lambda: good(progress="fine"),
+    "steps of one example": lambda: steps(x=torch.zeros(3, 1, 1, 8, 8)),
+    "fewer steps than figures": lambda: steps(x=torch.zeros(2, 2, 1, 8, 8)),
+    "whole steps": lambda: steps(x=torch.zeros(3, 2, 1, 8, 8).long()),
+    "complex steps": lambda: steps(x=torch.zeros(3, 2, 1, 8, 8, dtype=torch.complex64)),
+    "steps without values": lambda: steps(x=torch.zeros(3, 2, 1, 8, 8, device="meta")),
+    "numpy steps": lambda: steps(x=np.zeros((3, 2, 1, 8, 8))),
+    "a cost of None": lambda: steps(cost=(0.0, None, 0.0)),
+    "two seconds": lambda: steps(seconds=(0.0, 1.0)),
+    "time that runs backwards": lambda: steps(seconds=(0.0, 2.0, 1.0)),
+    "closures below 0": lambda: steps(closures=(-1, 0, 1)),
+    "endless seconds": lambda: steps(seconds=(0.0, 1.0, float("inf"))),
+    "closures beyond floats": lambda: steps(closures=(0, 1, 10**400)),
     "exact": lambda: good(x=torch.zeros(2, 1, 8, 8, dtype=torch.float64, requires_grad=True), cost=np.float32(1), details={"n": np.int64(3), "bad": float("nan")}, y=torch.zeros(2, dtype=torch.int32)),
     "says nan": lambda: good(x=torch.full((2, 1, 8, 8), float("nan")), stopped="nan", cost=float("nan")),
 }
@@ -225,6 +249,109 @@ def test_other_kinds_of_floats_and_whole_numbers_are_taken(observed, tmp_path, w
     report = json.loads((folder / "reconstruction.json").read_text())
     assert (report["details"], report["cost"]) == (
         ({"n": 3.0, "bad": None}, 1.0) if what == "exact" else ({}, None)
+    )
+
+
+STEPS = """
+import torch
+from gauntlet.core.observation import Progress, Reconstruction
+
+class Steps:
+    def __init__(self, count: int):
+        self.count = count
+    def reconstruct(self, observations, generator):
+        n = self.count
+        x = torch.arange(n).reshape(n, 1, 1, 1, 1) * torch.ones(n, 2, 1, 8, 8) / 1000
+        figures = tuple(range(n))
+        progress = Progress(x, tuple(map(float, figures)), figures, tuple(map(float, figures)))
+        return Reconstruction(torch.ones(2, 1, 8, 8), torch.zeros(2).long(), 0.0, (), "plateau", {}, None, progress)
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize("count", [1, 2, 32, 33, 1000])
+def test_at_most_32_steps_are_kept_the_first_and_the_last_among_them(observed, tmp_path, count):
+    """By hand: PSNR = -10 log10 MSE of flat images beside the true ones; figures are the steps' numbers."""
+    (tmp_path / "steps.py").write_text(STEPS)
+    attack = PluginSpec(f"{tmp_path / 'steps.py'}:Steps", {"count": count})
+
+    found = load_rebuilt(reconstruct(AttackJob((observed,), attack, 0, tmp_path / "results")))
+
+    steps = found.progress
+    assert (len(steps.x), steps.closures[0], steps.closures[-1]) == (min(count, 32), 0, count - 1)
+    assert (np.diff(steps.closures) > 0).all()
+    assert steps.cost.tolist() == steps.closures.tolist() == steps.seconds.tolist()
+    np.testing.assert_allclose(steps.x[:, 0, 0, 0, 0], steps.closures / 1000, rtol=1e-6)
+    error = (steps.x - found.truth[None]) ** 2
+    expected = -10 * np.log10(error.reshape(len(steps.x), 2, -1).mean(axis=2)).mean(axis=1)
+    np.testing.assert_allclose(steps.psnr, expected, atol=1e-3)
+    assert found.cpu_seconds is not None
+
+
+def test_no_steps_are_no_progress(observed, tmp_path):
+    (tmp_path / "steps.py").write_text(STEPS)
+    attack = PluginSpec(f"{tmp_path / 'steps.py'}:Steps", {"count": 0})
+
+    found = load_rebuilt(reconstruct(AttackJob((observed,), attack, 0, tmp_path / "results")))
+
+    assert found.progress is None
+
+
+def test_a_report_says_mean_median_worst_and_best_and_what_no_attack_would_score(observed, tmp_path):
+    """By hand of the flat images that it rebuilds; the spread of two scores is their mean and the two."""
+    attack = PluginSpec(plugin_of(tmp_path, "returns", "Returns"), {"what": "exact"})
+    folder = reconstruct(AttackJob((observed,), attack, 0, tmp_path / "results"))
+
+    report = json.loads((folder / "reconstruction.json").read_text())
+    truth = load_file(folder / "tensors.safetensors")["truth"]
+    mse = sorted(truth.square().flatten(1).mean(dim=1).tolist())
+    mean = pytest.approx(sum(mse) / 2)
+    assert report["summary"]["mse"] == {
+        "mean": mean, "median": mean, "best": pytest.approx(mse[0]), "worst": pytest.approx(mse[1])
+    }  # fmt: skip
+    assert report["summary"]["psnr"]["best"] == max(report["psnr"])
+    assert report["shares"] == {"psnr_above_20": 0.0, "mse_below_1e-3": 0.0, "mse_below_1e-4": 0.0}
+    assert set(report["baselines"]) == {"constant", "noise", "permuted"}
+    apart = (truth[0] - truth[1]).square().mean().item()
+    assert report["baselines"]["permuted"]["mse"] == pytest.approx(apart, rel=1e-5)
+    assert "cpu_seconds" not in report  # what a clock measured is no part of what must be the same bytes
+    assert json.loads((folder / "timings.json").read_text())["cpu_seconds"] >= 0
+
+
+def test_without_the_truth_an_attack_runs_and_no_score_is_known(observed, tmp_path, gauntlet):
+    """Nothing of the truth is needed but for the scores; a truth that cannot be read is an error."""
+    run = shutil.copytree(observed.parents[1], tmp_path / "run")
+    place = run / "observations" / observed.name
+    (place / "truth.safetensors").unlink()
+
+    told = gauntlet("attack", run, "--with", "dlg", "--with", "bias_counts", "--set", "max_iterations=1")
+    assert "max_iterations" in told.refusal()  # bias_counts has no such option
+    told = gauntlet("attack", run, "--with", '{name="dlg", max_iterations=1}', "--with", "bias_counts")
+
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.count("n/a") >= 4
+    (found,) = load_run(run).attacked()
+    assert np.isnan([*found.truth.ravel(), *found.psnr, *found.ssim, *found.mse]).all()
+    assert (found.labels.shape, found.truth_labels.tolist()) == ((2,), [-1, -1])
+    (report,) = (json.loads(p.read_text()) for p in (run / "attacked").glob("*bias-counts*[0-9a-f].json"))
+    assert (report["label_counts"], report["label_accuracy"], len(report["scores"])) == (None, None, 10)
+    with_truth = reconstruct(AttackJob((observed,), PluginSpec("dlg", {"max_iterations": 1}), 0, tmp_path))
+    np.testing.assert_array_equal(
+        np.sort(load_rebuilt(with_truth).rebuilt, axis=0), np.sort(found.rebuilt, 0)
+    )
+
+    (place / "truth.safetensors").write_bytes(b"no tensors")
+    assert (
+        "no readable truth"
+        in gauntlet(
+            "attack",
+            run,
+            "--with",
+            "idlg",
+            "--with",
+            "bias_trick",
+            "--with",
+            '{name="dlg", max_iterations=2}',
+        ).refusal()
     )
 
 

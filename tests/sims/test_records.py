@@ -138,6 +138,18 @@ def test_a_clients_row_says_what_it_sent_and_what_became_of_it(tiny):
     assert (row["cohort_size"], row["arrived"], row["rejected"]) == (6, 6, 1)
 
 
+def test_a_loss_that_diverged_is_nan_and_not_missing(tiny):
+    """A canary alone has no loss, and nobody is one here."""
+    simulation = prepare(tiny().run_spec())
+    state, outcome = run_round(simulation.plan, simulation.first, simulation.serial_pool())
+    losses = outcome.losses.clone()
+    losses[1] = torch.nan
+    _, table = rows(simulation.plan, Step(state, replace(outcome, losses=losses), None, 0.1))
+
+    assert table["train_loss"].null_count == table["raw_norm"].null_count == 0
+    assert np.array_equal(table["train_loss"].to_numpy(), losses.double().numpy(), equal_nan=True)
+
+
 POOR = [{"name": "unreliable", "clients": [0, 5], "kernel_size": 3}]
 
 

@@ -36,6 +36,7 @@ def bits(folder: Path) -> dict[str, bytes]:
     names += [str(p.relative_to(folder)) for p in sorted((folder / "checkpoints").iterdir())[-1:]]
     for kind in ("observations", "reconstructions"):
         names += [str(p.relative_to(folder)) for p in sorted((folder / kind).rglob("*")) if p.is_file()]
+    names = [name for name in names if not name.endswith("timings.json")]  # what a clock measured
     return {name: (folder / name).read_bytes() for name in names}
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -89,3 +90,22 @@ def test_the_best_psnr_comes_with_what_its_attack_was_told(tiny, tmp_path, capsy
     assert (row["sok"], row["psnr"]) == ("C", pytest.approx(float(run.gallery()[0].psnr.max())))
     print_summary([run])
     assert f"{row['psnr']:.1f} (C)" in capsys.readouterr().out
+
+
+def test_mean_median_and_worst_of_the_same_attack_stand_beside_the_best(tiny, tmp_path, capsys):
+    """By numpy, over both images of both seeds, of the attack that rebuilt one of them best."""
+    probes = [{"name": "dlg", "client": 1, "labels_known": True, "max_iterations": n} for n in (1, 4)]
+    runs = sweep(tiny(rounds=1, probes=probes, sweep={"seed": [0, 1]}), tmp_path / "sweep")
+    items = [item for run in runs for item in run.gallery()]
+    best = max(items, key=lambda item: item.psnr.max())
+    scores = np.concatenate([item.psnr for item in items if item.settings == best.settings])
+    assert (len(scores), len(items)) == (4, 4)
+
+    (row,) = summary_rows(runs)
+    print_summary(runs)
+
+    expected = [scores.max(), scores.mean(), np.median(scores), scores.min()]
+    assert [row[f"psnr{end}"] for end in ("", "_mean", "_median", "_worst")] == pytest.approx(expected)
+    printed = capsys.readouterr().out
+    assert f"{expected[0]:.1f} (C)" in printed
+    assert ", ".join(f"{value:.1f}" for value in expected[1:]) in printed

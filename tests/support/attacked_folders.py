@@ -10,11 +10,13 @@ ONE = {"local_steps": 1, "batch_size": 1, "lr": 0.5}
 
 
 def files(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    """Return every file's bytes, but what a clock measured."""
+    found = (p for p in folder.rglob("*") if p.is_file() and not p.name.endswith("timings.json"))
+    return {str(p.relative_to(folder)): p.read_bytes() for p in found}
 
 
 def reports(folder):
-    return [json.loads(p.read_text()) for p in sorted((folder / "attacked").rglob("*.json"))]
+    return [json.loads(p.read_text()) for p in sorted((folder / "attacked").rglob("*[!s].json"))]
 
 
 def codes(folder):

@@ -29,3 +29,12 @@ def sent(
     frames, _ = encode_cohort(codec, updates, layout, SPEC, None, streams)
     decoded, rejected = decode_cohort(codec, frames, range(len(frames)), layout, SPEC, streams)
     return decoded, frames, rejected
+
+
+def ideal(codec: Codec, rows: Sequence[Any], streams: CodecStreams) -> float:
+    """Return the ideal bits of the first row's frame."""
+    vectors = torch.as_tensor(np.asarray(rows, dtype=np.float32))
+    updates = Updates(vectors, torch.arange(len(vectors)), torch.ones(len(vectors), dtype=torch.int64))
+    layout = flat(vectors.shape[1])
+    found, _ = codec.encode(updates, layout, None, streams)
+    return codec.ideal_bits(found[0], layout)

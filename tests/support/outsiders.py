@@ -12,6 +12,7 @@ FOLDER, SUPPORT = Path(__file__).parents[1] / "outside", Path(__file__).parent
 
 RUNS = {
     "residual_sign.py:ResidualSign": {"codec": {"name": f"{FOLDER}/residual_sign.py:ResidualSign"}},
+    "sign_odds.py:SignOdds": {"codec": {"name": f"{FOLDER}/sign_odds.py:SignOdds"}},
     "selective_sharing.py:SelectiveSharing": {
         "client_defense": {
             "name": f"{FOLDER}/selective_sharing.py:SelectiveSharing",
@@ -57,6 +58,7 @@ RUNS = {
 FAMILIES = {**PLUGIN_SECTIONS, "probes": "leakage_attacks", "attacks": "data_attacks"}
 PAGES = {
     "residual_sign.py": "add-a-codec.md",
+    "sign_odds.py": "add-a-codec.md",
     "selective_sharing.py": "add-a-client-defense.md",
     "scaffold_m.py": "add-an-algorithm.md",
     "feature_ridge.py": "add-an-algorithm.md",
@@ -107,6 +109,7 @@ def bits(folder: Path) -> dict[str, bytes]:
     tables = [p for p in folder.glob("*.parquet") if p.stem != "timings"]
     kinds = ("checkpoints", "observations", "reconstructions")
     inside = [p for kind in kinds for p in (folder / kind).rglob("*") if p.is_file()]
+    inside = [p for p in inside if p.name != "timings.json"]
     return {str(p.relative_to(folder)): p.read_bytes() for p in (*tables, *inside)}
 
 

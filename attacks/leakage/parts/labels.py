@@ -51,6 +51,12 @@ def last_layer(observation: Observation, vector: Tensor) -> LastLayer:
     return LastLayer(weight, bias)
 
 
+def refuse_no_bias(observation: Observation, who: str) -> None:
+    """Raise ``PluginError`` where the model's last layer has no bias for ``who`` to read."""
+    if last_layer(observation, observation.update).bias is None:
+        raise PluginError(f"{who} reads the last layer's bias, and the model's last layer has none")
+
+
 def known_labels(observation: Observation) -> Tensor | None:
     """Return the labels that the attacker is told, ascending, or None.  # [B]
 

@@ -10,11 +10,11 @@ Similarity. IEEE TIP 2004. Matching: Kuhn. The Hungarian Method for the Assignme
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ....core.observation import Artefact, Reconstruction, Truth
+from .rouge import rouge
 
 CAP_DB = 120.0  # the PSNR of identical images
 TOLERANCE = 0.05  # of the range of values, within which a value counts as found
@@ -34,6 +34,7 @@ class Scores:
             between 0 and 1; NaN of images, and where the range is not finite.  # [B]
         label_accuracy: Share of the labels found, order aside, between 0 and 1; NaN for a baseline.
         order: For each true example, the rebuilt one matched with it.  # [B]
+        rouge: Of tokens, ROUGE-1, ROUGE-2 and ROUGE-L, between 0 and 1; NaN of others.  # [B, 3]
     """
 
     psnr: Tensor
@@ -43,6 +44,7 @@ class Scores:
     label_accuracy: float
     order: Tensor
     token_accuracy: Tensor
+    rouge: Tensor
 
 
 def mse(rebuilt: Tensor, truth: Tensor) -> Tensor:
@@ -106,7 +108,7 @@ def score(
         ValueError: The batches differ in shape.
     """
     accuracy = label_accuracy(reconstruction.y, truth.y)
-    return _scores(reconstruction.x, truth.x, value_range, accuracy, artefact_of(reconstruction))
+    return scores_of(reconstruction.x, truth.x, value_range, accuracy, artefact_of(reconstruction))
 
 
 def artefact_of(reconstruction: Reconstruction) -> Artefact:
@@ -123,35 +125,20 @@ def within_tolerance(rebuilt: Tensor, truth: Tensor) -> Tensor:
     return ((rebuilt - truth).abs() <= TOLERANCE).float().flatten(1).mean(dim=1)
 
 
-def baselines(
-    truth: Truth, generator: np.random.Generator, value_range: tuple[float, float] = (0.0, 1.0)
-) -> dict[str, Scores]:
-    """Return what no attack at all would score.
-
-    ``"constant"`` knows each channel's mean over the true batch (the mean over all values, where there are no
-    channels) and nothing else; ``"noise"`` is uniform over the range of values. Of tokens, ``"constant"`` is
-    the token that is most frequent in the true batch.
-    """
-    if not truth.x.is_floating_point():
-        return _token_baselines(truth.x, generator, value_range)
-    x = truth.x.float()
-    artefact: Artefact = "images" if x.ndim == 4 else "rows"
-    axes = (0, *range(2, x.ndim)) if x.ndim > 2 else (0, 1)
-    constant = x.mean(dim=axes, keepdim=True).expand_as(x)
-    low, high = (0.0, 1.0) if not math.isfinite(value_range[1] - value_range[0]) else value_range
-    noise = torch.from_numpy(generator.uniform(low, high, x.shape)).float()
-    return {
-        "constant": _scores(constant, x, value_range, math.nan, artefact),
-        "noise": _scores(noise, x, value_range, math.nan, artefact),
-    }
-
-
-def _scores(
-    rebuilt: Tensor, truth: Tensor, value_range: tuple[float, float], accuracy: float, artefact: Artefact
+def scores_of(
+    rebuilt: Tensor,
+    truth: Tensor,
+    value_range: tuple[float, float],
+    accuracy: float,
+    artefact: Artefact,
+    order: Tensor | None = None,
 ) -> Scores:
-    """Return the scores of an artefact: similarity of images alone, tolerance of rows alone."""
+    """Return the scores of an artefact: similarity of images alone, tolerance of rows alone.
+
+    ``order`` [B] says which rebuilt example stands beside each true one; by default they are matched.
+    """
     if artefact == "tokens":
-        return _token_scores(rebuilt, truth, accuracy)
+        return _token_scores(rebuilt, truth, accuracy, order)
     low, high = value_range
     bounded = math.isfinite(high - low)
 
@@ -160,12 +147,13 @@ def _scores(
         return ((x - low) / (high - low)).clamp(0, 1) if bounded else x
 
     rebuilt, truth = unit(rebuilt), unit(truth)
-    order = match(rebuilt, truth)
+    order = match(rebuilt, truth) if order is None else order
     rebuilt = rebuilt[order]
     nothing = torch.full((len(truth),), torch.nan)
     similar = ssim(rebuilt, truth) if artefact == "images" else nothing
     found = within_tolerance(rebuilt, truth) if artefact == "rows" and bounded else nothing
-    return Scores(psnr(rebuilt, truth), similar, mse(rebuilt, truth), found, accuracy, order, nothing)
+    errors = psnr(rebuilt, truth), similar, mse(rebuilt, truth), found
+    return Scores(*errors, accuracy, order, nothing, nothing[:, None].expand(-1, 3))
 
 
 def match_tokens(rebuilt: Tensor, truth: Tensor) -> Tensor:
@@ -182,18 +170,10 @@ def match_tokens(rebuilt: Tensor, truth: Tensor) -> Tensor:
     return torch.from_numpy(linear_sum_assignment(wrong.numpy())[1])
 
 
-def _token_scores(rebuilt: Tensor, truth: Tensor, accuracy: float) -> Scores:
+def _token_scores(rebuilt: Tensor, truth: Tensor, accuracy: float, order: Tensor | None) -> Scores:
     """Return the scores of tokens, which are right or wrong: how far off they are says nothing."""
-    order = match_tokens(rebuilt, truth)
+    order = match_tokens(rebuilt, truth) if order is None else order
     right = (rebuilt[order] == truth).float().flatten(1).mean(dim=1)
     nothing = torch.full((len(truth),), torch.nan)
-    return Scores(nothing, nothing, nothing, nothing, accuracy, order, right)
-
-
-def _token_baselines(
-    x: Tensor, generator: np.random.Generator, value_range: tuple[float, float]
-) -> dict[str, Scores]:
-    low, high = int(value_range[0]), int(value_range[1])
-    noise = torch.from_numpy(generator.integers(low, high + 1, x.shape))
-    constant = torch.full_like(x, int(x.flatten().mode().values))
-    return {"constant": _token_scores(constant, x, math.nan), "noise": _token_scores(noise, x, math.nan)}
+    parts = rouge(rebuilt[order], truth)
+    return Scores(nothing, nothing, nothing, nothing, accuracy, order, right, parts)

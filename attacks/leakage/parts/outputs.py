@@ -1,18 +1,22 @@
 """What leakage and inference attacks return, checked before anybody scores or stores it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from numbers import Real
 
 import torch
 from torch import Tensor
 
 from ....core.errors import PluginError, shown
-from ....core.observation import Observation, Reconstruction
+from ....core.observation import Observation, Progress, Reconstruction
 from ....core.registry import require
 
 ARTEFACTS = ("images", "rows", "tokens")
 STOPPED = ("converged", "plateau", "max_iterations", "time_budget", "nan", "closed_form")
+MOST_STEPS = 32
+"""Of a search's steps, those that are kept: the first, the last, and others evenly between them."""
 
 
 def checked_reconstruction(found: object, observations: Sequence[Observation], who: str) -> Reconstruction:
@@ -27,7 +31,7 @@ def checked_reconstruction(found: object, observations: Sequence[Observation], w
 
     Raises:
         PluginError: No ``Reconstruction``, or tensors of another shape or kind than the observed batch's; not
-            finite without saying so; or figures that are no numbers.
+            finite without saying so; or figures that are no numbers; or no such progress.
     """
     if not isinstance(found, Reconstruction):
         raise PluginError(f"{who} must return a Reconstruction, got {_kind(found)}")
@@ -53,7 +57,44 @@ def checked_reconstruction(found: object, observations: Sequence[Observation], w
     finite = bool(x.isfinite().all()) or found.stopped == "nan"
     require(finite, f"{who}: x holds values that are not finite, and stopped = {found.stopped!r}, not 'nan'")
     _refuse_other_figures(found, who)
-    return replace(found, x=x, y=y.long(), cost=float(found.cost))
+    progress = _checked_progress(found.progress, x, f"{who}: progress")
+    return replace(found, x=x, y=y.long(), cost=float(found.cost), progress=progress)
+
+
+def _checked_progress(progress: object, x: Tensor, what: str) -> Progress | None:
+    """Return at most 32 of a search's steps as they are stored; None where there were none.
+
+    Raises:
+        PluginError: No ``Progress``, inputs of another shape or kind than ``x`` [B, ...], or figures that are
+            no numbers, or do not grow where they count.
+    """
+    if progress is None:
+        return None
+    if not isinstance(progress, Progress):
+        raise PluginError(f"{what} must be a Progress or None, got {_kind(progress)}")
+    figures = {name: getattr(progress, name) for name in ("cost", "closures", "seconds")}
+    for name, values in figures.items():
+        listed = isinstance(values, Sequence) and not isinstance(values, str)
+        numbers = listed and all(map(_is_number, values))
+        require(numbers, f"{what}: {name} must be a sequence of numbers, got {_kind(values)}")
+    steps, count = _dense(progress.x, f"{what}: x", moved=False), len(figures["cost"])
+    require(
+        {len(values) for values in figures.values()} == {count}, f"{what}: it needs one of each figure a step"
+    )
+    shape = [count, *x.shape]
+    require(list(steps.shape) == shape, f"{what}: x must be {shape}, got {list(steps.shape)}")
+    alike = steps.is_floating_point() == x.is_floating_point() and not steps.is_complex()
+    require(alike, f"{what}: x must hold what the reconstruction does, {x.dtype}, got {steps.dtype}")
+    for name in ("closures", "seconds"):
+        values = [0.0, *map(float, figures[name])]
+        grows = all(math.isfinite(b) and b >= a for a, b in pairwise(values))
+        require(grows, f"{what}: {name} must be finite, at least 0 and never fall")
+    if not count:
+        return None
+    kept = sorted({round(i * (count - 1) / (MOST_STEPS - 1)) for i in range(MOST_STEPS)})
+    chosen = {name: tuple(float(values[i]) for i in kept) for name, values in figures.items()}
+    closures = tuple(int(value) for value in chosen.pop("closures"))
+    return Progress(steps[torch.tensor(kept)].cpu().to(x.dtype), closures=closures, **chosen)
 
 
 def _refuse_other_content(x: Tensor, y: Tensor, observation: Observation, who: str) -> None:
@@ -112,12 +153,13 @@ def _is_number(value: object) -> bool:
         return False
 
 
-def _dense(value: object, what: str) -> Tensor:
+def _dense(value: object, what: str, moved: bool = True) -> Tensor:
+    """Return a tensor that holds values, without gradients; where ``moved``, on the CPU."""
     if not isinstance(value, Tensor):
         raise PluginError(f"{what} must be a torch tensor, got {_kind(value)}")
     require(value.layout == torch.strided, f"{what} must be a dense tensor, got {value.layout}")
     require(value.device.type != "meta", f"{what} must hold values, got a tensor on the meta device")
-    return value.detach().cpu()
+    return value.detach().cpu() if moved else value.detach()
 
 
 def _kind(value: object) -> str:

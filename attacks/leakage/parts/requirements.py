@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 from ....core.declarations import LeakageAttacks, declared
 from ....core.errors import PluginError
@@ -21,11 +22,12 @@ def refuse_unmet(attack: object, observation: Observation) -> None:
     """Refuse to run ``attack`` on an observation of which it can make nothing.
 
     Raises:
-        PluginError: See ``refuse_kind``, ``refuse_inputs`` and ``refuse_blind``; or its own ``check`` refuses
-            the model.
+        PluginError: See ``refuse_kind``, ``refuse_inputs``, ``refuse_lossy`` and ``refuse_blind``; or its own
+            ``check`` refuses the model.
     """
     refuse_kind(attack, observation)
     refuse_inputs(attack, observation)
+    refuse_lossy(attack, observation)
     refuse_blind(attack, observation.knowledge, observation.client_id, observation.round)
     check = declared(attack, LeakageAttacks.check)
     if check is not None:
@@ -110,6 +112,29 @@ def refuse_inputs(attack: object, observation: Observation) -> None:
         )
 
 
+def refuse_lossy(attack: object, observation: Observation) -> None:
+    """Refuse a lossy frame where ``attack`` declares that it works on others alone.
+
+    Raises:
+        PluginError: It does.
+    """
+    if observation.lossy and declared(attack, LeakageAttacks.lossless):
+        raise PluginError(
+            f"{name_of(attack)} works on frames that lose nothing, and codec '{observation.knowledge.codec}' "
+            f"does ({_where(observation.client_id, observation.round)}); use an attack that knows of codecs, "
+            "such as inverting_gradients"
+        )
+
+
+def knows_codec(attack: object, observations: Iterable[Observation]) -> bool | None:
+    """Return whether an attack takes what the codec says of one of these frames; None if it never does."""
+    options = declared(attack, LeakageAttacks.aware)
+    if not options:
+        return None
+    takes = all(getattr(attack, name) == value for name, value in options.items())
+    return takes and any(told(attack, observation).mismatch is not None for observation in observations)
+
+
 def refuse_blind(attack: object, knowledge: LeakageKnowledge, client_id: int, round_: int) -> None:
     """Refuse an attack where it could make nothing of what a client sends.
 
@@ -165,11 +190,14 @@ def named_by(attack: object) -> set[str]:
 def told(attack: object, observation: Observation) -> Observation:
     """Return an observation as an attack is handed it: of all that is known, what it declares to look at.
 
-    What a malicious server planted is told to an attack that names ``server`` alone.
+    What a malicious server planted is told to an attack that names ``server`` alone, and what the codec says
+    of its frame to one that names ``codec``.
     """
     named = named_by(attack)
-    planted = observation.planted if "server" in named else {}
-    return replace(observation, knowledge=observation.knowledge.only(named), planted=planted)
+    hidden: dict[str, Any] = {} if "server" in named else {"planted": {}}
+    if "codec" not in named:
+        hidden |= {"mismatch": None, "carries": 0.0}
+    return replace(observation, knowledge=observation.knowledge.only(named), **hidden)
 
 
 def letter_of(attack: object, observations: Iterable[Observation]) -> str:

@@ -29,6 +29,22 @@ def squared(target: Tensor, counts: Tensor | None = None) -> Distance:
     return distance
 
 
+def residual(target: Tensor, counts: Tensor | None = None) -> Distance:
+    """Return (g - G) / ||G|| for one gradient g [P], of which ``squared`` is the squared norm.  # [P]
+
+    Args:
+        target: The gradient G behind the message.  # [P]
+        counts: Which entries count; by default all.  # [P]
+    """
+    scale = float(target.double().norm()) or 1.0
+
+    def difference(gradient: Tensor) -> Tensor:
+        found = (gradient - target) / scale
+        return found if counts is None else found * counts
+
+    return difference
+
+
 def cosine(target: Tensor, counts: Tensor | None = None) -> Distance:
     """Return 1 - <g, G> / (||g|| ||G||), all parameters as one vector; the size of G is free.
 

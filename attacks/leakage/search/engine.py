@@ -95,7 +95,7 @@ class Found:
 
 
 @dataclass
-class _Restart:
+class Restart:
     """What one restart has seen: its best point, the costs at the start of its iterations, why it stopped."""
 
     best: Variables
@@ -105,11 +105,11 @@ class _Restart:
     stopped: str = ""
 
 
-class _Record:
+class Record:
     """What all restarts have seen so far."""
 
     def __init__(self, starts: Sequence[Variables], budget: Budget) -> None:
-        self.restarts = [_Restart(tuple(v.clone() for v in start)) for start in starts]
+        self.restarts = [Restart(tuple(v.clone() for v in start)) for start in starts]
         self.budget, self.closures = budget, 0
         self._begin, self._clock = time.thread_time(), time.monotonic()
         self._next, self._kept = 1, list[tuple[Tensor, float, int, float]]()
@@ -124,6 +124,10 @@ class _Record:
         if self.closures >= self._next:
             self._keep()
             self._next = math.ceil(self._next * math.sqrt(2)) + len(self.restarts)
+
+    def count(self, closures: int) -> None:
+        """Note work that gave no cost: so many times what a cost and its gradient take."""
+        self.closures += closures
 
     def _keep(self) -> None:
         best = self.restarts[self.chosen()]
@@ -141,7 +145,7 @@ class _Record:
     def converged(self) -> bool:
         return any(self.reached(one) for one in self.restarts)
 
-    def reached(self, one: _Restart) -> bool:
+    def reached(self, one: Restart) -> bool:
         """Return whether a restart has converged; a cosine can round to less than 0, and 0 is no bound."""
         return self.budget.tolerance > 0 and one.least <= self.budget.tolerance
 
@@ -161,7 +165,7 @@ class _Record:
         details = {
             "closures": float(self.closures),
             "iterations": float(sum(len(r.trace) for r in self.restarts)),
-            "restarts": float(len(self.restarts)),
+            "restarts": float(sum(bool(r.trace) for r in self.restarts)),
             "chosen_restart": float(number),
         }
         x, cost, closures, seconds = zip(*kept, strict=True)
@@ -191,13 +195,13 @@ def by_lbfgs(problem: Problem, starts: Sequence[Variables], how: LBFGS, budget: 
         how: How.
         budget: Until when.
     """
-    record, shapes = _Record(starts, budget), [v.shape for v in starts[0]]
+    record, shapes = Record(starts, budget), [v.shape for v in starts[0]]
     searches = [how.search(_flat(start)) for start in starts]
     asked: dict[int, Question] = {number: next(search) for number, search in enumerate(searches)}
     while asked and not record.converged:
         numbers, late = list(asked), record.out_of_time
         flat = torch.from_numpy(np.stack([asked[n][0] for n in numbers])).float()  # [R, N]
-        variables = _shaped(flat, shapes)
+        variables = shaped(flat, shapes)
         costs, gradients = _evaluated(problem, variables, 0.0)
         record.see(numbers, costs, variables)
         slopes = torch.cat([g.flatten(1) for g in gradients], dim=1).double().numpy()  # [R, N]
@@ -219,7 +223,7 @@ def by_adam(problem: Problem, starts: Sequence[Variables], how: Adam, budget: Bu
         how: How.
         budget: Until when.
     """
-    record = _Record(starts, budget)
+    record = Record(starts, budget)
     variables = tuple(torch.stack(parts) for parts in zip(*starts, strict=True))
     step, numbers = how.steps(variables, budget.max_iterations), range(len(starts))
     for iteration in range(budget.max_iterations):
@@ -239,7 +243,7 @@ def by_adam(problem: Problem, starts: Sequence[Variables], how: Adam, budget: Bu
 
 
 def _ask(
-    search: Generator[Question, Answer, str], number: int, answer: Answer, asked: Question, record: _Record
+    search: Generator[Question, Answer, str], number: int, answer: Answer, asked: Question, record: Record
 ) -> dict[int, Question]:
     """Return a restart's next question; nothing, and why in the record, where it has ended."""
     one, budget = record.restarts[number], record.budget
@@ -263,7 +267,7 @@ def _flat(variables: Variables) -> Point:
     return torch.cat([v.detach().reshape(-1) for v in variables]).double().numpy()
 
 
-def _shaped(flat: Tensor, shapes: Sequence[torch.Size]) -> Variables:
+def shaped(flat: Tensor, shapes: Sequence[torch.Size]) -> Variables:
     """Return variables [R, ...] that stand one after the other in rows [R, N]."""
     parts = torch.split(flat, [shape.numel() for shape in shapes], dim=1)
     return tuple(part.reshape(len(flat), *shape) for part, shape in zip(parts, shapes, strict=True))

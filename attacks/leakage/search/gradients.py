@@ -44,15 +44,34 @@ def gradients_of(observation: Observation) -> Gradients:
     return gradients
 
 
-def _together(model: nn.Module, parameters: Mapping[str, Tensor]) -> Gradients:
+def one_gradient_of(observation: Observation) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return ``gradients_of`` for one search alone, which can be differentiated forwards too.
+
+    From examples [B, ...] and labels, class numbers [B] or numbers [B, C], to the gradient [P].
+    """
+    model = copy.deepcopy(observation.model).eval()
+    named = dict(model.named_parameters())
+    return _functional(model, {slot.name: named[slot.name] for slot in observation.layout.parameters})
+
+
+def _functional(model: nn.Module, parameters: Mapping[str, Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
     values = {name: p.detach() for name, p in parameters.items()}
 
     def loss(values: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         return functional.cross_entropy(functional_call(model, values, (x,)), y)
 
+    def gradient(x: Tensor, y: Tensor) -> Tensor:
+        found = grad(loss)(values, x, y)
+        return torch.cat([found[name].flatten() for name in values])  # [P]
+
+    return gradient
+
+
+def _together(model: nn.Module, parameters: Mapping[str, Tensor]) -> Gradients:
+    gradient = _functional(model, parameters)
+
     def together(x: Tensor, y: Tensor) -> Tensor:
-        found = vmap(grad(loss), in_dims=(None, 0, 0 if y.ndim == 3 else None))(values, x, y)
-        return torch.cat([found[name].flatten(1) for name in values], dim=1)  # [R, P]
+        return vmap(gradient, in_dims=(0, 0 if y.ndim == 3 else None))(x, y)  # [R, P]
 
     return together
 

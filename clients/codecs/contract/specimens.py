@@ -54,14 +54,14 @@ def sent(codec: Codec, updates: Updates, round: int = 2, state: State = NEW) -> 
 
 
 def read(
-    codec: Codec, frames: Sequence[bytes], client_ids: list[int]
+    codec: Codec, frames: Sequence[bytes], client_ids: list[int], round: int = 2
 ) -> tuple[Tensor, list[tuple[int, str]]]:
-    """Return what the server makes of frames of round 2: vectors, and (row, reason) of the rejected."""
-    return decode_cohort(codec, frames, client_ids, LAYOUT, 9, streams_of(codec))
+    """Return what the server makes of a round's frames: vectors, and (row, reason) of the rejected."""
+    return decode_cohort(codec, frames, client_ids, LAYOUT, 9, streams_of(codec, round))
 
 
-def decoded(codec: Codec, updates: Updates) -> Tensor:
+def decoded(codec: Codec, updates: Updates, round: int = 2) -> Tensor:
     """Return what the server receives of a cohort, of which no frame may be rejected.  # [K, P]"""
-    vectors, rejected = read(codec, sent(codec, updates)[0], updates.client_ids.tolist())
+    vectors, rejected = read(codec, sent(codec, updates, round)[0], updates.client_ids.tolist(), round)
     require(not rejected, f"its own frame was rejected: {rejected[:1]}")
     return vectors

@@ -7,10 +7,12 @@ Source: Wen et al. TernGrad. NeurIPS 2017, Section 3.1 (two bits an element). ar
 ternary digits in a byte: 3^5 = 243 <= 256.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ....core.errors import FrameError
 from ....core.frames import Record
@@ -21,6 +23,12 @@ DENSE_F32 = 0x00
 """Tag: every element as a little-endian float32."""
 TWO_BIT = 0x04
 """Tag: -1, 0, 1 as 0, 1, 2, four adjacent elements a byte, the first in the low bits."""
+SIGNS = 0x02
+"""Tag: one bit an element, 1 = negative."""
+FIXED = 0x03
+"""Tag: ``u8 b``, then b bits an element."""
+BYTES = 0x09
+"""Tag: one byte an element."""
 BASE3 = 0x05
 """Tag: the same digits, five adjacent elements a byte, weights 1, 3, 9, 27, 81."""
 
@@ -46,6 +54,25 @@ def by_tensor(
         for i, slot in enumerate(layout.parameters)
     ]
     return [[column[k] for column in columns] for k in range(len(vectors))]
+
+
+def from_tensors(records: Sequence[Record], layout: Layout, values: Callable[[Record, int], Array]) -> Tensor:
+    """Return a vector [P] whose tensors are ``values(record, numel)``, float32 [numel] each."""
+    vector = np.empty(layout.num_parameters, dtype=np.float32)
+    for slot, record in zip(layout.parameters, records, strict=True):
+        vector[slot.start : slot.start + slot.size] = values(record, slot.size)
+    return torch.from_numpy(vector)
+
+
+def smallest(tensor_id: int, tags: Sequence[int], bodies: Sequence[bytes], numel: int) -> Record:
+    """Return the record of the shortest of several forms of one tensor; of equals, the first."""
+    tag, body = min(zip(tags, bodies, strict=True), key=lambda form: len(form[1]))
+    return Record(tensor_id, tag, numel, body)
+
+
+def as_bytes(packed: Array) -> list[bytes]:
+    """Return rows of bytes [K, n] one by one."""
+    return [row.tobytes() for row in packed]
 
 
 def pack_floats(block: Array) -> Array:
@@ -120,6 +147,90 @@ def unpack_two_bit_rows(bodies: Sequence[bytes], numel: int) -> Array:
     if bool((digits == 3).any()) or bool(digits[:, numel:].any()):
         raise FrameError("two-bit body: a digit 3, or digits after the last element")
     return digits[:, :numel].view(np.int8) - np.int8(1)
+
+
+def pack_fixed(codes: Array, bits: int) -> Array:
+    """Return rows of bytes [K, ceil(n bits / 8)] from rows of codes below 2^bits, uint8 [K, n].
+
+    Each code is ``bits`` of one bit string, most significant bit first, padded with zeros.
+    """
+    rows, numel = codes.shape
+    if bits == 8:
+        return np.ascontiguousarray(codes)
+    if 8 % bits == 0:
+        return _packed_evenly(codes, bits)
+    planes = codes[..., None] >> np.arange(bits - 1, -1, -1, dtype=np.uint8) & 1  # [K, n, bits]
+    return np.packbits(planes.reshape(rows, numel * bits), axis=1)
+
+
+def _packed_evenly(codes: Array, bits: int) -> Array:
+    """Return ``pack_fixed`` where whole codes fill a byte."""
+    rows, numel = codes.shape
+    group = 8 // bits
+    groups = -(-numel // group)
+    whole = np.zeros((rows, groups * group), dtype=np.uint8)
+    whole[:, :numel] = codes
+    parts = whole.reshape(rows, groups, group)
+    packed = parts[..., 0].copy()
+    for place in range(1, group):
+        packed <<= bits
+        packed |= parts[..., place]
+    return packed
+
+
+def unpack_fixed(body: bytes, numel: int, bits: int) -> Array:
+    """Return codes uint8 [numel].
+
+    Raises:
+        FrameError: A wrong length, or padding that is not zero.
+    """
+    _expect_length(body, -(-numel * bits // 8))
+    string = np.unpackbits(np.frombuffer(body, dtype=np.uint8))
+    if string[numel * bits :].any():
+        raise FrameError("fixed body: padding bits are not zero")
+    if bits == 8:
+        return np.frombuffer(body, dtype=np.uint8)
+    padded = np.zeros((numel, 8), dtype=np.uint8)
+    padded[:, 8 - bits :] = string[: numel * bits].reshape(numel, bits)
+    return np.packbits(padded, axis=1).reshape(numel)
+
+
+def scales_of(record: Record, count: int) -> Array:
+    """Return the ``count`` scales at the beginning of a body, float32, finite and at least 0.
+
+    Raises:
+        FrameError: One is not, or the body is cut off.
+    """
+    scales = unpack_floats(record.body[: 4 * count], count)
+    if not np.isfinite(scales).all() or np.signbit(scales).any():
+        raise FrameError(f"tensor {record.tensor_id}: a scale is not finite and at least 0")
+    return scales
+
+
+def expect_tag(record: Record, *allowed: int) -> None:
+    """Raise ``FrameError`` unless a record has one of these tags."""
+    if record.tag not in allowed:
+        names = ", ".join(f"{tag:#04x}" for tag in allowed)
+        raise FrameError(f"tensor {record.tensor_id}: tag {record.tag:#04x}, allowed {names}")
+
+
+def finite_rows(block: Array) -> tuple[Array, Array]:
+    """Return (which rows are finite [K], the block with zeros in place of the others [K, n])."""
+    finite = np.asarray(np.isfinite(block).all(axis=1))
+    return finite, block if finite.all() else np.where(finite[:, None], block, np.float32(0))
+
+
+def with_scales(scales: Array, finite: Array, bodies: Iterable[bytes]) -> list[bytes]:
+    """Return one body a client: its scales, then its own bytes.
+
+    Args:
+        scales: float32 [K, S].
+        finite: Which clients' tensors are finite; the others' scales become NaN, which no decoder accepts.
+            # [K]
+        bodies: What follows, one a client.
+    """
+    heads = pack_floats(np.where(finite[:, None], scales, np.float32(np.nan)))
+    return [head.tobytes() + body for head, body in zip(heads, bodies, strict=True)]
 
 
 def pack_halves(values: Array) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....core.contracts import Codec, CodecContext, CodecStreams
+from ....core.contracts import Codec, CodecContext, CodecStreams, Mismatch
 from ....core.declarations import Codecs, declared
 from ....core.errors import FrameError, named_faults
 from ....core.frames import (
@@ -147,6 +147,21 @@ def support_of(codec: Codec, frame: bytes, envelope: Envelope, layout: Layout) -
     fits = found.shape == (layout.num_parameters,) and found.dtype == torch.bool
     require(fits, f"support gave {found.dtype} {tuple(found.shape)}, expected bool [M]")
     return found
+
+
+def mismatch_of(
+    codec: Codec, frame: bytes, envelope: Envelope, layout: Layout, context: CodecContext
+) -> Mismatch | None:
+    """Return how badly updates fit a legal frame; None where the codec does not say, or loses nothing.
+
+    Raises:
+        FrameError: It is not a legal frame of this codec, round, client and spec.
+    """
+    mismatch = declared(codec, Codecs.mismatch)
+    if mismatch is None or declared(codec, Codecs.lossless):
+        return None
+    shapes = codec.records(layout)
+    return mismatch(read_frame(frame, envelope, shapes, _longest(codec, shapes)), layout, context)
 
 
 def decode_cohort(

@@ -58,6 +58,27 @@ def observe() -> Callable[..., Observation]:
 
 
 @pytest.fixture(scope="session")
+def labels_found(digits, observe) -> Callable[..., float]:
+    """Return the share of labels that an inference attack finds, over steps on random batches of digits.
+
+    ``make(t)`` gives the model of trial t; batches are drawn without replacement.
+    """
+    from gauntlet.attacks.leakage.parts.labels import round_counts
+
+    def share(attack, make, size: int, trials: int = 50) -> float:
+        x, y = digits
+        found = []
+        for t in range(trials):
+            rows = torch.from_numpy(generator(t, "batch").permutation(len(x))[:size])
+            counts = round_counts(attack.infer([observe(make(t), x[rows], y[rows])])[0], size)
+            both = torch.minimum(counts, y[rows].bincount(minlength=10))
+            found.append(float(both.sum()) / size)
+        return sum(found) / trials
+
+    return share
+
+
+@pytest.fixture(scope="session")
 def observe_planted(observe, mlp) -> Callable[..., Observation]:
     """Let a malicious server plant its model, and a client take one step on (x, y) from it."""
     from dataclasses import replace

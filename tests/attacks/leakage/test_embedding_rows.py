@@ -10,7 +10,8 @@ from torch import nn
 from gauntlet.attacks.leakage import LEAKAGE_ATTACKS
 from gauntlet.attacks.leakage.contract.specimens import example
 from gauntlet.attacks.leakage.embedding_rows import EmbeddingRows
-from gauntlet.attacks.leakage.parts.metrics import baselines, match_tokens, score
+from gauntlet.attacks.leakage.parts.baselines import baselines
+from gauntlet.attacks.leakage.parts.metrics import match_tokens, score
 from gauntlet.attacks.leakage.parts.outputs import checked_reconstruction
 from gauntlet.attacks.leakage.parts.requirements import refuse_unmet
 from gauntlet.core.errors import PluginError

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from gauntlet.clients.exchange.messages import Broadcast
+from gauntlet.clients.pools import crew
 from gauntlet.clients.pools.connection import WorkerLost
 from gauntlet.clients.pools.objects import Objects
 from gauntlet.clients.pools.ray import RayPool, transport_for
@@ -99,6 +100,8 @@ def test_a_worker_that_takes_longer_than_its_patience_is_lost(by_value):
     with pytest.raises(WorkerLost, match="GetTimeoutError"):
         connection.fetch([])
     pool.close()
+    resting = [actor for actors in crew._resting.values() for actor in actors]
+    assert connection._actor not in resting  # whoever got it next would wait for a minute
 
 
 # ---- one worker over either transport ------------------------------------------------------------------

@@ -66,6 +66,24 @@ def test_the_observed_gradient_is_that_of_the_small_network(recorded, codec):
     torch.testing.assert_close(torch.cat([g.flatten() for g in again]), expected, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("codec", ["topk", "terngrad", "fp16"])
+def test_how_badly_updates_fit_is_said_of_the_part_that_was_sent(recorded, codec):
+    """The oracle is autograd on the observed model: its update fits better than with a third of noise."""
+    _, _, place, truth = recorded(codec)
+    observation = load_observation(place)
+    own = dict(observation.model.named_parameters())
+    loss = functional.cross_entropy(observation.model.eval()(truth.x), truth.y)
+    grads = torch.autograd.grad(loss, [own[slot.name] for slot in observation.layout.parameters])
+    update = -0.5 * torch.cat([g.flatten() for g in grads])
+    noise = torch.randn(20, len(update), generator=torch.Generator().manual_seed(0))
+
+    least, worse = observation.mismatch(update), observation.mismatch(update + 0.3 * update.std() * noise)
+
+    assert bool((worse > least).all())
+    assert observation.mismatch.scale_free
+    assert codec == "terngrad" or float(least) < 1e-6  # a deterministic codec sends the update as it did
+
+
 def test_a_recording_whose_part_is_no_part_is_one_line(recorded):
     _, _, place, _ = recorded()
     file = place / "observation.json"

@@ -71,6 +71,45 @@ def test_of_a_dense_codec_every_coordinate_was_sent(play, tmp_path, codec):
     assert load_observation(record(simulation, outcome, tmp_path / "o")).support.all()
 
 
+LOSSY = [
+    PluginSpec("topk", {"density": 0.3}),
+    PluginSpec("terngrad"),
+    PluginSpec("fp16"),
+    PluginSpec("error_feedback", {"codec": {"name": "topk", "density": 0.1}, "decay": 0.5}),
+]
+
+
+@pytest.mark.parametrize("algorithm", ["fedavg", "scaffold"])
+@pytest.mark.parametrize("codec", LOSSY, ids=str)
+def test_the_codec_says_how_badly_updates_fit_the_frame(play, tmp_path, codec, algorithm):
+    """The oracle is the update before it was encoded: noise of a third of its size fits worse.
+
+    SCAFFOLD's control variate stands beside it, of known size: then the size of an update matters, too.
+    """
+    weights = PluginSpec("mean", {"weighting": "uniform"})
+    simulation, (outcome,) = play(codec=codec, algorithm=PluginSpec(algorithm), defense=weights)
+    seen = load_observation(record(simulation, outcome, tmp_path / "o"))
+    honest = outcome.honest.vectors[outcome.honest.client_ids == 1][0][: len(seen.update)]  # [P]
+    assert seen.mismatch is not None
+    noise = 0.3 * honest.square().mean().sqrt() * torch.randn(20, len(honest), generator=seeded())
+
+    worse = seen.mismatch(honest + noise)  # [20]
+
+    assert bool((worse > seen.mismatch(honest)).all())
+    assert seen.mismatch.scale_free == (algorithm == "fedavg")
+    assert seen.carries == (0.5 if codec.name == "error_feedback" else 0)
+
+
+def seeded():
+    return torch.Generator().manual_seed(0)
+
+
+def test_a_lossless_codec_says_nothing_of_its_frames(play, tmp_path):
+    simulation, (outcome,) = play(codec=PluginSpec("identity"))
+
+    assert load_observation(record(simulation, outcome, tmp_path / "o")).mismatch is None
+
+
 def test_releases_are_what_the_client_sent_beside_its_update(play, tmp_path):
     """SCAFFOLD's control variate, in its own units, and the number of examples that the client claims."""
     simulation, outcomes = play(

@@ -155,6 +155,18 @@ def test_an_attack_is_handed_what_it_names_and_its_letter_counts_that_alone(digi
     assert letter_of(object(), [replace(seen, planted={"layer": 1})]) == "F"
 
 
+def test_what_the_codec_says_of_its_frame_is_told_to_an_attack_that_names_it(digits, mlp, observe):
+    x, y = digits
+    observation = replace(observe(mlp(), x[:1], y[:1]), mismatch=lambda u: u.sum(-1), carries=0.5)
+
+    class Aware(Assuming):
+        uses = ("codec",)
+
+    deaf, aware = told(Assuming(), observation), told(Aware(), observation)
+    assert (deaf.mismatch, deaf.carries) == (None, 0)
+    assert (aware.mismatch, aware.carries) == (observation.mismatch, 0.5)
+
+
 def test_as_many_labels_are_known_as_there_are_examples():
     with pytest.raises(ValueError, match="labels must be batch_size = 2 of them, got 1"):
         LeakageKnowledge(batch_size=2, labels=(3,))

@@ -10,6 +10,7 @@ import torch
 
 from gauntlet.clients.codecs import CODECS
 from gauntlet.clients.codecs.contract import CHECKS
+from gauntlet.clients.codecs.fp16 import Fp16
 from gauntlet.clients.codecs.identity import Identity
 from gauntlet.clients.codecs.terngrad import TernGrad
 from gauntlet.clients.codecs.topk import TopK
@@ -23,6 +24,17 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
         {"codec": {"name": "terngrad", "clip": 0.0}, "allow_unbiased": True},
     ],
     "fp16": [{}, {"scale": "max"}],
+    "dorefa": [{}, {"bits": 1}, {"bits": 3, "bucket_size": 5, "zero_preserving": True}, {"bits": 8}],
+    "eden": [{}, {"bits": 1, "scale": "least_error"}, {"bits": 3, "chunk": 8}],
+    "qsgd": [
+        {},
+        {"levels": 1, "bucket_size": None, "pack": "fixed"},
+        {"norm": "max", "bucket_size": 4},
+        {"levels": 127, "pack": "huffman"},
+    ],
+    "randk": [{}, {"scaled": False, "shared_support": False}, {"values": "f16", "density": 0.5}],
+    "sign": [{}, {"scale": "l2"}, {"scale": "one"}, {"scale": "two_means"}],
+    "stc": [{}, {"density": 0.3}],
     "topk": [
         {},
         {"density": 0.3, "pack": "rice"},
@@ -171,7 +183,39 @@ def raising(vectors):
     return vectors
 
 
+def judging(change, scale_free=True, **members):
+    """Return a half precision codec whose mismatch of updates is ``change(mismatch, updates)``."""
+
+    class Changed:
+        def __init__(self, own):
+            self.own, self.scale_free = own, scale_free
+
+        def __call__(self, updates):
+            return change(self.own, updates)
+
+    return bent(Fp16(), mismatch=lambda *handed: Changed(Fp16().mismatch(*handed)), **members)
+
+
 BROKEN = [
+    ("fits_what_was_sent_best", judging(lambda own, u: -own(u)), "the mismatch of what was encoded is"),
+    (
+        "fits_what_was_sent_best",
+        judging(lambda own, u: own(u) + u.abs().mean(-1)),
+        "it is scale_free, and of",
+    ),
+    ("judges_updates_one_by_one", judging(lambda own, u: own(u).sum()), r"is torch.float32 \[\], expected"),
+    ("judges_updates_one_by_one", judging(lambda own, u: own(u) - own(u).mean()), "depends on the others"),
+    (
+        "judges_updates_one_by_one",
+        judging(
+            lambda own, u: own(u.neg_()),
+        ),
+        "wrote to the updates",
+    ),
+    ("says_how_to_fit_better", judging(lambda own, u: own(u.round())), "is zero, far from"),
+    ("says_how_to_fit_better", judging(lambda own, u: own(u) + u.square().mean(-1)), "is not finite"),
+    ("says_how_to_fit_better", judging(lambda own, u: own(u.detach() * 2 - u)), "the mismatch grows"),
+    ("judges_by_whatever_decodes", judging(lambda own, u: own(u) * own.decoded.sum() / 0), "that decodes"),
     ("decodes_its_own_frames", decoding(lambda vector: vector * torch.nan), "not finite"),
     ("gives_the_records_that_it_declares", bent(Identity(), encode=one_record_short), "records"),
     ("gives_the_records_that_it_declares", bent(Identity(), records=backwards), "expected ascending ones"),

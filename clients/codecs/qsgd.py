@@ -1,0 +1,169 @@
+"""QSGD: every coordinate as a random multiple of its bucket's norm over s.
+
+Source: Alistarh, Grubic, Li, Tomioka, Vojnovic. QSGD: Communication-Efficient SGD via Gradient Quantization
+and Encoding. NeurIPS 2017, Section 3. arXiv:1610.02132. Of local steps' updates: Reisizadeh, Mokhtari,
+Hassani, Jadbabaie, Pedarsani. FedPAQ. AISTATS 2020. arXiv:1909.13014
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...core.contracts import CodecContext, CodecStreams
+from ...core.errors import FrameError
+from ...core.frames import Record, RecordShape, one_a_tensor
+from ...core.layout import Layout, Slot
+from ...core.updates import Updates
+from .parts import buckets
+from .parts.huffman import ZLIB, max_huffman, pack_huffman, unpack_huffman
+from .parts.laws import LevelMismatch
+from .parts.packing import (
+    BYTES,
+    FIXED,
+    Array,
+    as_bytes,
+    by_tensor,
+    entropy,
+    expect_tag,
+    finite_rows,
+    from_tensors,
+    pack_fixed,
+    scales_of,
+    smallest,
+    unpack_fixed,
+    with_scales,
+)
+
+
+@dataclass(frozen=True)
+class QSGD:
+    """Send each coordinate as a level from -s to s, in units of its bucket's norm over s, rounded at random.
+
+    Unbiased. With the L2 norm and buckets of d its error is at most min(d / s^2, sqrt(d) / s) times the
+    squared length, in expectation; the largest size as norm errs by at most d / (4 s^2). Whole tensors
+    (``bucket_size = None``) of many coordinates need a large s.
+
+    Attributes:
+        levels: s, between 1 and 127.
+        bucket_size: Coordinates that share a norm, at least 1, or None: those of a tensor.
+        norm: ``"l2"`` (the paper's), or ``"max"``, the largest size of the bucket.
+        pack: ``"fixed"`` (as many bits an element as 2 s + 1 levels need), ``"huffman"``, or ``"auto"``
+            (the smaller of both).
+    """
+
+    codec_id: ClassVar[int] = 5
+    unbiased: ClassVar[bool] = True
+
+    levels: int = 15
+    bucket_size: int | None = 512
+    norm: Literal["l2", "max"] = "l2"
+    pack: Literal["fixed", "huffman", "auto"] = "auto"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.levels <= 127:
+            raise ValueError(f"levels must be between 1 and 127, got {self.levels}")
+        buckets.refuse_size(self.bucket_size)
+
+    @property
+    def _bits(self) -> int:
+        return (2 * self.levels).bit_length()
+
+    @property
+    def _tags(self) -> tuple[int, ...]:
+        return {"fixed": (FIXED,), "huffman": (ZLIB,), "auto": (FIXED, ZLIB)}[self.pack]
+
+    def init(self) -> None:
+        return None
+
+    def encode(
+        self, updates: Updates, layout: Layout, state: None, streams: CodecStreams
+    ) -> tuple[list[list[Record]], None]:
+        """Return norms and levels for every client and tensor; draws P uniforms a client."""
+        generators = [streams(client) for client in updates.client_ids.tolist()]
+        norms_of = buckets.lengths if self.norm == "l2" else buckets.largest_sizes
+
+        def records(i: int, slot: Slot, block: Array) -> list[Record]:
+            uniforms = np.stack([g.random(slot.size, dtype=np.float32) for g in generators])
+            finite, block = finite_rows(block)
+            norms = norms_of(block, self.bucket_size)  # [K, buckets]
+            finite = finite & np.isfinite(norms).all(axis=1)
+            codes = self._codes(block, buckets.spread(norms, slot.size, self.bucket_size), uniforms)
+            packed = [with_scales(norms, finite, rows) for rows in self._packed(codes)]
+            return [smallest(i, self._tags, row, slot.size) for row in zip(*packed, strict=True)]
+
+        return by_tensor(updates, layout, records), None
+
+    def _codes(self, block: Array, norms: Array, uniforms: Array) -> Array:
+        """Return levels + s of a block, uint8.  # [K, n]"""
+        shares = np.divide(np.abs(block), norms, out=np.zeros_like(block), where=norms > 0)
+        levels = np.minimum(np.floor(shares * np.float32(self.levels) + uniforms), self.levels)
+        return (np.where(block < 0, -levels, levels) + self.levels).astype(np.uint8)
+
+    def _packed(self, codes: Array) -> list[list[bytes]]:
+        """Return the bodies behind the norms, in each of the tags' forms."""
+        forms = {
+            FIXED: lambda: as_bytes(buckets.with_bits(self._bits, pack_fixed(codes, self._bits))),
+            ZLIB: lambda: pack_huffman(codes, BYTES),
+        }
+        return [forms[tag]() for tag in self._tags]
+
+    def decode(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
+        """Return level * norm / s.  # [P]
+
+        Raises:
+            FrameError: A tag that these options do not give, a body that no encoder makes, a level beyond s,
+                or a norm that is not finite and at least 0.
+        """
+        return from_tensors(records, layout, self._values)
+
+    def _values(self, record: Record, numel: int) -> Array:
+        norms, levels = self._read(record, numel)
+        wide = buckets.spread(norms[None], numel, self.bucket_size)[0]
+        values: Array = levels * (wide / np.float32(self.levels))
+        return values
+
+    def _read(self, record: Record, numel: int) -> tuple[Array, Array]:
+        """Return the norms, and the levels float32 [numel]."""
+        expect_tag(record, *self._tags)
+        count = buckets.count(numel, self.bucket_size)
+        norms = scales_of(record, count)
+        if record.tag == ZLIB:
+            codes = np.frombuffer(unpack_huffman(record.body[4 * count :], BYTES, numel), np.uint8)
+        else:
+            codes = unpack_fixed(buckets.after_bits(record, count, self._bits), numel, self._bits)
+        if numel and codes.max() > 2 * self.levels:
+            raise FrameError(f"tensor {record.tensor_id}: code {codes.max()}, allowed to {2 * self.levels}")
+        return norms, codes.astype(np.float32) - self.levels
+
+    def mismatch(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> LevelMismatch:
+        """Return the negative log-likelihood of the levels."""
+        found = [self._read(record, record.numel) for record in records]
+        levels = [torch.from_numpy(levels) for scales, levels in found]
+        logs = tuple(torch.from_numpy(scales.copy()).log() for scales, _ in found)
+        coded = [slot for slot in layout.parameters if slot.size]
+        return LevelMismatch(
+            slots=tuple(coded),
+            levels=torch.cat(levels),
+            log_scales=tuple(log for log, slot in zip(logs, layout.parameters, strict=True) if slot.size),
+            bucket_size=self.bucket_size,
+            steps=self.levels,
+            norm=self.norm,
+        )
+
+    def records(self, layout: Layout) -> Sequence[RecordShape]:
+        return one_a_tensor(layout)
+
+    def max_body(self, shape: tuple[int, ...]) -> int:
+        numel = prod(shape)
+        lengths = {FIXED: 1 + -(-numel * self._bits // 8), ZLIB: max_huffman(numel)}
+        return 4 * buckets.count(numel, self.bucket_size) + max(lengths[tag] for tag in self._tags)
+
+    def ideal_bits(self, records: Sequence[Record], layout: Layout) -> float:
+        """Return the entropy of the levels, n H0, and 32 a norm."""
+        found = (self._read(record, record.numel) for record in records)
+        return sum(entropy(levels) + 32.0 * len(norms) for norms, levels in found)
