@@ -16,6 +16,8 @@ LEAKAGE_ATTACKS: Family[LeakageAttack] = Family(
         "inverting_gradients": "gauntlet.attacks.leakage.inverting_gradients:InvertingGradients",
         "dia": "gauntlet.attacks.leakage.dia:DIA",
         "wiig": "gauntlet.attacks.leakage.wiig:WIIG",
+        "unrolled": "gauntlet.attacks.leakage.unrolled:Unrolled",
+        "sme": "gauntlet.attacks.leakage.sme:SME",
         "bias_trick": "gauntlet.attacks.leakage.bias_trick:BiasTrick",
         "embedding_rows": "gauntlet.attacks.leakage.embedding_rows:EmbeddingRows",
         "imprint_bins": "gauntlet.attacks.leakage.imprint_bins:ImprintBins",

@@ -18,6 +18,7 @@ from ...core.observation import Observation, Reconstruction
 from .inverting_gradients import InvertingGradients
 from .parts.labels import known_labels, only_label
 from .parts.requirements import PLAIN_STEP, refuse_unmet
+from .search.aware import Objective, aware
 from .search.descent import Descent, Shares
 from .search.distances import cosine
 from .search.engine import Variables
@@ -47,6 +48,8 @@ class DIA:
         tolerance: The cost at which the search has converged, above 0; 0: it never has.
         init: Start evenly over the range of values ("uniform") or from N(0, 1) ("normal", the authors').
         max_seconds: Wall-clock budget, above 0, or None. A budget makes results depend on the machine.
+        objective: ``"auto"``: what the codec says of its frame, where it says something, in the place of the
+            cosine; ``"plain"``: the cosine with what the frame decodes to.
     """
 
     max_iterations: int = 1000
@@ -59,11 +62,14 @@ class DIA:
     tolerance: float = 0.0
     init: Init = "uniform"
     max_seconds: float | None = None
+    objective: Objective = "auto"
 
     requires: ClassVar[Mapping[str, Level]] = {"batch_size": Level.EXACT, "local_steps": Level.EXACT}
     only: ClassVar[Mapping[str, int]] = {"local_steps": 1}
     assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
-    uses: ClassVar[tuple[str, ...]] = ("labels",)
+    uses: ClassVar[tuple[str, ...]] = ("labels", "codec")
+    aware: ClassVar[Mapping[str, object]] = {"objective": "auto"}
+    unaware: ClassVar[Mapping[str, object]] = {"objective": "plain"}
 
     def __post_init__(self) -> None:
         self._descent()
@@ -95,7 +101,7 @@ class DIA:
         batch_size, target = observation.knowledge.batch_size or 0, -observation.update  # [P]
         told = known_labels(observation)
         labels = only_label(observation, target) if told is None else told  # [B]
-        calls, distance = mask_calls(observation), cosine(target)
+        calls, distance = mask_calls(observation), aware(observation, self.objective, cosine(target))
         plain, dropped = gradients_of(observation), masked_gradients_of(observation)
 
         def cost(variables: Variables) -> Tensor:

@@ -17,6 +17,7 @@ from ...core.observation import Observation, Reconstruction
 from .inverting_gradients import InvertingGradients
 from .parts.labels import known_labels
 from .parts.requirements import PLAIN_STEP, refuse_unmet
+from .search.aware import Objective, aware
 from .search.descent import Descent
 from .search.distances import cosine
 from .search.engine import Variables
@@ -40,6 +41,8 @@ class WIIG:
         tolerance: The cost at which the search has converged, above 0; 0: it never has.
         init: Start evenly over the range of values ("uniform") or from N(0, 1) ("normal").
         max_seconds: Wall-clock budget, above 0, or None. A budget makes results depend on the machine.
+        objective: ``"auto"``: what the codec says of its frame, where it says something, in the place of the
+            cosine; ``"plain"``: the cosine with what the frame decodes to.
     """
 
     max_iterations: int = 1000
@@ -51,6 +54,7 @@ class WIIG:
     tolerance: float = 0.0
     init: Init = "uniform"
     max_seconds: float | None = None
+    objective: Objective = "auto"
 
     requires: ClassVar[Mapping[str, Level]] = {
         "batch_size": Level.EXACT,
@@ -60,6 +64,9 @@ class WIIG:
     }
     only: ClassVar[Mapping[str, int]] = {"local_steps": 1}
     assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
+    uses: ClassVar[tuple[str, ...]] = ("codec",)
+    aware: ClassVar[Mapping[str, object]] = {"objective": "auto"}
+    unaware: ClassVar[Mapping[str, object]] = {"objective": "plain"}
 
     def __post_init__(self) -> None:
         self._descent()
@@ -92,7 +99,8 @@ class WIIG:
         known, labels = observation.knowledge, known_labels(observation)
         assert labels is not None
         masks = [mask.float() for mask in known.dropout_masks or ()]  # [B, ...] each
-        distance, gradients = cosine(-observation.update), masked_gradients_of(observation)
+        distance = aware(observation, self.objective, cosine(-observation.update))
+        gradients = masked_gradients_of(observation)
 
         def cost(variables: Variables) -> Tensor:
             (x,) = variables

@@ -15,6 +15,8 @@ from gauntlet.core.observation import Reconstruction
 
 OPTIONS: dict[str, dict[str, object]] = {
     "dia": {"max_iterations": 60},
+    "sme": {"max_iterations": 60},
+    "unrolled": {"max_iterations": 60},
     "wiig": {"max_iterations": 60},
 }
 
