@@ -63,7 +63,7 @@ def print_findings(found: Sequence[Finding]) -> None:
     """Print what became of each attack: its scores, where its result is, or why it was refused."""
     titles = (
         *("message", "attack", "SoK", "PSNR (dB): mean, median, worst, best", "SSIM", "MSE"),
-        *("tokens: mean, median, worst, best", "labels", "CPU s", "closures", "stopped", "result"),
+        *("tokens: mean, median, worst, best", "labels", "AUC", "CPU s", "closures", "stopped", "result"),
     )
     _print("Attacks on recorded messages", titles, [_row(one) for one in found])
     for folder in dict.fromkeys(one.result.parent for one in found if one.result is not None):
@@ -73,7 +73,7 @@ def print_findings(found: Sequence[Finding]) -> None:
 def _row(one: Finding) -> tuple[str, ...]:
     head = (message_named(one), attack_named(one.attack))
     if one.result is None:
-        return (*head, *[""] * 9, f"refused: {one.refusal}")
+        return (*head, *[""] * 10, f"refused: {one.refusal}")
     whole = one.result.is_dir()
     path = one.result / "reconstruction.json" if whole else one.result
     report: dict[str, Any] = read_json(path.read_text(encoding="utf-8"))
@@ -81,13 +81,14 @@ def _row(one: Finding) -> tuple[str, ...]:
     unknown = "n/a" if report.get("truth_known") is False else ""
     scores = [_spread(report, name, form) or unknown for name, form in _SCORES]
     labels = report.get("label_accuracy")
-    labels = unknown if labels is None else f"{labels:.2f}"
+    labels, area = unknown if labels is None else f"{labels:.2f}", report.get("auc")
+    told = "" if area is None else f"{area:.2f}"
     times = one.result / TIMINGS if whole else timings_of(one.result)
     spent = read_json(times.read_text(encoding="utf-8"))["cpu_seconds"] if times.is_file() else None
     closures = report.get("closures")
     work = "" if spent is None else f"{spent:.2g}", "" if closures is None else f"{closures:.0f}"
     kept = "there already" if one.kept else "new"
-    return (*head, letter, *scores, labels, *work, report.get("stopped", ""), kept)
+    return (*head, letter, *scores, labels, told, *work, report.get("stopped", ""), kept)
 
 
 def _spread(report: dict[str, Any], name: str, form: str) -> str:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from ....core.contracts import MaliciousServer, Secret
 from ....core.declarations import LeakageAttacks, declared
 from ....core.layout import Layout
-from ....core.leakage_knowledge import LeakageKnowledge
+from ....core.leakage_knowledge import LeakageKnowledge, Records
 from ....core.observation import Observation, Truth
 from ....core.seeds import generator, seeded_torch
 from ...servers import SERVERS
@@ -117,13 +117,34 @@ def message(
     update = -LR * torch.cat([g.reshape(-1) for g in gradients])
     plain = "identity", "none", "sgd", 0.0, "cross_entropy"
     labels = (int(y),) if y.ndim == 1 else None
-    knowledge = LeakageKnowledge(1, labels, 1, LR, *plain, planted.get("server"))
+    knowledge = LeakageKnowledge(
+        1,
+        labels,
+        1,
+        LR,
+        *plain,
+        planted.get("server"),
+        candidates=_records(x, y, client_id, "candidates", 4),
+        auxiliary=_records(x[:0], y[:0], client_id, "auxiliary", 40),
+    )
     tokens = 0 if x.is_floating_point() else CLASSES
     values = 0.0, CLASSES - 1.0 if tokens else 1.0
     return Observation(
         round_, client_id, model, layout, b"", update, tuple(x.shape[1:]), CLASSES, values, knowledge,
         releases={"num_examples": 1}, planted=planted, num_tokens=tokens, label_shape=tuple(y.shape[1:]),
     )  # fmt: skip
+
+
+def _records(x: Tensor, y: Tensor, number: int, name: str, count: int) -> Records:
+    """Return a client's examples, and after them random ones of their kind, ``count`` of them together."""
+    stream = generator(0, f"leakage_contract_{name}", number)
+    missing = count - len(x)
+    if x.is_floating_point():
+        others = torch.from_numpy(stream.random((missing, *x.shape[1:]))).float()
+    else:
+        others = torch.from_numpy(stream.integers(CLASSES, size=(missing, *x.shape[1:])))
+    labels = torch.from_numpy(stream.integers(CLASSES, size=(missing, *y.shape[1:])))
+    return Records(torch.cat([x, others]), torch.cat([y, labels]))
 
 
 def moved(model: nn.Module, stream: np.random.Generator) -> nn.Module:

@@ -173,7 +173,7 @@ def test_an_attack_that_says_it_is_exact_must_be_nearer():
         def blurs(self, observation, found):
             return with_x(found, found.x + 0.01)  # 40 dB, more where it is cut off
 
-    with pytest.raises(PluginError, match="rebuilds 40.1 dB of PSNR, expected at least 60"):
+    with pytest.raises(PluginError, match=r"rebuilds 40.1 dB of PSNR, expected at least 60"):
         contract.the_fixed_case_of_its_kind_is_rebuilt(Exact("blurs"))
 
 
