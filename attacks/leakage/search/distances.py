@@ -54,7 +54,8 @@ def residual(target: Tensor, counts: Tensor | None = None, resized: bool = False
 def _resized(gradients: Tensor, target: Tensor, counts: Tensor | None) -> Tensor:
     """Return gradients [..., P] of which the entries that count are as long as the target's [P]."""
     seen, wanted = (gradients, target) if counts is None else (gradients * counts, target * counts)
-    return gradients * (wanted.norm() / seen.norm(dim=-1, keepdim=True).clamp(min=1e-30))
+    factors: Tensor = wanted.norm() / seen.norm(dim=-1, keepdim=True).clamp(min=1e-30)
+    return gradients * factors
 
 
 def cosine(target: Tensor, counts: Tensor | None = None) -> Distance:

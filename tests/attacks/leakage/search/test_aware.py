@@ -60,7 +60,7 @@ def psnr(found, x):
     ids=str,
 )
 def test_who_knows_the_codec_sees_more(digits, observe, coded, codec, options, gain):
-    """The additions to the leakage specification, section D: at least 5 dB on each, 43 dB of top-k 10 % at the end."""
+    """The additions to the leakage specification, section D: at least 5 dB on each codec."""
     x, y = digits
     seen = coded(observe(smooth(), x[:1], y[:1]), codec, **options)
     attack = InvertingGradients(max_iterations=120, tv=(0.0, 0.0))
