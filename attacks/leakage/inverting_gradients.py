@@ -23,6 +23,7 @@ from .search.adam import Adam
 from .search.aware import Objective, aware
 from .search.distances import cosine
 from .search.engine import Budget, Problem, Variables, by_adam
+from .search.ghosts import ghost_cosine
 from .search.gradients import gradients_of, refuse_unsearchable
 from .search.priors import annealed, clamp_to, total_variation
 from .search.starts import Init, dummy_inputs, refuse_boundless
@@ -120,10 +121,13 @@ class InvertingGradients:
         labels = only_label(observation, target) if rule is None else labels_by(rule, observation)  # [B]
         gradients = gradients_of(observation)
         counts = target != 0 if self.masked else None
-        distance = aware(observation, self.objective, cosine(target, counts), counts)
+        plain = cosine(target, counts)
+        distance = aware(observation, self.objective, plain, counts)
+        ghost = ghost_cosine(observation, target) if distance is plain and counts is None else None
 
         def cost(variables: Variables) -> Tensor:
-            return distance(gradients(variables[0], labels))
+            (x,) = variables  # [R, B, ...]
+            return distance(gradients(x, labels)) if ghost is None else ghost(x, labels)
 
         def prior(variables: Variables, share: float) -> Tensor:
             return annealed(*self.tv, share) * total_variation(variables[0])
