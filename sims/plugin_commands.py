@@ -54,9 +54,9 @@ def new(
         ),
     ],
     name: Annotated[str, typer.Argument(help="The plug-in's name, such as my_attack.")],
-    folder: Annotated[Path, typer.Option(help="Where to write the two files.")] = Path(),
+    folder: Annotated[Path, typer.Option(help="Where to write the files.")] = Path(),
 ) -> None:
-    """Write a plug-in that works, with its test, to start from."""
+    """Write a plug-in that works, with its test, to start from; of a leakage attack a scenario, too."""
     from .scaffold import scaffold
 
     for path in scaffold(kind, name, folder):
