@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 
 from gauntlet.core.errors import ScenarioError
+from gauntlet.sims.arguments import Aware
 from gauntlet.sims.attack_choice import attacks_of
 from gauntlet.sims.plots import draw_to
+from gauntlet.sims.plots.leak_marks import looks_of
+from gauntlet.sims.plots.leaks import leaks_of
 from gauntlet.sims.reattack import attack_again
 from gauntlet.sims.rebuilt import load_rebuilt
 from gauntlet.sims.recorded import recorded as recordings
@@ -95,6 +98,19 @@ def test_results_of_earlier_versions_are_drawn_as_far_as_they_go(recorded, tmp_p
         assert draw_to(tmp_path / f"{plot}.svg", plot, [run]).is_file()
     with pytest.raises(ScenarioError, match="results of earlier versions hold none"):
         draw_to(tmp_path / "time.png", "leakage-time", [run])
+
+
+def test_an_attack_that_takes_what_the_codec_says_is_solid_beside_the_one_that_does_not(tmp_path):
+    """They are two rows of one command: ``--codec-aware both``."""
+    scenario = {**SCENARIO, "codec": {"name": "topk", "density": 0.3}}
+    folder = simulate(make_scenario(scenario), tmp_path / "run").folder
+    attacks, _ = attacks_of(["dlg"], ["max_iterations=3"], Aware.both)
+    attack_again(recordings([str(folder)]), attacks, lambda call, *given: lambda: call(*given))
+
+    looks = looks_of(leaks_of([load_run(folder)]))
+    lines = {name: look["linestyle"] for name, look in looks.items() if "= 3" in name}
+    assert {("auto" in name, line) for name, line in lines.items()} == {(True, "-"), (False, "--")}
+    assert len({look["color"] for name, look in looks.items() if name in lines}) == 1
 
 
 def test_a_run_without_a_mechanism_has_no_place_against_epsilon(leaky, tmp_path):
