@@ -19,17 +19,36 @@ from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout, Slot
 from ...core.updates import Updates
 from .parts import packing
+from .parts.huffman import ZLIB, max_huffman, pack_huffman, unpack_huffman
 from .parts.mismatches import CellMismatch, TernaryMismatch
 from .parts.packing import BASE3, DENSE_F32, TWO_BIT, Array
 from .parts.rice import RICE_SIGNS, max_rice, pack_rice, unpack_rice
 
-_TAGS = {"base3": (BASE3,), "two_bit": (TWO_BIT,), "rice": (RICE_SIGNS,), "auto": (BASE3, RICE_SIGNS)}
+_TAGS = {
+    "base3": (BASE3,),
+    "two_bit": (TWO_BIT,),
+    "rice": (RICE_SIGNS,),
+    "huffman": (ZLIB,),
+    "auto": (BASE3, RICE_SIGNS, ZLIB),
+}
+
+
+def _unpack_huffman(body: bytes, numel: int) -> Array:
+    return packing.unpack_base3(unpack_huffman(body, BASE3, -(-numel // 5)), numel)
+
+
 _PACK: dict[int, Callable[[Array], Iterable[Array | bytes]]] = {
     BASE3: packing.pack_base3,
     TWO_BIT: packing.pack_two_bit,
     RICE_SIGNS: lambda codes: map(pack_rice, codes),
+    ZLIB: lambda codes: pack_huffman(packing.pack_base3(codes), BASE3),
 }
-_UNPACK = {BASE3: packing.unpack_base3, TWO_BIT: packing.unpack_two_bit, RICE_SIGNS: unpack_rice}
+_UNPACK = {
+    BASE3: packing.unpack_base3,
+    TWO_BIT: packing.unpack_two_bit,
+    RICE_SIGNS: unpack_rice,
+    ZLIB: _unpack_huffman,
+}
 _UNPACK_ROWS = {BASE3: packing.unpack_base3_rows, TWO_BIT: packing.unpack_two_bit_rows}
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -49,8 +68,10 @@ class TernGrad:
         scale: s is the largest clipped coordinate (``"max"``, the paper's), or the bound itself (``"cstd"``,
             the authors' code; needs ``clip`` above 0).
         size_to_binarize: Tensors of fewer elements are sent as they are, in float32.
-        pack: ``"base3"`` (1.6 bits an element), ``"two_bit"`` (2), ``"rice"`` (positions and signs: small
-            when most are 0, but packed client by client) or ``"auto"`` (the smaller of base3 and rice).
+        pack: ``"base3"`` (1.6 bits an element), ``"two_bit"`` (2), ``"rice"`` (positions and signs),
+            ``"huffman"`` (base3's bytes behind a Huffman code: within a percent of the entropy of large
+            tensors) or ``"auto"`` (the smallest of base3, rice and huffman, tensor by tensor). Rice and
+            Huffman are packed client by client.
     """
 
     codec_id: ClassVar[int] = 3
@@ -59,7 +80,7 @@ class TernGrad:
     sd: Literal["rms", "std"] = "rms"
     scale: Literal["max", "cstd"] = "max"
     size_to_binarize: int = 0
-    pack: Literal["base3", "two_bit", "rice", "auto"] = "base3"
+    pack: Literal["base3", "two_bit", "rice", "huffman", "auto"] = "base3"
 
     def __post_init__(self) -> None:
         for name in ("clip", "size_to_binarize"):
@@ -208,7 +229,13 @@ class TernGrad:
         numel = prod(shape)
         if numel < self.size_to_binarize:
             return 4 * numel
-        sizes = {BASE3: -(-numel // 5), TWO_BIT: -(-numel // 4), RICE_SIGNS: max_rice(numel)}
+        fives = -(-numel // 5)
+        sizes = {
+            BASE3: fives,
+            TWO_BIT: -(-numel // 4),
+            RICE_SIGNS: max_rice(numel),
+            ZLIB: max_huffman(fives),
+        }
         return 4 + max(sizes[tag] for tag in _TAGS[self.pack])
 
     def ideal_bits(self, records: Sequence[Record], layout: Layout) -> float:
