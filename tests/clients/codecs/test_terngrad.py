@@ -241,6 +241,11 @@ def test_huge_and_tiny_updates_keep_their_scale(factor):
         ({"clip": -1.0}, "clip must be at least 0, got -1.0"),
         ({"size_to_binarize": -1}, "size_to_binarize must be at least 0, got -1"),
         ({"clip": 0.0, "scale": "cstd"}, "needs clip above 0"),
+        ({"scale": "fixed"}, "theta belongs to scale 'fixed', and it needs one; got theta None"),
+        ({"theta": 1.0}, "theta belongs to scale 'fixed'"),
+        ({"scale": "fixed", "theta": -1.0}, "theta must be above 0"),
+        ({"scale": "fixed", "theta": float("nan")}, "theta must be above 0"),
+        ({"scale": "fixed", "theta": 1.0, "share_scales": True}, "leave out share_scales"),
     ],
 )
 def test_options_out_of_range_are_refused(options, complaint):
