@@ -128,17 +128,17 @@ def save_observation(
 
 def told_plainly(knowledge: LeakageKnowledge) -> dict[str, Any]:
     """Return what is told as JSON has it; dropout's masks stand in a file of their own."""
+    kept, levels = knowledge.dropout_masks, dict(knowledge.levels)
     plain = asdict(replace(knowledge, dropout_masks=None, levels={}))
-    del plain["dropout_masks"]
-    return {**plain, "levels": dict(knowledge.levels)}
+    return {**plain, "levels": levels, "dropout_masks": None if kept is None else []}
 
 
 def _masks(knowledge: LeakageKnowledge) -> dict[str, bytes]:
-    """Return the file of what a client's dropout kept; none where nothing is known of it."""
+    """Return the file of what a client's dropout kept; none where that is nothing, or not known."""
     from safetensors.torch import save
 
     kept = knowledge.dropout_masks
-    if kept is None:
+    if not kept:
         return {}
     return {MASKS: save({f"{number:06d}": mask.contiguous() for number, mask in enumerate(kept)})}
 

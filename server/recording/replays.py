@@ -206,8 +206,9 @@ def _knowledge(place: Path, told: Mapping[str, Any]) -> LeakageKnowledge:
     if (place / MASKS).is_file():
         kept = load_file(place / MASKS)
         values["dropout_masks"] = tuple(kept[name] for name in sorted(kept))
-    elif "levels" in values:
+    elif "dropout_masks" in values.get("levels", {}):  # there were some
         values["levels"] = {k: v for k, v in values["levels"].items() if k != "dropout_masks"}
+        values["dropout_masks"] = None
     return LeakageKnowledge(**values)
 
 
