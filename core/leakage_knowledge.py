@@ -31,6 +31,29 @@ class Level(StrEnum):
         return order.index(self) >= order.index(least)
 
 
+@dataclass(frozen=True)
+class Records:
+    """Examples that an attacker has from elsewhere than the message.
+
+    Attributes:
+        x: Inputs.  # [H, ...]
+        y: Their labels.  # [H, ...]
+
+    Raises:
+        ValueError: Not one label an input, or none at all.
+    """
+
+    x: "Tensor"
+    y: "Tensor"
+
+    def __post_init__(self) -> None:
+        if not len(self.y) or len(self.x) != len(self.y):
+            raise ValueError(f"records need a label an input, got {len(self.x)} and {len(self.y)}")
+
+    def __str__(self) -> str:
+        return f"{len(self.y)} records"
+
+
 _LETTERS = {
     "batch_size": "B",
     "labels": "B",
@@ -42,6 +65,8 @@ _LETTERS = {
     "local_lr": "C",
     "batches": "C",
     "dropout_masks": "C",
+    "candidates": "E",
+    "auxiliary": "E",
     "server": "F",
 }  # the others are public: an eavesdropper (A) has them too
 
@@ -71,6 +96,8 @@ class LeakageKnowledge:
             ascending labels where ``labels`` are told. Only where a step takes all can a server know.
         dropout_masks: What each call of a dropout layer kept (1) and dropped (0) in a client's only step, its
             examples in the order of ``batches``; no server can know, unless there is none.  # [B, ...] each
+        candidates: Records of which the attacker asks whether the client trains on them.  # [H, ...]
+        auxiliary: Records of the clients' distribution that nobody trains on, and no candidates.  # [A, ...]
         levels: By item, how surely it is known, where it is known otherwise than exactly.
 
     Raises:
@@ -92,6 +119,8 @@ class LeakageKnowledge:
     local_lr: float | None = None
     batches: tuple[tuple[int, ...], ...] | None = None
     dropout_masks: "tuple[Tensor, ...] | None" = field(default=None, compare=False)
+    candidates: Records | None = field(default=None, compare=False)
+    auxiliary: Records | None = field(default=None, compare=False)
     levels: Mapping[str, Level] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -130,12 +159,12 @@ class LeakageKnowledge:
         """Return the SoK's letter of an attacker that looks at these items, as far as they are known.
 
         A: an eavesdropper with the model, the message and the public configuration. B: with basic
-        knowledge: batch size, labels. C: with details of the training: steps, step size, optimiser. F: a
-        server that changes the model. D and E (surrogate data, the clients' distribution), G (F with
-        data) and H (who takes part) need what no item here stands for.
+        knowledge: batch size, labels. C: with details of the training: steps, step size, optimiser. E: with
+        records of the clients' distribution. F: a server that changes the model; G: with such records
+        besides. D (surrogate data) and H (who takes part) need what no item here stands for.
         """
         known = [_LETTERS.get(item, "A") for item in items if self.level(item) is not Level.UNKNOWN]
-        return "F" if planted else max(known, default="A")
+        return ("G" if "E" in known else "F") if planted else max(known, default="A")
 
     def oracles(self, items: Iterable[str]) -> list[str]:
         """Return those of the items that no attacker in its place could know."""

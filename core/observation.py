@@ -177,10 +177,13 @@ class Truth:
     Attributes:
         x: Inputs.  # [B, ...]
         y: Labels.  # [B, *label_shape]
+        members: Of each candidate that an attacker is told, 1: the client trained on it in this round, 0:
+            nobody ever does, -1: the client holds it, and did not; None where there are none.  # [H]
     """
 
     x: Tensor
     y: Tensor
+    members: Tensor | None = None
 
 
 @dataclass(frozen=True)

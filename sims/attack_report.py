@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ..attacks.leakage.parts.baselines import baselines
-from ..attacks.leakage.parts.labels import round_counts
 from ..attacks.leakage.parts.metrics import Scores, artefact_of, score
 from ..core.observation import Progress, Reconstruction, Truth
 from .spread import spread
@@ -66,28 +65,6 @@ def timed(spent: float, progress: Progress | None = None) -> dict[str, Any]:
     """Return what a clock measured: CPU seconds of the attack's own thread, and at each step that it kept."""
     kept = {} if progress is None else {"progress": list(progress.seconds)}
     return {"cpu_seconds": spent, **kept}
-
-
-def judged_labels(scores: Tensor, truth: Truth | None, num_classes: int) -> dict[str, Any]:
-    """Return what a report says of scores [C] that count labels, rounded to whole examples.
-
-    ``label_counts`` are the true ones. ``label_accuracy`` is the share of the labels found, order aside;
-    ``existence_accuracy`` the share of classes that are rightly said to be there or not;
-    ``count_accuracy`` the share of classes whose number is right.
-    """
-    unknown = ("label_counts", "label_accuracy", "existence_accuracy", "count_accuracy")
-    if truth is None:
-        return dict.fromkeys(unknown)
-    counts = torch.bincount(truth.y.flatten(), minlength=num_classes)
-    said: dict[str, Any] = {"label_counts": counts.tolist()}
-    if len(scores) == len(counts):
-        guess = round_counts(scores, int(counts.sum()))
-        said |= {
-            "label_accuracy": float(torch.minimum(guess, counts).sum() / counts.sum()),
-            "existence_accuracy": float(((guess > 0) == (counts > 0)).double().mean()),
-            "count_accuracy": float((guess == counts).double().mean()),
-        }
-    return said
 
 
 def _came_about(

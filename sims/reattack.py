@@ -67,7 +67,7 @@ def look(runs: Sequence[Recorded], attacks: Sequence[PluginSpec]) -> list[Findin
 
 def _groups(run: Recorded, attack: PluginSpec) -> list[list[Path]]:
     try:
-        together = (1, 1) if infers(attack.name) else rounds_of(make_attack(attack)[0])
+        together = rounds_of(make_attack(attack)[0])
     except PluginError:  # which ``_judged`` says of each message
         together = (1, 1)
     return run.groups(together[1])

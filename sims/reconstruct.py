@@ -22,6 +22,7 @@ from ..attacks.leakage.parts.requirements import (
     told,
 )
 from ..clients.placement.device import one_thread
+from ..core.declarations import LeakageAttacks, declared
 from ..core.disk import make_folder, write_folder
 from ..core.errors import ResultsError
 from ..core.guards import guard
@@ -32,7 +33,8 @@ from ..core.seeds import generator
 from ..server.recording.format import probe_of
 from ..server.recording.replays import load_observation, truth_of
 from ..server.spec import PluginSpec
-from .attack_report import judged_labels, scored, timed
+from .attack_report import scored, timed
+from .inference_report import judged
 from .outside_code import code_of
 from .rebuilt import SCHEMA, TIMINGS, timings_of
 from .results import write_json
@@ -158,8 +160,8 @@ def _write(folder: Path, tensors: dict[str, Tensor], report: dict[str, Any], tim
 def infer(job: AttackJob) -> Path:
     """Let an inference attack score what was observed; return the JSON file.
 
-    Beside the scores stands how many examples of each class the client really trained on; None where that
-    file is gone.
+    Scores of several rounds of one client are added up. Beside them stands what is true, and how well they
+    tell it; None where that file is gone.
 
     Raises:
         PluginError: The attack does not exist, raises, needs knowledge that it is not given, or returns what
@@ -169,14 +171,19 @@ def infer(job: AttackJob) -> Path:
         ResultsError: The disk is full or not writable.
     """
     plugin, who = make_attack(job.attack)
-    (observation,) = observed(plugin, job.places, job.distrust)
+    observations = observed(plugin, job.places, job.distrust)
+    handed = [told(plugin, observation) for observation in observations]
     with one_thread():
         begun = time.thread_time()
-        made = plugin.infer([told(plugin, observation)])
+        made = plugin.infer(handed)
         spent = time.thread_time() - begun
-        scores = checked_scores(made, 1, who)[0]
-    report = {**_head(job, plugin, [observation]), "scores": scores.double().tolist()}
-    report |= judged_labels(scores, truth_of(job.places[0]), observation.num_classes)
+        scores = checked_scores(made, len(handed), who).double().sum(dim=0)  # [H]
+    truths = [truth_of(place) for place in job.places]
+    report = {
+        **_head(job, plugin, observations),
+        "scores": scores.tolist(),
+        **judged(declared(plugin, LeakageAttacks.hypotheses), scores, truths, observations[-1], who),
+    }
     path = job.results / f"{job.called}.json"
     try:
         make_folder(job.results)

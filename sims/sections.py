@@ -117,18 +117,24 @@ class Probe(Plugin):
         rounds: For each of them, the first round from there on in which the client takes part.
         labels_known: Whether the attacker is told the labels.
         defense_known: Whether the attacker is told what clients do against it (``client_defense``).
+        candidates: Whether the attacker has records to ask about, of which half are the client's; the others
+            are of the same classes, or of any.
+        auxiliary: How many test examples the attacker has beside, of the clients' distribution.
     """
 
     client: int | None = Field(default=None, ge=0)
     rounds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
     labels_known: bool = False
     defense_known: bool = True
+    candidates: Literal["none", "same_classes", "any_class"] = "none"
+    auxiliary: int = Field(default=0, ge=0)
 
     @model_serializer(mode="wrap")
     def _as_before(self, plainly: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out the key that earlier versions did not have where it says what these did."""
+        """Leave out keys that earlier versions did not have where they say what these did."""
         values: dict[str, Any] = plainly(self)
-        return {k: v for k, v in values.items() if (k, v) != ("defense_known", True)}
+        later = {"defense_known": True, "candidates": "none", "auxiliary": 0}
+        return {k: v for k, v in values.items() if k not in later or later[k] != v}
 
     def record(self) -> dict[str, Any]:
         """Return the probe as plain values: the attack, its options, whom it watches and what it is told."""
@@ -139,6 +145,8 @@ class Probe(Plugin):
             "rounds": sorted(set(self.rounds)),
             "labels_known": self.labels_known,
             **({} if self.defense_known else {"defense_known": False}),
+            **({"candidates": self.candidates} if self.candidates != "none" else {}),
+            **({"auxiliary": self.auxiliary} if self.auxiliary else {}),
         }
 
     def identity(self) -> str:

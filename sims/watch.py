@@ -19,10 +19,12 @@ from ..core.observation import Truth
 from ..core.registry import Family
 from ..server.cohort.sampling import sample_cohort
 from ..server.mail.planting import plant
+from ..server.recording.candidates import auxiliary_of, candidates_of
 from ..server.recording.observed_sum import counts_examples
 from ..server.recording.probe import blank_observation, knowledge_of
 from ..server.recording.steps import steps_of, told_of_steps
 from .sections import Probe
+from .told_records import refuse_records
 
 if TYPE_CHECKING:
     from ..server.simulation import Simulation
@@ -115,11 +117,6 @@ def _watch(probe: Probe) -> Watch:
     """Return a probe that has seen nothing yet."""
     _, family = _family(probe)
     least, most = rounds_of(family.build(probe.name, probe.spec().options))
-    if most > 1 and family is INFERENCE_ATTACKS:
-        raise PluginError(
-            f"inference attack '{probe.name}' scores each message alone, and declares most_rounds = {most}; "
-            "allowed: 1"
-        )
     return Watch(probe, sorted(set(probe.rounds)), least, most)
 
 
@@ -168,10 +165,17 @@ def known(
     drawn = drawn or (shows_sums_alone(plan.privacy) and not counts_examples(plan))
     facts = kernel.rule, besides, simulation.first.params, drawn, probe.defense_known
     same, server = steps.pop() if len(steps) == 1 else None, plan.inserted.get("server")
-    if shows_sums_alone(plan.privacy):
-        return knowledge_of(simulation.spec, training, truth, same, told, *facts, server), truth
-    of_steps = told_of_steps(simulation, clients[0], round_, truth, told)
-    return knowledge_of(simulation.spec, training, truth, same, told, *facts, server, *of_steps), truth
+    sums = shows_sums_alone(plan.privacy)
+    of_steps = () if sums else told_of_steps(simulation, clients[0], round_, truth, told)
+    knowledge = knowledge_of(simulation.spec, training, truth, same, told, *facts, server, *of_steps)
+    if probe.auxiliary:
+        knowledge = replace(knowledge, auxiliary=auxiliary_of(simulation, probe.auxiliary))
+    if probe.candidates != "none":
+        several, alike = len(set(probe.rounds)) > 1, probe.candidates == "same_classes"
+        drawn_for = clients[0], round_, truth, probe.auxiliary, several, alike
+        candidates, members = candidates_of(simulation, *drawn_for)
+        return replace(knowledge, candidates=candidates), replace(truth, members=members)
+    return knowledge, truth
 
 
 def in_a_sum(simulation: Simulation, client: int, ids: Sequence[int]) -> list[int]:
@@ -237,6 +241,7 @@ def _refuse_blind(probe: Probe, simulation: Simulation) -> None:
             f"probe '{probe.name}': labels_known = true tells one class an example, and those of "
             f"{simulation.data.name} are of shape {list(shape)}; leave it out"
         )
+    refuse_records(probe, attack, simulation)
     if rounds_of(attack)[1] > 1:
         refuse_number(attack, len(set(probe.rounds)))
     _refuse_unmet(attack, probe, simulation)

@@ -38,6 +38,7 @@ INFERENCE_ATTACKS: Family[InferenceAttack] = Family(
         "gradinversion_labels": "gauntlet.attacks.leakage.gradinversion_labels:GradInversionLabels",
         "negative_rows": "gauntlet.attacks.leakage.negative_rows:NegativeRows",
         "dimitrov_counts": "gauntlet.attacks.leakage.dimitrov_counts:DimitrovCounts",
+        "membership": "gauntlet.attacks.leakage.membership:Membership",
     },
     declares=LeakageAttacks,
 )

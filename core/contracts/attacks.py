@@ -110,4 +110,7 @@ class InferenceAttack(Protocol):
     """
 
     def infer(self, observations: Sequence[Observation]) -> Tensor:
-        """Return one row of finite scores for each observation, floats [N, H]; higher means more likely."""
+        """Return one row of finite scores for each observation, floats [N, H]; higher means more likely.
+
+        Where it takes several rounds (``most_rounds``), those of one client's rounds are added up.
+        """

@@ -94,6 +94,12 @@ class LeakageAttacks(Table):
     inputs = words("The inputs that it rebuilds or judges: `floats`, `tokens`.", ("floats",))
     least_rounds = count(1, "Rounds of one client that it needs together.")
     most_rounds = count(1, "Rounds of one client that it takes together; where 1, one at a time.")
+    hypotheses = one_of(
+        ("labels", "members", "property"),
+        "labels",
+        "Of an inference attack, what its scores are about: how many examples of each class (`labels`), "
+        "which candidates are a client's (`members`), whether its data have a `property`.",
+    )
     exact = flag(
         "Where it is not refused it rebuilds what was sent up to rounding, or says that it did not, by a "
         "formula or a certificate and not by matching. `gauntlet attack --with auto` runs all such attacks."

@@ -9,7 +9,9 @@ from ...core.errors import DataError, said
 
 SCHEMA = 3
 BROADCAST, TRUTH, RELEASES = "broadcast.safetensors", "truth.safetensors", "releases.safetensors"
-MASKS = "masks.safetensors"
+MASKS, RECORDS = "masks.safetensors", "records.safetensors"
+OF_RECORDS = ("candidates", "auxiliary")
+"""Items of knowledge that are records, in a file of their own."""
 _NOTHING: Mapping[str, Any] = {"d": []}  # an empty table, packed
 UNREADABLE = (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 

@@ -23,7 +23,18 @@ from ...core.errors import DataError
 from ...core.layout import Layout
 from ...core.trees import State, pack
 from ..assembly.loading import make_model, make_task
-from .format import BROADCAST, MASKS, RELEASES, SCHEMA, TRUTH, UNREADABLE, public_of, unreadable
+from .format import (
+    BROADCAST,
+    MASKS,
+    OF_RECORDS,
+    RECORDS,
+    RELEASES,
+    SCHEMA,
+    TRUTH,
+    UNREADABLE,
+    public_of,
+    unreadable,
+)
 from .observed_part import recorded_part
 from .observed_sum import PLAIN
 from .recipes import Recipe
@@ -118,19 +129,35 @@ def save_observation(
         "observation.json": json.dumps(public, indent=1).encode(),
         "frame.bin": frame,
         BROADCAST: save(sent),
-        TRUTH: save({"x": truth.x.contiguous(), "y": truth.y.contiguous()}),
+        TRUTH: save(_true(truth)),
         **({RELEASES: save(released)} if released else {}),
         **_masks(knowledge),
+        **_records(knowledge),
     }
     _write(place, files)
     return place
 
 
 def told_plainly(knowledge: LeakageKnowledge) -> dict[str, Any]:
-    """Return what is told as JSON has it; dropout's masks stand in a file of their own."""
-    kept, levels = knowledge.dropout_masks, dict(knowledge.levels)
-    plain = asdict(replace(knowledge, dropout_masks=None, levels={}))
-    return {**plain, "levels": levels, "dropout_masks": None if kept is None else []}
+    """Return what is told as JSON has it; dropout's masks and records stand in files of their own."""
+    apart, kept = ("dropout_masks", *OF_RECORDS), knowledge.dropout_masks
+    plain = asdict(replace(knowledge, **dict.fromkeys(apart), levels={}))
+    told = {k: v for k, v in plain.items() if k not in apart}
+    return {**told, "levels": dict(knowledge.levels), "dropout_masks": None if kept is None else []}
+
+
+def _true(truth: Truth) -> dict[str, Tensor]:
+    members = {} if truth.members is None else {"members": truth.members}
+    return {name: t.contiguous() for name, t in {"x": truth.x, "y": truth.y, **members}.items()}
+
+
+def _records(knowledge: LeakageKnowledge) -> dict[str, bytes]:
+    """Return the file of the records that an attacker is told; none where it has none."""
+    from safetensors.torch import save
+
+    told = {name: getattr(knowledge, name) for name in OF_RECORDS if getattr(knowledge, name) is not None}
+    parts = {f"{name}.{part}": getattr(kept, part) for name, kept in told.items() for part in ("x", "y")}
+    return {RECORDS: save({name: part.contiguous() for name, part in parts.items()})} if parts else {}
 
 
 def _masks(knowledge: LeakageKnowledge) -> dict[str, bytes]:
@@ -191,7 +218,7 @@ def adopt_observation(old: Path, place: Path, knowledge: LeakageKnowledge, probe
     try:
         public = {**public_of(old), "probe": dict(probe), "knowledge": told_plainly(knowledge)}
         files = {name: (old / name).read_bytes() for name in ("frame.bin", BROADCAST, TRUTH)}
-        files |= _masks(knowledge)
+        files |= _masks(knowledge) | _records(knowledge)
     except UNREADABLE as error:
         raise unreadable(old, error) from error
     _write(place, {"observation.json": json.dumps(public, indent=1).encode(), **files})

@@ -17,12 +17,22 @@ from ...core.declarations import Codecs, declared
 from ...core.errors import DataError
 from ...core.frames import Envelope, public_spec
 from ...core.layout import Layout
-from ...core.leakage_knowledge import LeakageKnowledge
+from ...core.leakage_knowledge import LeakageKnowledge, Records
 from ...core.observation import MessageKind, Observation, Truth
 from ...core.options import options_of
 from ...core.trees import State, unpack
 from ..spec import PluginSpec
-from .format import BROADCAST, MASKS, RELEASES, TRUTH, UNREADABLE, public_of, unreadable
+from .format import (
+    BROADCAST,
+    MASKS,
+    OF_RECORDS,
+    RECORDS,
+    RELEASES,
+    TRUTH,
+    UNREADABLE,
+    public_of,
+    unreadable,
+)
 from .observed_part import observed_part
 from .recipes import Recipe
 from .update_mismatch import UpdateMismatch
@@ -193,13 +203,13 @@ def load_truth(place: Path) -> Truth:
 
     try:
         tensors = load_file(place / TRUTH)
-        return Truth(tensors["x"], tensors["y"])
+        return Truth(tensors["x"], tensors["y"], tensors.get("members"))
     except (OSError, SafetensorError, KeyError) as error:
         raise DataError(f"{place} has no readable truth: {error}") from error
 
 
 def _knowledge(place: Path, told: Mapping[str, Any]) -> LeakageKnowledge:
-    """Return what the attacker is told, dropout's masks with it where they were recorded."""
+    """Return what the attacker is told, with dropout's masks and records where they were recorded."""
     from safetensors.torch import load_file
 
     values = {item: _tupled(value) for item, value in told.items()}
@@ -207,8 +217,15 @@ def _knowledge(place: Path, told: Mapping[str, Any]) -> LeakageKnowledge:
         kept = load_file(place / MASKS)
         values["dropout_masks"] = tuple(kept[name] for name in sorted(kept))
     elif "dropout_masks" in values.get("levels", {}):  # there were some
-        values["levels"] = {k: v for k, v in values["levels"].items() if k != "dropout_masks"}
-        values["dropout_masks"] = None
+        values.pop("dropout_masks", None)
+    records = load_file(place / RECORDS) if (place / RECORDS).is_file() else {}
+    for item in OF_RECORDS:
+        if f"{item}.x" in records:
+            values[item] = Records(records[f"{item}.x"], records[f"{item}.y"])
+    apart = ("dropout_masks", *OF_RECORDS)
+    if "levels" in values:
+        kept_levels = {k: v for k, v in values["levels"].items() if k not in apart or k in values}
+        values["levels"] = kept_levels
     return LeakageKnowledge(**values)
 
 

@@ -41,7 +41,7 @@ def attacked(tiny, tmp_path):
     (step,) = simulation.steps(simulation.serial_pool())
 
     def attack(name, truth, told):
-        probe = Probe(name=name, client=1, labels_known=told, **SETTINGS[name])
+        probe = Probe(name=name, client=1, labels_known=told, **SETTINGS.get(name, {}))
         kernel = simulation.kernel
         knowledge = knowledge_of(simulation.spec, kernel.training, truth, 1, told, kernel.rule)
         place = tmp_path / "observations" / "round-000000-client-000001"
@@ -58,9 +58,12 @@ def attacked(tiny, tmp_path):
 
 
 ON_IMAGES = ("dlg", "idlg", "bias_trick")  # of an honest server; the contract tries the others
+COUNTING = [
+    name for name in INFERENCE_ATTACKS.table if name != "membership"
+]  # which needs records to ask about
 
 
-@pytest.mark.parametrize("name", [*ON_IMAGES, *INFERENCE_ATTACKS.table])
+@pytest.mark.parametrize("name", [*ON_IMAGES, *COUNTING])
 def test_garbage_in_place_of_the_truth_changes_no_bit_of_what_an_attack_makes(attacked, name):
     """Leakage specification, 1.3: nothing of the truth reaches an attack that is told no label."""
     attack, truth = attacked

@@ -18,6 +18,14 @@ PLAIN_STEP: Mapping[str, object] = MappingProxyType(
 """What makes one local step a positive multiple of the gradient of the mean cross-entropy."""
 
 
+_WAYS = {
+    "labels": "labels_known = true tells the labels",
+    "candidates": "candidates = 'same_classes' gives it records to ask about",
+    "auxiliary": "auxiliary = 200 gives it so many test examples",
+}
+"""How a probe is told an item that it is told only where the scenario says so."""
+
+
 def refuse_unmet(attack: object, observation: Observation) -> None:
     """Refuse to run ``attack`` on an observation of which it can make nothing.
 
@@ -126,6 +134,11 @@ def refuse_lossy(attack: object, observation: Observation) -> None:
         )
 
 
+def may_be_clipped(observation: Observation) -> bool:
+    """Return whether a privacy mechanism may have changed the message's length, as far as that is told."""
+    return observation.knowledge.privacy not in (None, "none")
+
+
 def knows_codec(attack: object, observations: Iterable[Observation]) -> bool | None:
     """Return whether an attack takes what the codec says of one of these frames; None if it never does."""
     options = declared(attack, LeakageAttacks.aware)
@@ -157,7 +170,7 @@ def refuse_blind(attack: object, knowledge: LeakageKnowledge, client_id: int, ro
             f"{name} works with {_values(off, assumed)} only, got {_values(off, knowledge)} {where}"
         )
     if missing:
-        hint = "; labels_known = true tells the labels" if "labels" in missing else ""
+        hint = "".join(f"; {words}" for item, words in _WAYS.items() if item in missing)
         raise PluginError(
             f"{name} needs to know {_items(least, least)}; "
             f"missing here: {_items(missing, {item: knowledge.level(item) for item in missing})} "

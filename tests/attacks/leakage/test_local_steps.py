@@ -1,4 +1,4 @@
-"""Attacks on several local steps. Oracles: torch.optim.SGD, victims' own images, and Inverting Gradients."""
+"""Attacks on several local steps. Oracles: torch.optim.SGD, the victims' images, Inverting Gradients."""
 
 from dataclasses import replace
 from itertools import pairwise

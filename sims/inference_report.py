@@ -1,0 +1,91 @@
+"""What a result says of an inference attack's scores beside what is true."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..attacks.leakage.parts.labels import round_counts
+from ..attacks.leakage.parts.ranking import auc, tpr_at
+from ..core.registry import require
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..core.observation import Observation, Truth
+
+RATES = {"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3}
+
+
+def judged(
+    hypotheses: str, scores: Tensor, truths: Sequence[Truth | None], observation: Observation, who: str
+) -> dict[str, Any]:
+    """Return what a report says of scores [H] beside what is true.
+
+    Args:
+        hypotheses: What they are about, as the attack declares it.
+        scores: Of all rounds together.  # [H]
+        truths: What the client trained on in each of them; None where that is not known.
+        observation: The last message.
+        who: What the attack is called in messages.
+
+    Raises:
+        PluginError: Another number of scores than of candidates.
+    """
+    if hypotheses == "members":
+        return _members(scores, truths, observation, who)
+    if hypotheses == "property":
+        return {}
+    return _labels(scores, truths[-1], observation.num_classes)
+
+
+def _members(
+    scores: Tensor, truths: Sequence[Truth | None], observation: Observation, who: str
+) -> dict[str, Any]:
+    """Return how well scores tell candidates on which the client trained in any of the rounds.
+
+    What it holds and did not use counts as neither. ``members`` says of each candidate 1, 0 or (of neither)
+    -1; a rate of false alarms below one in as many non-members is None.
+    """
+    asked = observation.knowledge.candidates
+    wanted = 0 if asked is None else len(asked.y)
+    require(len(scores) == wanted, f"{who}: scores must be [rounds, {wanted}], one a candidate")
+    known = [truth.members for truth in truths if truth is not None and truth.members is not None]
+    if len(known) != len(truths):
+        return {"members": None, "auc": None, "tpr_at_fpr": dict.fromkeys(RATES)}
+    marks = torch.stack(list(known)).amax(dim=0)  # [H]
+    inside, outside = scores[marks == 1], scores[marks == 0]
+    found = {name: tpr_at(inside, outside, rate) for name, rate in RATES.items()}
+    return {
+        "members": marks.tolist(),
+        "auc": _known(auc(inside, outside)),
+        "tpr_at_fpr": {name: _known(value) for name, value in found.items()},
+    }
+
+
+def _known(value: float) -> float | None:
+    return None if value != value else value
+
+
+def _labels(scores: Tensor, truth: Truth | None, num_classes: int) -> dict[str, Any]:
+    """Return what a report says of scores [C] that count labels, rounded to whole examples.
+
+    ``label_counts`` are the true ones. ``label_accuracy`` is the share of the labels found, order aside;
+    ``existence_accuracy`` the share of classes that are rightly said to be there or not;
+    ``count_accuracy`` the share of classes whose number is right.
+    """
+    unknown = ("label_counts", "label_accuracy", "existence_accuracy", "count_accuracy")
+    if truth is None:
+        return dict.fromkeys(unknown)
+    counts = torch.bincount(truth.y.flatten(), minlength=num_classes)
+    said: dict[str, Any] = {"label_counts": counts.tolist()}
+    if len(scores) == len(counts):
+        guess = round_counts(scores, int(counts.sum()))
+        said |= {
+            "label_accuracy": float(torch.minimum(guess, counts).sum() / counts.sum()),
+            "existence_accuracy": float(((guess > 0) == (counts > 0)).double().mean()),
+            "count_accuracy": float((guess == counts).double().mean()),
+        }
+    return said

@@ -1,0 +1,141 @@
+"""Probes that ask which records a client trains on: who is told what, and what is made of several rounds."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from attacked_folders import codes
+
+from gauntlet.attacks.leakage.membership import Membership
+from gauntlet.attacks.leakage.parts.requirements import told
+from gauntlet.core.errors import PluginError, ScenarioError
+from gauntlet.server.recording.replays import load_observation, load_truth
+from gauntlet.server.simulation import prepare
+from gauntlet.sims.run import simulate
+from gauntlet.sims.verify import WHOLE as WHOLE_FOLDER
+
+ASKING = {"name": "membership", "client": 2, "candidates": "same_classes"}
+WHOLE = {"local_epochs": 1, "batch_size": 1000, "lr": 0.1}
+
+
+def report_of(folder, kind="inferences"):
+    (path,) = (folder / kind).glob("*[!s].json")
+    return json.loads(path.read_text())
+
+
+def places(folder):
+    return sorted((folder / "observations").iterdir())
+
+
+def test_members_are_the_clients_examples_and_as_many_test_examples_of_the_same_classes(tiny, tmp_path):
+    scenario = tiny(rounds=1, training=WHOLE, probes=[ASKING])
+    folder = simulate(scenario, tmp_path / "run").folder
+    (place,) = places(folder)
+    seen, truth, report = load_observation(place), load_truth(place), report_of(folder)
+    data = prepare(scenario.run_spec()).data
+    x, y = data.client(2)
+    test_x, _ = data.test()
+
+    records = seen.knowledge.candidates
+    inside = truth.members == 1
+    assert (int(inside.sum()), int((truth.members == 0).sum()), len(records.y)) == (
+        len(y),
+        len(y),
+        2 * len(y),
+    )
+    held, free = ({row.numpy().tobytes() for row in rows} for rows in (x, test_x))
+    assert {row.numpy().tobytes() for row in records.x[inside]} == held
+    assert {row.numpy().tobytes() for row in records.x[~inside]} <= free
+    assert torch.equal(records.y[inside].sort().values, records.y[~inside].sort().values)
+    assert not torch.equal(inside, inside.sort(descending=True).values)  # their order says nothing
+
+    assert (report["members"], len(report["scores"])) == (truth.members.tolist(), 2 * len(y))
+    scores = np.array(report["scores"])
+    pairs = scores[inside][:, None] - scores[~inside.numpy()][None]
+    assert report["auc"] == pytest.approx(((pairs > 0) + (pairs == 0) / 2).mean())
+    assert report["tpr_at_fpr"]["1e-3"] is None  # fewer than a thousand non-members
+    assert (report["sok"], report["oracle"]) == ("E", [])
+
+
+def test_scores_of_several_rounds_of_one_client_are_added_up(tiny, tmp_path):
+    """By hand: the candidates are all that the client holds, alike in every round, and rows are summed."""
+    one = {"local_steps": 1, "batch_size": 4, "lr": 0.1}
+    folder = simulate(tiny(training=one, probes=[{**ASKING, "rounds": [0, 2]}]), tmp_path / "run").folder
+    first, second = (load_observation(place) for place in places(folder))
+    marks = torch.stack([load_truth(place).members for place in places(folder)])
+    report = report_of(folder)
+
+    assert torch.equal(first.knowledge.candidates.x, second.knowledge.candidates.x)
+    expected = Membership().infer([first, second]).sum(dim=0)
+    assert report["scores"] == pytest.approx(expected.tolist(), abs=1e-6)
+    assert report["members"] == marks.amax(dim=0).tolist()
+    assert set(report["members"]) == {-1, 0, 1}  # what it holds and used in neither round counts as neither
+    assert marks.eq(1).sum(dim=1).tolist() == [4, 4]
+    assert len(report["observations"]) == 2
+
+
+def test_records_reach_the_attack_that_names_them_and_no_other(tiny, tmp_path, gauntlet):
+    folder = simulate(tiny(rounds=1, probes=[ASKING]), tmp_path / "run").folder
+    (place,) = places(folder)
+
+    assert told(Membership(), load_observation(place)).knowledge.candidates is not None
+    assert told(object(), load_observation(place)).knowledge.candidates is None
+    assert "candidates" not in json.loads((place / "observation.json").read_text())["knowledge"]
+    again = gauntlet("attack", folder, "--with", '{name = "membership", statistic = "loss_drop"}')
+    assert again.returncode == 0, again.stderr
+    assert report_of(folder, "attacked")["auc"] is not None
+    assert codes(folder) == {WHOLE_FOLDER}
+
+
+def test_garbage_in_place_of_the_members_changes_no_score(tiny, tmp_path, gauntlet):
+    from safetensors.torch import load_file, save_file
+
+    folder = simulate(tiny(rounds=1, probes=[ASKING]), tmp_path / "run").folder
+    (place,) = places(folder)
+    before = report_of(folder)
+    held = load_file(place / "truth.safetensors")
+    save_file({**held, "x": held["x"] * 0, "members": 1 - held["members"]}, place / "truth.safetensors")
+
+    gauntlet("attack", folder, "--with", '{name = "membership", statistic = "cosine"}')
+
+    after = report_of(folder, "attacked")
+    assert after["scores"] == before["scores"]
+    assert after["auc"] == pytest.approx(1 - before["auc"])
+
+
+def test_members_of_a_sum_are_those_of_all_its_clients(tiny, tmp_path):
+    probe = {**ASKING, "candidates": "any_class"}
+    folder = simulate(tiny(rounds=1, privacy="secure_sum", probes=[probe]), tmp_path / "run").folder
+
+    report = report_of(folder)
+    assert report["contributors"] == 6
+    assert sum(mark == 1 for mark in report["members"]) == 6 * 2  # two examples a client
+
+
+@pytest.mark.parametrize(
+    ("keys", "error", "words"),
+    [
+        ({"probes": [{"name": "membership"}]}, PluginError, r"missing here: candidates .*gives it records"),
+        ({"probes": [{"name": "dlg", "candidates": "any_class"}]}, PluginError, "DLG looks at none"),
+        ({"probes": [{**ASKING, "auxiliary": 5}]}, PluginError, "auxiliary gives it records, and Membership"),
+        (
+            {"privacy": "secure_sum", "probes": [{**ASKING, "rounds": [0, 1]}]},
+            ScenarioError,
+            "candidates of several rounds are of one client",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_one_line_before_anybody_trains(tiny, tmp_path, keys, error, words):
+    with pytest.raises(error, match=words):
+        simulate(tiny(**keys), tmp_path / "run")
+    assert not (tmp_path / "run" / "rounds.parquet").exists()
+
+
+def test_probes_without_records_are_called_as_before(tiny):
+    from gauntlet.sims.sections import Probe
+
+    plain = Probe(name="dlg")
+    assert "candidates" not in plain.record()
+    assert "candidates" not in plain.model_dump()
+    assert Probe(name="dlg", auxiliary=3).identity() != plain.identity()
