@@ -9,14 +9,18 @@ from .arguments import Set
 
 
 def list_(
-    family: Annotated[str | None, typer.Argument(help="One family of plug-ins, or 'scenarios'.")] = None,
+    family: Annotated[
+        str | None, typer.Argument(help="One family of plug-ins, 'scenarios' or 'plots'.")
+    ] = None,
 ) -> None:
-    """List the shipped scenarios, and every plug-in by family."""
-    from .catalogue import print_families, print_scenarios
+    """List the shipped scenarios, and every plug-in by family; or what can be drawn of results."""
+    from .catalogue import print_families, print_plots, print_scenarios
 
     if family in (None, "scenarios"):
         print_scenarios()
-    if family != "scenarios":
+    if family == "plots":
+        print_plots()
+    elif family != "scenarios":
         print_families(family)
 
 
@@ -50,9 +54,9 @@ def new(
         ),
     ],
     name: Annotated[str, typer.Argument(help="The plug-in's name, such as my_attack.")],
-    folder: Annotated[Path, typer.Option(help="Where to write the two files.")] = Path(),
+    folder: Annotated[Path, typer.Option(help="Where to write the files.")] = Path(),
 ) -> None:
-    """Write a plug-in that works, with its test, to start from."""
+    """Write a plug-in that works, with its test, to start from; of a leakage attack a scenario, too."""
     from .scaffold import scaffold
 
     for path in scaffold(kind, name, folder):

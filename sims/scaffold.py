@@ -18,7 +18,7 @@ _KINDS = {
 
 
 def scaffold(kind: str, name: str, folder: Path) -> list[Path]:
-    """Write ``name.py`` and ``test_name.py`` into ``folder``; return both.
+    """Write ``name.py`` and ``test_name.py`` into ``folder``, and for some kinds a scenario; return all.
 
     Args:
         kind: ``"attack"`` (on updates), ``"data-attack"``, ``"leakage-attack"``, ``"defense"``,
@@ -39,7 +39,9 @@ def scaffold(kind: str, name: str, folder: Path) -> list[Path]:
     files = {
         folder / f"{name}.py": shelf / f"{_KINDS[kind]}.py.txt",
         folder / f"test_{name}.py": shelf / f"test_{_KINDS[kind]}.py.txt",
+        folder / f"{name}.toml": shelf / f"{_KINDS[kind]}.toml.txt",
     }
+    files = {path: template for path, template in files.items() if template.is_file()}
     if taken := [str(path) for path in files if path.exists()]:
         raise ResultsError(f"{taken[0]} is there already; nothing was written")
     try:

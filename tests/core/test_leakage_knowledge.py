@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from gauntlet.core.leakage_knowledge import ITEMS, LeakageKnowledge, Level
+from gauntlet.core.leakage_knowledge import ITEMS, LeakageKnowledge, Level, Records
 
 FULL = LeakageKnowledge(1, (3,), 1, 0.1, "topk", "none", "sgd", 0.0, "cross_entropy")
 

@@ -1,5 +1,6 @@
 """``gauntlet new``: what it writes works as it is."""
 
+import json
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 
 from gauntlet.core.errors import PluginError, ResultsError
 from gauntlet.sims.scaffold import scaffold
+from gauntlet.sims.scenario import load_scenario
 
 
 @pytest.mark.parametrize(
@@ -24,12 +26,35 @@ from gauntlet.sims.scaffold import scaffold
 )
 def test_the_new_plug_in_passes_its_own_test_and_the_contract(kind, gauntlet, tmp_path):
     result = gauntlet("new", kind, "my_thing")
-    assert result.stdout.split() == ["my_thing.py", "test_my_thing.py"]
+    scenario = ["my_thing.toml"] if kind == "leakage-attack" else []
+    assert result.stdout.split() == ["my_thing.py", "test_my_thing.py", *scenario]
 
     assert gauntlet("check-plugin", "my_thing.py:MyThing").returncode == 0
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     tested = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "2 passed" in tested.stdout, tested.stdout
+
+
+def test_the_new_leakage_attack_has_a_scenario(tmp_path, monkeypatch):
+    scaffold("leakage-attack", "my_thing", tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    found = load_scenario("my_thing.toml")
+
+    assert [probe.name.rpartition("/")[2] for probe in found.probes] == ["my_thing.py:MyThing"] * 2
+
+
+@pytest.mark.slow
+def test_the_new_leakage_attacks_scenario_runs(gauntlet, tmp_path):
+    """Three messages under each of two codecs: one digit each, exact but for how halves are rounded."""
+    scaffold("leakage-attack", "my_thing", tmp_path)
+
+    told = gauntlet("run", "my_thing.toml", "--out", "found")
+
+    assert told.returncode == 0, told.stderr
+    reports = [json.loads(p.read_text()) for p in sorted((tmp_path / "found").rglob("reconstruction.json"))]
+    assert len(reports) == 6
+    assert min(report["psnr"][0] for report in reports) > 40
 
 
 def test_nothing_is_overwritten(tmp_path):

@@ -15,7 +15,7 @@ from torch.nn import functional
 from ....core.contracts import MaliciousServer, Secret
 from ....core.declarations import LeakageAttacks, declared
 from ....core.layout import Layout
-from ....core.leakage_knowledge import LeakageKnowledge, Records
+from ....core.leakage_knowledge import LeakageKnowledge, Level, Records
 from ....core.observation import Observation, Truth
 from ....core.seeds import generator, seeded_torch
 from ...servers import SERVERS
@@ -59,8 +59,8 @@ def example(
         name, plugin = server
         made, secret = planted_model(model, plugin)
         told = {"server": name, **secret}
-        return [_message(made, x, y, number, r, told) for r in range(rounds)], Truth(x, y)
-    seen = [_message(model if r == 0 else _moved(model, stream), x, y, number, r, {}) for r in range(rounds)]
+        return [message(made, x, y, number, r, told) for r in range(rounds)], Truth(x, y)
+    seen = [message(model if r == 0 else moved(model, stream), x, y, number, r, {}) for r in range(rounds)]
     return seen, Truth(x, y)
 
 
@@ -70,7 +70,7 @@ def _read(number: int, rounds: int, stream: np.random.Generator) -> tuple[list[O
         model = Reader()
     sequence = torch.from_numpy(stream.integers(CLASSES, size=(1, LENGTH + 1)))
     x, y = sequence[:, :-1].clone(), sequence[:, 1:].clone()
-    seen = [_message(model if r == 0 else _moved(model, stream), x, y, number, r, {}) for r in range(rounds)]
+    seen = [message(model if r == 0 else moved(model, stream), x, y, number, r, {}) for r in range(rounds)]
     return seen, Truth(x, y)
 
 
@@ -108,7 +108,7 @@ def planted_model(model: nn.Module, server: MaliciousServer) -> tuple[nn.Module,
     return made, {**secret, **told}
 
 
-def _message(
+def message(
     model: nn.Module, x: Tensor, y: Tensor, client_id: int, round_: int, planted: Secret
 ) -> Observation:
     layout = Layout.of(model)
@@ -124,8 +124,13 @@ def _message(
         LR,
         *plain,
         planted.get("server"),
+        momentum=0.0,
+        local_lr=LR,
+        batches=((0,),),
+        dropout_masks=(),
         candidates=_records(x, y, client_id, "candidates", 4),
         auxiliary=_records(x[:0], y[:0], client_id, "auxiliary", 40),
+        levels={"dropout_masks": Level.ORACLE},
     )
     tokens = 0 if x.is_floating_point() else CLASSES
     values = 0.0, CLASSES - 1.0 if tokens else 1.0
@@ -147,7 +152,7 @@ def _records(x: Tensor, y: Tensor, number: int, name: str, count: int) -> Record
     return Records(torch.cat([x, others]), torch.cat([y, labels]))
 
 
-def _moved(model: nn.Module, stream: np.random.Generator) -> nn.Module:
+def moved(model: nn.Module, stream: np.random.Generator) -> nn.Module:
     """Return a copy as far from the model as others' updates may have moved it."""
     other = copy.deepcopy(model)
     with torch.no_grad():

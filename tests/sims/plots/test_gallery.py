@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from gauntlet.core.errors import ScenarioError
-from gauntlet.sims.plots.gallery import reconstructions, score, title
+from gauntlet.sims.plots.gallery import reconstructions, title
+from gauntlet.sims.plots.pictures import score
 
 HALF = np.array([[[[0.0, 1.0], [1.0, 0.0]]], [[[0.0, 0.0], [0.0, 1.0]]]])  # [2, 1, 2, 2]
 
@@ -32,7 +33,14 @@ def test_the_true_examples_stand_above_the_rebuilt_ones_with_their_scores(record
     assert np.array_equal(shown[0], HALF[0, 0])
     assert np.array_equal(shown[1], HALF[1, 0])
     assert np.allclose(shown[2], HALF[0, 0] * 0.9)
-    assert words(figure) == ["label 0", "label 1", "23.0 dB\nSSIM 0.99", "exact\nSSIM 1.00"]
+    assert np.allclose(shown[4], HALF[0, 0] * 0.1)
+    assert words(figure) == [
+        "label 0",
+        "label 1",
+        "23.0 dB\nSSIM 0.99",
+        "exact\nSSIM 1.00",
+        *["at most 10 %"] * 2,
+    ]
     assert figure.subfigs[0].get_suptitle() == "dlg, round 0, client 3"
 
 
@@ -73,9 +81,10 @@ def test_colour_examples_are_drawn_in_colour(recorded, rebuilt):
 
 def test_values_beyond_0_to_1_are_drawn_on_the_scale_of_the_truth(recorded, rebuilt):
     item = rebuilt([[[-1.0, 3.0]]], [[[1.0, 9.0]]], psnr=[5.0], ssim=[np.nan])
-    true, guess = pictures(reconstructions([recorded(items=[item])])[0])
+    true, guess, difference = pictures(reconstructions([recorded(items=[item])])[0])
     assert true.tolist() == [[0.0, 1.0]]
     assert guess.tolist() == [[0.5, 1.0]]  # (1 + 1) / 4, and 9 is clipped to the truth's largest
+    assert difference.tolist() == [[0.5, 1.0]]  # 2 / 4; 6 / 4 is clipped
 
 
 def test_rows_of_features_are_drawn_as_strips(recorded, rebuilt):
@@ -95,7 +104,7 @@ def test_the_first_messages_and_examples_are_drawn_whatever_their_scores(recorde
     figure, table = reconstructions([recorded(items=items)], most_messages=2, most_examples=1)
 
     assert table[["client_id", "psnr"]].to_numpy().tolist() == [[0, 5.0], [1, 40.0]]
-    assert len(pictures(figure)) == 4
+    assert len(pictures(figure)) == 6
     assert small_print(figure).endswith(
         "Drawn: the first 2 of 3 messages, and the first 1 of up to 2 examples of a message; "
         "all are in 'reconstructions'."

@@ -13,7 +13,13 @@ from gauntlet.attacks.leakage.bias_trick import BiasTrick
 from gauntlet.core.errors import PluginError
 from gauntlet.core.observation import Reconstruction
 
-OPTIONS: dict[str, dict[str, object]] = {"property_inference": {"column": 5, "batches": 10, "trees": 10}}
+OPTIONS: dict[str, dict[str, object]] = {
+    "dia": {"max_iterations": 60},
+    "sme": {"max_iterations": 60},
+    "unrolled": {"max_iterations": 60},
+    "wiig": {"max_iterations": 60},
+    "property_inference": {"column": 5, "batches": 10, "trees": 10},
+}
 
 
 @pytest.mark.parametrize("check", contract.CHECKS, ids=lambda c: c.__name__)
@@ -110,6 +116,9 @@ class Broken:
     def rebuilds_a_constant(self, observation, found):
         return with_x(found, torch.full_like(found.x, 0.5))
 
+    def blurs(self, observation, found):
+        return with_x(found, found.x + 0.11)
+
 
 def with_x(found, x):
     return Reconstruction(x, found.y, found.cost, found.trace, found.stopped, found.details)
@@ -136,6 +145,9 @@ def with_x(found, x):
         ("opens_the_truth", contract.the_truth_behind_the_message_changes_nothing, "looked at the client's"),
         ("reads_what_was_not_sent", contract.the_truth_behind_the_message_changes_nothing, "was not sent"),
         ("rebuilds_a_constant", contract.the_self_check_beats_a_constant_image, "constant image"),
+        ("rebuilds_a_constant", contract.the_fixed_case_of_its_kind_is_rebuilt, r"'image' it rebuilds \d"),
+        ("blurs", contract.the_fixed_case_of_its_kind_is_rebuilt, "dB of PSNR, expected at least 20"),
+        ("refuses_all", contract.the_fixed_case_of_its_kind_is_rebuilt, "it works on nothing"),
     ],
 )
 def test_the_check_catches(fault, check, complaint):
@@ -158,6 +170,43 @@ def test_the_check_catches_a_requirement_that_is_no_knowledge():
 
     with pytest.raises(PluginError, match="no knowledge: batch_sise"):
         contract.knowledge_that_is_missing_is_refused_by_name(Misspelt())
+
+
+def test_an_attack_that_says_it_is_exact_must_be_nearer():
+    class Exact(Broken):
+        exact: ClassVar[bool] = True
+
+        def blurs(self, observation, found):
+            return with_x(found, found.x + 0.01)  # 40 dB, more where it is cut off
+
+    with pytest.raises(PluginError, match=r"rebuilds 40.1 dB of PSNR, expected at least 60"):
+        contract.the_fixed_case_of_its_kind_is_rebuilt(Exact("blurs"))
+
+
+def test_an_attack_on_sums_must_rebuild_one():
+    class OnSums(Broken):
+        kinds: ClassVar[tuple[str, ...]] = ("aggregate",)
+
+        def reconstruct(self, observations, generator):
+            size = observations[-1].knowledge.batch_size
+            return Reconstruction(
+                torch.zeros(size, 1, 8, 8), torch.zeros(size).long(), 0, (), "converged", {}
+            )
+
+    with pytest.raises(PluginError, match="of the fixed case 'aggregate' it rebuilds"):
+        contract.the_fixed_case_of_its_kind_is_rebuilt(OnSums("none"))
+
+
+def test_an_attack_that_knows_of_codecs_must_rebuild_a_coded_frame():
+    class Deaf(Broken):
+        uses: ClassVar[tuple[str, ...]] = ("codec",)
+        aware: ClassVar[dict[str, str]] = {"fault": "none"}
+
+        def none(self, observation, found):
+            return found
+
+    with pytest.raises(PluginError, match="of the fixed case 'coded frame' it rebuilds"):
+        contract.the_fixed_case_of_its_kind_is_rebuilt(Deaf("none"))
 
 
 class Scores:

@@ -10,7 +10,7 @@ import torch
 from gauntlet.attacks.leakage.search import engine
 from gauntlet.attacks.leakage.search.adam import Adam
 from gauntlet.attacks.leakage.search.engine import PATIENCE, Budget, Problem, by_adam, by_lbfgs
-from gauntlet.attacks.leakage.search.lbfgs import LBFGS
+from gauntlet.attacks.leakage.search.lbfgs import LBFGS, _Memory
 from gauntlet.core.seeds import generator
 
 PLAIN, LINE = LBFGS(lr=1.0, history=100, line_search=False), LBFGS(lr=1.0, history=100, line_search=True)
@@ -301,3 +301,48 @@ def test_progress_is_the_best_so_far_of_the_restart_that_is_best_by_then():
 def test_options_out_of_range_are_refused(make, option, value):
     with pytest.raises(ValueError, match=f"{option} must be .* got {value}"):
         make(value)
+
+
+def two_loops(pairs, gradient):
+    """Nocedal, Wright, Algorithm 7.4, as printed."""
+    q, weights = gradient.copy(), []
+    for step, change in reversed(pairs):
+        weights.append(step @ q / (step @ change))
+        q = q - weights[-1] * change
+    step, change = pairs[-1]
+    q = q * (step @ change) / (change @ change)
+    for (step, change), weight in zip(pairs, reversed(weights), strict=True):
+        q = q + step * (weight - change @ q / (step @ change))
+    return -q
+
+
+def test_the_direction_is_that_of_the_two_loop_recursion():
+    """Also once the oldest steps are dropped, and moved to the front of what is held."""
+    stream = generator(0, "steps")
+    curvature = stream.uniform(0.1, 10.0, 6)
+    memory, pairs = _Memory(4), []
+    for _ in range(23):
+        step, gradient = stream.standard_normal((2, 6))
+        memory.add(step, curvature * step)
+        memory.add(step, -curvature * step)  # the cost curves downwards: not remembered
+        pairs.append((step, curvature * step))
+
+        np.testing.assert_allclose(memory.direction(gradient), two_loops(pairs[-4:], gradient), rtol=1e-9)
+        assert len(memory) == min(len(pairs), 4)
+    memory.forget()
+    np.testing.assert_array_equal(memory.direction(gradient), -gradient)
+
+
+def test_a_prior_counts_no_more_than_its_bound_times_the_cost():
+    """By hand at x = 2 of x^2 + 100 x, bounded by a half: 200 counts as 2, so its slope as 1, and 4 + 1 = 5.
+
+    At x = -1, where the cost is 1 and the prior 0, nothing is taken away: -2 + 0.
+    """
+    problem = Problem(
+        lambda v: v[0].square().sum(dim=1), lambda v, _: 100 * v[0].clamp(min=0).sum(dim=1), bound=0.5
+    )
+
+    costs, (slopes,) = engine._evaluated(problem, (torch.tensor([[2.0], [-1.0]]),), 0.0)
+
+    assert costs == [4.0, 1.0]
+    torch.testing.assert_close(slopes, torch.tensor([[5.0], [-2.0]]))

@@ -1,0 +1,98 @@
+"""Oracles: Eckart and Young's bound, and the projection onto the span that was sent."""
+
+import numpy as np
+import pytest
+import torch
+
+from gauntlet.clients.codecs.parts.spans import SpanMismatch
+from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort
+from gauntlet.clients.codecs.powersgd import PowerSGD
+from gauntlet.core.contracts import CodecStreams
+from gauntlet.core.errors import FrameError
+from gauntlet.core.frames import Record
+from gauntlet.core.layout import Layout
+from gauntlet.core.updates import Updates
+
+STREAMS = CodecStreams(seed=0, round=7)
+
+
+def layout_of(*shapes):
+    layout = Layout(())
+    for number, shape in enumerate(shapes):
+        layout = layout.followed_by(**{f"t{number}": torch.Size(shape)})
+    return layout
+
+
+def sent(codec, layout, *rows):
+    """Return (decoded rows [K, P], frames)."""
+    vectors = torch.as_tensor(np.stack(rows), dtype=torch.float32)
+    ids = torch.arange(len(rows))
+    frames, _ = encode_cohort(codec, Updates(vectors, ids, ids + 1), layout, 9, None, STREAMS)
+    decoded, rejected = decode_cohort(codec, frames, ids.tolist(), layout, 9, STREAMS)
+    assert not rejected
+    return decoded, frames
+
+
+def with_spectrum(values, n=128, m=64, seed=0):
+    stream = np.random.default_rng(seed)
+    left, right = (np.linalg.qr(stream.standard_normal((side, len(values))))[0] for side in (n, m))
+    return ((left * values) @ right.T).reshape(-1)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 4])
+@pytest.mark.parametrize("spectrum", ["harmonic", "geometric"])
+def test_five_iterations_come_close_to_the_best_projection(rank, spectrum):
+    """Eckart and Young 1936: no matrix of this rank is closer than the root of the squared rest."""
+    j = np.arange(1, 65)
+    values = 1.0 / j if spectrum == "harmonic" else 0.8**j
+    matrix, best = with_spectrum(values), np.sqrt(np.square(values[rank:]).sum())
+    errors = []
+    for iterations in (1, 5):
+        decoded, _ = sent(PowerSGD(rank=rank, iterations=iterations), layout_of((128, 64)), matrix)
+        errors.append(np.linalg.norm(decoded[0].double().numpy() - matrix))
+    assert best * (1 - 1e-5) <= errors[1] <= 1.1 * best
+    assert errors[1] < errors[0]
+
+
+def test_a_matrix_of_the_rank_comes_back_and_takes_the_factors_bytes():
+    matrix = with_spectrum(np.array([3.0, 1.0]), 20, 30)
+    decoded, (frame,) = sent(PowerSGD(rank=2), layout_of((20, 5, 6)), matrix)
+    np.testing.assert_allclose(decoded[0].numpy(), matrix, atol=1e-5)
+    assert len(frame) == 20 + 6 + 4 * 2 * (20 + 30)
+
+
+def test_vectors_and_small_matrices_are_sent_as_they_are():
+    row = np.random.default_rng(0).standard_normal(50 + 12)
+    decoded, _ = sent(PowerSGD(rank=2), layout_of((50,), (3, 4)), row)
+    np.testing.assert_array_equal(decoded[0].numpy(), row.astype(np.float32))
+
+
+@pytest.mark.parametrize("factor", [1e-38, 1e-30, 1e30])
+def test_sizes_at_the_ends_of_float32_come_back(factor):
+    matrix = with_spectrum(np.array([3.0, 1.0]), 20, 30) * factor
+    decoded, _ = sent(PowerSGD(rank=2), layout_of((20, 30)), matrix)
+    np.testing.assert_allclose(decoded[0].double().numpy() / factor, matrix / factor, atol=1e-4)
+
+
+def test_the_mismatch_does_not_look_outside_the_span():
+    """By hand: the span is the first axis; of (3, 4)^T times a row only the first row was sent."""
+    layout = layout_of((2, 2))
+    span = torch.tensor([[1.0], [0.0]])
+    mismatch = SpanMismatch.of(torch.tensor([3.0, 6.0, 0.0, 0.0]), {layout.parameters[0]: span})
+
+    assert float(mismatch(torch.tensor([1.0, 2.0, 9.0, -9.0]))) == pytest.approx(0, abs=1e-6)
+    assert float(mismatch(torch.tensor([2.0, -1.0, 9.0, 9.0]))) == pytest.approx(1, abs=1e-6)
+    assert float(mismatch(torch.tensor([-1.0, -2.0, 0.0, 0.0]))) == pytest.approx(2, abs=1e-6)
+
+
+def test_factors_of_which_the_product_overflows_are_refused():
+    codec, layout = PowerSGD(rank=1, min_ratio=1.0), layout_of((4, 4))
+    body = np.full(8, 3e38, "<f4").tobytes()
+    with pytest.raises(FrameError, match="a product is not finite"):
+        codec.decode([Record(0, 0x00, 16, body)], layout, STREAMS.context(0))
+
+
+@pytest.mark.parametrize("option", ["rank", "iterations", "min_ratio"])
+def test_options_out_of_range_are_refused(option):
+    with pytest.raises(ValueError, match=f"{option} must be at least 1, got 0"):
+        PowerSGD(**{option: 0})
