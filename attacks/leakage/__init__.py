@@ -18,6 +18,7 @@ LEAKAGE_ATTACKS: Family[LeakageAttack] = Family(
         "wiig": "gauntlet.attacks.leakage.wiig:WIIG",
         "unrolled": "gauntlet.attacks.leakage.unrolled:Unrolled",
         "sme": "gauntlet.attacks.leakage.sme:SME",
+        "bayes": "gauntlet.attacks.leakage.bayes:Bayes",
         "bias_trick": "gauntlet.attacks.leakage.bias_trick:BiasTrick",
         "embedding_rows": "gauntlet.attacks.leakage.embedding_rows:EmbeddingRows",
         "imprint_bins": "gauntlet.attacks.leakage.imprint_bins:ImprintBins",
