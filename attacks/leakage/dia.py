@@ -5,7 +5,7 @@ Section 4, and the authors' code. arXiv:2208.06163
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
@@ -16,13 +16,12 @@ from ...core.dropout import Call
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
 from .inverting_gradients import InvertingGradients
-from .parts.labels import known_labels, only_label
+from .parts.labels import only_label
 from .parts.requirements import PLAIN_STEP, refuse_unmet
 from .search.aware import Objective, aware
 from .search.descent import Descent, Shares
 from .search.distances import cosine
 from .search.engine import Variables
-from .search.gradients import gradients_of
 from .search.masked import mask_calls, masked_gradients_of
 from .search.starts import Init
 
@@ -33,8 +32,8 @@ class DIA:
 
     Passive. Rates and places of dropout are read from the public model; a mask is a number from 0 to 1 for
     each value that a layer drops or keeps, never rounded, and starts as a draw of the layer. Without dropout
-    it is ``inverting_gradients`` to the last bit. Labels are known, or that of one example is read. ``cost``
-    is 1 - <g, G> / (||g|| ||G||) alone.
+    it is ``inverting_gradients`` with ``tv_bound = None``, to the last bit. Labels are known, or that of one
+    example is read. ``cost`` is 1 - <g, G> / (||g|| ||G||) alone.
 
     Attributes:
         max_iterations: Steps of Adam, at least 1 (the authors take up to 20 000).
@@ -93,20 +92,25 @@ class DIA:
             self.max_seconds,
         )
 
+    def _without_dropout(self) -> InvertingGradients:
+        shared = [f.name for f in fields(self) if f.name != "mask_weight"]
+        return InvertingGradients(tv_bound=None, **{name: getattr(self, name) for name in shared})
+
     def reconstruct(
         self, observations: Sequence[Observation], generator: np.random.Generator
     ) -> Reconstruction:
         (observation,) = observations
         refuse_unmet(self, observation)
+        if not (calls := mask_calls(observation)):
+            return self._without_dropout().reconstruct(observations, generator)
         batch_size, target = observation.knowledge.batch_size or 0, -observation.update  # [P]
-        told = known_labels(observation)
-        labels = only_label(observation, target) if told is None else told  # [B]
-        calls, distance = mask_calls(observation), aware(observation, self.objective, cosine(target))
-        plain, dropped = gradients_of(observation), masked_gradients_of(observation)
+        labels = only_label(observation, target)  # [B]
+        distance = aware(observation, self.objective, cosine(target))
+        gradients = masked_gradients_of(observation)
 
         def cost(variables: Variables) -> Tensor:
             x, *masks = variables
-            return distance(dropped(x, masks, labels) if masks else plain(x, labels))
+            return distance(gradients(x, masks, labels))
 
         def prior(variables: Variables) -> Tensor:
             return self.mask_weight * rate_gap(variables[1:], calls)
@@ -115,8 +119,7 @@ class DIA:
             shapes = ((call, (batch_size, *call.shape)) for call in calls)
             return tuple(torch.from_numpy(stream.random(s) >= call.rate).float() for call, s in shapes)
 
-        shares = Shares(draw, prior) if calls else None
-        found = self._descent().search(observation, batch_size, cost, generator, shares)
+        found = self._descent().search(observation, batch_size, cost, generator, Shares(draw, prior))
         details = {**found.details, "mask_values": float(sum(m.numel() for m in found.variables[1:]))}
         return Reconstruction(
             found.variables[0],

@@ -29,7 +29,8 @@ from .search.starts import Init
 class WIIG:
     """Search inputs by the cosine between gradients, in the very sub-network that the client trained.
 
-    An oracle: a bound for ``dia``, and no attack. Labels must be known, since masks belong to examples.
+    An oracle: a bound for ``dia``, and no attack. Labels must be known, since masks belong to examples. Of a
+    model without dropout it is ``inverting_gradients``.
 
     Attributes:
         max_iterations: Steps of Adam, at least 1.
@@ -60,7 +61,7 @@ class WIIG:
         "batch_size": Level.EXACT,
         "labels": Level.EXACT,
         "local_steps": Level.EXACT,
-        "dropout_masks": Level.ORACLE,
+        "dropout_masks": Level.EXACT,
     }
     only: ClassVar[Mapping[str, int]] = {"local_steps": 1}
     assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP

@@ -216,6 +216,8 @@ def _knowledge(place: Path, told: Mapping[str, Any]) -> LeakageKnowledge:
     if (place / MASKS).is_file():
         kept = load_file(place / MASKS)
         values["dropout_masks"] = tuple(kept[name] for name in sorted(kept))
+    elif "dropout_masks" in values.get("levels", {}):  # there were some
+        values.pop("dropout_masks", None)
     records = load_file(place / RECORDS) if (place / RECORDS).is_file() else {}
     for item in OF_RECORDS:
         if f"{item}.x" in records:

@@ -331,3 +331,18 @@ def test_the_direction_is_that_of_the_two_loop_recursion():
         assert len(memory) == min(len(pairs), 4)
     memory.forget()
     np.testing.assert_array_equal(memory.direction(gradient), -gradient)
+
+
+def test_a_prior_counts_no_more_than_its_bound_times_the_cost():
+    """By hand at x = 2 of x^2 + 100 x, bounded by a half: 200 counts as 2, so its slope as 1, and 4 + 1 = 5.
+
+    At x = -1, where the cost is 1 and the prior 0, nothing is taken away: -2 + 0.
+    """
+    problem = Problem(
+        lambda v: v[0].square().sum(dim=1), lambda v, _: 100 * v[0].clamp(min=0).sum(dim=1), bound=0.5
+    )
+
+    costs, (slopes,) = engine._evaluated(problem, (torch.tensor([[2.0], [-1.0]]),), 0.0)
+
+    assert costs == [4.0, 1.0]
+    torch.testing.assert_close(slopes, torch.tensor([[5.0], [-2.0]]))

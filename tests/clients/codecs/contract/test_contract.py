@@ -25,6 +25,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     ],
     "fp16": [{}, {"scale": "max"}],
     "dorefa": [{}, {"bits": 1}, {"bits": 3, "bucket_size": 5, "zero_preserving": True}, {"bits": 8}],
+    "eblc": [{}, {"bound": 0.004}, {"bound": 0.5}],
     "eden": [{}, {"bits": 1, "scale": "least_error"}, {"bits": 3, "chunk": 8}],
     "momentum_correction": [{}, {"codec": {"name": "topk", "density": 0.3}, "masking": False}],
     "powersgd": [{}, {"rank": 1, "min_ratio": 1.0}, {"rank": 3, "min_ratio": 1.0, "iterations": 1}],
