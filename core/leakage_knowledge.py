@@ -95,7 +95,7 @@ class LeakageKnowledge:
         batches: Which examples each step takes: places from 0 to ``batch_size`` - 1, in the order of
             ascending labels where ``labels`` are told. Only where a step takes all can a server know.
         dropout_masks: What each call of a dropout layer kept (1) and dropped (0) in a client's only step, its
-            examples in the order of ``batches``; no server can know.  # [B, ...] each
+            examples in the order of ``batches``; no server can know, unless there is none.  # [B, ...] each
         candidates: Records of which the attacker asks whether the client trains on them.  # [H, ...]
         auxiliary: Records of the clients' distribution that nobody trains on, and no candidates.  # [A, ...]
         levels: By item, how surely it is known, where it is known otherwise than exactly.

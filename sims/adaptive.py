@@ -10,12 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ..attacks.leakage import LEAKAGE_ATTACKS, infers
 from ..clients.client_defenses import CLIENT_DEFENSES
 from ..core.declarations import ClientDefenses, declared
-from ..core.errors import ScenarioError
-from .sections import Plugin
 
 if TYPE_CHECKING:
     from ..server.spec import RunSpec
-    from .plots.base import RunLike
     from .sections import Probe
 
 
@@ -27,33 +24,13 @@ def unadapted(spec: RunSpec, probes: Sequence[Probe]) -> str | None:
     named = spec.client_defense
     adaptive = _adaptive(named.name, named.options)
     rebuild = [probe for probe in probes if not infers(probe.name)]
-    if not adaptive or not rebuild or any(_is(adaptive, p.name, p.spec().options) for p in rebuild):
+    if not adaptive or not rebuild or any(knows(adaptive, p.name, p.spec().options) for p in rebuild):
         return None
     return (
         f"warning: client defense '{named.name}' must be shown beside an attack that knows of it, and no "
         f"probe is one: add [[probes]] with {_table(adaptive)}, or attack what was recorded with --with "
         f"'{{{_table(adaptive)}}}'"
     )
-
-
-def refuse_alone(run: RunLike) -> None:
-    """Refuse to draw how well examples were rebuilt behind a defense by attacks that do not know of it.
-
-    A defense from outside is taken as it comes: a picture runs no code of a result folder.
-
-    Raises:
-        ScenarioError: None of the run's attacks is the one that its client defense declares.
-    """
-    named = Plugin.model_validate(run.manifest["scenario"].get("client_defense") or "none").spec()
-    items = run.gallery()
-    if ":" in named.name or named.name not in CLIENT_DEFENSES.table or not items:
-        return
-    adaptive = _adaptive(named.name, named.options)
-    if adaptive and not any(_is(adaptive, item.attack, item.settings) for item in items):
-        raise ScenarioError(
-            f"client defense '{named.name}' is drawn beside an attack that knows of it, or not at all, and "
-            f"none was run; attack what was recorded with --with '{{{_table(adaptive)}}}'"
-        )
 
 
 def _adaptive(name: str, options: Mapping[str, Any]) -> dict[str, object]:
@@ -64,7 +41,7 @@ def _table(adaptive: Mapping[str, object]) -> str:
     return ", ".join(f"{key} = {json.dumps(value, default=str)}" for key, value in adaptive.items())
 
 
-def _is(adaptive: Mapping[str, object], name: str, settings: Mapping[str, Any]) -> bool:
+def knows(adaptive: Mapping[str, object], name: str, settings: Mapping[str, Any]) -> bool:
     """Return whether an attack is this one, with these options at least, its defaults counted."""
     if name != adaptive["name"]:
         return False

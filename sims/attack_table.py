@@ -1,6 +1,7 @@
 """The tables of ``gauntlet attack``: what each message allows, and what became of each attack on it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ..core.leakage_knowledge import ITEMS, Level
@@ -8,6 +9,7 @@ from ..core.observation import Observation
 from ..core.outside import only_our_own
 from ..server.recording.replays import load_observation
 from ..server.spec import PluginSpec
+from .inference_report import property_area
 from .plain import read_json
 from .reattack import Finding
 from .rebuilt import TIMINGS, timings_of
@@ -60,22 +62,41 @@ def _in_short(value: Any) -> str:
 
 
 def print_findings(found: Sequence[Finding]) -> None:
-    """Print what became of each attack: its scores, where its result is, or why it was refused."""
+    """Print the scores of each attack and where its result is, and below why others were refused."""
     titles = (
         *("message", "attack", "SoK", "PSNR (dB): mean, median, worst, best", "SSIM", "MSE"),
         *("tokens: mean, median, worst, best", "labels", "AUC", "CPU s", "closures", "stopped", "result"),
     )
-    _print("Attacks on recorded messages", titles, [_row(one) for one in found])
+    attacked = [_row(one, one.result) for one in found if one.result is not None]
+    said = [any(row[i] for row in attacked) for i in range(len(titles))]
+    if attacked:
+        shown = [[cell for cell, kept in zip(row, said, strict=True) if kept] for row in (titles, *attacked)]
+        _print("Attacks on recorded messages", shown[0], shown[1:])
+    for one in found:
+        if one.result is None:
+            print(f"{message_named(one)}: {attack_named(one.attack)} refused: {one.refusal}")
+    _print_properties(found)
     for folder in dict.fromkeys(one.result.parent for one in found if one.result is not None):
         print(f"Results in {folder}")
 
 
-def _row(one: Finding) -> tuple[str, ...]:
+def _print_properties(found: Sequence[Finding]) -> None:
+    """Print how well each attack on a property tells messages, where it was asked of several."""
+    told: dict[str, list[dict[str, Any]]] = {}
+    for one in found:
+        if one.result is not None and not one.result.is_dir():
+            report = read_json(one.result.read_text(encoding="utf-8"))
+            if "property_share" in report:
+                told.setdefault(attack_named(one.attack), []).append(report)
+    for name, reports in told.items():
+        if (area := property_area(reports)) is not None:
+            print(f"{name}: AUC {area:.2f} over {len(reports)} messages, by what most examples of each have")
+
+
+def _row(one: Finding, result: Path) -> tuple[str, ...]:
     head = (message_named(one), attack_named(one.attack))
-    if one.result is None:
-        return (*head, *[""] * 10, f"refused: {one.refusal}")
-    whole = one.result.is_dir()
-    path = one.result / "reconstruction.json" if whole else one.result
+    whole = result.is_dir()
+    path = result / "reconstruction.json" if whole else result
     report: dict[str, Any] = read_json(path.read_text(encoding="utf-8"))
     letter = report["sok"] + (f" (oracle: {', '.join(report['oracle'])})" if report["oracle"] else "")
     unknown = "n/a" if report.get("truth_known") is False else ""
@@ -83,7 +104,7 @@ def _row(one: Finding) -> tuple[str, ...]:
     labels = report.get("label_accuracy")
     labels, area = unknown if labels is None else f"{labels:.2f}", report.get("auc")
     told = "" if area is None else f"{area:.2f}"
-    times = one.result / TIMINGS if whole else timings_of(one.result)
+    times = result / TIMINGS if whole else timings_of(result)
     spent = read_json(times.read_text(encoding="utf-8"))["cpu_seconds"] if times.is_file() else None
     closures = report.get("closures")
     work = "" if spent is None else f"{spent:.2g}", "" if closures is None else f"{closures:.0f}"

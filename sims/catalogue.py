@@ -41,6 +41,21 @@ def print_families(name: str | None) -> None:
     wide_console().print(table)
 
 
+def print_plots() -> None:
+    """Print what ``gauntlet plot`` draws, and the sets of these that have a name."""
+    from rich.table import Table
+
+    from .plots import PLOTS, SETS, find
+
+    table = Table("plot", "what it draws", title="Plots (gauntlet plot NAME FOLDER...)")
+    for name in PLOTS:
+        table.add_row(name, _first_line(find(name)))
+    table.add_section()
+    for name, members in SETS.items():
+        table.add_row(name, f"All of {', '.join(members)} that the results allow.")
+    wide_console().print(table)
+
+
 def _first_line(plugin: Any) -> str:
     return (inspect.getdoc(plugin) or "").split("\n")[0]
 

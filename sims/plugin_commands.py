@@ -9,14 +9,18 @@ from .arguments import Set
 
 
 def list_(
-    family: Annotated[str | None, typer.Argument(help="One family of plug-ins, or 'scenarios'.")] = None,
+    family: Annotated[
+        str | None, typer.Argument(help="One family of plug-ins, 'scenarios' or 'plots'.")
+    ] = None,
 ) -> None:
-    """List the shipped scenarios, and every plug-in by family."""
-    from .catalogue import print_families, print_scenarios
+    """List the shipped scenarios, and every plug-in by family; or what can be drawn of results."""
+    from .catalogue import print_families, print_plots, print_scenarios
 
     if family in (None, "scenarios"):
         print_scenarios()
-    if family != "scenarios":
+    if family == "plots":
+        print_plots()
+    elif family != "scenarios":
         print_families(family)
 
 

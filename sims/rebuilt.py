@@ -57,6 +57,7 @@ class Rebuilt:
         closures: How often it computed its cost and gradient; None where it does not say.
         baselines: By name, what no attack at all would score: means over the batch by score.
         progress: How it came about; None where the attack keeps no steps.
+        codec_aware: Whether it took what the codec says of its frames; None of an attack that never does.
     """
 
     attack: str
@@ -77,6 +78,7 @@ class Rebuilt:
     closures: float | None = None
     baselines: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     progress: Approach | None = None
+    codec_aware: bool | None = None
 
 
 def _whole(found: Rebuilt) -> Rebuilt:
@@ -161,6 +163,7 @@ def _rebuilt(
         cpu_seconds=times.get("cpu_seconds"),
         closures=report.get("closures"),
         baselines=report.get("baselines", {}),
+        codec_aware=report.get("codec_aware"),
         progress=_approach(report["progress"], tensors["steps"], times) if "progress" in report else None,
     )
 

@@ -14,6 +14,10 @@ LEAKAGE_ATTACKS: Family[LeakageAttack] = Family(
         "dlg": "gauntlet.attacks.leakage.dlg:DLG",
         "idlg": "gauntlet.attacks.leakage.idlg:IDLG",
         "inverting_gradients": "gauntlet.attacks.leakage.inverting_gradients:InvertingGradients",
+        "dia": "gauntlet.attacks.leakage.dia:DIA",
+        "wiig": "gauntlet.attacks.leakage.wiig:WIIG",
+        "unrolled": "gauntlet.attacks.leakage.unrolled:Unrolled",
+        "sme": "gauntlet.attacks.leakage.sme:SME",
         "bayes": "gauntlet.attacks.leakage.bayes:Bayes",
         "bias_trick": "gauntlet.attacks.leakage.bias_trick:BiasTrick",
         "embedding_rows": "gauntlet.attacks.leakage.embedding_rows:EmbeddingRows",
@@ -36,6 +40,7 @@ INFERENCE_ATTACKS: Family[InferenceAttack] = Family(
         "negative_rows": "gauntlet.attacks.leakage.negative_rows:NegativeRows",
         "dimitrov_counts": "gauntlet.attacks.leakage.dimitrov_counts:DimitrovCounts",
         "membership": "gauntlet.attacks.leakage.membership:Membership",
+        "property_inference": "gauntlet.attacks.leakage.property_inference:PropertyInference",
     },
     declares=LeakageAttacks,
 )

@@ -15,15 +15,18 @@ from torch import Tensor
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
 from .parts.labels import known_labels
-from .parts.requirements import PLAIN_STEP, refuse_unmet
+from .parts.requirements import PLAIN_STEP, may_be_clipped, refuse_unmet
+from .search.aware import Objective, aware
 from .search.distances import residual, squared
 from .search.engine import Budget, Found, Problem, Variables, by_lbfgs
 from .search.gradients import gradients_of, one_gradient_of, refuse_unsearchable
+from .search.layerwise import layerwise
 from .search.lbfgs import LBFGS
 from .search.least_squares import by_least_squares, refuse_unsolvable
 from .search.starts import Init, dummy_inputs, refuse_boundless
 
 Optimizer = Literal["lbfgs", "levenberg_marquardt"]
+Size = Literal["l2", "l2_l1", "norm"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class DLG:
 
     Passive. Where labels are known, the inputs alone are searched, one of each label. Works best on smooth
     activations (the second derivative of ReLU is 0 almost everywhere). ``cost`` is relative:
-    ||g - G||^2 / ||G||^2.
+    ||g - G||^2 / ||G||^2. Under a privacy mechanism, which may have clipped the message, gradients are
+    brought to its length first.
 
     The defaults are the authors'. Recommended on smooth models:
     ``optimizer = "levenberg_marquardt", init = "uniform", restarts = 5``, which takes a few steps where
@@ -55,6 +59,10 @@ class DLG:
         masked: Whether entries that are 0 in the message are left out of the distance: the adaptive attacker
             against client defenses that zero entries (``gradient_pruning``, ``soteria``), and sparse codecs.
         max_seconds: Wall-clock budget, above 0, or None. A budget makes results depend on the machine.
+        objective: ``"plain"``: the distance from what the frame decodes to (the authors'); ``"auto"``: for
+            L-BFGS what the codec says of its frame, where it says something (``cost`` too).
+        distance: ``"l2"`` (the authors'); or, by L-BFGS, TAG's ``"l2_l1"`` or GradInversion's ``"norm"``,
+            which are ``cost`` then (see ``search.layerwise``).
     """
 
     max_iterations: int = 300
@@ -67,6 +75,8 @@ class DLG:
     max_seconds: float | None = None
     masked: bool = False
     optimizer: Optimizer = "lbfgs"
+    objective: Objective = "plain"
+    distance: Size = "l2"
 
     preference: ClassVar[int] = 2
     requires: ClassVar[Mapping[str, Level]] = {
@@ -76,12 +86,17 @@ class DLG:
     }
     only: ClassVar[Mapping[str, int]] = {"local_steps": 1}
     assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
-    uses: ClassVar[tuple[str, ...]] = ("labels",)
+    uses: ClassVar[tuple[str, ...]] = ("labels", "codec", "privacy")
+    aware: ClassVar[Mapping[str, object]] = {"objective": "auto"}
+    unaware: ClassVar[Mapping[str, object]] = {"objective": "plain"}
 
     def __post_init__(self) -> None:
-        if self.optimizer not in get_args(Optimizer):
-            allowed = ", ".join(get_args(Optimizer))
-            raise ValueError(f"optimizer must be one of {allowed}, got {self.optimizer!r}")
+        for option, allowed in (("optimizer", get_args(Optimizer)), ("distance", get_args(Size))):
+            if (got := getattr(self, option)) not in allowed:
+                raise ValueError(f"{option} must be one of {', '.join(allowed)}, got {got!r}")
+        for option, squares in (("objective", "plain"), ("distance", "l2")):
+            if self.optimizer != "lbfgs" and (got := getattr(self, option)) != squares:
+                raise ValueError(f"{option} {got!r} is no sum of squares: it needs optimizer 'lbfgs'")
         self._budget()
         self._lbfgs()
 
@@ -123,7 +138,11 @@ class DLG:
 
     def _by_lbfgs(self, observation: Observation, labels: Tensor | None, starts: list[Variables]) -> Found:
         target, gradients = observation.gradient(), gradients_of(observation)
-        distance = squared(target, target != 0 if self.masked else None)
+        counts = target != 0 if self.masked else None
+        plain = squared(target, counts, may_be_clipped(observation))
+        if self.distance != "l2":
+            plain = layerwise(self.distance, target, observation.layout, counts)
+        distance = aware(observation, self.objective, plain, counts)
 
         def cost(variables: Variables) -> Tensor:
             x, *q = variables  # [R, B, ...], [R, B, C] of soft labels unless they are known
@@ -135,7 +154,8 @@ class DLG:
         self, observation: Observation, labels: Tensor | None, starts: list[Variables]
     ) -> Found:
         target, gradient = observation.gradient(), one_gradient_of(observation)
-        difference = residual(target, target != 0 if self.masked else None)
+        counts = target != 0 if self.masked else None
+        difference = residual(target, counts, may_be_clipped(observation))
 
         def residuals(variables: Variables) -> Tensor:
             x, *q = variables  # [B, ...], [B, C] of numbers that stand for labels unless they are known

@@ -11,9 +11,10 @@ import numpy as np
 
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
-from .dlg import DLG, Optimizer
+from .dlg import DLG, Optimizer, Size
 from .parts.labels import only_label, refuse_unreadable_label
 from .parts.requirements import PLAIN_STEP, refuse_unmet
+from .search.aware import Objective
 from .search.starts import Init
 
 
@@ -38,6 +39,9 @@ class IDLG:
         masked: Whether entries that are 0 in the message are left out of the distance: the adaptive attacker
             against client defenses that zero entries (``gradient_pruning``, ``soteria``), and sparse codecs.
         max_seconds: Wall-clock budget, above 0, or None. A budget makes results depend on the machine.
+        distance: As for ``DLG``.
+        objective: ``"plain"``: the distance from what the frame decodes to (the authors'); ``"auto"``: for
+            L-BFGS what the codec says of its frame, where it says something (``cost`` too).
     """
 
     max_iterations: int = 300
@@ -50,6 +54,8 @@ class IDLG:
     max_seconds: float | None = None
     masked: bool = False
     optimizer: Optimizer = "lbfgs"
+    distance: Size = "l2"
+    objective: Objective = "plain"
 
     preference: ClassVar[int] = 1
     requires: ClassVar[Mapping[str, Level]] = {
@@ -59,7 +65,9 @@ class IDLG:
     }
     only: ClassVar[Mapping[str, int]] = {"batch_size": 1, "local_steps": 1}
     assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
-    uses: ClassVar[tuple[str, ...]] = ("labels",)
+    uses: ClassVar[tuple[str, ...]] = ("labels", "codec", "privacy")
+    aware: ClassVar[Mapping[str, object]] = {"objective": "auto"}
+    unaware: ClassVar[Mapping[str, object]] = {"objective": "plain"}
 
     def __post_init__(self) -> None:
         self._dlg()

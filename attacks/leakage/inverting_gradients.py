@@ -2,12 +2,13 @@
 
 Source: Geiping, Bauermeister, Droege, Moeller. Inverting Gradients - How easy is it to break privacy in
 federated learning? NeurIPS 2020, Equation 4. arXiv:2003.14053. That the weight of the total variation falls
-during the run is ours: on ReLU networks a constant one is either too weak at first or too strong at last.
+during the run, and that it never counts much beside the cosine, is ours: on ReLU networks a constant weight
+is either too weak at first or too strong at last, and on smooth ones, where the cost falls to 0, any is.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from torch import Tensor
@@ -15,15 +16,20 @@ from torch import Tensor
 from ...core.errors import PluginError
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
-from .parts.labels import known_labels, only_label, refuse_unreadable_label
+from .parts.label_rules import LabelRule, labels_by, refuse_unruly
+from .parts.labels import only_label, refuse_unreadable_label
 from .parts.requirements import PLAIN_STEP, refuse_unmet
 from .search.adam import Adam
 from .search.aware import Objective, aware
 from .search.distances import cosine
 from .search.engine import Budget, Problem, Variables, by_adam
+from .search.ghosts import ghost_cosine
 from .search.gradients import gradients_of, refuse_unsearchable
+from .search.layerwise import layerwise
 from .search.priors import annealed, clamp_to, total_variation
 from .search.starts import Init, dummy_inputs, refuse_boundless
+
+Angle = Literal["cosine", "cosine_layerwise"]
 
 
 @dataclass(frozen=True)
@@ -31,14 +37,16 @@ class InvertingGradients:
     """Search inputs by the cosine between gradients, with total variation, inside the range of values.
 
     Passive. Works on ReLU networks too. The step size cancels, so it need not be known. Of one example the
-    label is read from the last layer where it is not told; of several the labels must be told. ``cost`` is
-    1 - <g, G> / (||g|| ||G||), without the total variation.
+    label is read from the last layer where it is not told; of several they are told, or read by
+    ``labels``. ``cost`` is 1 - <g, G> / (||g|| ||G||), without the total variation.
 
     Attributes:
         max_iterations: Steps of Adam, at least 1.
         lr: Their size, in units of the inputs, above 0.
         tv: Weight of the total variation of images at the first and at the last step, at least 0 each; it
-            falls geometrically. Small ones, such as 1e-5, fit smooth networks without convolutions.
+            falls geometrically.
+        tv_bound: How many times the cost the total variation, times its weight, counts at most, above 0, or
+            None (the authors'): so that it vanishes where the cost does, as on smooth networks.
         signed: Whether Adam sees signs of gradients alone, as the authors' does.
         decays: Whether steps are a tenth after 3/8, 5/8 and 7/8 of the run.
         restarts: Random starts, at least 1; the one of least cost wins.
@@ -49,6 +57,10 @@ class InvertingGradients:
         max_seconds: Wall-clock budget, above 0, or None. A budget makes results depend on the machine.
         objective: ``"auto"``: what the codec says of its frame, where it says something, in the place of the
             cosine (``cost`` too); ``"plain"``: the cosine with what the frame decodes to, in any case.
+        labels: By what the labels of several examples are read where they are not told: ``"ilrg"``,
+            ``"bias_counts"``, ``"llg"`` or ``"gradinversion"``; None: they must be told.
+        distance: ``"cosine"``, of all parameters as one vector, or ``"cosine_layerwise"``, the mean over
+            tensors (LAMP's), which is ``cost`` then.
     """
 
     max_iterations: int = 300
@@ -62,12 +74,15 @@ class InvertingGradients:
     masked: bool = False
     max_seconds: float | None = None
     objective: Objective = "auto"
+    tv_bound: float | None = 0.3
+    labels: LabelRule | None = None
+    distance: Angle = "cosine"
 
     preference: ClassVar[int] = 3
     requires: ClassVar[Mapping[str, Level]] = {"batch_size": Level.EXACT, "local_steps": Level.EXACT}
     only: ClassVar[Mapping[str, int]] = {"local_steps": 1}
     assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
-    uses: ClassVar[tuple[str, ...]] = ("labels", "codec")
+    uses: ClassVar[tuple[str, ...]] = ("labels", "codec", "lr")
     aware: ClassVar[Mapping[str, object]] = {"objective": "auto"}
     unaware: ClassVar[Mapping[str, object]] = {"objective": "plain"}
 
@@ -76,15 +91,26 @@ class InvertingGradients:
         self._adam()
         if len(self.tv) != 2 or not all(0 <= weight < float("inf") for weight in self.tv):
             raise ValueError(f"tv must be two weights of at least 0, got {self.tv}")
+        if self.tv_bound is not None and not 0 < self.tv_bound < float("inf"):
+            raise ValueError(f"tv_bound must be above 0 and finite, or None, got {self.tv_bound}")
+        if self.distance not in get_args(Angle):
+            allowed = ", ".join(get_args(Angle))
+            raise ValueError(f"distance must be one of {allowed}, got {self.distance!r}")
+        if self.labels is not None and self.labels not in get_args(LabelRule):
+            allowed = ", ".join(get_args(LabelRule))
+            raise ValueError(f"labels must be one of {allowed}, or None, got {self.labels!r}")
 
     def check(self, observation: Observation) -> None:
-        known = observation.knowledge
-        if known.labels is None and known.batch_size != 1:
+        if _one_or_told(observation):
+            refuse_unreadable_label(observation)
+        elif self.labels is not None:
+            refuse_unruly(self.labels, observation)
+        else:
             raise PluginError(
-                f"InvertingGradients needs to know the labels of {known.batch_size} examples (it reads that "
-                "of one alone); labels_known = true tells them"
+                f"InvertingGradients needs to know the labels of {observation.knowledge.batch_size} examples "
+                "(it reads that of one alone); labels_known = true tells them, and labels = 'ilrg' reads "
+                "them"
             )
-        refuse_unreadable_label(observation)
         refuse_boundless(observation.value_range, self.init)
         refuse_unsearchable(observation)
 
@@ -100,14 +126,20 @@ class InvertingGradients:
         (observation,) = observations
         refuse_unmet(self, observation)
         batch_size, target = observation.knowledge.batch_size or 0, -observation.update  # [P]
-        told = known_labels(observation)
-        labels = only_label(observation, target) if told is None else told  # [B]
+        rule = None if _one_or_told(observation) else self.labels
+        labels = only_label(observation, target) if rule is None else labels_by(rule, observation)  # [B]
         gradients = gradients_of(observation)
         counts = target != 0 if self.masked else None
-        distance = aware(observation, self.objective, cosine(target, counts), counts)
+        plain = cosine(target, counts)
+        if self.distance != "cosine":
+            plain = layerwise(self.distance, target, observation.layout, counts)
+        distance = aware(observation, self.objective, plain, counts)
+        whole = distance is plain and self.distance == "cosine" and counts is None
+        ghost = ghost_cosine(observation, target) if whole else None
 
         def cost(variables: Variables) -> Tensor:
-            return distance(gradients(variables[0], labels))
+            (x,) = variables  # [R, B, ...]
+            return distance(gradients(x, labels)) if ghost is None else ghost(x, labels)
 
         def prior(variables: Variables, share: float) -> Tensor:
             return annealed(*self.tv, share) * total_variation(variables[0])
@@ -120,7 +152,7 @@ class InvertingGradients:
         ]
         for (x,) in starts:
             clamp_to(x, observation.value_range)
-        found = by_adam(Problem(cost, prior, project), starts, self._adam(), self._budget())
+        found = by_adam(Problem(cost, prior, project, self.tv_bound), starts, self._adam(), self._budget())
         return Reconstruction(
             found.variables[0],
             labels,
@@ -130,3 +162,8 @@ class InvertingGradients:
             found.details,
             progress=found.progress,
         )
+
+
+def _one_or_told(observation: Observation) -> bool:
+    """Return whether labels are told, or there is one alone."""
+    return observation.knowledge.labels is not None or observation.knowledge.batch_size == 1

@@ -140,9 +140,10 @@ def save_observation(
 
 def told_plainly(knowledge: LeakageKnowledge) -> dict[str, Any]:
     """Return what is told as JSON has it; dropout's masks and records stand in files of their own."""
-    apart = ("dropout_masks", *OF_RECORDS)
+    apart, kept = ("dropout_masks", *OF_RECORDS), knowledge.dropout_masks
     plain = asdict(replace(knowledge, **dict.fromkeys(apart), levels={}))
-    return {**{k: v for k, v in plain.items() if k not in apart}, "levels": dict(knowledge.levels)}
+    told = {k: v for k, v in plain.items() if k not in apart}
+    return {**told, "levels": dict(knowledge.levels), "dropout_masks": None if kept is None else []}
 
 
 def _true(truth: Truth) -> dict[str, Tensor]:
@@ -164,11 +165,11 @@ def _records(knowledge: LeakageKnowledge) -> dict[str, bytes]:
 
 
 def _masks(knowledge: LeakageKnowledge) -> dict[str, bytes]:
-    """Return the file of what a client's dropout kept; none where nothing is known of it."""
+    """Return the file of what a client's dropout kept; none where that is nothing, or not known."""
     from safetensors.torch import save
 
     kept = knowledge.dropout_masks
-    if kept is None:
+    if not kept:
         return {}
     return {MASKS: save({f"{number:06d}": mask.contiguous() for number, mask in enumerate(kept)})}
 

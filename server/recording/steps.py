@@ -57,7 +57,7 @@ def told_of_steps(
     if (masks := _masks(simulation, client, round_, places)) is not None:
         told["dropout_masks"] = masks
     whole = all(len(batch) == len(truth.y) for batch in batches)
-    hidden = (() if whole else ("batches",)) + (("dropout_masks",) if masks else ())
+    hidden = ["batches"] * (not whole) + ["dropout_masks"] * bool(masks)
     return told, dict.fromkeys(hidden, Level.ORACLE)
 
 
@@ -80,8 +80,8 @@ def _masks(
 ) -> tuple[Tensor, ...] | None:
     """Return what each call of a dropout layer kept of a client's only step, uint8.  # [B, ...] each
 
-    They are drawn once more from the client's own stream. None where there is more than one step, or no
-    dropout, or where masks are not drawn that way.
+    They are drawn once more from the client's own stream. Empty where the model has no dropout; None where
+    there is more than one step, or where masks are not drawn that way.
     """
     choice, model = simulation.choice, getattr(simulation.kernel, "model", None)
     here = choice.device == "cpu" or choice.stacked
@@ -89,8 +89,9 @@ def _masks(
         return None
     data, mine = simulation.data, copy.deepcopy(model).cpu().train()
     how = mine, data.input_shape, input_dtype(declared(data, ClientData.num_tokens))
-    if cannot_draw(*how) is not None or not (drops := calls(*how)):
+    if cannot_draw(*how) is not None:
         return None
+    drops = calls(*how)
     stream = torch_generator(generator(simulation.spec.seed, "dropout", round_, client))
     (batch,) = places
     kept = Masks(drops, [stream], len(batch)).draw([len(batch)], 1)

@@ -25,6 +25,10 @@ PLOTS: Mapping[str, str] = {
     "audit": "gauntlet.sims.plots.leakage:audit",
     "clip_norm": "gauntlet.sims.plots.clip_norm:clip_norm",
     "detection": "gauntlet.sims.plots.detection:detection",
+    "leakage-batch": "gauntlet.sims.plots.leakage_batch:leakage_batch",
+    "leakage-epsilon": "gauntlet.sims.plots.leakage_epsilon:leakage_epsilon",
+    "leakage-frontier": "gauntlet.sims.plots.frontier:leakage_frontier",
+    "leakage-time": "gauntlet.sims.plots.leakage_time:leakage_time",
     "leakage_by_accuracy": "gauntlet.sims.plots.leakage:leakage_by_accuracy",
     "loss": "gauntlet.sims.plots.learning:loss",
     "mae": "gauntlet.sims.plots.learning:mae",
@@ -38,6 +42,7 @@ PLOTS: Mapping[str, str] = {
 }
 
 SETS: Mapping[str, tuple[str, ...]] = {
+    "leakage": ("leakage-frontier", "leakage-time", "leakage-batch", "leakage-epsilon", "reconstructions"),
     "privacy-utility": ("utility_by_epsilon", "clip_norm", "leakage_by_accuracy", "audit"),
 }
 """Names for several plots that belong together."""

@@ -13,8 +13,32 @@ from ..naming import run_names
 Array = np.ndarray[Any, Any]
 
 MOST_LINES = 10  # that one picture can tell apart
+EXACT = 120.0  # dB: where PSNR ends, at a mean squared error of 1e-12 of the squared range of values
 
 BANDS: Mapping[str, str] = {"range": "min to max", "sd": "± 1 standard deviation"}
+
+
+class ApproachLike(Protocol):
+    """What an attack would have returned after some of its steps: the best so far by its own cost.
+
+    Attributes:
+        x: The inputs at each of S steps, in the truth's order.  # [S, B, ...]
+        psnr: Their mean PSNR over the batch, dB; NaN where it is not known.  # [S]
+        cost: What the attack minimised.  # [S]
+        closures: How often the cost and its gradient had been computed.  # [S]
+        seconds: CPU seconds of the attack's thread since it began; NaN where they were not kept.  # [S]
+    """
+
+    @property
+    def x(self) -> Array: ...
+    @property
+    def psnr(self) -> Array: ...
+    @property
+    def cost(self) -> Array: ...
+    @property
+    def closures(self) -> Array: ...
+    @property
+    def seconds(self) -> Array: ...
 
 
 class RebuiltLike(Protocol):
@@ -25,9 +49,15 @@ class RebuiltLike(Protocol):
         sok: The SoK's letter of what it was told, A to H; None where that was not kept.
         truth: The examples that the client trained on.  # [B, ...]
         rebuilt: What the attack made of them.  # [B, ...]
-        psnr: In dB, infinite where exact.  # [B]
+        psnr: In dB, ``EXACT`` where exact; NaN where it is not known, and of tokens.  # [B]
         ssim: Up to 1; NaN where the examples are no images.  # [B]
         tokens: Of sequences of tokens, the share of positions that is right; None of others.  # [B]
+        oracle: What the attack was told that no attacker in its place could know.
+        cpu_seconds: CPU seconds of the attack's thread; None where they were not kept.
+        closures: How often it computed its cost and gradient; None where it does not say.
+        baselines: By name, what no attack at all would score: means over the batch by score.
+        progress: How it came about; None where the attack keeps no steps.
+        codec_aware: Whether it took what the codec says of its frames; None of an attack that never does.
     """
 
     @property
@@ -50,6 +80,18 @@ class RebuiltLike(Protocol):
     def ssim(self) -> Array: ...
     @property
     def tokens(self) -> Array | None: ...
+    @property
+    def oracle(self) -> Sequence[str]: ...
+    @property
+    def cpu_seconds(self) -> float | None: ...
+    @property
+    def closures(self) -> float | None: ...
+    @property
+    def baselines(self) -> Mapping[str, Mapping[str, float | None]]: ...
+    @property
+    def progress(self) -> ApproachLike | None: ...
+    @property
+    def codec_aware(self) -> bool | None: ...
     @property
     def truth_labels(self) -> Array: ...
     @property
@@ -74,6 +116,7 @@ class RunLike(Protocol):
     @property
     def audit(self) -> Mapping[str, Any] | None: ...
     def gallery(self) -> Sequence[RebuiltLike]: ...
+    def attacked(self) -> Sequence[RebuiltLike]: ...
 
 
 def metric_of(runs: Sequence[RunLike]) -> str:

@@ -1,4 +1,4 @@
-"""What an eavesdropper rebuilt: the client's examples above, the attack's below, the scores under each."""
+"""What an eavesdropper rebuilt: the client's examples, the attack's with their scores, what lies between."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,30 +7,34 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 
-from ...core.errors import ScenarioError
+from ...core.errors import ScenarioError, unknown
 from .base import Array, RebuiltLike, RunLike, groups
-from .style import NORMAL, SMALL, add_caption, new_figure, parts_of
+from .pictures import draw_pairs, draw_steps, known, range_of, steps_of
+from .style import NORMAL, add_caption, new_figure, parts_of
 
 
 def reconstructions(
-    runs: Sequence[RunLike], most_messages: int = 6, most_examples: int = 8
+    runs: Sequence[RunLike], most_messages: int = 6, most_examples: int = 8, by: str = "example"
 ) -> tuple[Figure, pd.DataFrame]:
-    """Draw rebuilt examples under the true ones, a pair of rows for each observed message.
+    """Draw rebuilt examples under the true ones and over the difference, for each attack and message.
 
-    Messages and examples stand in the order in which they were observed: none is chosen for its score. The
-    small print says how many were left out.
+    Messages and examples stand in the order in which they were observed, those of the runs' own probes before
+    those of ``gauntlet attack``: none is chosen for its score. The small print says how many were left out.
 
     Args:
         runs: Runs whose messages were observed and attacked.
         most_messages: Messages drawn, at least 1; the first ones.
-        most_examples: Examples drawn of each, at least 1; the first ones.
+        most_examples: Examples drawn of each, or steps of the first one, at least 1.
+        by: ``"example"``, or ``"iteration"``: how the first example of each message came about.
 
     Raises:
-        ScenarioError: Nothing was rebuilt; or the examples are neither images nor rows of features.
+        ScenarioError: Nothing was rebuilt; or the examples are neither images nor rows of features; or no
+            attack kept its steps; or another ``by``.
     """
+    if by not in (allowed := ("example", "iteration")):
+        raise ScenarioError(unknown("by", by, allowed))
     if most_messages < 1 or most_examples < 1:
         raise ScenarioError(
             f"a gallery shows at least 1 message and 1 example, got {most_messages} and {most_examples}"
@@ -41,19 +45,42 @@ def reconstructions(
             "there is no reconstruction to draw: nothing was rebuilt in these runs; "
             "a run that observes messages and attacks them with a leakage attack has some"
         )
+    stepwise = by == "iteration"
+    if stepwise and not (found := [m for m in found if m.item.progress is not None]):
+        raise ScenarioError(
+            "there is no iteration to draw: no attack of these runs kept its steps; those that search do, "
+            "since this version: 'gauntlet attack' attacks what was recorded again"
+        )
     shown = found[:most_messages]
-    table = pd.DataFrame([row for message in shown for row in _rows(message, most_examples)])
-    columns = max(min(len(m.item.truth), most_examples) for m in shown)
-    figure = new_figure(max(1.05 * columns + 0.6, 5.0), 2.75 * len(shown) + 0.5)
+    rows = _steps if stepwise else _rows
+    table = pd.DataFrame([row for message in shown for row in rows(message, most_examples)])
+    columns = _columns(shown, most_examples, stepwise)
+    figure = new_figure(max(1.05 * columns + 0.6, 5.0), (1.85 if stepwise else 3.3) * len(shown) + 0.5)
     names = _names(found)
     for part, message in zip(parts_of(figure, rows=len(shown)), shown, strict=True):
         apart = differing([m.item for m in shown if m.label == message.label])
         name = title(message.item, names[message.label, message.seed], apart)
         letters = max(20, int(figure.get_figwidth() * 72 / (0.56 * NORMAL)))
         part.suptitle(fill(name, letters), fontsize=NORMAL, x=0.01, ha="left")
-        draw_pairs(part, message.item, columns)
-    add_caption(figure, f"{_scale(table)}\n{_missing(found, shown, most_examples)}".strip())
+        if stepwise:
+            draw_steps(part, message.item, columns, most_examples)
+        else:
+            draw_pairs(part, message.item, columns, difference=True)
+    said_below = _STEPWISE if stepwise else _scale(table)
+    add_caption(figure, f"{said_below}\n{_missing(found, shown, most_examples, stepwise)}".strip())
     return figure, table
+
+
+_STEPWISE = (
+    "The first example of each message, as the attack would have returned it after so many evaluations of "
+    "its cost, by that cost; PSNR is the mean over the batch."
+)
+
+
+def _columns(shown: Sequence["Message"], most: int, stepwise: bool) -> int:
+    if stepwise:
+        return 1 + max(len(steps_of(m.item, most)) for m in shown)
+    return max(min(len(m.item.truth), most) for m in shown)
 
 
 @dataclass(frozen=True)
@@ -66,12 +93,12 @@ class Message:
 
 
 def messages(runs: Sequence[RunLike]) -> list[Message]:
-    """Return every rebuilt message, in the order of the runs."""
+    """Return every rebuilt message, in the order of the runs: of their own probes, then of later attacks."""
     return [
         Message(label, run.manifest["seed"], item)
         for label, same in groups(runs).items()
         for run in same
-        for item in run.gallery()
+        for item in (*run.gallery(), *run.attacked())
     ]
 
 
@@ -88,11 +115,11 @@ def _names(found: Sequence[Message]) -> dict[tuple[str, int], str]:
     }
 
 
-def _missing(found: Sequence[Message], shown: Sequence[Message], most_examples: int) -> str:
+def _missing(found: Sequence[Message], shown: Sequence[Message], most_examples: int, stepwise: bool) -> str:
     """Return in one sentence what a gallery leaves out, or nothing."""
     cut = [f"{len(shown)} of {len(found)} messages"] if len(found) > len(shown) else []
     longest = max(len(m.item.truth) for m in shown)
-    if longest > most_examples:
+    if longest > most_examples and not stepwise:
         cut.append(f"{most_examples} of up to {longest} examples of a message")
     return f"Drawn: the first {', and the first '.join(cut)}; all are in 'reconstructions'." if cut else ""
 
@@ -107,13 +134,13 @@ def title(item: RebuiltLike, label: str = "", apart: Mapping[str, Sequence[str]]
     """
     told = ["labels_known"] if item.settings.get("labels_known") else []
     keys = dict.fromkeys([*apart.get(item.attack, ()), *told])
-    named = ", ".join(f"{key} = {_said(item.settings, key)}" for key in keys)
+    named = ", ".join(f"{key} = {said(item.settings, key)}" for key in keys)
     who = f"{item.attack} ({named})" if named else item.attack
     level = f", SoK {item.sok}" if item.sok else ""
     return f"{label + ': ' if label else ''}{who}, round {item.round}, client {item.client_id}{level}"
 
 
-def _said(settings: Mapping[str, Any], key: str) -> str:
+def said(settings: Mapping[str, Any], key: str) -> str:
     """Return a setting as a scenario has it, ``true`` or ``0.5``; ``default`` where it has none."""
     value = settings.get(key, "default")
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -129,77 +156,15 @@ def differing(items: Sequence[RebuiltLike]) -> dict[str, list[str]]:
     return found
 
 
-def draw_pairs(figure: Figure | SubFigure, item: RebuiltLike, columns: int) -> None:
-    """Draw one message's examples in two rows: true above, rebuilt below with its scores.
-
-    Args:
-        figure: The figure, or a part of it, to fill.
-        item: The message.
-        columns: Places in a row; left empty where the message holds fewer examples.
-    """
-    grid: Array = figure.subplots(2, columns, squeeze=False)
-    low, high = _range(item.truth)
-    for row, (name, examples) in enumerate((("true", item.truth), ("rebuilt", item.rebuilt))):
-        for i, axes in enumerate(grid[row]):
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.spines[:].set_visible(i < len(examples))
-            axes.set_anchor("N" if row else "S")
-            if i < len(examples):
-                _show(axes, np.clip((np.asarray(examples[i], float) - low) / (high - low), 0, 1))
-                axes.set_xlabel(_under(item, i, row), fontsize=SMALL, labelpad=2)
-        grid[row, 0].set_ylabel(name, fontsize=SMALL)
-
-
-def score(psnr: float, ssim: float) -> str:
-    """Return ``"23.1 dB"``, with SSIM on a second line where there is one."""
-    words = "exact" if np.isposinf(psnr) else "not finite" if np.isnan(psnr) else f"{psnr:.1f} dB"
-    return words if np.isnan(ssim) else f"{words}\nSSIM {ssim:.2f}"
-
-
-def _under(item: RebuiltLike, i: int, row: int) -> str:
-    if row == 0:
-        return f"label {item.truth_labels[i]}" if item.truth_labels.ndim == 1 else ""
-    if (right := item.tokens) is not None:
-        return f"{100 * float(right[i]):.0f} % right"
-    return score(float(item.psnr[i]), float(item.ssim[i]))
-
-
-def _range(truth: Array) -> tuple[float, float]:
-    """Return the values drawn as black and white: 0 and 1 for pixels, else the truth's own extremes."""
-    low, high = float(truth.min()), float(truth.max())
-    if low >= 0.0 and high <= 1.0:
-        return 0.0, 1.0
-    return (low, high) if high > low else (low, low + 1.0)
-
-
-def _show(axes: Axes, example: Array) -> None:
-    picture: Any = example
-    if example.ndim == 3 and len(example) == 1:
-        picture = example[0]
-    elif example.ndim == 3 and len(example) == 3:
-        picture = example.transpose(1, 2, 0)
-    elif example.ndim == 1:
-        picture = example[None]  # a row of features as a strip
-    elif example.ndim != 2:
-        raise ScenarioError(
-            f"an example of shape {example.shape} cannot be drawn; "
-            "allowed: [H, W], [1, H, W], [3, H, W] or a row of features [D]"
-        )
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    if example.ndim == 1:
-        axes.set_aspect("auto")
-
-
 def _rows(message: Message, most: int) -> Iterable[Mapping[str, Any]]:
     item = message.item
-    pixels, right = _range(item.truth) == (0.0, 1.0), item.tokens
+    pixels, right = known(item) and range_of(item.truth) == (0.0, 1.0), item.tokens
     for i in range(min(len(item.truth), most)):
         yield {
             "label": message.label,
             "seed": message.seed,
             "attack": item.attack,
-            "settings": ", ".join(f"{key} = {_said(item.settings, key)}" for key in item.settings),
+            "settings": ", ".join(f"{key} = {said(item.settings, key)}" for key in item.settings),
             "round": item.round,
             "client_id": item.client_id,
             "sok": item.sok,
@@ -210,6 +175,23 @@ def _rows(message: Message, most: int) -> Iterable[Mapping[str, Any]]:
             "ssim": float(item.ssim[i]),
             "flat_psnr": _flat_psnr(np.asarray(item.truth[i], float)) if pixels else float("nan"),
             **({} if right is None else {"tokens": float(right[i])}),
+        }
+
+
+_STEP = ("closures", "seconds", "cost", "psnr")
+
+
+def _steps(message: Message, most: int) -> Iterable[Mapping[str, Any]]:
+    item = message.item
+    for step in steps_of(item, most):
+        yield {
+            "label": message.label,
+            "seed": message.seed,
+            "attack": item.attack,
+            "round": item.round,
+            "client_id": item.client_id,
+            "sok": item.sok,
+            **{name: float(getattr(item.progress, name)[step]) for name in _STEP},
         }
 
 
@@ -233,6 +215,6 @@ def _scale(table: pd.DataFrame) -> str:
         return "PSNR in dB: higher is a closer copy."
     scores = " to ".join(dict.fromkeys(f"{value:.1f}" for value in (flat.min(), flat.max())))
     return (
-        "PSNR: higher is a closer copy. For scale, a flat picture\n"
-        f"in each example's own mean colour scores {scores} dB."
+        "Difference: black where there is none, white at the whole range of values. PSNR: higher is a closer "
+        f"copy. For scale, a flat picture in each example's own mean colour scores {scores} dB."
     )

@@ -1,7 +1,6 @@
 """What leaks against what is learned: rebuilt examples, canaries, and the accountant held to its word."""
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from ...core.errors import ScenarioError
-from ..adaptive import refuse_alone
-from .base import Array, RunLike, groups
+from .base import EXACT, Array, RunLike, groups
+from .leak_marks import SPREAD, draw_spread
+from .leaks import refuse_alone
 from .style import (
     MALICIOUS,
     OKABE_ITO,
@@ -28,7 +28,6 @@ from .style import (
     styles,
 )
 
-EXACT = 60.0  # dB at which an exact reconstruction is drawn
 _EDGE = {"markeredgecolor": "#333333", "markeredgewidth": 0.7}  # so that yellow stands out from white
 _MEASURES = {
     "psnr": "PSNR of rebuilt examples, dB (less is better)",
@@ -42,7 +41,7 @@ def leakage_by_accuracy(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
 
     A point is a label, with the range over its seeds; those on the Pareto front (nobody is as accurate and
     leaks less) are ringed and joined. PSNR is the mean over all rebuilt examples of a run, an exact one
-    counting 60 dB.
+    counting 120 dB, with the median, the worst and the best one.
 
     Returns:
         The figure, and one row a label and ``measure``, with ``pareto``.
@@ -85,10 +84,11 @@ def _leakage_caption(runs: Sequence[RunLike], found: Sequence[str]) -> str:
         letters = ", ".join(sorted({item.sok for run in runs for item in run.gallery() if item.sok}))
         told = f", SoK level {letters}" if letters else ""
         parts.append(f"PSNR: from one client's message as the server sees it, exact = {EXACT:g} dB{told}")
+        parts.append(SPREAD)
     deltas = sorted({f"{run.audit['delta']:g}" for run in runs if run.audit})
     if deltas:
         parts.append(f"canaries: from the released models, δ: {', '.join(deltas)}")
-    return fill(" · ".join(parts), 105)
+    return " · ".join(parts)
 
 
 def pareto(accuracy: Array, leakage: Array) -> Array:
@@ -114,6 +114,7 @@ def _rows(label: str, members: Sequence[RunLike]) -> list[dict[str, Any]]:
         values = np.array([_measured(run, measure) for run in members])
         if np.isnan(values).any():
             continue
+        rebuilt = _rebuilt(members) if measure == "psnr" else values
         rows.append(
             {
                 "label": label,
@@ -124,6 +125,9 @@ def _rows(label: str, members: Sequence[RunLike]) -> list[dict[str, Any]]:
                 "leakage": values.mean(),
                 "leakage_low": values.min(),
                 "leakage_high": values.max(),
+                "leakage_median": np.nanmedian(rebuilt),
+                "leakage_worst": np.nanmin(rebuilt),
+                "leakage_best": np.nanmax(rebuilt),
                 "seeds": len(members),
             }
         )
@@ -133,10 +137,16 @@ def _rows(label: str, members: Sequence[RunLike]) -> list[dict[str, Any]]:
 def _measured(run: RunLike, measure: str) -> float:
     """Return one run's leakage, NaN where it was not measured."""
     if measure == "psnr":
-        scores = [np.minimum(np.asarray(item.psnr, float), EXACT) for item in run.gallery()]
-        return float(np.mean(np.concatenate(scores))) if scores else np.nan
+        values = _rebuilt([run])
+        return float(np.nanmean(values)) if (~np.isnan(values)).any() else np.nan
     value = (run.audit or {}).get(measure)
     return np.nan if value is None else float(value)
+
+
+def _rebuilt(runs: Sequence[RunLike]) -> Array:
+    """Return the PSNR of every example that the runs' own probes rebuilt."""
+    scores = [np.minimum(np.asarray(item.psnr, float), EXACT) for run in runs for item in run.gallery()]
+    return np.concatenate(scores) if scores else np.empty(0)
 
 
 def _panel(axes: Axes, table: pd.DataFrame, looks: Mapping[str, Style], name: str) -> None:
@@ -150,6 +160,9 @@ def _panel(axes: Axes, table: pd.DataFrame, looks: Mapping[str, Style], name: st
         xs = [[x - row.accuracy_low], [row.accuracy_high - x]]
         ys = [[y - row.leakage_low], [row.leakage_high - y]]
         axes.errorbar([x], [y], xerr=xs, yerr=ys, markersize=7, capsize=2, elinewidth=1.0, **look)
+        if row.measure == "psnr":
+            ends = {"worst": row.leakage_worst, "best": row.leakage_best, "median": row.leakage_median}
+            draw_spread(axes, x, ends, look)
     axes.scatter(front["accuracy"], front["leakage"], s=190, facecolors="none", edgecolors="black", zorder=3)
     dress(axes, "Test accuracy (more is better)", name)
     low, high = axes.get_xlim()

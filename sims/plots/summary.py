@@ -9,8 +9,9 @@ from matplotlib.figure import Figure, SubFigure
 
 from ..scores import CANARY
 from .base import RebuiltLike, RunLike, first_labels, groups, metric_of
-from .gallery import draw_pairs, messages, title
+from .gallery import messages, title
 from .learning import draw_by_round, learning_table
+from .pictures import draw_pairs
 from .style import (
     HONEST,
     LARGE,

@@ -129,7 +129,7 @@ def _point(label: str, members: Sequence[RunLike], band: str, metric: str) -> di
     if not all(len(values) for values in reached):
         return None
     ends = np.array([values.iloc[-1] for values in reached])
-    budgets = [_epsilon(run) for run in members]
+    budgets = [budget_of(run) for run in members]
     reason = next((why for _, why in budgets if why), "")
     epsilon = np.array([value for value, _ in budgets], dtype=float)
     mean, spread = float(ends.mean()), float(ends.std(ddof=1)) if len(ends) > 1 else 0.0
@@ -151,7 +151,7 @@ def _point(label: str, members: Sequence[RunLike], band: str, metric: str) -> di
     }
 
 
-def _epsilon(run: RunLike) -> tuple[float, str]:
+def budget_of(run: RunLike) -> tuple[float, str]:
     """Return (what the whole run cost, why that is no guarantee): the tightest bound, where there is one."""
     stored = run.manifest.get("epsilon")
     last = run.rounds.iloc[-1]

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from gauntlet.sims.families import checks, families_of, family, family_names
+from gauntlet.sims.plots import PLOTS, SETS
 
 
 @pytest.mark.parametrize("name", family_names())
@@ -47,6 +48,14 @@ def test_listing_names_every_plug_in_and_scenario(gauntlet):
 
     for name in ("quickstart", "trimmed_mean", "terngrad", "dlg", "sign_flip", "label_flip", "poisson"):
         assert name in printed
+
+
+def test_listing_plots_names_each_with_what_it_draws(gauntlet, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    printed = gauntlet("list", "plots").stdout
+
+    assert all(f" {name} " in printed for name in (*PLOTS, *SETS))
+    assert "Draw the share of examples that each attack recovers against the size of the batch." in printed
 
 
 def test_listing_prints_what_stands_in_brackets(gauntlet, monkeypatch):

@@ -15,7 +15,7 @@ from torch.nn import functional
 from ....core.contracts import MaliciousServer, Secret
 from ....core.declarations import LeakageAttacks, declared
 from ....core.layout import Layout
-from ....core.leakage_knowledge import LeakageKnowledge, Records
+from ....core.leakage_knowledge import LeakageKnowledge, Level, Records
 from ....core.observation import Observation, Truth
 from ....core.seeds import generator, seeded_torch
 from ...servers import SERVERS
@@ -124,8 +124,13 @@ def message(
         LR,
         *plain,
         planted.get("server"),
+        momentum=0.0,
+        local_lr=LR,
+        batches=((0,),),
+        dropout_masks=(),
         candidates=_records(x, y, client_id, "candidates", 4),
         auxiliary=_records(x[:0], y[:0], client_id, "auxiliary", 40),
+        levels={"dropout_masks": Level.ORACLE},
     )
     tokens = 0 if x.is_floating_point() else CLASSES
     values = 0.0, CLASSES - 1.0 if tokens else 1.0

@@ -134,6 +134,11 @@ def refuse_lossy(attack: object, observation: Observation) -> None:
         )
 
 
+def may_be_clipped(observation: Observation) -> bool:
+    """Return whether a privacy mechanism may have changed the message's length, as far as that is told."""
+    return observation.knowledge.privacy not in (None, "none")
+
+
 def knows_codec(attack: object, observations: Iterable[Observation]) -> bool | None:
     """Return whether an attack takes what the codec says of one of these frames; None if it never does."""
     options = declared(attack, LeakageAttacks.aware)

@@ -13,36 +13,49 @@ Distance = Callable[[Tensor], Tensor]
 """From gradients [R, P] to how far each is from what was sent [R], least at the truth."""
 
 
-def squared(target: Tensor, counts: Tensor | None = None) -> Distance:
+def squared(target: Tensor, counts: Tensor | None = None, resized: bool = False) -> Distance:
     """Return ||g - G||^2 / ||G||^2, so that 1 is what a zero gradient scores, for every model.
 
     Args:
         target: The gradient G behind the message.  # [P]
         counts: Which entries count; by default all.  # [P]
+        resized: Whether gradients are brought to the length of G first: what was clipped is of another.
     """
     scale = float(target.square().sum()) or 1.0
 
     def distance(gradients: Tensor) -> Tensor:
+        if resized:
+            gradients = _resized(gradients, target, counts)
         difference = gradients - target
         return (difference if counts is None else difference * counts).square().sum(dim=1) / scale
 
     return distance
 
 
-def residual(target: Tensor, counts: Tensor | None = None) -> Distance:
+def residual(target: Tensor, counts: Tensor | None = None, resized: bool = False) -> Distance:
     """Return (g - G) / ||G|| for one gradient g [P], of which ``squared`` is the squared norm.  # [P]
 
     Args:
         target: The gradient G behind the message.  # [P]
         counts: Which entries count; by default all.  # [P]
+        resized: As for ``squared``.
     """
     scale = float(target.double().norm()) or 1.0
 
     def difference(gradient: Tensor) -> Tensor:
+        if resized:
+            gradient = _resized(gradient, target, counts)
         found = (gradient - target) / scale
         return found if counts is None else found * counts
 
     return difference
+
+
+def _resized(gradients: Tensor, target: Tensor, counts: Tensor | None) -> Tensor:
+    """Return gradients [..., P] of which the entries that count are as long as the target's [P]."""
+    seen, wanted = (gradients, target) if counts is None else (gradients * counts, target * counts)
+    factors: Tensor = wanted.norm() / seen.norm(dim=-1, keepdim=True).clamp(min=1e-30)
+    return gradients * factors
 
 
 def cosine(target: Tensor, counts: Tensor | None = None) -> Distance:

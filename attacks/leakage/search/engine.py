@@ -32,12 +32,15 @@ class Problem:
     Attributes:
         cost: From variables to the matching cost of each restart, which tells them apart.  # [R]
         prior: From variables, and the share of the run that is over (0 to 1), to what is added to it.  # [R]
+        bound: How many times the cost the prior may count at most, above 0, or None. The search goes along
+            less of it where it would be more, so that a cost that can fall to 0 does.
         project: Moves variables, in place, to where they may be, after each step (not of L-BFGS).
     """
 
     cost: Callable[[Variables], Tensor]
     prior: Callable[[Variables, float], Tensor] | None = None
     project: Callable[[Variables], None] | None = None
+    bound: float | None = None
 
 
 @dataclass(frozen=True)
@@ -179,9 +182,19 @@ def _evaluated(problem: Problem, variables: Variables, share: float) -> tuple[li
     leaves = tuple(v.detach().requires_grad_() for v in variables)
     with torch.enable_grad():
         cost = problem.cost(leaves)  # [R]
-        whole = cost if problem.prior is None else cost + problem.prior(leaves, share)
+        whole = (
+            cost if problem.prior is None else cost + _bounded(problem.prior(leaves, share), cost, problem)
+        )
         gradients = torch.autograd.grad(whole.sum(), leaves)
     return cost.detach().tolist(), gradients
+
+
+def _bounded(prior: Tensor, cost: Tensor, problem: Problem) -> Tensor:
+    """Return what is added to the costs [R], each times what its bound leaves of it.  # [R]"""
+    if problem.bound is None:
+        return prior
+    most = problem.bound * cost.detach().clamp(min=0)
+    return prior * (most / prior.detach().clamp(min=1e-30)).clamp(max=1)
 
 
 def by_lbfgs(problem: Problem, starts: Sequence[Variables], how: LBFGS, budget: Budget) -> Found:

@@ -123,11 +123,13 @@ def test_without_its_file_masks_are_unknown_and_the_rest_is_read(record):
     assert (told.dropout_masks, told.level("dropout_masks"), told.batch_size) == (None, "unknown", 4)
 
 
-def test_several_steps_or_no_dropout_leave_no_masks(record, tmp_path):
-    for model, steps in ((DROPPING, 2), (PluginSpec("mlp", {"hidden": [8]}), 1)):
+def test_of_several_steps_no_masks_are_told_and_without_dropout_there_are_none(record, tmp_path):
+    for model, steps, masks in ((DROPPING, 2, None), (PluginSpec("mlp", {"hidden": [8]}), 1, ())):
         training = LocalTraining(local_steps=steps, batch_size=4, lr=0.1)
         place = record(model=model, training=training)
-        assert load_observation(place).knowledge.dropout_masks is None
+        told = load_observation(place).knowledge
+        assert told.dropout_masks == masks
+        assert told.level("dropout_masks") == ("unknown" if steps > 1 else "exact")
         assert not (place / "masks.safetensors").exists()
         place.rename(tmp_path / f"{steps}")
 

@@ -17,9 +17,13 @@ class Recorded:
     items: Sequence[Any] = ()
     audit: Mapping[str, Any] | None = None
     origin: str = ""
+    later: Sequence[Any] = ()
 
     def gallery(self) -> Sequence[Any]:
         return self.items
+
+    def attacked(self) -> Sequence[Any]:
+        return self.later
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,12 @@ class Item:
     sok: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     tokens: Any = None
+    oracle: Sequence[str] = ()
+    cpu_seconds: float | None = None
+    closures: float | None = None
+    baselines: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    progress: Any = None
+    codec_aware: bool | None = None
 
 
 @pytest.fixture
@@ -50,6 +60,8 @@ def recorded() -> Callable[..., Recorded]:
         clients: pd.DataFrame | None = None,
         items: Sequence[Any] = (),
         audit: Mapping[str, Any] | None = None,
+        later: Sequence[Any] = (),
+        scenario: Mapping[str, Any] = {},
         **columns: Any,
     ) -> Recorded:
         count = max((len(c) for c in columns.values() if isinstance(c, list)), default=1)
@@ -72,11 +84,17 @@ def recorded() -> Callable[..., Recorded]:
         }
         people = {"round": [0, 0], "client_id": [0, 1], "truth": "honest", "flag": None, "update_norm": 1.0}
         return Recorded(
-            {"scenario": {"name": "tiny", "seed": seed}, "label": label, "seed": seed, **manifest},
+            {
+                "scenario": {"name": "tiny", "seed": seed, **scenario},
+                "label": label,
+                "seed": seed,
+                **manifest,
+            },
             pd.DataFrame({**plain, **columns}),
             pd.DataFrame(people) if clients is None else clients,
             items,
             audit,
+            later=later,
         )
 
     return make

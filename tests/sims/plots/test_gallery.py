@@ -1,10 +1,13 @@
 """Rebuilt examples: pixels and words read back from the picture."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from gauntlet.core.errors import ScenarioError
-from gauntlet.sims.plots.gallery import reconstructions, score, title
+from gauntlet.sims.plots.gallery import reconstructions, title
+from gauntlet.sims.plots.pictures import score
 
 HALF = np.array([[[[0.0, 1.0], [1.0, 0.0]]], [[[0.0, 0.0], [0.0, 1.0]]]])  # [2, 1, 2, 2]
 
@@ -32,7 +35,14 @@ def test_the_true_examples_stand_above_the_rebuilt_ones_with_their_scores(record
     assert np.array_equal(shown[0], HALF[0, 0])
     assert np.array_equal(shown[1], HALF[1, 0])
     assert np.allclose(shown[2], HALF[0, 0] * 0.9)
-    assert words(figure) == ["label 0", "label 1", "23.0 dB\nSSIM 0.99", "exact\nSSIM 1.00"]
+    assert np.allclose(shown[4], HALF[0, 0] * 0.1)
+    assert words(figure) == [
+        "label 0",
+        "label 1",
+        "23.0 dB\nSSIM 0.99",
+        "exact\nSSIM 1.00",
+        *["at most 10 %"] * 2,
+    ]
     assert figure.subfigs[0].get_suptitle() == "dlg, round 0, client 3"
 
 
@@ -73,9 +83,10 @@ def test_colour_examples_are_drawn_in_colour(recorded, rebuilt):
 
 def test_values_beyond_0_to_1_are_drawn_on_the_scale_of_the_truth(recorded, rebuilt):
     item = rebuilt([[[-1.0, 3.0]]], [[[1.0, 9.0]]], psnr=[5.0], ssim=[np.nan])
-    true, guess = pictures(reconstructions([recorded(items=[item])])[0])
+    true, guess, difference = pictures(reconstructions([recorded(items=[item])])[0])
     assert true.tolist() == [[0.0, 1.0]]
     assert guess.tolist() == [[0.5, 1.0]]  # (1 + 1) / 4, and 9 is clipped to the truth's largest
+    assert difference.tolist() == [[0.5, 1.0]]  # 2 / 4; 6 / 4 is clipped
 
 
 def test_rows_of_features_are_drawn_as_strips(recorded, rebuilt):
@@ -95,7 +106,7 @@ def test_the_first_messages_and_examples_are_drawn_whatever_their_scores(recorde
     figure, table = reconstructions([recorded(items=items)], most_messages=2, most_examples=1)
 
     assert table[["client_id", "psnr"]].to_numpy().tolist() == [[0, 5.0], [1, 40.0]]
-    assert len(pictures(figure)) == 4
+    assert len(pictures(figure)) == 6
     assert small_print(figure).endswith(
         "Drawn: the first 2 of 3 messages, and the first 1 of up to 2 examples of a message; "
         "all are in 'reconstructions'."
@@ -108,9 +119,12 @@ def test_the_small_print_says_what_is_left_out_and_nothing_where_all_is_there(re
     many = rebuilt(large, large, [1.0] * 9, [0.0] * 9)
     few = rebuilt(small, small, [1.0] * 8, [0.0] * 8)
 
-    assert "Drawn" not in small_print(reconstructions([recorded(items=[few] * 6)])[0])
+    one = rebuilt(large[:1], large[:1], [1.0], [0.0])
+
+    for items in ([one] * 6, [few]):
+        assert "Drawn" not in small_print(reconstructions([recorded(items=items)])[0])
     assert "the first 6 of 7 messages; all are" in small_print(
-        reconstructions([recorded(items=[few] * 7)])[0]
+        reconstructions([recorded(items=[one] * 7)])[0]
     )
     said = small_print(reconstructions([recorded(items=[few, many])])[0])
     assert "Drawn: the first 8 of up to 9 examples of a message; all" in said
@@ -204,3 +218,22 @@ def test_how_much_the_attack_was_told_stands_in_the_title_and_in_the_table(rebui
     assert title(item) == "dlg, round 0, client 3, SoK C"
     assert set(reconstructions([recorded(items=[item])])[1]["sok"]) == {"C"}
     assert title(rebuilt(HALF, HALF, psnr=[20.0, 10.0], ssim=[0.9, 0.1])) == "dlg, round 0, client 3"
+
+
+def test_without_the_truth_what_was_rebuilt_is_drawn_on_its_own_scale_and_nothing_is_compared(
+    recorded, rebuilt
+):
+    item = rebuilt(np.full((1, 1, 2), np.nan), [[[-1.0, 3.0]]], psnr=[np.nan], ssim=[np.nan])
+    figure, table = reconstructions([recorded(items=[item])])
+
+    true, guess = pictures(figure)
+    assert np.isnan(true).all()
+    assert guess.tolist() == [[0.0, 1.0]]
+    assert words(figure) == ["not known", ""]
+    assert table[["psnr", "flat_psnr"]].isna().all(axis=None)
+
+
+def test_tokens_differ_where_they_are_wrong(recorded, rebuilt):
+    item = rebuilt([[3, 5]], [[3, 4]], psnr=[np.nan], ssim=[np.nan], tokens=np.array([0.5]))
+    whole = replace(item, truth=item.truth.astype(int), rebuilt=item.rebuilt.astype(int))
+    assert pictures(reconstructions([recorded(items=[whole])])[0])[2].tolist() == [[0.0, 1.0]]

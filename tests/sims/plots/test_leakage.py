@@ -34,7 +34,9 @@ def test_each_measure_has_a_panel_and_the_front_is_ringed(recorded, rebuilt):
 
     assert [axes.get_ylabel().split()[0] for axes in figure.axes] == ["PSNR", "Canary"]
     psnr = table[table["measure"] == "psnr"]
-    assert psnr["leakage"].tolist() == [40.0]  # an exact example counts 60 dB
+    assert psnr["leakage"].tolist() == [70.0]  # an exact example counts 120 dB
+    spread = ["leakage_median", "leakage_worst", "leakage_best"]
+    assert psnr[spread].to_numpy().tolist() == [[70.0, 20.0, 120.0]]
     est = table[table["measure"] == "epsilon_audit_est"].set_index("label")
     assert est["pareto"].to_dict() == {"a": True, "b": True, "c": False}
     ringed = figure.axes[1].collections[-1].get_offsets().tolist()
@@ -98,5 +100,5 @@ def test_a_defense_is_drawn_beside_an_attack_that_knows_of_it_or_not_at_all(reco
     ):
         assert len(leakage_by_accuracy([known])[1]) == 1
     for alone in (run(pruning, "dlg"), run(noise, "dlg"), run(noise, "bayes", likelihood="laplace")):
-        with pytest.raises(ScenarioError, match="is drawn beside an attack that knows of it, or not at all"):
+        with pytest.raises(ScenarioError, match="alone, and nobody who knows of it: attack what"):
             leakage_by_accuracy([alone])

@@ -13,7 +13,13 @@ from gauntlet.attacks.leakage.bias_trick import BiasTrick
 from gauntlet.core.errors import PluginError
 from gauntlet.core.observation import Reconstruction
 
-OPTIONS: dict[str, dict[str, object]] = {}
+OPTIONS: dict[str, dict[str, object]] = {
+    "dia": {"max_iterations": 60},
+    "sme": {"max_iterations": 60},
+    "unrolled": {"max_iterations": 60},
+    "wiig": {"max_iterations": 60},
+    "property_inference": {"column": 5, "batches": 10, "trees": 10},
+}
 
 
 @pytest.mark.parametrize("check", contract.CHECKS, ids=lambda c: c.__name__)

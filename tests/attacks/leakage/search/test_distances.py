@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gauntlet.attacks.leakage.search.distances import cosine, squared
+from gauntlet.attacks.leakage.search.distances import cosine, residual, squared
 
 TARGET = torch.tensor([3.0, 0.0, 4.0])
 SEEN = torch.tensor([[3.0, 0.0, 4.0], [0.0, 0.0, 0.0], [0.0, 5.0, 0.0], [-3.0, 0.0, -4.0], [6.0, 0.0, 8.0]])
@@ -39,3 +39,12 @@ def test_entries_that_do_not_count_are_left_out():
 def test_a_message_of_zeros_gives_finite_costs():
     assert squared(torch.zeros(3))(SEEN).isfinite().all()
     assert cosine(torch.zeros(3))(SEEN).tolist() == [1.0] * 5
+
+
+def test_what_may_be_clipped_is_compared_at_its_own_length():
+    """Of gradients of any length only the direction counts: at 2 G 0, at the right angle |a - b|^2 = 2."""
+    counts = torch.tensor([1.0, 0.0, 1.0])
+
+    torch.testing.assert_close(squared(TARGET, resized=True)(SEEN), torch.tensor([0.0, 1.0, 2.0, 4.0, 0.0]))
+    assert float(squared(TARGET, counts, resized=True)(torch.tensor([[6.0, 9.0, 8.0]]))) == pytest.approx(0)
+    assert residual(TARGET, resized=True)(2 * TARGET).tolist() == pytest.approx([0, 0, 0])

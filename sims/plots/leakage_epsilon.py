@@ -1,0 +1,137 @@
+"""Leakage and accuracy against epsilon: what a guarantee buys, and what it costs, in one figure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ...core.errors import ScenarioError
+from ..measures import called
+from .base import RunLike, metric_of
+from .frontier import end_of, evaluated
+from .leak_marks import (
+    SPREAD,
+    caption_of,
+    decibels,
+    dotted,
+    draw_baselines,
+    draw_spread,
+    figures_of,
+    looks_of,
+)
+from .leaks import Leak, leaks_of
+from .style import OKABE_ITO, Style, add_caption, add_legend, dress, logarithmic, new_figure, percent_axis
+from .utility import budget_of
+
+
+def leakage_epsilon(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
+    """Draw PSNR of what was rebuilt above, accuracy below, both against the epsilon of the whole run.
+
+    A point is one setting, with all its seeds, at the largest of their epsilons. Runs without a guarantee
+    stand in a column of their own, never at epsilon 0 or infinity.
+
+    Returns:
+        The figure, and one row an attack and label.
+
+    Raises:
+        ScenarioError: Nothing was rebuilt, no such run was evaluated, or none has an epsilon; or a client
+            defense was attacked by nobody who knows of it.
+    """
+    leaks = leaks_of(runs)
+    metric = metric_of([one.run for one in leaks])
+    leaks = [one for one in leaks if evaluated(leaks, one.label, metric)]
+    keys = dict.fromkeys((one.attack, one.label) for one in leaks)
+    table = pd.DataFrame(
+        _row([one for one in leaks if (one.attack, one.label) == key], metric) for key in keys
+    )
+    if table.empty or not (table["epsilon"] > 0).any():
+        raise ScenarioError(
+            "there is no epsilon to draw leakage against: no evaluated run whose messages were attacked has "
+            "one above 0; a run with a privacy mechanism whose sampling and defense allow accounting has one"
+        )
+    table = table.sort_values(["epsilon"], kind="stable", na_position="last").reset_index(drop=True)
+    figure = new_figure(7.4, 6.6)
+    _draw(figure, table, leaks, metric)
+    add_legend(figure, figure.axes[0])
+    add_caption(figure, _small_print(leaks, table))
+    return figure, table
+
+
+def _draw(figure: Figure, table: pd.DataFrame, leaks: Sequence[Leak], metric: str) -> None:
+    sure, lost = table[table["epsilon"] > 0], table[table["epsilon"].isna()]
+    widths = [5.0, 0.6 + 0.35 * lost["label"].nunique()] if len(lost) else [5.0]
+    heights: Style = {"height_ratios": [1.6, 1.0], "width_ratios": widths}
+    grid = figure.subplots(2, len(widths), sharey="row", squeeze=False, **heights)
+    (above, below), looks = list(grid[:, 0]), looks_of(leaks)
+    for attack in looks:
+        _draw_leaks(above, attack, sure[sure["attack"] == attack], looks[attack])
+    _draw_metric(below, sure, metric)
+    if len(lost):
+        _draw_lost(list(grid[:, 1]), lost, looks, metric)
+    draw_baselines(above, leaks)
+    dress(above, "", "PSNR of rebuilt examples, dB")
+    dress(below, "Privacy spent by the whole run: ε (less is more private)", f"Test {called(metric)}")
+    for axes in (above, below):
+        logarithmic(axes)
+    below.set_xlim(above.get_xlim())
+    above.tick_params(labelbottom=False)
+    decibels(above, float(table["best"].max()))
+    if metric == "accuracy":
+        percent_axis(below, table["accuracy_low"].min(), table["accuracy_high"].max())
+
+
+def _row(leaks: Sequence[Leak], metric: str) -> dict[str, Any]:
+    budgets = [budget_of(one.run) for one in leaks]
+    reason = next((why for _, why in budgets if why), "")
+    return {
+        "attack": leaks[0].attack,
+        "label": leaks[0].label,
+        "epsilon": np.nan if reason else max(value for value, _ in budgets),
+        "reason": reason,
+        **end_of(leaks, leaks[0].label, metric),
+        **figures_of(leaks),
+    }
+
+
+def _draw_leaks(axes: Axes, attack: str, rows: pd.DataFrame, look: Style) -> None:
+    axes.plot(rows["epsilon"], rows["mean"], label=attack, markersize=7, linewidth=1.6, zorder=3, **look)
+    for row in rows.to_dict("records"):
+        draw_spread(axes, row["epsilon"], row, look)
+
+
+def _draw_metric(axes: Axes, rows: pd.DataFrame, metric: str) -> None:
+    points = rows.drop_duplicates("label")
+    low, high = points[metric] - points[f"{metric}_low"], points[f"{metric}_high"] - points[metric]
+    look: Style = {"color": OKABE_ITO[6], "marker": "o", "markersize": 5, "capsize": 2}
+    axes.errorbar(points["epsilon"], points[metric], yerr=[low, high], linewidth=1.4, elinewidth=1.0, **look)
+
+
+def _draw_lost(column: Sequence[Axes], lost: pd.DataFrame, looks: dict[str, Style], metric: str) -> None:
+    """Draw the runs that guarantee nothing side by side."""
+    labels = list(dict.fromkeys(lost["label"]))
+    for row in lost.to_dict("records"):
+        place, look = labels.index(row["label"]), looks[row["attack"]]
+        column[0].plot([place], [row["mean"]], markersize=7, zorder=3, **{**look, "linestyle": ""})
+        draw_spread(column[0], place, row, look)
+        ends = [row[f"{metric}_low"], row[f"{metric}_high"]]
+        column[1].plot([place] * 2, ends, color=OKABE_ITO[6], linewidth=1.0)
+        column[1].plot([place], [row[metric]], marker="o", markersize=5, color=OKABE_ITO[6], linestyle="")
+    for axes in column:
+        dress(axes, "", "")
+        axes.set_xlim(-0.6, len(labels) - 0.4)
+        axes.set_xticks([])
+    column[1].set_xticks(range(len(labels)), labels, rotation=35, ha="right", fontsize=8)
+    column[0].set_title("no ε", fontsize=9)
+
+
+def _small_print(leaks: Sequence[Leak], table: pd.DataFrame) -> str:
+    last = [one.run.rounds.iloc[-1] for one in leaks]
+    deltas = sorted({f"{float(row['delta']):g}" for row in last if pd.notna(row.get("delta"))})
+    units = sorted({str(row["unit"]) for row in last if row.get("unit") and pd.notna(row.get("epsilon"))})
+    told = [f"δ: {', '.join(deltas)}" if deltas else "", f"unit: {', '.join(units)}" if units else ""]
+    why = table[table["reason"] != ""].drop_duplicates("label")
+    lost = "; ".join(f"{label} ({reason})" for label, reason in zip(why["label"], why["reason"], strict=True))
+    return caption_of(leaks, SPREAD, *told, f"no ε: {lost}" if lost else "", dotted(leaks))
