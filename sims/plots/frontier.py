@@ -22,7 +22,7 @@ from .leak_marks import (
     looks_of,
 )
 from .leaks import Leak, leaks_of
-from .style import SMALL, Style, add_caption, add_legend, dress, new_figure
+from .style import QUIET, SMALL, Style, add_caption, add_legend, dress, new_figure
 
 MOST_POINTS = 20
 
@@ -55,11 +55,13 @@ def leakage_frontier(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
         for attack, label in sorted(dict.fromkeys((one.attack, one.label) for one in leaks),
                                     key=lambda key: numbers[key[1]])
     )  # fmt: skip
-    figure = new_figure(7.6, 5.2)
+    small_print = "\n".join(filter(None, _small_print(leaks, numbers, len(labels))))
+    figure = new_figure(7.6, 4.6 + len(small_print) / 600)
     axes = figure.subplots()
     looks = looks_of(leaks)
     for attack in looks:
         _draw(axes, attack, table[table["attack"] == attack], looks[attack], metric)
+    _number(axes, table, metric)
     draw_baselines(axes, leaks)
     dress(axes, f"Test {called(metric)} of the trained model", "PSNR of rebuilt examples, dB")
     if metric == "accuracy":
@@ -67,7 +69,7 @@ def leakage_frontier(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
     axes.margins(x=0.08)
     decibels(axes, float(table["best"].max()))
     add_legend(figure, axes)
-    add_caption(figure, "\n".join(filter(None, _small_print(leaks, numbers, len(labels)))))
+    add_caption(figure, small_print)
     return figure, table
 
 
@@ -99,10 +101,16 @@ def _draw(axes: Axes, attack: str, rows: pd.DataFrame, look: Style, metric: str)
         if row["seeds"] > 1:
             ends = [row[f"{metric}_low"], row[f"{metric}_high"]]
             axes.plot(ends, [row["mean"]] * 2, color=look["color"], alpha=0.45, linewidth=1.2, zorder=1)
-        axes.annotate(str(row["point"]), (row[metric], row["mean"]), xytext=(6, 5),
-                      textcoords="offset points", fontsize=SMALL - 1, color=look["color"])  # fmt: skip
+
+
+def _number(axes: Axes, table: pd.DataFrame, metric: str) -> None:
+    """Write the number of each setting beside its highest point."""
+    highest = table.sort_values("mean").drop_duplicates("label", keep="last")
+    for row in highest.to_dict("records"):
+        place = {"xytext": (6, 5), "textcoords": "offset points"}
+        axes.annotate(str(row["point"]), (row[metric], row["mean"]), fontsize=SMALL, color=QUIET, **place)
 
 
 def _small_print(leaks: Sequence[Leak], numbers: Mapping[str, int], found: int) -> list[str]:
-    points = "; ".join(f"{n} {label}" for label, n in numbers.items())
+    points = "; ".join(f"{n}:\N{NO-BREAK SPACE}{label}" for label, n in numbers.items())
     return [points, caption_of(leaks, SPREAD, dotted(leaks)), left_out(found, MOST_POINTS)]
