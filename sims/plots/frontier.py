@@ -107,7 +107,7 @@ def _number(axes: Axes, table: pd.DataFrame, metric: str) -> None:
     """Write the number of each setting beside its highest point."""
     highest = table.sort_values("mean").drop_duplicates("label", keep="last")
     for row in highest.to_dict("records"):
-        place = {"xytext": (6, 5), "textcoords": "offset points"}
+        place: Style = {"xytext": (6, 5), "textcoords": "offset points"}
         axes.annotate(str(row["point"]), (row[metric], row["mean"]), fontsize=SMALL, color=QUIET, **place)
 
 

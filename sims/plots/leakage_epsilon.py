@@ -150,5 +150,7 @@ def _small_print(leaks: Sequence[Leak], table: pd.DataFrame) -> str:
     told = [f"δ: {', '.join(deltas)}" if deltas else "", f"unit: {', '.join(units)}" if units else ""]
     why = table[table["reason"] != ""].drop_duplicates("label")
     reasons = zip(why["label"], why["reason"], strict=True)
-    lost = "; ".join(f"{letter(n)}:\N{NO-BREAK SPACE}{label} ({reason})" for n, (label, reason) in enumerate(reasons))
+    lost = "; ".join(
+        f"{letter(n)}:\N{NO-BREAK SPACE}{label} ({reason})" for n, (label, reason) in enumerate(reasons)
+    )
     return caption_of(leaks, SPREAD, *told, f"no ε at {lost}" if lost else "", dotted(leaks))
