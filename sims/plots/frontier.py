@@ -1,6 +1,7 @@
 """Leakage against accuracy over a sweep of noise, bits or dropout: a line an attack."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,15 +50,26 @@ def leakage_frontier(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
     shown = labels[:MOST_POINTS]
     leaks = [one for one in leaks if one.label in shown]
     numbers = {label: n + 1 for n, label in enumerate(shown)}
-    table = pd.DataFrame(
-        {"attack": attack, "point": numbers[label], "label": label, **end_of(leaks, label, metric),
-         **figures_of([one for one in leaks if (one.attack, one.label) == (attack, label)])}
-        for attack, label in sorted(dict.fromkeys((one.attack, one.label) for one in leaks),
-                                    key=lambda key: numbers[key[1]])
-    )  # fmt: skip
+    keys = sorted(dict.fromkeys((one.label, one.attack) for one in leaks), key=lambda key: numbers[key[0]])
+    table = pd.DataFrame(_row(leaks, *key, metric, numbers) for key in keys)
     small_print = "\n".join(filter(None, _small_print(leaks, numbers, len(labels))))
     figure = new_figure(7.6, 4.6 + len(small_print) / 600)
     axes = figure.subplots()
+    _panel(axes, table, leaks, metric)
+    add_legend(figure, axes)
+    add_caption(figure, small_print)
+    return figure, table
+
+
+def _row(
+    leaks: Sequence[Leak], label: str, attack: str, metric: str, numbers: Mapping[str, int]
+) -> dict[str, Any]:
+    own = [one for one in leaks if (one.label, one.attack) == (label, attack)]
+    head = {"attack": attack, "point": numbers[label], "label": label}
+    return {**head, **end_of(leaks, label, metric), **figures_of(own)}
+
+
+def _panel(axes: Axes, table: pd.DataFrame, leaks: Sequence[Leak], metric: str) -> None:
     looks = looks_of(leaks)
     for attack in looks:
         _draw(axes, attack, table[table["attack"] == attack], looks[attack], metric)
@@ -68,9 +80,6 @@ def leakage_frontier(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     axes.margins(x=0.08)
     decibels(axes, float(table["best"].max()))
-    add_legend(figure, axes)
-    add_caption(figure, small_print)
-    return figure, table
 
 
 def evaluated(leaks: Sequence[Leak], label: str, metric: str) -> bool:

@@ -39,36 +39,45 @@ def reconstructions(
         raise ScenarioError(
             f"a gallery shows at least 1 message and 1 example, got {most_messages} and {most_examples}"
         )
+    stepwise = by == "iteration"
+    found = _found(runs, stepwise)
+    shown = found[:most_messages]
+    rows = _steps if stepwise else _rows
+    table = pd.DataFrame([row for message in shown for row in rows(message, most_examples)])
+    figure = _drawn(found, shown, most_examples, stepwise)
+    said_below = _STEPWISE if stepwise else _scale(table)
+    add_caption(figure, f"{said_below}\n{_missing(found, shown, most_examples, stepwise)}".strip())
+    return figure, table
+
+
+def _found(runs: Sequence[RunLike], stepwise: bool) -> list["Message"]:
     found = messages(runs)
     if not found:
         raise ScenarioError(
             "there is no reconstruction to draw: nothing was rebuilt in these runs; "
             "a run that observes messages and attacks them with a leakage attack has some"
         )
-    stepwise = by == "iteration"
     if stepwise and not (found := [m for m in found if m.item.progress is not None]):
         raise ScenarioError(
             "there is no iteration to draw: no attack of these runs kept its steps; those that search do, "
             "since this version: 'gauntlet attack' attacks what was recorded again"
         )
-    shown = found[:most_messages]
-    rows = _steps if stepwise else _rows
-    table = pd.DataFrame([row for message in shown for row in rows(message, most_examples)])
-    columns = _columns(shown, most_examples, stepwise)
+    return found
+
+
+def _drawn(found: Sequence["Message"], shown: Sequence["Message"], most: int, stepwise: bool) -> Figure:
+    columns, names = _columns(shown, most, stepwise), _names(found)
     figure = new_figure(max(1.05 * columns + 0.6, 5.0), (1.85 if stepwise else 3.3) * len(shown) + 0.5)
-    names = _names(found)
     for part, message in zip(parts_of(figure, rows=len(shown)), shown, strict=True):
         apart = differing([m.item for m in shown if m.label == message.label])
         name = title(message.item, names[message.label, message.seed], apart)
         letters = max(20, int(figure.get_figwidth() * 72 / (0.56 * NORMAL)))
         part.suptitle(fill(name, letters), fontsize=NORMAL, x=0.01, ha="left")
         if stepwise:
-            draw_steps(part, message.item, columns, most_examples)
+            draw_steps(part, message.item, columns, most)
         else:
             draw_pairs(part, message.item, columns, difference=True)
-    said_below = _STEPWISE if stepwise else _scale(table)
-    add_caption(figure, f"{said_below}\n{_missing(found, shown, most_examples, stepwise)}".strip())
-    return figure, table
+    return figure
 
 
 _STEPWISE = (
