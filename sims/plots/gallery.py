@@ -107,8 +107,27 @@ def messages(runs: Sequence[RunLike]) -> list[Message]:
         Message(label, run.manifest["seed"], item)
         for label, same in groups(runs).items()
         for run in same
-        for item in (*run.gallery(), *run.attacked())
+        for item in results_of(run)
     ]
+
+
+def results_of(run: RunLike) -> list[RebuiltLike]:
+    """Return what a run's probes rebuilt, then what later attacks did, once where several recorded a message.
+
+    What the same attack made of one message is two results where it was told different things.
+    """
+    found = list(run.gallery())
+    seen = {_identity(one) for one in found}
+    for one in run.attacked():
+        if (key := _identity(one)) not in seen:
+            seen.add(key)
+            found.append(one)
+    return found
+
+
+def _identity(one: RebuiltLike) -> tuple[object, ...]:
+    told = one.attack, repr(sorted(one.settings.items())), one.sok, *one.oracle
+    return *told, one.round, one.client_id, one.rebuilt.tobytes()
 
 
 def _names(found: Sequence[Message]) -> dict[tuple[str, int], str]:
@@ -130,7 +149,11 @@ def _missing(found: Sequence[Message], shown: Sequence[Message], most_examples: 
     longest = max(len(m.item.truth) for m in shown)
     if longest > most_examples and not stepwise:
         cut.append(f"{most_examples} of up to {longest} examples of a message")
-    return f"Drawn: the first {', and the first '.join(cut)}; all are in 'reconstructions'." if cut else ""
+    return (
+        f"Drawn: the first {', and the first '.join(cut)}; all are in 'reconstructions' and 'attacked'."
+        if cut
+        else ""
+    )
 
 
 def title(item: RebuiltLike, label: str = "", apart: Mapping[str, Sequence[str]] = {}) -> str:

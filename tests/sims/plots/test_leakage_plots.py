@@ -189,7 +189,7 @@ def test_a_gallery_by_iteration_needs_an_attack_that_kept_its_steps(recorded, ma
 
 
 def test_what_later_attacks_rebuilt_is_in_the_gallery_behind_what_probes_did(recorded, made):
-    _, table = reconstructions([recorded(items=[made(20.0)], later=[made(50.0, attack="spear")])])
+    _, table = reconstructions([recorded(items=[made(20.0)], later=[made(50.0, attack="spear"), made(20.0)])])
     assert table[["attack", "psnr"]].to_numpy().tolist() == [["dlg", 20.0], ["spear", 50.0]]
 
 
