@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..attacks.leakage import infers
+from ..attacks.leakage import LEAKAGE_ATTACKS, infers
 from ..clients.client_defenses import CLIENT_DEFENSES
 from ..core.declarations import ClientDefenses, declared
 
@@ -33,5 +33,14 @@ def unadapted(spec: RunSpec, probes: Sequence[Probe]) -> str | None:
 
 
 def _is(adaptive: dict[str, object], probe: Probe) -> bool:
-    told = {"name": probe.name, **probe.spec().options}
-    return all(key in told and told[key] == value for key, value in adaptive.items())
+    """Return whether a probe is this attack, with these options at least, its defaults counted."""
+    if probe.name != adaptive["name"]:
+        return False
+    attack = LEAKAGE_ATTACKS.build(probe.name, probe.spec().options)
+    wanted = {key: value for key, value in adaptive.items() if key != "name"}
+    return all(_plain(getattr(attack, key, None)) == _plain(value) for key, value in wanted.items())
+
+
+def _plain(value: object) -> object:
+    """Return a value as a scenario has it: a tuple is a list there."""
+    return list(value) if isinstance(value, tuple) else value

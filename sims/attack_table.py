@@ -9,6 +9,7 @@ from ..core.observation import Observation
 from ..core.outside import only_our_own
 from ..server.recording.replays import load_observation
 from ..server.spec import PluginSpec
+from .inference_report import property_area
 from .plain import read_json
 from .reattack import Finding
 from .rebuilt import TIMINGS, timings_of
@@ -74,8 +75,22 @@ def print_findings(found: Sequence[Finding]) -> None:
     for one in found:
         if one.result is None:
             print(f"{message_named(one)}: {attack_named(one.attack)} refused: {one.refusal}")
+    _print_properties(found)
     for folder in dict.fromkeys(one.result.parent for one in found if one.result is not None):
         print(f"Results in {folder}")
+
+
+def _print_properties(found: Sequence[Finding]) -> None:
+    """Print how well each attack on a property tells messages, where it was asked of several."""
+    told: dict[str, list[dict[str, Any]]] = {}
+    for one in found:
+        if one.result is not None and not one.result.is_dir():
+            report = read_json(one.result.read_text(encoding="utf-8"))
+            if "property_share" in report:
+                told.setdefault(attack_named(one.attack), []).append(report)
+    for name, reports in told.items():
+        if (area := property_area(reports)) is not None:
+            print(f"{name}: AUC {area:.2f} over {len(reports)} messages, by what most examples of each have")
 
 
 def _row(one: Finding, result: Path) -> tuple[str, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..attacks.leakage.parts.labels import round_counts
 from ..attacks.leakage.parts.ranking import auc, tpr_at
+from ..core.declarations import LeakageAttacks, declared
 from ..core.registry import require
 
 if TYPE_CHECKING:
@@ -20,12 +21,12 @@ RATES = {"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3}
 
 
 def judged(
-    hypotheses: str, scores: Tensor, truths: Sequence[Truth | None], observation: Observation, who: str
+    plugin: object, scores: Tensor, truths: Sequence[Truth | None], observation: Observation, who: str
 ) -> dict[str, Any]:
     """Return what a report says of scores [H] beside what is true.
 
     Args:
-        hypotheses: What they are about, as the attack declares it.
+        plugin: The attack, which declares what they are about.
         scores: Of all rounds together.  # [H]
         truths: What the client trained on in each of them; None where that is not known.
         observation: The last message.
@@ -34,11 +35,32 @@ def judged(
     Raises:
         PluginError: Another number of scores than of candidates.
     """
+    hypotheses = declared(plugin, LeakageAttacks.hypotheses)
     if hypotheses == "members":
         return _members(scores, truths, observation, who)
     if hypotheses == "property":
-        return {}
+        return {"property_share": _share(declared(plugin, LeakageAttacks.holds), truths)}
     return _labels(scores, truths[-1], observation.num_classes)
+
+
+def _share(holds: Callable[[Tensor, Tensor], Tensor] | None, truths: Sequence[Truth | None]) -> float | None:
+    """Return which share of the examples behind all rounds has the property; None where it is not known."""
+    known = [truth for truth in truths if truth is not None]
+    if holds is None or len(known) != len(truths):
+        return None
+    return float(torch.cat([holds(truth.x, truth.y).double() for truth in known]).mean())
+
+
+def property_area(reports: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the AUC of one attack's scores over messages: of most examples with the property, or not.
+
+    None where all messages are of one kind, or what is true is not known of one.
+    """
+    shares = [report.get("property_share") for report in reports]
+    if None in shares:
+        return None
+    scores, have = torch.tensor([r["scores"][0] for r in reports]), torch.tensor(shares) > 0.5
+    return _known(auc(scores[have], scores[~have]))
 
 
 def _members(

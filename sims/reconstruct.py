@@ -22,7 +22,6 @@ from ..attacks.leakage.parts.requirements import (
     told,
 )
 from ..clients.placement.device import one_thread
-from ..core.declarations import LeakageAttacks, declared
 from ..core.disk import make_folder, write_folder
 from ..core.errors import ResultsError
 from ..core.guards import guard
@@ -182,7 +181,7 @@ def infer(job: AttackJob) -> Path:
     report = {
         **_head(job, plugin, observations),
         "scores": scores.tolist(),
-        **judged(declared(plugin, LeakageAttacks.hypotheses), scores, truths, observations[-1], who),
+        **judged(plugin, scores, truths, observations[-1], who),
     }
     path = job.results / f"{job.called}.json"
     try:

@@ -130,6 +130,8 @@ TIMINGS = pa.schema(
         ("round", pa.int64()),
         ("seconds", pa.float64()),
         ("aggregation_seconds", pa.float64()),
+        ("encode_seconds", pa.float64()),
+        ("decode_seconds", pa.float64()),
         ("clients_per_second", pa.float64()),
     ]
 )

@@ -114,6 +114,12 @@ class Run:
         return self._table("certificates") if there else None
 
     @cached_property
+    def frames(self) -> "pd.DataFrame | None":
+        """One row a frame and round: what it cost and lost; None where messages go as float32 both ways."""
+        there = "frames" in self._going_on or (self.folder / "frames.parquet").is_file()
+        return self._table("frames") if there else None
+
+    @cached_property
     def outputs(self) -> "pd.DataFrame":
         """One row an output of a regression and evaluated round."""
         return self._table("outputs")

@@ -27,6 +27,7 @@ from ..server.checkpoint import Checkpoint
 from ..server.plan import Plan
 from .earlier import by_round, old_tables, until
 from .folders import RESERVE, check_free
+from .frame_table import FRAMES, frame_rows
 from .journal import Journal, Mark, read_tables
 from .records import (
     CERTIFICATES,
@@ -59,7 +60,7 @@ TABLES = {
     "scores": SCORES,
     "outputs": OUTPUTS,
 }
-OPTIONAL = {"personal": PERSONAL, "certificates": CERTIFICATES}
+OPTIONAL = {"personal": PERSONAL, "certificates": CERTIFICATES, "frames": FRAMES}
 _TIMES = {"timings": TIMINGS}
 _TIMES_OF_ROUND = pa.struct(list(TIMINGS))
 _RESERVED = 2**16  # bytes
@@ -158,11 +159,15 @@ class RunWriter:
             self._tables.add("personal", personal_rows(plan, step))
         if step.certificates:
             self._tables.add("certificates", certificate_rows(step))
+        if (frames := frame_rows(plan, step)) is not None:
+            self._tables.add("frames", frames)
         rate = len(step.outcome.sent) / step.seconds if step.seconds > 0 else None
         times = {
             "round": step.outcome.round,
             "seconds": step.seconds,
             "aggregation_seconds": step.outcome.aggregation_seconds,
+            "encode_seconds": step.outcome.encode_seconds,
+            "decode_seconds": step.outcome.decode_seconds,
             "clients_per_second": rate,
         }
         self._timings.add("timings", _row(_TIMES_OF_ROUND, times))

@@ -18,6 +18,7 @@ LEAKAGE_ATTACKS: Family[LeakageAttack] = Family(
         "wiig": "gauntlet.attacks.leakage.wiig:WIIG",
         "unrolled": "gauntlet.attacks.leakage.unrolled:Unrolled",
         "sme": "gauntlet.attacks.leakage.sme:SME",
+        "bayes": "gauntlet.attacks.leakage.bayes:Bayes",
         "bias_trick": "gauntlet.attacks.leakage.bias_trick:BiasTrick",
         "embedding_rows": "gauntlet.attacks.leakage.embedding_rows:EmbeddingRows",
         "imprint_bins": "gauntlet.attacks.leakage.imprint_bins:ImprintBins",
@@ -39,6 +40,7 @@ INFERENCE_ATTACKS: Family[InferenceAttack] = Family(
         "negative_rows": "gauntlet.attacks.leakage.negative_rows:NegativeRows",
         "dimitrov_counts": "gauntlet.attacks.leakage.dimitrov_counts:DimitrovCounts",
         "membership": "gauntlet.attacks.leakage.membership:Membership",
+        "property_inference": "gauntlet.attacks.leakage.property_inference:PropertyInference",
     },
     declares=LeakageAttacks,
 )

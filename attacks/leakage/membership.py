@@ -8,18 +8,18 @@ arXiv:1812.00910, who give the gradients to a network.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
 from ...core.errors import PluginError
 from ...core.leakage_knowledge import Level, Records
 from ...core.observation import Observation
+from .parts.record_gradients import gradients_of_records, losses
 from .parts.requirements import refuse_unmet
 
 _MOST_VALUES = 2**24  # numbers of gradients that are held at a time
@@ -75,27 +75,9 @@ def _alignment(observation: Observation, records: Records) -> Tensor:
     found = []
     for begin in range(0, len(records.y), parts):
         rows = slice(begin, begin + parts)
-        gradients = _gradients(observation, records.x[rows], records.y[rows])[:, sent].double()
+        gradients = gradients_of_records(observation, records.x[rows], records.y[rows])[:, sent].double()
         found.append(functional.cosine_similarity(gradients, target[sent][None], dim=1))
     return torch.cat(found)
-
-
-def _gradients(observation: Observation, x: Tensor, y: Tensor) -> Tensor:
-    """Return the gradient of each example's loss, together where the model allows it.  # [n, P]"""
-    model = copy.deepcopy(observation.model).eval()
-    named = dict(model.named_parameters())
-    own = {slot.name: named[slot.name].detach() for slot in observation.layout.parameters}
-
-    def loss(values: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return _losses(lambda z: functional_call(model, values, (z,)), x[None], y[None]).mean()
-
-    one = grad(loss)
-    try:
-        found = vmap(one, in_dims=(None, 0, 0))(own, x, y)
-    except (RuntimeError, NotImplementedError):  # an operation that vmap does not know: one at a time
-        each = [one(own, a, b) for a, b in zip(x, y, strict=True)]
-        found = {name: torch.stack([g[name] for g in each]) for name in own}
-    return torch.cat([found[name].flatten(1) for name in own], dim=1)
 
 
 def _loss_drop(observation: Observation, records: Records) -> Tensor:
@@ -112,11 +94,4 @@ def _loss_drop(observation: Observation, records: Records) -> Tensor:
 
 def _in_parts(model: nn.Module, records: Records) -> Tensor:
     rows = range(0, len(records.y), 256)
-    return torch.cat([_losses(model, records.x[i : i + 256], records.y[i : i + 256]) for i in rows])
-
-
-def _losses(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """Return the cross-entropy of each example, over all its positions.  # [n]"""
-    outputs = model(x)
-    each = functional.cross_entropy(outputs.flatten(0, -2), y.flatten(), reduction="none")
-    return each.reshape(len(x), -1).mean(dim=1)
+    return torch.cat([losses(model, records.x[i : i + 256], records.y[i : i + 256]) for i in rows])

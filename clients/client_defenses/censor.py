@@ -39,7 +39,7 @@ class Censor:
 
     trials: int = 20
 
-    adaptive: ClassVar[Mapping[str, object]] = {"name": "dlg"}
+    adaptive: ClassVar[Mapping[str, object]] = {"name": "bayes", "likelihood": "orthogonal"}
 
     def __post_init__(self) -> None:
         if self.trials < 1:

@@ -45,7 +45,7 @@ class GradDefense:
     perturbed: int = 5
     noise_std: float = 0.01
 
-    adaptive: ClassVar[Mapping[str, object]] = {"name": "dlg"}
+    adaptive: ClassVar[Mapping[str, object]] = {"name": "bayes", "likelihood": "laplace"}
 
     def __post_init__(self) -> None:
         if self.slices < 1:

@@ -33,7 +33,7 @@ class LaplaceNoise:
     noise_std: float = 1e-2
 
     looks_at_examples: ClassVar[bool] = False
-    adaptive: ClassVar[Mapping[str, object]] = {"name": "dlg"}
+    adaptive: ClassVar[Mapping[str, object]] = {"name": "bayes", "likelihood": "laplace"}
 
     def __post_init__(self) -> None:
         if not (self.noise_std >= 0 and isfinite(self.noise_std)):

@@ -6,6 +6,7 @@ Modeling with Partial Gradient Perturbation to Prevent Deep Gradient Leakage. ar
 leave the gradients of the bottleneck and of what follows it out of the distance.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite, log
@@ -42,7 +43,11 @@ class Precode:
     layer: str = ""
 
     looks_at_examples: ClassVar[bool] = False
-    adaptive: ClassVar[Mapping[str, object]] = {"name": "dlg"}
+    adaptive: ClassVar[Mapping[str, object]] = {
+        "name": "bayes",
+        "likelihood": "direction",
+        "skip": ("precode", "precoded"),
+    }
 
     def __post_init__(self) -> None:
         if self.width < 1:
@@ -52,7 +57,8 @@ class Precode:
 
     def wrap(self, model: nn.Module) -> nn.Module:
         name, layer = linear_layer(model, self.layer, "PRECODE")
-        both = nn.Sequential(Bottleneck(layer.in_features, self.width, self.beta), layer)
+        bottleneck = Bottleneck(layer.in_features, self.width, self.beta)
+        both = nn.Sequential(OrderedDict(precode=bottleneck, precoded=layer))
         if not name:
             return both
         model.set_submodule(name, both)

@@ -10,6 +10,7 @@ CODECS: Family[Codec] = Family(
     ("init", "encode", "decode", "records", "max_body", "ideal_bits"),
     {
         "dorefa": "gauntlet.clients.codecs.dorefa:DoReFa",
+        "eblc": "gauntlet.clients.codecs.eblc:EBLC",
         "eden": "gauntlet.clients.codecs.eden:EDEN",
         "error_feedback": "gauntlet.clients.codecs.error_feedback:ErrorFeedback",
         "fp16": "gauntlet.clients.codecs.fp16:Fp16",

@@ -34,10 +34,12 @@ from .parts.packing import (
     from_tensors,
     pack_fixed,
     scales_of,
-    smallest,
     unpack_fixed,
     with_scales,
 )
+from .parts.rans import RANS, max_rans, pack_rans, unpack_rans
+
+_GOOD_ENOUGH = 1.03  # bits of a Huffman code over the entropy: above it, auto tries rANS
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,9 @@ class QSGD:
         levels: s, between 1 and 127.
         bucket_size: Coordinates that share a norm, at least 1, or None: those of a tensor.
         norm: ``"l2"`` (the paper's), or ``"max"``, the largest size of the bucket.
-        pack: ``"fixed"`` (as many bits an element as 2 s + 1 levels need), ``"huffman"``, or ``"auto"``
-            (the smaller of both).
+        pack: ``"fixed"`` (as many bits an element as 2 s + 1 levels need), ``"huffman"``, ``"rans"``, or
+            ``"auto"``: the smaller of fixed and huffman, and where that takes more than 1.03 times the
+            levels' entropy, of rans too.
     """
 
     codec_id: ClassVar[int] = 5
@@ -62,7 +65,7 @@ class QSGD:
     levels: int = 15
     bucket_size: int | None = 512
     norm: Literal["l2", "max"] = "l2"
-    pack: Literal["fixed", "huffman", "auto"] = "auto"
+    pack: Literal["fixed", "huffman", "rans", "auto"] = "auto"
 
     def __post_init__(self) -> None:
         if not 1 <= self.levels <= 127:
@@ -75,7 +78,8 @@ class QSGD:
 
     @property
     def _tags(self) -> tuple[int, ...]:
-        return {"fixed": (FIXED,), "huffman": (ZLIB,), "auto": (FIXED, ZLIB)}[self.pack]
+        one = {"fixed": (FIXED,), "huffman": (ZLIB,), "rans": (RANS,)}
+        return one.get(self.pack, (FIXED, ZLIB, RANS))
 
     def init(self) -> None:
         return None
@@ -93,8 +97,10 @@ class QSGD:
             norms = norms_of(block, self.bucket_size)  # [K, buckets]
             finite = finite & np.isfinite(norms).all(axis=1)
             codes = self._codes(block, buckets.spread(norms, slot.size, self.bucket_size), uniforms)
-            packed = [with_scales(norms, finite, rows) for rows in self._packed(codes)]
-            return [smallest(i, self._tags, row, slot.size) for row in zip(*packed, strict=True)]
+            packed = self._packed(codes)  # [K]
+            bodies = with_scales(norms, finite, [body for _, body in packed])
+            tagged = zip(packed, bodies, strict=True)
+            return [Record(i, tag, slot.size, body) for (tag, _), body in tagged]
 
         return by_tensor(updates, layout, records), None
 
@@ -104,13 +110,26 @@ class QSGD:
         levels = np.minimum(np.floor(shares * np.float32(self.levels) + uniforms), self.levels)
         return (np.where(block < 0, -levels, levels) + self.levels).astype(np.uint8)
 
-    def _packed(self, codes: Array) -> list[list[bytes]]:
-        """Return the bodies behind the norms, in each of the tags' forms."""
+    def _packed(self, codes: Array) -> list[tuple[int, bytes]]:
+        """Return (tag, what stands behind the norms) for each of K clients."""
         forms = {
             FIXED: lambda: as_bytes(buckets.with_bits(self._bits, pack_fixed(codes, self._bits))),
             ZLIB: lambda: pack_huffman(codes, BYTES),
+            RANS: lambda: [self._rans(row) for row in codes],
         }
-        return [forms[tag]() for tag in self._tags]
+        tags = self._tags if self.pack != "auto" else (FIXED, ZLIB)
+        columns = [[(tag, body) for body in forms[tag]()] for tag in tags]
+        best = [min(row, key=lambda form: len(form[1])) for row in zip(*columns, strict=True)]
+        return [self._tighter(*pair) for pair in zip(codes, best, strict=True)] if len(tags) > 1 else best
+
+    def _tighter(self, codes: Array, best: tuple[int, bytes]) -> tuple[int, bytes]:
+        """Return the smaller of a form of one client's codes and rANS, where the form is far too long."""
+        if 8 * len(best[1]) <= _GOOD_ENOUGH * entropy(codes):
+            return best
+        return min(best, (RANS, self._rans(codes)), key=lambda form: len(form[1]))
+
+    def _rans(self, codes: Array) -> bytes:
+        return pack_rans(codes, 2 * self.levels + 1)
 
     def decode(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
         """Return level * norm / s.  # [P]
@@ -132,8 +151,11 @@ class QSGD:
         expect_tag(record, *self._tags)
         count = buckets.count(numel, self.bucket_size)
         norms = scales_of(record, count)
+        body = record.body[4 * count :]
         if record.tag == ZLIB:
-            codes = np.frombuffer(unpack_huffman(record.body[4 * count :], BYTES, numel), np.uint8)
+            codes = np.frombuffer(unpack_huffman(body, BYTES, numel), np.uint8)
+        elif record.tag == RANS:
+            codes = unpack_rans(body, numel, 2 * self.levels + 1)
         else:
             codes = unpack_fixed(buckets.after_bits(record, count, self._bits), numel, self._bits)
         if numel and codes.max() > 2 * self.levels:
@@ -160,7 +182,11 @@ class QSGD:
 
     def max_body(self, shape: tuple[int, ...]) -> int:
         numel = prod(shape)
-        lengths = {FIXED: 1 + -(-numel * self._bits // 8), ZLIB: max_huffman(numel)}
+        lengths = {
+            FIXED: 1 + -(-numel * self._bits // 8),
+            ZLIB: max_huffman(numel),
+            RANS: max_rans(numel, 2 * self.levels + 1),
+        }
         return 4 * buckets.count(numel, self.bucket_size) + max(lengths[tag] for tag in self._tags)
 
     def ideal_bits(self, records: Sequence[Record], layout: Layout) -> float:

@@ -100,6 +100,9 @@ class LeakageAttacks(Table):
         "Of an inference attack, what its scores are about: how many examples of each class (`labels`), "
         "which candidates are a client's (`members`), whether its data have a `property`.",
     )
+    holds: Declaration[Callable[[Tensor, Tensor], Tensor] | None] = method(
+        "(x, y) -> Tensor", "Of an inference attack on a `property`, which examples have it, bool [n]."
+    )
     exact = flag(
         "Where it is not refused it rebuilds what was sent up to rounding, or says that it did not, by a "
         "formula or a certificate and not by matching. `gauntlet attack --with auto` runs all such attacks."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.declarations import Algorithms, Mechanisms, Servers, declared
 from ...core.frames import public_spec
-from ...core.options import options_of
+from ...core.options import public_options
 from ...core.seeds import generator
 from ...privacy import PRIVACY
 from ...privacy.accounting import Accountant
@@ -35,9 +35,9 @@ def make_plan(fitted: Fitted) -> Plan:
         poisons=poisons,
         attacks=attacks,
         codec=parts.codec,
-        public=public_spec(fitted.exchange.up, spec.codec.name, options_of(parts.codec)),
+        public=public_spec(fitted.exchange.up, spec.codec.name, public_options(parts.codec)),
         codec_down=parts.codec_down,
-        public_down=public_spec(layout, spec.codec_down.name, options_of(parts.codec_down)),
+        public_down=public_spec(layout, spec.codec_down.name, public_options(parts.codec_down)),
         network=parts.network,
         schedule=parts.schedule,
         server=parts.server,

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ...clients.codecs.parts.accounts import Account, account_of
 from ...clients.codecs.parts.wire import decode_cohort, encode_cohort
 from ...clients.exchange.messages import Broadcast
 from ...core.contracts import CodecStreams
 from ...core.declarations import Codecs, declared
 from ...core.errors import PluginError
+from ...core.frames import Envelope
 from ...core.trees import num_bytes
 from ...core.updates import Updates
 from .mailbox import Downlink
@@ -35,7 +37,7 @@ SERVER = 2**32 - 1
 
 def send_down(plan: Plan, state: ServerState, planted: Planted) -> Downlink:
     """Return what clients that begin in the round receive, but what each of them remembers."""
-    params, frame = _through_the_codec(plan, state.round, planted.params)
+    params, frame, account = _through_the_codec(plan, state.round, planted.params)
     broadcast = Broadcast(
         round=state.round,
         params=params,
@@ -45,7 +47,7 @@ def send_down(plan: Plan, state: ServerState, planted: Planted) -> Downlink:
         num_facts=len(plan.exchange.statement),
     )
     size = frame + plan.bytes_beside + num_bytes(state.shared)
-    return Downlink(broadcast, state.shared, size, planted.secret)
+    return Downlink(broadcast, state.shared, size, planted.secret, account)
 
 
 def with_memory(plan: Plan, state: ServerState, broadcast: Broadcast, client_ids: Sequence[int]) -> Broadcast:
@@ -53,19 +55,21 @@ def with_memory(plan: Plan, state: ServerState, broadcast: Broadcast, client_ids
     return replace(broadcast, memory=plan.memory(state.clients, broadcast.params, client_ids))
 
 
-def _through_the_codec(plan: Plan, round_: int, params: Tensor) -> tuple[Tensor, int]:
-    """Return (the parameters that clients decode [P], the length of the frame).
+def _through_the_codec(plan: Plan, round_: int, params: Tensor) -> tuple[Tensor, int, Account | None]:
+    """Return (the parameters that clients decode [P], the length of the frame, what it cost besides).
 
     Raises:
         PluginError: The codec does not read its own frame: parameters that are not finite, say.
     """
     codec, layout, spec = plan.codec_down, plan.layout, plan.public_down
     if declared(codec, Codecs.verbatim):
-        return params, plan.frame_down
+        return params, plan.frame_down, None
     one = Updates(params[None], torch.tensor([SERVER]), torch.tensor([1]))
     streams = CodecStreams(plan.seed, round_, purpose="downlink codec")
     frames, _ = encode_cohort(codec, one, layout, spec, None, streams)
     decoded, rejected = decode_cohort(codec, frames, [SERVER], layout, spec, streams)
     if rejected:
         raise PluginError(f"codec_down cannot carry the parameters before round {round_}: {rejected[0][1]}")
-    return decoded[0], len(frames[0])
+    envelope = Envelope(codec.codec_id, round_, SERVER, spec)
+    account = account_of(codec, frames[0], envelope, layout, params, decoded[0])
+    return decoded[0], len(frames[0]), account

@@ -17,6 +17,7 @@ from ...core.contracts import Secret, Traffic
 from ...core.updates import Updates, concatenate
 
 if TYPE_CHECKING:
+    from ...clients.codecs.parts.accounts import Account
     from ...clients.exchange.messages import Broadcast
     from ...core.trees import State
 
@@ -33,12 +34,15 @@ class Downlink:
         shared: What both sides of the codec know of the round; None where it shares nothing.
         size: How many bytes one client receives.
         planted: What a malicious server knows of what it did to the model; nothing of an honest one.
+        account: What the frame of the parameters cost, for whoever records the round in which it was sent;
+            None of a codec that sends float32 as it is. No checkpoint holds it.
     """
 
     broadcast: Broadcast
     shared: State
     size: int
     planted: Secret = field(default_factory=dict)
+    account: Account | None = None
 
 
 @dataclass(frozen=True)

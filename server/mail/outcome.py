@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +46,11 @@ class Reception:
             mixes them there are no weights, and where it leaves fewer rows no flags, scores and details.
         sum_row: What the server sees in the place of messages where a mechanism makes one row of them
             (``secure_sum``), float32; else None.  # [M]
-        aggregation_seconds: Wall-clock seconds of pre-aggregation and defense: all else is equal in equal
-            rounds.
+        aggregation_seconds: Wall-clock seconds of pre-aggregation and defense: all but seconds is equal in
+            equal rounds.
+        encode_seconds: Wall-clock seconds in which the messages of those that began became frames; 0 where
+            sums were formed.
+        decode_seconds: Wall-clock seconds in which the frames that came were read.
     """
 
     round: int
@@ -65,6 +68,8 @@ class Reception:
     verdict: Verdict
     sum_row: Tensor | None
     aggregation_seconds: float
+    encode_seconds: float = field(default=0.0, kw_only=True)
+    decode_seconds: float = field(default=0.0, kw_only=True)
 
     @property
     def broadcast(self) -> Broadcast:

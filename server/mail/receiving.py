@@ -86,7 +86,9 @@ def nobody(plan: Plan, state: ServerState) -> Messages:
 def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[ServerState, Reception]:
     """Decode what counts, clip it, and let the defense decide; return also the plug-ins' memories."""
     down, messages = sent.down, opened.messages
+    begin = perf_counter()
     received, refused = decode(plan, opened)
+    decode_seconds = perf_counter() - begin
     received = replace(received, context=_context(plan, state, sent))
     clipped, privacy = plan.privacy.clip(received.with_facts(None), state.privacy)
     summed, privacy = _secure_sum(plan, clipped, state, privacy)
@@ -114,6 +116,8 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
         verdict=decision.verdict,
         sum_row=None if summed is clipped else summed.vectors[0],
         aggregation_seconds=seconds,
+        encode_seconds=sent.encode_seconds,
+        decode_seconds=decode_seconds,
     )
     after = replace(
         state,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,6 +57,7 @@ class Sent:
         bytes_up: How many bytes they sent.
         bytes_down: How many bytes they received.
         total: Their sum, where workers add up: then there is no message of theirs.
+        encode_seconds: Wall-clock seconds in which their messages became frames.
     """
 
     drawn: Array
@@ -66,6 +68,7 @@ class Sent:
     bytes_up: int = 0
     bytes_down: int = 0
     total: Total | None = None
+    encode_seconds: float = 0.0
 
 
 def train_root(plan: Plan, state: ServerState, down: Downlink) -> Trained | None:
@@ -91,7 +94,9 @@ def post(
     honest = plan.with_presence(replace(everybody.updates, started=torch.full((len(ids),), state.round)))
     canaries = trained.memory.new_zeros(len(ids) - len(clients), trained.memory.shape[1])
     lied, attacks = corrupt(plan, honest, seen, own, sent.groups)
+    begin = perf_counter()
     frames, codec, bytes_up = _encode(plan, state, lied, CodecStreams(plan.seed, state.round, down.shared))
+    spent = sent.encode_seconds + perf_counter() - begin
     received = plan.received_bytes(down.size, ids.tolist(), state.round)
     fate = _deliver(plan, sent, honest.num_examples, received, bytes_up)
     kept = lied.bare()  # presence follows from who began when, and is never stored
@@ -113,7 +118,7 @@ def post(
     state = replace(state, mailbox=box, attacks=attacks, codec=codec)
     began = np.concatenate([sent.began, ids])
     sent = replace(sent, began=began, groups=sent.groups + 1, bytes_up=sent.bytes_up + int(bytes_up.sum()))
-    return state, replace(sent, bytes_down=sent.bytes_down + int(received.sum()))
+    return state, replace(sent, bytes_down=sent.bytes_down + int(received.sum()), encode_seconds=spent)
 
 
 def add_up(plan: Plan, sent: Sent, pool: ClientPool) -> Sent:

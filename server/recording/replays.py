@@ -19,7 +19,7 @@ from ...core.frames import Envelope, public_spec
 from ...core.layout import Layout
 from ...core.leakage_knowledge import LeakageKnowledge, Records
 from ...core.observation import MessageKind, Observation, Truth
-from ...core.options import options_of
+from ...core.options import public_options
 from ...core.trees import State, unpack
 from ..spec import PluginSpec
 from .format import (
@@ -162,7 +162,7 @@ class _Decoded:
     def of(cls, found: _Recorded, layout: Layout, part: ObservedPart | None) -> _Decoded:
         codec = CODECS.build(found.codec.name, found.codec.options)
         up = layout.repeated(*found.groups) if found.groups else layout
-        spec = public_spec(up, found.codec.name, options_of(codec))
+        spec = public_spec(up, found.codec.name, public_options(codec))
         if part is not None:
             up, spec = part.frame_layout(layout), frame_spec(spec, part.sent)
         envelope = Envelope(codec.codec_id, found.context.round, found.context.client_id, spec)

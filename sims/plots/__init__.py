@@ -42,6 +42,7 @@ PLOTS: Mapping[str, str] = {
 }
 
 SETS: Mapping[str, tuple[str, ...]] = {
+    "leakage": ("leakage-frontier", "leakage-time", "leakage-batch", "leakage-epsilon", "reconstructions"),
     "privacy-utility": ("utility_by_epsilon", "clip_norm", "leakage_by_accuracy", "audit"),
 }
 """Names for several plots that belong together."""

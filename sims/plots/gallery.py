@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ...core.errors import ScenarioError, unknown
 from .base import Array, RebuiltLike, RunLike, groups
-from .pictures import draw_pairs, draw_steps, range_of, steps_of
+from .pictures import draw_pairs, draw_steps, known, range_of, steps_of
 from .style import NORMAL, add_caption, new_figure, parts_of
 
 
@@ -158,7 +158,7 @@ def differing(items: Sequence[RebuiltLike]) -> dict[str, list[str]]:
 
 def _rows(message: Message, most: int) -> Iterable[Mapping[str, Any]]:
     item = message.item
-    pixels, right = range_of(item.truth) == (0.0, 1.0), item.tokens
+    pixels, right = known(item) and range_of(item.truth) == (0.0, 1.0), item.tokens
     for i in range(min(len(item.truth), most)):
         yield {
             "label": message.label,

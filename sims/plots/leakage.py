@@ -1,7 +1,6 @@
 """What leaks against what is learned: rebuilt examples, canaries, and the accountant held to its word."""
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -85,7 +84,7 @@ def _leakage_caption(runs: Sequence[RunLike], found: Sequence[str]) -> str:
     deltas = sorted({f"{run.audit['delta']:g}" for run in runs if run.audit})
     if deltas:
         parts.append(f"canaries: from the released models, δ: {', '.join(deltas)}")
-    return fill(" · ".join(parts), 105)
+    return " · ".join(parts)
 
 
 def pareto(accuracy: Array, leakage: Array) -> Array:

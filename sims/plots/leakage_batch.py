@@ -50,6 +50,7 @@ def leakage_batch(runs: Sequence[RunLike], close: float = CLOSE) -> tuple[Figure
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     percent_axis(axes, 0.0, 1.0)
+    axes.set_ylim(-0.05, 1.07)  # marks at 0 and 100 % are whole
     add_legend(figure, axes)
     counts = sorted(set(table["messages"]))
     messages = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])

@@ -133,5 +133,5 @@ def _small_print(leaks: Sequence[Leak], table: pd.DataFrame) -> str:
     units = sorted({str(row["unit"]) for row in last if row.get("unit") and pd.notna(row.get("epsilon"))})
     told = [f"δ: {', '.join(deltas)}" if deltas else "", f"unit: {', '.join(units)}" if units else ""]
     why = table[table["reason"] != ""].drop_duplicates("label")
-    lost = "; ".join(f"{label}: {reason}" for label, reason in zip(why["label"], why["reason"], strict=True))
+    lost = "; ".join(f"{label} ({reason})" for label, reason in zip(why["label"], why["reason"], strict=True))
     return caption_of(leaks, SPREAD, *told, f"no ε: {lost}" if lost else "", dotted(leaks))

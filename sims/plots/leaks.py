@@ -75,10 +75,14 @@ def leaks_of(runs: Sequence[RunLike]) -> list[Leak]:
 
 
 def _all(run: RunLike) -> list[RebuiltLike]:
-    """Return what was rebuilt, once a message: several probes may have recorded the same one."""
+    """Return what was rebuilt, once a message: several probes may have recorded the same one.
+
+    What the same attack made of one message is two results where it was told different things.
+    """
     found: dict[tuple[object, ...], RebuiltLike] = {}
     for one in (*run.gallery(), *run.attacked()):
-        found.setdefault((one.attack, repr(sorted(one.settings.items())), one.round, one.client_id), one)
+        told = one.attack, repr(sorted(one.settings.items())), one.sok, *one.oracle
+        found.setdefault((*told, one.round, one.client_id, one.rebuilt.tobytes()), one)
     return list(found.values())
 
 

@@ -20,8 +20,8 @@ def draw_pairs(figure: Figure | SubFigure, item: RebuiltLike, columns: int, diff
         columns: Places in a row; left empty where the message holds fewer examples.
         difference: Whether a third row shows by how much they differ: black where they do not.
     """
-    rows = [("true", scaled(item.truth, item.truth)), ("rebuilt", scaled(item.rebuilt, item.truth))]
-    if difference:
+    rows = [("true", scaled(item.truth, item)), ("rebuilt", scaled(item.rebuilt, item))]
+    if difference and known(item):
         rows.append(("difference", difference_of(item.truth, item.rebuilt)))
     grid: Array = figure.subplots(len(rows), columns, squeeze=False)
     for row, (name, examples) in enumerate(rows):
@@ -36,9 +36,14 @@ def draw_pairs(figure: Figure | SubFigure, item: RebuiltLike, columns: int, diff
         grid[row, 0].set_ylabel(name, fontsize=SMALL)
 
 
-def scaled(examples: Array, truth: Array) -> Array:
-    """Return values as shares of the truth's range, those beyond it at its ends."""
-    low, high = range_of(truth)
+def known(item: RebuiltLike) -> bool:
+    """Return whether the truth is there: where its file is gone it is NaN, or -1 of tokens."""
+    return not bool((np.isnan(item.truth) if item.truth.dtype.kind == "f" else item.truth == -1).all())
+
+
+def scaled(examples: Array, item: RebuiltLike) -> Array:
+    """Return values as shares of the truth's range, or of what was rebuilt; those beyond it at its ends."""
+    low, high = range_of(item.truth if known(item) else item.rebuilt)
     return np.asarray(np.clip((np.asarray(examples, float) - low) / (high - low), 0, 1))
 
 
@@ -75,7 +80,7 @@ def draw_steps(figure: Figure | SubFigure, item: RebuiltLike, columns: int, most
         axes.set_yticks([])
         axes.spines[:].set_visible(i < len(shown))
         if i < len(shown):
-            show(axes, scaled(shown[i], item.truth))
+            show(axes, scaled(shown[i], item))
             axes.set_xlabel(words[i], fontsize=SMALL, labelpad=2)
 
 
@@ -91,7 +96,10 @@ def score(psnr: float, ssim: float) -> str:
 
 def _under(item: RebuiltLike, i: int, row: int) -> str:
     if row == 2:
-        return f"at most {100 * float(difference_of(item.truth, item.rebuilt)[i].max()):.2g} %"
+        most = 100 * float(difference_of(item.truth, item.rebuilt)[i].max())
+        return f"at most {most:.2g} %" if np.isfinite(most) else ""
+    if not known(item):
+        return "not known" if row == 0 else ""
     if row == 0:
         return f"label {item.truth_labels[i]}" if item.truth_labels.ndim == 1 else ""
     if (right := item.tokens) is not None:

@@ -3,8 +3,9 @@
 from itertools import pairwise
 
 import pytest
+import torch
 
-from gauntlet.core.leakage_knowledge import ITEMS, LeakageKnowledge, Level
+from gauntlet.core.leakage_knowledge import ITEMS, LeakageKnowledge, Level, Records
 
 FULL = LeakageKnowledge(1, (3,), 1, 0.1, "topk", "none", "sgd", 0.0, "cross_entropy")
 
@@ -29,7 +30,7 @@ def test_what_is_missing_is_what_is_known_less_surely_than_it_must_be():
         "lr",
         "labels",
     ]
-    with pytest.raises(ValueError, match="no such item of knowledge: learning_rate; allowed: batch_size"):
+    with pytest.raises(ValueError, match="no such item of knowledge: learning_rate; allowed: auxiliary"):
         knowledge.missing({"learning_rate": "exact"})
 
 
@@ -63,3 +64,15 @@ def test_of_the_knowledge_an_attack_is_handed_what_it_names_with_its_level():
     assert knowledge.only({"batch_size"}) == LeakageKnowledge(batch_size=2, levels={"batch_size": "oracle"})
     assert knowledge.only({"lr"}) == LeakageKnowledge(lr=0.5)
     assert knowledge.oracles(["lr", "batch_size"]) == ["batch_size"]
+
+
+def test_records_of_the_clients_distribution_are_the_letter_e_and_with_a_malicious_server_g():
+    knowledge = LeakageKnowledge(batch_size=1, lr=0.1, candidates=Records(torch.zeros(2, 3), torch.zeros(2)))
+
+    assert knowledge.letter(("lr", "candidates")) == "E"
+    assert knowledge.letter(("lr",)) == "C"
+    assert knowledge.letter(("lr", "candidates"), planted=True) == "G"
+    assert knowledge.letter(("lr",), planted=True) == "F"
+    assert knowledge.only(("lr",)).candidates is None
+    with pytest.raises(ValueError, match="need a label an input, got 2 and 1"):
+        Records(torch.zeros(2, 3), torch.zeros(1))

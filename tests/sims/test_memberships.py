@@ -120,6 +120,12 @@ def test_members_of_a_sum_are_those_of_all_its_clients(tiny, tmp_path):
         ({"probes": [{"name": "dlg", "candidates": "any_class"}]}, PluginError, "DLG looks at none"),
         ({"probes": [{**ASKING, "auxiliary": 5}]}, PluginError, "auxiliary gives it records, and Membership"),
         (
+            {"probes": [{"name": "property_inference", "column": 1, "auxiliary": 10**6}]},
+            ScenarioError,
+            r"auxiliary must be at most \d+ of the \d+ test examples; got 1000000",
+        ),
+        ({"probes": [{"name": "property_inference", "auxiliary": 9}]}, PluginError, "column"),
+        (
             {"privacy": "secure_sum", "probes": [{**ASKING, "rounds": [0, 1]}]},
             ScenarioError,
             "candidates of several rounds are of one client",
@@ -130,6 +136,33 @@ def test_what_does_not_go_together_is_one_line_before_anybody_trains(tiny, tmp_p
     with pytest.raises(error, match=words):
         simulate(tiny(**keys), tmp_path / "run")
     assert not (tmp_path / "run" / "rounds.parquet").exists()
+
+
+def test_a_property_is_scored_beside_the_share_of_examples_that_have_it(
+    tiny, tmp_path, gauntlet, monkeypatch
+):
+    """By hand of the truth: the share of the client's images whose pixel 27 is bright."""
+    asked = {"name": "property_inference", "column": 27, "batches": 6, "trees": 5, "auxiliary": 100}
+    probes = [{**asked, "client": client} for client in range(4)]
+    folder = simulate(tiny(rounds=1, probes=probes), tmp_path / "run").folder
+
+    reports = [json.loads(path.read_text()) for path in (folder / "inferences").glob("*[!s].json")]
+    assert len(reports) == 4
+    for report in reports:
+        x = load_truth(folder / "observations" / report["observation"]).x
+        assert report["property_share"] == pytest.approx(float((x.flatten(1)[:, 27] > 0.5).double().mean()))
+        assert (len(report["scores"]), report["sok"]) == (1, "E")
+    test_x, _ = prepare(tiny().run_spec()).data.test()
+    records = load_observation(places(folder)[0]).knowledge.auxiliary
+    assert len(records.y) == 100
+    assert {row.numpy().tobytes() for row in records.x} <= {row.numpy().tobytes() for row in test_x}
+
+    monkeypatch.setenv("COLUMNS", "1000")
+    words = '{name = "property_inference", column = 27, batches = 6, trees = 6}'
+    told = gauntlet("attack", folder, "--with", words)
+    assert told.returncode == 0, told.stderr
+    kinds = {report["property_share"] > 0.5 for report in reports}
+    assert ("over 4 messages" in told.stdout) == (len(kinds) == 2)
 
 
 def test_probes_without_records_are_called_as_before(tiny):

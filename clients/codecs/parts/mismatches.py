@@ -98,6 +98,8 @@ class TernaryMismatch:
         clip: The bound on a coordinate, in units of ``sd``; 0: none.
         centred: Whether ``sd`` is about the mean, or about zero.
         bounded: Whether s is that bound, and else the largest clipped size.
+        known: Whether s does not follow from the update: then it is that of ``log_scales``, and the size of
+            an update counts.
     """
 
     slots: tuple[Slot, ...]
@@ -107,16 +109,19 @@ class TernaryMismatch:
     clip: float
     centred: bool
     bounded: bool
+    known: bool = False
 
-    scale_free: ClassVar[bool] = True
+    @property
+    def scale_free(self) -> bool:
+        return not self.known
 
     def __call__(self, updates: Tensor) -> Tensor:
         total = 0 * updates[..., 0]
         logs = []
-        for slot in self.slots:
+        for slot, sent in zip(self.slots, self.log_scales, strict=True):
             part = updates.narrow(-1, slot.start, slot.size)
             size = sizes_of(part)
-            scale = self._scale(part / size)  # [..., 1]
+            scale = self._scale(part / size) if not self.known else sent.exp() / size  # [..., 1]
             codes = self.codes.narrow(-1, slot.start, slot.size)
             total = total + _surprise(part / size / scale, codes).sum(dim=-1)
             logs.append(scale.log() + size.log())

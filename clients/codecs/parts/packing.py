@@ -265,7 +265,11 @@ def largest(block: Array, k: int) -> Array:
 
 def entropy(codes: Array) -> float:
     """Return the empirical entropy of whole codes [n], in bits for all of them: n H0."""
-    counts = np.unique(codes, return_counts=True)[1]
+    if codes.dtype.itemsize == 1:
+        counts = np.bincount(codes.view(np.uint8))
+        counts = counts[counts > 0]
+    else:
+        counts = np.unique(codes, return_counts=True)[1]
     return float(-(counts * np.log2(counts / max(len(codes), 1))).sum()) + 0.0
 
 

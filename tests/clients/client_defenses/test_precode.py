@@ -21,12 +21,12 @@ def test_the_bottleneck_stands_before_the_last_linear_layer(net):
     assert shapes == {
         "1.weight": (12, 9),
         "1.bias": (12,),
-        "3.0.encoder.weight": (14, 12),
-        "3.0.encoder.bias": (14,),
-        "3.0.decoder.weight": (12, 7),
-        "3.0.decoder.bias": (12,),
-        "3.1.weight": (4, 12),
-        "3.1.bias": (4,),
+        "3.precode.encoder.weight": (14, 12),
+        "3.precode.encoder.bias": (14,),
+        "3.precode.decoder.weight": (12, 7),
+        "3.precode.decoder.bias": (12,),
+        "3.precoded.weight": (4, 12),
+        "3.precoded.bias": (4,),
     }
 
 

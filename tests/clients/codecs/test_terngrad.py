@@ -1,5 +1,7 @@
 """TernGrad against its formulas, a slow restatement, golden statistics and golden bytes."""
 
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -134,14 +136,49 @@ def test_the_payload_has_the_length_of_the_formula(numel):
         assert payload_bytes(frames[0]) == 4 + -(-numel // group) == codec.max_body((numel,))
 
 
-def test_auto_takes_the_smaller_of_base3_and_rice():
-    rows = np.stack([np.ones(1000), np.eye(1, 1000)[0]])
-    frames = {pack: sent(TernGrad(clip=0, pack=pack), rows)[1] for pack in ("base3", "rice", "auto")}
-    assert frames["auto"][0][17] == 0x05
-    assert frames["auto"][1][17] == 0x32
-    for k in (0, 1):
-        assert len(frames["auto"][k]) == min(len(frames["base3"][k]), len(frames["rice"][k]))
-    assert len(frames["rice"][1]) < len(frames["base3"][1]) < len(frames["base3"][0]) + 1
+def test_auto_takes_the_smallest_form_of_each_tensor():
+    """Of 35 values Huffman's table is longer than what it saves; of one among 1000 Rice needs 4 bytes."""
+    draws = generator(7, "rows").standard_normal((1, 1000))
+    cases = {0x05: np.ones((1, 35)), 0x32: np.eye(1, 1000), 0x07: np.ones((1, 1000)), None: draws}
+    for tag, rows in cases.items():
+        frames = {
+            pack: sent(TernGrad(clip=0, pack=pack), rows)[1][0]
+            for pack in ("base3", "rice", "huffman", "auto")
+        }
+        assert len(frames["auto"]) == min(map(len, frames.values()))
+        assert tag is None or frames["auto"][17] == tag
+
+
+def test_huffman_decodes_golden_bytes_whatever_zlib_wrote_them():
+    """Base 3's golden bytes 71 02 stored in a zlib stream without any code (RFC 1951, type 00)."""
+    stored = "7801" + "01" + "0200" + "fdff" + "7102" + "00e60074"
+    body = bytes.fromhex("0000003f" + "05" + stored)
+    decoded = TernGrad(pack="huffman").decode([Record(0, 0x07, 7, body)], flat(7), CONTEXT)
+    assert decoded.tolist() == [0.5, 0, -0.5, 0, 0, 0.5, -0.5]
+
+
+@pytest.mark.parametrize(
+    ("rest", "complaint"),
+    [
+        ("", "inner code missing, allowed 05"),
+        ("09" + "7801010200fdff710200e60074", "inner code 09, allowed 05"),
+        ("05" + "7801010200fdff710200e60075", "incorrect data check"),
+        ("05" + "7801010200fdff710200e6007400", "no whole stream of 2 bytes"),
+        ("05" + "7801010300fcff710200015a0074", "no whole stream of 2 bytes"),
+        ("05" + "7801010200fdfff30201ea00f6", "above 242"),
+    ],
+)
+def test_huffman_bodies_that_no_encoder_makes_are_refused(rest, complaint):
+    with pytest.raises(FrameError, match=complaint):
+        TernGrad(pack="huffman").decode(
+            [Record(0, 0x07, 7, bytes.fromhex("0000003f" + rest))], flat(7), CONTEXT
+        )
+
+
+def test_a_stream_that_would_unpack_to_megabytes_is_cut_off():
+    bomb = bytes.fromhex("0000003f05") + zlib.compress(bytes(50_000_000))
+    with pytest.raises(FrameError, match="no whole stream of 2 bytes"):
+        TernGrad(pack="huffman").decode([Record(0, 0x07, 7, bomb)], flat(7), CONTEXT)
 
 
 def test_small_tensors_are_sent_as_they_are():
@@ -204,6 +241,11 @@ def test_huge_and_tiny_updates_keep_their_scale(factor):
         ({"clip": -1.0}, "clip must be at least 0, got -1.0"),
         ({"size_to_binarize": -1}, "size_to_binarize must be at least 0, got -1"),
         ({"clip": 0.0, "scale": "cstd"}, "needs clip above 0"),
+        ({"scale": "fixed"}, "theta belongs to scale 'fixed', and it needs one; got theta None"),
+        ({"theta": 1.0}, "theta belongs to scale 'fixed'"),
+        ({"scale": "fixed", "theta": -1.0}, "theta must be above 0"),
+        ({"scale": "fixed", "theta": float("nan")}, "theta must be above 0"),
+        ({"scale": "fixed", "theta": 1.0, "share_scales": True}, "leave out share_scales"),
     ],
 )
 def test_options_out_of_range_are_refused(options, complaint):

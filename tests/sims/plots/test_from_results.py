@@ -1,15 +1,20 @@
 """From real results to pictures: what a run's probes and later attacks left, read back and drawn."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from gauntlet.core.errors import ScenarioError
+from gauntlet.sims.arguments import Aware
 from gauntlet.sims.attack_choice import attacks_of
 from gauntlet.sims.plots import draw_to
+from gauntlet.sims.plots.leak_marks import looks_of
+from gauntlet.sims.plots.leaks import leaks_of
 from gauntlet.sims.reattack import attack_again
-from gauntlet.sims.recorded import recorded
+from gauntlet.sims.rebuilt import load_rebuilt
+from gauntlet.sims.recorded import recorded as recordings
 from gauntlet.sims.results import load_run
 from gauntlet.sims.run import simulate
 from gauntlet.sims.scenario import make_scenario
@@ -27,7 +32,9 @@ SCENARIO = {
 
 
 def attack(folder, *names):
-    attack_again(recorded([str(folder)]), attacks_of(names, ())[0], lambda call, *given: lambda: call(*given))
+    attack_again(
+        recordings([str(folder)]), attacks_of(names, ())[0], lambda call, *given: lambda: call(*given)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +87,30 @@ def test_a_defended_run_is_drawn_once_somebody_who_knows_of_the_defense_attacked
     assert drawn.returncode == 0, drawn.stderr
     table = pd.read_csv(folder / "plots" / "leakage-frontier.csv").set_index("attack")
     assert table["adapted"].to_dict() == {"dlg (max_iterations = 4)": "no", "dlg (masked = true)": "yes"}
+
+
+@pytest.mark.parametrize("name", ["identity", "topk"])
+def test_results_of_earlier_versions_are_drawn_as_far_as_they_go(recorded, tmp_path, name):
+    """They hold neither time, nor steps, nor baselines."""
+    (place,) = (Path(__file__).parents[1] / "schema2" / name / "reconstructions").iterdir()
+    run = recorded(accuracy=[0.5], items=[load_rebuilt(place)])
+    for plot in ("leakage-frontier", "leakage-batch", "reconstructions"):
+        assert draw_to(tmp_path / f"{plot}.svg", plot, [run]).is_file()
+    with pytest.raises(ScenarioError, match="results of earlier versions hold none"):
+        draw_to(tmp_path / "time.png", "leakage-time", [run])
+
+
+def test_an_attack_that_takes_what_the_codec_says_is_solid_beside_the_one_that_does_not(tmp_path):
+    """They are two rows of one command: ``--codec-aware both``."""
+    scenario = {**SCENARIO, "codec": {"name": "topk", "density": 0.3}}
+    folder = simulate(make_scenario(scenario), tmp_path / "run").folder
+    attacks, _ = attacks_of(["dlg"], ["max_iterations=3"], Aware.both)
+    attack_again(recordings([str(folder)]), attacks, lambda call, *given: lambda: call(*given))
+
+    looks = looks_of(leaks_of([load_run(folder)]))
+    lines = {name: look["linestyle"] for name, look in looks.items() if "= 3" in name}
+    assert {("auto" in name, line) for name, line in lines.items()} == {(True, "-"), (False, "--")}
+    assert len({look["color"] for name, look in looks.items() if name in lines}) == 1
 
 
 def test_a_run_without_a_mechanism_has_no_place_against_epsilon(leaky, tmp_path):

@@ -1,5 +1,7 @@
 """Rebuilt examples: pixels and words read back from the picture."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -117,9 +119,12 @@ def test_the_small_print_says_what_is_left_out_and_nothing_where_all_is_there(re
     many = rebuilt(large, large, [1.0] * 9, [0.0] * 9)
     few = rebuilt(small, small, [1.0] * 8, [0.0] * 8)
 
-    assert "Drawn" not in small_print(reconstructions([recorded(items=[few] * 6)])[0])
+    one = rebuilt(large[:1], large[:1], [1.0], [0.0])
+
+    for items in ([one] * 6, [few]):
+        assert "Drawn" not in small_print(reconstructions([recorded(items=items)])[0])
     assert "the first 6 of 7 messages; all are" in small_print(
-        reconstructions([recorded(items=[few] * 7)])[0]
+        reconstructions([recorded(items=[one] * 7)])[0]
     )
     said = small_print(reconstructions([recorded(items=[few, many])])[0])
     assert "Drawn: the first 8 of up to 9 examples of a message; all" in said
@@ -213,3 +218,22 @@ def test_how_much_the_attack_was_told_stands_in_the_title_and_in_the_table(rebui
     assert title(item) == "dlg, round 0, client 3, SoK C"
     assert set(reconstructions([recorded(items=[item])])[1]["sok"]) == {"C"}
     assert title(rebuilt(HALF, HALF, psnr=[20.0, 10.0], ssim=[0.9, 0.1])) == "dlg, round 0, client 3"
+
+
+def test_without_the_truth_what_was_rebuilt_is_drawn_on_its_own_scale_and_nothing_is_compared(
+    recorded, rebuilt
+):
+    item = rebuilt(np.full((1, 1, 2), np.nan), [[[-1.0, 3.0]]], psnr=[np.nan], ssim=[np.nan])
+    figure, table = reconstructions([recorded(items=[item])])
+
+    true, guess = pictures(figure)
+    assert np.isnan(true).all()
+    assert guess.tolist() == [[0.0, 1.0]]
+    assert words(figure) == ["not known", ""]
+    assert table[["psnr", "flat_psnr"]].isna().all(axis=None)
+
+
+def test_tokens_differ_where_they_are_wrong(recorded, rebuilt):
+    item = rebuilt([[3, 5]], [[3, 4]], psnr=[np.nan], ssim=[np.nan], tokens=np.array([0.5]))
+    whole = replace(item, truth=item.truth.astype(int), rebuilt=item.rebuilt.astype(int))
+    assert pictures(reconstructions([recorded(items=[whole])])[0])[2].tolist() == [[0.0, 1.0]]

@@ -157,7 +157,7 @@ def test_epsilon_leak_and_accuracy_stand_in_one_figure(recorded, made):
     assert [text.get_text() for text in lost_below.get_xticklabels()] == ["none"]
     assert table["reason"].tolist() == ["", "", "no_mechanism"]
     caption = " ".join(figure.get_supxlabel().split())
-    assert "δ: 1e-05 · unit: client · no ε: none: no_mechanism" in caption
+    assert "δ: 1e-05 · unit: client · no ε: none (no_mechanism)" in caption
 
 
 def test_runs_without_any_epsilon_are_refused(recorded, made):

@@ -21,9 +21,12 @@ def made(rebuilt):
 
 
 def test_results_of_probes_and_of_later_attacks_count_alike_and_once_a_message(recorded, made):
-    run = recorded(items=[made(10.0), made(11.0, client_id=4)], later=[made(10.0), made(50.0, attack="idlg")])
+    told = made(12.0, sok="B")  # the same attack, which was told less
+    run = recorded(
+        items=[made(10.0), told, made(11.0, client_id=4)], later=[made(10.0), made(50.0, attack="idlg")]
+    )
     assert [(one.attack, one.item.client_id, one.psnr.tolist()) for one in leaks_of([run])] == [
-        ("dlg", 3, [10.0]), ("dlg", 4, [11.0]), ("idlg", 3, [50.0]),
+        ("dlg", 3, [10.0]), ("dlg", 3, [12.0]), ("dlg", 4, [11.0]), ("idlg", 3, [50.0]),
     ]  # fmt: skip
 
 

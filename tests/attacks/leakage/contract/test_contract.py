@@ -18,6 +18,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     "sme": {"max_iterations": 60},
     "unrolled": {"max_iterations": 60},
     "wiig": {"max_iterations": 60},
+    "property_inference": {"column": 5, "batches": 10, "trees": 10},
 }
 
 
