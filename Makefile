@@ -32,6 +32,7 @@ bench: setup
 	$(BIN)/python benchmarks/algorithms.py
 	$(BIN)/python benchmarks/whole_runs.py
 	$(BIN)/python benchmarks/aggregators.py
+	$(BIN)/python benchmarks/codecs.py
 
 fuzz: setup
 	nice -n 19 $(BIN)/python benchmarks/fuzz.py

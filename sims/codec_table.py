@@ -121,10 +121,8 @@ def measured(name: str, options: dict[str, Any], material: Material, seconds: fl
     streams = CodecStreams(0, 0, shared)
     ids = updates.client_ids.tolist()
     state, how = codec.init(), (layout, _SPEC, streams)
-    frames, encoding = _timed(
-        lambda: encode_cohort(codec, updates, layout, _SPEC, state, streams)[0], seconds
-    )
-    (vectors, rejected), decoding = _timed(lambda: decode_cohort(codec, frames, ids, *how), seconds)
+    frames, encoding = timed(lambda: encode_cohort(codec, updates, layout, _SPEC, state, streams)[0], seconds)
+    (vectors, rejected), decoding = timed(lambda: decode_cohort(codec, frames, ids, *how), seconds)
     if rejected:
         raise DataError(
             f"codec {name}: its own frame of message {rejected[0][0]} is refused: {rejected[0][1]}"
@@ -155,7 +153,7 @@ def _ideal(codec: Codec, frame: bytes, client: int, layout: Layout) -> float:
     return codec.ideal_bits(read_frame(frame, envelope, codec.records(layout), len(frame)), layout)
 
 
-def _timed(work: Callable[[], Any], seconds: float) -> tuple[Any, float]:
+def timed(work: Callable[[], Any], seconds: float) -> tuple[Any, float]:
     """Return (what ``work`` returns, the least CPU seconds that it took), after a call to warm up."""
     work()
     least, total = float("inf"), 0.0
