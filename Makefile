@@ -33,6 +33,7 @@ bench: setup
 	$(BIN)/python benchmarks/whole_runs.py
 	$(BIN)/python benchmarks/aggregators.py
 	$(BIN)/python benchmarks/codecs.py
+	$(BIN)/python benchmarks/leakage_engine.py
 
 fuzz: setup
 	nice -n 19 $(BIN)/python benchmarks/fuzz.py

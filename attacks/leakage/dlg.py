@@ -20,11 +20,13 @@ from .search.aware import Objective, aware
 from .search.distances import residual, squared
 from .search.engine import Budget, Found, Problem, Variables, by_lbfgs
 from .search.gradients import gradients_of, one_gradient_of, refuse_unsearchable
+from .search.layerwise import layerwise
 from .search.lbfgs import LBFGS
 from .search.least_squares import by_least_squares, refuse_unsolvable
 from .search.starts import Init, dummy_inputs, refuse_boundless
 
 Optimizer = Literal["lbfgs", "levenberg_marquardt"]
+Size = Literal["l2", "l2_l1", "norm"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class DLG:
         max_seconds: Wall-clock budget, above 0, or None. A budget makes results depend on the machine.
         objective: ``"plain"``: the distance from what the frame decodes to (the authors'); ``"auto"``: for
             L-BFGS what the codec says of its frame, where it says something (``cost`` too).
+        distance: ``"l2"`` (the authors'); or, by L-BFGS, TAG's ``"l2_l1"`` or GradInversion's ``"norm"``,
+            which are ``cost`` then (see ``search.layerwise``).
     """
 
     max_iterations: int = 300
@@ -72,6 +76,7 @@ class DLG:
     masked: bool = False
     optimizer: Optimizer = "lbfgs"
     objective: Objective = "plain"
+    distance: Size = "l2"
 
     preference: ClassVar[int] = 2
     requires: ClassVar[Mapping[str, Level]] = {
@@ -86,11 +91,12 @@ class DLG:
     unaware: ClassVar[Mapping[str, object]] = {"objective": "plain"}
 
     def __post_init__(self) -> None:
-        if self.optimizer not in get_args(Optimizer):
-            allowed = ", ".join(get_args(Optimizer))
-            raise ValueError(f"optimizer must be one of {allowed}, got {self.optimizer!r}")
-        if self.objective == "auto" and self.optimizer != "lbfgs":
-            raise ValueError("objective 'auto' is no sum of squares: it needs optimizer 'lbfgs'")
+        for option, allowed in (("optimizer", get_args(Optimizer)), ("distance", get_args(Size))):
+            if (got := getattr(self, option)) not in allowed:
+                raise ValueError(f"{option} must be one of {', '.join(allowed)}, got {got!r}")
+        for option, squares in (("objective", "plain"), ("distance", "l2")):
+            if self.optimizer != "lbfgs" and (got := getattr(self, option)) != squares:
+                raise ValueError(f"{option} {got!r} is no sum of squares: it needs optimizer 'lbfgs'")
         self._budget()
         self._lbfgs()
 
@@ -134,6 +140,8 @@ class DLG:
         target, gradients = observation.gradient(), gradients_of(observation)
         counts = target != 0 if self.masked else None
         plain = squared(target, counts, may_be_clipped(observation))
+        if self.distance != "l2":
+            plain = layerwise(self.distance, target, observation.layout, counts)
         distance = aware(observation, self.objective, plain, counts)
 
         def cost(variables: Variables) -> Tensor:

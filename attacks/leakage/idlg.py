@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
-from .dlg import DLG, Optimizer
+from .dlg import DLG, Optimizer, Size
 from .parts.labels import only_label, refuse_unreadable_label
 from .parts.requirements import PLAIN_STEP, refuse_unmet
 from .search.aware import Objective
@@ -39,6 +39,7 @@ class IDLG:
         masked: Whether entries that are 0 in the message are left out of the distance: the adaptive attacker
             against client defenses that zero entries (``gradient_pruning``, ``soteria``), and sparse codecs.
         max_seconds: Wall-clock budget, above 0, or None. A budget makes results depend on the machine.
+        distance: As for ``DLG``.
         objective: ``"plain"``: the distance from what the frame decodes to (the authors'); ``"auto"``: for
             L-BFGS what the codec says of its frame, where it says something (``cost`` too).
     """
@@ -53,6 +54,7 @@ class IDLG:
     max_seconds: float | None = None
     masked: bool = False
     optimizer: Optimizer = "lbfgs"
+    distance: Size = "l2"
     objective: Objective = "plain"
 
     preference: ClassVar[int] = 1

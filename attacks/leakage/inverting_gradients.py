@@ -8,7 +8,7 @@ is either too weak at first or too strong at last, and on smooth ones, where the
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from torch import Tensor
@@ -25,8 +25,11 @@ from .search.distances import cosine
 from .search.engine import Budget, Problem, Variables, by_adam
 from .search.ghosts import ghost_cosine
 from .search.gradients import gradients_of, refuse_unsearchable
+from .search.layerwise import layerwise
 from .search.priors import annealed, clamp_to, total_variation
 from .search.starts import Init, dummy_inputs, refuse_boundless
+
+Angle = Literal["cosine", "cosine_layerwise"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class InvertingGradients:
             cosine (``cost`` too); ``"plain"``: the cosine with what the frame decodes to, in any case.
         labels: By what the labels of several examples are read where they are not told: ``"ilrg"``,
             ``"bias_counts"``, ``"llg"`` or ``"gradinversion"``; None: they must be told.
+        distance: ``"cosine"``, of all parameters as one vector, or ``"cosine_layerwise"``, the mean over
+            tensors (LAMP's), which is ``cost`` then.
     """
 
     max_iterations: int = 300
@@ -71,6 +76,7 @@ class InvertingGradients:
     objective: Objective = "auto"
     tv_bound: float | None = 0.3
     labels: LabelRule | None = None
+    distance: Angle = "cosine"
 
     preference: ClassVar[int] = 3
     requires: ClassVar[Mapping[str, Level]] = {"batch_size": Level.EXACT, "local_steps": Level.EXACT}
@@ -87,6 +93,9 @@ class InvertingGradients:
             raise ValueError(f"tv must be two weights of at least 0, got {self.tv}")
         if self.tv_bound is not None and not 0 < self.tv_bound < float("inf"):
             raise ValueError(f"tv_bound must be above 0 and finite, or None, got {self.tv_bound}")
+        if self.distance not in get_args(Angle):
+            allowed = ", ".join(get_args(Angle))
+            raise ValueError(f"distance must be one of {allowed}, got {self.distance!r}")
         if self.labels is not None and self.labels not in get_args(LabelRule):
             allowed = ", ".join(get_args(LabelRule))
             raise ValueError(f"labels must be one of {allowed}, or None, got {self.labels!r}")
@@ -122,8 +131,11 @@ class InvertingGradients:
         gradients = gradients_of(observation)
         counts = target != 0 if self.masked else None
         plain = cosine(target, counts)
+        if self.distance != "cosine":
+            plain = layerwise(self.distance, target, observation.layout, counts)
         distance = aware(observation, self.objective, plain, counts)
-        ghost = ghost_cosine(observation, target) if distance is plain and counts is None else None
+        whole = distance is plain and self.distance == "cosine" and counts is None
+        ghost = ghost_cosine(observation, target) if whole else None
 
         def cost(variables: Variables) -> Tensor:
             (x,) = variables  # [R, B, ...]

@@ -119,9 +119,12 @@ def test_the_small_print_says_what_is_left_out_and_nothing_where_all_is_there(re
     many = rebuilt(large, large, [1.0] * 9, [0.0] * 9)
     few = rebuilt(small, small, [1.0] * 8, [0.0] * 8)
 
-    assert "Drawn" not in small_print(reconstructions([recorded(items=[few] * 6)])[0])
+    one = rebuilt(large[:1], large[:1], [1.0], [0.0])
+
+    for items in ([one] * 6, [few]):
+        assert "Drawn" not in small_print(reconstructions([recorded(items=items)])[0])
     assert "the first 6 of 7 messages; all are" in small_print(
-        reconstructions([recorded(items=[few] * 7)])[0]
+        reconstructions([recorded(items=[one] * 7)])[0]
     )
     said = small_print(reconstructions([recorded(items=[few, many])])[0])
     assert "Drawn: the first 8 of up to 9 examples of a message; all" in said
