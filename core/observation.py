@@ -227,8 +227,8 @@ class Reconstruction:
         y: Rebuilt labels.  # [B, *label_shape]
         cost: What the attack minimised, as the attacker sees it, at the end.
         trace: That cost over the iterations.
-        stopped: ``"converged"``, ``"plateau"``, ``"max_iterations"``, ``"time_budget"``, ``"nan"`` or
-            ``"closed_form"``.
+        stopped: ``"converged"``, ``"plateau"``, ``"max_iterations"``, ``"time_budget"``, ``"nan"``,
+            ``"closed_form"`` or, of an exact attack whose own proof fails, ``"not_certified"``.
         details: Further figures, such as closures evaluated.
         artefact: What x is, which decides how it is scored: ``"images"`` [B, channels, height, width] or
             ``"rows"`` of values, or ``"tokens"`` int64; by default what its type and shape say.

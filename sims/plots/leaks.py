@@ -16,7 +16,7 @@ from ...core.errors import PluginError, ScenarioError
 from ...core.outside import only_our_own
 from ..adaptive import knows
 from .base import EXACT, Array, RebuiltLike, RunLike, groups
-from .gallery import differing, said
+from .gallery import differing, results_of, said
 
 _WHY = "a picture runs none"
 CLOSE = 30.0  # dB above which an example counts as recovered
@@ -60,7 +60,9 @@ def leaks_of(runs: Sequence[RunLike]) -> list[Leak]:
         ScenarioError: There is nothing; or a client defense was attacked by nobody who knows of it, and its
             worth would be that of a surprise.
     """
-    found = [(label, run, item) for label, same in groups(runs).items() for run in same for item in _all(run)]
+    found = [
+        (label, run, item) for label, same in groups(runs).items() for run in same for item in results_of(run)
+    ]
     found = [one for one in found if not np.isnan(np.asarray(one[2].psnr, float)).all()]
     if not found:
         raise ScenarioError(
@@ -73,18 +75,6 @@ def leaks_of(runs: Sequence[RunLike]) -> list[Leak]:
     for run in {id(one.run): one.run for one in leaks}.values():
         _refuse_unadapted([one for one in leaks if one.run is run], wanted[id(run)])
     return leaks
-
-
-def _all(run: RunLike) -> list[RebuiltLike]:
-    """Return what was rebuilt, once a message: several probes may have recorded the same one.
-
-    What the same attack made of one message is two results where it was told different things.
-    """
-    found: dict[tuple[object, ...], RebuiltLike] = {}
-    for one in (*run.gallery(), *run.attacked()):
-        told = one.attack, repr(sorted(one.settings.items())), one.sok, *one.oracle
-        found.setdefault((*told, one.round, one.client_id, one.rebuilt.tobytes()), one)
-    return list(found.values())
 
 
 def _leak(
