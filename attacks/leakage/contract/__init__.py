@@ -25,7 +25,7 @@ from ....core.seeds import generator
 from ..parts.outputs import checked_reconstruction, checked_scores
 from ..parts.requirements import least_levels, name_of, refuse_unmet, rounds_of, takes_labels, told
 from .cases import cases_of, with_options
-from .specimens import CLASSES, example, reads_tokens, server_of
+from .specimens import CLASSES, example, reads_tokens, refuses, server_of
 
 
 def _rounds(attack: object) -> int:
@@ -35,8 +35,16 @@ def _rounds(attack: object) -> int:
 
 
 def _example(attack: object, number: int = 0) -> tuple[list[Observation], Truth]:
-    """Return the example that an attack is tried on: under the malicious server that it names, if it does."""
-    return example(number, _rounds(attack), server_of(attack), reads_tokens(attack))
+    """Return the example that an attack is tried on: under the malicious server that it names, if it does.
+
+    It is a step of a smooth network, or where the attack refuses that, of one with ReLU.
+    """
+    rounds, server, tokens = _rounds(attack), server_of(attack), reads_tokens(attack)
+    found = example(number, rounds, server, tokens)
+    if not refuses(attack, found[0][0]):
+        return found
+    rectified = example(number, rounds, server, tokens, rectified=True)
+    return found if refuses(attack, rectified[0][0]) else rectified
 
 
 def _victim(attack: object, number: int = 0) -> list[Observation]:
