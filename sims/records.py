@@ -231,8 +231,14 @@ def _client_rows(plan: Plan, step: Step) -> pa.Table:
 
 
 def _numbers(values: Tensor, absent: Array) -> pa.Array:
-    """Return a column of float64, null where ``absent``; NaN stays NaN."""
-    return pa.array(values.double().numpy(), mask=absent if absent.any() else None, from_pandas=False)
+    """Return a column of float64, null where ``absent``; NaN stays NaN.
+
+    Behind a null stands 0, as where tables are read back: the journal's bytes are those of the arrays.
+    """
+    numbers = values.double().numpy()
+    if not absent.any():
+        return pa.array(numbers, from_pandas=False)
+    return pa.array(np.where(absent, 0.0, numbers), mask=absent, from_pandas=False)
 
 
 def _named(said: Mapping[int, Any], ids: Sequence[int], kind: pa.DataType) -> Any:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...clients.data.blank import input_dtype
 from ...clients.tracing.dropout import Masks, calls, cannot_draw
+from ...clients.training.kernel import BlockKernel
 from ...core.declarations import Algorithms, ClientData, declared, works_in_steps
 from ...core.leakage_knowledge import Level
 from ...core.seeds import generator, torch_generator
@@ -83,11 +84,11 @@ def _masks(
     They are drawn once more from the client's own stream. Empty where the model has no dropout; None where
     there is more than one step, or where masks are not drawn that way.
     """
-    choice, model = simulation.choice, getattr(simulation.kernel, "model", None)
+    choice, kernel = simulation.choice, simulation.kernel
     here = choice.device == "cpu" or choice.stacked
-    if model is None or len(places) != 1 or not here:
+    if not isinstance(kernel, BlockKernel) or len(places) != 1 or not here:
         return None
-    data, mine = simulation.data, copy.deepcopy(model).cpu().train()
+    data, mine = simulation.data, copy.deepcopy(kernel.model).cpu().train()
     how = mine, data.input_shape, input_dtype(declared(data, ClientData.num_tokens))
     if cannot_draw(*how) is not None:
         return None

