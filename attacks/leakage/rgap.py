@@ -47,6 +47,7 @@ class RGap:
     tolerance: float = 1e-2
 
     exact: ClassVar[bool] = True
+    lossless: ClassVar[bool] = True
     requires: ClassVar[Mapping[str, Level]] = {"batch_size": Level.EXACT, "local_steps": Level.EXACT}
     only: ClassVar[Mapping[str, int]] = {"batch_size": 1, "local_steps": 1}
     assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
