@@ -74,7 +74,7 @@ class InvertingGradients:
     masked: bool = False
     max_seconds: float | None = None
     objective: Objective = "auto"
-    tv_bound: float | None = 0.3
+    tv_bound: float | None = 1.0
     labels: LabelRule | None = None
     distance: Angle = "cosine"
 

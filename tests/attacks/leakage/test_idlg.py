@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from torch import nn
 
 from gauntlet.attacks.leakage.dlg import DLG
 from gauntlet.attacks.leakage.idlg import IDLG
 from gauntlet.attacks.leakage.parts.metrics import score
+from gauntlet.clients.models.lenet_sigmoid import LenetSigmoid
 from gauntlet.core.errors import PluginError
 from gauntlet.core.observation import Truth
 from gauntlet.core.seeds import generator, seeded_torch
@@ -70,3 +72,19 @@ class Negative(nn.Module):
 
     def forward(self, x):
         return -x.sigmoid()
+
+
+@pytest.mark.slow
+def test_an_mnist_digit_is_solved_for_from_a_sigmoid_lenet(real_data, observe):
+    """Measured on test images 0 to 9 with models of seeds 0 to 9: 92.6 to 120 dB, in 5 to 8 steps."""
+    data = real_data("mnist")
+    truth = Truth(torch.tensor(data.test_x[:1]).float() / 255, torch.tensor(data.test_y[:1]).long())
+    with seeded_torch(generator(0, "weights")):
+        model = LenetSigmoid().build((1, 28, 28), 10)
+
+    attack = IDLG(optimizer="levenberg_marquardt", init="uniform", restarts=5)
+    found = attack.reconstruct([observe(model, truth.x, truth.y)], generator(0, "attack"))
+
+    assert score(found, truth).psnr.item() > 70
+    assert found.y.tolist() == truth.y.tolist()
+    assert found.stopped == "converged"
