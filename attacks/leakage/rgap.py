@@ -1,0 +1,182 @@
+"""R-GAP: one example, layer by layer from the last to the first, each by a system of linear equations.
+
+Source: Zhu, Blaschko. R-GAP: Recursive Gradient Attack on Privacy. ICLR 2021, Algorithm 1. arXiv:2010.07733.
+There the classes are two and the last layer's input is found by a search; the closed form for more classes
+and the weights of the equations are ours.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+from torch.nn import functional
+from torch.nn.grad import conv2d_input
+
+from ...core.errors import PluginError
+from ...core.leakage_knowledge import Level
+from ...core.observation import Observation, Reconstruction, rounding
+from .parts.chain import Link, chain_of
+from .parts.labels import only_label, refuse_unreadable_label
+from .parts.requirements import PLAIN_STEP, refuse_unmet
+
+MOST_UNKNOWNS = 4096  # inputs of one layer: the equations are solved as a dense matrix
+_RIDGE = 1e-13  # times the mean of the diagonal
+
+
+@dataclass(frozen=True)
+class RGap:
+    """Rebuild one example from the gradients of linear layers and convolutions, without any search.
+
+    Passive. Behind each layer but the last stands a sigmoid, a tanh or a leaky ReLU; the last is linear with
+    a bias. Works where searches stall; the step size cancels, so it need not be known. The input u of a layer
+    solves, by least squares, W u + b = z, where z is what the activation was put to, and dW = sum of dz u.
+    Each equation counts as float32's rounding of the message leaves it to be trusted, from layer to layer. A
+    layer must have at least as many equations as inputs, and at most 4096 inputs. ``cost`` is the relative
+    residual of the first layer's equations: about 0 for the truth, and above ``tolerance`` ``stopped`` is
+    ``"not_certified"``.
+
+    Attributes:
+        tolerance: The residual up to which a result counts as proven, above 0.
+    """
+
+    tolerance: float = 1e-2
+
+    exact: ClassVar[bool] = True
+    requires: ClassVar[Mapping[str, Level]] = {"batch_size": Level.EXACT, "local_steps": Level.EXACT}
+    only: ClassVar[Mapping[str, int]] = {"batch_size": 1, "local_steps": 1}
+    assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
+    uses: ClassVar[tuple[str, ...]] = ("labels",)
+
+    def __post_init__(self) -> None:
+        if not self.tolerance > 0:
+            raise ValueError(f"tolerance must be above 0, got {self.tolerance}")
+
+    def check(self, observation: Observation) -> None:
+        links = chain_of(observation, "RGap").links
+        names = {slot.name for slot in observation.layout.parameters}
+        if wanted := [n for link in links if (n := f"{link.name}weight") not in names]:
+            raise PluginError(f"RGap needs the gradients of all layers, {wanted[0]} is not trained")
+        if f"{links[-1].name}bias" not in names:
+            raise PluginError("RGap needs a bias on the last layer, the model's has none")
+        for link in links[:-1]:
+            name, inputs = link.name.rstrip("."), prod(link.input_shape)
+            equations = prod(link.output_shape) + link.layer.weight.numel()
+            if equations < inputs:
+                raise PluginError(
+                    f"RGap needs as many equations as inputs: layer {name} has {equations} for {inputs}"
+                )
+            if inputs > MOST_UNKNOWNS:
+                raise PluginError(
+                    f"RGap solves for at most {MOST_UNKNOWNS} inputs, layer {name} has {inputs}"
+                )
+        refuse_unreadable_label(observation)
+
+    def reconstruct(
+        self, observations: Sequence[Observation], generator: np.random.Generator
+    ) -> Reconstruction:
+        (observation,) = observations
+        refuse_unmet(self, observation)
+        chain = chain_of(observation, "RGap")
+        gradient = -observation.update.double()  # up to the step size  # [P]
+        views, noise = observation.layout.views(gradient), observation.layout.views(rounding(observation))
+        *links, last = chain.links
+        bias, weight = views[f"{last.name}bias"], views[f"{last.name}weight"]  # [C], [C, F]
+        size = bias.square().sum()
+        u = bias @ weight / size  # NaN if the client sent nothing
+        spread = bias.square() @ noise[f"{last.name}weight"].square() / size.square()  # its variance  # [F]
+        upstream, cost = bias @ last.layer.weight.detach(), 0.0  # up to the step size, as dW is
+        for link in reversed(links):
+            name = f"{link.name}weight"
+            u, spread, upstream, cost = _solved(link, (u, spread), upstream, (views[name], noise[name]))
+        x = ((u.reshape(chain.slope.shape) - chain.offset) / chain.slope).float()[None]
+        proven = "closed_form" if cost <= self.tolerance else "not_certified"
+        stopped = proven if bool(x.isfinite().all()) else "nan"
+        label = only_label(observation, gradient)
+        return Reconstruction(x, label, cost, (cost,), stopped, {"layers": float(len(chain.links))})
+
+
+def _solved(
+    link: Link, output: tuple[Tensor, Tensor], upstream: Tensor, target: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Return a layer's input, its variances, the gradient by it, and the relative residual of the equations.
+
+    Args:
+        link: The layer.
+        output: What its activation put out, flat, and the variances of that.
+        upstream: The gradient by that, flat.
+        target: The gradient of its weight, and the standard deviation of each entry.
+    """
+    put, slopes = link.activation.inverse(output[0]), link.activation.slope(output[0])
+    own = (upstream * slopes).reshape(link.output_shape)  # dz
+    with torch.no_grad():
+        wanted = put - link.layer(torch.zeros(1, *link.input_shape, dtype=put.dtype)).flatten()
+        first = _normal(_forward(link), wanted, _trust(output[1] / slopes.square()))
+        second = _of_weight(link, own, target[0], _trust(target[1].square()))
+        matrix, aim, norm = (one + other for one, other in zip(first, second, strict=True))
+    if not bool(aim.isfinite().all()) or not bool(matrix.isfinite().all()):
+        nothing = torch.full_like(aim, torch.nan)
+        return nothing, nothing, nothing, float("nan")
+    found, spread = _least_squares(matrix, aim)
+    rest = (found @ matrix @ found - 2 * found @ aim + norm) / norm.clamp(min=1e-300)
+    return found, spread, _forward(link).T @ own.flatten(), float(rest.clamp(min=0).sqrt())
+
+
+def _trust(variances: Tensor) -> Tensor:
+    """Return one over variances; at most a million million times the least."""
+    return 1 / variances.clamp(min=1e-300).clamp(min=float(variances.max()) * 1e-12)
+
+
+def _normal(matrix: Tensor, wanted: Tensor, trust: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return A^T W A, A^T W b and b^T W b of equations A u = b with weights W."""
+    return matrix.T @ (matrix * trust[:, None]), matrix.T @ (wanted * trust), (trust * wanted.square()).sum()
+
+
+def _forward(link: Link) -> Tensor:
+    """Return the matrix of a layer without its bias.  # [outputs, inputs]"""
+    if isinstance(link.layer, nn.Linear):
+        return link.layer.weight.detach()
+    inputs = prod(link.input_shape)
+    basis = torch.eye(inputs, dtype=torch.float64).reshape(inputs, *link.input_shape)
+    conv = link.layer
+    out = functional.conv2d(basis, conv.weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
+    return out.detach().flatten(1).T
+
+
+def _of_weight(link: Link, own: Tensor, target: Tensor, trust: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ``_normal`` of the equations A u = dW: a weight's gradient is linear in the layer's input.
+
+    A is [weights, inputs], a row the transposed convolution of dz with one weight's direction; of a linear
+    layer it is not made.
+    """
+    weight, conv, inputs = link.layer.weight, link.layer, (1, *link.input_shape)
+    if not isinstance(conv, nn.Conv2d):
+        norm = (trust * target.square()).sum()
+        return (own.square() @ trust).diag(), own @ (trust * target), norm
+    geometry = conv.stride, conv.padding, conv.dilation, conv.groups
+
+    def row(direction: Tensor) -> Tensor:
+        found: Tensor = conv2d_input(inputs, direction, own[None], *geometry)  # type: ignore[no-untyped-call]
+        return found.flatten()
+
+    basis = torch.eye(weight.numel(), dtype=own.dtype).reshape(-1, *weight.shape)
+    return _normal(vmap(row, chunk_size=128)(basis), target.flatten(), trust.flatten())
+
+
+def _least_squares(matrix: Tensor, aim: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what solves normal equations, with the least ridge that makes them definite; its variances."""
+    scale = matrix.diagonal().clamp(min=1e-300).rsqrt()
+    matrix, aim = matrix * scale * scale[:, None], aim * scale  # with ones on the diagonal
+    ridge, eye = _RIDGE, torch.eye(len(aim), dtype=aim.dtype)
+    for _ in range(12):
+        factor, failed = torch.linalg.cholesky_ex(matrix + ridge * eye)
+        if not int(failed):
+            break
+        ridge *= 10
+    found = torch.cholesky_solve(aim[:, None], factor)[:, 0]
+    found = found + torch.cholesky_solve((aim - matrix @ found)[:, None], factor)[:, 0]
+    return found * scale, torch.cholesky_inverse(factor).diagonal() * scale.square()
