@@ -14,10 +14,10 @@ from gauntlet.core.errors import PluginError
 from gauntlet.core.observation import Reconstruction
 
 OPTIONS: dict[str, dict[str, object]] = {
-    "dia": {"max_iterations": 60},
-    "sme": {"max_iterations": 60},
-    "unrolled": {"max_iterations": 60},
-    "wiig": {"max_iterations": 60},
+    "dia": {"max_iterations": 200},
+    "sme": {"max_iterations": 200},
+    "unrolled": {"max_iterations": 200},
+    "wiig": {"max_iterations": 200},
     "property_inference": {"column": 5, "batches": 10, "trees": 10},
 }
 
