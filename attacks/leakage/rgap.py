@@ -1,57 +1,69 @@
-"""R-GAP: one example, layer by layer from the last to the first, by linear equations alone.
+"""R-GAP: one example, layer by layer from the last to the first, each by a system of linear equations.
 
-A convolution's input u solves two systems: its output, which the layer above gives, is conv(u; W) + b; and
-the weights' gradient is the sum over positions of upstream gradients times patches of u.
-
-Source: Zhu, Blaschko. R-GAP: Recursive Gradient Attack on Privacy. ICLR 2021. arXiv:2010.07733. That the last
-layer's bias gives its input and upstream gradients for many classes is ours, after the bias trick.
+Source: Zhu, Blaschko. R-GAP: Recursive Gradient Attack on Privacy. ICLR 2021, Algorithm 1. arXiv:2010.07733.
+There the classes are two and the last layer's input is found by a search; the closed form for more classes
+and the weights of the equations are ours.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import vmap
 from torch.nn import functional
+from torch.nn.grad import conv2d_input
 
+from ...core.errors import PluginError
 from ...core.leakage_knowledge import Level
-from ...core.observation import Observation, Reconstruction
-from .parts.chain import ACTIVATIONS, Link, chain_of
+from ...core.observation import Observation, Reconstruction, rounding
+from .parts.chain import Link, chain_of
 from .parts.labels import only_label, refuse_unreadable_label
 from .parts.requirements import PLAIN_STEP, refuse_unmet
 
-RIDGE = 1e-13  # of the mean diagonal of the normal equations
-PIECE = 256  # unknowns whose equations are written down at once
+MOST_UNKNOWNS = 4096  # inputs of one layer: the equations are solved as a dense matrix
+_RIDGE = 1e-13  # times the mean of the diagonal
 
 
 @dataclass(frozen=True)
-class RGap:
-    """Rebuild one example without any search, behind convolutions, linear layers and invertible activations.
+class RGAP:
+    """Rebuild one example from the gradients of linear layers and convolutions, without any search.
 
-    Passive, on one plain step. The step size cancels. The last layer must be linear with a bias; activations
-    may be sigmoid, tanh or leaky ReLU; convolutions must give as many equations as they have inputs. What
-    stands before the first layer must act on each value alone as an affine map: it is undone. ``cost`` is the
-    relative residual of the first layer's equations; above ``tolerance`` ``stopped`` is ``"not_certified"``.
-
-    Attributes:
-        tolerance: The residual up to which a result counts as proven, above 0.
+    Passive. Behind each layer but the last stands a sigmoid, a tanh or a leaky ReLU; the last is linear with
+    a bias. Works where searches stall; the step size cancels, so it need not be known. The input u of a layer
+    solves, by least squares, W u + b = z, where z is what the activation was put to, and dW = sum of dz u.
+    Each equation counts as float32's rounding of the message leaves it to be trusted, from layer to layer. A
+    layer must have at least as many equations as inputs, and at most 4096 inputs. ``cost`` is the relative
+    residual of the first layer's equations: about 0 for the truth.
     """
 
-    tolerance: float = 1e-2
-
+    exact: ClassVar[bool] = True
     requires: ClassVar[Mapping[str, Level]] = {"batch_size": Level.EXACT, "local_steps": Level.EXACT}
     only: ClassVar[Mapping[str, int]] = {"batch_size": 1, "local_steps": 1}
     assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
     uses: ClassVar[tuple[str, ...]] = ("labels",)
 
-    def __post_init__(self) -> None:
-        if not self.tolerance > 0:
-            raise ValueError(f"tolerance must be above 0, got {self.tolerance}")
-
     def check(self, observation: Observation) -> None:
-        chain_of(observation, "RGap")
+        links = chain_of(observation, "RGAP").links
+        names = {slot.name for slot in observation.layout.parameters}
+        if wanted := [n for link in links if (n := f"{link.name}weight") not in names]:
+            raise PluginError(f"RGAP needs the gradients of all layers, {wanted[0]} is not trained")
+        if f"{links[-1].name}bias" not in names:
+            raise PluginError("RGAP needs a bias on the last layer, the model's has none")
+        for link in links[:-1]:
+            name, inputs = link.name.rstrip("."), prod(link.input_shape)
+            equations = prod(link.output_shape) + link.layer.weight.numel()
+            if equations < inputs:
+                raise PluginError(
+                    f"RGAP needs as many equations as inputs: layer {name} has {equations} for {inputs}"
+                )
+            if inputs > MOST_UNKNOWNS:
+                raise PluginError(
+                    f"RGAP solves for at most {MOST_UNKNOWNS} inputs, layer {name} has {inputs}"
+                )
         refuse_unreadable_label(observation)
 
     def reconstruct(
@@ -59,90 +71,101 @@ class RGap:
     ) -> Reconstruction:
         (observation,) = observations
         refuse_unmet(self, observation)
-        links, slope, offset = chain_of(observation, "RGap")
+        chain = chain_of(observation, "RGAP")
         gradient = -observation.update.double()  # up to the step size  # [P]
-        views = observation.layout.views(gradient)
-        above, cost = torch.full(links[-1].left, torch.nan, dtype=torch.float64), float("nan")
-        upstream = above
+        views, noise = observation.layout.views(gradient), observation.layout.views(rounding(observation))
+        *links, last = chain.links
+        bias, weight = views[f"{last.name}bias"], views[f"{last.name}weight"]  # [C], [C, F]
+        size = bias.square().sum()
+        u = bias @ weight / size  # NaN if the client sent nothing
+        spread = bias.square() @ noise[f"{last.name}weight"].square() / size.square()  # its variance  # [F]
+        upstream, cost = bias @ last.layer.weight.detach(), 0.0  # up to the step size, as dW is
         for link in reversed(links):
-            above, upstream = above.reshape(link.left), upstream.reshape(link.left)
-            above, upstream, cost = undone(link, above, upstream, views, cost)
-        x = ((above.reshape(observation.input_shape) - offset) / slope).float()[None]
+            name = f"{link.name}weight"
+            u, spread, upstream, cost = _solved(link, (u, spread), upstream, (views[name], noise[name]))
+        x = ((u.reshape(chain.slope.shape) - chain.offset) / chain.slope).float()[None]
+        stopped = "closed_form" if bool(x.isfinite().all()) else "nan"
         label = only_label(observation, gradient)
-        known = bool(x.isfinite().all())
-        stopped = ("closed_form" if cost <= self.tolerance else "not_certified") if known else "nan"
-        return Reconstruction(x, label, cost, (cost,), stopped, {})
+        return Reconstruction(x, label, cost, (cost,), stopped, {"layers": float(len(chain.links))})
 
 
-def undone(
-    link: Link, output: Tensor, upstream: Tensor, views: Mapping[str, Tensor], cost: float
-) -> tuple[Tensor, Tensor, float]:
-    """Return a layer's input, the gradient of the loss by it, and the residual of its equations.
+def _solved(
+    link: Link, output: tuple[Tensor, Tensor], upstream: Tensor, target: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Return a layer's input, its variances, the gradient by it, and the relative residual of the equations.
 
     Args:
         link: The layer.
-        output: What it put out; NaN of the last layer, whose bias is enough.
-        upstream: The gradient of the loss by that, likewise.
-        views: The gradients of all parameters by name, up to one factor for all.
-        cost: The residual of the layer above, returned where this one has no equations.
+        output: What its activation put out, flat, and the variances of that.
+        upstream: The gradient by that, flat.
+        target: The gradient of its weight, and the standard deviation of each entry.
     """
-    module, prefix = link.module, f"{link.name}." if link.name else ""
-    if type(module) in ACTIVATIONS:
-        inverse, steepness = ACTIVATIONS[type(module)]
-        return inverse(output, module), upstream * steepness(output, module), cost
-    weight = module.weight.detach()  # type: ignore[operator]
-    change = views[f"{prefix}weight"]
-    if isinstance(module, nn.Linear):
-        upstream = views.get(f"{prefix}bias", upstream).flatten()
-        found = upstream @ change / upstream.square().sum()
-        residual = (change - upstream[:, None] * found).norm() / change.norm()
-        return found, upstream @ weight, float(residual)
-    assert isinstance(module, nn.Conv2d)
-    bias = 0 if module.bias is None else module.bias.detach()[:, None, None]
-    found, residual = solved(module, link.entered, output - bias, upstream, change)
-    with torch.enable_grad():
-        entered = found[None].clone().requires_grad_()
-        (below,) = torch.autograd.grad(_convolved(module, entered), entered, upstream[None])
-    return found, below[0], float(residual)
+    put, slopes = link.activation.inverse(output[0]), link.activation.slope(output[0])
+    own = (upstream * slopes).reshape(link.output_shape)  # dz
+    with torch.no_grad():
+        wanted = put - link.layer(torch.zeros(1, *link.input_shape, dtype=put.dtype)).flatten()
+        first = _normal(_forward(link), wanted, _trust(output[1] / slopes.square()))
+        second = _of_weight(link, own, target[0], _trust(target[1].square()))
+        matrix, aim, norm = (one + other for one, other in zip(first, second, strict=True))
+    if not bool(aim.isfinite().all()) or not bool(matrix.isfinite().all()):
+        nothing = torch.full_like(aim, torch.nan)
+        return nothing, nothing, nothing, float("nan")
+    found, spread = _least_squares(matrix, aim)
+    rest = (found @ matrix @ found - 2 * found @ aim + norm) / norm.clamp(min=1e-300)
+    return found, spread, _forward(link).T @ own.flatten(), float(rest.clamp(min=0).sqrt())
 
 
-def solved(
-    module: nn.Conv2d, shape: tuple[int, ...], output: Tensor, upstream: Tensor, change: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return a convolution's input by least squares, and the relative residual.
+def _trust(variances: Tensor) -> Tensor:
+    """Return one over variances; at most a million million times the least."""
+    return 1 / variances.clamp(min=1e-300).clamp(min=float(variances.max()) * 1e-12)
 
-    Args:
-        module: The convolution.
-        shape: The input's shape.
-        output: Its output without the bias.  # [C_out, H_out, W_out]
-        upstream: The gradient of the loss by the output.  # [C_out, H_out, W_out]
-        change: The gradient of the loss by the weights.  # [C_out, C_in, k, k]
+
+def _normal(matrix: Tensor, wanted: Tensor, trust: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return A^T W A, A^T W b and b^T W b of equations A u = b with weights W."""
+    return matrix.T @ (matrix * trust[:, None]), matrix.T @ (wanted * trust), (trust * wanted.square()).sum()
+
+
+def _forward(link: Link) -> Tensor:
+    """Return the matrix of a layer without its bias.  # [outputs, inputs]"""
+    if isinstance(link.layer, nn.Linear):
+        return link.layer.weight.detach()
+    inputs = prod(link.input_shape)
+    basis = torch.eye(inputs, dtype=torch.float64).reshape(inputs, *link.input_shape)
+    conv = link.layer
+    out = functional.conv2d(basis, conv.weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
+    return out.detach().flatten(1).T
+
+
+def _of_weight(link: Link, own: Tensor, target: Tensor, trust: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ``_normal`` of the equations A u = dW: a weight's gradient is linear in the layer's input.
+
+    A is [weights, inputs], a row the transposed convolution of dz with one weight's direction; of a linear
+    layer it is not made.
     """
-    size = int(np.prod(shape))
-    units = torch.eye(size, dtype=torch.float64).reshape(size, *shape)
-    forward, backward = [], []
-    for start in range(0, size, PIECE):
-        part = units[start : start + PIECE]
-        forward.append(_convolved(module, part).flatten(1))
-        patches = functional.unfold(
-            part,
-            module.kernel_size,
-            module.dilation,
-            module.padding,  # type: ignore[arg-type]
-            module.stride,
-        )  # [n, C_in k k, positions]
-        backward.append(torch.einsum("op,nkp->nok", upstream.flatten(1), patches).flatten(1))
-    blocks = [(torch.cat(forward), output.flatten()), (torch.cat(backward), change.flatten())]
-    blocks = [(a / a.norm(), y / a.norm()) for a, y in blocks]  # [unknowns, equations], [equations]
-    a, y = torch.cat([a for a, _ in blocks], dim=1), torch.cat([y for _, y in blocks])
-    squares = a @ a.T
-    squares.diagonal().add_(RIDGE * squares.diagonal().mean())
-    factor = torch.linalg.cholesky_ex(squares).L
-    found = torch.cholesky_solve((a @ y)[:, None], factor)[:, 0]
-    return found.reshape(shape), (found @ a - y).norm() / y.norm()
+    weight, conv, inputs = link.layer.weight, link.layer, (1, *link.input_shape)
+    if not isinstance(conv, nn.Conv2d):
+        norm = (trust * target.square()).sum()
+        return (own.square() @ trust).diag(), own @ (trust * target), norm
+    geometry = conv.stride, conv.padding, conv.dilation, conv.groups
+
+    def row(direction: Tensor) -> Tensor:
+        found: Tensor = conv2d_input(inputs, direction, own[None], *geometry)  # type: ignore[no-untyped-call]
+        return found.flatten()
+
+    basis = torch.eye(weight.numel(), dtype=own.dtype).reshape(-1, *weight.shape)
+    return _normal(vmap(row, chunk_size=128)(basis), target.flatten(), trust.flatten())
 
 
-def _convolved(module: nn.Conv2d, x: Tensor) -> Tensor:
-    """Return the convolution of x without its bias."""
-    weight = module.weight.detach()
-    return functional.conv2d(x, weight, None, module.stride, module.padding, module.dilation)
+def _least_squares(matrix: Tensor, aim: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what solves normal equations, with the least ridge that makes them definite; its variances."""
+    scale = matrix.diagonal().clamp(min=1e-300).rsqrt()
+    matrix, aim = matrix * scale * scale[:, None], aim * scale  # with ones on the diagonal
+    ridge, eye = _RIDGE, torch.eye(len(aim), dtype=aim.dtype)
+    for _ in range(12):
+        factor, failed = torch.linalg.cholesky_ex(matrix + ridge * eye)
+        if not int(failed):
+            break
+        ridge *= 10
+    found = torch.cholesky_solve(aim[:, None], factor)[:, 0]
+    found = found + torch.cholesky_solve((aim - matrix @ found)[:, None], factor)[:, 0]
+    return found * scale, torch.cholesky_inverse(factor).diagonal() * scale.square()

@@ -58,6 +58,7 @@ class Spear:
     search: Literal["auto", "sample", "dictionary"] = "auto"
     max_seconds: float = 20.0
 
+    exact: ClassVar[bool] = True
     requires: ClassVar[Mapping[str, Level]] = {"local_steps": Level.EXACT}
     only: ClassVar[Mapping[str, int]] = {"local_steps": 1}
     assumes: ClassVar[Mapping[str, object]] = {**PLAIN_STEP, "codec": "identity"}

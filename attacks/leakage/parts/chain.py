@@ -1,8 +1,9 @@
-"""A model as a chain of layers, each of which can be undone: what runs in which order, and on what shapes."""
+"""A model as a chain: linear layers and convolutions, an invertible activation behind each."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,117 +11,139 @@ import torch
 from torch import Tensor, nn
 
 from ....core.errors import PluginError
-from ....core.seeds import generator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ....core.observation import Observation
 
-_Pair = tuple["Callable[[Tensor, nn.Module], Tensor]", "Callable[[Tensor, nn.Module], Tensor]"]
+_EDGE = 1e-9  # how near to the ends of an activation's values an inverse is taken
 
 
-def _unit(a: Tensor) -> Tensor:
-    return a.clamp(1e-9, 1 - 1e-9)
+@dataclass(frozen=True)
+class Activation:
+    """An activation by its values: both functions take what it put out.
+
+    Attributes:
+        inverse: What went in.
+        slope: Its derivative there.
+    """
+
+    inverse: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor]
 
 
-def _steepness(a: Tensor, module: nn.Module) -> Tensor:
-    """Return the slope of a leaky ReLU where it puts out a."""
-    return torch.ones_like(a).where(a > 0, torch.tensor(module.negative_slope, dtype=a.dtype))
+NOTHING = Activation(lambda a: a, torch.ones_like)
 
 
-ACTIVATIONS: dict[type[nn.Module], _Pair] = {
-    nn.Sigmoid: (lambda a, _: _unit(a).logit(), lambda a, _: _unit(a) * (1 - _unit(a))),
-    nn.Tanh: (lambda a, _: (2 * _unit((a + 1) / 2) - 1).atanh(), lambda a, _: 1 - a.clamp(-1, 1).square()),
-    nn.LeakyReLU: (lambda a, m: a / _steepness(a, m), lambda a, m: _steepness(a, m)),
-    nn.Identity: (lambda a, _: a, lambda a, _: torch.ones_like(a)),
-}
-"""Of each activation what undoes it, and its slope, both as functions of its output."""
+def _activation(module: nn.Module) -> Activation | None:
+    """Return what inverts an activation, or None of one that is not known to be invertible."""
+    if isinstance(module, nn.Sigmoid):
+        return Activation(lambda a: a.clamp(_EDGE, 1 - _EDGE).logit(), lambda a: a * (1 - a))
+    if isinstance(module, nn.Tanh):
+        return Activation(lambda a: a.clamp(_EDGE - 1, 1 - _EDGE).atanh(), lambda a: 1 - a.square())
+    if isinstance(module, nn.LeakyReLU) and module.negative_slope > 0:
+        low = module.negative_slope
+        return Activation(
+            lambda a: torch.where(a < 0, a / low, a),
+            lambda a: torch.where(a < 0, low, 1.0).to(a.dtype),
+        )
+    return None
 
 
 @dataclass(frozen=True)
 class Link:
-    """One layer of the chain.
+    """A linear layer or convolution, in float64.
 
     Attributes:
-        name: Its name in the model.
-        module: The layer.
-        entered: Shape of its input, without the batch.
-        left: Shape of its output, likewise.
+        name: Its tensors' prefix in the layout.
+        layer: The layer.
+        input_shape: What goes in, without the batch.
+        output_shape: What comes out, likewise.
+        activation: What stands behind it.
     """
 
     name: str
-    module: nn.Module
-    entered: tuple[int, ...]
-    left: tuple[int, ...]
+    layer: nn.Linear | nn.Conv2d
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    activation: Activation = NOTHING
 
 
-def chain_of(observation: Observation, who: str) -> tuple[list[Link], Tensor, Tensor]:
-    """Return the layers in order, and the slope and offset of what enters the first, as maps of x.
+@dataclass(frozen=True)
+class Chain:
+    """A model's layers, from the first to the last.
 
-    Returns:
-        The layers, reshaping ones left out; and slope and offset, both of the shape of one input.
+    Attributes:
+        links: The layers; behind the last stands nothing. slope, offset: What the first one sees is slope x +
+        offset, with x the model's input.  # [*input_shape]
+    """
+
+    links: tuple[Link, ...]
+    slope: Tensor
+    offset: Tensor
+
+
+def chain_of(observation: Observation, who: str) -> Chain:
+    """Return the observed model as a chain.
 
     Raises:
-        PluginError: A layer that cannot be undone, or that does not follow the one before it; or what
-            precedes the first is no affine map of each value alone.
+        PluginError: It is none: another kind of layer, one that is used twice or not on what the layer before
+            put out, an activation that is not invertible, or inputs that are not scaled one by one.
     """
-    model = copy.deepcopy(observation.model).double().eval()
-    runs: list[tuple[str, nn.Module, Tensor, Tensor]] = []
-    for name, module in model.named_modules():
-        if not list(module.children()):
-            module.register_forward_hook(
-                lambda m, given, out, name=name: runs.append((name, m, given[0].detach(), out.detach()))
-            )
+    model = copy.deepcopy(observation.model).eval().double()
     shape = observation.input_shape
-    drawn = torch.from_numpy(generator(0, "chain").uniform(0.1, 0.9, shape))
-    probe = torch.stack([torch.zeros(shape).double(), torch.ones(shape).double(), drawn])
-    with torch.no_grad():
-        logits = model(probe)
-    runs = [run for run in runs if not isinstance(run[1], nn.Flatten | nn.Unflatten)]
-    links = [Link(name, m, tuple(a.shape[1:]), tuple(b.shape[1:])) for name, m, a, b in runs]
-    before = runs[0][2] if runs else probe
-    for (name, _, given, _), output in zip(runs, [before, *(run[3] for run in runs)], strict=False):
-        if given.numel() != output.numel() or not torch.allclose(given.flatten(), output.flatten()):
-            raise PluginError(f"{who} needs layers that follow each other; something stands before {name}")
-    _refuse_links(links, who)
-    if not torch.allclose(runs[-1][3], logits):
-        raise PluginError(f"{who} needs a model that ends with its last layer, {links[-1].name}")
-    if before.numel() != probe.numel():
-        raise PluginError(f"{who} needs a first layer that sees all {drawn.numel()} values of an input")
-    offset, slope = before[0].reshape(shape), (before[1] - before[0]).reshape(shape)
-    if bool((slope == 0).any()) or not torch.allclose(
-        before[2].reshape(shape), offset + slope * drawn, atol=1e-6
-    ):
+    probe = torch.stack([torch.zeros(shape), torch.ones(shape), torch.linspace(0.1, 0.9, 1).expand(shape)])
+    steps = _steps(model, probe.double())
+    if not steps:
+        raise PluginError(f"{who} needs a chain of layers, the model has none")
+    before = steps[0][2]
+    entered = before.reshape(probe.shape) if before.numel() == probe.numel() else before
+    offset, slope = entered[0], entered[1] - entered[0]
+    plain = entered.shape == probe.shape and bool((slope != 0).all())
+    if not plain or not torch.allclose(entered[2], offset + slope * probe[2].double()):
         raise PluginError(f"{who} needs a first layer whose input is an affine map of each value of x alone")
-    return links, slope, offset
+    links = list[Link]()
+    for name, module, came, left in steps:
+        if came.numel() != before.numel() or not torch.equal(came.flatten(), before.flatten()):
+            raise PluginError(f"{who} needs layers that stand one behind the other; {name} does not")
+        before = left
+        links = _extended(links, name, module, came, left, who)
+    if not links or links[-1].activation is not NOTHING or not isinstance(links[-1].layer, nn.Linear):
+        raise PluginError(f"{who} needs a last layer that is linear")
+    return Chain(tuple(links), slope, offset)
 
 
-def _refuse_links(links: list[Link], who: str) -> None:
-    """Refuse layers that cannot be undone one by one."""
-    names = [link.name for link in links]
-    last = links[-1].module if links else None
-    if not isinstance(last, nn.Linear) or last.bias is None:
-        raise PluginError(f"{who} needs a linear last layer with a bias, the model ends with {last}")
-    if len(set(names)) < len(names):
-        raise PluginError(f"{who} needs layers that are used once each")
-    for link in links:
-        module = link.module
-        if isinstance(module, nn.Conv2d):
-            if module.groups != 1 or module.padding_mode != "zeros" or isinstance(module.padding, str):
-                raise PluginError(
-                    f"{who} undoes plain convolutions with zero padding, not {link.name}: {module}"
-                )
-            equations = link.left[0] * link.left[1] * link.left[2] + module.weight.numel()
-            unknowns = link.entered[0] * link.entered[1] * link.entered[2]
-            if equations < unknowns:
-                raise PluginError(
-                    f"{who} needs as many equations as unknowns: {link.name} gives {equations} for the "
-                    f"{unknowns} values that it sees"
-                )
-        elif not isinstance(module, nn.Linear) and type(module) not in ACTIVATIONS:
-            allowed = ", ".join(kind.__name__ for kind in ACTIVATIONS)
-            raise PluginError(
-                f"{who} undoes Linear, Conv2d and invertible activations ({allowed}), not {link.name}: "
-                f"{module}"
-            )
+def _steps(model: nn.Module, x: Tensor) -> list[tuple[str, nn.Module, Tensor, Tensor]]:
+    """Return (name, module, what came in, what it put out) of the innermost modules, as they are used."""
+    found = list[tuple[str, nn.Module, Tensor, Tensor]]()
+
+    def noting(name: str, module: nn.Module) -> None:
+        module.register_forward_hook(lambda m, came, left: found.append((name, m, came[0], left)))
+
+    for name, module in model.named_modules():
+        if next(module.children(), None) is None:
+            noting(name, module)
+    with torch.no_grad():
+        out = model(x)
+    if found and not (isinstance(out, Tensor) and torch.equal(out.flatten(), found[-1][3].flatten())):
+        return []
+    return found
+
+
+def _extended(
+    links: list[Link], name: str, module: nn.Module, came: Tensor, left: Tensor, who: str
+) -> list[Link]:
+    """Return the links with one more layer, or with what it does behind the last one."""
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        zeros = not isinstance(module, nn.Conv2d) or module.padding_mode == "zeros"
+        if zeros and (isinstance(module, nn.Conv2d) or came.ndim == 2):
+            prefix = f"{name}." if name else ""
+            return [*links, Link(prefix, module, tuple(came.shape[1:]), tuple(left.shape[1:]))]
+    elif came.numel() == left.numel() and torch.equal(came.flatten(), left.flatten()):
+        return links  # it flattens, or drops nothing now
+    elif links and links[-1].activation is NOTHING and (found := _activation(module)) is not None:
+        last = links[-1]
+        return [*links[:-1], Link(last.name, last.layer, last.input_shape, last.output_shape, found)]
+    raise PluginError(
+        f"{who} needs linear layers and convolutions with a sigmoid, tanh or leaky ReLU behind each, "
+        f"the model has {module}"
+    )

@@ -1,4 +1,4 @@
-"""R-GAP, by the images that it must give back. Oracle: the true image (leakage additions, B')."""
+"""Oracle: the victim's own image. R-GAP is exact in float64; the thresholds of float32 are measured ones."""
 
 from dataclasses import replace
 
@@ -6,114 +6,188 @@ import pytest
 import torch
 from torch import nn
 
-from gauntlet.attacks.leakage.parts.metrics import psnr
-from gauntlet.attacks.leakage.parts.requirements import refuse_unmet
-from gauntlet.attacks.leakage.rgap import RGap
-from gauntlet.clients.models import MODELS, Normalized
+from gauntlet.attacks.leakage.parts.chain import chain_of
+from gauntlet.attacks.leakage.parts.metrics import score
+from gauntlet.attacks.leakage.rgap import RGAP
+from gauntlet.clients.models.lenet_sigmoid import LenetSigmoid
+from gauntlet.clients.models.normalized import Normalized
 from gauntlet.core.errors import PluginError
+from gauntlet.core.observation import Truth
 from gauntlet.core.seeds import generator, seeded_torch
 
 
-def rebuild(observation, **options):
-    return RGap(**options).reconstruct([observation], generator(0, "attack"))
-
-
-def small(activation=nn.Sigmoid):
-    """Return a network for 8 x 8 images: two convolutions, one of them strided, and two linear layers."""
-    with seeded_torch(generator(2, "weights")):
-        model = nn.Sequential(
-            *(nn.Conv2d(1, 6, 3, stride=2, padding=1), activation()),
-            *(nn.Conv2d(6, 6, 3, padding=1), activation(), nn.Flatten()),
-            *(nn.Linear(96, 20), activation(), nn.Linear(20, 10)),
-        )
+def made(*layers, seed=0, spread=0.5):
+    """A chain of layers of which the weights are drawn from U(-spread, spread)."""
+    model = nn.Sequential(*layers)
+    with seeded_torch(generator(seed, "weights")):
         for parameter in model.parameters():
-            nn.init.uniform_(parameter, -0.5, 0.5)
+            nn.init.uniform_(parameter, -spread, spread)
     return model
 
 
-@pytest.mark.parametrize("activation", [nn.Sigmoid, nn.Tanh, nn.LeakyReLU])
-@pytest.mark.parametrize("normalised", [False, True])
-def test_a_digit_comes_back_through_convolutions_and_linear_layers(digits, observe, activation, normalised):
+def lenet(seed=0):
+    with seeded_torch(generator(seed, "weights")):
+        return LenetSigmoid().build((1, 8, 8), 10)
+
+
+def run(observation):
+    return RGAP().reconstruct([observation], generator(0, "attack"))
+
+
+def quality(found, truth):
+    return score(found, truth).psnr.item()
+
+
+CHAINS = {
+    "lenet": lenet,
+    "tanh and strides": lambda: made(
+        nn.Conv2d(1, 8, 3, stride=2, padding=1), nn.Tanh(), nn.Conv2d(8, 8, 3, padding=1), nn.Tanh(),
+        nn.Flatten(), nn.Linear(128, 10), spread=0.3,
+    ),
+    "leaky and grouped": lambda: made(
+        nn.Conv2d(1, 8, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(8, 8, 3, padding=1, groups=2, bias=False),
+        nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(512, 10), spread=0.3,
+    ),
+    "linear layers": lambda: made(
+        nn.Flatten(), nn.Linear(64, 48), nn.Sigmoid(), nn.Linear(48, 30), nn.Tanh(), nn.Linear(30, 10)
+    ),
+    "one layer": lambda: made(nn.Flatten(), nn.Linear(64, 10)),
+    "normalised": lambda: Normalized(lenet(), (0.3,), (0.25,)),
+    "dropout in evaluation": lambda: made(
+        nn.Flatten(), nn.Linear(64, 48), nn.Dropout(0.0), nn.Sigmoid(), nn.Linear(48, 10)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CHAINS)
+def test_in_float64_a_digit_is_exact(digits, observe, kind):
+    """Additions to the leakage specification, B': 120 dB, the cap, from float64 gradients."""
     x, y = digits
-    model = small(activation)
-    model = Normalized(model, (0.3,), (0.4,)) if normalised else model
+    truth = Truth(x[4:5], y[4:5])
+    observation = observe(CHAINS[kind]().double(), x[4:5].double(), y[4:5], lr=1.0)
+
+    found = run(replace(observation, update=observation.update.double()))
+
+    assert quality(found, truth) > 110
+    assert found.y.tolist() == truth.y.tolist()
+    assert found.cost < 1e-6
+    assert found.stopped == "closed_form"
+
+
+@pytest.mark.parametrize(("kind", "least"), [("lenet", 70), ("tanh and strides", 50), ("linear layers", 70)])
+def test_from_the_update_that_was_sent_a_digit_is_near(digits, observe, kind, least):
+    """Float32 updates at lr 0.1, the step size not told."""
+    x, y = digits
     for i in range(3):
-        found = rebuild(observe(model, x[i : i + 1], y[i : i + 1], lr=0.1))
+        truth = Truth(x[i : i + 1], y[i : i + 1])
+        observation = observe(CHAINS[kind](), truth.x, truth.y)
+        found = run(replace(observation, knowledge=replace(observation.knowledge, lr=None)))
 
-        assert psnr(found.x, x[i : i + 1]) > 50
-        assert found.stopped == "closed_form"
-        assert found.y.tolist() == [int(y[i])]
+        assert quality(found, truth) > least
+        assert found.y.tolist() == truth.y.tolist()
 
 
-def test_a_perceptron_is_undone_by_its_biases_alone(digits, mlp, observe):
-    """The bias trick's closed form, layer by layer."""
+def test_the_cost_tells_a_message_that_is_no_gradient_of_one_example(digits, observe):
+    """The certificate that an attacker sees: small for one example, large for two, or for noise."""
     x, y = digits
+    one = observe(lenet(), x[:1], y[:1])
+    two = replace(observe(lenet(), x[:2], y[:2]), knowledge=one.knowledge)
+    noisy = observe(lenet(), x[:1], y[:1], noise_std=0.1)
 
-    assert psnr(rebuild(observe(mlp(), x[:1], y[:1])).x, x[:1]) > 90
+    assert run(one).cost < 0.01
+    assert run(two).cost > 0.1
+    assert run(noisy).cost > 0.1
 
 
-def test_what_is_proven_is_told_by_the_residual(digits, observe):
+def test_a_known_label_changes_nothing_else(digits, observe):
     x, y = digits
-    noisy = rebuild(observe(small(), x[:1], y[:1], noise_std=1e-2))
+    observation = observe(lenet(), x[:1], y[:1])
+    told = replace(observation, knowledge=replace(observation.knowledge, labels=(7,)))
 
-    assert noisy.stopped == "not_certified"
-    assert noisy.cost > 1e-2
-    assert psnr(noisy.x.nan_to_num().clamp(0, 1), x[:1]) < 30
-
-
-def test_a_client_that_sent_nothing_is_reported_as_nan(digits, observe):
-    seen = observe(small(), digits[0][:1], digits[1][:1])
-
-    assert rebuild(replace(seen, update=torch.zeros_like(seen.update))).stopped == "nan"
+    assert run(told).y.tolist() == [7]
+    assert torch.equal(run(told).x, run(observation).x)
 
 
-@pytest.mark.parametrize(
-    ("layers", "complaint"),
-    [
-        ([nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(216, 10)], "invertible activations .* ReLU"),
-        ([nn.Conv2d(1, 6, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(54, 10)], "invertible .* MaxPool2d"),
-        ([nn.Conv2d(1, 1, 3, stride=3), nn.Flatten(), nn.Linear(4, 10)], "gives 13 for the 64 values"),
-        ([nn.Flatten(), nn.Linear(64, 10, bias=False)], "linear last layer with a bias"),
-        ([nn.Conv2d(1, 2, 8), nn.Flatten(), nn.Linear(2, 10), nn.Sigmoid()], "linear last layer with a bias"),
-    ],
-    ids=["relu", "pooling", "too few equations", "no bias", "no linear end"],
-)
-def test_a_model_that_cannot_be_undone_is_refused_before_the_run(digits, observe, layers, complaint):
-    seen = observe(nn.Sequential(*layers), digits[0][:1], digits[1][:1])
+def test_a_message_of_zeros_says_nan(digits, observe):
+    x, y = digits
+    observation = observe(lenet(), x[:1], y[:1])
 
-    with pytest.raises(PluginError, match=complaint):
-        refuse_unmet(RGap(), seen)
+    assert run(replace(observation, update=torch.zeros_like(observation.update))).stopped == "nan"
 
 
-def test_a_function_between_layers_is_refused(digits, observe):
-    class Hidden(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first, self.last = nn.Linear(64, 20), nn.Linear(20, 10)
+class Skipping(nn.Module):
+    """Adds what went into a layer to what comes out."""
 
-        def forward(self, x):
-            return self.last(self.first(x.flatten(1)).sigmoid())
+    def __init__(self):
+        super().__init__()
+        self.first, self.act, self.last = nn.Linear(64, 64), nn.Sigmoid(), nn.Linear(64, 10)
 
-    with pytest.raises(PluginError, match="something stands before last"):
-        refuse_unmet(RGap(), observe(Hidden(), digits[0][:1], digits[1][:1]))
+    def forward(self, x):
+        x = x.flatten(1)
+        return self.last(self.act(self.first(x)) + x)
 
 
-def test_two_examples_are_refused(digits, observe):
-    with pytest.raises(PluginError, match="batch_size = 2"):
-        refuse_unmet(RGap(), observe(small(), digits[0][:2], digits[1][:2]))
+REFUSED = {
+    "relu": (
+        lambda: made(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)),
+        "the model has ReLU",
+    ),
+    "pooling": (
+        lambda: made(nn.Conv2d(1, 4, 3), nn.Sigmoid(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 10)),
+        "the model has MaxPool2d",
+    ),
+    "two activations": (
+        lambda: made(nn.Flatten(), nn.Linear(64, 32), nn.Tanh(), nn.Sigmoid(), nn.Linear(32, 10)),
+        "the model has Sigmoid",
+    ),
+    "a skip": (Skipping, "stand one behind the other; last does not"),
+    "no bias": (
+        lambda: made(nn.Flatten(), nn.Linear(64, 32), nn.Sigmoid(), nn.Linear(32, 10, bias=False)),
+        "a bias on the last layer",
+    ),
+    "too few equations": (
+        lambda: made(nn.Conv2d(1, 1, 3, stride=4), nn.Sigmoid(), nn.Flatten(), nn.Linear(4, 10)),
+        "layer 0 has 13 for 64",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_model_that_it_cannot_walk_is_refused_in_one_line(digits, observe, kind):
+    x, y = digits
+    make, complaint = REFUSED[kind]
+
+    with pytest.raises(PluginError, match=complaint) as caught:
+        run(observe(make(), x[:1], y[:1]))
+    assert "\n" not in str(caught.value)
+
+
+def test_several_examples_are_refused(digits, observe):
+    x, y = digits
+    with pytest.raises(PluginError, match="got batch_size = 2"):
+        run(observe(lenet(), x[:2], y[:2]))
+
+
+def test_a_chain_is_the_models_layers_in_their_order(digits, observe):
+    x, y = digits
+    chain = chain_of(observe(lenet(), x[:1], y[:1]), "RGAP")
+
+    assert [link.name for link in chain.links] == ["0.", "2.", "4.", "7."]
+    assert [link.input_shape for link in chain.links] == [(1, 8, 8), (12, 4, 4), (12, 2, 2), (48,)]
+    assert chain.slope.tolist() == torch.ones(1, 8, 8).tolist()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "least"), [("mnist", 70.0), ("cifar10", 40.0)])
-def test_images_behind_the_lenet_of_the_dlg_authors_come_back(real_data, observe, name, least):
-    """From float32 updates at lr 0.1; the specification measures 77 and 51 dB on one image each."""
+@pytest.mark.parametrize(("name", "least"), [("mnist", 70), ("cifar10", 40)])
+def test_pictures_are_rebuilt_where_a_search_stalls(real_data, observe, name, least):
+    """Model seed 1 is 5 to 31 dB by DLG (additions to the specification, B'); image 1, lr 0.1."""
     data = real_data(name)
-    for seed in range(2):
-        x = torch.from_numpy(data.test_x[seed : seed + 1] / 255).float()
-        x = x if x.ndim == 4 else x[:, None]
-        with seeded_torch(generator(seed, "weights")):
-            model = MODELS.build("lenet_sigmoid").build(tuple(x.shape[1:]), 10)
-        found = rebuild(observe(model, x, torch.from_numpy(data.test_y[seed : seed + 1]), lr=0.1))
+    x = torch.tensor(data.test_x[1:2], dtype=torch.float32).reshape(1, *data.input_shape)
+    truth = Truth(x / 255 if float(x.max()) > 1 else x, torch.tensor(data.test_y[1:2]).long())
+    with seeded_torch(generator(1, "weights")):
+        model = LenetSigmoid().build(tuple(data.input_shape), 10)
 
-        assert psnr(found.x.clamp(0, 1), x) > least
-        assert found.stopped == "closed_form"
+    found = run(observe(model, truth.x, truth.y))
+
+    assert quality(found, truth) > least
+    assert found.y.tolist() == truth.y.tolist()
