@@ -32,6 +32,7 @@ bench: setup
 	$(BIN)/python benchmarks/algorithms.py
 	$(BIN)/python benchmarks/whole_runs.py
 	$(BIN)/python benchmarks/aggregators.py
+	$(BIN)/python benchmarks/codecs.py
 	$(BIN)/python benchmarks/leakage_engine.py
 
 fuzz: setup

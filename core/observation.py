@@ -179,11 +179,18 @@ class Truth:
         y: Labels.  # [B, *label_shape]
         members: Of each candidate that an attacker is told, 1: the client trained on it in this round, 0:
             nobody ever does, -1: the client holds it, and did not; None where there are none.  # [H]
+        altered: What the client trained on in the place of x and y, as many, where a defense of its own
+            alters examples; None where none does.
     """
 
     x: Tensor
     y: Tensor
     members: Tensor | None = None
+    altered: tuple[Tensor, Tensor] | None = None
+
+    def trained(self) -> Truth:
+        """Return the inputs and labels in the client's loss: what a defense of its own made of these."""
+        return self if self.altered is None else Truth(*self.altered)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from .arguments import (
     runtime_of,
 )
 from .attack_command import attack
+from .codec_command import codecs
 from .exits import run_command
 from .plugin_commands import check_plugin, data, list_, new, show
 
@@ -249,6 +250,7 @@ def plot(
 app.command("list")(list_)
 app.command()(show)
 app.command()(data)
+app.command()(codecs)
 app.command()(new)
 app.command("check-plugin")(check_plugin)
 

@@ -21,7 +21,7 @@ LEAKAGE_ATTACKS: Family[LeakageAttack] = Family(
         "bayes": "gauntlet.attacks.leakage.bayes:Bayes",
         "bias_trick": "gauntlet.attacks.leakage.bias_trick:BiasTrick",
         "spear": "gauntlet.attacks.leakage.spear:Spear",
-        "rgap": "gauntlet.attacks.leakage.rgap:RGAP",
+        "rgap": "gauntlet.attacks.leakage.rgap:RGap",
         "embedding_rows": "gauntlet.attacks.leakage.embedding_rows:EmbeddingRows",
         "imprint_bins": "gauntlet.attacks.leakage.imprint_bins:ImprintBins",
         "trap_rows": "gauntlet.attacks.leakage.trap_rows:TrapRows",

@@ -24,7 +24,7 @@ from ....core.registry import require
 from ....core.seeds import generator
 from ..parts.outputs import checked_reconstruction, checked_scores
 from ..parts.requirements import least_levels, name_of, refuse_unmet, rounds_of, takes_labels, told
-from .cases import cases_of
+from .cases import cases_of, with_options
 from .specimens import CLASSES, example, reads_tokens, refuses, server_of
 
 
@@ -238,7 +238,8 @@ def the_fixed_case_of_its_kind_is_rebuilt(attack: LeakageAttack) -> None:
     At least 20 dB of PSNR, 60 where it says that it is exact; of tokens 90 % right.
     """
     for case in cases_of(attack):
-        found = checked_reconstruction(_run(attack, case.observations), case.observations, name_of(attack))
+        made = _run(with_options(attack, case.options), case.observations)
+        found = checked_reconstruction(made, case.observations, name_of(attack))
         reached, least, what = case.judge(found)
         require(
             reached >= least,
