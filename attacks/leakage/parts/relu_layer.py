@@ -112,21 +112,36 @@ def relu_layer(observation: Observation, who: str) -> ReluLayer:
     gradient = _rows(observation, -observation.update.double(), prefix)
     spread = _rows(observation, rounding(observation), prefix)
     live = (gradient != 0).any(dim=1)
-    left, sizes, right = torch.linalg.svd(gradient[live], full_matrices=False)
-    rank = int((sizes > spread.square().sum().sqrt()).sum())
+    left, sizes, right = _thin(gradient[live], float(spread.square().sum().sqrt()))
     own = dict(observation.model.named_parameters())
     return ReluLayer(
         gradient=gradient,
         live=live,
-        left=left[:, :rank],
-        sizes=sizes[:rank],
-        right=right[:rank],
+        left=left,
+        sizes=sizes,
+        right=right,
         noise=spread[live].square().mean(dim=1).sqrt(),
         weight=own[f"{prefix}weight"].detach().double(),
         bias=own[f"{prefix}bias"].detach().double(),
         slope=slope,
         offset=offset,
     )
+
+
+def _thin(matrix: Tensor, floor: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what singular values of a matrix [l, n] are above ``floor``.  # [l, r], [r], [r, n]
+
+    By the eigenvectors of its smaller square, several times faster than by all singular vectors; what that
+    loses of the digits, a step of subspace iteration and the singular values of a thin matrix give back.
+    """
+    wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T
+    values, vectors = torch.linalg.eigh(wide @ wide.T)
+    span = vectors[:, values > floor**2]  # [min(l, n), r]
+    span = torch.linalg.qr(wide @ (wide.T @ span)).Q
+    inner, sizes, right = torch.linalg.svd(span.T @ wide, full_matrices=False)
+    outer, kept = span @ inner, sizes > floor
+    outer, sizes, right = outer[:, kept], sizes[kept], right[kept]
+    return (outer, sizes, right) if wide is matrix else (right.T, sizes, outer.T)
 
 
 def _rows(observation: Observation, vector: Tensor, prefix: str) -> Tensor:
