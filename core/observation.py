@@ -179,11 +179,18 @@ class Truth:
         y: Labels.  # [B, *label_shape]
         members: Of each candidate that an attacker is told, 1: the client trained on it in this round, 0:
             nobody ever does, -1: the client holds it, and did not; None where there are none.  # [H]
+        altered: What the client trained on in the place of x and y, as many, where a defense of its own
+            alters examples; None where none does.
     """
 
     x: Tensor
     y: Tensor
     members: Tensor | None = None
+    altered: tuple[Tensor, Tensor] | None = None
+
+    def trained(self) -> Truth:
+        """Return the inputs and labels in the client's loss: what a defense of its own made of these."""
+        return self if self.altered is None else Truth(*self.altered)
 
 
 @dataclass(frozen=True)
@@ -220,8 +227,8 @@ class Reconstruction:
         y: Rebuilt labels.  # [B, *label_shape]
         cost: What the attack minimised, as the attacker sees it, at the end.
         trace: That cost over the iterations.
-        stopped: ``"converged"``, ``"plateau"``, ``"max_iterations"``, ``"time_budget"``, ``"nan"`` or
-            ``"closed_form"``.
+        stopped: ``"converged"``, ``"plateau"``, ``"max_iterations"``, ``"time_budget"``, ``"nan"``,
+            ``"closed_form"`` or, of an exact attack whose own proof fails, ``"not_certified"``.
         details: Further figures, such as closures evaluated.
         artefact: What x is, which decides how it is scored: ``"images"`` [B, channels, height, width] or
             ``"rows"`` of values, or ``"tokens"`` int64; by default what its type and shape say.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any
 
 from ..attacks.leakage import LEAKAGE_ATTACKS, infers
 from ..clients.client_defenses import CLIENT_DEFENSES
@@ -21,22 +22,32 @@ def unadapted(spec: RunSpec, probes: Sequence[Probe]) -> str | None:
     The attack that does is the one that the defense declares as ``adaptive``, with these options at least.
     """
     named = spec.client_defense
-    adaptive = dict(declared(CLIENT_DEFENSES.build(named.name, named.options), ClientDefenses.adaptive))
+    adaptive = _adaptive(named.name, named.options)
     rebuild = [probe for probe in probes if not infers(probe.name)]
-    if not adaptive or not rebuild or any(_is(adaptive, probe) for probe in rebuild):
+    if not adaptive or not rebuild or any(knows(adaptive, p.name, p.spec().options) for p in rebuild):
         return None
-    table = ", ".join(f"{key} = {json.dumps(value, default=str)}" for key, value in adaptive.items())
     return (
         f"warning: client defense '{named.name}' must be shown beside an attack that knows of it, and no "
-        f"probe is one: add [[probes]] with {table}, or attack what was recorded with --with '{{{table}}}'"
+        f"probe is one: add [[probes]] with {_table(adaptive)}, or attack what was recorded with --with "
+        f"'{{{_table(adaptive)}}}'"
     )
 
 
-def _is(adaptive: dict[str, object], probe: Probe) -> bool:
-    """Return whether a probe is this attack, with these options at least, its defaults counted."""
-    if probe.name != adaptive["name"]:
+def _adaptive(name: str, options: Mapping[str, Any]) -> dict[str, object]:
+    return dict(declared(CLIENT_DEFENSES.build(name, options), ClientDefenses.adaptive))
+
+
+def _table(adaptive: Mapping[str, object]) -> str:
+    return ", ".join(f"{key} = {json.dumps(value, default=str)}" for key, value in adaptive.items())
+
+
+def knows(adaptive: Mapping[str, object], name: str, settings: Mapping[str, Any]) -> bool:
+    """Return whether an attack is this one, with these options at least, its defaults counted."""
+    if name != adaptive["name"]:
         return False
-    attack = LEAKAGE_ATTACKS.build(probe.name, probe.spec().options)
+    found: Any = LEAKAGE_ATTACKS.find(name)
+    known = {field.name for field in fields(found)} if is_dataclass(found) else set(settings)
+    attack = LEAKAGE_ATTACKS.build(name, {k: v for k, v in settings.items() if k in known})
     wanted = {key: value for key, value in adaptive.items() if key != "name"}
     return all(_plain(getattr(attack, key, None)) == _plain(value) for key, value in wanted.items())
 

@@ -24,6 +24,8 @@ def scored(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return a result's tensors and what its report says of them; without a truth, no score is known.
 
+    Where a client's defense altered its examples, ``trained_on`` scores beside what it made of them.
+
     Examples stand in the truth's order. So do those of every step that the attack kept (``steps``), each
     matched as if it had ended there.
 
@@ -44,6 +46,8 @@ def scored(
         each, accuracy = _each(scores, artefact), scores.label_accuracy
         guesses = baselines(truth, stream, value_range)
         besides = {"baselines": {name: _means(_each(s, artefact), artefact) for name, s in guesses.items()}}
+        if truth.altered is not None:
+            besides["trained_on"] = _each(score(found, truth.trained(), value_range), artefact)
     steps, progress = _came_about(found, truth, value_range)
     report = {
         "artefact": artefact,

@@ -12,7 +12,7 @@ from ..server.spec import PluginSpec
 from .inference_report import property_area
 from .plain import read_json
 from .reattack import Finding
-from .rebuilt import TIMINGS, timings_of
+from .rebuilt import TIMINGS, times_at, timings_of
 from .reconstruct import NAME
 from .spread import in_words, spread
 from .terminal import wide_console
@@ -105,7 +105,7 @@ def _row(one: Finding, result: Path) -> tuple[str, ...]:
     labels, area = unknown if labels is None else f"{labels:.2f}", report.get("auc")
     told = "" if area is None else f"{area:.2f}"
     times = result / TIMINGS if whole else timings_of(result)
-    spent = read_json(times.read_text(encoding="utf-8"))["cpu_seconds"] if times.is_file() else None
+    spent = times_at(times).get("cpu_seconds")
     closures = report.get("closures")
     work = "" if spent is None else f"{spent:.2g}", "" if closures is None else f"{closures:.0f}"
     kept = "there already" if one.kept else "new"

@@ -39,16 +39,27 @@ def judged(
     if hypotheses == "members":
         return _members(scores, truths, observation, who)
     if hypotheses == "property":
-        return {"property_share": _share(declared(plugin, LeakageAttacks.holds), truths)}
+        return {"property_share": _share(declared(plugin, LeakageAttacks.holds), truths, who)}
     return _labels(scores, truths[-1], observation.num_classes)
 
 
-def _share(holds: Callable[[Tensor, Tensor], Tensor] | None, truths: Sequence[Truth | None]) -> float | None:
-    """Return which share of the examples behind all rounds has the property; None where it is not known."""
+def _share(
+    holds: Callable[[Tensor, Tensor], Tensor] | None, truths: Sequence[Truth | None], who: str
+) -> float | None:
+    """Return which share of the examples behind all rounds has the property; None where it is not known.
+
+    Raises:
+        PluginError: What the attack says of examples is not whether each has the property.
+    """
     known = [truth for truth in truths if truth is not None]
     if holds is None or len(known) != len(truths):
         return None
-    return float(torch.cat([holds(truth.x, truth.y).double() for truth in known]).mean())
+    said = [holds(truth.x.clone(), truth.y.clone()) for truth in known]
+    for have, truth in zip(said, known, strict=True):
+        fits = isinstance(have, torch.Tensor) and have.dtype == torch.bool
+        alike = fits and tuple(have.shape) == (len(truth.y),)
+        require(alike, f"{who}: holds must be bool [{len(truth.y)}], one an example")
+    return float(torch.cat(said).double().mean())
 
 
 def property_area(reports: Sequence[Mapping[str, Any]]) -> float | None:

@@ -87,7 +87,7 @@ def _whole(found: Rebuilt) -> Rebuilt:
     Raises:
         ValueError: It has not.
     """
-    scores = (found.psnr, found.ssim, *(() if found.tokens is None else (found.tokens,)))
+    scores = (found.psnr, found.ssim, *(s for s in (found.tokens, found.mse) if s is not None))
     sizes = {len(found.truth), *(column.size for column in scores)}
     flat = all(column.ndim == 1 for column in scores)
     flat = flat and found.labels.ndim > 0 and found.labels.shape == found.truth_labels.shape
@@ -95,6 +95,10 @@ def _whole(found: Rebuilt) -> Rebuilt:
     if len(sizes) != 1 or not found.truth.size or not flat or found.truth.shape != found.rebuilt.shape:
         raise ValueError("its examples, scores and labels do not fit together")
     _refuse_other_steps(found)
+    if not all(isinstance(n, int | float | None) for n in (found.cpu_seconds, found.closures)):
+        raise ValueError("its CPU seconds and closures must be numbers")
+    if not all(isinstance(table, dict) for table in (found.baselines, *dict(found.baselines).values())):
+        raise ValueError("its baselines must be tables of scores")
     if not (
         isinstance(found.attack, str) and isinstance(found.round, int) and isinstance(found.client_id, int)
     ):
@@ -118,7 +122,7 @@ def load_rebuilt(folder: Path) -> Rebuilt:
         if not isinstance(report, dict) or report.get("schema", 1) not in (1, SCHEMA):
             raise ValueError(f"no reconstruction of schema 1 or {SCHEMA}")
         tensors = {name: t.numpy() for name, t in load_file(folder / "tensors.safetensors").items()}
-        return _whole(_rebuilt(report, tensors, _times(folder / TIMINGS)))
+        return _whole(_rebuilt(report, tensors, times_at(folder / TIMINGS)))
     except (
         OSError,
         SafetensorError,
@@ -178,8 +182,12 @@ def _column(values: Any) -> np.ndarray[Any, Any]:
     return np.array(values, dtype=float)
 
 
-def _times(path: Path) -> Mapping[str, Any]:
-    """Return what a clock measured; nothing where it was not kept."""
+def times_at(path: Path) -> Mapping[str, Any]:
+    """Return what a clock measured; nothing where it was not kept.
+
+    Raises:
+        ValueError: The file holds no table.
+    """
     found = read_json(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if not isinstance(found, dict):
         raise ValueError(f"{path.name} holds no table")

@@ -27,6 +27,8 @@ from .sections import Probe
 from .told_records import refuse_records
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..server.simulation import Simulation
 
 
@@ -144,6 +146,16 @@ def _has_examples(simulation: Simulation, client: int, round_: int) -> bool:
     return any(map(len, kernel.batches(client, round_, len(kernel.examples(client, round_)[1]))))
 
 
+def _joined(truths: Sequence[Truth]) -> Truth:
+    """Return what several clients train on as if it were one's."""
+
+    def both(parts: Sequence[Truth]) -> tuple[Tensor, Tensor]:
+        return torch.cat([t.x for t in parts]), torch.cat([t.y for t in parts])
+
+    altered = any(t.altered is not None for t in truths)
+    return Truth(*both(truths), altered=both([t.trained() for t in truths]) if altered else None)
+
+
 def known(
     probe: Probe, simulation: Simulation, clients: Sequence[int], round_: int
 ) -> tuple[LeakageKnowledge, Truth]:
@@ -158,7 +170,7 @@ def known(
     kernel, plan = simulation.kernel, simulation.plan
     training = replace(kernel.training, loss=simulation.evaluator.task.loss_name(kernel.training.loss))
     truths = [kernel.truth(client, round_) for client in clients]
-    truth = Truth(torch.cat([t.x for t in truths]), torch.cat([t.y for t in truths]))
+    truth = _joined(truths)
     steps = {len(steps_of(simulation, client, round_)) for client in clients}
     told, besides = probe.labels_known, _besides(simulation, round_)
     drawn = declared(plan.privacy, Mechanisms.poisson)

@@ -47,7 +47,7 @@ def test_no_chain_of_imports_is_longer_than_its_limit_and_none_is_a_circle():
 
 
 def test_nothing_that_a_run_loads_first_loads_scipy():
-    """Its statistics alone take a second of a core to load; what needs them imports them in a function."""
+    """Its statistics alone cost 0.6 CPU seconds; what needs them imports them in a function."""
     outside = [
         (path.relative_to(ROOT), line)
         for floor in ("core", "clients", "attacks", "defenses", "privacy", "server", "sims")

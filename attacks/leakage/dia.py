@@ -1,7 +1,7 @@
 """Dropout Inversion Attack: Inverting Gradients with every dropout mask of the client as an unknown.
 
 Source: Scheliga, Maeder, Seeland. Dropout is NOT All You Need to Prevent Gradient Leakage. AAAI 2023,
-Section 4, and the authors' code. arXiv:2208.06163
+and the authors' code (dAI-SY-Group/DropoutInversionAttack). arXiv:2208.06163
 """
 
 from collections.abc import Mapping, Sequence

@@ -29,7 +29,7 @@ _RIDGE = 1e-13  # times the mean of the diagonal
 
 
 @dataclass(frozen=True)
-class RGAP:
+class RGap:
     """Rebuild one example from the gradients of linear layers and convolutions, without any search.
 
     Passive. Behind each layer but the last stands a sigmoid, a tanh or a leaky ReLU; the last is linear with
@@ -37,8 +37,14 @@ class RGAP:
     solves, by least squares, W u + b = z, where z is what the activation was put to, and dW = sum of dz u.
     Each equation counts as float32's rounding of the message leaves it to be trusted, from layer to layer. A
     layer must have at least as many equations as inputs, and at most 4096 inputs. ``cost`` is the relative
-    residual of the first layer's equations: about 0 for the truth.
+    residual of the first layer's equations: about 0 for the truth, and above ``tolerance`` ``stopped`` is
+    ``"not_certified"``.
+
+    Attributes:
+        tolerance: The residual up to which a result counts as proven, above 0.
     """
+
+    tolerance: float = 1e-2
 
     exact: ClassVar[bool] = True
     requires: ClassVar[Mapping[str, Level]] = {"batch_size": Level.EXACT, "local_steps": Level.EXACT}
@@ -46,23 +52,27 @@ class RGAP:
     assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
     uses: ClassVar[tuple[str, ...]] = ("labels",)
 
+    def __post_init__(self) -> None:
+        if not self.tolerance > 0:
+            raise ValueError(f"tolerance must be above 0, got {self.tolerance}")
+
     def check(self, observation: Observation) -> None:
-        links = chain_of(observation, "RGAP").links
+        links = chain_of(observation, "RGap").links
         names = {slot.name for slot in observation.layout.parameters}
         if wanted := [n for link in links if (n := f"{link.name}weight") not in names]:
-            raise PluginError(f"RGAP needs the gradients of all layers, {wanted[0]} is not trained")
+            raise PluginError(f"RGap needs the gradients of all layers, {wanted[0]} is not trained")
         if f"{links[-1].name}bias" not in names:
-            raise PluginError("RGAP needs a bias on the last layer, the model's has none")
+            raise PluginError("RGap needs a bias on the last layer, the model's has none")
         for link in links[:-1]:
             name, inputs = link.name.rstrip("."), prod(link.input_shape)
             equations = prod(link.output_shape) + link.layer.weight.numel()
             if equations < inputs:
                 raise PluginError(
-                    f"RGAP needs as many equations as inputs: layer {name} has {equations} for {inputs}"
+                    f"RGap needs as many equations as inputs: layer {name} has {equations} for {inputs}"
                 )
             if inputs > MOST_UNKNOWNS:
                 raise PluginError(
-                    f"RGAP solves for at most {MOST_UNKNOWNS} inputs, layer {name} has {inputs}"
+                    f"RGap solves for at most {MOST_UNKNOWNS} inputs, layer {name} has {inputs}"
                 )
         refuse_unreadable_label(observation)
 
@@ -71,7 +81,7 @@ class RGAP:
     ) -> Reconstruction:
         (observation,) = observations
         refuse_unmet(self, observation)
-        chain = chain_of(observation, "RGAP")
+        chain = chain_of(observation, "RGap")
         gradient = -observation.update.double()  # up to the step size  # [P]
         views, noise = observation.layout.views(gradient), observation.layout.views(rounding(observation))
         *links, last = chain.links
@@ -84,7 +94,8 @@ class RGAP:
             name = f"{link.name}weight"
             u, spread, upstream, cost = _solved(link, (u, spread), upstream, (views[name], noise[name]))
         x = ((u.reshape(chain.slope.shape) - chain.offset) / chain.slope).float()[None]
-        stopped = "closed_form" if bool(x.isfinite().all()) else "nan"
+        proven = "closed_form" if cost <= self.tolerance else "not_certified"
+        stopped = proven if bool(x.isfinite().all()) else "nan"
         label = only_label(observation, gradient)
         return Reconstruction(x, label, cost, (cost,), stopped, {"layers": float(len(chain.links))})
 

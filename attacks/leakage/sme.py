@@ -1,7 +1,7 @@
 """Surrogate Model Extension: one gradient, between where a client began and ended, for all local steps.
 
 Source: Zhu, Yao, Blaschko. Surrogate Model Extension (SME): A Fast and Accurate Weight Update Attack on
-Federated Learning. ICML 2023, Algorithm 1 and the authors' code. arXiv:2306.00127
+Federated Learning. ICML 2023, and the authors' code (JunyiZhu-AI/surrogate_model_extension). arXiv:2306.00127
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """Inverting Gradients for federated averaging: inputs whose simulated local steps make the client's update.
 
 Source: Geiping, Bauermeister, Droege, Moeller. Inverting Gradients - How easy is it to break privacy in
-federated learning? NeurIPS 2020, Section 6. arXiv:2003.14053
+federated learning? NeurIPS 2020. arXiv:2003.14053
 """
 
 from collections.abc import Mapping, Sequence

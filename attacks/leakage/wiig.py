@@ -1,7 +1,7 @@
 """Well-informed Inverting Gradients: the client's true dropout masks are known, which no attacker can know.
 
 Source: Scheliga, Maeder, Seeland. Dropout is NOT All You Need to Prevent Gradient Leakage. AAAI 2023,
-Section 4 (the bound that the Dropout Inversion Attack is measured by). arXiv:2208.06163
+where it is the bound that the Dropout Inversion Attack is measured by. arXiv:2208.06163
 """
 
 from collections.abc import Mapping, Sequence

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ...core.contracts import BlockVisit
 from .parts.loss import loss_at
-from .parts.noise import drawn, gaussian
+from .parts.noise import gaussian
 
 _GONE = 1e-4  # of a random direction's length: what is left of it in no more than one dimension
 
@@ -46,38 +47,42 @@ class Censor:
             raise ValueError(f"trials must be at least 1, got {self.trials}")
 
     def change(self, update: Tensor, visit: BlockVisit) -> Tensor:
-        draws = drawn(visit, update.repeat(1, self.trials), gaussian)  # [K, trials P]
         found = update.clone()
         for row in range(len(update)):
             if bool(update[row].isfinite().all()):
-                found[row] = self._best(update[row], draws[row].reshape(self.trials, -1), visit, row)
+                found[row] = self._best(update[row], visit, row)
         return found
 
-    def _best(self, update: Tensor, draws: Tensor, visit: BlockVisit, row: int) -> Tensor:
-        """Return what a client [P] lets out, of random directions [trials, P].  # [P]"""
-        tried = draws.clone()
-        for slot in visit.layout.parameters:
-            part = slice(slot.start, slot.start + slot.size)
-            tried[:, part] = _orthogonal(draws[:, part], update[part])
-        x, y = visit.batch(row)
-        if not len(y):
-            return tried[0]
+    def _best(self, update: Tensor, visit: BlockVisit, row: int) -> Tensor:
+        """Return what a client with this update [P] lets out.  # [P]"""
+        (x, y), stream = visit.batch(row), visit.stream(row)
+        best, least = update, torch.inf
+        for trial in range(self.trials if len(y) else 1):
+            draw = torch.from_numpy(gaussian(stream, len(update)).astype(np.float32)).to(update.device)
+            for slot in visit.layout.parameters:
+                part = slice(slot.start, slot.start + slot.size)
+                draw[part] = _orthogonal(draw[part], update[part])
+            loss = self._loss(visit, draw, x, y) if len(y) else 0.0
+            if trial == 0 or loss < least:
+                best, least = draw, loss
+        return best
+
+    def _loss(self, visit: BlockVisit, update: Tensor, x: Tensor, y: Tensor) -> float:
         with torch.no_grad():
-            models = (visit.layout.views(visit.received + one) for one in tried)
-            losses = torch.stack([loss_at(visit.model, dict(params), x, y) for params in models])
-        return tried[int(losses.nan_to_num(nan=torch.inf).argmin())]
+            return float(loss_at(visit.model, visit.layout.views(visit.received + update), x, y))
 
 
-def _orthogonal(draws: Tensor, update: Tensor) -> Tensor:
-    """Return draws [T, n] without their part along an update [n], as long as the update.  # [T, n]"""
+def _orthogonal(draw: Tensor, update: Tensor) -> Tensor:
+    """Return a draw [n] without its part along an update [n], as long as the update.  # [n]"""
     length = update.norm()
     if not float(length):
-        return torch.zeros_like(draws)
+        return torch.zeros_like(draw)
     along = update / length
-    rest = draws
+    rest = draw
     for _ in range(2):  # twice: once leaves an error of the size of what is taken away
-        rest = rest - (rest @ along)[:, None] * along
-    norms = rest.norm(dim=1, keepdim=True)  # [T, 1]
-    there = norms > _GONE * draws.norm(dim=1, keepdim=True)
-    found: Tensor = rest / norms.clamp(min=1e-30) * length
-    return found.where(there, 0.0)
+        rest = rest - (rest @ along) * along
+    left = rest.norm()
+    if not float(left) > _GONE * float(draw.norm()):
+        return torch.zeros_like(draw)
+    found: Tensor = rest / left * length
+    return found

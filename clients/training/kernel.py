@@ -314,6 +314,4 @@ class BlockKernel:
 
     def truth(self, client_id: int, round_: int) -> Truth:
         """Return the examples behind the client's update, each once, for a scorer's eyes only."""
-        x, y = self._sources.behind(client_id, round_)
-        rows = np.unique(np.concatenate(self.batches(client_id, round_, len(y))))
-        return Truth(x[rows], y[rows])
+        return self._sources.truth(client_id, round_, partial(self.batches, client_id, round_))

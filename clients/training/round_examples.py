@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ...core.declarations import DataAttacks, declared
 from ...core.errors import PluginError
+from ...core.observation import Truth
 from ...core.seeds import generator
 from ..data.base import FederatedData, PartitionedData
 from ..exchange.levels import ALL_LABELS, EveryLabel, HeldLabels
@@ -85,6 +86,18 @@ class RoundExamples:
                 "receives then, which is not known here"
             )
         return self._seen[1]
+
+    def truth(self, client_id: int, round_: int, batches: Callable[[int], list[Array]]) -> Truth:
+        """Return the examples behind the client's steps, each once, and what it trains on in their place.
+
+        ``batches`` is as for ``taken``.
+        """
+        x, y = self.behind(client_id, round_)
+        rows = np.unique(np.concatenate(batches(len(y))))
+        if self._alter is None:
+            return Truth(x[rows], y[rows])
+        altered, labels = self._alter(client_id, round_, x, y)
+        return Truth(x[rows], y[rows], altered=(altered[rows], labels[rows]))
 
     def shelf_of(self, ids: list[int], round_: int) -> tuple[Shelf, list[Array]]:
         """Return where the clients' examples lie, with which labels count, and each client's rows there."""

@@ -58,7 +58,7 @@ def _may_be_below(plan: Plan, needed: int, rounds: int) -> str:
         return "messages may not arrive"
     sampling = plan.sampling
     if sampling.scheme == "poisson":
-        from scipy.stats import binom  # takes a second to load
+        from scipy.stats import binom  # takes more than half a second to load
 
         chance = float(binom.cdf(needed - 1, sampling.num_clients, sampling.sample_rate))
         if rounds * chance > RARE:

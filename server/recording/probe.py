@@ -67,7 +67,7 @@ def knowledge_of(
     plain = optimizer == "sgd" and training.weight_decay == 0 and steady
     return LeakageKnowledge(
         batch_size=len(truth.y),
-        labels=tuple(sorted(truth.y.tolist())) if labels_known else None,
+        labels=tuple(sorted(truth.trained().y.tolist())) if labels_known else None,
         local_steps=local_steps,
         lr=training.lr if plain else None,
         codec=str(spec.codec),

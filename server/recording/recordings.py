@@ -148,7 +148,11 @@ def told_plainly(knowledge: LeakageKnowledge) -> dict[str, Any]:
 
 def _true(truth: Truth) -> dict[str, Tensor]:
     members = {} if truth.members is None else {"members": truth.members}
-    return {name: t.contiguous() for name, t in {"x": truth.x, "y": truth.y, **members}.items()}
+    altered = (
+        {} if truth.altered is None else dict(zip(("altered_x", "altered_y"), truth.altered, strict=True))
+    )
+    tensors = {"x": truth.x, "y": truth.y, **members, **altered}
+    return {name: t.contiguous() for name, t in tensors.items()}
 
 
 def _records(knowledge: LeakageKnowledge) -> dict[str, bytes]:

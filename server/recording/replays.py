@@ -203,7 +203,8 @@ def load_truth(place: Path) -> Truth:
 
     try:
         tensors = load_file(place / TRUTH)
-        return Truth(tensors["x"], tensors["y"], tensors.get("members"))
+        altered = (tensors["altered_x"], tensors["altered_y"]) if "altered_x" in tensors else None
+        return Truth(tensors["x"], tensors["y"], tensors.get("members"), altered)
     except (OSError, SafetensorError, KeyError) as error:
         raise DataError(f"{place} has no readable truth: {error}") from error
 

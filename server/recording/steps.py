@@ -49,7 +49,8 @@ def told_of_steps(
     told: dict[str, Any] = {"momentum": training.momentum}
     if works_in_steps(simulation.plan.privacy):
         return told, {}
-    places = _places(batches, truth.y if labels_known and truth.y.ndim == 1 else None)
+    y = truth.trained().y
+    places = _places(batches, y if labels_known and y.ndim == 1 else None)
     told["batches"] = tuple(tuple(batch.tolist()) for batch in places)
     if steady(simulation.kernel.rule):
         told["local_lr"] = training.lr

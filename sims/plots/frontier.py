@@ -1,6 +1,7 @@
 """Leakage against accuracy over a sweep of noise, bits or dropout: a line an attack."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from .leak_marks import (
     looks_of,
 )
 from .leaks import Leak, leaks_of
-from .style import SMALL, Style, add_caption, add_legend, dress, new_figure
+from .style import QUIET, SMALL, Style, add_caption, add_legend, dress, new_figure
 
 MOST_POINTS = 20
 
@@ -49,26 +50,36 @@ def leakage_frontier(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
     shown = labels[:MOST_POINTS]
     leaks = [one for one in leaks if one.label in shown]
     numbers = {label: n + 1 for n, label in enumerate(shown)}
-    table = pd.DataFrame(
-        {"attack": attack, "point": numbers[label], "label": label, **end_of(leaks, label, metric),
-         **figures_of([one for one in leaks if (one.attack, one.label) == (attack, label)])}
-        for attack, label in sorted(dict.fromkeys((one.attack, one.label) for one in leaks),
-                                    key=lambda key: numbers[key[1]])
-    )  # fmt: skip
-    figure = new_figure(7.6, 5.2)
+    keys = sorted(dict.fromkeys((one.label, one.attack) for one in leaks), key=lambda key: numbers[key[0]])
+    table = pd.DataFrame(_row(leaks, *key, metric, numbers) for key in keys)
+    small_print = "\n".join(filter(None, _small_print(leaks, numbers, len(labels))))
+    figure = new_figure(7.6, 4.6 + len(small_print) / 600)
     axes = figure.subplots()
+    _panel(axes, table, leaks, metric)
+    add_legend(figure, axes)
+    add_caption(figure, small_print)
+    return figure, table
+
+
+def _row(
+    leaks: Sequence[Leak], label: str, attack: str, metric: str, numbers: Mapping[str, int]
+) -> dict[str, Any]:
+    own = [one for one in leaks if (one.label, one.attack) == (label, attack)]
+    head = {"attack": attack, "point": numbers[label], "label": label}
+    return {**head, **end_of(leaks, label, metric), **figures_of(own)}
+
+
+def _panel(axes: Axes, table: pd.DataFrame, leaks: Sequence[Leak], metric: str) -> None:
     looks = looks_of(leaks)
     for attack in looks:
         _draw(axes, attack, table[table["attack"] == attack], looks[attack], metric)
+    _number(axes, table, metric)
     draw_baselines(axes, leaks)
     dress(axes, f"Test {called(metric)} of the trained model", "PSNR of rebuilt examples, dB")
     if metric == "accuracy":
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     axes.margins(x=0.08)
     decibels(axes, float(table["best"].max()))
-    add_legend(figure, axes)
-    add_caption(figure, "\n".join(filter(None, _small_print(leaks, numbers, len(labels)))))
-    return figure, table
 
 
 def evaluated(leaks: Sequence[Leak], label: str, metric: str) -> bool:
@@ -99,10 +110,16 @@ def _draw(axes: Axes, attack: str, rows: pd.DataFrame, look: Style, metric: str)
         if row["seeds"] > 1:
             ends = [row[f"{metric}_low"], row[f"{metric}_high"]]
             axes.plot(ends, [row["mean"]] * 2, color=look["color"], alpha=0.45, linewidth=1.2, zorder=1)
-        axes.annotate(str(row["point"]), (row[metric], row["mean"]), xytext=(6, 5),
-                      textcoords="offset points", fontsize=SMALL - 1, color=look["color"])  # fmt: skip
+
+
+def _number(axes: Axes, table: pd.DataFrame, metric: str) -> None:
+    """Write the number of each setting beside its highest point."""
+    highest = table.sort_values("mean").drop_duplicates("label", keep="last")
+    for row in highest.to_dict("records"):
+        place: Style = {"xytext": (6, 5), "textcoords": "offset points"}
+        axes.annotate(str(row["point"]), (row[metric], row["mean"]), fontsize=SMALL, color=QUIET, **place)
 
 
 def _small_print(leaks: Sequence[Leak], numbers: Mapping[str, int], found: int) -> list[str]:
-    points = "; ".join(f"{n} {label}" for label, n in numbers.items())
+    points = "; ".join(f"{n}:\N{NO-BREAK SPACE}{label}" for label, n in numbers.items())
     return [points, caption_of(leaks, SPREAD, dotted(leaks)), left_out(found, MOST_POINTS)]

@@ -39,36 +39,45 @@ def reconstructions(
         raise ScenarioError(
             f"a gallery shows at least 1 message and 1 example, got {most_messages} and {most_examples}"
         )
+    stepwise = by == "iteration"
+    found = _found(runs, stepwise)
+    shown = found[:most_messages]
+    rows = _steps if stepwise else _rows
+    table = pd.DataFrame([row for message in shown for row in rows(message, most_examples)])
+    figure = _drawn(found, shown, most_examples, stepwise)
+    said_below = _STEPWISE if stepwise else _scale(table)
+    add_caption(figure, f"{said_below}\n{_missing(found, shown, most_examples, stepwise)}".strip())
+    return figure, table
+
+
+def _found(runs: Sequence[RunLike], stepwise: bool) -> list["Message"]:
     found = messages(runs)
     if not found:
         raise ScenarioError(
             "there is no reconstruction to draw: nothing was rebuilt in these runs; "
             "a run that observes messages and attacks them with a leakage attack has some"
         )
-    stepwise = by == "iteration"
     if stepwise and not (found := [m for m in found if m.item.progress is not None]):
         raise ScenarioError(
             "there is no iteration to draw: no attack of these runs kept its steps; those that search do, "
             "since this version: 'gauntlet attack' attacks what was recorded again"
         )
-    shown = found[:most_messages]
-    rows = _steps if stepwise else _rows
-    table = pd.DataFrame([row for message in shown for row in rows(message, most_examples)])
-    columns = _columns(shown, most_examples, stepwise)
+    return found
+
+
+def _drawn(found: Sequence["Message"], shown: Sequence["Message"], most: int, stepwise: bool) -> Figure:
+    columns, names = _columns(shown, most, stepwise), _names(found)
     figure = new_figure(max(1.05 * columns + 0.6, 5.0), (1.85 if stepwise else 3.3) * len(shown) + 0.5)
-    names = _names(found)
     for part, message in zip(parts_of(figure, rows=len(shown)), shown, strict=True):
         apart = differing([m.item for m in shown if m.label == message.label])
         name = title(message.item, names[message.label, message.seed], apart)
         letters = max(20, int(figure.get_figwidth() * 72 / (0.56 * NORMAL)))
         part.suptitle(fill(name, letters), fontsize=NORMAL, x=0.01, ha="left")
         if stepwise:
-            draw_steps(part, message.item, columns, most_examples)
+            draw_steps(part, message.item, columns, most)
         else:
             draw_pairs(part, message.item, columns, difference=True)
-    said_below = _STEPWISE if stepwise else _scale(table)
-    add_caption(figure, f"{said_below}\n{_missing(found, shown, most_examples, stepwise)}".strip())
-    return figure, table
+    return figure
 
 
 _STEPWISE = (
@@ -98,8 +107,27 @@ def messages(runs: Sequence[RunLike]) -> list[Message]:
         Message(label, run.manifest["seed"], item)
         for label, same in groups(runs).items()
         for run in same
-        for item in (*run.gallery(), *run.attacked())
+        for item in results_of(run)
     ]
+
+
+def results_of(run: RunLike) -> list[RebuiltLike]:
+    """Return what a run's probes rebuilt, then what later attacks did, once where several recorded a message.
+
+    What the same attack made of one message is two results where it was told different things.
+    """
+    found = list(run.gallery())
+    seen = {_identity(one) for one in found}
+    for one in run.attacked():
+        if (key := _identity(one)) not in seen:
+            seen.add(key)
+            found.append(one)
+    return found
+
+
+def _identity(one: RebuiltLike) -> tuple[object, ...]:
+    told = one.attack, repr(sorted(one.settings.items())), one.sok, *one.oracle
+    return *told, one.round, one.client_id, one.rebuilt.tobytes()
 
 
 def _names(found: Sequence[Message]) -> dict[tuple[str, int], str]:
@@ -121,7 +149,11 @@ def _missing(found: Sequence[Message], shown: Sequence[Message], most_examples: 
     longest = max(len(m.item.truth) for m in shown)
     if longest > most_examples and not stepwise:
         cut.append(f"{most_examples} of up to {longest} examples of a message")
-    return f"Drawn: the first {', and the first '.join(cut)}; all are in 'reconstructions'." if cut else ""
+    return (
+        f"Drawn: the first {', and the first '.join(cut)}; all are in 'reconstructions' and 'attacked'."
+        if cut
+        else ""
+    )
 
 
 def title(item: RebuiltLike, label: str = "", apart: Mapping[str, Sequence[str]] = {}) -> str:

@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter
 from ...core.errors import ScenarioError
 from .base import EXACT, Array, RunLike, groups
 from .leak_marks import SPREAD, draw_spread
+from .leaks import refuse_alone
 from .style import (
     MALICIOUS,
     OKABE_ITO,
@@ -46,8 +47,11 @@ def leakage_by_accuracy(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
         The figure, and one row a label and ``measure``, with ``pareto``.
 
     Raises:
-        ScenarioError: No evaluated run holds a reconstruction or an audit.
+        ScenarioError: No evaluated run holds a reconstruction or an audit; or one's client defense is not
+            shown beside an attack that knows of it.
     """
+    for run in runs:
+        refuse_alone(run)
     table = pd.DataFrame([row for label, same in groups(runs).items() for row in _rows(label, same)])
     if table.empty:
         raise ScenarioError(

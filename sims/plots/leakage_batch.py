@@ -43,7 +43,17 @@ def leakage_batch(runs: Sequence[RunLike], close: float = CLOSE) -> tuple[Figure
     for n, (attack, rows) in enumerate(table.groupby("attack", sort=False)):
         _draw(axes, str(attack), rows, looks[str(attack)], 1.03 ** (n - (len(looks) - 1) / 2))
     dress(axes, "Examples in the batch", f"Examples recovered (PSNR above {close:g} dB)")
-    sizes = sorted(set(table["batch_size"]))
+    _sizes(axes, sorted(set(table["batch_size"])))
+    add_legend(figure, axes)
+    counts = sorted(set(table["messages"]))
+    messages = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+    marks = f"mean over the messages of a size ({messages} of each), bar: least to largest share"
+    add_caption(figure, caption_of(leaks, marks, "★: all that is recovered is exact"))
+    return figure, table
+
+
+def _sizes(axes: Axes, sizes: Sequence[int]) -> None:
+    """Put the sizes of batches on a logarithmic axis, against shares."""
     axes.set_xscale("log", base=2)
     axes.set_xlim(sizes[0] / 1.4, sizes[-1] * 1.4)
     axes.xaxis.set_major_locator(FixedLocator(sizes))
@@ -51,12 +61,6 @@ def leakage_batch(runs: Sequence[RunLike], close: float = CLOSE) -> tuple[Figure
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     percent_axis(axes, 0.0, 1.0)
     axes.set_ylim(-0.05, 1.07)  # marks at 0 and 100 % are whole
-    add_legend(figure, axes)
-    counts = sorted(set(table["messages"]))
-    messages = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
-    marks = f"mean over the messages of a size ({messages} of each), bar: least to largest share"
-    add_caption(figure, caption_of(leaks, marks, "★: all that is recovered is exact"))
-    return figure, table
 
 
 _PSNR = ("mean", "median", "worst", "best")

@@ -23,7 +23,17 @@ from .leak_marks import (
     looks_of,
 )
 from .leaks import Leak, leaks_of
-from .style import OKABE_ITO, Style, add_caption, add_legend, dress, logarithmic, new_figure, percent_axis
+from .style import (
+    OKABE_ITO,
+    SMALL,
+    Style,
+    add_caption,
+    add_legend,
+    dress,
+    logarithmic,
+    new_figure,
+    percent_axis,
+)
 from .utility import budget_of
 
 
@@ -53,10 +63,11 @@ def leakage_epsilon(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
             "one above 0; a run with a privacy mechanism whose sampling and defense allow accounting has one"
         )
     table = table.sort_values(["epsilon"], kind="stable", na_position="last").reset_index(drop=True)
-    figure = new_figure(7.4, 6.6)
+    small_print = _small_print(leaks, table)
+    figure = new_figure(7.4, 6.2 + len(small_print) / 600)
     _draw(figure, table, leaks, metric)
     add_legend(figure, figure.axes[0])
-    add_caption(figure, _small_print(leaks, table))
+    add_caption(figure, small_print)
     return figure, table
 
 
@@ -123,8 +134,13 @@ def _draw_lost(column: Sequence[Axes], lost: pd.DataFrame, looks: dict[str, Styl
         dress(axes, "", "")
         axes.set_xlim(-0.6, len(labels) - 0.4)
         axes.set_xticks([])
-    column[1].set_xticks(range(len(labels)), labels, rotation=35, ha="right", fontsize=8)
+    column[1].set_xticks(range(len(labels)), [letter(n) for n in range(len(labels))], fontsize=SMALL)
     column[0].set_title("no ε", fontsize=9)
+
+
+def letter(number: int) -> str:
+    """Return ``"a"`` of 0, ``"b"`` of 1, ``"a2"`` of 26."""
+    return "abcdefghijklmnopqrstuvwxyz"[number % 26] + (str(number // 26 + 1) if number > 25 else "")
 
 
 def _small_print(leaks: Sequence[Leak], table: pd.DataFrame) -> str:
@@ -133,5 +149,8 @@ def _small_print(leaks: Sequence[Leak], table: pd.DataFrame) -> str:
     units = sorted({str(row["unit"]) for row in last if row.get("unit") and pd.notna(row.get("epsilon"))})
     told = [f"δ: {', '.join(deltas)}" if deltas else "", f"unit: {', '.join(units)}" if units else ""]
     why = table[table["reason"] != ""].drop_duplicates("label")
-    lost = "; ".join(f"{label} ({reason})" for label, reason in zip(why["label"], why["reason"], strict=True))
-    return caption_of(leaks, SPREAD, *told, f"no ε: {lost}" if lost else "", dotted(leaks))
+    reasons = zip(why["label"], why["reason"], strict=True)
+    lost = "; ".join(
+        f"{letter(n)}:\N{NO-BREAK SPACE}{label} ({reason})" for n, (label, reason) in enumerate(reasons)
+    )
+    return caption_of(leaks, SPREAD, *told, f"no ε at {lost}" if lost else "", dotted(leaks))

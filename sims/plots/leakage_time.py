@@ -47,6 +47,14 @@ def leakage_time(runs: Sequence[RunLike], most_messages: int = 4) -> tuple[Figur
     shown = found[:most_messages]
     leaks = [one for one in leaks if _message(one) in shown]
     table = pd.concat([_steps(one) for one in leaks], ignore_index=True)
+    figure = _drawn(leaks, shown, float(table["psnr"].max()))
+    more = f"The first {len(shown)} of {len(found)} messages." if len(found) > len(shown) else ""
+    marks = "mean over the batch of what the attack would have returned, by its own cost"
+    add_caption(figure, "\n".join(filter(None, [caption_of(leaks, marks, dotted(leaks)), more])))
+    return figure, table
+
+
+def _drawn(leaks: Sequence[Leak], shown: Sequence[tuple[str, int, int, int]], most: float) -> Figure:
     across = min(2, len(shown))
     down = -(-len(shown) // across)
     figure = new_figure(4.2 * across + 2.4 * (across == 1), 3.7 * down + 0.9)
@@ -56,14 +64,12 @@ def leakage_time(runs: Sequence[RunLike], most_messages: int = 4) -> tuple[Figur
         _panel(axes, [one for one in leaks if _message(one) == message], looks, len(shown) > 1)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
+        panels[len(shown) - across].tick_params(labelbottom=True)  # which stands above it
     for attack, look in looks.items():
         panels[0].plot([], [], label=attack, markersize=7, **look)
-    decibels(panels[0], float(table["psnr"].max()))
+    decibels(panels[0], most)
     add_legend(figure, panels[0])
-    more = f"The first {len(shown)} of {len(found)} messages." if len(found) > len(shown) else ""
-    marks = "mean over the batch of what the attack would have returned, by its own cost"
-    add_caption(figure, "\n".join(filter(None, [caption_of(leaks, marks, dotted(leaks)), more])))
-    return figure, table
+    return figure
 
 
 def _message(one: Leak) -> tuple[str, int, int, int]:

@@ -14,8 +14,9 @@ from ...clients.client_defenses import CLIENT_DEFENSES
 from ...core.declarations import ClientDefenses, LeakageAttacks, declared
 from ...core.errors import PluginError, ScenarioError
 from ...core.outside import only_our_own
+from ..adaptive import knows
 from .base import EXACT, Array, RebuiltLike, RunLike, groups
-from .gallery import differing, said
+from .gallery import differing, results_of, said
 
 _WHY = "a picture runs none"
 CLOSE = 30.0  # dB above which an example counts as recovered
@@ -59,7 +60,9 @@ def leaks_of(runs: Sequence[RunLike]) -> list[Leak]:
         ScenarioError: There is nothing; or a client defense was attacked by nobody who knows of it, and its
             worth would be that of a surprise.
     """
-    found = [(label, run, item) for label, same in groups(runs).items() for run in same for item in _all(run)]
+    found = [
+        (label, run, item) for label, same in groups(runs).items() for run in same for item in results_of(run)
+    ]
     found = [one for one in found if not np.isnan(np.asarray(one[2].psnr, float)).all()]
     if not found:
         raise ScenarioError(
@@ -72,18 +75,6 @@ def leaks_of(runs: Sequence[RunLike]) -> list[Leak]:
     for run in {id(one.run): one.run for one in leaks}.values():
         _refuse_unadapted([one for one in leaks if one.run is run], wanted[id(run)])
     return leaks
-
-
-def _all(run: RunLike) -> list[RebuiltLike]:
-    """Return what was rebuilt, once a message: several probes may have recorded the same one.
-
-    What the same attack made of one message is two results where it was told different things.
-    """
-    found: dict[tuple[object, ...], RebuiltLike] = {}
-    for one in (*run.gallery(), *run.attacked()):
-        told = one.attack, repr(sorted(one.settings.items())), one.sok, *one.oracle
-        found.setdefault((*told, one.round, one.client_id, one.rebuilt.tobytes()), one)
-    return list(found.values())
 
 
 def _leak(
@@ -144,8 +135,7 @@ def adaptive_of(run: RunLike) -> dict[str, Any]:
 
 def is_adaptive(item: RebuiltLike, adaptive: Mapping[str, Any]) -> bool:
     """Return whether an attack is the one, with these options at least."""
-    told = {**item.settings, "name": item.attack}
-    return bool(adaptive) and all(key in told and told[key] == value for key, value in adaptive.items())
+    return bool(adaptive) and knows(adaptive, item.attack, item.settings)
 
 
 def lossy(run: RunLike) -> bool:
@@ -154,16 +144,28 @@ def lossy(run: RunLike) -> bool:
     return (codec if isinstance(codec, str) else codec.get("name")) not in ("identity", "none")
 
 
-def _refuse_unadapted(leaks: Sequence[Leak], adaptive: Mapping[str, Any]) -> None:
-    if not adaptive or any(is_adaptive(one.item, adaptive) for one in leaks):
-        return
+def refuse_alone(run: RunLike) -> None:
+    """Raise ``ScenarioError`` where a run's client defense was attacked by nobody who knows of it."""
+    adaptive, items = adaptive_of(run), run.gallery()
+    if adaptive and items and not any(is_adaptive(item, adaptive) for item in items):
+        raise ScenarioError(_alone(str(run.manifest["label"]), [item.attack for item in items], adaptive))
+
+
+def _alone(label: str, attacks: Sequence[str], adaptive: Mapping[str, Any]) -> str:
     table = ", ".join(f"{key} = {_toml(value)}" for key, value in adaptive.items())
-    names = ", ".join(dict.fromkeys(one.attack for one in leaks))
-    raise ScenarioError(
-        f"'{leaks[0].label}' shows a client defense that was attacked by {names} alone, and nobody who knows "
-        f"of it: attack what was recorded with --with '{{{table}}}', and draw again"
+    names = ", ".join(dict.fromkeys(attacks))
+    return (
+        f"'{label}' shows a client defense that was attacked by {names} alone, and "
+        f"nobody who knows of it: attack what was recorded with --with '{{{table}}}', and draw again"
     )
 
 
+def _refuse_unadapted(leaks: Sequence[Leak], adaptive: Mapping[str, Any]) -> None:
+    if not adaptive or any(is_adaptive(one.item, adaptive) for one in leaks):
+        return
+    raise ScenarioError(_alone(leaks[0].label, [one.attack for one in leaks], adaptive))
+
+
 def _toml(value: object) -> str:
+    value = list(value) if isinstance(value, tuple) else value
     return str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')

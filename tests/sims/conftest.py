@@ -66,13 +66,19 @@ def gauntlet(
     return call
 
 
-@pytest.fixture
-def tiny_file(tmp_path: Path) -> Path:
-    """The same scenario as a file."""
-    path = tmp_path / "tiny.toml"
-    path.write_text(
+@pytest.fixture(scope="session")
+def tiny_text() -> str:
+    """The same scenario as a file's content."""
+    return (
         'rounds = 4\nnum_clients = 6\ndata = "digits"\nmodel = {name = "mlp", hidden = [8]}\n'
         'training = {local_steps = 1, batch_size = 2, lr = 0.5}\nruntime = {pool = "serial"}\n'
         "checkpoint = {every = 2}\n"
     )
+
+
+@pytest.fixture
+def tiny_file(tmp_path: Path, tiny_text: str) -> Path:
+    """The same scenario as a file."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(tiny_text)
     return path

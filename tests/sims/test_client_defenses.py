@@ -167,3 +167,31 @@ def test_the_attack_that_a_defense_names_sees_through_it_or_is_as_good(tiny, tmp
     adaptive = dict(declared(CLIENT_DEFENSES.build(name), ClientDefenses.adaptive))
     plain, adapted = against(tiny, tmp_path / "run", {"name": name, **options}, adaptive)
     assert adapted > plain + apart
+
+
+def test_what_a_client_trained_on_is_scored_beside_what_it_has(tiny, tmp_path):
+    """ATS "29" inverts images, by hand: what is rebuilt is 1 - x, exactly, and far from x itself."""
+    probes = [{**DLG, "client": 2}]
+    run = simulate(
+        tiny(**SMOOTH, client_defense={"name": "ats", "policy": "29"}, probes=probes), tmp_path / "run"
+    )
+    (place,) = (run.folder / "observations").iterdir()
+    truth = load_truth(place)
+    assert torch.allclose(truth.trained().x, 1 - truth.x)
+    (report,) = (run.folder / "reconstructions").rglob("reconstruction.json")
+    found = json.loads(report.read_text())
+    assert found["psnr"][0] < 10
+    assert found["trained_on"]["psnr"][0] > 60
+
+
+def test_an_attacker_is_told_the_labels_that_the_loss_has(tiny, tmp_path):
+    """A mixture has the label of one of its examples, not always its own."""
+    probes = [{"name": "dlg", "client": c, "labels_known": True, "max_iterations": 1} for c in range(2, 7)]
+    changes = {**SMOOTH, "client_defense": {"name": "mixup"}, "probes": probes}
+    run = simulate(tiny(**changes), tmp_path / "run")
+    own = []
+    for place in (run.folder / "observations").iterdir():
+        truth = load_truth(place)
+        assert load_observation(place).knowledge.labels == tuple(truth.trained().y.tolist())
+        own.append(torch.equal(truth.trained().y, truth.y))
+    assert not all(own)

@@ -172,3 +172,37 @@ def test_probes_without_records_are_called_as_before(tiny):
     assert "candidates" not in plain.record()
     assert "candidates" not in plain.model_dump()
     assert Probe(name="dlg", auxiliary=3).identity() != plain.identity()
+
+
+HOLDING = """
+import torch
+
+class Holding:
+    hypotheses = "property"
+    def __init__(self, what: str):
+        self.what = what
+    def infer(self, observations):
+        return torch.zeros(len(observations), 1)
+    def holds(self, x, y):
+        return {
+            "none": None,
+            "a float": torch.zeros(len(y)),
+            "few": torch.zeros(1, dtype=torch.bool),
+            "a table": torch.zeros(len(y), 2, dtype=torch.bool),
+            "half": torch.arange(len(y)) % 2 == 0,
+        }[self.what]
+"""
+
+
+@pytest.mark.parametrize("what", ["none", "a float", "few", "a table", "half"])
+def test_what_an_attack_of_others_says_of_a_property_is_checked(tiny, tmp_path, gauntlet, what):
+    (tmp_path / "holding.py").write_text(HOLDING)
+    folder = simulate(tiny(rounds=1, probes=[ASKING]), tmp_path / "run").folder
+
+    told = gauntlet("attack", folder, "--with", f'{{name = "holding.py:Holding", what = "{what}"}}')
+
+    if what == "half":
+        assert told.returncode == 0, told.stderr
+        assert report_of(folder, "attacked")["property_share"] == 0.5
+    else:
+        assert "holds must be bool [2], one an example" in told.refusal()

@@ -12,7 +12,7 @@ from attack_returns import CASES, FINE, plugin_of
 from safetensors.torch import load_file
 
 from gauntlet.attacks.leakage import INFERENCE_ATTACKS
-from gauntlet.core.errors import PluginError
+from gauntlet.core.errors import DataError, PluginError
 from gauntlet.core.observation import Truth
 from gauntlet.server.recording.probe import knowledge_of
 from gauntlet.server.recording.recordings import save_observation
@@ -257,3 +257,36 @@ def test_the_run_is_kept_where_an_attack_returns_what_is_no_result(
     assert len(pd.read_parquet(folder / "rounds.parquet")) == 4
     assert [len(p["seen"]) for p in manifest["probes"]] == [1, 1]
     assert len(load_run(folder).gallery()) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("reconstruction.json", "progress", None),
+        ("reconstruction.json", "progress", {"psnr": [1.0], "cost": [1.0], "closures": [1]}),
+        ("reconstruction.json", "progress", {"psnr": ["x", 1], "cost": [1.0, 1.0], "closures": [1, 2]}),
+        ("reconstruction.json", "mse", [0.5]),
+        ("reconstruction.json", "closures", "many"),
+        ("reconstruction.json", "baselines", [1]),
+        ("reconstruction.json", "baselines", {"constant": 1.0}),
+        ("reconstruction.json", "oracle", 3),
+        ("reconstruction.json", "truth_known", False),
+        ("timings.json", "cpu_seconds", "long"),
+        ("timings.json", "progress", [0.5]),
+        ("timings.json", "", None),
+    ],
+)
+def test_a_damaged_report_is_one_line(observed, tmp_path, file, key, value):
+    """But for a truth that is said not to be known, which is then not looked at."""
+    (tmp_path / "steps.py").write_text(STEPS)
+    attack = PluginSpec(f"{tmp_path / 'steps.py'}:Steps", {"count": 2})
+    folder = reconstruct(AttackJob((observed,), attack, 0, tmp_path / "results"))
+    path = folder / file
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value} if key else [1]))
+
+    if key == "truth_known":
+        assert np.isnan(load_rebuilt(folder).truth).all()
+        return
+    with pytest.raises(DataError, match=r"is not a readable reconstruction: .+") as caught:
+        load_rebuilt(folder)
+    assert "\n" not in str(caught.value)

@@ -54,19 +54,30 @@ def test_tables_parameters_and_leaks_are_the_same_bytes_on_every_pool(tiny, tmp_
     assert len(found[0]) == 2 + 1 + 2 * 4 + 2 * 2
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("transport", ["none", "socket", "ray"])
-def test_a_run_killed_at_any_time_and_resumed_gives_the_same_bytes(tiny_file, tmp_path, transport, request):
-    """kill -9 once the first checkpoint is there, at whatever point of a round that happens to be."""
+LONG = [
+    "rounds=300",
+    "probes=[{name='dlg', client=1, rounds=[1,150], max_iterations=1}]",
+    "codec=terngrad",
+]
+
+
+@pytest.fixture(scope="module")
+def long_run(tiny_text, tmp_path_factory):
+    """What a run of three hundred rounds leaves that nobody kills."""
     from gauntlet.sims.scenario import load_scenario
 
-    changes = [
-        "rounds=300",
-        "probes=[{name='dlg', client=1, rounds=[1,150], max_iterations=1}]",
-        "codec=terngrad",
-    ]
-    whole = simulate(load_scenario(tiny_file, changes), tmp_path / "whole").folder
-    killed = tmp_path / "killed"
+    folder = tmp_path_factory.mktemp("long")
+    (folder / "tiny.toml").write_text(tiny_text)
+    return bits(simulate(load_scenario(folder / "tiny.toml", LONG), folder / "whole").folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", ["none", "socket", "ray"])
+def test_a_run_killed_at_any_time_and_resumed_gives_the_same_bytes(
+    long_run, tiny_file, tmp_path, transport, request
+):
+    """kill -9 once the first checkpoint is there, at whatever point of a round that happens to be."""
+    changes, killed = [*LONG], tmp_path / "killed"
     if transport != "none":
         request.getfixturevalue("ray_here")  # of the process that resumes
         changes += ["runtime.pool=ray", "runtime.num_workers=2", f"runtime.transport={transport}"]
@@ -82,7 +93,7 @@ def test_a_run_killed_at_any_time_and_resumed_gives_the_same_bytes(tiny_file, tm
 
     resume(killed)
 
-    assert bits(killed) == bits(whole)
+    assert bits(killed) == long_run
     assert load_run(killed).manifest["status"] == "complete"
 
 

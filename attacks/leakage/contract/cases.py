@@ -6,8 +6,8 @@ its own check accepts, and must be tried on one case at least.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -39,12 +39,14 @@ class Case:
         kind: ``image``, ``rows``, ``tokens``, ``aggregate`` or ``coded frame``.
         observations: What the attack is handed.
         truth: What must come out.
+        options: The options that the attack is given for it, as it declares them.
         least_psnr: How near at least, in dB: 60 where an attack says that it is exact, else 20.
     """
 
     kind: str
     observations: Sequence[Observation]
     truth: Truth
+    options: Mapping[str, object] = field(default_factory=dict)
     least_psnr: float = LEAST_PSNR
 
     def judge(self, found: Reconstruction) -> tuple[float, float, str]:
@@ -74,9 +76,16 @@ def cases_of(attack: LeakageAttack) -> list[Case]:
             found.append(case)
             break
     require(bool(found), f"it refuses every case that it could be tried on: {(refusals or ['none'])[0]}")
-    if declared(attack, LeakageAttacks.aware):
-        found += [_as_told(attack, case) for case in _coded(attack)]
+    if options := declared(attack, LeakageAttacks.aware):
+        found += [replace(_as_told(attack, case), options=options) for case in _coded(attack)]
     return found
+
+
+def with_options(attack: LeakageAttack, options: Mapping[str, object]) -> LeakageAttack:
+    """Return an attack with other values of some options."""
+    if not options or not is_dataclass(attack) or isinstance(attack, type):
+        return attack
+    return replace(attack, **options)
 
 
 def _as_told(attack: LeakageAttack, case: Case) -> Case:

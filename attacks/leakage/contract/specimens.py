@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from ....core.contracts import MaliciousServer, Secret
 from ....core.declarations import LeakageAttacks, declared
+from ....core.errors import GauntletError
 from ....core.layout import Layout
 from ....core.leakage_knowledge import LeakageKnowledge, Level, Records
 from ....core.observation import Observation, Truth
@@ -42,17 +43,20 @@ def example(
     rounds: int = 1,
     server: tuple[str, MaliciousServer] | None = None,
     tokens: bool = False,
+    rectified: bool = False,
 ) -> tuple[list[Observation], Truth]:
     """Return a client's messages of some rounds and the truth behind them; equal arguments give equal ones.
 
     The client takes one step on the same image (with ``tokens`` on the same sequence) in every round, and the
-    model moves in between. A malicious server's model stays as it plants it.
+    model moves in between. A malicious server's model stays as it plants it. ``rectified``: a network with
+    ReLU, for an attack that refuses a smooth one.
     """
     stream = generator(0, "leakage_contract", number)
     if tokens:
         return _read(number, rounds, stream)
     with seeded_torch(stream):
-        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Sigmoid(), nn.Linear(32, CLASSES))
+        between = nn.ReLU() if rectified else nn.Sigmoid()
+        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), between, nn.Linear(32, CLASSES))
     x = torch.from_numpy(stream.random((1, *SHAPE))).float()
     y = torch.from_numpy(stream.integers(CLASSES, size=1))
     if server is not None:
@@ -62,6 +66,17 @@ def example(
         return [message(made, x, y, number, r, told) for r in range(rounds)], Truth(x, y)
     seen = [message(model if r == 0 else moved(model, stream), x, y, number, r, {}) for r in range(rounds)]
     return seen, Truth(x, y)
+
+
+def refuses(attack: object, observation: Observation) -> bool:
+    """Return whether an attack's own check refuses a message's model."""
+    check = declared(attack, LeakageAttacks.check)
+    try:
+        if check is not None:
+            check(observation)
+    except GauntletError:
+        return True
+    return False
 
 
 def _read(number: int, rounds: int, stream: np.random.Generator) -> tuple[list[Observation], Truth]:

@@ -14,7 +14,7 @@ from ....core.observation import Observation, Progress, Reconstruction
 from ....core.registry import require
 
 ARTEFACTS = ("images", "rows", "tokens")
-STOPPED = ("converged", "plateau", "max_iterations", "time_budget", "nan", "closed_form")
+STOPPED = ("converged", "plateau", "max_iterations", "time_budget", "nan", "closed_form", "not_certified")
 MOST_STEPS = 32
 """Of a search's steps, those that are kept: the first, the last, and others evenly between them."""
 

@@ -20,10 +20,11 @@ PLAIN_STEP: Mapping[str, object] = MappingProxyType(
 
 _WAYS = {
     "labels": "labels_known = true tells the labels",
+    "lr": "an attack that compares directions needs no step size, such as inverting_gradients",
     "candidates": "candidates = 'same_classes' gives it records to ask about",
     "auxiliary": "auxiliary = 200 gives it so many test examples",
 }
-"""How a probe is told an item that it is told only where the scenario says so."""
+"""How a probe is told an item that it is told only where the scenario says so, or what works without."""
 
 
 def refuse_unmet(attack: object, observation: Observation) -> None:

@@ -1,7 +1,7 @@
 """The gradients that dummy examples would give at a point between where a client began and where it ended.
 
 Source: Zhu, Yao, Blaschko. Surrogate Model Extension (SME): A Fast and Accurate Weight Update Attack on
-Federated Learning. ICML 2023, Section 3. arXiv:2306.00127
+Federated Learning. ICML 2023. arXiv:2306.00127
 """
 
 import copy

@@ -1,6 +1,6 @@
 """What a client's local steps on dummy examples would make, all of them simulated and differentiable.
 
-Source: Geiping, Bauermeister, Droege, Moeller. Inverting Gradients. NeurIPS 2020, Section 6 and the authors'
+Source: Geiping, Bauermeister, Droege, Moeller. Inverting Gradients. NeurIPS 2020, and the authors'
 code. arXiv:2003.14053. Momentum, weight decay and batches of several sizes are ours.
 """
 

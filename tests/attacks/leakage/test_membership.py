@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from gauntlet.attacks.leakage.contract.specimens import example
 from gauntlet.attacks.leakage.membership import Membership
 from gauntlet.attacks.leakage.parts.ranking import auc
 from gauntlet.core.errors import PluginError
@@ -125,3 +126,13 @@ def test_without_records_it_is_refused_in_one_line(digits, mlp, observe):
     other = Records(torch.zeros(2, 3), torch.zeros(2).long())
     with pytest.raises(PluginError, match=r"candidates of shape \[1, 8, 8\], got \[3\]"):
         Membership().infer([replace(seen, knowledge=LeakageKnowledge(candidates=other))])
+
+
+@pytest.mark.parametrize("statistic", ["cosine", "loss_drop"])
+def test_a_sequence_of_tokens_is_told_from_others(statistic):
+    """The first of four candidates is the one behind the message."""
+    (seen,), _ = example(tokens=True)
+
+    (scores,) = Membership(statistic).infer([seen])
+
+    assert int(scores.argmax()) == 0

@@ -109,7 +109,7 @@ def test_the_first_messages_and_examples_are_drawn_whatever_their_scores(recorde
     assert len(pictures(figure)) == 6
     assert small_print(figure).endswith(
         "Drawn: the first 2 of 3 messages, and the first 1 of up to 2 examples of a message; "
-        "all are in 'reconstructions'."
+        "all are in 'reconstructions' and 'attacked'."
     )
 
 

@@ -78,3 +78,27 @@ def test_a_bound_stands_at_its_claim_and_the_diagonal_is_drawn(recorded):
 def test_an_audit_of_a_run_that_claims_nothing_has_no_place(recorded):
     with pytest.raises(ScenarioError, match="no run holds both an audit and an epsilon"):
         audit([recorded("a", audit=verdict(0.5, 3.0, epsilon=None)), recorded("b")])
+
+
+def test_a_defense_is_drawn_beside_an_attack_that_knows_of_it_or_not_at_all(recorded, rebuilt):
+    """Pruning is to be shown beside dlg with masked = true, and noise beside bayes, as it is."""
+
+    def run(defense, attack, **settings):
+        zeros = np.zeros((1, 1, 8, 8))
+        item = rebuilt(
+            zeros, zeros, [20.0], [1.0], attack=attack, settings={"labels_known": True, **settings}
+        )
+        scenario = {"name": "tiny", "seed": 0, "client_defense": defense}
+        return recorded("a", manifest={"scenario": scenario}, items=[item], accuracy=[0.9])
+
+    pruning, noise = {"name": "gradient_pruning", "rate": 0.9}, {"name": "gaussian_noise"}
+    for known in (
+        run(pruning, "dlg", masked=True),
+        run(noise, "bayes", max_iterations=9),
+        run("none", "dlg"),
+        run({"name": "/not/there.py:Mine"}, "dlg"),
+    ):
+        assert len(leakage_by_accuracy([known])[1]) == 1
+    for alone in (run(pruning, "dlg"), run(noise, "dlg"), run(noise, "bayes", likelihood="laplace")):
+        with pytest.raises(ScenarioError, match="alone, and nobody who knows of it: attack what"):
+            leakage_by_accuracy([alone])

@@ -63,7 +63,7 @@ def test_a_frontier_joins_the_settings_of_a_sweep_one_line_an_attack(recorded, m
     assert "exact" in {text.get_text() for text in axes.texts}
     assert axes.get_ylim()[1] > 120
     caption = " ".join(figure.get_supxlabel().split())
-    assert caption.startswith("1 low; 2 high mean over examples")
+    assert caption.startswith("1: low; 2: high mean over examples")
     assert "SoK level C" in caption
 
 
@@ -154,10 +154,10 @@ def test_epsilon_leak_and_accuracy_stand_in_one_figure(recorded, made):
     assert lines(above) == {"dlg": [[0.5, 6.0], [9.0, 28.0]]}
     assert below.lines[0].get_xydata().tolist() == [[0.5, 0.3], [9.0, 0.7]]
     assert lost.lines[0].get_xydata().tolist() == [[0, 100.0]]
-    assert [text.get_text() for text in lost_below.get_xticklabels()] == ["none"]
+    assert [text.get_text() for text in lost_below.get_xticklabels()] == ["a"]
     assert table["reason"].tolist() == ["", "", "no_mechanism"]
     caption = " ".join(figure.get_supxlabel().split())
-    assert "δ: 1e-05 · unit: client · no ε: none (no_mechanism)" in caption
+    assert "δ: 1e-05 · unit: client · no ε at a: none (no_mechanism)" in caption
 
 
 def test_runs_without_any_epsilon_are_refused(recorded, made):
@@ -189,7 +189,7 @@ def test_a_gallery_by_iteration_needs_an_attack_that_kept_its_steps(recorded, ma
 
 
 def test_what_later_attacks_rebuilt_is_in_the_gallery_behind_what_probes_did(recorded, made):
-    _, table = reconstructions([recorded(items=[made(20.0)], later=[made(50.0, attack="spear")])])
+    _, table = reconstructions([recorded(items=[made(20.0)], later=[made(50.0, attack="spear"), made(20.0)])])
     assert table[["attack", "psnr"]].to_numpy().tolist() == [["dlg", 20.0], ["spear", 50.0]]
 
 

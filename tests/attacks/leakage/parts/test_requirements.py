@@ -5,6 +5,7 @@ import pytest
 
 from gauntlet.attacks.leakage.bias_counts import BiasCounts
 from gauntlet.attacks.leakage.dlg import DLG
+from gauntlet.attacks.leakage.inverting_gradients import InvertingGradients
 from gauntlet.attacks.leakage.parts.requirements import (
     letter_of,
     oracles_of,
@@ -25,6 +26,16 @@ def test_the_refusal_lists_every_missing_item(digits, mlp, observe):
 
     with pytest.raises(PluginError, match=r"missing here: lr, local_steps \(client 0, round 0\)"):
         refuse_unmet(DLG(), observation)
+
+
+def test_the_refusal_of_an_unknown_step_size_says_what_needs_none(digits, mlp, observe):
+    x, y = digits
+    seen = observe(mlp(), x[:1], y[:1])
+    unknown = replace(seen, knowledge=replace(seen.knowledge, lr=None))
+
+    with pytest.raises(PluginError, match=r"missing here: lr \(client 0, round 0\); .*inverting_gradients"):
+        refuse_unmet(DLG(), unknown)
+    refuse_unmet(InvertingGradients(), unknown)
 
 
 def test_an_attack_is_refused_where_knowledge_has_another_value_than_it_works_with(digits, mlp, observe):

@@ -1,0 +1,145 @@
+"""SPEAR: a batch of examples, exactly, from the gradients of one linear layer with a ReLU behind it.
+
+The layer's gradients are a product of two thin matrices, the upstream gradients E [m, B] and the inputs
+[B, D]. E is 0 wherever a unit is off, and of all ways to write the product as one of that rank only the true
+one has so many zeros.
+
+Source: Dimitrov, Baader, Mueller, Vechev. SPEAR: Exact Gradient Inversion of Batches in Federated Learning.
+NeurIPS 2024. arXiv:2403.03945. That sparse dictionary learning finds the columns of larger batches: SPEAR++,
+2025, arXiv:2510.24200 (abstract); the search by it here is ours, after the mathematics alone.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from torch import Tensor
+
+from ...core.errors import PluginError
+from ...core.leakage_knowledge import Level
+from ...core.observation import Observation, Reconstruction
+from .parts.labels import batch_labels, refuse_unreadable_label
+from .parts.ratios import batch_of
+from .parts.relu_layer import ReluLayer, agreement, balance, factors, refuse_without_relu, relu_layer
+from .parts.requirements import PLAIN_STEP, refuse_unmet
+from .parts.sparse_columns import Basis, find_columns
+
+SEARCHES = ("auto", "sample", "dictionary")
+SAMPLED = 10  # examples up to which "auto" samples too
+CERTAIN, DOUBTFUL = 0.985, 0.9  # certificates
+
+
+@dataclass(frozen=True)
+class Spear:
+    """Rebuild all examples of a step exactly, without labels and without any prior.
+
+    Passive. For a model whose first layer is linear, with a bias and a ReLU behind it, and one plain step on
+    fewer examples than the layer has units or inputs; how many there are is read from the rank of the
+    gradients. The step size cancels. What stands before the layer must act on each value alone as an affine
+    map: it is undone. Two equal examples come back as one.
+
+    ``cost`` is 1 less the certificate, the share of (unit, example) of which the gradient is 0 just where the
+    rebuilt example turns the unit off: 0 for the truth. ``stopped`` is ``"converged"`` where it is at least
+    0.985 for every example, and ``"not_certified"`` where it is below 0.9 on average, or the search ended
+    without all examples.
+    ``details``: ``rank``, ``found`` (columns proven), ``certificate``, ``certified`` (examples of which
+    98.5 % of the units agree), ``rounds`` (of the search), and ``predicted_mse``, the median of what float32
+    leaves, in units of the inputs.
+
+    Attributes:
+        search: ``"dictionary"`` (sparse dictionary learning), ``"sample"`` (null vectors of sampled rows, for
+            about ten examples at most), or ``"auto"``: the first, and the second too up to ten examples.
+        max_seconds: CPU seconds of the thread after which the search ends, above 0. Where it ends the search,
+            results depend on the machine.
+    """
+
+    search: Literal["auto", "sample", "dictionary"] = "auto"
+    max_seconds: float = 20.0
+
+    requires: ClassVar[Mapping[str, Level]] = {"local_steps": Level.EXACT}
+    only: ClassVar[Mapping[str, int]] = {"local_steps": 1}
+    assumes: ClassVar[Mapping[str, object]] = {**PLAIN_STEP, "codec": "identity"}
+    uses: ClassVar[tuple[str, ...]] = ("batch_size", "labels", "lr", "privacy", "client_defense")
+
+    def __post_init__(self) -> None:
+        if self.search not in SEARCHES:
+            raise ValueError(f"search must be one of {', '.join(SEARCHES)}; got {self.search!r}")
+        if not self.max_seconds > 0:
+            raise ValueError(f"max_seconds must be above 0, got {self.max_seconds}")
+
+    def check(self, observation: Observation) -> None:
+        refuse_without_relu(observation, "Spear")
+        refuse_unreadable_label(observation)
+        size, (units, inputs) = observation.knowledge.batch_size or 1, _sizes(observation)
+        if size > 1 and size >= min(units, inputs + 1):
+            raise PluginError(
+                f"Spear needs fewer examples than the first layer has units ({units}) and at most as many "
+                f"as inputs ({inputs}), got batch_size = {size}: the rank of its gradients is saturated"
+            )
+
+    def reconstruct(
+        self, observations: Sequence[Observation], generator: np.random.Generator
+    ) -> Reconstruction:
+        (observation,) = observations
+        refuse_unmet(self, observation)
+        until = time.thread_time() + self.max_seconds
+        layer = relu_layer(observation, "Spear")
+        if observation.knowledge.batch_size == 1:
+            layer = layer.cut(1)
+        _refuse_rank(layer, observation)
+        basis = Basis(layer.left, layer.sizes, layer.noise)
+        sample = self.search == "sample" or (self.search == "auto" and layer.rank <= SAMPLED)
+
+        def certain(known: Tensor) -> bool:
+            return bool((agreement(layer, basis.zeros(known), factors(layer, known)[0]) >= CERTAIN).all())
+
+        known, rounds = find_columns(
+            basis,
+            balance(layer),
+            sample,
+            self.search != "sample",
+            generator,
+            certain,
+            lambda: time.thread_time() > until,
+        )
+        inputs, variance = factors(layer, known)  # [k, D], [k]
+        agreeing = agreement(layer, basis.zeros(known), inputs)  # [k]
+        certificate = float(agreeing.sum()) / max(layer.rank, 1)
+        figures = {"rank": layer.rank, "found": len(known), "rounds": rounds, "certificate": certificate}
+        details = {name: float(value) for name, value in figures.items()}
+        details["certified"] = float((agreeing >= CERTAIN).sum())
+        if len(known):
+            details["predicted_mse"] = float((variance[:, None] / layer.slope.square()).mean(dim=1).median())
+        order = agreeing.argsort(descending=True, stable=True)
+        x = batch_of(((inputs - layer.offset) / layer.slope)[order], observation)
+        stopped = "converged" if details["certified"] == layer.rank > 0 else "time_budget"
+        if certificate < DOUBTFUL or len(known) < layer.rank:
+            stopped = "not_certified"
+        cost = 1 - certificate
+        return Reconstruction(x, batch_labels(observation, x), cost, (cost,), stopped, details)
+
+
+def _sizes(observation: Observation) -> tuple[int, int]:
+    """Return how many units the first layer has, and how many inputs."""
+    weight = next(v for v in observation.layout.views(observation.update).values() if v.ndim == 2)
+    return len(weight), weight.shape[1]
+
+
+def _refuse_rank(layer: ReluLayer, observation: Observation) -> None:
+    """Refuse gradients that are no product of matrices as thin as the batch.
+
+    Raises:
+        PluginError: Their rank is the most that there can be, or above the batch size.
+    """
+    told, size, rank = observation.knowledge, observation.knowledge.batch_size, layer.rank
+    most = f"all that {len(layer.left)} live units and {len(layer.slope)} inputs allow: it is saturated"
+    if rank <= 1 or rank < layer.most:
+        if size is None or rank <= size:
+            return
+        most = f"above its {size} examples"
+    raise PluginError(
+        f"Spear counts examples by the rank of the first layer's gradients, here {rank}, {most}; noise and "
+        f"lossy codes do that (privacy = {told.privacy}, client_defense = {told.client_defense})"
+    )
