@@ -15,6 +15,7 @@ CODECS: Family[Codec] = Family(
         "error_feedback": "gauntlet.clients.codecs.error_feedback:ErrorFeedback",
         "fp16": "gauntlet.clients.codecs.fp16:Fp16",
         "identity": "gauntlet.clients.codecs.identity:Identity",
+        "l_greco": "gauntlet.clients.codecs.l_greco:LGreco",
         "momentum_correction": "gauntlet.clients.codecs.momentum_correction:MomentumCorrection",
         "natural": "gauntlet.clients.codecs.natural:Natural",
         "powersgd": "gauntlet.clients.codecs.powersgd:PowerSGD",

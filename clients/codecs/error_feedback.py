@@ -34,7 +34,7 @@ class ErrorFeedback:
 
     Attributes:
         codec: The codec inside, by name or as a table of ``name`` and its options. It must be contractive and
-            keep no memory of its own.
+            be told of no counted messages itself (``settle``).
         decay: What e is multiplied by before it is added, between 0 (no feedback) and 1 (the paper).
         allow_unbiased: Whether the codec inside may lose more than it is given, as unbiased ones do; error
             feedback may then diverge.
@@ -48,7 +48,7 @@ class ErrorFeedback:
         if not 0 <= self.decay <= 1:
             raise ValueError(f"decay must be between 0 and 1, got {self.decay}")
         name = self.codec if isinstance(self.codec, str) else self.codec.get("name")
-        if self._inner.init() is not None:
+        if declared(self._inner, Codecs.settle) is not None:
             raise ValueError(f"codec '{name}' keeps a memory of its own: use one without, such as topk")
         if not (declared(self._inner, Codecs.contractive) or self.allow_unbiased):
             raise ValueError(
@@ -67,7 +67,9 @@ class ErrorFeedback:
     @property
     def share(self) -> Callable[[Tensor, Tensor, State], State] | None:
         inner = declared(self._inner, Codecs.share)
-        return None if inner is None else lambda params, aggregate, _: inner(params, aggregate, None)
+        if inner is None:
+            return None
+        return lambda params, aggregate, state: inner(params, aggregate, state.get("inner"))
 
     @property
     def support(self) -> Callable[[Sequence[Record], Layout], Tensor] | None:
@@ -87,7 +89,9 @@ class ErrorFeedback:
         return declared(self._inner, Codecs.decode_cohort)
 
     def init(self) -> State:
-        return {"residuals": {}, "sent": {}}  # from client id to e, or p until it is counted; and to d  # [P]
+        """Return no residuals: from client id to e, or p until it is counted, and to d.  # [P] each"""
+        inner = self._inner.init()
+        return {"residuals": {}, "sent": {}, **({} if inner is None else {"inner": inner})}
 
     def encode(
         self, updates: Updates, layout: Layout, state: State, streams: CodecStreams
@@ -96,13 +100,14 @@ class ErrorFeedback:
         ids = updates.client_ids.tolist()
         before = rows_of(state["residuals"], ids, torch.zeros(layout.num_parameters))  # e  # [K, P]
         wanted = updates.with_vectors(updates.vectors + self.decay * before)  # p
-        rows, _ = self._inner.encode(wanted, layout, None, streams)
+        rows, inner = self._inner.encode(wanted, layout, state.get("inner"), streams)
         finite = finite_rows(wanted)  # [K]
         cohort = [(row, rows[row], streams.context(ids[row])) for row in finite.nonzero().flatten().tolist()]
         decoded, bad = vectors_of(self._inner, cohort, layout)
         good = finite.clone()
         good[[row for row, _ in bad]] = False
         return rows, {
+            **({} if inner is None else {"inner": inner}),
             "residuals": with_rows(state["residuals"], _of(ids, finite), wanted.vectors[finite]),
             "sent": with_rows(without(state["sent"], ids), _of(ids, good), decoded),
         }
@@ -111,7 +116,7 @@ class ErrorFeedback:
         """Return the state in which the counted messages' d is taken out of what is still to be sent."""
         residuals, sent = state["residuals"], state["sent"]
         settled = {i: residuals[i] - sent[i] for i in counted_ids if i in sent}  # p - d
-        return {"residuals": {**residuals, **settled}, "sent": without(sent, list(settled))}
+        return {**state, "residuals": {**residuals, **settled}, "sent": without(sent, list(settled))}
 
     def decode(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
         """Return d [P], as the codec inside decodes it."""

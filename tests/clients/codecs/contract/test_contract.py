@@ -21,7 +21,13 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
         {},
         {"codec": {"name": "topk", "density": 0.2, "values": "f16"}, "decay": 0.5},
         {"codec": "fp16"},
+        {"codec": "l_greco"},
         {"codec": {"name": "terngrad", "clip": 0.0}, "allow_unbiased": True},
+    ],
+    "l_greco": [
+        {},
+        {"codec": "qsgd", "option": "levels", "menu": [3, 7, 15], "uniform": 1},
+        {"codec": "powersgd", "option": "rank", "menu": [1, 2, 4], "uniform": 1},
     ],
     "fp16": [{}, {"scale": "max"}],
     "dorefa": [{}, {"bits": 1}, {"bits": 3, "bucket_size": 5, "zero_preserving": True}, {"bits": 8}],
