@@ -92,6 +92,11 @@ def _leak(
     return Leak(label, int(run.manifest["seed"]), run, item, _named(item, keys), plain, adapted)
 
 
+def adapted(run: RunLike, item: RebuiltLike) -> bool:
+    """Return whether an attack knew of what stands before a message: a client defense, a lossy codec."""
+    return _knows(item, adaptive_of(run), lossy(run))
+
+
 def _knows(item: RebuiltLike, adaptive: Mapping[str, Any], coded: bool) -> bool:
     masked = bool(item.settings.get(MASKED))
     return (

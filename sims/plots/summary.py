@@ -10,6 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 from ..scores import CANARY
 from .base import RebuiltLike, RunLike, first_labels, groups, metric_of
 from .gallery import messages, title
+from .leaks import adapted
 from .learning import draw_by_round, learning_table
 from .pictures import draw_pairs
 from .style import (
@@ -106,10 +107,16 @@ def _flagged(clients: pd.DataFrame) -> pd.Series:
 
 
 def _first_of_each_label(runs: Sequence[RunLike]) -> tuple[list[tuple[str, RebuiltLike]], str]:
-    """Return the first message of up to two labels, and in one sentence what is left out."""
+    """Return the first message of up to two labels, and in one sentence what is left out.
+
+    Of several attacks on it the first that knew of the clients' defense or codec, else the first.
+    """
     found, first = messages(runs), dict[str, RebuiltLike]()
-    for message in found:
-        first.setdefault(message.label, message.item)
+    for label, same in groups(runs).items():
+        items = [(run, item) for run in same for item in run.gallery()]
+        alike = [one for one in items if _message(*one) == _message(*items[0])]
+        if items:
+            first[label] = next((item for run, item in alike if adapted(run, item)), items[0][1])
     shown = list(first.items())[:2]
     every = sum(len(message.item.truth) for message in found)
     drawn = sum(min(len(item.truth), _EXAMPLES[len(shown)]) for _, item in shown)
@@ -117,6 +124,10 @@ def _first_of_each_label(runs: Sequence[RunLike]) -> tuple[list[tuple[str, Rebui
         return shown, ""
     what = f"{drawn} of {every} examples from {len(shown)} of {len(found)} messages"
     return shown, f"Rebuilt: {what}; the plot 'reconstructions' draws more."
+
+
+def _message(run: RunLike, item: RebuiltLike) -> tuple[int, int, int]:
+    return id(run), item.round, item.client_id
 
 
 def _learning(part: SubFigure, table: pd.DataFrame, metric: str) -> None:

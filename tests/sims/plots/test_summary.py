@@ -109,6 +109,26 @@ def test_the_first_message_of_at_most_two_labels_is_shown(recorded, rebuilt):
     assert summary([run("a")])[0].get_supxlabel().startswith("Rebuilt: 1 of 2 examples from 1 of 2 messages")
 
 
+@pytest.mark.parametrize(("codec", "shown"), [("identity", "dlg"), ("terngrad", "inverting_gradients")])
+def test_of_the_attacks_on_a_message_that_which_knew_of_a_lossy_codec_is_shown(
+    recorded, rebuilt, codec, shown
+):
+    """An attack on another message, which knew of it too, is not."""
+    blank = np.zeros((1, 2, 2))
+    items = [
+        rebuilt(blank, blank, [9.0], [0.5], client_id=4),
+        rebuilt(blank, blank, [9.0], [0.5], client_id=3, attack="dlg", codec_aware=True),
+        rebuilt(blank, blank, [9.0], [0.5], client_id=4, attack="inverting_gradients", codec_aware=True),
+    ]
+    run = recorded("a", items=items)
+    run.manifest["scenario"]["codec"] = {"name": codec}
+
+    figure, _ = summary([run])
+
+    (part,) = figure.subfigs[2].subfigs
+    assert part.get_suptitle() == f"{shown}, round 0, client 4"
+
+
 def test_a_summary_of_runs_that_were_never_evaluated_is_refused(recorded):
     with pytest.raises(ScenarioError, match="no test accuracy"):
         summary([recorded(accuracy=[np.nan])])
