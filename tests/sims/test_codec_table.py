@@ -107,7 +107,8 @@ def test_what_cannot_be_measured_is_refused_in_one_line(gauntlet, words, complai
     assert complaint in gauntlet("codecs", *words).refusal()
 
 
-def test_the_command_prints_a_row_a_packing(gauntlet):
+def test_the_command_prints_a_row_a_packing(gauntlet, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     shown = gauntlet("codecs", "terngrad", "sign", "--numel", "1e3", "--distribution", "laplace")
     assert shown.returncode == 0
     assert "1,000 values, laplace" in shown.stdout
