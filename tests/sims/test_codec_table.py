@@ -100,6 +100,7 @@ def test_a_folder_without_messages_is_refused_in_one_line(tiny, tmp_path):
         (["--numel", "0"], "--numel must be at least 1, got 0"),
         (["--numel", "many"], "must be a whole number such as 1e6, got 'many'"),
         (["--numel", "1e400"], "must be a whole number"),
+        (["--numel", "1000.5"], "must be a whole number such as 1e6, got '1000.5'"),
         (["--distribution", "cauchy"], "cauchy holds no run"),
     ],
 )
