@@ -115,11 +115,12 @@ def _descend(residuals: Residuals, number: int, record: Record) -> str:
         one.trace.append(here.cost)
         if why := _why_stop(one.trace, record):
             return why
-        jacobian = _jacobian(values_at, here)  # [N, M]
-        record.count(len(jacobian))
-        there, damping = _lower(jacobian, here, damping, seen)
+        jacobian = _jacobian(values_at, here, record)  # [N, M]
+        if record.out_of_time:
+            return "time_budget"
+        there, damping = _lower(jacobian, here, damping, seen, record)
         if not there.cost < here.cost:
-            return "plateau"
+            return "time_budget" if record.out_of_time else "plateau"
         here = there
     return "max_iterations"
 
@@ -135,15 +136,15 @@ def _why_stop(trace: Sequence[float], record: Record) -> str:
 
 
 def _lower(
-    jacobian: Tensor, here: _Point, damping: float, seen: Callable[[Tensor], _Point]
+    jacobian: Tensor, here: _Point, damping: float, seen: Callable[[Tensor], _Point], record: Record
 ) -> tuple[_Point, float]:
-    """Return a point of lower cost and the damping to go on with; ``here`` where there is none.
+    """Return a point of lower cost and the damping to go on with; ``here`` where there is none, or no time.
 
     The damping grows until the cost falls, ever faster, and shrinks once it has: fast where it halved.
     """
     gram, slope = _gram(jacobian), (jacobian @ here.values).double()
     scale, growth = float(gram.diagonal().mean()), 4.0
-    while damping <= _MOST_DAMPING:
+    while damping <= _MOST_DAMPING and not record.out_of_time:
         step = _solved(gram, slope, damping * scale)
         there = here if step is None else seen(here.at + step.to(here.at.dtype))
         if there.cost < here.cost:
@@ -152,8 +153,11 @@ def _lower(
     return here, damping
 
 
-def _jacobian(values_at: Callable[[Tensor], Tensor], here: _Point) -> Tensor:
-    """Return the derivative of the values by the point, one row an unknown.  # [N, M]"""
+def _jacobian(values_at: Callable[[Tensor], Tensor], here: _Point, record: Record) -> Tensor:
+    """Return the derivative of the values by the point, one row an unknown; of no use once time is up.
+
+    # [N, M]
+    """
     unknowns = len(here.at)
     rows = here.values.new_empty(unknowns, len(here.values))
     for first in range(0, unknowns, _COLUMNS):
@@ -161,6 +165,9 @@ def _jacobian(values_at: Callable[[Tensor], Tensor], here: _Point) -> Tensor:
         tangents = here.at.new_zeros(last - first, unknowns)
         tangents[range(last - first), range(first, last)] = 1
         rows[first:last] = _forwards(values_at, here.at, tangents)
+        record.count(last - first)
+        if record.out_of_time:
+            break
     return rows
 
 

@@ -1,6 +1,7 @@
 """Oracles: least-squares problems with known solutions, and derivatives by hand."""
 
 import math
+import time
 from dataclasses import replace
 
 import pytest
@@ -120,6 +121,21 @@ def test_time_that_is_up_stops_the_search_and_says_so():
 
     assert found.stopped == "time_budget"
     assert found.details["restarts"] == 1
+
+
+def test_time_is_looked_at_within_a_step():
+    """640 unknowns are ten blocks of columns; with 0.05 s each, 0.12 s are up during the first derivative."""
+    calls = []
+
+    def slow(variables):
+        calls.append(None)
+        time.sleep(0.05)
+        return variables[0] - 1
+
+    found = by_least_squares(slow, [(torch.zeros(640),)], replace(BUDGET, max_seconds=0.12))
+
+    assert found.stopped == "time_budget"
+    assert len(calls) < 6
 
 
 def test_fewer_parameters_than_unknowns_are_refused(digits, observe):
