@@ -21,12 +21,13 @@ from torch.func import jvp, vmap
 
 from ....core.errors import PluginError
 from ....core.observation import Observation
-from .engine import Budget, Found, Record, Variables, shaped
+from .engine import Budget, Found, Record, Restart, Variables, shaped
 from .gradients import one_gradient_of
 
 PATIENCE = 5  # iterations without 10 % less cost before a restart is given up
 MOST_BYTES = 4 * 2**30  # of the derivative and the normal equations
 _DAMPING, _MOST_DAMPING = 1e-3, 1e6  # in units of the mean diagonal entry of J^T J
+_ROUNDING = 1e-7  # of the first cost: a local minimum is far above, a message in float32 below
 _COLUMNS, _ROWS = 64, 512  # derivatives taken at once, rows of J^T J at once
 
 Residuals = Callable[[Variables], Tensor]
@@ -34,7 +35,7 @@ Residuals = Callable[[Variables], Tensor]
 
 
 def by_least_squares(residuals: Residuals, starts: Sequence[Variables], budget: Budget) -> Found:
-    """Search from one start after the other, until one has converged.
+    """Search from one start after the other, until one has converged, or stands still at rounding.
 
     Deterministic unless time runs out. ``closures`` counts each column of a derivative as one.
 
@@ -46,7 +47,7 @@ def by_least_squares(residuals: Residuals, starts: Sequence[Variables], budget: 
     record = Record(starts, budget)
     for number in range(len(starts)):
         record.stop(_descend(residuals, number, record), [number])
-        if record.converged or record.out_of_time:
+        if record.converged or record.out_of_time or _rounding_is_left(record.restarts[number]):
             break
     return record.found()
 
@@ -85,6 +86,14 @@ def refuse_unsolvable(observation: Observation, labels: int = 0) -> None:
             "levenberg_marquardt needs a model whose gradient can be differentiated forwards, and this one "
             f"cannot: {why}; {instead}"
         ) from error
+
+
+def _rounding_is_left(one: Restart) -> bool:
+    """Return whether a restart stands still at so little of its first cost that it has not missed the truth.
+
+    A message in float32 may be rounded so much that the truth itself has a cost above the tolerance.
+    """
+    return one.stopped == "plateau" and one.least <= _ROUNDING * one.trace[0]
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,20 @@ def test_after_a_plateau_the_next_start_is_taken_and_no_more_than_needed():
     torch.testing.assert_close(found.variables[0], torch.tensor([3.0]), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("floor", "taken"), [(1e-4, 1), (1e-2, 3)])
+def test_no_further_start_is_taken_where_rounding_alone_is_left(floor, taken):
+    """The least cost is floor^2, above the tolerance; the first is 9: 1e-9 of it is rounding, 1e-5 is not."""
+
+    def rounded(variables):
+        return torch.cat([variables[0], torch.full((1,), floor)])
+
+    found = by_least_squares(rounded, [(torch.full((1,), 3.0),)] * 3, BUDGET)
+
+    assert found.stopped == "plateau"
+    assert found.details["restarts"] == taken
+    assert found.cost == pytest.approx(floor**2, rel=1e-3)
+
+
 def test_a_start_without_a_cost_is_dropped_and_leaves_the_others():
     def cliff(variables):
         return torch.where(variables[0] > 10, torch.nan, variables[0] - 3)
