@@ -45,7 +45,7 @@ CODED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 LBFGS = DLG(line_search=True, init="uniform", max_iterations=60, restarts=2)
 ATTACKS = {
-    "digits": InvertingGradients(max_iterations=500, tv=(0.0, 0.0)),
+    "digits": InvertingGradients(max_iterations=500, tv=(0.0, 0.0), schedule="steps"),
     "mnist": LBFGS,
     "fashion": LBFGS,
 }

@@ -32,8 +32,8 @@ class DIA:
 
     Passive. Rates and places of dropout are read from the public model; a mask is a number from 0 to 1 for
     each value that a layer drops or keeps, never rounded, and starts as a draw of the layer. Without dropout
-    it is ``inverting_gradients`` with ``tv_bound = None``, to the last bit. Labels are known, or that of one
-    example is read. ``cost`` is 1 - <g, G> / (||g|| ||G||) alone.
+    it is ``inverting_gradients`` with ``tv_bound = None, schedule = "steps"``, to the last bit. Labels are
+    known, or that of one example is read. ``cost`` is 1 - <g, G> / (||g|| ||G||) alone.
 
     Attributes:
         max_iterations: Steps of Adam, at least 1 (the authors take up to 20 000).
@@ -94,7 +94,8 @@ class DIA:
 
     def _without_dropout(self) -> InvertingGradients:
         shared = [f.name for f in fields(self) if f.name != "mask_weight"]
-        return InvertingGradients(tv_bound=None, **{name: getattr(self, name) for name in shared})
+        options = {name: getattr(self, name) for name in shared}
+        return InvertingGradients(tv_bound=None, schedule="steps", **options)
 
     def reconstruct(
         self, observations: Sequence[Observation], generator: np.random.Generator

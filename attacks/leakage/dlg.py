@@ -53,7 +53,7 @@ class DLG:
         line_search: Whether each step of L-BFGS meets the strong Wolfe conditions (the authors search no
             line): surer on smooth models, worse on ReLU.
         restarts: Random starts, at least 1; the one of least cost wins. L-BFGS takes them side by side,
-            Levenberg-Marquardt one after the other until one has converged.
+            Levenberg-Marquardt one after the other until one has converged, or stands still at rounding.
         tolerance: The cost at which the search has converged, at least 0.
         init: Start from N(0, 1) ("normal", the authors') or evenly over the range of values ("uniform").
         masked: Whether entries that are 0 in the message are left out of the distance: the adaptive attacker

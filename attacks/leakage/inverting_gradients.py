@@ -3,7 +3,8 @@
 Source: Geiping, Bauermeister, Droege, Moeller. Inverting Gradients - How easy is it to break privacy in
 federated learning? NeurIPS 2020, Equation 4. arXiv:2003.14053. That the weight of the total variation falls
 during the run, and that it never counts much beside the cosine, is ours: on ReLU networks a constant weight
-is either too weak at first or too strong at last, and on smooth ones, where the cost falls to 0, any is.
+is either too weak at first or too strong at last, and on smooth ones, where the cost falls to 0, any is. That
+steps shrink along half a cosine is ours too: measured against the authors' schedule in docs/leakage.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from ...core.observation import Observation, Reconstruction
 from .parts.label_rules import LabelRule, labels_by, refuse_unruly
 from .parts.labels import only_label, refuse_unreadable_label
 from .parts.requirements import PLAIN_STEP, refuse_unmet
-from .search.adam import Adam
+from .search.adam import Adam, Schedule
 from .search.aware import Objective, aware
 from .search.distances import cosine
 from .search.engine import Budget, Problem, Variables, by_adam
@@ -48,7 +49,7 @@ class InvertingGradients:
         tv_bound: How many times the cost the total variation, times its weight, counts at most, above 0, or
             None (the authors'): so that it vanishes where the cost does, as on smooth networks.
         signed: Whether Adam sees signs of gradients alone, as the authors' does.
-        decays: Whether steps are a tenth after 3/8, 5/8 and 7/8 of the run.
+        decays: Whether steps shrink during the run.
         restarts: Random starts, at least 1; the one of least cost wins.
         tolerance: The cost at which the search has converged, above 0; 0: it never has.
         init: Start evenly over the range of values ("uniform") or from N(0, 1) ("normal", the authors').
@@ -61,6 +62,8 @@ class InvertingGradients:
             ``"bias_counts"``, ``"llg"`` or ``"gradinversion"``; None: they must be told.
         distance: ``"cosine"``, of all parameters as one vector, or ``"cosine_layerwise"``, the mean over
             tensors (LAMP's), which is ``cost`` then.
+        schedule: How steps shrink: along half a cosine ("cosine"), or to a tenth after 3/8, 5/8 and 7/8 of
+            the run ("steps", the authors').
     """
 
     max_iterations: int = 300
@@ -74,9 +77,10 @@ class InvertingGradients:
     masked: bool = False
     max_seconds: float | None = None
     objective: Objective = "auto"
-    tv_bound: float | None = 1.0
+    tv_bound: float | None = 0.3
     labels: LabelRule | None = None
     distance: Angle = "cosine"
+    schedule: Schedule = "cosine"
 
     preference: ClassVar[int] = 3
     requires: ClassVar[Mapping[str, Level]] = {"batch_size": Level.EXACT, "local_steps": Level.EXACT}
@@ -118,7 +122,7 @@ class InvertingGradients:
         return Budget(self.max_iterations, self.tolerance, self.restarts, self.max_seconds)
 
     def _adam(self) -> Adam:
-        return Adam(self.lr, self.signed, self.decays)
+        return Adam(self.lr, self.signed, self.decays, schedule=self.schedule)
 
     def reconstruct(
         self, observations: Sequence[Observation], generator: np.random.Generator

@@ -1,14 +1,20 @@
 """Adam, on signs or on gradients as they are, for all restarts in one batch.
 
 Source: Geiping, Bauermeister, Droege, Moeller. Inverting Gradients. NeurIPS 2020, Section 4 and the authors'
-code (signs before Adam, a tenth of the step after 3/8, 5/8 and 7/8 of the run). arXiv:2003.14053
+code (signs before Adam, a tenth of the step after 3/8, 5/8 and 7/8 of the run). arXiv:2003.14053. Half a
+cosine: Loshchilov, Hutter. SGDR. ICLR 2017, Equation 5, without restarts. arXiv:1608.03983
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+
+Schedule = Literal["steps", "cosine"]
+_MARKS = (3 / 8, 5 / 8, 7 / 8)  # of the run
 
 
 @dataclass(frozen=True)
@@ -18,22 +24,28 @@ class Adam:
     Attributes:
         lr: Step size in units of the inputs, above 0.
         signed: Whether Adam sees the signs of the inputs' gradients alone. Other variables' gradients stay.
-        decays: Whether steps are a tenth after 3/8, 5/8 and 7/8 of the run.
+        decays: Whether steps shrink.
         rates: Step sizes of the variables after the inputs; by default ``lr``.
+        schedule: How they do: to a tenth after 3/8, 5/8 and 7/8 of the run ("steps"), or as
+            (1 + cos(pi share)) / 2 of the share of the run that is over ("cosine").
 
     Raises:
-        ValueError: A step size is not above 0.
+        ValueError: A step size is not above 0, or there is no such schedule.
     """
 
     lr: float = 0.1
     signed: bool = True
     decays: bool = True
     rates: tuple[float, ...] = ()
+    schedule: Schedule = "steps"
 
     def __post_init__(self) -> None:
         for rate in (self.lr, *self.rates):
             if not rate > 0:
                 raise ValueError(f"lr must be above 0, got {rate}")
+        if self.schedule not in get_args(Schedule):
+            allowed = ", ".join(get_args(Schedule))
+            raise ValueError(f"schedule must be one of {allowed}, got {self.schedule!r}")
 
     def steps(self, variables: Sequence[Tensor], max_iterations: int) -> Callable[[Sequence[Tensor]], None]:
         """Return a function that moves the variables, in place, by their gradients.
@@ -43,8 +55,7 @@ class Adam:
         rates = (self.lr, *self.rates, *[self.lr] * len(variables))
         groups = [{"params": [v], "lr": rate} for v, rate in zip(variables, rates, strict=False)]
         adam = torch.optim.Adam(groups)
-        marks = [int(max_iterations * share) for share in (3 / 8, 5 / 8, 7 / 8)] if self.decays else []
-        schedule = torch.optim.lr_scheduler.MultiStepLR(adam, marks)
+        schedule = self._schedule(adam, max_iterations)
 
         def step(gradients: Sequence[Tensor]) -> None:
             inputs, *others = (g.nan_to_num(0.0, 0.0, 0.0) for g in gradients)
@@ -54,3 +65,11 @@ class Adam:
             schedule.step()
 
         return step
+
+    def _schedule(self, adam: torch.optim.Adam, max_iterations: int) -> torch.optim.lr_scheduler.LRScheduler:
+        if self.decays and self.schedule == "cosine":
+            return torch.optim.lr_scheduler.LambdaLR(
+                adam, lambda taken: (1 + math.cos(math.pi * taken / max_iterations)) / 2
+            )
+        marks = [int(max_iterations * share) for share in _MARKS] if self.decays else []
+        return torch.optim.lr_scheduler.MultiStepLR(adam, marks)

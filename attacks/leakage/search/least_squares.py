@@ -21,12 +21,13 @@ from torch.func import jvp, vmap
 
 from ....core.errors import PluginError
 from ....core.observation import Observation
-from .engine import Budget, Found, Record, Variables, shaped
+from .engine import Budget, Found, Record, Restart, Variables, shaped
 from .gradients import one_gradient_of
 
 PATIENCE = 5  # iterations without 10 % less cost before a restart is given up
 MOST_BYTES = 4 * 2**30  # of the derivative and the normal equations
 _DAMPING, _MOST_DAMPING = 1e-3, 1e6  # in units of the mean diagonal entry of J^T J
+_ROUNDING = 1e-7  # of the first cost: a local minimum is far above, a message in float32 below
 _COLUMNS, _ROWS = 64, 512  # derivatives taken at once, rows of J^T J at once
 
 Residuals = Callable[[Variables], Tensor]
@@ -34,7 +35,7 @@ Residuals = Callable[[Variables], Tensor]
 
 
 def by_least_squares(residuals: Residuals, starts: Sequence[Variables], budget: Budget) -> Found:
-    """Search from one start after the other, until one has converged.
+    """Search from one start after the other, until one has converged, or stands still at rounding.
 
     Deterministic unless time runs out. ``closures`` counts each column of a derivative as one.
 
@@ -46,7 +47,7 @@ def by_least_squares(residuals: Residuals, starts: Sequence[Variables], budget: 
     record = Record(starts, budget)
     for number in range(len(starts)):
         record.stop(_descend(residuals, number, record), [number])
-        if record.converged or record.out_of_time:
+        if record.converged or record.out_of_time or _rounding_is_left(record.restarts[number]):
             break
     return record.found()
 
@@ -87,6 +88,14 @@ def refuse_unsolvable(observation: Observation, labels: int = 0) -> None:
         ) from error
 
 
+def _rounding_is_left(one: Restart) -> bool:
+    """Return whether a restart stands still at so little of its first cost that it has not missed the truth.
+
+    A message in float32 may be rounded so much that the truth itself has a cost above the tolerance.
+    """
+    return one.stopped == "plateau" and one.least <= _ROUNDING * one.trace[0]
+
+
 @dataclass(frozen=True)
 class _Point:
     """Where a restart is [N], what should be 0 there [M], and the sum of its squares."""
@@ -115,11 +124,12 @@ def _descend(residuals: Residuals, number: int, record: Record) -> str:
         one.trace.append(here.cost)
         if why := _why_stop(one.trace, record):
             return why
-        jacobian = _jacobian(values_at, here)  # [N, M]
-        record.count(len(jacobian))
-        there, damping = _lower(jacobian, here, damping, seen)
+        jacobian = _jacobian(values_at, here, record)  # [N, M]
+        if record.out_of_time:
+            return "time_budget"
+        there, damping = _lower(jacobian, here, damping, seen, record)
         if not there.cost < here.cost:
-            return "plateau"
+            return "time_budget" if record.out_of_time else "plateau"
         here = there
     return "max_iterations"
 
@@ -135,15 +145,15 @@ def _why_stop(trace: Sequence[float], record: Record) -> str:
 
 
 def _lower(
-    jacobian: Tensor, here: _Point, damping: float, seen: Callable[[Tensor], _Point]
+    jacobian: Tensor, here: _Point, damping: float, seen: Callable[[Tensor], _Point], record: Record
 ) -> tuple[_Point, float]:
-    """Return a point of lower cost and the damping to go on with; ``here`` where there is none.
+    """Return a point of lower cost and the damping to go on with; ``here`` where there is none, or no time.
 
     The damping grows until the cost falls, ever faster, and shrinks once it has: fast where it halved.
     """
     gram, slope = _gram(jacobian), (jacobian @ here.values).double()
     scale, growth = float(gram.diagonal().mean()), 4.0
-    while damping <= _MOST_DAMPING:
+    while damping <= _MOST_DAMPING and not record.out_of_time:
         step = _solved(gram, slope, damping * scale)
         there = here if step is None else seen(here.at + step.to(here.at.dtype))
         if there.cost < here.cost:
@@ -152,8 +162,11 @@ def _lower(
     return here, damping
 
 
-def _jacobian(values_at: Callable[[Tensor], Tensor], here: _Point) -> Tensor:
-    """Return the derivative of the values by the point, one row an unknown.  # [N, M]"""
+def _jacobian(values_at: Callable[[Tensor], Tensor], here: _Point, record: Record) -> Tensor:
+    """Return the derivative of the values by the point, one row an unknown; of no use once time is up.
+
+    # [N, M]
+    """
     unknowns = len(here.at)
     rows = here.values.new_empty(unknowns, len(here.values))
     for first in range(0, unknowns, _COLUMNS):
@@ -161,6 +174,9 @@ def _jacobian(values_at: Callable[[Tensor], Tensor], here: _Point) -> Tensor:
         tangents = here.at.new_zeros(last - first, unknowns)
         tangents[range(last - first), range(first, last)] = 1
         rows[first:last] = _forwards(values_at, here.at, tangents)
+        record.count(last - first)
+        if record.out_of_time:
+            break
     return rows
 
 

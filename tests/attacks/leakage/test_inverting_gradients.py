@@ -122,6 +122,8 @@ def test_options_that_are_none_are_refused():
         InvertingGradients(labels="idlg")
     with pytest.raises(ValueError, match="tv_bound must be above 0 and finite, or None, got 0"):
         InvertingGradients(tv_bound=0)
+    with pytest.raises(ValueError, match="schedule must be one of steps, cosine, got 'linear'"):
+        InvertingGradients(schedule="linear")
 
 
 @pytest.mark.parametrize("tv", [(0.1,), (-0.1, 0.1), (0.1, float("nan")), (0.1, float("inf"))])

@@ -194,6 +194,21 @@ def test_steps_are_a_tenth_after_three_five_and_seven_eighths():
     np.testing.assert_allclose(sizes, [1.0] * 6 + [0.1] * 4 + [0.01] * 4 + [0.001], rtol=1e-4)
 
 
+def test_steps_shrink_along_half_a_cosine():
+    """Loshchilov, Hutter 2017, Equation 5: of sixteen steps the first is whole, the ninth half."""
+    seen = []
+
+    def cost(variables):
+        seen.append(float(variables[0].detach()))
+        return variables[0].sum(dim=1)
+
+    by_adam(Problem(cost), starts([0.0]), Adam(lr=1.0, schedule="cosine"), Budget(16, tolerance=-0.0))
+    sizes = -np.diff(seen)
+
+    np.testing.assert_allclose(sizes, (1 + np.cos(np.pi * np.arange(15) / 16)) / 2, rtol=1e-4)
+    assert sizes[8] == pytest.approx(0.5, rel=1e-4)
+
+
 def test_the_prior_steers_and_the_cost_alone_judges():
     shares = []
 

@@ -1,6 +1,7 @@
 """Oracles: least-squares problems with known solutions, and derivatives by hand."""
 
 import math
+import time
 from dataclasses import replace
 
 import pytest
@@ -94,6 +95,20 @@ def test_after_a_plateau_the_next_start_is_taken_and_no_more_than_needed():
     torch.testing.assert_close(found.variables[0], torch.tensor([3.0]), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("floor", "taken"), [(1e-4, 1), (1e-2, 3)])
+def test_no_further_start_is_taken_where_rounding_alone_is_left(floor, taken):
+    """The least cost is floor^2, above the tolerance; the first is 9: 1e-9 of it is rounding, 1e-5 is not."""
+
+    def rounded(variables):
+        return torch.cat([variables[0], torch.full((1,), floor)])
+
+    found = by_least_squares(rounded, [(torch.full((1,), 3.0),)] * 3, BUDGET)
+
+    assert found.stopped == "plateau"
+    assert found.details["restarts"] == taken
+    assert found.cost == pytest.approx(floor**2, rel=1e-3)
+
+
 def test_a_start_without_a_cost_is_dropped_and_leaves_the_others():
     def cliff(variables):
         return torch.where(variables[0] > 10, torch.nan, variables[0] - 3)
@@ -120,6 +135,21 @@ def test_time_that_is_up_stops_the_search_and_says_so():
 
     assert found.stopped == "time_budget"
     assert found.details["restarts"] == 1
+
+
+def test_time_is_looked_at_within_a_step():
+    """640 unknowns are ten blocks of columns; with 0.05 s each, 0.12 s are up during the first derivative."""
+    calls = []
+
+    def slow(variables):
+        calls.append(None)
+        time.sleep(0.05)
+        return variables[0] - 1
+
+    found = by_least_squares(slow, [(torch.zeros(640),)], replace(BUDGET, max_seconds=0.12))
+
+    assert found.stopped == "time_budget"
+    assert len(calls) < 6
 
 
 def test_fewer_parameters_than_unknowns_are_refused(digits, observe):
