@@ -223,3 +223,8 @@ def _band(column: Any, band: str) -> tuple[pd.Series, pd.Series, pd.Series]:
         return mean, column.min(), column.max()
     deviation = column.std().fillna(0.0)
     return mean, mean - deviation, mean + deviation
+
+
+def reach(middle: Any, low: Any, high: Any) -> Array:
+    """Return how far a range goes down and up, at least 0: means of equal numbers are rounded.  # [2, N]"""
+    return np.maximum([np.subtract(middle, low), np.subtract(high, middle)], 0.0)

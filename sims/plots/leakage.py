@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from ...core.errors import ScenarioError
-from .base import EXACT, Array, RunLike, groups
+from .base import EXACT, Array, RunLike, groups, reach
 from .leak_marks import SPREAD, draw_spread
 from .leaks import refuse_alone
 from .style import (
@@ -157,8 +157,8 @@ def _panel(axes: Axes, table: pd.DataFrame, looks: Mapping[str, Style], name: st
     for row in table.itertuples():
         look = {**looks[row.label], **_EDGE, "linestyle": ""}
         x, y = row.accuracy, row.leakage
-        xs = [[x - row.accuracy_low], [row.accuracy_high - x]]
-        ys = [[y - row.leakage_low], [row.leakage_high - y]]
+        xs = reach([x], [row.accuracy_low], [row.accuracy_high])
+        ys = reach([y], [row.leakage_low], [row.leakage_high])
         axes.errorbar([x], [y], xerr=xs, yerr=ys, markersize=7, capsize=2, elinewidth=1.0, **look)
         if row.measure == "psnr":
             ends = {"worst": row.leakage_worst, "best": row.leakage_best, "median": row.leakage_median}

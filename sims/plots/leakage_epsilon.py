@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ...core.errors import ScenarioError
 from ..measures import called
-from .base import RunLike, metric_of
+from .base import RunLike, metric_of, reach
 from .frontier import end_of, evaluated
 from .leak_marks import (
     SPREAD,
@@ -115,9 +115,9 @@ def _draw_leaks(axes: Axes, attack: str, rows: pd.DataFrame, look: Style) -> Non
 
 def _draw_metric(axes: Axes, rows: pd.DataFrame, metric: str) -> None:
     points = rows.drop_duplicates("label")
-    low, high = points[metric] - points[f"{metric}_low"], points[f"{metric}_high"] - points[metric]
+    bars = reach(points[metric], points[f"{metric}_low"], points[f"{metric}_high"])
     look: Style = {"color": OKABE_ITO[6], "marker": "o", "markersize": 5, "capsize": 2}
-    axes.errorbar(points["epsilon"], points[metric], yerr=[low, high], linewidth=1.4, elinewidth=1.0, **look)
+    axes.errorbar(points["epsilon"], points[metric], yerr=bars, linewidth=1.4, elinewidth=1.0, **look)
 
 
 def _draw_lost(column: Sequence[Axes], lost: pd.DataFrame, looks: dict[str, Style], metric: str) -> None:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...core.errors import ScenarioError
-from .base import MOST_LINES, RunLike, groups, left_out, over_seeds
+from .base import MOST_LINES, RunLike, groups, left_out, over_seeds, reach
 from .style import (
     QUIET,
     Style,
@@ -170,7 +170,7 @@ def _draw_guarantees(axes: Axes, table: pd.DataFrame, looks: Mapping[str, Style]
 def _draw_end(axes: Axes, row: Any, x: float, look: Style, metric: str = "accuracy") -> None:
     """Draw where a label ends, with its band as an error bar."""
     y, low, high = (float(row[name]) for name in (metric, f"{metric}_low", f"{metric}_high"))
-    spread = [[y - low], [high - y]] if row["seeds"] > 1 else None
+    spread = reach([y], [low], [high]) if row["seeds"] > 1 else None
     axes.errorbar([x], [y], yerr=spread, markersize=8, capsize=3, **{**look, "linestyle": ""})
 
 

@@ -57,6 +57,15 @@ def test_seeds_become_a_mean_with_their_range(recorded):
     assert (row["leakage"], row["leakage_low"], row["leakage_high"]) == (1.5, 1.0, 2.0)
 
 
+@pytest.mark.parametrize("reached", [0.1, 0.7])
+def test_seeds_that_agree_have_a_range_of_length_0(recorded, reached):
+    """In binary, the mean of three times 0.1 is above 0.1, and that of three times 0.7 below 0.7."""
+    runs = [recorded("a", s, accuracy=[reached], audit=verdict(0.0, reached)) for s in range(3)]
+    figure, _ = leakage_by_accuracy(runs)
+    for bars in figure.axes[0].containers[0][2]:
+        assert np.ptp(bars.get_segments()[0], axis=0) == pytest.approx([0, 0], abs=1e-12)
+
+
 def test_runs_without_any_leakage_are_refused(recorded):
     with pytest.raises(ScenarioError, match="no evaluated run holds a reconstruction or an audit"):
         leakage_by_accuracy([recorded("a")])
