@@ -39,8 +39,7 @@ class EBLC:
     """Round each coordinate to a level, 2 ``bound`` of the tensor's range apart, and send the level's number.
 
     The range is that of the tensor and 0, and no coordinate is off by more than ``bound`` times it: of values
-    far from 0 that is more than of their spread. Levels are counted from
-    0, so that zeros come back as zeros.
+    far from 0 that is more than of their spread. Levels are counted from 0, so that zeros stay zeros.
 
     Attributes:
         bound: The relative bound on the error, between 0.004 and 0.5.

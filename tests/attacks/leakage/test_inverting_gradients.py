@@ -134,7 +134,7 @@ def test_weights_out_of_range_are_refused(tv):
 
 @pytest.mark.slow
 def test_a_photograph_is_rebuilt_from_a_relu_network(real_data, observe):
-    """Measured with the default options on test images 0 to 9: 24 to 29 dB; with a weight of 1e-4 18."""
+    """Measured by default on test images 0 to 9: 24.6 to 32.2 dB; by the authors' way, weight 1e-4: 18."""
     data = real_data("cifar10")
     truth = Truth(
         torch.as_tensor(data.test_x[:1], dtype=torch.float32) / 255, torch.as_tensor(data.test_y[:1]).long()
@@ -146,7 +146,7 @@ def test_a_photograph_is_rebuilt_from_a_relu_network(real_data, observe):
     observation = observe(model, truth.x, truth.y)
 
     found = run(InvertingGradients(), observation)
-    constant = run(InvertingGradients(tv=(1e-4, 1e-4)), observation)
+    constant = run(InvertingGradients(tv=(1e-4, 1e-4), schedule="steps"), observation)
 
     assert score(found, truth).psnr.item() > 23
     assert score(found, truth).psnr.item() > score(constant, truth).psnr.item() + 3
