@@ -115,11 +115,11 @@ def _read(link: Link, bias: Tensor, target: tuple[Tensor, Tensor]) -> tuple[Tens
         bias: The gradient of its bias; NaN comes out if the client sent nothing.
         target: The gradient of its weight, and the standard deviation of each entry.
     """
-    change, trust = target[0], _trust(target[1].square())  # [outputs, inputs]
-    precision = bias.square() @ trust  # [inputs]
-    found = bias @ (trust * change) / precision
+    change, size = target[0], bias.square().sum()  # [outputs, inputs]
+    found = bias @ change / size  # rows weigh alike: the bias is rounded too
+    spread = bias.square() @ target[1].square() / size.square()  # its variance  # [inputs]
     rest = (change - bias[:, None] * found).norm() / change.norm()
-    return found, 1 / precision, bias @ link.layer.weight.detach().reshape(len(bias), -1), float(rest)
+    return found, spread, bias @ link.layer.weight.detach().reshape(len(bias), -1), float(rest)
 
 
 def _solved(
