@@ -5,10 +5,12 @@ Usage: leakage_codecs.py [SETTING ...] [--victims N] [--first I] [--codecs NAME 
 ``-trained`` a model that was trained before; by default digits. A victim is one step of SGD, lr 0.1, float32,
 on test images from number I (default 0); its model has the victim's number as its seed. Labels are told.
 Digits by ``inverting_gradients`` (500 iterations, no total variation), LeNet by ``dlg`` (L-BFGS with line
-search, 60 iterations, uniform start, 2 restarts). Prints means, worst and best, and CPU seconds a victim.
+search, 60 iterations, uniform start, 2 restarts). Prints means, worst and best, and CPU seconds a victim;
+to the standard error stream each victim's two results.
 """
 
 import argparse
+import sys
 import time
 from dataclasses import replace
 from typing import Any
@@ -117,6 +119,9 @@ def compare(setting: str, victims: int, first: int, codecs: list[str]) -> None:
                 made = replace(attack, objective=objective).reconstruct([seen], generator(victim, "attack"))
                 spent[objective] += time.process_time() - began
                 psnr.append(float(score(made, Truth(x, y), (0.0, 1.0)).psnr.mean()))
+            print(
+                f"{label}, victim {victim}: {rows['plain'][-1]:.1f}, {rows['auto'][-1]:.1f}", file=sys.stderr
+            )
         words = [f"{sum(r) / len(r):.1f} ({min(r):.1f} to {max(r):.1f})" for r in rows.values()]
         cost = " | ".join(f"{s / victims:.1f}" for s in spent.values())
         print(f"| {setting} | {label} | {words[0]} | {words[1]} | {cost} |", flush=True)

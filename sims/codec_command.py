@@ -27,6 +27,8 @@ def codecs(
         raise ScenarioError(f"no codec '{unknown[0]}'; there are {', '.join(CODECS.names())}")
     try:
         number = int(float(numel))
+        if number != float(numel):
+            raise ValueError(numel)
     except (ValueError, OverflowError):
         raise ScenarioError(f"--numel must be a whole number such as 1e6, got '{numel}'") from None
     material = drawn(number, distribution) if distribution in LAWS else recorded_material(distribution)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from ..core.declarations import Mechanisms, clipped_at, declared
 from ..core.errors import PluginError
 from ..core.updates import row_norms
 from ..server.plan import Plan
+from .columns import named, numbers, statuses, weights
 from .robustness import aggregation, best_success, detection
 from .scores import CANARY
 
@@ -94,7 +95,6 @@ CLIENTS = pa.schema(
 SCORES = pa.schema(
     [("round", pa.int64()), ("client_id", pa.int64()), ("name", pa.string()), ("value", pa.float64())]
 )
-Array = np.ndarray[Any, Any]
 _NO_SCORES = SCORES.empty_table()
 OUTPUTS = pa.schema(
     [
@@ -214,66 +214,26 @@ def _client_rows(plan: Plan, step: Step) -> pa.Table:
         "round": np.full(len(ids), o.round),
         "client_id": o.sent.client_ids.numpy(),
         "num_examples": o.sent.num_examples.numpy(),
-        "train_loss": _numbers(o.losses, drawn),
-        "raw_norm": _numbers(o.raw_norms, drawn),
+        "train_loss": numbers(o.losses, drawn),
+        "raw_norm": numbers(o.raw_norms, drawn),
         "update_norm": o.norms.numpy(),
         "bytes_up": o.bytes_up,
-        "weight": _weights(o.verdict.weights, o.received.client_ids, ids),
-        "score": _named(o.verdict.scores, ids, pa.float64()),
+        "weight": weights(o.verdict.weights, o.received.client_ids, ids),
+        "score": named(o.verdict.scores, ids, pa.float64()),
         "truth": [kinds.get(i, "honest") for i in ids] if kinds else ["honest"] * len(ids),
         "ever_attacked": [i in attacked for i in ids] if attacked else np.zeros(len(ids), bool),
-        "flag": _named(o.verdict.flags, ids, pa.string()),
-        **_statuses(o.delivery.arrived, o.refused, ids),
+        "flag": named(o.verdict.flags, ids, pa.string()),
+        **statuses(o.delivery.arrived, o.refused, ids),
         "client_seconds": np.asarray(o.delivery.client_seconds, float),
     }
     typed = [pa.array(columns[field.name], field.type) for field in CLIENTS]
     return pa.Table.from_arrays(typed, schema=CLIENTS)
 
 
-def _numbers(values: Tensor, absent: Array) -> pa.Array:
-    """Return a column of float64, null where ``absent``; NaN stays NaN.
-
-    Behind a null stands 0, as where tables are read back: the journal's bytes are those of the arrays.
-    """
-    numbers = values.double().numpy()
-    if not absent.any():
-        return pa.array(numbers, from_pandas=False)
-    return pa.array(np.where(absent, 0.0, numbers), mask=absent, from_pandas=False)
-
-
-def _named(said: Mapping[int, Any], ids: Sequence[int], kind: pa.DataType) -> Any:
-    """Return what is said of each client, null where nothing is."""
-    return [said.get(i) for i in ids] if said else pa.nulls(len(ids), kind)
-
-
 def _kinds(plan: Plan, step: Step) -> dict[int, str]:
     """Return what each client of the cohort is that is not honest, by client id."""
     canaries = (i for i in step.outcome.sent.client_ids.tolist() if i >= plan.canaries.first)
     return {**step.outcome.kinds(plan), **dict.fromkeys(canaries, CANARY)}
-
-
-def _statuses(arrived: Array, refused: Mapping[int, tuple[str, str]], ids: Sequence[int]) -> dict[str, Any]:
-    """Return the columns ``status`` and ``reason``."""
-    if not refused and bool(arrived.all()):
-        return {"status": ["ok"] * len(ids), "reason": pa.nulls(len(ids), pa.string())}
-    found = [_status(came, refused.get(i)) for came, i in zip(arrived.tolist(), ids, strict=True)]
-    return {"status": [status for status, _ in found], "reason": [reason for _, reason in found]}
-
-
-def _status(arrived: bool, refused: tuple[str, str] | None) -> tuple[str, str | None]:
-    if not arrived:
-        return "dropped", "did not arrive in time"
-    return refused if refused else ("ok", None)
-
-
-def _weights(weights: Tensor | None, received: Tensor, ids: Sequence[int]) -> Any:
-    """Return each client's weight; none where a pre-aggregation mixed clients, or the defense gives none."""
-    if weights is None or len(weights) != len(received):
-        return pa.nulls(len(ids), pa.float64())
-    if len(received) == len(ids):  # these are some of those, and both ascend
-        return weights.double().numpy()
-    given = dict(zip(received.tolist(), weights.double().tolist(), strict=True))
-    return [given.get(i) for i in ids]
 
 
 def _round_row(plan: Plan, step: Step) -> dict[str, Any]:

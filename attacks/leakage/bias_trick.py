@@ -20,6 +20,8 @@ from .parts.first_layer import first_layer
 from .parts.labels import only_label, refuse_unreadable_label
 from .parts.requirements import PLAIN_STEP, refuse_unmet
 
+CERTAIN = 0.01  # the relative residual up to which a result counts as proven
+
 
 @dataclass(frozen=True)
 class BiasTrick:
@@ -30,7 +32,8 @@ class BiasTrick:
     and undone. A known label is taken as it is; it changes nothing else. ``cost`` is
     ||dW - db x^T||^2 / ||dW||^2: 0 for the true gradient of one example, more under noise or coarse codes.
     ``details["predicted_mse"]`` is what the float32 noise floor of the message leaves at most, in the units
-    of the inputs: it grows as the step size falls.
+    of the inputs: it grows as the step size falls. Above a ``cost`` of 0.01 ``stopped`` is
+    ``"not_certified"``.
     """
 
     exact: ClassVar[bool] = True
@@ -60,5 +63,6 @@ class BiasTrick:
         x = ((features - offset) / slope).float().reshape(1, *observation.input_shape)
         label = only_label(observation, gradient)
         cost = float(residual)
-        stopped = "closed_form" if bool(x.isfinite().all()) else "nan"
+        proven = "closed_form" if cost <= CERTAIN else "not_certified"
+        stopped = proven if bool(x.isfinite().all()) else "nan"
         return Reconstruction(x, label, cost, (cost,), stopped, details)

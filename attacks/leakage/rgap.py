@@ -7,7 +7,7 @@ and the weights of the equations are ours.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, prod
 from typing import ClassVar
 
 import numpy as np
@@ -33,12 +33,15 @@ class RGap:
     """Rebuild one example from the gradients of linear layers and convolutions, without any search.
 
     Passive. Behind each layer but the last stands a sigmoid, a tanh or a leaky ReLU; the last is linear with
-    a bias. Works where searches stall; the step size cancels, so it need not be known. The input u of a layer
-    solves, by least squares, W u + b = z, where z is what the activation was put to, and dW = sum of dz u.
-    Each equation counts as float32's rounding of the message leaves it to be trusted, from layer to layer. A
-    layer must have at least as many equations as inputs, and at most 4096 inputs. ``cost`` is the relative
-    residual of the first layer's equations: about 0 for the truth, and above ``tolerance`` ``stopped`` is
-    ``"not_certified"``.
+    a bias. Works where searches stall; the step size cancels, so it need not be known. A linear layer's bias
+    gives its input away. Any other layer's input u solves, by least squares, W u + b = z, where z is what the
+    activation was put to, and dW = sum of dz u; each equation counts as float32's rounding of the message
+    leaves it to be trusted, from layer to layer. A layer must have at least as many equations as inputs, and
+    at most 4096 inputs.
+
+    ``cost`` is the largest relative residual of a layer's equations: about 0 for the truth. Where it is above
+    ``tolerance``, or values lie outside their range, ``stopped`` is ``"not_certified"``. A residual bounds no
+    error: layers whose equations hardly tell inputs apart can be solved well by other inputs.
 
     Attributes:
         tolerance: The residual up to which a result counts as proven, above 0.
@@ -85,20 +88,38 @@ class RGap:
         chain = chain_of(observation, "RGap")
         gradient = -observation.update.double()  # up to the step size  # [P]
         views, noise = observation.layout.views(gradient), observation.layout.views(rounding(observation))
-        *links, last = chain.links
-        bias, weight = views[f"{last.name}bias"], views[f"{last.name}weight"]  # [C], [C, F]
-        size = bias.square().sum()
-        u = bias @ weight / size  # NaN if the client sent nothing
-        spread = bias.square() @ noise[f"{last.name}weight"].square() / size.square()  # its variance  # [F]
-        upstream, cost = bias @ last.layer.weight.detach(), 0.0  # up to the step size, as dW is
-        for link in reversed(links):
-            name = f"{link.name}weight"
-            u, spread, upstream, cost = _solved(link, (u, spread), upstream, (views[name], noise[name]))
+        cost, u, spread, upstream = 0.0, gradient, gradient, gradient  # of no layer yet
+        for link in reversed(chain.links):
+            bias, name = views.get(f"{link.name}bias"), f"{link.name}weight"
+            target = views[name], noise[name]
+            if bias is not None and isinstance(link.layer, nn.Linear):
+                u, spread, upstream, rest = _read(link, bias, target)
+            else:
+                u, spread, upstream, rest = _solved(link, (u, spread), upstream, target)
+            cost = max(cost, rest) if rest == rest else rest  # NaN stays
         x = ((u.reshape(chain.slope.shape) - chain.offset) / chain.slope).float()[None]
-        proven = "closed_form" if cost <= self.tolerance else "not_certified"
-        stopped = proven if bool(x.isfinite().all()) else "nan"
+        low, high = observation.value_range
+        slack = 0.01 * (high - low) if isfinite(high - low) else 0.0
+        inside = bool(((x >= low - slack) & (x <= high + slack)).all())
+        stopped = "closed_form" if cost <= self.tolerance and inside else "not_certified"
+        stopped = stopped if bool(x.isfinite().all()) else "nan"
         label = only_label(observation, gradient)
         return Reconstruction(x, label, cost, (cost,), stopped, {"layers": float(len(chain.links))})
+
+
+def _read(link: Link, bias: Tensor, target: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Return ``_solved`` of a linear layer with a bias: dW = db u says all, whatever stands behind it.
+
+    Args:
+        link: The layer.
+        bias: The gradient of its bias; NaN comes out if the client sent nothing.
+        target: The gradient of its weight, and the standard deviation of each entry.
+    """
+    change, trust = target[0], _trust(target[1].square())  # [outputs, inputs]
+    precision = bias.square() @ trust  # [inputs]
+    found = bias @ (trust * change) / precision
+    rest = (change - bias[:, None] * found).norm() / change.norm()
+    return found, 1 / precision, bias @ link.layer.weight.detach().reshape(len(bias), -1), float(rest)
 
 
 def _solved(

@@ -116,7 +116,8 @@ class Spear:
         order = agreeing.argsort(descending=True, stable=True)
         x = batch_of(((inputs - layer.offset) / layer.slope)[order], observation)
         stopped = "converged" if details["certified"] == layer.rank > 0 else "time_budget"
-        if certificate < DOUBTFUL or len(known) < layer.rank:
+        told = observation.knowledge.batch_size
+        if certificate < DOUBTFUL or len(known) < layer.rank or layer.rank < (told or 0):
             stopped = "not_certified"
         cost = 1 - certificate
         return Reconstruction(x, batch_labels(observation, x), cost, (cost,), stopped, details)

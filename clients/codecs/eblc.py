@@ -1,4 +1,4 @@
-"""Error-bounded lossy compression: no coordinate is off by more than a share of the range.
+"""Error-bounded lossy compression: no coordinate is off by more than a share of the range from 0.
 
 Source: the role of SZ2 in FedSZ (Wilkins, Di, Calhoun, Li, Kim, Underwood, Mortier, Cappello. FedSZ:
 Leveraging Error-Bounded Lossy Compression for Federated Learning Communications. 2023. arXiv:2312.13461): a
@@ -38,8 +38,8 @@ from .parts.packing import (
 class EBLC:
     """Round each coordinate to a level, 2 ``bound`` of the tensor's range apart, and send the level's number.
 
-    No coordinate is off by more than ``bound`` times the range (largest minus least). Levels are counted from
-    0, so that zeros come back as zeros.
+    The range is that of the tensor and 0, and no coordinate is off by more than ``bound`` times it: of values
+    far from 0 that is more than of their spread. Levels are counted from 0, so that zeros stay zeros.
 
     Attributes:
         bound: The relative bound on the error, between 0.004 and 0.5.

@@ -37,6 +37,8 @@ class MomentumCorrection:
             keep no memory of its own.
         momentum: mu, between 0 (error feedback) and 1, exclusive.
         masking: Whether m is cleared where d is not 0, so that stale momentum does not carry a coordinate on.
+            Around a codec that sends every coordinate (``sign``, ``powersgd``) that clears all of m, and what
+            is left is error feedback: use False there.
     """
 
     codec: str | dict[str, Any] = "topk"

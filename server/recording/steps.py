@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -12,12 +12,12 @@ from torch import Tensor
 
 from ...clients.data.blank import input_dtype
 from ...clients.tracing.dropout import Masks, calls, cannot_draw
-from ...clients.training.kernel import BlockKernel
 from ...core.declarations import Algorithms, ClientData, declared, works_in_steps
 from ...core.leakage_knowledge import Level
 from ...core.seeds import generator, torch_generator
 
 if TYPE_CHECKING:
+    from ...clients.training.kernel import BlockKernel
     from ...core.contracts import LocalRule
     from ...core.observation import Truth
     from ..simulation import Simulation
@@ -84,11 +84,11 @@ def _masks(
     They are drawn once more from the client's own stream. Empty where the model has no dropout; None where
     there is more than one step, or where masks are not drawn that way.
     """
-    choice, kernel = simulation.choice, simulation.kernel
+    choice, leveled = simulation.choice, simulation.plan.levels is not None
     here = choice.device == "cpu" or choice.stacked
-    if not isinstance(kernel, BlockKernel) or len(places) != 1 or not here:
+    if leveled or len(places) != 1 or not here:
         return None
-    data, mine = simulation.data, copy.deepcopy(kernel.model).cpu().train()
+    data, mine = simulation.data, copy.deepcopy(cast("BlockKernel", simulation.kernel).model).cpu().train()
     how = mine, data.input_shape, input_dtype(declared(data, ClientData.num_tokens))
     if cannot_draw(*how) is not None:
         return None

@@ -97,7 +97,8 @@ def score(psnr: float, ssim: float) -> str:
 def _under(item: RebuiltLike, i: int, row: int) -> str:
     if row == 2:
         most = 100 * float(difference_of(item.truth, item.rebuilt)[i].max())
-        return f"at most {most:.2g} %" if np.isfinite(most) else ""
+        whole = most >= 99.5  # which .2g would write as 1e+02
+        return f"at most {most:.{'0f' if whole else '2g'}} %" if np.isfinite(most) else ""
     if not known(item):
         return "not known" if row == 0 else ""
     if row == 0:

@@ -52,7 +52,7 @@ def test_without_its_server_the_attack_is_refused_before_anybody_trains(tmp_path
 def test_the_attack_keeps_its_promises_too(capsys):
     """On what a client sends to the server beside it."""
     assert check(ATTACK, None, [])
-    assert "keeps 10 of the 10 promises" in capsys.readouterr().out
+    assert "keeps 11 of the 11 promises" in capsys.readouterr().out
 
 
 def test_another_model_is_refused_in_one_line():

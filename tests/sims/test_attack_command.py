@@ -129,8 +129,8 @@ def test_the_list_says_what_each_message_allows_and_why_not(run, gauntlet, tiny,
 
     assert "update of 1 client" in told
     assert "batch_size = 2, local_steps = 1, lr = 0.5" in told
-    assert told.count("yes, SoK C") == 5  # dlg, bias_counts, llg_whitebox, ilrg, dimitrov_counts
-    assert told.count("only, got batch_size = 2") == 2  # idlg, bias_trick
+    assert told.count("yes, SoK C") == 6  # dlg, bayes, bias_counts, llg_whitebox, ilrg, dimitrov_counts
+    assert told.count("only, got batch_size = 2") == 3  # idlg, bias_trick, rgap
     assert files(tmp_path / "two") == before
     assert gauntlet("attack", run, "--list", "--with", "idlg").stdout.count("yes, SoK C") == 2
 

@@ -100,6 +100,7 @@ def test_a_folder_without_messages_is_refused_in_one_line(tiny, tmp_path):
         (["--numel", "0"], "--numel must be at least 1, got 0"),
         (["--numel", "many"], "must be a whole number such as 1e6, got 'many'"),
         (["--numel", "1e400"], "must be a whole number"),
+        (["--numel", "1000.5"], "must be a whole number such as 1e6, got '1000.5'"),
         (["--distribution", "cauchy"], "cauchy holds no run"),
     ],
 )
@@ -107,7 +108,8 @@ def test_what_cannot_be_measured_is_refused_in_one_line(gauntlet, words, complai
     assert complaint in gauntlet("codecs", *words).refusal()
 
 
-def test_the_command_prints_a_row_a_packing(gauntlet):
+def test_the_command_prints_a_row_a_packing(gauntlet, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     shown = gauntlet("codecs", "terngrad", "sign", "--numel", "1e3", "--distribution", "laplace")
     assert shown.returncode == 0
     assert "1,000 values, laplace" in shown.stdout

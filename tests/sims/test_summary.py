@@ -92,8 +92,9 @@ def test_the_best_psnr_comes_with_what_its_attack_was_told(tiny, tmp_path, capsy
     assert f"{row['psnr']:.1f} (C)" in capsys.readouterr().out
 
 
-def test_mean_median_and_worst_of_the_same_attack_stand_beside_the_best(tiny, tmp_path, capsys):
+def test_mean_median_and_worst_of_the_same_attack_stand_beside_the_best(tiny, tmp_path, capsys, monkeypatch):
     """By numpy, over both images of both seeds, of the attack that rebuilt one of them best."""
+    monkeypatch.setenv("COLUMNS", "200")
     probes = [{"name": "dlg", "client": 1, "labels_known": True, "max_iterations": n} for n in (1, 4)]
     runs = sweep(tiny(rounds=1, probes=probes, sweep={"seed": [0, 1]}), tmp_path / "sweep")
     items = [item for run in runs for item in run.gallery()]

@@ -90,7 +90,7 @@ def find_columns(
         starts += [sampled(basis, 512, stream)] if sample else []
         strict = rounds % 3 != 2
         found = torch.cat([known, proven(basis, distinct(torch.cat(starts), NEAR), strict)])
-        trial = settled(basis, independent(most_zeros(basis, distinct(found, ALIKE))))
+        trial = independent(settled(basis, independent(most_zeros(basis, distinct(found, ALIKE)))))
         rounds += 1
         if len(trial) == rank and certain(trial):
             return trial, rounds

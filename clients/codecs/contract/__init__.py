@@ -32,7 +32,7 @@ from .memory import (
 )
 from .specimens import LAYOUT, LONG, P, cohort_of, decoded, mixed, normal, read, sent, streams_of
 
-DRAWS = 2000
+DRAWS = 1600
 
 
 def decodes_its_own_frames(codec: Codec) -> None:
@@ -110,15 +110,15 @@ def _global_generators() -> list[object]:
 
 
 def is_unbiased_if_it_says_so(codec: Codec) -> None:
-    """The mean of 2000 draws, of 10 clients in 200 rounds, is the update within 5 standard errors.
+    """The mean of 1600 draws, of 8 clients in 200 rounds, is the update within 5 standard errors.
 
     Rounds are independent; clients of one round need not be.
     """
     if not declared(codec, Codecs.unbiased):
         return
     update = normal(7).clamp(-2, 2)
-    cohort = cohort_of([update] * 10)
-    vectors = torch.stack([decoded(codec, cohort, t).double().mean(dim=0) for t in range(DRAWS // 10)])
+    cohort = cohort_of([update] * 8)
+    vectors = torch.stack([decoded(codec, cohort, t).double().mean(dim=0) for t in range(DRAWS // 8)])
     errors = vectors.std(dim=0) / len(vectors) ** 0.5
     off = (vectors.mean(dim=0) - update.double()).abs()
     worst = int((off - 5 * errors).argmax())

@@ -129,6 +129,7 @@ def test_the_order_of_the_specification_holds_for_three_seeds(digits, steps, lr)
         assert steps < 16 or seconds[1] < seconds[2] / 4
 
 
+@pytest.mark.slow
 def test_batches_momentum_and_weight_decay_as_the_client_had_them_rebuild_its_images(digits):
     """Told of other batches than the client's, the same search stays far from them."""
     truth = Truth(*of_classes(digits, 3))

@@ -206,6 +206,16 @@ def test_what_is_not_found_in_time_is_said_to_be_not_certified(digits, observe):
     assert found.x.shape == x.shape
 
 
+@pytest.mark.parametrize(("seed", "lr"), [(0, 1e-5), (0, 1e-6), (1, 1e-5)])
+def test_a_step_too_small_to_be_read_is_not_certified_and_fails_nothing(digits, observe, seed, lr):
+    """Directions that agree once they follow from all of their zeros are one, and no basis."""
+    x, y = (part[4 * seed : 4 * seed + 4] for part in digits)
+
+    found = rebuild(observe(net(64, 150, 10, seed=seed), x, y, lr=lr), max_seconds=0.3)
+
+    assert found.stopped == "not_certified"
+
+
 def test_another_network_than_the_one_that_was_trained_is_not_certified(digits, observe):
     """The certificate compares with the weights that were broadcast: with others, units do not agree."""
     x, y = (part[:4] for part in digits)

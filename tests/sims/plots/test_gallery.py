@@ -46,6 +46,11 @@ def test_the_true_examples_stand_above_the_rebuilt_ones_with_their_scores(record
     assert figure.subfigs[0].get_suptitle() == "dlg, round 0, client 3"
 
 
+def test_a_difference_of_the_whole_range_is_a_hundred_percent(recorded, rebuilt):
+    figure, _ = reconstructions([recorded(items=[rebuilt(HALF, 1 - HALF, psnr=[0.0, 0.0], ssim=[0.0, 0.0])])])
+    assert words(figure)[4:] == ["at most 100 %"] * 2
+
+
 def test_the_numbers_behind_it_have_one_row_an_example(recorded, rebuilt):
     item = rebuilt(HALF, HALF, psnr=[20.0, 10.0], ssim=[0.9, 0.1], round=4, client_id=7)
     _, table = reconstructions([recorded("x", items=[item])])

@@ -56,6 +56,7 @@ def test_entries_that_do_not_count_are_left_out():
         InvertingGradients(distance="cosine_layerwise", max_iterations=150),
     ],
 )
+@pytest.mark.slow
 def test_a_digit_is_rebuilt_by_it(digits, mlp, observe, attack):
     x, y = digits
     truth = Truth(x[:1], y[:1])
