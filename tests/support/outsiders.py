@@ -49,7 +49,7 @@ RUNS = {
     },
     "two_rounds.py:TwoRounds": {
         "probes": [
-            {"name": f"{FOLDER}/two_rounds.py:TwoRounds", "rounds": [0, 2], "labels_known": True, "steps": 20}
+            {"name": f"{FOLDER}/two_rounds.py:TwoRounds", "rounds": [0, 2], "labels_known": True, "steps": 60}
         ],
         "training": {"local_steps": 1, "batch_size": 8, "lr": 0.1},
     },
