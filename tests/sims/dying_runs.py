@@ -57,7 +57,7 @@ def main() -> None:
     torch.set_num_threads(1)  # a process with threads must not be forked
     simulate(scenario, sys.argv[2] + "-warm")  # whatever is imported late is imported once
     folder = Path(sys.argv[2])
-    for size in (12_000, 25_000):
+    for size in (14_000, 25_000):
         die_apart(simulate, scenario, folder / f"limit-{size}", Limit(1, size))
     for what in ("replace", "fsync", "pwrite"):
         for number in range(1, 200):
