@@ -45,6 +45,11 @@ def with_rows(memory: ClientRows, client_ids: Sequence[int], rows: Tensor) -> di
     return {**memory, **{client: row.clone() for client, row in zip(client_ids, rows, strict=True)}}
 
 
+def ids_where(client_ids: Sequence[int], which: Tensor) -> list[int]:
+    """Return the ids of the rows of which ``which``, bool [K], is true."""
+    return [client for client, there in zip(client_ids, which.tolist(), strict=True) if there]
+
+
 def without(memory: ClientRows, client_ids: Sequence[int]) -> dict[int, Tensor]:
     """Return the memory without these clients; those that it does not know are no fault."""
     gone = frozenset(client_ids)

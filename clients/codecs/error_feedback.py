@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...core.client_rows import rows_of, with_rows, without
+from ...core.client_rows import ids_where, rows_of, with_rows, without
 from ...core.contracts import Codec, CodecContext, CodecStreams, Mismatch
 from ...core.declarations import Codecs, declared
 from ...core.frames import Record, RecordShape
@@ -108,8 +108,8 @@ class ErrorFeedback:
         good[[row for row, _ in bad]] = False
         return rows, {
             **({} if inner is None else {"inner": inner}),
-            "residuals": with_rows(state["residuals"], _of(ids, finite), wanted.vectors[finite]),
-            "sent": with_rows(without(state["sent"], ids), _of(ids, good), decoded),
+            "residuals": with_rows(state["residuals"], ids_where(ids, finite), wanted.vectors[finite]),
+            "sent": with_rows(without(state["sent"], ids), ids_where(ids, good), decoded),
         }
 
     def settle(self, state: State, counted_ids: Sequence[int]) -> State:
@@ -130,10 +130,6 @@ class ErrorFeedback:
 
     def ideal_bits(self, records: Sequence[Record], layout: Layout) -> float:
         return self._inner.ideal_bits(records, layout)
-
-
-def _of(ids: Sequence[int], which: Tensor) -> list[int]:
-    return [client for client, there in zip(ids, which.tolist(), strict=True) if there]
 
 
 def make_codec(choice: str | dict[str, Any]) -> Codec:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...core.client_rows import rows_of, with_rows, without
+from ...core.client_rows import ids_where, rows_of, with_rows, without
 from ...core.contracts import Codec, CodecContext, CodecStreams, Mismatch
 from ...core.declarations import Codecs, declared
 from ...core.frames import Record, RecordShape
@@ -107,7 +107,7 @@ class MomentumCorrection:
         decoded, bad = vectors_of(self._inner, cohort, layout)
         good = finite.clone()
         good[[row for row, _ in bad]] = False
-        there, sent = _of(ids, finite), _of(ids, good)
+        there, sent = ids_where(ids, finite), ids_where(ids, good)
         return rows, {
             "momenta": with_rows(state["momenta"], there, momenta[finite]),
             "left": with_rows(state["left"], there, wanted.vectors[finite]),
@@ -138,7 +138,3 @@ class MomentumCorrection:
 
     def ideal_bits(self, records: Sequence[Record], layout: Layout) -> float:
         return self._inner.ideal_bits(records, layout)
-
-
-def _of(ids: Sequence[int], which: Tensor) -> list[int]:
-    return [client for client, there in zip(ids, which.tolist(), strict=True) if there]

@@ -108,7 +108,7 @@ class Restart:
     stopped: str = ""
 
 
-class Record:
+class SearchRecord:
     """What all restarts have seen so far."""
 
     def __init__(self, starts: Sequence[Variables], budget: Budget) -> None:
@@ -208,7 +208,7 @@ def by_lbfgs(problem: Problem, starts: Sequence[Variables], how: LBFGS, budget: 
         how: How.
         budget: Until when.
     """
-    record, shapes = Record(starts, budget), [v.shape for v in starts[0]]
+    record, shapes = SearchRecord(starts, budget), [v.shape for v in starts[0]]
     searches = [how.search(_flat(start)) for start in starts]
     asked: dict[int, Question] = {number: next(search) for number, search in enumerate(searches)}
     while asked and not record.converged:
@@ -236,7 +236,7 @@ def by_adam(problem: Problem, starts: Sequence[Variables], how: Adam, budget: Bu
         how: How.
         budget: Until when.
     """
-    record = Record(starts, budget)
+    record = SearchRecord(starts, budget)
     variables = tuple(torch.stack(parts) for parts in zip(*starts, strict=True))
     step, numbers = how.steps(variables, budget.max_iterations), range(len(starts))
     for iteration in range(budget.max_iterations):
@@ -256,7 +256,11 @@ def by_adam(problem: Problem, starts: Sequence[Variables], how: Adam, budget: Bu
 
 
 def _ask(
-    search: Generator[Question, Answer, str], number: int, answer: Answer, asked: Question, record: Record
+    search: Generator[Question, Answer, str],
+    number: int,
+    answer: Answer,
+    asked: Question,
+    record: SearchRecord,
 ) -> dict[int, Question]:
     """Return a restart's next question; nothing, and why in the record, where it has ended."""
     one, budget = record.restarts[number], record.budget

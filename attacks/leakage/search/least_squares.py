@@ -21,7 +21,7 @@ from torch.func import jvp, vmap
 
 from ....core.errors import PluginError
 from ....core.observation import Observation
-from .engine import Budget, Found, Record, Restart, Variables, shaped
+from .engine import Budget, Found, Restart, SearchRecord, Variables, shaped
 from .gradients import one_gradient_of
 
 PATIENCE = 5  # iterations without 10 % less cost before a restart is given up
@@ -44,7 +44,7 @@ def by_least_squares(residuals: Residuals, starts: Sequence[Variables], budget: 
         starts: The variables of each restart.
         budget: Until when; an iteration is one step that leads down.
     """
-    record = Record(starts, budget)
+    record = SearchRecord(starts, budget)
     for number in range(len(starts)):
         record.stop(_descend(residuals, number, record), [number])
         if record.converged or record.out_of_time or _rounding_is_left(record.restarts[number]):
@@ -105,7 +105,7 @@ class _Point:
     cost: float
 
 
-def _descend(residuals: Residuals, number: int, record: Record) -> str:
+def _descend(residuals: Residuals, number: int, record: SearchRecord) -> str:
     """Search from one start; return why it ended."""
     one = record.restarts[number]
     shapes = [v.shape for v in one.best]
@@ -134,7 +134,7 @@ def _descend(residuals: Residuals, number: int, record: Record) -> str:
     return "max_iterations"
 
 
-def _why_stop(trace: Sequence[float], record: Record) -> str:
+def _why_stop(trace: Sequence[float], record: SearchRecord) -> str:
     if record.converged:
         return "converged"
     if len(trace) > PATIENCE and trace[-1] > 0.9 * trace[-1 - PATIENCE]:
@@ -145,7 +145,7 @@ def _why_stop(trace: Sequence[float], record: Record) -> str:
 
 
 def _lower(
-    jacobian: Tensor, here: _Point, damping: float, seen: Callable[[Tensor], _Point], record: Record
+    jacobian: Tensor, here: _Point, damping: float, seen: Callable[[Tensor], _Point], record: SearchRecord
 ) -> tuple[_Point, float]:
     """Return a point of lower cost and the damping to go on with; ``here`` where there is none, or no time.
 
@@ -162,7 +162,7 @@ def _lower(
     return here, damping
 
 
-def _jacobian(values_at: Callable[[Tensor], Tensor], here: _Point, record: Record) -> Tensor:
+def _jacobian(values_at: Callable[[Tensor], Tensor], here: _Point, record: SearchRecord) -> Tensor:
     """Return the derivative of the values by the point, one row an unknown; of no use once time is up.
 
     # [N, M]

@@ -64,12 +64,6 @@ def from_tensors(records: Sequence[Record], layout: Layout, values: Callable[[Re
     return torch.from_numpy(vector)
 
 
-def smallest(tensor_id: int, tags: Sequence[int], bodies: Sequence[bytes], numel: int) -> Record:
-    """Return the record of the shortest of several forms of one tensor; of equals, the first."""
-    tag, body = min(zip(tags, bodies, strict=True), key=lambda form: len(form[1]))
-    return Record(tensor_id, tag, numel, body)
-
-
 def as_bytes(packed: Array) -> list[bytes]:
     """Return rows of bytes [K, n] one by one."""
     return [row.tobytes() for row in packed]
