@@ -133,7 +133,4 @@ class Bayes:
         for (x,) in starts:
             clamp_to(x, observation.value_range)
         found = by_adam(Problem(cost, prior, project), starts, self._adam(), self._budget())
-        x, progress = found.variables[0], found.progress
-        return Reconstruction(
-            x, labels, found.cost, found.trace, found.stopped, found.details, progress=progress
-        )
+        return found.reconstruction(labels)

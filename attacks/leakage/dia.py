@@ -121,16 +121,7 @@ class DIA:
             return tuple(torch.from_numpy(stream.random(s) >= call.rate).float() for call, s in shapes)
 
         found = self._descent().search(observation, batch_size, cost, generator, Shares(draw, prior))
-        details = {**found.details, "mask_values": float(sum(m.numel() for m in found.variables[1:]))}
-        return Reconstruction(
-            found.variables[0],
-            labels,
-            found.cost,
-            found.trace,
-            found.stopped,
-            details,
-            progress=found.progress,
-        )
+        return found.reconstruction(labels, mask_values=float(sum(m.numel() for m in found.variables[1:])))
 
 
 def rate_gap(masks: Sequence[Tensor], calls: Sequence[Call]) -> Tensor:

@@ -130,11 +130,7 @@ class DLG:
         starts = [draw() for _ in range(self.restarts)]
         search = self._by_lbfgs if self.optimizer == "lbfgs" else self._by_levenberg_marquardt
         found = search(observation, labels, starts)
-        x, *q = found.variables
-        y = q[0].argmax(dim=1) if labels is None else labels
-        return Reconstruction(
-            x, y, found.cost, found.trace, found.stopped, found.details, progress=found.progress
-        )
+        return found.reconstruction(found.variables[1].argmax(dim=1) if labels is None else labels)
 
     def _by_lbfgs(self, observation: Observation, labels: Tensor | None, starts: list[Variables]) -> Found:
         target, gradients = observation.gradient(), gradients_of(observation)

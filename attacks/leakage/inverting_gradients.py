@@ -157,15 +157,7 @@ class InvertingGradients:
         for (x,) in starts:
             clamp_to(x, observation.value_range)
         found = by_adam(Problem(cost, prior, project, self.tv_bound), starts, self._adam(), self._budget())
-        return Reconstruction(
-            found.variables[0],
-            labels,
-            found.cost,
-            found.trace,
-            found.stopped,
-            found.details,
-            progress=found.progress,
-        )
+        return found.reconstruction(labels)
 
 
 def _one_or_told(observation: Observation) -> bool:

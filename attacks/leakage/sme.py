@@ -113,12 +113,4 @@ class SME:
         shares = Shares(lambda _: (torch.tensor(begin),)) if searched else None
         found = self._descent(searched).search(observation, len(labels), cost, generator, shares)
         alpha = float(found.variables[1]) if searched else begin
-        return Reconstruction(
-            found.variables[0],
-            labels,
-            found.cost,
-            found.trace,
-            found.stopped,
-            {**found.details, "alpha": alpha},
-            progress=found.progress,
-        )
+        return found.reconstruction(labels, alpha=alpha)

@@ -110,12 +110,4 @@ class Unrolled:
             return distance(descents(variables[0], labels))
 
         found = self._descent().search(observation, len(labels), cost, generator)
-        return Reconstruction(
-            found.variables[0],
-            labels,
-            found.cost,
-            found.trace,
-            found.stopped,
-            found.details,
-            progress=found.progress,
-        )
+        return found.reconstruction(labels)

@@ -108,12 +108,4 @@ class WIIG:
             return distance(gradients(x, [m.expand(len(x), *m.shape) for m in masks], labels))
 
         found = self._descent().search(observation, len(labels), cost, generator)
-        return Reconstruction(
-            found.variables[0],
-            labels,
-            found.cost,
-            found.trace,
-            found.stopped,
-            found.details,
-            progress=found.progress,
-        )
+        return found.reconstruction(labels)

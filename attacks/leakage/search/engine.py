@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....core.observation import Progress
+from ....core.observation import Progress, Reconstruction
 from .adam import Adam
 from .lbfgs import LBFGS
 from .line import Answer, Point, Question
@@ -95,6 +95,17 @@ class Found:
     details: dict[str, float]
     progress: Progress
     traces: tuple[tuple[float, ...], ...]
+
+    def reconstruction(self, labels: Tensor, **figures: float) -> Reconstruction:
+        """Return the inputs that were found, the first of the variables, with these labels [B].
+
+        Args:
+            labels: What the attack says of them.
+            **figures: More details.
+        """
+        details = {**self.details, **figures}
+        x, cost, stopped = self.variables[0], self.cost, self.stopped
+        return Reconstruction(x, labels, cost, self.trace, stopped, details, progress=self.progress)
 
 
 @dataclass

@@ -78,29 +78,3 @@ def _back(choices: Array, spent: Array, total: int) -> list[int]:
 
 def _sum(table: Array, options: list[int]) -> float:
     return float(table[np.arange(len(table)), options].sum())
-
-
-def convex_bound(sizes: Array, errors: Array, bound: float) -> float:
-    """Return a size below which no plan with this summed error can be: the best Lagrangian bound.
-
-    max over lambda >= 0 of sum_l min_v (size + lambda error) - lambda bound, by golden section on a concave
-    function.
-    """
-    errors = np.where(np.isfinite(errors), errors, np.inf)
-
-    def dual(multiplier: float) -> float:
-        weighed = np.where(np.isfinite(errors), sizes + multiplier * errors, np.inf)
-        return float(weighed.min(axis=1).sum() - multiplier * bound)
-
-    low, high = 0.0, 1.0
-    while dual(2 * high) > dual(high) and high < 1e300:
-        high *= 2
-    high *= 2
-    golden = (5**0.5 - 1) / 2
-    for _ in range(200):
-        left, right = high - golden * (high - low), low + golden * (high - low)
-        if dual(left) < dual(right):
-            low = left
-        else:
-            high = right
-    return max(dual(low), dual(high), dual(0.0))

@@ -6,10 +6,36 @@ from time import process_time
 import numpy as np
 import pytest
 
-from gauntlet.clients.codecs.parts.planning import convex_bound, plan
+from gauntlet.clients.codecs.parts.planning import plan
 
 ERRORS = np.array([[4, 2, 1], [9, 3, 1], [2, 1, 0.5]])
 SIZES = np.array([[1, 2, 4], [10, 20, 40], [100, 200, 400]])
+
+
+def convex_bound(sizes, errors, bound):
+    """Return a size below which no plan with this summed error can be: the best Lagrangian bound.
+
+    max over lambda >= 0 of sum_l min_v (size + lambda error) - lambda bound, by golden section on a concave
+    function.
+    """
+    errors = np.where(np.isfinite(errors), errors, np.inf)
+
+    def dual(multiplier):
+        weighed = np.where(np.isfinite(errors), sizes + multiplier * errors, np.inf)
+        return float(weighed.min(axis=1).sum() - multiplier * bound)
+
+    low, high = 0.0, 1.0
+    while dual(2 * high) > dual(high) and high < 1e300:
+        high *= 2
+    high *= 2
+    golden = (5**0.5 - 1) / 2
+    for _ in range(200):
+        left, right = high - golden * (high - low), low + golden * (high - low)
+        if dual(left) < dual(right):
+            low = left
+        else:
+            high = right
+    return max(dual(low), dual(high), dual(0.0))
 
 
 def total(table, options):
