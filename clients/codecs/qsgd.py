@@ -39,6 +39,7 @@ from .parts.packing import (
 )
 from .parts.rans import RANS, max_rans, pack_rans, unpack_rans
 
+_WORTH_IT = 16_384  # elements: below, rANS takes milliseconds a client to save a few bytes
 _GOOD_ENOUGH = 1.03  # bits of a Huffman code over the entropy: above it, auto tries rANS
 
 
@@ -56,7 +57,7 @@ class QSGD:
         norm: ``"l2"`` (the paper's), or ``"max"``, the largest size of the bucket.
         pack: ``"fixed"`` (as many bits an element as 2 s + 1 levels need), ``"huffman"``, ``"rans"``, or
             ``"auto"``: the smaller of fixed and huffman, and where that takes more than 1.03 times the
-            levels' entropy, of rans too.
+            levels' entropy, in tensors of 16,384 elements and more, of rans too.
     """
 
     codec_id: ClassVar[int] = 5
@@ -124,7 +125,7 @@ class QSGD:
 
     def _tighter(self, codes: Array, best: tuple[int, bytes]) -> tuple[int, bytes]:
         """Return the smaller of a form of one client's codes and rANS, where the form is far too long."""
-        if 8 * len(best[1]) <= _GOOD_ENOUGH * entropy(codes):
+        if len(codes) < _WORTH_IT or 8 * len(best[1]) <= _GOOD_ENOUGH * entropy(codes):
             return best
         return min(best, (RANS, self._rans(codes)), key=lambda form: len(form[1]))
 
@@ -192,4 +193,4 @@ class QSGD:
     def ideal_bits(self, records: Sequence[Record], layout: Layout) -> float:
         """Return the entropy of the levels, n H0, and 32 a norm."""
         found = (self._read(record, record.numel) for record in records)
-        return sum(entropy(levels) + 32.0 * len(norms) for norms, levels in found)
+        return sum(entropy(levels.astype(np.int8)) + 32.0 * len(norms) for norms, levels in found)
