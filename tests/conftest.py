@@ -20,6 +20,7 @@ HERE = Path(__file__).parent
 SECOND_RAY = ("outside", "server")  # folders whose tests take about as long as those of all others
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests that need Ray in two processes, so that each of them starts it once.
 
