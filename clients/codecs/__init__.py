@@ -21,6 +21,7 @@ CODECS: Family[Codec] = Family(
         "low_rank": "gauntlet.clients.codecs.low_rank:LowRank",
         "momentum_correction": "gauntlet.clients.codecs.momentum_correction:MomentumCorrection",
         "natural": "gauntlet.clients.codecs.natural:Natural",
+        "one_byte": "gauntlet.clients.codecs.one_byte:OneByte",
         "powersgd": "gauntlet.clients.codecs.powersgd:PowerSGD",
         "qsgd": "gauntlet.clients.codecs.qsgd:QSGD",
         "randk": "gauntlet.clients.codecs.randk:RandK",
