@@ -129,6 +129,7 @@ class Codecs(Table):
         "(params, aggregate, state) -> State",
         "What the server sends to every client before a round besides: it counts as bytes down.",
     )
+    reads_params = flag("It reads `context.params`, so that frames of whole messages alone can be read.")
     settle: Declaration[Callable[[Any, Sequence[int]], Any] | None] = method(
         "(state, counted_ids) -> State",
         "The state after a round whose messages of these clients came in time, decoded and were finite.",

@@ -30,6 +30,13 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
         {"codec": "powersgd", "option": "rank", "menu": [1, 2, 4], "uniform": 1},
     ],
     "fp16": [{}, {"scale": "max"}],
+    "frugal": [
+        {},
+        {"rank": 2, "refresh": "random"},
+        {"rank": 2, "refresh": "random", "period": 1, "space": "columns"},
+    ],
+    "lift": [{}, {"density": 0.3, "score": "magnitude"}, {"rank": 1, "filter_rank": 2}, {"score": "random"}],
+    "low_rank": [{}, {"rank": 2, "refresh": "random"}, {"rank": 2, "bits": 4, "lazy": True}],
     "dorefa": [{}, {"bits": 1}, {"bits": 3, "bucket_size": 5, "zero_preserving": True}, {"bits": 8}],
     "eblc": [{}, {"bound": 0.004}, {"bound": 0.5}],
     "eden": [{}, {"bits": 1, "scale": "least_error"}, {"bits": 3, "chunk": 8}],
