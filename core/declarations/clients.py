@@ -147,6 +147,10 @@ class Codecs(Table):
         0.0,
         "The share of what a client's message left out that its next one carries besides, from 0 to 1.",
     )
+    choices: Declaration[Callable[[Layout, Any], Sequence[float]] | None] = method(
+        "(layout, shared) -> values",
+        "What a planner chose for each tensor of a round, given what it shared: a number each, for tables.",
+    )
     decode_cohort: Declaration[Callable[[Any, Layout, Any], Tensor] | None] = method(
         "(cohort, layout, contexts) -> Tensor", "`decode` of several frames at once, to the same bits [K, P]."
     )
