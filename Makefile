@@ -2,7 +2,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
-TESTS := $(BIN)/pytest -q -n $(CORES) --dist loadgroup
+# A process more than there are cores: tests that kill runs and start Ray or programs mostly wait.
+TESTS := $(BIN)/pytest -q -n $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup quickstart test check bench fuzz clean
 

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from ..core.trees import State
     from ..privacy.accounting import Accountant
     from .guarantee.canaries import Canaries
+    from .mail.link import ClientLinks
 
 Array = np.ndarray[Any, Any]
 
@@ -113,6 +114,7 @@ class Plan:
     canaries: Canaries
     exchange: Exchange
     levels: Levels | None = None
+    link: ClientLinks | None = None
     own_step: bool = False
     root: OwnTraining | None = None
     candidates: Candidates | None = None

@@ -64,6 +64,7 @@ class RunSpec:
         vectorize: Whether clients are stacked; the two ways agree to rounding, not to the last bit.
         device: Where clients train; CUDA agrees with the CPU to rounding.
         compile: Whether the step of a stack is compiled; agrees to rounding with one that is not.
+        link: The figures of clients' virtual links, see ``mail.link.Link``; None: their bytes take no time.
         rows: Whether single updates are wanted in any case: by a probe, or by whoever reads outcomes.
         max_epsilon: The run stops before a round that would cost more in all; None: no limit.
         max_delta: The largest delta that is accepted; beyond 0.1 it must be said. Decides no result.
@@ -84,6 +85,7 @@ class RunSpec:
     codec: PluginSpec = PluginSpec("identity")
     codec_down: PluginSpec = PluginSpec("identity")
     network: PluginSpec = PluginSpec("ideal")
+    link: Options | None = None
     schedule: PluginSpec = PluginSpec("synchronous")
     server: PluginSpec = PluginSpec("honest")
     privacy: PluginSpec = PluginSpec("none")

@@ -50,13 +50,14 @@ def new(
     kind: Annotated[
         str,
         typer.Argument(
-            help="attack, data-attack, leakage-attack, defense, client-defense, schedule, server, or task.",
+            help="attack, data-attack, leakage-attack, defense, client-defense, codec, schedule, server, "
+            "or task.",
         ),
     ],
     name: Annotated[str, typer.Argument(help="The plug-in's name, such as my_attack.")],
     folder: Annotated[Path, typer.Option(help="Where to write the files.")] = Path(),
 ) -> None:
-    """Write a plug-in that works, with its test, to start from; of a leakage attack a scenario, too."""
+    """Write a plug-in that works, with its test, to start from; for some kinds a scenario, too."""
     from .scaffold import scaffold
 
     for path in scaffold(kind, name, folder):

@@ -73,6 +73,7 @@ ROUNDS = pa.schema(
         ("attack_success_rate", pa.float64()),
     ]
 )
+LINK = pa.field("link_seconds", pa.float64())
 CLIENTS = pa.schema(
     [
         ("round", pa.int64()),
@@ -137,19 +138,22 @@ TIMINGS = pa.schema(
 )
 
 
-def rounds_schema(metrics: Sequence[str]) -> pa.Schema:
+def rounds_schema(metrics: Sequence[str], linked: bool = False) -> pa.Schema:
     """Return the columns of the table of rounds: behind a regression's errors stands what a task measures.
+
+    Of a run with links the last one is how long those of the round's messages took, on average.
 
     Raises:
         PluginError: A task gives a measure the name of another column, or two measures one name.
     """
-    taken = [name for n, name in enumerate(metrics) if name in (*ROUNDS.names, *metrics[:n])]
+    taken = [name for n, name in enumerate(metrics) if name in (*ROUNDS.names, LINK.name, *metrics[:n])]
     if taken:
         raise PluginError(
             f"a task measures '{taken[0]}', which is the name of another column; choose another"
         )
     fields, behind = list(ROUNDS), ROUNDS.names.index("mae") + 1
-    return pa.schema([*fields[:behind], *((name, pa.float64()) for name in metrics), *fields[behind:]])
+    last = [LINK] if linked else []
+    return pa.schema([*fields[:behind], *((name, pa.float64()) for name in metrics), *fields[behind:], *last])
 
 
 def rows(plan: Plan, step: Step) -> tuple[dict[str, Any], pa.Table]:
@@ -258,6 +262,7 @@ def _round_row(plan: Plan, step: Step) -> dict[str, Any]:
         "total_bytes_up": state.bytes_up,
         "total_bytes_down": state.bytes_down,
         "virtual_seconds": state.clock,
+        "link_seconds": o.link_seconds(plan),
         **_privacy(plan, step),
         **detection(plan, o),
         **aggregation(plan, o),

@@ -11,6 +11,7 @@ _KINDS = {
     "leakage-attack": "leakage_attack",
     "defense": "defense",
     "client-defense": "client_defense",
+    "codec": "codec",
     "schedule": "schedule",
     "task": "task",
     "server": "server",
@@ -22,7 +23,7 @@ def scaffold(kind: str, name: str, folder: Path) -> list[Path]:
 
     Args:
         kind: ``"attack"`` (on updates), ``"data-attack"``, ``"leakage-attack"``, ``"defense"``,
-            ``"client-defense"``, ``"schedule"``, ``"server"`` or ``"task"``.
+            ``"client-defense"``, ``"codec"``, ``"schedule"``, ``"server"`` or ``"task"``.
         name: A Python name in lower case, with underscores.
         folder: Where to write; made if need be.
 

@@ -45,6 +45,7 @@ class Scenario(BaseModel):
     codec: Plugin = Plugin(name="identity")
     codec_down: Plugin = Plugin(name="identity")
     network: Plugin = Plugin(name="ideal")
+    link: dict[str, Any] | None = None
     schedule: Plugin = Plugin(name="synchronous")
     server: Plugin = Plugin(name="honest")
     privacy: Plugin = Plugin(name="none")
@@ -107,6 +108,7 @@ class Scenario(BaseModel):
             codec=self.codec.spec(),
             codec_down=self.codec_down.spec(),
             network=self.network.spec(),
+            link=self.link,
             schedule=self.schedule.spec(),
             server=self.server.spec(),
             privacy=self.privacy.spec(),
@@ -146,6 +148,7 @@ _LATER = {
     "noise_seed": "run",
     "codec_down": {"name": "identity"},
     "task": None,
+    "link": None,
     "schedule": {"name": "synchronous"},
     "server": {"name": "honest"},
     "held_out": 0.0,

@@ -280,7 +280,8 @@ def _schemas(manifest: Mapping[str, Any]) -> dict[str, pa.Schema]:
     metrics = manifest.get("metrics", [])
     if not (isinstance(metrics, list) and all(isinstance(name, str) for name in metrics)):
         raise ResultsError(f"a run's manifest has metrics {metrics!r}: that is none of this version's")
-    return {**TABLES, "rounds": rounds_schema(metrics)}
+    linked = manifest.get("scenario", {}).get("link") is not None
+    return {**TABLES, "rounds": rounds_schema(metrics, linked)}
 
 
 def _mark_of(checkpoint: Checkpoint) -> Mark | None:

@@ -16,20 +16,28 @@ from gauntlet.clients.data.base import Dataset
 from gauntlet.clients.pools.ray import start_ray
 from gauntlet.core.errors import DataError
 
-HERE = Path(__file__).parent
-SECOND_RAY = ("outside", "server")  # folders whose tests take about as long as those of all others
 
-
+@pytest.hookimpl(trylast=True)  # once it is known which tests run
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that need Ray in two processes, so that each of them starts it once.
+    """Deal files that mostly wait evenly among those that compute, those first of which most tests wait.
 
-    Two Rays on one machine share nothing: each has its own folder, its own token and ports that the system
-    chooses. Tests that end a node or fill a store start a Ray of their own in a program of their own.
+    A test waits that kills runs, starts programs or needs Ray. Files stay whole, so that what a file's tests
+    share is made once, and one process waits while others compute.
     """
+    files: dict[Path, list[pytest.Item]] = {}
     for item in items:
-        if "ray_here" in getattr(item, "fixturenames", ()):
-            second = item.path.relative_to(HERE).parts[0] in SECOND_RAY
-            item.add_marker(pytest.mark.xdist_group("ray 2" if second else "ray 1"))
+        files.setdefault(item.path, []).append(item)
+    waiting = {path: sum(map(_waits, tests)) / len(tests) for path, tests in files.items()}
+    long = sorted((path for path in files if waiting[path]), key=lambda path: -waiting[path])
+    other = [path for path in files if not waiting[path]]
+    places = {path: i / len(long) for i, path in enumerate(long)}
+    places |= {path: i / len(other) for i, path in enumerate(other)}
+    items[:] = [item for path in sorted(files, key=places.__getitem__) for item in files[path]]
+
+
+def _waits(item: pytest.Item) -> bool:
+    slow = item.get_closest_marker("slow") is not None
+    return slow or "ray_here" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ CODECS: Family[Codec] = Family(
         "l_greco": "gauntlet.clients.codecs.l_greco:LGreco",
         "momentum_correction": "gauntlet.clients.codecs.momentum_correction:MomentumCorrection",
         "natural": "gauntlet.clients.codecs.natural:Natural",
+        "one_byte": "gauntlet.clients.codecs.one_byte:OneByte",
         "powersgd": "gauntlet.clients.codecs.powersgd:PowerSGD",
         "qsgd": "gauntlet.clients.codecs.qsgd:QSGD",
         "randk": "gauntlet.clients.codecs.randk:RandK",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from .declaration import FLAG, Declaration, Table, flag, method, words
+from .declaration import FLAG, Declaration, Table, flag, method, number, words
 
 if TYPE_CHECKING:
     pass
@@ -21,6 +21,11 @@ class Networks(Table):
     timed_by = words(
         "What a message's delay depends on: `examples` (how many its client has), `bytes` (its length).",
         careful=("examples", "bytes"),
+    )
+    gives_up_after: Declaration[float | None] = number(
+        None,
+        "After how many virtual seconds a message counts no more; infinite: never. Silent: not known, and no "
+        "[link] may go with a network that is not `complete`.",
     )
     may_lose: Declaration[bool | None] = Declaration(
         FLAG, None, "A message may not arrive, as configured; by default, unless it is `complete`."

@@ -48,6 +48,7 @@ def make_plan(fitted: Fitted) -> Plan:
         optimizer=parts.optimizer,
         exchange=fitted.exchange,
         levels=fitted.levels,
+        link=parts.link,
         own_step=parts.brings(Algorithms.step),
         rows=spec.rows,
         accountant=Accountant(declared(fitted.privacy, Mechanisms.delta), spec.num_clients, spec.max_epsilon),

@@ -15,6 +15,7 @@ from ...clients.data import DATASETS, PARTITIONS
 from ...clients.exchange.exchange import Exchange, exchange_of
 from ...core.declarations import Algorithms, Datasets, Declaration, Schedules, declared, works_in_steps
 from ...core.guards import guard
+from ...core.registry import configure
 from ...core.replies import REPLIES
 from ...core.roles import Role
 from ...defenses import DEFENSES, PRE_AGGREGATIONS
@@ -22,6 +23,7 @@ from ...privacy import AUDITS, PRIVACY
 from ...privacy.accounting.calibration import calibrate
 from ..cohort.roles import Attack, assign, build_attacks
 from ..cohort.sampling import counted_sampling, sample_cohort
+from ..mail.link import Link
 from ..networks import NETWORKS
 from ..optimizers import SERVER_OPTIMIZERS
 from ..samplers import SAMPLERS
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     )
     from ...core.layout import Layout
     from ...core.registry import Family
+    from ..mail.link import ClientLinks
 
 Roles = tuple[tuple[Role[Any], ...], tuple[Role[Any], ...]]
 
@@ -82,6 +85,7 @@ class Parts:
         _ = self.client_defense, self.server
         _ = self.audit, self.algorithm, self.sampler, self.schedule, self.attacks
         _ = self.codec, self.codec_down, self.pre_aggregations, self.defense, self.network, self.optimizer
+        _ = self.link
 
     @cached_property
     def dataset(self) -> Any:
@@ -157,6 +161,14 @@ class Parts:
     def network(self) -> Network:
         found: Network = made(NETWORKS, self.spec.network)
         return found
+
+    @cached_property
+    def link(self) -> ClientLinks | None:
+        """The clients' virtual links; None where bytes take no time but the network's."""
+        if self.spec.link is None:
+            return None
+        link = configure(Link, "link", self.spec.link)
+        return link.of_clients(self.spec.num_clients, self.spec.seed)
 
     @cached_property
     def schedule(self) -> Schedule:

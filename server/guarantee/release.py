@@ -83,6 +83,7 @@ def _scheduled(plan: Plan, release: Release | NoGuarantee) -> Release | NoGuaran
     if release.relation == "add_remove":
         return NoGuarantee("schedule")
     private = set(declared(plan.network, Networks.timed_by))
+    private |= set(plan.link.timed_by) if plan.link else set()
     private -= {"examples"} if counts_are_public(plan) else set()
     private -= {"bytes"} if declared(plan.codec, Codecs.verbatim) else set()
     if private:

@@ -96,6 +96,18 @@ class Reception:
         """Return the clients of the cohort that attacked when they began."""
         return {client for round_, ids in self.starts.items() for client in plan.malicious(round_) & ids}
 
+    def link_seconds(self, plan: Plan) -> float | None:
+        """Return how long the links of the cohort's messages took, on average; None without links."""
+        if plan.link is None or not len(self.sent):
+            return None
+        total = 0.0
+        for round_, members in self.starts.items():
+            ids = np.array(sorted(members), dtype=np.int64)
+            sent = self.bytes_up[np.isin(self.sent.client_ids.numpy(), ids)]
+            received = plan.received_bytes(self.downs[round_].size, ids.tolist(), round_)
+            total += float(plan.link.seconds(ids, received, sent).sum())
+        return total / len(self.sent)
+
     def down(self, client_id: int) -> Downlink:
         """Return what a client of the cohort received when it began."""
         return self.downs[int(self.sent.started[self.sent.client_ids == client_id])]

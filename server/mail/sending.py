@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,13 @@ from torch import Tensor
 
 from ...clients.codecs.parts.wire import encode_cohort, longest_frames
 from ...core.contracts import CodecStreams, Delivery, Starts
-from ...core.declarations import Codecs, declared
+from ...core.declarations import Codecs, Networks, declared
 from ...core.seeds import generator
 from ...core.updates import Updates, row_norms
 from .corruption import corrupt
 from .downlink import with_memory
 from .facts import factored
+from .link import later
 from .mailbox import Array, Downlink, Mailbox, Messages
 
 if TYPE_CHECKING:
@@ -98,7 +100,7 @@ def post(
     frames, codec, bytes_up = _encode(plan, state, lied, CodecStreams(plan.seed, state.round, down.shared))
     spent = sent.encode_seconds + perf_counter() - begin
     received = plan.received_bytes(down.size, ids.tolist(), state.round)
-    fate = _deliver(plan, sent, honest.num_examples, received, bytes_up)
+    fate = _deliver(plan, sent, honest, received, bytes_up)
     kept = lied.bare()  # presence follows from who began when, and is never stored
     group = Messages(
         updates=kept,
@@ -127,7 +129,7 @@ def add_up(plan: Plan, sent: Sent, pool: ClientPool) -> Sent:
     size = plan.frame_up + plan.bytes_beside_up
     sizes = np.full(len(sent.drawn), size, dtype=np.int64)
     received = np.full(len(sent.drawn), sent.down.size, dtype=np.int64)
-    total = Total(summed, sizes, _deliver(plan, sent, summed.num_examples, received, sizes))
+    total = Total(summed, sizes, _deliver(plan, sent, summed, received, sizes))
     sent = replace(sent, began=sent.drawn, total=total)
     return replace(sent, bytes_up=int(sizes.sum()), bytes_down=int(received.sum()))
 
@@ -155,9 +157,15 @@ def _encode(
     return frames, codec, np.array([len(frame) + beside for frame in frames], dtype=np.int64)
 
 
-def _deliver(plan: Plan, sent: Sent, examples: Tensor, received: Array, bytes_up: Array) -> Delivery:
+def _deliver(plan: Plan, sent: Sent, who: Updates | Summed, received: Array, bytes_up: Array) -> Delivery:
     """Send the frames; a client computes on the examples that it has, whatever it claims."""
     again = (sent.groups,) if sent.groups else ()
     chance = generator(plan.seed, "network", sent.down.broadcast.round, *again)
     down = sent.down.size if plan.levels is None else received
-    return plan.network.deliver(examples.numpy(), down, bytes_up, chance)
+    fate = plan.network.deliver(who.num_examples.numpy(), down, bytes_up, chance)
+    if plan.link is None:
+        return fate
+    limit = declared(plan.network, Networks.gives_up_after)
+    return later(
+        fate, plan.link.seconds(who.client_ids.numpy(), received, bytes_up), inf if limit is None else limit
+    )

@@ -6,6 +6,7 @@ arXiv:1902.01046
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal
 
 import numpy as np
@@ -67,6 +68,11 @@ class Links:
         """What a message's delay depends on."""
         found = {"examples": self.compute_seconds_per_example > 0, "bytes": self.bandwidth_up is not None}
         return tuple(name for name, there in found.items() if there)
+
+    @property
+    def gives_up_after(self) -> float:
+        """The deadline, where there is one."""
+        return inf if self.deadline_seconds is None else self.deadline_seconds
 
     @property
     def may_lose(self) -> bool:

@@ -6,7 +6,11 @@ import sys
 
 import pytest
 
+from gauntlet.clients.codecs import CODECS
+from gauntlet.clients.codecs.contract import CHECKS as CODEC_CHECKS
 from gauntlet.core.errors import PluginError, ResultsError
+from gauntlet.sims.cells import place_of
+from gauntlet.sims.results import Run
 from gauntlet.sims.scaffold import scaffold
 from gauntlet.sims.scenario import load_scenario
 
@@ -19,6 +23,7 @@ from gauntlet.sims.scenario import load_scenario
         pytest.param("leakage-attack", marks=pytest.mark.slow),
         "defense",
         pytest.param("client-defense", marks=pytest.mark.slow),
+        pytest.param("codec", marks=pytest.mark.slow),
         pytest.param("schedule", marks=pytest.mark.slow),
         pytest.param("server", marks=pytest.mark.slow),
         pytest.param("task", marks=pytest.mark.slow),
@@ -26,7 +31,7 @@ from gauntlet.sims.scenario import load_scenario
 )
 def test_the_new_plug_in_passes_its_own_test_and_the_contract(kind, gauntlet, tmp_path):
     result = gauntlet("new", kind, "my_thing")
-    scenario = ["my_thing.toml"] if kind == "leakage-attack" else []
+    scenario = ["my_thing.toml"] if kind in ("leakage-attack", "codec") else []
     assert result.stdout.split() == ["my_thing.py", "test_my_thing.py", *scenario]
 
     assert gauntlet("check-plugin", "my_thing.py:MyThing").returncode == 0
@@ -55,6 +60,35 @@ def test_the_new_leakage_attacks_scenario_runs(gauntlet, tmp_path):
     reports = [json.loads(p.read_text()) for p in sorted((tmp_path / "found").rglob("reconstruction.json"))]
     assert len(reports) == 6
     assert min(report["psnr"][0] for report in reports) > 40
+
+
+def test_the_new_codec_keeps_its_promises_and_its_scenario_loads(tmp_path, monkeypatch):
+    """The contract itself, and the file's own test, run in this process."""
+    scaffold("codec", "my_thing", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    codec = CODECS.build("my_thing.py:MyThing", {"gain": 0.5})
+    for promise in CODEC_CHECKS:
+        promise(codec)
+
+    assert [
+        c if isinstance(c, str) else c["name"] for c in load_scenario("my_thing.toml").sweep["codec"]
+    ] == [
+        "identity",
+        f"{tmp_path}/my_thing.py:MyThing",
+        "error_feedback",
+    ]
+
+
+@pytest.mark.slow
+def test_the_new_codecs_scenario_runs(gauntlet, tmp_path):
+    """A bit a coordinate takes about a 32nd of the bytes; error feedback repairs what it loses."""
+    scaffold("codec", "my_thing", tmp_path)
+
+    told = gauntlet("run", "my_thing.toml", "--out", "found", "--set", "rounds=3")
+
+    assert told.returncode == 0, told.stderr
+    sent = [int(Run(tmp_path / "found" / place_of(n)).rounds.total_bytes_up.iloc[-1]) for n in range(3)]
+    assert sent[1] == sent[2] < sent[0] / 25
 
 
 def test_nothing_is_overwritten(tmp_path):

@@ -63,6 +63,7 @@ from .levels import (
     canaries_of_no_size,
     levels_without_an_assignment,
 )
+from .links import a_link_beside_a_deadline_that_is_not_known
 from .privacy import (
     a_budget_that_the_sampling_cannot_keep,
     a_codec_whose_payloads_do_not_add_up,
@@ -170,6 +171,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_schedule_that_weighs_examples,
     a_server_half_that_takes_fresh_messages,
     a_memory_of_fresh_messages,
+    a_link_beside_a_deadline_that_is_not_known,
 )
 """Plug-ins that do not go together: asked before any data are loaded."""
 

@@ -1,6 +1,7 @@
 """What every data set and every partition owes, and that each check can fail."""
 
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -18,13 +19,24 @@ OPTIONS = {"cifar10": {"num_batches": 1}}
 SLOW = {"cifar10", "fashion_mnist"}
 
 
+@pytest.fixture(scope="module")
+def needed(real_data):
+    """Skip the test where a data set's files are missing; they are read once."""
+
+    @cache
+    def load(name):
+        real_data(name, **OPTIONS.get(name, {}))
+
+    return load
+
+
 @pytest.mark.parametrize("check", DATASET_CHECKS, ids=lambda c: c.__name__)
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in DATASETS.table]
 )
-def test_every_dataset(name, check, real_data):
+def test_every_dataset(name, check, needed):
     if name in ON_DISK:
-        real_data(name, **OPTIONS.get(name, {}))  # skips where the files are missing
+        needed(name)
     check(DATASETS.build(name, OPTIONS.get(name)))
 
 

@@ -34,6 +34,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "eblc": [{}, {"bound": 0.004}, {"bound": 0.5}],
     "eden": [{}, {"bits": 1, "scale": "least_error"}, {"bits": 3, "chunk": 8}],
     "momentum_correction": [{}, {"codec": {"name": "topk", "density": 0.3}, "masking": False}],
+    "one_byte": [{}, {"scalars_per_round": 4, "seed_pool": 6, "unit": 1e-4}],
     "powersgd": [{}, {"rank": 1, "min_ratio": 1.0}, {"rank": 3, "min_ratio": 1.0, "iterations": 1}],
     "qsgd": [
         {},
