@@ -15,6 +15,8 @@ CODECS: Family[Codec] = Family(
         "error_feedback": "gauntlet.clients.codecs.error_feedback:ErrorFeedback",
         "fp16": "gauntlet.clients.codecs.fp16:Fp16",
         "frugal": "gauntlet.clients.codecs.frugal:Frugal",
+        "gradnorm_lorp": "gauntlet.clients.codecs.gradnorm_lorp:GradNormLoRP",
+        "grass": "gauntlet.clients.codecs.grass:Grass",
         "identity": "gauntlet.clients.codecs.identity:Identity",
         "l_greco": "gauntlet.clients.codecs.l_greco:LGreco",
         "lift": "gauntlet.clients.codecs.lift:Lift",
