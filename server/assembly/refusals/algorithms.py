@@ -49,6 +49,15 @@ def a_second_sampler_or_optimizer(parts: Parts) -> ScenarioError | None:
     return None
 
 
+def a_beginning_that_clients_do_not_know(parts: Parts) -> ScenarioError | None:
+    """Weights from a file beside an algorithm whose clients prepare at the seed's own."""
+    if parts.spec.init is None or declared(parts.algorithm, Algorithms.prepare) is None:
+        return None
+    return ScenarioError(
+        f"{_who(parts)} has clients prepare at the weights that the seed draws: leave model.init out"
+    )
+
+
 def an_algorithm_of_other_mechanisms(parts: Parts) -> ScenarioError | None:
     """An algorithm that works in a way of its own, and names other privacy mechanisms."""
     mechanisms, came = declared(parts.algorithm, Algorithms.mechanisms), parts.spec.privacy.name
