@@ -13,6 +13,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from ...clients.exchange.messages import Broadcast
     from ...core.contracts import Delivery, NoGuarantee, Release, Sampling, Verdict
+    from ...core.frames import Record
     from ...core.updates import Updates
     from ...privacy.accounting import Epsilon
     from ..plan import Plan
@@ -48,6 +49,7 @@ class Reception:
             (``secure_sum``), float32; else None.  # [M]
         aggregation_seconds: Wall-clock seconds of pre-aggregation and defense: all but seconds is equal in
             equal rounds.
+        records: What was read of each frame that was decoded, by client id; of a verbatim codec nothing.
         encode_seconds: Wall-clock seconds in which the messages of those that began became frames; 0 where
             sums were formed.
         decode_seconds: Wall-clock seconds in which the frames that came were read.
@@ -68,6 +70,7 @@ class Reception:
     verdict: Verdict
     sum_row: Tensor | None
     aggregation_seconds: float
+    records: Mapping[int, Sequence[Record]] = field(default_factory=dict, kw_only=True)
     encode_seconds: float = field(default=0.0, kw_only=True)
     decode_seconds: float = field(default=0.0, kw_only=True)
 
