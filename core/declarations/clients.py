@@ -42,6 +42,7 @@ class ClientData(Table):
     num_classes = count(0, "C; labels are below it.")
     task = word("", "The name of the task that they are made for; silent: by their labels.")
     num_tokens = count(0, "Inputs are tokens, int64, below it; 0: they are floats.")
+    fitted = words("What of inputs and labels was learnt from training examples, so that no epsilon holds.")
     label_shape: Declaration[tuple[int, ...] | None] = Declaration(
         ANYTHING, None, "The shape of one label, without the batch; silent: a class, or a number a target."
     )
@@ -132,6 +133,7 @@ class Codecs(Table):
         "(params, aggregate, state) -> State",
         "What the server sends to every client before a round besides: it counts as bytes down.",
     )
+    reads_params = flag("It reads `context.params`, so that frames of whole messages alone can be read.")
     settle: Declaration[Callable[[Any, Sequence[int]], Any] | None] = method(
         "(state, counted_ids) -> State",
         "The state after a round whose messages of these clients came in time, decoded and were finite.",
@@ -148,6 +150,10 @@ class Codecs(Table):
     carries = number(
         0.0,
         "The share of what a client's message left out that its next one carries besides, from 0 to 1.",
+    )
+    choices: Declaration[Callable[[Layout, Any], Sequence[float]] | None] = method(
+        "(layout, shared) -> values",
+        "What a planner chose for each tensor of a round, given what it shared: a number each, for tables.",
     )
     decode_cohort: Declaration[Callable[[Any, Layout, Any], Tensor] | None] = method(
         "(cohort, layout, contexts) -> Tensor", "`decode` of several frames at once, to the same bits [K, P]."
