@@ -105,6 +105,10 @@ class ClientDefenses(Table):
         "The leakage attack, as `name` and options, that knows of the defense: what the defense is worth is "
         "shown beside it."
     )
+    unanswered = flag(
+        "No leakage attack of this package knows of it, so that `adaptive` names none: what is rebuilt is "
+        "the least that leaks, and is marked so."
+    )
     check: Declaration[Callable[[nn.Module, Sequence[int]], None] | None] = method(
         "(model, input_shape)", "Raises `PluginError` where it cannot work on a model; asked before the run."
     )

@@ -146,10 +146,13 @@ def features_that_a_model_has_not(fitted: Fitted) -> ScenarioError | None:
         is not None
     ):
         return None
+    model, way = f"model '{fitted.parts.spec.model.name}'", "take one that has, such as mlp"
+    if not all(p.requires_grad for p in fitted.model.parameters()):
+        model = f"what client defense '{fitted.parts.spec.client_defense.name}' lets be trained of {model}"
+        way = "freeze fewer layers, or take a deeper model"
     return ScenarioError(
-        f"{_who(fitted.parts)} looks at features, the inputs of a model's last layer, and model "
-        f"'{fitted.parts.spec.model.name}' has no layer before a last one that is called once; take one that "
-        "has, such as mlp"
+        f"{_who(fitted.parts)} looks at features, the inputs of a model's last layer, and {model} has no "
+        f"layer before a last one that is called once; {way}"
     )
 
 
