@@ -72,6 +72,10 @@ class ErrorFeedback:
         return lambda params, aggregate, state: inner(params, aggregate, state.get("inner"))
 
     @property
+    def reads_params(self) -> bool:
+        return declared(self._inner, Codecs.reads_params)
+
+    @property
     def support(self) -> Callable[[Sequence[Record], Layout], Tensor] | None:
         return declared(self._inner, Codecs.support)
 

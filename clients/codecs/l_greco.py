@@ -68,9 +68,11 @@ class LGreco:
         if not 0 < self.alpha < float("inf"):
             raise ValueError(f"alpha must be above 0 and finite, got {self.alpha}")
         inner = self._codecs[0]
-        if inner.init() is not None or declared(inner, Codecs.share) is not None:
+        alone = declared(inner, Codecs.share) is None and not declared(inner, Codecs.reads_params)
+        if inner.init() is not None or not alone:
             raise ValueError(
-                f"codec {self.codec!r} keeps a memory or shares something: use one that does not"
+                f"codec {self.codec!r} keeps a memory, shares something or reads parameters: use one that "
+                "does not"
             )
 
     @cached_property

@@ -75,6 +75,10 @@ class MomentumCorrection:
         return None if inner is None else lambda params, aggregate, _: inner(params, aggregate, None)
 
     @property
+    def reads_params(self) -> bool:
+        return declared(self._inner, Codecs.reads_params)
+
+    @property
     def choices(self) -> Callable[[Layout, State], Sequence[float]] | None:
         return declared(self._inner, Codecs.choices)
 

@@ -42,6 +42,7 @@ class ClientData(Table):
     num_classes = count(0, "C; labels are below it.")
     task = word("", "The name of the task that they are made for; silent: by their labels.")
     num_tokens = count(0, "Inputs are tokens, int64, below it; 0: they are floats.")
+    fitted = words("What of inputs and labels was learnt from training examples, so that no epsilon holds.")
     label_shape: Declaration[tuple[int, ...] | None] = Declaration(
         ANYTHING, None, "The shape of one label, without the batch; silent: a class, or a number a target."
     )
@@ -131,6 +132,7 @@ class Codecs(Table):
         "(params, aggregate, state) -> State",
         "What the server sends to every client before a round besides: it counts as bytes down.",
     )
+    reads_params = flag("It reads `context.params`, so that frames of whole messages alone can be read.")
     settle: Declaration[Callable[[Any, Sequence[int]], Any] | None] = method(
         "(state, counted_ids) -> State",
         "The state after a round whose messages of these clients came in time, decoded and were finite.",
