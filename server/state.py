@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..clients.codecs.parts.wire import shared_by
 from ..core.contracts import UpdateKnowledge
+from .mail.catching_up import first_held
 
 if TYPE_CHECKING:
     from ..core.client_rows import ClientRows
@@ -40,6 +41,7 @@ class ServerState:
         server: What a malicious server remembers.
         attacked: Clients that attacked in a round in which they began, ascending; None where the sampler
             alone tells who did (``Plan.attacked``).
+        down: What clients hold of a downlink that sends differences (``mail.catching_up``); None of others.
         mailbox: Messages that are not counted yet; None where there is none, as between synchronous rounds.
     """
 
@@ -63,6 +65,7 @@ class ServerState:
     server: State = None
     attacked: tuple[int, ...] | None = None
     mailbox: Mailbox | None = None
+    down: State = None
 
 
 def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:
@@ -85,5 +88,6 @@ def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:
         schedule=plan.schedule.init(),
         server=plan.server.init(plan.inserted),
         attacked=None if plan.plain else (),
+        down=first_held(plan, params),
         shared=shared_by(plan.codec, params, torch.zeros(plan.exchange.up.num_parameters), codec),
     )

@@ -126,6 +126,9 @@ class Codecs(Table):
     lossless = flag("decode(encode(x)) = x, so that it may decode to NaN or infinity.")
     additive = flag("Payloads can be summed under secure aggregation.")
     verbatim = flag("Lossless, without state or randomness, every body `max_body` long.")
+    differences = flag(
+        "As `codec_down` it is handed what changed since what clients hold; who was away gets what it missed."
+    )
     contractive = flag(
         "In L2, x - decode(encode(x)) is never longer than x: error feedback may be put around it."
     )

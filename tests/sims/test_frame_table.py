@@ -128,3 +128,15 @@ def test_rows_are_those_of_frames_read_once_more_one_by_one(tiny, codec, changes
     for step in simulation.steps(simulation.serial_pool()):
         table = frame_rows(simulation.plan, step)
         assert table.to_pylist() == list(slow_rows(simulation.plan, step.outcome))
+
+
+def test_what_a_client_that_was_away_received_has_a_row_and_is_counted_down(small):
+    """Of 650 parameters: whole 2,600 bytes in records of 6 and 4 behind 20; a tenth goes down in a frame."""
+    down = {"name": "difference", "codec": {"name": "topk", "density": 0.1}}
+    run = small(codec_down=down, sampler={"name": "round_robin", "period": 2})
+    frames = run.frames
+    away, frame = frames[frames.direction == "catchup"], frames[frames.direction == "down"]
+    assert away["round"].tolist() == [0, 0, 1, 1]
+    assert set(away.frame_bytes) == {2630}
+    total = away.groupby("round").frame_bytes.sum().to_numpy() + 2 * frame.frame_bytes.to_numpy()
+    np.testing.assert_array_equal(total, run.rounds.bytes_down)
