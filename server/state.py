@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..clients.codecs.parts.wire import shared_by
 from ..core.contracts import UpdateKnowledge
+from .mail.replay import first_log
 
 if TYPE_CHECKING:
     from ..core.client_rows import ClientRows
@@ -41,6 +42,7 @@ class ServerState:
         attacked: Clients that attacked in a round in which they began, ascending; None where the sampler
             alone tells who did (``Plan.attacked``).
         mailbox: Messages that are not counted yet; None where there is none, as between synchronous rounds.
+        log: What was counted, where clients may be sent that (``mail.replay``); else None.
     """
 
     round: int
@@ -63,6 +65,7 @@ class ServerState:
     server: State = None
     attacked: tuple[int, ...] | None = None
     mailbox: Mailbox | None = None
+    log: State = None
 
 
 def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:
@@ -85,5 +88,6 @@ def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:
         schedule=plan.schedule.init(),
         server=plan.server.init(plan.inserted),
         attacked=None if plan.plain else (),
+        log=first_log(plan),
         shared=shared_by(plan.codec, params, torch.zeros(plan.exchange.up.num_parameters), codec),
     )

@@ -40,6 +40,8 @@ FRAMES = pa.schema(
 def frame_rows(plan: Plan, step: Step) -> pa.Table | None:
     """Return the rows of a round: its messages in ascending client id, then what one client received.
 
+    A client that is sent a log of what it missed has a row of its own for it, ``catchup``.
+
     None where neither direction has a codec that does more than write float32.
     """
     o = step.outcome
@@ -80,3 +82,12 @@ def _down(plan: Plan, o: Outcome) -> Iterator[dict[str, Any]]:
             "numel": plan.layout.num_parameters,
             **asdict(account),
         }
+    for client in o.began.tolist():
+        if client in o.downs[o.round].logs:
+            yield {
+                "round": o.round,
+                "client_id": client,
+                "direction": "catchup",
+                "numel": plan.layout.num_parameters,
+                **asdict(o.downs[o.round].logs[client]),
+            }

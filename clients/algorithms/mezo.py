@@ -53,6 +53,7 @@ class MeZO:
     seed_pool: int | None = None
 
     stale: ClassVar[bool] = True
+    memoryless: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self.scalars_per_round, self.seed_pool)

@@ -145,6 +145,11 @@ class Codecs(Table):
         0.0,
         "The share of what a client's message left out that its next one carries besides, from 0 to 1.",
     )
+    replays = flag(
+        "On the way down: in the place of its frame a client may be sent the messages that were counted "
+        "since its own last was, from which it works out the same parameters. Its frames are float32."
+    )
+    start_known = flag("With `replays`: clients hold the run's first parameters before it begins.")
     decode_cohort: Declaration[Callable[[Any, Layout, Any], Tensor] | None] = method(
         "(cohort, layout, contexts) -> Tensor", "`decode` of several frames at once, to the same bits [K, P]."
     )

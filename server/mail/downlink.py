@@ -25,6 +25,7 @@ from ...core.frames import Envelope
 from ...core.trees import num_bytes
 from ...core.updates import Updates
 from .mailbox import Downlink
+from .replay import accounts
 
 if TYPE_CHECKING:
     from ..plan import Plan
@@ -35,8 +36,8 @@ SERVER = 2**32 - 1
 """The sender of a frame that goes down."""
 
 
-def send_down(plan: Plan, state: ServerState, planted: Planted) -> Downlink:
-    """Return what clients that begin in the round receive, but what each of them remembers."""
+def send_down(plan: Plan, state: ServerState, planted: Planted, drawn: Sequence[int]) -> Downlink:
+    """Return what those of the drawn clients that begin in the round receive, but what each remembers."""
     params, frame, account = _through_the_codec(plan, state.round, planted.params)
     broadcast = Broadcast(
         round=state.round,
@@ -47,7 +48,8 @@ def send_down(plan: Plan, state: ServerState, planted: Planted) -> Downlink:
         num_facts=len(plan.exchange.statement),
     )
     size = frame + plan.bytes_beside + num_bytes(state.shared)
-    return Downlink(broadcast, state.shared, size, planted.secret, account)
+    logs = accounts(plan, state.log, state.round, drawn)
+    return Downlink(broadcast, state.shared, size, planted.secret, account, logs)
 
 
 def with_memory(plan: Plan, state: ServerState, broadcast: Broadcast, client_ids: Sequence[int]) -> Broadcast:

@@ -104,7 +104,7 @@ class Reception:
         for round_, members in self.starts.items():
             ids = np.array(sorted(members), dtype=np.int64)
             sent = self.bytes_up[np.isin(self.sent.client_ids.numpy(), ids)]
-            received = plan.received_bytes(self.downs[round_].size, ids.tolist(), round_)
+            received = plan.received_bytes(self.downs[round_], ids.tolist())
             total += float(plan.link.seconds(ids, received, sent).sum())
         return total / len(self.sent)
 

@@ -99,7 +99,7 @@ def post(
     begin = perf_counter()
     frames, codec, bytes_up = _encode(plan, state, lied, CodecStreams(plan.seed, state.round, down.shared))
     spent = sent.encode_seconds + perf_counter() - begin
-    received = plan.received_bytes(down.size, ids.tolist(), state.round)
+    received = plan.received_bytes(down, ids.tolist())
     fate = _deliver(plan, sent, honest, received, bytes_up)
     kept = lied.bare()  # presence follows from who began when, and is never stored
     group = Messages(
@@ -161,7 +161,8 @@ def _deliver(plan: Plan, sent: Sent, who: Updates | Summed, received: Array, byt
     """Send the frames; a client computes on the examples that it has, whatever it claims."""
     again = (sent.groups,) if sent.groups else ()
     chance = generator(plan.seed, "network", sent.down.broadcast.round, *again)
-    down = sent.down.size if plan.levels is None else received
+    alike = plan.levels is None and not sent.down.logs
+    down = sent.down.size if alike else received
     fate = plan.network.deliver(who.num_examples.numpy(), down, bytes_up, chance)
     if plan.link is None:
         return fate
