@@ -120,6 +120,7 @@ class Plan:
     root: OwnTraining | None = None
     candidates: Candidates | None = None
     rows: bool = True
+    fitted_inputs: tuple[str, ...] = ()
 
     @cached_property
     def summed(self) -> bool:

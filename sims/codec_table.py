@@ -118,7 +118,7 @@ def measured(name: str, options: dict[str, Any], material: Material, seconds: fl
     codec, layout = CODECS.build(name, options), material.layout
     updates = _updates(material.vectors)
     shared = shared_by(codec, updates.vectors[0], updates.vectors[0], codec.init())
-    streams = CodecStreams(0, 0, shared)
+    streams = CodecStreams(0, 0, shared, params=updates.vectors[0])
     ids = updates.client_ids.tolist()
     state, how = codec.init(), (layout, _SPEC, streams)
     frames, encoding = timed(lambda: encode_cohort(codec, updates, layout, _SPEC, state, streams)[0], seconds)

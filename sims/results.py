@@ -120,6 +120,12 @@ class Run:
         return self._table("frames") if there else None
 
     @cached_property
+    def layers(self) -> "pd.DataFrame | None":
+        """One row a layer and round, of the round's first message; None where no codec shortens layers."""
+        there = "layers" in self._going_on or (self.folder / "layers.parquet").is_file()
+        return self._table("layers") if there else None
+
+    @cached_property
     def outputs(self) -> "pd.DataFrame":
         """One row an output of a regression and evaluated round."""
         return self._table("outputs")

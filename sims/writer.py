@@ -29,6 +29,7 @@ from .earlier import by_round, old_tables, until
 from .folders import RESERVE, check_free
 from .frame_table import FRAMES, frame_rows
 from .journal import Journal, Mark, read_tables
+from .layer_table import LAYERS, layer_rows
 from .records import (
     CERTIFICATES,
     CLIENTS,
@@ -60,7 +61,7 @@ TABLES = {
     "scores": SCORES,
     "outputs": OUTPUTS,
 }
-OPTIONAL = {"personal": PERSONAL, "certificates": CERTIFICATES, "frames": FRAMES}
+OPTIONAL = {"personal": PERSONAL, "certificates": CERTIFICATES, "frames": FRAMES, "layers": LAYERS}
 _TIMES = {"timings": TIMINGS}
 _TIMES_OF_ROUND = pa.struct(list(TIMINGS))
 _RESERVED = 2**16  # bytes
@@ -161,6 +162,8 @@ class RunWriter:
             self._tables.add("certificates", certificate_rows(step))
         if (frames := frame_rows(plan, step)) is not None:
             self._tables.add("frames", frames)
+        if (layers := layer_rows(plan, step)) is not None:
+            self._tables.add("layers", layers)
         rate = len(step.outcome.sent) / step.seconds if step.seconds > 0 else None
         times = {
             "round": step.outcome.round,

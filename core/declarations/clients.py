@@ -42,6 +42,7 @@ class ClientData(Table):
     num_classes = count(0, "C; labels are below it.")
     task = word("", "The name of the task that they are made for; silent: by their labels.")
     num_tokens = count(0, "Inputs are tokens, int64, below it; 0: they are floats.")
+    fitted = words("What of inputs and labels was learnt from training examples, so that no epsilon holds.")
     label_shape: Declaration[tuple[int, ...] | None] = Declaration(
         ANYTHING, None, "The shape of one label, without the batch; silent: a class, or a number a target."
     )
@@ -128,6 +129,7 @@ class Codecs(Table):
         "(params, aggregate, state) -> State",
         "What the server sends to every client before a round besides: it counts as bytes down.",
     )
+    reads_params = flag("It reads `context.params`, so that frames of whole messages alone can be read.")
     settle: Declaration[Callable[[Any, Sequence[int]], Any] | None] = method(
         "(state, counted_ids) -> State",
         "The state after a round whose messages of these clients came in time, decoded and were finite.",
@@ -150,6 +152,10 @@ class Codecs(Table):
         "since its own last was, from which it works out the same parameters. Its frames are float32."
     )
     start_known = flag("With `replays`: clients hold the run's first parameters before it begins.")
+    choices: Declaration[Callable[[Layout, Any], Sequence[float]] | None] = method(
+        "(layout, shared) -> values",
+        "What a planner chose for each tensor of a round, given what it shared: a number each, for tables.",
+    )
     decode_cohort: Declaration[Callable[[Any, Layout, Any], Tensor] | None] = method(
         "(cohort, layout, contexts) -> Tensor", "`decode` of several frames at once, to the same bits [K, P]."
     )

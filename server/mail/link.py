@@ -197,7 +197,8 @@ class ClientLinks:
         up, down, latency = (
             figures[client_ids % len(figures)] for figures in (self.up_mbps, self.down_mbps, self.latency_ms)
         )
-        return 2e-3 * latency + 8e-6 * bytes_down / down + 8e-6 * bytes_up / up
+        whole: Array = 2e-3 * latency + 8e-6 * bytes_down / down + 8e-6 * bytes_up / up
+        return whole
 
 
 def later(fate: Delivery, seconds: Array, limit: float) -> Delivery:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.contracts import Secret, Traffic
+from ...core.contracts import CodecStreams, Secret, Traffic
 from ...core.updates import Updates, concatenate
 
 if TYPE_CHECKING:
@@ -46,6 +46,10 @@ class Downlink:
     planted: Secret = field(default_factory=dict)
     account: Account | None = None
     logs: Mapping[int, Account] = field(default_factory=dict)
+
+    def streams(self, seed: int) -> CodecStreams:
+        """Return what the round's frames are written and read with in a run of this seed."""
+        return CodecStreams(seed, self.broadcast.round, self.shared, params=self.broadcast.params)
 
 
 @dataclass(frozen=True)

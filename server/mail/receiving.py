@@ -98,9 +98,8 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
     told = weighed.with_facts(received.facts) if plan.exchange.statement else weighed
     decision = decide(plan, told, state.pre_aggregations, state.defense)
     seconds = perf_counter() - begin
-    streams = CodecStreams(plan.seed, state.round, down.shared)
     verbatim = declared(plan.codec, Codecs.verbatim)
-    how = plan.codec, messages.updates, plan.exchange.up, plan.public, streams
+    how = plan.codec, messages.updates, plan.exchange.up, plan.public, down.streams(plan.seed)
     reception = Reception(
         round=state.round,
         downs={**opened.downs, state.round: down},
@@ -148,8 +147,7 @@ def decode(plan: Plan, opened: Opened) -> tuple[Updates, dict[int, tuple[str, st
         parts = []
         for round_ in sorted(set(came.started.tolist())):
             group = messages.rows((came.started == round_).numpy())
-            streams = CodecStreams(plan.seed, round_, opened.downs[round_].shared)
-            parts.append(_decoded(plan, group, streams, refused))
+            parts.append(_decoded(plan, group, opened.downs[round_].streams(plan.seed), refused))
         came = concatenate(parts, came.expected_size)
     finite = finite_rows(came)
     stated = came.facts.isfinite().all(dim=1)

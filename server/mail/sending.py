@@ -97,7 +97,7 @@ def post(
     canaries = trained.memory.new_zeros(len(ids) - len(clients), trained.memory.shape[1])
     lied, attacks = corrupt(plan, honest, seen, own, sent.groups)
     begin = perf_counter()
-    frames, codec, bytes_up = _encode(plan, state, lied, CodecStreams(plan.seed, state.round, down.shared))
+    frames, codec, bytes_up = _encode(plan, state, lied, down.streams(plan.seed))
     spent = sent.encode_seconds + perf_counter() - begin
     received = plan.received_bytes(down, ids.tolist())
     fate = _deliver(plan, sent, honest, received, bytes_up)

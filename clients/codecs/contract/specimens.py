@@ -24,8 +24,9 @@ NEW = object()  # in the place of a state: the one before the first round
 
 def streams_of(codec: Codec, round: int = 2) -> CodecStreams:
     """Return what both sides know in a round, of what the codec shares before the first one included."""
-    shared = shared_by(codec, torch.linspace(-1, 1, P), torch.linspace(1, 0, P), codec.init())
-    return CodecStreams(17, round, shared, "codec-contract")
+    params = torch.linspace(-1, 1, P)
+    shared = shared_by(codec, params, torch.linspace(1, 0, P), codec.init())
+    return CodecStreams(17, round, shared, "codec-contract", params)
 
 
 def cohort_of(rows: list[Tensor]) -> Updates:

@@ -5,7 +5,7 @@ client that does not have all coordinates sends a frame of those alone that it h
 layout that both sides use is what is left of the whole one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +32,9 @@ from ....core.presence import Presence, reduced
 from ....core.registry import require
 from ....core.trees import State
 from ....core.updates import Updates
+
+BLOCK = 1 << 20
+"""Coordinates that are encoded or decoded at once, at least one client's: more would leave the caches."""
 
 
 def encode_cohort(
@@ -64,12 +67,22 @@ def frame_spec(spec: int, present: Tensor) -> int:
 def _encode(
     codec: Codec, updates: Updates, layout: Layout, spec: int, state: State, streams: CodecStreams
 ) -> tuple[list[bytes], State]:
-    rows, state = codec.encode(updates, layout, state, streams)
-    require(len(rows) == len(updates), f"the codec encoded {len(rows)} of {len(updates)} clients")
-    ids = updates.client_ids.tolist()
-    envelopes = (Envelope(codec.codec_id, streams.round, client, spec) for client in ids)
-    with named_faults("the codec's records make no frame"):
-        return [write_frame(e, records) for e, records in zip(envelopes, rows, strict=True)], state
+    """Return the frames of ``encode_cohort``, made block by block of clients, and the state."""
+    frames: list[bytes] = []
+    for block in _blocks(len(updates), layout) or [slice(0, 0)]:
+        part = updates if block == slice(0, len(updates)) else updates.rows(block)
+        rows, state = codec.encode(part, layout, state, streams)
+        require(len(rows) == len(part), f"the codec encoded {len(rows)} of {len(part)} clients")
+        envelopes = (Envelope(codec.codec_id, streams.round, i, spec) for i in part.client_ids.tolist())
+        with named_faults("the codec's records make no frame"):
+            frames += [write_frame(e, records) for e, records in zip(envelopes, rows, strict=True)]
+    return frames, state
+
+
+def _blocks(clients: int, layout: Layout) -> list[slice]:
+    """Return rows of clients that are worked on together."""
+    size = max(1, BLOCK // max(1, layout.num_parameters))
+    return [slice(begin, min(begin + size, clients)) for begin in range(0, clients, size)]
 
 
 class VerbatimFrames(Sequence[bytes]):
@@ -218,22 +231,35 @@ def vectors_of(
     codec: Codec, cohort: Sequence[tuple[int, list[Record], CodecContext]], layout: Layout
 ) -> tuple[Tensor, list[tuple[int, str]]]:
     """Return the vectors that the records of a cohort stand for [K', P], and why others stand for none."""
-    together = declared(codec, Codecs.decode_cohort)
-    if together is not None and cohort:
-        try:
-            found: Tensor = together([r for _, r, _ in cohort], layout, [c for _, _, c in cohort])
-            return found, []
-        except FrameError:
-            pass  # one by one, to see whose
     vectors = torch.empty(len(cohort), layout.num_parameters)
     good, bad = 0, []
+    for block in _blocks(len(cohort), layout):
+        for row, found in _block_of(codec, cohort[block], layout):
+            if isinstance(found, str):
+                bad.append((row, found))
+            else:
+                vectors[good] = found
+                good += 1
+    return vectors[:good], bad
+
+
+def _block_of(
+    codec: Codec, cohort: Sequence[tuple[int, list[Record], CodecContext]], layout: Layout
+) -> Iterator[tuple[int, Tensor | str]]:
+    """Yield each row's vector [P], or why it has none."""
+    together = declared(codec, Codecs.decode_cohort)
+    if together is not None:
+        try:
+            found: Tensor = together([r for _, r, _ in cohort], layout, [c for _, _, c in cohort])
+            yield from zip((row for row, _, _ in cohort), found, strict=True)
+            return
+        except FrameError:
+            pass  # one by one, to see whose
     for row, records, context in cohort:
         try:
-            vectors[good] = _decoded(codec, records, layout, context)
-            good += 1
+            yield row, _decoded(codec, records, layout, context)
         except FrameError as error:
-            bad.append((row, str(error)))
-    return vectors[:good], bad
+            yield row, str(error)
 
 
 def _decoded(codec: Codec, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:

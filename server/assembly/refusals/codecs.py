@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 
 def a_downlink_that_remembers(parts: Parts) -> ScenarioError | None:
-    """A codec with a memory, or that shares something first: the parameters go down whole in every round."""
+    """A codec with a memory, or that needs something beforehand: parameters go down whole in every round."""
     remembers = parts.codec_down.init() is not None
-    if not remembers and declared(parts.codec_down, Codecs.share) is None:
+    reads = declared(parts.codec_down, Codecs.reads_params)
+    if not remembers and not reads and declared(parts.codec_down, Codecs.share) is None:
         return None
     why = "keeps a memory of its messages" if remembers else "sends something before each message"
+    if reads:
+        why = "counts on parameters that both sides hold"
     return ScenarioError(
         f"codec_down '{parts.spec.codec_down.name}' {why}, and the server sends its parameters anew in every "
         "round; use one without, such as fp16"

@@ -30,6 +30,13 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
         {"codec": "powersgd", "option": "rank", "menu": [1, 2, 4], "uniform": 1},
     ],
     "fp16": [{}, {"scale": "max"}],
+    "frugal": [
+        {},
+        {"rank": 2, "refresh": "random"},
+        {"rank": 2, "refresh": "random", "period": 1, "space": "columns"},
+    ],
+    "lift": [{}, {"density": 0.3, "score": "magnitude"}, {"rank": 1, "filter_rank": 2}, {"score": "random"}],
+    "low_rank": [{}, {"rank": 2, "refresh": "random"}, {"rank": 2, "bits": 4, "lazy": True}],
     "dorefa": [{}, {"bits": 1}, {"bits": 3, "bucket_size": 5, "zero_preserving": True}, {"bits": 8}],
     "eblc": [{}, {"bound": 0.004}, {"bound": 0.5}],
     "eden": [{}, {"bits": 1, "scale": "least_error"}, {"bits": 3, "chunk": 8}],
@@ -169,6 +176,10 @@ def _none(name):
     raise AttributeError(name)
 
 
+def remembering_the_last_batch(updates, layout, state, streams):
+    return Identity().encode(updates, layout, None, streams)[0], {"last": len(updates)}
+
+
 def one_record_short(updates, layout, state, streams):
     rows, state = Identity().encode(updates, layout, state, streams)
     return [row[:-1] for row in rows], state
@@ -259,6 +270,11 @@ BROKEN = [
     ("leaves_its_inputs_as_they_were", encoding(lambda vectors: vectors.mul_(2)), "wrote to the updates"),
     ("leaves_its_inputs_as_they_were", Residual(writes=True), "wrote to the state"),
     ("encodes_each_client_as_if_alone", encoding(lambda v: v - v.mean(dim=0)), "in a batch"),
+    (
+        "encodes_each_client_as_if_alone",
+        bent(Identity(), encode=remembering_the_last_batch),
+        "one by one leave another state",
+    ),
     ("remembers_by_client_id", Residual(place=True), "other clients of a cohort"),
     ("remembers_by_client_id", Residual(settles=True), "other clients of a cohort"),
     ("draws_from_its_streams_only", encoding(drawing_globally), "global generator"),
