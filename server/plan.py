@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..clients.codecs.identity import Identity
 from ..clients.codecs.parts.wire import max_frame
 from ..clients.exchange.facts import BYTES as FACT_BYTES
 from ..core.client_rows import ClientRows, rows_of
@@ -254,6 +255,11 @@ class Plan:
     def frame_down(self) -> int:
         """The longest frame of the parameters on their way down, in bytes."""
         return max_frame(self.codec_down, self.layout)
+
+    @cached_property
+    def frame_whole(self) -> int:
+        """The length of a frame of the parameters in float32, in bytes."""
+        return max_frame(Identity(), self.layout)
 
     def with_presence(self, updates: Updates) -> Updates:
         """Return clients' messages with what the server assigned to each in the round in which it began.

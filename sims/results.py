@@ -20,6 +20,7 @@ from .spent import settled_frame
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+    from torch import nn
 
 SCHEMA = 2
 SCHEMAS = (1, SCHEMA)  # of manifests that are read
@@ -181,6 +182,12 @@ class Run:
     def _rebuilt(self, name: str) -> list[Rebuilt]:
         places = (place for place in sorted((self.folder / name).glob("*")) if place.is_dir())
         return [load_rebuilt(place) for place in places if place.suffix != ".part"]
+
+    def model(self, allow_code: bool = False) -> "nn.Module":
+        """Return the trained global model, in evaluation mode on the CPU; see ``trained.trained_model``."""
+        from .trained import trained_model
+
+        return trained_model(self.folder, allow_code)[0]
 
     def plot(self, name: str, by: str | None = None) -> "Figure":
         """Return one of the plots that ``gauntlet plot`` draws, of this run alone."""

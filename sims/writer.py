@@ -25,6 +25,7 @@ from ..core.trees import State
 from ..privacy.accounting import Epsilon
 from ..server.checkpoint import Checkpoint
 from ..server.plan import Plan
+from .catch_up_table import catch_up_rows
 from .earlier import by_round, old_tables, until
 from .folders import RESERVE, check_free
 from .frame_table import FRAMES, frame_rows
@@ -162,6 +163,8 @@ class RunWriter:
             self._tables.add("certificates", certificate_rows(step))
         if (frames := frame_rows(plan, step)) is not None:
             self._tables.add("frames", frames)
+        if (missed := catch_up_rows(plan, step)) is not None:
+            self._tables.add("frames", missed)
         if (layers := layer_rows(plan, step)) is not None:
             self._tables.add("layers", layers)
         rate = len(step.outcome.sent) / step.seconds if step.seconds > 0 else None

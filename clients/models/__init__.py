@@ -22,7 +22,6 @@ MODELS: Family[ModelFactory] = Family(
         "mcnn": "gauntlet.clients.models.mcnn:Mcnn",
         "cnn_mcmahan": "gauntlet.clients.models.cnn_mcmahan:CnnMcmahan",
         "cnn_heterofl": "gauntlet.clients.models.cnn_heterofl:CnnHeterofl",
-        "from_run": "gauntlet.clients.models.from_run:FromRun",
         "linear": "gauntlet.clients.models.linear:Linear",
         "lstm": "gauntlet.clients.models.lstm:Lstm",
         "gru": "gauntlet.clients.models.gru:Gru",

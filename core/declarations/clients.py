@@ -105,6 +105,10 @@ class ClientDefenses(Table):
         "The leakage attack, as `name` and options, that knows of the defense: what the defense is worth is "
         "shown beside it."
     )
+    unanswered = flag(
+        "No leakage attack of this package knows of it, so that `adaptive` names none: what is rebuilt is "
+        "the least that leaks, and is marked so."
+    )
     check: Declaration[Callable[[nn.Module, Sequence[int]], None] | None] = method(
         "(model, input_shape)", "Raises `PluginError` where it cannot work on a model; asked before the run."
     )
@@ -122,6 +126,9 @@ class Codecs(Table):
     lossless = flag("decode(encode(x)) = x, so that it may decode to NaN or infinity.")
     additive = flag("Payloads can be summed under secure aggregation.")
     verbatim = flag("Lossless, without state or randomness, every body `max_body` long.")
+    differences = flag(
+        "As `codec_down` it is handed what changed since what clients hold; who was away gets what it missed."
+    )
     contractive = flag(
         "In L2, x - decode(encode(x)) is never longer than x: error feedback may be put around it."
     )

@@ -32,6 +32,7 @@ LATER = (
     "server",
     "attacked",
     "mailbox",
+    "down",
 )  # fields that are left out where there is nothing in them
 _KEPT = 2
 _BLANK = b"0" * 64

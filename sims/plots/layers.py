@@ -34,7 +34,7 @@ def bits(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
     tables = [one for one in tables if one is not None]
     if not tables:
         raise ScenarioError(
-            "there are no bits of layers to draw: no run has a table of them; a run with a codec other than "
+            "there is no table of layers to draw: a run with a codec other than "
             "identity, whose records are one a tensor, has one"
         )
     table = pd.concat(tables, ignore_index=True)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from gauntlet.server.simulation import prepare
+from gauntlet.sims.results import load_run
 from gauntlet.sims.scenario import Scenario, load_scenario, make_scenario, scenario_names
 from gauntlet.sims.sweep import variants
 
@@ -56,6 +57,18 @@ def test_the_page_on_data_learns_from_a_table_with_and_without_an_epsilon(tmp_pa
     assert rounds["rings"].accuracy.iloc[-1] > 0.95
     assert rounds["people"].epsilon.isna().all()
     assert rounds["private"].epsilon.iloc[-1] > 0
+
+
+@pytest.mark.slow
+def test_the_page_on_models_trains_one_exports_it_and_begins_with_it(tmp_path, gauntlet):
+    follow("use-your-model.md", tmp_path, gauntlet)
+    first, fine = (
+        pd.read_parquet(tmp_path / f"results/{n}/rounds.parquet").accuracy for n in ("pyramid", "fine")
+    )
+
+    assert first.iloc[-1] > 0.85
+    assert fine.iloc[0] > first.iloc[0] + 0.3
+    assert load_run(tmp_path / "results/pyramid").model()[-1].out_features == 10
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ layout that both sides use is what is left of the whole one.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -177,6 +177,21 @@ def mismatch_of(
     return mismatch(read_frame(frame, envelope, shapes, _longest(codec, shapes)), layout, context)
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """What the frames of a cohort say.
+
+    Attributes:
+        vectors: The updates of those that decode, in order, float32.  # [K', P]
+        rejected: (row, reason) of each that does not, ascending.
+        records: What was read of each frame that decodes, in the order of ``vectors``.
+    """
+
+    vectors: Tensor
+    rejected: list[tuple[int, str]]
+    records: list[list[Record]]
+
+
 def decode_cohort(
     codec: Codec,
     frames: Sequence[bytes],
@@ -186,33 +201,51 @@ def decode_cohort(
     streams: CodecStreams,
     presence: Presence | None = None,
 ) -> tuple[Tensor, list[tuple[int, str]]]:
-    """Return the updates that decode [K', P], in order, and (row, reason) of each that does not.
-
-    ``client_ids`` are those the server expects, and ``presence`` what it assigned to them: a frame that names
-    another sender, or holds another part of a message, is rejected. What is absent is 0.
-    """
-    if presence is None:
-        return _decode(codec, frames, client_ids, layout, spec, streams)
-    vectors, rejected = torch.zeros(len(frames), layout.num_parameters), []
-    good = torch.ones(len(frames), dtype=torch.bool)
-    for present, rows in _by_level(presence):
-        part, places = reduced(layout, present), rows.tolist()
-        own = [frames[row] for row in places], [client_ids[row] for row in places]
-        found, bad = _decode(codec, *own, part, frame_spec(spec, present), streams)
-        rejected += [(places[n], reason) for n, reason in bad]
-        good[[places[n] for n, _ in bad]] = False
-        vectors[rows[good[rows]][:, None], present.nonzero().flatten()] = found
-    return vectors[good], sorted(rejected)
+    """Return the vectors of ``read_cohort``, and what it rejects."""
+    found = read_cohort(codec, frames, client_ids, layout, spec, streams, presence)
+    return found.vectors, found.rejected
 
 
-def _decode(
+def read_cohort(
     codec: Codec,
     frames: Sequence[bytes],
     client_ids: Sequence[int],
     layout: Layout,
     spec: int,
     streams: CodecStreams,
-) -> tuple[Tensor, list[tuple[int, str]]]:
+    presence: Presence | None = None,
+) -> Decoded:
+    """Return what frames say: the updates of those that decode, and why the others do not.
+
+    ``client_ids`` are those the server expects, and ``presence`` what it assigned to them: a frame that names
+    another sender, or holds another part of a message, is rejected. What is absent is 0.
+    """
+    if presence is None:
+        return _read(codec, frames, client_ids, layout, spec, streams)
+    vectors = torch.zeros(len(frames), layout.num_parameters)
+    rejected: list[tuple[int, str]] = []
+    records: dict[int, list[Record]] = {}
+    for present, rows in _by_level(presence):
+        part, places = reduced(layout, present), rows.tolist()
+        own = [frames[row] for row in places], [client_ids[row] for row in places]
+        found = _read(codec, *own, part, frame_spec(spec, present), streams)
+        bad = {places[n]: reason for n, reason in found.rejected}
+        good = [row for row in places if row not in bad]
+        rejected += bad.items()
+        records |= zip(good, found.records, strict=True)
+        vectors[torch.tensor(good, dtype=torch.int64)[:, None], present.nonzero().flatten()] = found.vectors
+    kept = sorted(records)
+    return Decoded(vectors[kept], sorted(rejected), [records[row] for row in kept])
+
+
+def _read(
+    codec: Codec,
+    frames: Sequence[bytes],
+    client_ids: Sequence[int],
+    layout: Layout,
+    spec: int,
+    streams: CodecStreams,
+) -> Decoded:
     shapes = codec.records(layout)
     longest = _longest(codec, shapes)
     cohort: list[tuple[int, list[Record], CodecContext]] = []
@@ -224,7 +257,9 @@ def _decode(
         except FrameError as error:
             rejected.append((row, str(error)))
     vectors, bad = vectors_of(codec, cohort, layout)
-    return vectors, sorted([*rejected, *bad])
+    worse = {row for row, _ in bad}
+    records = [records for row, records, _ in cohort if row not in worse]
+    return Decoded(vectors, sorted([*rejected, *bad]), records)
 
 
 def vectors_of(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ....core.errors import ScenarioError
 from .algorithms import (
+    a_beginning_that_clients_do_not_know,
     a_codec_that_breaks_a_bound,
     a_gradient_that_nobody_protects,
     a_mean_that_is_not_plain,
@@ -135,6 +136,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     compiling_of_private_steps,
     *OF_ROLES,
     a_mechanism_of_other_algorithms,
+    a_beginning_that_clients_do_not_know,
     a_second_sampler_or_optimizer,
     an_algorithm_of_other_mechanisms,
     clients_that_an_algorithm_misses,

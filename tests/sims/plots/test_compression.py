@@ -84,7 +84,7 @@ def test_a_plan_is_drawn_of_runs_that_have_one(recorded):
     assert figure.axes[0].get_yticklabels()[0].get_text() == "0.weight (80)"
     with pytest.raises(ScenarioError, match="no run has a codec that chooses"):
         plan([recorded("b", layers=layers())])
-    with pytest.raises(ScenarioError, match="no bits of layers"):
+    with pytest.raises(ScenarioError, match="no table of layers"):
         bits([recorded("b")])
 
 

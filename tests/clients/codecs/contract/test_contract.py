@@ -35,6 +35,8 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
         {"rank": 2, "refresh": "random"},
         {"rank": 2, "refresh": "random", "period": 1, "space": "columns"},
     ],
+    "gradnorm_lorp": [{}, {"rank": 1, "refresh": "random"}],
+    "grass": [{}, {"density": 0.5, "refresh": 1}, {"density": 0.5, "choice": "top"}],
     "lift": [{}, {"density": 0.3, "score": "magnitude"}, {"rank": 1, "filter_rank": 2}, {"score": "random"}],
     "low_rank": [{}, {"rank": 2, "refresh": "random"}, {"rank": 2, "bits": 4, "lazy": True}],
     "dorefa": [{}, {"bits": 1}, {"bits": 3, "bucket_size": 5, "zero_preserving": True}, {"bits": 8}],
