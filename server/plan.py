@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..clients.codecs.identity import Identity
-from ..clients.codecs.parts.wire import max_frame
+from ..clients.codecs.parts.wire import float_frame, max_frame
 from ..clients.exchange.facts import BYTES as FACT_BYTES
 from ..core.client_rows import ClientRows, rows_of
 from ..core.declarations import (
@@ -259,7 +258,7 @@ class Plan:
     @cached_property
     def frame_whole(self) -> int:
         """The length of a frame of the parameters in float32, in bytes."""
-        return max_frame(Identity(), self.layout)
+        return float_frame(self.layout)
 
     def with_presence(self, updates: Updates) -> Updates:
         """Return clients' messages with what the server assigned to each in the round in which it began.
