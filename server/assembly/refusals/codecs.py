@@ -62,7 +62,7 @@ def a_log_that_gives_other_parameters(parts: Parts) -> ScenarioError | None:
 def _beyond_a_log(parts: Parts) -> tuple[tuple[str, bool], ...]:
     """Return what parameters may follow from besides the messages counted, and whether they do."""
     spec, linear = parts.spec, declared(parts.defense, Defenses.linear)
-    mean = linear and declares(parts.defense, Defenses.counts)
+    mean = linear and declares(parts.defense, Defenses.counts) and parts.defense.init() is None
     planted = declared(parts.defense, Defenses.prepare) is not None
     plain = declared(parts.schedule, Schedules.plain) and not declares(parts.schedule, Schedules.weights)
     honest = declared(parts.server, Servers.deviates) == "nothing"
