@@ -177,11 +177,21 @@ def read_frame(
         raise FrameError("frame: the checksum does not fit the bytes")
     if count != len(shapes):
         raise FrameError(f"frame: {count} records, expected {len(shapes)}")
-    return _read_records(content, shapes)
+    return read_records(content, shapes, _HEADER.size)
 
 
-def _read_records(data: memoryview, shapes: Sequence[RecordShape]) -> list[Record]:
-    records, at = [], _HEADER.size
+def records_of(frame: bytes) -> bytes:
+    """Return the part of a legal frame that holds its records."""
+    return frame[_HEADER.size : -4]
+
+
+def read_records(data: bytes | memoryview, shapes: Sequence[RecordShape], at: int = 0) -> list[Record]:
+    """Return the records that stand from a place on to the end.
+
+    Raises:
+        FrameError: Others than these, or more, or one that is cut off.
+    """
+    records = []
     for expected in shapes:
         tensor_id, at = read_uvarint(data, at)
         if at >= len(data):

@@ -23,6 +23,7 @@ from ..defending.decision import decide
 from .facts import factored
 from .mailbox import Array, Downlink, Mailbox, Messages, joined
 from .outcome import Reception
+from .replay import noted
 
 if TYPE_CHECKING:
     from ...core.frames import Record
@@ -130,6 +131,7 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
         pre_aggregations=decision.pre_aggregations,
         defense=decision.defense,
         clock=opened.at,
+        log=noted(plan, state.log, state.round, received, messages),
         **_remembered(plan, state, messages, received.client_ids, sent),
     )
     return after, reception

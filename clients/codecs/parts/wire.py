@@ -5,8 +5,9 @@ client that does not have all coordinates sends a frame of those alone that it h
 layout that both sides use is what is left of the whole one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from ....core.frames import (
     Envelope,
     Record,
     RecordShape,
+    one_a_tensor,
     part_spec,
     read_frame,
     uvarint,
@@ -124,10 +126,19 @@ def longest_frames(codec: Codec, layout: Layout, updates: Updates) -> np.ndarray
     return sizes
 
 
+def float_frame(layout: Layout) -> int:
+    """Return the length of a frame that holds every tensor in float32, in bytes."""
+    return _length(one_a_tensor(layout), lambda shape: 4 * prod(shape))
+
+
 def _longest(codec: Codec, shapes: Sequence[RecordShape]) -> int:
+    return _length(shapes, codec.max_body)
+
+
+def _length(shapes: Sequence[RecordShape], body_of: Callable[[tuple[int, ...]], int]) -> int:
     length = OVERHEAD
     for record in shapes:
-        body = codec.max_body(record.shape)
+        body = body_of(record.shape)
         length += len(uvarint(record.tensor_id)) + 1 + len(uvarint(record.numel)) + len(uvarint(body)) + body
     return length
 
