@@ -211,3 +211,20 @@ def read_records(data: bytes | memoryview, shapes: Sequence[RecordShape], at: in
     if at != len(data):
         raise FrameError(f"frame: {len(data) - at} bytes left over")
     return records
+
+
+def payload_bytes(frame: bytes) -> int:
+    """Return the bytes of a legal frame's bodies: without header, record headers and checksum.
+
+    Raises:
+        FrameError: The records do not end where the frame does.
+    """
+    at, payload, end = OVERHEAD - 4, 0, len(frame) - 4  # before them the header, after them the CRC
+    while at < end:
+        _, at = read_uvarint(frame, at)
+        _, at = read_uvarint(frame, at + 1)
+        length, at = read_uvarint(frame, at)
+        payload, at = payload + length, at + length
+    if at != end:
+        raise FrameError(f"frame: its records end at byte {at}, expected {end}")
+    return payload

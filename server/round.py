@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from ..clients.codecs.parts.wire import shared_by
+from ..clients.codecs.parts.between_rounds import shared_by
 from ..core.contracts import Starts, Verdict
 from ..core.declarations import Defenses, Schedules, declared
 from ..core.errors import PluginError

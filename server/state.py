@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..clients.codecs.parts.wire import shared_by
+from ..clients.codecs.parts.between_rounds import shared_by
 from ..core.contracts import UpdateKnowledge
 from .mail.catching_up import first_held
 from .mail.replay import first_log

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...clients.codecs.parts.wire import VerbatimFrames, read_cohort, settled
+from ...clients.codecs.parts.between_rounds import settled
+from ...clients.codecs.parts.wire import VerbatimFrames, read_cohort
 from ...core.client_rows import with_rows
 from ...core.contracts import CodecStreams, Delivery, LinearDefense, Verdict
 from ...core.declarations import Codecs, Mechanisms, Schedules, declared, name_of

@@ -25,7 +25,6 @@ from ....core.frames import (
     one_a_tensor,
     part_spec,
     read_frame,
-    read_uvarint,
     uvarint,
     write_frame,
 )
@@ -313,39 +312,3 @@ def _decoded(codec: Codec, records: Sequence[Record], layout: Layout, context: C
     fits = vector.shape == (layout.num_parameters,) and vector.dtype == torch.float32
     require(fits, f"decode gave {vector.dtype} {tuple(vector.shape)}, expected float32 [P]")
     return vector
-
-
-def settled(codec: Codec, state: State, counted_ids: Sequence[int]) -> State:
-    """Return a codec's state after a round whose messages of these clients, ascending, were counted."""
-    settle = declared(codec, Codecs.settle)
-    return state if settle is None else settle(state, counted_ids)
-
-
-def shared_by(codec: Codec, params: Tensor, aggregate: Tensor, state: State) -> State:
-    """Return what both sides of a codec know before the next round, or None where it shares nothing.
-
-    Args:
-        codec: The codec of the clients' messages.
-        params: The parameters that the server will send.  # [P]
-        aggregate: What the server applied last, noise included; zeros before the first round.  # [P]
-        state: The codec's state.
-    """
-    share = declared(codec, Codecs.share)
-    return None if share is None else share(params, aggregate, state)
-
-
-def payload_bytes(frame: bytes) -> int:
-    """Return the bytes of a legal frame's bodies: without header, record headers and checksum.
-
-    Raises:
-        FrameError: The records do not end where the frame does.
-    """
-    at, payload, end = OVERHEAD - 4, 0, len(frame) - 4  # before them the header, after them the CRC
-    while at < end:
-        _, at = read_uvarint(frame, at)
-        _, at = read_uvarint(frame, at + 1)
-        length, at = read_uvarint(frame, at)
-        payload, at = payload + length, at + length
-    if at != end:
-        raise FrameError(f"frame: its records end at byte {at}, expected {end}")
-    return payload
