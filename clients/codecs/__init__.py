@@ -29,6 +29,7 @@ CODECS: Family[Codec] = Family(
         "randk": "gauntlet.clients.codecs.randk:RandK",
         "sign": "gauntlet.clients.codecs.sign:Sign",
         "stc": "gauntlet.clients.codecs.stc:STC",
+        "subspace": "gauntlet.clients.codecs.subspace:Subspace",
         "terngrad": "gauntlet.clients.codecs.terngrad:TernGrad",
         "topk": "gauntlet.clients.codecs.topk:TopK",
     },
