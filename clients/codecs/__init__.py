@@ -9,6 +9,7 @@ CODECS: Family[Codec] = Family(
     "codec",
     ("init", "encode", "decode", "records", "max_body", "ideal_bits"),
     {
+        "difference": "gauntlet.clients.codecs.difference:Difference",
         "dorefa": "gauntlet.clients.codecs.dorefa:DoReFa",
         "eblc": "gauntlet.clients.codecs.eblc:EBLC",
         "eden": "gauntlet.clients.codecs.eden:EDEN",
@@ -27,6 +28,7 @@ CODECS: Family[Codec] = Family(
         "powersgd": "gauntlet.clients.codecs.powersgd:PowerSGD",
         "qsgd": "gauntlet.clients.codecs.qsgd:QSGD",
         "randk": "gauntlet.clients.codecs.randk:RandK",
+        "replay": "gauntlet.clients.codecs.replay:Replay",
         "sign": "gauntlet.clients.codecs.sign:Sign",
         "stc": "gauntlet.clients.codecs.stc:STC",
         "subspace": "gauntlet.clients.codecs.subspace:Subspace",

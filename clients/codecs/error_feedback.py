@@ -80,6 +80,10 @@ class ErrorFeedback:
         return declared(self._inner, Codecs.support)
 
     @property
+    def choices(self) -> Callable[[Layout, State], Sequence[float]] | None:
+        return declared(self._inner, Codecs.choices)
+
+    @property
     def mismatch(self) -> Callable[[Sequence[Record], Layout, CodecContext], Mismatch | None] | None:
         """That of the codec inside, of p: of u alone in a client's first message, before there is any e."""
         return declared(self._inner, Codecs.mismatch)

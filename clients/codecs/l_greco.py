@@ -181,6 +181,13 @@ class LGreco:
             return codec.ideal_bits([one], part)
         return self._codecs[-1].ideal_bits([one], part)
 
+    def choices(self, layout: Layout, shared: State) -> list[float]:
+        """Return the value of the option that each tensor has in a round."""
+        number = len(layout.parameters)
+        told = shared is not None and len(shared) == number
+        places = shared.tolist() if told else [self.uniform] * number
+        return [float(self.menu[place]) for place in places]
+
     def mismatch(
         self, records: Sequence[Record], layout: Layout, context: CodecContext
     ) -> LayeredMismatch | None:

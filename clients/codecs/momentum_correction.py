@@ -79,6 +79,10 @@ class MomentumCorrection:
         return declared(self._inner, Codecs.reads_params)
 
     @property
+    def choices(self) -> Callable[[Layout, State], Sequence[float]] | None:
+        return declared(self._inner, Codecs.choices)
+
+    @property
     def mismatch(self) -> Callable[[Sequence[Record], Layout, CodecContext], Mismatch | None] | None:
         """That of the codec inside, of v + m: of u alone in a client's first message."""
         return declared(self._inner, Codecs.mismatch)

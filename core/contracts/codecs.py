@@ -98,7 +98,8 @@ class Codec(Protocol):
     What it may declare: ``core.declarations.Codecs``. Of a verbatim one a frame is written only when somebody
     looks at it. ``share``'s aggregate is the one of the round before, zeros before the first. A client whose
     message ``settle`` was not told of may take part again; what the defense thinks of a message is no part of
-    it. Where ``decode_cohort`` meets a bad frame it raises ``FrameError``, and each is decoded alone.
+    it. Where ``decode_cohort`` meets a bad frame it raises ``FrameError``, and each is decoded alone. A large
+    cohort is encoded in several calls, some clients in each, and the state goes from one to the next.
 
     A codec with a state keeps it by stable client id; a round's messages then follow from earlier rounds,
     which leaves no central epsilon where rounds are amplified by sampling.

@@ -179,6 +179,10 @@ def _none(name):
     raise AttributeError(name)
 
 
+def remembering_the_last_batch(updates, layout, state, streams):
+    return Identity().encode(updates, layout, None, streams)[0], {"last": len(updates)}
+
+
 def one_record_short(updates, layout, state, streams):
     rows, state = Identity().encode(updates, layout, state, streams)
     return [row[:-1] for row in rows], state
@@ -269,6 +273,11 @@ BROKEN = [
     ("leaves_its_inputs_as_they_were", encoding(lambda vectors: vectors.mul_(2)), "wrote to the updates"),
     ("leaves_its_inputs_as_they_were", Residual(writes=True), "wrote to the state"),
     ("encodes_each_client_as_if_alone", encoding(lambda v: v - v.mean(dim=0)), "in a batch"),
+    (
+        "encodes_each_client_as_if_alone",
+        bent(Identity(), encode=remembering_the_last_batch),
+        "one by one leave another state",
+    ),
     ("remembers_by_client_id", Residual(place=True), "other clients of a cohort"),
     ("remembers_by_client_id", Residual(settles=True), "other clients of a cohort"),
     ("draws_from_its_streams_only", encoding(drawing_globally), "global generator"),
