@@ -55,6 +55,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "randk": [{}, {"scaled": False, "shared_support": False}, {"values": "f16", "density": 0.5}],
     "sign": [{}, {"scale": "l2"}, {"scale": "one"}, {"scale": "two_means"}],
     "stc": [{}, {"density": 0.3}],
+    "subspace": [{}, {"complement": True}],
     "topk": [
         {},
         {"density": 0.3, "pack": "rice"},
