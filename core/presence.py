@@ -45,7 +45,7 @@ class Presence:
     def __len__(self) -> int:
         return len(self.level)
 
-    def rows(self, keep: Tensor) -> "Presence":
+    def rows(self, keep: Tensor | slice) -> "Presence":
         """Return the presence of the clients where ``keep`` [K] is true, or of the given row numbers."""
         return replace(self, level=self.level[keep])
 
