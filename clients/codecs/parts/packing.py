@@ -179,14 +179,22 @@ def unpack_fixed(body: bytes, numel: int, bits: int) -> Array:
         FrameError: A wrong length, or padding that is not zero.
     """
     _expect_length(body, -(-numel * bits // 8))
-    string = np.unpackbits(np.frombuffer(body, dtype=np.uint8))
-    if string[numel * bits :].any():
-        raise FrameError("fixed body: padding bits are not zero")
-    if bits == 8:
-        return np.frombuffer(body, dtype=np.uint8)
+    packed = np.frombuffer(body, dtype=np.uint8)
+    if 8 % bits == 0:
+        codes = packed[:, None] >> np.arange(8 - bits, -1, -bits, dtype=np.uint8)
+        codes &= (1 << bits) - 1
+        return _unpadded(codes.reshape(-1), numel)
+    string = _unpadded(np.unpackbits(packed), numel * bits)
     padded = np.zeros((numel, 8), dtype=np.uint8)
-    padded[:, 8 - bits :] = string[: numel * bits].reshape(numel, bits)
+    padded[:, 8 - bits :] = string.reshape(numel, bits)
     return np.packbits(padded, axis=1).reshape(numel)
+
+
+def _unpadded(codes: Array, length: int) -> Array:
+    """Return the first ``length`` of some codes, or raise ``FrameError`` where another one is not 0."""
+    if codes[length:].any():
+        raise FrameError("fixed body: padding bits are not zero")
+    return codes[:length]
 
 
 def scales_of(record: Record, count: int) -> Array:
