@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from ..clients.codecs.parts.wire import shared_by
+from ..clients.codecs.parts.between_rounds import shared_by
 from ..core.contracts import Starts, Verdict
 from ..core.declarations import Defenses, Schedules, declared
 from ..core.errors import PluginError
@@ -48,7 +48,7 @@ def send(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerState,
     drawn = plan.canaries.cohort(sample_cohort(plan.sampler, plan.sampling, plan.seed, state.round))
     state, params = prepared(plan, state)
     state, planted = plant(plan, state, params)
-    state, down = send_down(plan, state, planted)
+    state, down = send_down(plan, state, planted, drawn.tolist())
     sent = Sent(drawn, down, train_root(plan, state, down), began=drawn[:0])
     if plan.summed:
         return add_up(plan, state, sent, pool)

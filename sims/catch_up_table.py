@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -14,19 +15,15 @@ if TYPE_CHECKING:
 
 
 def catch_up_rows(plan: Plan, step: Step) -> pa.Table | None:
-    """Return one row a client that was away, in ascending id: bytes alone, of one or several frames; or None.
+    """Return one row a client that was away, in ascending id, or None.
 
-    They are a part of ``bytes_down`` of the round.
+    Bytes alone of one or several frames that it received before the round's; or in the place of that one a
+    log of what was counted. They are a part of ``bytes_down`` of the round.
     """
-    o = step.outcome
-    found = [
-        {
-            "round": o.round,
-            "client_id": client,
-            "direction": "catchup",
-            "numel": plan.layout.num_parameters,
-            "frame_bytes": size,
-        }
-        for client, size in sorted(o.missed.items())
-    ]
+    o, numel = step.outcome, plan.layout.num_parameters
+    logs = {client: log for client, log in o.downs[o.round].logs.items() if client in o.began}
+    costs: dict[int, dict[str, Any]] = {client: {"frame_bytes": size} for client, size in o.missed.items()}
+    costs |= {client: asdict(log) for client, log in logs.items()}
+    same = {"round": o.round, "direction": "catchup", "numel": numel}
+    found = [{**same, "client_id": client, **cost} for client, cost in sorted(costs.items())]
     return pa.Table.from_pylist(found, schema=FRAMES) if found else None

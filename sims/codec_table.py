@@ -15,10 +15,11 @@ from torch import Tensor
 
 from ..clients.codecs import CODECS
 from ..clients.codecs.parts.accounts import nmse
-from ..clients.codecs.parts.wire import decode_cohort, encode_cohort, payload_bytes, shared_by
+from ..clients.codecs.parts.between_rounds import shared_by
+from ..clients.codecs.parts.wire import decode_cohort, encode_cohort
 from ..core.contracts import Codec, CodecStreams
 from ..core.errors import DataError, ScenarioError
-from ..core.frames import Envelope, read_frame
+from ..core.frames import Envelope, payload_bytes, read_frame
 from ..core.layout import Layout, Slot
 from ..core.outside import only_our_own
 from ..core.seeds import generator

@@ -15,7 +15,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..clients.placement.stackable import Choice
 from ..core.disk import append, make_folder, sync_folder
@@ -26,7 +25,7 @@ from ..privacy.accounting import Epsilon
 from ..server.checkpoint import Checkpoint
 from ..server.plan import Plan
 from .catch_up_table import catch_up_rows
-from .earlier import by_round, old_tables, until
+from .earlier import by_round, old_tables, timings_until
 from .folders import RESERVE, check_free
 from .frame_table import FRAMES, frame_rows
 from .journal import Journal, Mark, read_tables
@@ -139,7 +138,7 @@ class RunWriter:
             else rows_of(folder, checkpoint)
         )
         timings = Journal(folder / JOURNALS[1], _TIMES)
-        timings.add("timings", _timings_until(folder, done))
+        timings.add("timings", timings_until(folder, done))
         manifest = read_manifest(folder) | {"schema": SCHEMA}
         writer = cls(folder, manifest, tables, timings)
         writer._reserve()
@@ -301,15 +300,6 @@ def _mark_of(checkpoint: Checkpoint) -> Mark | None:
 def _row(columns: pa.DataType, values: dict[str, Any]) -> pa.Table:
     """Return a table of one row; a structure is converted as one, five times as fast as column by column."""
     return pa.Table.from_batches([pa.RecordBatch.from_struct_array(pa.array([values], columns))])
-
-
-def _timings_until(folder: Path, rounds: int) -> pa.Table:
-    """Return what is left of the first rounds' times; nothing hangs on them."""
-    path, old = folder / JOURNALS[1], folder / "timings.parquet"
-    with suppress(OSError, KeyError, pa.ArrowException, ResultsError):
-        table = read_tables(path)["timings"] if path.is_file() else pq.read_table(old)
-        return until(table, TIMINGS, rounds)
-    return TIMINGS.empty_table()
 
 
 def _digests(folder: Path) -> dict[str, str]:

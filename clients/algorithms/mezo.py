@@ -33,15 +33,16 @@ class MeZO:
     also as a client's own share. No privacy mechanism goes with it.
 
     Attributes:
-        scalars_per_round: S, at least 1.
-        eps: How far along a direction the loss is asked, in units of the parameters, above 0.
+        scalars_per_round: S, from 1 to 4096.
+        eps: How far along a direction the loss is asked, in units of the parameters, at least 1e-6: below,
+            float32 parameters hardly move.
         lr: Step size, above 0.
         weight_decay: By lr times which the server shrinks the parameters before each step, at least 0.
         clip: C, p is cut off at +-C; above 0. None: it is not.
         batch_size: Examples that all losses of a round are taken of, drawn without replacement, at least 0;
             0 takes all.
-        seed_pool: From how many directions, the same in all rounds, a client draws its S; at least S. None:
-            every round and client has its own.
+        seed_pool: From how many directions, the same in all rounds, a client draws its S; from S to 65,536.
+            None: every round and client has its own.
     """
 
     scalars_per_round: int = 10
@@ -53,12 +54,14 @@ class MeZO:
     seed_pool: int | None = None
 
     stale: ClassVar[bool] = True
+    memoryless: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self.scalars_per_round, self.seed_pool)
-        for name in ("eps", "lr"):
-            if not 0 < getattr(self, name) < np.inf:
-                raise ValueError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
+        if not 1e-6 <= self.eps < np.inf:
+            raise ValueError(f"eps must be at least 1e-6 and finite, got {self.eps}")
+        if not 0 < self.lr < np.inf:
+            raise ValueError(f"lr must be above 0 and finite, got {self.lr}")
         for name in ("weight_decay", "batch_size"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise ValueError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")

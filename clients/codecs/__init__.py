@@ -28,6 +28,7 @@ CODECS: Family[Codec] = Family(
         "powersgd": "gauntlet.clients.codecs.powersgd:PowerSGD",
         "qsgd": "gauntlet.clients.codecs.qsgd:QSGD",
         "randk": "gauntlet.clients.codecs.randk:RandK",
+        "replay": "gauntlet.clients.codecs.replay:Replay",
         "sign": "gauntlet.clients.codecs.sign:Sign",
         "stc": "gauntlet.clients.codecs.stc:STC",
         "terngrad": "gauntlet.clients.codecs.terngrad:TernGrad",

@@ -154,6 +154,11 @@ class Codecs(Table):
         0.0,
         "The share of what a client's message left out that its next one carries besides, from 0 to 1.",
     )
+    replays = flag(
+        "On the way down: in the place of its frame a client may be sent the messages that were counted "
+        "since its own last was, from which it works out the same parameters. Its frames are float32."
+    )
+    start_known = flag("With `replays`: clients hold the run's first parameters before it begins.")
     choices: Declaration[Callable[[Layout, Any], Sequence[float]] | None] = method(
         "(layout, shared) -> values",
         "What a planner chose for each tensor of a round, given what it shared: a number each, for tables.",

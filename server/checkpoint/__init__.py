@@ -27,6 +27,7 @@ from .memory_files import Listed, drop_files, load_rows, save_rows
 SCHEMA = 2
 MEMORY = ("clients", "counted")  # fields of the state that lie in files of their own
 LATER = (
+    "log",
     "schedule",
     "server",
     "attacked",

@@ -26,6 +26,7 @@ from ...core.trees import num_bytes
 from ...core.updates import Updates
 from .catching_up import after_frame
 from .mailbox import Downlink
+from .replay import accounts
 
 if TYPE_CHECKING:
     from ..plan import Plan
@@ -36,8 +37,10 @@ SERVER = 2**32 - 1
 """The sender of a frame that goes down."""
 
 
-def send_down(plan: Plan, state: ServerState, planted: Planted) -> tuple[ServerState, Downlink]:
-    """Return what clients that begin in the round receive, but what each of them remembers."""
+def send_down(
+    plan: Plan, state: ServerState, planted: Planted, drawn: Sequence[int]
+) -> tuple[ServerState, Downlink]:
+    """Return what those of the drawn clients that begin in the round receive, but what each remembers."""
     if state.down is None:
         params, frame, account = _through_the_codec(plan, state.round, planted.params)
     else:
@@ -53,7 +56,8 @@ def send_down(plan: Plan, state: ServerState, planted: Planted) -> tuple[ServerS
         num_facts=len(plan.exchange.statement),
     )
     size = frame + plan.bytes_beside + num_bytes(state.shared)
-    return state, Downlink(broadcast, state.shared, size, planted.secret, account)
+    logs = accounts(plan, state.log, state.round, drawn)
+    return state, Downlink(broadcast, state.shared, size, planted.secret, account, logs)
 
 
 def with_memory(plan: Plan, state: ServerState, broadcast: Broadcast, client_ids: Sequence[int]) -> Broadcast:

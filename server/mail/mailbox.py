@@ -36,6 +36,8 @@ class Downlink:
         planted: What a malicious server knows of what it did to the model; nothing of an honest one.
         account: What the frame of the parameters cost, for whoever records the round in which it was sent;
             None of a codec that sends float32 as it is. No checkpoint holds it.
+        logs: By client id, what it cost to send what was counted since, where a client is sent that in the
+            place of the parameters' frame. No checkpoint holds it.
     """
 
     broadcast: Broadcast
@@ -43,6 +45,7 @@ class Downlink:
     size: int
     planted: Secret = field(default_factory=dict)
     account: Account | None = None
+    logs: Mapping[int, Account] = field(default_factory=dict)
 
     def streams(self, seed: int) -> CodecStreams:
         """Return what the round's frames are written and read with in a run of this seed."""

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...clients.codecs.parts.wire import VerbatimFrames, read_cohort, settled
+from ...clients.codecs.parts.between_rounds import settled
+from ...clients.codecs.parts.wire import VerbatimFrames, read_cohort
 from ...core.client_rows import with_rows
 from ...core.contracts import CodecStreams, Delivery, LinearDefense, Verdict
 from ...core.declarations import Codecs, Mechanisms, Schedules, declared, name_of
@@ -22,6 +23,7 @@ from ..defending.decision import decide
 from .facts import factored
 from .mailbox import Array, Downlink, Mailbox, Messages, joined
 from .outcome import Reception
+from .replay import noted
 
 if TYPE_CHECKING:
     from ...core.frames import Record
@@ -129,6 +131,7 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
         pre_aggregations=decision.pre_aggregations,
         defense=decision.defense,
         clock=opened.at,
+        log=noted(plan, state.log, state.round, received, messages),
         **_remembered(plan, state, messages, received.client_ids, sent),
     )
     return after, reception

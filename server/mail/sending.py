@@ -105,7 +105,7 @@ def post(
     frames, codec, bytes_up = _encode(plan, state, lied, down.streams(plan.seed))
     spent = sent.encode_seconds + perf_counter() - begin
     missed = missed_bytes(plan, state, ids)
-    received = plan.received_bytes(down.size, ids.tolist(), state.round) + missed
+    received = plan.received_bytes(down, ids.tolist()) + missed
     fate = _deliver(plan, sent, honest, received, bytes_up)
     kept = lied.bare()  # presence follows from who began when, and is never stored
     group = Messages(
@@ -182,7 +182,7 @@ def _deliver(plan: Plan, sent: Sent, who: Updates | Summed, received: Array, byt
     again = (sent.groups,) if sent.groups else ()
     chance = generator(plan.seed, "network", sent.down.broadcast.round, *again)
     alike = plan.levels is None and not declared(plan.codec_down, Codecs.differences)
-    down = sent.down.size if alike else received
+    down = sent.down.size if alike and not sent.down.logs else received
     fate = plan.network.deliver(who.num_examples.numpy(), down, bytes_up, chance)
     if plan.link is None:
         return fate

@@ -5,9 +5,9 @@ from math import isfinite
 import numpy as np
 import pytest
 
-from gauntlet.clients.codecs.parts.wire import frame_spec, payload_bytes
+from gauntlet.clients.codecs.parts.wire import frame_spec
 from gauntlet.core.errors import FrameError
-from gauntlet.core.frames import Envelope, read_frame
+from gauntlet.core.frames import Envelope, payload_bytes, read_frame
 from gauntlet.core.presence import reduced
 from gauntlet.server.simulation import prepare
 from gauntlet.sims.frame_table import frame_rows

@@ -12,7 +12,8 @@ from ....core.registry import require
 from ....core.seeds import generator
 from ....core.trees import State
 from ....core.updates import Updates
-from ..parts.wire import decode_cohort, encode_cohort, shared_by
+from ..parts.between_rounds import shared_by
+from ..parts.wire import decode_cohort, encode_cohort
 
 LAYOUT = Layout(
     (Slot("matrix", (5, 7), 0), Slot("one", (1,), 35), Slot("empty", (0, 4), 36), Slot("vector", (12,), 36))

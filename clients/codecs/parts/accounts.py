@@ -9,9 +9,8 @@ from torch import Tensor
 
 from ....core.contracts import Codec
 from ....core.errors import FrameError
-from ....core.frames import Envelope, Record, read_frame
+from ....core.frames import Envelope, Record, payload_bytes, read_frame
 from ....core.layout import Layout
-from .wire import payload_bytes
 
 _BLOCK = 2**16  # elements at a time: few enough that a core's cache holds them in float64
 

@@ -5,8 +5,9 @@ client that does not have all coordinates sends a frame of those alone that it h
 layout that both sides use is what is left of the whole one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,9 @@ from ....core.frames import (
     Envelope,
     Record,
     RecordShape,
+    one_a_tensor,
     part_spec,
     read_frame,
-    read_uvarint,
     uvarint,
     write_frame,
 )
@@ -125,10 +126,19 @@ def longest_frames(codec: Codec, layout: Layout, updates: Updates) -> np.ndarray
     return sizes
 
 
+def float_frame(layout: Layout) -> int:
+    """Return the length of a frame that holds every tensor in float32, in bytes."""
+    return _length(one_a_tensor(layout), lambda shape: 4 * prod(shape))
+
+
 def _longest(codec: Codec, shapes: Sequence[RecordShape]) -> int:
+    return _length(shapes, codec.max_body)
+
+
+def _length(shapes: Sequence[RecordShape], body_of: Callable[[tuple[int, ...]], int]) -> int:
     length = OVERHEAD
     for record in shapes:
-        body = codec.max_body(record.shape)
+        body = body_of(record.shape)
         length += len(uvarint(record.tensor_id)) + 1 + len(uvarint(record.numel)) + len(uvarint(body)) + body
     return length
 
@@ -302,39 +312,3 @@ def _decoded(codec: Codec, records: Sequence[Record], layout: Layout, context: C
     fits = vector.shape == (layout.num_parameters,) and vector.dtype == torch.float32
     require(fits, f"decode gave {vector.dtype} {tuple(vector.shape)}, expected float32 [P]")
     return vector
-
-
-def settled(codec: Codec, state: State, counted_ids: Sequence[int]) -> State:
-    """Return a codec's state after a round whose messages of these clients, ascending, were counted."""
-    settle = declared(codec, Codecs.settle)
-    return state if settle is None else settle(state, counted_ids)
-
-
-def shared_by(codec: Codec, params: Tensor, aggregate: Tensor, state: State) -> State:
-    """Return what both sides of a codec know before the next round, or None where it shares nothing.
-
-    Args:
-        codec: The codec of the clients' messages.
-        params: The parameters that the server will send.  # [P]
-        aggregate: What the server applied last, noise included; zeros before the first round.  # [P]
-        state: The codec's state.
-    """
-    share = declared(codec, Codecs.share)
-    return None if share is None else share(params, aggregate, state)
-
-
-def payload_bytes(frame: bytes) -> int:
-    """Return the bytes of a legal frame's bodies: without header, record headers and checksum.
-
-    Raises:
-        FrameError: The records do not end where the frame does.
-    """
-    at, payload, end = OVERHEAD - 4, 0, len(frame) - 4  # before them the header, after them the CRC
-    while at < end:
-        _, at = read_uvarint(frame, at)
-        _, at = read_uvarint(frame, at + 1)
-        length, at = read_uvarint(frame, at)
-        payload, at = payload + length, at + length
-    if at != end:
-        raise FrameError(f"frame: its records end at byte {at}, expected {end}")
-    return payload

@@ -45,7 +45,12 @@ from .client_defenses import (
     a_model_that_a_client_defense_cannot_work_on,
     gradients_that_go_out_beside_a_defended_update,
 )
-from .codecs import a_downlink_that_an_algorithm_does_not_expect, a_downlink_that_remembers
+from .codecs import (
+    a_downlink_that_an_algorithm_does_not_expect,
+    a_downlink_that_remembers,
+    a_log_that_gives_other_parameters,
+    batch_statistics_that_no_log_holds,
+)
 from .defenses import (
     a_certificate_behind_other_rules,
     a_client_that_a_defense_misses,
@@ -147,6 +152,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     canaries_that_state_nothing,
     a_downlink_that_remembers,
     a_downlink_that_an_algorithm_does_not_expect,
+    a_log_that_gives_other_parameters,
     a_server_that_an_algorithm_does_not_expect,
     a_defense_without_its_root,
     a_plant_that_an_algorithm_does_not_expect,
@@ -187,6 +193,7 @@ OF_FIT: tuple[Refusal[Fitted], ...] = (
     features_that_a_model_has_not,
     a_model_that_a_client_defense_cannot_work_on,
     batch_statistics_that_leave_unclipped,
+    batch_statistics_that_no_log_holds,
     canaries_that_nobody_clips,
     given_data_without_a_root,
     samples_of_what_has_no_probability,

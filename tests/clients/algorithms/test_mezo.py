@@ -131,11 +131,11 @@ def test_the_server_shrinks_and_adds():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scalars_per_round": 0}, "scalars_per_round must be at least 1, got 0"),
-        ({"seed_pool": 4}, "seed_pool must be at least scalars_per_round, 10"),
-        ({"eps": 0.0}, "eps must be above 0 and finite, got 0"),
+        ({"scalars_per_round": 0}, "scalars_per_round must be from 1 to 4096, got 0"),
+        ({"seed_pool": 4}, "seed_pool must be from scalars_per_round, 10"),
+        ({"eps": 0.0}, "eps must be at least 1e-6 and finite, got 0"),
         ({"lr": float("inf")}, "lr must be above 0 and finite"),
-        ({"eps": float("nan")}, "eps must be above 0 and finite"),
+        ({"eps": float("nan")}, "eps must be at least 1e-6 and finite"),
         ({"weight_decay": -1.0}, "weight_decay must be at least 0"),
         ({"batch_size": -1}, "batch_size must be at least 0"),
         ({"clip": 0.0}, "clip must be above 0"),

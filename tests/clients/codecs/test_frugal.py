@@ -9,11 +9,11 @@ from gauntlet.clients.codecs.contract import CHECKS
 from gauntlet.clients.codecs.frugal import Frugal
 from gauntlet.clients.codecs.low_rank import LowRank
 from gauntlet.clients.codecs.parts.accounts import nmse
-from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort, payload_bytes
+from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort
 from gauntlet.clients.codecs.sign import Sign
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.errors import FrameError
-from gauntlet.core.frames import Record
+from gauntlet.core.frames import Record, payload_bytes
 from gauntlet.core.layout import Layout, Slot
 from gauntlet.core.updates import Updates
 
