@@ -45,8 +45,8 @@ class Presence:
     def __len__(self) -> int:
         return len(self.level)
 
-    def rows(self, keep: Tensor) -> "Presence":
-        """Return the presence of the clients where ``keep`` [K] is true, or of the given row numbers."""
+    def rows(self, keep: Tensor | slice) -> "Presence":
+        """Return the presence of the clients where ``keep`` [K] is true, or of row numbers, or of a slice."""
         return replace(self, level=self.level[keep])
 
     def joined(self, others: Sequence["Presence"]) -> "Presence":

@@ -156,8 +156,8 @@ class Updates:
         """Return the same cohort without its presence: itself where it has none."""
         return self if self.presence is None else replace(self, presence=None)
 
-    def rows(self, keep: Tensor) -> Updates:
-        """Return the clients where ``keep`` [K] is true (or of the given ascending row numbers)."""
+    def rows(self, keep: Tensor | slice) -> Updates:
+        """Return the clients where ``keep`` [K] is true (or of the given ascending row numbers, or slice)."""
         return replace(
             self,
             vectors=self.vectors[keep],

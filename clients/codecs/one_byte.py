@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ...core.contracts import CodecContext, CodecStreams
-from ...core.directions import Directions, check
+from ...core.directions import Directions, check, nearest
 from ...core.errors import FrameError
 from ...core.frames import Record, RecordShape
 from ...core.layout import Layout, Slot
@@ -44,9 +44,9 @@ class OneByte:
     Both sides draw S P normals a client, see ``core.directions``: for few parameters.
 
     Attributes:
-        scalars_per_round: S, at least 1, and below 65,536.
-        seed_pool: From how many directions, the same in all rounds, a client draws its S; at least S. None:
-            every round and client has its own.
+        scalars_per_round: S, from 1 to 4096.
+        seed_pool: From how many directions, the same in all rounds, a client draws its S; from S to 65,536.
+            None: every round and client has its own.
         unit: What a byte of 1.0 stands for, in units of the message, above 0.
     """
 
@@ -59,8 +59,6 @@ class OneByte:
 
     def __post_init__(self) -> None:
         check(self.scalars_per_round, self.seed_pool)
-        if self.scalars_per_round >= 2**16:
-            raise ValueError(f"scalars_per_round must be below 65536, got {self.scalars_per_round}")
         if not 0 < self.unit <= 1e30:
             raise ValueError(f"unit must be above 0 and at most 1e30, got {self.unit}")
 
@@ -94,10 +92,11 @@ class OneByte:
         """Return the bytes of one update [P].  # [S]"""
         if not np.isfinite(vector).all():
             return np.full(self.scalars_per_round, ILLEGAL, dtype=np.uint8)
-        codes = to_log_bytes(directions.factors(vector) / self.unit)
-        wide = vector.astype(np.float64)
-        lost = wide - directions.combined(from_log_bytes(codes) * self.unit)
-        return codes if lost @ lost <= wide @ wide else np.zeros_like(codes)
+        gram, along = directions.products(vector)
+        codes = to_log_bytes(nearest(gram, along) / self.unit)
+        factors = from_log_bytes(codes) * self.unit
+        shorter = factors @ gram @ factors <= 2 * factors @ along  # what is lost is no longer than the update
+        return codes if shorter else np.zeros_like(codes)
 
     def decode(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
         """Return the combination of the directions of the frame's round and client.  # [P]

@@ -5,6 +5,7 @@ Source: Stich, Cordonnier, Jaggi. Sparsified SGD with Memory. NeurIPS 2018, Defi
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import ClassVar, Literal
 
@@ -91,18 +92,10 @@ class RandK:
 
     def _supports(self, layout: Layout, contexts: Sequence[CodecContext]) -> list[list[Array]]:
         """Return the ascending positions of each tensor for each of some frames of one round."""
+        sizes = tuple((slot.size, self._count(slot.size)) for slot in layout.parameters)
         if self.shared_support and contexts:
-            return [self._support(layout, contexts[0].common_stream)] * len(contexts)
-        return [self._support(layout, context.stream) for context in contexts]
-
-    def _support(self, layout: Layout, stream: Callable[[str], np.random.Generator]) -> list[Array]:
-        """Return the positions of the k least of n raw words; of equals, the first."""
-        found = []
-        for i, slot in enumerate(layout.parameters):
-            words = stream(f"support of tensor {i}").bit_generator.random_raw(slot.size)
-            order = np.argsort(words, kind="stable")
-            found.append(np.sort(order[: self._count(slot.size)]))
-        return found
+            return [_common_support(contexts[0].seed, contexts[0].round, sizes)] * len(contexts)
+        return [_support(sizes, context.stream) for context in contexts]
 
     def decode(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
         """Return the values at their positions, and zeros elsewhere.  # [P]
@@ -140,3 +133,21 @@ class RandK:
     def ideal_bits(self, records: Sequence[Record], layout: Layout) -> float:
         """Return the bits of the values: positions cost none."""
         return 8.0 * sum(len(record.body) for record in records)
+
+
+@lru_cache(maxsize=2)
+def _common_support(seed: int, round: int, sizes: tuple[tuple[int, int], ...]) -> list[Array]:
+    """Return the positions that all frames of a round share."""
+    return _support(sizes, CodecContext(seed, round, 0).common_stream)
+
+
+def _support(sizes: tuple[tuple[int, int], ...], stream: Callable[[str], np.random.Generator]) -> list[Array]:
+    """Return the ascending positions of the k least of n raw words for each (n, k); of equals, the first."""
+    found = []
+    for i, (numel, k) in enumerate(sizes):
+        words = stream(f"support of tensor {i}").bit_generator.random_raw(numel)
+        places = np.flatnonzero(words <= np.partition(words, k - 1)[k - 1]) if k else np.zeros(0, np.int64)
+        if len(places) > k:  # equal words, once in 2^64 / n
+            places = np.sort(np.argsort(words, kind="stable")[:k])
+        found.append(places)
+    return found

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gauntlet.core import directions
-from gauntlet.core.directions import Directions
+from gauntlet.core.directions import Directions, nearest
 
 
 @pytest.mark.parametrize("d", [10, 100])
@@ -29,7 +29,7 @@ def test_drawing_by_blocks_gives_the_same_numbers(monkeypatch):
     """The streams go on where they stopped: what is drawn at once decides memory alone."""
     told = Directions(1, 2, 3, 3, 1001)
     whole = np.stack(list(told.each()))
-    monkeypatch.setattr(directions, "COLUMNS", 77)
+    monkeypatch.setattr(directions, "NUMBERS", 3 * 77)
     assert np.array_equal(np.concatenate([block for _, block in told.blocks()], axis=1), whole)
 
 
@@ -43,13 +43,13 @@ def test_a_combination_is_added_up_in_the_order_of_the_directions():
 def test_factors_are_those_of_least_squares():
     told, vector = Directions(1, 2, 3, 7, 40), np.random.default_rng(0).standard_normal(40)
     expected = np.linalg.lstsq(np.stack(list(told.each()), axis=1).astype(np.float64), vector, rcond=None)[0]
-    np.testing.assert_allclose(told.factors(vector), expected, rtol=1e-9)
+    np.testing.assert_allclose(nearest(*told.products(vector)), expected, rtol=1e-9)
 
 
 def test_of_more_directions_than_coordinates_the_shortest_factors_are_found():
     told, vector = Directions(1, 2, 3, 9, 4), np.arange(4.0)
     expected = np.linalg.pinv(np.stack(list(told.each()), axis=1).astype(np.float64)) @ vector
-    np.testing.assert_allclose(told.factors(vector), expected, rtol=1e-6)
+    np.testing.assert_allclose(nearest(*told.products(vector)), expected, rtol=1e-6)
 
 
 def test_who_and_when_decide_the_directions():
@@ -71,14 +71,14 @@ def test_a_pool_holds_the_same_few_directions_in_all_rounds():
 def test_a_combination_of_no_coordinates_is_empty():
     told = Directions(1, 2, 3, 2, 0)
     assert told.combined(np.ones(2)).shape == (0,)
-    assert told.factors(np.zeros(0)).tolist() == [0, 0]
+    assert nearest(*told.products(np.zeros(0))).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((0, None), "scalars_per_round must be at least 1, got 0"),
-        ((4, 3), "seed_pool must be at least scalars_per_round, 4, or left out; got 3"),
+        ((0, None), "scalars_per_round must be from 1 to 4096, got 0"),
+        ((4, 3), "seed_pool must be from scalars_per_round, 4, to 65536, or left out; got 3"),
     ],
 )
 def test_a_count_that_cannot_be_is_refused(options, message):

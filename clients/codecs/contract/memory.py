@@ -6,7 +6,7 @@ from ....core import trees
 from ....core.contracts import Codec
 from ....core.declarations import Codecs, declared
 from ....core.registry import require
-from ..parts.wire import settled
+from ..parts.between_rounds import settled
 from .specimens import P, cohort_of, mixed, normal, sent
 
 
@@ -25,13 +25,17 @@ def leaves_its_inputs_as_they_were(codec: Codec) -> None:
 
 
 def encodes_each_client_as_if_alone(codec: Codec) -> None:
-    """A client's frame does not depend on who else is in the batch."""
+    """Neither a client's frame nor the state after all of them depends on who else is in the batch."""
     updates = mixed()
-    together, _ = sent(codec, updates)
+    together, after = sent(codec, updates)
     for k in range(len(updates)):
         one = updates.rows(torch.tensor([k]))
         alone, _ = sent(codec, one)
         require(alone[0] == together[k], "a client encoded alone sends another frame than in a batch")
+    state = codec.init()
+    for k in range(len(updates)):
+        _, state = sent(codec, updates.rows(torch.tensor([k])), state=state)
+    require(trees.equal(state, after), "clients encoded one by one leave another state than in a batch")
 
 
 def remembers_by_client_id(codec: Codec) -> None:

@@ -5,8 +5,9 @@ client that does not have all coordinates sends a frame of those alone that it h
 layout that both sides use is what is left of the whole one.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,9 @@ from ....core.frames import (
     Envelope,
     Record,
     RecordShape,
+    one_a_tensor,
     part_spec,
     read_frame,
-    read_uvarint,
     uvarint,
     write_frame,
 )
@@ -32,6 +33,9 @@ from ....core.presence import Presence, reduced
 from ....core.registry import require
 from ....core.trees import State
 from ....core.updates import Updates
+
+BLOCK = 1 << 20
+"""Coordinates that are encoded or decoded at once, at least one client's: more would leave the caches."""
 
 
 def encode_cohort(
@@ -64,12 +68,22 @@ def frame_spec(spec: int, present: Tensor) -> int:
 def _encode(
     codec: Codec, updates: Updates, layout: Layout, spec: int, state: State, streams: CodecStreams
 ) -> tuple[list[bytes], State]:
-    rows, state = codec.encode(updates, layout, state, streams)
-    require(len(rows) == len(updates), f"the codec encoded {len(rows)} of {len(updates)} clients")
-    ids = updates.client_ids.tolist()
-    envelopes = (Envelope(codec.codec_id, streams.round, client, spec) for client in ids)
-    with named_faults("the codec's records make no frame"):
-        return [write_frame(e, records) for e, records in zip(envelopes, rows, strict=True)], state
+    """Return the frames of ``encode_cohort``, made block by block of clients, and the state."""
+    frames: list[bytes] = []
+    for block in _blocks(len(updates), layout) or [slice(0, 0)]:
+        part = updates if block == slice(0, len(updates)) else updates.rows(block)
+        rows, state = codec.encode(part, layout, state, streams)
+        require(len(rows) == len(part), f"the codec encoded {len(rows)} of {len(part)} clients")
+        envelopes = (Envelope(codec.codec_id, streams.round, i, spec) for i in part.client_ids.tolist())
+        with named_faults("the codec's records make no frame"):
+            frames += [write_frame(e, records) for e, records in zip(envelopes, rows, strict=True)]
+    return frames, state
+
+
+def _blocks(clients: int, layout: Layout) -> list[slice]:
+    """Return rows of clients that are worked on together."""
+    size = max(1, BLOCK // max(1, layout.num_parameters))
+    return [slice(begin, min(begin + size, clients)) for begin in range(0, clients, size)]
 
 
 class VerbatimFrames(Sequence[bytes]):
@@ -112,10 +126,19 @@ def longest_frames(codec: Codec, layout: Layout, updates: Updates) -> np.ndarray
     return sizes
 
 
+def float_frame(layout: Layout) -> int:
+    """Return the length of a frame that holds every tensor in float32, in bytes."""
+    return _length(one_a_tensor(layout), lambda shape: 4 * prod(shape))
+
+
 def _longest(codec: Codec, shapes: Sequence[RecordShape]) -> int:
+    return _length(shapes, codec.max_body)
+
+
+def _length(shapes: Sequence[RecordShape], body_of: Callable[[tuple[int, ...]], int]) -> int:
     length = OVERHEAD
     for record in shapes:
-        body = codec.max_body(record.shape)
+        body = body_of(record.shape)
         length += len(uvarint(record.tensor_id)) + 1 + len(uvarint(record.numel)) + len(uvarint(body)) + body
     return length
 
@@ -164,6 +187,21 @@ def mismatch_of(
     return mismatch(read_frame(frame, envelope, shapes, _longest(codec, shapes)), layout, context)
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """What the frames of a cohort say.
+
+    Attributes:
+        vectors: The updates of those that decode, in order, float32.  # [K', P]
+        rejected: (row, reason) of each that does not, ascending.
+        records: What was read of each frame that decodes, in the order of ``vectors``.
+    """
+
+    vectors: Tensor
+    rejected: list[tuple[int, str]]
+    records: list[list[Record]]
+
+
 def decode_cohort(
     codec: Codec,
     frames: Sequence[bytes],
@@ -173,33 +211,51 @@ def decode_cohort(
     streams: CodecStreams,
     presence: Presence | None = None,
 ) -> tuple[Tensor, list[tuple[int, str]]]:
-    """Return the updates that decode [K', P], in order, and (row, reason) of each that does not.
-
-    ``client_ids`` are those the server expects, and ``presence`` what it assigned to them: a frame that names
-    another sender, or holds another part of a message, is rejected. What is absent is 0.
-    """
-    if presence is None:
-        return _decode(codec, frames, client_ids, layout, spec, streams)
-    vectors, rejected = torch.zeros(len(frames), layout.num_parameters), []
-    good = torch.ones(len(frames), dtype=torch.bool)
-    for present, rows in _by_level(presence):
-        part, places = reduced(layout, present), rows.tolist()
-        own = [frames[row] for row in places], [client_ids[row] for row in places]
-        found, bad = _decode(codec, *own, part, frame_spec(spec, present), streams)
-        rejected += [(places[n], reason) for n, reason in bad]
-        good[[places[n] for n, _ in bad]] = False
-        vectors[rows[good[rows]][:, None], present.nonzero().flatten()] = found
-    return vectors[good], sorted(rejected)
+    """Return the vectors of ``read_cohort``, and what it rejects."""
+    found = read_cohort(codec, frames, client_ids, layout, spec, streams, presence)
+    return found.vectors, found.rejected
 
 
-def _decode(
+def read_cohort(
     codec: Codec,
     frames: Sequence[bytes],
     client_ids: Sequence[int],
     layout: Layout,
     spec: int,
     streams: CodecStreams,
-) -> tuple[Tensor, list[tuple[int, str]]]:
+    presence: Presence | None = None,
+) -> Decoded:
+    """Return what frames say: the updates of those that decode, and why the others do not.
+
+    ``client_ids`` are those the server expects, and ``presence`` what it assigned to them: a frame that names
+    another sender, or holds another part of a message, is rejected. What is absent is 0.
+    """
+    if presence is None:
+        return _read(codec, frames, client_ids, layout, spec, streams)
+    vectors = torch.zeros(len(frames), layout.num_parameters)
+    rejected: list[tuple[int, str]] = []
+    records: dict[int, list[Record]] = {}
+    for present, rows in _by_level(presence):
+        part, places = reduced(layout, present), rows.tolist()
+        own = [frames[row] for row in places], [client_ids[row] for row in places]
+        found = _read(codec, *own, part, frame_spec(spec, present), streams)
+        bad = {places[n]: reason for n, reason in found.rejected}
+        good = [row for row in places if row not in bad]
+        rejected += bad.items()
+        records |= zip(good, found.records, strict=True)
+        vectors[torch.tensor(good, dtype=torch.int64)[:, None], present.nonzero().flatten()] = found.vectors
+    kept = sorted(records)
+    return Decoded(vectors[kept], sorted(rejected), [records[row] for row in kept])
+
+
+def _read(
+    codec: Codec,
+    frames: Sequence[bytes],
+    client_ids: Sequence[int],
+    layout: Layout,
+    spec: int,
+    streams: CodecStreams,
+) -> Decoded:
     shapes = codec.records(layout)
     longest = _longest(codec, shapes)
     cohort: list[tuple[int, list[Record], CodecContext]] = []
@@ -211,29 +267,44 @@ def _decode(
         except FrameError as error:
             rejected.append((row, str(error)))
     vectors, bad = vectors_of(codec, cohort, layout)
-    return vectors, sorted([*rejected, *bad])
+    worse = {row for row, _ in bad}
+    records = [records for row, records, _ in cohort if row not in worse]
+    return Decoded(vectors, sorted([*rejected, *bad]), records)
 
 
 def vectors_of(
     codec: Codec, cohort: Sequence[tuple[int, list[Record], CodecContext]], layout: Layout
 ) -> tuple[Tensor, list[tuple[int, str]]]:
     """Return the vectors that the records of a cohort stand for [K', P], and why others stand for none."""
+    vectors = torch.from_numpy(np.empty((len(cohort), layout.num_parameters), np.float32))  # in huge pages
+    good, bad = 0, []
+    for block in _blocks(len(cohort), layout):
+        for row, found in _block_of(codec, cohort[block], layout):
+            if isinstance(found, str):
+                bad.append((row, found))
+            else:
+                vectors[good] = found
+                good += 1
+    return vectors[:good], bad
+
+
+def _block_of(
+    codec: Codec, cohort: Sequence[tuple[int, list[Record], CodecContext]], layout: Layout
+) -> Iterator[tuple[int, Tensor | str]]:
+    """Yield each row's vector [P], or why it has none."""
     together = declared(codec, Codecs.decode_cohort)
-    if together is not None and cohort:
+    if together is not None:
         try:
             found: Tensor = together([r for _, r, _ in cohort], layout, [c for _, _, c in cohort])
-            return found, []
+            yield from zip((row for row, _, _ in cohort), found, strict=True)
+            return
         except FrameError:
             pass  # one by one, to see whose
-    vectors = torch.empty(len(cohort), layout.num_parameters)
-    good, bad = 0, []
     for row, records, context in cohort:
         try:
-            vectors[good] = _decoded(codec, records, layout, context)
-            good += 1
+            yield row, _decoded(codec, records, layout, context)
         except FrameError as error:
-            bad.append((row, str(error)))
-    return vectors[:good], bad
+            yield row, str(error)
 
 
 def _decoded(codec: Codec, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
@@ -241,39 +312,3 @@ def _decoded(codec: Codec, records: Sequence[Record], layout: Layout, context: C
     fits = vector.shape == (layout.num_parameters,) and vector.dtype == torch.float32
     require(fits, f"decode gave {vector.dtype} {tuple(vector.shape)}, expected float32 [P]")
     return vector
-
-
-def settled(codec: Codec, state: State, counted_ids: Sequence[int]) -> State:
-    """Return a codec's state after a round whose messages of these clients, ascending, were counted."""
-    settle = declared(codec, Codecs.settle)
-    return state if settle is None else settle(state, counted_ids)
-
-
-def shared_by(codec: Codec, params: Tensor, aggregate: Tensor, state: State) -> State:
-    """Return what both sides of a codec know before the next round, or None where it shares nothing.
-
-    Args:
-        codec: The codec of the clients' messages.
-        params: The parameters that the server will send.  # [P]
-        aggregate: What the server applied last, noise included; zeros before the first round.  # [P]
-        state: The codec's state.
-    """
-    share = declared(codec, Codecs.share)
-    return None if share is None else share(params, aggregate, state)
-
-
-def payload_bytes(frame: bytes) -> int:
-    """Return the bytes of a legal frame's bodies: without header, record headers and checksum.
-
-    Raises:
-        FrameError: The records do not end where the frame does.
-    """
-    at, payload, end = OVERHEAD - 4, 0, len(frame) - 4  # before them the header, after them the CRC
-    while at < end:
-        _, at = read_uvarint(frame, at)
-        _, at = read_uvarint(frame, at + 1)
-        length, at = read_uvarint(frame, at)
-        payload, at = payload + length, at + length
-    if at != end:
-        raise FrameError(f"frame: its records end at byte {at}, expected {end}")
-    return payload

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from codec_options import OPTIONS
 
 from gauntlet.clients.codecs import CODECS
 from gauntlet.clients.codecs.contract import CHECKS, is_unbiased_if_it_says_so
@@ -16,55 +17,6 @@ from gauntlet.clients.codecs.terngrad import TernGrad
 from gauntlet.clients.codecs.topk import TopK
 from gauntlet.core.errors import PluginError
 
-OPTIONS: dict[str, list[dict[str, object]]] = {
-    "error_feedback": [
-        {},
-        {"codec": {"name": "topk", "density": 0.2, "values": "f16"}, "decay": 0.5},
-        {"codec": "fp16"},
-        {"codec": "l_greco"},
-        {"codec": {"name": "terngrad", "clip": 0.0}, "allow_unbiased": True},
-    ],
-    "l_greco": [
-        {},
-        {"codec": "qsgd", "option": "levels", "menu": [3, 7, 15], "uniform": 1},
-        {"codec": "powersgd", "option": "rank", "menu": [1, 2, 4], "uniform": 1},
-    ],
-    "fp16": [{}, {"scale": "max"}],
-    "dorefa": [{}, {"bits": 1}, {"bits": 3, "bucket_size": 5, "zero_preserving": True}, {"bits": 8}],
-    "eblc": [{}, {"bound": 0.004}, {"bound": 0.5}],
-    "eden": [{}, {"bits": 1, "scale": "least_error"}, {"bits": 3, "chunk": 8}],
-    "momentum_correction": [{}, {"codec": {"name": "topk", "density": 0.3}, "masking": False}],
-    "one_byte": [{}, {"scalars_per_round": 4, "seed_pool": 6, "unit": 1e-4}],
-    "powersgd": [{}, {"rank": 1, "min_ratio": 1.0}, {"rank": 3, "min_ratio": 1.0, "iterations": 1}],
-    "qsgd": [
-        {},
-        {"levels": 1, "bucket_size": None, "pack": "fixed"},
-        {"norm": "max", "bucket_size": 4},
-        {"levels": 127, "pack": "huffman"},
-        {"levels": 1, "bucket_size": 7, "pack": "rans"},
-    ],
-    "randk": [{}, {"scaled": False, "shared_support": False}, {"values": "f16", "density": 0.5}],
-    "sign": [{}, {"scale": "l2"}, {"scale": "one"}, {"scale": "two_means"}],
-    "stc": [{}, {"density": 0.3}],
-    "topk": [
-        {},
-        {"density": 0.3, "pack": "rice"},
-        {"density": 0.3, "pack": "bitmap", "values": "f16"},
-        {"density": 1.0},
-    ],
-    "terngrad": [
-        {},
-        {"clip": 0.0},
-        {"clip": 0.0, "pack": "two_bit"},
-        {"clip": 0.0, "pack": "rice"},
-        {"pack": "huffman"},
-        {"clip": 0.0, "scale": "fixed", "theta": 0.03},
-        {"share_scales": True},
-        {"scale": "cstd", "share_scales": "capped"},
-        {"clip": 2.5, "pack": "auto", "scale": "cstd"},
-        {"sd": "std", "size_to_binarize": 12},
-    ],
-}
 CASES = [(name, options) for name in CODECS.table for options in OPTIONS.get(name, [{}])]
 
 
@@ -169,6 +121,10 @@ def _none(name):
     raise AttributeError(name)
 
 
+def remembering_the_last_batch(updates, layout, state, streams):
+    return Identity().encode(updates, layout, None, streams)[0], {"last": len(updates)}
+
+
 def one_record_short(updates, layout, state, streams):
     rows, state = Identity().encode(updates, layout, state, streams)
     return [row[:-1] for row in rows], state
@@ -259,6 +215,11 @@ BROKEN = [
     ("leaves_its_inputs_as_they_were", encoding(lambda vectors: vectors.mul_(2)), "wrote to the updates"),
     ("leaves_its_inputs_as_they_were", Residual(writes=True), "wrote to the state"),
     ("encodes_each_client_as_if_alone", encoding(lambda v: v - v.mean(dim=0)), "in a batch"),
+    (
+        "encodes_each_client_as_if_alone",
+        bent(Identity(), encode=remembering_the_last_batch),
+        "one by one leave another state",
+    ),
     ("remembers_by_client_id", Residual(place=True), "other clients of a cohort"),
     ("remembers_by_client_id", Residual(settles=True), "other clients of a cohort"),
     ("draws_from_its_streams_only", encoding(drawing_globally), "global generator"),

@@ -2,23 +2,26 @@
 
 import struct
 import zlib
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 
+from gauntlet.clients.codecs.error_feedback import ErrorFeedback
 from gauntlet.clients.codecs.identity import Identity
 from gauntlet.clients.codecs.parts.wire import (
     decode_cohort,
     decode_frame,
     encode_cohort,
     max_frame,
-    payload_bytes,
 )
+from gauntlet.clients.codecs.randk import RandK
 from gauntlet.clients.codecs.terngrad import TernGrad
+from gauntlet.core import trees
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.errors import FrameError, PluginError
-from gauntlet.core.frames import OVERHEAD, Envelope
+from gauntlet.core.frames import OVERHEAD, Envelope, payload_bytes
 from gauntlet.core.layout import Layout, Slot
 from gauntlet.core.seeds import generator
 from gauntlet.core.updates import Updates
@@ -146,3 +149,50 @@ def test_a_cohort_of_nobody_sends_nothing():
         frames, _ = encode_cohort(codec, nobody, LAYOUT, 77, codec.init(), STREAMS)
         vectors, rejected = decode_cohort(codec, frames, [], LAYOUT, 77, STREAMS)
         assert (frames, rejected, tuple(vectors.shape)) == ([], [], (0, 27))
+
+
+class Counting(Identity):
+    """An identity that notes how many clients each of its calls is about."""
+
+    calls: ClassVar[list[int]] = []
+
+    def encode(self, updates, layout, state, streams):
+        self.calls.append(len(updates))
+        return Identity().encode(updates, layout, state, streams)
+
+
+def large(clients, numel):
+    rows = torch.arange(clients * numel, dtype=torch.float32).reshape(clients, numel)
+    updates = Updates(rows, torch.arange(clients), torch.ones(clients, dtype=torch.int64))
+    return updates, Layout((Slot("w", (numel,), 0),))
+
+
+@pytest.mark.parametrize(("numel", "calls"), [(2**18, [4, 1]), (2**19 + 1, [1] * 5), (3, [5])])
+def test_a_large_cohort_is_encoded_some_clients_at_a_time(numel, calls):
+    """At most 2^20 coordinates a call, which stay in the caches, and at least one client."""
+    Counting.calls.clear()
+    updates, layout = large(5, numel)
+    frames, _ = encode_cohort(Counting(), updates, layout, 7, None, STREAMS)
+    assert Counting.calls == calls
+    vectors, rejected = decode_cohort(Identity(), frames, range(5), layout, 7, STREAMS)
+    assert not rejected
+    assert torch.equal(vectors, updates.vectors)
+
+
+@pytest.mark.parametrize("codec", [TernGrad(), ErrorFeedback(), RandK()], ids=repr)
+def test_blocks_give_the_frames_states_and_vectors_of_clients_alone(codec):
+    """One bad frame among them is rejected, the others stay in order."""
+    updates, layout = large(3, 2**19)
+    frames, state = encode_cohort(codec, updates, layout, 7, codec.init(), STREAMS)
+    alone, states = [], codec.init()
+    for row in range(3):
+        one = updates.rows(torch.tensor([row]))
+        found, states = encode_cohort(codec, one, layout, 7, states, STREAMS)
+        alone += found
+    assert frames == alone
+    assert trees.equal(state, states)
+    expected = [decode_cohort(codec, [f], [row], layout, 7, STREAMS)[0] for row, f in enumerate(frames)]
+    frames[1] = frames[1][:-1]
+    vectors, rejected = decode_cohort(codec, frames, range(3), layout, 7, STREAMS)
+    assert [row for row, _ in rejected] == [1]
+    assert torch.equal(vectors, torch.cat([expected[0], expected[2]]))
