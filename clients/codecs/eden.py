@@ -8,10 +8,11 @@ bit and the scale of least error it is DRIVE (NeurIPS 2021. arXiv:2105.08339).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import prod, sqrt
+from math import log, prod, sqrt
 from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ...core.contracts import CodecContext, CodecStreams
@@ -34,6 +35,7 @@ from .parts.packing import (
     unpack_fixed,
     with_scales,
 )
+from .parts.rotated import Chunk, RotatedMismatch
 from .parts.rotation import hadamard, random_signs
 
 
@@ -152,6 +154,43 @@ class EDEN:
         scales = scales_of(record, len(widths))
         return scales, unpack_fixed(
             buckets.after_bits(record, len(widths), self.bits), sum(widths), self.bits
+        )
+
+    def mismatch(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> RotatedMismatch:
+        """Return how far rotated coordinates lie from the cells of their codes, of chunks of length 1."""
+        chunks: list[Chunk] = []
+        for slot, record in zip(layout.parameters, records, strict=True):
+            widths = self._widths(slot.size)
+            scales, codes = self._read(record, widths)
+            starts = np.cumsum([0, *widths])[:-1].tolist()
+            chunks += [
+                self._chunk(
+                    slot, start, codes[start : start + width], float(scale), context, (record, number)
+                )
+                for number, (start, width, scale) in enumerate(zip(starts, widths, scales, strict=True))
+                if scale > 0
+            ]
+        return RotatedMismatch(tuple(chunks), self.scale == "unbiased")
+
+    def _chunk(
+        self,
+        slot: Slot,
+        start: int,
+        codes: Array,
+        scale: float,
+        context: CodecContext,
+        place: tuple[Record, int],
+    ) -> Chunk:
+        levels = _levels(self.bits)
+        ends = np.concatenate([[-np.inf], (levels[1:] + levels[:-1]) / 2, [np.inf]])
+        return Chunk(
+            start=slot.start + start,
+            size=min(len(codes), slot.size - start),
+            signs=torch.from_numpy(_signs(context, place[0].tensor_id, place[1], len(codes))),
+            levels=torch.from_numpy(levels[codes]).float(),
+            low=torch.from_numpy(ends[:-1][codes]).float(),
+            high=torch.from_numpy(ends[1:][codes]).float(),
+            log_scale=log(scale),
         )
 
     def records(self, layout: Layout) -> Sequence[RecordShape]:

@@ -33,8 +33,9 @@ class ErrorFeedback:
     residual of a client that stays away waits for it.
 
     Attributes:
-        codec: The codec inside, by name or as a table of ``name`` and its options. It must be contractive and
-            be told of no counted messages itself (``settle``).
+        codec: The codec inside, by name or as a table of ``name`` and its options. It must be contractive, be
+            told of no counted messages itself (``settle``), and carry nothing over to a client's next message
+            (``carries``), which would be sent twice. It may keep anything else, such as a plan.
         decay: What e is multiplied by before it is added, between 0 (no feedback) and 1 (the paper).
         allow_unbiased: Whether the codec inside may lose more than it is given, as unbiased ones do; error
             feedback may then diverge.
@@ -48,7 +49,7 @@ class ErrorFeedback:
         if not 0 <= self.decay <= 1:
             raise ValueError(f"decay must be between 0 and 1, got {self.decay}")
         name = self.codec if isinstance(self.codec, str) else self.codec.get("name")
-        if declared(self._inner, Codecs.settle) is not None:
+        if declared(self._inner, Codecs.settle) is not None or declared(self._inner, Codecs.carries) > 0:
             raise ValueError(f"codec '{name}' keeps a memory of its own: use one without, such as topk")
         if not (declared(self._inner, Codecs.contractive) or self.allow_unbiased):
             raise ValueError(

@@ -276,7 +276,7 @@ def vectors_of(
     codec: Codec, cohort: Sequence[tuple[int, list[Record], CodecContext]], layout: Layout
 ) -> tuple[Tensor, list[tuple[int, str]]]:
     """Return the vectors that the records of a cohort stand for [K', P], and why others stand for none."""
-    vectors = torch.empty(len(cohort), layout.num_parameters)
+    vectors = torch.from_numpy(np.empty((len(cohort), layout.num_parameters), np.float32))  # in huge pages
     good, bad = 0, []
     for block in _blocks(len(cohort), layout):
         for row, found in _block_of(codec, cohort[block], layout):

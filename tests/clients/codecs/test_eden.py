@@ -3,16 +3,19 @@
 import codec_trips
 import numpy as np
 import pytest
+import torch
 from codec_trips import flat
 from scipy.linalg import hadamard as matrix
 from scipy.stats import norm
 
 from gauntlet.clients.codecs.eden import EDEN, _levels
+from gauntlet.clients.codecs.parts.rotated import _hadamard
 from gauntlet.clients.codecs.parts.rotation import hadamard, random_signs
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.errors import FrameError
 from gauntlet.core.frames import Record
 from gauntlet.core.seeds import generator
+from gauntlet.core.updates import Updates
 
 STREAMS = CodecStreams(seed=0, round=7)
 TABLES = {1: [0.7979], 2: [0.4528, 1.5104], 3: [0.2451, 0.7560, 1.3439, 2.1519]}
@@ -95,3 +98,27 @@ def test_a_scale_of_which_the_values_overflow_is_refused():
 def test_options_out_of_range_are_refused(options, complaint):
     with pytest.raises(ValueError, match=complaint):
         EDEN(**options)
+
+
+@pytest.mark.parametrize("scale", ["unbiased", "least_error"])
+def test_the_update_itself_fits_its_frame_exactly_and_half_the_noise_is_seen(scale):
+    """Rotated coordinates lie in the cells of their codes, and its chunks have the frame's proportions."""
+    rows = np.random.default_rng(0).laplace(size=(1, 300)).astype(np.float32)
+    rows[:, 100:] *= 30
+    codec = EDEN(bits=3, scale=scale, chunk=64)
+    updates = Updates(torch.from_numpy(rows), torch.tensor([0]), torch.tensor([1]))
+    records = codec.encode(updates, flat(300), None, STREAMS)[0][0]
+    mismatch = codec.mismatch(records, flat(300), STREAMS.context(0))
+    own = float(mismatch(updates.vectors[0]))
+    assert own == pytest.approx(0, abs=1e-6)
+    assert float(mismatch(7 * updates.vectors[0])) == pytest.approx(0, abs=1e-6)
+    noise = torch.from_numpy(np.random.default_rng(1).laplace(size=300).astype(np.float32))
+    assert float(mismatch(updates.vectors[0] + 0.5 * noise)) > 1e-3
+    other = updates.vectors[0].clone()
+    other[:100] *= 2
+    assert float(mismatch(other)) > 1e-3
+
+
+def test_the_mismatch_turns_as_the_codec_does():
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 64)).astype(np.float32))
+    assert _hadamard(x).numpy() == pytest.approx(hadamard(x.numpy()), abs=1e-6)

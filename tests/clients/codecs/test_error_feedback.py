@@ -135,12 +135,29 @@ def test_top_k_stalls_at_a_floor_and_feedback_does_not():
     assert 8 < helped[0] / helped[1] < 32
 
 
+def test_a_codec_that_carries_over_what_it_left_out_is_refused(tmp_path):
+    """It need not be told of counted messages to do so: what both keep back would be sent twice."""
+    (tmp_path / "own.py").write_text(
+        "from gauntlet.clients.codecs.topk import TopK\n"
+        "class Own(TopK):\n"
+        "    carries = 1.0\n"
+        "    def init(self):\n"
+        "        return {}\n"
+    )
+    with pytest.raises(PluginError, match="keeps a memory of its own: use one without, such as topk"):
+        CODECS.build("error_feedback", {"codec": f"{tmp_path}/own.py:Own"})
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
         ({"codec": "terngrad"}, "does not say that it is contractive.*use topk, or allow_unbiased = true"),
+        (
+            {"codec": "randk"},
+            "codec 'randk' does not say that it is contractive, and what it leaves out may add",
+        ),
         ({"codec": "error_feedback"}, "keeps a memory of its own: use one without, such as topk"),
-        ({"codec": {"density": 0.1}}, "codec needs a name, one of .*error_feedback, fp16"),
+        ({"codec": {"density": 0.1}}, "codec needs a name, one of .*error_feedback, few_bit"),
         ({"codec": "topq"}, "did you mean 'topk'"),
         ({"codec": {"name": "topk", "densty": 0.1}}, "did you mean 'density'"),
         ({"decay": 1.5}, "decay must be between 0 and 1, got 1.5"),

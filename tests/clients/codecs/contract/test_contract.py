@@ -29,6 +29,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
         {"codec": "qsgd", "option": "levels", "menu": [3, 7, 15], "uniform": 1},
         {"codec": "powersgd", "option": "rank", "menu": [1, 2, 4], "uniform": 1},
     ],
+    "few_bit": [{}, {"bits": 1, "bins": 16}, {"bits": 4, "bins": 64}],
     "fp16": [{}, {"scale": "max"}],
     "frugal": [
         {},
@@ -39,6 +40,9 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "grass": [{}, {"density": 0.5, "refresh": 1}, {"density": 0.5, "choice": "top"}],
     "lift": [{}, {"density": 0.3, "score": "magnitude"}, {"rank": 1, "filter_rank": 2}, {"score": "random"}],
     "low_rank": [{}, {"rank": 2, "refresh": "random"}, {"rank": 2, "bits": 4, "lazy": True}],
+    "int4": [{}, {"bits": 2, "interval": "mse"}, {"bits": 8, "interval": "max"}, {"interval": "minimax"}],
+    "power": [{}, {"exponent": 0.5}, {"bits": 3, "plan": True}, {"bits": 8, "exponent": 1.0}],
+    "trit_planes": [{}, {"group": 5}, {"group": 1, "turns": 1}],
     "dorefa": [{}, {"bits": 1}, {"bits": 3, "bucket_size": 5, "zero_preserving": True}, {"bits": 8}],
     "eblc": [{}, {"bound": 0.004}, {"bound": 0.5}],
     "eden": [{}, {"bits": 1, "scale": "least_error"}, {"bits": 3, "chunk": 8}],
