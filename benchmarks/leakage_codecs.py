@@ -42,6 +42,9 @@ CODED: dict[str, tuple[str, dict[str, Any]]] = {
     "terngrad, no clip": ("terngrad", {"clip": 0.0}),
     "terngrad": ("terngrad", {}),
     "fp16": ("fp16", {}),
+    "10 bytes": ("one_byte", {"scalars_per_round": 10, "unit": 1e-3}),
+    "100 bytes": ("one_byte", {"scalars_per_round": 100, "unit": 1e-3}),
+    "1000 bytes": ("one_byte", {"scalars_per_round": 1000, "unit": 1e-3}),
 }
 LBFGS = DLG(line_search=True, init="uniform", max_iterations=60, restarts=2)
 ATTACKS = {

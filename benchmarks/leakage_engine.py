@@ -17,7 +17,7 @@ from leakage_search import convolutions
 from torch import Tensor
 from torch.nn import functional
 
-from gauntlet.attacks.leakage.search.adam import Adam
+from gauntlet.attacks.leakage.search.adam import AdamSearch
 from gauntlet.attacks.leakage.search.distances import cosine, squared
 from gauntlet.attacks.leakage.search.engine import Budget, Found, Problem, Variables, by_adam, by_lbfgs
 from gauntlet.attacks.leakage.search.ghosts import ghost_cosine
@@ -92,7 +92,7 @@ def batched(case: Case, observation: Observation, labels: Tensor) -> Found:
     else:
         matching = ghost
         problem = Problem(lambda v: matching(v[0], labels))
-    return by_adam(problem, starts(case, RESTARTS), Adam(), Budget(STEPS, 0.0, RESTARTS))
+    return by_adam(problem, starts(case, RESTARTS), AdamSearch(), Budget(STEPS, 0.0, RESTARTS))
 
 
 def sequential(case: Case, observation: Observation, labels: Tensor) -> tuple[int, list[float]]:

@@ -16,8 +16,9 @@ import numpy as np
 from .seeds import generator
 
 Array = np.ndarray[Any, Any]
-COLUMNS = 2**16
-"""Coordinates that are drawn at once, of all directions of a message: it decides memory, and no number."""
+NUMBERS = 2**20
+"""How many numbers are drawn at once, of all directions of a message: it decides memory, and no number."""
+MOST, LARGEST_POOL = 2**12, 2**16
 PURPOSE = "directions"
 
 
@@ -32,10 +33,10 @@ class Directions:
         seed: A public seed.
         round: The round, from 0.
         client_id: Whose they are.
-        count: S, at least 1.
+        count: S, from 1 to 4096.
         size: P, at least 0.
         pool: From how many directions, the same for all clients and rounds, each client draws S different
-            ones in each round, at least S; None: none is used twice.
+            ones in each round, from S to 65,536; None: none is used twice.
     """
 
     seed: int
@@ -60,8 +61,9 @@ class Directions:
     def blocks(self) -> Iterator[tuple[slice, Array]]:
         """Yield (coordinates, all directions there [S, B]) from the first to the last, each block anew."""
         streams = [generator(self.seed, PURPOSE, *key) for key in self.keys]
-        for start in range(0, self.size, COLUMNS):
-            part = slice(start, min(start + COLUMNS, self.size))
+        columns = max(1, NUMBERS // self.count)
+        for start in range(0, self.size, columns):
+            part = slice(start, min(start + columns, self.size))
             length = part.stop - start
             yield part, np.stack([s.standard_normal(length, dtype=np.float32) for s in streams])
 
@@ -100,7 +102,9 @@ class Directions:
 
 def check(count: int, pool: int | None) -> None:
     """Raise ``ValueError`` unless so many directions can be drawn from such a pool."""
-    if count < 1:
-        raise ValueError(f"scalars_per_round must be at least 1, got {count}")
-    if pool is not None and pool < count:
-        raise ValueError(f"seed_pool must be at least scalars_per_round, {count}, or left out; got {pool}")
+    if not 1 <= count <= MOST:
+        raise ValueError(f"scalars_per_round must be from 1 to {MOST}, got {count}")
+    if pool is not None and not count <= pool <= LARGEST_POOL:
+        raise ValueError(
+            f"seed_pool must be from scalars_per_round, {count}, to {LARGEST_POOL}, or left out; got {pool}"
+        )

@@ -177,11 +177,21 @@ def read_frame(
         raise FrameError("frame: the checksum does not fit the bytes")
     if count != len(shapes):
         raise FrameError(f"frame: {count} records, expected {len(shapes)}")
-    return _read_records(content, shapes)
+    return read_records(content, shapes, _HEADER.size)
 
 
-def _read_records(data: memoryview, shapes: Sequence[RecordShape]) -> list[Record]:
-    records, at = [], _HEADER.size
+def records_of(frame: bytes) -> bytes:
+    """Return the part of a legal frame that holds its records."""
+    return frame[_HEADER.size : -4]
+
+
+def read_records(data: bytes | memoryview, shapes: Sequence[RecordShape], at: int = 0) -> list[Record]:
+    """Return the records that stand from a place on to the end.
+
+    Raises:
+        FrameError: Others than these, or more, or one that is cut off.
+    """
+    records = []
     for expected in shapes:
         tensor_id, at = read_uvarint(data, at)
         if at >= len(data):
@@ -201,3 +211,20 @@ def _read_records(data: memoryview, shapes: Sequence[RecordShape]) -> list[Recor
     if at != len(data):
         raise FrameError(f"frame: {len(data) - at} bytes left over")
     return records
+
+
+def payload_bytes(frame: bytes) -> int:
+    """Return the bytes of a legal frame's bodies: without header, record headers and checksum.
+
+    Raises:
+        FrameError: The records do not end where the frame does.
+    """
+    at, payload, end = OVERHEAD - 4, 0, len(frame) - 4  # before them the header, after them the CRC
+    while at < end:
+        _, at = read_uvarint(frame, at)
+        _, at = read_uvarint(frame, at + 1)
+        length, at = read_uvarint(frame, at)
+        payload, at = payload + length, at + length
+    if at != end:
+        raise FrameError(f"frame: its records end at byte {at}, expected {end}")
+    return payload

@@ -46,7 +46,7 @@ class Presence:
         return len(self.level)
 
     def rows(self, keep: Tensor | slice) -> "Presence":
-        """Return the presence of the clients where ``keep`` [K] is true, or of the given row numbers."""
+        """Return the presence of the clients where ``keep`` [K] is true, or of row numbers, or of a slice."""
         return replace(self, level=self.level[keep])
 
     def joined(self, others: Sequence["Presence"]) -> "Presence":

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..clients.codecs.parts.wire import max_frame
+from ..clients.codecs.parts.wire import float_frame, max_frame
 from ..clients.exchange.facts import BYTES as FACT_BYTES
 from ..core.client_rows import ClientRows, rows_of
 from ..core.declarations import (
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from ..privacy.accounting import Accountant
     from .guarantee.canaries import Canaries
     from .mail.link import ClientLinks
+    from .mail.mailbox import Downlink
 
 Array = np.ndarray[Any, Any]
 
@@ -119,6 +120,7 @@ class Plan:
     root: OwnTraining | None = None
     candidates: Candidates | None = None
     rows: bool = True
+    fitted_inputs: tuple[str, ...] = ()
 
     @cached_property
     def summed(self) -> bool:
@@ -253,6 +255,11 @@ class Plan:
         """The longest frame of the parameters on their way down, in bytes."""
         return max_frame(self.codec_down, self.layout)
 
+    @cached_property
+    def frame_whole(self) -> int:
+        """The length of a frame of the parameters in float32, in bytes."""
+        return float_frame(self.layout)
+
     def with_presence(self, updates: Updates) -> Updates:
         """Return clients' messages with what the server assigned to each in the round in which it began.
 
@@ -265,11 +272,14 @@ class Plan:
         with named_faults(f"algorithm {name_of(self.levels.algorithm)}: a worker returned what cannot be"):
             return replace(updates, presence=presence)
 
-    def received_bytes(self, whole: int, client_ids: Sequence[int], round_: int) -> Array:
-        """Return how many bytes each client receives in a round, where a whole model takes so many.  # [K]"""
-        found = np.full(len(client_ids), whole, dtype=np.int64)
+    def received_bytes(self, down: Downlink, client_ids: Sequence[int]) -> Array:
+        """Return how many bytes each client receives in a round, of which this is the downlink.  # [K]"""
+        found, round_ = np.full(len(client_ids), down.size, dtype=np.int64), down.broadcast.round
         if self.levels is not None:
             found -= [self._spared[self.levels.level(client, round_)] for client in client_ids]
+        for place, client in enumerate(client_ids if down.logs else ()):
+            if client in down.logs:
+                found[place] += down.logs[client].frame_bytes - self.frame_down
         return found
 
     @cached_property

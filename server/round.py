@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from ..clients.codecs.parts.wire import shared_by
+from ..clients.codecs.parts.between_rounds import shared_by
 from ..core.contracts import Starts, Verdict
 from ..core.declarations import Defenses, Schedules, declared
 from ..core.errors import PluginError
@@ -48,10 +48,10 @@ def send(plan: Plan, state: ServerState, pool: ClientPool) -> tuple[ServerState,
     drawn = plan.canaries.cohort(sample_cohort(plan.sampler, plan.sampling, plan.seed, state.round))
     state, params = prepared(plan, state)
     state, planted = plant(plan, state, params)
-    down = send_down(plan, state, planted)
+    state, down = send_down(plan, state, planted, drawn.tolist())
     sent = Sent(drawn, down, train_root(plan, state, down), began=drawn[:0])
     if plan.summed:
-        return state, add_up(plan, sent, pool)
+        return add_up(plan, state, sent, pool)
     state, starts = _starts(plan, state, sent)
     while len(starts.client_ids):
         state, sent = post(plan, state, sent, starts, pool)
@@ -103,6 +103,8 @@ def receive(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Ou
         began=sent.began,
         bytes_sent=sent.bytes_up,
         bytes_received=sent.bytes_down,
+        missed=sent.missed,
+        link_seconds=sent.link_seconds / len(sent.began) if plan.link and len(sent.began) else None,
         former=None if after.attacked is None else frozenset(after.attacked),
     )
 

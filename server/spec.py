@@ -69,6 +69,7 @@ class RunSpec:
         max_epsilon: The run stops before a round that would cost more in all; None: no limit.
         max_delta: The largest delta that is accepted; beyond 0.1 it must be said. Decides no result.
         noise_seed: What the noise of privacy follows from; None: from ``seed``.
+        init: A safetensors file with the model's first weights; None: drawn from the seed.
         Others: The plug-ins of each family.
     """
 
@@ -105,6 +106,7 @@ class RunSpec:
     max_epsilon: float | None = None
     max_delta: float = 0.1
     noise_seed: int | None = None
+    init: str | None = None
 
 
 def noise_seed(spec: RunSpec) -> int:

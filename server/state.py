@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..clients.codecs.parts.wire import shared_by
+from ..clients.codecs.parts.between_rounds import shared_by
 from ..core.contracts import UpdateKnowledge
+from .mail.catching_up import first_held
+from .mail.replay import first_log
 
 if TYPE_CHECKING:
     from ..core.client_rows import ClientRows
@@ -40,7 +42,9 @@ class ServerState:
         server: What a malicious server remembers.
         attacked: Clients that attacked in a round in which they began, ascending; None where the sampler
             alone tells who did (``Plan.attacked``).
+        down: What clients hold of a downlink that sends differences (``mail.catching_up``); None of others.
         mailbox: Messages that are not counted yet; None where there is none, as between synchronous rounds.
+        log: What was counted, where clients may be sent that (``mail.replay``); else None.
     """
 
     round: int
@@ -63,6 +67,8 @@ class ServerState:
     server: State = None
     attacked: tuple[int, ...] | None = None
     mailbox: Mailbox | None = None
+    down: State = None
+    log: State = None
 
 
 def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:
@@ -85,5 +91,7 @@ def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:
         schedule=plan.schedule.init(),
         server=plan.server.init(plan.inserted),
         attacked=None if plan.plain else (),
+        down=first_held(plan, params),
+        log=first_log(plan),
         shared=shared_by(plan.codec, params, torch.zeros(plan.exchange.up.num_parameters), codec),
     )

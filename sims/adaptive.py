@@ -19,11 +19,19 @@ if TYPE_CHECKING:
 def unadapted(spec: RunSpec, probes: Sequence[Probe]) -> str | None:
     """Return a warning, in one line, where probes rebuild examples and none of them knows of the defense.
 
-    The attack that does is the one that the defense declares as ``adaptive``, with these options at least.
+    The attack that does is the one that the defense declares as ``adaptive``, with these options at least; of
+    an ``unanswered`` one there is none.
     """
     named = spec.client_defense
-    adaptive = _adaptive(named.name, named.options)
+    defense = CLIENT_DEFENSES.build(named.name, named.options)
+    adaptive: Mapping[str, object] = dict(declared(defense, ClientDefenses.adaptive))
     rebuild = [probe for probe in probes if not infers(probe.name)]
+    unanswered: bool = declared(defense, ClientDefenses.unanswered)
+    if rebuild and unanswered:
+        return (
+            f"warning: no leakage attack of this package knows of client defense '{named.name}': what is "
+            "rebuilt is the least that leaks, and says nothing of what the defense is worth"
+        )
     if not adaptive or not rebuild or any(knows(adaptive, p.name, p.spec().options) for p in rebuild):
         return None
     return (
@@ -31,10 +39,6 @@ def unadapted(spec: RunSpec, probes: Sequence[Probe]) -> str | None:
         f"probe is one: add [[probes]] with {_table(adaptive)}, or attack what was recorded with --with "
         f"'{{{_table(adaptive)}}}'"
     )
-
-
-def _adaptive(name: str, options: Mapping[str, Any]) -> dict[str, object]:
-    return dict(declared(CLIENT_DEFENSES.build(name, options), ClientDefenses.adaptive))
 
 
 def _table(adaptive: Mapping[str, object]) -> str:

@@ -201,6 +201,20 @@ def resume(
 
 
 @app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="The result folder of a run.")],
+    out: Annotated[Path, typer.Option(help="The file to write, .safetensors.")] = Path("model.safetensors"),
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Load code from outside that a folder of others names.")
+    ] = False,
+) -> None:
+    """Write the trained model's weights as safetensors; model.init begins with them."""
+    from .trained import export as write
+
+    print(write(folder, out, allow_code))
+
+
+@app.command()
 def verify(
     folder: Annotated[Path, typer.Argument(help="The result folder of a run, a sweep or a matrix.")],
 ) -> None:

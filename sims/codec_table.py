@@ -15,10 +15,11 @@ from torch import Tensor
 
 from ..clients.codecs import CODECS
 from ..clients.codecs.parts.accounts import nmse
-from ..clients.codecs.parts.wire import decode_cohort, encode_cohort, payload_bytes, shared_by
+from ..clients.codecs.parts.between_rounds import shared_by
+from ..clients.codecs.parts.wire import decode_cohort, encode_cohort
 from ..core.contracts import Codec, CodecStreams
 from ..core.errors import DataError, ScenarioError
-from ..core.frames import Envelope, read_frame
+from ..core.frames import Envelope, payload_bytes, read_frame
 from ..core.layout import Layout, Slot
 from ..core.outside import only_our_own
 from ..core.seeds import generator
@@ -118,7 +119,7 @@ def measured(name: str, options: dict[str, Any], material: Material, seconds: fl
     codec, layout = CODECS.build(name, options), material.layout
     updates = _updates(material.vectors)
     shared = shared_by(codec, updates.vectors[0], updates.vectors[0], codec.init())
-    streams = CodecStreams(0, 0, shared)
+    streams = CodecStreams(0, 0, shared, params=updates.vectors[0])
     ids = updates.client_ids.tolist()
     state, how = codec.init(), (layout, _SPEC, streams)
     frames, encoding = timed(lambda: encode_cohort(codec, updates, layout, _SPEC, state, streams)[0], seconds)

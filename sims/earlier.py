@@ -1,13 +1,16 @@
 """Tables as runs of schema 1 kept them: Parquet files that every checkpoint wrote anew, with no digest."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..core.errors import ResultsError
-from .results import first_line
+from .journal import read_tables
+from .records import TIMINGS
+from .results import JOURNALS, first_line
 
 
 def old_tables(folder: Path, schemas: Mapping[str, pa.Schema], rounds: int) -> dict[str, pa.Table]:
@@ -52,3 +55,12 @@ def by_round(tables: Mapping[str, pa.Table], rounds: int) -> Iterator[tuple[str,
             begin, end = ends[name][number : number + 2].tolist()
             # No slice, which would hold its neighbours' strings as well, and be written with other bytes.
             yield name, table.take(pa.array(range(begin, end), pa.int64()))
+
+
+def timings_until(folder: Path, rounds: int) -> pa.Table:
+    """Return what is left of the first rounds' times; nothing hangs on them."""
+    path, old = folder / JOURNALS[1], folder / "timings.parquet"
+    with suppress(OSError, KeyError, pa.ArrowException, ResultsError):
+        table = read_tables(path)["timings"] if path.is_file() else pq.read_table(old)
+        return until(table, TIMINGS, rounds)
+    return TIMINGS.empty_table()

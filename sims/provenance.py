@@ -9,9 +9,12 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from ..clients.data.digest import digest
 from ..core.declarations import Mechanisms, declared
@@ -76,7 +79,12 @@ def begun_with(scenario: Scenario, simulation: Simulation) -> dict[str, Any]:
 
 
 def _data(simulation: Simulation) -> str:
-    return digest(simulation.data, noised=declared(simulation.plan.privacy, Mechanisms.perturb) is not None)
+    """Return a hash of the examples, and of the weights to begin with where they come from a file."""
+    found = digest(simulation.data, noised=declared(simulation.plan.privacy, Mechanisms.perturb) is not None)
+    if simulation.spec.init is None:
+        return found
+    first = torch.cat([simulation.first.params, simulation.first.buffers])
+    return f"{found}+{sha256(first.numpy().tobytes()).hexdigest()[:32]}"
 
 
 def changed_code(manifest: Mapping[str, Any], now: Mapping[str, str]) -> list[str]:
@@ -98,7 +106,8 @@ def changed_code(manifest: Mapping[str, Any], now: Mapping[str, str]) -> list[st
 def changed_data(manifest: Mapping[str, Any], simulation: Simulation) -> list[str]:
     """Return what differs in the examples from when the run began."""
     same = "data" not in manifest or latest(manifest, "data", str) == _data(simulation)
-    return [] if same else [f"the data of {simulation.spec.data.name}"]
+    first = "" if simulation.spec.init is None else f", or {simulation.spec.init}"
+    return [] if same else [f"the data of {simulation.spec.data.name}{first}"]
 
 
 def refuse_changes(folder: Path, changes: list[str], consent: Consent) -> None:

@@ -141,7 +141,7 @@ TIMINGS = pa.schema(
 def rounds_schema(metrics: Sequence[str], linked: bool = False) -> pa.Schema:
     """Return the columns of the table of rounds: behind a regression's errors stands what a task measures.
 
-    Of a run with links the last one is how long those of the round's messages took, on average.
+    Of a run with links the last one is how long the bytes of those that began took on them, on average.
 
     Raises:
         PluginError: A task gives a measure the name of another column, or two measures one name.
@@ -262,7 +262,7 @@ def _round_row(plan: Plan, step: Step) -> dict[str, Any]:
         "total_bytes_up": state.bytes_up,
         "total_bytes_down": state.bytes_down,
         "virtual_seconds": state.clock,
-        "link_seconds": o.link_seconds(plan),
+        "link_seconds": o.link_seconds,
         **_privacy(plan, step),
         **detection(plan, o),
         **aggregation(plan, o),

@@ -20,6 +20,7 @@ from .spent import settled_frame
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+    from torch import nn
 
 SCHEMA = 2
 SCHEMAS = (1, SCHEMA)  # of manifests that are read
@@ -120,6 +121,12 @@ class Run:
         return self._table("frames") if there else None
 
     @cached_property
+    def layers(self) -> "pd.DataFrame | None":
+        """One row a layer and round, of the round's first message; None where no codec shortens layers."""
+        there = "layers" in self._going_on or (self.folder / "layers.parquet").is_file()
+        return self._table("layers") if there else None
+
+    @cached_property
     def outputs(self) -> "pd.DataFrame":
         """One row an output of a regression and evaluated round."""
         return self._table("outputs")
@@ -175,6 +182,12 @@ class Run:
     def _rebuilt(self, name: str) -> list[Rebuilt]:
         places = (place for place in sorted((self.folder / name).glob("*")) if place.is_dir())
         return [load_rebuilt(place) for place in places if place.suffix != ".part"]
+
+    def model(self, allow_code: bool = False) -> "nn.Module":
+        """Return the trained global model, in evaluation mode on the CPU; see ``trained.trained_model``."""
+        from .trained import trained_model
+
+        return trained_model(self.folder, allow_code)[0]
 
     def plot(self, name: str, by: str | None = None) -> "Figure":
         """Return one of the plots that ``gauntlet plot`` draws, of this run alone."""

@@ -115,7 +115,7 @@ def resume(
         simulation = prepare(scenario.run_spec(), begun=manifest.get("training"))
         changed += changed_data(manifest, simulation)
         refuse_changes(folder, changed, consent)
-        check = partial(_check, folder, simulation)
+        check = partial(check_checkpoint, folder, simulation)
         found, damaged = load_newest(folder / "checkpoints", manifest["fingerprint"], check)
         writer, progress = RunWriter.reopen(folder, found), progress or Silent()
         if found is not None:
@@ -158,7 +158,7 @@ def stored_scenario(folder: Path, manifest: Mapping[str, Any]) -> Scenario:
     return make_scenario(manifest["scenario"], f"{folder}/manifest.json")
 
 
-def _check(folder: Path, simulation: Simulation, checkpoint: Checkpoint) -> None:
+def check_checkpoint(folder: Path, simulation: Simulation, checkpoint: Checkpoint) -> None:
     """Raise ``GauntletError`` unless a checkpoint fits the run, and its rows are there."""
     for name in ("params", "buffers"):
         came, needed = (getattr(state, name).numel() for state in (checkpoint.state, simulation.first))

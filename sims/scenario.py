@@ -16,7 +16,7 @@ from ..server.spec import RunSpec
 from .outside_code import code_of
 from .overrides import change, parse
 from .plain import check_plain, read_text, read_toml
-from .sections import Attack, Checkpoint, Evaluation, Matrix, Plugin, Probe, Runtime, Section
+from .sections import Attack, Checkpoint, Evaluation, Matrix, Model, Plugin, Probe, Runtime, Section
 
 _SHELVES = ("scenarios", "papers")
 _SECRET_BITS = 128  # as many as a stream's key has
@@ -35,7 +35,7 @@ class Scenario(BaseModel):
     num_clients: int = Field(ge=1)
     data: Plugin
     partition: Plugin = Plugin(name="iid")
-    model: Plugin
+    model: Model
     training: dict[str, Any] = {}
     task: Plugin | None = None
     algorithm: Plugin = Plugin(name="fedavg")
@@ -101,6 +101,7 @@ class Scenario(BaseModel):
             data=self.data.spec(),
             partition=self.partition.spec(),
             model=self.model.spec(),
+            init=self.model.init,
             training=configure(LocalTraining, "training", self.training),
             task=None if self.task is None else self.task.spec(),
             algorithm=self.algorithm.spec(),

@@ -40,6 +40,22 @@ class Plugin(BaseModel):
         return PluginSpec(self.name, dict(self.model_extra or {}))
 
 
+class Model(Plugin):
+    """The ``[model]`` section.
+
+    Attributes:
+        init: A safetensors file with its first weights (``gauntlet export`` writes one), taken for public:
+            what it was trained on is not charged. None: they are drawn from the seed.
+    """
+
+    init: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plainly: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = plainly(self)
+        return {k: v for k, v in values.items() if k != "init" or v is not None}
+
+
 class Attack(Plugin):
     """An ``[[attacks]]`` section: an attack on training, who runs it and when.
 

@@ -15,7 +15,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..clients.placement.stackable import Choice
 from ..core.disk import append, make_folder, sync_folder
@@ -25,10 +24,12 @@ from ..core.trees import State
 from ..privacy.accounting import Epsilon
 from ..server.checkpoint import Checkpoint
 from ..server.plan import Plan
-from .earlier import by_round, old_tables, until
+from .catch_up_table import catch_up_rows
+from .earlier import by_round, old_tables, timings_until
 from .folders import RESERVE, check_free
 from .frame_table import FRAMES, frame_rows
 from .journal import Journal, Mark, read_tables
+from .layer_table import LAYERS, layer_rows
 from .records import (
     CERTIFICATES,
     CLIENTS,
@@ -60,7 +61,7 @@ TABLES = {
     "scores": SCORES,
     "outputs": OUTPUTS,
 }
-OPTIONAL = {"personal": PERSONAL, "certificates": CERTIFICATES, "frames": FRAMES}
+OPTIONAL = {"personal": PERSONAL, "certificates": CERTIFICATES, "frames": FRAMES, "layers": LAYERS}
 _TIMES = {"timings": TIMINGS}
 _TIMES_OF_ROUND = pa.struct(list(TIMINGS))
 _RESERVED = 2**16  # bytes
@@ -137,7 +138,7 @@ class RunWriter:
             else rows_of(folder, checkpoint)
         )
         timings = Journal(folder / JOURNALS[1], _TIMES)
-        timings.add("timings", _timings_until(folder, done))
+        timings.add("timings", timings_until(folder, done))
         manifest = read_manifest(folder) | {"schema": SCHEMA}
         writer = cls(folder, manifest, tables, timings)
         writer._reserve()
@@ -161,6 +162,10 @@ class RunWriter:
             self._tables.add("certificates", certificate_rows(step))
         if (frames := frame_rows(plan, step)) is not None:
             self._tables.add("frames", frames)
+        if (missed := catch_up_rows(plan, step)) is not None:
+            self._tables.add("frames", missed)
+        if (layers := layer_rows(plan, step)) is not None:
+            self._tables.add("layers", layers)
         rate = len(step.outcome.sent) / step.seconds if step.seconds > 0 else None
         times = {
             "round": step.outcome.round,
@@ -295,15 +300,6 @@ def _mark_of(checkpoint: Checkpoint) -> Mark | None:
 def _row(columns: pa.DataType, values: dict[str, Any]) -> pa.Table:
     """Return a table of one row; a structure is converted as one, five times as fast as column by column."""
     return pa.Table.from_batches([pa.RecordBatch.from_struct_array(pa.array([values], columns))])
-
-
-def _timings_until(folder: Path, rounds: int) -> pa.Table:
-    """Return what is left of the first rounds' times; nothing hangs on them."""
-    path, old = folder / JOURNALS[1], folder / "timings.parquet"
-    with suppress(OSError, KeyError, pa.ArrowException, ResultsError):
-        table = read_tables(path)["timings"] if path.is_file() else pq.read_table(old)
-        return until(table, TIMINGS, rounds)
-    return TIMINGS.empty_table()
 
 
 def _digests(folder: Path) -> dict[str, str]:

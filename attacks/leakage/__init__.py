@@ -17,6 +17,7 @@ LEAKAGE_ATTACKS: Family[LeakageAttack] = Family(
         "dia": "gauntlet.attacks.leakage.dia:DIA",
         "wiig": "gauntlet.attacks.leakage.wiig:WIIG",
         "unrolled": "gauntlet.attacks.leakage.unrolled:Unrolled",
+        "summed_rounds": "gauntlet.attacks.leakage.summed_rounds:SummedRounds",
         "sme": "gauntlet.attacks.leakage.sme:SME",
         "bayes": "gauntlet.attacks.leakage.bayes:Bayes",
         "bias_trick": "gauntlet.attacks.leakage.bias_trick:BiasTrick",

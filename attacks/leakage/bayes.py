@@ -19,7 +19,7 @@ from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
 from .parts.labels import known_labels, only_label, refuse_unreadable_label
 from .parts.requirements import PLAIN_STEP, refuse_unmet
-from .search.adam import Adam
+from .search.adam import AdamSearch
 from .search.engine import Budget, Problem, Variables, by_adam
 from .search.gradients import gradients_of, refuse_unsearchable
 from .search.likelihoods import LIKELIHOODS, Likelihood, counted, misfit
@@ -101,8 +101,8 @@ class Bayes:
     def _budget(self) -> Budget:
         return Budget(self.max_iterations, 0.0, self.restarts, self.max_seconds)
 
-    def _adam(self) -> Adam:
-        return Adam(self.lr)
+    def _adam(self) -> AdamSearch:
+        return AdamSearch(self.lr)
 
     def reconstruct(
         self, observations: Sequence[Observation], generator: np.random.Generator

@@ -19,7 +19,7 @@ from .inverting_gradients import InvertingGradients
 from .parts.labels import only_label
 from .parts.requirements import PLAIN_STEP, refuse_unmet
 from .search.aware import Objective, aware
-from .search.descent import Descent, Shares
+from .search.descent import descent_of
 from .search.distances import cosine
 from .search.engine import Variables
 from .search.masked import mask_calls, masked_gradients_of
@@ -71,26 +71,13 @@ class DIA:
     unaware: ClassVar[Mapping[str, object]] = {"objective": "plain"}
 
     def __post_init__(self) -> None:
-        self._descent()
+        descent_of(self)
         if not 0 <= self.mask_weight < float("inf"):
             raise ValueError(f"mask_weight must be at least 0 and finite, got {self.mask_weight}")
 
     def check(self, observation: Observation) -> None:
         InvertingGradients(init=self.init).check(observation)
         mask_calls(observation)
-
-    def _descent(self) -> Descent:
-        return Descent(
-            self.max_iterations,
-            self.lr,
-            self.tv,
-            self.signed,
-            self.decays,
-            self.restarts,
-            self.tolerance,
-            self.init,
-            self.max_seconds,
-        )
 
     def _without_dropout(self) -> InvertingGradients:
         shared = [f.name for f in fields(self) if f.name != "mask_weight"]
@@ -120,7 +107,7 @@ class DIA:
             shapes = ((call, (batch_size, *call.shape)) for call in calls)
             return tuple(torch.from_numpy(stream.random(s) >= call.rate).float() for call, s in shapes)
 
-        found = self._descent().search(observation, batch_size, cost, generator, Shares(draw, prior))
+        found = descent_of(self).search(observation, batch_size, cost, generator, draw, prior)
         return found.reconstruction(labels, mask_values=float(sum(m.numel() for m in found.variables[1:])))
 
 

@@ -35,8 +35,8 @@ class DLG:
 
     Passive. Where labels are known, the inputs alone are searched, one of each label. Works best on smooth
     activations (the second derivative of ReLU is 0 almost everywhere). ``cost`` is relative:
-    ||g - G||^2 / ||G||^2. Under a privacy mechanism, which may have clipped the message, gradients are
-    brought to its length first.
+    ||g - G||^2 / ||G||^2, which of a message of zeros is no number (``stopped`` is ``"nan"``). Under a
+    privacy mechanism, which may have clipped the message, gradients are brought to its length first.
 
     The defaults are the authors'. Recommended on smooth models:
     ``optimizer = "levenberg_marquardt", init = "uniform", restarts = 5``, which takes a few steps where

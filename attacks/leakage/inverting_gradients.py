@@ -20,15 +20,15 @@ from ...core.observation import Observation, Reconstruction
 from .parts.label_rules import LabelRule, labels_by, refuse_unruly
 from .parts.labels import only_label, refuse_unreadable_label
 from .parts.requirements import PLAIN_STEP, refuse_unmet
-from .search.adam import Adam, Schedule
+from .search.adam import Schedule
 from .search.aware import Objective, aware
+from .search.descent import descent_of
 from .search.distances import cosine
-from .search.engine import Budget, Problem, Variables, by_adam
+from .search.engine import Variables
 from .search.ghosts import ghost_cosine
 from .search.gradients import gradients_of, refuse_unsearchable
 from .search.layerwise import layerwise
-from .search.priors import annealed, clamp_to, total_variation
-from .search.starts import Init, dummy_inputs, refuse_boundless
+from .search.starts import Init, refuse_boundless
 
 Angle = Literal["cosine", "cosine_layerwise"]
 
@@ -91,12 +91,7 @@ class InvertingGradients:
     unaware: ClassVar[Mapping[str, object]] = {"objective": "plain"}
 
     def __post_init__(self) -> None:
-        self._budget()
-        self._adam()
-        if len(self.tv) != 2 or not all(0 <= weight < float("inf") for weight in self.tv):
-            raise ValueError(f"tv must be two weights of at least 0, got {self.tv}")
-        if self.tv_bound is not None and not 0 < self.tv_bound < float("inf"):
-            raise ValueError(f"tv_bound must be above 0 and finite, or None, got {self.tv_bound}")
+        descent_of(self)
         if self.distance not in get_args(Angle):
             allowed = ", ".join(get_args(Angle))
             raise ValueError(f"distance must be one of {allowed}, got {self.distance!r}")
@@ -117,12 +112,6 @@ class InvertingGradients:
             )
         refuse_boundless(observation.value_range, self.init)
         refuse_unsearchable(observation)
-
-    def _budget(self) -> Budget:
-        return Budget(self.max_iterations, self.tolerance, self.restarts, self.max_seconds)
-
-    def _adam(self) -> Adam:
-        return Adam(self.lr, self.signed, self.decays, schedule=self.schedule)
 
     def reconstruct(
         self, observations: Sequence[Observation], generator: np.random.Generator
@@ -145,18 +134,7 @@ class InvertingGradients:
             (x,) = variables  # [R, B, ...]
             return distance(gradients(x, labels)) if ghost is None else ghost(x, labels)
 
-        def prior(variables: Variables, share: float) -> Tensor:
-            return annealed(*self.tv, share) * total_variation(variables[0])
-
-        def project(variables: Variables) -> None:
-            clamp_to(variables[0], observation.value_range)
-
-        starts = [
-            (dummy_inputs(observation, batch_size, self.init, generator),) for _ in range(self.restarts)
-        ]
-        for (x,) in starts:
-            clamp_to(x, observation.value_range)
-        found = by_adam(Problem(cost, prior, project, self.tv_bound), starts, self._adam(), self._budget())
+        found = descent_of(self).search(observation, batch_size, cost, generator)
         return found.reconstruction(labels)
 
 

@@ -18,7 +18,7 @@ from .inverting_gradients import InvertingGradients
 from .parts.labels import known_labels
 from .parts.requirements import PLAIN_STEP, refuse_unmet
 from .search.aware import Objective, aware
-from .search.descent import Descent, Shares
+from .search.descent import descent_of
 from .search.distances import cosine
 from .search.engine import Variables
 from .search.starts import Init
@@ -71,7 +71,7 @@ class SME:
     unaware: ClassVar[Mapping[str, object]] = {"objective": "plain"}
 
     def __post_init__(self) -> None:
-        self._descent(searched=False)
+        descent_of(self)
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha must be between 0 and 1, got {self.alpha}")
         if not 0 <= self.alpha_lr < float("inf"):
@@ -79,20 +79,6 @@ class SME:
 
     def check(self, observation: Observation) -> None:
         InvertingGradients(init=self.init).check(observation)
-
-    def _descent(self, searched: bool) -> Descent:
-        return Descent(
-            self.max_iterations,
-            self.lr,
-            self.tv,
-            self.signed,
-            self.decays,
-            self.restarts,
-            self.tolerance,
-            self.init,
-            self.max_seconds,
-            (self.alpha_lr,) if searched else (),
-        )
 
     def reconstruct(
         self, observations: Sequence[Observation], generator: np.random.Generator
@@ -110,7 +96,8 @@ class SME:
             return distance(gradients(x, labels, alpha[0] if alpha else x.new_full((len(x),), begin)))
 
         searched = not one and self.alpha_lr > 0
-        shares = Shares(lambda _: (torch.tensor(begin),)) if searched else None
-        found = self._descent(searched).search(observation, len(labels), cost, generator, shares)
+        descent = descent_of(self, (self.alpha_lr,) if searched else ())
+        shares = (lambda _: (torch.tensor(begin),)) if searched else None
+        found = descent.search(observation, len(labels), cost, generator, shares)
         alpha = float(found.variables[1]) if searched else begin
         return found.reconstruction(labels, alpha=alpha)

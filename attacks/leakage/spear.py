@@ -42,11 +42,12 @@ class Spear:
 
     ``cost`` is 1 less the certificate, the share of (unit, example) of which the gradient is 0 just where the
     rebuilt example turns the unit off: 0 for the truth. ``stopped`` is ``"converged"`` where it is at least
-    0.985 for every example, and ``"not_certified"`` where it is below 0.9 on average, or the search ended
-    without all examples.
+    0.985 for every example, and ``"not_certified"`` where it is below 0.9 on average, the search ended
+    without all examples, or two examples turn the same units on, so that mixtures of them fit as well (also
+    where these happen to be the examples themselves).
     ``details``: ``rank``, ``found`` (columns proven), ``certificate``, ``certified`` (examples of which
-    98.5 % of the units agree), ``rounds`` (of the search), and ``predicted_mse``, the median of what float32
-    leaves, in units of the inputs.
+    98.5 % of the units agree and no mixture with another fits), ``rounds`` (of the search), and
+    ``predicted_mse``, the median of what float32 leaves, in units of the inputs.
 
     Attributes:
         search: ``"dictionary"`` (sparse dictionary learning), ``"sample"`` (null vectors of sampled rows, for
@@ -94,7 +95,8 @@ class Spear:
         sample = self.search == "sample" or (self.search == "auto" and layer.rank <= SAMPLED)
 
         def certain(known: Tensor) -> bool:
-            return bool((agreement(layer, basis.zeros(known), factors(layer, known)[0]) >= CERTAIN).all())
+            agreeing, _ = agreement(layer, basis.zeros(known), factors(layer, known)[0])
+            return bool((agreeing >= CERTAIN).all())
 
         known, rounds = find_columns(
             basis,
@@ -106,18 +108,19 @@ class Spear:
             lambda: time.thread_time() > until,
         )
         inputs, variance = factors(layer, known)  # [k, D], [k]
-        agreeing = agreement(layer, basis.zeros(known), inputs)  # [k]
+        agreeing, apart = agreement(layer, basis.zeros(known), inputs)  # [k] each
         certificate = float(agreeing.sum()) / max(layer.rank, 1)
         figures = {"rank": layer.rank, "found": len(known), "rounds": rounds, "certificate": certificate}
         details = {name: float(value) for name, value in figures.items()}
-        details["certified"] = float((agreeing >= CERTAIN).sum())
+        details["certified"] = float(((agreeing >= CERTAIN) & apart).sum())
         if len(known):
             details["predicted_mse"] = float((variance[:, None] / layer.slope.square()).mean(dim=1).median())
         order = agreeing.argsort(descending=True, stable=True)
         x = batch_of(((inputs - layer.offset) / layer.slope)[order], observation)
         stopped = "converged" if details["certified"] == layer.rank > 0 else "time_budget"
         told = observation.knowledge.batch_size
-        if certificate < DOUBTFUL or len(known) < layer.rank or layer.rank < (told or 0):
+        short = len(known) < layer.rank or layer.rank < (told or 0)
+        if certificate < DOUBTFUL or short or not bool(apart.all()):
             stopped = "not_certified"
         cost = 1 - certificate
         return Reconstruction(x, batch_labels(observation, x), cost, (cost,), stopped, details)

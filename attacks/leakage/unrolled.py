@@ -17,7 +17,7 @@ from .inverting_gradients import InvertingGradients
 from .parts.labels import known_labels
 from .parts.requirements import refuse_unmet
 from .search.aware import Objective, aware
-from .search.descent import Descent
+from .search.descent import descent_of
 from .search.distances import cosine
 from .search.engine import Variables
 from .search.starts import Init
@@ -77,23 +77,10 @@ class Unrolled:
     unaware: ClassVar[Mapping[str, object]] = {"objective": "plain"}
 
     def __post_init__(self) -> None:
-        self._descent()
+        descent_of(self)
 
     def check(self, observation: Observation) -> None:
         InvertingGradients(init=self.init).check(observation)
-
-    def _descent(self) -> Descent:
-        return Descent(
-            self.max_iterations,
-            self.lr,
-            self.tv,
-            self.signed,
-            self.decays,
-            self.restarts,
-            self.tolerance,
-            self.init,
-            self.max_seconds,
-        )
 
     def reconstruct(
         self, observations: Sequence[Observation], generator: np.random.Generator
@@ -109,5 +96,5 @@ class Unrolled:
         def cost(variables: Variables) -> Tensor:
             return distance(descents(variables[0], labels))
 
-        found = self._descent().search(observation, len(labels), cost, generator)
+        found = descent_of(self).search(observation, len(labels), cost, generator)
         return found.reconstruction(labels)

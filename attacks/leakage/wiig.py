@@ -18,7 +18,7 @@ from .inverting_gradients import InvertingGradients
 from .parts.labels import known_labels
 from .parts.requirements import PLAIN_STEP, refuse_unmet
 from .search.aware import Objective, aware
-from .search.descent import Descent
+from .search.descent import descent_of
 from .search.distances import cosine
 from .search.engine import Variables
 from .search.masked import mask_calls, masked_gradients_of
@@ -70,7 +70,7 @@ class WIIG:
     unaware: ClassVar[Mapping[str, object]] = {"objective": "plain"}
 
     def __post_init__(self) -> None:
-        self._descent()
+        descent_of(self)
 
     def check(self, observation: Observation) -> None:
         InvertingGradients(init=self.init).check(observation)
@@ -78,19 +78,6 @@ class WIIG:
         came = [tuple(mask.shape) for mask in observation.knowledge.dropout_masks or ()]
         if came != shapes:
             raise PluginError(f"the model drops values of shapes {shapes}, got masks of shapes {came}")
-
-    def _descent(self) -> Descent:
-        return Descent(
-            self.max_iterations,
-            self.lr,
-            self.tv,
-            self.signed,
-            self.decays,
-            self.restarts,
-            self.tolerance,
-            self.init,
-            self.max_seconds,
-        )
 
     def reconstruct(
         self, observations: Sequence[Observation], generator: np.random.Generator
@@ -107,5 +94,5 @@ class WIIG:
             (x,) = variables
             return distance(gradients(x, [m.expand(len(x), *m.shape) for m in masks], labels))
 
-        found = self._descent().search(observation, len(labels), cost, generator)
+        found = descent_of(self).search(observation, len(labels), cost, generator)
         return found.reconstruction(labels)

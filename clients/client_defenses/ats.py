@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...core.errors import PluginError
+from ...core.errors import PluginError, shown
 from .parts.image_transforms import TRANSFORMS
 
 _MAGNITUDES: Mapping[str, tuple[float, float]] = {  # at index 0 and at index 9, evenly between
@@ -64,7 +64,7 @@ class Ats:
     policy: str = "3-1-7+43-18-18"
 
     looks_at_examples: ClassVar[bool] = False
-    adaptive: ClassVar[Mapping[str, object]] = {"name": "dlg"}
+    unanswered: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self._lists()
@@ -76,10 +76,11 @@ class Ats:
             ValueError: It is none.
         """
         parts = [part.split("-") for part in self.policy.split("+")]
-        if not all(n.isascii() and n.isdigit() and int(n) < len(POLICIES) for part in parts for n in part):
+        digits = all(n.isascii() and n.isdigit() and len(n) < 5 for part in parts for n in part)
+        if not digits or any(int(n) >= len(POLICIES) for part in parts for n in part):
             raise ValueError(
                 f"policy must be numbers from 0 to {len(POLICIES) - 1}, such as '3-1-7+43-18-18', "
-                f"got '{self.policy}'"
+                f"got {shown(self.policy)}"
             )
         return [[int(n) for n in part] for part in parts]
 

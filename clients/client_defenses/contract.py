@@ -143,11 +143,19 @@ def says_whether_it_looks_at_examples(defense: ClientDefense) -> None:
 
 
 def names_the_attack_that_it_is_shown_beside(defense: ClientDefense) -> None:
-    """What it is worth is told by an attacker who knows of it: ``adaptive = {"name": ..., ...}``."""
+    """What it is worth is told by an attacker who knows of it: ``adaptive = {"name": ..., ...}``.
+
+    Where there is none it says so: ``unanswered = True``.
+    """
     acts = changes_updates(defense) or declared(defense, ClientDefenses.examples) is not None
     name = declared(defense, ClientDefenses.adaptive).get("name")
-    if acts or declared(defense, ClientDefenses.wrap) is not None:
-        require(isinstance(name, str) and name != "", "adaptive names no leakage attack that knows of it")
+    named = isinstance(name, str) and name != ""
+    if declared(defense, ClientDefenses.unanswered):
+        require(not named, "declared that no leakage attack knows of it, and adaptive names one")
+    elif acts or declared(defense, ClientDefenses.wrap) is not None:
+        require(
+            named, "adaptive names no leakage attack that knows of it; if there is none: unanswered = True"
+        )
 
 
 def alters_examples_one_for_one(defense: ClientDefense) -> None:

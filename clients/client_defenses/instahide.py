@@ -5,7 +5,6 @@ Source: Huang, Song, Li, Arora. InstaHide: Instance-hiding Schemes for Private D
 with Instance Encoding? S&P 2021, arXiv:2011.05315, who see many mixtures of one example.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -37,7 +36,7 @@ class Instahide:
     largest: float = 0.65
     centre: float = 0.5
 
-    adaptive: ClassVar[Mapping[str, object]] = {"name": "dlg"}
+    unanswered: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.k < 2:

@@ -5,7 +5,6 @@ arXiv:1710.09412; as a defense: Huang, Gupta, Song, Li, Arora. Evaluating Gradie
 Defenses in Federated Learning. NeurIPS 2021, Section 3, arXiv:2112.00059.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import ClassVar
@@ -37,7 +36,7 @@ class Mixup:
     k: int = 2
     alpha: float = 1.0
 
-    adaptive: ClassVar[Mapping[str, object]] = {"name": "dlg"}
+    unanswered: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.k < 2:

@@ -73,8 +73,16 @@ class ErrorFeedback:
         return lambda params, aggregate, state: inner(params, aggregate, state.get("inner"))
 
     @property
+    def reads_params(self) -> bool:
+        return declared(self._inner, Codecs.reads_params)
+
+    @property
     def support(self) -> Callable[[Sequence[Record], Layout], Tensor] | None:
         return declared(self._inner, Codecs.support)
+
+    @property
+    def choices(self) -> Callable[[Layout, State], Sequence[float]] | None:
+        return declared(self._inner, Codecs.choices)
 
     @property
     def mismatch(self) -> Callable[[Sequence[Record], Layout, CodecContext], Mismatch | None] | None:

@@ -68,9 +68,11 @@ class LGreco:
         if not 0 < self.alpha < float("inf"):
             raise ValueError(f"alpha must be above 0 and finite, got {self.alpha}")
         inner = self._codecs[0]
-        if inner.init() is not None or declared(inner, Codecs.share) is not None:
+        alone = declared(inner, Codecs.share) is None and not declared(inner, Codecs.reads_params)
+        if inner.init() is not None or not alone:
             raise ValueError(
-                f"codec {self.codec!r} keeps a memory or shares something: use one that does not"
+                f"codec {self.codec!r} keeps a memory, shares something or reads parameters: use one that "
+                "does not"
             )
 
     @cached_property
@@ -178,6 +180,13 @@ class LGreco:
                 continue
             return codec.ideal_bits([one], part)
         return self._codecs[-1].ideal_bits([one], part)
+
+    def choices(self, layout: Layout, shared: State) -> list[float]:
+        """Return the value of the option that each tensor has in a round."""
+        number = len(layout.parameters)
+        told = shared is not None and len(shared) == number
+        places = shared.tolist() if told else [self.uniform] * number
+        return [float(self.menu[place]) for place in places]
 
     def mismatch(
         self, records: Sequence[Record], layout: Layout, context: CodecContext

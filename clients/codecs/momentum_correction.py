@@ -75,6 +75,14 @@ class MomentumCorrection:
         return None if inner is None else lambda params, aggregate, _: inner(params, aggregate, None)
 
     @property
+    def reads_params(self) -> bool:
+        return declared(self._inner, Codecs.reads_params)
+
+    @property
+    def choices(self) -> Callable[[Layout, State], Sequence[float]] | None:
+        return declared(self._inner, Codecs.choices)
+
+    @property
     def mismatch(self) -> Callable[[Sequence[Record], Layout, CodecContext], Mismatch | None] | None:
         """That of the codec inside, of v + m: of u alone in a client's first message."""
         return declared(self._inner, Codecs.mismatch)

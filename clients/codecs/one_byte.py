@@ -44,9 +44,9 @@ class OneByte:
     Both sides draw S P normals a client, see ``core.directions``: for few parameters.
 
     Attributes:
-        scalars_per_round: S, at least 1, and below 65,536.
-        seed_pool: From how many directions, the same in all rounds, a client draws its S; at least S. None:
-            every round and client has its own.
+        scalars_per_round: S, from 1 to 4096.
+        seed_pool: From how many directions, the same in all rounds, a client draws its S; from S to 65,536.
+            None: every round and client has its own.
         unit: What a byte of 1.0 stands for, in units of the message, above 0.
     """
 
@@ -59,8 +59,6 @@ class OneByte:
 
     def __post_init__(self) -> None:
         check(self.scalars_per_round, self.seed_pool)
-        if self.scalars_per_round >= 2**16:
-            raise ValueError(f"scalars_per_round must be below 65536, got {self.scalars_per_round}")
         if not 0 < self.unit <= 1e30:
             raise ValueError(f"unit must be above 0 and at most 1e30, got {self.unit}")
 

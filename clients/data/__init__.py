@@ -31,6 +31,8 @@ DATASETS: Family[Source] = Family(
         "heart_disease": "gauntlet.clients.data.heart_disease:HeartDisease",
         "mobility": "gauntlet.clients.data.mobility:Mobility",
         "tiny_shakespeare": "gauntlet.clients.data.tiny_shakespeare:TinyShakespeare",
+        "csv": "gauntlet.clients.data.csv_table:CsvTable",
+        "npz": "gauntlet.clients.data.npz_arrays:NpzArrays",
         "adult": "gauntlet.clients.data.adult:Adult",
         "gaussian_shards": "gauntlet.clients.data.gaussian_shards:GaussianShards",
         "synthetic": "gauntlet.clients.data.synthetic:SyntheticPopulation",

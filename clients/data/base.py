@@ -51,6 +51,8 @@ class Dataset:
         num_tokens: Inputs are tokens from 0 to below it; 0 where they are pixels or features.
         task: The name of the task that they are made for; by default a classification, or with ``targets``
             a regression.
+        fitted: What of the inputs and labels was learnt from training examples, in words ("the scale of
+            age"). Nothing protects that, so that no epsilon holds; empty where all of it is public.
 
     Raises:
         DataError: Arrays that do not fit together.
@@ -69,6 +71,7 @@ class Dataset:
     targets: Targets | None = None
     num_tokens: int = 0
     task: str = ""
+    fitted: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for what, x, y in (("training", self.x, self.y), ("test", self.test_x, self.test_y)):
@@ -246,16 +249,11 @@ class PartitionedData:
         order: Rows of the training data, client after client, int64.  # [at most n]
         offsets: Client i holds ``order[offsets[i]:offsets[i + 1]]``, int64.  # [N + 1]
         num_classes: C.
-        mean: As in ``Dataset``.
-        std: As in ``Dataset``.
-        value_range: As in ``Dataset``.
+        mean, std, value_range, targets, num_tokens, task, fitted: As in ``Dataset``.
         root: The examples that the server keeps for itself, as data whose client N (no client's number)
             holds them all; None where it keeps none.
-        targets: As in ``Dataset``.
         held_out: What clients keep for their own scores, as data of the same clients, of whom some may hold
             none; None where nobody keeps any.
-        num_tokens: As in ``Dataset``.
-        task: As in ``Dataset``.
     """
 
     name: str
@@ -274,6 +272,7 @@ class PartitionedData:
     held_out: "PartitionedData | None" = None
     num_tokens: int = 0
     task: str = ""
+    fitted: tuple[str, ...] = ()
 
     @property
     def num_clients(self) -> int:

@@ -169,6 +169,7 @@ def dealt(pile: Dataset, rows: Sequence[Array]) -> PartitionedData:
         targets=pile.targets,
         num_tokens=pile.num_tokens,
         task=pile.task,
+        fitted=pile.fitted,
     )
 
 

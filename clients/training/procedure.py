@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from ...core.contracts import LocalProcedure, Worked
+from ...core.contracts import CodecStreams, LocalProcedure, Worked
 from ...core.declarations import Algorithms, declared
+from ...core.directions import Directions
 from ...core.layout import Layout
 from ...core.seeds import generator
 from ...core.updates import Updates
@@ -81,6 +82,14 @@ class ClientVisit:
     def example_gradients(self, params: Tensor, rows: Array) -> Tensor:
         found: Tensor = self.visits.each_gradient(params, self.x[rows], self.y[rows])
         return found.detach()
+
+    def losses(self, params: Tensor, rows: Array | None = None) -> Tensor:
+        x, y = (self.x, self.y) if rows is None else (self.x[rows], self.y[rows])
+        return self.visits.losses(params, x, y)
+
+    def directions(self, count: int, pool: int | None = None) -> Directions:
+        public = CodecStreams(self.visits.seed, self.round).public_seed
+        return Directions(public, self.round, self.client_id, count, len(self.received), pool)
 
     def stream(self, purpose: str) -> np.random.Generator:
         return generator(self.visits.seed, purpose, self.round, self.client_id)
@@ -181,6 +190,15 @@ class Visits:
         loss = self._loss(self._model(x), y)
         torch.autograd.backward(loss)
         return self._gradient.clone(), loss.detach()
+
+    def losses(self, candidates: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """Return the mean loss of each of some parameters [L, P].  # [L]"""
+        found = torch.empty(len(candidates))
+        with torch.no_grad():
+            for number, params in enumerate(candidates):
+                self._local.copy_(params)
+                found[number] = self._loss(self._model(x), y)
+        return found
 
     @cached_property
     def each_gradient(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:

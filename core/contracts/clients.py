@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from ..directions import Directions
     from ..trees import State
 
 Switch = Literal["auto", "on", "off"]
@@ -247,6 +248,12 @@ class Visit(Protocol):
 
     def example_gradients(self, params: Tensor, rows: np.ndarray[Any, Any]) -> Tensor:
         """Return each example's gradient, for as many rows as memory should hold.  # [B, P]"""
+
+    def losses(self, params: Tensor, rows: np.ndarray[Any, Any] | None = None) -> Tensor:
+        """Return the mean loss of each of some parameters [L, P] over examples, all by default.  # [L]"""
+
+    def directions(self, count: int, pool: int | None = None) -> Directions:
+        """Return random directions that whoever decodes the client's message of this round draws, too."""
 
     def stream(self, purpose: str) -> np.random.Generator:
         """Return the client's own stream of this round."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -28,12 +28,15 @@ class CodecContext:
         round: The round in which the sender started, from 0.
         client_id: The sender.
         shared: What the server broadcast before the round: what ``share`` returned, or None.
+        params: The parameters that the sender began from, as clients decoded them; None on the way down.
+            # [P]
     """
 
     seed: int
     round: int
     client_id: int
     shared: State = None
+    params: Tensor | None = field(default=None, compare=False, repr=False)
 
     def stream(self, name: str) -> np.random.Generator:
         """Return the stream of this frame that both sides draw from, such as the signs of a rotation."""
@@ -50,7 +53,7 @@ class CodecStreams:
 
     Attributes:
         seed: The run's seed.
-        round, shared: As in ``CodecContext``.
+        round, shared, params: As in ``CodecContext``.
         purpose: What the streams are for, so that two directions of a run draw other numbers.
     """
 
@@ -58,6 +61,7 @@ class CodecStreams:
     round: int
     shared: State = None
     purpose: str = "codec"
+    params: Tensor | None = field(default=None, compare=False, repr=False)
 
     def __call__(self, client_id: int) -> np.random.Generator:
         """Return the stream that only this client draws from: no decoder is handed it."""
@@ -70,7 +74,7 @@ class CodecStreams:
 
     def context(self, client_id: int) -> CodecContext:
         """Return what the server will know when it reads this client's frame."""
-        return CodecContext(self.public_seed, self.round, client_id, self.shared)
+        return CodecContext(self.public_seed, self.round, client_id, self.shared, self.params)
 
 
 class Mismatch(Protocol):

@@ -41,6 +41,7 @@ class Optimizers(Table):
         "(state) -> float",
         "What the next aggregate is multiplied by in the parameters after it; silent: they are no multiple.",
     )
+    memoryless = flag("What `step` makes of parameters and an aggregate depends on nothing else.")
     posterior: Declaration[Callable[[Any], list[Tensor]] | None] = method(
         "(state) -> list of Tensor", "The posterior samples that it has kept so far, [P] each."
     )

@@ -42,6 +42,7 @@ class ClientData(Table):
     num_classes = count(0, "C; labels are below it.")
     task = word("", "The name of the task that they are made for; silent: by their labels.")
     num_tokens = count(0, "Inputs are tokens, int64, below it; 0: they are floats.")
+    fitted = words("What of inputs and labels was learnt from training examples, so that no epsilon holds.")
     label_shape: Declaration[tuple[int, ...] | None] = Declaration(
         ANYTHING, None, "The shape of one label, without the batch; silent: a class, or a number a target."
     )
@@ -104,6 +105,10 @@ class ClientDefenses(Table):
         "The leakage attack, as `name` and options, that knows of the defense: what the defense is worth is "
         "shown beside it."
     )
+    unanswered = flag(
+        "No leakage attack of this package knows of it, so that `adaptive` names none: what is rebuilt is "
+        "the least that leaks, and is marked so."
+    )
     check: Declaration[Callable[[nn.Module, Sequence[int]], None] | None] = method(
         "(model, input_shape)", "Raises `PluginError` where it cannot work on a model; asked before the run."
     )
@@ -121,6 +126,9 @@ class Codecs(Table):
     lossless = flag("decode(encode(x)) = x, so that it may decode to NaN or infinity.")
     additive = flag("Payloads can be summed under secure aggregation.")
     verbatim = flag("Lossless, without state or randomness, every body `max_body` long.")
+    differences = flag(
+        "As `codec_down` it is handed what changed since what clients hold; who was away gets what it missed."
+    )
     contractive = flag(
         "In L2, x - decode(encode(x)) is never longer than x: error feedback may be put around it."
     )
@@ -128,6 +136,7 @@ class Codecs(Table):
         "(params, aggregate, state) -> State",
         "What the server sends to every client before a round besides: it counts as bytes down.",
     )
+    reads_params = flag("It reads `context.params`, so that frames of whole messages alone can be read.")
     settle: Declaration[Callable[[Any, Sequence[int]], Any] | None] = method(
         "(state, counted_ids) -> State",
         "The state after a round whose messages of these clients came in time, decoded and were finite.",
@@ -144,6 +153,15 @@ class Codecs(Table):
     carries = number(
         0.0,
         "The share of what a client's message left out that its next one carries besides, from 0 to 1.",
+    )
+    replays = flag(
+        "On the way down: in the place of its frame a client may be sent the messages that were counted "
+        "since its own last was, from which it works out the same parameters. Its frames are float32."
+    )
+    start_known = flag("With `replays`: clients hold the run's first parameters before it begins.")
+    choices: Declaration[Callable[[Layout, Any], Sequence[float]] | None] = method(
+        "(layout, shared) -> values",
+        "What a planner chose for each tensor of a round, given what it shared: a number each, for tables.",
     )
     decode_cohort: Declaration[Callable[[Any, Layout, Any], Tensor] | None] = method(
         "(cohort, layout, contexts) -> Tensor", "`decode` of several frames at once, to the same bits [K, P]."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...core.declarations import Algorithms, Mechanisms, Servers, declared
+from ...core.declarations import Algorithms, ClientData, Mechanisms, Servers, declared
 from ...core.frames import public_spec
 from ...core.options import public_options
 from ...core.seeds import generator
@@ -51,6 +51,7 @@ def make_plan(fitted: Fitted) -> Plan:
         link=parts.link,
         own_step=parts.brings(Algorithms.step),
         rows=spec.rows,
+        fitted_inputs=declared(fitted.data, ClientData.fitted),
         accountant=Accountant(declared(fitted.privacy, Mechanisms.delta), spec.num_clients, spec.max_epsilon),
         audit=parts.audit,
         canaries=_canaries(spec, parts.audit, privacy, fitted.exchange.up),

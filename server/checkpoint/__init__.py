@@ -27,10 +27,12 @@ from .memory_files import Listed, drop_files, load_rows, save_rows
 SCHEMA = 2
 MEMORY = ("clients", "counted")  # fields of the state that lie in files of their own
 LATER = (
+    "log",
     "schedule",
     "server",
     "attacked",
     "mailbox",
+    "down",
 )  # fields that are left out where there is nothing in them
 _KEPT = 2
 _BLANK = b"0" * 64

@@ -58,6 +58,8 @@ _WHY = {
     "protects: switch that off (heterofl: mask = false)",
     "facts": "algorithm '{algorithm}' has each client state {facts} beside its message, which nothing "
     "protects: use one without facts, such as fedavg",
+    "fitted_inputs": "{fitted} came from training examples, which nothing protects: give them from public "
+    "knowledge (csv: ranges, categories, classes)",
     "no_mechanism": "privacy '{privacy}' adds no noise: choose a mechanism and its noise",
     "no_delta": "no delta is given: set privacy.delta",
 }
@@ -78,7 +80,9 @@ def broken_promise(plan: Plan, spec: RunSpec, first: ServerState, data: Federate
     else:
         told = "facts" if reason == "extra_release" and plan.exchange.statement else reason
         facts = ", ".join(plan.exchange.statement.names)
-        why = _WHY.get(told, f"no guarantee holds ({reason})").format(**_names(spec), facts=facts)
+        why = _WHY.get(told, f"no guarantee holds ({reason})").format(
+            **_names(spec), facts=facts, fitted=", ".join(plan.fitted_inputs)
+        )
     return f"{asked} was asked for, and {why}; {_WITHOUT}" if why else None
 
 

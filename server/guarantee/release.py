@@ -128,8 +128,11 @@ def _counted(plan: Plan) -> str | None:
 def _told_besides(plan: Plan) -> str | None:
     """Return why what clients send holds more than what is noised, or None.
 
-    Which labels a client holds decides what of a message there is. Facts are neither clipped nor noised.
+    Which labels a client holds decides what of a message there is. Facts are neither clipped nor noised, and
+    neither is what a data set's inputs were scaled by.
     """
+    if plan.fitted_inputs:
+        return "fitted_inputs"
     by_labels = plan.levels is not None and plan.levels.labels is not None
     return "extra_release" if by_labels or plan.exchange.statement else None
 

@@ -24,7 +24,9 @@ from ...core.errors import PluginError
 from ...core.frames import Envelope
 from ...core.trees import num_bytes
 from ...core.updates import Updates
+from .catching_up import after_frame
 from .mailbox import Downlink
+from .replay import accounts
 
 if TYPE_CHECKING:
     from ..plan import Plan
@@ -35,9 +37,16 @@ SERVER = 2**32 - 1
 """The sender of a frame that goes down."""
 
 
-def send_down(plan: Plan, state: ServerState, planted: Planted) -> Downlink:
-    """Return what clients that begin in the round receive, but what each of them remembers."""
-    params, frame, account = _through_the_codec(plan, state.round, planted.params)
+def send_down(
+    plan: Plan, state: ServerState, planted: Planted, drawn: Sequence[int]
+) -> tuple[ServerState, Downlink]:
+    """Return what those of the drawn clients that begin in the round receive, but what each remembers."""
+    if state.down is None:
+        params, frame, account = _through_the_codec(plan, state.round, planted.params)
+    else:
+        change, frame, account = _through_the_codec(plan, state.round, planted.params - state.down["held"])
+        state = replace(state, down=after_frame(state.down, change, frame))
+        params = state.down["held"]
     broadcast = Broadcast(
         round=state.round,
         params=params,
@@ -47,7 +56,8 @@ def send_down(plan: Plan, state: ServerState, planted: Planted) -> Downlink:
         num_facts=len(plan.exchange.statement),
     )
     size = frame + plan.bytes_beside + num_bytes(state.shared)
-    return Downlink(broadcast, state.shared, size, planted.secret, account)
+    logs = accounts(plan, state.log, state.round, drawn)
+    return state, Downlink(broadcast, state.shared, size, planted.secret, account, logs)
 
 
 def with_memory(plan: Plan, state: ServerState, broadcast: Broadcast, client_ids: Sequence[int]) -> Broadcast:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ...core.contracts import Delivery
-from ...core.errors import PluginError, ScenarioError, unknown
+from ...core.errors import PluginError, unknown
 from ...core.registry import configure
 from ...core.seeds import generator
 
@@ -127,7 +127,7 @@ class Link:
         """Return the links of so many clients.
 
         Raises:
-            ScenarioError: A list with a figure for more, or fewer, clients.
+            PluginError: A list with a figure for more, or fewer, clients.
         """
         seed = seed if self.seed is None else self.seed
         figures = {name: _figures(name, getattr(self, name), num_clients, seed) for name in _LEAST}
@@ -166,7 +166,7 @@ def _figures(name: str, value: Any, num_clients: int, seed: int) -> Array:
         return _law(name, value).draw(num_clients, generator(seed, f"link {name}"))
     if isinstance(value, list | tuple):
         if len(value) != num_clients:
-            raise ScenarioError(f"link: {name} lists {len(value)} figures for {num_clients} clients")
+            raise PluginError(f"link: {name} lists {len(value)} figures for {num_clients} clients")
         return np.asarray(value, dtype=np.float64)
     return np.array([inf if value is None else float(value)])
 
@@ -197,7 +197,8 @@ class ClientLinks:
         up, down, latency = (
             figures[client_ids % len(figures)] for figures in (self.up_mbps, self.down_mbps, self.latency_ms)
         )
-        return 2e-3 * latency + 8e-6 * bytes_down / down + 8e-6 * bytes_up / up
+        whole: Array = 2e-3 * latency + 8e-6 * bytes_down / down + 8e-6 * bytes_up / up
+        return whole
 
 
 def later(fate: Delivery, seconds: Array, limit: float) -> Delivery:

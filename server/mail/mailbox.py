@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.contracts import Secret, Traffic
+from ...core.contracts import CodecStreams, Secret, Traffic
 from ...core.updates import Updates, concatenate
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class Downlink:
         planted: What a malicious server knows of what it did to the model; nothing of an honest one.
         account: What the frame of the parameters cost, for whoever records the round in which it was sent;
             None of a codec that sends float32 as it is. No checkpoint holds it.
+        logs: By client id, what it cost to send what was counted since, where a client is sent that in the
+            place of the parameters' frame. No checkpoint holds it.
     """
 
     broadcast: Broadcast
@@ -43,6 +45,11 @@ class Downlink:
     size: int
     planted: Secret = field(default_factory=dict)
     account: Account | None = None
+    logs: Mapping[int, Account] = field(default_factory=dict)
+
+    def streams(self, seed: int) -> CodecStreams:
+        """Return what the round's frames are written and read with in a run of this seed."""
+        return CodecStreams(seed, self.broadcast.round, self.shared, params=self.broadcast.params)
 
 
 @dataclass(frozen=True)

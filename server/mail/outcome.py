@@ -13,6 +13,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from ...clients.exchange.messages import Broadcast
     from ...core.contracts import Delivery, NoGuarantee, Release, Sampling, Verdict
+    from ...core.frames import Record
     from ...core.updates import Updates
     from ...privacy.accounting import Epsilon
     from ..plan import Plan
@@ -48,6 +49,7 @@ class Reception:
             (``secure_sum``), float32; else None.  # [M]
         aggregation_seconds: Wall-clock seconds of pre-aggregation and defense: all but seconds is equal in
             equal rounds.
+        records: What was read of each frame that was decoded, by client id; of a verbatim codec nothing.
         encode_seconds: Wall-clock seconds in which the messages of those that began became frames; 0 where
             sums were formed.
         decode_seconds: Wall-clock seconds in which the frames that came were read.
@@ -68,6 +70,7 @@ class Reception:
     verdict: Verdict
     sum_row: Tensor | None
     aggregation_seconds: float
+    records: Mapping[int, Sequence[Record]] = field(default_factory=dict, kw_only=True)
     encode_seconds: float = field(default=0.0, kw_only=True)
     decode_seconds: float = field(default=0.0, kw_only=True)
 
@@ -96,18 +99,6 @@ class Reception:
         """Return the clients of the cohort that attacked when they began."""
         return {client for round_, ids in self.starts.items() for client in plan.malicious(round_) & ids}
 
-    def link_seconds(self, plan: Plan) -> float | None:
-        """Return how long the links of the cohort's messages took, on average; None without links."""
-        if plan.link is None or not len(self.sent):
-            return None
-        total = 0.0
-        for round_, members in self.starts.items():
-            ids = np.array(sorted(members), dtype=np.int64)
-            sent = self.bytes_up[np.isin(self.sent.client_ids.numpy(), ids)]
-            received = plan.received_bytes(self.downs[round_].size, ids.tolist(), round_)
-            total += float(plan.link.seconds(ids, received, sent).sum())
-        return total / len(self.sent)
-
     def down(self, client_id: int) -> Downlink:
         """Return what a client of the cohort received when it began."""
         return self.downs[int(self.sent.started[self.sent.client_ids == client_id])]
@@ -129,6 +120,9 @@ class Outcome(Reception):
         began: Ids of the clients that began in the round, in the order in which they did, int64.  # [B]
         bytes_sent: Bytes that they sent.
         bytes_received: Bytes that they received.
+        missed: From client id to those of them that one that was away received besides the round's frame.
+        link_seconds: How long the bytes of those that began took on their links, on average; None without
+            links, and where nobody began.
         former: Clients that attacked in this round or before it; None: those that the sampler tells.
     """
 
@@ -138,6 +132,8 @@ class Outcome(Reception):
     began: Array
     bytes_sent: int
     bytes_received: int
+    missed: Mapping[int, int] = field(default_factory=dict)
+    link_seconds: float | None = None
     former: frozenset[int] | None = None
 
     def attacked(self, plan: Plan) -> frozenset[int]:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...clients.codecs.parts.wire import VerbatimFrames, decode_cohort, settled
+from ...clients.codecs.parts.between_rounds import settled
+from ...clients.codecs.parts.wire import VerbatimFrames, read_cohort
 from ...core.client_rows import with_rows
 from ...core.contracts import CodecStreams, Delivery, LinearDefense, Verdict
 from ...core.declarations import Codecs, Mechanisms, Schedules, declared, name_of
@@ -22,8 +23,10 @@ from ..defending.decision import decide
 from .facts import factored
 from .mailbox import Array, Downlink, Mailbox, Messages, joined
 from .outcome import Reception
+from .replay import noted
 
 if TYPE_CHECKING:
+    from ...core.frames import Record
     from ...core.trees import State
     from ..plan import Plan
     from ..state import ServerState
@@ -87,7 +90,8 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
     """Decode what counts, clip it, and let the defense decide; return also the plug-ins' memories."""
     down, messages = sent.down, opened.messages
     begin = perf_counter()
-    received, refused = decode(plan, opened)
+    records: dict[int, list[Record]] = {}
+    received, refused = decode(plan, opened, records)
     decode_seconds = perf_counter() - begin
     received = replace(received, context=_context(plan, state, sent))
     clipped, privacy = plan.privacy.clip(received.with_facts(None), state.privacy)
@@ -97,9 +101,8 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
     told = weighed.with_facts(received.facts) if plan.exchange.statement else weighed
     decision = decide(plan, told, state.pre_aggregations, state.defense)
     seconds = perf_counter() - begin
-    streams = CodecStreams(plan.seed, state.round, down.shared)
     verbatim = declared(plan.codec, Codecs.verbatim)
-    how = plan.codec, messages.updates, plan.exchange.up, plan.public, streams
+    how = plan.codec, messages.updates, plan.exchange.up, plan.public, down.streams(plan.seed)
     reception = Reception(
         round=state.round,
         downs={**opened.downs, state.round: down},
@@ -109,6 +112,7 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
         sent=messages.updates,
         norms=messages.norms,
         frames=VerbatimFrames(*how) if verbatim else messages.frames,
+        records=records,
         bytes_up=messages.bytes_up,
         delivery=Delivery(opened.counted, messages.seconds, opened.at - state.clock),
         refused=refused,
@@ -127,6 +131,7 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
         pre_aggregations=decision.pre_aggregations,
         defense=decision.defense,
         clock=opened.at,
+        log=noted(plan, state.log, state.round, received, messages),
         **_remembered(plan, state, messages, received.client_ids, sent),
     )
     return after, reception
@@ -138,16 +143,20 @@ def _context(plan: Plan, state: ServerState, sent: Sent) -> Context:
     return plan.context(state.round, received.params, received.buffers, own)
 
 
-def decode(plan: Plan, opened: Opened) -> tuple[Updates, dict[int, tuple[str, str]]]:
-    """Decode what counts. A frame that does not decode, or not to finite numbers, is left out and noted."""
+def decode(
+    plan: Plan, opened: Opened, records: dict[int, list[Record]]
+) -> tuple[Updates, dict[int, tuple[str, str]]]:
+    """Decode what counts. A frame that does not decode, or not to finite numbers, is left out and noted.
+
+    What was read of the others is put into ``records``, by client id.
+    """
     messages = opened.messages.rows(opened.counted)
     came, refused = messages.updates, dict[int, tuple[str, str]]()
     if not declared(plan.codec, Codecs.verbatim) and len(messages):
         parts = []
         for round_ in sorted(set(came.started.tolist())):
             group = messages.rows((came.started == round_).numpy())
-            streams = CodecStreams(plan.seed, round_, opened.downs[round_].shared)
-            parts.append(_decoded(plan, group, streams, refused))
+            parts.append(_decoded(plan, group, opened.downs[round_].streams(plan.seed), refused, records))
         came = concatenate(parts, came.expected_size)
     finite = finite_rows(came)
     stated = came.facts.isfinite().all(dim=1)
@@ -157,16 +166,21 @@ def decode(plan: Plan, opened: Opened) -> tuple[Updates, dict[int, tuple[str, st
 
 
 def _decoded(
-    plan: Plan, group: Messages, streams: CodecStreams, refused: dict[int, tuple[str, str]]
+    plan: Plan,
+    group: Messages,
+    streams: CodecStreams,
+    refused: dict[int, tuple[str, str]],
+    records: dict[int, list[Record]],
 ) -> Updates:
     """Return what decodes of one round's messages, and note in ``refused`` what does not."""
     ids = group.updates.client_ids.tolist()
     how = plan.exchange.up, plan.public, streams, group.updates.presence
-    vectors, rejects = decode_cohort(plan.codec, group.frames, ids, *how)
-    bad = {ids[row]: ("undecodable", reason) for row, reason in rejects}
+    found = read_cohort(plan.codec, group.frames, ids, *how)
+    bad = {ids[row]: ("undecodable", reason) for row, reason in found.rejected}
     refused |= bad
+    records |= zip((i for i in ids if i not in bad), found.records, strict=True)
     good = torch.tensor([i not in bad for i in ids], dtype=torch.bool)
-    return (group.updates.rows(good) if bad else group.updates).with_vectors(vectors)
+    return (group.updates.rows(good) if bad else group.updates).with_vectors(found.vectors)
 
 
 def _weighed(plan: Plan, updates: Updates) -> Updates:

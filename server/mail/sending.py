@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from ...core.contracts import CodecStreams, Delivery, Starts
 from ...core.declarations import Codecs, Networks, declared
 from ...core.seeds import generator
 from ...core.updates import Updates, row_norms
+from .catching_up import missed_bytes, with_received
 from .corruption import corrupt
 from .downlink import with_memory
 from .facts import factored
@@ -60,6 +61,8 @@ class Sent:
         bytes_down: How many bytes they received.
         total: Their sum, where workers add up: then there is no message of theirs.
         encode_seconds: Wall-clock seconds in which their messages became frames.
+        missed: From client id to the bytes that one that was away received besides, which count as received.
+        link_seconds: How long all their bytes took on their links.
     """
 
     drawn: Array
@@ -71,6 +74,8 @@ class Sent:
     bytes_down: int = 0
     total: Total | None = None
     encode_seconds: float = 0.0
+    missed: Mapping[int, int] = field(default_factory=dict)
+    link_seconds: float = 0.0
 
 
 def train_root(plan: Plan, state: ServerState, down: Downlink) -> Trained | None:
@@ -97,9 +102,10 @@ def post(
     canaries = trained.memory.new_zeros(len(ids) - len(clients), trained.memory.shape[1])
     lied, attacks = corrupt(plan, honest, seen, own, sent.groups)
     begin = perf_counter()
-    frames, codec, bytes_up = _encode(plan, state, lied, CodecStreams(plan.seed, state.round, down.shared))
+    frames, codec, bytes_up = _encode(plan, state, lied, down.streams(plan.seed))
     spent = sent.encode_seconds + perf_counter() - begin
-    received = plan.received_bytes(down.size, ids.tolist(), state.round)
+    missed = missed_bytes(plan, state, ids)
+    received = plan.received_bytes(down, ids.tolist()) + missed
     fate = _deliver(plan, sent, honest, received, bytes_up)
     kept = lied.bare()  # presence follows from who began when, and is never stored
     group = Messages(
@@ -117,21 +123,35 @@ def post(
         arrives=np.where(fate.arrived, starts.at + fate.client_seconds, np.inf),
     )
     box = (state.mailbox or Mailbox()).posted(group, down)
-    state = replace(state, mailbox=box, attacks=attacks, codec=codec)
+    state = with_received(replace(state, mailbox=box, attacks=attacks, codec=codec), ids)
     began = np.concatenate([sent.began, ids])
-    sent = replace(sent, began=began, groups=sent.groups + 1, bytes_up=sent.bytes_up + int(bytes_up.sum()))
-    return state, replace(sent, bytes_down=sent.bytes_down + int(received.sum()), encode_seconds=spent)
+    sent = replace(sent, began=began, groups=sent.groups + 1, encode_seconds=spent)
+    return state, _counted(plan, sent, ids, received, missed, bytes_up)
 
 
-def add_up(plan: Plan, sent: Sent, pool: ClientPool) -> Sent:
+def add_up(plan: Plan, state: ServerState, sent: Sent, pool: ClientPool) -> tuple[ServerState, Sent]:
     """Let the workers add up what honest clients send: the same round where nobody needs single updates."""
     summed = pool.train_sum(sent.down.broadcast, sent.drawn)
     size = plan.frame_up + plan.bytes_beside_up
     sizes = np.full(len(sent.drawn), size, dtype=np.int64)
-    received = np.full(len(sent.drawn), sent.down.size, dtype=np.int64)
+    missed = missed_bytes(plan, state, sent.drawn)
+    received = sent.down.size + missed
     total = Total(summed, sizes, _deliver(plan, sent, summed, received, sizes))
     sent = replace(sent, began=sent.drawn, total=total)
-    return replace(sent, bytes_up=int(sizes.sum()), bytes_down=int(received.sum()))
+    return with_received(state, sent.drawn), _counted(plan, sent, sent.drawn, received, missed, sizes)
+
+
+def _counted(plan: Plan, sent: Sent, ids: Array, received: Array, missed: Array, bytes_up: Array) -> Sent:
+    """Return what was sent, with the bytes of clients that began together, and the time that they took."""
+    away = {client: size for client, size in zip(ids.tolist(), missed.tolist(), strict=True) if size}
+    seconds = 0.0 if plan.link is None else float(plan.link.seconds(ids, received, bytes_up).sum())
+    return replace(
+        sent,
+        bytes_up=sent.bytes_up + int(bytes_up.sum()),
+        bytes_down=sent.bytes_down + int(received.sum()),
+        missed={**sent.missed, **away},
+        link_seconds=sent.link_seconds + seconds,
+    )
 
 
 def _norms(plan: Plan, round_: int, trained: Trained, lied: Updates) -> Tensor:
@@ -161,7 +181,8 @@ def _deliver(plan: Plan, sent: Sent, who: Updates | Summed, received: Array, byt
     """Send the frames; a client computes on the examples that it has, whatever it claims."""
     again = (sent.groups,) if sent.groups else ()
     chance = generator(plan.seed, "network", sent.down.broadcast.round, *again)
-    down = sent.down.size if plan.levels is None else received
+    alike = plan.levels is None and not declared(plan.codec_down, Codecs.differences)
+    down = sent.down.size if alike and not sent.down.logs else received
     fate = plan.network.deliver(who.num_examples.numpy(), down, bytes_up, chance)
     if plan.link is None:
         return fate

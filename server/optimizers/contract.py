@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...core import trees
+from ...core.declarations import Optimizers, declared
 from ...core.registry import require
 
 if TYPE_CHECKING:
@@ -83,6 +84,17 @@ def remembers_nothing_itself(optimizer: ServerOptimizer) -> None:
     require(torch.equal(*ends), "a second run from init() went another way")
 
 
+def is_memoryless_if_it_says_so(optimizer: ServerOptimizer) -> None:
+    """A step with what is remembered of others before is the one with a fresh state."""
+    if not declared(optimizer, Optimizers.memoryless):
+        return
+    state = optimizer.init()
+    for aggregate in _aggregates():
+        fresh, _ = optimizer.step(_params(), aggregate, optimizer.init())
+        params, state = optimizer.step(_params(), aggregate, state)
+        require(torch.equal(params, fresh), "it declares memoryless, and a later step is another one")
+
+
 CHECKS: tuple[Callable[[ServerOptimizer], None], ...] = (
     keeps_shape_and_dtype,
     leaves_its_inputs_as_they_were,
@@ -90,4 +102,5 @@ CHECKS: tuple[Callable[[ServerOptimizer], None], ...] = (
     moves_along_the_aggregate_at_the_first_step,
     continues_from_a_packed_state,
     remembers_nothing_itself,
+    is_memoryless_if_it_says_so,
 )

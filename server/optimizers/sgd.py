@@ -41,6 +41,11 @@ class SGD:
         if self.warmup_rounds < 0:
             raise ValueError(f"warmup_rounds must be at least 0, got {self.warmup_rounds}")
 
+    @property
+    def memoryless(self) -> bool:
+        """Whether every step is the same function of parameters and aggregate."""
+        return self.momentum == 0 and self.warmup_rounds <= 1
+
     def init(self) -> None:
         return None
 

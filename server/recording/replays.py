@@ -77,7 +77,7 @@ class _Recorded:
             Recipe.read(public["recipe"], fixed),
             PluginSpec(**public["codec"]),
             _knowledge(place, public["knowledge"]),
-            CodecContext(int(told["public_seed"]), *where, unpack(told["shared"], sent)),
+            CodecContext(int(told["public_seed"]), *where, unpack(told["shared"], sent), sent["params"]),
             message["kind"],
             int(message["contributors"]),
             float(message.get("counted", message["contributors"])),

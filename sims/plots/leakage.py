@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter
 from ...core.errors import ScenarioError
 from .base import EXACT, Array, RunLike, groups, reach
 from .leak_marks import SPREAD, draw_spread
-from .leaks import refuse_alone
+from .leaks import defense_of, refuse_alone, unanswered_by
 from .style import (
     MALICIOUS,
     OKABE_ITO,
@@ -40,8 +40,10 @@ def leakage_by_accuracy(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
     """Draw what an attacker got against the accuracy of the model, one panel a measure of leakage.
 
     A point is a label, with the range over its seeds; those on the Pareto front (nobody is as accurate and
-    leaks less) are ringed and joined. PSNR is the mean over all rebuilt examples of a run, an exact one
-    counting 120 dB, with the median, the worst and the best one.
+    leaks less) are ringed, and joined where their client defense is the same. A point behind a client defense
+    of which no attack of this package knows is hollow, and on no front: it is the least that leaks. PSNR
+    is the mean over all rebuilt examples of a run, an exact one counting 120 dB, with the median, the worst
+    and the best one.
 
     Returns:
         The figure, and one row a label and ``measure``, with ``pareto``.
@@ -65,7 +67,7 @@ def leakage_by_accuracy(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
         found = [m for m in found if m != "epsilon_audit_low" or bounded - estimated]
     table["pareto"] = False
     for measure in _MEASURES:
-        of_it = table["measure"] == measure
+        of_it = (table["measure"] == measure) & ((measure != "psnr") | (table["unanswered"] == ""))
         table.loc[of_it, "pareto"] = pareto(table[of_it]["accuracy"], table[of_it]["leakage"])
     figure = new_figure(4.6 * len(found) + 1.2, 4.8)
     looks = styles(table["label"])
@@ -85,6 +87,8 @@ def _leakage_caption(runs: Sequence[RunLike], found: Sequence[str]) -> str:
         told = f", SoK level {letters}" if letters else ""
         parts.append(f"PSNR: from one client's message as the server sees it, exact = {EXACT:g} dB{told}")
         parts.append(SPREAD)
+        if unanswered := ", ".join(sorted({unanswered_by(run) for run in runs} - {""})):
+            parts.append(f"hollow: no attack of this package knows of {unanswered}, the least that leaks")
     deltas = sorted({f"{run.audit['delta']:g}" for run in runs if run.audit})
     if deltas:
         parts.append(f"canaries: from the released models, δ: {', '.join(deltas)}")
@@ -129,6 +133,8 @@ def _rows(label: str, members: Sequence[RunLike]) -> list[dict[str, Any]]:
                 "leakage_worst": np.nanmin(rebuilt),
                 "leakage_best": np.nanmax(rebuilt),
                 "seeds": len(members),
+                "client_defense": defense_of(members[0]),
+                "unanswered": unanswered_by(members[0]),
             }
         )
     return rows
@@ -151,11 +157,12 @@ def _rebuilt(runs: Sequence[RunLike]) -> Array:
 
 def _panel(axes: Axes, table: pd.DataFrame, looks: Mapping[str, Style], name: str) -> None:
     front = table[table["pareto"]].sort_values("accuracy")
-    axes.plot(
-        front["accuracy"], front["leakage"], color=QUIET, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1
-    )
+    dashed: Style = {"color": QUIET, "linewidth": 1.2, "linestyle": (0, (4, 2)), "zorder": 1}
+    for _, own in front.groupby("client_defense", sort=False):
+        axes.plot(own["accuracy"], own["leakage"], **dashed)
     for row in table.itertuples():
-        look = {**looks[row.label], **_EDGE, "linestyle": ""}
+        hollow: Style = {"markerfacecolor": "white"} if row.unanswered and row.measure == "psnr" else {}
+        look = {**looks[row.label], **_EDGE, "linestyle": "", **hollow}
         x, y = row.accuracy, row.leakage
         xs = reach([x], [row.accuracy_low], [row.accuracy_high])
         ys = reach([y], [row.leakage_low], [row.leakage_high])

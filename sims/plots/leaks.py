@@ -37,6 +37,8 @@ class Leak:
         plain: The same without the options by which it knows of a defense or codec.
         adapted: Whether it knows of what the clients do against it; None where they do nothing that an
             attack could know of.
+        unanswered: The client defense, where no attack of this package knows of it: what was rebuilt is the
+            least that leaks. Else "".
     """
 
     label: str
@@ -46,6 +48,7 @@ class Leak:
     attack: str
     plain: str
     adapted: bool | None
+    unanswered: str = ""
 
     @property
     def psnr(self) -> Array:
@@ -55,6 +58,8 @@ class Leak:
 
 def leaks_of(runs: Sequence[RunLike]) -> list[Leak]:
     """Return what was rebuilt and can be measured in dB, in the order of the runs and their messages.
+
+    Where runs have several client defenses, an attack behind one is another than behind the next.
 
     Raises:
         ScenarioError: There is nothing; or a client defense was attacked by nobody who knows of it, and its
@@ -71,7 +76,8 @@ def leaks_of(runs: Sequence[RunLike]) -> list[Leak]:
         )
     apart = differing([item for _, _, item in found])
     wanted = {id(run): adaptive_of(run) for _, run, _ in found}
-    leaks = [_leak(label, run, item, apart, wanted) for label, run, item in found]
+    several = len({defense_of(run) for _, run, _ in found}) > 1
+    leaks = [_leak(label, run, item, apart, wanted, several) for label, run, item in found]
     for run in {id(one.run): one.run for one in leaks}.values():
         _refuse_unadapted([one for one in leaks if one.run is run], wanted[id(run)])
     return leaks
@@ -83,13 +89,17 @@ def _leak(
     item: RebuiltLike,
     apart: Mapping[str, Sequence[str]],
     wanted: Mapping[int, Mapping[str, Any]],
+    several: bool,
 ) -> Leak:
     knowing = {MASKED, *_aware_options(item.attack), *(key for table in wanted.values() for key in table)}
     keys = apart[item.attack]
-    adaptive = wanted[id(run)]
-    adapted = _knows(item, adaptive, lossy(run)) if adaptive or lossy(run) else None
-    plain = _named(item, [key for key in keys if key not in knowing])
-    return Leak(label, int(run.manifest["seed"]), run, item, _named(item, keys), plain, adapted)
+    adaptive, unanswered = wanted[id(run)], unanswered_by(run)
+    something = bool(adaptive) or bool(unanswered) or lossy(run)
+    adapted = _knows(item, adaptive, lossy(run)) and not unanswered if something else None
+    behind = f" behind {defense_of(run)}" if several and defense_of(run) != "none" else ""
+    attack = _named(item, keys) + behind
+    plain = _named(item, [key for key in keys if key not in knowing]) + behind
+    return Leak(label, int(run.manifest["seed"]), run, item, attack, plain, adapted, unanswered)
 
 
 def adapted(run: RunLike, item: RebuiltLike) -> bool:
@@ -128,14 +138,35 @@ def adaptive_of(run: RunLike) -> dict[str, Any]:
 
     Code from outside the package is not run for that.
     """
+    defense = _defense(run)
+    return {} if defense is None else dict(declared(defense, ClientDefenses.adaptive))
+
+
+def unanswered_by(run: RunLike) -> str:
+    """Return the name of a run's client defense where no attack of this package knows of it, else ""."""
+    defense = _defense(run)
+    if defense is None or not declared(defense, ClientDefenses.unanswered):
+        return ""
+    return defense_of(run)
+
+
+def defense_of(run: RunLike) -> str:
+    """Return the name of a run's client defense."""
+    return str(_table(run)["name"]).rpartition(":")[2]
+
+
+def _table(run: RunLike) -> dict[str, Any]:
     table = run.manifest["scenario"].get("client_defense", {"name": "none"})
-    table = {"name": table} if isinstance(table, str) else dict(table)
+    return {"name": table} if isinstance(table, str) else dict(table)
+
+
+def _defense(run: RunLike) -> object:
+    table = _table(run)
     try:
         with only_our_own(_WHY):
-            defense = CLIENT_DEFENSES.build(table.pop("name"), table)
+            return CLIENT_DEFENSES.build(table.pop("name"), table)
     except PluginError:
-        return {}
-    return dict(declared(defense, ClientDefenses.adaptive))
+        return None
 
 
 def is_adaptive(item: RebuiltLike, adaptive: Mapping[str, Any]) -> bool:

@@ -29,7 +29,7 @@ def test_drawing_by_blocks_gives_the_same_numbers(monkeypatch):
     """The streams go on where they stopped: what is drawn at once decides memory alone."""
     told = Directions(1, 2, 3, 3, 1001)
     whole = np.stack(list(told.each()))
-    monkeypatch.setattr(directions, "COLUMNS", 77)
+    monkeypatch.setattr(directions, "NUMBERS", 3 * 77)
     assert np.array_equal(np.concatenate([block for _, block in told.blocks()], axis=1), whole)
 
 
@@ -77,8 +77,8 @@ def test_a_combination_of_no_coordinates_is_empty():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((0, None), "scalars_per_round must be at least 1, got 0"),
-        ((4, 3), "seed_pool must be at least scalars_per_round, 4, or left out; got 3"),
+        ((0, None), "scalars_per_round must be from 1 to 4096, got 0"),
+        ((4, 3), "seed_pool must be from scalars_per_round, 4, to 65536, or left out; got 3"),
     ],
 )
 def test_a_count_that_cannot_be_is_refused(options, message):

@@ -173,6 +173,10 @@ def test_a_compiled_step_agrees_with_the_traced_one(small):
             "model 'logistic_regression' has no layer before a last",
         ),
         (
+            {"model": PluginSpec("mlp", {"hidden": [8]}), "client_defense": PluginSpec("frozen_layers")},
+            "'frozen_layers' lets be trained of model 'mlp' has no layer .*freeze fewer layers",
+        ),
+        (
             {"algorithm": PluginSpec(f"{__file__}:Elsewhere")},
             "frozen_models must be of received; got 'previous'",
         ),

@@ -67,7 +67,10 @@ def test_python_m_gauntlet_is_the_command_line(call, code, gauntlet, tmp_path):
 @pytest.mark.parametrize(
     ("command", "text"),
     [
-        ("new", "attack, data-attack, leakage-attack, defense, client-defense, schedule, server, or task."),
+        (
+            "new",
+            "attack, data-attack, leakage-attack, defense, client-defense, codec, schedule, server, or task.",
+        ),
         ("new", "The plug-in's name, such as my_attack."),
         ("run", "A shipped scenario's name"),
         ("plot", "Result folders of runs or sweeps."),

@@ -103,6 +103,16 @@ def test_a_defense_that_is_not_shown_beside_its_attack_is_a_warning(tiny, tmp_pa
     assert notes(simulate(tiny(probes=[quick]), tmp_path / "none")) == []
 
 
+def test_a_defense_of_which_no_attack_knows_is_a_warning_whatever_attacks_it(tiny, tmp_path):
+    """What DLG rebuilds behind ATS is what the client trained on, and no attack here undoes the policy."""
+    run = simulate(
+        tiny(client_defense="ats", probes=[{"name": "dlg", "client": 2, "max_iterations": 1}]),
+        tmp_path / "run",
+    )
+    (line,) = notes(run)
+    assert "no leakage attack of this package knows of client defense 'ats'" in line
+
+
 @pytest.mark.parametrize("name", CLIENT_DEFENSES.table)
 def test_the_attack_that_each_defense_names_exists(name):
     adaptive = dict(declared(CLIENT_DEFENSES.build(name), ClientDefenses.adaptive))

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 
 from gauntlet.server.simulation import prepare
+from gauntlet.sims.results import load_run
 from gauntlet.sims.scenario import Scenario, load_scenario, make_scenario, scenario_names
 from gauntlet.sims.sweep import variants
 
 ROOT = Path(__file__).parents[2]
-NAMED = re.compile(r"as\s+`([\w-]+\.(?:py|toml))`.*?```(?:python|toml)\n(.*?)```", re.DOTALL)
+NAMED = re.compile(r"as\s+`([\w-]+\.(?:py|toml|csv))`.*?```(?:python|toml|csv)\n(.*?)```", re.DOTALL)
 SHELL = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 
 
@@ -43,6 +44,31 @@ def test_the_page_on_attacks_ends_with_an_attack_that_hurts_the_mean_more(tmp_pa
 
     assert (tmp_path / "pull-back.png").stat().st_size > 10_000
     assert accuracy["mean"] < accuracy["trimmed_mean"] - 0.1
+
+
+@pytest.mark.slow
+def test_the_page_on_data_learns_from_a_table_with_and_without_an_epsilon(tmp_path, gauntlet):
+    follow("use-your-data.md", tmp_path, gauntlet)
+    rounds = {
+        n: pd.read_parquet(tmp_path / f"results/{n}/rounds.parquet") for n in ("people", "private", "rings")
+    }
+
+    assert rounds["people"].accuracy.iloc[-1] > 0.85
+    assert rounds["rings"].accuracy.iloc[-1] > 0.95
+    assert rounds["people"].epsilon.isna().all()
+    assert rounds["private"].epsilon.iloc[-1] > 0
+
+
+@pytest.mark.slow
+def test_the_page_on_models_trains_one_exports_it_and_begins_with_it(tmp_path, gauntlet):
+    follow("use-your-model.md", tmp_path, gauntlet)
+    first, fine = (
+        pd.read_parquet(tmp_path / f"results/{n}/rounds.parquet").accuracy for n in ("pyramid", "fine")
+    )
+
+    assert first.iloc[-1] > 0.85
+    assert fine.iloc[0] > first.iloc[0] + 0.3
+    assert load_run(tmp_path / "results/pyramid").model()[-1].out_features == 10
 
 
 @pytest.mark.slow

@@ -1,8 +1,16 @@
 """The table of frames against lengths counted by hand, and against the other tables."""
 
+from math import isfinite
+
 import numpy as np
 import pytest
 
+from gauntlet.clients.codecs.parts.wire import frame_spec
+from gauntlet.core.errors import FrameError
+from gauntlet.core.frames import Envelope, payload_bytes, read_frame
+from gauntlet.core.presence import reduced
+from gauntlet.server.simulation import prepare
+from gauntlet.sims.frame_table import frame_rows
 from gauntlet.sims.run import simulate
 
 
@@ -63,3 +71,72 @@ def test_seconds_of_coding_stand_in_the_table_that_differs_between_runs(small):
     times = small(codec={"name": "terngrad"}).timings
     assert (times.encode_seconds > 0).all()
     assert (times.decode_seconds > 0).all()
+
+
+def slow_rows(plan, o):
+    """Return what the table says of a round's messages, each frame read once more and alone."""
+    for row, client in enumerate(o.sent.client_ids.tolist()):
+        layout, spec, frame = plan.exchange.up, plan.public, o.frames[row]
+        if o.sent.presence is not None:
+            present = o.sent.presence.levels[o.sent.presence.level[row]]
+            layout, spec = reduced(layout, present), frame_spec(spec, present)
+        envelope = Envelope(plan.codec.codec_id, int(o.sent.started[row]), client, spec)
+        try:
+            records = read_frame(frame, envelope, plan.codec.records(layout), len(frame))
+            bits = float(plan.codec.ideal_bits(records, layout))
+        except FrameError:
+            bits = None
+        lost = None
+        if client in o.received.client_ids.tolist():
+            own = o.sent.vectors[row].double()
+            came = o.received.vectors[o.received.client_ids == client][0].double()
+            length, error = float(own.square().sum()), float((came - own).square().sum())
+            lost = error / length if length > 0 and isfinite(error / length) else None
+        yield {
+            "round": o.round,
+            "client_id": client,
+            "direction": "up",
+            "numel": layout.num_parameters,
+            "ideal_bits": bits,
+            "payload_bytes": payload_bytes(frame),
+            "frame_bytes": len(frame),
+            "nmse": lost,
+        }
+
+
+LATE = {
+    "schedule": {"name": "buffered", "buffer_size": 3, "concurrency": 5},
+    "defense": {"weighting": "uniform"},
+    "num_clients": 8,
+}
+LINKS = {"name": "links", "latency_seconds": 1.0, "jitter": 1.0, "dropout": 0.2}
+
+
+@pytest.mark.parametrize("codec", ["fp16", "terngrad", "topk", "qsgd"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attacks": [{"name": "non_finite", "count": 1}, {"name": "zero", "count": 1}], "network": LINKS},
+        {"algorithm": {"name": "heterofl", "rates": [1.0, 0.5]}, "defense": {"weighting": "uniform"}},
+        {**LATE, "network": LINKS},
+    ],
+    ids=["attacked", "levels", "late"],
+)
+def test_rows_are_those_of_frames_read_once_more_one_by_one(tiny, codec, changes):
+    """To the last bit: where messages are lost, late or of several lengths, and where some do not decode."""
+    simulation = prepare(tiny(codec={"name": codec}, **changes).run_spec())
+    for step in simulation.steps(simulation.serial_pool()):
+        table = frame_rows(simulation.plan, step)
+        assert table.to_pylist() == list(slow_rows(simulation.plan, step.outcome))
+
+
+def test_what_a_client_that_was_away_received_has_a_row_and_is_counted_down(small):
+    """Of 650 parameters: whole 2,600 bytes in records of 6 and 4 behind 20; a tenth goes down in a frame."""
+    down = {"name": "difference", "codec": {"name": "topk", "density": 0.1}}
+    run = small(codec_down=down, sampler={"name": "round_robin", "period": 2})
+    frames = run.frames
+    away, frame = frames[frames.direction == "catchup"], frames[frames.direction == "down"]
+    assert away["round"].tolist() == [0, 0, 1, 1]
+    assert set(away.frame_bytes) == {2630}
+    total = away.groupby("round").frame_bytes.sum().to_numpy() + 2 * frame.frame_bytes.to_numpy()
+    np.testing.assert_array_equal(total, run.rounds.bytes_down)

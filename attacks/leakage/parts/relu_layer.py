@@ -174,15 +174,28 @@ def factors(layer: ReluLayer, directions: Tensor) -> tuple[Tensor, Tensor]:
     return inputs, variance * (1 + inputs.square().mean(dim=1))
 
 
-def agreement(layer: ReluLayer, off: Tensor, inputs: Tensor) -> Tensor:
-    """Return, for each input [k, D], the share of all units that are off for it just where E is 0.  # [k]
+def agreement(layer: ReluLayer, off: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how well inputs [k, D] fit the zeros of E.
 
-    ``off`` says where the columns of E are 0 on the live units, bool.  # [k, l]
+    Where two examples turn the same units on, sums of their columns have the same zeros, and one more that
+    is as good as any: every unit but that one agrees with a mixture of both. A column is told from another
+    where, on more than one unit, it is 0, the other is not, and both inputs say so.
+
+    Args:
+        layer: The layer.
+        off: Where the columns of E are 0 on the live units, bool.  # [k, l]
+        inputs: What follows from the columns.
+
+    Returns:
+        For each input, the share of all units that are off for it just where E is 0, and whether its column
+        is told from every other.  # [k], [k] bool
     """
     silent = torch.ones(len(inputs), len(layer.weight), dtype=torch.bool)
     silent[:, layer.live] = off
     turned_off = inputs @ layer.weight.T + layer.bias <= 0
-    return (silent == turned_off).double().mean(dim=1)
+    agrees = silent == turned_off
+    apart = (silent & agrees).double() @ (~silent & agrees).double().T  # [k, k]
+    return agrees.double().mean(dim=1), (apart.fill_diagonal_(torch.inf) > 1).all(dim=1)
 
 
 def balance(layer: ReluLayer) -> Tensor:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +19,7 @@ _MARKS = (3 / 8, 5 / 8, 7 / 8)  # of the run
 
 
 @dataclass(frozen=True)
-class Adam:
+class AdamSearch:
     """How to search.
 
     Attributes:
@@ -26,6 +27,8 @@ class Adam:
         signed: Whether Adam sees the signs of the inputs' gradients alone. Other variables' gradients stay.
         decays: Whether steps shrink.
         rates: Step sizes of the variables after the inputs; by default ``lr``.
+        noise: Standard deviation of what is added to the inputs with each step, in units of its size, at
+            least 0: Langevin's.
         schedule: How they do: to a tenth after 3/8, 5/8 and 7/8 of the run ("steps"), or as
             (1 + cos(pi share)) / 2 of the share of the run that is over ("cosine").
 
@@ -38,19 +41,29 @@ class Adam:
     decays: bool = True
     rates: tuple[float, ...] = ()
     schedule: Schedule = "steps"
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         for rate in (self.lr, *self.rates):
             if not rate > 0:
                 raise ValueError(f"lr must be above 0, got {rate}")
+        if not 0 <= self.noise < math.inf:
+            raise ValueError(f"noise must be at least 0 and finite, got {self.noise}")
         if self.schedule not in get_args(Schedule):
             allowed = ", ".join(get_args(Schedule))
             raise ValueError(f"schedule must be one of {allowed}, got {self.schedule!r}")
 
-    def steps(self, variables: Sequence[Tensor], max_iterations: int) -> Callable[[Sequence[Tensor]], None]:
+    def steps(
+        self, variables: Sequence[Tensor], max_iterations: int, stream: np.random.Generator | None = None
+    ) -> Callable[[Sequence[Tensor]], None]:
         """Return a function that moves the variables, in place, by their gradients.
 
         A gradient that is no number moves nothing, so that a restart that meets one does not spread it.
+
+        Args:
+            variables: What is moved; the inputs first.
+            max_iterations: Steps in all.
+            stream: Where noise comes from; needed where there is any.
         """
         rates = (self.lr, *self.rates, *[self.lr] * len(variables))
         groups = [{"params": [v], "lr": rate} for v, rate in zip(variables, rates, strict=False)]
@@ -62,6 +75,10 @@ class Adam:
             for v, g in zip(variables, [inputs.sign() if self.signed else inputs, *others], strict=True):
                 v.grad = g
             adam.step()
+            if self.noise:
+                assert stream is not None, "noise needs a stream"
+                size = self.noise * adam.param_groups[0]["lr"]
+                variables[0].add_(torch.from_numpy(stream.normal(0, size, variables[0].shape)).float())
             schedule.step()
 
         return step

@@ -4,29 +4,16 @@ Source: Geiping, Bauermeister, Droege, Moeller. Inverting Gradients. NeurIPS 202
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from torch import Tensor
 
 from ....core.observation import Observation
-from .adam import Adam
+from .adam import AdamSearch, Schedule
 from .engine import Budget, Found, Problem, Variables, by_adam
 from .priors import annealed, clamp_to, total_variation
 from .starts import Init, dummy_inputs
-
-
-@dataclass(frozen=True)
-class Shares:
-    """What is searched beside inputs: numbers from 0 to 1, of which Adam sees the gradient and not its sign.
-
-    Attributes:
-        draw: From a stream to where they begin, of one restart.
-        prior: From inputs and shares [R, ...] to what is added to the cost; None: nothing.  # [R]
-    """
-
-    draw: Callable[[np.random.Generator], Variables]
-    prior: Callable[[Variables], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +33,9 @@ class Descent:
     tolerance: float
     init: Init
     max_seconds: float | None
+    schedule: Schedule = "steps"
+    tv_bound: float | None = None
+    noise: float = 0.0
     rates: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
@@ -53,12 +43,14 @@ class Descent:
         self._adam()
         if len(self.tv) != 2 or not all(0 <= weight < float("inf") for weight in self.tv):
             raise ValueError(f"tv must be two weights of at least 0, got {self.tv}")
+        if self.tv_bound is not None and not 0 < self.tv_bound < float("inf"):
+            raise ValueError(f"tv_bound must be above 0 and finite, or None, got {self.tv_bound}")
 
     def _budget(self) -> Budget:
         return Budget(self.max_iterations, self.tolerance, self.restarts, self.max_seconds)
 
-    def _adam(self) -> Adam:
-        return Adam(self.lr, self.signed, self.decays, self.rates)
+    def _adam(self) -> AdamSearch:
+        return AdamSearch(self.lr, self.signed, self.decays, self.rates, self.schedule, self.noise)
 
     def search(
         self,
@@ -66,7 +58,8 @@ class Descent:
         batch_size: int,
         cost: Callable[[Variables], Tensor],
         stream: np.random.Generator,
-        shares: Shares | None = None,
+        shares: Callable[[np.random.Generator], Variables] | None = None,
+        further: Callable[[Variables], Tensor] | None = None,
     ) -> Found:
         """Return the inputs [B, ...] of least cost within the range of values, and the shares beside them.
 
@@ -75,9 +68,11 @@ class Descent:
             batch_size: How many inputs.
             cost: From inputs, and shares if any, to the matching cost.  # [R]
             stream: The attack's own.
-            shares: What is searched beside inputs.
+            shares: From the stream to where numbers from 0 to 1 begin that are searched beside the inputs of
+                one restart; Adam sees their gradients and not the signs.
+            further: From inputs and shares [R, ...] to what is added to the cost beside the total variation.
+                # [R]
         """
-        further = None if shares is None else shares.prior
 
         def prior(variables: Variables, share: float) -> Tensor:
             smooth = annealed(*self.tv, share) * total_variation(variables[0])
@@ -91,7 +86,22 @@ class Descent:
         def draw() -> Variables:
             x = dummy_inputs(observation, batch_size, self.init, stream)
             clamp_to(x, observation.value_range)
-            return (x,) if shares is None else (x, *shares.draw(stream))
+            return (x,) if shares is None else (x, *shares(stream))
 
         starts = [draw() for _ in range(self.restarts)]
-        return by_adam(Problem(cost, prior, project), starts, self._adam(), self._budget())
+        problem = Problem(cost, prior, project, self.tv_bound)
+        return by_adam(problem, starts, self._adam(), self._budget(), stream)
+
+
+def descent_of(attack: object, rates: tuple[float, ...] = ()) -> Descent:
+    """Return how an attack's options say that inputs are searched, of those that ``Descent`` has too.
+
+    Args:
+        attack: The attack.
+        rates: Step sizes of what is searched beside inputs.
+
+    Raises:
+        ValueError: One of them is out of range.
+    """
+    names = [option.name for option in fields(Descent) if hasattr(attack, option.name)]
+    return Descent(**{name: getattr(attack, name) for name in names}, rates=rates)

@@ -16,12 +16,14 @@ Distance = Callable[[Tensor], Tensor]
 def squared(target: Tensor, counts: Tensor | None = None, resized: bool = False) -> Distance:
     """Return ||g - G||^2 / ||G||^2, so that 1 is what a zero gradient scores, for every model.
 
+    Of a target of zeros, which says nothing of examples, it is infinite or no number.
+
     Args:
         target: The gradient G behind the message.  # [P]
         counts: Which entries count; by default all.  # [P]
         resized: Whether gradients are brought to the length of G first: what was clipped is of another.
     """
-    scale = float(target.square().sum()) or 1.0
+    scale = float(target.square().sum())
 
     def distance(gradients: Tensor) -> Tensor:
         if resized:
@@ -40,7 +42,7 @@ def residual(target: Tensor, counts: Tensor | None = None, resized: bool = False
         counts: Which entries count; by default all.  # [P]
         resized: As for ``squared``.
     """
-    scale = float(target.double().norm()) or 1.0
+    scale = float(target.double().norm())
 
     def difference(gradient: Tensor) -> Tensor:
         if resized:

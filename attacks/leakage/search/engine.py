@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ....core.observation import Progress, Reconstruction
-from .adam import Adam
+from .adam import AdamSearch
 from .lbfgs import LBFGS
 from .line import Answer, Point, Question
 
@@ -238,7 +238,13 @@ def by_lbfgs(problem: Problem, starts: Sequence[Variables], how: LBFGS, budget: 
     return record.found()
 
 
-def by_adam(problem: Problem, starts: Sequence[Variables], how: Adam, budget: Budget) -> Found:
+def by_adam(
+    problem: Problem,
+    starts: Sequence[Variables],
+    how: AdamSearch,
+    budget: Budget,
+    stream: np.random.Generator | None = None,
+) -> Found:
     """Search from every start by Adam, all at once, each step of all restarts one computation.
 
     Args:
@@ -246,10 +252,11 @@ def by_adam(problem: Problem, starts: Sequence[Variables], how: Adam, budget: Bu
         starts: The variables of each restart, without a leading axis.
         how: How.
         budget: Until when.
+        stream: Where noise comes from, if there is any.
     """
     record = SearchRecord(starts, budget)
     variables = tuple(torch.stack(parts) for parts in zip(*starts, strict=True))
-    step, numbers = how.steps(variables, budget.max_iterations), range(len(starts))
+    step, numbers = how.steps(variables, budget.max_iterations, stream), range(len(starts))
     for iteration in range(budget.max_iterations):
         late = record.out_of_time
         costs, gradients = _evaluated(problem, variables, iteration / budget.max_iterations)

@@ -23,7 +23,8 @@ def layerwise(name: Layerwise, target: Tensor, layout: Layout, counts: Tensor | 
     """Return a distance from ``target`` [P]; 1 is what a zero gradient scores, but for ``"l2_l1"``.
 
     ``"l2_l1"`` is (sum of squares + 0.01 times the sum of absolute values) / ||G||^2, ``"norm"`` the sum of
-    the tensors' norms (not squared) over that of G, ``"cosine_layerwise"`` the mean of 1 - cosine.
+    the tensors' norms (not squared) over that of G, ``"cosine_layerwise"`` the mean of 1 - cosine. Of a
+    target of zeros the first two are infinite or no number.
 
     Args:
         name: Which.
@@ -40,9 +41,9 @@ def layerwise(name: Layerwise, target: Tensor, layout: Layout, counts: Tensor | 
             return _cosines(torch.split(seen, sizes, dim=1), torch.split(wanted, sizes))
         difference = seen - wanted  # [R, P]
         if name == "norm":
-            return _norms(difference, sizes) / _norms(wanted[None], sizes).clamp(1e-30)
+            return _norms(difference, sizes) / _norms(wanted[None], sizes)
         missed = difference.square() + ABSOLUTE * difference.abs()
-        return missed.sum(dim=1) / wanted.square().sum().clamp(1e-30)
+        return missed.sum(dim=1) / wanted.square().sum()
 
     return distance
 

@@ -76,7 +76,8 @@ def refuse_unsolvable(observation: Observation, labels: int = 0) -> None:
             f"levenberg_marquardt needs {size / 2**30:.1f} GiB for {unknowns} unknowns and {equations} "
             f"parameters, allowed are {MOST_BYTES / 2**30:.0f}; {instead}"
         )
-    x, y = torch.full((1, *observation.input_shape), 0.5), torch.zeros(1, dtype=torch.long)
+    size = 1 if observation.knowledge.batch_size == 1 else 2  # batch norms may need two
+    x, y = torch.full((size, *observation.input_shape), 0.5), torch.zeros(size, dtype=torch.long)
     gradient = one_gradient_of(observation)
     try:
         _forwards(lambda x: gradient(x, y), x, torch.ones(2, *x.shape))

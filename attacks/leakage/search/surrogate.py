@@ -4,7 +4,6 @@ Source: Zhu, Yao, Blaschko. Surrogate Model Extension (SME): A Fast and Accurate
 Federated Learning. ICML 2023. arXiv:2306.00127
 """
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -13,6 +12,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
 from ....core.observation import Observation
+from .gradients import attacked_model
 
 SurrogateGradients = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From examples [R, B, ...], labels [B] and places alpha [R] to the gradients of the mean loss [R, P]."""
@@ -21,9 +21,9 @@ SurrogateGradients = Callable[[Tensor, Tensor, Tensor], Tensor]
 def surrogate_gradients_of(observation: Observation) -> SurrogateGradients:
     """Return the gradient of the mean cross-entropy at theta_0 + alpha * update.
 
-    It works on a copy of the model in evaluation mode; several searches are one vectorised computation.
+    It works on ``attacked_model``; several searches are one vectorised computation.
     """
-    model = copy.deepcopy(observation.model).eval()
+    model = attacked_model(observation)
     named = dict(model.named_parameters())
     begin = {slot.name: named[slot.name].detach() for slot in observation.layout.parameters}
     way = {

@@ -4,7 +4,6 @@ Source: Geiping, Bauermeister, Droege, Moeller. Inverting Gradients. NeurIPS 202
 code. arXiv:2003.14053. Momentum, weight decay and batches of several sizes are ours.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
 from ....core.observation import Observation
-from .gradients import Gradients
+from .gradients import Gradients, attacked_model
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,10 @@ class LocalSGD:
 def descents_of(observation: Observation, how: LocalSGD) -> Gradients:
     """Return from examples [R, B, ...] and labels [B] what local training on them takes from the parameters.
 
-    That is the opposite of an update.  # [R, P] It works on a copy of the model in evaluation mode; several
+    That is the opposite of an update.  # [R, P] It works on ``attacked_model``; several
     searches are one vectorised computation. Time and memory grow with the number of steps.
     """
-    model = copy.deepcopy(observation.model).eval()
+    model = attacked_model(observation)
     named = dict(model.named_parameters())
     begin = {slot.name: named[slot.name].detach() for slot in observation.layout.parameters}
     batches = [torch.tensor(batch) for batch in how.batches]

@@ -6,7 +6,7 @@ from ....core import trees
 from ....core.contracts import Codec
 from ....core.declarations import Codecs, declared
 from ....core.registry import require
-from ..parts.wire import settled
+from ..parts.between_rounds import settled
 from .specimens import P, cohort_of, mixed, normal, sent
 
 

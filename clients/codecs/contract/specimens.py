@@ -12,7 +12,8 @@ from ....core.registry import require
 from ....core.seeds import generator
 from ....core.trees import State
 from ....core.updates import Updates
-from ..parts.wire import decode_cohort, encode_cohort, shared_by
+from ..parts.between_rounds import shared_by
+from ..parts.wire import decode_cohort, encode_cohort
 
 LAYOUT = Layout(
     (Slot("matrix", (5, 7), 0), Slot("one", (1,), 35), Slot("empty", (0, 4), 36), Slot("vector", (12,), 36))
@@ -24,8 +25,9 @@ NEW = object()  # in the place of a state: the one before the first round
 
 def streams_of(codec: Codec, round: int = 2) -> CodecStreams:
     """Return what both sides know in a round, of what the codec shares before the first one included."""
-    shared = shared_by(codec, torch.linspace(-1, 1, P), torch.linspace(1, 0, P), codec.init())
-    return CodecStreams(17, round, shared, "codec-contract")
+    params = torch.linspace(-1, 1, P)
+    shared = shared_by(codec, params, torch.linspace(1, 0, P), codec.init())
+    return CodecStreams(17, round, shared, "codec-contract", params)
 
 
 def cohort_of(rows: list[Tensor]) -> Updates:

@@ -5,8 +5,9 @@ client that does not have all coordinates sends a frame of those alone that it h
 layout that both sides use is what is left of the whole one.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,9 @@ from ....core.frames import (
     Envelope,
     Record,
     RecordShape,
+    one_a_tensor,
     part_spec,
     read_frame,
-    read_uvarint,
     uvarint,
     write_frame,
 )
@@ -125,10 +126,19 @@ def longest_frames(codec: Codec, layout: Layout, updates: Updates) -> np.ndarray
     return sizes
 
 
+def float_frame(layout: Layout) -> int:
+    """Return the length of a frame that holds every tensor in float32, in bytes."""
+    return _length(one_a_tensor(layout), lambda shape: 4 * prod(shape))
+
+
 def _longest(codec: Codec, shapes: Sequence[RecordShape]) -> int:
+    return _length(shapes, codec.max_body)
+
+
+def _length(shapes: Sequence[RecordShape], body_of: Callable[[tuple[int, ...]], int]) -> int:
     length = OVERHEAD
     for record in shapes:
-        body = codec.max_body(record.shape)
+        body = body_of(record.shape)
         length += len(uvarint(record.tensor_id)) + 1 + len(uvarint(record.numel)) + len(uvarint(body)) + body
     return length
 
@@ -177,6 +187,21 @@ def mismatch_of(
     return mismatch(read_frame(frame, envelope, shapes, _longest(codec, shapes)), layout, context)
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """What the frames of a cohort say.
+
+    Attributes:
+        vectors: The updates of those that decode, in order, float32.  # [K', P]
+        rejected: (row, reason) of each that does not, ascending.
+        records: What was read of each frame that decodes, in the order of ``vectors``.
+    """
+
+    vectors: Tensor
+    rejected: list[tuple[int, str]]
+    records: list[list[Record]]
+
+
 def decode_cohort(
     codec: Codec,
     frames: Sequence[bytes],
@@ -186,33 +211,51 @@ def decode_cohort(
     streams: CodecStreams,
     presence: Presence | None = None,
 ) -> tuple[Tensor, list[tuple[int, str]]]:
-    """Return the updates that decode [K', P], in order, and (row, reason) of each that does not.
-
-    ``client_ids`` are those the server expects, and ``presence`` what it assigned to them: a frame that names
-    another sender, or holds another part of a message, is rejected. What is absent is 0.
-    """
-    if presence is None:
-        return _decode(codec, frames, client_ids, layout, spec, streams)
-    vectors, rejected = torch.zeros(len(frames), layout.num_parameters), []
-    good = torch.ones(len(frames), dtype=torch.bool)
-    for present, rows in _by_level(presence):
-        part, places = reduced(layout, present), rows.tolist()
-        own = [frames[row] for row in places], [client_ids[row] for row in places]
-        found, bad = _decode(codec, *own, part, frame_spec(spec, present), streams)
-        rejected += [(places[n], reason) for n, reason in bad]
-        good[[places[n] for n, _ in bad]] = False
-        vectors[rows[good[rows]][:, None], present.nonzero().flatten()] = found
-    return vectors[good], sorted(rejected)
+    """Return the vectors of ``read_cohort``, and what it rejects."""
+    found = read_cohort(codec, frames, client_ids, layout, spec, streams, presence)
+    return found.vectors, found.rejected
 
 
-def _decode(
+def read_cohort(
     codec: Codec,
     frames: Sequence[bytes],
     client_ids: Sequence[int],
     layout: Layout,
     spec: int,
     streams: CodecStreams,
-) -> tuple[Tensor, list[tuple[int, str]]]:
+    presence: Presence | None = None,
+) -> Decoded:
+    """Return what frames say: the updates of those that decode, and why the others do not.
+
+    ``client_ids`` are those the server expects, and ``presence`` what it assigned to them: a frame that names
+    another sender, or holds another part of a message, is rejected. What is absent is 0.
+    """
+    if presence is None:
+        return _read(codec, frames, client_ids, layout, spec, streams)
+    vectors = torch.zeros(len(frames), layout.num_parameters)
+    rejected: list[tuple[int, str]] = []
+    records: dict[int, list[Record]] = {}
+    for present, rows in _by_level(presence):
+        part, places = reduced(layout, present), rows.tolist()
+        own = [frames[row] for row in places], [client_ids[row] for row in places]
+        found = _read(codec, *own, part, frame_spec(spec, present), streams)
+        bad = {places[n]: reason for n, reason in found.rejected}
+        good = [row for row in places if row not in bad]
+        rejected += bad.items()
+        records |= zip(good, found.records, strict=True)
+        vectors[torch.tensor(good, dtype=torch.int64)[:, None], present.nonzero().flatten()] = found.vectors
+    kept = sorted(records)
+    return Decoded(vectors[kept], sorted(rejected), [records[row] for row in kept])
+
+
+def _read(
+    codec: Codec,
+    frames: Sequence[bytes],
+    client_ids: Sequence[int],
+    layout: Layout,
+    spec: int,
+    streams: CodecStreams,
+) -> Decoded:
     shapes = codec.records(layout)
     longest = _longest(codec, shapes)
     cohort: list[tuple[int, list[Record], CodecContext]] = []
@@ -224,7 +267,9 @@ def _decode(
         except FrameError as error:
             rejected.append((row, str(error)))
     vectors, bad = vectors_of(codec, cohort, layout)
-    return vectors, sorted([*rejected, *bad])
+    worse = {row for row, _ in bad}
+    records = [records for row, records, _ in cohort if row not in worse]
+    return Decoded(vectors, sorted([*rejected, *bad]), records)
 
 
 def vectors_of(
@@ -267,39 +312,3 @@ def _decoded(codec: Codec, records: Sequence[Record], layout: Layout, context: C
     fits = vector.shape == (layout.num_parameters,) and vector.dtype == torch.float32
     require(fits, f"decode gave {vector.dtype} {tuple(vector.shape)}, expected float32 [P]")
     return vector
-
-
-def settled(codec: Codec, state: State, counted_ids: Sequence[int]) -> State:
-    """Return a codec's state after a round whose messages of these clients, ascending, were counted."""
-    settle = declared(codec, Codecs.settle)
-    return state if settle is None else settle(state, counted_ids)
-
-
-def shared_by(codec: Codec, params: Tensor, aggregate: Tensor, state: State) -> State:
-    """Return what both sides of a codec know before the next round, or None where it shares nothing.
-
-    Args:
-        codec: The codec of the clients' messages.
-        params: The parameters that the server will send.  # [P]
-        aggregate: What the server applied last, noise included; zeros before the first round.  # [P]
-        state: The codec's state.
-    """
-    share = declared(codec, Codecs.share)
-    return None if share is None else share(params, aggregate, state)
-
-
-def payload_bytes(frame: bytes) -> int:
-    """Return the bytes of a legal frame's bodies: without header, record headers and checksum.
-
-    Raises:
-        FrameError: The records do not end where the frame does.
-    """
-    at, payload, end = OVERHEAD - 4, 0, len(frame) - 4  # before them the header, after them the CRC
-    while at < end:
-        _, at = read_uvarint(frame, at)
-        _, at = read_uvarint(frame, at + 1)
-        length, at = read_uvarint(frame, at)
-        payload, at = payload + length, at + length
-    if at != end:
-        raise FrameError(f"frame: its records end at byte {at}, expected {end}")
-    return payload

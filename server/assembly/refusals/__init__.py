@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ....core.errors import ScenarioError
 from .algorithms import (
+    a_beginning_that_clients_do_not_know,
     a_codec_that_breaks_a_bound,
     a_gradient_that_nobody_protects,
     a_mean_that_is_not_plain,
@@ -44,7 +45,12 @@ from .client_defenses import (
     a_model_that_a_client_defense_cannot_work_on,
     gradients_that_go_out_beside_a_defended_update,
 )
-from .codecs import a_downlink_that_an_algorithm_does_not_expect, a_downlink_that_remembers
+from .codecs import (
+    a_downlink_that_an_algorithm_does_not_expect,
+    a_downlink_that_remembers,
+    a_log_that_gives_other_parameters,
+    batch_statistics_that_no_log_holds,
+)
 from .defenses import (
     a_certificate_behind_other_rules,
     a_client_that_a_defense_misses,
@@ -130,6 +136,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     compiling_of_private_steps,
     *OF_ROLES,
     a_mechanism_of_other_algorithms,
+    a_beginning_that_clients_do_not_know,
     a_second_sampler_or_optimizer,
     an_algorithm_of_other_mechanisms,
     clients_that_an_algorithm_misses,
@@ -145,6 +152,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     canaries_that_state_nothing,
     a_downlink_that_remembers,
     a_downlink_that_an_algorithm_does_not_expect,
+    a_log_that_gives_other_parameters,
     a_server_that_an_algorithm_does_not_expect,
     a_defense_without_its_root,
     a_plant_that_an_algorithm_does_not_expect,
@@ -185,6 +193,7 @@ OF_FIT: tuple[Refusal[Fitted], ...] = (
     features_that_a_model_has_not,
     a_model_that_a_client_defense_cannot_work_on,
     batch_statistics_that_leave_unclipped,
+    batch_statistics_that_no_log_holds,
     canaries_that_nobody_clips,
     given_data_without_a_root,
     samples_of_what_has_no_probability,

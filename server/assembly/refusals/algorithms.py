@@ -49,6 +49,15 @@ def a_second_sampler_or_optimizer(parts: Parts) -> ScenarioError | None:
     return None
 
 
+def a_beginning_that_clients_do_not_know(parts: Parts) -> ScenarioError | None:
+    """Weights from a file beside an algorithm whose clients prepare at the seed's own."""
+    if parts.spec.init is None or declared(parts.algorithm, Algorithms.prepare) is None:
+        return None
+    return ScenarioError(
+        f"{_who(parts)} has clients prepare at the weights that the seed draws: leave model.init out"
+    )
+
+
 def an_algorithm_of_other_mechanisms(parts: Parts) -> ScenarioError | None:
     """An algorithm that works in a way of its own, and names other privacy mechanisms."""
     mechanisms, came = declared(parts.algorithm, Algorithms.mechanisms), parts.spec.privacy.name
@@ -137,10 +146,13 @@ def features_that_a_model_has_not(fitted: Fitted) -> ScenarioError | None:
         is not None
     ):
         return None
+    model, way = f"model '{fitted.parts.spec.model.name}'", "take one that has, such as mlp"
+    if not all(p.requires_grad for p in fitted.model.parameters()):
+        model = f"what client defense '{fitted.parts.spec.client_defense.name}' lets be trained of {model}"
+        way = "freeze fewer layers, or take a deeper model"
     return ScenarioError(
-        f"{_who(fitted.parts)} looks at features, the inputs of a model's last layer, and model "
-        f"'{fitted.parts.spec.model.name}' has no layer before a last one that is called once; take one that "
-        "has, such as mlp"
+        f"{_who(fitted.parts)} looks at features, the inputs of a model's last layer, and {model} has no "
+        f"layer before a last one that is called once; {way}"
     )
 
 

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ....core.declarations import Algorithms, Codecs, declared
+from ....core.declarations import (
+    Algorithms,
+    Codecs,
+    Defenses,
+    Optimizers,
+    Schedules,
+    Servers,
+    declared,
+    declares,
+)
 from ....core.errors import ScenarioError
 
 if TYPE_CHECKING:
+    from ..fitted import Fitted
     from ..parts import Parts
 
 
 def a_downlink_that_remembers(parts: Parts) -> ScenarioError | None:
-    """A codec with a memory, or that shares something first: the parameters go down whole in every round."""
+    """A codec with a memory, or that needs something beforehand: parameters go down whole in every round."""
     remembers = parts.codec_down.init() is not None
-    if not remembers and declared(parts.codec_down, Codecs.share) is None:
+    reads = declared(parts.codec_down, Codecs.reads_params)
+    if not remembers and not reads and declared(parts.codec_down, Codecs.share) is None:
         return None
     why = "keeps a memory of its messages" if remembers else "sends something before each message"
+    if reads:
+        why = "counts on parameters that both sides hold"
     return ScenarioError(
         f"codec_down '{parts.spec.codec_down.name}' {why}, and the server sends its parameters anew in every "
         "round; use one without, such as fp16"
@@ -30,4 +43,73 @@ def a_downlink_that_an_algorithm_does_not_expect(parts: Parts) -> ScenarioError 
     return ScenarioError(
         f"algorithm '{parts.spec.algorithm.name}' counts on clients that hold the server's own parameters, "
         f"and codec_down '{parts.spec.codec_down.name}' changes them on the way; use identity"
+    )
+
+
+def a_log_that_gives_other_parameters(parts: Parts) -> ScenarioError | None:
+    """A downlink of logs, with a server whose parameters do not follow from the messages that it counted."""
+    if not declared(parts.codec_down, Codecs.replays):
+        return None
+    why = next((what for what, holds in _beyond_a_log(parts) if holds), None)
+    if why is None:
+        return None
+    return ScenarioError(
+        f"codec_down '{parts.spec.codec_down.name}' sends what was counted, from which clients work out the "
+        f"parameters, and {why}"
+    )
+
+
+def _beyond_a_log(parts: Parts) -> tuple[tuple[str, bool], ...]:
+    """Return what parameters may follow from besides the messages counted, and whether they do."""
+    spec, linear = parts.spec, declared(parts.defense, Defenses.linear)
+    mean = linear and declares(parts.defense, Defenses.counts) and parts.defense.init() is None
+    planted = declared(parts.defense, Defenses.prepare) is not None
+    plain = declared(parts.schedule, Schedules.plain) and not declares(parts.schedule, Schedules.weights)
+    honest = declared(parts.server, Servers.deviates) == "nothing"
+    own = (Algorithms.facts, Algorithms.levels, Algorithms.down, Algorithms.up)
+    return (
+        (
+            f"codec '{spec.codec.name}' sends float32, of which no log is shorter; use a shorter one, such "
+            "as one_byte",
+            declared(parts.codec, Codecs.verbatim),
+        ),
+        (
+            f"codec '{spec.codec.name}' is decoded with what the server shared in each round; use one that "
+            "shares nothing",
+            declared(parts.codec, Codecs.share) is not None,
+        ),
+        (f"defense '{spec.defense}' is no plain mean; use defense mean", not mean or planted),
+        ("pre-aggregations change these before; leave them out", bool(spec.pre_aggregations)),
+        (f"privacy '{spec.privacy.name}' clips or noises these; use none", spec.privacy.name != "none"),
+        (f"audit '{spec.audit.name}' sends others; use none", bool(parts.audit.num_canaries)),
+        (f"schedule '{spec.schedule.name}' weighs these by their age; use synchronous", not plain),
+        (f"server '{spec.server.name}' plants others; use honest", not honest),
+        (
+            f"algorithm '{spec.algorithm.name}' has messages or models of its own; use another, such as "
+            "mezo or fedavg",
+            any(declared(parts.algorithm, verb) for verb in own),
+        ),
+        (
+            f"{_stepping(parts)} remembers earlier rounds; use one that does not, such as server_optimizer "
+            "sgd without momentum",
+            not declared(parts.optimizer, Optimizers.memoryless),
+        ),
+    )
+
+
+def _stepping(parts: Parts) -> str:
+    """Return what messages call whatever moves the parameters."""
+    if parts.brings(Algorithms.step):
+        return f"algorithm '{parts.spec.algorithm.name}'"
+    return f"server_optimizer '{parts.spec.server_optimizer}'"
+
+
+def batch_statistics_that_no_log_holds(fitted: Fitted) -> ScenarioError | None:
+    """A downlink of logs, with a model whose buffers are averaged beside the messages."""
+    parts = fitted.parts
+    if not declared(parts.codec_down, Codecs.replays) or not fitted.layout.num_buffers:
+        return None
+    return ScenarioError(
+        f"codec_down '{parts.spec.codec_down.name}' sends messages, and model '{parts.spec.model.name}' has "
+        "batch statistics beside them; use one with group norm"
     )

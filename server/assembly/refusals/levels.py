@@ -102,13 +102,17 @@ def _looks_at_itself(name: str) -> bool:
 
 
 def a_codec_that_minds_the_size(parts: Parts) -> ScenarioError | None:
-    """A codec that shares whole vectors beforehand, or remembers messages of other coordinates each round."""
+    """A codec that counts on whole vectors beforehand, or remembers messages of other coordinates."""
     if (with_sizes := _several_sizes(parts)) is None:
         return None
     codec, name = parts.codec, parts.spec.codec.name
     if declared(codec, Codecs.share) is not None:
         return ScenarioError(
             f"{with_sizes}, and codec '{name}' shares one of whole messages; use one that does not"
+        )
+    if declared(codec, Codecs.reads_params):
+        return ScenarioError(
+            f"{with_sizes}, and codec '{name}' reads the parameters of whole ones; use one that does not"
         )
     if codec.init() is not None and not declared(parts.algorithm, Algorithms.levels_stay):
         return ScenarioError(

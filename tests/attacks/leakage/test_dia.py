@@ -126,13 +126,13 @@ def test_only_the_inputs_gradient_is_signed_and_masks_stay_between_0_and_1(digit
     seen, points = dropped(deep(0.5, hidden=16), x[:1], y[:1]), []
     original = descent.by_adam
 
-    def watch(problem, starts, how, budget):
+    def watch(problem, starts, how, budget, stream):
         def project(variables):
             problem.project(variables)
             points.append([v.clone() for v in variables])
 
         begin = [[v[None].clone() for v in starts[0]]]
-        found = original(replace(problem, project=project), starts, how, budget)
+        found = original(replace(problem, project=project), starts, how, budget, stream)
         points[:0] = begin
         return found
 

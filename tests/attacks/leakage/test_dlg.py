@@ -268,3 +268,24 @@ def test_what_cannot_be_solved_for_is_refused_before_the_run(digits, mlp, observ
         SOLVED.check(small)
     with pytest.raises(PluginError, match="got 50 for 64"):
         IDLG(optimizer="levenberg_marquardt").check(small)
+
+
+@pytest.mark.parametrize("labels", [(), (3,)], ids=["not told", "told"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"distance": "l2_l1"}, {"distance": "norm"}, {"masked": True}, {"optimizer": "levenberg_marquardt"}],
+    ids=str,
+)
+def test_a_message_of_zeros_says_nothing_and_is_not_said_to_be_explained(
+    digits, mlp, observe, options, labels
+):
+    """||g - 0||^2 / ||0||^2 is no number, and many inputs have a gradient near 0."""
+    x, y = digits
+    silent = observe(mlp(), x[:1], y[:1])
+    silent = replace(silent, update=torch.zeros_like(silent.update))
+
+    found = run(DLG(max_iterations=20, **options), told(silent, *labels) if labels else silent)
+
+    assert found.stopped == "nan"
+    assert found.cost == float("inf")
+    assert found.x.isfinite().all()

@@ -88,6 +88,14 @@ def test_a_policy_that_is_none_is_refused(policy):
         Ats(policy)
 
 
+@pytest.mark.parametrize("policy", ["1" * 5000, "3-" * 2500 + "x"])
+def test_a_policy_of_thousands_of_signs_is_refused_in_one_short_line(policy):
+    """Python turns no more than 4300 digits into a number."""
+    with pytest.raises(ValueError, match=r"from 0 to 49, .*got '[-13]+ \.\.\.$") as caught:
+        Ats(policy)
+    assert len(str(caught.value)) < 150
+
+
 def test_inputs_that_are_no_images_are_refused():
     with pytest.raises(PluginError, match=r"\[1 or 3, height, width\], got \[64\]"):
         Ats().check(None, (64,))

@@ -104,6 +104,10 @@ class IsShownAlone(Half):
     adaptive: ClassVar[dict] = {}
 
 
+class IsAnsweredAndNot(Half):
+    unanswered: ClassVar[bool] = True
+
+
 class DropsAnExample(Half):
     def examples(self, x, y, generator):
         return x[1:], y[1:]
@@ -156,6 +160,7 @@ BROKEN = [
     (contract.says_whether_it_looks_at_examples, LooksInSecret),
     (contract.says_whether_it_looks_at_examples, MixesInSecret),
     (contract.names_the_attack_that_it_is_shown_beside, IsShownAlone),
+    (contract.names_the_attack_that_it_is_shown_beside, IsAnsweredAndNot),
     (contract.alters_examples_one_for_one, DropsAnExample),
     (contract.alters_examples_one_for_one, ShufflesInPlace),
     (contract.wraps_a_classifier_into_a_classifier, WrapsIntoFeatures),

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from gauntlet.clients.codecs.parts.packing import entropy
-from gauntlet.clients.codecs.parts.wire import payload_bytes
 from gauntlet.clients.codecs.qsgd import QSGD
 from gauntlet.clients.codecs.terngrad import TernGrad
 from gauntlet.clients.codecs.topk import TopK
 from gauntlet.core.contracts import CodecStreams
+from gauntlet.core.frames import payload_bytes
 
 STREAMS = CodecStreams(seed=0, round=0)
 N = 1_000_000

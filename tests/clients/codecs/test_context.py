@@ -9,10 +9,10 @@ import torch
 
 from gauntlet.clients.codecs import CODECS
 from gauntlet.clients.codecs.contract import CHECKS
-from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort, max_frame, payload_bytes
+from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort, max_frame
 from gauntlet.core.contracts import CodecContext, CodecStreams
 from gauntlet.core.errors import FrameError
-from gauntlet.core.frames import OVERHEAD, Record, RecordShape
+from gauntlet.core.frames import OVERHEAD, Record, RecordShape, payload_bytes
 from gauntlet.core.layout import Layout, Slot
 from gauntlet.core.updates import Updates
 

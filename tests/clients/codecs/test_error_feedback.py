@@ -6,7 +6,8 @@ import torch
 
 from gauntlet.clients.codecs import CODECS
 from gauntlet.clients.codecs.error_feedback import ErrorFeedback
-from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort, settled
+from gauntlet.clients.codecs.parts.between_rounds import settled
+from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort
 from gauntlet.clients.codecs.topk import TopK
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.errors import PluginError

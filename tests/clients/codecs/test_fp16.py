@@ -7,10 +7,9 @@ import torch
 from codec_trips import flat
 
 from gauntlet.clients.codecs.fp16 import Fp16
-from gauntlet.clients.codecs.parts.wire import payload_bytes
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.errors import FrameError
-from gauntlet.core.frames import Record
+from gauntlet.core.frames import Record, payload_bytes
 
 STREAMS = CodecStreams(seed=0, round=0)
 

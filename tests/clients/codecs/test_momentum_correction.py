@@ -6,7 +6,8 @@ import torch
 
 from gauntlet.clients.codecs import CODECS
 from gauntlet.clients.codecs.momentum_correction import MomentumCorrection
-from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort, settled
+from gauntlet.clients.codecs.parts.between_rounds import settled
+from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.errors import PluginError
 from gauntlet.core.layout import Layout, Slot

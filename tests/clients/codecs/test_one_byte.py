@@ -107,9 +107,10 @@ def test_many_random_numbers_are_warned_of(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scalars_per_round": 0}, "at least 1, got 0"),
-        ({"scalars_per_round": 65536}, "below 65536"),
-        ({"seed_pool": 9}, "seed_pool must be at least scalars_per_round, 10"),
+        ({"scalars_per_round": 0}, "from 1 to 4096, got 0"),
+        ({"scalars_per_round": 4097}, "from 1 to 4096, got 4097"),
+        ({"seed_pool": 9}, "seed_pool must be from scalars_per_round, 10, to 65536"),
+        ({"seed_pool": 10**12}, "seed_pool must be from scalars_per_round, 10, to 65536"),
         ({"unit": 0.0}, "unit must be above 0"),
         ({"unit": float("nan")}, "unit must be above 0"),
     ],

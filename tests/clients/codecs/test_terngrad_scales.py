@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort, settled, shared_by
+from gauntlet.clients.codecs.parts.between_rounds import settled, shared_by
+from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort
 from gauntlet.clients.codecs.terngrad import TernGrad
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.errors import FrameError

@@ -87,6 +87,27 @@ def test_a_budget_that_cannot_be_kept_is_refused_and_the_way_out_is_one(small, w
     )
 
 
+LEARNT = {"path": "t.csv", "label": "c"}
+GIVEN = {**LEARNT, "ranges": {"a": (0.0, 40.0)}, "classes": ("no", "yes")}
+
+
+@pytest.mark.parametrize("name", ["gaussian", "local_gaussian"])
+def test_what_a_table_learns_from_its_rows_is_under_no_epsilon(small, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    rows = "\n".join(f"{i},{'no' if i < 20 else 'yes'}" for i in range(40))
+    (tmp_path / "t.csv").write_text(f"a,c\n{rows}\n")
+    spec = small(
+        data=PluginSpec("csv", LEARNT), num_clients=4, privacy=private(name), defense=FIXED, rounds=1
+    )
+
+    with pytest.raises(ScenarioError, match="the scale of a, the classes came from training examples"):
+        prepare(spec)
+    noisy = private(name, epsilon=None, noise_multiplier=2.0)
+    for data, reason in ((LEARNT, "fitted_inputs"), (GIVEN, None)):
+        run = prepare(replace(spec, privacy=noisy, data=PluginSpec("csv", data)))
+        assert next(run.steps(run.serial_pool())).outcome.epsilon.reason == reason
+
+
 @pytest.mark.parametrize("asked", [{"max_epsilon": 8.0}, {}])
 def test_without_a_guarantee_a_run_without_a_budget_runs(small, asked):
     noisy = private(epsilon=None, noise_multiplier=2.0)

@@ -139,11 +139,15 @@ def test_parameters_that_the_codec_cannot_carry_end_the_run_in_one_line(small):
             "codec_down 'error_feedback' keeps a memory of its messages.*such as fp16",
         ),
         (
+            {"codec_down": PluginSpec("lift")},
+            "codec_down 'lift' counts on parameters that both sides hold.*such as fp16",
+        ),
+        (
             {"codec_down": HALF, "algorithm": PluginSpec("diff2_gd"), "rows": False},
             "algorithm 'diff2_gd' counts on clients that hold the server's own parameters",
         ),
     ],
-    ids=["a memory", "an algorithm's own server half"],
+    ids=["a memory", "the parameters", "an algorithm's own server half"],
 )
 def test_what_does_not_go_down_is_refused(small, changes, complaint):
     with pytest.raises(ScenarioError, match=complaint):

@@ -73,6 +73,11 @@ class Remembering:
         return params + self.velocity, None
 
 
+def with_momentum():
+    momentum = SGD(momentum=0.5)
+    return SimpleNamespace(init=momentum.init, step=momentum.step, memoryless=True)
+
+
 BROKEN = [
     ("keeps_shape_and_dtype", stepping(in_float64), "expected torch.float32"),
     ("keeps_shape_and_dtype", stepping(diverging), "not finite"),
@@ -82,6 +87,7 @@ BROKEN = [
     ("moves_along_the_aggregate_at_the_first_step", stepping(descending), "the aggregate's way"),
     ("continues_from_a_packed_state", stepping(counting_objects), "another step"),
     ("remembers_nothing_itself", Remembering(), "another way"),
+    ("is_memoryless_if_it_says_so", with_momentum(), "a later step is another one"),
 ]
 
 

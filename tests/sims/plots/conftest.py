@@ -18,6 +18,8 @@ class Recorded:
     audit: Mapping[str, Any] | None = None
     origin: str = ""
     later: Sequence[Any] = ()
+    frames: pd.DataFrame | None = None
+    layers: pd.DataFrame | None = None
 
     def gallery(self) -> Sequence[Any]:
         return self.items
@@ -61,6 +63,8 @@ def recorded() -> Callable[..., Recorded]:
         items: Sequence[Any] = (),
         audit: Mapping[str, Any] | None = None,
         later: Sequence[Any] = (),
+        frames: pd.DataFrame | None = None,
+        layers: pd.DataFrame | None = None,
         scenario: Mapping[str, Any] = {},
         **columns: Any,
     ) -> Recorded:
@@ -95,6 +99,8 @@ def recorded() -> Callable[..., Recorded]:
             items,
             audit,
             later=later,
+            frames=frames,
+            layers=layers,
         )
 
     return make

@@ -44,6 +44,27 @@ def test_a_client_defense_that_nobody_attacked_who_knows_of_it_is_refused_with_w
     leaks_of([recorded(items=[made(10.0)], later=[made(20.0, settings=MASKED)], scenario=PRUNED)])
 
 
+def test_a_defense_of_which_no_attack_knows_is_drawn_as_the_least_that_leaks(recorded, made):
+    """Nobody here undoes ATS's policy: DLG is dashed behind it, and the small print says why."""
+    scenario = {"client_defense": "ats"}
+    leaks = leaks_of([recorded(items=[made(10.0)], scenario=scenario)])
+    assert [(one.adapted, one.unanswered) for one in leaks] == [(False, "ats")]
+    assert "no attack of this package knows of ats: the least that leaks" in caption_of(leaks)
+    assert looks_of(leaks)["dlg"]["linestyle"] == "--"
+
+
+def test_one_attack_behind_several_defenses_is_one_line_each(recorded, made):
+    runs = [
+        recorded("none", items=[made(90.0)]),
+        recorded("ats", items=[made(10.0)], scenario={"client_defense": "ats"}),
+        recorded("mixup", items=[made(20.0)], scenario={"client_defense": {"name": "mixup", "k": 2}}),
+    ]
+    looks = looks_of(leaks_of(runs))
+    assert list(looks) == ["dlg", "dlg behind ats", "dlg behind mixup"]
+    assert len({look["color"] for look in looks.values()}) == 3
+    assert {one.attack for one in leaks_of(runs[1:2])} == {"dlg"}
+
+
 def test_one_undefended_run_does_not_excuse_another_that_is_defended(recorded, made):
     plain = recorded("none", items=[made(10.0), made(20.0, settings=MASKED)])
     with pytest.raises(ScenarioError, match="'pruned' shows a client defense"):

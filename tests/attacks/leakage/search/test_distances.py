@@ -36,8 +36,10 @@ def test_entries_that_do_not_count_are_left_out():
     assert float(squared(TARGET)(seen)) == pytest.approx(81 / 25)
 
 
-def test_a_message_of_zeros_gives_finite_costs():
-    assert squared(torch.zeros(3))(SEEN).isfinite().all()
+def test_a_message_of_zeros_is_explained_by_nothing():
+    """||g - 0||^2 / ||0||^2 is no number; and nothing points along 0."""
+    assert not squared(torch.zeros(3))(SEEN).isfinite().any()
+    assert not residual(torch.zeros(3))(SEEN[0]).isfinite().all()
     assert cosine(torch.zeros(3))(SEEN).tolist() == [1.0] * 5
 
 

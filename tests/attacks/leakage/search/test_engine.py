@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from gauntlet.attacks.leakage.search import engine
-from gauntlet.attacks.leakage.search.adam import Adam
+from gauntlet.attacks.leakage.search.adam import AdamSearch
 from gauntlet.attacks.leakage.search.engine import PATIENCE, Budget, Problem, by_adam, by_lbfgs
 from gauntlet.attacks.leakage.search.lbfgs import LBFGS
+from gauntlet.core.seeds import generator
 
 PLAIN, LINE = LBFGS(lr=1.0, history=100, line_search=False), LBFGS(lr=1.0, history=100, line_search=True)
 BUDGET = Budget(max_iterations=100, tolerance=1e-10)
@@ -63,7 +64,7 @@ def test_the_start_is_left_as_it_was():
     (start,) = starts([0.0, 0.0])
 
     by_lbfgs(Problem(bowl), [start], PLAIN, BUDGET)
-    by_adam(Problem(bowl), [start], Adam(), replace(BUDGET, max_iterations=3))
+    by_adam(Problem(bowl), [start], AdamSearch(), replace(BUDGET, max_iterations=3))
 
     assert start[0].tolist() == [0.0, 0.0]
     assert not start[0].requires_grad
@@ -90,7 +91,7 @@ def test_a_line_search_steps_back_from_nan():
     assert found.cost == pytest.approx(1.0, abs=1e-3)
 
 
-@pytest.mark.parametrize("search", [(by_lbfgs, LINE), (by_adam, Adam())], ids=["lbfgs", "adam"])
+@pytest.mark.parametrize("search", [(by_lbfgs, LINE), (by_adam, AdamSearch())], ids=["lbfgs", "adam"])
 def test_a_restart_that_meets_nan_touches_no_other(search):
     """Oracle: the other restart alone."""
     run, how = search
@@ -130,7 +131,7 @@ def test_the_number_of_iterations_is_a_bound():
     assert found.details["closures"] == 1 + 2 * engine.STEPS
 
 
-@pytest.mark.parametrize("search", [(by_lbfgs, LINE), (by_adam, Adam())], ids=["lbfgs", "adam"])
+@pytest.mark.parametrize("search", [(by_lbfgs, LINE), (by_adam, AdamSearch())], ids=["lbfgs", "adam"])
 def test_time_that_is_up_stops_the_search_and_says_so(search):
     run, how = search
     found = run(Problem(valley), starts([-1.2, 1.0]), how, replace(BUDGET, max_seconds=1e-9))
@@ -140,7 +141,9 @@ def test_time_that_is_up_stops_the_search_and_says_so(search):
 
 
 @pytest.mark.parametrize("order", [[-4.0, 2.5, -2.0], [2.5, -4.0, -2.0], [-4.0, -2.0, 2.5]])
-@pytest.mark.parametrize("search", [(by_lbfgs, PLAIN), (by_adam, Adam(decays=False))], ids=["lbfgs", "adam"])
+@pytest.mark.parametrize(
+    "search", [(by_lbfgs, PLAIN), (by_adam, AdamSearch(decays=False))], ids=["lbfgs", "adam"]
+)
 def test_the_restart_of_least_cost_is_chosen(search, order):
     run, how = search
     found = run(Problem(wells), starts(*[[x] for x in order]), how, replace(BUDGET, restarts=3))
@@ -171,7 +174,7 @@ def test_signs_move_every_input_alike_and_other_variables_by_their_gradients():
     by_adam(
         Problem(cost),
         [start],
-        Adam(lr=0.1, decays=False, rates=(0.5,)),
+        AdamSearch(lr=0.1, decays=False, rates=(0.5,)),
         replace(BUDGET, max_iterations=2, tolerance=0),
     )
 
@@ -188,7 +191,7 @@ def test_steps_are_a_tenth_after_three_five_and_seven_eighths():
         seen.append(float(variables[0].detach()))
         return variables[0].sum(dim=1)
 
-    by_adam(Problem(cost), starts([0.0]), Adam(lr=1.0), Budget(16, tolerance=-0.0))
+    by_adam(Problem(cost), starts([0.0]), AdamSearch(lr=1.0), Budget(16, tolerance=-0.0))
     sizes = -np.diff(seen)
 
     np.testing.assert_allclose(sizes, [1.0] * 6 + [0.1] * 4 + [0.01] * 4 + [0.001], rtol=1e-4)
@@ -202,11 +205,30 @@ def test_steps_shrink_along_half_a_cosine():
         seen.append(float(variables[0].detach()))
         return variables[0].sum(dim=1)
 
-    by_adam(Problem(cost), starts([0.0]), Adam(lr=1.0, schedule="cosine"), Budget(16, tolerance=-0.0))
+    by_adam(Problem(cost), starts([0.0]), AdamSearch(lr=1.0, schedule="cosine"), Budget(16, tolerance=-0.0))
     sizes = -np.diff(seen)
 
     np.testing.assert_allclose(sizes, (1 + np.cos(np.pi * np.arange(15) / 16)) / 2, rtol=1e-4)
     assert sizes[8] == pytest.approx(0.5, rel=1e-4)
+
+
+def test_noise_is_added_to_the_inputs_alone_in_units_of_the_step():
+    """Langevin's: Adam's first step along signs is lr; the rest is the stream's own draw times 0.5 lr."""
+    seen = []
+
+    def cost(variables):
+        seen.append([v.detach().clone() for v in variables])
+        return sum(v.sum(dim=1) for v in variables)
+
+    start = (torch.zeros(2), torch.zeros(2))
+    how = AdamSearch(lr=0.1, decays=False, noise=0.5)
+    by_adam(
+        Problem(cost), [start], how, replace(BUDGET, max_iterations=2, tolerance=0), generator(3, "noise")
+    )
+
+    drawn = torch.from_numpy(generator(3, "noise").normal(0, 0.05, (1, 2))).float()
+    torch.testing.assert_close(seen[1][0], drawn - 0.1)
+    torch.testing.assert_close(seen[1][1], torch.full((1, 2), -0.1))
 
 
 def test_the_prior_steers_and_the_cost_alone_judges():
@@ -216,7 +238,7 @@ def test_the_prior_steers_and_the_cost_alone_judges():
         shares.append(share)
         return 100 * variables[0].abs().sum(dim=1)
 
-    found = by_adam(Problem(bowl, prior), starts([1.0, 1.0]), Adam(), replace(BUDGET, max_iterations=4))
+    found = by_adam(Problem(bowl, prior), starts([1.0, 1.0]), AdamSearch(), replace(BUDGET, max_iterations=4))
 
     assert found.cost == 8.0  # the start: every step goes away from (3, 3)
     assert shares == [0, 0.25, 0.5, 0.75]
@@ -227,7 +249,7 @@ def test_variables_are_projected_after_each_step():
         variables[0].clamp_(max=1.25)
 
     problem = Problem(bowl, project=project)
-    found = by_adam(problem, starts([0.0, 0.0]), Adam(), replace(BUDGET, max_iterations=50))
+    found = by_adam(problem, starts([0.0, 0.0]), AdamSearch(), replace(BUDGET, max_iterations=50))
 
     assert found.variables[0].tolist() == [1.25, 1.25]
 
@@ -255,8 +277,9 @@ def test_progress_is_the_best_so_far_of_the_restart_that_is_best_by_then():
         (lambda v: replace(BUDGET, max_seconds=v), "max_seconds", 0.0),
         (lambda v: replace(PLAIN, history=v), "history", 0),
         (lambda v: replace(PLAIN, lr=v), "lr", 0.0),
-        (lambda v: Adam(lr=v), "lr", 0.0),
-        (lambda v: Adam(rates=(v,)), "lr", -1.0),
+        (lambda v: AdamSearch(lr=v), "lr", 0.0),
+        (lambda v: AdamSearch(noise=v), "noise", -0.5),
+        (lambda v: AdamSearch(rates=(v,)), "lr", -1.0),
     ],
 )
 def test_options_out_of_range_are_refused(make, option, value):

@@ -24,9 +24,9 @@ def small(kind):
             return nn.Sequential(
                 nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 10)
             )
-        if kind == "batch statistics":
+        if kind in ("batch statistics", "own statistics"):
             layers = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Sigmoid(), nn.Flatten(), nn.Linear(144, 10)
-            return nn.Sequential(*layers).eval()
+            return nn.Sequential(*layers).train(kind == "own statistics")
         return Recurrent()
 
 
@@ -41,9 +41,10 @@ class Recurrent(nn.Module):
         return self.out(self.gru(x[:, 0])[0][:, -1])
 
 
-@pytest.mark.parametrize("kind", ["convolutions", "batch statistics", "recurrent"])
+@pytest.mark.parametrize("kind", ["convolutions", "batch statistics", "own statistics", "recurrent"])
 @pytest.mark.parametrize("soft", [False, True], ids=["classes", "probabilities"])
 def test_several_searches_at_once_have_each_its_own_gradient(digits, observe, kind, soft):
+    """Batch norms of a training model normalise by the batch, as the client's did; else by what they keep."""
     x, y = digits
     model = small(kind)
     observation = observe(model, x[:2], y[:2])

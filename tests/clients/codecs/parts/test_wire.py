@@ -15,14 +15,13 @@ from gauntlet.clients.codecs.parts.wire import (
     decode_frame,
     encode_cohort,
     max_frame,
-    payload_bytes,
 )
 from gauntlet.clients.codecs.randk import RandK
 from gauntlet.clients.codecs.terngrad import TernGrad
 from gauntlet.core import trees
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.errors import FrameError, PluginError
-from gauntlet.core.frames import OVERHEAD, Envelope
+from gauntlet.core.frames import OVERHEAD, Envelope, payload_bytes
 from gauntlet.core.layout import Layout, Slot
 from gauntlet.core.seeds import generator
 from gauntlet.core.updates import Updates

@@ -1,0 +1,121 @@
+"""Rounds of one client together, as error feedback adds them up.
+
+Oracles: the sum worked out by hand, and error feedback's own frames of an update that stays the same.
+"""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gauntlet.attacks.leakage.inverting_gradients import InvertingGradients
+from gauntlet.attacks.leakage.parts.metrics import psnr
+from gauntlet.attacks.leakage.summed_rounds import SummedRounds, carried_on
+from gauntlet.clients.codecs import CODECS
+from gauntlet.clients.codecs.parts.wire import decode_frame, encode_cohort, support_of
+from gauntlet.core.contracts import CodecStreams
+from gauntlet.core.errors import PluginError
+from gauntlet.core.frames import Envelope
+from gauntlet.core.seeds import generator
+from gauntlet.core.updates import Updates
+
+
+def coded(observations, decay=1.0, density=0.02):
+    """Return a client's messages as they leave error feedback around top-k, each counted."""
+    codec = CODECS.build("error_feedback", {"codec": {"name": "topk", "density": density}, "decay": decay})
+    state, one, found = codec.init(), torch.tensor([0]), []
+    for round_, seen in enumerate(observations):
+        streams = CodecStreams(0, round_)
+        updates = Updates(seen.update[None], one, one + 1)
+        (frame,), state = encode_cohort(codec, updates, seen.layout, 9, state, streams)
+        state = codec.settle(state, [0])
+        envelope = Envelope(codec.codec_id, round_, 0, 9)
+        decoded = decode_frame(codec, frame, envelope, seen.layout, streams.context(0))
+        support = support_of(codec, frame, envelope, seen.layout)
+        told = replace(seen.knowledge, codec="error_feedback")
+        found.append(
+            replace(seen, round=round_, update=decoded, support=support, carries=decay, knowledge=told)
+        )
+    return found, state["residuals"][0]
+
+
+def visits(digits, mlp, observe, rounds, lr=0.1, place=7):
+    """Return what one client sends in several rounds, on one digit, at the models that follow from it."""
+    x, y = (part[place : place + 1] for part in digits)
+    model, found = mlp(torch.nn.GELU), []
+    for _ in range(rounds):
+        found.append(observe(model, x, y, lr=lr))
+        model = copy.deepcopy(model)
+        with torch.no_grad():
+            for name, value in found[-1].layout.views(found[-1].update).items():
+                model.get_parameter(name).add_(value)
+    return found, x
+
+
+def test_what_each_left_out_cancels_with_what_the_next_carries():
+    """By hand: beta = 1/2 over three rounds; and where a round carried nothing, nothing before it counts."""
+    assert carried_on([0.5, 0.5, 0.5]) == [0.25, 0.5, 1.0]
+    assert carried_on([1.0, 1.0]) == [1.0, 1.0]
+    assert carried_on([0.5, 0.0, 0.5]) == [0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.5])
+def test_only_the_last_residual_is_missing_from_the_sum(digits, mlp, observe, decay):
+    """sum beta^(T - t) d_t + e_T = sum beta^(T - t) u_t, on error feedback's own frames."""
+    plain, _ = visits(digits, mlp, observe, 5)
+    sent, residual = coded(plain, decay)
+    weights = carried_on([o.carries for o in sent])
+
+    found = sum(w * o.update for w, o in zip(weights, sent, strict=True)) + residual
+    wanted = sum(w * o.update for w, o in zip(weights, plain, strict=True))
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
+
+
+def test_at_a_small_step_the_mean_message_tends_to_the_uncoded_update(digits, mlp, observe):
+    """The update stays the same, so that the mean over T rounds is off by the last residual over T."""
+    plain, _ = visits(digits, mlp, observe, 1, lr=1e-3)
+    wanted, errors = plain[0].update, []
+    for rounds in (1, 10, 100):
+        sent, _ = coded(plain * rounds, density=0.05)
+        mean = sum(o.update for o in sent) / rounds
+        errors.append(float((mean - wanted).norm() / wanted.norm()))
+
+    assert errors[0] > 0.3
+    assert errors[2] < errors[1] / 3 < errors[0] / 3
+    assert errors[2] < 0.1
+
+
+def test_the_sum_of_rounds_shows_what_no_single_message_does(digits, mlp, observe):
+    """Digits, top-k 2 % under error feedback, lr 0.1, eight rounds of one digit, labels read: measured."""
+    plain, x = visits(digits, mlp, observe, 8)
+    sent, _ = coded(plain)
+    last = InvertingGradients(max_iterations=100, objective="plain")
+    found = {
+        "sum": SummedRounds(max_iterations=100).reconstruct(sent, generator(0, "attack")),
+        "apart": SummedRounds(max_iterations=100, objective="plain").reconstruct(
+            sent, generator(0, "attack")
+        ),
+        "last": last.reconstruct(sent[-1:], generator(0, "attack")),
+    }
+    score = {name: float(psnr(made.x, x)) for name, made in found.items()}
+
+    assert score["sum"] > max(score["apart"], score["last"]) + 5, score
+    assert found["sum"].details["rounds"] == 8
+    assert found["sum"].details["named"] > 2 * float(sent[0].support.float().mean())
+
+
+def test_without_error_feedback_each_message_stands_for_itself(digits, mlp, observe):
+    plain, x = visits(digits, mlp, observe, 2)
+    auto, apart = (
+        SummedRounds(max_iterations=60, objective=how).reconstruct(plain, generator(0, "attack"))
+        for how in ("auto", "plain")
+    )
+    assert torch.equal(auto.x, apart.x)
+    assert float(psnr(auto.x, x)) > 25
+
+
+def test_labels_of_several_examples_must_be_told(digits, mlp, observe):
+    seen = observe(mlp(torch.nn.GELU), digits[0][:2], digits[1][:2])
+    with pytest.raises(PluginError, match="needs to know the labels of 2 examples"):
+        SummedRounds().reconstruct([seen, seen], generator(0, "attack"))
