@@ -48,16 +48,17 @@ class GradInversion:
         lr: Their size, in units of the inputs, above 0.
         restarts: Seeds that are searched together, at least 1 (the paper's |G| is 8); the one of least cost
             wins.
-        distance: ``"norm"``: the sum over tensors of ||g - G||, over that of ||G|| (the paper's); or
-            ``"cosine"``, as for ``inverting_gradients``.
+        distance: ``"cosine"``, as for ``inverting_gradients``; or ``"norm"``: the sum over tensors of
+            ||g - G||, over that of ||G|| (the paper's).
         statistics: Where the statistics come from: ``"running"``, the public model; ``"sent"``, the buffers
             that the client sent; ``"auto"``: these where there are any.
         bn: Weight of the distance of statistics, at least 0.
-        tv: Weight of the total variation at the first and at the last step, at least 0 each.
+        tv: Weight of the total variation at the first and at the last step, at least 0 each; it falls
+            geometrically.
         size: Weight of the inputs' root mean square, at least 0.
         group: Weight of a seed's root mean square distance from the seeds' mean, at least 0.
-        noise: Standard deviation of the noise on each step (Langevin's), in units of the step size, at
-            least 0.
+        noise: Standard deviation of the noise on each step (Langevin's), in units of its size, at least 0
+            (the paper's is 0.2).
         signed: Whether Adam sees signs of gradients alone.
         decays: Whether steps shrink during the run.
         tolerance: The cost at which the search has converged, above 0; 0: it never has.
@@ -70,14 +71,14 @@ class GradInversion:
 
     max_iterations: int = 300
     lr: float = 0.1
-    restarts: int = 4
-    distance: Match = "norm"
+    restarts: int = 2
+    distance: Match = "cosine"
     statistics: Origin = "auto"
-    bn: float = 0.01
-    tv: tuple[float, float] = (0.1, 0.1)
+    bn: float = 0.1
+    tv: tuple[float, float] = (0.1, 0.005)
     size: float = 0.001
     group: float = 0.01
-    noise: float = 0.2
+    noise: float = 0.0
     signed: bool = True
     decays: bool = True
     tolerance: float = 0.0

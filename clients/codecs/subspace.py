@@ -168,7 +168,8 @@ def _principal(steps: Sequence[Tensor], rank: int) -> Tensor:
     matrix = matrix / matrix.abs().max()
     _, values, right = torch.linalg.svd(matrix, full_matrices=False)
     count = min(rank, int((values > 1e-6 * values[0]).sum()))
-    return right[:count].T.float().contiguous()
+    found: Tensor = right[:count].T.float().contiguous()
+    return found
 
 
 def _basis(layout: Layout, shared: State) -> Array | None:

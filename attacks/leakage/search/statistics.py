@@ -8,6 +8,7 @@ from the buffers that it sends is ours.
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
@@ -96,7 +97,13 @@ def statistics_misfit(observation: Observation, expected: Statistics) -> Callabl
             total = total + (values.mean(dim=1) - mean).norm() + (values.var(dim=1) - var).norm()
         return total
 
-    return vmap(misfit)
+    def misfits(x: Tensor) -> Tensor:
+        try:
+            return vmap(misfit)(x)
+        except (RuntimeError, NotImplementedError):  # a layer that vmap does not take
+            return torch.stack([misfit(one) for one in x])
+
+    return misfits
 
 
 def _noter(seen: dict[str, Tensor], name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

@@ -76,6 +76,31 @@ def test_statistics_are_compared_by_norms_that_are_not_squared(observe, digits):
     torch.testing.assert_close(misfit(points), torch.tensor([7.0, 4.0]))
 
 
+class Recurrent(nn.Module):
+    """A model that vmap does not take, and a batch norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.gru, self.out = nn.BatchNorm2d(1), nn.GRU(8, 6, batch_first=True), nn.Linear(6, 10)
+
+    def forward(self, x):
+        return self.out(self.gru(self.norm(x)[:, 0])[0][:, -1])
+
+
+def test_a_model_that_vmap_does_not_take_is_searched_too(sent, digits):
+    """Oracle: torch's mean and variance of the inputs themselves, seed by seed."""
+    x, _ = digits
+    with seeded_torch(generator(0, "weights")):
+        observation, _ = sent(Recurrent())
+    points = x[:4].reshape(2, 2, 1, 8, 8)
+    expected = {"norm": (torch.zeros(1), torch.zeros(1))}
+
+    found = statistics_misfit(observation, expected)(points)
+
+    torch.testing.assert_close(found, torch.stack([one.mean() + one.var() for one in points]))
+    assert run(GradInversion(max_iterations=2, restarts=2), observation).x.isfinite().all()
+
+
 @pytest.mark.slow
 def test_what_a_client_sends_of_its_batch_rebuilds_more_than_what_is_public_or_nothing(sent):
     """Specification, 4.4: exact statistics > none; the public ones of an untrained model say nothing."""

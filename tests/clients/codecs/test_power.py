@@ -6,11 +6,11 @@ import pytest
 import torch
 from codec_trips import flat
 
-from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort, payload_bytes
+from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort
 from gauntlet.clients.codecs.power import Power
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.errors import FrameError
-from gauntlet.core.frames import Record
+from gauntlet.core.frames import Record, payload_bytes
 from gauntlet.core.layout import Layout, Slot
 from gauntlet.core.updates import Updates
 
