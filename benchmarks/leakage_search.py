@@ -9,6 +9,7 @@ bound; CPU seconds a victim.
 """
 
 import argparse
+import copy
 import json
 import statistics
 import time
@@ -69,15 +70,29 @@ CASES = {
     "cifar-ig-b4": Case("cifar10", "wide", "inverting_gradients", {}, 4, 3, told=True),
     "cifar-ig-b8": Case("cifar10", "wide", "inverting_gradients", {}, 8, 2, told=True),
     "cifar-ig-trained": Case("cifar10", "wide", "inverting_gradients", victims=5, trained=300),
+    "normed-ig-b4": Case("cifar10", "normed", "inverting_gradients", {"restarts": 2}, 4, 5, told=True),
+    "normed-gi-b4": Case("cifar10", "normed", "gradinversion", {"restarts": 2}, 4, 5, told=True),
+    "normed-gi-running-b4": Case(
+        "cifar10", "normed", "gradinversion", {"restarts": 2, "statistics": "running"}, 4, 5, told=True
+    ),
+    "normed-gi-none-b4": Case(
+        "cifar10", "normed", "gradinversion", {"restarts": 2, "bn": 0.0}, 4, 5, told=True
+    ),
+    "normed-ig-b8": Case("cifar10", "normed", "inverting_gradients", {"restarts": 2}, 8, 3, told=True),
+    "normed-gi-b8": Case("cifar10", "normed", "gradinversion", {"restarts": 2}, 8, 3, told=True),
     "fashion-ig": Case("fashion_mnist", "wide", "inverting_gradients"),
     "digits-ig": Case("digits", "deep", "inverting_gradients", {"max_iterations": 100}),
 }
 
 
-def convolutions(a: int, b: int, c: int, channels: int, side: int) -> nn.Module:
-    """Three convolutions with ReLU, two max-pools, one linear layer."""
-    layers = [nn.Conv2d(channels, a, 3, padding=1), nn.ReLU(), nn.Conv2d(a, b, 3, padding=1), nn.ReLU()]
-    layers += [nn.MaxPool2d(2), nn.Conv2d(b, c, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+def convolutions(a: int, b: int, c: int, channels: int, side: int, normed: bool = False) -> nn.Module:
+    """Three convolutions with ReLU, two max-pools, one linear layer; batch norms behind the convolutions."""
+
+    def block(inputs: int, outputs: int) -> list[nn.Module]:
+        norm = [nn.BatchNorm2d(outputs)] if normed else []
+        return [nn.Conv2d(inputs, outputs, 3, padding=1), *norm, nn.ReLU()]
+
+    layers = [*block(channels, a), *block(a, b), nn.MaxPool2d(2), *block(b, c), nn.MaxPool2d(2)]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(c * (side // 4) ** 2, 10))
 
 
@@ -90,7 +105,7 @@ def model_of(case: Case, shape: tuple[int, ...], seed: int) -> nn.Module:
             inner = [m for n in (64, 128, 128) for m in (nn.Linear(n, 128), nn.GELU())]
             return nn.Sequential(nn.Flatten(), *inner, nn.Linear(128, 10))
         widths = (32, 64, 64) if case.model == "wide" else (16, 32, 32)
-        return convolutions(*widths, shape[0], shape[1])
+        return convolutions(*widths, shape[0], shape[1], case.model == "normed")
 
 
 @cache
@@ -131,12 +146,17 @@ def observed(case: Case, number: int) -> tuple[Observation, Truth]:
     train(model, case)
     layout = Layout.of(model)
     named = dict(model.named_parameters())
-    gradients = torch.autograd.grad(functional.cross_entropy(model(x), y), list(named.values()))
+    local = copy.deepcopy(model)  # whose buffers move
+    gradients = torch.autograd.grad(functional.cross_entropy(local(x), y), list(local.parameters()))
+    buffers = layout.flatten_buffers(dict(local.named_buffers()))
     before = layout.flatten(named)
     update = before - case.lr * layout.flatten(dict(zip(named, gradients, strict=True))) - before
     labels = tuple(y.tolist()) if case.told else None
     knowledge = LeakageKnowledge(batch_size=size, labels=labels, local_steps=1, lr=case.lr)
-    seen = Observation(0, number, model, layout, b"", update, shape, 10, (0.0, 1.0), knowledge)
+    seen = Observation(
+        0, number, model, layout, b"", update, shape, 10, (0.0, 1.0), knowledge,
+        releases={"buffers": buffers} if len(buffers) else {},
+    )  # fmt: skip
     return seen, Truth(x, y)
 
 

@@ -85,19 +85,23 @@ class Directions:
                     found[part] += factor * direction
         return found
 
-    def factors(self, vector: Array) -> Array:
-        """Return the factors of the combination that is nearest to a vector [P], float64.  # [S]
-
-        Least squares through the directions' products with each other; the shortest solution where they
-        depend on one another.
-        """
+    def products(self, vector: Array) -> tuple[Array, Array]:
+        """Return the directions' products with each other [S, S], and with a vector [P], float64.  # [S]"""
         gram, along = np.zeros((self.count, self.count)), np.zeros(self.count)
         for part, block in self.blocks():
             wide = block.astype(np.float64)
             gram += wide @ wide.T
             along += wide @ vector[part].astype(np.float64)
-        found: Array = np.linalg.pinv(gram, rcond=1e-10, hermitian=True) @ along
-        return found
+        return gram, along
+
+
+def nearest(gram: Array, along: Array) -> Array:
+    """Return the factors of the combination that is nearest to a vector, from its products.  # [S]
+
+    Where directions depend on one another, the shortest factors.
+    """
+    found: Array = np.linalg.pinv(gram, rcond=1e-10, hermitian=True) @ along
+    return found
 
 
 def check(count: int, pool: int | None) -> None:

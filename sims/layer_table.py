@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from ..clients.codecs.parts.wire import max_frame
 from ..core.declarations import Codecs, declared
-from ..core.errors import FrameError
-from ..core.frames import Envelope, Record, one_a_tensor, read_frame
+from ..core.frames import Record, one_a_tensor
 from ..core.layout import Layout, Slot
 
 if TYPE_CHECKING:
     from ..core.contracts import Codec
-    from ..server.mail.outcome import Outcome
     from ..server.plan import Plan
     from ..server.simulation import Step
 
@@ -49,7 +46,7 @@ def layer_rows(plan: Plan, step: Step) -> pa.Table | None:
     if tuple(plan.codec.records(layout)) != tuple(one_a_tensor(layout)):
         return None
     client = int(o.received.client_ids[0])
-    records = _records(plan, o, client)
+    records = o.records.get(client)
     if records is None:
         return None
     choices = declared(plan.codec, Codecs.choices)
@@ -64,18 +61,6 @@ def layer_rows(plan: Plan, step: Step) -> pa.Table | None:
         "choice": [None] * len(records) if chosen is None else [float(value) for value in chosen],
     }
     return pa.Table.from_pydict(columns, schema=LAYERS)
-
-
-def _records(plan: Plan, o: Outcome, client: int) -> list[Record] | None:
-    frame, layout = o.frame(client), plan.exchange.up
-    if frame is None:
-        return None
-    started = int(o.sent.started[o.sent.client_ids == client])
-    envelope = Envelope(plan.codec.codec_id, started, client, plan.public)
-    try:
-        return read_frame(frame, envelope, plan.codec.records(layout), max_frame(plan.codec, layout))
-    except FrameError:
-        return None
 
 
 def _bits(codec: Codec, record: Record, slot: Slot) -> float:

@@ -14,6 +14,7 @@ LEAKAGE_ATTACKS: Family[LeakageAttack] = Family(
         "dlg": "gauntlet.attacks.leakage.dlg:DLG",
         "idlg": "gauntlet.attacks.leakage.idlg:IDLG",
         "inverting_gradients": "gauntlet.attacks.leakage.inverting_gradients:InvertingGradients",
+        "gradinversion": "gauntlet.attacks.leakage.gradinversion:GradInversion",
         "dia": "gauntlet.attacks.leakage.dia:DIA",
         "wiig": "gauntlet.attacks.leakage.wiig:WIIG",
         "unrolled": "gauntlet.attacks.leakage.unrolled:Unrolled",

@@ -34,6 +34,7 @@ CODECS: Family[Codec] = Family(
         "replay": "gauntlet.clients.codecs.replay:Replay",
         "sign": "gauntlet.clients.codecs.sign:Sign",
         "stc": "gauntlet.clients.codecs.stc:STC",
+        "subspace": "gauntlet.clients.codecs.subspace:Subspace",
         "terngrad": "gauntlet.clients.codecs.terngrad:TernGrad",
         "topk": "gauntlet.clients.codecs.topk:TopK",
         "trit_planes": "gauntlet.clients.codecs.trit_planes:TritPlanes",

@@ -90,7 +90,7 @@ class Grass:
         return count if count < shape[0] else 0
 
     def init(self) -> State:
-        return {"shapes": [], "round": 0, "lengths": None}
+        return {"shapes": [], "round": 0, "lengths": None, "factors": []}
 
     def share(self, params: Tensor, aggregate: Tensor, state: State) -> State:
         """Return the squared lengths of each matrix's rows [n], and whether all come in the next round."""
@@ -106,7 +106,8 @@ class Grass:
             part = aggregate[at : at + prod(shape)].double()
             at += len(part)
             before = None if known is None else known["rows"][i]
-            rows.append(_lengths(part.view(shape[0], -1), before) if self._count(shape) else None)
+            factors = state["factors"][i]
+            rows.append(_lengths(part.view(shape[0], -1), factors, before) if self._count(shape) else None)
         return {"rows": rows, "whole": self.choice == "top" and due}
 
     def encode(
@@ -125,7 +126,8 @@ class Grass:
             return [Record(i, ROWS, slot.size, body) for body in as_bytes(pack_floats(kept))]
 
         shapes = [list(slot.shape) for slot in layout.parameters]
-        after = {"shapes": shapes, "round": streams.round + 1, "lengths": streams.shared}
+        factors = [_factors(slot, choice) for slot, choice in zip(layout.parameters, chosen, strict=True)]
+        after = {"shapes": shapes, "round": streams.round + 1, "lengths": streams.shared, "factors": factors}
         return by_tensor(updates, layout, records), after
 
     def _chosen(self, layout: Layout, context: CodecContext) -> list[tuple[Array, Array] | None]:
@@ -192,13 +194,11 @@ class Grass:
 
     def mismatch(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> ImageMismatch:
         """Return 1 - cos to the chosen rows of an update, each times its factor."""
-        factors = np.ones(layout.num_parameters)
+        weights = torch.ones(layout.num_parameters)
         for slot, choice in zip(layout.parameters, self._chosen(layout, context), strict=True):
-            if choice is not None:
-                by_row = np.zeros((slot.shape[0], slot.size // slot.shape[0]))
-                by_row[choice[0]] = choice[1][:, None]
-                factors[slot.start : slot.start + slot.size] = by_row.reshape(-1)
-        weights = torch.from_numpy(factors).float()
+            if (factors := _factors(slot, choice)) is not None:
+                by_row = factors.repeat_interleave(slot.size // slot.shape[0])
+                weights[slot.start : slot.start + slot.size] = by_row
         return ImageMismatch.of(self.decode(records, layout, context), lambda updates: updates * weights)
 
     def records(self, layout: Layout) -> Sequence[RecordShape]:
@@ -214,8 +214,19 @@ class Grass:
         return 8.0 * sum(len(record.body) for record in records)
 
 
-def _lengths(matrix: Tensor, before: Tensor | None) -> Tensor:
-    """Return the squared length [n] of each row [n, m], float32; of a row of zeros the one before, if any."""
+def _factors(slot: Slot, choice: tuple[Array, Array] | None) -> Tensor | None:
+    """Return what each row was multiplied by, 0 where it was not sent, float32 [n]; None: all came."""
+    if choice is None:
+        return None
+    found = np.zeros(slot.shape[0])
+    found[choice[0]] = choice[1]
+    return torch.from_numpy(found).float()
+
+
+def _lengths(matrix: Tensor, factors: Tensor | None, before: Tensor | None) -> Tensor:
+    """Return each row's squared length [n] before its factor; of a row of zeros the one that it had."""
+    if factors is not None:
+        matrix = matrix / factors.double().clamp(min=1e-30)[:, None]
     found = matrix.square().sum(dim=1)
     return (found if before is None else found.where(found > 0, before.double())).clamp(max=3e38).float()
 

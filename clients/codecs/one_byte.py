@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ...core.contracts import CodecContext, CodecStreams
-from ...core.directions import Directions, check
+from ...core.directions import Directions, check, nearest
 from ...core.errors import FrameError
 from ...core.frames import Record, RecordShape
 from ...core.layout import Layout, Slot
@@ -92,10 +92,11 @@ class OneByte:
         """Return the bytes of one update [P].  # [S]"""
         if not np.isfinite(vector).all():
             return np.full(self.scalars_per_round, ILLEGAL, dtype=np.uint8)
-        codes = to_log_bytes(directions.factors(vector) / self.unit)
-        wide = vector.astype(np.float64)
-        lost = wide - directions.combined(from_log_bytes(codes) * self.unit)
-        return codes if lost @ lost <= wide @ wide else np.zeros_like(codes)
+        gram, along = directions.products(vector)
+        codes = to_log_bytes(nearest(gram, along) / self.unit)
+        factors = from_log_bytes(codes) * self.unit
+        shorter = factors @ gram @ factors <= 2 * factors @ along  # what is lost is no longer than the update
+        return codes if shorter else np.zeros_like(codes)
 
     def decode(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
         """Return the combination of the directions of the frame's round and client.  # [P]

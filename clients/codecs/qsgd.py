@@ -149,6 +149,11 @@ class QSGD:
 
     def _read(self, record: Record, numel: int) -> tuple[Array, Array]:
         """Return the norms, and the levels float32 [numel]."""
+        norms, codes = self._unpacked(record, numel)
+        return norms, codes.astype(np.float32) - self.levels
+
+    def _unpacked(self, record: Record, numel: int) -> tuple[Array, Array]:
+        """Return the norms, and the levels + s, uint8 [numel]."""
         expect_tag(record, *self._tags)
         count = buckets.count(numel, self.bucket_size)
         norms = scales_of(record, count)
@@ -161,7 +166,7 @@ class QSGD:
             codes = unpack_fixed(buckets.after_bits(record, count, self._bits), numel, self._bits)
         if numel and codes.max() > 2 * self.levels:
             raise FrameError(f"tensor {record.tensor_id}: code {codes.max()}, allowed to {2 * self.levels}")
-        return norms, codes.astype(np.float32) - self.levels
+        return norms, codes
 
     def mismatch(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> LevelMismatch:
         """Return the negative log-likelihood of the levels."""
@@ -192,5 +197,6 @@ class QSGD:
 
     def ideal_bits(self, records: Sequence[Record], layout: Layout) -> float:
         """Return the entropy of the levels, n H0, and 32 a norm."""
-        found = (self._read(record, record.numel) for record in records)
-        return sum(entropy(levels.astype(np.int8)) + 32.0 * len(norms) for norms, levels in found)
+        found = (self._unpacked(record, record.numel) for record in records)
+        least = np.uint8(self.levels)
+        return sum(entropy((codes - least).astype(np.int8)) + 32.0 * len(norms) for norms, codes in found)

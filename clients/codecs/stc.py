@@ -25,11 +25,11 @@ from .parts.packing import (
     expect_tag,
     finite_rows,
     from_tensors,
-    largest,
     scales_of,
     with_scales,
 )
 from .parts.rice import RICE_SIGNS, max_rice, pack_rice, unpack_rice
+from .parts.selection import largest
 
 
 @dataclass(frozen=True)

@@ -306,4 +306,9 @@ class TernGrad:
     def _ideal_bits(self, record: Record) -> float:
         if record.numel < self.size_to_binarize:
             return 32.0 * record.numel
-        return packing.entropy(_UNPACK[record.tag](record.body[4:], record.numel)) + 32.0
+        body = record.body[4:]
+        if record.tag == ZLIB:
+            body = unpack_huffman(body, BASE3, -(-record.numel // 5))
+        if record.tag in (BASE3, ZLIB):
+            return packing.base3_entropy(body, record.numel) + 32.0
+        return packing.entropy(_UNPACK[record.tag](body, record.numel)) + 32.0

@@ -19,8 +19,9 @@ from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout, Slot
 from ...core.updates import Updates
 from .parts.mismatches import CellMismatch, half_cells
-from .parts.packing import Array, by_tensor, largest, pack_halves, unpack_values
+from .parts.packing import Array, by_tensor, pack_halves, unpack_values
 from .parts.rice import max_positions, pack_positions, unpack_positions
+from .parts.selection import largest
 
 _BITMAP, _RICE = 0x20, 0x30  # position codes
 _VALUES = {"f32": (0x00, "<f4"), "f16": (0x01, "<f2")}  # value codes

@@ -87,7 +87,8 @@ class Network(Protocol):
     ) -> Delivery:
         """Return the fate of K messages, from examples processed [K] and bytes sent [K].
 
-        ``bytes_down`` is what each client received; where clients' models are of several sizes, int64 [K].
+        ``bytes_down`` is what each client received; where clients' models are of several sizes, or those that
+        were away receive more, int64 [K].
         """
 
 

@@ -1,6 +1,7 @@
 """What each layer takes on the wire, and which option a planner gave it in each round."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from .style import NORMAL, SMALL, Style, add_caption, add_legend, dress, entry, 
 
 MOST_LAYERS = 24
 MOST_PLANS = 6
+_LETTERS = 72  # of a panel's title in one line
 
 
 def bits(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
@@ -139,7 +141,7 @@ def _draw_plan(figure: Figure, axes: Axes, table: pd.DataFrame, label: str, ends
     sizes = table.groupby("layer", sort=False)["numel"].first()
     axes.set_yticks(range(len(grid)), [f"{name} ({sizes[name]:,})" for name in grid.index], fontsize=SMALL)
     axes.set_xlabel("Round", fontsize=NORMAL)
-    axes.set_title(label or "planned", fontsize=NORMAL, loc="left")
+    axes.set_title(fill(label or "planned", _LETTERS), fontsize=NORMAL, loc="left")
     axes.tick_params(labelsize=SMALL)
     bar = figure.colorbar(image, ax=axes, pad=0.01)
     values = sorted(set(table["choice"].dropna()))

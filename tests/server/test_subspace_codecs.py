@@ -63,8 +63,11 @@ def test_a_recording_is_read_with_the_parameters_that_were_sent(small, tmp_path)
         LOW_RANK,
         PluginSpec("error_feedback", {"codec": {"name": "low_rank", "rank": 2, "period": 2, "bits": 4}}),
         PluginSpec("frugal", {"rank": 2, "period": 3, "refresh": "server", "space": "columns"}),
+        PluginSpec("gradnorm_lorp", {"rank": 1, "period": 3}),
+        PluginSpec("grass", {"density": 0.5, "refresh": 2}),
+        PluginSpec("subspace", {"rank": 2, "warmup": 2, "refresh": 3}),
     ],
-    ids=["low_rank", "with feedback", "frugal"],
+    ids=["low_rank", "with feedback", "frugal", "gradnorm_lorp", "grass", "subspace"],
 )
 def test_a_run_goes_on_from_a_checkpoint_to_the_same_bits(small, tmp_path, codec):
     spec = small(rounds=6, codec=codec, sampler=SOME, network=LOSSY)

@@ -25,7 +25,7 @@ from ....core.seeds import generator
 from ..parts.outputs import checked_reconstruction, checked_scores
 from ..parts.requirements import least_levels, name_of, refuse_unmet, rounds_of, takes_labels, told
 from .cases import cases_of, with_options
-from .specimens import CLASSES, example, reads_tokens, refuses, server_of
+from .specimens import CLASSES, NETWORKS, example, reads_tokens, refuses, server_of
 
 
 def _rounds(attack: object) -> int:
@@ -37,14 +37,14 @@ def _rounds(attack: object) -> int:
 def _example(attack: object, number: int = 0) -> tuple[list[Observation], Truth]:
     """Return the example that an attack is tried on: under the malicious server that it names, if it does.
 
-    It is a step of a smooth network, or where the attack refuses that, of one with ReLU.
+    It is a step of the first of ``NETWORKS`` that the attack does not refuse.
     """
     rounds, server, tokens = _rounds(attack), server_of(attack), reads_tokens(attack)
-    found = example(number, rounds, server, tokens)
-    if not refuses(attack, found[0][0]):
-        return found
-    rectified = example(number, rounds, server, tokens, rectified=True)
-    return found if refuses(attack, rectified[0][0]) else rectified
+    for network in NETWORKS:
+        found = example(number, rounds, server, tokens, network)
+        if not refuses(attack, found[0][0]):
+            return found
+    return example(number, rounds, server, tokens)
 
 
 def _victim(attack: object, number: int = 0) -> list[Observation]:
@@ -112,7 +112,7 @@ def the_observation_is_left_as_it_was(attack: LeakageAttack) -> None:
         observation.model.train()
         for parameter in observation.model.parameters():
             parameter.requires_grad_(False)
-    before = [{n: p.clone() for n, p in o.model.named_parameters()} for o in observations]
+    before = [{n: p.clone() for n, p in o.model.state_dict().items()} for o in observations]
     updates = [o.update.clone() for o in observations]
     _run(attack, observations)
     for observation, parameters, update in zip(observations, before, updates, strict=True):
@@ -121,8 +121,9 @@ def the_observation_is_left_as_it_was(attack: LeakageAttack) -> None:
 
 
 def _left_alone(model: nn.Module, before: dict[str, Tensor]) -> None:
+    for name, value in model.state_dict().items():
+        require(torch.equal(before[name], value), f"the model's {name} was changed")
     for name, p in model.named_parameters():
-        require(torch.equal(before[name], p), f"the model's parameter {name} was changed")
         require(
             not p.requires_grad and p.grad is None, f"the model's parameter {name} was left with gradients on"
         )

@@ -126,8 +126,14 @@ def _lenet() -> nn.Module:
     return model
 
 
+def _normed() -> nn.Module:
+    first = nn.Conv2d(1, 12, 3, padding=1), nn.BatchNorm2d(12), nn.Sigmoid()
+    other = nn.Conv2d(12, 12, 3, padding=1), nn.BatchNorm2d(12), nn.Sigmoid()
+    return nn.Sequential(*first, *other, nn.Flatten(), nn.Linear(768, CLASSES))
+
+
 def _images(attack: LeakageAttack) -> Iterator[Case]:
-    for make in (partial(_mlp, nn.GELU), partial(_mlp, nn.ReLU), _lenet):
+    for make in (partial(_mlp, nn.GELU), partial(_mlp, nn.ReLU), _lenet, _normed):
         yield _seen(attack, "image", make, picture())
 
 

@@ -5,7 +5,7 @@ For an attack that rebuilds tokens alone, it is a step of a small reader on one 
 
 import copy
 import sys
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from ....core.seeds import generator, seeded_torch
 from ...servers import SERVERS
 
 SHAPE, CLASSES, LR, LENGTH = (1, 8, 8), 10, 0.5, 5
+Network = Literal["smooth", "rectified", "normed"]
+NETWORKS: tuple[Network, ...] = get_args(Network)
+"""The networks that an attack is tried on: the first that it does not refuse."""
 
 
 class Reader(nn.Module):
@@ -43,20 +46,18 @@ def example(
     rounds: int = 1,
     server: tuple[str, MaliciousServer] | None = None,
     tokens: bool = False,
-    rectified: bool = False,
+    network: Network = "smooth",
 ) -> tuple[list[Observation], Truth]:
     """Return a client's messages of some rounds and the truth behind them; equal arguments give equal ones.
 
     The client takes one step on the same image (with ``tokens`` on the same sequence) in every round, and the
-    model moves in between. A malicious server's model stays as it plants it. ``rectified``: a network with
-    ReLU, for an attack that refuses a smooth one.
+    model moves in between. A malicious server's model stays as it plants it.
     """
     stream = generator(0, "leakage_contract", number)
     if tokens:
         return _read(number, rounds, stream)
     with seeded_torch(stream):
-        between = nn.ReLU() if rectified else nn.Sigmoid()
-        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), between, nn.Linear(32, CLASSES))
+        model = _network(network)
     x = torch.from_numpy(stream.random((1, *SHAPE))).float()
     y = torch.from_numpy(stream.integers(CLASSES, size=1))
     if server is not None:
@@ -66,6 +67,14 @@ def example(
         return [message(made, x, y, number, r, told) for r in range(rounds)], Truth(x, y)
     seen = [message(model if r == 0 else moved(model, stream), x, y, number, r, {}) for r in range(rounds)]
     return seen, Truth(x, y)
+
+
+def _network(kind: Network) -> nn.Module:
+    if kind == "normed":
+        first, norm = nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8)
+        return nn.Sequential(first, norm, nn.Sigmoid(), nn.Flatten(), nn.Linear(512, CLASSES))
+    between = nn.ReLU() if kind == "rectified" else nn.Sigmoid()
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), between, nn.Linear(32, CLASSES))
 
 
 def refuses(attack: object, observation: Observation) -> bool:
@@ -126,9 +135,11 @@ def planted_model(model: nn.Module, server: MaliciousServer) -> tuple[nn.Module,
 def message(
     model: nn.Module, x: Tensor, y: Tensor, client_id: int, round_: int, planted: Secret
 ) -> Observation:
-    layout = Layout.of(model)
-    loss = functional.cross_entropy(model(x).flatten(0, -2), y.flatten())
-    gradients = torch.autograd.grad(loss, list(model.parameters()))
+    layout, local = Layout.of(model), copy.deepcopy(model)  # a step moves buffers
+    loss = functional.cross_entropy(local(x).flatten(0, -2), y.flatten())
+    gradients = torch.autograd.grad(loss, list(local.parameters()))
+    buffers = layout.flatten_buffers(dict(local.named_buffers()))
+    sent: dict[str, Any] = {"num_examples": 1, **({"buffers": buffers} if len(buffers) else {})}
     update = -LR * torch.cat([g.reshape(-1) for g in gradients])
     plain = "identity", "none", "sgd", 0.0, "cross_entropy"
     labels = (int(y),) if y.ndim == 1 else None
@@ -151,7 +162,7 @@ def message(
     values = 0.0, CLASSES - 1.0 if tokens else 1.0
     return Observation(
         round_, client_id, model, layout, b"", update, tuple(x.shape[1:]), CLASSES, values, knowledge,
-        releases={"num_examples": 1}, planted=planted, num_tokens=tokens, label_shape=tuple(y.shape[1:]),
+        releases=sent, planted=planted, num_tokens=tokens, label_shape=tuple(y.shape[1:]),
     )  # fmt: skip
 
 

@@ -14,11 +14,11 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ....core.observation import Observation
 from .distances import cosine
 from .gradients import gradients_of
-from .layers import NotedModel, path_of
 
 Matching = Callable[[Tensor, Tensor], Tensor]
 """From examples [R, B, ...] and labels, class numbers [B] or probabilities [R, B, C], to costs [R]."""
@@ -30,30 +30,51 @@ def ghost_cosine(observation: Observation, target: Tensor) -> Matching | None:
     It can where all parameters are those of linear layers, each used once, on one row an example, and
     examples go their way through the model apart from each other.
     """
-    noted = NotedModel(copy.deepcopy(observation.model).eval())
-    linear = all(isinstance(layer, nn.Linear) for layer in noted.layers.values())
-    if not linear or noted.holds() != {slot.name for slot in observation.layout.parameters}:
+    model = copy.deepcopy(observation.model).eval()
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+    held = {
+        f"{name}.{leaf}" if name else leaf for name, m in layers.items() for leaf, _ in m.named_parameters()
+    }
+    if held != {slot.name for slot in observation.layout.parameters}:
         return None
-    ghost = _Ghost(noted, observation.layout.views(target / (float(target.double().norm()) or 1.0)))
+    ghost = _Ghost(model, layers, observation.layout.views(target / (float(target.double().norm()) or 1.0)))
     return ghost.cost if _agrees(ghost, observation, target) else None
 
 
 class _Ghost:
-    """What the client's gradient [P] is to each linear layer of a model."""
+    """A private copy of a model that notes what its linear layers see and say."""
 
-    def __init__(self, noted: NotedModel, wanted: dict[str, Tensor]) -> None:
-        self.noted = noted
+    def __init__(self, model: nn.Module, layers: dict[str, nn.Linear], wanted: dict[str, Tensor]) -> None:
+        self.model, self.seen = model, dict[str, tuple[Tensor, Tensor]]()
         self.wanted = {
-            name: (wanted[path_of(name, "weight")], wanted.get(path_of(name, "bias")))
-            for name in noted.layers
+            name: (
+                wanted[f"{name}.weight" if name else "weight"],
+                wanted.get(f"{name}.bias" if name else "bias"),
+            )
+            for name in layers
         }
+        for name, layer in layers.items():
+            layer.register_forward_hook(self._noter(name))
+
+    def _noter(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def note(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            self.seen[name] = (inputs[0], output)
+
+        return note
 
     def cost(self, x: Tensor, y: Tensor) -> Tensor:
         """Return 1 minus the cosine, of each search.  # [R]"""
-        along, squares = x.new_zeros(len(x)), x.new_zeros(len(x))
-        passes = self.noted.passes(x, y)
-        for name, (weight, bias) in self.wanted.items():
-            a, d = passes[name].inputs.flatten(2), passes[name].slopes.flatten(2)  # [R, B, F], [R, B, O]
+        searches, size = x.shape[:2]
+        self.seen.clear()
+        logits = self.model(x.flatten(0, 1))  # [R B, C]
+        labels = y.expand(searches, size) if y.ndim == 1 else y
+        loss = functional.cross_entropy(logits, labels.flatten(0, 1), reduction="sum") / size
+        outputs = [self.seen[name][1] for name in self.wanted]
+        slopes = torch.autograd.grad(loss, outputs, create_graph=True)
+        along, squares = x.new_zeros(searches), x.new_zeros(searches)
+        for (name, (weight, bias)), slope in zip(self.wanted.items(), slopes, strict=True):
+            a = self.seen[name][0].reshape(searches, size, -1)  # [R, B, F]
+            d = slope.reshape(searches, size, -1)  # [R, B, O]
             met = a @ weight.T if bias is None else a @ weight.T + bias
             along = along + (d * met).sum(dim=(1, 2))
             inner = a @ a.mT + (0 if bias is None else 1)  # [R, B, B]

@@ -1,10 +1,8 @@
 """The gradients that dummy examples would give, for several searches at once."""
 
 import copy
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +11,6 @@ from torch.nn import functional
 
 from ....core.errors import PluginError
 from ....core.observation import Observation
-from .layers import NotedModel, gradients_by_layer
 
 Gradients = Callable[[Tensor, Tensor], Tensor]
 """From examples x [R, B, ...] of R searches, and labels y, to the gradients of the mean loss [R, P].
@@ -25,30 +22,26 @@ Labels are class numbers [B], the same for all searches, or probabilities [R, B,
 def gradients_of(observation: Observation) -> Gradients:
     """Return the gradient of the observed model's mean cross-entropy by all its parameters.
 
-    It works on ``attacked_model``. Several searches are one computation where the model allows it, layer by
-    layer or by ``vmap``, else one after the other.
+    It works on ``attacked_model``. Several searches are one vectorised computation where the model allows it,
+    else one after the other.
     """
     model = attacked_model(observation)
     named = dict(model.named_parameters())
     parameters = {slot.name: named[slot.name].requires_grad_() for slot in observation.layout.parameters}
-    together = cache(lambda: _by_layer(observation) or _together(model, parameters))
+    together = _together(model, parameters)
     vectorises = True
 
     def gradients(x: Tensor, y: Tensor) -> Tensor:
         nonlocal vectorises
         if len(x) > 1 and vectorises:
             try:
-                return together()(x, y)
+                return together(x, y)
             except (RuntimeError, NotImplementedError):
-                vectorises = False  # the loop says what is wrong, if anything is but vmap
-        return _one_after_the_other(model, parameters, x, y)
+                vectorises = False  # the loop below says what is wrong, if anything is but vmap
+        labels = y if y.ndim == 3 else y.expand(len(x), -1)
+        return torch.stack([_alone(model, parameters, x[r], labels[r]) for r in range(len(x))])
 
     return gradients
-
-
-def _one_after_the_other(model: nn.Module, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-    labels = y if y.ndim == 3 else y.expand(len(x), -1)
-    return torch.stack([_alone(model, parameters, x[r], labels[r]) for r in range(len(x))])
 
 
 def attacked_model(observation: Observation) -> nn.Module:
@@ -84,24 +77,6 @@ def _functional(model: nn.Module, parameters: Mapping[str, Tensor]) -> Callable[
         return torch.cat([found[name].flatten() for name in values])  # [P]
 
     return gradient
-
-
-def _by_layer(observation: Observation) -> Gradients | None:
-    """Return ``gradients_by_layer``, where that is right on two searches of two examples; else None."""
-    model, names = attacked_model(observation), [slot.name for slot in observation.layout.parameters]
-    found = gradients_by_layer(NotedModel(attacked_model(observation)), names)
-    if found is None:
-        return None
-    shape = (2, 2, *observation.input_shape)
-    x = torch.arange(math.prod(shape)).to(next(model.parameters())).cos().reshape(shape)
-    y, named = torch.arange(2) % observation.num_classes, dict(model.named_parameters())
-    try:
-        with torch.enable_grad():
-            expected = _one_after_the_other(model, {n: named[n].requires_grad_() for n in names}, x, y)
-            wrong = (found(x, y) - expected).norm()
-    except Exception:  # a layer that is not used; where more is wrong, the other ways say so
-        return None
-    return found if bool(wrong <= 1e-4 * expected.norm()) else None
 
 
 def _together(model: nn.Module, parameters: Mapping[str, Tensor]) -> Gradients:

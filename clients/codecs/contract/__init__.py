@@ -188,6 +188,7 @@ class _NoStreams(CodecStreams):
 def is_verbatim_if_it_says_so(codec: Codec) -> None:
     """Frames are all the longest legal one, nothing is drawn or remembered, and nothing is lost."""
     if not declared(codec, Codecs.verbatim):
+        require(not declared(codec, Codecs.replays), "a codec that declares replays must declare verbatim")
         return
     require(declared(codec, Codecs.lossless), "a codec that declares verbatim must declare lossless")
 

@@ -107,13 +107,31 @@ def unpack_base3(body: bytes, numel: int) -> Array:
 
 def unpack_base3_rows(bodies: Sequence[bytes], numel: int) -> Array:
     """Return ``unpack_base3`` of several bodies.  # [K, n]"""
-    packed = _bytes_of(bodies, -(-numel // 5))  # [K, bytes]
+    packed = _base3_bytes(bodies, numel)  # [K, bytes]
     if not packed.size:
         return np.zeros((len(bodies), numel), dtype=np.int8)
-    left = numel - 5 * (packed.shape[1] - 1)
-    if packed.max() > 242 or packed[:, -1].max() >= 3**left:
-        raise FrameError(f"base-3 body: a byte above 242, or the last one at or above 3^{left}")
     return _BASE3_DIGITS[packed].reshape(len(bodies), -1)[:, :numel]
+
+
+def _base3_bytes(bodies: Sequence[bytes], numel: int) -> Array:
+    """Return the bytes of bodies that stand for ``numel`` codes each, uint8.  # [K, ceil(n / 5)]"""
+    packed = _bytes_of(bodies, -(-numel // 5))
+    left = numel - 5 * (packed.shape[1] - 1)
+    if packed.size and (packed.max() > 242 or packed[:, -1].max() >= 3**left):
+        raise FrameError(f"base-3 body: a byte above 242, or the last one at or above 3^{left}")
+    return packed
+
+
+def base3_entropy(body: bytes, numel: int) -> float:
+    """Return ``entropy(unpack_base3(body, numel))``, of bytes that are counted in place of codes.
+
+    Raises:
+        FrameError: As of ``unpack_base3``.
+    """
+    packed = _base3_bytes([body], numel)[0]
+    minus, none, plus = (np.bincount(packed, minlength=243) @ _BASE3_COUNTS).tolist()
+    padding = 5 * len(packed) - numel  # digits 0 behind the last element, as -1 is written
+    return _entropy_of(np.array([none, plus, minus - padding]))
 
 
 def pack_two_bit(codes: Array) -> Array:
@@ -253,26 +271,17 @@ def unpack_values(body: bytes, numel: int, dtype: str) -> Array:
     return values
 
 
-def largest(block: Array, k: int) -> Array:
-    """Return the ascending places of each row's k largest sizes; of equals, the first.  # [K, k]"""
-    rows, numel = block.shape
-    sizes = np.abs(block)
-    if not k or not rows:
-        return np.zeros((rows, k), dtype=np.int64)
-    least = np.partition(sizes, numel - k, axis=1)[:, numel - k, None]  # the k-th largest  # [K, 1]
-    above, equal = sizes > least, sizes == least
-    equal &= equal.cumsum(axis=1) <= k - above.sum(axis=1, keepdims=True)
-    return np.nonzero(above | equal)[1].reshape(rows, k)
-
-
 def entropy(codes: Array) -> float:
     """Return the empirical entropy of whole codes [n], in bits for all of them: n H0."""
     if codes.dtype.itemsize == 1:
-        counts = np.bincount(codes.view(np.uint8))
-        counts = counts[counts > 0]
-    else:
-        counts = np.unique(codes, return_counts=True)[1]
-    return float(-(counts * np.log2(counts / max(len(codes), 1))).sum()) + 0.0
+        return _entropy_of(np.bincount(codes.view(np.uint8)))
+    return _entropy_of(np.unique(codes, return_counts=True)[1])
+
+
+def _entropy_of(counts: Array) -> float:
+    """Return n H0 in bits of what is there ``counts`` times.  # [symbols]"""
+    counts = counts[counts > 0]
+    return float(-(counts * np.log2(counts / max(int(counts.sum()), 1))).sum()) + 0.0
 
 
 def _digits(codes: Array, group: int) -> Array:
@@ -297,3 +306,4 @@ def _expect_length(body: bytes, length: int) -> None:
 
 
 _BASE3_DIGITS = (np.arange(243)[:, None] // 3 ** np.arange(5) % 3 - 1).astype(np.int8)  # [243, 5]
+_BASE3_COUNTS = (_BASE3_DIGITS[..., None] == np.arange(-1, 2)).sum(axis=1)  # of -1, 0, 1  # [243, 3]

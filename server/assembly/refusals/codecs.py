@@ -69,6 +69,10 @@ def _beyond_a_log(parts: Parts) -> tuple[tuple[str, bool], ...]:
     own = (Algorithms.facts, Algorithms.levels, Algorithms.down, Algorithms.up)
     return (
         (
+            "loses something of parameters that it sends whole; it must be verbatim",
+            not declared(parts.codec_down, Codecs.verbatim),
+        ),
+        (
             f"codec '{spec.codec.name}' sends float32, of which no log is shorter; use a shorter one, such "
             "as one_byte",
             declared(parts.codec, Codecs.verbatim),

@@ -86,9 +86,10 @@ def test_the_longest_rows_are_sent_as_they_are_and_all_of_them_every_refresh():
 
 def test_a_row_that_did_not_come_keeps_the_length_that_it_had():
     codec = Grass(density=0.4, refresh=1)
-    state = {"shapes": [[10, 2, 3], [4]], "round": 1, "lengths": known(np.full(10, 7.0))}
+    factors = [torch.tensor([0.0, 4.0] + [0.0] * 8), None]
+    state = {"shapes": [[10, 2, 3], [4]], "round": 1, "lengths": known(np.full(10, 7.0)), "factors": factors}
     aggregate = torch.zeros(P)
-    aggregate[6:12] = 2.0
+    aggregate[6:12] = 8.0  # 6 values of 2, times 4
     found = codec.share(torch.ones(P), aggregate, state)
     assert found["rows"][0].tolist() == [7.0, 24.0] + [7.0] * 8
     assert num_bytes(found) == 4 * 10 + 1

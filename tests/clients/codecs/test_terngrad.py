@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from gauntlet.clients.codecs.parts import packing
+from gauntlet.clients.codecs.parts.huffman import ZLIB, pack_huffman
+from gauntlet.clients.codecs.parts.rice import RICE_SIGNS, pack_rice
 from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort
 from gauntlet.clients.codecs.terngrad import TernGrad
 from gauntlet.core.contracts import CodecStreams
@@ -251,3 +254,20 @@ def test_huge_and_tiny_updates_keep_their_scale(factor):
 def test_options_out_of_range_are_refused(options, complaint):
     with pytest.raises(ValueError, match=complaint):
         TernGrad(**options)
+
+
+@pytest.mark.parametrize("numel", [1, 4, 5, 6, 640, 1003])
+@pytest.mark.parametrize("pack", ["base3", "huffman", "rice", "two_bit"])
+def test_ideal_bits_are_the_entropy_of_the_unpacked_codes(numel, pack):
+    """To the last bit: codes that fill no whole byte of five are not counted with its padding."""
+    rng = np.random.default_rng(numel)
+    codes = rng.choice(np.array([-1, 0, 1], dtype=np.int8), size=(1, numel), p=[0.1, 0.7, 0.2])
+    tag, make = {
+        "base3": (packing.BASE3, packing.pack_base3),
+        "huffman": (ZLIB, lambda c: pack_huffman(packing.pack_base3(c), packing.BASE3)),
+        "rice": (RICE_SIGNS, lambda c: [pack_rice(row) for row in c]),
+        "two_bit": (packing.TWO_BIT, packing.pack_two_bit),
+    }[pack]
+    record = Record(0, tag, numel, b"\0\0\x80\x3f" + bytes(next(iter(make(codes)))))
+    codec = TernGrad(pack=pack, size_to_binarize=0)
+    assert codec.ideal_bits([record], flat(numel)) == packing.entropy(codes[0]) + 32

@@ -4,8 +4,10 @@ import pytest
 import torch
 from whole_runs import rounds
 
+from gauntlet.clients.codecs import CODECS
+from gauntlet.clients.codecs.contract import is_verbatim_if_it_says_so
 from gauntlet.core import trees
-from gauntlet.core.errors import FrameError, ScenarioError
+from gauntlet.core.errors import FrameError, PluginError, ScenarioError
 from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
 from gauntlet.server.mail.replay import accounts, log_frame, replayed, since
 from gauntlet.server.simulation import prepare
@@ -159,6 +161,25 @@ REFUSED = {
         "defense": PluginSpec("mean", {"weighting": "uniform"}),
     },
 }
+
+
+LOSSY = """
+from gauntlet.clients.codecs.fp16 import Fp16
+
+class Halves(Fp16):
+    replays = True
+"""
+
+
+def test_a_codec_that_loses_something_of_the_parameters_sends_no_logs(zeroth, tmp_path):
+    (tmp_path / "halves.py").write_text(LOSSY)
+    codec = PluginSpec(f"{tmp_path}/halves.py:Halves")
+    with pytest.raises(ScenarioError, match=r"changes them on the way|must be verbatim"):
+        prepare(zeroth(codec_down=codec))
+    with pytest.raises(ScenarioError, match="must be verbatim"):
+        prepare(zeroth(codec_down=codec, algorithm=PluginSpec("fedavg")))
+    with pytest.raises(PluginError, match="must declare verbatim"):
+        is_verbatim_if_it_says_so(CODECS.build(codec.name, {}))
 
 
 @pytest.mark.parametrize("why", REFUSED)

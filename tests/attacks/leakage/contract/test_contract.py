@@ -16,7 +16,16 @@ from gauntlet.core.observation import Reconstruction
 OPTIONS: dict[str, dict[str, object]] = {
     "property_inference": {"column": 5, "batches": 10, "trees": 10},
 }
-SEARCHES = ("bayes", "dia", "inverting_gradients", "sme", "summed_rounds", "unrolled", "wiig")
+SEARCHES = (
+    "bayes",
+    "dia",
+    "gradinversion",
+    "inverting_gradients",
+    "sme",
+    "summed_rounds",
+    "unrolled",
+    "wiig",
+)
 """Whose promises do not depend on how long they search, but for those on what is rebuilt."""
 OUTCOMES = (contract.the_self_check_beats_a_constant_image, contract.the_fixed_case_of_its_kind_is_rebuilt)
 KEPT = [check for check in contract.CHECKS if check not in OUTCOMES]

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from codec_options import OPTIONS
 
 from gauntlet.clients.codecs import CODECS
 from gauntlet.clients.codecs.contract import CHECKS, is_unbiased_if_it_says_so
@@ -16,68 +17,6 @@ from gauntlet.clients.codecs.terngrad import TernGrad
 from gauntlet.clients.codecs.topk import TopK
 from gauntlet.core.errors import PluginError
 
-OPTIONS: dict[str, list[dict[str, object]]] = {
-    "error_feedback": [
-        {},
-        {"codec": {"name": "topk", "density": 0.2, "values": "f16"}, "decay": 0.5},
-        {"codec": "fp16"},
-        {"codec": "l_greco"},
-        {"codec": {"name": "terngrad", "clip": 0.0}, "allow_unbiased": True},
-    ],
-    "l_greco": [
-        {},
-        {"codec": "qsgd", "option": "levels", "menu": [3, 7, 15], "uniform": 1},
-        {"codec": "powersgd", "option": "rank", "menu": [1, 2, 4], "uniform": 1},
-    ],
-    "few_bit": [{}, {"bits": 1, "bins": 16}, {"bits": 4, "bins": 64}],
-    "fp16": [{}, {"scale": "max"}],
-    "int4": [{}, {"bits": 2, "interval": "mse"}, {"bits": 8, "interval": "max"}, {"interval": "minimax"}],
-    "power": [{}, {"exponent": 0.5}, {"bits": 3, "plan": True}, {"bits": 8, "exponent": 1.0}],
-    "trit_planes": [{}, {"group": 5}, {"group": 1, "turns": 1}],
-    "frugal": [
-        {},
-        {"rank": 2, "refresh": "random"},
-        {"rank": 2, "refresh": "random", "period": 1, "space": "columns"},
-    ],
-    "gradnorm_lorp": [{}, {"rank": 1, "refresh": "random"}],
-    "grass": [{}, {"density": 0.5, "refresh": 1}, {"density": 0.5, "choice": "top"}],
-    "lift": [{}, {"density": 0.3, "score": "magnitude"}, {"rank": 1, "filter_rank": 2}, {"score": "random"}],
-    "low_rank": [{}, {"rank": 2, "refresh": "random"}, {"rank": 2, "bits": 4, "lazy": True}],
-    "dorefa": [{}, {"bits": 1}, {"bits": 3, "bucket_size": 5, "zero_preserving": True}, {"bits": 8}],
-    "eblc": [{}, {"bound": 0.004}, {"bound": 0.5}],
-    "eden": [{}, {"bits": 1, "scale": "least_error"}, {"bits": 3, "chunk": 8}],
-    "momentum_correction": [{}, {"codec": {"name": "topk", "density": 0.3}, "masking": False}],
-    "one_byte": [{}, {"scalars_per_round": 4, "seed_pool": 6, "unit": 1e-4}],
-    "powersgd": [{}, {"rank": 1, "min_ratio": 1.0}, {"rank": 3, "min_ratio": 1.0, "iterations": 1}],
-    "qsgd": [
-        {},
-        {"levels": 1, "bucket_size": None, "pack": "fixed"},
-        {"norm": "max", "bucket_size": 4},
-        {"levels": 127, "pack": "huffman"},
-        {"levels": 1, "bucket_size": 7, "pack": "rans"},
-    ],
-    "randk": [{}, {"scaled": False, "shared_support": False}, {"values": "f16", "density": 0.5}],
-    "sign": [{}, {"scale": "l2"}, {"scale": "one"}, {"scale": "two_means"}],
-    "stc": [{}, {"density": 0.3}],
-    "topk": [
-        {},
-        {"density": 0.3, "pack": "rice"},
-        {"density": 0.3, "pack": "bitmap", "values": "f16"},
-        {"density": 1.0},
-    ],
-    "terngrad": [
-        {},
-        {"clip": 0.0},
-        {"clip": 0.0, "pack": "two_bit"},
-        {"clip": 0.0, "pack": "rice"},
-        {"pack": "huffman"},
-        {"clip": 0.0, "scale": "fixed", "theta": 0.03},
-        {"share_scales": True},
-        {"scale": "cstd", "share_scales": "capped"},
-        {"clip": 2.5, "pack": "auto", "scale": "cstd"},
-        {"sd": "std", "size_to_binarize": 12},
-    ],
-}
 CASES = [(name, options) for name in CODECS.table for options in OPTIONS.get(name, [{}])]
 
 
