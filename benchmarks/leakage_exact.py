@@ -60,9 +60,15 @@ STUDIES: dict[str, list[Case]] = {
         *(case("mnist", 16, w, options=BRIEF) for w in (256, 128)),
         *(case("cifar10", 16, w, options=BRIEF) for w in (512, 256, 128)),
         case("mnist", 16, 512, depth=1, options=BRIEF),
+        case("fashion_mnist", 8, 128, options=BRIEF),
     ],
     "trained": [case("mnist", 8, 400, trained=200), case("mnist", 16, 512, trained=200)],
     "bias": [case(d, 1, 200, attack="bias_trick") for d in ("mnist", "fashion_mnist", "cifar10")],
+    "payloads": [
+        case("mnist", 8, 400, payload="gradient"),
+        case("mnist", 1, 200, attack="bias_trick", payload="gradient"),
+        case("mnist", 1, attack="rgap", payload="gradient"),
+    ],
     "rgap": [case(d, 1, attack="rgap") for d in ("mnist", "fashion_mnist", "cifar10")],
 }
 
@@ -78,10 +84,12 @@ def victim(row: Case, seed: int) -> tuple[Observation, torch.Tensor]:
     layout, own = Layout.of(model), dict(model.named_parameters())
     loss = functional.cross_entropy(model(x), y)
     gradients = torch.autograd.grad(loss, [own[slot.name] for slot in layout.parameters])
-    before = layout.flatten(own)
-    update = (before - LR * torch.cat([g.reshape(-1) for g in gradients])) - before
-    told = LeakageKnowledge(batch_size=len(x), local_steps=1, lr=LR)
-    return Observation(0, 0, model, layout, b"", update, tuple(x.shape[1:]), 10, (0.0, 1.0), told), x
+    gradient, before = torch.cat([g.reshape(-1) for g in gradients]), layout.flatten(own)
+    sent = row.get("payload", "update")
+    update = -gradient if sent == "gradient" else (before - LR * gradient) - before
+    told = LeakageKnowledge(batch_size=len(x), local_steps=1, lr=1.0 if sent == "gradient" else LR)
+    shape = tuple(x.shape[1:])
+    return Observation(0, 0, model, layout, b"", update, shape, 10, (0.0, 1.0), told, kind=sent), x
 
 
 @cache
@@ -137,6 +145,7 @@ def said(row: Case) -> str:
     words += [f"{row['depth']} x {row['width']}"] if row["width"] else ["lenet_sigmoid"]
     words += [f"{row['trained']} steps trained"] if row["trained"] else []
     words += [] if row.get("normalize", True) else ["not normalised"]
+    words += ["gradient in float32"] if row.get("payload") == "gradient" else []
     return ", ".join(words)
 
 

@@ -52,7 +52,8 @@ class Grass:
             unbiased; a row drawn twice is sent once and counts twice. ``"top"``: the r longest rows, as they
             are: biased, and every ``refresh`` rounds all rows are sent, since what is not sent is never seen.
         uniform: The share of q that is the same for all rows, above 0 and at most 1; the others' is
-            proportional to the squared length that the row had when it last came. Not of ``"top"``.
+            proportional to the squared length that the row had when it last came. Not of ``"top"``. A row
+            may be multiplied by n / (r uniform): with the specification's 0.1 training diverged on digits.
         refresh: Rounds for which squared lengths are kept, at least 1; of ``"top"`` at least 2.
     """
 
@@ -61,7 +62,7 @@ class Grass:
 
     density: float = 0.1
     choice: Literal["sampled", "top"] = "sampled"
-    uniform: float = 0.1
+    uniform: float = 1.0
     refresh: int = 10
 
     def __post_init__(self) -> None:

@@ -138,16 +138,16 @@ def replayed(plan: Plan, params: Tensor, frame: bytes, round_: int, client_id: i
     records = read_frame(frame, Envelope(LOG, round_, client_id, plan.public), shapes, len(frame))
     for record in records:
         own = plan.at(record.tensor_id)
-        updates = _updates(own, record)
+        updates = _updates(own, record, params)
         aggregate = decide(own, updates, (), own.defense.init()).verdict.aggregate
         params, _ = own.moved(params, aggregate, own.optimizer.init(), 0.0)
     return params
 
 
-def _updates(plan: Plan, record: Record) -> Updates:
-    """Return the messages that were counted in a round."""
+def _updates(plan: Plan, record: Record, params: Tensor) -> Updates:
+    """Return the messages that were counted in a round, of clients that began from ``params`` [P]."""
     ids, examples, contents = _entries(record)
-    streams, layout = CodecStreams(plan.seed, record.tensor_id), plan.exchange.up
+    streams, layout = CodecStreams(plan.seed, record.tensor_id, params=params), plan.exchange.up
     shapes = plan.codec.records(layout)
     cohort = [
         (row, read_records(content, shapes), streams.context(client))

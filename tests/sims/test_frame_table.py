@@ -140,3 +140,14 @@ def test_what_a_client_that_was_away_received_has_a_row_and_is_counted_down(smal
     assert set(away.frame_bytes) == {2630}
     total = away.groupby("round").frame_bytes.sum().to_numpy() + 2 * frame.frame_bytes.to_numpy()
     np.testing.assert_array_equal(total, run.rounds.bytes_down)
+
+
+def test_frames_that_were_decoded_are_not_read_again(tiny, monkeypatch):
+    from gauntlet.clients.codecs.parts import accounts
+
+    again = []
+    monkeypatch.setattr(accounts, "read_frame", lambda frame, *rest: again.append(read_frame(frame, *rest)))
+    simulation = prepare(tiny(codec={"name": "fp16"}).run_spec())
+    for step in simulation.steps(simulation.serial_pool()):
+        assert frame_rows(simulation.plan, step).num_rows == 6
+    assert not again

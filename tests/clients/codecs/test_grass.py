@@ -43,7 +43,7 @@ def test_a_sampled_row_comes_back_over_its_probability():
     lengths = np.arange(10.0)
     q = 0.01 + 0.9 * lengths / 45
     row = np.random.default_rng(0).standard_normal(P).astype(np.float32)
-    decoded, frames, _ = sent(Grass(density=0.4), [row], known(lengths))
+    decoded, frames, _ = sent(Grass(density=0.4, uniform=0.1), [row], known(lengths))
     factors = decoded[0, :60].double().numpy().reshape(10, 6) / row[:60].reshape(10, 6)
     times = factors[:, 0] * 4 * q
     np.testing.assert_allclose(times, np.rint(times), atol=1e-5)
@@ -64,7 +64,9 @@ def test_the_error_is_that_of_importance_sampling(spread):
     q = np.full(10, 0.1) if told is None else 0.01 + 0.9 * squares / squares.sum()
     expected = ((squares / q).sum() - squares.sum()) / 3
     errors = [
-        float((sent(Grass(density=0.3), [x], told, t)[0][0] - torch.from_numpy(x)).square().sum())
+        float(
+            (sent(Grass(density=0.3, uniform=0.1), [x], told, t)[0][0] - torch.from_numpy(x)).square().sum()
+        )
         for t in range(1500)
     ]
     assert np.mean(errors) == pytest.approx(expected, abs=4 * np.std(errors) / 1500**0.5)

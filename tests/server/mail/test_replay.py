@@ -59,6 +59,11 @@ CASES = {
         "codec": PluginSpec("topk", {"density": 0.01}),
         "server_optimizer": PluginSpec("sgd", {"lr": 0.5}),
     },
+    "another algorithm, with masks of the parameters": {
+        "algorithm": PluginSpec("fedavg"),
+        "codec": PluginSpec("lift", {"density": 0.01, "score": "magnitude"}),
+        "server_optimizer": PluginSpec("sgd", {"lr": 0.5}),
+    },
     "Poisson": {"sampler": PluginSpec("poisson", {"sample_rate": 0.3})},
 }
 
@@ -74,7 +79,7 @@ def test_whoever_is_sent_a_log_works_out_the_parameters_of_the_run_bit_for_bit(z
             frame = log_frame(plan, log, now, 3, first)
             assert torch.equal(replayed(plan, seen[first][0], frame, now, 3, first), params)
             spans.add(now - first)
-    assert max(spans) >= 10 or case == "another algorithm"
+    assert max(spans) >= 10 or case.startswith("another algorithm")
     assert not torch.equal(seen[0][0], seen[14][0])
 
 
