@@ -65,6 +65,7 @@ CASES = {
     "cifar-dlg-b2": Case("cifar10", "lenet", "dlg", {**SOLVED, "restarts": 2}, 2, 2),
     "cifar-idlg-trained": Case("cifar10", "lenet", "idlg", SOLVED, victims=5, trained=500),
     "cifar-ig": Case("cifar10", "wide", "inverting_gradients"),
+    "cifar-ig-2": Case("cifar10", "wide", "inverting_gradients", {"restarts": 2}),
     "cifar-ig-seed-0": Case("cifar10", "wide", "inverting_gradients", model_seed=0),
     "cifar-ig-small": Case("cifar10", "narrow", "inverting_gradients", {"max_iterations": 500}, victims=5),
     "cifar-ig-b4": Case("cifar10", "wide", "inverting_gradients", {}, 4, 3, told=True),
