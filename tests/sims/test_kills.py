@@ -55,11 +55,11 @@ def died(folder: Path) -> bool:
 
 @pytest.mark.slow
 def test_there_is_a_death_at_every_step_of_every_round(runs):
-    """Renamed are the manifest, 3 checkpoints, at the end 8 tables and the manifest once more."""
+    """Renamed are the manifest, 3 checkpoints, at the end 9 tables and the manifest once more."""
     _, dead = runs
     names = [folder.name for folder in dead if died(folder)]
 
-    assert sum(name.startswith("replace") for name in names) == 3 + 8 + 1
+    assert sum(name.startswith("replace") for name in names) == 3 + 9 + 1
     assert sum(name.startswith("fsync") for name in names) >= 3 * 4
     assert sum(name.startswith("pwrite") for name in names) >= 3 * 4
     parts = {folder.name: [p.name for p in folder.rglob("*.part")] for folder in dead}
