@@ -9,6 +9,7 @@ CODECS: Family[Codec] = Family(
     "codec",
     ("init", "encode", "decode", "records", "max_body", "ideal_bits"),
     {
+        "count_sketch": "gauntlet.clients.codecs.count_sketch:CountSketch",
         "difference": "gauntlet.clients.codecs.difference:Difference",
         "dorefa": "gauntlet.clients.codecs.dorefa:DoReFa",
         "eblc": "gauntlet.clients.codecs.eblc:EBLC",
