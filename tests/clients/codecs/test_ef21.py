@@ -108,10 +108,10 @@ def gap(codec, lr, rounds):
 
 
 def test_it_goes_on_where_top_k_stalls():
-    """Top-5 alone stays above 12 of the 74.9 that it begins with; EF21 falls by a factor in equal times."""
-    assert gap(TopK(density=0.1), 0.2, 250) > 12
-    early, late = (gap(EF21(codec={"name": "topk", "density": 0.1}), 0.2, n) for n in (150, 400))
-    assert late < early / 10 < 0.5
+    """Top-5 alone stays above 12 of the 74.9 that it begins with; EF21 is below 1 in 220 rounds."""
+    assert gap(TopK(density=0.1), 0.2, 120) > 12
+    early, late = (gap(EF21(codec={"name": "topk", "density": 0.1}), 0.2, n) for n in (60, 220))
+    assert late < min(early / 10, 1.0)
 
 
 @pytest.mark.slow
