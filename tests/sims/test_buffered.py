@@ -12,7 +12,7 @@ from gauntlet.core.errors import CheckpointError, GauntletError
 from gauntlet.server.checkpoint import checkpoints, read_checkpoint
 from gauntlet.server.recording.replays import load_observation, load_truth
 from gauntlet.server.simulation import prepare
-from gauntlet.sims.run import _check, resume, simulate
+from gauntlet.sims.run import check_checkpoint, resume, simulate
 from gauntlet.sims.scenario import fingerprint, make_scenario
 
 
@@ -117,7 +117,7 @@ def test_a_checkpoint_with_the_mailbox_of_another_run_is_refused_in_one_line(tmp
     path = checkpoints(folder / "checkpoints")[-2]
     state = read_checkpoint(path, chosen.fingerprint()).state
     with pytest.raises(CheckpointError, match="its mailbox holds frames of another codec") as caught:
-        _check(folder, prepare(other.run_spec()), read_checkpoint(path, chosen.fingerprint()))
+        check_checkpoint(folder, prepare(other.run_spec()), read_checkpoint(path, chosen.fingerprint()))
     assert state.mailbox is not None
     assert "\n" not in str(caught.value)
 
