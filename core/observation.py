@@ -158,6 +158,9 @@ def rounding(observation: Observation) -> Tensor:
     Where ``noise_floor`` bounds a tensor, this is what is expected of one number: a step leaves theta_1 at a
     multiple of the spacing of float32 there, u, and so by an error that is uniform over it, u / sqrt(12).
     What did not move at all is taken for what no example moves, and not for what is lost below u / 2.
+
+    A gradient is a sum over the B examples of its batch, and every partial sum is rounded: see ``_summed``.
+    Where B is not known, only its last rounding is expected.
     """
     clients, counted = observation.contributors, observation.weight
     sizes, draws = observation.update.float(), 1
@@ -167,7 +170,31 @@ def rounding(observation: Observation) -> Tensor:
     sizes = sizes.abs()
     spacing = sizes.nextafter(torch.full_like(sizes, math.inf)).double() - sizes.double()
     spread = spacing * math.sqrt(draws / 12) * (counted / clients)
+    if observation.kind == "gradient":
+        spread = (spread.square() + _summed(observation)).sqrt()
     return spread.where(observation.update != 0, 0.0)
+
+
+def _summed(observation: Observation) -> Tensor:
+    """Return the variance of what rounding partial sums over a batch does to a gradient, float64.  # [P]
+
+    For terms of independent signs, the partial sum of k of B of them has k / B of the square of their sum,
+    whatever they cancel to. That square is expected to be the mean square of an entry's row times that of its
+    column, over that of the tensor, since a layer's gradient is a sum of outer products; of a bias it is the
+    tensor's mean square. Values spread evenly in the logarithm have a mean squared spacing of
+    2^-46 (3 / 8 ln 2) of theirs. The last sum is the entry itself, and not counted here.
+    """
+    size = observation.knowledge.batch_size or 1
+    partial = sum(k / size for k in range(2, size))
+    found = []
+    for values in observation.layout.views(observation.update.double()).values():
+        square = values.square()
+        mean = square.mean()
+        if values.ndim > 1:
+            flat = square.flatten(1)
+            square = flat.mean(dim=1, keepdim=True) * flat.mean(dim=0) / mean.clamp(min=1e-300)
+        found.append((square if values.ndim > 1 else mean.expand_as(square)).reshape(-1))
+    return torch.cat(found) * (partial * 2.0**-46 * 3 / (8 * math.log(2)) / 12)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.contracts import ClientDefense
-from ...core.declarations import ClientDefenses, declared
+from ...core.declarations import ClientDefenses, attackers, declared
 from ...core.errors import GauntletError
 from ...core.layout import Layout
 from ...core.registry import require
@@ -145,16 +145,18 @@ def says_whether_it_looks_at_examples(defense: ClientDefense) -> None:
 def names_the_attack_that_it_is_shown_beside(defense: ClientDefense) -> None:
     """What it is worth is told by an attacker who knows of it: ``adaptive = {"name": ..., ...}``.
 
-    Where there is none it says so: ``unanswered = True``.
+    Of several each is another. Where there is none it says so: ``unanswered = True``.
     """
     acts = changes_updates(defense) or declared(defense, ClientDefenses.examples) is not None
-    name = declared(defense, ClientDefenses.adaptive).get("name")
-    named = isinstance(name, str) and name != ""
+    named = attackers(defense)
+    twice = any(one in named[:place] for place, one in enumerate(named))
+    require(not twice, "adaptive names a leakage attack twice, with the same options")
     if declared(defense, ClientDefenses.unanswered):
         require(not named, "declared that no leakage attack knows of it, and adaptive names one")
     elif acts or declared(defense, ClientDefenses.wrap) is not None:
         require(
-            named, "adaptive names no leakage attack that knows of it; if there is none: unanswered = True"
+            bool(named),
+            "adaptive names no leakage attack that knows of it; if there is none: unanswered = True",
         )
 
 

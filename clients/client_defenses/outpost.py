@@ -47,11 +47,10 @@ class Outpost:
     noise_base: float = 0.8
 
     looks_at_examples: ClassVar[bool] = False
-    adaptive: ClassVar[Mapping[str, object]] = {
-        "name": "bayes",
-        "likelihood": "laplace",
-        "masked": True,
-    }
+    adaptive: ClassVar[tuple[Mapping[str, object], ...]] = (
+        {"name": "bayes", "likelihood": "laplace", "masked": True},
+        {"name": "bias_trick"},
+    )
 
     def __post_init__(self) -> None:
         if not (self.decay >= 0 and isfinite(self.decay)):

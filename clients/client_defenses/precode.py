@@ -43,11 +43,10 @@ class Precode:
     layer: str = ""
 
     looks_at_examples: ClassVar[bool] = False
-    adaptive: ClassVar[Mapping[str, object]] = {
-        "name": "bayes",
-        "likelihood": "direction",
-        "skip": ("precode", "precoded"),
-    }
+    adaptive: ClassVar[tuple[Mapping[str, object], ...]] = (
+        {"name": "bayes", "likelihood": "direction", "skip": ("precode", "precoded")},
+        {"name": "bias_trick"},
+    )
 
     def __post_init__(self) -> None:
         if self.width < 1:

@@ -7,7 +7,7 @@ in one line. ``docs/declarations.md`` shows them all.
 
 from .algorithms import Algorithms, Optimizers, Samplers
 from .attacks import DataAttacks, LeakageAttacks, Servers, UpdateAttacks
-from .clients import ClientData, ClientDefenses, Codecs, Datasets, Partitions, Tasks
+from .clients import ClientData, ClientDefenses, Codecs, Datasets, Partitions, Tasks, attackers
 from .declaration import Declaration, Table, declared, declares, name_of
 from .defenses import Defenses, PreAggregations
 from .privacy import Audits, Clippings, Mechanisms, clipped_at, shows_sums_alone, works_in_steps
@@ -61,6 +61,7 @@ __all__ = [
     "Table",
     "Tasks",
     "UpdateAttacks",
+    "attackers",
     "clipped_at",
     "declared",
     "declares",

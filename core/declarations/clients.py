@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
-from .declaration import ANYTHING, Declaration, Kind, Table, count, flag, mapping, method, number, word, words
+from .declaration import (
+    ANYTHING,
+    Declaration,
+    Kind,
+    Table,
+    count,
+    declared,
+    flag,
+    method,
+    number,
+    word,
+    words,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,6 +91,18 @@ class Partitions(Table):
     label_free = flag("It does not look at the labels, only at how many there are.")
 
 
+Named = Mapping[str, object]
+"""A plug-in as its ``name`` and options."""
+
+
+def _names_attacks(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return all(isinstance(one, Mapping) and bool(one) and _names_attacks(one) for one in value)
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        return False
+    return not value or (isinstance(value.get("name"), str) and value["name"] != "")
+
+
 class ClientDefenses(Table):
     """What a client defense may have and say of itself."""
 
@@ -101,9 +125,11 @@ class ClientDefenses(Table):
         "guarantee for single examples goes with it.",
         careful=True,
     )
-    adaptive = mapping(
-        "The leakage attack, as `name` and options, that knows of the defense: what the defense is worth is "
-        "shown beside it."
+    adaptive: Declaration[Named | tuple[Named, ...]] = Declaration(
+        Kind("a leakage attack as its name and options, or a tuple of such", _names_attacks),
+        (),
+        "The leakage attack, as `name` and options, that knows of the defense, or a tuple of several of "
+        "which the strongest that applies counts: what the defense is worth is shown beside one of them.",
     )
     unanswered = flag(
         "No leakage attack of this package knows of it, so that `adaptive` names none: what is rebuilt is "
@@ -112,6 +138,18 @@ class ClientDefenses(Table):
     check: Declaration[Callable[[nn.Module, Sequence[int]], None] | None] = method(
         "(model, input_shape)", "Raises `PluginError` where it cannot work on a model; asked before the run."
     )
+
+
+def attackers(defense: object) -> tuple[Named, ...]:
+    """Return the attacks that a client defense names as ``adaptive``; none where it names none.
+
+    Raises:
+        PluginError: It declares something else.
+    """
+    named = declared(defense, ClientDefenses.adaptive)
+    if isinstance(named, Mapping):
+        return (named,) if named else ()
+    return tuple(named)
 
 
 class Codecs(Table):

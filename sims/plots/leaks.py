@@ -11,15 +11,16 @@ import numpy as np
 
 from ...attacks.leakage import LEAKAGE_ATTACKS
 from ...clients.client_defenses import CLIENT_DEFENSES
-from ...core.declarations import ClientDefenses, LeakageAttacks, declared
+from ...core.declarations import ClientDefenses, LeakageAttacks, attackers, declared
 from ...core.errors import PluginError, ScenarioError
 from ...core.outside import only_our_own
-from ..adaptive import knows
+from ..adaptive import asked, knows
 from .base import EXACT, Array, RebuiltLike, RunLike, groups
 from .gallery import differing, results_of, said
 
 _WHY = "a picture runs none"
 CLOSE = 30.0  # dB above which an example counts as recovered
+Attackers = tuple[Mapping[str, object], ...]
 MASKED = "masked"
 """The option by which an attack leaves out what was not sent, whoever left it out."""
 
@@ -88,10 +89,11 @@ def _leak(
     run: RunLike,
     item: RebuiltLike,
     apart: Mapping[str, Sequence[str]],
-    wanted: Mapping[int, Mapping[str, Any]],
+    wanted: Mapping[int, Attackers],
     several: bool,
 ) -> Leak:
-    knowing = {MASKED, *_aware_options(item.attack), *(key for table in wanted.values() for key in table)}
+    tables = [table for named in wanted.values() for table in named]
+    knowing = {MASKED, *_aware_options(item.attack), *(key for table in tables for key in table)}
     keys = apart[item.attack]
     adaptive, unanswered = wanted[id(run)], unanswered_by(run)
     something = bool(adaptive) or bool(unanswered) or lossy(run)
@@ -107,12 +109,12 @@ def adapted(run: RunLike, item: RebuiltLike) -> bool:
     return _knows(item, adaptive_of(run), lossy(run))
 
 
-def _knows(item: RebuiltLike, adaptive: Mapping[str, Any], coded: bool) -> bool:
+def _knows(item: RebuiltLike, adaptive: Attackers, coded: bool) -> bool:
     masked = bool(item.settings.get(MASKED))
     return (
         is_adaptive(item, adaptive)
         or (coded and item.codec_aware is True)
-        or (masked and (coded or MASKED in adaptive))
+        or (masked and (coded or any(MASKED in one for one in adaptive)))
     )
 
 
@@ -133,13 +135,13 @@ def _aware_options(attack: str) -> list[str]:
         return []
 
 
-def adaptive_of(run: RunLike) -> dict[str, Any]:
-    """Return the attack that a run's client defense is to be shown with; nothing where there is none.
+def adaptive_of(run: RunLike) -> Attackers:
+    """Return the attacks with one of which a run's client defense is to be shown; none where it names none.
 
     Code from outside the package is not run for that.
     """
     defense = _defense(run)
-    return {} if defense is None else dict(declared(defense, ClientDefenses.adaptive))
+    return () if defense is None else attackers(defense)
 
 
 def unanswered_by(run: RunLike) -> str:
@@ -169,9 +171,9 @@ def _defense(run: RunLike) -> object:
         return None
 
 
-def is_adaptive(item: RebuiltLike, adaptive: Mapping[str, Any]) -> bool:
-    """Return whether an attack is the one, with these options at least."""
-    return bool(adaptive) and knows(adaptive, item.attack, item.settings)
+def is_adaptive(item: RebuiltLike, adaptive: Attackers) -> bool:
+    """Return whether an attack is one of those, with its options at least."""
+    return knows(adaptive, item.attack, item.settings)
 
 
 def lossy(run: RunLike) -> bool:
@@ -187,21 +189,15 @@ def refuse_alone(run: RunLike) -> None:
         raise ScenarioError(_alone(str(run.manifest["label"]), [item.attack for item in items], adaptive))
 
 
-def _alone(label: str, attacks: Sequence[str], adaptive: Mapping[str, Any]) -> str:
-    table = ", ".join(f"{key} = {_toml(value)}" for key, value in adaptive.items())
+def _alone(label: str, attacks: Sequence[str], adaptive: Attackers) -> str:
     names = ", ".join(dict.fromkeys(attacks))
     return (
         f"'{label}' shows a client defense that was attacked by {names} alone, and "
-        f"nobody who knows of it: attack what was recorded with --with '{{{table}}}', and draw again"
+        f"nobody who knows of it: attack what was recorded with {asked(adaptive)}, and draw again"
     )
 
 
-def _refuse_unadapted(leaks: Sequence[Leak], adaptive: Mapping[str, Any]) -> None:
+def _refuse_unadapted(leaks: Sequence[Leak], adaptive: Attackers) -> None:
     if not adaptive or any(is_adaptive(one.item, adaptive) for one in leaks):
         return
     raise ScenarioError(_alone(leaks[0].label, [one.attack for one in leaks], adaptive))
-
-
-def _toml(value: object) -> str:
-    value = list(value) if isinstance(value, tuple) else value
-    return str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')

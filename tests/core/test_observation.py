@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from gauntlet.core.layout import Layout
 from gauntlet.core.leakage_knowledge import LeakageKnowledge
-from gauntlet.core.observation import Observation, noise_floor
+from gauntlet.core.observation import Observation, noise_floor, rounding
 from gauntlet.core.seeds import generator, seeded_torch
 
 ONE = LeakageKnowledge(batch_size=1, local_steps=1, lr=0.5)
@@ -63,6 +63,31 @@ def test_the_measured_rounding_of_an_update_lies_just_below_the_floor(lr, publis
         assert 0.25 * floor[name] < float(values.square().mean().sqrt()) < floor[name], name
     relative = float(torch.cat([v.reshape(-1) for v in noise.values()]).norm() / (lr * gradient.norm()))
     assert published / 4 < relative < published * 4  # other images, so that only the size is the same
+
+
+@pytest.mark.parametrize("size", [1, 8, 32])
+def test_the_rounding_of_a_gradient_is_that_of_its_sums_over_the_batch(size):
+    """Oracle: the same sums in float64, of the float32 inputs and slopes whose products they add up."""
+    stream = generator(0, "sums", size)
+    slopes, x = (torch.from_numpy(stream.standard_normal((size, n))).float() for n in (40, 200))
+    x *= torch.from_numpy(stream.random((size, 200)) < 0.5) * torch.linspace(0.1, 3.0, 200)
+    model, exact = (
+        nn.Linear(200, 40),
+        {"weight": slopes.double().T @ x.double(), "bias": slopes.double().sum(0)},
+    )
+    (model(x) * slopes).sum().backward()
+    layout = Layout.of(model)
+    update = -torch.cat([model.weight.grad.reshape(-1), model.bias.grad])
+
+    told = replace(ONE, batch_size=size, lr=1.0)
+    seen = Observation(0, 0, model, layout, b"", update, (200,), 40, (0.0, 1.0), told, kind="gradient")
+    expected = layout.views(rounding(seen))
+    for name, values in layout.views(-update.double()).items():
+        error, guess = (values - exact[name]).square().mean().sqrt(), expected[name].square().mean().sqrt()
+        if size > 1 or name == "weight":
+            assert 0.6 * error < guess < 2 * error, name
+    alone = rounding(replace(seen, knowledge=replace(told, batch_size=None)))
+    assert torch.equal(alone, rounding(replace(seen, knowledge=replace(told, batch_size=2))))
 
 
 def test_what_was_sent_is_everything_unless_it_is_said():

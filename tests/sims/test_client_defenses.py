@@ -7,7 +7,7 @@ import torch
 
 from gauntlet.attacks.leakage import LEAKAGE_ATTACKS
 from gauntlet.clients.client_defenses import CLIENT_DEFENSES
-from gauntlet.core.declarations import ClientDefenses, declared
+from gauntlet.core.declarations import attackers
 from gauntlet.core.leakage_knowledge import Level
 from gauntlet.server.recording.replays import load_observation, load_truth
 from gauntlet.sims.results import load_run, read_manifest
@@ -103,6 +103,25 @@ def test_a_defense_that_is_not_shown_beside_its_attack_is_a_warning(tiny, tmp_pa
     assert notes(simulate(tiny(probes=[quick]), tmp_path / "none")) == []
 
 
+@pytest.mark.parametrize(
+    ("shown", "warns"),
+    [
+        ([{"name": "dlg", "max_iterations": 1}], True),
+        ([{"name": "bayes", "likelihood": "laplace", "max_iterations": 1}], True),  # not masked
+        ([{"name": "bayes", "likelihood": "laplace", "masked": True, "max_iterations": 1}], False),
+        ([{"name": "dlg", "max_iterations": 1}, {"name": "bias_trick"}], False),
+    ],
+)
+def test_a_defense_that_names_several_attacks_is_shown_beside_any_of_them(tiny, tmp_path, shown, warns):
+    """OUTPOST names ``bayes`` and, for one example before a linear layer, ``bias_trick``."""
+    probes = [{**attack, "client": 2} for attack in shown]
+    found = notes(simulate(tiny(**SMOOTH, client_defense="outpost", probes=probes), tmp_path / "run"))
+    assert len(found) == warns
+    for line in found:
+        assert '"bayes", likelihood = "laplace", masked = true or with name = "bias_trick", or' in line
+        assert "or --with '{name = \"bias_trick\"}'" in line
+
+
 def test_a_defense_of_which_no_attack_knows_is_a_warning_whatever_attacks_it(tiny, tmp_path):
     """What DLG rebuilds behind ATS is what the client trained on, and no attack here undoes the policy."""
     run = simulate(
@@ -115,9 +134,8 @@ def test_a_defense_of_which_no_attack_knows_is_a_warning_whatever_attacks_it(tin
 
 @pytest.mark.parametrize("name", CLIENT_DEFENSES.table)
 def test_the_attack_that_each_defense_names_exists(name):
-    adaptive = dict(declared(CLIENT_DEFENSES.build(name), ClientDefenses.adaptive))
-    if adaptive:
-        LEAKAGE_ATTACKS.build(adaptive.pop("name"), adaptive)
+    for attack in map(dict, attackers(CLIENT_DEFENSES.build(name))):
+        LEAKAGE_ATTACKS.build(attack.pop("name"), attack)
 
 
 def test_a_wrapped_model_is_made_again_from_its_recording(tiny, tmp_path):
@@ -174,7 +192,7 @@ def test_the_attack_that_a_defense_names_sees_through_it_or_is_as_good(tiny, tmp
 
     Noise on everything hides from the one as from the other.
     """
-    adaptive = dict(declared(CLIENT_DEFENSES.build(name), ClientDefenses.adaptive))
+    adaptive = attackers(CLIENT_DEFENSES.build(name))[0]
     plain, adapted = against(tiny, tmp_path / "run", {"name": name, **options}, adaptive)
     assert adapted > plain + apart
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from gauntlet.clients.client_defenses import CLIENT_DEFENSES, contract
 from gauntlet.clients.client_defenses.contract import CHECKS
+from gauntlet.core.declarations import attackers
 from gauntlet.core.errors import PluginError
 from gauntlet.core.guards import guard
 from gauntlet.core.replies import REPLIES
@@ -104,6 +105,14 @@ class IsShownAlone(Half):
     adaptive: ClassVar[dict] = {}
 
 
+class NamesNoAttack(Half):
+    adaptive: ClassVar[tuple] = ({"name": "dlg"}, {"likelihood": "laplace"})
+
+
+class NamesOneTwice(Half):
+    adaptive: ClassVar[tuple] = ({"name": "dlg"}, {"name": "idlg"}, {"name": "dlg"})
+
+
 class IsAnsweredAndNot(Half):
     unanswered: ClassVar[bool] = True
 
@@ -160,6 +169,8 @@ BROKEN = [
     (contract.says_whether_it_looks_at_examples, LooksInSecret),
     (contract.says_whether_it_looks_at_examples, MixesInSecret),
     (contract.names_the_attack_that_it_is_shown_beside, IsShownAlone),
+    (contract.names_the_attack_that_it_is_shown_beside, NamesNoAttack),
+    (contract.names_the_attack_that_it_is_shown_beside, NamesOneTwice),
     (contract.names_the_attack_that_it_is_shown_beside, IsAnsweredAndNot),
     (contract.alters_examples_one_for_one, DropsAnExample),
     (contract.alters_examples_one_for_one, ShufflesInPlace),
@@ -178,6 +189,25 @@ def test_the_unbroken_twin_keeps_the_contract(check):
 def test_a_broken_twin_is_rejected(check, twin):
     with pytest.raises(PluginError):
         check(twin())
+
+
+@pytest.mark.parametrize(
+    ("adaptive", "named"),
+    [({}, 0), ((), 0), ({"name": "dlg"}, 1), (({"name": "dlg"}, {"name": "dlg", "masked": True}), 2)],
+)
+def test_a_defense_names_one_attack_or_several(adaptive, named):
+    """One alone stands for a tuple of one; the same attack with other options is another."""
+    told = type("Told", (Half,), {"adaptive": adaptive})()
+    assert len(attackers(told)) == named
+    if named:
+        contract.names_the_attack_that_it_is_shown_beside(told)
+
+
+@pytest.mark.parametrize("adaptive", ["dlg", ("dlg",), ({},), {"name": ""}, {"masked": True}, {"name": 3}])
+def test_what_names_no_attack_is_refused(adaptive):
+    told = type("Told", (Half,), {"adaptive": adaptive})()
+    with pytest.raises(PluginError, match="adaptive must be a leakage attack as its name and options, or"):
+        attackers(told)
 
 
 def test_no_check_is_without_a_twin_that_it_rejects():

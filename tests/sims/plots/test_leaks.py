@@ -44,6 +44,17 @@ def test_a_client_defense_that_nobody_attacked_who_knows_of_it_is_refused_with_w
     leaks_of([recorded(items=[made(10.0)], later=[made(20.0, settings=MASKED)], scenario=PRUNED)])
 
 
+def test_any_of_the_attacks_that_a_defense_names_will_do(recorded, made):
+    """OUTPOST names two: with either it is drawn, solid; with DLG alone the message asks for one of them."""
+    outpost = {"client_defense": "outpost"}
+    laplace = {"likelihood": "laplace", "masked": True}
+    for shown in (made(20.0, attack="bias_trick"), made(20.0, attack="bayes", settings=laplace)):
+        leaks = leaks_of([recorded(items=[made(10.0), shown], scenario=outpost)])
+        assert [one.adapted for one in leaks] == [False, True]
+    with pytest.raises(ScenarioError, match=r"masked = true}. or --with .{name = \"bias_trick\"}., and draw"):
+        leaks_of([recorded(items=[made(10.0)], scenario=outpost)])
+
+
 def test_a_defense_of_which_no_attack_knows_is_drawn_as_the_least_that_leaks(recorded, made):
     """Nobody here undoes ATS's policy: DLG is dashed behind it, and the small print says why."""
     scenario = {"client_defense": "ats"}
