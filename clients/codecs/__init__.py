@@ -9,10 +9,12 @@ CODECS: Family[Codec] = Family(
     "codec",
     ("init", "encode", "decode", "records", "max_body", "ideal_bits"),
     {
+        "count_sketch": "gauntlet.clients.codecs.count_sketch:CountSketch",
         "difference": "gauntlet.clients.codecs.difference:Difference",
         "dorefa": "gauntlet.clients.codecs.dorefa:DoReFa",
         "eblc": "gauntlet.clients.codecs.eblc:EBLC",
         "eden": "gauntlet.clients.codecs.eden:EDEN",
+        "ef21": "gauntlet.clients.codecs.ef21:EF21",
         "error_feedback": "gauntlet.clients.codecs.error_feedback:ErrorFeedback",
         "few_bit": "gauntlet.clients.codecs.few_bit:FewBit",
         "fp16": "gauntlet.clients.codecs.fp16:Fp16",

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ...core.contracts import Codec, CodecContext, CodecStreams
+from ...core.contracts import Codec, CodecContext, CodecStreams, Mismatch
 from ...core.declarations import Codecs, declared
 from ...core.frames import Record, RecordShape
 from ...core.layout import Layout
@@ -62,6 +62,19 @@ class Difference:
     @property
     def contractive(self) -> bool:
         return declared(self._inner, Codecs.contractive)
+
+    @property
+    def reads_params(self) -> bool:
+        return declared(self._inner, Codecs.reads_params)
+
+    @property
+    def support(self) -> Callable[[Sequence[Record], Layout], Tensor] | None:
+        return declared(self._inner, Codecs.support)
+
+    @property
+    def mismatch(self) -> Callable[[Sequence[Record], Layout, CodecContext], Mismatch | None] | None:
+        """That of the codec inside, where it goes up."""
+        return declared(self._inner, Codecs.mismatch)
 
     @property
     def decode_cohort(self) -> Callable[[Any, Layout, Any], Tensor] | None:

@@ -225,9 +225,13 @@ def _factors(slot: Slot, choice: tuple[Array, Array] | None) -> Tensor | None:
 
 
 def _lengths(matrix: Tensor, factors: Tensor | None, before: Tensor | None) -> Tensor:
-    """Return each row's squared length [n] before its factor; of a row of zeros the one that it had."""
+    """Return each row's squared length [n] before its factor; the one that it had of a row of zeros.
+
+    So it is of a row that nobody sent: what a noised aggregate holds there is noise alone.
+    """
     if factors is not None:
-        matrix = matrix / factors.double().clamp(min=1e-30)[:, None]
+        sent = factors > 0
+        matrix = (matrix / factors.double().where(sent, 1.0)[:, None]).where(sent[:, None], 0.0)
     found = matrix.square().sum(dim=1)
     return (found if before is None else found.where(found > 0, before.double())).clamp(max=3e38).float()
 

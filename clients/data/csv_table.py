@@ -72,6 +72,9 @@ class CsvTable:
             raise ValueError(f"{min(both)} is in ranges and in categories; it can be one of them")
         if self.regression and self.classes:
             raise ValueError("a regression has no classes: leave one of them out")
+        for what, values in (("classes", self.classes), *self.categories.items()):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{what}: a value stands there twice, got {', '.join(map(str, values))}")
 
     def load(self) -> Dataset:
         train, test = self._tables()

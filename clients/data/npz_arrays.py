@@ -1,6 +1,7 @@
 """Arrays of your own: an ``.npz`` file of NumPy, read without unpickling."""
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from .held_out import held_out
 
 LARGEST = 2**34  # bytes of all arrays, unpacked
 NEEDED, OPTIONAL = ("x", "y"), ("test_x", "test_y", "client")
+_UNREADABLE = (OSError, ValueError, EOFError, OverflowError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ class NpzArrays:
         if "test_x" in arrays:
             return x, y, arrays["test_x"], arrays["test_y"]
         out = held_out(np.zeros(len(x), np.int64) if owners is None else owners, self.test_share)
+        if out.all() or not out.any():
+            raise DataError(f"{self.path}: {len(x)} rows are too few to hold {self.test_share:g} of them out")
         return x[~out], y[~out], x[out], y[out]
 
     def _range(self, x: Array, test_x: Array) -> tuple[float, float]:
@@ -137,8 +141,11 @@ def _read(path: str) -> dict[str, Array]:
             arrays = {name: found[name] for name in found.files}
         if odd := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
             raise ValueError(f"{odd[0]} is no array")
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
-        raise DataError(f"{path} is no .npz file of plain arrays: {str(error).splitlines()[0]}") from error
+    except _UNREADABLE as error:
+        line = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(f"{path} is no .npz file of plain arrays: {line}") from error
+    if few := [f"{name} {list(a.shape)}" for name, a in arrays.items() if not a.ndim or not a.size]:
+        raise DataError(f"{path} must hold arrays [n, ...] of at least one number, got {few[0]}")
     lacks = [name for name in NEEDED if name not in arrays]
     lacks += [
         name

@@ -174,6 +174,11 @@ class Codecs(Table):
         "(params, aggregate, state) -> State",
         "What the server sends to every client before a round besides: it counts as bytes down.",
     )
+    share_stays = flag("What `share` returns is for reading frames alone: it is sent to nobody.")
+    counts: Declaration[Callable[[Tensor], Tensor] | None] = method(
+        "(num_examples) -> Tensor",
+        "What each client counts in a mean that it keeps, float64 [K]; the defense's mean must count alike.",
+    )
     reads_params = flag("It reads `context.params`, so that frames of whole messages alone can be read.")
     settle: Declaration[Callable[[Any, Sequence[int]], Any] | None] = method(
         "(state, counted_ids) -> State",

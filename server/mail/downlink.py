@@ -55,7 +55,8 @@ def send_down(
         message_length=plan.exchange.up.num_parameters,
         num_facts=len(plan.exchange.statement),
     )
-    size = frame + plan.bytes_beside + num_bytes(state.shared)
+    told = None if declared(plan.codec, Codecs.share_stays) else state.shared
+    size = frame + plan.bytes_beside + num_bytes(told)
     logs = accounts(plan, state.log, state.round, drawn)
     return state, Downlink(broadcast, state.shared, size, planted.secret, account, logs)
 

@@ -107,6 +107,7 @@ def broken(weights, how):
         "shape": {**weights, name: weights[name][:, :5].contiguous()},
         "unknown": {**weights, "2.weight": torch.ones(2)},
         "nan": {**weights, name: torch.full_like(weights[name], np.nan)},
+        "large": {**weights, name: torch.full_like(weights[name], 1e300, dtype=torch.float64)},
     }[how]
 
 
@@ -117,6 +118,7 @@ def broken(weights, how):
         ("shape", r"1\.weight is \[8, 5\], the model has \[8, 64\]"),
         ("unknown", r"unknown tensor '2\.weight'; did you mean"),
         ("nan", r"1\.weight holds values that are not finite"),
+        ("large", r"1\.weight holds values that are not finite"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_in_one_line(tiny, tmp_path, how, message):
@@ -132,6 +134,35 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(tiny, tmp_path, how, me
     with pytest.raises(ScenarioError, match=message) as caught:
         prepare(tiny(model=model).run_spec())
     assert "\n" not in str(caught.value)
+
+
+FROZEN = '''
+"""A first layer that stands still."""
+
+from torch import nn
+
+
+class Frozen(nn.Sequential):
+    def __init__(self, num_classes):
+        super().__init__(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, num_classes))
+        self[1].weight.requires_grad_(False)
+'''
+
+
+def test_other_weights_of_a_layer_that_stands_still_are_refused_since_clients_would_not_have_them(
+    tiny, tmp_path
+):
+    (tmp_path / "frozen.py").write_text(FROZEN)
+    model = {"name": f"{tmp_path}/frozen.py:Frozen"}
+    run = simulate(tiny(model=model), tmp_path / "run")
+    weights = {name: value.contiguous() for name, value in run.model().state_dict().items()}
+    model["init"] = str(tmp_path / "m.safetensors")
+
+    save_file(weights, tmp_path / "m.safetensors")
+    assert prepare(tiny(model=model).run_spec()).kernel is not None
+    save_file({**weights, "1.weight": weights["1.weight"] + 1}, tmp_path / "m.safetensors")
+    with pytest.raises(ScenarioError, match=r"1\.weight is not trained"):
+        prepare(tiny(model=model).run_spec())
 
 
 def test_files_that_are_none_and_folders_without_a_model_are_refused(tiny, tmp_path, gauntlet):

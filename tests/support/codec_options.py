@@ -8,6 +8,8 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
         {"codec": "l_greco"},
         {"codec": {"name": "terngrad", "clip": 0.0}, "allow_unbiased": True},
     ],
+    "count_sketch": [{}, {"rows": 3, "ratio": 1.0, "density": 0.3}, {"rows": 1, "density": 1.0}],
+    "ef21": [{}, {"codec": {"name": "topk", "density": 0.3, "values": "f16"}}, {"codec": "fp16"}],
     "l_greco": [
         {},
         {"codec": "qsgd", "option": "levels", "menu": [3, 7, 15], "uniform": 1},

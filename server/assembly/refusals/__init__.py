@@ -49,6 +49,7 @@ from .codecs import (
     a_downlink_that_an_algorithm_does_not_expect,
     a_downlink_that_remembers,
     a_log_that_gives_other_parameters,
+    a_mean_that_a_codec_does_not_keep,
     batch_statistics_that_no_log_holds,
 )
 from .defenses import (
@@ -153,6 +154,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_downlink_that_remembers,
     a_downlink_that_an_algorithm_does_not_expect,
     a_log_that_gives_other_parameters,
+    a_mean_that_a_codec_does_not_keep,
     a_server_that_an_algorithm_does_not_expect,
     a_defense_without_its_root,
     a_plant_that_an_algorithm_does_not_expect,

@@ -1,8 +1,10 @@
-"""What the codec of the downlink does not go with."""
+"""What the codecs, of the downlink above all, do not go with."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import torch
 
 from ....core.declarations import (
     Algorithms,
@@ -43,6 +45,23 @@ def a_downlink_that_an_algorithm_does_not_expect(parts: Parts) -> ScenarioError 
     return ScenarioError(
         f"algorithm '{parts.spec.algorithm.name}' counts on clients that hold the server's own parameters, "
         f"and codec_down '{parts.spec.codec_down.name}' changes them on the way; use identity"
+    )
+
+
+def a_mean_that_a_codec_does_not_keep(parts: Parts) -> ScenarioError | None:
+    """A codec that reads messages against a mean of its own, under another rule than that mean."""
+    own = declared(parts.codec, Codecs.counts)
+    if own is None:
+        return None
+    theirs, examples = declared(parts.defense, Defenses.counts), torch.tensor([1, 2, 5])
+    plain = declared(parts.defense, Defenses.linear) and parts.defense.init() is None
+    alike = plain and theirs is not None and torch.equal(own(examples), theirs(examples))
+    if alike and not parts.spec.pre_aggregations:
+        return None
+    rule = "pre-aggregations change" if alike else f"defense '{parts.spec.defense}' is not"
+    return ScenarioError(
+        f"codec '{parts.spec.codec.name}' keeps a mean of the clients' messages, and {rule} that mean; use "
+        "defense mean without pre-aggregations, with the codec's weighting"
     )
 
 

@@ -97,6 +97,16 @@ def test_a_row_that_did_not_come_keeps_the_length_that_it_had():
     assert num_bytes(found) == 4 * 10 + 1
 
 
+def test_noise_on_rows_that_nobody_sent_gives_them_no_length():
+    codec = Grass(density=0.4, refresh=1)
+    factors = [torch.tensor([0.0, 4.0] + [0.0] * 8), None]
+    state = {"shapes": [[10, 2, 3], [4]], "round": 1, "lengths": known(np.full(10, 7.0)), "factors": factors}
+    aggregate = torch.full((P,), 8.0)
+    assert codec.share(torch.ones(P), aggregate, state)["rows"][0].tolist() == [7.0, 24.0] + [7.0] * 8
+    found = codec.share(torch.ones(P), aggregate, {**state, "lengths": None})
+    assert found["rows"][0].tolist() == [0.0, 24.0] + [0.0] * 8
+
+
 def test_messages_of_a_round_add_up():
     rows = np.random.default_rng(2).standard_normal((3, P))
     apart, _, _ = sent(Grass(density=0.3), rows)

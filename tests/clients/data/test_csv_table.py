@@ -151,6 +151,8 @@ def test_an_identifier_is_no_category(tmp_path):
         ({"ranges": {"a": (1, 1)}}, "from low to high"),
         ({"ranges": {"a": (0, 1)}, "categories": {"a": ()}}, "in ranges and in categories"),
         ({"regression": True, "classes": ("a",)}, "a regression has no classes"),
+        ({"classes": ("a", "b", "a")}, "classes: a value stands there twice, got a, b, a"),
+        ({"categories": {"job": ("smith", "smith")}}, "job: a value stands there twice"),
     ],
 )
 def test_options_outside_their_range_are_refused(options, message):

@@ -72,12 +72,33 @@ def test_it_owes_what_every_data_set_owes(tmp_path):
         ({"x": np.full((20, 2), np.nan), "y": np.arange(20)}, "NaN or infinity"),
         ({"x": PIXELS, "y": np.arange(20) - 1}, "labels must be int64 in"),
         ({"x": PIXELS, "y": np.array([object()] * 20)}, r"no \.npz file of plain arrays"),
+        ({"x": PIXELS, "y": np.int64(1)}, r"arrays \[n, ...\] of at least one number, got y \[\]"),
+        ({"x": PIXELS[:0], "y": np.arange(0)}, r"at least one number, got x \[0, 1, 3, 4\]"),
+        ({"x": PIXELS[:1], "y": np.arange(1)}, "1 rows are too few to hold 0.2 of them out"),
     ],
 )
 def test_arrays_that_do_not_fit_are_named_in_one_line(tmp_path, arrays, message):
     with pytest.raises(DataError, match=message) as caught:
         NpzArrays(saved(tmp_path, **arrays)).load()
     assert "\n" not in str(caught.value)
+
+
+def test_damaged_bytes_and_absurd_shapes_are_named_in_one_line(tmp_path):
+    path = tmp_path / "own.npz"
+    np.savez_compressed(path, x=np.random.default_rng(0).random((20, 3)), y=np.arange(20) % 2)
+    content = path.read_bytes()
+    with zipfile.ZipFile(path) as packed:
+        members = packed.infolist()
+    for place in range(members[0].header_offset + 60, members[1].header_offset, 7):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x5A]) + content[place + 1 :])
+        with pytest.raises(DataError, match=r"no \.npz file of plain arrays"):
+            NpzArrays(str(path)).load()
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000000000000000000000,), }"
+    with zipfile.ZipFile(path, "w") as packed:
+        for name in ("x.npy", "y.npy"):
+            packed.writestr(name, b"\x93NUMPY\x01\x00v\x00" + header.ljust(117) + b"\n")
+    with pytest.raises(DataError, match=r"no \.npz file of plain arrays"):
+        NpzArrays(str(path)).load()
 
 
 class Bomb:

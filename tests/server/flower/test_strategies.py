@@ -66,7 +66,7 @@ def test_a_strategy_owes_what_every_defense_owes(name, options, check):
 
 def test_what_flower_collects_after_every_client_is_not_the_whole_heap():
     """flwr 1.41 collects garbage once an array: what was alive before the round is set aside meanwhile."""
-    aside = []
+    defense, aside = DEFENSES.build("flower:Bulyan", {"num_malicious_nodes": 2}), []
 
     def note(phase, info):
         if len(aside) < 6:  # counting takes as long as all that is set aside
@@ -74,7 +74,7 @@ def test_what_flower_collects_after_every_client_is_not_the_whole_heap():
 
     gc.callbacks.append(note)
     try:
-        DEFENSES.build("flower:Bulyan", {"num_malicious_nodes": 2}).aggregate(updates_of(), None)
+        defense.aggregate(updates_of(), None)
     finally:
         gc.callbacks.remove(note)
 

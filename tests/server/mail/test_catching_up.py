@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from gauntlet.clients.codecs import CODECS
 from gauntlet.clients.codecs.difference import Difference
+from gauntlet.core.declarations import Codecs, declared
+from gauntlet.core.errors import ScenarioError
 from gauntlet.core.trees import equal
 from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
 from gauntlet.server.mail.catching_up import missed_bytes, with_received
@@ -102,3 +105,19 @@ def test_other_downlinks_hold_nothing(small):
 def test_a_codec_with_a_memory_inside_is_refused():
     with pytest.raises(ValueError, match="keeps a memory or shares something"):
         Difference("error_feedback")
+
+
+@pytest.mark.parametrize("inside", ["lift", {"name": "gradnorm_lorp", "refresh": "random"}], ids=str)
+def test_a_codec_inside_that_counts_on_known_parameters_is_refused(small, inside):
+    down = PluginSpec("difference", {"codec": inside})
+    with pytest.raises(ScenarioError, match="counts on parameters that both sides hold"):
+        prepare(small(codec_down=down))
+
+
+def test_on_the_way_up_it_says_of_itself_what_the_codec_inside_says():
+    for name in ("topk", "lift", "int4"):
+        codec, inside = Difference(name), CODECS.build(name, {})
+        for one in (Codecs.reads_params, Codecs.contractive, Codecs.unbiased):
+            assert declared(codec, one) == declared(inside, one)
+        for one in (Codecs.support, Codecs.mismatch):
+            assert (declared(codec, one) is None) == (declared(inside, one) is None)
