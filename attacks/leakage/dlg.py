@@ -105,7 +105,7 @@ class DLG:
         refuse_unsearchable(observation)
         if self.optimizer == "levenberg_marquardt":
             told = observation.knowledge.labels is not None
-            refuse_unsolvable(observation, 0 if told else observation.num_classes)
+            refuse_unsolvable(observation, 0 if told else observation.num_classes, self.masked)
 
     def _budget(self) -> Budget:
         return Budget(self.max_iterations, self.tolerance, self.restarts, self.max_seconds)

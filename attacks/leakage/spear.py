@@ -140,7 +140,7 @@ def _refuse_rank(layer: ReluLayer, observation: Observation) -> None:
     """
     told, size, rank = observation.knowledge, observation.knowledge.batch_size, layer.rank
     most = f"all that {len(layer.left)} live units and {len(layer.slope)} inputs allow: it is saturated"
-    if rank <= 1 or rank < layer.most:
+    if rank < layer.most or (rank <= 1 and size is not None):
         if size is None or rank <= size:
             return
         most = f"above its {size} examples"

@@ -17,16 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...core.errors import PluginError
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
-from .inverting_gradients import InvertingGradients
-from .parts.labels import only_label
+from .parts.labels import only_label, refuse_unreadable_label
 from .parts.requirements import PLAIN_STEP, refuse_unmet
 from .search.descent import Descent
 from .search.distances import Distance, cosine
 from .search.engine import Variables
-from .search.gradients import gradients_of
-from .search.starts import Init
+from .search.gradients import gradients_of, refuse_unsearchable
+from .search.starts import Init, refuse_boundless
 
 Together = Literal["auto", "sum", "plain"]
 
@@ -36,11 +36,12 @@ class SummedRounds:
     """Search the examples that a client trains on in every round, by all that it sent in them.
 
     Passive. For a client whose one step a round goes over all of its examples. Candidates have a gradient at
-    the model of each round. Where the codec carries on what it left out (error feedback, beta its decay) and
-    the step size is known, ``cost`` is how badly what the client would have had to encode fits its frames, as
-    the codec says, a mean over rounds. Without the step size it is the cosine distance between the sums of
-    gradients and of messages, each times beta^(T - t), over the coordinates that any message names; and where
-    nothing is carried on, the mean cosine distance of each gradient from its own message. The first round is
+    the model of each round. Where the codec says how badly updates fit its frames and the step size is known,
+    ``cost`` is how badly what the client would have had to encode fits them, with what the codec carried on
+    (error feedback, beta its decay), a mean over rounds; what a momentum carries on is not reckoned with.
+    Without either it is the cosine distance between the sums of gradients and of messages, each times
+    beta^(T - t), over the coordinates that any message names; and where nothing is carried on, the mean
+    cosine distance of each gradient from its own message. The first round is
     to be the client's first, and each message between is to be there and to have counted: what is carried in
     from outside is in no gradient. One example's label is read where it is not told. ``details``: ``rounds``,
     and ``named``, the share of coordinates that any message names.
@@ -85,7 +86,15 @@ class SummedRounds:
         self._descent()
 
     def check(self, observation: Observation) -> None:
-        InvertingGradients(init=self.init).check(observation)
+        told = observation.knowledge
+        if told.labels is None and told.batch_size != 1:
+            raise PluginError(
+                f"SummedRounds needs to know the labels of {told.batch_size} examples (it reads that of one "
+                "alone); labels_known = true tells them"
+            )
+        refuse_unreadable_label(observation)
+        refuse_boundless(observation.value_range, self.init)
+        refuse_unsearchable(observation)
 
     def _descent(self) -> Descent:
         return Descent(
@@ -120,12 +129,12 @@ class SummedRounds:
 
     def _distance(self, observations: Sequence[Observation], summed: Distance, weights: Tensor) -> Distance:
         """Return the distance of the gradients of all rounds [T, R, P] from what was sent in them."""
-        if self.objective == "plain" or observations[-1].carries == 0:
-            apart = [cosine(-o.update, o.support) for o in observations]
-            return lambda g: torch.stack([d(one) for d, one in zip(apart, g, strict=True)]).mean(dim=0)
         says = all(o.mismatch is not None and o.knowledge.lr is not None for o in observations)
         if self.objective == "auto" and says:
             return lambda g: _followed(observations, g)
+        if self.objective == "plain" or observations[-1].carries == 0:
+            apart = [cosine(-o.update, o.support) for o in observations]
+            return lambda g: torch.stack([d(one) for d, one in zip(apart, g, strict=True)]).mean(dim=0)
         return lambda g: summed(torch.tensordot(weights, g, dims=1))
 
 

@@ -89,7 +89,8 @@ class MomentumCorrection:
 
     @property
     def carries(self) -> float:
-        return 1.0
+        """1 without a momentum; else 0: what is carried then follows from no message and update alone."""
+        return 1.0 if self.momentum == 0 else 0.0
 
     @property
     def decode_cohort(self) -> Callable[[Any, Layout, Any], Tensor] | None:

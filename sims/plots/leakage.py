@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter
 
 from ...core.errors import ScenarioError
 from .base import EXACT, Array, RunLike, groups, reach
+from .gallery import results_of
 from .leak_marks import SPREAD, draw_spread
 from .leaks import defense_of, refuse_alone, unanswered_by
 from .style import (
@@ -83,7 +84,7 @@ def _leakage_caption(runs: Sequence[RunLike], found: Sequence[str]) -> str:
     several = len({run.manifest["seed"] for run in runs}) > 1
     parts = ["means and ranges over seeds"] if several else []
     if "psnr" in found:
-        letters = ", ".join(sorted({item.sok for run in runs for item in run.gallery() if item.sok}))
+        letters = ", ".join(sorted({item.sok for run in runs for item in results_of(run) if item.sok}))
         told = f", SoK level {letters}" if letters else ""
         parts.append(f"PSNR: from one client's message as the server sees it, exact = {EXACT:g} dB{told}")
         parts.append(SPREAD)
@@ -150,8 +151,8 @@ def _measured(run: RunLike, measure: str) -> float:
 
 
 def _rebuilt(runs: Sequence[RunLike]) -> Array:
-    """Return the PSNR of every example that the runs' own probes rebuilt."""
-    scores = [np.minimum(np.asarray(item.psnr, float), EXACT) for run in runs for item in run.gallery()]
+    """Return the PSNR of every example that the runs' probes and later attacks rebuilt."""
+    scores = [np.minimum(np.asarray(item.psnr, float), EXACT) for run in runs for item in results_of(run)]
     return np.concatenate(scores) if scores else np.empty(0)
 
 

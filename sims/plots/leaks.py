@@ -184,9 +184,10 @@ def lossy(run: RunLike) -> bool:
 
 def refuse_alone(run: RunLike) -> None:
     """Raise ``ScenarioError`` where a run's client defense was attacked by nobody who knows of it."""
-    adaptive, items = adaptive_of(run), run.gallery()
+    adaptive, items = adaptive_of(run), results_of(run)
     if adaptive and items and not any(is_adaptive(item, adaptive) for item in items):
-        raise ScenarioError(_alone(str(run.manifest["label"]), [item.attack for item in items], adaptive))
+        who = str(run.manifest["label"]) or str(run.manifest["scenario"]["name"])
+        raise ScenarioError(_alone(who, [item.attack for item in items], adaptive))
 
 
 def _alone(label: str, attacks: Sequence[str], adaptive: Attackers) -> str:

@@ -52,22 +52,25 @@ def by_least_squares(residuals: Residuals, starts: Sequence[Variables], budget: 
     return record.found()
 
 
-def refuse_unsolvable(observation: Observation, labels: int = 0) -> None:
+def refuse_unsolvable(observation: Observation, labels: int = 0, masked: bool = False) -> None:
     """Refuse what cannot be searched as a least-squares problem.
 
     Args:
         observation: The message.
         labels: Numbers that are searched for the label of each example, beside its inputs.
+        masked: Whether entries that are 0 count for nothing.
 
     Raises:
-        PluginError: There are fewer parameters than numbers to find; or their derivative does not fit into
-            ``MOST_BYTES``; or the model cannot be differentiated forwards.
+        PluginError: There are fewer entries that count than numbers to find; or their derivative does not
+            fit into ``MOST_BYTES``; or the model cannot be differentiated forwards.
     """
     unknowns = (observation.knowledge.batch_size or 1) * (math.prod(observation.input_shape) + labels)
     equations, instead = len(observation.update), "use optimizer = 'lbfgs'"
-    if equations < unknowns:
+    counting = int(observation.update.count_nonzero()) if masked else equations
+    if (counting or equations) < unknowns:  # all zeros: before anybody has trained
+        what = "entries that are not 0" if masked else "parameters"
         raise PluginError(
-            f"levenberg_marquardt needs at least as many parameters as unknowns, got {equations} for "
+            f"levenberg_marquardt needs at least as many {what} as unknowns, got {counting} for "
             f"{unknowns}; {instead}"
         )
     size = 4 * unknowns * equations + 24 * unknowns**2

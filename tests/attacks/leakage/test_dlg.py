@@ -289,3 +289,16 @@ def test_a_message_of_zeros_says_nothing_and_is_not_said_to_be_explained(
     assert found.stopped == "nan"
     assert found.cost == float("inf")
     assert found.x.isfinite().all()
+
+
+def test_entries_that_a_mask_leaves_out_are_no_equations(digits, mlp, observe):
+    """Of 60 entries nobody finds 64 pixels: least squares would call some others solved."""
+    x, y = digits
+    seen = observe(mlp(nn.Tanh), x[:1], y[:1])
+    least = seen.update.abs().sort().values[-60]
+    pruned = torch.where(seen.update.abs() >= least, seen.update, torch.zeros(()))
+    told = replace(seen, update=pruned, knowledge=replace(seen.knowledge, labels=(int(y[0]),)))
+
+    with pytest.raises(PluginError, match="as many entries that are not 0 as unknowns, got 60 for 64"):
+        run(replace(SOLVED, masked=True), told)
+    replace(SOLVED, masked=True).check(replace(told, update=torch.zeros_like(pruned)))  # before any training

@@ -290,3 +290,18 @@ def test_whole_batches_of_real_images_come_back_in_time(real_data, observe, name
         assert error(found, x).max() < 1e-10
         assert found.stopped == "converged"
         assert found.details["certified"] == size
+
+
+def test_one_live_unit_is_saturated_unless_one_example_is_told(digits, observe):
+    """Any batch has rank 1 then, and its mean fits as one example would."""
+    model = net(64, 3, 10)
+    with torch.no_grad():
+        model[1].bias.copy_(torch.tensor([5.0, -50.0, -50.0]))
+    seen = observe(model, digits[0][:2], digits[1][:2])
+    unknown = replace(seen, knowledge=replace(seen.knowledge, batch_size=None))
+
+    with pytest.raises(PluginError, match="all that 1 live units"):
+        Spear().reconstruct([unknown], generator(0, "attack"))
+    assert Spear().reconstruct([seen], generator(0, "attack")).stopped == "not_certified"
+    one = observe(model, digits[0][:1], digits[1][:1])
+    assert Spear().reconstruct([one], generator(0, "attack")).stopped == "converged"

@@ -143,3 +143,16 @@ def test_labels_of_several_examples_must_be_told(digits, mlp, observe):
 def test_an_objective_that_is_none_is_refused():
     with pytest.raises(ValueError, match="objective must be one of auto, sum, plain, got 'mean'"):
         SummedRounds(objective="mean")
+
+
+def test_labels_that_nobody_reads_are_asked_for_in_its_own_name(digits, observe, mlp):
+    seen = observe(mlp(torch.nn.GELU), digits[0][:3], digits[1][:3])
+    with pytest.raises(PluginError, match="SummedRounds needs to know the labels of 3 examples"):
+        SummedRounds().reconstruct([seen, seen], generator(0, "attack"))
+
+
+def test_what_a_momentum_carries_on_is_not_taken_for_a_residual():
+    """DGC encodes v + mu m + u: of mu = 0 alone that is what was left out and the update."""
+    around = {"codec": {"name": "topk", "density": 0.1}}
+    assert CODECS.build("momentum_correction", {**around, "momentum": 0.0}).carries == 1
+    assert CODECS.build("momentum_correction", {**around, "momentum": 0.9}).carries == 0
