@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LAWS = ("gauss", "laplace", "uniform")
+MOST = 10**8
 _SPEC = 0
 
 
@@ -50,8 +51,8 @@ class Material:
 
 def drawn(numel: int, law: str, seed: int = 0) -> Material:
     """Return one update of independent values of a law, as a matrix as nearly square as it can be."""
-    if numel < 1:
-        raise ScenarioError(f"--numel must be at least 1, got {numel}")
+    if not 1 <= numel <= MOST:
+        raise ScenarioError(f"--numel must be from 1 to {MOST:g}, got {numel:g}")
     stream = generator(seed, "codec-table")
     draws: dict[str, Callable[[int], Any]] = {
         "gauss": stream.standard_normal,

@@ -160,6 +160,12 @@ def stored_scenario(folder: Path, manifest: Mapping[str, Any]) -> Scenario:
 
 def check_checkpoint(folder: Path, simulation: Simulation, checkpoint: Checkpoint) -> None:
     """Raise ``GauntletError`` unless a checkpoint fits the run, and its rows are there."""
+    check_state(simulation, checkpoint)
+    rows_of(folder, checkpoint)
+
+
+def check_state(simulation: Simulation, checkpoint: Checkpoint) -> None:
+    """Raise ``CheckpointError`` unless a checkpoint's state fits the run."""
     for name in ("params", "buffers"):
         came, needed = (getattr(state, name).numel() for state in (checkpoint.state, simulation.first))
         if came != needed:
@@ -172,7 +178,6 @@ def check_checkpoint(folder: Path, simulation: Simulation, checkpoint: Checkpoin
             )
     if why := misfit(checkpoint.state, simulation.plan):
         raise CheckpointError(f"{checkpoint.path}: {why}")
-    rows_of(folder, checkpoint)
 
 
 def stored_runtime(folder: Path) -> Runtime:

@@ -13,7 +13,7 @@ from ..server.checkpoint import load_newest
 from ..server.simulation import prepare
 from .ownership import distrusted
 from .results import read_manifest
-from .run import check_checkpoint, stored_scenario
+from .run import check_state, stored_scenario
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,7 +39,7 @@ def trained_model(folder: Path, allow_code: bool = False) -> "tuple[nn.Module, i
     with only_our_own(distrusted(folder, manifest, allow_code)):
         scenario = stored_scenario(folder, manifest)
         simulation = prepare(scenario.run_spec(), begun=manifest.get("training"))
-        check = partial(check_checkpoint, folder, simulation)
+        check = partial(check_state, simulation)
         found, _ = load_newest(folder / "checkpoints", manifest["fingerprint"], check)
         if found is None:
             raise ResultsError(

@@ -98,7 +98,8 @@ def test_a_folder_without_messages_is_refused_in_one_line(tiny, tmp_path):
     ("words", "complaint"),
     [
         (["nope"], "no codec 'nope'; there are"),
-        (["--numel", "0"], "--numel must be at least 1, got 0"),
+        (["--numel", "0"], "--numel must be from 1 to 1e+08, got 0"),
+        (["--numel", "1e30"], "--numel must be from 1 to 1e+08, got 1e+30"),
         (["--numel", "many"], "must be a whole number such as 1e6, got 'many'"),
         (["--numel", "1e400"], "must be a whole number"),
         (["--numel", "1000.5"], "must be a whole number such as 1e6, got '1000.5'"),

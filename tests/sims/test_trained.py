@@ -136,6 +136,12 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(tiny, tmp_path, how, me
     assert "\n" not in str(caught.value)
 
 
+def test_a_run_whose_codec_has_a_table_of_frames_gives_its_model_back(tiny, tmp_path):
+    run = simulate(tiny(codec="topk", codec_down={"name": "difference", "codec": "fp16"}), tmp_path / "run")
+    assert run.frames is not None
+    assert sum(value.numel() for value in run.model().parameters()) == 610
+
+
 FROZEN = '''
 """A first layer that stands still."""
 
