@@ -32,11 +32,14 @@ class Difference:
     (``server.mail.catching_up``). On the way up it is the codec inside.
 
     Attributes:
-        codec: The codec inside, by name or as a table of ``name`` and its options. It keeps no memory and
-            shares nothing.
+        codec: The codec inside, by name or as a table of ``name`` and its options. It keeps no memory, shares
+            nothing and is contractive.
+        allow_unbiased: Whether the codec inside may lose more than it is given, as unbiased ones do; what
+            stays in the next difference may then grow without bound.
     """
 
     codec: str | dict[str, Any] = "stc"
+    allow_unbiased: bool = False
 
     differences: ClassVar[bool] = True
 
@@ -45,6 +48,11 @@ class Difference:
         if inner.init() is not None or declared(inner, Codecs.share) is not None:
             raise ValueError(
                 f"codec {self.codec!r} keeps a memory or shares something: use one that does not"
+            )
+        if not (declared(inner, Codecs.contractive) or self.allow_unbiased):
+            raise ValueError(
+                f"codec {self.codec!r} does not say that it is contractive, and what it leaves out may add "
+                "up without bound: use stc, or allow_unbiased = true"
             )
 
     @cached_property

@@ -8,6 +8,8 @@ import numpy as np
 from ...core.errors import DataError
 from .base import Array
 
+LARGEST = 1e30
+"""What is larger, or "nan", is no number: its square does not fit into float64."""
 MOST_CATEGORIES = 1000
 """Above it a column is an identifier or free text, and no category."""
 
@@ -61,14 +63,14 @@ def features(
 
 
 def numbers(words: Array) -> Array | None:
-    """Return words as float64, NaN for "", or None where one is no finite number.  # [n]"""
+    """Return words as float64, NaN for "", or None where one is no number up to ``LARGEST``.  # [n]"""
     known = words != ""
     values = np.full(len(words), np.nan)
     try:
         values[known] = words[known].astype(np.float64)
     except ValueError:
         return None
-    return values if np.isfinite(values[known]).all() else None
+    return values if (np.abs(values[known]) <= LARGEST).all() else None
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,11 @@ def _column(
         low, high = ranges[name]
         return _Number(name, low, high - low, 0.0, 1.0, 0.5, "")
     values = None if name in categories else numbers(words)
+    if values is None and name not in categories and (odd := _odd_one(words)):
+        raise DataError(
+            f"column {name!r} holds numbers, and also {odd!r}: leave cells that are not known empty, or name "
+            "the column in categories"
+        )
     if values is None:
         return _category(name, words, tuple(categories.get(name, ())))
     if np.isnan(values).all():
@@ -120,6 +127,13 @@ def _column(
     spread = float(np.nanstd(values))
     width = spread if spread > 0 else 1.0
     return _Number(name, float(np.nanmean(values)), width, -np.inf, np.inf, 0.0, f"the scale of {name}")
+
+
+def _odd_one(words: Array) -> str | None:
+    """Return a word that is no number among words of which most are; None where most are none."""
+    some = np.unique(words[words != ""])[:MOST_CATEGORIES].tolist()
+    odd = [word for word in some if numbers(np.array([word])) is None]
+    return odd[0] if odd and 2 * len(odd) < len(some) else None
 
 
 def _category(name: str, words: Array, given: tuple[str, ...]) -> _Category:

@@ -70,6 +70,8 @@ class CsvTable:
                 raise ValueError(f"ranges: {name} must go from low to high, finite, got [{low}, {high}]")
         if both := set(self.ranges) & set(self.categories):
             raise ValueError(f"{min(both)} is in ranges and in categories; it can be one of them")
+        if self.client == self.label:
+            raise ValueError(f"client and label are the same column, {self.label!r}")
         if self.regression and self.classes:
             raise ValueError("a regression has no classes: leave one of them out")
         for what, values in (("classes", self.classes), *self.categories.items()):
@@ -134,6 +136,7 @@ class CsvTable:
             raise DataError(f"{path}: column {twice[0][:-2]!r} stands there twice")
         if not isinstance(table.index, pd.RangeIndex):  # what pandas makes of them
             raise DataError(f"{path}: a row has more cells than the header has columns")
+        table = table.rename(columns=lambda name: str(name).strip())
         return table.fillna("").apply(lambda words: words.str.strip())
 
     def _features(self, table: "pd.DataFrame") -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING
 
 import torch
@@ -122,7 +123,16 @@ def _counted(plan: Plan) -> str | None:
         return None
     if plan.pre_aggregations or not counts_alike(plan.defense) or weighs_counts(plan.schedule):
         return "weights"
-    return None if declared(plan.network, Networks.blind) else "selection"
+    return None if _blind(plan) else "selection"
+
+
+def _blind(plan: Plan) -> bool:
+    """Return whether who arrives follows from nobody's data: their number, or the length of messages."""
+    limit = declared(plan.network, Networks.gives_up_after)
+    by_length = (
+        plan.link is not None and bool(plan.link.timed_by) and not declared(plan.codec, Codecs.verbatim)
+    )
+    return declared(plan.network, Networks.blind) and not (by_length and limit not in (None, inf))
 
 
 def _told_besides(plan: Plan) -> str | None:
@@ -175,6 +185,6 @@ def _released(plan: Plan, privacy: State) -> Release | NoGuarantee:
         return NoGuarantee("weights")  # a sum, but of what depends on the clients' data or on who came
     if release == NoGuarantee("no_mechanism"):
         return NoGuarantee(declared(plan.optimizer, Algorithms.unproved))
-    if isinstance(release, Release) and trusts_the_server and not declared(plan.network, Networks.blind):
+    if isinstance(release, Release) and trusts_the_server and not _blind(plan):
         return NoGuarantee("selection")  # who arrives in time depends on how much data a client has
     return release

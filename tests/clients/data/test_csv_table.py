@@ -121,6 +121,8 @@ def test_it_owes_what_every_data_set_owes(people):
             r"column 'a' holds numbers, and also '\?'",
         ),
         ("a,b\n,x\n,y\n", {"label": "b"}, "column 'a' is empty"),
+        ("a,b\n1,x\n2,y\n3,x\n4,y\nnan,x\n6,y\n", {"label": "b"}, "holds numbers, and also 'nan': leave"),
+        ("a,b\n1,x\n1e308,y\n3,x\n4,y\n5,x\n6,y\n", {"label": "b"}, "holds numbers, and also '1e308'"),
         ("a,a,b\n1,1,x\n2,2,y\n", {"label": "b"}, "column 'a' stands there twice"),
         ("a,b\n1,x,3,4\n2\n3,4,5\n", {"label": "b"}, "a row has more cells than the header|is no table"),
         ("", {"label": "b"}, "is no table"),
@@ -137,6 +139,11 @@ def test_a_table_that_cannot_be_learnt_from_is_named_in_one_line(tmp_path, conte
     assert "\n" not in str(caught.value)
 
 
+def test_blanks_around_a_name_are_not_of_it(tmp_path):
+    (tmp_path / "t.csv").write_text("a , b\n1,x\n2,y\n3,x\n4,y\n")
+    assert CsvTable(str(tmp_path / "t.csv"), "b", test_share=0.5).load().x.shape == (2, 1)
+
+
 def test_an_identifier_is_no_category(tmp_path):
     path = written(tmp_path / "t.csv", key=[f"k{i}" for i in range(1500)], c=["x", "y"] * 750)
     with pytest.raises(DataError, match="1200 different words, at most 1000"):
@@ -151,6 +158,7 @@ def test_an_identifier_is_no_category(tmp_path):
         ({"ranges": {"a": (1, 1)}}, "from low to high"),
         ({"ranges": {"a": (0, 1)}, "categories": {"a": ()}}, "in ranges and in categories"),
         ({"regression": True, "classes": ("a",)}, "a regression has no classes"),
+        ({"client": "c"}, "client and label are the same column"),
         ({"classes": ("a", "b", "a")}, "classes: a value stands there twice, got a, b, a"),
         ({"categories": {"job": ("smith", "smith")}}, "job: a value stands there twice"),
     ],

@@ -7,12 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gauntlet.core.contracts import Delivery
+from gauntlet.core.contracts import Delivery, NoGuarantee
 from gauntlet.core.errors import PluginError
 from gauntlet.core.registry import configure
 from gauntlet.server.assembly.parts import Parts
 from gauntlet.server.assembly.refusals.links import a_link_beside_a_deadline_that_is_not_known
+from gauntlet.server.guarantee.release import release_of
 from gauntlet.server.mail.link import Link, later
+from gauntlet.server.networks.ideal import Ideal
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec
 
@@ -177,3 +179,33 @@ def test_when_lengths_follow_from_data_their_times_leave_a_buffer_no_epsilon(sma
         reasons[codec] = step.outcome.epsilon.reason
     assert reasons["identity"] != "selection"
     assert reasons["terngrad"] == "selection"
+
+
+class Closing(Ideal):
+    """A network that looks at nobody's data, and counts no message after a second."""
+
+    complete = False
+    gives_up_after = 1.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"codec": PluginSpec("topk"), "link": {"up_mbps": 0.05}}, "selection"),
+        ({"codec": PluginSpec("topk")}, None),
+        ({"link": {"up_mbps": 0.05}}, None),
+        ({"codec": PluginSpec("topk"), "link": {"latency_ms": 5.0}}, None),
+    ],
+    ids=["lengths", "no link", "all alike", "latency"],
+)
+def test_lengths_that_decide_who_comes_in_time_leave_no_guarantee(small, changes, reason):
+    """How long a message is follows from the client's data, and a link makes long ones late."""
+    private = {"clip_norm": 0.5, "noise_multiplier": 2.0, "delta": 1e-3, "relation": "zero_out"}
+    spec = small(
+        privacy=PluginSpec("gaussian", private), defense=PluginSpec("mean", {"weighting": "fixed"}), **changes
+    )
+    plan = replace(prepare(spec).plan, network=Closing())
+
+    found = release_of(plan, plan.privacy.init(), 0, range(8))
+
+    assert (found.reason if isinstance(found, NoGuarantee) else None) == reason
