@@ -27,7 +27,7 @@ from .sections import Runtime
 from .signals import resumable
 
 SCHEMA = 1
-_MOMENT = 5.0  # seconds in which runs that are stopped keep their last rounds
+_MOMENT = 30.0  # seconds at most in which runs that are stopped keep their last rounds, on a busy machine
 _PATIENCE = 30.0  # seconds that a killed driver's workers may take to end
 
 

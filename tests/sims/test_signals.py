@@ -215,7 +215,7 @@ def test_no_ray_process_outlives_a_killed_driver_by_more_than_ten_seconds(start,
 def test_a_sweep_on_ray_stops_as_a_whole_and_goes_on(start, tmp_path):
     over = ["--over", "seed=[1,2,3]", "--workers", "2", "--out", "out"]
     command = start("sweep", "long.toml", *over)
-    command.wait_for("round 40/400")
+    command.wait_for("round 40/400", 240)
     command.process.terminate()
 
     code, lines = command.ended()
