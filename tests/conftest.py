@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is loaded
-os.environ.setdefault("RAY_worker_niceness", "0")  # else other tests come before what waits for Ray
 
 import pytest
 

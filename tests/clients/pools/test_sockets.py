@@ -88,7 +88,7 @@ def reset(line):
 def test_strangers_at_the_door_are_turned_away_and_the_connection_still_works(connection):
     """One with a wrong token, one with half a token, a mute one, one that hangs up with a reset."""
     address = connection._door.getsockname()
-    wrong, half, mute, gone = strangers = [socket.create_connection(address) for _ in range(4)]
+    wrong, half, mute, gone = strangers = [socket.create_connection(address, 60) for _ in range(4)]
     wrong.sendall(bytes(36))
     half.sendall(connection._token[:16])
     half.shutdown(socket.SHUT_WR)
