@@ -110,6 +110,7 @@ def test_what_cannot_be_measured_is_refused_in_one_line(gauntlet, words, complai
     assert complaint in gauntlet("codecs", *words).refusal()
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_row_a_packing(gauntlet, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     shown = gauntlet("codecs", "terngrad", "sign", "--numel", "1e3", "--distribution", "laplace")
