@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is loaded
+os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's workers would come after the tests beside them
 
 import pytest
 

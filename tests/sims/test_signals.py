@@ -32,9 +32,8 @@ class Command:
         command = [sys.executable, "-m", "gauntlet.sims.cli", *arguments]
         self._said, self.folder = folder / "said", folder
         with self._said.open("wb") as said:
-            urgent = {**os.environ, "RAY_worker_niceness": "0"}  # as the tests beside it
             self.process = subprocess.Popen(
-                command, cwd=folder, env=urgent, stdout=said, stderr=subprocess.PIPE, start_new_session=True
+                command, cwd=folder, stdout=said, stderr=subprocess.PIPE, start_new_session=True
             )
 
     def wait_for(self, text: str, seconds: float = 120) -> None:

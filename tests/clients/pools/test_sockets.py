@@ -4,6 +4,7 @@ import os
 import socket
 import struct
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from time import monotonic, sleep
@@ -46,6 +47,13 @@ def echo(data):
     return Echo()
 
 
+def echo_once_there(path, data):
+    """An ``Echo`` whose worker calls once a file is there."""
+    while not path.exists():
+        sleep(0.01)
+    return Echo()
+
+
 def no_kernel(data):
     raise DataError("the file is gone\nwith details")
 
@@ -54,15 +62,21 @@ def no_memory(data):
     raise MemoryError("no room for the model")
 
 
-@pytest.fixture
-def connection(ray_here):
-    """A connection to an ``Echo``, and how to start it again; its worker has not called yet."""
+@contextmanager
+def connection_to(build):
     import ray
 
     ray.cloudpickle.register_pickle_by_value(__import__(echo.__module__, fromlist=["x"]))
-    connection = SocketConnection(Crew(SocketActor, (echo, None)), "127.0.0.1", ROUND, patience=30.0)
+    connection = SocketConnection(Crew(SocketActor, (build, None)), "127.0.0.1", ROUND, patience=30.0)
     yield connection
     connection.close()
+
+
+@pytest.fixture
+def connection(ray_here):
+    """A connection to an ``Echo``, and how to start it again; nobody has asked whether its worker has called."""
+    with connection_to(echo) as connection:
+        yield connection
 
 
 def connect(connection):
@@ -84,24 +98,25 @@ def reset(line):
     line.close()
 
 
-@pytest.mark.usefixtures("ray_here")
-def test_strangers_at_the_door_are_turned_away_and_the_connection_still_works(connection):
+def test_strangers_at_the_door_are_turned_away_and_the_connection_still_works(ray_here, tmp_path):
     """One with a wrong token, one with half a token, a mute one, one that hangs up with a reset."""
-    address = connection._door.getsockname()
-    wrong, half, mute, gone = strangers = [socket.create_connection(address, 60) for _ in range(4)]
-    wrong.sendall(bytes(36))
-    half.sendall(connection._token[:16])
-    half.shutdown(socket.SHUT_WR)
-    mute.shutdown(socket.SHUT_WR)
-    reset(gone)
-    for _ in range(4):
-        connection.connect(10.0)
-    connect(connection)
+    all_there = tmp_path / "all_there"
+    with connection_to(partial(echo_once_there, all_there)) as connection:
+        address = connection._door.getsockname()
+        wrong, half, mute, gone = strangers = [socket.create_connection(address, 60) for _ in range(4)]
+        wrong.sendall(bytes(36))
+        half.sendall(connection._token[:16])
+        half.shutdown(socket.SHUT_WR)
+        mute.shutdown(socket.SHUT_WR)
+        reset(gone)
+        all_there.touch()
+        assert [connection.connect(10.0) for _ in range(4)] == [False] * 4
+        connect(connection)
 
-    assert works(connection)
-    assert [s.recv(1) for s in (wrong, half, mute)] == [b"", b"", b""]
-    for stranger in strangers:
-        stranger.close()
+        assert works(connection)
+        assert [s.recv(1) for s in (wrong, half, mute)] == [b"", b"", b""]
+        for stranger in strangers:
+            stranger.close()
 
 
 def test_a_stranger_cannot_come_in_once_the_worker_is_there(connection):
