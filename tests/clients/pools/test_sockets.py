@@ -74,7 +74,7 @@ def connection_to(build):
 
 @pytest.fixture
 def connection(ray_here):
-    """A connection to an ``Echo``, and how to start it again; nobody has asked whether its worker has called."""
+    """A connection to an ``Echo``, and how to start it again; its worker may not have called yet."""
     with connection_to(echo) as connection:
         yield connection
 
