@@ -1,5 +1,6 @@
 """How a command ends: its exit code, and one line for whatever is wrong with its input."""
 
+import os
 import sys
 from typing import Any, NoReturn
 
@@ -23,6 +24,9 @@ def run_command(app: typer.Typer) -> NoReturn:
         _refuse(error.message if hinted else error.format_message())
     except GauntletError as error:
         _refuse(str(error))
+    except BrokenPipeError:  # whoever read has had enough, as ``head`` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)  # 128 and SIGPIPE's number, which not every system has
     except OSError as error:
         _refuse(f"{error.filename or 'a file'}: {error.strerror or error}")
     except MemoryError as error:
@@ -39,6 +43,8 @@ def _code(app: typer.Typer) -> Any:
     except SystemExit as stop:
         if isinstance(stop.code, int) and stop.code > 128:
             raise
+        if isinstance(stop.__context__, BrokenPipeError):  # as Click puts it
+            raise stop.__context__ from None
         _refuse(f"something that was run left the process (SystemExit: {stop.code})")
 
 
