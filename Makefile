@@ -39,6 +39,7 @@ bench: setup
 
 fuzz: setup
 	nice -n 19 $(BIN)/python benchmarks/fuzz.py
+	CODEC_CASES=10000 nice -n 19 $(BIN)/pytest -q tests/clients/codecs/test_drawn.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
