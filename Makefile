@@ -3,6 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
 # A process more than there are cores: tests that kill runs and start Ray or programs mostly wait.
+unexport PYTHONDONTWRITEBYTECODE  # or every process of the tests compiles every file anew
 TESTS := $(BIN)/pytest -q -n $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup quickstart test check bench fuzz clean

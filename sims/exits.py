@@ -25,6 +25,9 @@ def run_command(app: typer.Typer) -> NoReturn:
         _refuse(error.message if hinted else error.format_message())
     except GauntletError as error:
         _refuse(str(error))
+    except BrokenPipeError:  # whoever read has had enough, as ``head`` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)  # 128 and SIGPIPE's number, which not every system has
     except OSError as error:
         _refuse(f"{error.filename or 'a file'}: {error.strerror or error}")
     except MemoryError as error:
@@ -45,6 +48,8 @@ def _code(app: typer.Typer) -> Any:
         ours = COMPLETING in os.environ or {*sys.argv[1:2]} & {"--show-completion", "--install-completion"}
         if ours or (isinstance(stop.code, int) and stop.code > 128):
             raise
+        if isinstance(stop.__context__, BrokenPipeError):  # as Click puts it
+            raise stop.__context__ from None
         _refuse(f"something that was run left the process (SystemExit: {stop.code})")
 
 
