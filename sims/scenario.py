@@ -18,8 +18,8 @@ from .outside_code import code_of
 from .overrides import change, parse
 from .plain import check_plain, read_text, read_toml
 from .sections import Attack, Checkpoint, Evaluation, Matrix, Model, Plugin, Probe, Runtime, Section
+from .shelves import scenario_names
 
-_SHELVES = ("scenarios", "papers")
 _SECRET_BITS = 128  # as many as a stream's key has
 
 
@@ -194,12 +194,6 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "runtime": Runtime,
     "matrix": Matrix,
 }
-
-
-def scenario_names() -> dict[str, Path]:
-    """Return the scenarios that ship with the package, by name."""
-    here = Path(__file__).parent
-    return {p.stem: p for shelf in _SHELVES for p in sorted((here / shelf).glob("*.toml"))}
 
 
 def load_scenario(
