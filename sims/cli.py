@@ -26,6 +26,7 @@ from .attack_command import attack
 from .codec_command import codecs
 from .exits import run_command
 from .plugin_commands import check_plugin, data, list_, new, show
+from .report.command import report
 
 typer.core.HAS_RICH = False  # with Rich, Typer 0.20 prints "\[required]" even in plain help
 
@@ -261,6 +262,7 @@ def plot(
     draw_results(name, select(load_runs(results), only or []), results[0] / "plots", by, out, kind)
 
 
+app.command()(report)
 app.command("list")(list_)
 app.command()(show)
 app.command()(data)

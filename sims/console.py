@@ -65,6 +65,13 @@ def show_results(runs: list[Run], folder: Path) -> None:
     """Print the runs' summary, and draw them into ``folder``."""
     print_summary(runs)
     draw_all(runs, folder / "plots")
+    _say_page(folder)
+
+
+def _say_page(folder: Path) -> None:
+    page = folder / "report.html"
+    if page.is_file():
+        print(f"All of it on one page: {page}")
 
 
 def show_matrix(table: "pd.DataFrame", folder: Path) -> None:
@@ -76,6 +83,7 @@ def show_matrix(table: "pd.DataFrame", folder: Path) -> None:
     print_matrix(table)
     drawn = ", ".join(sorted(path.name for path in (folder / "plots").glob("matrix-*.png")))
     print(f"Table in {folder / 'matrix.csv'}; plots in {folder / 'plots'}: {drawn}")
+    _say_page(folder)
     if "reason" in table and table["reason"].notna().any():
         failed = table[table["reason"].notna()]
         one = failed.iloc[0]

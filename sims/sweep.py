@@ -20,6 +20,7 @@ from .overrides import PLUGIN_SECTIONS, change
 from .ownership import distrusted, refuse_cluster, signature
 from .progress import Progress, Silent
 from .provenance import NO_CONSENT, Consent, changed_code, refuse_changes, versions
+from .report.writing import keep_report
 from .results import Run, check_keys, load_run, read_json, write_json
 from .run import RESULTS, check_probes, resume, simulate
 from .scenario import Scenario, make_scenario
@@ -226,6 +227,7 @@ def _run_all(
     todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress, consent: Consent
 ) -> list[Run]:
     failures = run_variants(todo, folder, runtime, progress, consent)
+    keep_report(folder, progress)
     if failures:
         raise next(iter(failures.values()))
     return [load_run(folder / v.folder) for v in todo]
