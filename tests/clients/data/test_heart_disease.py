@@ -76,7 +76,7 @@ def test_a_budget_on_scales_of_the_patients_own_is_refused(real_data):
     )
 
     assert prepare(ranges.run_spec()).plan.fitted_inputs == ()
-    with pytest.raises(ScenarioError, match="the scale of its features .* came from training examples"):
+    with pytest.raises(ScenarioError, match=r"the scale of its features .* came from training examples"):
         prepare(own.run_spec())
 
 
