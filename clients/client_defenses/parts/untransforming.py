@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 Transform = Callable[[Tensor, Tensor], Tensor]
@@ -99,6 +98,8 @@ def _error(images: Tensor, targets: Tensor) -> Tensor:
 
 def _paired(first: Tensor, other: Tensor) -> Tensor:
     """Return which of the other images is which of the first, by least squares of all.  # [B]"""
+    from scipy.optimize import linear_sum_assignment
+
     apart = torch.cdist(first.flatten(1), other.flatten(1)).square()
     _, columns = linear_sum_assignment(np.asarray(apart))
     return torch.from_numpy(columns)
