@@ -193,7 +193,7 @@ class Run:
         """Return one of the plots that ``gauntlet plot`` draws, of this run alone."""
         from .plots import draw
 
-        return draw(name, [self], **({} if by is None else {"by": by}))
+        return draw(name, [self], None, **({} if by is None else {"by": by}))
 
 
 def first_line(error: Exception) -> str:
