@@ -156,19 +156,27 @@ def print_summary(runs: Sequence[Run]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    rows = summary_rows(runs)
-    names = ", ".join(dict.fromkeys(scenario_name(run) for run in runs))
-    least, most = (f([len(run.rounds) for run in runs]) for f in (min, max))
-    table = Table(title=f"{names}: after {least if least == most else f'{least} to {most}'} rounds")
-    columns = [c for c in _columns(rows) if any(c[1](row) for row in rows)]
-    for title, _ in columns:
-        table.add_column(title, justify="left" if title == "run" else "right", overflow="fold")
+    title, columns, rows = summary_table(runs)
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column, justify="left" if column == "run" else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(text(row)) or "-" for _, text in columns))
+        table.add_row(*map(escape, row))
     console = wide_console()
     console.print(table)
     for warning in warnings(runs):
         console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
+
+
+def summary_table(runs: Sequence[Run]) -> tuple[str, list[str], list[list[str]]]:
+    """Return (title, columns, rows in words); columns that say nothing about these runs are left out."""
+    rows = summary_rows(runs)
+    names = ", ".join(dict.fromkeys(scenario_name(run) for run in runs))
+    least, most = (f([len(run.rounds) for run in runs]) for f in (min, max))
+    title = f"{names}: after {least if least == most else f'{least} to {most}'} rounds"
+    columns = [c for c in _columns(rows) if any(c[1](row) for row in rows)]
+    told = [[text(row) or "-" for _, text in columns] for row in rows]
+    return title, [name for name, _ in columns], told
 
 
 def warnings(runs: Sequence[Run]) -> list[str]:

@@ -20,6 +20,7 @@ LEAKAGE_ATTACKS: Family[LeakageAttack] = Family(
         "unrolled": "gauntlet.attacks.leakage.unrolled:Unrolled",
         "summed_rounds": "gauntlet.attacks.leakage.summed_rounds:SummedRounds",
         "sme": "gauntlet.attacks.leakage.sme:SME",
+        "altered_examples": "gauntlet.attacks.leakage.altered_examples:AlteredExamples",
         "bayes": "gauntlet.attacks.leakage.bayes:Bayes",
         "bias_trick": "gauntlet.attacks.leakage.bias_trick:BiasTrick",
         "spear": "gauntlet.attacks.leakage.spear:Spear",

@@ -116,10 +116,8 @@ def caption_of(leaks: Sequence[Leak], *more: str) -> str:
     adapted = {one.adapted for one in leaks}
     letters = ", ".join(sorted({one.item.sok for one in leaks if one.item.sok}))
     oracles = ", ".join(sorted({name for one in leaks for name in one.item.oracle}))
-    unanswered = ", ".join(sorted({one.unanswered for one in leaks if one.unanswered}))
     parts = [
         *more,
-        f"no attack of this package knows of {unanswered}: the least that leaks" if unanswered else "",
         "solid: knows of the clients' defense or codec; dashed: does not" if False in adapted else "",
         f"hollow: told what no attacker could know ({oracles})" if oracles else "",
         f"told: SoK level {letters}" if letters else "what attackers were told was not kept",

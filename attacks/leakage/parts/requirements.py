@@ -204,13 +204,16 @@ def named_by(attack: object) -> set[str]:
 def told(attack: object, observation: Observation) -> Observation:
     """Return an observation as an attack is handed it: of all that is known, what it declares to look at.
 
-    What a malicious server planted is told to an attack that names ``server`` alone, and what the codec says
-    of its frame to one that names ``codec``.
+    What a malicious server planted is told to an attack that names ``server`` alone, what the codec says of
+    its frame to one that names ``codec``, and how altered examples are undone to one that names
+    ``client_defense``.
     """
     named = named_by(attack)
     hidden: dict[str, Any] = {} if "server" in named else {"planted": {}}
     if "codec" not in named:
         hidden |= {"mismatch": None, "carries": 0.0}
+    if "client_defense" not in named:
+        hidden["undo"] = None
     return replace(observation, knowledge=observation.knowledge.only(named), **hidden)
 
 

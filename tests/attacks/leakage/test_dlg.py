@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from gauntlet.attacks.leakage.dlg import DLG, _of_sum_one
 from gauntlet.attacks.leakage.idlg import IDLG
@@ -13,7 +14,7 @@ from gauntlet.attacks.leakage.parts.baselines import baselines
 from gauntlet.attacks.leakage.parts.metrics import score
 from gauntlet.core.errors import PluginError
 from gauntlet.core.observation import Truth
-from gauntlet.core.seeds import generator
+from gauntlet.core.seeds import generator, seeded_torch
 
 # Measured: a uniform start and a line search rebuild trained models too, where the authors' settings fail.
 STRONG = DLG(max_iterations=60, line_search=True, init="uniform", restarts=3)
@@ -302,3 +303,35 @@ def test_entries_that_a_mask_leaves_out_are_no_equations(digits, mlp, observe):
     with pytest.raises(PluginError, match="as many entries that are not 0 as unknowns, got 60 for 64"):
         run(replace(SOLVED, masked=True), told)
     replace(SOLVED, masked=True).check(replace(told, update=torch.zeros_like(pruned)))  # before any training
+
+
+@pytest.fixture(scope="module")
+def trained(digits):
+    """A multi-layer perceptron 64-64-10 with tanh after 100 steps of Adam on 64 digits each."""
+    x, y = digits
+    with seeded_torch(generator(0, "weights")):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 10))
+    adam, order = torch.optim.Adam(model.parameters(), 1e-2), generator(0, "order")
+    for _ in range(100):
+        rows = torch.from_numpy(order.integers(len(x), size=64))
+        adam.zero_grad()
+        functional.cross_entropy(model(x[rows]), y[rows]).backward()
+        adam.step()
+    return model.requires_grad_()
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_behind_a_trained_model_labels_are_no_obstacle_to_least_squares(digits, trained, observe, batch_size):
+    """Measured on ten victims from one start each: above 60 dB 9 and 8 of 10; 2 and 1 where labels are not
+    solved for, the others ending at 5 to 7 dB with a wrong label."""
+    x, y = digits
+    attack = replace(SOLVED, restarts=1)
+    for i in (3, 6) if batch_size == 1 else (1, 2):
+        rows = slice(i * batch_size, (i + 1) * batch_size)
+        truth = Truth(x[rows], y[rows])
+
+        found = run(attack, observe(trained, truth.x, truth.y), number=i)
+
+        scores = score(found, truth)
+        assert scores.psnr.min() > 60
+        assert found.y[scores.order].tolist() == truth.y.tolist()
