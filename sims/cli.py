@@ -27,6 +27,7 @@ from .codec_command import codecs
 from .completion import pictures
 from .exits import run_command
 from .plugin_commands import check_plugin, data, doctor, explain, list_, new, show
+from .report.command import report
 
 typer.core.HAS_RICH = False  # with Rich, Typer 0.20 prints "\[required]" even in plain help
 
@@ -264,6 +265,7 @@ def plot(
     draw_results(name, select(load_runs(results), only or []), results[0] / "plots", by, out, kind)
 
 
+app.command()(report)
 app.command("list")(list_)
 app.command()(show)
 app.command()(explain)

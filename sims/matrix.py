@@ -19,11 +19,13 @@ from .matrix_table import NO_ATTACK, cell_scores, matrix_table
 from .naming import plugin_label
 from .progress import Progress, Silent
 from .provenance import NO_CONSENT, Consent
+from .report.writing import keep_report
 from .results import Run, write_file, write_json
 from .run import RESULTS
 from .scenario import Scenario, make_scenario
 from .sections import Runtime
-from .sweep import Variant, begin_sweep, check_variants, run_variants, taken_up
+from .sweep import Variant, begin_sweep, check_variants, taken_up
+from .sweep_runs import run_variants
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -237,6 +239,7 @@ def _finish(
     for name in MAPS:
         if MAPS[name].column in table and table[MAPS[name].column].notna().any():
             save(heat_maps(table, name), folder / "plots" / f"matrix-{name}.png")
+    keep_report(folder, progress)
     return table, folder
 
 

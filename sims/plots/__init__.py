@@ -88,8 +88,9 @@ def draw(name: str, runs: "Sequence[RunLike]", **options: Any) -> "Figure":
         ScenarioError: No such plot, an option that it does not take, or the runs hold nothing to draw; the
             message says which would.
     """
-    figure, _ = _drawn(name, runs, options)
-    return figure
+    from ..notebook import pictured
+
+    return pictured(_drawn(name, runs, options)[0])
 
 
 def _drawn(name: str, runs: "Sequence[RunLike]", options: Mapping[str, Any]) -> "tuple[Figure, pd.DataFrame]":
