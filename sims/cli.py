@@ -28,6 +28,7 @@ from .codec_command import codecs
 from .completion import pictures
 from .exits import run_command
 from .plugin_commands import check_plugin, data, doctor, explain, list_, new, show
+from .report.command import report
 from .table_command import table
 
 typer.core.HAS_RICH = False  # with Rich, Typer 0.20 prints "\[required]" even in plain help
@@ -284,6 +285,7 @@ def plot(
 
 
 app.command()(table)
+app.command()(report)
 app.command("list")(list_)
 app.command()(show)
 app.command()(explain)

@@ -14,7 +14,6 @@ from .run import check_probes, simulate
 from .scenario import Scenario
 from .sections import Runtime
 from .summary import print_summary
-from .sweep import sweep, variants
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +33,8 @@ def run_and_show(scenario: Scenario, out: Path | None, overwrite: bool, quiet: b
         overwrite: Whether the results that ``out`` holds are deleted first.
         quiet: Whether nothing but the results is printed.
     """
+    from .sweep import sweep, variants
+
     join_cluster(scenario.runtime)
     if overwrite and out:
         for variant in variants(scenario):
@@ -65,6 +66,13 @@ def show_results(runs: list[Run], folder: Path) -> None:
     """Print the runs' summary, and draw them into ``folder``."""
     print_summary(runs)
     draw_all(runs, folder / "plots")
+    _say_page(folder)
+
+
+def _say_page(folder: Path) -> None:
+    page = folder / "report.html"
+    if page.is_file():
+        print(f"All of it on one page: {page}")
 
 
 def show_matrix(table: "pd.DataFrame", folder: Path) -> None:
@@ -76,6 +84,7 @@ def show_matrix(table: "pd.DataFrame", folder: Path) -> None:
     print_matrix(table)
     drawn = ", ".join(sorted(path.name for path in (folder / "plots").glob("matrix-*.png")))
     print(f"Table in {folder / 'matrix.csv'}; plots in {folder / 'plots'}: {drawn}")
+    _say_page(folder)
     if "reason" in table and table["reason"].notna().any():
         failed = table[table["reason"].notna()]
         one = failed.iloc[0]

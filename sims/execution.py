@@ -15,6 +15,7 @@ from .audits import AuditTrail
 from .posterior import write_posterior
 from .probes import Probes, submit_later, submit_to_ray
 from .progress import Progress, report
+from .report.writing import keep_report
 from .results import Run, first_line
 from .scenario import Scenario
 from .sections import Runtime
@@ -66,7 +67,9 @@ def execute(
         progress.end(number)
         pool.close()  # the attacks get its workers' CPUs
         epsilon = _conclude(scenario, simulation, records, state, stopped, progress)
-        return writer.finish(epsilon, stopped)
+        run = writer.finish(epsilon, stopped)
+        keep_report(run.folder, progress)
+        return run
     except GauntletError as error:
         writer.fail(str(error))
         raise

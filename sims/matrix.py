@@ -19,11 +19,13 @@ from .matrix_table import NO_ATTACK, cell_scores, matrix_table
 from .naming import plugin_label
 from .progress import Progress, Silent
 from .provenance import NO_CONSENT, Consent
+from .report.writing import keep_report
 from .results import Run, write_file, write_json
 from .run import RESULTS
 from .scenario import Scenario, make_scenario
 from .sections import Runtime
-from .sweep import Variant, begin_sweep, check_variants, run_variants, taken_up
+from .sweep import Variant, begin_sweep, check_variants, taken_up
+from .sweep_runs import run_variants
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -238,6 +240,7 @@ def _finish(
         if MAPS[name].column in table and table[MAPS[name].column].notna().any():
             place = folder / "plots" / f"matrix-{name}.png"
             save(heat_maps(table, name), place, numbers_of(table, name))
+    keep_report(folder, progress)
     return table, folder
 
 

@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..core.errors import ResultsError
+
 if TYPE_CHECKING:
     import pandas as pd
+
+_LIVE = {"value": "epsilon", "reason": "epsilon_reason", "accountant": "accountant"}
 
 
 def settled(rounds: pa.Table, epsilon: Mapping[str, Any]) -> pa.Table:
@@ -44,3 +48,26 @@ def settled_frame(rounds: "pd.DataFrame", epsilon: Mapping[str, Any] | None) -> 
     if "accountant" in rounds and epsilon:
         found["accountant"] = rounds["accountant"].mask(above, epsilon.get("accountant"))
     return found
+
+
+def spent_so_far(manifest: Mapping[str, Any], rounds: "pd.DataFrame") -> dict[str, Any]:
+    """Return what a run cost: ``value``, ``reason`` and ``accountant``; of one that goes on, so far.
+
+    Args:
+        manifest: The run's.
+        rounds: One row a round, at least one.
+
+    Raises:
+        ResultsError: What the manifest holds is none of a run's.
+    """
+    said = manifest.get("epsilon")
+    if said is None:
+        last = rounds.iloc[-1]
+        told = {name: last.get(column) for name, column in _LIVE.items()}
+        return {name: None if value is None or value != value else value for name, value in told.items()}
+    value, reason = said["value"], said["reason"]
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        raise ResultsError(f"a run's manifest has epsilon.value {value!r:.40}, expected a number or null")
+    if not isinstance(reason, str | None):
+        raise ResultsError(f"a run's manifest has epsilon.reason {reason!r:.40}, expected a word or null")
+    return {"value": value, "reason": reason, "accountant": said.get("accountant")}

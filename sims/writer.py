@@ -65,7 +65,14 @@ OPTIONAL = {"personal": PERSONAL, "certificates": CERTIFICATES, "frames": FRAMES
 _TIMES = {"timings": TIMINGS}
 _TIMES_OF_ROUND = pa.struct(list(TIMINGS))
 _RESERVED = 2**16  # bytes
-_PASSING = {*JOURNALS, LOCK, RESERVE, "manifest.json", "timings.parquet"}  # differs between equal runs
+_PASSING = {
+    *JOURNALS,
+    LOCK,
+    RESERVE,
+    "manifest.json",
+    "timings.parquet",
+    "report.html",
+}  # differs between equal runs
 
 
 class RunWriter:

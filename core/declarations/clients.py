@@ -184,6 +184,9 @@ class Codecs(Table):
         "(num_examples) -> Tensor",
         "What each client counts in a mean that it keeps, float64 [K]; the defense's mean must count alike.",
     )
+    of_one_round = flag(
+        "What it learns of the aggregate counts on messages of one round: no schedule may mix rounds."
+    )
     reads_params = flag("It reads `context.params`, so that frames of whole messages alone can be read.")
     settle: Declaration[Callable[[Any, Sequence[int]], Any] | None] = method(
         "(state, counted_ids) -> State",

@@ -59,7 +59,7 @@ _WHY = {
     "facts": "algorithm '{algorithm}' has each client state {facts} beside its message, which nothing "
     "protects: use one without facts, such as fedavg",
     "fitted_inputs": "{fitted} came from training examples, which nothing protects: give them from public "
-    "knowledge (csv: ranges, categories, classes)",
+    "knowledge (csv: ranges, categories, classes; adult, heart_disease: scale)",
     "no_mechanism": "privacy '{privacy}' adds no noise: choose a mechanism and its noise",
     "no_delta": "no delta is given: set privacy.delta",
 }

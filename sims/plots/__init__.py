@@ -90,8 +90,9 @@ def draw(name: str, runs: "Sequence[RunLike]", look: "Look | None" = None, **opt
         ScenarioError: No such plot, an option that it does not take, a label that it does not have, or the
             runs hold nothing to draw; the message says which would.
     """
-    figure, _ = _drawn(name, runs, look, options)
-    return figure
+    from ..notebook import pictured
+
+    return pictured(_drawn(name, runs, look, options)[0])
 
 
 def _drawn(

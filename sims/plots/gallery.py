@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from ...core.errors import ScenarioError, unknown
 from .base import Array, RebuiltLike, RunLike, groups
-from .pictures import draw_pairs, draw_steps, known, range_of, steps_of
+from .pictures import draw_pairs, draw_steps, steps_of
+from .shades import known, range_of
 from .style import NORMAL, add_caption, new_figure, parts_of
 
 

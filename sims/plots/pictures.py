@@ -8,6 +8,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from ...core.errors import ScenarioError
 from .base import EXACT, Array, RebuiltLike
+from .shades import known, range_of, scaled
 from .style import SMALL
 
 
@@ -34,17 +35,6 @@ def draw_pairs(figure: Figure | SubFigure, item: RebuiltLike, columns: int, diff
                 show(axes, examples[i])
                 axes.set_xlabel(_under(item, i, row), fontsize=SMALL, labelpad=2)
         grid[row, 0].set_ylabel(name, fontsize=SMALL)
-
-
-def known(item: RebuiltLike) -> bool:
-    """Return whether the truth is there: where its file is gone it is NaN, or -1 of tokens."""
-    return not bool((np.isnan(item.truth) if item.truth.dtype.kind == "f" else item.truth == -1).all())
-
-
-def scaled(examples: Array, item: RebuiltLike) -> Array:
-    """Return values as shares of the truth's range, or of what was rebuilt; those beyond it at its ends."""
-    low, high = range_of(item.truth if known(item) else item.rebuilt)
-    return np.asarray(np.clip((np.asarray(examples, float) - low) / (high - low), 0, 1))
 
 
 def difference_of(truth: Array, rebuilt: Array) -> Array:
@@ -106,14 +96,6 @@ def _under(item: RebuiltLike, i: int, row: int) -> str:
     if (right := item.tokens) is not None:
         return f"{100 * float(right[i]):.0f} % right"
     return score(float(item.psnr[i]), float(item.ssim[i]))
-
-
-def range_of(truth: Array) -> tuple[float, float]:
-    """Return the values drawn as black and white: 0 and 1 for pixels, else the truth's own extremes."""
-    low, high = float(truth.min()), float(truth.max())
-    if low >= 0.0 and high <= 1.0:
-        return 0.0, 1.0
-    return (low, high) if high > low else (low, low + 1.0)
 
 
 def show(axes: Axes, example: Array) -> None:

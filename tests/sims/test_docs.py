@@ -235,3 +235,13 @@ def test_every_file_that_the_pages_link_to_is_there():
     for page in pages:
         for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.slow
+def test_the_page_on_pages_ends_with_one_of_two_sweeps(tmp_path, gauntlet):
+    follow("report.md", tmp_path, gauntlet)
+    page = (tmp_path / "both.html").read_text(encoding="utf-8")
+
+    assert "Comparison of 8 runs" in page
+    assert page.count('class="rebuilt"') == 16
+    assert (tmp_path / "mine" / "run-000" / "report.html").is_file()

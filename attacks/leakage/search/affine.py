@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .engine import Variables
-from .normal_equations import forwards, solved
+from .normal_equations import forwards, root_of, solved
 
 _RIDGE = 1e-9  # in units of the mean diagonal entry: directions that change nothing stay where they are
 _ENTRIES = 8192  # of the residuals, in float64 at once
@@ -41,7 +41,7 @@ def settled(residuals: Callable[[Variables], Tensor], variables: Variables) -> V
     for part, some in zip(torch.split(columns, _ENTRIES, dim=1), torch.split(here, _ENTRIES), strict=True):
         gram += part.double() @ part.double().T
         slope += part.double() @ some.double()
-    step = solved(gram, slope, _RIDGE * float(gram.diagonal().mean()))
-    if step is None or not step.isfinite().all():
+    root = root_of(gram, _RIDGE * float(gram.diagonal().mean()))
+    if root is None or not (step := solved(root, slope)).isfinite().all():
         return variables
     return (*others, last + step.reshape(last.shape).to(last.dtype))

@@ -3,16 +3,19 @@
 A search that follows the cost's gradient crawls where the cost is ill-conditioned, as it is for images. Here
 every step solves the problem linearised at the point, (J^T J + damping I) step = -J^T r, with J the
 derivative of the P entries of the gradient by the N numbers that are searched. Close to the truth the number
-of right digits about doubles with each step. Memory grows with N (P + 3 N), and time with N^2 P.
+of right digits about doubles with each step. Memory grows with N (P + 3 N), and time with N^2 P. A derivative
+is used again for a step from the point that it led to, which takes next to no time, until that gains little.
 
 Source: Marquardt. An Algorithm for Least-Squares Estimation of Nonlinear Parameters. SIAM Journal on Applied
-Mathematics 1963. Nocedal, Wright. Numerical Optimization. 2nd edition 2006, Section 10.3. That it is used on
-gradients is ours.
+Mathematics 1963. Nocedal, Wright. Numerical Optimization. 2nd edition 2006, Section 10.3. Derivatives that
+are used again: Ortega, Rheinboldt. Iterative Solution of Nonlinear Equations in Several Variables. 1970,
+Section 7.4 (Shamanskii's method). That it is used on gradients is ours.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,11 +25,12 @@ from ....core.observation import Observation
 from .affine import settled
 from .engine import Budget, Found, Restart, SearchRecord, Variables, shaped
 from .gradients import one_gradient_of
-from .normal_equations import forwards, gram_of, solved
+from .normal_equations import forwards, gram_of, root_of, solved
 
 PATIENCE = 5  # iterations without 10 % less cost before a restart is given up
 MOST_BYTES = 4 * 2**30  # of the derivative and the normal equations
 _DAMPING, _MOST_DAMPING = 1e-3, 1e6  # in units of the mean diagonal entry of J^T J
+_CHORD = 0.1  # of the cost is left at most by a step without a derivative of its own, if another is to follow
 _ROUNDING = 1e-7  # of the first cost: a local minimum is far above, a message in float32 below
 _COLUMNS = 64  # derivatives taken at once
 
@@ -170,15 +174,33 @@ def _lower(
 
     The damping grows until the cost falls, ever faster, and shrinks once it has: fast where it halved.
     """
-    gram, slope = gram_of(jacobian), (jacobian @ here.values).double()
-    scale, growth = float(gram.diagonal().mean()), 4.0
+    gram, growth = gram_of(jacobian), 4.0
+    scale = float(gram.diagonal().mean())
+
+    def next_to(point: _Point, root: Tensor) -> _Point:
+        slope = (jacobian @ point.values).double()
+        return seen(point.at + solved(root, slope).to(point.at.dtype))
+
     while damping <= _MOST_DAMPING and not record.out_of_time:
-        step = solved(gram, slope, damping * scale)
-        there = here if step is None else seen(here.at + step.to(here.at.dtype))
-        if there.cost < here.cost:
-            return there, damping / (30 if there.cost < here.cost / 2 else 5)
+        root = root_of(gram, damping * scale)
+        there = here if root is None else next_to(here, root)
+        if root is not None and there.cost < here.cost:
+            shrink = 30 if there.cost < here.cost / 2 else 5
+            return _further(there, partial(next_to, root=root), record), damping / shrink
         damping, growth = damping * growth, growth * 2
     return here, damping
+
+
+def _further(here: _Point, step: Callable[[_Point], _Point], record: SearchRecord) -> _Point:
+    """Return where more steps by the same derivative lead, as long as each makes the cost fall tenfold."""
+    while not record.out_of_time:
+        there = step(here)
+        if not there.cost < here.cost:
+            return here
+        if not there.cost < _CHORD * here.cost:
+            return there
+        here = there
+    return here
 
 
 def _jacobian(values_at: Callable[[Tensor], Tensor], here: _Point, record: SearchRecord) -> Tensor:

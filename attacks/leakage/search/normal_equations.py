@@ -29,11 +29,14 @@ def gram_of(jacobian: Tensor) -> Tensor:
     return gram
 
 
-def solved(gram: Tensor, slope: Tensor, damping: float) -> Tensor | None:
-    """Return the step -(J^T J + damping I)^-1 J^T r, or None where rounding leaves no such matrix.  # [N]"""
+def root_of(gram: Tensor, damping: float) -> Tensor | None:
+    """Return the upper Cholesky root of J^T J + damping I, or None where rounding leaves none.  # [N, N]"""
     damped = gram.clone()
     damped.diagonal().add_(damping)
     root, failed = torch.linalg.cholesky_ex(damped, upper=True)
-    if failed:
-        return None
+    return None if failed else root
+
+
+def solved(root: Tensor, slope: Tensor) -> Tensor:
+    """Return the step -(J^T J + damping I)^-1 J^T r, given the root and J^T r.  # [N]"""
     return -torch.cholesky_solve(slope[:, None], root, upper=True)[:, 0]

@@ -5,10 +5,10 @@ arXiv:2111.04706, who attack ATS through what is public of it. The search here i
 """
 
 from collections.abc import Callable, Sequence
+from math import cos, pi
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 Transform = Callable[[Tensor, Tensor], Tensor]
@@ -77,19 +77,22 @@ def _chosen(
 
 
 def _searched(start: Tensor, left: Callable[[Tensor], Tensor], value_range: tuple[float, float]) -> Tensor:
-    """Return the smooth images within the range of which least is left, by Adam.  # [B, C, H, W]"""
-    x = start.detach().clone().requires_grad_()
-    optimizer = torch.optim.Adam([x], lr=_LR)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _STEPS)
-    with torch.enable_grad():
-        for _ in range(_STEPS):
-            rough = x.diff(dim=3).abs().flatten(1).mean(dim=1) + x.diff(dim=2).abs().flatten(1).mean(dim=1)
-            (x.grad,) = torch.autograd.grad((left(x) + _SMOOTH * rough).sum(), [x])
-            optimizer.step()
-            schedule.step()
-            with torch.no_grad():
-                x.clamp_(*value_range)
-    return x.detach()
+    """Return the smooth images within the range of which least is left, by Adam.  # [n, C, H, W]
+
+    Its steps shrink to 0 along half a cosine.
+    """
+    x = start.detach().clone()
+    mean, square = torch.zeros_like(x), torch.zeros_like(x)
+    for step in range(_STEPS):
+        leaf = x.requires_grad_()
+        with torch.enable_grad():
+            rough = leaf.diff(dim=3).abs().flatten(1).mean(dim=1) + leaf.diff(dim=2).abs().flatten(1).mean(1)
+            (slope,) = torch.autograd.grad((left(leaf) + _SMOOTH * rough).sum(), [leaf])
+        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope.square()
+        size = (square / (1 - 0.999 ** (step + 1))).sqrt() + 1e-8
+        rate = _LR * (1 + cos(pi * step / _STEPS)) / 2
+        x = (x.detach() - rate * mean / (1 - 0.9 ** (step + 1)) / size).clamp(*value_range)
+    return x
 
 
 def _error(images: Tensor, targets: Tensor) -> Tensor:
@@ -99,6 +102,8 @@ def _error(images: Tensor, targets: Tensor) -> Tensor:
 
 def _paired(first: Tensor, other: Tensor) -> Tensor:
     """Return which of the other images is which of the first, by least squares of all.  # [B]"""
+    from scipy.optimize import linear_sum_assignment
+
     apart = torch.cdist(first.flatten(1), other.flatten(1)).square()
     _, columns = linear_sum_assignment(np.asarray(apart))
     return torch.from_numpy(columns)

@@ -8,7 +8,7 @@ layout that both sides use is what is left of the whole one.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -33,6 +33,15 @@ from ....core.presence import Presence, reduced
 from ....core.registry import require
 from ....core.trees import State
 from ....core.updates import Updates
+
+
+class TogetherDecoded(Protocol):
+    """A codec that decodes frames of one round together."""
+
+    def decode_cohort(
+        self, cohort: Sequence[Sequence[Record]], layout: Layout, contexts: Sequence[CodecContext]
+    ) -> Tensor: ...
+
 
 BLOCK = 1 << 20
 """Coordinates that are encoded or decoded at once, at least one client's: more would leave the caches."""
@@ -305,6 +314,17 @@ def _block_of(
             yield row, _decoded(codec, records, layout, context)
         except FrameError as error:
             yield row, str(error)
+
+
+def first_of_cohort(
+    self: TogetherDecoded, records: Sequence[Record], layout: Layout, context: CodecContext
+) -> Tensor:
+    """Return what ``decode_cohort`` makes of one frame [P].
+
+    Raises:
+        FrameError: It is bad.
+    """
+    return self.decode_cohort([records], layout, [context])[0]
 
 
 def _decoded(codec: Codec, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:

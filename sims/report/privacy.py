@@ -1,0 +1,95 @@
+"""What each run promises about privacy, or why it promises nothing."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..naming import run_names
+from ..spent import spent_so_far
+from .markup import Markup, element, joined, section, table
+from .utility import spending
+
+if TYPE_CHECKING:
+    from ..results import Run
+    from .reading import Findings
+
+WHY: Mapping[str, str] = {
+    "no_mechanism": "No mechanism adds noise.",
+    "aggregator": "It is not known how far one client moves what the defense makes.",
+    "weights": "The mean weighs clients by their examples, or divides by who came.",
+    "sampling_mismatch": "No analysis is valid for the cohorts that were drawn.",
+    "schedule": "Others begin in the place of a client that stays away.",
+    "selection": "Who is counted depends on clients' data.",
+    "attackers_see_updates": "An attack saw honest clients' updates.",
+    "attackers_see_cohort": "What attackers send follows from who came.",
+    "observer": "The server is malicious, and the guarantee would trust it.",
+    "client_memory": "Messages depend on earlier rounds in a way for which no analysis is known.",
+    "private_clip": "What moves the clip norm goes out without noise.",
+    "extra_release": "What clients send tells something besides that is not noised.",
+    "uncalibrated_noise": "The noise is not charged.",
+    "distributed_shares": "Fewer honest clients added noise than were counted on.",
+    "fitted_inputs": "Scales, categories or classes came from training rows.",
+    "no_delta": "No delta is given.",
+    "not_finite": "The bound is not finite.",
+}
+"""What stands behind a reason for no epsilon, in one sentence."""
+
+
+def promises(findings: "Findings") -> Markup:
+    """Return one row a run: its epsilon with all that it must be read with, or the reason for none."""
+    if not findings.runs:
+        return Markup("")
+    head = ["run", "seed", "epsilon", "delta", "protects", "trusts", "neighbours", "accountant", "why none"]
+    rows = [_row(n, run) for n, run in zip(run_names(findings.runs), findings.runs, strict=True)]
+    kept = [i for i in range(len(head)) if i < 3 or any(row[i] for row in rows)]
+    body = [[row[i] if row[i] not in (None, "") else "—" for i in kept] for row in rows]
+    shown = table(
+        [head[i] for i in kept], body, "What each run promises. An epsilon stands only where it is proved."
+    )
+    reasons = dict.fromkeys(spent_so_far(r.manifest, r.rounds)["reason"] for r in findings.runs)
+    why = [element("li", element("code", reason), f" {WHY[reason]}") for reason in reasons if reason in WHY]
+    audits = [line for run in findings.runs if (line := _audited(run))]
+    return section(
+        "privacy",
+        "What is promised about privacy",
+        shown,
+        element("ul", *why, class_="reasons") if why else None,
+        joined(element("p", line) for line in dict.fromkeys(audits)),
+        spending(findings),
+    )
+
+
+def _row(name: str, run: "Run") -> list[Any]:
+    spent = spent_so_far(run.manifest, run.rounds)
+    said = run.manifest.get("guarantee")
+    terms: Mapping[str, Any] = said if isinstance(said, Mapping) else {}
+    value, delta = spent["value"], terms.get("delta")
+    private = value is not None
+    words = [_word(terms.get(key)) if private else "" for key in ("unit", "trust_model", "relation")]
+    return [
+        name,
+        int(run.manifest["seed"]),
+        f"{value:.4g}" if private else "none",
+        f"{delta:g}" if private and isinstance(delta, int | float) else "",
+        *words,
+        _word(spent["accountant"]) if private else "",
+        "" if private else _word(spent["reason"]),
+    ]
+
+
+def _word(value: object) -> str:
+    return value.replace("_", " ") if isinstance(value, str) and value != "none" else ""
+
+
+def _audited(run: "Run") -> str:
+    """Return in one sentence what an audit found out; nothing where there was none."""
+    found = run.audit
+    if not isinstance(found, Mapping):
+        return ""
+    low, epsilon = found.get("epsilon_audit_low"), found.get("epsilon")
+    if isinstance(low, bool) or not isinstance(low, int | float):
+        return ""
+    claim = f"the accountant says {epsilon:.4g}" if isinstance(epsilon, int | float) else "nothing is claimed"
+    verdict = "which is refuted" if found.get("refuted") is True else "which is not refuted"
+    sure = found.get("confidence")
+    with_ = f" with confidence {sure:g}" if isinstance(sure, int | float) else ""
+    return f"Audit {found.get('audit', '')}: epsilon is at least {low:.4g}{with_}; {claim}, {verdict}."
