@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from ...core.errors import ScenarioError
 from .base import Array, RunLike
 from .gallery import Message, differing, messages, said
-from .pictures import known, scaled, score, show
+from .pictures import score, show
+from .shades import known, scaled
 from .style import NORMAL, SMALL, add_caption, new_figure
 
 MOST_ROWS = 12

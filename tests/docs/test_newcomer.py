@@ -1,4 +1,4 @@
-"""A newcomer follows one page word by word: own table, network, attack, defense; pictures; the network back."""
+"""A newcomer follows one page word by word: own table, network, attack, defense, and what comes of them."""
 
 import os
 import re
@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from follow import steps
+
+from gauntlet.sims.run import simulate
+from gauntlet.sims.scenario import load_scenario
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/tutorials/a-study-of-your-own.md"
@@ -28,6 +32,26 @@ def check(folder: Path) -> None:
     assert bought["accuracy"].iloc[-1] > 0.6
     assert (folder / "privacy-utility.pdf").read_bytes().startswith(b"%PDF")
     assert (folder / "net.safetensors").is_file()
+
+
+def test_the_pages_files_fit_together(tmp_path, gauntlet):
+    """The page's own files in this environment: both plug-ins together, in short runs without pictures."""
+    for name, text in steps(PAGE.read_text(encoding="utf-8")):
+        if name:
+            (tmp_path / name).write_text(text)
+    subprocess.run([sys.executable, "beans.py"], cwd=tmp_path, check=True)
+    assert gauntlet("check-plugin", "cap.py:Cap").returncode == 0
+    assert gauntlet("check-plugin", "shout.py:Shout").returncode == 0
+
+    attacked = {"defense": "cap.py:Cap", "attacks": [{"name": "shout.py:Shout", "count": 4}], "rounds": 2}
+    here = {"runtime": {"pool": "serial"}}
+    run = simulate(load_scenario(tmp_path / "beans.toml", attacked | here), tmp_path / "first")
+    private = load_scenario(tmp_path / "private.toml", {"sweep": {}, "rounds": 1} | here)
+
+    assert run.rounds["accuracy"].iloc[-1] > 0.3
+    assert simulate(private, tmp_path / "private").rounds["epsilon"].iloc[-1] > 0
+    assert gauntlet("export", "first", "--out", "net.safetensors").returncode == 0
+    assert run.model()[-1].out_features == 3
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +85,7 @@ def test_a_newcomer_gets_there_from_the_wheel_with_the_first_picture_in_three_mi
     place = subprocess.run(where, cwd=tmp_path, env=own, capture_output=True, text=True, check=True)
     assert Path(place.stdout.strip()).is_relative_to(environment)
 
-    script = [environment / "bin/python", ROOT / "tests/docs/follow.py", PAGE]
+    script = [environment / "bin/python", ROOT / "tests/support/follow.py", PAGE]
     told = subprocess.run(script, cwd=tmp_path, env=own, capture_output=True, text=True)
 
     assert told.returncode == 0, (told.stdout[-2000:], told.stderr[-2000:])

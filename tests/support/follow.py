@@ -1,7 +1,7 @@
-"""Follow a page of the documentation word by word in the working folder, with the ``gauntlet`` of the PATH.
+"""Follow a page of the documentation word by word, in the working folder, with the ``gauntlet`` of the PATH.
 
-``python follow.py PAGE``: save its files under their names as they come, run its commands in their order, and say
-how many seconds it took until the first picture was there.
+``python follow.py PAGE``: save its files under their names as they come, run its commands in their order, and
+say how many seconds it took until the first picture was there.
 """
 
 import re
