@@ -284,8 +284,8 @@ def plot(
     draw_results(name, runs, results[0] / "plots", out, kind, look, **options)
 
 
-app.command()(table)
 app.command()(report)
+app.command()(table)
 app.command("list")(list_)
 app.command()(show)
 app.command()(explain)

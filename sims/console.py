@@ -14,6 +14,7 @@ from .run import check_probes, simulate
 from .scenario import Scenario
 from .sections import Runtime
 from .summary import print_summary
+from .sweep import sweep, variants
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,8 +34,6 @@ def run_and_show(scenario: Scenario, out: Path | None, overwrite: bool, quiet: b
         overwrite: Whether the results that ``out`` holds are deleted first.
         quiet: Whether nothing but the results is printed.
     """
-    from .sweep import sweep, variants
-
     join_cluster(scenario.runtime)
     if overwrite and out:
         for variant in variants(scenario):
