@@ -22,7 +22,6 @@ from .results import Run, check_keys, load_run, read_json, write_json
 from .run import RESULTS, check_probes
 from .scenario import Scenario, make_scenario
 from .sections import Runtime
-from .sweep_runs import run_variants
 
 SCHEMA = 1
 
@@ -223,6 +222,8 @@ def _begun(folder: Path, variant: Variant) -> Run:
 def _run_all(
     todo: Sequence[Variant], folder: Path, runtime: Runtime, progress: Progress, consent: Consent
 ) -> list[Run]:
+    from .sweep_runs import run_variants
+
     failures = run_variants(todo, folder, runtime, progress, consent)
     keep_report(folder, progress)
     if failures:

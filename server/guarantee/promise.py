@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...clients.codecs.parts.wire import max_frame
+from ...clients.codecs.parts.sizes import max_frame
 from ...core.contracts import NoGuarantee
 from ...core.declarations import Mechanisms, Samplers, declared
 from ...core.seeds import generator

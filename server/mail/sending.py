@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...clients.codecs.parts.wire import encode_cohort, longest_frames
+from ...clients.codecs.parts.sizes import longest_frames
+from ...clients.codecs.parts.wire import encode_cohort
 from ...core.contracts import CodecStreams, Delivery, Starts
 from ...core.declarations import Codecs, Networks, declared
 from ...core.seeds import generator
