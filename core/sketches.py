@@ -49,7 +49,7 @@ class Hashes:
         return np.clip(sums, -_LARGEST, _LARGEST).astype(np.float32)
 
     def heaviest(self, sketch: Array, count: int) -> Array:
-        """Return the largest medians over rows in their places, of equals the first, else 0, float32.  # [M]"""
+        """Return the largest medians over rows in their places, of equals the first; else 0.  # [M]"""
         medians = np.median(sketch.astype(np.float64)[self.cells] * self.signs, axis=0)
         medians = np.clip(medians, -_LARGEST, _LARGEST).astype(np.float32)
         kept = np.argsort(-np.abs(medians), kind="stable")[:count]
