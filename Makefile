@@ -3,6 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
 # A process more than there are cores: tests that kill runs and start Ray or programs mostly wait.
+unexport PYTHONDONTWRITEBYTECODE  # or every process of the tests compiles every file anew
 TESTS := $(BIN)/pytest -q -n $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup quickstart test check bench fuzz clean
@@ -38,6 +39,7 @@ bench: setup
 
 fuzz: setup
 	nice -n 19 $(BIN)/python benchmarks/fuzz.py
+	CODEC_CASES=10000 nice -n 19 $(BIN)/pytest -q tests/clients/codecs/test_drawn.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

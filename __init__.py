@@ -3,12 +3,18 @@
 from typing import Any
 
 _PUBLIC = {
-    "simulate": "gauntlet.sims.run:simulate",
-    "sweep": "gauntlet.sims.sweep:sweep",
+    "simulate": "gauntlet.sims.api:simulate",
+    "sweep": "gauntlet.sims.api:sweep",
+    "matrix": "gauntlet.sims.api:matrix",
+    "attack": "gauntlet.sims.api:attack",
+    "resume": "gauntlet.sims.api:resume",
+    "plot": "gauntlet.sims.api:plot",
     "load_scenario": "gauntlet.sims.scenario:load_scenario",
     "load_run": "gauntlet.sims.results:load_run",
+    "load_sweep": "gauntlet.sims.api:load_sweep",
     "Run": "gauntlet.sims.results:Run",
     "Scenario": "gauntlet.sims.scenario:Scenario",
+    "GauntletError": "gauntlet.core.errors:GauntletError",
     "__version__": "gauntlet.core.version:VERSION",
 }
 

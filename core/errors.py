@@ -68,13 +68,20 @@ class WorkerError(GauntletError):
     """A pool that lost its workers and could not replace them."""
 
 
+_MANY = 60  # names that a message still lists
+
+
 def unknown(what: str, came: str, allowed: Iterable[str]) -> str:
-    """Return the message for a misspelt name, with the nearest valid one.
+    """Return the message for a misspelt name, with the nearest valid one; very many are not listed.
 
     Example: ``unknown defense 'krumm'; did you mean 'krum'? Known: krum, mean.``
     """
-    known = sorted(allowed)
-    return f"unknown {what} '{came}'{nearest(came, known) or '.'} Known: {', '.join(known) or 'none'}."
+    known = sorted(set(allowed))
+    names = ", ".join(known) or "none"
+    if len(known) > _MANY:
+        like = get_close_matches(came, known, n=10, cutoff=0.3) or known[:10]
+        names = f"{len(known)} names, such as {', '.join(like)}"
+    return f"unknown {what} '{came}'{nearest(came, known) or '.'} Known: {names}."
 
 
 def nearest(came: str, allowed: Iterable[str]) -> str:

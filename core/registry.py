@@ -6,6 +6,7 @@ A name is one of
     ``package.module:Class``        any importable class or function
     ``path/to/file.py:Class``       one in a single file
     ``scheme:Name``                 one of another library, where the family knows the scheme
+    ``live:Class-digest``           an object of this process, see ``live``
 Options are the plug-in's dataclass fields: checked by type, and refused with the nearest valid name.
 """
 
@@ -26,6 +27,8 @@ from typing import Any, Generic, TypeVar, cast
 from .declarations.declaration import Table
 from .declarations.strangers import refuse_misdeclared
 from .errors import PASSED, PluginError, said, shown, unknown, wrong_value
+from .live import found as live_object
+from .live import is_live
 from .outside import admit, is_outside, refuse_foreign
 
 P = TypeVar("P")
@@ -72,7 +75,9 @@ class Family(Generic[P]):
                 no class or function that was written to be a plug-in.
         """
         scheme, colon, rest = name.partition(":")
-        if colon and scheme in self.schemes:
+        if is_live(name):
+            found = live_object(name, self.noun)
+        elif colon and scheme in self.schemes:
             found = _load(self.schemes[scheme], self.noun)(rest)
         else:
             found = self._loaded(self._target(name))

@@ -65,9 +65,8 @@ def _is_table(value: object) -> bool:
 
 def _same_clients(found: Any, before: Updates) -> None:
     _some_clients(found, before)
-    fine = found.vectors.shape == before.vectors.shape and torch.equal(found.client_ids, before.client_ids)
-    came = f"{kind_of(found.vectors)} of clients {shown(found.client_ids.tolist())}"
-    if not fine:
+    if found.vectors.shape != before.vectors.shape or not torch.equal(found.client_ids, before.client_ids):
+        came = f"{kind_of(found.vectors)} of clients {shown(found.client_ids.tolist())}"
         ids = shown(before.client_ids.tolist())
         raise PluginError(f"must return {list(before.vectors.shape)} of clients {ids}, got {came}")
 

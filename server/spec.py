@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..core.live import Carried, carried
+
 if TYPE_CHECKING:
     from ..core.contracts import Device, LocalTraining, Switch
 
@@ -14,13 +16,20 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class PluginSpec:
-    """A plug-in by name, with its options."""
+    """A plug-in by name, with its options. Live objects that they name travel along to other processes."""
 
     name: str
     options: Options = field(default_factory=dict)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrived, (self.name, self.options, carried([self.name, self.options]))
+
     def __str__(self) -> str:
         return " ".join([self.name, *(f"{k}={v}" for k, v in self.options.items())])
+
+
+def _arrived(name: str, options: Options, _: Carried | None) -> PluginSpec:
+    return PluginSpec(name, options)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .completion import scenarios
+
 if TYPE_CHECKING:
     from .scenario import Scenario
     from .sections import Runtime
@@ -34,7 +36,13 @@ class Aware(StrEnum):
     both = "both"
 
 
-Name = Annotated[str, typer.Argument(help="A shipped scenario's name (see 'gauntlet list') or a .toml file.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="A shipped scenario's name (see 'gauntlet list scenarios') or a .toml file.",
+        autocompletion=scenarios,
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change one value: rounds=20, defense.name=krum."),

@@ -1,5 +1,6 @@
 """How runs on Ray tell their driver that they go on."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from .progress import Headline
@@ -30,6 +31,9 @@ class Reporter:
 
     def advance(self, run: int, round_: int, score: Headline | None, clients: int, seconds: float) -> None:
         self._board.tell.remote("advance", run, round_, score, clients, seconds)
+
+    def row(self, run: int, values: Mapping[str, Any]) -> None:
+        self._board.tell.remote("row", run, dict(values))
 
     def end(self, run: int) -> None:
         self._board.tell.remote("end", run)

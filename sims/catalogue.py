@@ -1,4 +1,4 @@
-"""What there is: scenarios and plug-ins, listed, shown, checked; and how labels lie on clients."""
+"""Scenarios and plug-ins, shown and checked; and how labels lie on clients."""
 
 import inspect
 from collections.abc import Sequence
@@ -10,54 +10,11 @@ from ..core.declarations.strangers import resembled, strangers
 from ..core.errors import PluginError, ScenarioError, said, unknown
 from ..core.options import options_of
 from ..core.registry import Family
+from .examples import example_of, files_of
 from .families import checks, families_of, family, family_names
 from .overrides import parse
-from .scenario import Scenario, load_scenario, make_scenario, scenario_names
-from .terminal import wide_console
-
-
-def print_scenarios() -> None:
-    """Print every shipped scenario with its description."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("scenario", "what it shows", title="Scenarios (gauntlet run NAME)")
-    for name in scenario_names():
-        table.add_row(name, escape(" ".join(load_scenario(name).description.split())))
-    wide_console().print(table)
-
-
-def print_families(name: str | None) -> None:
-    """Print the plug-ins of one family, or of all."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("family", "plug-in", "what it is", title="Plug-ins (gauntlet show NAME)")
-    for number, kind in enumerate([family(name).name] if name else family_names()):
-        if number:
-            table.add_section()
-        for plugin in family(kind).names():
-            table.add_row(kind, escape(plugin), escape(_first_line(family(kind).find(plugin))))
-    wide_console().print(table)
-
-
-def print_plots() -> None:
-    """Print what ``gauntlet plot`` draws, and the sets of these that have a name."""
-    from rich.table import Table
-
-    from .plots import PLOTS, SETS, find
-
-    table = Table("plot", "what it draws", title="Plots (gauntlet plot NAME FOLDER...)")
-    for name in PLOTS:
-        table.add_row(name, _first_line(find(name)))
-    table.add_section()
-    for name, members in SETS.items():
-        table.add_row(name, f"All of {', '.join(members)} that the results allow.")
-    wide_console().print(table)
-
-
-def _first_line(plugin: Any) -> str:
-    return (inspect.getdoc(plugin) or "").split("\n")[0]
+from .scenario import Scenario, load_scenario, make_scenario
+from .shelves import scenario_names
 
 
 def print_scenario(name: str) -> None:
@@ -68,7 +25,7 @@ def print_scenario(name: str) -> None:
 
 
 def print_plugin(name: str) -> None:
-    """Print a plug-in's family, description, source and options."""
+    """Print a plug-in's family, description, source and options, and a scenario that uses it."""
     names = set(scenario_names())
     try:
         kinds = families_of(name)
@@ -86,6 +43,15 @@ def print_plugin(name: str) -> None:
         print("\nOptions:" if _options(plugin) else "\nNo options.")
         for line in _options(plugin):
             print(f"  {line}")
+        print(f"\n{_example(kind, name, plugin)}")
+
+
+def _example(kind: str, name: str, plugin: Any) -> str:
+    """Return the files of an example of use, and the command that runs it."""
+    files = {**files_of(kind, name), "example.toml": example_of(kind, name, plugin)}
+    saved = "\n\n".join(f"Example, as {file}:\n\n{text.rstrip()}" for file, text in files.items())
+    made = [f"python {file}" for file in files if file == "pictures.py"]
+    return "\n".join([saved, "", *made, "gauntlet run example.toml"])
 
 
 def _options(plugin: Any) -> list[str]:

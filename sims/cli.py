@@ -24,8 +24,9 @@ from .arguments import (
 )
 from .attack_command import attack
 from .codec_command import codecs
+from .completion import pictures
 from .exits import run_command
-from .plugin_commands import check_plugin, data, list_, new, show
+from .plugin_commands import check_plugin, data, doctor, explain, list_, new, show
 from .report.command import report
 
 typer.core.HAS_RICH = False  # with Rich, Typer 0.20 prints "\[required]" even in plain help
@@ -33,7 +34,6 @@ typer.core.HAS_RICH = False  # with Rich, Typer 0.20 prints "\[required]" even i
 app = typer.Typer(
     name="gauntlet",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -234,7 +234,10 @@ app.command()(attack)
 @app.command()
 def plot(
     name: Annotated[
-        str, typer.Argument(help="What to draw; 'all': whatever the runs allow; 'privacy-utility'.")
+        str,
+        typer.Argument(
+            help="What to draw; 'all': whatever the runs allow; 'privacy-utility'.", autocompletion=pictures
+        ),
     ],
     results: Annotated[list[Path], typer.Argument(help="Result folders of runs or sweeps.")],
     by: Annotated[str | None, typer.Option(help="The x axis, where the plot has a choice.")] = None,
@@ -265,6 +268,8 @@ def plot(
 app.command()(report)
 app.command("list")(list_)
 app.command()(show)
+app.command()(explain)
+app.command()(doctor)
 app.command()(data)
 app.command()(codecs)
 app.command()(new)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import GauntletError, ResultsError
 from ..privacy.accounting import Epsilon
@@ -35,11 +35,12 @@ class Records:
     probes: Probes
     trail: AuditTrail
 
-    def take(self, simulation: Simulation, step: Step) -> None:
-        """Take one round."""
-        self.writer.add(simulation.plan, step)
+    def take(self, simulation: Simulation, step: Step) -> dict[str, Any]:
+        """Take one round; return its row of ``rounds.parquet``."""
+        row = self.writer.add(simulation.plan, step)
         self.probes.watch(step)
         self.trail.watch(step)
+        return row
 
     def save(self, state: ServerState) -> None:
         """Write a checkpoint, once the rows that it counts on are on the disk."""
@@ -99,9 +100,9 @@ def _run_rounds(
         for step in simulation.steps(pool, state):
             whole = False
             with undisturbed():
-                records.take(simulation, step)
+                row = records.take(simulation, step)
                 state, stopped, whole = step.state, step.stopped, True
-                report(progress, number, step, monotonic() - begun)
+                report(progress, number, step, monotonic() - begun, row)
                 if _due(scenario, state.round) or stopped:
                     records.save(state)
                     saved = state.round

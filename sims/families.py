@@ -8,35 +8,12 @@ from typing import Any
 from ..core.declarations import Table
 from ..core.errors import PluginError, unknown
 from ..core.registry import Family, load_module
-
-_FAMILIES = {
-    "datasets": "gauntlet.clients.data:DATASETS",
-    "partitions": "gauntlet.clients.data:PARTITIONS",
-    "models": "gauntlet.clients.models:MODELS",
-    "algorithms": "gauntlet.clients.algorithms:ALGORITHMS",
-    "client_defenses": "gauntlet.clients.client_defenses:CLIENT_DEFENSES",
-    "tasks": "gauntlet.clients.tasks:TASKS",
-    "codecs": "gauntlet.clients.codecs:CODECS",
-    "data_attacks": "gauntlet.attacks.poisoning:DATA_ATTACKS",
-    "update_attacks": "gauntlet.attacks.poisoning:UPDATE_ATTACKS",
-    "leakage_attacks": "gauntlet.attacks.leakage:LEAKAGE_ATTACKS",
-    "inference_attacks": "gauntlet.attacks.leakage:INFERENCE_ATTACKS",
-    "servers": "gauntlet.attacks.servers:SERVERS",
-    "defenses": "gauntlet.defenses:DEFENSES",
-    "pre_aggregations": "gauntlet.defenses:PRE_AGGREGATIONS",
-    "privacy": "gauntlet.privacy:PRIVACY",
-    "clippings": "gauntlet.privacy:CLIPPINGS",
-    "audits": "gauntlet.privacy:AUDITS",
-    "samplers": "gauntlet.server.samplers:SAMPLERS",
-    "schedules": "gauntlet.server.schedules:SCHEDULES",
-    "networks": "gauntlet.server.networks:NETWORKS",
-    "server_optimizers": "gauntlet.server.optimizers:SERVER_OPTIMIZERS",
-}
+from .places import PLACES
 
 
 def family_names() -> list[str]:
     """Return the names of all families."""
-    return list(_FAMILIES)
+    return list(PLACES)
 
 
 def family(name: str) -> Family[Any]:
@@ -45,16 +22,16 @@ def family(name: str) -> Family[Any]:
     Raises:
         PluginError: There is no such family.
     """
-    if name not in _FAMILIES:
-        raise PluginError(unknown("family", name, _FAMILIES))
-    place, _, attribute = _FAMILIES[name].partition(":")
+    if name not in PLACES:
+        raise PluginError(unknown("family", name, PLACES))
+    place, _, attribute = PLACES[name].partition(":")
     found: Family[Any] = getattr(import_module(place), attribute)
     return found
 
 
 def checks(name: str) -> Sequence[Callable[[Any], None]]:
     """Return what every member of a family owes: functions that raise ``PluginError``."""
-    place = _FAMILIES[name].partition(":")[0]
+    place = PLACES[name].partition(":")[0]
     contract = import_module(f"{place}.contract")
     noun = family(name).noun.upper().replace(" ", "_").replace("-", "_")
     own = f"{noun}_CHECKS"  # a folder with several families has one tuple for each
@@ -72,12 +49,12 @@ def families_of(plugin: str) -> list[str]:
     if ":" not in plugin:
         if plugin.endswith(".py"):
             raise PluginError(_nameless(plugin))
-        found = [n for n in _FAMILIES if plugin in family(n).names()]
+        found = [n for n in PLACES if plugin in family(n).names()]
         if not found:
-            every = {name for n in _FAMILIES for name in family(n).names()}
+            every = {name for n in PLACES for name in family(n).names()}
             raise PluginError(unknown("plug-in", plugin, every))
         return found
-    if schemes := [n for n in _FAMILIES if plugin.partition(":")[0] in family(n).schemes]:
+    if schemes := [n for n in PLACES if plugin.partition(":")[0] in family(n).schemes]:
         return schemes
     found = _fitting(Family[Any]("any", "plug-in", (), {}).find(plugin))
     if not found:
@@ -87,7 +64,7 @@ def families_of(plugin: str) -> list[str]:
 
 def _fitting(loaded: Any) -> list[str]:
     """Return the families whose methods a class has: of an algorithm, not the optimizer that it brings."""
-    found = {n: family(n).declares for n in _FAMILIES if family(n).fits(loaded)}
+    found = {n: family(n).declares for n in PLACES if family(n).fits(loaded)}
     brought = {
         n
         for n, own in found.items()
@@ -99,7 +76,7 @@ def _fitting(loaded: Any) -> list[str]:
 
 def _wanted() -> str:
     """Return in words which methods each family needs."""
-    every = {n: ", ".join(family(n).verbs) or " or ".join(family(n).either) for n in _FAMILIES}
+    every = {n: ", ".join(family(n).verbs) or " or ".join(family(n).either) for n in PLACES}
     return "; ".join(f"{n}: {verbs}" for n, verbs in every.items() if verbs)
 
 

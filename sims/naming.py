@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from ..core.live import class_of, is_live
+
 APART = {"name", "seed", "description", "sweep", "matrix", "checkpoint", "evaluation", "probes"}
 APART |= {"runtime", "max_delta", "vectorize", "device", "compile"}  # where and how clients run
 """Keys of a scenario that tell no two runs apart in what they show."""
@@ -85,7 +87,9 @@ def _words(value: Any) -> str:
 
 
 def class_name(name: str) -> str:
-    """Return of ``path/to/file.py:Class`` the class, of anything else all."""
+    """Return of ``path/to/file.py:Class`` or a live object's name the class, of anything else all."""
+    if is_live(name):
+        return class_of(name)
     file, _, attribute = name.rpartition(":")
     return attribute if file.endswith(".py") else name
 

@@ -1,4 +1,4 @@
-"""``gauntlet list``, ``show``, ``data``, ``new`` and ``check-plugin``: what there is, and what one adds."""
+"""What there is, and what one adds: ``list``, ``show``, ``explain``, ``doctor``, ``data``, ``new``, ..."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,33 +6,60 @@ from typing import Annotated
 import typer
 
 from .arguments import Set
+from .completion import parts, shown, words
 
 
 def list_(
-    family: Annotated[
-        str | None, typer.Argument(help="One family of plug-ins, 'scenarios' or 'plots'.")
+    part: Annotated[
+        str | None,
+        typer.Argument(
+            help="A family of plug-ins, 'attacks', 'scenarios', 'plots' or 'all'.", autocompletion=parts
+        ),
     ] = None,
 ) -> None:
-    """List the shipped scenarios, and every plug-in by family; or what can be drawn of results."""
-    from .catalogue import print_families, print_plots, print_scenarios
+    """List what there is: families with counts; or one part of it with first sentences."""
+    from .listing import print_overview, print_part
 
-    if family in (None, "scenarios"):
-        print_scenarios()
-    if family == "plots":
-        print_plots()
-    elif family != "scenarios":
-        print_families(family)
+    if part is None:
+        print_overview()
+    else:
+        print_part(part)
 
 
-def show(name: Annotated[str, typer.Argument(help="A scenario, a .toml file, or a plug-in.")]) -> None:
-    """Print a scenario's file, or a plug-in's description and options."""
+def show(
+    name: Annotated[
+        str, typer.Argument(help="A scenario, a .toml file, or a plug-in.", autocompletion=shown)
+    ],
+) -> None:
+    """Print a scenario's file; or a plug-in's description, options and a scenario that uses it."""
     from .catalogue import print_plugin, print_scenario
-    from .scenario import scenario_names
+    from .shelves import scenario_names
 
     if name.endswith(".toml") or name in scenario_names():
         print_scenario(name)
     else:
         print_plugin(name)
+
+
+def explain(
+    word: Annotated[
+        str,
+        typer.Argument(
+            help="A column of the tables, a table, or a value: epsilon_reason=weights.", autocompletion=words
+        ),
+    ],
+) -> None:
+    """Say what a column of the result tables means, or a value in it."""
+    from .explain import explain as said
+
+    print("\n".join(said(word)))
+
+
+def doctor() -> None:
+    """Say what this machine has: versions, cores, memory, GPUs, Ray, data; what is missing, and what for."""
+    from .doctor import diagnosis
+
+    print("\n".join(diagnosis()))
 
 
 def data(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ class Progress(Protocol):
     """Watch one run or several; ``run`` is the run's place among them.
 
     ``seconds`` are those since ``begin`` by the run's own clock: what is told may come late.
+
+    May have ``row(run, values)``: the round's row of ``rounds.parquet``, before the same round's ``advance``.
     """
 
     def begin(self, run: int, label: str, rounds: int, done: int) -> None: ...
@@ -33,8 +36,11 @@ class Progress(Protocol):
     def close(self) -> None: ...
 
 
-def report(progress: Progress, run: int, step: Step, seconds: float) -> None:
-    """Tell ``progress`` of one round, finished so many seconds after the first began."""
+def report(progress: Progress, run: int, step: Step, seconds: float, row: Mapping[str, Any]) -> None:
+    """Tell ``progress`` of one round and its row, finished so many seconds after the first began."""
+    wanted = getattr(progress, "row", None)
+    if wanted is not None:
+        wanted(run, row)
     score = headline(step.score) if step.score else None
     progress.advance(run, step.outcome.round, score, len(step.outcome.sent), seconds)
 
@@ -70,7 +76,7 @@ class Silent:
         return None
 
 
-class _Pace:
+class Pace:
     """One run's speed so far."""
 
     def __init__(self, label: str, rounds: int, done: int) -> None:
@@ -101,10 +107,10 @@ class Lines:
     """One plain line for about every tenth of a run."""
 
     def __init__(self) -> None:
-        self._paces: dict[int, _Pace] = {}
+        self._paces: dict[int, Pace] = {}
 
     def begin(self, run: int, label: str, rounds: int, done: int) -> None:
-        self._paces[run] = _Pace(label, rounds, done)
+        self._paces[run] = Pace(label, rounds, done)
         print(f"{label}: {rounds - done} rounds to go", flush=True)
 
     def advance(self, run: int, round_: int, score: Headline | None, clients: int, seconds: float) -> None:
@@ -145,11 +151,11 @@ class Bars:
             TimeRemainingColumn(compact=True),
         )
         self._live.start()
-        self._paces: dict[int, _Pace] = {}
+        self._paces: dict[int, Pace] = {}
         self._tasks: dict[int, Any] = {}
 
     def begin(self, run: int, label: str, rounds: int, done: int) -> None:
-        self._paces[run] = _Pace(label, rounds, done)
+        self._paces[run] = Pace(label, rounds, done)
         self._tasks[run] = self._live.add_task(
             label, total=rounds, completed=done, score=self._paces[run].score, rate=0.0
         )

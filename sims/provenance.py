@@ -19,6 +19,7 @@ import torch
 from ..clients.data.digest import digest
 from ..core.declarations import Mechanisms, declared
 from ..core.errors import ResultsError, shown
+from ..core.live import ABSENT, absent, live_names
 from ..core.version import VERSION
 from .outside_code import code_of, keep_copies
 from .ownership import signature
@@ -108,6 +109,19 @@ def changed_data(manifest: Mapping[str, Any], simulation: Simulation) -> list[st
     same = "data" not in manifest or latest(manifest, "data", str) == _data(simulation)
     first = "" if simulation.spec.init is None else f", or {simulation.spec.init}"
     return [] if same else [f"the data of {simulation.spec.data.name}{first}"]
+
+
+def refuse_absent(folder: Path, values: Mapping[str, Any]) -> None:
+    """Raise ``ResultsError`` where a run names a live object that this process does not hold."""
+    if missing := absent(values):
+        raise ResultsError(f"{folder}: '{missing[0]}' {ABSENT}")
+
+
+def with_live(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a manifest that say which live objects a run is made of, if any."""
+    names = live_names(values)
+    said = f"made of live objects, {', '.join(names)}: it goes on where Python is handed the same again"
+    return {"live": names, "notes": [said]} if names else {}
 
 
 def refuse_changes(folder: Path, changes: list[str], consent: Consent) -> None:

@@ -195,6 +195,11 @@ class Run:
 
         return draw(name, [self], **({} if by is None else {"by": by}))
 
+    def _repr_html_(self) -> str:
+        from .shown import run_html
+
+        return run_html(self)
+
 
 def first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -27,7 +27,9 @@ from .provenance import (
     changed_data,
     keep_code,
     notes,
+    refuse_absent,
     refuse_changes,
+    with_live,
 )
 from .results import FINISHED, Run, load_run, read_manifest
 from .scenario import Scenario, fingerprint, make_scenario
@@ -67,6 +69,7 @@ def simulate(
     check_probes(scenario, simulation)
     folder = Path(out) if out is not None else fresh_folder(RESULTS, scenario.name)
     begun = {**begun_with(scenario, simulation), "guarantee": stated(simulation.plan)}
+    begun |= with_live(scenario.values())
     if metrics := simulation.evaluator.task.metrics:
         begun["metrics"] = list(metrics)
     with claimed(folder), resumable(folder):
@@ -108,6 +111,7 @@ def resume(
             return load_run(folder)
         scenario = stored_scenario(folder, manifest)
         refuse_cluster(scenario.runtime, runtime or scenario.runtime, why)
+        refuse_absent(folder, scenario.values())
         changed = changed_code(manifest, code_of(scenario.values()))
         refuse_changes(folder, changed, consent)
         if runtime is not None:

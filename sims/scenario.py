@@ -13,17 +13,25 @@ from ..core.contracts import LocalTraining
 from ..core.errors import ScenarioError, said, unknown, wrong_value
 from ..core.registry import configure
 from ..server.spec import RunSpec
+from .live_values import plain_values
 from .outside_code import code_of
 from .overrides import change, parse
 from .plain import check_plain, read_text, read_toml
 from .sections import Attack, Checkpoint, Evaluation, Matrix, Model, Plugin, Probe, Runtime, Section
+from .shelves import scenario_names
 
-_SHELVES = ("scenarios", "papers")
 _SECRET_BITS = 128  # as many as a stream's key has
 
 
 class Scenario(BaseModel):
-    """Everything that decides a run, and how to run it. See ``docs/run-a-scenario.md`` for each key."""
+    """Everything that decides a run, and how to run it. See ``docs/run-a-scenario.md`` for each key.
+
+    Keywords take what a TOML file has, sections as classes of ``sections`` too, and live objects in the place
+    of a plug-in's table: an instance, a class, for a model a function or a module. See ``docs/python.md``.
+
+    Raises:
+        ScenarioError: The first thing that is wrong, in one line.
+    """
 
     model_config = Section.model_config
 
@@ -66,6 +74,14 @@ class Scenario(BaseModel):
     runtime: Runtime = Runtime()
     sweep: dict[str, list[Any]] = {}
     matrix: Matrix = Matrix()
+
+    def __init__(self, **values: Any) -> None:
+        plain = {"name": "unnamed"} | {key: plain_values(value, key) for key, value in values.items()}
+        check_plain({key: value for key, value in plain.items() if not isinstance(value, BaseModel)})
+        try:
+            super().__init__(**plain)
+        except ValidationError as error:
+            raise ScenarioError(_first(error)) from error
 
     @model_validator(mode="before")
     @classmethod
@@ -180,12 +196,6 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 }
 
 
-def scenario_names() -> dict[str, Path]:
-    """Return the scenarios that ship with the package, by name."""
-    here = Path(__file__).parent
-    return {p.stem: p for shelf in _SHELVES for p in sorted((here / shelf).glob("*.toml"))}
-
-
 def load_scenario(
     name: str | Path, overrides: Iterable[str | tuple[str, Any]] | Mapping[str, Any] = ()
 ) -> Scenario:
@@ -193,7 +203,8 @@ def load_scenario(
 
     Args:
         name: A shipped scenario's name, or a path that ends in ``.toml``.
-        overrides: ``key.path=value`` strings and (path, value) pairs, or a mapping from paths to values.
+        overrides: ``key.path=value`` strings and (path, value) pairs, or a mapping from paths to values;
+            values may be live objects.
 
     Raises:
         ScenarioError: There is no such scenario, or something in it is wrong.
@@ -213,6 +224,7 @@ def load_scenario(
     check_plain(raw)
     told = overrides.items() if isinstance(overrides, Mapping) else overrides
     for key, value in (parse(one) if isinstance(one, str) else one for one in told):
+        value = plain_values(value, key)
         check_plain(value, key)
         raw = change(raw, key, value)
     return make_scenario(absolute(raw, path.parent), path.name)
@@ -242,10 +254,12 @@ def make_scenario(raw: Mapping[str, Any], source: str = "scenario") -> Scenario:
         ScenarioError: The first thing that is wrong, in one line.
     """
     check_plain(raw)
+    if "name" not in raw:
+        raise ScenarioError(f"{source}: key 'name' is required")
     try:
-        return Scenario.model_validate(dict(raw))
-    except ValidationError as error:
-        raise ScenarioError(f"{source}: {_first(error)}") from error
+        return Scenario(**raw)
+    except ScenarioError as error:
+        raise ScenarioError(f"{source}: {error}") from error
 
 
 def _first(error: ValidationError) -> str:

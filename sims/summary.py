@@ -1,6 +1,6 @@
 """The table that a run or a sweep ends with: one line for equal labels, the spread over seeds beside it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -157,19 +157,27 @@ def print_summary(runs: Sequence[Run]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    rows = summary_rows(runs)
-    names = ", ".join(dict.fromkeys(scenario_name(run) for run in runs))
-    least, most = (f([len(run.rounds) for run in runs]) for f in (min, max))
-    table = Table(title=f"{names}: after {least if least == most else f'{least} to {most}'} rounds")
-    shown = [c for c in columns(rows) if any(c[1](row) for row in rows)]
-    for title, _ in shown:
-        table.add_column(title, justify="left" if title == "run" else "right", overflow="fold")
+    title, columns, rows = summary_table(runs)
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column, justify="left" if column == "run" else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(text(row)) or "-" for _, text in shown))
+        table.add_row(*map(escape, row))
     console = wide_console()
     console.print(table)
     for warning in warnings(runs):
         console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
+
+
+def summary_table(runs: Sequence[Run]) -> tuple[str, list[str], list[list[str]]]:
+    """Return (title, columns, rows in words); columns that say nothing about these runs are left out."""
+    rows = summary_rows(runs)
+    names = ", ".join(dict.fromkeys(scenario_name(run) for run in runs))
+    least, most = (f([len(run.rounds) for run in runs]) for f in (min, max))
+    title = f"{names}: after {least if least == most else f'{least} to {most}'} rounds"
+    columns = [c for c in _columns(rows) if any(c[1](row) for row in rows)]
+    told = [[text(row) or "-" for _, text in columns] for row in rows]
+    return title, [name for name, _ in columns], told
 
 
 def warnings(runs: Sequence[Run]) -> list[str]:
@@ -178,8 +186,7 @@ def warnings(runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys(line for line in told if line))
 
 
-def columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, Callable[[dict[str, Any]], str]]]:
-    """Return the table's columns: a title, and what it says of a row, empty where that is nothing."""
+def _columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
     further = dict.fromkeys(name for row in rows for name in row["metrics"])
     return [
         ("run", lambda r: r["run"]),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import GauntletError, ResultsError
+from ..core.live import Carried, carried
 from ..core.locks import FolderLock
 from ..core.outside import only_our_own
 from ..server.simulation import prepare
@@ -19,7 +20,7 @@ from .outside_code import code_of
 from .overrides import PLUGIN_SECTIONS, change
 from .ownership import distrusted, refuse_cluster, signature
 from .progress import Progress, Silent
-from .provenance import NO_CONSENT, Consent, changed_code, refuse_changes, versions
+from .provenance import NO_CONSENT, Consent, changed_code, refuse_absent, refuse_changes, versions
 from .report.writing import keep_report
 from .results import Run, check_keys, load_run, read_json, write_json
 from .run import RESULTS, check_probes, resume, simulate
@@ -184,6 +185,8 @@ def taken_up(
     listed, stored = read_json(path, {"runs": list}), todo[0].scenario.runtime
     why = distrusted(folder, listed, consent.allow_code)
     refuse_cluster(stored, runtime or stored, why)
+    for variant in todo:
+        refuse_absent(folder, variant.scenario.values())
     now = _code(todo)
     changed = changed_code(listed, now)
     refuse_changes(folder, changed, consent)
@@ -270,8 +273,17 @@ def _run_one(
         simulate(scenario, folder, progress, label=variant.label, number=number)
 
 
-def _task(variant: Variant, folder: Path, board: Any, number: int, consent: Consent) -> None:
+def _task(
+    variant: Variant, folder: Path, board: Any, number: int, consent: Consent, _: Carried | None
+) -> None:
+    """Run a variant on Ray; the live objects that it names came along."""
     _run_one(variant, folder, Reporter(board), number, Runtime(pool="serial"), consent)
+
+
+def _tell(progress: Progress, what: str, values: tuple[Any, ...]) -> None:
+    """Pass on what a run told; of its rows a progress need not want to know."""
+    if what != "row" or hasattr(progress, "row"):
+        getattr(progress, what)(*values)
 
 
 def _stop(flying: Sequence[Any]) -> None:
@@ -295,13 +307,16 @@ def _run_on_ray(
 
     board = ray.remote(num_cpus=0)(Board).remote()
     task = ray.remote(num_cpus=1, max_retries=2)(_task)
-    names = {task.remote(v, folder / v.folder, board, n, consent): v.folder for n, v in enumerate(todo)}
+    names = {
+        task.remote(v, folder / v.folder, board, n, consent, carried(v.scenario.values())): v.folder
+        for n, v in enumerate(todo)
+    }
     flying, failures = list(names), dict[str, GauntletError]()
     try:
         while flying:
             done, flying = ray.wait(flying, timeout=0.2)
             for what, values in ray.get(board.take.remote()):
-                getattr(progress, what)(*values)
+                _tell(progress, what, values)
             for finished in done:
                 try:
                     ray.get(finished)
@@ -311,6 +326,6 @@ def _run_on_ray(
         _stop(flying)
         raise
     for what, values in ray.get(board.take.remote()):
-        getattr(progress, what)(*values)
+        _tell(progress, what, values)
     ray.kill(board)
     return {v.folder: failures[v.folder] for v in todo if v.folder in failures}

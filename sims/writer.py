@@ -152,8 +152,8 @@ class RunWriter:
         writer._mark("running", None)
         return writer
 
-    def add(self, plan: Plan, step: Step) -> None:
-        """Take one round's rows; they reach the disk with the next ``flush``."""
+    def add(self, plan: Plan, step: Step) -> dict[str, Any]:
+        """Take one round's rows, which reach the disk with the next ``flush``; return that of the round."""
         of_round, of_clients = rows(plan, step)
         self._tables.add("rounds", _row(self._round, of_round))
         self._tables.add("clients", of_clients)
@@ -183,6 +183,7 @@ class RunWriter:
             "clients_per_second": rate,
         }
         self._timings.add("timings", _row(_TIMES_OF_ROUND, times))
+        return {column.name: of_round[column.name] for column in self._round}
 
     def flush(self) -> State:
         """Put the rows so far on the disk; return what a checkpoint has to hold, to count on them.

@@ -70,7 +70,8 @@ def federate(
         raise ScenarioError("this dataset needs a partition that spreads it over the clients, got none")
     source = guard(cast(Any, dataset), _label(dataset))
     pile: Dataset = source.load() if perturb is None else source.load_perturbed(perturb)
-    require(isinstance(pile, Dataset), f"{_label(dataset)}: load must return a Dataset, got {shown(pile)}")
+    if not isinstance(pile, Dataset):
+        raise PluginError(f"{_label(dataset)}: load must return a Dataset, got {shown(pile)}")
     pile, root = _set_apart(pile, root_examples, seed)
     rows = _split(cast(Partition, partition), pile, num_clients, seed)
     try:
@@ -120,7 +121,8 @@ def _only(pile: Dataset, rows: Array) -> Dataset:
 def _born(dataset: object, num_clients: int, seed: int) -> FederatedData:
     data = guard(cast(Population, dataset), _label(dataset)).populate(num_clients, seed)
     lacks = [name for name in _OF_DATA if not hasattr(data, name)]
-    require(not lacks, f"{_label(dataset)}: populate made {shown(data)}, which has no {', '.join(lacks)}")
+    if lacks:
+        raise PluginError(f"{_label(dataset)}: populate made {shown(data)}, which has no {', '.join(lacks)}")
     require(
         data.num_clients == num_clients,
         f"{_label(dataset)}: populate must make {num_clients} clients, made {data.num_clients}",
@@ -175,7 +177,8 @@ def dealt(pile: Dataset, rows: Sequence[Array]) -> PartitionedData:
 
 def check_rows(rows: Sequence[Array], num_examples: int, num_clients: int) -> None:
     """Raise ``PluginError`` unless ``rows`` is what ``Partition.split`` owes."""
-    require(isinstance(rows, list | tuple), f"split must return a list of arrays, got {shown(rows)}")
+    if not isinstance(rows, list | tuple):
+        raise PluginError(f"split must return a list of arrays, got {shown(rows)}")
     require(
         len(rows) == num_clients,
         f"split must return one array for each of {num_clients} clients, got {len(rows)}",

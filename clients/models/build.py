@@ -11,6 +11,7 @@ from torch import nn
 
 from ...core.declarations import ClientData, declared
 from ...core.errors import GauntletError, PluginError, ScenarioError, said
+from ...core.live import is_live
 from ...core.registry import configure
 from ...core.seeds import seeded_torch
 from ..data.blank import blank_inputs, input_dtype
@@ -76,11 +77,14 @@ def build_model(
 def factory_refusal(found: Any, name: str) -> str | None:
     """Return why something without ``build`` makes no models; None where it does.
 
-    A class of modules does. So does a Python function with a parameter ``input_shape`` or ``num_classes``; of
-    a single file, any function that was written in Python. Other functions of installed packages do not: they
-    would take whatever a scenario's options hand them (a file to unpickle, say).
+    A class of modules does, and a module or any function of this very process. So does a Python function with
+    a parameter ``input_shape`` or ``num_classes``; of a single file, any function that was written in Python.
+    Other functions of installed packages do not: they would take whatever a scenario's options hand them (a
+    file to unpickle, say).
     """
     if isinstance(found, type) and issubclass(found, nn.Module):
+        return None
+    if is_live(name) and isinstance(getattr(found, "thing", found), FunctionType | nn.Module):
         return None
     known = {"input_shape", "num_classes"}
     is_function = isinstance(found, FunctionType)

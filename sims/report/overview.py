@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..naming import completed, scenario_name
 from ..results import FINISHED
-from ..summary import columns, summary_rows
+from ..summary import summary_table
 from .markup import Markup, element, pairs, section, table
 
 if TYPE_CHECKING:
@@ -44,11 +44,9 @@ def results(findings: "Findings") -> Markup:
     """Return one row a label: what the summary on the terminal says."""
     if not findings.runs:
         return section("results", "Results", element("p", "No round is finished yet."))
-    rows = summary_rows(findings.runs)
-    shown = [(title, words) for title, words in columns(rows) if any(words(row) for row in rows)]
-    body = [[words(row) or "—" for _, words in shown] for row in rows]
-    caption = "After the last round. ± is half the range over seeds."
-    return section("results", "Results", table([title for title, _ in shown], body, caption))
+    title, columns, rows = summary_table(findings.runs)
+    caption = f"{title[:1].upper()}{title[1:]}. ± is half the range over seeds."
+    return section("results", "Results", table(columns, rows, caption))
 
 
 def settings(findings: "Findings") -> Markup:

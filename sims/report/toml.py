@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...core.errors import GauntletError
-from ..scenario import load_scenario, scenario_names
+from ..scenario import load_scenario
+from ..shelves import scenario_names
 
 _PLACE = ("runtime",)  # never changes a result
 _BARE = re.compile(r"[A-Za-z0-9_-]+")

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from gauntlet.core.errors import PluginError
+from gauntlet.core.errors import PluginError, unknown
 from gauntlet.core.options import options_of
 from gauntlet.core.outside import only_our_own
 from gauntlet.core.registry import Family, configure
@@ -256,3 +256,11 @@ def test_a_file_without_a_class_is_no_unknown_name(tmp_path: Path):
 def test_numbers_that_no_tensor_holds_are_refused(value, words):
     with pytest.raises(PluginError, match=words):
         configure(Ball, "ball", {"radius": value})
+
+
+def test_of_very_many_names_a_message_lists_those_that_are_like_it():
+    few, many = [f"name{i}" for i in range(60)], [f"name{i}" for i in range(61)]
+
+    assert unknown("thing", "nam7", few).count(", ") == 59
+    assert unknown("thing", "nam7", many).count(", ") == 10
+    assert "did you mean 'name7'? Known: 61 names, such as name7, " in unknown("thing", "nam7", many)

@@ -152,6 +152,7 @@ def test_a_checkpoint_writes_the_rows_that_changed(small, tmp_path):
     assert sizes == [2] * 6
 
 
+@pytest.mark.slow
 def test_the_engine_follows_feddyns_own_functions_where_a_tenth_takes_part():
     """T2 at alpha 3 and 200 steps, with its own cohorts."""
     a, b, cohorts = t2()

@@ -45,6 +45,7 @@ def _wide(monkeypatch):
     monkeypatch.setenv("COLUMNS", "1000")
 
 
+@pytest.mark.slow
 def test_with_and_without_what_the_codec_says_are_two_rows_of_one_command(run, gauntlet):
     """Top-k at a tenth: the attacker that takes zeros for small values sees the image, the other does not."""
     told = gauntlet("attack", run, "--with", "inverting_gradients", "--codec-aware", "both", *SMOOTH)

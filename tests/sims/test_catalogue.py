@@ -44,7 +44,7 @@ def test_an_algorithm_with_halves_of_other_families_is_an_algorithm():
 
 
 def test_listing_names_every_plug_in_and_scenario(gauntlet):
-    printed = gauntlet("list").stdout
+    printed = gauntlet("list", "all").stdout
 
     for name in ("quickstart", "trimmed_mean", "terngrad", "dlg", "sign_flip", "label_flip", "poisson"):
         assert name in printed

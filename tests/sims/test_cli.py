@@ -1,6 +1,7 @@
 """The command line itself: its help, its refusals of a misspelt call, and options that would do nothing."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -242,3 +243,15 @@ def test_a_run_without_a_single_round_is_refused_by_every_plot(gauntlet, tiny_fi
 
     for name in sorted(PLOTS):
         assert "there is no" in gauntlet("plot", name, "f1").refusal(), name
+
+
+@pytest.mark.parametrize("command", ["list", pytest.param("show mean", marks=pytest.mark.slow)])
+def test_a_reader_who_has_had_enough_ends_a_command_without_a_word(command):
+    """As ``gauntlet list | head`` does; 141 is what a shell says of a command that SIGPIPE ended."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    line = [sys.executable, "-m", "gauntlet.sims.cli", *command.split()]
+    ended = subprocess.run(line, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+
+    assert (ended.returncode, ended.stderr) == (141, b"")

@@ -71,6 +71,43 @@ def test_the_page_on_models_trains_one_exports_it_and_begins_with_it(tmp_path, g
     assert load_run(tmp_path / "results/pyramid").model()[-1].out_features == 10
 
 
+PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+def cells(page: str) -> list[str]:
+    """Return the Python blocks of a page, in order."""
+    return PYTHON.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
+
+
+def run_cells(blocks: list[str], page: str) -> dict[str, object]:
+    """Run blocks in one process, as a notebook's cells; return what they named."""
+    space: dict[str, object] = {"__name__": "docs_python"}
+    for number, block in enumerate(blocks):
+        exec(compile(block, f"{page} block {number}", "exec"), space)
+    return space
+
+
+@pytest.mark.slow
+def test_every_block_of_the_page_on_python_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    space = run_cells(cells("python.md"), "python.md")
+
+    assert len(space["run"].rounds) == 5
+    assert [row["round"] for row in space["rows"]] == [0, 1, 2]
+    assert space["run"].rounds.equals(space["again"].rounds)
+    assert len(space["swept"]) == len(space["same"]) == 6
+    assert (tmp_path / "both.png").stat().st_size > 10_000
+    assert space["table"]["psnr_best"].notna().all()
+
+
+def test_the_first_block_of_the_page_on_python_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    space = run_cells(cells("python.md")[:2], "python.md")
+
+    assert space["again"].rounds.equals(space["run"].rounds)
+    assert space["net"][-1].out_features == 10
+
+
 @pytest.mark.slow
 def test_the_page_on_defenses_ends_with_a_defense_that_finds_every_attacker(tmp_path, gauntlet):
     follow("add-a-defense.md", tmp_path, gauntlet)

@@ -87,7 +87,7 @@ def test_without_the_package_its_name_is_unknown(gauntlet):
 
     assert result.returncode == 2
     assert "unknown plug-in 'middle'" in result.stderr
-    assert "Known: adagrad, adam" in result.stderr
+    assert " names, such as " in result.stderr
 
 
 def test_a_single_file_is_checked_and_run_and_does_what_it_says(gauntlet, tiny, tmp_path):

@@ -47,8 +47,8 @@ def test_one_full_round_needs_the_noise_of_balle_and_wang():
     [
         (POISSON, "add_remove", 3.0),
         (POISSON, "zero_out", 0.2),
-        (POISSON, "replace_one", 3.0),
-        (FIXED, "replace_one", 4.0),
+        pytest.param(POISSON, "replace_one", 3.0, marks=pytest.mark.slow),
+        pytest.param(FIXED, "replace_one", 4.0, marks=pytest.mark.slow),
         (FIXED, "add_remove", 4.0),
         (FULL, "replace_one", 0.5),
         (OTHER, "zero_out", 40.0),

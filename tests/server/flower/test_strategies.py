@@ -127,7 +127,10 @@ def test_a_strategy_from_outside_that_remembers_is_caught_in_the_act(monkeypatch
 
 @pytest.mark.parametrize(
     "wish",
-    ["from gauntlet.defenses import DEFENSES as d; d.find('flower:Krum')", "import gauntlet.server.flower"],
+    [
+        "from gauntlet.defenses import DEFENSES as d; d.find('flower:Krum')",
+        pytest.param("import gauntlet.server.flower", marks=pytest.mark.slow),
+    ],
 )
 def test_without_flower_it_says_what_to_install(wish):
     code = f"import sys; sys.modules['flwr'] = None; {wish}"

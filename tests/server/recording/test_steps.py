@@ -101,6 +101,7 @@ def test_with_the_recorded_batches_torchs_sgd_makes_the_message(record, batch_si
     assert (told.level("batches"), told.lr) == (level, None)
 
 
+@pytest.mark.slow
 def test_a_step_size_is_told_only_where_every_step_is_the_optimisers(record):
     """FedProx pulls from its second step on; DP-SGD clips in every step, and draws who is in it."""
     training = LocalTraining(local_steps=4, batch_size=8, lr=0.1)

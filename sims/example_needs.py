@@ -1,0 +1,130 @@
+"""What the examples of plug-ins need besides defaults: own options, and other keys of the scenario."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_ALIKE = {"defense": {"name": "mean", "weighting": "uniform"}}
+_PICTURES = {"data": "mnist"}
+_SERIES = {
+    "data": "mobility",
+    "num_clients": 65,
+    "partition": "natural",
+    "task": "regression",
+    "training": {"optimizer": "adam", "local_steps": 1, "batch_size": 8, "lr": 0.003},
+}
+_TEXT = {
+    "data": "tiny_shakespeare",
+    "num_clients": 99,
+    "partition": "natural",
+    "sampler": {"name": "fixed_size", "cohort_size": 4},
+    "model": "tiny_gpt",
+    "task": "language_model",
+}
+_ONE = {"training": {"local_steps": 1, "batch_size": 1, "lr": 0.1}}
+_TOLD = {"probe": {"labels_known": True}}
+_SMOOTH = {"model": {"name": "mlp", "hidden": [32], "activation": "tanh"}}
+_RELU = {"model": {"name": "mlp", "hidden": [200]}}
+_TWO = {"num_byzantine": 2}
+_FIXED = {"name": "fixed_size", "cohort_size": 5}
+_NAMES = ("age", "income", "smoker")
+_ROWS = [(20 + 7 * n % 60, 900 + 13 * n % 400) for n in range(40)]
+_PEOPLE = "".join(f"{age},{income},{'yes' if age > 45 else 'no'}\n" for age, income in _ROWS)
+_PICTURES_FILE = """import numpy as np
+
+draw = np.random.default_rng(0)
+y = draw.integers(0, 2, 200)
+np.savez("pictures.npz", x=draw.normal(y[:, None, None, None], 1, (200, 1, 16, 16)), y=y)
+"""
+_NORMS = """from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self):
+        convolution = nn.Conv2d(1, 8, 3, padding=1)
+        super().__init__(convolution, nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(512, 10))
+"""
+_PRIVATE = {"clip_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-3}
+
+NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "datasets/tiny_shakespeare": {"beside": _TEXT},
+    "datasets/csv": {
+        "options": {"path": "people.csv", "label": "smoker"},
+        "files": {"people.csv": f"{','.join(_NAMES)}\n{_PEOPLE}"},
+    },
+    "datasets/npz": {
+        "options": {"path": "pictures.npz"},
+        "files": {"pictures.py": _PICTURES_FILE},
+    },
+    "partitions/natural": {"beside": {"data": "heart_disease", "num_clients": 4}},
+    "models/cnn_mudhog_fashion": {"beside": _PICTURES},
+    "models/mcnn": {"beside": _PICTURES},
+    "models/resnet18_gn": {
+        "beside": {"data": {"name": "npz", "path": "pictures.npz"}},
+        "files": {"pictures.py": _PICTURES_FILE},
+    },
+    **{f"models/{name}": {"beside": _SERIES} for name in ("lstm", "gru", "bilstm", "bigru")},
+    "models/tiny_gpt": {"beside": _TEXT},
+    **{f"algorithms/{name}": {"beside": _ALIKE} for name in ("scaffold", "feddyn", "heterofl", "fsgld")},
+    "algorithms/moon": {"beside": _RELU},
+    "client_defenses/frozen_layers": {"beside": _RELU},
+    "tasks/regression": {"beside": _SERIES | {"model": "gru"}},
+    "tasks/language_model": {"beside": _TEXT},
+    "data_attacks/label_flip_all": {"options": {"num_classes": 10}},
+    "data_attacks/dba": {"options": {"trigger_size": 2}},
+    "update_attacks/train_and_scale": {"options": {"norm_bound": 1.0}},
+    "leakage_attacks/dlg": {"beside": _SMOOTH},
+    "leakage_attacks/idlg": {"beside": _SMOOTH | _ONE},
+    **{
+        f"leakage_attacks/{name}": {"beside": _RELU | _TOLD}
+        for name in ("inverting_gradients", "dia", "wiig", "unrolled", "summed_rounds", "sme", "bayes")
+    },
+    "leakage_attacks/gradinversion": {
+        "beside": _TOLD | {"model": "norms.py:Net"},
+        "files": {"norms.py": _NORMS},
+    },
+    "leakage_attacks/bias_trick": {"beside": _RELU | _ONE},
+    "leakage_attacks/spear": {"beside": _RELU},
+    "leakage_attacks/rgap": {"beside": _SMOOTH | _ONE},
+    "leakage_attacks/embedding_rows": {"beside": _TEXT | _ONE},
+    "leakage_attacks/imprint_bins": {
+        "beside": _RELU | {"server": {"name": "imprint", "bins": 64, "mean": 0.305, "std": 0.042}}
+    },
+    "leakage_attacks/trap_rows": {"beside": _RELU | {"server": "trap_weights"}},
+    "servers/trap_weights": {"beside": _RELU},
+    "inference_attacks/membership": {"beside": {"probe": {"candidates": "same_classes"}}},
+    "inference_attacks/property_inference": {
+        "options": {"column": 20},
+        "beside": {"probe": {"auxiliary": 100}},
+    },
+    **{
+        f"defenses/{name}": {"options": _TWO}
+        for name in ("trimmed_mean", "krum", "multi_krum", "meamed", "mda", "monna", "caf", "dnc", "flanders")
+    },
+    "defenses/bulyan": {"options": {"num_byzantine": 1}},
+    "defenses/zeno": {"options": _TWO, "beside": {"root_examples": 50}},
+    "defenses/fltrust": {"beside": {"root_examples": 50}},
+    "defenses/parameter_certificate": {"options": {"clip_norm": 1.0, **_TWO}},
+    "pre_aggregations/nnm": {"options": _TWO},
+    "pre_aggregations/arc": {"options": _TWO},
+    **{
+        f"privacy/{name}": {"options": _PRIVATE}
+        for name in ("gaussian", "local_gaussian", "laplace", "tree", "dp_sgd")
+    },
+    "privacy/banded_mf": {
+        "options": _PRIVATE | {"bands": 2},
+        "beside": {"sampler": {"name": "round_robin", "period": 2}},
+    },
+    "privacy/discrete_gaussian": {"options": _PRIVATE, "beside": {"sampler": _FIXED}},
+    "privacy/skellam": {"options": _PRIVATE, "beside": {"sampler": _FIXED}},
+    "privacy/input_gaussian": {
+        "options": {"delta": 1e-3, "noise_std": 1.0},
+        "beside": _SERIES | {"model": "gru", "sampler": "full"},
+    },
+    "privacy/diff2": {
+        "options": {"epsilon": 2.0, "delta": 1e-3},
+        "beside": {"algorithm": "diff2_gd", "sampler": "full"},
+    },
+    "samplers/fixed_size": {"options": {"cohort_size": 5}},
+    "samplers/poisson": {"options": {"sample_rate": 0.5}},
+    "samplers/round_robin": {"options": {"period": 2}},
+}

@@ -1,0 +1,45 @@
+"""The names of plug-ins, scenarios and plots, found without loading any: for overviews and the shell.
+
+A family's table of built-ins is read as text: importing it would load torch, which takes seconds.
+"""
+
+import re
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+from .places import PLACES
+
+GROUPS = {
+    "attacks": ("data_attacks", "update_attacks", "leakage_attacks", "inference_attacks", "servers"),
+}
+"""Names for several families."""
+
+_TABLE = re.compile(r'Family\(\s*"(\w+)",(.*?)^\)', re.DOTALL | re.MULTILINE)
+_ENTRY = re.compile(r'^ {8}"([\w-]+)": "gauntlet\.[\w.]+:\w+",$', re.MULTILINE)
+
+
+def plugin_names(family: str) -> list[str]:
+    """Return every name of a family that needs no colon, as ``Family.names``."""
+    built_in = _tables(PLACES[family].partition(":")[0])[family]
+    outside = sorted(entry.name for entry in entry_points(group=f"gauntlet.{family}"))
+    return [*built_in, *(name for name in outside if name not in built_in)]
+
+
+@cache
+def _tables(module: str) -> dict[str, list[str]]:
+    """Return the built-ins of each family whose table stands in a package's ``__init__``."""
+    root = Path(__file__).parents[1]
+    text = root.joinpath(*module.split(".")[1:], "__init__.py").read_text(encoding="utf-8")
+    return {name: _ENTRY.findall(body) for name, body in _TABLE.findall(text)}
+
+
+def every_plugin() -> list[str]:
+    """Return the names of all plug-ins, each once."""
+    return list(dict.fromkeys(name for family in PLACES for name in plugin_names(family)))
+
+
+def installed(package: str) -> bool:
+    """Return whether a package can be imported, without importing it."""
+    return find_spec(package) is not None

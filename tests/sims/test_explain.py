@@ -1,0 +1,120 @@
+"""``gauntlet explain``: every column of the tables and every value of those with few has a meaning."""
+
+import ast
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from gauntlet.sims import audits, frame_table, layer_table, posterior, records, robustness
+from gauntlet.sims.glossary.columns import TABLES
+from gauntlet.sims.glossary.reasons import EPSILON_REASONS, VALUES
+
+ROOT = Path(__file__).parents[2]
+SCHEMAS = {
+    "rounds": records.rounds_schema((), linked=True),
+    "clients": records.CLIENTS,
+    "scores": records.SCORES,
+    "outputs": records.OUTPUTS,
+    "personal": records.PERSONAL,
+    "certificates": records.CERTIFICATES,
+    "timings": records.TIMINGS,
+    "classes": robustness.CLASSES,
+    "attacks": robustness.ATTACKS,
+    "frames": frame_table.FRAMES,
+    "layers": layer_table.LAYERS,
+    "audit": audits.AUDIT,
+    "posterior": posterior.PARAMETERS,
+    "predictive": posterior.BY_SAMPLE,
+}
+SOURCES = [
+    path for folder in ("server", "privacy", "clients", "core") for path in (ROOT / folder).rglob("*.py")
+]
+
+
+@pytest.mark.parametrize("table", SCHEMAS)
+def test_every_column_of_every_table_is_explained_and_no_other(table):
+    assert sorted(TABLES[table]) == sorted(SCHEMAS[table].names)
+
+
+def test_every_table_that_the_sources_declare_is_looked_at():
+    """A schema that is added has to be explained: they are counted where they are written."""
+    written = sum(
+        len(re.findall(r"^\w+ = pa\.schema\(", path.read_text(encoding="utf-8"), re.MULTILINE))
+        for path in (ROOT / "sims").rglob("*.py")
+    )
+
+    assert written == len(SCHEMAS)
+    assert set(TABLES) == set(SCHEMAS)
+    assert all(isinstance(schema, pa.Schema) for schema in SCHEMAS.values())
+
+
+PLACES = {"NoGuarantee": 0, "Epsilon": 1}  # of the reason among the arguments
+
+
+def said_in_source() -> set[str]:
+    """Every reason that the sources give: of ``NoGuarantee``, ``Epsilon`` or a ledger, or as returned."""
+    found = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and (name := getattr(node.func, "id", "")) in PLACES:
+                found |= words(node.args[PLACES[name]])
+            if isinstance(node, ast.Dict):
+                pairs = zip(node.keys, node.values, strict=True)
+                found |= {text for key, one in pairs if words(key) == {"reason"} for text in words(one)}
+            if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "unproved":
+                found |= words(node.value)
+            if isinstance(node, ast.Return) and path.parent.name == "guarantee":
+                found |= words(node.value)
+            if isinstance(node, ast.Assign) and path.name == "sight.py":
+                found |= words(node.value)
+    return {text for text in found if re.fullmatch(r"[a-z]+(_[a-z]+)*", text)}
+
+
+def words(node: ast.AST | None) -> set[str]:
+    """The strings that an expression can be, whichever way its conditions go."""
+    if isinstance(node, ast.IfExp):
+        return words(node.body) | words(node.orelse)
+    if isinstance(node, ast.Tuple):
+        return {text for one in node.elts for text in words(one)}
+    return {node.value} if isinstance(node, ast.Constant) and isinstance(node.value, str) else set()
+
+
+def test_every_reason_for_no_epsilon_is_explained_and_no_other():
+    assert said_in_source() == set(EPSILON_REASONS)
+
+
+def test_a_value_a_column_a_table_and_a_value_alone_are_explained(gauntlet):
+    by_value = gauntlet("explain", "epsilon_reason=weights").stdout
+
+    assert by_value.startswith("epsilon_reason = weights: ")
+    assert "defense.weighting = 'fixed'" in by_value
+    assert gauntlet("explain", "weights").stdout == by_value
+    assert gauntlet("explain", "rounds.epsilon_reason=weights").stdout == by_value
+    column = gauntlet("explain", "status").stdout
+    assert column.startswith("clients.status (clients.parquet): ")
+    assert "  status = undecodable: " in column
+    assert gauntlet("explain", "frames.nmse").stdout.startswith("frames.nmse (frames.parquet): Squared")
+    table = gauntlet("explain", "timings.parquet").stdout.splitlines()
+    assert [line.partition(":")[0] for line in table] == list(TABLES["timings"])
+    assert len(gauntlet("explain", "round").stdout.splitlines()) == 11  # tables that have it
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("epsilon_reason=wights", "unknown value of epsilon_reason 'wights'; did you mean 'weights'"),
+        ("epsilon_raeson", "unknown table, column or value 'epsilon_raeson'; did you mean 'epsilon_reason'"),
+        ("acuracy=1", "unknown column of few values 'acuracy'"),
+        ("nobody.round", "unknown table, column or value 'nobody.round'"),
+    ],
+)
+def test_what_is_not_there_is_refused_with_what_is_nearest(word, said, gauntlet):
+    assert said in gauntlet("explain", word).refusal()
+
+
+def test_every_column_of_few_values_but_the_runs_own_status_is_a_column():
+    columns = {name for table in TABLES.values() for name in table}
+
+    assert set(VALUES) - columns == {"run_status"}
