@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from .results import Run, first_line
 from .scenario import Scenario
 from .sections import Runtime
 from .signals import undisturbed
+from .watched import Watched
 from .writer import RunWriter
 
 if TYPE_CHECKING:
@@ -34,12 +35,14 @@ class Records:
     writer: RunWriter
     probes: Probes
     trail: AuditTrail
+    watched: Watched = field(default_factory=Watched)
 
     def take(self, simulation: Simulation, step: Step) -> dict[str, Any]:
         """Take one round; return its row of ``rounds.parquet``."""
         row = self.writer.add(simulation.plan, step)
         self.probes.watch(step)
         self.trail.watch(step)
+        self.watched.show(self.writer)
         return row
 
     def save(self, state: ServerState) -> None:
