@@ -18,6 +18,7 @@ from gauntlet.sims.scenario import make_scenario
 
 RIDGE = 0.01
 TUNED_ON = 1000  # the first seed of tuning
+HEART = {"name": "heart_disease", "scale": "ranges"}  # an epsilon needs a scale that no patient's row tells
 PROBLEMS = {
     "ridge": {
         "num_clients": 4,
@@ -30,14 +31,14 @@ PROBLEMS = {
             "separation": 1.0,
         },
     },
-    "heart": {"num_clients": 4, "data": "heart_disease", "partition": "natural"},
+    "heart": {"num_clients": 4, "data": HEART, "partition": "natural"},
     "heart_mlp": {
         "num_clients": 4,
-        "data": "heart_disease",
+        "data": HEART,
         "partition": "natural",
         "model": {"name": "mlp", "hidden": [16]},  # not convex
     },
-    "adult": {"num_clients": 4, "data": "adult"},
+    "adult": {"num_clients": 4, "data": {"name": "adult", "scale": "ranges"}},
 }
 LRS, C1S, C2S = (0.03, 0.1, 0.3, 1.0, 3.0), (0.5, 1.0, 2.0, 4.0), (0.25, 1.0, 4.0)
 GRIDS = {

@@ -6,7 +6,7 @@ The client's true examples are a ``Truth``: another object in another file, whic
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,6 +56,8 @@ class Observation:
         mismatch: How badly updates fit the frame, as its codec says; None where it says nothing or loses
             nothing. For attacks that name ``codec`` alone.
         lossy: Whether the codec loses something, so that ``update`` is not quite what was encoded.
+        undo: What the client's own defense says of how its altered examples may be undone
+            (``ClientDefenses.undo``); None where it says nothing. For attacks that name ``client_defense``.
         carries: The share of what the client's message before left out that this one carries besides, as
             under error feedback: there ``mismatch`` is of both together, and of the update alone in a
             client's first message. For the same attacks; 0 for others.
@@ -86,6 +88,7 @@ class Observation:
     mismatch: Mismatch | None = None
     carries: float = 0.0
     lossy: bool = False
+    undo: Callable[..., tuple[Tensor, float]] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

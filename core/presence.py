@@ -140,3 +140,8 @@ def _distinct(numbers: Tensor) -> list[int]:
     """Return the different values of whole numbers, ascending."""
     found: list[int] = np.unique(numbers.numpy()).tolist()
     return found
+
+
+def by_level(presence: Presence) -> list[tuple[Tensor, Tensor]]:
+    """Return (what a level has [M], the rows of its clients) of every level that some client has."""
+    return [(presence.levels[level], rows) for level, rows in presence.by_level()]

@@ -18,7 +18,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from hashlib import blake2b
-from importlib.metadata import entry_points
 from math import isfinite
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -27,6 +26,7 @@ from typing import Any, Generic, TypeVar, cast
 from .declarations.declaration import Table
 from .declarations.strangers import refuse_misdeclared
 from .errors import PASSED, PluginError, said, shown, unknown, wrong_value
+from .installed import installed
 from .live import found as live_object
 from .live import is_live
 from .outside import admit, is_outside, refuse_foreign
@@ -64,8 +64,7 @@ class Family(Generic[P]):
 
     def names(self) -> list[str]:
         """Return every name that needs no colon: built-ins first, then installed entry points."""
-        outside = sorted(e.name for e in entry_points(group=f"gauntlet.{self.name}"))
-        return [*self.table, *(n for n in outside if n not in self.table)]
+        return [*self.table, *(n for n in sorted(installed(self.name)) if n not in self.table)]
 
     def find(self, name: str) -> Callable[..., P]:
         """Return the class (or function) behind ``name``, without making one.
@@ -118,9 +117,8 @@ class Family(Generic[P]):
             return name
         if name.endswith(".py"):
             raise PluginError(f"{self.noun} '{name}' is a file: name a class in it, as in {name}:Class")
-        for entry in entry_points(group=f"gauntlet.{self.name}"):
-            if entry.name == name:
-                return entry.value
+        if name in installed(self.name):
+            return installed(self.name)[name]
         raise PluginError(unknown(self.noun, name, self.names()))
 
     def build(self, name: str, options: Mapping[str, Any] | None = None) -> P:

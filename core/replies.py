@@ -4,7 +4,7 @@ A check is called with what came and with the verb's own arguments. It looks at 
 never at all numbers, so that it costs nothing beside the work itself.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -241,6 +241,12 @@ def _altered(came: Any, x: Tensor, y: Tensor, *_: object) -> None:
     want(len(came[1]) == len(y), f"{len(y)} examples, as many as came", came[1])
 
 
+def _undone(came: Any, seen: Sequence[Tensor], *_: object) -> None:
+    fine = isinstance(came, tuple) and len(came) == 2 and isinstance(came[0], Tensor)
+    if not fine or came[0].shape != seen[-1].shape or not isinstance(came[1], float):
+        want(False, f"examples {list(seen[-1].shape)} and how far off they are, a float", came)
+
+
 _OWN_SAMPLER: Mapping[str, Check] = {"sampling": sampling, "sample": sampled}
 REPLIES: Mapping[str, Mapping[str, Check]] = {
     "algorithms": {
@@ -254,7 +260,7 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
         **_OWN_SAMPLER,
     },
     "audits": {"present": _present, "judge": _judged},
-    "client_defenses": {"change": _let_out, "examples": _altered, "wrap": _wrapped},
+    "client_defenses": {"change": _let_out, "examples": _altered, "wrap": _wrapped, "undo": _undone},
     "codecs": {
         "encode": _encoded,
         "decode": _decoded,

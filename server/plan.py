@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..clients.codecs.parts.wire import float_frame, max_frame
+from ..clients.codecs.parts.sizes import float_frame, max_frame
 from ..clients.exchange.facts import BYTES as FACT_BYTES
 from ..core.client_rows import ClientRows, rows_of
 from ..core.declarations import (

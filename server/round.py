@@ -14,6 +14,7 @@ from ..core.updates import Updates, all_finite
 from .cohort.sampling import sample_cohort
 from .defending.preparing import prepared
 from .guarantee.release import charged_clients, release_of
+from .mail.catching_up import with_receipts
 from .mail.downlink import send_down
 from .mail.facts import facts_told
 from .mail.mailbox import Mailbox
@@ -85,6 +86,7 @@ def receive(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Ou
         after,
         round=state.round + 1,
         params=params,
+        down=with_receipts(after.down, reception.received),
         privacy=privacy,
         optimizer=optimizer,
         ledger=plan.accountant.charge(release, plan.sampling, charged, state.ledger),

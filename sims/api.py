@@ -203,8 +203,8 @@ def plot(
     runs = load_runs(_folders(results))
     options = {} if by is None else {"by": by}
     if out is not None:
-        draw_to(Path(out), name, runs, **options)
-    return draw(name, runs, **options)
+        draw_to(Path(out), name, runs, None, **options)
+    return draw(name, runs, None, **options)
 
 
 def _folders(results: Results | Sequence[Results]) -> list[Path]:

@@ -21,6 +21,14 @@ class Picture(StrEnum):
     svg = "svg"
 
 
+class Band(StrEnum):
+    """What a band over seeds shows."""
+
+    range = "range"
+    std = "std"
+    ci = "ci"
+
+
 class Pool(StrEnum):
     """Where clients run."""
 

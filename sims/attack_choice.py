@@ -124,13 +124,18 @@ def automatically(cases: Sequence[Finding], meant: Sequence[PluginSpec]) -> list
     """Return, of what would become of each attack on each message, what is to be done.
 
     Of the attacks that ``auto`` alone means every exact one, and of those that match the most preferred that
-    accepts a message; where none does, the most preferred with its refusal. All others stay.
+    accepts a message; where none does, the most preferred with its refusal. All others stay; one of
+    ``auto``'s own that is named besides is what ``auto`` takes, where it is the most preferred.
     """
-    chosen: dict[tuple[Any, ...], str] = {}
-    matching = [case for case in cases if case.attack in meant and not _is_exact(case)]
-    for case in sorted(matching, key=lambda case: bool(case.refusal)):
+    chosen, order = dict[tuple[Any, ...], str](), automatic()
+    alone = {attack.name for attack in meant}
+    own = [case for case in cases if case.attack.name in order and not _is_exact(case)]
+    matching = [case for case in own if case.attack in meant or case.attack.name not in alone]
+    for case in sorted(matching, key=lambda case: (bool(case.refusal), order.index(case.attack.name))):
         chosen.setdefault(_message(case), case.attack.name)
-    gone = {id(case) for case in matching if chosen[_message(case)] != case.attack.name}
+    gone = {
+        id(case) for case in matching if case.attack in meant and chosen[_message(case)] != case.attack.name
+    }
     return [case for case in cases if id(case) not in gone]
 
 

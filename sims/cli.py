@@ -11,6 +11,7 @@ import typer.core
 from . import signals
 from .arguments import (
     Address,
+    Band,
     Name,
     Out,
     Overwrite,
@@ -28,6 +29,7 @@ from .completion import pictures
 from .exits import run_command
 from .plugin_commands import check_plugin, data, doctor, explain, list_, new, show
 from .report.command import report
+from .table_command import table
 from .ui.command import ui
 
 typer.core.HAS_RICH = False  # with Rich, Typer 0.20 prints "\[required]" even in plain help
@@ -252,21 +254,39 @@ def plot(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Draw only runs whose scenario says so. Repeatable."),
     ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(help="column, page or W,H in inches; small print goes into a .txt beside it."),
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="OLD=NEW", help="Say it otherwise. Repeatable.")
+    ] = None,
+    band: Annotated[
+        Band | None, typer.Option(help="Over seeds: range, std, or ci, a 95 % interval of the mean.")
+    ] = None,
+    style: Annotated[str | None, typer.Option(help="A style of matplotlib's, or an .mplstyle file.")] = None,
 ) -> None:
     """Draw results as PNG, PDF or SVG, and beside it the numbers behind it as CSV."""
-    from .console import check_plot, draw_results
+    from .drawing import MATRIX, check_plot, draw_matrix, draw_results
     from .ownership import refuse_drawing
+    from .plots.look import Look, labels_of
     from .select import only as select
     from .sweep import load_runs
 
     if out is None:
         refuse_drawing(results[0])
-    kind = format_.value if format_ else None
-    check_plot(name, by, out, kind)
-    draw_results(name, select(load_runs(results), only or []), results[0] / "plots", by, out, kind)
+    kind, wanted = (format_.value if format_ else None), (band.value if band else None)
+    check_plot(name, by, out, kind, wanted)
+    look = Look(size, labels_of(label or []), style)
+    if name == MATRIX:
+        return draw_matrix(results[0], out, kind, look)
+    options = {key: value for key, value in (("by", by), ("band", wanted)) if value is not None}
+    runs = select(load_runs(results), only or [])
+    draw_results(name, runs, results[0] / "plots", out, kind, look, **options)
 
 
 app.command()(report)
+app.command()(table)
 app.command()(ui)
 app.command("list")(list_)
 app.command()(show)

@@ -33,7 +33,7 @@ def pictures(incomplete: str) -> list[str]:
     """Return the plots that begin so."""
     from .plots import PLOTS, SETS
 
-    return _beginning(["all", *SETS, *PLOTS], incomplete)
+    return _beginning(["all", "matrix", *SETS, *PLOTS], incomplete)
 
 
 def words(incomplete: str) -> list[str]:

@@ -95,6 +95,7 @@ def _data() -> Iterator[str]:
     """Say of every data set that needs nothing but files whether it can be loaded, fetching nothing."""
     from ..clients.data import DATASETS
     from ..clients.data.files import data_roots
+    from ..core.declarations import Datasets, declared
     from ..core.errors import GauntletError
     from .examples import required
 
@@ -104,7 +105,7 @@ def _data() -> Iterator[str]:
     try:
         for name in DATASETS.names():
             factory = DATASETS.find(name)
-            if required(factory) or not hasattr(factory, "load"):
+            if required(factory) or declared(factory, Datasets.load) is None:
                 continue
             try:
                 loaded = DATASETS.build(name).load()

@@ -24,7 +24,8 @@ from .results import Run, write_file, write_json
 from .run import RESULTS
 from .scenario import Scenario, make_scenario
 from .sections import Runtime
-from .sweep import Variant, begin_sweep, check_variants, run_variants, taken_up
+from .sweep import Variant, begin_sweep, check_variants, taken_up
+from .sweep_runs import run_variants
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -228,7 +229,7 @@ def _finish(
     consent: Consent = NO_CONSENT,
 ) -> tuple["pd.DataFrame", Path]:
     from .plots import save
-    from .plots.matrix import MAPS, heat_maps
+    from .plots.matrix import MAPS, heat_maps, numbers_of
 
     failures = run_variants(todo, folder, runtime, progress, consent)
     if len(failures) == len(todo):
@@ -237,7 +238,8 @@ def _finish(
     write_file(folder / "matrix.csv", table.to_csv(index=False, lineterminator="\n").encode())
     for name in MAPS:
         if MAPS[name].column in table and table[MAPS[name].column].notna().any():
-            save(heat_maps(table, name), folder / "plots" / f"matrix-{name}.png")
+            place = folder / "plots" / f"matrix-{name}.png"
+            save(heat_maps(table, name), place, numbers_of(table, name))
     keep_report(folder, progress)
     return table, folder
 

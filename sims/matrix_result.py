@@ -33,9 +33,10 @@ class MatrixResult:
         Raises:
             ScenarioError: No such map.
         """
+        from .notebook import pictured
         from .plots.matrix import heat_maps
 
-        return heat_maps(self.table, name)
+        return pictured(heat_maps(self.table, name))
 
     def _repr_html_(self) -> str:
         columns = [c for c in _SHOWN if c in self.table and self.table[c].notna().any()]

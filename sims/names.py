@@ -5,10 +5,10 @@ A family's table of built-ins is read as text: importing it would load torch, wh
 
 import re
 from functools import cache
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..core.installed import installed as offered_by_packages
 from .places import PLACES
 
 GROUPS = {
@@ -23,7 +23,7 @@ _ENTRY = re.compile(r'^ {8}"([\w-]+)": "gauntlet\.[\w.]+:\w+",$', re.MULTILINE)
 def plugin_names(family: str) -> list[str]:
     """Return every name of a family that needs no colon, as ``Family.names``."""
     built_in = _tables(PLACES[family].partition(":")[0])[family]
-    outside = sorted(entry.name for entry in entry_points(group=f"gauntlet.{family}"))
+    outside = sorted(offered_by_packages(family))
     return [*built_in, *(name for name in outside if name not in built_in)]
 
 

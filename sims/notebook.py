@@ -2,10 +2,13 @@
 
 import sys
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .progress import Headline, Pace
 from .shown import bars_html
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _EVERY = 0.2  # seconds between two pictures at least
 
@@ -14,6 +17,16 @@ def in_notebook() -> bool:
     """Return whether this process is the kernel of a notebook."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return shell is not None and type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def pictured(figure: "Figure") -> "Figure":
+    """Return a figure, which a notebook shows as a picture, also without ``%matplotlib inline``."""
+    if in_notebook():
+        from IPython import get_ipython
+        from IPython.core.pylabtools import select_figure_formats
+
+        select_figure_formats(get_ipython(), {"png"})
+    return figure
 
 
 class Cells:

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import ResultsError
+from ..core.installed import every_installed
 from ..core.outside import is_outside
 from ..core.sources import hash_of, sources
 
@@ -19,8 +18,8 @@ _SCHEME = re.compile(r"[a-z]+:(?=.*:)")  # of flower:package.module:Class
 def named_outside(values: Mapping[str, Any]) -> list[str]:
     """Return every ``module:Class`` and ``file.py:Class`` from outside that a scenario's values name."""
     found = set()
-    for text in _texts({k: v for k, v in values.items() if k not in {"description", "runtime"}}):
-        target = _installed().get(text) or _SCHEME.sub("", text)
+    for text in _texts({k: v for k, v in values.items() if k not in {"description", "runtime", "track"}}):
+        target = every_installed().get(text) or _SCHEME.sub("", text)
         if _TARGET.fullmatch(target) and is_outside(target):
             found.add(target)
     return sorted(found)
@@ -32,14 +31,6 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, Mapping | list):
         for part in value.values() if isinstance(value, Mapping) else value:
             yield from _texts(part)
-
-
-@lru_cache
-def _installed() -> dict[str, str]:
-    """Return what installed packages offer, by name."""
-    every: Any = entry_points()
-    groups = [group for group in every.groups if group.startswith("gauntlet.")]
-    return {e.name: e.value for group in groups for e in every.select(group=group)}
 
 
 def code_of(values: Mapping[str, Any]) -> dict[str, str]:

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..clients.data.digest import digest
+from ..clients.models.weights import frozen
 from ..core.declarations import Mechanisms, declared
 from ..core.errors import ResultsError, shown
 from ..core.live import ABSENT, absent, live_names
 from ..core.version import VERSION
+from ..server.assembly.loading import make_model
 from .outside_code import code_of, keep_copies
 from .ownership import signature
 from .scenario import Scenario
@@ -84,7 +86,10 @@ def _data(simulation: Simulation) -> str:
     found = digest(simulation.data, noised=declared(simulation.plan.privacy, Mechanisms.perturb) is not None)
     if simulation.spec.init is None:
         return found
-    first = torch.cat([simulation.first.params, simulation.first.buffers])
+    still = frozen(make_model(simulation.spec, simulation.data)).values()
+    first = torch.cat(
+        [simulation.first.params, simulation.first.buffers, *(value.reshape(-1).float() for value in still)]
+    )
     return f"{found}+{sha256(first.numpy().tobytes()).hexdigest()[:32]}"
 
 

@@ -193,7 +193,7 @@ class Run:
         """Return one of the plots that ``gauntlet plot`` draws, of this run alone."""
         from .plots import draw
 
-        return draw(name, [self], **({} if by is None else {"by": by}))
+        return draw(name, [self], None, **({} if by is None else {"by": by}))
 
     def _repr_html_(self) -> str:
         from .shown import run_html

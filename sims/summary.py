@@ -1,6 +1,6 @@
 """The table that a run or a sweep ends with: one line for equal labels, the spread over seeds beside it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -175,9 +175,9 @@ def summary_table(runs: Sequence[Run]) -> tuple[str, list[str], list[list[str]]]
     names = ", ".join(dict.fromkeys(scenario_name(run) for run in runs))
     least, most = (f([len(run.rounds) for run in runs]) for f in (min, max))
     title = f"{names}: after {least if least == most else f'{least} to {most}'} rounds"
-    columns = [c for c in _columns(rows) if any(c[1](row) for row in rows)]
-    told = [[text(row) or "-" for _, text in columns] for row in rows]
-    return title, [name for name, _ in columns], told
+    shown = [c for c in _columns(rows) if any(c[1](row) for row in rows)]
+    told = [[text(row) or "-" for _, text in shown] for row in rows]
+    return title, [name for name, _ in shown], told
 
 
 def warnings(runs: Sequence[Run]) -> list[str]:
@@ -186,7 +186,8 @@ def warnings(runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys(line for line in told if line))
 
 
-def _columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
+def _columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, Callable[[dict[str, Any]], str]]]:
+    """Return the table's columns: a title, and what it says of a row, empty where that is nothing."""
     further = dict.fromkeys(name for row in rows for name in row["metrics"])
     return [
         ("run", lambda r: r["run"]),

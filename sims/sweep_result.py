@@ -31,7 +31,7 @@ class Sweep(list["Run"]):
         from .plots import draw
 
         runs: Sequence[Run] = self
-        return draw(name, runs, **({} if by is None else {"by": by}))
+        return draw(name, runs, None, **({} if by is None else {"by": by}))
 
     def _repr_html_(self) -> str:
         return runs_html(self)

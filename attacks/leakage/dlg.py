@@ -43,7 +43,9 @@ class DLG:
     L-BFGS takes thousands and comes to an end where L-BFGS does not. It needs as many parameters as unknowns
     and memory for the derivative of the ones by the others (see ``refuse_unsolvable``), and follows noise in
     the message further than a search that is not finished does. The labels are soft (a softmax) for L-BFGS,
-    as the authors have them, and any numbers of sum 1 for Levenberg-Marquardt: at the truth they are finite.
+    as the authors have them, and any numbers of sum 1 for Levenberg-Marquardt: at the truth they are finite,
+    and those that fit best are solved for at every step (``search.affine``), unless the message may have been
+    clipped.
 
     Attributes:
         optimizer: ``"lbfgs"`` (the authors') or ``"levenberg_marquardt"``, on each entry of the gradient.
@@ -151,14 +153,16 @@ class DLG:
     ) -> Found:
         target, gradient = observation.gradient(), one_gradient_of(observation)
         counts = target != 0 if self.masked else None
-        difference = residual(target, counts, may_be_clipped(observation))
+        resized = may_be_clipped(observation)
+        difference = residual(target, counts, resized)
 
         def residuals(variables: Variables) -> Tensor:
             x, *q = variables  # [B, ...], [B, C] of numbers that stand for labels unless they are known
             return difference(gradient(x, _of_sum_one(q[0]) if labels is None else labels))
 
         starts = [(x, *(v.softmax(dim=1) for v in q)) for x, *q in starts]
-        return by_least_squares(residuals, starts, self._budget())
+        affine = labels is None and not resized  # a gradient is affine in the labels
+        return by_least_squares(residuals, starts, self._budget(), affine)
 
 
 def _of_sum_one(y: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ arXiv:2111.04706.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ...core.errors import PluginError, shown
-from .parts.image_transforms import TRANSFORMS
+from .parts.image_transforms import SIGNED, STEPPED, TRANSFORMS
+from .parts.untransforming import untransformed
 
 _MAGNITUDES: Mapping[str, tuple[float, float]] = {  # at index 0 and at index 9, evenly between
     **dict.fromkeys(("shear_x", "shear_y"), (0.0, 0.3)),
@@ -35,6 +37,7 @@ _PUBLISHED = (
     "solarize 1, autocontrast 0, translate_y 3, translate_y 3, autocontrast 1, solarize 1, equalize 5, "
     "invert 0, translate_y 3, autocontrast 1"
 )
+_MOST_WAYS = 1024
 POLICIES = tuple((name, int(at)) for name, at in (entry.split() for entry in _PUBLISHED.split(", ")))
 
 
@@ -55,7 +58,9 @@ class Ats:
     The search for a policy is left out: it needs a half-trained network, and its result is public. The
     default is a published one (for ResNet20 on CIFAR-100, hybrid). Nothing tells that it suits other data.
 
-    An attack rebuilds what the client trained on; since policies are public, it is judged by that, too.
+    An attack rebuilds what the client trained on. Since policies are public, it then tries every list and
+    every choice of signs, and keeps the one that explains an image (``undo``). What a translation moved out
+    of the image is gone.
 
     Attributes:
         policy: Numbers from 0 to 49 joined by "-", lists of them by "+".
@@ -64,7 +69,7 @@ class Ats:
     policy: str = "3-1-7+43-18-18"
 
     looks_at_examples: ClassVar[bool] = False
-    unanswered: ClassVar[bool] = True
+    adaptive: ClassVar[Mapping[str, object]] = {"name": "altered_examples"}
 
     def __post_init__(self) -> None:
         self._lists()
@@ -100,3 +105,44 @@ class Ats:
                 if bool(rows.any()):
                     found[rows] = TRANSFORMS[name](found[rows], magnitude(name, index), signs[rows, at])
         return found.clamp(0, 1), y
+
+    def undo(
+        self, seen: Sequence[Tensor], _: tuple[float, float], __: np.random.Generator
+    ) -> tuple[Tensor, float]:
+        """Try every list of the policy with every choice of the signs that it looks at.
+
+        Raises:
+            PluginError: There are more than 1,024.
+        """
+        lists = [[POLICIES[n] for n in numbers] for numbers in self._lists()]
+        count = sum(2 ** sum(name in SIGNED for name, _ in one) for one in lists)
+        if count > _MOST_WAYS:
+            raise PluginError(f"this policy has {count} ways to try, {_MOST_WAYS} are allowed")
+        choices = [product(*((1.0, -1.0) if name in SIGNED else (1.0,) for name, _ in one)) for one in lists]
+        ways = [(one, signs) for one, some in zip(lists, choices, strict=True) for signs in some]
+
+        def transform(x: Tensor, numbers: Tensor) -> Tensor:
+            found = x
+            for one in lists:
+                own = [number for number, (of, _) in enumerate(ways) if of is one]
+                rows = torch.isin(numbers, torch.tensor(own))
+                if bool(rows.any()):
+                    signs = torch.tensor([ways[n][1] for n in numbers[rows].tolist()])
+                    found = found.index_put((rows,), _along(one, signs, x[rows]))
+            return found
+
+        return untransformed(seen, transform, len(ways), (0.0, 1.0))
+
+
+def _along(transforms: Sequence[tuple[str, int]], signs: Tensor, x: Tensor) -> Tensor:
+    """Return images after some transforms; derivatives go through levels as if there were none.
+
+    Args:
+        transforms: One after the other.
+        signs: Of each image for each of them.  # [n, number]
+        x: Images.  # [n, C, H, W]
+    """
+    for at, (name, index) in enumerate(transforms):
+        made = TRANSFORMS[name](x, magnitude(name, index), signs[:, at])
+        x = x + (made - x).detach() if name in STEPPED else made
+    return x.clamp(0, 1)

@@ -177,6 +177,23 @@ def alters_examples_one_for_one(defense: ClientDefense) -> None:
         require(kept, "examples wrote into what it was handed")
 
 
+def what_was_trained_on_is_undone_as_declared(defense: ClientDefense) -> None:
+    """Of two rounds as many examples as in one, finite, and how far off they are; what was seen is left."""
+    undo: Any = declared(defense, ClientDefenses.undo)
+    if undo is None:
+        return
+    examples: Any = declared(defense, ClientDefenses.examples)
+    require(examples is not None, "undo says how altered examples are undone, and no examples are altered")
+    x, y = _examples(2)
+    seen = [examples(x, y, generator(5, "examples", r))[0] for r in range(2)]
+    before = [one.clone() for one in seen]
+    found, misfit = undo(seen, (0.0, 1.0), generator(5, "undo"))
+    fits = isinstance(found, Tensor) and found.shape == x.shape and bool(found.isfinite().all())
+    require(fits, f"undo must return finite examples {list(x.shape)}")
+    require(isinstance(misfit, float) and misfit >= 0, f"undo must say how far off, got {misfit!r}")
+    require(all(map(torch.equal, before, seen)), "undo wrote into what was seen")
+
+
 def wraps_a_classifier_into_a_classifier(defense: ClientDefense) -> None:
     """Logits of the same shape, finite; the same weights from the same state of torch's generator."""
     wrap: Any = declared(defense, ClientDefenses.wrap)
@@ -219,6 +236,7 @@ CHECKS: tuple[Callable[[ClientDefense], None], ...] = (
     says_whether_it_looks_at_examples,
     names_the_attack_that_it_is_shown_beside,
     alters_examples_one_for_one,
+    what_was_trained_on_is_undone_as_declared,
     wraps_a_classifier_into_a_classifier,
     says_in_one_line_what_it_cannot_work_on,
 )

@@ -5,6 +5,7 @@ Source: Huang, Song, Li, Arora. InstaHide: Instance-hiding Schemes for Private D
 with Instance Encoding? S&P 2021, arXiv:2011.05315, who see many mixtures of one example.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,6 +27,10 @@ class Instahide:
     and 1 stay there. Labels as with ``mixup``. The model is evaluated on plain examples, where the authors
     mix those, too; mixing with public examples is left out.
 
+    What an attacker makes of it here (``undo``): a value and its mirror image are equally likely, so that the
+    lower one is taken, as on dark grounds. The distances from ``centre`` are then those of the mixtures.
+    Telling the examples of many rounds apart by them needs what Carlini et al. do, which is not here.
+
     Attributes:
         k: How many examples are mixed, at least 2.
         largest: The largest weight, above 1/k and at most 1.
@@ -36,7 +41,7 @@ class Instahide:
     largest: float = 0.65
     centre: float = 0.5
 
-    unanswered: ClassVar[bool] = True
+    adaptive: ClassVar[Mapping[str, object]] = {"name": "altered_examples"}
 
     def __post_init__(self) -> None:
         if self.k < 2:
@@ -50,6 +55,11 @@ class Instahide:
         found, labels = mixed(x, y, self._weights(len(y), generator), generator)
         signs = torch.from_numpy(generator.integers(2, size=tuple(x.shape)) * 2 - 1).to(x)
         return self.centre + signs * (found - self.centre), labels
+
+    def undo(
+        self, seen: Sequence[Tensor], _: tuple[float, float], __: np.random.Generator
+    ) -> tuple[Tensor, float]:
+        return self.centre - (seen[-1] - self.centre).abs(), 0.0
 
     def _weights(self, size: int, generator: np.random.Generator) -> Array:
         """Return weights [size, k]; what is too large after so many draws is drawn towards 1/k."""

@@ -5,6 +5,7 @@ arXiv:1710.09412; as a defense: Huang, Gupta, Song, Li, Arora. Evaluating Gradie
 Defenses in Federated Learning. NeurIPS 2021, Section 3, arXiv:2112.00059.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import ClassVar
@@ -13,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from .parts.mixtures import mixed
+from .parts.unmixing import unmixed
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Mixup:
     Labels stay classes: a mixture has the label of one of its examples, drawn with their weights. The loss is
     linear in the label, so that its expectation is that of the mixed label (our choice).
 
-    A mixture shows each example in part: an attack rebuilds what the client trained on, the mixtures.
+    A mixture shows each example in part: an attack rebuilds what the client trained on, the mixtures. Those
+    of two rounds or more of the same examples lie in the convex hull of these, whose corners can be found.
 
     Attributes:
         k: How many examples are mixed, at least 2.
@@ -36,7 +39,7 @@ class Mixup:
     k: int = 2
     alpha: float = 1.0
 
-    unanswered: ClassVar[bool] = True
+    adaptive: ClassVar[Mapping[str, object]] = {"name": "altered_examples"}
 
     def __post_init__(self) -> None:
         if self.k < 2:
@@ -47,3 +50,8 @@ class Mixup:
     def examples(self, x: Tensor, y: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
         weights = generator.dirichlet([self.alpha] * self.k, size=len(y))  # [B, k]
         return mixed(x, y, weights, generator)
+
+    def undo(
+        self, seen: Sequence[Tensor], value_range: tuple[float, float], generator: np.random.Generator
+    ) -> tuple[Tensor, float]:
+        return unmixed(seen, self.k, value_range, generator)

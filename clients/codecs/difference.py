@@ -7,20 +7,20 @@ Gradient Descent with Double-pass Error-Compensated Compression. ICML 2019. arXi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ...core.contracts import Codec, CodecContext, CodecStreams, Mismatch
+from ...core.contracts import Codec, CodecContext, CodecStreams
 from ...core.declarations import Codecs, declared
-from ...core.frames import Record, RecordShape
+from ...core.frames import Record
 from ...core.layout import Layout
 from ...core.trees import State
 from ...core.updates import Updates
-from .error_feedback import make_codec
+from .parts import inside
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Difference:
     """Encode what it is given by the codec inside; as ``codec_down`` that is w - h, the server's difference.
 
     The server keeps h, what a client holds that received every frame so far, and what a frame leaves out
-    stays in the next difference. A client that was away receives what it missed, which is counted
-    (``server.mail.catching_up``). On the way up it is the codec inside.
+    stays in the next difference. A client receives besides what it missed since its last counted message,
+    which costs bytes down (``server.mail.catching_up``). On the way up it is the codec inside.
 
     Attributes:
         codec: The codec inside, by name or as a table of ``name`` and its options. It keeps no memory, shares
@@ -42,6 +42,17 @@ class Difference:
     allow_unbiased: bool = False
 
     differences: ClassVar[bool] = True
+
+    codec_id = inside.codec_id
+    records = inside.records
+    max_body = inside.max_body
+    ideal_bits = inside.ideal_bits
+    unbiased = inside.handed_on(Codecs.unbiased)
+    contractive = inside.handed_on(Codecs.contractive)
+    reads_params = inside.handed_on(Codecs.reads_params)
+    support = inside.handed_on(Codecs.support)
+    mismatch = inside.handed_on(Codecs.mismatch)
+    decode_cohort = inside.handed_on(Codecs.decode_cohort)
 
     def __post_init__(self) -> None:
         inner = self._inner
@@ -57,36 +68,7 @@ class Difference:
 
     @cached_property
     def _inner(self) -> Codec:
-        return make_codec(self.codec)
-
-    @property
-    def codec_id(self) -> int:
-        return self._inner.codec_id
-
-    @property
-    def unbiased(self) -> bool:
-        return declared(self._inner, Codecs.unbiased)
-
-    @property
-    def contractive(self) -> bool:
-        return declared(self._inner, Codecs.contractive)
-
-    @property
-    def reads_params(self) -> bool:
-        return declared(self._inner, Codecs.reads_params)
-
-    @property
-    def support(self) -> Callable[[Sequence[Record], Layout], Tensor] | None:
-        return declared(self._inner, Codecs.support)
-
-    @property
-    def mismatch(self) -> Callable[[Sequence[Record], Layout, CodecContext], Mismatch | None] | None:
-        """That of the codec inside, where it goes up."""
-        return declared(self._inner, Codecs.mismatch)
-
-    @property
-    def decode_cohort(self) -> Callable[[Any, Layout, Any], Tensor] | None:
-        return declared(self._inner, Codecs.decode_cohort)
+        return inside.make_codec(self.codec)
 
     def init(self) -> None:
         return None
@@ -98,12 +80,3 @@ class Difference:
 
     def decode(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
         return self._inner.decode(records, layout, context)
-
-    def records(self, layout: Layout) -> Sequence[RecordShape]:
-        return self._inner.records(layout)
-
-    def max_body(self, shape: tuple[int, ...]) -> int:
-        return self._inner.max_body(shape)
-
-    def ideal_bits(self, records: Sequence[Record], layout: Layout) -> float:
-        return self._inner.ideal_bits(records, layout)

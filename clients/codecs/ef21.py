@@ -19,12 +19,11 @@ from ...core.client_rows import ids_where, rows_of, with_rows, without
 from ...core.contracts import Codec, CodecContext, CodecStreams, Mismatch
 from ...core.declarations import Codecs, declared
 from ...core.errors import FrameError
-from ...core.frames import Record, RecordShape
+from ...core.frames import Record
 from ...core.layout import Layout
 from ...core.trees import State
-from ...core.updates import Updates, finite_rows
-from .error_feedback import make_codec
-from .parts.wire import vectors_of
+from ...core.updates import Updates
+from .parts import inside
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,12 @@ class EF21:
 
     share_stays: ClassVar[bool] = True
 
+    codec_id = inside.codec_id
+    records = inside.records
+    max_body = inside.max_body
+    ideal_bits = inside.ideal_bits
+    reads_params = inside.handed_on(Codecs.reads_params)
+
     def __post_init__(self) -> None:
         if self.weighting not in ("num_examples", "uniform"):
             raise ValueError(f"weighting must be num_examples or uniform, got '{self.weighting}'")
@@ -67,15 +72,7 @@ class EF21:
 
     @cached_property
     def _inner(self) -> Codec:
-        return make_codec(self.codec)
-
-    @property
-    def codec_id(self) -> int:
-        return self._inner.codec_id
-
-    @property
-    def reads_params(self) -> bool:
-        return declared(self._inner, Codecs.reads_params)
+        return inside.make_codec(self.codec)
 
     @property
     def decode_cohort(self) -> Callable[[Any, Layout, Any], Tensor] | None:
@@ -103,11 +100,7 @@ class EF21:
         wanted = updates.with_vectors(updates.vectors - rows_of(state["references"], ids, zeros))
         streams = replace(streams, shared=None)
         rows, _ = self._inner.encode(wanted, layout, None, streams)
-        finite = finite_rows(wanted)  # [K]
-        cohort = [(row, rows[row], streams.context(ids[row])) for row in finite.nonzero().flatten().tolist()]
-        decoded, bad = vectors_of(self._inner, cohort, layout)
-        good = finite.clone()
-        good[[row for row, _ in bad]] = False
+        _, good, decoded = inside.read_back(self._inner, rows, wanted, layout, streams)
         weights = dict(zip(ids, self.counts(updates.num_examples).tolist(), strict=True))
         return rows, {
             **state,
@@ -152,15 +145,6 @@ class EF21:
         if inner is None or (context.shared is not None and bool(context.shared["mean"].any())):
             return None
         return inner(records, layout, replace(context, shared=None))
-
-    def records(self, layout: Layout) -> Sequence[RecordShape]:
-        return self._inner.records(layout)
-
-    def max_body(self, shape: tuple[int, ...]) -> int:
-        return self._inner.max_body(shape)
-
-    def ideal_bits(self, records: Sequence[Record], layout: Layout) -> float:
-        return self._inner.ideal_bits(records, layout)
 
 
 def _added(shared: State, changes: Tensor) -> Tensor:

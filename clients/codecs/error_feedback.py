@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from ...core.client_rows import ids_where, rows_of, with_rows, without
-from ...core.contracts import Codec, CodecContext, CodecStreams, Mismatch
+from ...core.contracts import Codec, CodecContext, CodecStreams
 from ...core.declarations import Codecs, declared
-from ...core.frames import Record, RecordShape
+from ...core.frames import Record
 from ...core.layout import Layout
 from ...core.trees import State
-from ...core.updates import Updates, finite_rows
-from .parts.wire import vectors_of
+from ...core.updates import Updates
+from .parts import inside
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,17 @@ class ErrorFeedback:
     decay: float = 1.0
     allow_unbiased: bool = False
 
+    codec_id = inside.codec_id
+    records = inside.records
+    max_body = inside.max_body
+    ideal_bits = inside.ideal_bits
+    reads_params = inside.handed_on(Codecs.reads_params)
+    of_one_round = inside.handed_on(Codecs.of_one_round)
+    support = inside.handed_on(Codecs.support)
+    choices = inside.handed_on(Codecs.choices)
+    decode_cohort = inside.handed_on(Codecs.decode_cohort)
+    mismatch = inside.handed_on(Codecs.mismatch)  # of p: of u in a client's first message
+
     def __post_init__(self) -> None:
         if not 0 <= self.decay <= 1:
             raise ValueError(f"decay must be between 0 and 1, got {self.decay}")
@@ -59,11 +70,7 @@ class ErrorFeedback:
 
     @cached_property
     def _inner(self) -> Codec:
-        return make_codec(self.codec)
-
-    @property
-    def codec_id(self) -> int:
-        return self._inner.codec_id
+        return inside.make_codec(self.codec)
 
     @property
     def share(self) -> Callable[[Tensor, Tensor, State], State] | None:
@@ -73,29 +80,8 @@ class ErrorFeedback:
         return lambda params, aggregate, state: inner(params, aggregate, state.get("inner"))
 
     @property
-    def reads_params(self) -> bool:
-        return declared(self._inner, Codecs.reads_params)
-
-    @property
-    def support(self) -> Callable[[Sequence[Record], Layout], Tensor] | None:
-        return declared(self._inner, Codecs.support)
-
-    @property
-    def choices(self) -> Callable[[Layout, State], Sequence[float]] | None:
-        return declared(self._inner, Codecs.choices)
-
-    @property
-    def mismatch(self) -> Callable[[Sequence[Record], Layout, CodecContext], Mismatch | None] | None:
-        """That of the codec inside, of p: of u alone in a client's first message, before there is any e."""
-        return declared(self._inner, Codecs.mismatch)
-
-    @property
     def carries(self) -> float:
         return self.decay
-
-    @property
-    def decode_cohort(self) -> Callable[[Any, Layout, Any], Tensor] | None:
-        return declared(self._inner, Codecs.decode_cohort)
 
     def init(self) -> State:
         """Return no residuals: from client id to e, or p until it is counted, and to d.  # [P] each"""
@@ -110,11 +96,7 @@ class ErrorFeedback:
         before = rows_of(state["residuals"], ids, torch.zeros(layout.num_parameters))  # e  # [K, P]
         wanted = updates.with_vectors(updates.vectors + self.decay * before)  # p
         rows, inner = self._inner.encode(wanted, layout, state.get("inner"), streams)
-        finite = finite_rows(wanted)  # [K]
-        cohort = [(row, rows[row], streams.context(ids[row])) for row in finite.nonzero().flatten().tolist()]
-        decoded, bad = vectors_of(self._inner, cohort, layout)
-        good = finite.clone()
-        good[[row for row, _ in bad]] = False
+        finite, good, decoded = inside.read_back(self._inner, rows, wanted, layout, streams)
         return rows, {
             **({} if inner is None else {"inner": inner}),
             "residuals": with_rows(state["residuals"], ids_where(ids, finite), wanted.vectors[finite]),
@@ -130,27 +112,3 @@ class ErrorFeedback:
     def decode(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
         """Return d [P], as the codec inside decodes it."""
         return self._inner.decode(records, layout, context)
-
-    def records(self, layout: Layout) -> Sequence[RecordShape]:
-        return self._inner.records(layout)
-
-    def max_body(self, shape: tuple[int, ...]) -> int:
-        return self._inner.max_body(shape)
-
-    def ideal_bits(self, records: Sequence[Record], layout: Layout) -> float:
-        return self._inner.ideal_bits(records, layout)
-
-
-def make_codec(choice: str | dict[str, Any]) -> Codec:
-    """Return the codec that an option names.
-
-    Raises:
-        PluginError: No such codec, or options that it does not take.
-    """
-    from . import CODECS
-
-    table: dict[str, Any] = {"name": choice} if isinstance(choice, str) else choice
-    name = table.get("name")
-    if not isinstance(name, str):
-        raise ValueError(f"codec needs a name, one of {', '.join(CODECS.names())}; got {choice!r}")
-    return CODECS.build(name, {key: value for key, value in table.items() if key != "name"})

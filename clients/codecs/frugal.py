@@ -8,7 +8,7 @@ steps is the server optimiser's. The rule was taken from a public summary, not f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -23,10 +23,10 @@ from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout, Slot
 from ...core.trees import State
 from ...core.updates import Updates
-from .parts.bases import Bases, Projection
+from .parts.bases import Bases, Projection, init_bases, of_one_round, share_bases
 from .parts.images import ImageMismatch
-from .parts.laws import SignMismatch
 from .parts.matrices import coefficients, lifted, rounded, standing_shape
+from .parts.mismatches import TINY, sizes_of
 from .parts.packing import (
     DENSE_F32,
     Array,
@@ -38,6 +38,7 @@ from .parts.packing import (
     unpack_fixed,
     unpack_values,
 )
+from .parts.wire import first_of_cohort
 
 SPLIT = 0x42
 """Tag: a scale, float32 coefficients in a basis that both sides know, and a sign an element."""
@@ -63,6 +64,11 @@ class Frugal:
     codec_id: ClassVar[int] = 18
     contractive: ClassVar[bool] = True
 
+    init = init_bases
+    share = share_bases
+    of_one_round = of_one_round
+    decode = first_of_cohort
+
     rank: int = 8
     period: int = 20
     refresh: Literal["full", "server", "random"] = "full"
@@ -74,14 +80,6 @@ class Frugal:
     @cached_property
     def _bases(self) -> Bases:
         return Bases(self.rank, self.period, self.refresh, columns=self.space == "columns")
-
-    @property
-    def share(self) -> Callable[[Tensor, Tensor, State], State] | None:
-        """The bases of the next round."""
-        return None if self.refresh == "random" else self._bases.share
-
-    def init(self) -> State:
-        return self._bases.init()
 
     def encode(
         self, updates: Updates, layout: Layout, state: State, streams: CodecStreams
@@ -98,22 +96,16 @@ class Frugal:
 
         return by_tensor(updates, layout, records), self._bases.after(state, layout, streams)
 
-    def decode(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
-        """Return M B B^T + s sign(E) of each matrix, or what was sent as it is.  # [P]
+    def decode_cohort(
+        self, cohort: Sequence[Sequence[Record]], layout: Layout, contexts: Sequence[CodecContext]
+    ) -> Tensor:
+        """Return M B B^T + s sign(E) of each matrix, or what was sent as it is.  # [K, P]
+
+        Of frames of one round, whose bases are read once.
 
         Raises:
             FrameError: Another tag or length than the round's, a value that is not finite, a scale below 0,
                 or padding that is not zero.
-        """
-        return self.decode_cohort([records], layout, [context])[0]
-
-    def decode_cohort(
-        self, cohort: Sequence[Sequence[Record]], layout: Layout, contexts: Sequence[CodecContext]
-    ) -> Tensor:
-        """Return ``decode`` of several frames of one round, whose bases are read once.  # [K, P]
-
-        Raises:
-            FrameError: One of them is bad.
         """
         inside, signs = self._parts(cohort, layout, self._bases.known(layout, contexts[0]))
         return torch.from_numpy(rounded(inside + signs))
@@ -141,7 +133,7 @@ class Frugal:
         return inside, signs
 
     def mismatch(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> SplitMismatch:
-        """Return 1 - cos to what is projected of an update, and how badly the signs of the rest fit."""
+        """Return 1 - cos to what is projected of an update, and how far the rest lies on the other side."""
         bases = self._bases.known(layout, context)
         ((inside,), (signs,)) = self._parts([records], layout, bases)
         image = Projection.of(layout, bases)
@@ -150,9 +142,7 @@ class Frugal:
         slots = [slot for slot in slots if signs[slot.start] != 0]
         if not slots:
             return SplitMismatch(along, None)
-        return SplitMismatch(
-            along, SignMismatch(tuple(slots), torch.from_numpy(np.sign(signs)).float(), None)
-        )
+        return SplitMismatch(along, SignHinge(tuple(slots), torch.from_numpy(np.sign(signs)).float()))
 
     def records(self, layout: Layout) -> Sequence[RecordShape]:
         return one_a_tensor(layout)
@@ -174,6 +164,32 @@ class Frugal:
 
 
 @dataclass(frozen=True, eq=False)
+class SignHinge:
+    """The mean square of what lies on the other side of its sign, in units of its tensor's rms.
+
+    0 of the update itself. The logarithm of a logistic law, which ``sign`` has, goes on to fall as sizes
+    become more alike, and that leads away from the coefficients, which say nearly all.
+
+    Attributes:
+        slots: The tensors whose scale is not 0.
+        signs: -1 or 1, float32.  # [P]
+    """
+
+    slots: tuple[Slot, ...]
+    signs: Tensor
+
+    def __call__(self, updates: Tensor) -> Tensor:
+        total = 0 * updates[..., 0]
+        for slot in self.slots:
+            part = updates.narrow(-1, slot.start, slot.size)
+            unit = part / sizes_of(part)
+            beyond = (-self.signs.narrow(-1, slot.start, slot.size) * unit).relu()
+            square = unit.square().mean(dim=-1).add(TINY)
+            total = total + beyond.square().sum(dim=-1) / square
+        return total / sum(slot.size for slot in self.slots)
+
+
+@dataclass(frozen=True, eq=False)
 class SplitMismatch:
     """The sum of what both parts of a frame say of updates [..., P].
 
@@ -183,7 +199,7 @@ class SplitMismatch:
     """
 
     inside: ImageMismatch
-    outside: SignMismatch | None
+    outside: SignHinge | None
 
     scale_free: ClassVar[bool] = True
 

@@ -8,7 +8,7 @@ rows of the parameters that the clients received, made of length 1 anew each rou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -23,7 +23,7 @@ from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout, Slot
 from ...core.trees import State
 from ...core.updates import Updates
-from .parts.bases import Bases, Projection
+from .parts.bases import Bases, Projection, init_bases, of_one_round, share_bases
 from .parts.images import ImageMismatch
 from .parts.matrices import coefficients, lifted, rounded, standing_shape
 from .parts.packing import (
@@ -37,6 +37,7 @@ from .parts.packing import (
     unpack_values,
 )
 from .parts.params import params_of
+from .parts.wire import first_of_cohort
 
 SPLIT = 0x40
 """Tag: float32 magnitudes, then coefficients in a basis that both sides know."""
@@ -60,6 +61,11 @@ class GradNormLoRP:
     additive: ClassVar[bool] = True
     reads_params: ClassVar[bool] = True
 
+    init = init_bases
+    share = share_bases
+    of_one_round = of_one_round
+    decode = first_of_cohort
+
     rank: int = 8
     period: int = 20
     refresh: Literal["full", "server", "random"] = "full"
@@ -70,14 +76,6 @@ class GradNormLoRP:
     @cached_property
     def _bases(self) -> Bases:
         return Bases(self.rank, self.period, self.refresh)
-
-    @property
-    def share(self) -> Callable[[Tensor, Tensor, State], State] | None:
-        """The bases of the next round."""
-        return None if self.refresh == "random" else self._bases.share
-
-    def init(self) -> State:
-        return self._bases.init()
 
     def encode(
         self, updates: Updates, layout: Layout, state: State, streams: CodecStreams
@@ -111,21 +109,15 @@ class GradNormLoRP:
             found.append((_directions(own.reshape(slot.shape[0], -1)), basis))
         return found
 
-    def decode(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
-        """Return V g_m and what is projected of the rest, or what was sent as it is.  # [P]
-
-        Raises:
-            FrameError: Another tag or length than the round's, or a value that is not finite.
-        """
-        return self.decode_cohort([records], layout, [context])[0]
-
     def decode_cohort(
         self, cohort: Sequence[Sequence[Record]], layout: Layout, contexts: Sequence[CodecContext]
     ) -> Tensor:
-        """Return ``decode`` of several frames of one round, whose bases are read once.  # [K, P]
+        """Return V g_m and what is projected of the rest, or what was sent as it is.  # [K, P]
+
+        Of frames of one round, whose bases are read once.
 
         Raises:
-            FrameError: One of them is bad.
+            FrameError: Another tag or length than the round's, or a value that is not finite.
         """
         vectors = np.empty((len(cohort), layout.num_parameters), dtype=np.float32)
         parts = self._parts(layout, contexts[0])

@@ -32,6 +32,7 @@ from .parts.packing import (
     pack_floats,
     unpack_values,
 )
+from .parts.wire import first_of_cohort
 
 ROWS = 0x40
 """Tag: float32 rows that both sides know."""
@@ -59,6 +60,9 @@ class Grass:
 
     codec_id: ClassVar[int] = 13
     additive: ClassVar[bool] = True
+    of_one_round: ClassVar[bool] = True
+
+    decode = first_of_cohort
 
     density: float = 0.1
     choice: Literal["sampled", "top"] = "sampled"
@@ -168,21 +172,15 @@ class Grass:
             return None
         return [np.zeros(0) if row is None else row.double().numpy() for row in shared["rows"]]
 
-    def decode(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
-        """Return the rows in their places, each times its factor, and zeros elsewhere.  # [P]
-
-        Raises:
-            FrameError: Another tag or length than the round's, or a value that is not finite.
-        """
-        return self.decode_cohort([records], layout, [context])[0]
-
     def decode_cohort(
         self, cohort: Sequence[Sequence[Record]], layout: Layout, contexts: Sequence[CodecContext]
     ) -> Tensor:
-        """Return ``decode`` of several frames of one round, whose rows are drawn once.  # [K, P]
+        """Return the rows in their places, each times its factor, and zeros elsewhere.  # [K, P]
+
+        Of frames of one round, whose rows are drawn once.
 
         Raises:
-            FrameError: One of them is bad.
+            FrameError: Another tag or length than the round's, or a value that is not finite.
         """
         chosen = self._chosen(layout, contexts[0])
         vectors = np.zeros((len(cohort), layout.num_parameters), dtype=np.float32)

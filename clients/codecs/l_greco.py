@@ -24,7 +24,7 @@ from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout, Slot
 from ...core.trees import State
 from ...core.updates import Updates
-from .error_feedback import make_codec
+from .parts.inside import make_codec
 from .parts.packing import Array
 from .parts.planning import plan
 

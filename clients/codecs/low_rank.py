@@ -7,7 +7,7 @@ the subspace and a factor on what comes back; here messages are projected, and b
 optimiser's.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -22,10 +22,11 @@ from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout, Slot
 from ...core.trees import State
 from ...core.updates import Updates
-from .parts.bases import Bases, Projection
+from .parts.bases import Bases, Projection, init_bases, of_one_round, share_bases
 from .parts.images import ImageMismatch
 from .parts.matrices import coefficients, lifted, rounded, standing_shape
 from .parts.packing import DENSE_F32, Array, as_bytes, by_tensor, expect_tag, pack_floats, unpack_values
+from .parts.wire import first_of_cohort
 
 PROJECTED = 0x40
 """Tag: float32 coefficients in a basis that both sides know."""
@@ -58,6 +59,11 @@ class LowRank:
     contractive: ClassVar[bool] = True
     additive: ClassVar[bool] = True
 
+    init = init_bases
+    share = share_bases
+    of_one_round = of_one_round
+    decode = first_of_cohort
+
     rank: int = 8
     period: int = 20
     refresh: Literal["full", "server", "random"] = "full"
@@ -70,14 +76,6 @@ class LowRank:
     @cached_property
     def _bases(self) -> Bases:
         return Bases(self.rank, self.period, self.refresh, bits=self.bits, lazy=self.lazy)
-
-    @property
-    def share(self) -> Callable[[Tensor, Tensor, State], State] | None:
-        """The bases of the next round."""
-        return None if self.refresh == "random" else self._bases.share
-
-    def init(self) -> State:
-        return self._bases.init()
 
     def encode(
         self, updates: Updates, layout: Layout, state: State, streams: CodecStreams
@@ -94,21 +92,15 @@ class LowRank:
 
         return by_tensor(updates, layout, records), self._bases.after(state, layout, streams)
 
-    def decode(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
-        """Return M B B^T of each matrix, or what was sent as it is.  # [P]
-
-        Raises:
-            FrameError: Another tag or length than the round's, or a value that is not finite.
-        """
-        return self.decode_cohort([records], layout, [context])[0]
-
     def decode_cohort(
         self, cohort: Sequence[Sequence[Record]], layout: Layout, contexts: Sequence[CodecContext]
     ) -> Tensor:
-        """Return ``decode`` of several frames of one round, whose bases are read once.  # [K, P]
+        """Return M B B^T of each matrix, or what was sent as it is.  # [K, P]
+
+        Of frames of one round, whose bases are read once.
 
         Raises:
-            FrameError: One of them is bad.
+            FrameError: Another tag or length than the round's, or a value that is not finite.
         """
         bases = self._bases.known(layout, contexts[0])
         vectors = np.empty((len(cohort), layout.num_parameters), dtype=np.float32)

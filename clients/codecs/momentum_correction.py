@@ -14,14 +14,13 @@ import torch
 from torch import Tensor
 
 from ...core.client_rows import ids_where, rows_of, with_rows, without
-from ...core.contracts import Codec, CodecContext, CodecStreams, Mismatch
+from ...core.contracts import Codec, CodecContext, CodecStreams
 from ...core.declarations import Codecs, declared
-from ...core.frames import Record, RecordShape
+from ...core.frames import Record
 from ...core.layout import Layout
 from ...core.trees import State
-from ...core.updates import Updates, finite_rows
-from .error_feedback import make_codec
-from .parts.wire import vectors_of
+from ...core.updates import Updates
+from .parts import inside
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,16 @@ class MomentumCorrection:
     momentum: float = 0.9
     masking: bool = True
 
+    codec_id = inside.codec_id
+    records = inside.records
+    max_body = inside.max_body
+    ideal_bits = inside.ideal_bits
+    reads_params = inside.handed_on(Codecs.reads_params)
+    support = inside.handed_on(Codecs.support)
+    choices = inside.handed_on(Codecs.choices)
+    decode_cohort = inside.handed_on(Codecs.decode_cohort)
+    mismatch = inside.handed_on(Codecs.mismatch)  # of v + m: of u in a client's first message
+
     def __post_init__(self) -> None:
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be at least 0 and below 1, got {self.momentum}")
@@ -59,15 +68,7 @@ class MomentumCorrection:
 
     @cached_property
     def _inner(self) -> Codec:
-        return make_codec(self.codec)
-
-    @property
-    def codec_id(self) -> int:
-        return self._inner.codec_id
-
-    @property
-    def support(self) -> Callable[[Sequence[Record], Layout], Tensor] | None:
-        return declared(self._inner, Codecs.support)
+        return inside.make_codec(self.codec)
 
     @property
     def share(self) -> Callable[[Tensor, Tensor, State], State] | None:
@@ -75,26 +76,9 @@ class MomentumCorrection:
         return None if inner is None else lambda params, aggregate, _: inner(params, aggregate, None)
 
     @property
-    def reads_params(self) -> bool:
-        return declared(self._inner, Codecs.reads_params)
-
-    @property
-    def choices(self) -> Callable[[Layout, State], Sequence[float]] | None:
-        return declared(self._inner, Codecs.choices)
-
-    @property
-    def mismatch(self) -> Callable[[Sequence[Record], Layout, CodecContext], Mismatch | None] | None:
-        """That of the codec inside, of v + m: of u alone in a client's first message."""
-        return declared(self._inner, Codecs.mismatch)
-
-    @property
     def carries(self) -> float:
         """1 without a momentum; else 0: what is carried then follows from no message and update alone."""
         return 1.0 if self.momentum == 0 else 0.0
-
-    @property
-    def decode_cohort(self) -> Callable[[Any, Layout, Any], Tensor] | None:
-        return declared(self._inner, Codecs.decode_cohort)
 
     def init(self) -> State:
         return {
@@ -111,11 +95,7 @@ class MomentumCorrection:
         momenta = self.momentum * rows_of(state["momenta"], ids, zeros) + updates.vectors  # m  # [K, P]
         wanted = updates.with_vectors(rows_of(state["left"], ids, zeros) + momenta)
         rows, _ = self._inner.encode(wanted, layout, None, streams)
-        finite = finite_rows(wanted)  # [K]
-        cohort = [(row, rows[row], streams.context(ids[row])) for row in finite.nonzero().flatten().tolist()]
-        decoded, bad = vectors_of(self._inner, cohort, layout)
-        good = finite.clone()
-        good[[row for row, _ in bad]] = False
+        finite, good, decoded = inside.read_back(self._inner, rows, wanted, layout, streams)
         there, sent = ids_where(ids, finite), ids_where(ids, good)
         return rows, {
             "momenta": with_rows(state["momenta"], there, momenta[finite]),
@@ -138,12 +118,3 @@ class MomentumCorrection:
     def decode(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
         """Return d [P], as the codec inside decodes it."""
         return self._inner.decode(records, layout, context)
-
-    def records(self, layout: Layout) -> Sequence[RecordShape]:
-        return self._inner.records(layout)
-
-    def max_body(self, shape: tuple[int, ...]) -> int:
-        return self._inner.max_body(shape)
-
-    def ideal_bits(self, records: Sequence[Record], layout: Layout) -> float:
-        return self._inner.ideal_bits(records, layout)

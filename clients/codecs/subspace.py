@@ -55,6 +55,7 @@ class Subspace:
     contractive: ClassVar[bool] = True
     additive: ClassVar[bool] = True
     reads_params: ClassVar[bool] = True
+    of_one_round: ClassVar[bool] = True
 
     rank: int = 10
     window: int = 100

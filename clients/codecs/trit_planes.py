@@ -91,7 +91,7 @@ class TritPlanes:
 
     def _values(self, record: Record, numel: int) -> Array:
         scales, trits = self._read(record, numel)
-        wide = np.repeat(scales, self.group, axis=0)[:numel]  # [n, 2]
+        wide = np.repeat(scales, min(self.group, max(numel, 1)), axis=0)[:numel]  # [n, 2]
         values: Array = np.clip((wide.astype(np.float64) * trits.T).sum(axis=1), -_LARGEST, _LARGEST)
         return values.astype(np.float32)
 

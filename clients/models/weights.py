@@ -19,6 +19,11 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone().contiguous() for name, value in inner(model).state_dict().items()}
 
 
+def frozen(model: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters that are not trained, and so never travel."""
+    return {n: value.detach() for n, value in model.named_parameters() if not value.requires_grad}
+
+
 def begin_with(model: nn.Module, path: str) -> None:
     """Set a model's parameters and buffers to those of a file.
 
@@ -28,11 +33,9 @@ def begin_with(model: nn.Module, path: str) -> None:
             user's module, and no other; a relative path counts from the working folder.
 
     Raises:
-        ScenarioError: No such file, or it does not fit the model, or holds values that are not finite, or
-            others than the model's for a parameter that is not trained: such a one does not travel.
+        ScenarioError: No such file, or it does not fit the model, or holds values that are not finite.
     """
     found, own = _read(path), inner(model).state_dict()
-    still = {name for name, value in inner(model).named_parameters() if not value.requires_grad}
     for name in found:
         if name not in own:
             raise ScenarioError(f"model.init: {path}: {unknown('tensor', name, own)}")
@@ -45,11 +48,6 @@ def begin_with(model: nn.Module, path: str) -> None:
             )
         if not found[name].to(value.dtype).isfinite().all():
             raise ScenarioError(f"model.init: {path}: {name} holds values that are not finite")
-        if name in still and not torch.equal(found[name].to(value.dtype), value):
-            raise ScenarioError(
-                f"model.init: {path}: {name} is not trained, and clients have it as the model is built: let "
-                "the module itself set it, or let it be trained"
-            )
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(found[name])

@@ -119,6 +119,11 @@ class ClientDefenses(Table):
         "(x, y, generator) -> (x, y)",
         "What a client trains on in a round in the place of its examples: as many, in their order.",
     )
+    undo: Declaration[Callable[..., tuple[Tensor, float]] | None] = method(
+        "(seen, value_range, generator) -> (x, misfit)",
+        "What an attacker makes of what it rebuilt of `examples`, [B, ...] for each round that it attacked: "
+        "the client's likely examples, as many, and how far theirs are from what was seen (RMS).",
+    )
     passive = flag("`change` returns the update as it is.")
     looks_at_examples = flag(
         "`change` looks at more of a client's data than its update, or `examples` mixes examples: no "
@@ -133,7 +138,7 @@ class ClientDefenses(Table):
     )
     unanswered = flag(
         "No leakage attack of this package knows of it, so that `adaptive` names none: what is rebuilt is "
-        "the least that leaks, and is marked so."
+        "the least that leaks, and runs say so."
     )
     check: Declaration[Callable[[nn.Module, Sequence[int]], None] | None] = method(
         "(model, input_shape)", "Raises `PluginError` where it cannot work on a model; asked before the run."
@@ -178,6 +183,9 @@ class Codecs(Table):
     counts: Declaration[Callable[[Tensor], Tensor] | None] = method(
         "(num_examples) -> Tensor",
         "What each client counts in a mean that it keeps, float64 [K]; the defense's mean must count alike.",
+    )
+    of_one_round = flag(
+        "What it learns of the aggregate counts on messages of one round: no schedule may mix rounds."
     )
     reads_params = flag("It reads `context.params`, so that frames of whole messages alone can be read.")
     settle: Declaration[Callable[[Any, Sequence[int]], Any] | None] = method(

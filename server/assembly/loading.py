@@ -8,6 +8,7 @@ from torch import nn
 
 from ...clients.data import federate
 from ...clients.models import build_model
+from ...clients.models.weights import begin_with, frozen
 from ...clients.tasks.fitted import FittedTask, task_of
 from ...clients.training.defending import wrap_of
 from ...core.declarations import Mechanisms, declared
@@ -67,9 +68,12 @@ def model_and_secret(
     Raises:
         PluginError: An unknown model or server, or options that one does not take, or a rebuilt model that
             does not fit the data.
-        ScenarioError: Model and data do not fit.
+        ScenarioError: Model and data do not fit, or the file of frozen weights is not here.
     """
     outputs, defense = make_task(spec, data).outputs, spec.client_defense
     stream, wrap = generator(spec.seed, "model"), wrap_of(defense.name, defense.options)
     model = build_model(spec.model.name, spec.model.options, data, stream, outputs, wrap)
-    return rebuilt(server or spec.server, model, data, generator(spec.seed, "server model"), outputs)
+    made, secret = rebuilt(server or spec.server, model, data, generator(spec.seed, "server model"), outputs)
+    if spec.init is not None and frozen(made):  # which clients are not sent: all make their models with them
+        begin_with(made, spec.init)
+    return made, secret

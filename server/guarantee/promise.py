@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...clients.codecs.parts.wire import max_frame
+from ...clients.codecs.parts.sizes import max_frame
 from ...core.contracts import NoGuarantee
 from ...core.declarations import Mechanisms, Samplers, declared
 from ...core.seeds import generator
@@ -59,7 +59,7 @@ _WHY = {
     "facts": "algorithm '{algorithm}' has each client state {facts} beside its message, which nothing "
     "protects: use one without facts, such as fedavg",
     "fitted_inputs": "{fitted} came from training examples, which nothing protects: give them from public "
-    "knowledge (csv: ranges, categories, classes)",
+    "knowledge (csv: ranges, categories, classes; adult, heart_disease: scale)",
     "no_mechanism": "privacy '{privacy}' adds no noise: choose a mechanism and its noise",
     "no_delta": "no delta is given: set privacy.delta",
 }

@@ -13,7 +13,6 @@ shorter of the two is sent is ours.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +24,14 @@ from ...core.declarations import Codecs, declared
 
 if TYPE_CHECKING:
     from ...core.trees import State
+    from ...core.updates import Updates
     from ..plan import Plan
     from ..state import ServerState
     from .mailbox import Array
 
 
 def first_held(plan: Plan, params: Tensor) -> State:
-    """Return what is known before round 0: h, each round's frame in bytes, and who received which round last.
+    """Return what is known before round 0: h, each round's frame in bytes, and who received which last.
 
     None of a downlink that sends whole parameters.
     """
@@ -59,10 +59,14 @@ def missed_bytes(plan: Plan, state: ServerState, client_ids: Array) -> Array:
     return found
 
 
-def with_received(state: ServerState, client_ids: Array) -> ServerState:
-    """Return the state in which these clients have received the round's frame, and all before it."""
-    if state.down is None or not len(client_ids):
-        return state
-    last = {**dict(state.down["clients"].tolist()), **dict.fromkeys(client_ids.tolist(), state.round)}
-    rows = torch.tensor(sorted(last.items()), dtype=torch.int64)
-    return replace(state, down={**state.down, "clients": rows})
+def with_receipts(known: State, counted: Updates) -> State:
+    """Return what is known once messages were counted: that their clients received all frames so far.
+
+    A client whose message was lost, late or unreadable may have received nothing, and is sent the same again.
+    """
+    if known is None or not len(counted):
+        return known
+    last = dict(known["clients"].tolist())
+    for client, started in zip(counted.client_ids.tolist(), counted.started.tolist(), strict=True):
+        last[client] = max(started, last.get(client, -1))
+    return {**known, "clients": torch.tensor(sorted(last.items()), dtype=torch.int64)}

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...clients.codecs.parts.wire import encode_cohort, longest_frames
+from ...clients.codecs.parts.sizes import longest_frames
+from ...clients.codecs.parts.wire import encode_cohort
 from ...core.contracts import CodecStreams, Delivery, Starts
 from ...core.declarations import Codecs, Networks, declared
 from ...core.seeds import generator
 from ...core.updates import Updates, row_norms
-from .catching_up import missed_bytes, with_received
+from .catching_up import missed_bytes
 from .corruption import corrupt
 from .downlink import with_memory
 from .facts import factored
@@ -123,7 +124,7 @@ def post(
         arrives=np.where(fate.arrived, starts.at + fate.client_seconds, np.inf),
     )
     box = (state.mailbox or Mailbox()).posted(group, down)
-    state = with_received(replace(state, mailbox=box, attacks=attacks, codec=codec), ids)
+    state = replace(state, mailbox=box, attacks=attacks, codec=codec)
     began = np.concatenate([sent.began, ids])
     sent = replace(sent, began=began, groups=sent.groups + 1, encode_seconds=spent)
     return state, _counted(plan, sent, ids, received, missed, bytes_up)
@@ -138,7 +139,7 @@ def add_up(plan: Plan, state: ServerState, sent: Sent, pool: ClientPool) -> tupl
     received = sent.down.size + missed
     total = Total(summed, sizes, _deliver(plan, sent, summed, received, sizes))
     sent = replace(sent, began=sent.drawn, total=total)
-    return with_received(state, sent.drawn), _counted(plan, sent, sent.drawn, received, missed, sizes)
+    return state, _counted(plan, sent, sent.drawn, received, missed, sizes)
 
 
 def _counted(plan: Plan, sent: Sent, ids: Array, received: Array, missed: Array, bytes_up: Array) -> Sent:

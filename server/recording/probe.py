@@ -16,6 +16,7 @@ from ...core.leakage_knowledge import LeakageKnowledge, Level
 from ...core.observation import Observation, Truth
 from ..assembly.loading import make_model
 from .first_step import starts_plain
+from .undoing import undo_of
 
 if TYPE_CHECKING:
     from ...clients.data.base import FederatedData
@@ -127,6 +128,7 @@ def blank_observation(
         num_tokens=declared(data, ClientData.num_tokens),
         label_shape=facts_of(data).label_shape,
         lossy=contributors is None and not declared(_codec(spec), Codecs.lossless),
+        undo=undo_of(spec.client_defense if knowledge.client_defense is not None else None),
     )
 
 

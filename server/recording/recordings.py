@@ -38,6 +38,7 @@ from .format import (
 from .observed_part import recorded_part
 from .observed_sum import PLAIN
 from .recipes import Recipe
+from .undoing import undone_by
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -121,6 +122,7 @@ def save_observation(
         **told,
         **besides,
         **part,
+        **undone_by(defense, knowledge),
         "knowledge": told_plainly(knowledge),
     }
     sent |= of_part | {"params": down.broadcast.params, "buffers": down.broadcast.buffers}

@@ -35,6 +35,7 @@ from .format import (
 )
 from .observed_part import observed_part
 from .recipes import Recipe
+from .undoing import undo_of
 from .update_mismatch import UpdateMismatch
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class _Recorded:
     trees: dict[str, State]
     tensors: dict[str, Tensor]
     part: dict[str, Any]
+    defense: PluginSpec | None
 
     @classmethod
     def read(cls, place: Path) -> _Recorded:
@@ -86,6 +88,7 @@ class _Recorded:
             {name: unpack(public[name], tensors) for name in ("received", "planted", "releases")},
             sent,
             {"part": public["part"]} if "part" in public else {},
+            PluginSpec(**public["undone_by"]) if "undone_by" in public else None,
         )
 
 
@@ -135,6 +138,7 @@ def load_observation(place: Path) -> Observation:
         mismatch=decoded.mismatch,
         carries=decoded.carries,
         lossy=decoded.lossy,
+        undo=undo_of(found.defense),
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .base import RunLike
+    from .look import Look
 
 PLOTS: Mapping[str, str] = {
     "accuracy": "gauntlet.sims.plots.learning:accuracy",
@@ -28,6 +29,7 @@ PLOTS: Mapping[str, str] = {
     "codec-leakage": "gauntlet.sims.plots.codec_leakage:codec_leakage",
     "compression": "gauntlet.sims.plots.compression:compression",
     "detection": "gauntlet.sims.plots.detection:detection",
+    "gallery": "gauntlet.sims.plots.rows:gallery",
     "leakage-batch": "gauntlet.sims.plots.leakage_batch:leakage_batch",
     "leakage-epsilon": "gauntlet.sims.plots.leakage_epsilon:leakage_epsilon",
     "leakage-frontier": "gauntlet.sims.plots.frontier:leakage_frontier",
@@ -81,23 +83,30 @@ def taking(option: str) -> list[str]:
     return [name for name in PLOTS if option in signature(find(name)).parameters]
 
 
-def draw(name: str, runs: "Sequence[RunLike]", **options: Any) -> "Figure":
+def draw(name: str, runs: "Sequence[RunLike]", look: "Look | None" = None, **options: Any) -> "Figure":
     """Return the figure ``name`` of ``runs``; options are the plot function's own, such as ``by``.
 
     Raises:
-        ScenarioError: No such plot, an option that it does not take, or the runs hold nothing to draw; the
-            message says which would.
+        ScenarioError: No such plot, an option that it does not take, a label that it does not have, or the
+            runs hold nothing to draw; the message says which would.
     """
-    figure, _ = _drawn(name, runs, options)
-    return figure
+    from ..notebook import pictured
+
+    return pictured(_drawn(name, runs, look, options)[0])
 
 
-def _drawn(name: str, runs: "Sequence[RunLike]", options: Mapping[str, Any]) -> "tuple[Figure, pd.DataFrame]":
+def _drawn(
+    name: str, runs: "Sequence[RunLike]", look: "Look | None", options: Mapping[str, Any]
+) -> "tuple[Figure, pd.DataFrame | None]":
+    from .look import Look, drawn_as, finish
+
     function = find(name)
     for option in options:
         if option not in signature(function).parameters:
             raise ScenarioError(refusal(f"the plot '{name}'", option))
-    return function(runs, **options)
+    look = look or Look()
+    with drawn_as(look):
+        return finish(*function(runs, **options), look)
 
 
 def refusal(what: str, option: str) -> str:
@@ -106,9 +115,15 @@ def refusal(what: str, option: str) -> str:
 
 
 def draw_set(
-    names: "Sequence[str]", runs: "Sequence[RunLike]", to: Callable[[str], Sequence[Path]]
+    names: "Sequence[str]",
+    runs: "Sequence[RunLike]",
+    to: Callable[[str], Sequence[Path]],
+    look: "Look | None" = None,
+    **options: Any,
 ) -> list[Path]:
     """Draw those of ``names`` that the runs allow, each to the places that ``to`` gives it; return these.
+
+    Options go to those that take them.
 
     Raises:
         ScenarioError: The runs allow none of them: what the first one misses.
@@ -117,28 +132,36 @@ def draw_set(
     refused: list[ScenarioError] = []
     for name in names:
         try:
-            figure, data = find(name)(runs)
+            own = {k: v for k, v in options.items() if name in taking(k)}
+            figure, data = _drawn(name, runs, look, own)
         except ScenarioError as error:
             refused.append(error)
             continue
-        drawn += [save(figure, path, data) for path in to(name)]
+        drawn += [save(figure, path, data, look) for path in to(name)]
     if not drawn and refused:
         raise refused[0]
     return drawn
 
 
-def draw_to(path: Path, name: str, runs: "Sequence[RunLike]", **options: Any) -> Path:
+def draw_to(
+    path: Path, name: str, runs: "Sequence[RunLike]", look: "Look | None" = None, **options: Any
+) -> Path:
     """Draw ``name`` and save it with the numbers behind it; return the picture's path.
 
     Raises:
         ScenarioError: As ``draw`` and ``save``.
     """
-    figure, data = _drawn(name, runs, options)
-    return save(figure, path, data)
+    figure, data = _drawn(name, runs, look, options)
+    return save(figure, path, data, look)
 
 
-def save(figure: "Figure", path: Path, data: "pd.DataFrame | None" = None) -> Path:
+def save(
+    figure: "Figure", path: Path, data: "pd.DataFrame | None" = None, look: "Look | None" = None
+) -> Path:
     """Write the picture (.png at 150 dots an inch, .pdf or .svg), and ``data`` as .csv beside it.
+
+    Small print that a picture of an asked size leaves out stands in a .txt beside it; such a .png has 300
+    dots an inch.
 
     Each file appears whole or not at all, and equal pictures give equal bytes. A PDF embeds TrueType fonts;
     in an SVG, text is text.
@@ -154,9 +177,16 @@ def save(figure: "Figure", path: Path, data: "pd.DataFrame | None" = None) -> Pa
     path.parent.mkdir(parents=True, exist_ok=True)
     from matplotlib import rc_context
 
-    with rc_context(_LETTERS):
+    from .look import Look, drawn_as
+
+    look = look or Look()
+    dots = 300 if look.size else 150
+    with drawn_as(look), rc_context(_LETTERS):
         metadata = dict(_METADATA[kind])
-        _write(path, lambda part: figure.savefig(part, format=kind[1:], dpi=150, metadata=metadata))
+        _write(path, lambda part: figure.savefig(part, format=kind[1:], dpi=dots, metadata=metadata))
+    if look.size and figure.get_label():
+        caption = str(figure.get_label()) + "\n"
+        _write(path.with_suffix(".txt"), lambda part: part.write_text(caption, encoding="utf-8"))
     if data is not None:
         _write(path.with_suffix(".csv"), lambda part: data.to_csv(part, index=False, lineterminator="\n"))
     return path

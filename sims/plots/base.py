@@ -15,7 +15,11 @@ Array = np.ndarray[Any, Any]
 MOST_LINES = 10  # that one picture can tell apart
 EXACT = 120.0  # dB: where PSNR ends, at a mean squared error of 1e-12 of the squared range of values
 
-BANDS: Mapping[str, str] = {"range": "min to max", "sd": "± 1 standard deviation"}
+BANDS: Mapping[str, str] = {
+    "range": "min to max",
+    "std": "± 1 standard deviation",
+    "ci": "95 % confidence interval of the mean (t)",
+}
 
 
 class ApproachLike(Protocol):
@@ -177,7 +181,7 @@ def left_out(labels: int, most: int = MOST_LINES, what: str = "labels") -> str:
 
 
 def check_band(band: str) -> None:
-    """Raise ``ScenarioError`` unless ``band`` is ``"range"`` or ``"sd"``."""
+    """Raise ``ScenarioError`` unless ``band`` is one of ``BANDS``."""
     if band not in BANDS:
         raise ScenarioError(unknown("band", band, BANDS))
 
@@ -193,7 +197,8 @@ def over_seeds(
         runs: Runs in the order in which their labels shall appear.
         values: Columns of ``rounds``; each gives ``value``, ``value_low`` and ``value_high``.
         needed: Those that a round must have: rounds where one is NaN are left out.
-        band: ``"range"`` (least to largest seed) or ``"sd"`` (mean -+ sample standard deviation).
+        band: ``"range"`` (least to largest seed), ``"std"`` (mean -+ sample standard deviation) or ``"ci"``
+            (mean -+ ``half_width``).
 
     Raises:
         ScenarioError: As ``groups``; another band; seeds of a label without a common round.
@@ -225,8 +230,21 @@ def _band(column: Any, band: str) -> tuple[pd.Series, pd.Series, pd.Series]:
     mean = column.mean()
     if band == "range":
         return mean, column.min(), column.max()
-    deviation = column.std().fillna(0.0)
-    return mean, mean - deviation, mean + deviation
+    half = column.std().fillna(0.0) * half_width(band, int(column.size().max()))
+    return mean, mean - half, mean + half
+
+
+def half_width(band: str, seeds: int) -> float:
+    """Return half of a band's width, in sample standard deviations of that many seeds.
+
+    Of ``"ci"``: t(0.975, n - 1) / sqrt(n), Student's interval for the mean of n normal values. Of one seed
+    nothing is known: 0.
+    """
+    if band != "ci":
+        return 1.0
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, seeds - 1)) / seeds**0.5 if seeds > 1 else 0.0
 
 
 def reach(middle: Any, low: Any, high: Any) -> Array:

@@ -10,7 +10,7 @@ from .base import EXACT
 from .leaks import Leak
 from .style import OKABE_ITO, QUIET, SMALL, Style
 
-_MARKERS = ("o", "s", "D", "v", "P", "X", "h", "p")  # no ▲ and ★, which mean something
+MARKERS = ("o", "s", "D", "v", "P", "X", "h", "p")  # no ▲ and ★, which mean something
 _BASELINES = {"constant": "a flat picture", "noise": "noise", "permuted": "another example of the batch"}
 
 
@@ -28,7 +28,7 @@ def looks_of(leaks: Sequence[Leak]) -> dict[str, Style]:
         color, surprised = OKABE_ITO[place % 7], {one.adapted for one in own}
         found[attack] = {
             "color": color,
-            "marker": _MARKERS[place % 8],
+            "marker": MARKERS[place % 8],
             "linestyle": "--" if False in surprised and True not in surprised else "-",
             "markerfacecolor": "white" if any(one.item.oracle for one in own) else color,
         }
@@ -116,10 +116,8 @@ def caption_of(leaks: Sequence[Leak], *more: str) -> str:
     adapted = {one.adapted for one in leaks}
     letters = ", ".join(sorted({one.item.sok for one in leaks if one.item.sok}))
     oracles = ", ".join(sorted({name for one in leaks for name in one.item.oracle}))
-    unanswered = ", ".join(sorted({one.unanswered for one in leaks if one.unanswered}))
     parts = [
         *more,
-        f"no attack of this package knows of {unanswered}: the least that leaks" if unanswered else "",
         "solid: knows of the clients' defense or codec; dashed: does not" if False in adapted else "",
         f"hollow: told what no attacker could know ({oracles})" if oracles else "",
         f"told: SoK level {letters}" if letters else "what attackers were told was not kept",

@@ -13,7 +13,7 @@ from ...core.errors import ScenarioError
 from .base import EXACT, Array, RunLike, groups, reach
 from .gallery import results_of
 from .leak_marks import SPREAD, draw_spread
-from .leaks import defense_of, refuse_alone, unanswered_by
+from .leaks import defense_of, refuse_alone
 from .style import (
     MALICIOUS,
     OKABE_ITO,
@@ -68,7 +68,7 @@ def leakage_by_accuracy(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
         found = [m for m in found if m != "epsilon_audit_low" or bounded - estimated]
     table["pareto"] = False
     for measure in _MEASURES:
-        of_it = (table["measure"] == measure) & ((measure != "psnr") | (table["unanswered"] == ""))
+        of_it = table["measure"] == measure
         table.loc[of_it, "pareto"] = pareto(table[of_it]["accuracy"], table[of_it]["leakage"])
     figure = new_figure(4.6 * len(found) + 1.2, 4.8)
     looks = styles(table["label"])
@@ -88,8 +88,6 @@ def _leakage_caption(runs: Sequence[RunLike], found: Sequence[str]) -> str:
         told = f", SoK level {letters}" if letters else ""
         parts.append(f"PSNR: from one client's message as the server sees it, exact = {EXACT:g} dB{told}")
         parts.append(SPREAD)
-        if unanswered := ", ".join(sorted({unanswered_by(run) for run in runs} - {""})):
-            parts.append(f"hollow: no attack of this package knows of {unanswered}, the least that leaks")
     deltas = sorted({f"{run.audit['delta']:g}" for run in runs if run.audit})
     if deltas:
         parts.append(f"canaries: from the released models, δ: {', '.join(deltas)}")
@@ -135,7 +133,6 @@ def _rows(label: str, members: Sequence[RunLike]) -> list[dict[str, Any]]:
                 "leakage_best": np.nanmax(rebuilt),
                 "seeds": len(members),
                 "client_defense": defense_of(members[0]),
-                "unanswered": unanswered_by(members[0]),
             }
         )
     return rows
@@ -162,8 +159,7 @@ def _panel(axes: Axes, table: pd.DataFrame, looks: Mapping[str, Style], name: st
     for _, own in front.groupby("client_defense", sort=False):
         axes.plot(own["accuracy"], own["leakage"], **dashed)
     for row in table.itertuples():
-        hollow: Style = {"markerfacecolor": "white"} if row.unanswered and row.measure == "psnr" else {}
-        look = {**looks[row.label], **_EDGE, "linestyle": "", **hollow}
+        look = {**looks[row.label], **_EDGE, "linestyle": ""}
         x, y = row.accuracy, row.leakage
         xs = reach([x], [row.accuracy_low], [row.accuracy_high])
         ys = reach([y], [row.leakage_low], [row.leakage_high])

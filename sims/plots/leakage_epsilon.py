@@ -13,6 +13,7 @@ from ..measures import called
 from .base import RunLike, metric_of, reach
 from .frontier import end_of, evaluated
 from .leak_marks import (
+    MARKERS,
     SPREAD,
     caption_of,
     decibels,
@@ -34,17 +35,18 @@ from .style import (
     new_figure,
     percent_axis,
 )
-from .utility import budget_of
+from .utility import budget_of, curves
 
 
 def leakage_epsilon(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
     """Draw PSNR of what was rebuilt above, accuracy below, both against the epsilon of the whole run.
 
-    A point is one setting, with all its seeds, at the largest of their epsilons. Runs without a guarantee
-    stand in a column of their own, never at epsilon 0 or infinity.
+    A point is one setting, with all its seeds, at the largest of their epsilons. A line joins the settings of
+    the noise of one mechanism (and one attack): of two mechanisms the same epsilon may guard against other
+    observers. Runs without a guarantee stand in a column of their own, never at epsilon 0 or infinity.
 
     Returns:
-        The figure, and one row an attack and label.
+        The figure, and one row an attack and label, with the ``mechanism`` whose line it is on.
 
     Raises:
         ScenarioError: Nothing was rebuilt, no such run was evaluated, or none has an epsilon; or a client
@@ -62,6 +64,7 @@ def leakage_epsilon(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
             "there is no epsilon to draw leakage against: no evaluated run whose messages were attacked has "
             "one above 0; a run with a privacy mechanism whose sampling and defense allow accounting has one"
         )
+    table.insert(2, "mechanism", _mechanisms(leaks, table))
     table = table.sort_values(["epsilon"], kind="stable", na_position="last").reset_index(drop=True)
     small_print = _small_print(leaks, table)
     figure = new_figure(7.4, 6.2 + len(small_print) / 600)
@@ -77,9 +80,15 @@ def _draw(figure: Figure, table: pd.DataFrame, leaks: Sequence[Leak], metric: st
     heights: Style = {"height_ratios": [1.6, 1.0], "width_ratios": widths}
     grid = figure.subplots(2, len(widths), sharey="row", squeeze=False, **heights)
     (above, below), looks = list(grid[:, 0]), looks_of(leaks)
+    mechanisms = list(dict.fromkeys(sure["mechanism"]))
     for attack in looks:
-        _draw_leaks(above, attack, sure[sure["attack"] == attack], looks[attack])
-    _draw_metric(below, sure, metric)
+        for place, mechanism in enumerate(mechanisms):
+            rows = sure[(sure["attack"] == attack) & (sure["mechanism"] == mechanism)]
+            several = {"marker": MARKERS[place % 8]} if len(mechanisms) > 1 else {}
+            name = f"{attack}, {mechanism}" if several else attack
+            _draw_leaks(above, name, rows, {**looks[attack], **several})
+    for place, mechanism in enumerate(mechanisms):
+        _draw_metric(below, sure[sure["mechanism"] == mechanism], metric, MARKERS[place % 8])
     if len(lost):
         _draw_lost(list(grid[:, 1]), lost, looks, metric)
     draw_baselines(above, leaks)
@@ -107,16 +116,29 @@ def _row(leaks: Sequence[Leak], metric: str) -> dict[str, Any]:
     }
 
 
+def _mechanisms(leaks: Sequence[Leak], table: pd.DataFrame) -> list[str]:
+    """Return each row's mechanism, with what else differs from one to another; "" without an epsilon."""
+    runs: dict[str, list[RunLike]] = {}
+    for one in leaks:
+        runs.setdefault(one.label, []).append(one.run)
+    sure = set(table[table["epsilon"] > 0]["label"])
+    said = {k: v for k, v in runs.items() if k in sure and "privacy" in v[0].manifest["scenario"]}
+    names = curves(said)
+    return [names.get(label, "") for label in table["label"]]
+
+
 def _draw_leaks(axes: Axes, attack: str, rows: pd.DataFrame, look: Style) -> None:
+    if rows.empty:
+        return
     axes.plot(rows["epsilon"], rows["mean"], label=attack, markersize=7, linewidth=1.6, zorder=3, **look)
     for row in rows.to_dict("records"):
         draw_spread(axes, row["epsilon"], row, look)
 
 
-def _draw_metric(axes: Axes, rows: pd.DataFrame, metric: str) -> None:
+def _draw_metric(axes: Axes, rows: pd.DataFrame, metric: str, marker: str) -> None:
     points = rows.drop_duplicates("label")
     bars = reach(points[metric], points[f"{metric}_low"], points[f"{metric}_high"])
-    look: Style = {"color": OKABE_ITO[6], "marker": "o", "markersize": 5, "capsize": 2}
+    look: Style = {"color": OKABE_ITO[6], "marker": marker, "markersize": 5, "capsize": 2}
     axes.errorbar(points["epsilon"], points[metric], yerr=bars, linewidth=1.4, elinewidth=1.0, **look)
 
 

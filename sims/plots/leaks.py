@@ -11,7 +11,7 @@ import numpy as np
 
 from ...attacks.leakage import LEAKAGE_ATTACKS
 from ...clients.client_defenses import CLIENT_DEFENSES
-from ...core.declarations import ClientDefenses, LeakageAttacks, attackers, declared
+from ...core.declarations import LeakageAttacks, attackers, declared
 from ...core.errors import PluginError, ScenarioError
 from ...core.outside import only_our_own
 from ..adaptive import asked, knows
@@ -38,8 +38,6 @@ class Leak:
         plain: The same without the options by which it knows of a defense or codec.
         adapted: Whether it knows of what the clients do against it; None where they do nothing that an
             attack could know of.
-        unanswered: The client defense, where no attack of this package knows of it: what was rebuilt is the
-            least that leaks. Else "".
     """
 
     label: str
@@ -49,7 +47,6 @@ class Leak:
     attack: str
     plain: str
     adapted: bool | None
-    unanswered: str = ""
 
     @property
     def psnr(self) -> Array:
@@ -95,13 +92,12 @@ def _leak(
     tables = [table for named in wanted.values() for table in named]
     knowing = {MASKED, *_aware_options(item.attack), *(key for table in tables for key in table)}
     keys = apart[item.attack]
-    adaptive, unanswered = wanted[id(run)], unanswered_by(run)
-    something = bool(adaptive) or bool(unanswered) or lossy(run)
-    adapted = _knows(item, adaptive, lossy(run)) and not unanswered if something else None
+    adaptive = wanted[id(run)]
+    adapted = _knows(item, adaptive, lossy(run)) if adaptive or lossy(run) else None
     behind = f" behind {defense_of(run)}" if several and defense_of(run) != "none" else ""
     attack = _named(item, keys) + behind
     plain = _named(item, [key for key in keys if key not in knowing]) + behind
-    return Leak(label, int(run.manifest["seed"]), run, item, attack, plain, adapted, unanswered)
+    return Leak(label, int(run.manifest["seed"]), run, item, attack, plain, adapted)
 
 
 def adapted(run: RunLike, item: RebuiltLike) -> bool:
@@ -142,14 +138,6 @@ def adaptive_of(run: RunLike) -> Attackers:
     """
     defense = _defense(run)
     return () if defense is None else attackers(defense)
-
-
-def unanswered_by(run: RunLike) -> str:
-    """Return the name of a run's client defense where no attack of this package knows of it, else ""."""
-    defense = _defense(run)
-    if defense is None or not declared(defense, ClientDefenses.unanswered):
-        return ""
-    return defense_of(run)
 
 
 def defense_of(run: RunLike) -> str:

@@ -32,7 +32,7 @@ def accuracy(runs: Sequence[RunLike], by: str = "round", band: str = "range") ->
     Args:
         runs: Runs; those of one label and several seeds become one line with a band.
         by: The x axis: ``"round"``, ``"bytes"``, ``"epsilon"`` or ``"seconds"`` (of the virtual clock).
-        band: ``"range"`` or ``"sd"``.
+        band: ``"range"``, ``"std"`` or ``"ci"``.
 
     Raises:
         ScenarioError: Another ``by`` or ``band``, or no run was evaluated.

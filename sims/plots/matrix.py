@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.ticker import FuncFormatter
 
 from ...core.errors import ScenarioError, unknown
 from .base import Array
@@ -80,15 +81,17 @@ def heat_maps(table: pd.DataFrame, name: str) -> Figure:
     wide, high = (min(max(map(len, names)), _LETTERS) for names in (defenses, columns))
     lines = max(len(name) // _LETTERS for name in columns)
     side = max(0.62, 0.085 * high**0.5 + 0.35, 0.25 * (lines + 1))
-    width = len(shares) * (side * len(columns) + 0.3) + 0.075 * wide + 1.0
+    width = len(shares) * (side * len(columns) + 0.3) + 0.075 * wide + 1.6
     rows = sum(max(0.48, 0.17 * (len(name) // _LETTERS + 1)) for name in defenses)
     figure = new_figure(max(5.0, width), rows + 0.07 * high + 1.5)
     panels: Array = np.atleast_1d(figure.subplots(1, len(shares), sharey=True))
     limits = _limits(table, what)
+    images = []
     for axes, share in zip(panels, shares, strict=True):
         part = table[table["share"] == share].set_index(["defense", "attack"])
-        _panel(axes, part, defenses, columns, what, limits)
+        images.append(_panel(axes, part, defenses, columns, what, limits))
         axes.set_title(f"{100 * share:g} % malicious", fontsize=NORMAL, loc="left")
+    _bar(figure, panels, images[-1])
     figure.suptitle(what.title, fontsize=LARGE, x=0.01, ha="left")
     add_caption(figure, what.caption)
     return figure
@@ -115,7 +118,7 @@ def _panel(
     columns: list[str],
     what: Map,
     limits: tuple[float, float],
-) -> None:
+) -> AxesImage:
     wanted = pd.MultiIndex.from_product([defenses, columns])
     rows = part.reindex(wanted)
     shape = (len(defenses), len(columns))
@@ -140,6 +143,22 @@ def _panel(
     axes.axvline(len(columns) - 1.5, color="white", linewidth=4)
     if columns[0] == NO_ATTACK:
         axes.axvline(0.5, color="white", linewidth=4)
+    return image
+
+
+def _bar(figure: Figure, panels: Array, image: AxesImage) -> None:
+    """Draw what the colours of all panels mean, in percent or points."""
+    bar = figure.colorbar(image, ax=list(panels), fraction=0.05, pad=0.02)
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
+    bar.ax.tick_params(labelsize=SMALL)
+    bar.outline.set_visible(False)
+
+
+def numbers_of(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return what one of ``MAPS`` shows: one row a field, in the order of the table."""
+    what = MAPS[name]
+    shown = [what.column, *(what.small or ())[:1]]
+    return table[["share", "defense", "attack", *(column for column in shown if column in table)]]
 
 
 def _ink(value: float, image: AxesImage) -> str:

@@ -10,15 +10,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import rcParams, rcParamsDefault
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from .base import BANDS
+from .look import SIZE
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 HONEST, MALICIOUS, QUIET = OKABE_ITO[0], OKABE_ITO[1], "#555555"
 SMALL, NORMAL, LARGE = 9.0, 10.0, 11.0  # font sizes in points
+LEAST_HEIGHT, MOST_HEIGHT = 2.2, 9.5  # inches of a picture of an asked width: the second is a page's
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LINES = ("-", "--", "-.", ":")
@@ -29,17 +32,31 @@ Style = Mapping[str, Any]
 def styles(labels: Iterable[str]) -> dict[str, Style]:
     """Return a colour, marker and line style a label: 64 labels before a pair comes again."""
     found: dict[str, Style] = {}
+    colours = _colours()
     for i, label in enumerate(dict.fromkeys(labels)):
         found[label] = {
-            "color": OKABE_ITO[i % 8],
+            "color": colours[i % len(colours)],
             "marker": _MARKERS[(i + i // 8) % 8],
             "linestyle": _LINES[i % 4],
         }
     return found
 
 
+def _colours() -> Sequence[str]:
+    """Return the palette: ours, or that of a style of the user's that says one."""
+    cycle = rcParams["axes.prop_cycle"]
+    own = cycle == rcParamsDefault["axes.prop_cycle"] or "color" not in cycle.keys
+    return OKABE_ITO if own else cycle.by_key()["color"]
+
+
 def new_figure(width: float = 6.4, height: float = 4.2) -> Figure:
-    """Return an empty figure of that many inches whose parts make room for each other."""
+    """Return an empty figure of that many inches whose parts make room for each other.
+
+    Where another size is asked for (``look.SIZE``) it has that; without a height, it keeps the shape.
+    """
+    if (asked := SIZE.get()) is not None:
+        wide, high = asked
+        width, height = wide, high or min(max(height * wide / width, LEAST_HEIGHT), MOST_HEIGHT)
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -125,7 +142,7 @@ def add_legend(part: Figure | SubFigure, axes: Axes, band: str = "", below: bool
     Args:
         part: The figure, or a part of it.
         axes: Whose lines to name.
-        band: ``"range"`` or ``"sd"`` where bands are drawn: the legend says what they are.
+        band: One of ``base.BANDS`` where bands are drawn: the legend says what they are.
         below: Whether it stands below the panels instead of above.
     """
     handles, names = axes.get_legend_handles_labels()
@@ -135,11 +152,13 @@ def add_legend(part: Figure | SubFigure, axes: Axes, band: str = "", below: bool
     names = [fill(name, max(20, int(letters) - 9)) for name in names]
     longest = max(len(line) for name in names for line in name.split("\n"))
     fit = int(letters / (longest + 9))
+    columns = max(1, min(fit, len(names)))
+    _make_room(part, sum(name.count("\n") + 1 for name in names) / columns)
     part.legend(
         handles,
         names,
         loc="outside lower left" if below else "outside upper left",
-        ncols=max(1, min(fit, len(names))),
+        ncols=columns,
         fontsize=SMALL,
         frameon=False,
         handlelength=2.8,
@@ -149,9 +168,23 @@ def add_legend(part: Figure | SubFigure, axes: Axes, band: str = "", below: bool
     )
 
 
+def _make_room(part: Figure | SubFigure, lines: float) -> None:
+    """Make a picture of an asked width higher where its legend has more than two lines."""
+    asked = SIZE.get()
+    if isinstance(part, Figure) and asked is not None and asked[1] is None and lines > 2:
+        part.set_figheight(min(part.get_figheight() + 0.17 * (lines - 2), MOST_HEIGHT))
+
+
 def add_caption(figure: Figure, text: str) -> None:
-    """Put small print under the picture, in lines that are no longer than it is wide; none without text."""
+    """Put small print under the picture, in lines that are no longer than it is wide; none without text.
+
+    A picture of an asked size goes into somebody's text, whose caption says this: it is kept as the figure's
+    label, and saved beside the picture.
+    """
     if not text:
+        return
+    if SIZE.get() is not None:
+        figure.set_label(text)
         return
     letters = max(20, int(figure.get_figwidth() * 72 / (0.56 * SMALL)))
     wrapped = "\n".join(fill(line, letters) for line in text.split("\n"))

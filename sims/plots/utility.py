@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from ...core.errors import ScenarioError
 from ..measures import called
 from ..naming import APART, completed
-from .base import BANDS, MOST_LINES, RunLike, check_band, groups, left_out, metric_of
+from .base import BANDS, MOST_LINES, RunLike, check_band, groups, half_width, left_out, metric_of
 from .privacy import REFERENCE, caption, draw_lost, guarantee
 from .style import (
     QUIET,
@@ -133,6 +133,7 @@ def _point(label: str, members: Sequence[RunLike], band: str, metric: str) -> di
     reason = next((why for _, why in budgets if why), "")
     epsilon = np.array([value for value, _ in budgets], dtype=float)
     mean, spread = float(ends.mean()), float(ends.std(ddof=1)) if len(ends) > 1 else 0.0
+    spread *= half_width(band, len(ends))
     low, high = (ends.min(), ends.max()) if band == "range" else (mean - spread, mean + spread)
     private = members[0].manifest["scenario"].get("privacy", {"name": ""})["name"] != "none"
     lost = "no_guarantee" if private else "none"

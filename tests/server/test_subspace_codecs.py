@@ -13,6 +13,7 @@ from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
 from gauntlet.server.recording.probe import knowledge_of
 from gauntlet.server.recording.recordings import save_observation
 from gauntlet.server.recording.replays import load_observation
+from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec
 
 MAGNITUDE = PluginSpec("lift", {"density": 0.1, "score": "magnitude"})
@@ -145,3 +146,43 @@ def test_an_algorithm_of_two_groups_is_projected_in_both(small):
         vectors = found[-1].outcome.received.vectors
         assert vectors.shape[1] == 2 * total
         assert bool((vectors[:, total:] != 0).any())
+
+
+def test_bases_of_the_servers_parameters_are_of_both_groups_too(small):
+    """From the second round on each group's matrix [8, 64] has rank 2 at most (the first is whole)."""
+    codec = PluginSpec("low_rank", {"rank": 2, "period": 2, "refresh": "server"})
+    how = {"algorithm": PluginSpec("scaffold"), "defense": UNIFORM}
+    simulation, found = rounds(small(codec=codec, rounds=3, **how))
+    slot, total = simulation.plan.layout.parameters[0], simulation.plan.layout.num_parameters
+    for step, most in zip(found, (8, 2, 2), strict=True):
+        vectors = step.outcome.received.vectors
+        for group in (vectors[0, :total], vectors[0, total:]):
+            matrix = group[slot.start : slot.start + slot.size].view(slot.shape[0], -1)
+            assert int((torch.linalg.svdvals(matrix.double()) > 1e-6).sum()) <= most
+
+
+@pytest.mark.parametrize(
+    ("codec", "fits"),
+    [
+        (LOW_RANK, False),
+        (PluginSpec("frugal", {"rank": 2}), False),
+        (PluginSpec("gradnorm_lorp", {"rank": 2}), False),
+        (PluginSpec("grass"), False),
+        (PluginSpec("subspace"), False),
+        (PluginSpec("error_feedback", {"codec": {"name": "low_rank", "rank": 2}}), False),
+        (PluginSpec("low_rank", {"rank": 2, "refresh": "server"}), True),
+        (PluginSpec("frugal", {"rank": 2, "refresh": "random"}), True),
+        (MAGNITUDE, True),
+    ],
+    ids=str,
+)
+def test_what_learns_from_the_aggregate_of_one_round_goes_with_no_mixture_of_rounds(small, codec, fits):
+    """Under ``buffered`` an aggregate holds whole messages beside projected ones: no basis follows."""
+    spec = small(codec=codec, schedule=PluginSpec("buffered", {"buffer_size": 3, "concurrency": 5}))
+    if fits:
+        prepare(spec)
+        return
+    with pytest.raises(
+        ScenarioError, match=f"codec '{codec.name}' learns from the server's aggregate of one"
+    ):
+        prepare(spec)

@@ -1,15 +1,14 @@
 """A scenario of seconds, and the command line as a user's shell sees it."""
 
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+from command_line import gauntlet
 
-from gauntlet.sims.cli import main
 from gauntlet.sims.scenario import Scenario, make_scenario
+
+__all__ = ["gauntlet", "tiny"]
 
 TINY = {
     "name": "tiny",
@@ -27,43 +26,6 @@ TINY = {
 def tiny() -> Callable[..., Scenario]:
     """Return a scenario of 4 rounds; keywords replace or add its keys."""
     return lambda **changes: make_scenario({**TINY, **changes})
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a command printed, and its exit code."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-    def refusal(self) -> str:
-        """Check that the command refused its input as it should, and return its line."""
-        assert self.returncode == 2, (self.stdout, self.stderr)
-        (line,) = self.stderr.strip().splitlines()
-        assert line.startswith("gauntlet: "), line
-        return line
-
-
-@pytest.fixture
-def gauntlet(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., Result]:
-    """Run ``gauntlet ARGUMENTS`` from an empty folder."""
-
-    def call(*arguments: Any) -> Result:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["gauntlet", *map(str, arguments)])
-        monkeypatch.setattr(sys, "path", [*sys.path])
-        capfd.readouterr()
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return Result(code, *capfd.readouterr())
-
-    return call
 
 
 @pytest.fixture(scope="session")

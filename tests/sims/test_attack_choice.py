@@ -96,6 +96,15 @@ def test_an_attack_that_is_named_stays_beside_what_auto_means():
     assert "dlg" not in [attack.name for attack in meant]
 
 
+@pytest.mark.parametrize("named", ["inverting_gradients", "dlg"])
+def test_the_best_that_matches_runs_once_whoever_names_it(run, gauntlet, named):
+    """Beside the most preferred auto runs no second one; beside another it runs the most preferred."""
+    told = gauntlet("attack", run, "--with", "auto", "--with", named, "--set", "max_iterations=1")
+
+    assert told.returncode == 0, told.stderr
+    assert {r["attack"] for r in reports(run)} == {"bias_trick", "inverting_gradients", named}
+
+
 def test_an_option_reaches_those_that_take_it():
     attacks, _ = attacks_of(["auto"], ["tv=[0.0, 0.0]"])
 

@@ -8,6 +8,7 @@ import torch
 from gauntlet.attacks.leakage import LEAKAGE_ATTACKS
 from gauntlet.clients.client_defenses import CLIENT_DEFENSES
 from gauntlet.core.declarations import attackers
+from gauntlet.core.errors import PluginError
 from gauntlet.core.leakage_knowledge import Level
 from gauntlet.server.recording.replays import load_observation, load_truth
 from gauntlet.sims.results import load_run, read_manifest
@@ -22,6 +23,19 @@ SMOOTH = {
     "training": {"local_steps": 1, "batch_size": 1, "lr": 0.1},
 }
 DLG = {"name": "dlg", "max_iterations": 30, "line_search": True, "init": "uniform", "labels_known": True}
+DLG_INSIDE = {"name": "dlg", "max_iterations": 30, "line_search": True, "init": "uniform"}
+HALVING = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+@dataclass(frozen=True)
+class Halving:
+    looks_at_examples: ClassVar[bool] = False
+    unanswered: ClassVar[bool] = True
+
+    def change(self, update, visit):
+        return update / 2
+"""
 ADAPTED = {**DLG, "masked": True}
 PRUNING, SOTERIA = {"name": "gradient_pruning", "rate": 0.9}, {"name": "soteria", "rate": 0.8}
 
@@ -123,13 +137,47 @@ def test_a_defense_that_names_several_attacks_is_shown_beside_any_of_them(tiny, 
 
 
 def test_a_defense_of_which_no_attack_knows_is_a_warning_whatever_attacks_it(tiny, tmp_path):
-    """What DLG rebuilds behind ATS is what the client trained on, and no attack here undoes the policy."""
+    """It says so itself: none of this package does, all of which name one."""
+    (tmp_path / "halving.py").write_text(HALVING)
+    defense = f"{tmp_path}/halving.py:Halving"
     run = simulate(
-        tiny(client_defense="ats", probes=[{"name": "dlg", "client": 2, "max_iterations": 1}]),
+        tiny(client_defense=defense, probes=[{"name": "dlg", "client": 2, "max_iterations": 1}]),
         tmp_path / "run",
     )
     (line,) = notes(run)
-    assert "no leakage attack of this package knows of client defense 'ats'" in line
+    assert "no leakage attack of this package knows of client defense" in line
+    assert "halving.py:Halving" in line
+
+
+@pytest.mark.parametrize("name", ["ats", "mixup", "instahide"])
+def test_a_run_whose_clients_alter_examples_asks_for_the_attack_that_undoes_them(tiny, tmp_path, name):
+    probes = [{"name": "dlg", "client": 2, "max_iterations": 1}]
+    (line,) = notes(simulate(tiny(client_defense=name, probes=probes), tmp_path / "run"))
+    assert '[[probes]] with name = "altered_examples"' in line
+
+
+def test_the_policy_of_transforms_is_undone_after_what_was_trained_on_is_rebuilt(tiny, tmp_path):
+    """ATS "29" inverts images: of 1 - x, which DLG rebuilds, x follows, and without DLG's 60 dB it cannot."""
+    probes = [{"name": "altered_examples", "client": 2, "labels_known": True, "attack": DLG_INSIDE}]
+    changes = {**SMOOTH, "client_defense": {"name": "ats", "policy": "29"}, "probes": probes}
+    run = simulate(tiny(**changes), tmp_path / "run")
+    assert notes(run) == []
+    (report,) = (run.folder / "reconstructions").rglob("reconstruction.json")
+    found = json.loads(report.read_text())
+    assert found["psnr"][0] > 50
+    assert found["trained_on"]["psnr"][0] < 10
+    assert 0 < found["details"]["misfit"] < 0.01
+
+
+def test_an_attack_that_undoes_needs_a_defense_that_says_how_and_is_told_of_it(tiny, tmp_path):
+    probe = {"name": "altered_examples", "client": 2, "labels_known": True}
+    with pytest.raises(
+        PluginError, match=r"says how .* undone \(ats, mixup, instahide\), got client_defense = 'none'"
+    ):
+        simulate(tiny(**SMOOTH, probes=[probe]), tmp_path / "none")
+    blind = {**probe, "defense_known": False}
+    with pytest.raises(PluginError, match="missing here: client_defense"):
+        simulate(tiny(**SMOOTH, client_defense="ats", probes=[blind]), tmp_path / "blind")
 
 
 @pytest.mark.parametrize("name", CLIENT_DEFENSES.table)

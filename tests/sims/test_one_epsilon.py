@@ -87,7 +87,7 @@ def test_of_several_seeds_table_and_plots_show_the_largest(tiny, tmp_path):
     assert len(set(values)) > 1
     (row,) = summary_rows(runs)
     assert row["epsilon"] == max(values)
-    for band in ("range", "sd"):
+    for band in ("range", "std"):
         assert utility_by_epsilon(runs, band)[1]["epsilon"].tolist() == [max(values)]
         assert accuracy_by_epsilon(runs, band)[1]["epsilon"].iloc[-1] == max(values)
 

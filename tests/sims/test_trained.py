@@ -10,9 +10,11 @@ import gauntlet
 from gauntlet.clients.data import DATASETS
 from gauntlet.clients.data.base import inputs
 from gauntlet.core.errors import ResultsError, ScenarioError
+from gauntlet.server.assembly.loading import make_model
 from gauntlet.server.simulation import prepare
-from gauntlet.sims.provenance import Consent
+from gauntlet.sims.provenance import Consent, begun_with, changed_data
 from gauntlet.sims.run import resume, simulate
+from gauntlet.sims.sections import Runtime
 from gauntlet.sims.writer import RunWriter
 
 SHIFTED = '''
@@ -155,20 +157,51 @@ class Frozen(nn.Sequential):
 '''
 
 
-def test_other_weights_of_a_layer_that_stands_still_are_refused_since_clients_would_not_have_them(
-    tiny, tmp_path
-):
+@pytest.fixture
+def still(tiny, tmp_path):
+    """A scenario whose model begins with a file that has other weights of a frozen layer than the seed's."""
     (tmp_path / "frozen.py").write_text(FROZEN)
     model = {"name": f"{tmp_path}/frozen.py:Frozen"}
-    run = simulate(tiny(model=model), tmp_path / "run")
+    run = simulate(tiny(model=model, rounds=1), tmp_path / "first")
     weights = {name: value.contiguous() for name, value in run.model().state_dict().items()}
-    model["init"] = str(tmp_path / "m.safetensors")
-
+    weights["1.weight"] = weights["1.weight"].flip(0) * 2
     save_file(weights, tmp_path / "m.safetensors")
-    assert prepare(tiny(model=model).run_spec()).kernel is not None
-    save_file({**weights, "1.weight": weights["1.weight"] + 1}, tmp_path / "m.safetensors")
-    with pytest.raises(ScenarioError, match=r"1\.weight is not trained"):
-        prepare(tiny(model=model).run_spec())
+    return tiny(model={**model, "init": str(tmp_path / "m.safetensors")}), weights["1.weight"]
+
+
+def test_a_layer_that_stands_still_has_the_files_weights_with_clients_server_and_attackers(still, tmp_path):
+    """The table's accuracy is what torch says of the trained model, whose frozen layer is the file's."""
+    scenario, weight = still
+    run = simulate(scenario, tmp_path / "run")
+    model, digits = run.model(), DATASETS.build("digits", {}).load()
+
+    assert torch.equal(model[1].weight, weight)
+    with torch.no_grad():
+        right = (model(inputs(digits.test_x)).argmax(1).numpy() == digits.test_y).mean()
+    assert run.rounds["accuracy"].iloc[-1] == pytest.approx(right)
+    clients = prepare(scenario.run_spec())
+    assert torch.equal(make_model(clients.spec, clients.data)[1].weight, weight)
+
+
+def test_a_file_whose_frozen_layer_changed_is_another_beginning(still, tmp_path):
+    scenario, weight = still
+    told = prepare(scenario.run_spec())
+    manifest = begun_with(scenario, told)
+    same = changed_data(manifest, prepare(scenario.run_spec()))
+    whole = load_file(tmp_path / "m.safetensors")
+    save_file({**whole, "1.weight": weight + 1}, tmp_path / "m.safetensors")
+
+    assert same == []
+    assert len(changed_data(manifest, prepare(scenario.run_spec()))) == 1
+
+
+@pytest.mark.slow
+def test_frozen_weights_reach_rays_workers(still, tmp_path, ray_here):
+    scenario, _ = still
+    ray = scenario.model_copy(update={"runtime": Runtime(pool="ray", num_workers=2)})
+
+    here, there = simulate(scenario, tmp_path / "here"), simulate(ray, tmp_path / "there")
+    assert here.rounds.equals(there.rounds)
 
 
 def test_files_that_are_none_and_folders_without_a_model_are_refused(tiny, tmp_path, gauntlet):

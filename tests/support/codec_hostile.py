@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from codec_draws import SPEC
 
-from gauntlet.clients.codecs.parts.wire import decode_frame, max_frame
+from gauntlet.clients.codecs.parts.sizes import max_frame
+from gauntlet.clients.codecs.parts.wire import decode_frame
 from gauntlet.core.declarations import Codecs, declared
 from gauntlet.core.errors import FrameError
 from gauntlet.core.frames import OVERHEAD, Envelope, uvarint, write_frame

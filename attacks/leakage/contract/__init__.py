@@ -25,7 +25,7 @@ from ....core.seeds import generator
 from ..parts.outputs import checked_reconstruction, checked_scores
 from ..parts.requirements import least_levels, name_of, refuse_unmet, rounds_of, takes_labels, told
 from .cases import cases_of, with_options
-from .specimens import CLASSES, NETWORKS, example, reads_tokens, refuses, server_of
+from .specimens import CLASSES, NETWORKS, example, mirrored, reads_tokens, refuses, server_of, undoes
 
 
 def _rounds(attack: object) -> int:
@@ -42,6 +42,7 @@ def _example(attack: object, number: int = 0) -> tuple[list[Observation], Truth]
     rounds, server, tokens = _rounds(attack), server_of(attack), reads_tokens(attack)
     for network in NETWORKS:
         found = example(number, rounds, server, tokens, network)
+        found = mirrored(*found) if undoes(attack) else found
         if not refuses(attack, found[0][0]):
             return found
     return example(number, rounds, server, tokens)

@@ -21,7 +21,17 @@ from ....core.registry import require
 from ....core.seeds import generator, seeded_torch
 from ..parts.metrics import score
 from ..parts.requirements import least_levels, refuse_unmet, rounds_of
-from .specimens import CLASSES, example, message, moved, planted_model, reads_tokens, server_of
+from .specimens import (
+    CLASSES,
+    example,
+    message,
+    mirrored,
+    moved,
+    planted_model,
+    reads_tokens,
+    server_of,
+    undoes,
+)
 
 if TYPE_CHECKING:
     from ....core.contracts import LeakageAttack
@@ -90,6 +100,9 @@ def with_options(attack: LeakageAttack, options: Mapping[str, object]) -> Leakag
 
 def _as_told(attack: LeakageAttack, case: Case) -> Case:
     """Return a case with the labels that the attack needs, and none that it could do without."""
+    if undoes(attack):
+        seen, truth = mirrored(list(case.observations), case.truth)
+        case = replace(case, observations=seen, truth=truth)
     if declared(attack, LeakageAttacks.exact):
         case = replace(case, least_psnr=LEAST_EXACT)
     if "labels" in least_levels(attack):

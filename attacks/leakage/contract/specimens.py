@@ -5,6 +5,8 @@ For an attack that rebuilds tokens alone, it is a step of a small reader on one 
 
 import copy
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -20,6 +22,7 @@ from ....core.leakage_knowledge import LeakageKnowledge, Level, Records
 from ....core.observation import Observation, Truth
 from ....core.seeds import generator, seeded_torch
 from ...servers import SERVERS
+from ..parts.requirements import least_levels
 
 SHAPE, CLASSES, LR, LENGTH = (1, 8, 8), 10, 0.5, 5
 Network = Literal["smooth", "rectified", "normed"]
@@ -96,6 +99,27 @@ def _read(number: int, rounds: int, stream: np.random.Generator) -> tuple[list[O
     x, y = sequence[:, :-1].clone(), sequence[:, 1:].clone()
     seen = [message(model if r == 0 else moved(model, stream), x, y, number, r, {}) for r in range(rounds)]
     return seen, Truth(x, y)
+
+
+def undoes(attack: object) -> bool:
+    """Return whether an attack needs to know what clients do against it."""
+    return "client_defense" in least_levels(attack)
+
+
+def mirrored(observations: list[Observation], truth: Truth) -> tuple[list[Observation], Truth]:
+    """Return messages of a client whose defense mirrors values, so that 1 - x is what it has.
+
+    The defense tells attackers how that is undone.
+    """
+    seen = [
+        replace(o, undo=_unmirror, knowledge=replace(o.knowledge, client_defense="mirror"))
+        for o in observations
+    ]
+    return seen, Truth(1 - truth.x, truth.y)
+
+
+def _unmirror(seen: Sequence[Tensor], *_: object) -> tuple[Tensor, float]:
+    return 1 - seen[-1], 0.0
 
 
 def reads_tokens(attack: object) -> bool:

@@ -145,8 +145,11 @@ def knows_codec(attack: object, observations: Iterable[Observation]) -> bool | N
     options = declared(attack, LeakageAttacks.aware)
     if not options:
         return None
+    items: tuple[str, ...] = declared(attack, LeakageAttacks.aware_with)
+    seen = [told(attack, observation) for observation in observations]
     takes = all(getattr(attack, name) == value for name, value in options.items())
-    return takes and any(told(attack, observation).mismatch is not None for observation in observations)
+    takes &= all(not o.knowledge.missing(dict.fromkeys(items, Level.ESTIMATED)) for o in seen)
+    return takes and any(o.mismatch is not None for o in seen)
 
 
 def refuse_blind(attack: object, knowledge: LeakageKnowledge, client_id: int, round_: int) -> None:
@@ -204,13 +207,16 @@ def named_by(attack: object) -> set[str]:
 def told(attack: object, observation: Observation) -> Observation:
     """Return an observation as an attack is handed it: of all that is known, what it declares to look at.
 
-    What a malicious server planted is told to an attack that names ``server`` alone, and what the codec says
-    of its frame to one that names ``codec``.
+    What a malicious server planted is told to an attack that names ``server`` alone, what the codec says of
+    its frame to one that names ``codec``, and how altered examples are undone to one that names
+    ``client_defense``.
     """
     named = named_by(attack)
     hidden: dict[str, Any] = {} if "server" in named else {"planted": {}}
     if "codec" not in named:
         hidden |= {"mismatch": None, "carries": 0.0}
+    if "client_defense" not in named:
+        hidden["undo"] = None
     return replace(observation, knowledge=observation.knowledge.only(named), **hidden)
 
 

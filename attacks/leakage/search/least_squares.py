@@ -3,38 +3,44 @@
 A search that follows the cost's gradient crawls where the cost is ill-conditioned, as it is for images. Here
 every step solves the problem linearised at the point, (J^T J + damping I) step = -J^T r, with J the
 derivative of the P entries of the gradient by the N numbers that are searched. Close to the truth the number
-of right digits about doubles with each step. Memory grows with N (P + 3 N), and time with N^2 P.
+of right digits about doubles with each step. Memory grows with N (P + 3 N), and time with N^2 P. A derivative
+is used again for a step from the point that it led to, which takes next to no time, until that gains little.
 
 Source: Marquardt. An Algorithm for Least-Squares Estimation of Nonlinear Parameters. SIAM Journal on Applied
-Mathematics 1963. Nocedal, Wright. Numerical Optimization. 2nd edition 2006, Section 10.3. That it is used on
-gradients is ours.
+Mathematics 1963. Nocedal, Wright. Numerical Optimization. 2nd edition 2006, Section 10.3. Derivatives that
+are used again: Ortega, Rheinboldt. Iterative Solution of Nonlinear Equations in Several Variables. 1970,
+Section 7.4 (Shamanskii's method). That it is used on gradients is ours.
 """
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch.func import jvp, vmap
 
 from ....core.errors import PluginError
 from ....core.observation import Observation
+from .affine import settled
 from .engine import Budget, Found, Restart, SearchRecord, Variables, shaped
 from .gradients import one_gradient_of
+from .normal_equations import forwards, gram_of, root_of, solved
 
 PATIENCE = 5  # iterations without 10 % less cost before a restart is given up
 MOST_BYTES = 4 * 2**30  # of the derivative and the normal equations
 _DAMPING, _MOST_DAMPING = 1e-3, 1e6  # in units of the mean diagonal entry of J^T J
+_CHORD = 0.1  # of the cost is left at most by a step without a derivative of its own, if another is to follow
 _ROUNDING = 1e-7  # of the first cost: a local minimum is far above, a message in float32 below
-_COLUMNS, _ROWS = 64, 512  # derivatives taken at once, rows of J^T J at once
+_COLUMNS = 64  # derivatives taken at once
 
 Residuals = Callable[[Variables], Tensor]
 """From the variables of one restart to what should be 0 [M]; its squared norm is the cost."""
 
 
-def by_least_squares(residuals: Residuals, starts: Sequence[Variables], budget: Budget) -> Found:
+def by_least_squares(
+    residuals: Residuals, starts: Sequence[Variables], budget: Budget, affine: bool = False
+) -> Found:
     """Search from one start after the other, until one has converged, or stands still at rounding.
 
     Deterministic unless time runs out. ``closures`` counts each column of a derivative as one.
@@ -43,10 +49,12 @@ def by_least_squares(residuals: Residuals, starts: Sequence[Variables], budget: 
         residuals: What should be 0; it can be differentiated forwards.
         starts: The variables of each restart.
         budget: Until when; an iteration is one step that leads down.
+        affine: Whether the residuals are affine in the last variable, which is then solved for at every point
+            (see ``affine``).
     """
     record = SearchRecord(starts, budget)
     for number in range(len(starts)):
-        record.stop(_descend(residuals, number, record), [number])
+        record.stop(_descend(residuals, number, record, affine), [number])
         if record.converged or record.out_of_time or _rounding_is_left(record.restarts[number]):
             break
     return record.found()
@@ -73,7 +81,8 @@ def refuse_unsolvable(observation: Observation, labels: int = 0, masked: bool = 
             f"levenberg_marquardt needs at least as many {what} as unknowns, got {counting} for "
             f"{unknowns}; {instead}"
         )
-    size = 4 * unknowns * equations + 24 * unknowns**2
+    solved_for = (observation.knowledge.batch_size or 1) * labels
+    size = 4 * (unknowns + solved_for) * equations + 24 * unknowns**2
     if size > MOST_BYTES:
         raise PluginError(
             f"levenberg_marquardt needs {size / 2**30:.1f} GiB for {unknowns} unknowns and {equations} "
@@ -83,7 +92,7 @@ def refuse_unsolvable(observation: Observation, labels: int = 0, masked: bool = 
     x, y = torch.full((size, *observation.input_shape), 0.5), torch.zeros(size, dtype=torch.long)
     gradient = one_gradient_of(observation)
     try:
-        _forwards(lambda x: gradient(x, y), x, torch.ones(2, *x.shape))
+        forwards(lambda x: gradient(x, y), x, torch.ones(2, *x.shape))
     except Exception as error:
         why = (str(error) or type(error).__name__).splitlines()[0]
         raise PluginError(
@@ -109,21 +118,27 @@ class _Point:
     cost: float
 
 
-def _descend(residuals: Residuals, number: int, record: SearchRecord) -> str:
+def _descend(residuals: Residuals, number: int, record: SearchRecord, affine: bool) -> str:
     """Search from one start; return why it ended."""
     one = record.restarts[number]
     shapes = [v.shape for v in one.best]
 
+    def parts(point: Tensor) -> Variables:
+        return tuple(v[0] for v in shaped(point[None], shapes))
+
     def values_at(point: Tensor) -> Tensor:
-        return residuals(tuple(v[0] for v in shaped(point[None], shapes)))
+        return residuals(parts(point))
 
     def seen(point: Tensor) -> _Point:
+        if affine:
+            point = _flat(settled(residuals, parts(point)))
+            record.count(shapes[-1].numel())
         values = values_at(point)
         cost = float(values.double().square().sum())
         record.see([number], [cost], shaped(point[None], shapes))
         return _Point(point, values, cost)
 
-    here, damping = seen(torch.cat([v.reshape(-1) for v in one.best])), _DAMPING
+    here, damping = seen(_flat(one.best)), _DAMPING
     for _ in range(record.budget.max_iterations):
         one.trace.append(here.cost)
         if why := _why_stop(one.trace, record):
@@ -136,6 +151,10 @@ def _descend(residuals: Residuals, number: int, record: SearchRecord) -> str:
             return "time_budget" if record.out_of_time else "plateau"
         here = there
     return "max_iterations"
+
+
+def _flat(variables: Variables) -> Tensor:
+    return torch.cat([v.reshape(-1) for v in variables])  # [N]
 
 
 def _why_stop(trace: Sequence[float], record: SearchRecord) -> str:
@@ -155,15 +174,33 @@ def _lower(
 
     The damping grows until the cost falls, ever faster, and shrinks once it has: fast where it halved.
     """
-    gram, slope = _gram(jacobian), (jacobian @ here.values).double()
-    scale, growth = float(gram.diagonal().mean()), 4.0
+    gram, growth = gram_of(jacobian), 4.0
+    scale = float(gram.diagonal().mean())
+
+    def next_to(point: _Point, root: Tensor) -> _Point:
+        slope = (jacobian @ point.values).double()
+        return seen(point.at + solved(root, slope).to(point.at.dtype))
+
     while damping <= _MOST_DAMPING and not record.out_of_time:
-        step = _solved(gram, slope, damping * scale)
-        there = here if step is None else seen(here.at + step.to(here.at.dtype))
-        if there.cost < here.cost:
-            return there, damping / (30 if there.cost < here.cost / 2 else 5)
+        root = root_of(gram, damping * scale)
+        there = here if root is None else next_to(here, root)
+        if root is not None and there.cost < here.cost:
+            shrink = 30 if there.cost < here.cost / 2 else 5
+            return _further(there, partial(next_to, root=root), record), damping / shrink
         damping, growth = damping * growth, growth * 2
     return here, damping
+
+
+def _further(here: _Point, step: Callable[[_Point], _Point], record: SearchRecord) -> _Point:
+    """Return where more steps by the same derivative lead, as long as each makes the cost fall tenfold."""
+    while not record.out_of_time:
+        there = step(here)
+        if not there.cost < here.cost:
+            return here
+        if not there.cost < _CHORD * here.cost:
+            return there
+        here = there
+    return here
 
 
 def _jacobian(values_at: Callable[[Tensor], Tensor], here: _Point, record: SearchRecord) -> Tensor:
@@ -177,36 +214,8 @@ def _jacobian(values_at: Callable[[Tensor], Tensor], here: _Point, record: Searc
         last = min(first + _COLUMNS, unknowns)
         tangents = here.at.new_zeros(last - first, unknowns)
         tangents[range(last - first), range(first, last)] = 1
-        rows[first:last] = _forwards(values_at, here.at, tangents)
+        rows[first:last] = forwards(values_at, here.at, tangents)
         record.count(last - first)
         if record.out_of_time:
             break
     return rows
-
-
-def _forwards(function: Callable[[Tensor], Tensor], point: Tensor, tangents: Tensor) -> Tensor:
-    """Return the derivative along each of some tangents, one row a tangent."""
-    with warnings.catch_warnings():  # of what torch loads at the first derivative forwards
-        warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated", DeprecationWarning)
-        found: Tensor = vmap(lambda tangent: jvp(function, (point,), (tangent,))[1])(tangents)
-    return found
-
-
-def _gram(jacobian: Tensor) -> Tensor:
-    """Return J^T J in float64; its half above the diagonal alone holds what was computed.  # [N, N]"""
-    unknowns = len(jacobian)
-    gram = torch.zeros(unknowns, unknowns, dtype=torch.float64)
-    for first in range(0, unknowns, _ROWS):
-        last = min(first + _ROWS, unknowns)
-        gram[first:last, first:] = jacobian[first:last] @ jacobian[first:].T
-    return gram
-
-
-def _solved(gram: Tensor, slope: Tensor, damping: float) -> Tensor | None:
-    """Return the step -(J^T J + damping I)^-1 J^T r, or None where rounding leaves no such matrix.  # [N]"""
-    damped = gram.clone()
-    damped.diagonal().add_(damping)
-    root, failed = torch.linalg.cholesky_ex(damped, upper=True)
-    if failed:
-        return None
-    return -torch.cholesky_solve(slope[:, None], root, upper=True)[:, 0]

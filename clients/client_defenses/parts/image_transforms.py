@@ -13,6 +13,12 @@ from torch.nn import functional
 
 Transform = Callable[[Tensor, float, Tensor], Tensor]
 """From images [B, C, H, W], a magnitude and signs [B] to images."""
+SIGNED = frozenset(
+    ("shear_x", "shear_y", "translate_x", "translate_y", "color", "contrast", "sharpness", "brightness")
+)
+"""Those that look at signs."""
+STEPPED = frozenset(("equalize", "posterize"))
+"""Those that work on levels, so that they have no derivative."""
 _GREY, _ROTATED_FILL = (0.299, 0.587, 0.114), 128 / 255
 
 

@@ -16,7 +16,8 @@ from ....core.frames import Record
 from ....core.registry import require
 from ....core.seeds import generator
 from ....core.updates import Updates
-from ..parts.wire import encode_cohort, max_frame
+from ..parts.sizes import max_frame
+from ..parts.wire import encode_cohort
 from .fitting import (
     fits_what_was_sent_best,
     judges_by_whatever_decodes,

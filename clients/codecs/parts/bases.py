@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -83,8 +83,11 @@ class Bases:
     def share(self, params: Tensor, aggregate: Tensor, state: State) -> State:
         """Return what both sides know of each tensor's basis in the next round; None before the first one."""
         shapes = [tuple(shape) for shape in state["shapes"]]
+        numel = sum(map(prod, shapes))
         source = params if self.refresh == "server" else aggregate
-        if not shapes or sum(map(prod, shapes)) != len(source) or not bool(source.isfinite().all()):
+        if self.refresh == "server" and len(params) and numel % len(params) == 0:
+            source = params.repeat(numel // len(params))  # a message of several groups has each tensor again
+        if not shapes or numel != len(source) or not bool(source.isfinite().all()):
             return state["bases"]
         entries, found, at = state["bases"] or [None] * len(shapes), [], 0
         for entry, shape in zip(entries, shapes, strict=True):
@@ -174,6 +177,22 @@ class Bases:
             return np.eye(short)[:, np.sort(order[: self.rank])]
         q, r = np.linalg.qr(stream.standard_normal((short, self.rank)))
         return q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
+
+
+class Based(Protocol):
+    """A codec with bases."""
+
+    @property
+    def _bases(self) -> Bases: ...
+
+
+def init_bases(self: Based) -> State:
+    """Return no bases yet; None where none is remembered."""
+    return self._bases.init()
+
+
+share_bases: Any = property(lambda self: None if self.refresh == "random" else self._bases.share)
+of_one_round: Any = property(lambda self: self.refresh == "full")
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,9 @@ from ....core.errors import FrameError
 from ....core.frames import Record
 from .packing import Array
 
+LONGEST = 2**16
+"""To how many coordinates a bucket is padded that holds a whole tensor, at most."""
+
 
 def refuse_size(size: int | None) -> None:
     """Raise ``ValueError`` unless a bucket has at least 1 coordinate, or is a tensor (None)."""
@@ -18,11 +21,15 @@ def count(numel: int, size: int | None) -> int:
     return 1 if size is None else max(1, -(-numel // size))
 
 
+def width_of(numel: int, size: int | None) -> int:
+    """Return how many coordinates a bucket of a tensor is padded to, however large ``size`` is."""
+    return numel if size is None else min(size, max(numel, LONGEST))
+
+
 def in_buckets(block: Array, size: int | None) -> Array:
-    """Return a block [K, n] as buckets, the last one padded with zeros.  # [K, buckets, size]"""
+    """Return a block [K, n] as buckets, the last one padded with zeros.  # [K, buckets, width]"""
     rows, numel = block.shape
-    number = count(numel, size)
-    width = numel if size is None else size
+    number, width = count(numel, size), width_of(numel, size)
     if number * width == numel:
         return block.reshape(rows, number, width)
     padded = np.zeros((rows, number * width), dtype=block.dtype)
@@ -46,7 +53,7 @@ def lengths(block: Array, size: int | None) -> Array:
 
 def spread(scales: Array, numel: int, size: int | None) -> Array:
     """Return the scale of each coordinate, of scales [K, buckets].  # [K, numel], or [K, 1] of tensors"""
-    return scales if size is None else np.repeat(scales, size, axis=1)[:, :numel]
+    return scales if size is None else np.repeat(scales, min(size, max(numel, 1)), axis=1)[:, :numel]
 
 
 def with_bits(bits: int, packed: Array) -> Array:

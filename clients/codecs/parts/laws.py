@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .buckets import width_of
 from .mismatches import LEAST, PROPORTIONS, TINY, sizes_of
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class LevelMismatch:
 
     def _in_buckets(self, part: Tensor) -> Tensor:
         """Return a tensor's elements [..., n] as buckets, the last one padded with zeros."""
-        size = part.shape[-1] if self.bucket_size is None else self.bucket_size
+        size = width_of(part.shape[-1], self.bucket_size)
         padded = functional.pad(part, (0, -part.shape[-1] % size))
         return padded.reshape(*part.shape[:-1], -1, size)
 

@@ -65,7 +65,7 @@ def cells_of(tensors: Sequence[tuple[Array, Array, int]]) -> tuple[Tensor, Tenso
     below, above = [torch.zeros(0, dtype=torch.float64)], [torch.zeros(0, dtype=torch.float64)]
     for scales, trits, group in tensors:
         values = np.sort(scales.astype(np.float64) @ _PAIRS.T, axis=1)  # [G, 9]
-        own = np.repeat(np.arange(len(scales)), group)[: trits.shape[1]]
+        own = np.arange(trits.shape[1]) // min(group, max(trits.shape[1], 1))  # each one's group
         sent = (scales.astype(np.float64)[own] * trits.T).sum(axis=1)[:, None]  # [n, 1]
         near = values[own]
         lower = np.where(near < sent, near, -np.inf).max(axis=1)

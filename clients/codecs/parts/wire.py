@@ -5,10 +5,9 @@ client that does not have all coordinates sends a frame of those alone that it h
 layout that both sides use is what is left of the whole one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,21 +17,27 @@ from ....core.contracts import Codec, CodecContext, CodecStreams, Mismatch
 from ....core.declarations import Codecs, declared
 from ....core.errors import FrameError, named_faults
 from ....core.frames import (
-    OVERHEAD,
     Envelope,
     Record,
-    RecordShape,
-    one_a_tensor,
     part_spec,
     read_frame,
-    uvarint,
     write_frame,
 )
 from ....core.layout import Layout
-from ....core.presence import Presence, reduced
+from ....core.presence import Presence, by_level, reduced
 from ....core.registry import require
 from ....core.trees import State
 from ....core.updates import Updates
+from .sizes import longest_frames, longest_of
+
+
+class TogetherDecoded(Protocol):
+    """A codec that decodes frames of one round together."""
+
+    def decode_cohort(
+        self, cohort: Sequence[Sequence[Record]], layout: Layout, contexts: Sequence[CodecContext]
+    ) -> Tensor: ...
+
 
 BLOCK = 1 << 20
 """Coordinates that are encoded or decoded at once, at least one client's: more would leave the caches."""
@@ -46,18 +51,13 @@ def encode_cohort(
         return _encode(codec, updates, layout, spec, state, streams)
     frames = [b""] * len(updates)
     whole = replace(updates, presence=None)
-    for present, rows in _by_level(updates.presence):
+    for present, rows in by_level(updates.presence):
         own, part = whole.rows(rows), reduced(layout, present)
         own = own.with_vectors(own.vectors[:, present])
         found, state = _encode(codec, own, part, frame_spec(spec, present), state, streams)
         for row, frame in zip(rows.tolist(), found, strict=True):
             frames[row] = frame
     return frames, state
-
-
-def _by_level(presence: Presence) -> list[tuple[Tensor, Tensor]]:
-    """Return (what a level has [M], the rows of its clients) of every level that some client has."""
-    return [(presence.levels[level], rows) for level, rows in presence.by_level()]
 
 
 def frame_spec(spec: int, present: Tensor) -> int:
@@ -110,39 +110,6 @@ class VerbatimFrames(Sequence[bytes]):
         return encode_cohort(self._codec, one, self._layout, self._spec, None, streams)[0][0]
 
 
-def max_frame(codec: Codec, layout: Layout) -> int:
-    """Return the length of the longest legal frame, in bytes."""
-    return _longest(codec, codec.records(layout))
-
-
-def longest_frames(codec: Codec, layout: Layout, updates: Updates) -> np.ndarray[Any, Any]:
-    """Return the length of the longest legal frame of each client's, in bytes, int64.  # [K]"""
-    sizes = np.empty(len(updates), dtype=np.int64)
-    if updates.presence is None:
-        sizes[:] = max_frame(codec, layout)
-        return sizes
-    for present, rows in _by_level(updates.presence):
-        sizes[rows.numpy()] = max_frame(codec, reduced(layout, present))
-    return sizes
-
-
-def float_frame(layout: Layout) -> int:
-    """Return the length of a frame that holds every tensor in float32, in bytes."""
-    return _length(one_a_tensor(layout), lambda shape: 4 * prod(shape))
-
-
-def _longest(codec: Codec, shapes: Sequence[RecordShape]) -> int:
-    return _length(shapes, codec.max_body)
-
-
-def _length(shapes: Sequence[RecordShape], body_of: Callable[[tuple[int, ...]], int]) -> int:
-    length = OVERHEAD
-    for record in shapes:
-        body = body_of(record.shape)
-        length += len(uvarint(record.tensor_id)) + 1 + len(uvarint(record.numel)) + len(uvarint(body)) + body
-    return length
-
-
 def decode_frame(
     codec: Codec, frame: bytes, envelope: Envelope, layout: Layout, context: CodecContext
 ) -> Tensor:
@@ -152,7 +119,7 @@ def decode_frame(
         FrameError: It is not a legal frame of this codec, round, client and spec.
     """
     shapes = codec.records(layout)
-    records = read_frame(frame, envelope, shapes, _longest(codec, shapes))
+    records = read_frame(frame, envelope, shapes, longest_of(codec, shapes))
     return _decoded(codec, records, layout, context)
 
 
@@ -166,7 +133,7 @@ def support_of(codec: Codec, frame: bytes, envelope: Envelope, layout: Layout) -
     if support is None:
         return torch.ones(layout.num_parameters, dtype=torch.bool)
     shapes = codec.records(layout)
-    found: Tensor = support(read_frame(frame, envelope, shapes, _longest(codec, shapes)), layout)
+    found: Tensor = support(read_frame(frame, envelope, shapes, longest_of(codec, shapes)), layout)
     fits = found.shape == (layout.num_parameters,) and found.dtype == torch.bool
     require(fits, f"support gave {found.dtype} {tuple(found.shape)}, expected bool [M]")
     return found
@@ -184,7 +151,7 @@ def mismatch_of(
     if mismatch is None or declared(codec, Codecs.lossless):
         return None
     shapes = codec.records(layout)
-    return mismatch(read_frame(frame, envelope, shapes, _longest(codec, shapes)), layout, context)
+    return mismatch(read_frame(frame, envelope, shapes, longest_of(codec, shapes)), layout, context)
 
 
 @dataclass(frozen=True)
@@ -235,7 +202,7 @@ def read_cohort(
     vectors = torch.zeros(len(frames), layout.num_parameters)
     rejected: list[tuple[int, str]] = []
     records: dict[int, list[Record]] = {}
-    for present, rows in _by_level(presence):
+    for present, rows in by_level(presence):
         part, places = reduced(layout, present), rows.tolist()
         own = [frames[row] for row in places], [client_ids[row] for row in places]
         found = _read(codec, *own, part, frame_spec(spec, present), streams)
@@ -257,7 +224,7 @@ def _read(
     streams: CodecStreams,
 ) -> Decoded:
     shapes = codec.records(layout)
-    longest = _longest(codec, shapes)
+    longest = longest_of(codec, shapes)
     cohort: list[tuple[int, list[Record], CodecContext]] = []
     rejected = []
     for row, (frame, client) in enumerate(zip(frames, map(int, client_ids), strict=True)):
@@ -305,6 +272,17 @@ def _block_of(
             yield row, _decoded(codec, records, layout, context)
         except FrameError as error:
             yield row, str(error)
+
+
+def first_of_cohort(
+    self: TogetherDecoded, records: Sequence[Record], layout: Layout, context: CodecContext
+) -> Tensor:
+    """Return what ``decode_cohort`` makes of one frame [P].
+
+    Raises:
+        FrameError: It is bad.
+    """
+    return self.decode_cohort([records], layout, [context])[0]
 
 
 def _decoded(codec: Codec, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:

@@ -51,6 +51,7 @@ from .codecs import (
     a_log_that_gives_other_parameters,
     a_mean_that_a_codec_does_not_keep,
     batch_statistics_that_no_log_holds,
+    rounds_that_a_codec_does_not_mix,
 )
 from .defenses import (
     a_certificate_behind_other_rules,
@@ -155,6 +156,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_downlink_that_an_algorithm_does_not_expect,
     a_log_that_gives_other_parameters,
     a_mean_that_a_codec_does_not_keep,
+    rounds_that_a_codec_does_not_mix,
     a_server_that_an_algorithm_does_not_expect,
     a_defense_without_its_root,
     a_plant_that_an_algorithm_does_not_expect,

@@ -48,6 +48,18 @@ def a_downlink_that_an_algorithm_does_not_expect(parts: Parts) -> ScenarioError 
     )
 
 
+def rounds_that_a_codec_does_not_mix(parts: Parts) -> ScenarioError | None:
+    """A codec that learns from aggregates of one round, under a schedule that counts messages of several."""
+    mixed = not declared(parts.schedule, Schedules.plain)
+    if not mixed or not declared(parts.codec, Codecs.of_one_round):
+        return None
+    return ScenarioError(
+        f"codec '{parts.spec.codec.name}' learns from the server's aggregate of one round, and schedule "
+        f"'{parts.spec.schedule.name}' counts messages of several together; use schedule synchronous, or a "
+        "codec that learns nothing from them (low_rank: refresh = 'random' or 'server')"
+    )
+
+
 def a_mean_that_a_codec_does_not_keep(parts: Parts) -> ScenarioError | None:
     """A codec that reads messages against a mean of its own, under another rule than that mean."""
     own = declared(parts.codec, Codecs.counts)

@@ -132,6 +132,24 @@ class ShufflesInPlace(Half):
         return x.mul_(0.5), y
 
 
+class UndoesOneTooFew(Half):
+    def examples(self, x, y, generator):
+        return 1 - x, y
+
+    def undo(self, seen, value_range, generator):
+        return 1 - seen[-1][1:], 0.0
+
+
+class UndoesInPlace(UndoesOneTooFew):
+    def undo(self, seen, value_range, generator):
+        return seen[-1].mul_(-1).add_(1), 0.0
+
+
+class UndoesNothing(Half):
+    def undo(self, seen, value_range, generator):
+        return seen[-1], 0.0
+
+
 class WrapsIntoFeatures(Half):
     def wrap(self, model):
         return nn.Sequential(*list(model)[:-1])
@@ -174,6 +192,9 @@ BROKEN = [
     (contract.names_the_attack_that_it_is_shown_beside, IsAnsweredAndNot),
     (contract.alters_examples_one_for_one, DropsAnExample),
     (contract.alters_examples_one_for_one, ShufflesInPlace),
+    (contract.what_was_trained_on_is_undone_as_declared, UndoesOneTooFew),
+    (contract.what_was_trained_on_is_undone_as_declared, UndoesInPlace),
+    (contract.what_was_trained_on_is_undone_as_declared, UndoesNothing),
     (contract.wraps_a_classifier_into_a_classifier, WrapsIntoFeatures),
     (contract.wraps_a_classifier_into_a_classifier, WrapsOtherwiseEachTime),
     (contract.says_in_one_line_what_it_cannot_work_on, ComplainsAtLength),

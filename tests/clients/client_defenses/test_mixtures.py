@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import linear_sum_assignment
 
 from gauntlet.clients.client_defenses.instahide import Instahide
 from gauntlet.clients.client_defenses.mixup import Mixup
@@ -80,3 +81,32 @@ def test_tokens_are_not_mixed(defense):
 def test_options_that_cannot_be_are_refused(kind, options):
     with pytest.raises(ValueError, match=next(iter(options))):
         kind(**options)
+
+
+def apart(found, x):
+    """Return the PSNR of the worst of some examples, each beside the one that is nearest, once each."""
+    errors = (found.flatten(1)[:, None] - x.flatten(1)[None]).square().mean(dim=2).numpy()
+    return -10 * np.log10(max(errors[linear_sum_assignment(errors)].max(), 1e-12))
+
+
+@pytest.mark.parametrize(("k", "rounds", "least"), [(2, 8, 80), (4, 16, 35)])
+def test_mixtures_of_several_rounds_say_what_is_mixed(k, rounds, least):
+    """They lie in the convex hull of the examples, which these are the corners of: whatever the weights were.
+
+    Of one round alone nothing can be told apart, and the mixtures come back.
+    """
+    x, y = X[:6], Y[:6]
+    defense = Mixup(k=k)
+    seen = [defense.examples(x, y, generator(1, "mixup", r))[0] for r in range(rounds)]
+    found, misfit = defense.undo(seen, (0.0, 1.0), generator(1, "undo"))
+    assert apart(seen[-1], x) < 25
+    assert apart(found, x) > least
+    assert misfit < 1e-3
+    alone, _ = defense.undo(seen[:1], (0.0, 1.0), generator(1, "undo"))
+    assert torch.equal(alone, seen[0])
+
+
+def test_of_hidden_mixtures_the_distance_from_the_centre_is_left():
+    """By hand: 0.2 and 0.8 are as likely, and 0.2 is taken."""
+    found, _ = Instahide().undo([torch.tensor([[0.2, 0.8, 0.5]])], (0.0, 1.0), generator(0, "undo"))
+    assert torch.allclose(found, torch.tensor([[0.2, 0.2, 0.5]]))

@@ -9,7 +9,8 @@ import torch
 
 from gauntlet.clients.codecs import CODECS
 from gauntlet.clients.codecs.contract import CHECKS
-from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort, max_frame
+from gauntlet.clients.codecs.parts.sizes import max_frame
+from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort
 from gauntlet.core.contracts import CodecContext, CodecStreams
 from gauntlet.core.errors import FrameError
 from gauntlet.core.frames import OVERHEAD, Record, RecordShape, payload_bytes

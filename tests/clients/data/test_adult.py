@@ -45,6 +45,24 @@ def test_numbers_and_categories_are_those_of_the_row(folder):
     assert (adult.y.tolist(), adult.test_y.tolist()) == ([0, 1, 0], [0, 1])
 
 
+def test_public_ranges_learn_nothing_of_the_rows(folder):
+    """By hand: age 20 of 17 to 90 is -67/73; Federal-gov is the first of eight documented work classes."""
+    adult, learnt = Adult(scale="ranges").load(), Adult().load()
+
+    assert learnt.fitted
+    assert adult.fitted == ()
+    assert adult.x[:, 0] == pytest.approx(np.array([-67, -27, 13]) / 73, abs=1e-6)
+    assert adult.x.shape == (3, 5 + 83)
+    assert adult.x[:, 5:13].argmax(axis=1).tolist() == [3, 0, 0]
+    assert adult.x[2, 5:13].sum() == 0  # a missing one
+    assert adult.test_x[0, 5:13].tolist() == [0, 0, 1, 0, 0, 0, 0, 0]  # Never-worked is known, too
+
+
+def test_the_documented_categories_are_those_of_the_people(real_data):
+    """So that indicators are the same, whatever the scale."""
+    assert np.array_equal(real_data("adult").x[:, 5:], real_data("adult", scale="ranges").x[:, 5:])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -3,7 +3,9 @@ import pytest
 
 from gauntlet.clients.data import PARTITIONS, federate
 from gauntlet.clients.data.heart_disease import FILES, HeartDisease
-from gauntlet.core.errors import DataError
+from gauntlet.core.errors import DataError, ScenarioError
+from gauntlet.server.simulation import prepare
+from gauntlet.sims.scenario import load_scenario
 
 ROW = "1,1,1,1,1,1,1,1,1,1,1,1,1,{num}\n"
 
@@ -53,6 +55,36 @@ def test_a_missing_value_becomes_the_median_of_the_training_patients(folder):
     filled = np.where(unknown, np.median(100 * i[~unknown]), 100 * i)
     assert heart.x[:, 4] == pytest.approx((filled - filled.mean()) / filled.std(), abs=1e-6)
     assert np.array_equal(heart.x[:, 1], np.zeros(4))  # a constant feature is not divided by 0
+
+
+def test_public_ranges_learn_nothing_of_the_patients(folder):
+    """By hand: age a of 0 to 100 is a / 50 - 1, cholesterol c of 0 to 600 is c / 300 - 1, unknown 0."""
+    heart, learnt = (HeartDisease(test_share=0.5, scale=scale).load() for scale in ("ranges", "training"))
+    i, k = np.arange(4), heart.y + 1
+    unknown = (i + k) % 2 == 1
+
+    assert learnt.fitted
+    assert heart.fitted == ()
+    assert heart.x[:, 0] == pytest.approx((10 * i + k) / 50 - 1, abs=1e-6)
+    assert heart.x[:, 4] == pytest.approx(np.where(unknown, 0, 100 * i / 300 - 1), abs=1e-6)
+
+
+def test_a_budget_on_scales_of_the_patients_own_is_refused(real_data):
+    real_data("heart_disease")
+    ranges, own = (
+        load_scenario("diff2-heart", {"data.scale": s, "sweep": {}}) for s in ("ranges", "training")
+    )
+
+    assert prepare(ranges.run_spec()).plan.fitted_inputs == ()
+    with pytest.raises(ScenarioError, match=r"the scale of its features .* came from training examples"):
+        prepare(own.run_spec())
+
+
+def test_every_feature_of_every_patient_is_within_its_range(real_data):
+    heart = real_data("heart_disease", scale="ranges")
+
+    assert np.abs(heart.x).max() <= 1
+    assert (np.abs(heart.x) == 1).mean(axis=0)[[0, 3, 4, 7, 9]].max() < 0.3  # measurements are not cut
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from gauntlet.clients.codecs.difference import Difference
 from gauntlet.core.declarations import Codecs, declared
 from gauntlet.core.errors import ScenarioError
 from gauntlet.core.trees import equal
+from gauntlet.core.updates import Updates
 from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
-from gauntlet.server.mail.catching_up import missed_bytes, with_received
+from gauntlet.server.mail.catching_up import missed_bytes, with_receipts
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec
 
@@ -56,8 +57,25 @@ def test_a_client_that_was_away_receives_the_shorter_of_what_it_missed_and_every
     assert missed_bytes(simulation.plan, state, ids).tolist() == [0, 50, whole]
     state = replace(state, down={**state.down, "sizes": [10, 20, whole, 99]})
     assert missed_bytes(simulation.plan, state, ids).tolist() == [0, whole, whole]
-    after = with_received(state, np.array([1, 5]))
-    assert after.down["clients"].tolist() == [[0, 2], [1, 3], [5, 3]]
+    counted = Updates(torch.zeros(2, 1), torch.tensor([1, 5]), torch.ones(2), started=torch.tensor([3, 1]))
+    assert with_receipts(state.down, counted)["clients"].tolist() == [[0, 2], [1, 3], [5, 1]]
+
+
+@pytest.mark.parametrize("rows", [True, False], ids=["single updates", "sums"])
+def test_a_message_that_was_lost_is_no_receipt(small, rows):
+    """By hand: who was never counted is sent all of h, and who was pays for each frame since then."""
+    links = PluginSpec("links", {"dropout": 0.5})
+    simulation = prepare(small(rows=rows, rounds=6, codec_down=DOWN, network=links))
+    whole, last, sizes, lost = simulation.plan.frame_whole, {}, [], 0
+    for step in steps(simulation):
+        o = step.outcome
+        owed = {i: sum(sizes[last[i] + 1 :]) if i in last else whole for i in o.began.tolist()}
+        assert dict(o.missed) == {i: min(size, whole) for i, size in owed.items() if size}
+        counted = o.received.client_ids.tolist()
+        lost += len(o.began) - len(counted)
+        last.update(dict.fromkeys(counted, o.round))
+        sizes.append(o.bytes_down)
+    assert lost > 5
 
 
 def test_the_bytes_of_a_run_are_frames_and_what_was_missed(small):

@@ -26,13 +26,13 @@ def test_seeds_of_one_label_become_their_mean_between_the_least_and_the_largest(
 def test_the_other_band_is_one_sample_standard_deviation_either_side(recorded):
     runs = [recorded("a", s, accuracy=[v]) for s, v in enumerate([0.1, 0.3, 0.5])]
 
-    row = over_seeds(runs, ["accuracy"], band="sd").iloc[0]
+    row = over_seeds(runs, ["accuracy"], band="std").iloc[0]
 
     assert (row["accuracy_low"], row["accuracy_high"]) == pytest.approx((0.1, 0.5))  # 0.3 -+ sqrt(.08 / 2)
 
 
 def test_a_single_seed_has_a_band_of_no_width(recorded):
-    for band in ("range", "sd"):
+    for band in ("range", "std"):
         row = over_seeds([recorded("a", accuracy=[0.4])], ["accuracy"], band=band).iloc[0]
         assert row["accuracy_low"] == row["accuracy_high"] == 0.4
 

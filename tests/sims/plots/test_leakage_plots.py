@@ -134,10 +134,10 @@ def test_a_batch_is_recovered_as_far_as_its_examples_are_close_enough(recorded, 
     assert leakage_batch(runs, close=100.0)[1]["recovered"].tolist() == [1.0, 0.0, 0.0]
 
 
-def private(recorded, made, label, epsilon, accuracy, *psnr, seed=0):
+def private(recorded, made, label, epsilon, accuracy, *psnr, seed=0, **more):
     kept = {"value": epsilon, "reason": None if epsilon else "no_mechanism", "accountant": "rdp"}
     return recorded(label, seed, accuracy=[accuracy], items=[made(*psnr)], manifest={"epsilon": kept},
-                    delta=1e-5, unit="client", epsilon=epsilon)  # fmt: skip
+                    delta=1e-5, unit="client", epsilon=epsilon, **more)  # fmt: skip
 
 
 def test_epsilon_leak_and_accuracy_stand_in_one_figure(recorded, made):
@@ -158,6 +158,30 @@ def test_epsilon_leak_and_accuracy_stand_in_one_figure(recorded, made):
     assert table["reason"].tolist() == ["", "", "no_mechanism"]
     caption = " ".join(figure.get_supxlabel().split())
     assert "δ: 1e-05 · unit: client · no ε at a: none (no_mechanism)" in caption
+
+
+def test_each_mechanism_has_a_line_of_its_own(recorded, made):
+    """Two settings of local noise are joined, and central noise at an epsilon between them is not."""
+    runs = [
+        private(recorded, made, name, epsilon, accuracy, psnr, scenario={"privacy": {"name": name, **noise}})
+        for name, noise, epsilon, accuracy, psnr in (
+            ("local_gaussian", {"noise_multiplier": 1.0}, 50.0, 0.5, 5.0),
+            ("local_gaussian", {"noise_multiplier": 0.1}, 3000.0, 0.7, 20.0),
+            ("gaussian", {"noise_multiplier": 1.0}, 800.0, 0.8, 60.0),
+        )
+    ]
+    figure, table = leakage_epsilon(runs)
+
+    above, below = figure.axes
+    assert lines(above) == {
+        "dlg, local_gaussian": [[50.0, 5.0], [3000.0, 20.0]],
+        "dlg, gaussian": [[800.0, 60.0]],
+    }
+    drawn = [line.get_xdata().tolist() for line in below.lines if line.get_marker() in "os"]
+    assert sorted(drawn) == [[50.0, 3000.0], [800.0]]
+    assert table["mechanism"].tolist() == ["local_gaussian", "gaussian", "local_gaussian"]
+    markers = [line.get_marker() for line in above.lines if line.get_label().startswith("dlg")]
+    assert len(set(markers)) == 2
 
 
 def test_runs_without_any_epsilon_are_refused(recorded, made):

@@ -55,24 +55,34 @@ def test_any_of_the_attacks_that_a_defense_names_will_do(recorded, made):
         leaks_of([recorded(items=[made(10.0)], scenario=outpost)])
 
 
-def test_a_defense_of_which_no_attack_knows_is_drawn_as_the_least_that_leaks(recorded, made):
-    """Nobody here undoes ATS's policy: DLG is dashed behind it, and the small print says why."""
-    scenario = {"client_defense": "ats"}
-    leaks = leaks_of([recorded(items=[made(10.0)], scenario=scenario)])
-    assert [(one.adapted, one.unanswered) for one in leaks] == [(False, "ats")]
-    assert "no attack of this package knows of ats: the least that leaks" in caption_of(leaks)
-    assert looks_of(leaks)["dlg"]["linestyle"] == "--"
+@pytest.mark.parametrize("defense", ["ats", "mixup", "instahide"])
+def test_altered_examples_are_drawn_beside_the_attack_that_undoes_them_or_not_at_all(recorded, made, defense):
+    scenario = {"client_defense": defense}
+    with pytest.raises(
+        ScenarioError, match=r"attack what was recorded with --with .{name = \"altered_examples"
+    ):
+        leaks_of([recorded(items=[made(10.0)], scenario=scenario)])
+    undone = made(20.0, attack="altered_examples", settings={"attack": "dlg"})
+    leaks = leaks_of([recorded(items=[made(10.0), undone], scenario=scenario)])
+    assert [one.adapted for one in leaks] == [False, True]
+    looks = looks_of(leaks)
+    assert [looks[name]["linestyle"] for name in ("dlg", "altered_examples")] == ["--", "-"]
 
 
 def test_one_attack_behind_several_defenses_is_one_line_each(recorded, made):
     runs = [
         recorded("none", items=[made(90.0)]),
-        recorded("ats", items=[made(10.0)], scenario={"client_defense": "ats"}),
-        recorded("mixup", items=[made(20.0)], scenario={"client_defense": {"name": "mixup", "k": 2}}),
+        recorded("frozen", items=[made(10.0)], scenario={"client_defense": "frozen_layers"}),
+        recorded(
+            "mixup",
+            items=[made(20.0), made(25.0, attack="altered_examples")],
+            scenario={"client_defense": {"name": "mixup", "k": 2}},
+        ),
     ]
     looks = looks_of(leaks_of(runs))
-    assert list(looks) == ["dlg", "dlg behind ats", "dlg behind mixup"]
-    assert len({look["color"] for look in looks.values()}) == 3
+    names = "dlg", "dlg behind frozen_layers", "dlg behind mixup", "altered_examples behind mixup"
+    assert list(looks) == list(names)
+    assert len({look["color"] for look in looks.values()}) == 4
     assert {one.attack for one in leaks_of(runs[1:2])} == {"dlg"}
 
 

@@ -43,7 +43,7 @@ def words(axes):
 
 
 def test_every_field_carries_its_number_and_a_failed_one_a_dash(table):
-    (axes,) = heat_maps(table, "accuracy").axes
+    axes, _ = heat_maps(table, "accuracy").axes
 
     assert words(axes) == {
         ("no attack", "mean"): ["90.0"],
@@ -59,14 +59,14 @@ def test_every_field_carries_its_number_and_a_failed_one_a_dash(table):
 
 
 def test_a_drop_has_no_column_without_an_attack(table):
-    (axes,) = heat_maps(table, "drop").axes
+    axes, _ = heat_maps(table, "drop").axes
 
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a", "b", "worst case"]
     assert words(axes)["a", "mean"] == ["65.0"]
 
 
 def test_detection_shows_false_alarms_in_small_print(table):
-    (axes,) = heat_maps(table, "detection").axes
+    axes, _ = heat_maps(table, "detection").axes
 
     assert words(axes)["no attack", "watch"] == ["false 12.5"]
     assert words(axes)["b", "watch"] == ["50.0", "false 25.0"]
@@ -74,7 +74,7 @@ def test_detection_shows_false_alarms_in_small_print(table):
 
 
 def test_success_shows_only_attacks_that_want_something(table):
-    (axes,) = heat_maps(table, "success").axes
+    axes, _ = heat_maps(table, "success").axes
 
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["b", "worst case"]
 
@@ -96,7 +96,7 @@ def test_every_share_has_its_panel(table):
     both = pd.concat([table.assign(share=0.1), table])
     figure = heat_maps(both, "accuracy")
 
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["10 % malicious", "20 % malicious"]
+    assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == ["10 % malicious", "20 % malicious"]
 
 
 def test_a_misspelt_map_is_refused(table):

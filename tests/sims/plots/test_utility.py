@@ -92,7 +92,7 @@ def test_seeds_become_a_mean_with_a_band(run):
     assert table["accuracy_high"].tolist() == [0.8, 0.8]
     assert len(figure.axes[0].collections) == 1
     assert entries(figure) == ["gaussian (n = 2)"]
-    deviation = utility_by_epsilon(runs, band="sd")[1]
+    deviation = utility_by_epsilon(runs, band="std")[1]
     assert deviation["accuracy_high"].tolist() == pytest.approx([0.6 + 0.08**0.5] * 2)
 
 

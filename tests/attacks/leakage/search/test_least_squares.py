@@ -59,11 +59,29 @@ def test_the_number_of_right_digits_doubles_with_each_step():
     assert falls[-1] < 1.6 * falls[-2]
 
 
-def test_columns_of_the_derivative_are_counted():
-    found = by_least_squares(lambda v: v[0] - 1, [(torch.zeros(3),)], BUDGET)
+def test_points_and_columns_of_the_derivative_are_counted():
+    """A derivative by three unknowns calls the function once, and counts three times."""
+    calls = []
 
-    iterations = len(found.trace)
-    assert found.details["closures"] == iterations + 3 * (iterations - 1)
+    def missed(variables):
+        calls.append(None)
+        return variables[0] - 1
+
+    found = by_least_squares(missed, [(torch.zeros(3),)], BUDGET)
+
+    derivatives = len(found.trace) - 1
+    assert derivatives > 0
+    assert found.details["closures"] == len(calls) + (3 - 1) * derivatives
+
+
+def test_a_derivative_is_used_again_while_that_gains_tenfold():
+    """Of x - 1 the derivative is the same everywhere. With a damping of 1/1000 each step leaves an error of
+    1/1001 of the one before, so that one derivative leads from 1e3 past 1e-15, where a step each leaves 1.
+    """
+    found = by_least_squares(lambda v: v[0] - 1, [(torch.full((3,), 1e3).double(),)], BUDGET)
+
+    assert len(found.trace) == 2
+    assert found.cost < 1e-24
 
 
 def test_what_cannot_become_0_is_a_plateau():

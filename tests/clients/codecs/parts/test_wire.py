@@ -10,11 +10,11 @@ import torch
 
 from gauntlet.clients.codecs.error_feedback import ErrorFeedback
 from gauntlet.clients.codecs.identity import Identity
+from gauntlet.clients.codecs.parts.sizes import max_frame
 from gauntlet.clients.codecs.parts.wire import (
     decode_cohort,
     decode_frame,
     encode_cohort,
-    max_frame,
 )
 from gauntlet.clients.codecs.randk import RandK
 from gauntlet.clients.codecs.terngrad import TernGrad

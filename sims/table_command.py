@@ -1,0 +1,60 @@
+"""``gauntlet table``: results as a table for a paper."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Form(StrEnum):
+    """How a table is written."""
+
+    latex = "latex"
+    markdown = "markdown"
+    csv = "csv"
+
+
+def table(
+    results: Annotated[
+        list[Path], typer.Argument(help="Result folders of runs or sweeps, or of one matrix.")
+    ],
+    form: Annotated[Form, typer.Option("--format", help="How it is written.")] = Form.latex,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="run,accuracy,epsilon,... [default: those that say something]."),
+    ] = None,
+    value: Annotated[
+        str, typer.Option(help="Of a matrix: which of its numbers, such as drop or recall.")
+    ] = "best_accuracy",
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="OLD=NEW", help="Say it otherwise. Repeatable.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Take only runs whose scenario says so. Repeatable."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write [default: printed].")] = None,
+) -> None:
+    """Write results as a table: a row a run, or of a matrix a row a defense and a column an attack."""
+    from ..core.errors import ScenarioError
+    from .cells import is_matrix
+    from .plots.look import labels_of
+    from .select import only as select
+    from .sweep import load_runs
+    from .tables import FORMS, matrix_table_of, summary_table, write_table
+
+    if is_matrix(results[0]):
+        if len(results) > 1 or columns is not None or only:
+            raise ScenarioError(
+                "a matrix is a table of its own: name its folder alone, without --columns, --only"
+            )
+        found = matrix_table_of(results[0], value)
+    else:
+        named = [name.strip() for name in columns.split(",")] if columns else []
+        found = summary_table(select(load_runs(results), only or []), named)
+    text = FORMS[form.value](found.renamed(labels_of(label or [])))
+    if out is None:
+        print(text, end="")
+    else:
+        print(write_table(text, out))

@@ -1,0 +1,189 @@
+"""``gauntlet table``: results as a table for a paper, in LaTeX, Markdown or CSV."""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ..core.disk import write_whole
+from ..core.errors import ResultsError, ScenarioError, unknown
+from .plots.look import replaced
+from .results import Run
+from .summary import summary_rows
+
+Row = Mapping[str, Any]
+
+
+def _number(name: str, form: str, factor: float = 1.0) -> Callable[[Row], str]:
+    """Return how a mean is written, with half of the range over seeds behind it where there are several."""
+
+    def written(row: Row) -> str:
+        value, spread = row.get(name), row.get(f"{name}_spread")
+        if value is None:
+            return ""
+        return f"{factor * value:{form}}" + (f" ± {factor * spread:{form}}" if spread is not None else "")
+
+    return written
+
+
+def _epsilon(row: Row) -> str:
+    if row["epsilon"] is not None:
+        return f"{row['epsilon']:.3g}"
+    return "" if row["epsilon_reason"] == "no_mechanism" else f"none ({row['epsilon_reason']})"
+
+
+COLUMNS: Mapping[str, tuple[str, Callable[[Row], str]]] = {
+    "run": ("Run", lambda row: str(row["run"])),
+    "seeds": ("Seeds", lambda row: str(row["seeds"])),
+    "accuracy": ("Accuracy (%)", _number("accuracy", ".1f", 100.0)),
+    "rmse": ("RMSE", _number("rmse", ".4g")),
+    "mae": ("MAE", _number("mae", ".4g")),
+    "loss": ("Loss", _number("loss", ".3f")),
+    "epsilon": ("Epsilon", _epsilon),
+    "megabytes_up": ("MB up", _number("megabytes_up", ".3g")),
+    "precision": ("Precision (%)", _number("precision", ".1f", 100.0)),
+    "recall": ("Recall (%)", _number("recall", ".1f", 100.0)),
+    "psnr_mean": ("PSNR, mean (dB)", _number("psnr_mean", ".1f")),
+    "psnr_worst": ("PSNR, worst (dB)", _number("psnr_worst", ".1f")),
+}
+"""From a column's name to its head and to how a row of the summary is written in it."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Heads and cells, as text."""
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def renamed(self, labels: Mapping[str, str]) -> "Table":
+        """Return the table with names replaced in its cells and heads.
+
+        Raises:
+            ScenarioError: A name that no cell has.
+        """
+        cells = [*self.heads, *(cell for row in self.rows for cell in row)]
+        for old in labels:
+            if all(replaced(cell, {old: ""}) == cell for cell in cells):
+                raise ScenarioError(
+                    f"no cell of this table has {old!r}; it has: {'; '.join(dict.fromkeys(cells))}"
+                )
+        rows = [[replaced(cell, labels) for cell in row] for row in self.rows]
+        return Table([replaced(head, labels) for head in self.heads], rows, self.note)
+
+
+def summary_table(runs: Sequence[Run], columns: Sequence[str] = ()) -> Table:
+    """Return one row a label: means over its seeds, and half the range where there are several.
+
+    Args:
+        runs: The runs.
+        columns: Of ``COLUMNS``, in their order; none: those in which some run has something.
+
+    Raises:
+        ScenarioError: There is no such column.
+    """
+    rows = summary_rows(runs)
+    for name in columns:
+        if name not in COLUMNS:
+            raise ScenarioError(unknown("column", name, COLUMNS))
+    shown = columns or [name for name, (_, cell) in COLUMNS.items() if any(cell(row) for row in rows)]
+    cells = [[COLUMNS[name][1](row) for name in shown] for row in rows]
+    note = "mean ± half of the range over seeds" if any(row["seeds"] > 1 for row in rows) else ""
+    return Table([COLUMNS[name][0] for name in shown], cells, note)
+
+
+def matrix_table_of(folder: Path, value: str = "best_accuracy") -> Table:
+    """Return a matrix's table: a row a share and defense, a column an attack, in percent.
+
+    Raises:
+        ResultsError: The folder holds no table of a matrix that can be read.
+        ScenarioError: The matrix has no such column of numbers.
+    """
+    import pandas as pd
+
+    try:
+        found = pd.read_csv(folder / "matrix.csv")
+    except (OSError, ValueError) as error:
+        raise ResultsError(
+            f"{folder / 'matrix.csv'} cannot be read: {' '.join(str(error).split())}"
+        ) from error
+    numbers = [name for name in found.columns if found[name].dtype.kind == "f" and name != "share"]
+    if value not in numbers:
+        raise ScenarioError(unknown("column", value, numbers))
+    attacks = list(dict.fromkeys(found["attack"]))
+    rows = []
+    for (share, defense), part in found.groupby(["share", "defense"], sort=False):
+        cells = part.set_index("attack")[value].reindex(attacks)
+        rows.append([f"{100 * share:g}", defense, *("" if v != v else f"{100 * v:.1f}" for v in cells)])
+    return Table(["Malicious (%)", "Defense", *attacks], rows, f"{value.replace('_', ' ')} (%)")
+
+
+def latex(table: Table) -> str:
+    """Return a table for LaTeX with the package booktabs; the first column of words stands left."""
+    columns = "".join("l" if n == 0 or not _numeric(table, n) else "r" for n in range(len(table.heads)))
+    lines = [
+        *([f"% {table.note}"] if table.note else []),
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        " & ".join(map(_escaped, table.heads)) + r" \\",
+        r"\midrule",
+        *(" & ".join(map(_escaped, row)) + r" \\" for row in table.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _numeric(table: Table, column: int) -> bool:
+    return all(row[column][:1].isdigit() or row[column][:1] in ("", "-") for row in table.rows)
+
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "ε": r"$\varepsilon$",
+    "<": r"$<$",
+    ">": r"$>$",
+}
+
+
+def _escaped(text: str) -> str:
+    return "".join(_ESCAPES.get(letter, letter) for letter in text)
+
+
+def markdown(table: Table) -> str:
+    """Return a table for Markdown."""
+    rows = [table.heads, ["---"] * len(table.heads), *table.rows]
+    lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows]
+    return "\n".join([*lines, *(["", table.note] if table.note else [])]) + "\n"
+
+
+def comma_separated(table: Table) -> str:
+    """Return a table as CSV."""
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.heads, *table.rows])
+    return text.getvalue()
+
+
+FORMS: Mapping[str, Callable[[Table], str]] = {
+    "latex": latex,
+    "markdown": markdown,
+    "csv": comma_separated,
+}
+
+
+def write_table(text: str, out: Path) -> Path:
+    """Write a table's text at once or not at all.
+
+    Raises:
+        ResultsError: The disk is full or not writable.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out, text.encode())
+    return out

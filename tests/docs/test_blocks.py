@@ -1,0 +1,206 @@
+"""Every command and code block of the documentation is run by a test, or stands here with the reason why not.
+
+A page that is followed word by word elsewhere is done there. Of the other pages a TOML block is put into a
+scenario and prepared; a command is parsed, its scenario loaded and every variant of it made, and where it is
+short it is run.
+"""
+
+import re
+import shlex
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer
+
+from gauntlet.server.simulation import prepare
+from gauntlet.sims.cli import app
+from gauntlet.sims.overrides import parse_over
+from gauntlet.sims.scenario import load_scenario, make_scenario
+from gauntlet.sims.sweep import variants
+
+ROOT = Path(__file__).parents[2]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FOLLOWED = {
+    *re.findall(r'follow\("([\w/-]+\.md)"', (ROOT / "tests/sims/test_docs.py").read_text(encoding="utf-8")),
+    "tutorials/a-study-of-your-own.md",  # test_newcomer.py
+    "python.md",  # tests/sims/test_docs.py
+}
+LONG = "a published experiment of minutes to hours, whose numbers stand beside it; its scenario is checked"
+BENCH = "a published measurement of minutes to hours, whose numbers stand beside it"
+EXCEPTIONS = {
+    ("README.md", "make quickstart"): "installs everything; .ci/run runs the quickstart from the wheel",
+    ("README.md", "make test"): "the tests themselves",
+    ("README.md", "import gauntlet"): "minutes on MNIST; the same calls are run by the page on Python",
+    ("README.md", "gauntlet run mnist-fedavg"): "minutes on MNIST; its scenario is checked",
+    ("README.md", "gauntlet sweep digits-privacy"): LONG,
+    ("README.md", "gauntlet resume"): "resumes the run before it; tests/sims/test_kills.py resumes runs",
+    ("README.md", "gauntlet plot privacy-utility"): "draws the sweep before it; the newcomer's page draws it",
+    ("README.md", "gauntlet report"): "of the runs before it; tests/sims/report writes such pages",
+    ("README.md", "gauntlet table"): "of the sweep before it; test_tables.py writes such tables",
+    ("README.md", "gauntlet matrix quickstart"): "minutes; the newcomer's page runs a smaller one",
+    ("docs/compression.md", "gauntlet codecs --distribution results/my-run"): "of a run of the reader's",
+    (
+        "docs/compression.md",
+        "gauntlet codecs",
+    ): "minutes; tests/sims/test_codec_table.py prints it for fewer values",
+    (
+        "docs/flower.md",
+        "from gauntlet.server.flower",
+    ): "tests/server/flower/test_flower_example.py runs the example",
+    (
+        "docs/flower.md",
+        "export FLWR",
+    ): "needs Flower's own runtime; test_flower_example.py runs what it starts",
+    ("docs/flower.md", "flwr run"): "needs Flower's own runtime; test_flower_example.py runs what it starts",
+    ("docs/flower.md", "gauntlet run quickstart"): "tests/server/flower runs Flower's strategies as defenses",
+    (
+        "docs/leakage.md",
+        "gauntlet attack RESULT",
+    ): "of a run of the reader's; tests/sims/test_attack_command.py",
+    ("docs/testing.md", "make"): "the tests themselves",
+    **{
+        (f"docs/papers/{p.name}", kind): LONG
+        for p in (ROOT / "docs/papers").glob("*.md")
+        for kind in ("gauntlet",)
+    },
+    ("docs/leakage.md", "gauntlet"): LONG,
+    ("docs/papers/adaptive-clipping.md", "python benchmarks"): BENCH,
+    ("docs/leakage.md", "python benchmarks"): BENCH,
+    ("docs/papers/mud-hog.md", "python benchmarks"): BENCH,
+    ("docs/papers/mobility.md", "python benchmarks"): BENCH,
+    ("docs/papers/mobility.md", "i="): "sets a variable of the shell for the lines below",
+    ("docs/papers/mobility.md", "g="): "sets a variable of the shell for the lines below",
+}
+SHORT = ("list", "show", "explain", "doctor", "check-plugin", "data")
+"""Commands of a second, which are run here wherever they stand."""
+DIGITS = {"rounds": 2, "num_clients": 20, "data": "digits", "model": "logistic_regression"}
+UNDER = {  # what a fragment is put into, where digits will not do
+    "docs/compression.md": {"model": {"name": "mlp", "hidden": [8]}},
+    "docs/papers/fsgld.md": {"defense": {"name": "mean", "weighting": "uniform"}},
+    "docs/privacy.md": {
+        "privacy": {"name": "gaussian", "clip_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-3}
+    },
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    page: str
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page}: {self.text.splitlines()[0][:50]}"
+
+
+def blocks() -> list[Block]:
+    found = [
+        Block(str(page.relative_to(ROOT)), kind, text)
+        for page in PAGES
+        if str(page.relative_to(ROOT / "docs" if "docs" in page.parts else ROOT)) not in FOLLOWED
+        for kind, text in FENCE.findall(page.read_text(encoding="utf-8"))
+    ]
+    return [block for block in found if block.text.strip()]
+
+
+def commands(block: Block) -> list[str]:
+    """The lines of a block of commands, those that are broken joined: by a backslash, or within quotes."""
+    lines: list[str] = []
+    for line in block.text.replace("\\\n", " ").splitlines():
+        if lines and lines[-1].count("'") % 2:
+            lines[-1] += " " + line.strip()
+        elif line.strip():
+            lines.append(line.strip())
+    return lines
+
+
+def excepted(page: str, line: str) -> bool:
+    return any(page == where and line.startswith(words) for where, words in EXCEPTIONS)
+
+
+COMMANDS = [(b.page, line) for b in blocks() if b.kind in ("", "sh") for line in commands(b)]
+GAUNTLET = [(page, line) for page, line in COMMANDS if line.startswith("gauntlet ") and "$" not in line]
+TOML = [b for b in blocks() if b.kind == "toml" and len(b.text) < 3000]
+"""But for the one that shows every key, which tests/sims/test_docs.py prepares."""
+
+
+def test_every_block_is_of_a_kind_that_is_looked_at_here():
+    """A page in a new language, or Python that nobody runs, has to be followed or excepted."""
+    other = [b for b in blocks() if b.kind not in ("", "sh", "toml")]
+
+    assert [str(b) for b in other if not excepted(b.page, b.text)] == []
+
+
+def test_every_command_is_run_or_excepted_with_a_reason():
+    def is_short(line):
+        return line.startswith("gauntlet ") and line.split()[1] in SHORT
+
+    assert [(p, line) for p, line in COMMANDS if not is_short(line) and not excepted(p, line)] == []
+
+
+def test_every_exception_is_of_a_block_that_is_there():
+    texts = [*COMMANDS, *((b.page, b.text) for b in blocks())]
+    idle = [
+        key for key in EXCEPTIONS if not any(p == key[0] and line.startswith(key[1]) for p, line in texts)
+    ]
+
+    assert [key for key in idle if "papers" not in key[0]] == []
+    assert all(len(reason) > 15 for reason in EXCEPTIONS.values())
+
+
+@pytest.mark.parametrize(("page", "line"), GAUNTLET)
+def test_every_command_can_be_parsed_and_its_scenario_made(page, line, monkeypatch):
+    """Its words are a command's, its scenario loads with them, and every variant is a legal run."""
+    words = shlex.split(line, comments=True)[1:]
+    parser = typer.main.get_command(app)
+    with parser.make_context("gauntlet", list(words), resilient_parsing=False) as context:
+        name, command, rest = parser.resolve_command(context, [*context._protected_args, *context.args])
+        with command.make_context(name, rest, parent=context) as inside:
+            given = inside.params
+    if name not in ("run", "sweep", "matrix"):
+        return
+    scenario = load_scenario(given["scenario"], given["set_"] or ())
+    crossed = scenario.sweep | parse_over(given.get("over") or ())
+    whole = make_scenario(scenario.values() | {"sweep": crossed}, scenario.name)
+    for variant in variants(whole)[:3] if crossed else []:
+        variant.scenario.run_spec()
+
+
+@pytest.mark.parametrize("block", TOML, ids=str)
+def test_every_toml_block_is_a_part_of_a_scenario_that_can_run(block):
+    given = tomllib.loads(block.text)
+    base = {"name": "page", **DIGITS, **UNDER.get(block.page, {})}
+    inner = {
+        k: {**base[k], **v} for k, v in given.items() if isinstance(base.get(k), dict) and "name" not in v
+    }
+    scenario = make_scenario({**base, **given, **inner})
+
+    prepare(variants(scenario)[0].scenario.run_spec() if scenario.sweep else scenario.run_spec())
+
+
+@pytest.mark.parametrize(
+    "line", sorted({line for _, line in GAUNTLET if line.split()[1] in ("list", "explain")})
+)
+def test_short_commands_run(line, gauntlet):
+    result = gauntlet(*shlex.split(line, comments=True)[1:])
+
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "line",
+    sorted({line for _, line in GAUNTLET if line.split()[1] in ("show", "doctor", "data", "check-plugin")}),
+)
+def test_commands_that_load_data_run(line, gauntlet):
+    words = shlex.split(line, comments=True)[1:]
+    result = gauntlet(*words)
+
+    if "no folder holds" in result.stderr:
+        pytest.skip("its data are not on this machine")
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,94 @@
+"""``gauntlet table``: results as LaTeX, Markdown and CSV; and ``gauntlet plot`` with a paper's options."""
+
+import pandas as pd
+import pytest
+
+from gauntlet.core.errors import ScenarioError
+from gauntlet.sims.run import simulate
+from gauntlet.sims.tables import Table, comma_separated, latex, markdown
+
+
+def test_a_table_is_written_in_three_ways():
+    """By hand: booktabs' rules, and every letter that LaTeX takes for its own escaped."""
+    table = Table(["Run", "Accuracy (%)"], [["a_b & c", "90.0 ± 0.5"], ["x|y", ""]], "half of the range")
+
+    assert latex(table) == (
+        "% half of the range\n"
+        "\\begin{tabular}{lr}\n\\toprule\nRun & Accuracy (\\%) \\\\\n\\midrule\n"
+        "a\\_b \\& c & 90.0 $\\pm$ 0.5 \\\\\nx|y &  \\\\\n\\bottomrule\n\\end{tabular}\n"
+    )
+    assert markdown(table).splitlines() == [
+        "| Run | Accuracy (%) |",
+        "| --- | --- |",
+        "| a_b & c | 90.0 ± 0.5 |",
+        r"| x\|y |  |",
+        "",
+        "half of the range",
+    ]
+    assert comma_separated(table) == "Run,Accuracy (%)\na_b & c,90.0 ± 0.5\nx|y,\n"
+
+
+def test_a_name_that_no_cell_has_is_refused():
+    with pytest.raises(ScenarioError, match="no cell of this table has 'kurm'; it has: Run; krum"):
+        Table(["Run"], [["krum"]]).renamed({"kurm": "Krum"})
+    assert Table(["Run"], [["krum"]]).renamed({"krum": "Krum", "Run": "R"}).rows == [["Krum"]]
+
+
+def test_results_become_a_table_with_the_columns_that_are_asked_for(gauntlet, tiny, tmp_path):
+    run = simulate(tiny(rounds=2), tmp_path / "r1")
+    accuracy = f"{100 * run.rounds['accuracy'].iloc[-1]:.1f}"
+
+    told = gauntlet("table", "r1", "--columns", "run, accuracy", "--format", "csv", "--label", "tiny=Ours")
+    assert told.stdout == f"Run,Accuracy (%)\nOurs,{accuracy}\n"
+    whole = gauntlet("table", "r1", "--out", "t.tex")
+    assert whole.stdout == "t.tex\n"
+    text = (tmp_path / "t.tex").read_text()
+    assert f"tiny & 1 & {accuracy} & " in text
+    assert "RMSE" not in text  # a column in which nothing stands
+    assert "unknown column 'acuracy'" in gauntlet("table", "r1", "--columns", "acuracy").refusal()
+
+
+MATRIX = "defense,share,attack,best_accuracy,drop\nmean,0.2,no attack,0.9,0\nmean,0.2,ipm,0.25,0.65\n"
+
+
+def test_a_matrix_is_a_row_a_defense_and_a_column_an_attack(gauntlet, tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/matrix.json").write_text("{}")
+    (tmp_path / "m/matrix.csv").write_text(MATRIX)
+
+    told = gauntlet("table", "m", "--format", "markdown").stdout.splitlines()
+    assert told[0] == "| Malicious (%) | Defense | no attack | ipm |"
+    assert told[2] == "| 20 | mean | 90.0 | 25.0 |"
+    assert (
+        "| 20 | mean | 0.0 | 65.0 |"
+        in gauntlet("table", "m", "--value", "drop", "--format", "markdown").stdout
+    )
+    assert "unknown column 'recal'" in gauntlet("table", "m", "--value", "recal").refusal()
+    assert "without --columns" in gauntlet("table", "m", "--columns", "run").refusal()
+
+
+def test_a_matrix_is_drawn_again_with_its_numbers_beside(gauntlet, tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/matrix.csv").write_text(MATRIX)
+
+    call = ["plot", "matrix", "m", "--format", "pdf", "--size", "column", "--label", "ipm=Inner product"]
+    told = gauntlet(*call)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.split() == ["m/plots/matrix-accuracy.pdf", "m/plots/matrix-drop.pdf"]
+    assert list(pd.read_csv(tmp_path / "m/plots/matrix-drop.csv")["attack"]) == ["no attack", "Inner product"]
+    assert "'matrix' draws several plots" in gauntlet("plot", "matrix", "m", "--band", "ci").refusal()
+    assert "matrix.csv cannot be read" in gauntlet("plot", "matrix", "nowhere").refusal()
+
+
+def test_options_of_a_picture_reach_it_and_others_are_refused(gauntlet, tiny, tmp_path):
+    simulate(tiny(rounds=2), tmp_path / "r1")
+
+    call = ["--size", "column", "--label", "Test accuracy=Accuracy", "--style", "grayscale", "--band", "std"]
+    assert gauntlet("plot", "accuracy", "r1", *call, "--out", "a.svg").returncode == 0
+    assert ">Accuracy</text>" in (tmp_path / "a.svg").read_text()
+    assert "takes no 'band'" in gauntlet("plot", "summary", "r1", "--band", "std").refusal()
+    assert "a size is column" in gauntlet("plot", "accuracy", "r1", "--size", "tiny").refusal()
+    assert (
+        "'sdt' is not one of 'range', 'std', 'ci'"
+        in gauntlet("plot", "loss", "r1", "--band", "sdt").refusal()
+    )
