@@ -35,6 +35,7 @@ _KEYS = {
     "schedules": "schedule",
     "networks": "network",
     "server_optimizers": "server_optimizer",
+    "trackers": "track",
 }
 _GAUSSIAN = {"name": "gaussian", "clip_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-3}
 _SAMPLED: Mapping[str, Any] = {

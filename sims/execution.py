@@ -20,6 +20,7 @@ from .results import Run, first_line
 from .scenario import Scenario
 from .sections import Runtime
 from .signals import undisturbed
+from .tracking import Tracking
 from .writer import RunWriter
 
 if TYPE_CHECKING:
@@ -34,18 +35,21 @@ class Records:
     writer: RunWriter
     probes: Probes
     trail: AuditTrail
+    tracking: Tracking
 
     def take(self, simulation: Simulation, step: Step) -> dict[str, Any]:
         """Take one round; return its row of ``rounds.parquet``."""
         row = self.writer.add(simulation.plan, step)
         self.probes.watch(step)
         self.trail.watch(step)
+        self.tracking.take(row)
         return row
 
     def save(self, state: ServerState) -> None:
         """Write a checkpoint, once the rows that it counts on are on the disk."""
         beside = {"tables": self.writer.flush(), "audit": self.trail.kept}
         save_checkpoint(self.writer.folder / "checkpoints", state, self.writer.fingerprint, beside)
+        self.tracking.save()
 
 
 def execute(
@@ -57,10 +61,10 @@ def execute(
     number: int,
 ) -> Run:
     """Run the rounds that are left after ``begin``; whatever happens, what is on disk can be resumed."""
-    pool = _pool(scenario.runtime, simulation)
+    pool, records = _pool(scenario.runtime, simulation), None
     try:
         state = simulation.first if begin is None else begin.state
-        records = _open(scenario, simulation, writer, begin)
+        records = _open(scenario, simulation, writer, begin, progress)
         _announce(scenario, simulation, writer, state, progress)
         progress.begin(number, _label(scenario, writer), scenario.rounds, state.round)
         state, stopped = _run_rounds(scenario, simulation, records, pool, state, progress, number)
@@ -68,6 +72,7 @@ def execute(
         pool.close()  # the attacks get its workers' CPUs
         epsilon = _conclude(scenario, simulation, records, state, stopped, progress)
         run = writer.finish(epsilon, stopped)
+        records.tracking.finish(run)
         keep_report(run.folder, progress)
         return run
     except GauntletError as error:
@@ -79,6 +84,8 @@ def execute(
         raise ResultsError(reason) from error
     finally:
         pool.close()
+        if records is not None:
+            records.tracking.close()
 
 
 def _run_rounds(
@@ -114,7 +121,13 @@ def _run_rounds(
     return state, stopped
 
 
-def _open(scenario: Scenario, simulation: Simulation, writer: RunWriter, begin: Checkpoint | None) -> Records:
+def _open(
+    scenario: Scenario,
+    simulation: Simulation,
+    writer: RunWriter,
+    begin: Checkpoint | None,
+    progress: Progress,
+) -> Records:
     round_ = 0 if begin is None else begin.state.round
     submit = submit_to_ray if scenario.runtime.pool == "ray" else submit_later
     kept = None if begin is None or begin.beside is None else begin.beside["audit"]
@@ -123,6 +136,7 @@ def _open(scenario: Scenario, simulation: Simulation, writer: RunWriter, begin: 
         writer,
         Probes(scenario, simulation, writer.folder, round_, submit),
         AuditTrail(simulation, writer.folder, round_, kept, before),
+        Tracking(scenario, writer, round_, progress),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from ..core.live import class_of, is_live
 
 APART = {"name", "seed", "description", "sweep", "matrix", "checkpoint", "evaluation", "probes"}
-APART |= {"runtime", "max_delta", "vectorize", "device", "compile"}  # where and how clients run
+APART |= {"runtime", "track", "max_delta", "vectorize", "device", "compile"}  # where and how clients run
 """Keys of a scenario that tell no two runs apart in what they show."""
 
 

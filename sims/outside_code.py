@@ -18,7 +18,7 @@ _SCHEME = re.compile(r"[a-z]+:(?=.*:)")  # of flower:package.module:Class
 def named_outside(values: Mapping[str, Any]) -> list[str]:
     """Return every ``module:Class`` and ``file.py:Class`` from outside that a scenario's values name."""
     found = set()
-    for text in _texts({k: v for k, v in values.items() if k not in {"description", "runtime"}}):
+    for text in _texts({k: v for k, v in values.items() if k not in {"description", "runtime", "track"}}):
         target = every_installed().get(text) or _SCHEME.sub("", text)
         if _TARGET.fullmatch(target) and is_outside(target):
             found.add(target)

@@ -24,6 +24,7 @@ PLUGIN_SECTIONS = {
     "schedule": "schedules",
     "server": "servers",
     "server_optimizer": "server_optimizers",
+    "track": "trackers",
 }
 
 

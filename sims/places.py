@@ -24,6 +24,7 @@ PLACES: Mapping[str, str] = {
     "schedules": "gauntlet.server.schedules:SCHEDULES",
     "networks": "gauntlet.server.networks:NETWORKS",
     "server_optimizers": "gauntlet.server.optimizers:SERVER_OPTIMIZERS",
+    "trackers": "gauntlet.sims.trackers:TRACKERS",
 }
 """From a family's name to ``package:NAME`` of its table."""
 
@@ -49,5 +50,6 @@ SENTENCES: Mapping[str, str] = {
     "schedules": "Whose messages count when.",
     "networks": "Delays and losses.",
     "server_optimizers": "What the server does with the aggregate.",
+    "trackers": "Tools that show runs.",
 }
 """What the members of each family are for."""

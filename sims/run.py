@@ -35,6 +35,7 @@ from .results import FINISHED, Run, load_run, read_manifest
 from .scenario import Scenario, fingerprint, make_scenario
 from .sections import Runtime
 from .signals import resumable
+from .tracking import make_tracker, untracked
 from .watch import make_watches
 from .writer import RunWriter, rows_of
 
@@ -80,6 +81,7 @@ def simulate(
 
 def check_probes(scenario: Scenario, simulation: Simulation) -> None:
     """Raise ``GauntletError`` where a probe or an audit cannot look at what it is to look at."""
+    make_tracker(scenario)
     make_watches(scenario.probes, simulation)
     AuditTrail(simulation, Path(), 0)
 
@@ -122,6 +124,7 @@ def resume(
         check = partial(check_checkpoint, folder, simulation)
         found, damaged = load_newest(folder / "checkpoints", manifest["fingerprint"], check)
         writer, progress = RunWriter.reopen(folder, found), progress or Silent()
+        scenario = scenario if why is None else untracked(scenario)
         if found is not None:
             drop_older(found.path)  # of which the process died before it did
         for reason in damaged:

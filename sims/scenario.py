@@ -71,6 +71,7 @@ class Scenario(BaseModel):
     held_out: float = Field(default=0.0, ge=0, lt=1, allow_inf_nan=False)
     evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint = Checkpoint()
+    track: Plugin = Plugin(name="none")
     runtime: Runtime = Runtime()
     sweep: dict[str, list[Any]] = {}
     matrix: Matrix = Matrix()
@@ -181,7 +182,7 @@ def fingerprint(values: Mapping[str, Any], code: Mapping[str, str]) -> str:
         values: As ``Scenario.values`` returns them.
         code: The hashes of the sources from outside the package.
     """
-    apart = {"description", "runtime", "sweep", "matrix", "max_delta"}
+    apart = {"description", "runtime", "sweep", "matrix", "max_delta", "track"}
     decides = {k: v for k, v in values.items() if k not in apart}
     decides |= {"code": dict(code)} if code else {}
     decides = {k: v for k, v in decides.items() if k not in _LATER or v != _LATER[k]}

@@ -15,6 +15,7 @@ from .provenance import NO_CONSENT, Consent
 from .run import resume, simulate
 from .sections import Runtime
 from .signals import resumable
+from .tracking import untracked
 
 if TYPE_CHECKING:
     from .sweep import Variant
@@ -56,6 +57,7 @@ def _run_one(
         resume(folder, progress, runtime=runtime, number=number, consent=consent)
         return
     scenario = variant.scenario.model_copy(update={"runtime": runtime})
+    scenario = scenario if consent.distrust is None else untracked(scenario)
     with only_our_own(consent.distrust):
         simulate(scenario, folder, progress, label=variant.label, number=number)
 

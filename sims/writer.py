@@ -211,7 +211,7 @@ class RunWriter:
             write_json(self.folder / "manifest.json", self._manifest)
 
     def note(self, text: str) -> None:
-        """Keep a line on what happened to the run, once; the manifest holds it."""
+        """Keep a line on what happened to the run, once; the next manifest that is written holds it."""
         notes = self._manifest.setdefault("notes", [])
         if text not in notes:
             notes.append(text)
@@ -316,5 +316,5 @@ def _digests(folder: Path) -> dict[str, str]:
     return {
         name.as_posix(): digest(path.read_bytes())
         for name, path in inside.items()
-        if name.parts[0] not in (*_PASSING, "plots") and name.suffix != ".part"
+        if name.parts[0] not in (*_PASSING, "plots", "tracking") and name.suffix != ".part"
     }

@@ -45,6 +45,7 @@ INFERENCE_ATTACKS: Family[InferenceAttack] = Family(
         "negative_rows": "gauntlet.attacks.leakage.negative_rows:NegativeRows",
         "dimitrov_counts": "gauntlet.attacks.leakage.dimitrov_counts:DimitrovCounts",
         "membership": "gauntlet.attacks.leakage.membership:Membership",
+        "lira": "gauntlet.attacks.leakage.lira:LiRA",
         "property_inference": "gauntlet.attacks.leakage.property_inference:PropertyInference",
     },
     declares=LeakageAttacks,

@@ -12,6 +12,7 @@ ALGORITHMS: Family[LocalRule | LocalProcedure] = Family(
     {
         "fedavg": "gauntlet.clients.algorithms.fedavg:FedAvg",
         "fedprox": "gauntlet.clients.algorithms.fedprox:FedProx",
+        "fetch_sgd": "gauntlet.clients.algorithms.fetch_sgd:FetchSGD",
         "fednova": "gauntlet.clients.algorithms.fednova:FedNova",
         "gradient_descent": "gauntlet.clients.algorithms.gradient_descent:GradientDescent",
         "scaffold": "gauntlet.clients.algorithms.scaffold:Scaffold",

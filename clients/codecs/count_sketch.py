@@ -18,9 +18,9 @@ from torch import Tensor
 from ...core.contracts import CodecContext, CodecStreams
 from ...core.frames import Record, RecordShape
 from ...core.layout import Layout
+from ...core.sketches import Hashes
 from ...core.updates import Updates
 from .parts.images import ImageMismatch
-from .parts.matrices import rounded
 from .parts.packing import DENSE_F32, Array, expect_tag, unpack_values
 
 
@@ -30,9 +30,9 @@ class CountSketch:
 
     One row's error of a coordinate has the variance (||x||^2 - x_i^2) / cols; the median of rows leaves out
     those that a heavy coordinate fell into. The hashes h and signs s are common to all frames of a round.
-    Each client's sketch is read by itself: FetchSGD's sum of all clients' sketches, with momentum and error
-    kept as sketches at the server, is not built, and medians do not add up. It is biased and may lose more
-    than all of an update, so that error feedback is refused around it.
+    Each client's sketch is read by itself, and medians do not add up: FetchSGD's sum of all clients'
+    sketches, with momentum and error kept as sketches at the server, is algorithm ``fetch_sgd``. It is biased
+    and may lose more than all of an update, so that error feedback is refused around it.
 
     Attributes:
         rows: Rows of cells, at least 1; odd numbers have one median.
@@ -62,22 +62,14 @@ class CountSketch:
         """Return each client's cells, row by row; draws nothing from private streams."""
         numel = layout.num_parameters
         vectors = updates.vectors.detach().cpu().numpy()
-        cells, signs = self._hashes(numel, streams.context(0))
-        bodies = [self._sketch(row, cells, signs).astype("<f4").tobytes() for row in vectors]
+        hashes = self._hashes(numel, streams.context(0))
+        bodies = [hashes.sketch(row).astype("<f4").tobytes() for row in vectors]
         return [[Record(0, DENSE_F32, numel, body)] for body in bodies], None
-
-    def _sketch(self, row: Array, cells: Array, signs: Array) -> Array:
-        """Return the cells of one message [M], float32; NaN of one that is not finite.  # [rows cols]"""
-        count = self.rows * self._cols(len(row))
-        if not np.isfinite(row).all():
-            return np.full(count, np.nan, dtype=np.float32)
-        weights = (signs * row.astype(np.float64)).ravel()
-        return rounded(np.bincount(cells.ravel(), weights=weights, minlength=count))
 
     def _cols(self, numel: int) -> int:
         return max(1, round(self.ratio * numel / self.rows))
 
-    def _hashes(self, numel: int, context: CodecContext) -> tuple[Array, Array]:
+    def _hashes(self, numel: int, context: CodecContext) -> Hashes:
         return _hashes(context.seed, context.round, self.rows, self._cols(numel), numel)
 
     def decode(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
@@ -87,14 +79,8 @@ class CountSketch:
             FrameError: Another tag or length, or a cell that is not finite.
         """
         numel = layout.num_parameters
-        cells, signs = self._hashes(numel, context)
-        sketch = self._read(records[0], numel).astype(np.float64)
-        medians = rounded(np.median(sketch[cells] * signs, axis=0))  # [M]
         k = min(numel, max(1, round(self.density * numel)))
-        kept = np.argsort(-np.abs(medians), kind="stable")[:k]
-        vector = np.zeros(numel, dtype=np.float32)
-        vector[kept] = medians[kept]
-        return torch.from_numpy(vector)
+        return torch.from_numpy(self._hashes(numel, context).heaviest(self._read(records[0], numel), k))
 
     def _read(self, record: Record, numel: int) -> Array:
         expect_tag(record, DENSE_F32)
@@ -103,7 +89,8 @@ class CountSketch:
     def mismatch(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> ImageMismatch:
         """Return 1 - cos between the cells and those of an update: what was read back tells less."""
         numel = layout.num_parameters
-        cells, signs = (torch.from_numpy(a) for a in self._hashes(numel, context))
+        hashes = self._hashes(numel, context)
+        cells, signs = torch.from_numpy(hashes.cells), torch.from_numpy(hashes.signs)
         sketch = torch.from_numpy(self._read(records[0], numel).astype(np.float32))
 
         def image(updates: Tensor) -> Tensor:
@@ -124,14 +111,5 @@ class CountSketch:
 
 
 @lru_cache(maxsize=2)
-def _hashes(seed: int, round: int, rows: int, cols: int, numel: int) -> tuple[Array, Array]:
-    """Return each coordinate's cell in every row, counted over all rows, and its sign.  # [rows, M] each
-
-    Drawn one by one: with the usual linear hashes mod 2^64 the error of a round is right in the mean and
-    varies by three times itself from round to round.
-    """
-    stream = CodecContext(seed, round, 0).common_stream("count sketch")
-    words = stream.bit_generator.random_raw(rows * numel).reshape(rows, numel)
-    cells = ((words >> np.uint64(32)) * np.uint64(cols) >> np.uint64(32)).astype(np.int64)
-    signs = np.where(words & np.uint64(1), -1, 1).astype(np.int8)
-    return cells + cols * np.arange(rows)[:, None], signs
+def _hashes(seed: int, round: int, rows: int, cols: int, numel: int) -> Hashes:
+    return Hashes.drawn(CodecContext(seed, round, 0).common_stream("count sketch"), rows, cols, numel)

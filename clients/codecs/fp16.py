@@ -18,7 +18,15 @@ from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout, Slot
 from ...core.updates import Updates
 from .parts.mismatches import CellMismatch, half_cells
-from .parts.packing import Array, by_tensor, pack_floats, pack_halves, unpack_floats, unpack_values
+from .parts.packing import (
+    Array,
+    by_tensor,
+    expect_length,
+    pack_floats,
+    pack_halves,
+    unpack_floats,
+    unpack_values,
+)
 
 DENSE_F16 = 0x01
 
@@ -70,20 +78,26 @@ class Fp16:
         """
         vector = np.empty(layout.num_parameters, dtype=np.float32)
         for slot, record in zip(layout.parameters, records, strict=True):
-            vector[slot.start : slot.start + slot.size] = self._values(record, slot.size)
+            self._read(record, vector[slot.start : slot.start + slot.size])
         return torch.from_numpy(vector)
 
-    def _values(self, record: Record, numel: int) -> Array:
+    def _read(self, record: Record, values: Array) -> None:
+        """Write what a record says over float32 ``values`` [n], without a copy of them."""
         if record.tag != DENSE_F16:
             raise FrameError(f"tensor {record.tensor_id}: tag {record.tag:#04x}, allowed {DENSE_F16:#04x}")
+        head = 4 if self.scale == "max" else 0
+        expect_length(record.body, head + 2 * len(values))
+        values[:] = np.frombuffer(record.body, "<f2", offset=head)
+        with np.errstate(invalid="ignore"):
+            total = values.sum()  # of halves none overflows: it is finite where they all are
+        if not np.isfinite(total):
+            raise FrameError("body: a value is not finite")
         if self.scale == "none":
-            return unpack_values(record.body, numel, "<f2")
+            return
         scale = unpack_floats(record.body[:4], 1)[0]
-        values = unpack_values(record.body[4:], numel, "<f2")
         if not np.isfinite(scale) or np.signbit(scale) or bool((np.abs(values) > 1).any()):
             raise FrameError(f"tensor {record.tensor_id}: scale {scale}, or a value above it")
-        scaled: Array = values * scale
-        return scaled
+        values *= scale
 
     def mismatch(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> CellMismatch:
         """Return the distance to the nearest update of which every coordinate is rounded to the same half."""

@@ -53,6 +53,7 @@ from .server import (
 )
 from .servers import MaliciousServer, Secret
 from .tasks import ClassScore, DataFacts, LossForm, Measured, OutputScore, Task
+from .tracking import TrackedRun, Tracker, TrackSession
 
 __all__ = [
     "Activations",
@@ -109,6 +110,9 @@ __all__ = [
     "StatingRule",
     "Switch",
     "Task",
+    "TrackSession",
+    "TrackedRun",
+    "Tracker",
     "Traffic",
     "UpdateAttack",
     "UpdateKnowledge",

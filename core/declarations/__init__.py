@@ -12,6 +12,7 @@ from .declaration import Declaration, Table, declared, declares, name_of
 from .defenses import Defenses, PreAggregations
 from .privacy import Audits, Clippings, Mechanisms, clipped_at, shows_sums_alone, works_in_steps
 from .server import Networks, Schedules
+from .trackers import Trackers
 
 TABLES: dict[str, type[Table]] = {
     "datasets": Datasets,
@@ -34,6 +35,7 @@ TABLES: dict[str, type[Table]] = {
     "schedules": Schedules,
     "networks": Networks,
     "server_optimizers": Optimizers,
+    "trackers": Trackers,
 }
 """From a family's name to its table; a family without one has nothing to declare."""
 
@@ -60,6 +62,7 @@ __all__ = [
     "Servers",
     "Table",
     "Tasks",
+    "Trackers",
     "UpdateAttacks",
     "attackers",
     "clipped_at",

@@ -136,6 +136,8 @@ TOML = [b for b in blocks() if b.kind == "toml" and len(b.text) < 3000]
 def test_every_block_is_of_a_kind_that_is_looked_at_here():
     """A page in a new language, or Python that nobody runs, has to be followed or excepted."""
     other = [b for b in blocks() if b.kind not in ("", "sh", "toml")]
+    # "text" is what a page shows and nobody here can run: the job of a Slurm cluster
+    other = [b for b in other if (b.page, b.kind) != ("docs/how-to/cluster.md", "text")]
 
     assert [str(b) for b in other if not excepted(b.page, b.text)] == []
 

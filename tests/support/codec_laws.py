@@ -275,7 +275,8 @@ def trit_planes(round_, x):
 def count_sketch(round_, x):
     """FetchSGD's read-out (arXiv:2007.07682), summed cell by cell with the round's hashes."""
     codec, numel = round_.codec, round_.layout.num_parameters
-    cells, signs = codec._hashes(numel, round_.streams.context(0))
+    hashes = codec._hashes(numel, round_.streams.context(0))
+    cells, signs = hashes.cells, hashes.signs
     for own, d in zip(x.astype(float), round_.decoded.astype(float), strict=True):
         sketch = np.zeros(cells.max(initial=0) + 1)
         for row, sign_row in zip(cells, signs, strict=True):

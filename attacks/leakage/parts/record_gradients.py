@@ -12,7 +12,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from ....core.leakage_knowledge import Records
     from ....core.observation import Observation
@@ -44,6 +44,11 @@ def gradients_of_batches(observation: Observation, batches: Sequence[Records]) -
     return torch.stack([torch.cat([g[name].flatten() for name in own]) for g in found])
 
 
+def attacked_copy(observation: Observation) -> nn.Module:
+    """Return a copy of the observed model, in evaluation mode."""
+    return copy.deepcopy(observation.model).eval()
+
+
 def losses(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
     """Return the cross-entropy of each example, over all its positions.  # [n]"""
     outputs = model(x)
@@ -53,7 +58,7 @@ def losses(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
 
 def _loss_of(observation: Observation) -> tuple[dict[str, Tensor], Callable[..., Tensor]]:
     """Return the model's parameters by name, and the mean loss as a function of them, x and y."""
-    model = copy.deepcopy(observation.model).eval()
+    model = attacked_copy(observation)
     named = dict(model.named_parameters())
     own = {slot.name: named[slot.name].detach() for slot in observation.layout.parameters}
 

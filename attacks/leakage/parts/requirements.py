@@ -145,8 +145,11 @@ def knows_codec(attack: object, observations: Iterable[Observation]) -> bool | N
     options = declared(attack, LeakageAttacks.aware)
     if not options:
         return None
+    items: tuple[str, ...] = declared(attack, LeakageAttacks.aware_with)
+    seen = [told(attack, observation) for observation in observations]
     takes = all(getattr(attack, name) == value for name, value in options.items())
-    return takes and any(told(attack, observation).mismatch is not None for observation in observations)
+    takes &= all(not o.knowledge.missing(dict.fromkeys(items, Level.ESTIMATED)) for o in seen)
+    return takes and any(o.mismatch is not None for o in seen)
 
 
 def refuse_blind(attack: object, knowledge: LeakageKnowledge, client_id: int, round_: int) -> None:

@@ -81,7 +81,7 @@ def unpack_floats(body: bytes, numel: int) -> Array:
     Raises:
         FrameError: The body has another length.
     """
-    _expect_length(body, 4 * numel)
+    expect_length(body, 4 * numel)
     return np.frombuffer(body, dtype="<f4")
 
 
@@ -196,7 +196,7 @@ def unpack_fixed(body: bytes, numel: int, bits: int) -> Array:
     Raises:
         FrameError: A wrong length, or padding that is not zero.
     """
-    _expect_length(body, -(-numel * bits // 8))
+    expect_length(body, -(-numel * bits // 8))
     packed = np.frombuffer(body, dtype=np.uint8)
     if 8 % bits == 0:
         codes = packed[:, None] >> np.arange(8 - bits, -1, -bits, dtype=np.uint8)
@@ -264,7 +264,7 @@ def unpack_values(body: bytes, numel: int, dtype: str) -> Array:
     Raises:
         FrameError: The body has another length, or a value is not finite.
     """
-    _expect_length(body, numel * np.dtype(dtype).itemsize)
+    expect_length(body, numel * np.dtype(dtype).itemsize)
     values = np.frombuffer(body, dtype=dtype).astype(np.float32)
     if not np.isfinite(values).all():
         raise FrameError("body: a value is not finite")
@@ -296,11 +296,12 @@ def _digits(codes: Array, group: int) -> Array:
 def _bytes_of(bodies: Sequence[bytes], length: int) -> Array:
     """Return bodies that must all have one length as rows, uint8.  # [K, length]"""
     for body in bodies:
-        _expect_length(body, length)
+        expect_length(body, length)
     return np.frombuffer(b"".join(bodies), dtype=np.uint8).reshape(len(bodies), length)
 
 
-def _expect_length(body: bytes, length: int) -> None:
+def expect_length(body: bytes, length: int) -> None:
+    """Raise ``FrameError`` unless a body has this length."""
     if len(body) != length:
         raise FrameError(f"body: {len(body)} bytes, expected {length}")
 
