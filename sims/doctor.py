@@ -11,7 +11,7 @@ from ..core.version import VERSION
 
 _EXTRAS: Mapping[str, tuple[str, str]] = {
     "flwr": ("flower", "Flower's strategies as defenses, and Gauntlet's defenses in Flower"),
-    "tensorboard": ("tensorboard", "runs shown by TensorBoard ([track])"),
+    "tensorboard": ("tensorboard", "event files of runs ([track])"),
     "mlflow": ("mlflow", "runs kept by MLflow ([track])"),
     "wandb": ("wandb", "runs shown by Weights & Biases ([track])"),
     "ipykernel": ("notebook", "notebooks"),
