@@ -22,7 +22,7 @@ from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
 from .parts.labels import only_label, refuse_unreadable_label
 from .parts.requirements import PLAIN_STEP, refuse_unmet
-from .search.descent import Descent
+from .search.descent import descent_of
 from .search.distances import Distance, cosine
 from .search.engine import Variables
 from .search.gradients import gradients_of, refuse_unsearchable
@@ -78,12 +78,13 @@ class SummedRounds:
     most_rounds: ClassVar[int] = 1000
     aware: ClassVar[Mapping[str, object]] = {"objective": "auto"}
     unaware: ClassVar[Mapping[str, object]] = {"objective": "plain"}
+    aware_with: ClassVar[tuple[str, ...]] = ("lr",)
 
     def __post_init__(self) -> None:
         if self.objective not in get_args(Together):
             allowed = ", ".join(get_args(Together))
             raise ValueError(f"objective must be one of {allowed}, got {self.objective!r}")
-        self._descent()
+        descent_of(self)
 
     def check(self, observation: Observation) -> None:
         told = observation.knowledge
@@ -95,19 +96,6 @@ class SummedRounds:
         refuse_unreadable_label(observation)
         refuse_boundless(observation.value_range, self.init)
         refuse_unsearchable(observation)
-
-    def _descent(self) -> Descent:
-        return Descent(
-            self.max_iterations,
-            self.lr,
-            self.tv,
-            self.signed,
-            self.decays,
-            self.restarts,
-            self.tolerance,
-            self.init,
-            self.max_seconds,
-        )
 
     def reconstruct(
         self, observations: Sequence[Observation], generator: np.random.Generator
@@ -124,7 +112,7 @@ class SummedRounds:
         def cost(variables: Variables) -> Tensor:
             return distance(torch.stack([gradient(variables[0], labels) for gradient in gradients]))
 
-        found = self._descent().search(last, len(labels), cost, generator)
+        found = descent_of(self).search(last, len(labels), cost, generator)
         return found.reconstruction(labels, rounds=len(observations), named=float(named.float().mean()))
 
     def _distance(self, observations: Sequence[Observation], summed: Distance, weights: Tensor) -> Distance:

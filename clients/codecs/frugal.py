@@ -25,8 +25,8 @@ from ...core.trees import State
 from ...core.updates import Updates
 from .parts.bases import Bases, Projection, init_bases, of_one_round, share_bases
 from .parts.images import ImageMismatch
-from .parts.laws import SignMismatch
 from .parts.matrices import coefficients, lifted, rounded, standing_shape
+from .parts.mismatches import TINY, sizes_of
 from .parts.packing import (
     DENSE_F32,
     Array,
@@ -133,7 +133,7 @@ class Frugal:
         return inside, signs
 
     def mismatch(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> SplitMismatch:
-        """Return 1 - cos to what is projected of an update, and how badly the signs of the rest fit."""
+        """Return 1 - cos to what is projected of an update, and how far the rest lies on the other side."""
         bases = self._bases.known(layout, context)
         ((inside,), (signs,)) = self._parts([records], layout, bases)
         image = Projection.of(layout, bases)
@@ -142,9 +142,7 @@ class Frugal:
         slots = [slot for slot in slots if signs[slot.start] != 0]
         if not slots:
             return SplitMismatch(along, None)
-        return SplitMismatch(
-            along, SignMismatch(tuple(slots), torch.from_numpy(np.sign(signs)).float(), None)
-        )
+        return SplitMismatch(along, SignHinge(tuple(slots), torch.from_numpy(np.sign(signs)).float()))
 
     def records(self, layout: Layout) -> Sequence[RecordShape]:
         return one_a_tensor(layout)
@@ -166,6 +164,32 @@ class Frugal:
 
 
 @dataclass(frozen=True, eq=False)
+class SignHinge:
+    """The mean square of what lies on the other side of its sign, in units of its tensor's rms.
+
+    0 of the update itself. The logarithm of a logistic law, which ``sign`` has, goes on to fall as sizes
+    become more alike, and that leads away from the coefficients, which say nearly all.
+
+    Attributes:
+        slots: The tensors whose scale is not 0.
+        signs: -1 or 1, float32.  # [P]
+    """
+
+    slots: tuple[Slot, ...]
+    signs: Tensor
+
+    def __call__(self, updates: Tensor) -> Tensor:
+        total = 0 * updates[..., 0]
+        for slot in self.slots:
+            part = updates.narrow(-1, slot.start, slot.size)
+            unit = part / sizes_of(part)
+            beyond = (-self.signs.narrow(-1, slot.start, slot.size) * unit).relu()
+            square = unit.square().mean(dim=-1).add(TINY)
+            total = total + beyond.square().sum(dim=-1) / square
+        return total / sum(slot.size for slot in self.slots)
+
+
+@dataclass(frozen=True, eq=False)
 class SplitMismatch:
     """The sum of what both parts of a frame say of updates [..., P].
 
@@ -175,7 +199,7 @@ class SplitMismatch:
     """
 
     inside: ImageMismatch
-    outside: SignMismatch | None
+    outside: SignHinge | None
 
     scale_free: ClassVar[bool] = True
 

@@ -115,6 +115,7 @@ class LeakageAttacks(Table):
     lossless = flag("It works on frames alone that lose nothing of an update.")
     aware = mapping("The options with which it takes what the codec says of its frames (`codec`).")
     unaware = mapping("The options with which it takes a frame for what it decodes to.")
+    aware_with = words("Items without which it takes frames for what they decode to, with `aware` too.")
     check: Declaration[Callable[[Observation], None] | None] = method(
         "(observation)",
         "Raises `PluginError` where it cannot work on the model; asked before the run, of each round.",

@@ -145,8 +145,11 @@ def knows_codec(attack: object, observations: Iterable[Observation]) -> bool | N
     options = declared(attack, LeakageAttacks.aware)
     if not options:
         return None
+    items: tuple[str, ...] = declared(attack, LeakageAttacks.aware_with)
+    seen = [told(attack, observation) for observation in observations]
     takes = all(getattr(attack, name) == value for name, value in options.items())
-    return takes and any(told(attack, observation).mismatch is not None for observation in observations)
+    takes &= all(not o.knowledge.missing(dict.fromkeys(items, Level.ESTIMATED)) for o in seen)
+    return takes and any(o.mismatch is not None for o in seen)
 
 
 def refuse_blind(attack: object, knowledge: LeakageKnowledge, client_id: int, round_: int) -> None:
@@ -167,8 +170,9 @@ def refuse_blind(attack: object, knowledge: LeakageKnowledge, client_id: int, ro
         raise PluginError(f"{name} declares requires = {dict(least)}: {error}") from error
     off = [item for item, value in assumed.items() if getattr(knowledge, item) not in (None, value)]
     if off:
+        hint = "; an attack that knows of codecs, such as inverting_gradients, works on it" * ("codec" in off)
         raise PluginError(
-            f"{name} works with {_values(off, assumed)} only, got {_values(off, knowledge)} {where}"
+            f"{name} works with {_values(off, assumed)} only, got {_values(off, knowledge)} {where}{hint}"
         )
     if missing:
         hint = "".join(f"; {words}" for item, words in _WAYS.items() if item in missing)

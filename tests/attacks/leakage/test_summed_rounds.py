@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from gauntlet.attacks.leakage.parts.metrics import psnr
+from gauntlet.attacks.leakage.parts.requirements import knows_codec
 from gauntlet.attacks.leakage.summed_rounds import SummedRounds, carried_on
 from gauntlet.clients.codecs import CODECS
 from gauntlet.clients.codecs.parts.wire import decode_frame, encode_cohort, mismatch_of, support_of
@@ -156,3 +157,19 @@ def test_what_a_momentum_carries_on_is_not_taken_for_a_residual():
     around = {"codec": {"name": "topk", "density": 0.1}}
     assert CODECS.build("momentum_correction", {**around, "momentum": 0.0}).carries == 1
     assert CODECS.build("momentum_correction", {**around, "momentum": 0.9}).carries == 0
+
+
+def test_it_knows_of_the_codec_where_it_takes_what_the_codec_says_and_nowhere_else(digits, mlp, observe):
+    """Without a step size it adds messages up, as with ``objective = "sum"``, whatever the codec says."""
+    seen, _ = coded(visits(digits, mlp, observe, 2)[0])
+    blind = [replace(o, knowledge=replace(o.knowledge, lr=None)) for o in seen]
+    assert knows_codec(SummedRounds(), seen) is True
+    assert knows_codec(SummedRounds(), blind) is False
+    assert knows_codec(SummedRounds(), [seen[0], blind[1]]) is False
+    assert knows_codec(SummedRounds(objective="sum"), seen) is False
+    stream = generator(0, "test")
+    auto, summed = (
+        SummedRounds(objective=objective, max_iterations=3).reconstruct(blind, copy.deepcopy(stream))
+        for objective in ("auto", "sum")
+    )
+    assert torch.equal(auto.x, summed.x)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from informed import informed
+from torch import nn
 
 from gauntlet.clients.codecs.contract import CHECKS
 from gauntlet.clients.codecs.frugal import Frugal
@@ -15,6 +16,7 @@ from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.errors import FrameError
 from gauntlet.core.frames import Record, payload_bytes
 from gauntlet.core.layout import Layout, Slot
+from gauntlet.core.seeds import generator
 from gauntlet.core.updates import Updates
 
 MATRIX = Layout((Slot("m", (64, 32), 0),))
@@ -103,3 +105,28 @@ def test_bodies_that_no_encoder_makes_are_refused():
 def test_options_out_of_range_are_refused():
     with pytest.raises(ValueError, match="rank must be at least 1, got 0"):
         Frugal(rank=0)
+
+
+@pytest.mark.parametrize("space", ["low_rank", "columns"])
+def test_what_fits_a_frame_best_is_the_update_itself(space):
+    """Nothing fits better than 0, which only what agrees in coefficients and in every sign has.
+
+    By hand: of an update with one entry of the rest turned, its square over the sum of squares.
+    """
+    codec, layout = Frugal(2, refresh="random", space=space), Layout.of(nn.Linear(12, 8))
+    update = torch.from_numpy(generator(0, "frugal").standard_normal(layout.num_parameters)).float()
+    streams = CodecStreams(0, 1)
+    (records,), _ = codec.encode(one(update), layout, codec.init(), streams)
+    fits = codec.mismatch(records, layout, streams.context(0))
+
+    assert float(fits(update)) == pytest.approx(0, abs=1e-6)
+    assert float(fits(3 * update)) == pytest.approx(0, abs=1e-6)
+    for seed in range(20):
+        other = torch.from_numpy(generator(seed, "others").standard_normal(len(update))).float()
+        assert float(fits(update + 0.3 * other)) > 1e-3
+    rest = (update - fits.inside.image(update))[: 12 * 8]
+    turned = rest.clone()
+    turned[5] = -turned[5]
+    expected = turned[5].square() / rest.square().sum()
+    whole = torch.cat([turned, torch.zeros(8)])
+    assert float(fits.outside(whole)) == pytest.approx(float(expected), rel=1e-4)
