@@ -1,7 +1,7 @@
 """Every codec with drawn options, over rounds in which clients come, stay away and are lost.
 
-``CODEC_CASES=10000 pytest tests/clients/codecs/test_drawn.py`` is part of ``make fuzz``; with ``CODEC_SEED=1``
-others are drawn.
+``CODEC_CASES=10000 pytest tests/clients/codecs/test_drawn.py`` is part of ``make fuzz``; with
+``CODEC_SEED=1`` others are drawn.
 """
 
 import os
