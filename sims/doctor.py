@@ -11,6 +11,10 @@ from ..core.version import VERSION
 
 _EXTRAS: Mapping[str, tuple[str, str]] = {
     "flwr": ("flower", "Flower's strategies as defenses, and Gauntlet's defenses in Flower"),
+    "tensorboard": ("tensorboard", "runs shown by TensorBoard ([track])"),
+    "mlflow": ("mlflow", "runs kept by MLflow ([track])"),
+    "wandb": ("wandb", "runs shown by Weights & Biases ([track])"),
+    "ipykernel": ("notebook", "notebooks"),
 }
 """From an optional package to the extra that installs it and what it gives."""
 
