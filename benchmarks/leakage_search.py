@@ -68,6 +68,9 @@ CASES = {
     "cifar-ig-2": Case("cifar10", "wide", "inverting_gradients", {"restarts": 2}),
     "cifar-ig-seed-0": Case("cifar10", "wide", "inverting_gradients", model_seed=0),
     "cifar-ig-small": Case("cifar10", "narrow", "inverting_gradients", {"max_iterations": 500}, victims=5),
+    "cifar-ig-small-tv": Case(
+        "cifar10", "narrow", "inverting_gradients", {"tv": (0.3, 0.005), "tv_bound": None}
+    ),
     "cifar-ig-b4": Case("cifar10", "wide", "inverting_gradients", {}, 4, 3, told=True),
     "cifar-ig-b8": Case("cifar10", "wide", "inverting_gradients", {}, 8, 2, told=True),
     "cifar-ig-trained": Case("cifar10", "wide", "inverting_gradients", victims=5, trained=300),

@@ -144,6 +144,7 @@ def test_a_folder_of_others_sends_its_numbers_nowhere(tiny, tmp_path, lines, mon
     assert len(said.splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_tensorboard_reads_back_what_the_tables_hold(tiny, tmp_path):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     from tensorboard.util import tensor_util
@@ -164,6 +165,7 @@ def test_tensorboard_reads_back_what_the_tables_hold(tiny, tmp_path):
     assert "end/accuracy" in found.Tags()["tensors"]
 
 
+@pytest.mark.slow
 def test_mlflow_reads_back_what_the_tables_hold(tiny, tmp_path):
     tracking = pytest.importorskip("mlflow.tracking")
     folder = tmp_path / "run"
