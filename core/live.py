@@ -9,6 +9,7 @@ this process's own workers with the specs that name them, by Ray's serialisation
 import copy
 import copyreg
 import dataclasses
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from .errors import PluginError
 from .outside import source_of
 
 PREFIX = "live:"
+_NAME = re.compile(r"live:\w+-[0-9a-f]{16}")  # also behind a scheme, as in torch:live:...
 _held: dict[str, Any] = {}
 
 
@@ -84,7 +86,7 @@ class Single:
 
 def live_names(values: Any) -> list[str]:
     """Return the names of live objects that plain values hold, each once."""
-    return list(dict.fromkeys(text for text in _texts(values) if is_live(text)))
+    return list(dict.fromkeys(name for text in _texts(values) for name in _NAME.findall(text)))
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -40,8 +40,8 @@ def print_plugin(name: str) -> None:
         print(f"{name} ({family(kind).noun})\n")
         print(f"{(module.__doc__ or '').strip()}\n" if module else "")
         print(inspect.getdoc(plugin) or "")
-        print("\nOptions:" if _options(plugin) else "\nNo options.")
-        for line in _options(plugin):
+        print("\nOptions:" if options_of_class(plugin) else "\nNo options.")
+        for line in options_of_class(plugin):
             print(f"  {line}")
         print(f"\n{_example(kind, name, plugin)}")
 
@@ -54,7 +54,8 @@ def _example(kind: str, name: str, plugin: Any) -> str:
     return "\n".join([saved, "", *made, "gauntlet run example.toml"])
 
 
-def _options(plugin: Any) -> list[str]:
+def options_of_class(plugin: Any) -> list[str]:
+    """Return a plug-in's options, each with its type and default."""
     if not is_dataclass(plugin):
         return [str(p) for p in inspect.signature(plugin).parameters.values()]
     return [f"{f.name}: {_type(f)}{_default(f)}" for f in fields(plugin) if f.init]

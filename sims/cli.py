@@ -30,6 +30,7 @@ from .exits import run_command
 from .plugin_commands import check_plugin, data, doctor, explain, list_, new, show
 from .report.command import report
 from .table_command import table
+from .ui.command import ui
 
 typer.core.HAS_RICH = False  # with Rich, Typer 0.20 prints "\[required]" even in plain help
 
@@ -286,6 +287,7 @@ def plot(
 
 app.command()(report)
 app.command()(table)
+app.command()(ui)
 app.command("list")(list_)
 app.command()(show)
 app.command()(explain)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from .scenario import Scenario
 from .sections import Runtime
 from .signals import undisturbed
 from .tracking import Tracking
+from .watched import Watched
 from .writer import RunWriter
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Records:
     probes: Probes
     trail: AuditTrail
     tracking: Tracking
+    watched: Watched = field(default_factory=Watched)
 
     def take(self, simulation: Simulation, step: Step) -> dict[str, Any]:
         """Take one round; return its row of ``rounds.parquet``."""
@@ -43,6 +45,7 @@ class Records:
         self.probes.watch(step)
         self.trail.watch(step)
         self.tracking.take(row)
+        self.watched.show(self.writer)
         return row
 
     def save(self, state: ServerState) -> None:

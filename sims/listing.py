@@ -16,13 +16,12 @@ def print_overview() -> None:
     from .shelves import scenario_names
 
     rows = [
-        ("scenarios", len(scenario_names()), "Shipped scenarios: gauntlet run NAME."),
+        ("scenarios", len(scenario_names()), "gauntlet run NAME; list WORD, show NAME, explain WORD."),
         *((name, len(plugin_names(name)), SENTENCES[name]) for name in PLACES),
         ("plots", len(PLOTS), "Pictures of results: gauntlet plot NAME FOLDER."),
     ]
     for name, count, sentence in rows:
         print(f"{name:<18}{count:>4}  {sentence}")
-    print("gauntlet list WORD (attacks, all, ...), show NAME, explain COLUMN say more.")
 
 
 def print_part(word: str) -> None:

@@ -43,12 +43,23 @@ def plain_values(value: Any, section: str = "") -> Any:
         return {k: v for k, v in options_of(value).items() if v is not None}
     if hasattr(value, "item") and getattr(value, "shape", None) == ():  # a number of numpy's
         return value.item()
-    return _described(value)
+    return _torch(value) if section == "data" and _is_map_style(value) else _described(value)
+
+
+def _is_map_style(value: Any) -> bool:
+    """Return whether this is a data set of torch, an object or a class, and no plug-in."""
+    kind = value if isinstance(value, type) else type(value)
+    own = any(callable(getattr(kind, verb, None)) for verb in ("load", "populate"))
+    return not own and all(callable(getattr(kind, verb, None)) for verb in ("__getitem__", "__len__"))
+
+
+def _torch(value: Any) -> str:
+    return f"torch:{_named(value) if isinstance(value, type) else hold(value)}"
 
 
 def _table(value: Mapping[Any, Any], section: str) -> dict[Any, Any]:
     """Return a table; an object under its ``name`` brings its own options, which those beside it replace."""
-    told = {key: plain_values(one, section) for key, one in value.items()}
+    told = {key: plain_values(one, section if key == "name" else "") for key, one in value.items()}
     named = told.get("name")
     return (
         {**told, **named, **{k: v for k, v in told.items() if k != "name"}}

@@ -78,7 +78,7 @@ def new(
         str,
         typer.Argument(
             help="attack, data-attack, leakage-attack, defense, client-defense, codec, schedule, server, "
-            "or task.",
+            "task, or dataset.",
         ),
     ],
     name: Annotated[str, typer.Argument(help="The plug-in's name, such as my_attack.")],

@@ -14,6 +14,7 @@ _KINDS = {
     "codec": "codec",
     "schedule": "schedule",
     "task": "task",
+    "dataset": "dataset",
     "server": "server",
 }
 
@@ -23,7 +24,7 @@ def scaffold(kind: str, name: str, folder: Path) -> list[Path]:
 
     Args:
         kind: ``"attack"`` (on updates), ``"data-attack"``, ``"leakage-attack"``, ``"defense"``,
-            ``"client-defense"``, ``"codec"``, ``"schedule"``, ``"server"`` or ``"task"``.
+            ``"client-defense"``, ``"codec"``, ``"schedule"``, ``"server"``, ``"task"`` or ``"dataset"``.
         name: A Python name in lower case, with underscores.
         folder: Where to write; made if need be.
 

@@ -243,6 +243,8 @@ def absolute(value: Any, folder: Path) -> Any:
     file, colon, name = value.rpartition(":") if isinstance(value, str) else ("", "", "")
     if not (colon and file.endswith(".py")):
         return value
+    if file.startswith("torch:"):
+        return f"torch:{absolute(value.removeprefix('torch:'), folder)}"
     places = (Path(file).expanduser(), folder / file)
     found = next((p for p in places if p.is_file()), places[0])
     return f"{found.resolve()}:{name}"

@@ -33,11 +33,16 @@ DATASETS: Family[Source] = Family(
         "tiny_shakespeare": "gauntlet.clients.data.tiny_shakespeare:TinyShakespeare",
         "csv": "gauntlet.clients.data.csv_table:CsvTable",
         "npz": "gauntlet.clients.data.npz_arrays:NpzArrays",
+        "leaf": "gauntlet.clients.data.leaf:Leaf",
         "adult": "gauntlet.clients.data.adult:Adult",
         "gaussian_shards": "gauntlet.clients.data.gaussian_shards:GaussianShards",
         "synthetic": "gauntlet.clients.data.synthetic:SyntheticPopulation",
     },
     either=("load", "populate"),
+    schemes={
+        "torch": "gauntlet.clients.data.torch_items:torch_dataset",
+        "hf": "gauntlet.clients.data.hugging_face:hub_dataset",
+    },
     declares=Datasets,
 )
 

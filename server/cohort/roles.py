@@ -7,7 +7,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ...attacks.poisoning import DATA_ATTACKS, family_of
-from ...core.declarations import DataAttacks, declared
+from ...core.declarations import DataAttacks, UpdateAttacks, declared
+from ...core.errors import PluginError
 from ...core.guards import guard
 from ...core.registry import Family
 from ...core.replies import REPLIES
@@ -92,6 +93,11 @@ def build_attacks(spec: RoleSpec) -> tuple[Attack, ...]:
 
 def _build(family: Family[Any], plugin: PluginSpec) -> Any:
     built = family.build(plugin.name, plugin.options)
+    if family is not DATA_ATTACKS and declared(built, UpdateAttacks.knowledge) is None:
+        raise PluginError(
+            f"attack '{plugin.name}' does not say what it sees: knowledge must be a member of "
+            "core.contracts.UpdateKnowledge (OWN, COLLUDERS or OMNISCIENT)"
+        )
     return guard(built, f"attack '{plugin.name}'", REPLIES.get(family.name))
 
 

@@ -160,8 +160,12 @@ def _defense(run: RunLike) -> object:
 
 
 def is_adaptive(item: RebuiltLike, adaptive: Attackers) -> bool:
-    """Return whether an attack is one of those, with its options at least."""
-    return knows(adaptive, item.attack, item.settings)
+    """Return whether an attack is one of those, with its options at least, and none of outside in them."""
+    try:
+        with only_our_own(_WHY):
+            return knows(adaptive, item.attack, item.settings)
+    except PluginError:
+        return False
 
 
 def lossy(run: RunLike) -> bool:

@@ -5,14 +5,12 @@ Without the script the table is what there is; with it the table stays beneath t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from math import isfinite
 
 import numpy as np
 
+from ..plots.base import Array
 from .markup import Content, Markup, element, escaped
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MOST_POINTS = 300  # of one line; of more, every second, third, ... is shown, and the last
 
@@ -36,37 +34,62 @@ class Axes:
     share: bool = False
 
 
-def plot(axes: Axes, lines: "pd.DataFrame", x: str, y: str, note: str = "") -> Markup:
+@dataclass(frozen=True)
+class Line:
+    """One line of a plot.
+
+    Attributes:
+        label: Its name.
+        x: N places.  # [N]
+        y: N heights.  # [N]
+        band: The least and the largest height over seeds; None of a single seed.  # [N], [N]
+    """
+
+    label: str
+    x: Array
+    y: Array
+    band: tuple[Array, Array] | None = None
+
+    def known(self) -> "Line":
+        """Return the points whose numbers are finite."""
+        return self.at(np.flatnonzero(np.isfinite(self.x) & np.isfinite(self.y)))
+
+    def thinned(self) -> "Line":
+        """Return every second, third, ... point and the last, so that not too many are left."""
+        count = len(self.x)
+        return self.at(np.array(sorted({*range(0, count, -(-count // MOST_POINTS)), count - 1})))
+
+    def at(self, places: Array) -> "Line":
+        """Return the points at these places."""
+        band = None if self.band is None else (self.band[0][places], self.band[1][places])
+        return Line(self.label, self.x[places], self.y[places], band)
+
+
+def plot(axes: Axes, lines: Sequence[Line], note: str = "") -> Markup:
     """Return a plot of lines as a figure; nothing where no line has a finite number.
 
     Args:
         axes: What it is of.
-        lines: Rows of ``label``, ``x`` and ``y``; ``y_low`` and ``y_high`` where a band is known.
-        x: The column of the x axis.
-        y: The column of the y axis.
+        lines: Its lines, with labels that differ.
         note: What to say beneath.
     """
-    lines = lines[np.isfinite(lines[x].astype(float)) & np.isfinite(lines[y].astype(float))]
-    if lines.empty:
+    whole = [line for line in (one.known() for one in lines) if len(line.x)]
+    if not whole:
         return Markup("")
-    parts = [(str(label), _thinned(part)) for label, part in lines.groupby("label", sort=False)]
-    thin = any(len(part) < (lines["label"] == label).sum() for label, part in parts)
-    note = f"{note} Of long lines some points are left out.".strip() if thin else note
+    shown = [line.thinned() for line in whole]
+    if sum(len(line.x) for line in shown) < sum(len(line.x) for line in whole):
+        note = f"{note} Of long lines some points are left out.".strip()
+    numbers = f"{axes.title}: numbers"
     return element(
         "figure",
-        element("figcaption", element("strong", axes.title), element("span", summary_of(axes, parts, y))),
+        element("figcaption", element("strong", axes.title), element("span", summary_of(axes, shown))),
         element("div", class_="canvas"),
         element("p", note, class_="note") if note else None,
         element(
             "details",
             element("summary", "The numbers"),
             element(
-                "div",
-                _table(axes, parts, x, y),
-                class_="scroll",
-                tabindex="0",
-                role="region",
-                aria_label=f"{axes.title}: numbers",
+                "div", _table(axes, shown), class_="scroll", tabindex="0", role="region", aria_label=numbers
             ),
         ),
         class_="plot",
@@ -77,34 +100,29 @@ def plot(axes: Axes, lines: "pd.DataFrame", x: str, y: str, note: str = "") -> M
     )
 
 
-def _thinned(part: "pd.DataFrame") -> "pd.DataFrame":
-    step = -(-len(part) // MOST_POINTS)
-    return part.iloc[sorted({*range(0, len(part), step), len(part) - 1})]
-
-
-def summary_of(axes: Axes, parts: Sequence[tuple[str, "pd.DataFrame"]], y: str) -> str:
+def summary_of(axes: Axes, lines: Sequence[Line]) -> str:
     """Return in words what the lines do: where each begins and ends; of many, the range of their ends."""
-    ends = {label: (float(part[y].iloc[0]), float(part[y].iloc[-1])) for label, part in parts}
-    if len(ends) <= 4:
-        words = [f"{label}: from {first:.3g} to {last:.3g}" for label, (first, last) in ends.items()]
-        return f"{axes.y[:1].upper()}{axes.y[1:]} against {axes.x}. {'; '.join(words)}."
-    lasts = {label: last for label, (_, last) in ends.items()}
-    least, most = min(lasts, key=lasts.__getitem__), max(lasts, key=lasts.__getitem__)
+    what = f"{axes.y[:1].upper()}{axes.y[1:]} against {axes.x}"
+    if len(lines) <= 4:
+        words = [f"{one.label}: from {short(one.y[0])} to {short(one.y[-1])}" for one in lines]
+        return f"{what}. {'; '.join(words)}."
+    least, most = (pick(lines, key=lambda one: float(one.y[-1])) for pick in (min, max))
     return (
-        f"{axes.y[:1].upper()}{axes.y[1:]} against {axes.x}, {len(ends)} lines. "
-        f"At the end from {lasts[least]:.3g} ({least}) to {lasts[most]:.3g} ({most})."
+        f"{what}, {len(lines)} lines. "
+        f"At the end from {short(least.y[-1])} ({least.label}) to {short(most.y[-1])} ({most.label})."
     )
 
 
-def _table(axes: Axes, parts: Sequence[tuple[str, "pd.DataFrame"]], x: str, y: str) -> Markup:
+def _table(axes: Axes, lines: Sequence[Line]) -> Markup:
     """Return the numbers as rows of line, x, y, and the band's ends where there is one."""
-    band = f"{y}_low" if any(f"{y}_low" in part for _, part in parts) else None
-    head = ["line", axes.x, axes.y, *(["low", "high"] if band else [])]
+    banded = any(line.band for line in lines)
+    head = ["line", axes.x, axes.y, *(["low", "high"] if banded else [])]
     rows = []
-    for label, part in parts:
-        columns = [part[x], part[y], *([part[f"{y}_low"], part[f"{y}_high"]] if band else [])]
-        shown = escaped(label, 200)
-        for values in zip(*(c.astype(float) for c in columns), strict=True):
+    for line in lines:
+        shown = escaped(line.label, 200)
+        blank = np.full(len(line.x), np.nan)
+        columns = [line.x, line.y, *((line.band or (blank, blank)) if banded else ())]
+        for values in zip(*(column.tolist() for column in columns), strict=True):
             cells = "".join(f"<td>{number(value)}</td>" for value in values)
             rows.append(f"<tr><th scope=row>{shown}</th>{cells}</tr>")
     titles: list[Content] = [element("th", name, scope="col") for name in head]
@@ -117,6 +135,11 @@ def _table(axes: Axes, parts: Sequence[tuple[str, "pd.DataFrame"]], x: str, y: s
     )
 
 
+def short(value: float) -> str:
+    """Return a number in three digits, whole ones up to a million in full."""
+    return f"{value:.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
 def number(value: float) -> str:
     """Return a number with six digits, as the page's script reads it; nothing for NaN and infinity."""
-    return format(value, ".6g") if np.isfinite(value) else ""
+    return format(value, ".6g") if isfinite(value) else ""

@@ -7,8 +7,9 @@ import numpy as np
 from ..detection import client_records, totals
 from ..naming import run_names
 from ..plots.base import first_labels
-from .curves import Axes, plot
+from .curves import Axes, Line, plot
 from .markup import Markup, element, joined, section, table
+from .reading import column
 
 if TYPE_CHECKING:
     from ..plots.base import RunLike
@@ -82,21 +83,17 @@ def _number(value: float) -> str:
 
 def _flags(findings: "Findings") -> Markup:
     """Return the plot of how many clients were flagged in each round."""
-    import pandas as pd
-
     runs, note = first_labels(findings.runs)
     firsts: dict[str, RunLike] = {}
     for name, run in zip(run_names(runs), runs, strict=True):
         firsts.setdefault(name, run)
     lines = [
-        run.rounds[["round", "flagged"]].assign(label=name)
+        Line(name, column(run.rounds, "round"), column(run.rounds, "flagged"))
         for name, run in firsts.items()
         if "flagged" in run.rounds and (run.rounds["flagged"] > 0).any()
     ]
-    if not lines:
-        return Markup("")
     axes = Axes("flagged", "Clients flagged in a round", "round", "clients flagged")
-    return plot(axes, pd.concat(lines), "round", "flagged", note)
+    return plot(axes, lines, note)
 
 
 def _clients(name: str, run: "Run") -> Markup:

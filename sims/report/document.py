@@ -40,15 +40,15 @@ PARTS: Sequence[Callable[["Findings"], Markup]] = (
 SCRIPTS = ("tables.js", "plots.js", "theme.js")
 
 
-def page(findings: "Findings", further: Sequence[str] = (), bar: Markup | None = None) -> str:
+def page(findings: "Findings", further: str = "", bar: Markup | None = None) -> str:
     """Return the page of what was found.
 
     Args:
         findings: What it shows.
-        further: Scripts beside the page's own; one that opens addresses may open those of its own server.
+        further: A script beside the page's own, of a page that is served: it may ask its own server.
         bar: What stands above all parts.
     """
-    style, script = _asset("page.css"), "".join(map(_asset, (*SCRIPTS, *further)))
+    style, script = _asset("page.css"), "".join([*map(_asset, SCRIPTS), further])
     body = joined(
         [_header(findings), bar or Markup(""), element("main", body_of(findings), id="main"), _footer()]
     )

@@ -94,7 +94,7 @@ def table(
 
 
 def _is_number(cell: Content) -> bool:
-    return cell is None or isinstance(cell, int | float) or bool(re.match(r"[-+]?[\d.]|-$|$|—$", cell))
+    return cell is None or isinstance(cell, int | float) or bool(re.match(r"[-+]?[\d.]|-?$|—$", cell))
 
 
 def pairs(items: Iterable[tuple[str, Content]]) -> Markup:

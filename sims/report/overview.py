@@ -44,9 +44,9 @@ def results(findings: "Findings") -> Markup:
     """Return one row a label: what the summary on the terminal says."""
     if not findings.runs:
         return section("results", "Results", element("p", "No round is finished yet."))
-    _, columns, body = summary_table(findings.runs)
-    caption = "After the last round. ± is half the range over seeds."
-    return section("results", "Results", table(columns, body, caption))
+    title, columns, rows = summary_table(findings.runs)
+    caption = f"{title[:1].upper()}{title[1:]}. ± is half the range over seeds."
+    return section("results", "Results", table(columns, rows, caption))
 
 
 def settings(findings: "Findings") -> Markup:

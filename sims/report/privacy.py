@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..glossary.reasons import VALUES
 from ..naming import run_names
 from ..spent import spent_so_far
 from .markup import Markup, element, joined, section, table
@@ -11,27 +12,6 @@ from .utility import spending
 if TYPE_CHECKING:
     from ..results import Run
     from .reading import Findings
-
-WHY: Mapping[str, str] = {
-    "no_mechanism": "No mechanism adds noise.",
-    "aggregator": "It is not known how far one client moves what the defense makes.",
-    "weights": "The mean weighs clients by their examples, or divides by who came.",
-    "sampling_mismatch": "No analysis is valid for the cohorts that were drawn.",
-    "schedule": "Others begin in the place of a client that stays away.",
-    "selection": "Who is counted depends on clients' data.",
-    "attackers_see_updates": "An attack saw honest clients' updates.",
-    "attackers_see_cohort": "What attackers send follows from who came.",
-    "observer": "The server is malicious, and the guarantee would trust it.",
-    "client_memory": "Messages depend on earlier rounds in a way for which no analysis is known.",
-    "private_clip": "What moves the clip norm goes out without noise.",
-    "extra_release": "What clients send tells something besides that is not noised.",
-    "uncalibrated_noise": "The noise is not charged.",
-    "distributed_shares": "Fewer honest clients added noise than were counted on.",
-    "fitted_inputs": "Scales, categories or classes came from training rows.",
-    "no_delta": "No delta is given.",
-    "not_finite": "The bound is not finite.",
-}
-"""What stands behind a reason for no epsilon, in one sentence."""
 
 
 def promises(findings: "Findings") -> Markup:
@@ -45,14 +25,17 @@ def promises(findings: "Findings") -> Markup:
     shown = table(
         [head[i] for i in kept], body, "What each run promises. An epsilon stands only where it is proved."
     )
+    why = VALUES["epsilon_reason"]
     reasons = dict.fromkeys(spent_so_far(r.manifest, r.rounds)["reason"] for r in findings.runs)
-    why = [element("li", element("code", reason), f" {WHY[reason]}") for reason in reasons if reason in WHY]
+    listed = [
+        element("li", element("code", reason), f": {why[reason]}") for reason in reasons if reason in why
+    ]
     audits = [line for run in findings.runs if (line := _audited(run))]
     return section(
         "privacy",
         "What is promised about privacy",
         shown,
-        element("ul", *why, class_="reasons") if why else None,
+        element("ul", *listed) if listed else None,
         joined(element("p", line) for line in dict.fromkeys(audits)),
         spending(findings),
     )

@@ -131,22 +131,26 @@ def check_columns(
     run: Run, name: str, found: "pd.DataFrame", schema: pa.Schema, needed: Iterable[str]
 ) -> None:
     """Raise ``ResultsError`` unless a table has the columns that are needed, and known ones of their kind."""
-    from pandas.api.types import is_numeric_dtype
-
     absent = [column for column in needed if column not in found]
     if absent:
         raise ResultsError(f"{run.folder / name}.parquet cannot be read: it has no column '{absent[0]}'")
+    kinds = dict(found.dtypes)
     for field in schema:
-        if field.name not in found or found[field.name].isna().all():
-            continue
         words = pa.types.is_string(field.type)
-        column = found[field.name].dropna()
-        fits = all(isinstance(v, str) for v in column) if words else is_numeric_dtype(column.infer_objects())
-        if not fits:
+        if field.name in kinds and not _fits(found[field.name], kinds[field.name], words):
             expected = "words" if words else "numbers"
             raise ResultsError(
                 f"{run.folder / name}.parquet cannot be read: '{field.name}' does not hold {expected}"
             )
+
+
+def _fits(values: "pd.Series", kind: Any, words: bool) -> bool:
+    """Return whether a column holds words, or numbers, where it holds anything."""
+    if kind.kind in "biuf" and not words:
+        return True
+    known = values.dropna()
+    held = str if words else (bool, int, float, np.number)
+    return all(isinstance(value, held) for value in known)
 
 
 def column(frame: "pd.DataFrame", name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -192,3 +196,17 @@ def state_of(folder: Path) -> str:
     except GauntletError:
         return "unreadable"
     return "complete" if states <= set(FINISHED) else "running" if "running" in states else "stopped"
+
+
+def planned(folder: Path, runs: Sequence[Run]) -> int:
+    """Return how many rounds a folder's runs will have in all; 0 where that is not known."""
+    from ..sweep import read_sweep
+
+    try:
+        swept = read_sweep(folder)
+    except GauntletError:
+        return 0
+    if swept is not None:
+        return sum(variant.scenario.rounds for variant in swept)
+    told = [run.manifest["scenario"].get("rounds") for run in runs]
+    return sum(rounds for rounds in told if isinstance(rounds, int))

@@ -14,7 +14,7 @@
   const sort = (table, column, order) => {
     const body = table.tBodies[0];
     const rows = [...body.rows].map((row) => ({ row, key: value(row, column) }));
-    const blank = (one) => one.key.words === "—" || one.key.words === "";
+    const blank = (one) => one.key.words === "—" || one.key.words === "-" || one.key.words === "";
     const known = rows.filter((one) => !blank(one)).sort((a, b) => compare(a.key, b.key));
     if (order === "descending") known.reverse();
     body.append(...[...known, ...rows.filter(blank)].map((one) => one.row));

@@ -16,7 +16,9 @@ import typer
 
 from gauntlet.server.simulation import prepare
 from gauntlet.sims.cli import app
+from gauntlet.sims.names import plugin_names
 from gauntlet.sims.overrides import parse_over
+from gauntlet.sims.places import PLACES
 from gauntlet.sims.scenario import load_scenario, make_scenario
 from gauntlet.sims.sweep import variants
 
@@ -25,7 +27,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FOLLOWED = {
     *re.findall(r'follow\("([\w/-]+\.md)"', (ROOT / "tests/sims/test_docs.py").read_text(encoding="utf-8")),
-    "tutorials/a-study-of-your-own.md",  # test_newcomer.py
+    *(f"tutorials/{page.name}" for page in (ROOT / "docs/tutorials").glob("*.md")),  # test_newcomer.py
     "python.md",  # tests/sims/test_docs.py
 }
 LONG = "a published experiment of minutes to hours, whose numbers stand beside it; its scenario is checked"
@@ -124,7 +126,9 @@ def excepted(page: str, line: str) -> bool:
 
 
 COMMANDS = [(b.page, line) for b in blocks() if b.kind in ("", "sh") for line in commands(b)]
+COMPARED = re.findall(r"`(gauntlet [^`]+)`", (ROOT / "docs/compare.md").read_text(encoding="utf-8"))
 GAUNTLET = [(page, line) for page, line in COMMANDS if line.startswith("gauntlet ") and "$" not in line]
+GAUNTLET += [("docs/compare.md", line) for line in dict.fromkeys(COMPARED) if line != "gauntlet list"]
 TOML = [b for b in blocks() if b.kind == "toml" and len(b.text) < 3000]
 """But for the one that shows every key, which tests/sims/test_docs.py prepares."""
 
@@ -132,6 +136,8 @@ TOML = [b for b in blocks() if b.kind == "toml" and len(b.text) < 3000]
 def test_every_block_is_of_a_kind_that_is_looked_at_here():
     """A page in a new language, or Python that nobody runs, has to be followed or excepted."""
     other = [b for b in blocks() if b.kind not in ("", "sh", "toml")]
+    # "text" is what a page shows and nobody here can run: the job of a Slurm cluster
+    other = [b for b in other if (b.page, b.kind) != ("docs/how-to/cluster.md", "text")]
 
     assert [str(b) for b in other if not excepted(b.page, b.text)] == []
 
@@ -169,6 +175,24 @@ def test_every_command_can_be_parsed_and_its_scenario_made(page, line, monkeypat
     whole = make_scenario(scenario.values() | {"sweep": crossed}, scenario.name)
     for variant in variants(whole)[:3] if crossed else []:
         variant.scenario.run_spec()
+
+
+def test_every_row_of_the_comparison_has_its_command():
+    rows = (ROOT / "docs/compare.md").read_text(encoding="utf-8").partition("## Point by point")[2]
+    table = [line for line in rows.splitlines() if line.startswith("| ") and not line.startswith("| |")]
+
+    assert len(table) > 15
+    assert [row for row in table if not re.search(r"\| `gauntlet [^`]+` \|$", row)] == []
+
+
+def test_the_comparison_counts_what_is_listed():
+    page = (ROOT / "docs/compare.md").read_text(encoding="utf-8")
+    counts = {name: len(plugin_names(name)) for name in PLACES}
+
+    assert f"{counts['defenses']} defenses, {counts['pre_aggregations']} pre-aggregations" in page
+    assert f"{counts['update_attacks']} on updates, {counts['data_attacks']} on examples" in page
+    assert f"{counts['privacy']} mechanisms" in page
+    assert f"{counts['codecs']} codecs" in page
 
 
 @pytest.mark.parametrize("block", TOML, ids=str)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -92,3 +93,33 @@ def test_a_newcomer_gets_there_from_the_wheel_with_the_first_picture_in_three_mi
     assert "tensor([0])" in told.stdout
     assert float(re.search(r"first picture after (\d+) s", told.stdout)[1]) < 180
     check(tmp_path)
+
+
+TUTORIALS = {
+    "first-run": ("gallery.png", "accuracy.csv"),
+    "privacy-utility": ("priced/plots/utility_by_epsilon.pdf", "priced/plots/utility_by_epsilon.txt"),
+    "robustness-matrix": ("grid/plots/matrix-accuracy.pdf", "grid/plots/matrix-drop.csv"),
+    "what-an-attacker-sees": ("seen.png", "seen.csv"),
+}
+
+
+def test_every_tutorial_is_followed():
+    there = {page.stem for page in PAGE.parent.glob("*.md")}
+
+    assert there == {PAGE.stem, *TUTORIALS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TUTORIALS)
+def test_a_tutorial_leaves_what_it_promises(name, tmp_path, gauntlet):
+    """Its files and commands in order, in this environment, without Ray."""
+    for file, text in steps((PAGE.parent / f"{name}.md").read_text(encoding="utf-8")):
+        if file:
+            (tmp_path / file).write_text(text)
+            continue
+        for words in map(shlex.split, text.splitlines()):
+            serial = ["--pool", "serial"] if words[1] in ("run", "matrix") else []
+            result = gauntlet(*words[1:], *serial)
+            assert result.returncode == 0, (words, result.stderr)
+
+    assert all((tmp_path / file).stat().st_size > 100 for file in TUTORIALS[name])

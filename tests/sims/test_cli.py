@@ -70,7 +70,8 @@ def test_python_m_gauntlet_is_the_command_line(call, code, gauntlet, tmp_path):
     [
         (
             "new",
-            "attack, data-attack, leakage-attack, defense, client-defense, codec, schedule, server, or task.",
+            "attack, data-attack, leakage-attack, defense, client-defense, codec, schedule, server, task, "
+            "or dataset.",
         ),
         ("new", "The plug-in's name, such as my_attack."),
         ("run", "A shipped scenario's name"),

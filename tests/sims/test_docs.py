@@ -50,11 +50,13 @@ def test_the_page_on_attacks_ends_with_an_attack_that_hurts_the_mean_more(tmp_pa
 def test_the_page_on_data_learns_from_a_table_with_and_without_an_epsilon(tmp_path, gauntlet):
     follow("use-your-data.md", tmp_path, gauntlet)
     rounds = {
-        n: pd.read_parquet(tmp_path / f"results/{n}/rounds.parquet") for n in ("people", "private", "rings")
+        n: pd.read_parquet(tmp_path / f"results/{n}/rounds.parquet")
+        for n in ("people", "private", "rings", "waves")
     }
 
     assert rounds["people"].accuracy.iloc[-1] > 0.85
     assert rounds["rings"].accuracy.iloc[-1] > 0.95
+    assert rounds["waves"].accuracy.iloc[-1] > 0.95
     assert rounds["people"].epsilon.isna().all()
     assert rounds["private"].epsilon.iloc[-1] > 0
 

@@ -1,6 +1,8 @@
 """``gauntlet list`` fits a screen, ``doctor`` says what there is, and a shell completes names."""
 
 import sys
+import tomllib
+from pathlib import Path
 from subprocess import run
 
 import pytest
@@ -12,13 +14,20 @@ from gauntlet.sims.listing import first_sentence
 from gauntlet.sims.names import plugin_names
 from gauntlet.sims.places import PLACES, SENTENCES
 
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)  # which libraries set, so that lines are broken
+
 
 def test_the_overview_fits_a_screen_and_counts_every_family(gauntlet):
     lines = gauntlet("list").stdout.splitlines()
 
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
-    counted = {line.split()[0]: line.split()[1] for line in lines[:-1]}
+    counted = {line.split()[0]: line.split()[1] for line in lines}
     assert all(counted[name] == str(len(family(name).names())) for name in family_names())
     assert {"scenarios", "plots"} <= set(counted)
 
@@ -58,6 +67,12 @@ def test_the_doctor_names_versions_cores_memory_and_data(gauntlet, monkeypatch, 
     assert found["mnist"] in ("ok", "none")
     assert "1437 training examples" in result.stdout
     assert f"{tmp_path / 'nowhere'} (not there)" in result.stdout
+
+
+def test_what_the_doctor_says_would_help_is_an_extra_that_there_is():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    assert {extra for extra, _ in doctor._EXTRAS.values()} <= set(extras["optional-dependencies"])
 
 
 def test_the_doctor_says_what_is_missing_and_what_it_would_give(monkeypatch):

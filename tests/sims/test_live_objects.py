@@ -114,6 +114,19 @@ def test_faults_are_one_line():
         package.simulate(scenario(defense=threading_lock()))
 
 
+def test_an_attack_that_does_not_say_what_it_sees_is_refused():
+    @dataclass(frozen=True)
+    class Silent:
+        def init(self):
+            return None
+
+        def corrupt(self, own, view, state):
+            return own, state
+
+    with pytest.raises(PluginError, match="does not say what it sees: knowledge must be a member"):
+        package.simulate(scenario(attacks=[{"name": Silent(), "count": 1}]))
+
+
 def threading_lock():
     import threading
 

@@ -170,8 +170,9 @@ def refuse_blind(attack: object, knowledge: LeakageKnowledge, client_id: int, ro
         raise PluginError(f"{name} declares requires = {dict(least)}: {error}") from error
     off = [item for item, value in assumed.items() if getattr(knowledge, item) not in (None, value)]
     if off:
+        hint = "; an attack that knows of codecs, such as inverting_gradients, works on it" * ("codec" in off)
         raise PluginError(
-            f"{name} works with {_values(off, assumed)} only, got {_values(off, knowledge)} {where}"
+            f"{name} works with {_values(off, assumed)} only, got {_values(off, knowledge)} {where}{hint}"
         )
     if missing:
         hint = "".join(f"; {words}" for item, words in _WAYS.items() if item in missing)

@@ -25,6 +25,7 @@ from ....core.observation import Observation
 from .affine import settled
 from .engine import Budget, Found, Restart, SearchRecord, Variables, shaped
 from .gradients import one_gradient_of
+from .hidden import unless_hidden
 from .normal_equations import forwards, gram_of, root_of, solved
 
 PATIENCE = 5  # iterations without 10 % less cost before a restart is given up
@@ -48,10 +49,11 @@ def by_least_squares(
 ) -> Found:
     """Search from one start after the other, until one has converged, or stands still at rounding.
 
-    Deterministic unless time runs out. ``closures`` counts each column of a derivative as one.
+    Deterministic unless time runs out. ``closures`` counts each column of a derivative as one. What fits a
+    message that says nothing of some values of the inputs is ``not_certified`` (see ``hidden``).
 
     Args:
-        residuals: What should be 0; it can be differentiated forwards.
+        residuals: What should be 0; it can be differentiated forwards, and backwards.
         starts: The variables of each restart.
         budget: Until when; an iteration is one step that leads down.
         affine: Whether the residuals are affine in the last variable, which is then solved for at every point
@@ -64,7 +66,7 @@ def by_least_squares(
         record.stop(_descend(residuals, number, record, affine, floor), [number])
         if record.converged or record.out_of_time or _rounding_is_left(record.restarts[number], floor):
             break
-    return record.found()
+    return unless_hidden(record.found(), residuals)
 
 
 def refuse_unsolvable(observation: Observation, labels: int = 0, masked: bool = False) -> None:

@@ -96,6 +96,9 @@ def test_code_from_outside_is_not_run_to_draw_a_picture(recorded, made, tmp_path
     (tmp_path / "mine.py").write_text("raise SystemExit('ran')\n")
     scenario = {"client_defense": {"name": f"{tmp_path}/mine.py:Mine"}}
     assert len(leaks_of([recorded(items=[made(10.0)], scenario=scenario)])) == 1
+    inside = made(20.0, attack="altered_examples", settings={"attack": f"{tmp_path}/mine.py:Mine"})
+    with pytest.raises(ScenarioError, match="shows a client defense"):
+        leaks_of([recorded(items=[inside], scenario={"client_defense": "ats"})])
 
 
 def test_who_knows_of_a_defense_is_solid_who_does_not_is_dashed_and_an_oracle_is_hollow(recorded, made):

@@ -6,7 +6,8 @@ import tomllib
 import pytest
 
 from gauntlet.sims.report.toml import command_of, toml_of
-from gauntlet.sims.scenario import load_scenario, make_scenario, scenario_names
+from gauntlet.sims.scenario import load_scenario, make_scenario
+from gauntlet.sims.shelves import scenario_names
 from gauntlet.sims.sweep import variants
 
 

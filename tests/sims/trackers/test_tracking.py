@@ -103,6 +103,20 @@ def test_what_an_earlier_process_had_no_time_for_is_handed_over(tiny, tmp_path, 
     assert [line.split()[0] for line in said.read_text().splitlines()] == ["0", "1", "2", "3", "end"]
 
 
+def test_of_what_an_earlier_process_handed_over_nothing_comes_twice(tiny, tmp_path, lines):
+    """As if it had died after one of the two rounds of its checkpoint."""
+    folder = tmp_path / "run"
+    with pytest.raises(PluginError, match="enough"):
+        package.simulate(tiny(track=lines), folder, callbacks=[stop])
+    said = folder / "tracking" / "Lines" / "lines.txt"
+    said.write_text(said.read_text().splitlines(keepends=True)[0])
+    (mark,) = (folder / "tracking").glob("*.json")
+    mark.write_text('{"done": 1}')
+    package.resume(folder)
+
+    assert [line.split()[0] for line in said.read_text().splitlines()] == ["0", "1", "2", "3", "end"]
+
+
 @pytest.mark.parametrize("broken", ["open", "rounds", "finish"])
 def test_a_tracker_that_fails_is_one_line_and_the_run_has_the_same_bits(tiny, tmp_path, lines, broken):
     run = package.simulate(tiny(track={"name": lines, "broken": broken}), tmp_path / "run")
@@ -144,6 +158,7 @@ def test_a_folder_of_others_sends_its_numbers_nowhere(tiny, tmp_path, lines, mon
     assert len(said.splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_tensorboard_reads_back_what_the_tables_hold(tiny, tmp_path):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     from tensorboard.util import tensor_util
@@ -164,6 +179,7 @@ def test_tensorboard_reads_back_what_the_tables_hold(tiny, tmp_path):
     assert "end/accuracy" in found.Tags()["tensors"]
 
 
+@pytest.mark.slow
 def test_mlflow_reads_back_what_the_tables_hold(tiny, tmp_path):
     tracking = pytest.importorskip("mlflow.tracking")
     folder = tmp_path / "run"

@@ -1,0 +1,36 @@
+"""Take the pictures of docs/report.md: a page at three widths, in a headless Chromium.
+
+Usage: report_pictures.py PAGE FOLDER. The pictures have 128 colours, so that they stay small.
+"""
+
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
+
+from chromium import chromium
+
+WINDOWS = {
+    "desk": (1200, 900, False, "#results"),
+    "tablet": (768, 1000, True, "#leakage"),
+    "phone": (390, 844, False, "#utility"),
+}
+
+
+def main() -> None:
+    """Open the page, scroll to a part of it, and save what is seen."""
+    page, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    with chromium() as tab:
+        for name, (width, height, dark, part) in WINDOWS.items():
+            tab.open(page.resolve().as_uri(), width, height, dark)
+            tab.value(f"document.querySelector('{part}').scrollIntoView()")
+            path = tab.picture(folder / f"report-{name}.png")
+            Image.open(path).convert("RGB").quantize(128).save(path, optimize=True)
+            print(path, path.stat().st_size)
+        assert tab.errors == [], tab.errors
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The page of a run while it goes on, served to this machine's user alone."""
