@@ -4,16 +4,16 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 
 from ..core.version import VERSION
 
 _EXTRAS: Mapping[str, tuple[str, str]] = {
     "flwr": ("flower", "Flower's strategies as defenses, and Gauntlet's defenses in Flower"),
-    "tensorboard": ("tensorboard", "event files of runs ([track])"),
-    "mlflow": ("mlflow", "runs kept by MLflow ([track])"),
-    "wandb": ("wandb", "runs shown by Weights & Biases ([track])"),
+    "tensorboard": ("tensorboard", "runs shown in a browser ([track])"),
+    "mlflow": ("mlflow", "runs kept in a store of experiments ([track])"),
+    "wandb": ("wandb", "runs kept for its site ([track])"),
     "ipykernel": ("notebook", "notebooks"),
 }
 """From an optional package to the extra that installs it and what it gives."""
@@ -52,9 +52,15 @@ def _needed() -> Iterator[str]:
 def _extras() -> Iterator[str]:
     for package, (extra, gives) in _EXTRAS.items():
         if find_spec(package) is not None:
-            yield _line("ok", package, f"{version(package)}: {gives}")
+            yield _line("ok", package, f"{_version(package)}: {gives}")
         else:
             yield _line("none", package, f"pip install 'gauntlet-fl[{extra}]' gives {gives}")
+
+
+def _version(package: str) -> str:
+    """Return a package's version, by the name of whatever distribution brought it."""
+    brought = packages_distributions().get(package, [package])
+    return version(brought[0])
 
 
 def _machine() -> Iterator[str]:
