@@ -1,11 +1,11 @@
 """Write the page beside what it is of."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.errors import GauntletError, ResultsError, said
+from ..results import write_file
 
 if TYPE_CHECKING:
     from ..progress import Progress
@@ -32,20 +32,8 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
         content = page(read(folders, apart=not beside))
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         raise ResultsError(f"{', '.join(map(str, folders))} cannot be shown: {said(error)}") from error
-    _put(path, content.encode("utf-8", errors="replace"))
+    write_file(path, content.encode("utf-8", errors="replace"), named=False)
     return path
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Write the page whole or not at all; a power cut may lose it, since it can be made again."""
-    part = path.with_suffix(".part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise ResultsError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def keep_report(folder: Path, progress: "Progress") -> None:
