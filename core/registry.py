@@ -247,7 +247,7 @@ def _load_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        exec(compile(content, path, "exec"), module.__dict__)  # what was read, and no bytecode beside it
     except BaseException:
         del sys.modules[name]
         raise

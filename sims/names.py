@@ -32,7 +32,7 @@ def _tables(module: str) -> dict[str, list[str]]:
     """Return the built-ins of each family whose table stands in a package's ``__init__``."""
     root = Path(__file__).parents[1]
     text = root.joinpath(*module.split(".")[1:], "__init__.py").read_text(encoding="utf-8")
-    return {name: _ENTRY.findall(body) for name, body in _TABLE.findall(text)}
+    return {name: _ENTRY.findall(body.partition("schemes=")[0]) for name, body in _TABLE.findall(text)}
 
 
 def every_plugin() -> list[str]:

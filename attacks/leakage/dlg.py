@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...core.leakage_knowledge import Level
-from ...core.observation import Observation, Reconstruction
+from ...core.observation import Observation, Reconstruction, rounding
 from .parts.labels import known_labels
 from .parts.requirements import PLAIN_STEP, may_be_clipped, refuse_unmet
 from .search.aware import Objective, aware
@@ -162,7 +162,13 @@ class DLG:
 
         starts = [(x, *(v.softmax(dim=1) for v in q)) for x, *q in starts]
         affine = labels is None and not resized  # a gradient is affine in the labels
-        return by_least_squares(residuals, starts, self._budget(), affine)
+        return by_least_squares(residuals, starts, self._budget(), affine, _left_by_rounding(observation))
+
+
+def _left_by_rounding(observation: Observation) -> float:
+    """Return the relative cost that the truth is expected to have, the message being in float32."""
+    size = float(observation.update.double().square().sum())
+    return float(rounding(observation).square().sum()) / size if size > 0 else 0.0
 
 
 def _of_sum_one(y: Tensor) -> Tensor:

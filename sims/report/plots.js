@@ -26,8 +26,8 @@
     return [...found].map(([label, points], place) => ({ label, points, place }));
   };
 
-  const ticks = (low, high, count) => {
-    const rough = (high - low) / count;
+  const ticks = (low, high, count, whole) => {
+    const rough = Math.max((high - low) / count, whole ? 1 : 0);
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((one) => one * power).find((one) => one >= rough);
     const found = [];
@@ -227,7 +227,8 @@
       const { width, height } = this;
       this.toX = (x) => EDGE.left + ((x - left) / (right - left)) * (width - EDGE.left - EDGE.right);
       this.toY = (y) => height - EDGE.bottom - ((scale(y) - low) / (high - low)) * (height - EDGE.top - EDGE.bottom);
-      this.axes(ticks(left, right, this.width / 90), ticks(low, high, 6).map((one) => (log ? 10 ** one : one)));
+      const integers = (axis) => this.lines.every((line) => line.points.every((one) => Number.isInteger(one[axis])));
+      this.axes(ticks(left, right, this.width / 90, integers("x")), ticks(low, high, 6, !log && integers("y")).map((one) => (log ? 10 ** one : one)));
       const clip = `clip-${this.figure.id}`;
       const frame = make("clipPath", { id: clip }, make("defs", {}, this.svg));
       make("rect", { x: EDGE.left, y: EDGE.top, width: width - EDGE.left - EDGE.right, height: height - EDGE.top - EDGE.bottom }, frame);

@@ -16,7 +16,7 @@ TRACKERS: Family[Tracker] = Family(
     ("open",),
     {
         "none": "gauntlet.sims.trackers.none:NoTracker",
-        "tensorboard": "gauntlet.sims.trackers.tensorboard:TensorBoard",
+        "tensorboard": "gauntlet.sims.trackers.tensorboard:TensorBoardFiles",
         "mlflow": "gauntlet.sims.trackers.mlflow:MLflow",
         "wandb": "gauntlet.sims.trackers.wandb:WeightsAndBiases",
     },

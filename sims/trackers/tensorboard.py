@@ -20,7 +20,7 @@ _LAST = "end"  # of the run: what is known then alone
 
 
 @dataclass(frozen=True)
-class TensorBoard:
+class TensorBoardFiles:
     """Every number of ``rounds.parquet`` by its column, in double precision; hyperparameters; pictures.
 
     A run that goes on writes another event file into the same folder, which takes back what an earlier one

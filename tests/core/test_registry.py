@@ -1,5 +1,7 @@
 """From a name to a plug-in, and what is said when there is none."""
 
+import os
+import py_compile
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +132,23 @@ def test_a_changed_file_is_loaded_anew(tmp_path: Path):
     file.write_text(SOURCE.replace("= 3", "= 4"))
 
     assert (first, ONE.build(f"{file}:Toy").play()) == (3, 4)
+
+
+def test_bytecode_beside_a_file_is_neither_run_nor_written(tmp_path: Path):
+    """Python would run it where time and length of the source fit, whatever the source says."""
+    file = tmp_path / "toy.py"
+    file.write_text(SOURCE.replace("= 3", "= 4"))
+    before = file.stat()
+    py_compile.compile(str(file), doraise=True)
+    file.write_text(SOURCE)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert ONE.build(f"{file}:Toy").play() == 3
+    file.write_text("x = 1" + SOURCE)
+    for left in (tmp_path / "__pycache__").iterdir():
+        left.unlink()
+    assert ONE.build(f"{file}:Toy").play() == 3
+    assert list((tmp_path / "__pycache__").iterdir()) == []
 
 
 def test_a_file_that_is_not_there_or_raises_gives_one_line(tmp_path: Path):

@@ -17,6 +17,11 @@ from gauntlet.sims.places import PLACES, SENTENCES
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)  # which libraries set, so that lines are broken
+
+
 def test_the_overview_fits_a_screen_and_counts_every_family(gauntlet):
     lines = gauntlet("list").stdout.splitlines()
 

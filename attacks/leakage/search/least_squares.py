@@ -33,6 +33,7 @@ MOST_BYTES = 4 * 2**30  # of the derivative and the normal equations
 _DAMPING, _MOST_DAMPING = 1e-3, 1e6  # in units of the mean diagonal entry of J^T J
 _CHORD = 0.1  # of the cost is left at most by a step without a derivative of its own, if another is to follow
 _ROUNDING = 1e-7  # of the first cost: a local minimum is far above, a message in float32 below
+_NEAR = 2.0  # times the cost that rounding leaves at the truth: nothing more is to be found
 _COLUMNS = 64  # derivatives taken at once
 
 Residuals = Callable[[Variables], Tensor]
@@ -40,7 +41,11 @@ Residuals = Callable[[Variables], Tensor]
 
 
 def by_least_squares(
-    residuals: Residuals, starts: Sequence[Variables], budget: Budget, affine: bool = False
+    residuals: Residuals,
+    starts: Sequence[Variables],
+    budget: Budget,
+    affine: bool = False,
+    floor: float = 0.0,
 ) -> Found:
     """Search from one start after the other, until one has converged, or stands still at rounding.
 
@@ -53,11 +58,13 @@ def by_least_squares(
         budget: Until when; an iteration is one step that leads down.
         affine: Whether the residuals are affine in the last variable, which is then solved for at every point
             (see ``affine``).
+        floor: The cost that rounding is expected to leave at the truth: at twice that, an iteration that
+            does not halve the cost ends the search.
     """
     record = SearchRecord(starts, budget)
     for number in range(len(starts)):
-        record.stop(_descend(residuals, number, record, affine), [number])
-        if record.converged or record.out_of_time or _rounding_is_left(record.restarts[number]):
+        record.stop(_descend(residuals, number, record, affine, floor), [number])
+        if record.converged or record.out_of_time or _rounding_is_left(record.restarts[number], floor):
             break
     return unless_hidden(record.found(), residuals)
 
@@ -103,12 +110,12 @@ def refuse_unsolvable(observation: Observation, labels: int = 0, masked: bool = 
         ) from error
 
 
-def _rounding_is_left(one: Restart) -> bool:
+def _rounding_is_left(one: Restart, floor: float) -> bool:
     """Return whether a restart stands still at so little of its first cost that it has not missed the truth.
 
     A message in float32 may be rounded so much that the truth itself has a cost above the tolerance.
     """
-    return one.stopped == "plateau" and one.least <= _ROUNDING * one.trace[0]
+    return one.stopped == "plateau" and one.least <= max(_ROUNDING * one.trace[0], _NEAR * floor)
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ class _Point:
     cost: float
 
 
-def _descend(residuals: Residuals, number: int, record: SearchRecord, affine: bool) -> str:
+def _descend(residuals: Residuals, number: int, record: SearchRecord, affine: bool, floor: float) -> str:
     """Search from one start; return why it ended."""
     one = record.restarts[number]
     shapes = [v.shape for v in one.best]
@@ -143,7 +150,7 @@ def _descend(residuals: Residuals, number: int, record: SearchRecord, affine: bo
     here, damping = seen(_flat(one.best)), _DAMPING
     for _ in range(record.budget.max_iterations):
         one.trace.append(here.cost)
-        if why := _why_stop(one.trace, record):
+        if why := _why_stop(one.trace, record, floor):
             return why
         jacobian = _jacobian(values_at, here, record)  # [N, M]
         if record.out_of_time:
@@ -159,10 +166,12 @@ def _flat(variables: Variables) -> Tensor:
     return torch.cat([v.reshape(-1) for v in variables])  # [N]
 
 
-def _why_stop(trace: Sequence[float], record: SearchRecord) -> str:
+def _why_stop(trace: Sequence[float], record: SearchRecord, floor: float) -> str:
     if record.converged:
         return "converged"
     if len(trace) > PATIENCE and trace[-1] > 0.9 * trace[-1 - PATIENCE]:
+        return "plateau"
+    if len(trace) > 1 and trace[-2] / 2 < trace[-1] <= _NEAR * floor:
         return "plateau"
     if not math.isfinite(trace[-1]):
         return "nan"

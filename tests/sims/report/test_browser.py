@@ -118,23 +118,28 @@ def test_the_keyboard_reaches_a_column_and_sorts_by_it(opened):
     assert opened.value("document.querySelectorAll('#costs thead th')[1].ariaSort") == "ascending"
 
 
+LINE = "document.querySelector('#plot-accuracy .canvas > svg path.line').getAttribute('d')"
 SPAN = (
     "[...document.querySelectorAll('#plot-accuracy text[text-anchor=middle]')].map((one) => one.textContent)"
 )
 
 
 def test_keys_zoom_into_a_plot_and_out_again(opened):
-    whole = opened.value(SPAN)
+    whole = opened.value(LINE)
     opened.value("document.querySelector('#plot-accuracy svg').focus()")
     opened.press("+")
-    near = opened.value(SPAN)
+    near = opened.value(LINE)
     opened.press("ArrowRight")
-    moved = opened.value(SPAN)
+    moved = opened.value(LINE)
     opened.press("0")
 
     assert near != whole
     assert moved != near
-    assert opened.value(SPAN) == whole
+    assert opened.value(LINE) == whole
+
+
+def test_rounds_stand_at_whole_numbers(opened):
+    assert opened.value(SPAN)[:-2] == ["0", "1", "2"]
 
 
 def test_dragging_over_a_plot_zooms_to_what_was_dragged_over(opened):

@@ -103,6 +103,20 @@ def test_what_an_earlier_process_had_no_time_for_is_handed_over(tiny, tmp_path, 
     assert [line.split()[0] for line in said.read_text().splitlines()] == ["0", "1", "2", "3", "end"]
 
 
+def test_of_what_an_earlier_process_handed_over_nothing_comes_twice(tiny, tmp_path, lines):
+    """As if it had died after one of the two rounds of its checkpoint."""
+    folder = tmp_path / "run"
+    with pytest.raises(PluginError, match="enough"):
+        package.simulate(tiny(track=lines), folder, callbacks=[stop])
+    said = folder / "tracking" / "Lines" / "lines.txt"
+    said.write_text(said.read_text().splitlines(keepends=True)[0])
+    (mark,) = (folder / "tracking").glob("*.json")
+    mark.write_text('{"done": 1}')
+    package.resume(folder)
+
+    assert [line.split()[0] for line in said.read_text().splitlines()] == ["0", "1", "2", "3", "end"]
+
+
 @pytest.mark.parametrize("broken", ["open", "rounds", "finish"])
 def test_a_tracker_that_fails_is_one_line_and_the_run_has_the_same_bits(tiny, tmp_path, lines, broken):
     run = package.simulate(tiny(track={"name": lines, "broken": broken}), tmp_path / "run")

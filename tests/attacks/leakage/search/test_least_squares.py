@@ -127,6 +127,34 @@ def test_no_further_start_is_taken_where_rounding_alone_is_left(floor, taken):
     assert found.cost == pytest.approx(floor**2, rel=1e-3)
 
 
+def test_a_cost_that_rounding_explains_ends_the_search_at_once():
+    """The least cost is 1e-4 of 9. Where rounding explains 1e-4, nobody waits for more or starts again."""
+
+    def rounded(variables):
+        return torch.cat([variables[0], torch.full((1,), 1e-2)])
+
+    starts = [(torch.full((1,), 3.0),)] * 3
+    found = by_least_squares(rounded, starts, BUDGET, floor=1e-4)
+    below = by_least_squares(rounded, starts, BUDGET, floor=1e-5)
+
+    assert (found.stopped, found.details["restarts"]) == ("plateau", 1)
+    assert (below.stopped, below.details["restarts"]) == ("plateau", 3)
+    assert found.cost == below.cost == pytest.approx(1e-4)
+
+
+def test_near_the_cost_that_rounding_explains_nobody_waits():
+    """Newton's method takes an eighth off x where x^8 is to be 0; beside 1, that is soon nothing."""
+
+    def flat(variables):
+        return torch.cat([variables[0] ** 8, torch.ones(1)])
+
+    found, waiting = (by_least_squares(flat, [(torch.ones(1),)], BUDGET, floor=floor) for floor in (0.6, 0.4))
+
+    assert found.stopped == waiting.stopped == "plateau"
+    assert len(found.trace) < len(waiting.trace)
+    assert found.cost == pytest.approx(1, rel=0.2)
+
+
 def test_a_start_without_a_cost_is_dropped_and_leaves_the_others():
     def cliff(variables):
         return torch.where(variables[0] > 10, torch.nan, variables[0] - 3)
