@@ -1,5 +1,6 @@
 """``gauntlet plot``: what is asked for, checked, drawn and saved."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,8 @@ def draw_results(
         look: How they are to look.
         options: The plot's own, such as ``by``; of several plots for those that take them.
     """
+    if look is not None and (name == "all" or name in SETS):
+        look = replace(look, anywhere=True)
     if name == "all":
         draw_all(runs, folder, kind or "png", look, **options)
     elif name in SETS:
@@ -108,7 +111,7 @@ def draw_matrix(folder: Path, out: Path | None, kind: str | None, look: Look | N
     from .plots.look import drawn_as, finish
     from .plots.matrix import MAPS, heat_maps, numbers_of
 
-    look = look or Look()
+    look = replace(look or Look(), anywhere=True)
     try:
         table = pd.read_csv(folder / "matrix.csv")
     except (OSError, ValueError) as error:

@@ -35,6 +35,22 @@ draw = np.random.default_rng(0)
 y = draw.integers(0, 2, 200)
 np.savez("pictures.npz", x=draw.normal(y[:, None, None, None], 1, (200, 1, 16, 16)), y=y)
 """
+_LEAF_FILE = """import json
+import random
+from pathlib import Path
+
+draw = random.Random(0)
+people = {
+    f"writer{n}": {
+        "x": [[round(draw.random(), 2) for _ in range(784)] for _ in range(10)],
+        "y": [draw.randrange(62) for _ in range(10)],
+    }
+    for n in range(10)
+}
+Path("leaf/train").mkdir(parents=True, exist_ok=True)
+whole = {"users": list(people), "num_samples": [10] * 10, "user_data": people}
+Path("leaf/train/all.json").write_text(json.dumps(whole))
+"""
 _NORMS = """from torch import nn
 
 
@@ -54,6 +70,11 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "datasets/npz": {
         "options": {"path": "pictures.npz"},
         "files": {"pictures.py": _PICTURES_FILE},
+    },
+    "datasets/leaf": {
+        "options": {"path": "leaf"},
+        "beside": {"partition": "natural"},
+        "files": {"pictures.py": _LEAF_FILE},
     },
     "partitions/natural": {"beside": {"data": "heart_disease", "num_clients": 4}},
     "models/cnn_mudhog_fashion": {"beside": _PICTURES},
@@ -91,6 +112,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "leakage_attacks/trap_rows": {"beside": _RELU | {"server": "trap_weights"}},
     "servers/trap_weights": {"beside": _RELU},
+    "inference_attacks/lira": {"beside": {"probe": {"candidates": "same_classes", "auxiliary": 100}}},
     "inference_attacks/membership": {"beside": {"probe": {"candidates": "same_classes"}}},
     "inference_attacks/property_inference": {
         "options": {"column": 20},

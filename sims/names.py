@@ -16,7 +16,7 @@ GROUPS = {
 }
 """Names for several families."""
 
-_TABLE = re.compile(r'Family\(\s*"(\w+)",(.*?)^\)', re.DOTALL | re.MULTILINE)
+_TABLE = re.compile(r'Family\(\s*"(\w+)",(.*?)^    \}', re.DOTALL | re.MULTILINE)
 _ENTRY = re.compile(r'^ {8}"([\w-]+)": "gauntlet\.[\w.]+:\w+",$', re.MULTILINE)
 
 

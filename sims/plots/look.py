@@ -30,11 +30,13 @@ class Look:
         size: ``"column"`` (3.35 inches wide), ``"page"`` (7), or ``"W,H"`` in inches; None: the plot's own.
         labels: From a text that the picture would have to what it has instead.
         style: One of matplotlib's styles, or the path of an ``.mplstyle`` file; None: ours.
+        anywhere: Of several pictures: a name that one of them does not have is no error.
     """
 
     size: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     style: str | None = None
+    anywhere: bool = False
 
     def __post_init__(self) -> None:
         inches(self.size)
@@ -127,14 +129,14 @@ def finish(figure: "Figure", data: "pd.DataFrame | None", look: Look) -> "tuple[
         ScenarioError: A label that the picture does not have.
     """
     if look.labels:
-        _rename(figure, look.labels)
+        _rename(figure, look.labels, look.anywhere)
         data = None if data is None else _renamed(data, look.labels)
     if look.scale != 1.0:
         _shrink(figure, look.scale)
     return figure, data
 
 
-def _rename(figure: "Figure", labels: Mapping[str, str]) -> None:
+def _rename(figure: "Figure", labels: Mapping[str, str], anywhere: bool) -> None:
     from matplotlib.text import Text
     from matplotlib.ticker import FixedFormatter
 
@@ -149,7 +151,7 @@ def _rename(figure: "Figure", labels: Mapping[str, str]) -> None:
     before = [text.get_text() for text in texts]
     said = [*before, *(name for one in fixed for name in one.seq)]
     for old in labels:
-        if not any(_word(old).search(name) for name in said):
+        if not anywhere and not any(_word(old).search(name) for name in said):
             known = dict.fromkeys(" ".join(name.split()) for name in said if name.strip())
             raise ScenarioError(f"no text of this picture has {old!r}; it has: {'; '.join(known)}")
     for text, name in zip(texts, before, strict=True):

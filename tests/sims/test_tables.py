@@ -49,6 +49,7 @@ def test_results_become_a_table_with_the_columns_that_are_asked_for(gauntlet, ti
 
 
 MATRIX = "defense,share,attack,best_accuracy,drop\nmean,0.2,no attack,0.9,0\nmean,0.2,ipm,0.25,0.65\n"
+"""Of which the map of the drop has no column without an attack."""
 
 
 def test_a_matrix_is_a_row_a_defense_and_a_column_an_attack(gauntlet, tmp_path):
@@ -76,6 +77,8 @@ def test_a_matrix_is_drawn_again_with_its_numbers_beside(gauntlet, tmp_path):
     assert told.returncode == 0, told.stderr
     assert told.stdout.split() == ["m/plots/matrix-accuracy.pdf", "m/plots/matrix-drop.pdf"]
     assert list(pd.read_csv(tmp_path / "m/plots/matrix-drop.csv")["attack"]) == ["no attack", "Inner product"]
+    lacking = gauntlet("plot", "matrix", "m", "--label", "no attack=Clean")  # one of the two maps has it
+    assert (lacking.returncode, len(lacking.stdout.split())) == (0, 2)
     assert "'matrix' draws several plots" in gauntlet("plot", "matrix", "m", "--band", "ci").refusal()
     assert "matrix.csv cannot be read" in gauntlet("plot", "matrix", "nowhere").refusal()
 
