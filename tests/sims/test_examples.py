@@ -53,11 +53,11 @@ def test_every_example_runs(kind, tmp_path, monkeypatch, gauntlet):
     monkeypatch.chdir(tmp_path)
     for name in family(kind).table:
         write(kind, name, tmp_path)
-        result = gauntlet("run", "example.toml", "-s", "runtime.pool=serial", "--out", name)
+        result = gauntlet("run", "example.toml", "-s", "runtime.pool=serial", "--out", f"run {name}")
         if "no folder holds" in result.stderr or "which is not installed" in result.stderr:
             continue  # real data or an extra that are not on this machine
         assert result.returncode == 0, (name, result.stderr)
-        rounds = pd.read_parquet(tmp_path / name / "rounds.parquet")
+        rounds = pd.read_parquet(tmp_path / f"run {name}" / "rounds.parquet")
         assert rounds["rejected"].sum() == (4 if name == "non_finite" else 0), name
         assert rounds["fallback"].isna().all(), name
 
