@@ -99,7 +99,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         f"leakage_attacks/{name}": {"beside": _RELU | _TOLD}
         for name in ("inverting_gradients", "dia", "wiig", "unrolled", "summed_rounds", "sme", "bayes")
     },
-    "leakage_attacks/altered_examples": {"beside": _SMOOTH | {"client_defense": "mixup"}},
+    "leakage_attacks/altered_examples": {"beside": _SMOOTH | _ONE | {"client_defense": "ats"}},
     "leakage_attacks/gradinversion": {
         "beside": _TOLD | {"model": "norms.py:Net"},
         "files": {"norms.py": _NORMS},
