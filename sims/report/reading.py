@@ -54,7 +54,7 @@ def read(folders: Sequence[Path], apart: bool = False) -> Findings:
         apart: Whether the page lies outside the folders, so that no link leads to the runs' own pages.
 
     Raises:
-        ResultsError: A folder holds none of them, or a table is none of a run's.
+        ResultsError: A folder holds none of them, a run would be shown twice, or a table is none of a run's.
     """
     found, missing = list[tuple[Run, str]](), list[str]()
     names = [folder.resolve().name for folder in folders]
@@ -63,6 +63,7 @@ def read(folders: Sequence[Path], apart: bool = False) -> Findings:
         inside, absent = _inside(folder)
         found += [(replace(run, origin=origin), link) for run, link in inside]
         missing += absent
+    _refuse_twice([run for run, _ in found])
     shown = [(run, link) for run, link in found if _begun(run, missing)]
     _refuse_long(run_names([run for run, _ in shown]))
     kind = _kind(folders)
@@ -70,6 +71,15 @@ def read(folders: Sequence[Path], apart: bool = False) -> Findings:
     links = ["" if several else link for _, link in shown]
     title = " and ".join(names) if len(names) < 4 else f"{len(names)} result folders"
     return Findings(title, kind, runs, links, missing, folders[0] if len(folders) == 1 else None)
+
+
+def _refuse_twice(runs: Sequence[Run]) -> None:
+    """Refuse a run whose folder was named twice, or once alone and once as a part of its sweep."""
+    seen = set[Path]()
+    for run in runs:
+        if (place := run.folder.resolve()) in seen:
+            raise ResultsError(f"{run.folder} would be shown twice; name each result folder once")
+        seen.add(place)
 
 
 def _refuse_long(names: Sequence[str]) -> None:

@@ -35,13 +35,9 @@ BENCH = "a published measurement of minutes to hours, whose numbers stand beside
 EXCEPTIONS = {
     ("README.md", "make quickstart"): "installs everything; .ci/run runs the quickstart from the wheel",
     ("README.md", "make test"): "the tests themselves",
-    ("README.md", "import gauntlet"): "minutes on MNIST; the same calls are run by the page on Python",
     ("README.md", "gauntlet run mnist-fedavg"): "minutes on MNIST; its scenario is checked",
     ("README.md", "gauntlet sweep digits-privacy"): LONG,
-    ("README.md", "gauntlet resume"): "resumes the run before it; tests/sims/test_kills.py resumes runs",
-    ("README.md", "gauntlet plot privacy-utility"): "draws the sweep before it; the newcomer's page draws it",
     ("README.md", "gauntlet report"): "of the runs before it; tests/sims/report writes such pages",
-    ("README.md", "gauntlet table"): "of the sweep before it; test_tables.py writes such tables",
     ("README.md", "gauntlet matrix quickstart"): "minutes; the newcomer's page runs a smaller one",
     ("docs/compression.md", "gauntlet codecs --distribution results/my-run"): "of a run of the reader's",
     (

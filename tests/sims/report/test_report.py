@@ -109,6 +109,24 @@ def test_several_folders_stand_side_by_side_under_their_own_names(small, attacke
     assert 'href="run' not in text
 
 
+def test_a_run_is_not_compared_with_itself(small, attacked, tmp_path, gauntlet):
+    """Named twice, by another path, or once alone and once within its sweep; a copy is another folder."""
+    seeds, link, copy = (tmp_path / name for name in ("seeds", "link", "copy"))
+    sweep(small(rounds=1, probes=[], sweep={"seed": [0, 1]}), seeds)
+    link.symlink_to(attacked.folder)
+    shutil.copytree(attacked.folder, copy)
+    message = "would be shown twice; name each result folder once"
+
+    assert message in gauntlet("report", attacked.folder, attacked.folder).refusal()
+    for pair in ([attacked.folder, link], [seeds, seeds], [seeds, seeds / ".." / "seeds" / "run-001"]):
+        with pytest.raises(ResultsError, match=message):
+            write_report(pair, tmp_path / "page.html")
+    assert not (tmp_path / "report.html").exists()
+    assert not (tmp_path / "page.html").exists()
+    page = write_report([attacked.folder, copy], tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Comparison of 2 runs" in page
+
+
 def test_a_run_that_goes_on_is_shown_up_to_its_last_round(attacked, tmp_path, seen, small):
     from gauntlet.sims.signals import Stopped
 
