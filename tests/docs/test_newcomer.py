@@ -97,7 +97,11 @@ def test_a_newcomer_gets_there_from_the_wheel_with_the_first_picture_in_three_mi
 
 TUTORIALS = {
     "first-run": ("gallery.png", "accuracy.csv"),
-    "privacy-utility": ("priced/plots/utility_by_epsilon.pdf", "priced/plots/utility_by_epsilon.txt"),
+    "privacy-utility": (
+        "priced/plots/utility_by_epsilon.pdf",
+        "priced/plots/utility_by_epsilon.txt",
+        "budget/rounds.parquet",
+    ),
     "robustness-matrix": ("grid/plots/matrix-accuracy.pdf", "grid/plots/matrix-drop.csv"),
     "what-an-attacker-sees": ("seen.png", "seen.csv"),
 }
