@@ -84,13 +84,28 @@ def begun_with(scenario: Scenario, simulation: Simulation) -> dict[str, Any]:
 def _data(simulation: Simulation) -> str:
     """Return a hash of the examples, and of the weights to begin with where they come from a file."""
     found = digest(simulation.data, noised=declared(simulation.plan.privacy, Mechanisms.perturb) is not None)
-    if simulation.spec.init is None:
-        return found
+    return found if simulation.spec.init is None else f"{found}+{_weights(simulation)}"
+
+
+def _weights(simulation: Simulation) -> str:
+    """Return a hash of the weights to begin with, those that are not trained among them."""
     still = frozen(make_model(simulation.spec, simulation.data)).values()
     first = torch.cat(
         [simulation.first.params, simulation.first.buffers, *(value.reshape(-1).float() for value in still)]
     )
-    return f"{found}+{sha256(first.numpy().tobytes()).hexdigest()[:32]}"
+    return sha256(first.numpy().tobytes()).hexdigest()[:32]
+
+
+def refuse_changed_weights(folder: Path, manifest: Mapping[str, Any], simulation: Simulation) -> None:
+    """Raise ``ResultsError`` where the file of a run's frozen weights, which no checkpoint holds, changed."""
+    if simulation.spec.init is None or "data" not in manifest:
+        return
+    begun = latest(manifest, "data", str).partition("+")[2]
+    if begun not in ("", _weights(simulation)):
+        raise ResultsError(
+            f"{folder}: {simulation.spec.init} has changed since the run began, and its layers that are not "
+            "trained are read from there; put it back"
+        )
 
 
 def changed_code(manifest: Mapping[str, Any], now: Mapping[str, str]) -> list[str]:

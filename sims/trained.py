@@ -12,6 +12,7 @@ from ..core.outside import only_our_own
 from ..server.checkpoint import load_newest
 from ..server.simulation import prepare
 from .ownership import distrusted
+from .provenance import refuse_changed_weights
 from .results import read_manifest
 from .run import check_state, stored_scenario
 
@@ -30,9 +31,11 @@ def trained_model(folder: Path, allow_code: bool = False) -> "tuple[nn.Module, i
         allow_code: Whether code from outside the package that a folder of others names may be loaded.
 
     Raises:
-        ResultsError: The folder holds no run, or one without a checkpoint.
+        ResultsError: The folder holds no run, or one without a checkpoint, or the file of its frozen weights
+            has changed.
         GauntletError: The model or the data cannot be built here.
     """
+    from ..clients.models.weights import frozen
     from ..server.assembly.loading import make_model
 
     manifest = read_manifest(folder)
@@ -46,6 +49,8 @@ def trained_model(folder: Path, allow_code: bool = False) -> "tuple[nn.Module, i
                 f"{folder} has no checkpoint yet; 'gauntlet resume {folder}' goes on with the run"
             )
         model = make_model(simulation.spec, simulation.data)
+        if frozen(model):
+            refuse_changed_weights(folder, manifest, simulation)
     state, layout = found.state, simulation.plan.layout
     scored = simulation.plan.model(state.params, state.optimizer)
     own = {**dict(model.named_parameters()), **dict(model.named_buffers())}

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...core.errors import DataError, said
+from ...core.errors import DataError, said, shown
 from .base import Array, Dataset
 from .pile import Told, dataset_of
 from .unpacking import read_bytes
@@ -99,7 +99,7 @@ class Leaf:
             x, y = values["x"], values["y"]
             if len(x) != len(y):
                 raise ValueError(f"{len(x)} inputs with {len(y)} labels")
-            return (_texts(x), _texts(y)[:, 0]) if self.kind == "shakespeare" else _characters(x, y)
+            return (_texts(x), _letters(y)) if self.kind == "shakespeare" else _characters(x, y)
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise DataError(f"{self.path}: user {user!r}: {said(error, named=False)}") from error
 
@@ -108,7 +108,18 @@ def _characters(x: Sequence[Any], y: Sequence[Any]) -> tuple[Array, Array]:
     pixels = np.array(x, dtype=np.float32)
     if pixels.shape != (len(x), SIDE * SIDE):
         raise ValueError(f"inputs must be lists of {SIDE * SIDE} numbers, got {list(pixels.shape)}")
+    if ((pixels < 0) | (pixels > 1)).any():
+        raise ValueError(f"pixels must be from 0 to 1, got {pixels.min():g} to {pixels.max():g}")
+    if wrong := [label for label in y if type(label) is not int]:
+        raise ValueError(f"labels must be whole numbers, got {shown(wrong[0])}")
     return pixels.reshape(-1, 1, SIDE, SIDE), np.array(y, dtype=np.int64)
+
+
+def _letters(y: Sequence[str]) -> Array:
+    """Return the tokens of labels, a letter each.  # [n]"""
+    if wrong := [label for label in y if len(label) != 1]:
+        raise ValueError(f"a label must be one letter, got {shown(wrong[0])}")
+    return _texts(y)[:, 0]
 
 
 def _texts(texts: Sequence[str]) -> Array:

@@ -135,10 +135,13 @@ def _arrays(dataset: Any, source: str) -> dict[str, Array]:
         raise DataError(f"{source}: example {len(pairs)} cannot be read: {said(error)}") from error
     if not pairs:
         raise DataError(f"{source} has no example")
-    shapes = {(x.shape, y.shape) for x, y in pairs}
+    shapes = list(dict.fromkeys((x.shape, y.shape) for x, y in pairs))
     if len(shapes) > 1:
-        (x, y), (other, label) = list(shapes)[:2]
+        (x, y), (other, label) = shapes[:2]
         raise DataError(f"{source}: examples differ in shape: {x} and {y}, {other} and {label}")
+    kinds = list(dict.fromkeys(x.dtype for x, _ in pairs))
+    if len(kinds) > 1 and np.dtype(np.uint8) in kinds:  # pixels up to 255, beside numbers that are no pixels
+        raise DataError(f"{source}: inputs differ in type: {kinds[0]}, {kinds[1]}")
     return {"x": np.stack([x for x, _ in pairs]), "y": np.stack([y for _, y in pairs])}
 
 

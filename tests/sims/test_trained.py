@@ -195,6 +195,17 @@ def test_a_file_whose_frozen_layer_changed_is_another_beginning(still, tmp_path)
     assert len(changed_data(manifest, prepare(scenario.run_spec()))) == 1
 
 
+def test_a_finished_model_is_not_given_other_frozen_weights(still, tmp_path):
+    """No checkpoint holds them: the file that the run began with is the only place."""
+    scenario, weights = still
+    run = simulate(scenario, tmp_path / "run")
+    path = scenario.model.init
+    save_file({name: torch.zeros_like(value) for name, value in load_file(path).items()}, path)
+
+    with pytest.raises(ResultsError, match="has changed since the run began"):
+        run.model()
+
+
 @pytest.mark.slow
 def test_frozen_weights_reach_rays_workers(still, tmp_path, ray_here):
     scenario, _ = still

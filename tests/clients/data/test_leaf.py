@@ -73,6 +73,18 @@ def test_it_owes_what_every_data_set_owes(tmp_path):
         ({"a": {"x": ["ä"], "y": ["a"]}}, "shakespeare", "letter 'ä' is none of LEAF's 80"),
         ({"a": {"x": ["ab", "a"], "y": ["a", "b"]}}, "shakespeare", "equally long"),
         ({"a": {"x": [], "y": []}}, "femnist", "has no user with examples"),
+        (
+            {"a": {"x": [[255.0] * 784] * 9, "y": [1] * 9}},
+            "femnist",
+            "pixels must be from 0 to 1, got 255 to 255",
+        ),
+        ({"a": {"x": [[0.5] * 784] * 9, "y": [1.7] * 9}}, "femnist", "labels must be whole numbers, got 1.7"),
+        (
+            {"a": {"x": [[0.5] * 784] * 9, "y": [True] * 9}},
+            "femnist",
+            "labels must be whole numbers, got True",
+        ),
+        ({"a": {"x": ["ab"], "y": ["cd"]}}, "shakespeare", "a label must be one letter, got 'cd'"),
     ],
 )
 def test_what_is_no_leaf_is_one_line(tmp_path, users, kind, message):

@@ -126,6 +126,20 @@ class Uneven(TorchDataset):
         return torch.zeros(n + 1), 0
 
 
+class Mixed(TorchDataset):
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, n):
+        return torch.full((3,), 255, dtype=torch.uint8) if n % 2 else torch.ones(3), 0
+
+
+def test_pixels_beside_other_numbers_are_refused():
+    """Pixels up to 255 would stand beside numbers that are divided by it already."""
+    with pytest.raises(DataError, match="inputs differ in type: float32, uint8"):
+        DATASETS.build(f"torch:{hold(Mixed())}").load()
+
+
 def test_examples_of_different_shapes_are_refused():
     with pytest.raises(DataError, match="examples differ in shape"):
         DATASETS.build(f"torch:{hold(Uneven())}").load()
