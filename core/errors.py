@@ -113,6 +113,21 @@ def named_faults(what: str) -> Iterator[None]:
         raise PluginError(f"{what}: {said(error)}") from error
 
 
+@contextmanager
+def legible(what: str) -> Iterator[None]:
+    """Turn what breaks inside, where a folder of others is taken at its word, into a ``ResultsError``.
+
+    Args:
+        what: What cannot be done, as the message begins: ``"r1 cannot be shown"``.
+    """
+    try:
+        yield
+    except PASSED:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
+        raise ResultsError(f"{what}: {said(error)}") from error
+
+
 def shown(value: object, most: int = 60) -> str:
     """Return how a value from outside is written in a message, cut where it is long."""
     try:

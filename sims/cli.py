@@ -267,6 +267,7 @@ def plot(
     style: Annotated[str | None, typer.Option(help="A style of matplotlib's, or an .mplstyle file.")] = None,
 ) -> None:
     """Draw results as PNG, PDF or SVG, and beside it the numbers behind it as CSV."""
+    from ..core.errors import legible
     from .drawing import MATRIX, check_plot, draw_matrix, draw_results
     from .ownership import refuse_drawing
     from .plots.look import Look, labels_of
@@ -278,11 +279,12 @@ def plot(
     kind, wanted = (format_.value if format_ else None), (band.value if band else None)
     check_plot(name, by, out, kind, wanted)
     look = Look(size, labels_of(label or []), style)
-    if name == MATRIX:
-        return draw_matrix(results[0], out, kind, look)
-    options = {key: value for key, value in (("by", by), ("band", wanted)) if value is not None}
-    runs = select(load_runs(results), only or [])
-    draw_results(name, runs, results[0] / "plots", out, kind, look, **options)
+    with legible(f"{', '.join(map(str, results))} cannot be drawn"):
+        if name == MATRIX:
+            return draw_matrix(results[0], out, kind, look)
+        options = {key: value for key, value in (("by", by), ("band", wanted)) if value is not None}
+        runs = select(load_runs(results), only or [])
+        draw_results(name, runs, results[0] / "plots", out, kind, look, **options)
 
 
 app.command()(report)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..core.errors import ResultsError, ScenarioError
 from .plots import PLOTS, SETS, draw_set, draw_to, find, refusal, save, taking
-from .plots.look import Look
+from .plots.look import Look, drawn_as
 from .results import Run
 
 MATRIX = "matrix"
@@ -90,6 +90,8 @@ def draw_all(
     runs: list[Run], folder: Path, kind: str = "png", look: Look | None = None, **options: Any
 ) -> None:
     """Draw whatever these runs allow, and say where."""
+    with drawn_as(look or Look()):
+        pass  # a style that there is not is no plot that these runs do not allow
     drawn = []
     for name in PLOTS:
         own = {key: value for key, value in options.items() if name in taking(key)}
@@ -108,7 +110,7 @@ def draw_matrix(folder: Path, out: Path | None, kind: str | None, look: Look | N
     """
     import pandas as pd
 
-    from .plots.look import drawn_as, finish
+    from .plots.look import finish
     from .plots.matrix import MAPS, heat_maps, numbers_of
 
     look = replace(look or Look(), anywhere=True)

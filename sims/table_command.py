@@ -37,23 +37,24 @@ def table(
     out: Annotated[Path | None, typer.Option(help="File to write [default: printed].")] = None,
 ) -> None:
     """Write results as a table: a row a run, or of a matrix a row a defense and a column an attack."""
-    from ..core.errors import ScenarioError
+    from ..core.errors import ScenarioError, legible
     from .cells import is_matrix
     from .plots.look import labels_of
     from .select import only as select
     from .sweep import load_runs
     from .tables import FORMS, matrix_table_of, summary_table, write_table
 
-    if is_matrix(results[0]):
-        if len(results) > 1 or columns is not None or only:
-            raise ScenarioError(
-                "a matrix is a table of its own: name its folder alone, without --columns, --only"
-            )
-        found = matrix_table_of(results[0], value)
-    else:
-        named = [name.strip() for name in columns.split(",")] if columns else []
-        found = summary_table(select(load_runs(results), only or []), named)
-    text = FORMS[form.value](found.renamed(labels_of(label or [])))
+    with legible(f"{', '.join(map(str, results))} cannot be written as a table"):
+        if is_matrix(results[0]):
+            if len(results) > 1 or columns is not None or only:
+                raise ScenarioError(
+                    "a matrix is a table of its own: name its folder alone, without --columns, --only"
+                )
+            found = matrix_table_of(results[0], value)
+        else:
+            named = [name.strip() for name in columns.split(",")] if columns else []
+            found = summary_table(select(load_runs(results), only or []), named)
+        text = FORMS[form.value](found.renamed(labels_of(label or [])))
     if out is None:
         print(text, end="")
     else:

@@ -95,8 +95,16 @@ def summary_table(runs: Sequence[Run], columns: Sequence[str] = ()) -> Table:
     return Table([COLUMNS[name][0] for name in shown], cells, note)
 
 
+_PERCENT: tuple[str, Callable[[float], str]] = " (%)", lambda share: f"{100 * share:.1f}"
+_UNITS: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "delay": (" (rounds)", lambda rounds: f"{rounds:.1f}"),
+    "aggregate_distance": ("", lambda distance: f"{distance:.3g}"),
+}
+"""Of a matrix's columns that hold no share: what stands behind the name, and how a number is written."""
+
+
 def matrix_table_of(folder: Path, value: str = "best_accuracy") -> Table:
-    """Return a matrix's table: a row a share and defense, a column an attack, in percent.
+    """Return a matrix's table: a row a share and defense, a column an attack; shares in percent.
 
     Raises:
         ResultsError: The folder holds no table of a matrix that can be read.
@@ -110,15 +118,18 @@ def matrix_table_of(folder: Path, value: str = "best_accuracy") -> Table:
         raise ResultsError(
             f"{folder / 'matrix.csv'} cannot be read: {' '.join(str(error).split())}"
         ) from error
+    for name in ("defense", "share", "attack"):
+        if name not in found:
+            raise ResultsError(f"{folder / 'matrix.csv'} cannot be read: it has no column '{name}'")
     numbers = [name for name in found.columns if found[name].dtype.kind == "f" and name != "share"]
     if value not in numbers:
         raise ScenarioError(unknown("column", value, numbers))
-    attacks = list(dict.fromkeys(found["attack"]))
+    attacks, (unit, written) = list(dict.fromkeys(found["attack"])), _UNITS.get(value, _PERCENT)
     rows = []
     for (share, defense), part in found.groupby(["share", "defense"], sort=False):
         cells = part.set_index("attack")[value].reindex(attacks)
-        rows.append([f"{100 * share:g}", defense, *("" if v != v else f"{100 * v:.1f}" for v in cells)])
-    return Table(["Malicious (%)", "Defense", *attacks], rows, f"{value.replace('_', ' ')} (%)")
+        rows.append([f"{100 * share:g}", defense, *("" if v != v else written(v) for v in cells)])
+    return Table(["Malicious (%)", "Defense", *attacks], rows, f"{value.replace('_', ' ')}{unit}")
 
 
 def latex(table: Table) -> str:

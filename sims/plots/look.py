@@ -114,7 +114,7 @@ def _styled(name: str) -> Iterator[None]:
     try:
         context = style.context(name)
         context.__enter__()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ScenarioError(f"style {name} cannot be read: {' '.join(str(error).split())}") from error
     try:
         yield

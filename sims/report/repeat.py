@@ -39,12 +39,16 @@ def _one(name: str, run: "Run") -> Markup:
     values = dict(run.manifest["scenario"])
     command, file = command_of(values)
     saved = " Save the scenario below under that name first." if file else ""
+    live = run.manifest.get("live")
+    if isinstance(live, list) and live:
+        command = ""
+        saved = f" No file holds its live objects, {', '.join(map(str, live))}: hand Python the same again."
     code = run.manifest.get("code")
     outside = ", ".join(map(str, code)) if isinstance(code, Mapping) else ""
     return element(
         "div",
         element("p", f"{name}, seed {run.manifest['seed']}.{saved}"),
-        element("pre", element("code", command), tabindex="0"),
+        element("pre", element("code", command), tabindex="0") if command else None,
         element("p", f"It loads code from outside the package: {outside}.", class_="warnings")
         if outside
         else None,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.errors import GauntletError, ResultsError, said
+from ...core.errors import GauntletError, legible, said
 from ..results import write_file
 
 if TYPE_CHECKING:
@@ -28,10 +28,8 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
 
     path = out or (folders[0] / NAME if len(folders) == 1 else Path(NAME))
     beside = len(folders) == 1 and path.resolve().parent == folders[0].resolve()
-    try:
+    with legible(f"{', '.join(map(str, folders))} cannot be shown"):
         content = page(read(folders, apart=not beside))
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-        raise ResultsError(f"{', '.join(map(str, folders))} cannot be shown: {said(error)}") from error
     write_file(path, content.encode("utf-8", errors="replace"), named=False)
     return path
 

@@ -6,7 +6,7 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ...core.errors import GauntletError, said
+from ...core.errors import GauntletError, legible, said
 from ..report.document import page
 from ..report.markup import Markup, element
 from ..report.reading import Findings, planned, read, state_of
@@ -54,12 +54,14 @@ class LivePage:
 
     def _fresh(self, stamp: str) -> str:
         name = self._folder.resolve().name
+        script = (files(__package__) / "live.js").read_text(encoding="utf-8")
         try:
-            findings = read([self._folder], apart=True)
+            with legible(f"{name} cannot be shown"):
+                findings = read([self._folder], apart=True)
+                return page(findings, script, self._bar(findings, stamp))
         except GauntletError as error:
             words = "Nothing is on disk yet." if self._child.runs else said(error, named=False)
-            findings = Findings(name, "run", [], [], [words])
-        script = (files(__package__) / "live.js").read_text(encoding="utf-8")
+        findings = Findings(name, "run", [], [], [words])
         return page(findings, script, self._bar(findings, stamp))
 
     def _bar(self, findings: Findings, stamp: str) -> Markup:

@@ -15,6 +15,7 @@ from gauntlet.clients.codecs.fp16 import Fp16
 from gauntlet.core.contracts import LocalTraining, Verdict
 from gauntlet.core.errors import PluginError, ResultsError, ScenarioError
 from gauntlet.defenses.krum import Krum
+from gauntlet.sims.report.writing import write_report
 
 from gauntlet.core import live  # isort: skip
 
@@ -187,6 +188,9 @@ def test_a_run_says_that_it_is_made_of_objects(tmp_path):
     (name,) = run.manifest["live"]
     assert name in run.manifest["notes"][0]
     assert "made of live objects" in run._repr_html_()
+    again = write_report([run.folder]).read_text(encoding="utf-8").partition('id="repeat"')[2]
+    assert f"No file holds its live objects, {name}" in again
+    assert "gauntlet run" not in again  # a file with that name in it would not find the object
 
 
 SCRIPT = """

@@ -1,5 +1,7 @@
 """``gauntlet table``: results as LaTeX, Markdown and CSV; and ``gauntlet plot`` with a paper's options."""
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -66,6 +68,68 @@ def test_a_matrix_is_a_row_a_defense_and_a_column_an_attack(gauntlet, tmp_path):
     )
     assert "unknown column 'recal'" in gauntlet("table", "m", "--value", "recal").refusal()
     assert "without --columns" in gauntlet("table", "m", "--columns", "run").refusal()
+
+
+def test_what_is_no_share_is_not_in_percent(gauntlet, tmp_path):
+    """By hand: caught after 1.5 rounds, at a distance of 0.038, and of the attackers 75 %."""
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/matrix.json").write_text("{}")
+    (tmp_path / "m/matrix.csv").write_text(
+        "defense,share,attack,delay,aggregate_distance,caught\nkrum,0.2,ipm,1.5,0.038,0.75\n"
+    )
+
+    def told(value):
+        return gauntlet("table", "m", "--value", value, "--format", "markdown").stdout.splitlines()[2:]
+
+    assert told("delay") == ["| 20 | krum | 1.5 |", "", "delay (rounds)"]
+    assert told("aggregate_distance") == ["| 20 | krum | 0.038 |", "", "aggregate distance"]
+    assert told("caught") == ["| 20 | krum | 75.0 |", "", "caught (%)"]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        MATRIX.replace("share", "part"),
+        MATRIX + "mean,0.2,ipm,0.25,0.65\n",
+        MATRIX.replace("0.2,", "a,"),
+        MATRIX.replace("mean", r"$\foo$"),
+    ],
+)
+def test_a_matrix_that_is_none_is_refused_in_one_line(gauntlet, tmp_path, damaged):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/matrix.json").write_text("{}")
+    (tmp_path / "m/matrix.csv").write_text(damaged)
+
+    assert "cannot be" in gauntlet("plot", "matrix", "m").refusal()
+    if "foo" not in damaged:  # only a picture reads mathematics in a name
+        assert "cannot be" in gauntlet("table", "m").refusal()
+
+
+@pytest.mark.parametrize("change", [{"loss": None}, {"rejected": "x"}, {"total_bytes_up": "x"}])
+def test_a_table_of_others_that_is_none_is_refused_in_one_line(gauntlet, tiny, tmp_path, change):
+    simulate(tiny(rounds=2), tmp_path / "r1")
+    manifest = json.loads((tmp_path / "r1/manifest.json").read_text())
+    del manifest["files"]
+    (tmp_path / "r1/manifest.json").write_text(json.dumps(manifest))
+    rounds = pd.read_parquet(tmp_path / "r1/rounds.parquet")
+    for name, value in change.items():
+        rounds = rounds.drop(columns=name) if value is None else rounds.assign(**{name: value})
+    rounds.to_parquet(tmp_path / "r1/rounds.parquet")
+
+    assert "r1 cannot be written as a table" in gauntlet("table", "r1").refusal()
+
+
+def test_names_and_styles_that_cannot_be_drawn_are_refused_in_one_line(gauntlet, tiny, tmp_path):
+    simulate(tiny(rounds=2), tmp_path / "r1")
+    (tmp_path / "bytes.mplstyle").write_bytes(b"figure.figsize: \xff\xfe\n")
+
+    call = ["plot", "accuracy", "r1", "--label"]
+    assert r"\foo" in gauntlet(*call, r"Test accuracy=$\foo$").refusal()
+    assert (
+        "style bytes.mplstyle cannot be read"
+        in gauntlet("plot", "loss", "r1", "--style", "bytes.mplstyle").refusal()
+    )
+    assert "unknown style 'nosuch'" in gauntlet("plot", "all", "r1", "--style", "nosuch").refusal()
 
 
 def test_a_matrix_is_drawn_again_with_its_numbers_beside(gauntlet, tmp_path):

@@ -1,5 +1,6 @@
 """A run is watched, stopped and resumed from its live page, in a browser and without one."""
 
+import json
 import re
 import signal
 import subprocess
@@ -80,6 +81,18 @@ def test_a_finished_folder_is_shown_with_nothing_to_stop(tiny, tmp_path):
     assert re.search(r'<button type="button" id="resume" disabled="">', text)
     assert "round 4 of 4" in text
     assert page.html() is text  # made once, as nothing changed
+    child.close()
+
+
+def test_a_table_of_others_that_is_none_is_said_on_the_page(tiny, tmp_path):
+    run = simulate(tiny(rounds=1), tmp_path / "r1")
+    manifest = {key: value for key, value in run.manifest.items() if key != "files"}
+    manifest["epsilon"] = {"value": 1.0, "reason": None}
+    (run.folder / "manifest.json").write_text(json.dumps(manifest))
+    run.rounds.assign(epsilon="x").to_parquet(run.folder / "rounds.parquet")
+    child = Child(run.folder)
+
+    assert "r1 cannot be shown" in LivePage(run.folder, child).html()
     child.close()
 
 
