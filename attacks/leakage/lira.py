@@ -59,7 +59,7 @@ class LiRA:
         "local_steps": Level.EXACT,
     }
     assumes: ClassVar[Mapping[str, object]] = {"loss": "cross_entropy", "optimizer": "sgd"}
-    uses: ClassVar[tuple[str, ...]] = ("auxiliary", "lr", "local_lr")
+    uses: ClassVar[tuple[str, ...]] = ("auxiliary", "lr", "local_lr", "momentum", "weight_decay")
     most_rounds: ClassVar[int] = 1000
     hypotheses: ClassVar[str] = "members"
 

@@ -19,6 +19,8 @@ from ...core.seeds import generator
 from ...core.sketches import Hashes
 from ...core.trees import State
 
+_MOST_CELLS = 2**28  # a gigabyte of float32
+
 
 @dataclass(frozen=True)
 class FetchSGD:
@@ -27,14 +29,15 @@ class FetchSGD:
     With S, the mean of the clients' sketches: U = momentum U + S, E = E + lr U, and w loses D, the k largest
     medians of E over its rows; D leaves E, and its coordinates' momentum is forgotten. A sketch is linear, so
     that the mean of sketches is the sketch of the mean: the message is ``rows`` x ``cols`` numbers whatever
-    the model, defenses, clipping and secure sums work on these, and what a client sends does not depend on
-    what it sent before. One round is one step, of one gradient a client.
+    the model, defenses and clipping work on these, and what a client sends does not depend on what it sent
+    before. Privacy mechanisms, secure sums among them, are refused. One round is one step, of one gradient a
+    client.
 
     A message need not be the sketch of any gradient: its cells are bounded by the defense alone.
 
     Attributes:
         rows: Rows of cells, at least 1; odd numbers have one median.
-        cols: Cells a row, at least 1.
+        cols: Cells a row, at least 1; of all rows together at most 2^28.
         k: Coordinates that move in a round, at least 1; all of a smaller model.
         lr: Step size, above 0.
         momentum: rho, at least 0 and below 1.
@@ -61,6 +64,8 @@ class FetchSGD:
             raise ValueError(f"lr must be above 0 and finite, got {self.lr}")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be at least 0 and below 1, got {self.momentum}")
+        if self.rows * self.cols > _MOST_CELLS:
+            raise ValueError(f"rows * cols must be at most 2^28 cells, got {self.rows} x {self.cols}")
         for name in ("batch_size", "hash_seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")

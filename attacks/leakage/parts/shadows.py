@@ -55,7 +55,8 @@ def shadow_updates(
 ) -> tuple[Tensor, nn.Module]:
     """Return the updates of clients that trained on these candidates, and auxiliary records beside them.
 
-    Each takes the client's number of steps of SGD, on all of its records; of a gradient one step of 1e-3.
+    Each takes the client's number of steps of SGD, with its momentum and weight decay where they are told, on
+    all of its records; of a gradient one step of 1e-3.
 
     Args:
         observation: Whose candidates and auxiliary records are known, and how the client trains.
@@ -69,6 +70,7 @@ def shadow_updates(
     candidates, auxiliary = known.candidates, known.auxiliary
     assert candidates is not None, "refuse_unmet saw some"
     size, steps, lr = known.batch_size or 1, known.local_steps or 1, step_of(observation)
+    kept, decay = known.momentum or 0.0, known.weight_decay or 0.0
     named = dict(model.named_parameters())
     start = {slot.name: named[slot.name].detach() for slot in observation.layout.parameters}
 
@@ -80,10 +82,11 @@ def shadow_updates(
         x, y = candidates.x[row], candidates.y[row]
         if (missing := size - len(y)) > 0 and auxiliary is not None:
             x, y = _filled(x, y, auxiliary, missing, stream)
-        values = start
+        values, velocity = start, {name: torch.zeros_like(value) for name, value in start.items()}
         for _ in range(steps):
             slopes = grad(loss)(values, x, y)
-            values = {name: value - lr * slopes[name] for name, value in values.items()}
+            velocity = {name: kept * v + slopes[name] + decay * values[name] for name, v in velocity.items()}
+            values = {name: value - lr * velocity[name] for name, value in values.items()}
         found.append(torch.cat([(values[name] - start[name]).flatten() for name in start]))
     return torch.stack(found), model
 

@@ -1,5 +1,6 @@
 """LiRA beside normal laws in closed form, shadows by hand, and a client of digits."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from gauntlet.attacks.leakage.lira import LiRA, log_ratios
 from gauntlet.attacks.leakage.membership import Membership
 from gauntlet.attacks.leakage.parts.ranking import auc
 from gauntlet.attacks.leakage.parts.requirements import refuse_unmet
+from gauntlet.attacks.leakage.parts.requirements import told as told_of
 from gauntlet.attacks.leakage.parts.shadows import drawn, shadow_updates
 from gauntlet.core.errors import PluginError
 from gauntlet.core.layout import Layout
@@ -96,6 +98,26 @@ def test_the_shadow_of_the_client_itself_sends_what_the_client_sends():
     twice = replace(seen, knowledge=replace(seen.knowledge, local_steps=2))
     moved, _ = shadow_updates(twice, chosen, np.random.default_rng(0))
     assert 1.5 < float(moved.norm() / updates.norm()) < 2.0
+
+
+@pytest.mark.parametrize(("momentum", "weight_decay"), [(0.9, 0.0), (0.0, 0.5), (0.9, 0.5)])
+def test_a_shadow_steps_with_the_clients_momentum_and_weight_decay(momentum, weight_decay):
+    """Beside torch's own SGD, over three steps on the client's records."""
+    seen = linear(8, 0)
+    told = {"local_steps": 3, "momentum": momentum, "weight_decay": weight_decay}
+    seen = replace(seen, knowledge=replace(seen.knowledge, **told))
+    records, model = seen.knowledge.candidates, copy.deepcopy(seen.model)
+    steps = torch.optim.SGD(model.parameters(), lr=0.1, momentum=momentum, weight_decay=weight_decay)
+    for _ in range(3):
+        steps.zero_grad()
+        torch.nn.functional.cross_entropy(model(records.x[:8]), records.y[:8]).backward()
+        steps.step()
+    moved = [a - b for a, b in zip(model.parameters(), seen.model.parameters(), strict=True)]
+    known = told_of(LiRA(), seen)
+
+    updates, _ = shadow_updates(known, (torch.arange(16) < 8)[None], np.random.default_rng(0))
+
+    assert torch.allclose(updates[0], torch.cat([m.flatten() for m in moved]).detach(), atol=1e-6)
 
 
 @pytest.mark.parametrize("options", [{}, {"statistic": "logit"}, {"variance": "each"}])

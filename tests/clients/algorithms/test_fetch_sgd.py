@@ -109,6 +109,8 @@ def test_robust_rules_and_sums_work_on_sketches():
         ({"lr": 0.0}, "lr must be above 0"),
         ({"momentum": 1.0}, "momentum must be at least 0 and below 1"),
         ({"hash_seed": -1}, "hash_seed must be at least 0"),
+        ({"cols": 10**12}, r"rows \* cols must be at most 2\^28 cells, got 5 x 1000000000000"),
+        ({"rows": 10**9}, r"rows \* cols must be at most 2\^28 cells, got 1000000000 x 500"),
     ],
 )
 def test_options_out_of_range_are_refused(options, words):
