@@ -197,7 +197,7 @@ def test_a_file_whose_frozen_layer_changed_is_another_beginning(still, tmp_path)
 
 def test_a_finished_model_is_not_given_other_frozen_weights(still, tmp_path):
     """No checkpoint holds them: the file that the run began with is the only place."""
-    scenario, weights = still
+    scenario, _ = still
     run = simulate(scenario, tmp_path / "run")
     path = scenario.model.init
     save_file({name: torch.zeros_like(value) for name, value in load_file(path).items()}, path)
