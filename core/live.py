@@ -18,7 +18,7 @@ from types import FunctionType
 from typing import Any
 
 from .errors import PluginError
-from .outside import source_of
+from .outside import refuse_distrusted, source_of
 
 PREFIX = "live:"
 _NAME = re.compile(r"live:\w+-[0-9a-f]{16}")  # also behind a scheme, as in torch:live:...
@@ -54,8 +54,9 @@ def found(name: str, noun: str) -> Callable[..., Any]:
     """Return the class or function of that name, or what hands the object out.
 
     Raises:
-        PluginError: This process holds none of that name.
+        PluginError: This process holds none of that name, or whoever names it may name our own code alone.
     """
+    refuse_distrusted(f"{noun} '{name}'", "an object of this process")
     if name not in _held:
         raise PluginError(f"{noun} '{name}' {ABSENT}")
     thing = _held[name]

@@ -32,6 +32,12 @@ def only_our_own(why: str | None) -> Iterator[None]:
         _REFUSED.reset(token)
 
 
+def refuse_distrusted(what: str, kind: str) -> None:
+    """Raise ``PluginError`` where nothing but the package's own code may be loaded."""
+    if (why := _REFUSED.get()) is not None:
+        raise PluginError(f"{what} is {kind}, and {why}")
+
+
 def is_outside(target: str) -> bool:
     """Return whether ``module:Class`` or ``file.py:Class`` names code that does not ship with the package.
 
@@ -50,8 +56,7 @@ def admit(target: str, noun: str) -> None:
             such name.
     """
     place, _, attribute = target.rpartition(":")
-    if (why := _REFUSED.get()) is not None:
-        raise PluginError(f"{noun} '{target}' is code from outside the package, and {why}")
+    refuse_distrusted(f"{noun} '{target}'", "code from outside the package")
     if not place.endswith(".py") and _standard(place):
         raise PluginError(_not_yours(noun, target, place))
     source = source_of(place)

@@ -22,6 +22,8 @@ from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
 from .parts.requirements import least_levels, refuse_unmet, rounds_of, told
 
+_PROOFS = ("certificate", "certified", "predicted_mse")
+
 
 @dataclass(frozen=True)
 class AlteredExamples:
@@ -30,8 +32,9 @@ class AlteredExamples:
     For client defenses that alter examples and say how that is undone (``ats``, ``mixup``, ``instahide``).
     Of several rounds all are rebuilt, one after the other: for a client whose step goes over all of its
     examples, since the same ones must be behind each round's. Passive, and needs what the attack inside does,
-    and the defense's name. Labels are those that the last round's loss had. ``cost`` is the attack's, in the
-    last round; ``details``: ``misfit``, how far what the defense would make of the result is from what was
+    and the defense's name. What that attack proves is proved of the altered examples alone: where it
+    converges, ``stopped`` is ``not_certified``. Labels are those that the last round's loss had. ``cost`` is
+    the attack's, in the last round; ``details``: ``misfit``, how far what the defense would make of the result is from what was
     rebuilt (RMS, in units of the inputs), ``rounds``, and of all rounds together ``closures``.
 
     Attributes:
@@ -105,8 +108,9 @@ class AlteredExamples:
         if not bool(last.x.isfinite().all()):
             return Reconstruction(last.x, last.y, last.cost, last.trace, last.stopped, details)
         x, misfit = _undone(undo, finite, observations[-1], generator)
-        details["misfit"] = misfit
-        return Reconstruction(x, last.y, last.cost, last.trace, last.stopped, details)
+        details = {name: value for name, value in details.items() if name not in _PROOFS} | {"misfit": misfit}
+        stopped = "not_certified" if last.stopped == "converged" else last.stopped
+        return Reconstruction(x, last.y, last.cost, last.trace, stopped, details)
 
 
 def _undone(

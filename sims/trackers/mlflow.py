@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from ...core.contracts import TrackedRun
 from ...core.contracts.tracking import Numbers
@@ -40,6 +41,10 @@ class MLflow:
     def __post_init__(self) -> None:
         if not self.experiment:
             raise ValueError("experiment must not be empty")
+        if urlsplit(self.uri).password is not None:  # the manifest and report.html would show it
+            raise ValueError(
+                "uri must hold no password, which results would show: set MLFLOW_TRACKING_PASSWORD"
+            )
 
     def open(self, run: TrackedRun) -> Metrics:
         from mlflow.tracking import MlflowClient

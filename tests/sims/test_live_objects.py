@@ -14,6 +14,8 @@ from gauntlet.attacks.poisoning.sign_flip import SignFlip
 from gauntlet.clients.codecs.fp16 import Fp16
 from gauntlet.core.contracts import LocalTraining, Verdict
 from gauntlet.core.errors import PluginError, ResultsError, ScenarioError
+from gauntlet.core.outside import only_our_own
+from gauntlet.defenses import DEFENSES
 from gauntlet.defenses.krum import Krum
 from gauntlet.sims.report.writing import write_report
 
@@ -113,6 +115,18 @@ def test_faults_are_one_line():
         package.simulate(scenario(defense={"name": Middle, "strech": 1.0}))
     with pytest.raises(PluginError, match="has no method init and no aggregate"):
         package.simulate(scenario(defense=threading_lock()))
+
+
+def test_whoever_may_name_the_packages_code_alone_calls_no_object_of_this_process():
+    Middle, *_ = own_classes()
+    named = scenario(defense=Middle()).defense.name
+    assert callable(DEFENSES.find(named))
+
+    with (
+        only_our_own("the folder is another's"),
+        pytest.raises(PluginError, match="and the folder is another's"),
+    ):
+        DEFENSES.find(named)
 
 
 def test_an_attack_that_does_not_say_what_it_sees_is_refused():

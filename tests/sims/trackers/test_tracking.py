@@ -8,6 +8,7 @@ import pytest
 import gauntlet as package
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.sims.families import checks, family
+from gauntlet.sims.trackers.mlflow import MLflow
 from gauntlet.sims.tracking import numbers_of
 from gauntlet.sims.verify import told, verify
 
@@ -180,6 +181,12 @@ def test_tensorboard_reads_back_what_the_tables_hold(tiny, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_password_would_stand_in_the_results():
+    with pytest.raises(ValueError, match="uri must hold no password"):
+        MLflow(uri="postgresql://user:secret@host/runs")
+    assert MLflow(uri="https://user@host/runs").uri
+
+
 def test_mlflow_reads_back_what_the_tables_hold(tiny, tmp_path):
     tracking = pytest.importorskip("mlflow.tracking")
     folder = tmp_path / "run"
