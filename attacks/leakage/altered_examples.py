@@ -34,8 +34,9 @@ class AlteredExamples:
     examples, since the same ones must be behind each round's. Passive, and needs what the attack inside does,
     and the defense's name. What that attack proves is proved of the altered examples alone: where it
     converges, ``stopped`` is ``not_certified``. Labels are those that the last round's loss had. ``cost`` is
-    the attack's, in the last round; ``details``: ``misfit``, how far what the defense would make of the result is from what was
-    rebuilt (RMS, in units of the inputs), ``rounds``, and of all rounds together ``closures``.
+    the attack's, in the last round; ``details``: ``misfit``, how far what the defense would make of the
+    result is from what was rebuilt (RMS, in units of the inputs), ``rounds``, and of all rounds together
+    ``closures``.
 
     Attributes:
         attack: The attack inside, by name or as a table of ``name`` and its options; it must take one round.

@@ -59,7 +59,7 @@ def attacked(tiny, tmp_path):
 
 
 ON_IMAGES = ("dlg", "idlg", "bias_trick")  # of an honest server; the contract tries the others
-NEED_RECORDS = ("membership", "property_inference")
+NEED_RECORDS = ("lira", "membership", "property_inference")
 COUNTING = [name for name in INFERENCE_ATTACKS.table if name not in NEED_RECORDS]
 
 
