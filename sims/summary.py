@@ -12,6 +12,7 @@ from .results import Run
 from .spent import spent_so_far
 from .spread import in_words, spread
 from .terminal import wide_console
+from .upwards import upwards
 
 
 def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -249,5 +250,5 @@ def _predictive(row: dict[str, Any]) -> str:
 
 def _epsilon(row: dict[str, Any]) -> str:
     if row["epsilon"] is not None:
-        return format(row["epsilon"], ".2f" if row["epsilon"] >= 0.1 else ".2g")
+        return upwards(row["epsilon"], ".2f" if row["epsilon"] >= 0.1 else ".2g")
     return "" if row["epsilon_reason"] == "no_mechanism" else f"none ({row['epsilon_reason']})"

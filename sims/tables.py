@@ -12,6 +12,7 @@ from ..core.errors import ResultsError, ScenarioError, unknown
 from .plots.look import replaced
 from .results import Run
 from .summary import summary_rows
+from .upwards import upwards
 
 Row = Mapping[str, Any]
 
@@ -30,7 +31,7 @@ def _number(name: str, form: str, factor: float = 1.0) -> Callable[[Row], str]:
 
 def _epsilon(row: Row) -> str:
     if row["epsilon"] is not None:
-        return f"{row['epsilon']:.3g}"
+        return upwards(row["epsilon"], ".3g")
     return "" if row["epsilon_reason"] == "no_mechanism" else f"none ({row['epsilon_reason']})"
 
 

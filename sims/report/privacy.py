@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from ..glossary.reasons import VALUES
 from ..naming import run_names
 from ..spent import spent_so_far
+from ..upwards import upwards
 from .markup import Markup, element, joined, section, table
 from .utility import spending
 
@@ -51,7 +52,7 @@ def _row(name: str, run: "Run") -> list[Any]:
     return [
         name,
         int(run.manifest["seed"]),
-        f"{value:.4g}" if private else "none",
+        upwards(value, ".4g") if private else "none",
         f"{delta:g}" if private and isinstance(delta, int | float) else "",
         *words,
         _word(spent["accountant"]) if private else "",
