@@ -12,13 +12,13 @@ from ...core.errors import DataError, unknown
 from .base import Array, Dataset, Targets
 from .columns import features, numbers
 from .held_out import held_out
+from .pile import MOST_CLASSES
 from .unpacking import read_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LARGEST = 2**31  # bytes of a table, unpacked
-MOST_CLASSES = 10_000
 
 
 @dataclass(frozen=True)

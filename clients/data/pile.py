@@ -9,6 +9,9 @@ from ...core.errors import DataError
 from .base import Array, Dataset, Targets
 from .held_out import held_out
 
+MOST_CLASSES = 10_000
+"""That are learnt from rows: a label that is none must not ask for a model that fills the memory."""
+
 
 @dataclass(frozen=True)
 class Told:
@@ -58,6 +61,11 @@ def dataset_of(arrays: Mapping[str, Array], told: Told) -> Dataset:
     real = y.dtype == np.float32
     outputs = tuple(f"y{i}" for i in range(y.shape[1])) if real else ()
     count = 0 if real else told.num_classes or int(max(y.max(initial=0), test_y.max(initial=0))) + 1
+    if count > MOST_CLASSES and not told.num_classes:
+        raise DataError(
+            f"{told.source}: the largest label is {count - 1}; at most {MOST_CLASSES} classes are learnt "
+            f"from rows, so name {told.option}"
+        )
     return Dataset(
         name=told.name,
         x=x,

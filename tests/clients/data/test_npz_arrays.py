@@ -128,3 +128,12 @@ def test_options_outside_their_range_are_refused():
     for options in ({"test_share": 1.0}, {"num_classes": -1}, {"low": 1.0, "high": 0.5}):
         with pytest.raises(ValueError, match="must be"):
             NpzArrays("own.npz", **options)
+
+
+def test_a_label_that_is_none_asks_for_no_model_that_fills_the_memory(tmp_path):
+    path = str(tmp_path / "own.npz")
+    np.savez(path, x=np.zeros((10, 2), dtype=np.float32), y=np.full(10, 10**9))
+
+    with pytest.raises(DataError, match="the largest label is 1000000000; at most 10000 classes are learnt"):
+        NpzArrays(path).load()
+    assert NpzArrays(path, num_classes=10**9 + 1).load().num_classes == 10**9 + 1
