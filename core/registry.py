@@ -93,6 +93,19 @@ class Family(Generic[P]):
             refuse_foreign(found, target, self.noun, kinds)
         return found
 
+    def chosen(self, choice: str | Mapping[str, Any]) -> P:
+        """Return the plug-in that an option of another names: by its name, or as a table of name and options.
+
+        Raises:
+            PluginError: The table has no name; or as ``build``.
+        """
+        table = {"name": choice} if isinstance(choice, str) else choice
+        name = table.get("name")
+        if not isinstance(name, str):
+            names = ", ".join(self.names())
+            raise PluginError(f"{self.noun} needs a name, one of {names}; got {shown(choice)}")
+        return self.build(name, {key: value for key, value in table.items() if key != "name"})
+
     def fits(self, found: Any) -> bool:
         """Return whether a class has the methods of the family's members."""
         has = {verb for verb in (*self.verbs, *self.either) if callable(getattr(found, verb, None))}

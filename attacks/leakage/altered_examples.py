@@ -56,12 +56,9 @@ class AlteredExamples:
     def _inner(self) -> LeakageAttack:
         from . import LEAKAGE_ATTACKS
 
-        table = {"name": self.attack} if isinstance(self.attack, str) else self.attack
-        name = table.get("name")
-        if not isinstance(name, str):
-            raise ValueError(f"attack needs a name, such as 'inverting_gradients', got {self.attack!r}")
-        options = {key: value for key, value in table.items() if key != "name"}
-        return guard(LEAKAGE_ATTACKS.build(name, options), f"leakage attack '{name}'")
+        inner = LEAKAGE_ATTACKS.chosen(self.attack)
+        name = self.attack if isinstance(self.attack, str) else self.attack["name"]
+        return guard(inner, f"leakage attack '{name}'")
 
     @property
     def requires(self) -> Mapping[str, Level | str]:

@@ -9,7 +9,6 @@ the last one and scaled its noise. Between ``clip`` and ``noise`` it also holds 
 private, and ``noise`` lets go of them before anybody can save them.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import floor
 from typing import Any, cast
@@ -226,9 +225,4 @@ def make_clipping(choice: Choice) -> Clipping:
     """
     from .. import CLIPPINGS
 
-    table: Mapping[str, Any] = {"name": choice} if isinstance(choice, str) else choice
-    name = table.get("name")
-    if not isinstance(name, str):
-        raise PluginError(f"clipping needs a name, one of {', '.join(CLIPPINGS.names())}; got {choice!r}")
-    options = {key: value for key, value in table.items() if key != "name"}
-    return CLIPPINGS.build(name, options)
+    return CLIPPINGS.chosen(choice)

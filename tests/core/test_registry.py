@@ -283,3 +283,14 @@ def test_of_very_many_names_a_message_lists_those_that_are_like_it():
     assert unknown("thing", "nam7", few).count(", ") == 59
     assert unknown("thing", "nam7", many).count(", ") == 10
     assert "did you mean 'name7'? Known: 61 names, such as name7, " in unknown("thing", "nam7", many)
+
+
+def test_an_option_names_another_plug_in_alone_or_with_its_options():
+    assert DEFENSES.chosen("trimmed_mean") == DEFENSES.build("trimmed_mean")
+    assert DEFENSES.chosen({"name": "krum", "num_byzantine": 2}) == DEFENSES.build(
+        "krum", {"num_byzantine": 2}
+    )
+    with pytest.raises(
+        PluginError, match=r"^defense needs a name, one of .*krum.*; got {'num_byzantine': 2}"
+    ):
+        DEFENSES.chosen({"num_byzantine": 2})

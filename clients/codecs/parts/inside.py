@@ -34,11 +34,7 @@ def make_codec(choice: str | dict[str, Any]) -> Codec:
     """
     from .. import CODECS
 
-    table: dict[str, Any] = {"name": choice} if isinstance(choice, str) else choice
-    name = table.get("name")
-    if not isinstance(name, str):
-        raise ValueError(f"codec needs a name, one of {', '.join(CODECS.names())}; got {choice!r}")
-    return CODECS.build(name, {key: value for key, value in table.items() if key != "name"})
+    return CODECS.chosen(choice)
 
 
 def handed_on(declaration: Declaration[Any]) -> Any:
