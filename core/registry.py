@@ -17,11 +17,12 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from math import isfinite
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from .declarations.declaration import Table
 from .declarations.strangers import refuse_misdeclared
@@ -30,6 +31,9 @@ from .installed import installed
 from .live import found as live_object
 from .live import is_live
 from .outside import admit, is_outside, refuse_foreign
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 P = TypeVar("P")
 
@@ -200,9 +204,14 @@ def option_names(factory: Callable[..., Any]) -> list[str] | None:
 
 
 def _validated(cls: type, options: Mapping[str, Any]) -> object:
+    return _adapter(cls).validate_json(json.dumps(options), strict=True)
+
+
+@lru_cache(maxsize=256)
+def _adapter(cls: type) -> "TypeAdapter[Any]":
     from pydantic import TypeAdapter
 
-    return TypeAdapter(cls).validate_json(json.dumps(options), strict=True)
+    return TypeAdapter(cls)
 
 
 def _reason(error: BaseException) -> str:

@@ -24,21 +24,42 @@ def client_records(clients: "pd.DataFrame") -> "pd.DataFrame":
     which it was flagged as malicious, else NaN; ``wrongly``, whether it was ever flagged before that, or
     without; ``flag``, the last one that it ever had, or None; ``score``, its last one.
     """
-    seen = clients[(clients["status"] == "ok") & (clients["truth"] != CANARY)].sort_values("round")
-    attacks = ~seen["truth"].isin(WELL_MEANING)
-    by_client = seen.groupby("client_id")
-    table = by_client.agg(truth=("truth", "last"), score=("score", "last"))
-    table["start"] = seen[attacks].groupby("client_id")["round"].min()
-    table["truth"] = (
-        seen[attacks].groupby("client_id")["truth"].first().reindex(table.index).fillna(table["truth"])
-    )
-    flagged = seen[seen["flag"].notna() & (seen["flag"] != "unreliable")]
-    since = flagged["client_id"].map(table["start"])
-    table["caught"] = flagged[flagged["round"] >= since].groupby("client_id")["round"].min()
-    table["wrongly"] = table.index.isin(flagged[~(flagged["round"] >= since)]["client_id"])
-    table["flag"] = seen[seen["flag"].notna()].groupby("client_id")["flag"].last()
-    columns = ["client_id", "truth", "start", "caught", "wrongly", "flag", "score"]
-    return table.reset_index()[columns]
+    import pandas as pd
+
+    rows = clients[(clients["status"] == "ok") & (clients["truth"] != CANARY)]
+    rows = rows.sort_values("round", kind="stable")
+    ids, client = np.unique(rows["client_id"].to_numpy(), return_inverse=True)
+    round_, score = rows["round"].to_numpy(), rows["score"].to_numpy(dtype=float)
+    truth, flag = rows["truth"].to_numpy(dtype=object), rows["flag"].to_numpy(dtype=object)
+    named = rows["flag"].notna().to_numpy()
+    malicious = named & (flag != "unreliable")
+
+    def last(of: np.ndarray, among: np.ndarray, otherwise: object, dtype: type = float) -> np.ndarray:
+        """Return each client's value in the last of its rows ``among`` those given."""
+        found = np.full(len(ids), otherwise, dtype=dtype)
+        found[client[among]] = of[among]  # of several values numpy keeps the last
+        return found
+
+    def first(of: np.ndarray, among: np.ndarray, otherwise: object, dtype: type = float) -> np.ndarray:
+        found = np.full(len(ids), otherwise, dtype=dtype)
+        found[client[among][::-1]] = of[among][::-1]
+        return found
+
+    everywhere = np.ones(len(rows), dtype=bool)
+    attacks = ~np.isin(truth.astype(str), WELL_MEANING)
+    start = first(round_, attacks, np.nan)
+    since = round_ >= start[client]
+    begun = first(truth, attacks, None, object)
+    table = {
+        "client_id": ids,
+        "truth": np.where(np.isnan(start), last(truth, everywhere, None, object), begun),
+        "start": start,
+        "caught": first(round_, malicious & since, np.nan),
+        "wrongly": last(everywhere, malicious & ~since, False, bool),
+        "flag": last(flag, named, None, object),
+        "score": last(score, ~np.isnan(score), np.nan),
+    }
+    return pd.DataFrame(table)
 
 
 def totals(clients: "pd.DataFrame") -> dict[str, float]:
@@ -62,7 +83,7 @@ def totals(clients: "pd.DataFrame") -> dict[str, float]:
         "precision": precision,
         "f1": 2 * precision * recall / (precision + recall) if precision + recall else 0.0,
         "delay": float((table["caught"] - table["start"]).mean()),
-        "auc": roc_auc(clients),
+        "auc": _roc_auc(table),
     }
 
 
@@ -71,7 +92,11 @@ def roc_auc(clients: "pd.DataFrame") -> float:
 
     NaN where nobody attacks, everybody does, or the defense gives no scores.
     """
-    table = client_records(clients).dropna(subset="score")
+    return _roc_auc(client_records(clients))
+
+
+def _roc_auc(table: "pd.DataFrame") -> float:
+    table = table.dropna(subset="score")
     ranks, guilty = table["score"].rank(), table["start"].notna()
     bad, good = int(guilty.sum()), int((~guilty).sum())
     if bad == 0 or good == 0:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -67,12 +68,15 @@ NO_CONSENT = Consent()
 def versions() -> dict[str, str]:
     """Return the versions of Gauntlet, Python and whatever takes part in a run."""
     found = {"gauntlet": VERSION, "python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "absent"
-    return found
+    return found | {package: _version(package) for package in PACKAGES}
+
+
+@cache
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
 
 
 def begun_with(scenario: Scenario, simulation: Simulation) -> dict[str, Any]:

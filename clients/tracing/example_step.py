@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, vjp, vmap
 from torch.fx import GraphModule, Node
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import CodeGen
 
 from ...core.contracts import Activations
@@ -29,7 +28,8 @@ from .layer_gradients import has_factors, of_layer
 from .losses import CROSS_ENTROPY
 from .objective import Objective, Parts, each, total
 from .pooling import pool_by_slices
-from .traces import AS_SHAPES, traces_of
+from .recording import recorded
+from .traces import traces_of
 
 if TYPE_CHECKING:
     from ...core.contracts import LossForm
@@ -149,7 +149,7 @@ class ExampleStep:
             into, weights = aux[0]
             return [*into, *pull_back(weights)[0], each(parts, weights)]
 
-        graph = make_fx(one if alone else vmap(one), **AS_SHAPES)(*nudges, *given)
+        graph = recorded(one if alone else vmap(one), [*nudges, *given])
         return _without_nudges(graph, len(nudges))
 
     def _apart(
@@ -179,7 +179,7 @@ class ExampleStep:
             gradients, losses = vmap(grad(loss, has_aux=True), sides)(own, inputs, targets, said, *kept)
             return [*gradients, losses]
 
-        graph = make_fx(one if alone else vmap(one), **AS_SHAPES)(*given)
+        graph = recorded(one if alone else vmap(one), given)
         return _without_nudges(graph, 0)
 
 

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functionalize, vjp, vmap
 from torch.fx import GraphModule, Node
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import CodeGen
 from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
@@ -25,7 +24,8 @@ from .dropout import calls
 from .losses import CROSS_ENTROPY
 from .objective import Objective, Parts, total
 from .pooling import pool_by_slices
-from .traces import AS_SHAPES, traces_of
+from .recording import recorded
+from .traces import traces_of
 
 if TYPE_CHECKING:
     from ...core.contracts import LossForm
@@ -122,10 +122,10 @@ class StackedStep:
 
 def _traced(step: Callable[..., Any], given: Sequence[Tensor]) -> GraphModule:
     """Return the trace of a step in which nothing is written over what was there: tidying counts on that."""
-    found: GraphModule = make_fx(step, **AS_SHAPES)(*given)
+    found = recorded(step, given)
     calls = (node.target for node in found.graph.nodes if node.op == "call_function")
     if any(getattr(getattr(call, "_schema", None), "is_mutable", False) for call in calls):
-        found = make_fx(functionalize(step), **AS_SHAPES)(*given)
+        found = recorded(functionalize(step), given)
     return found
 
 
@@ -158,10 +158,8 @@ def _unchanged(node: Node) -> Any:
 
 
 def _alike(a: Node, b: Node) -> bool:
-    one, other = a.meta.get("val"), b.meta.get("val")
-    if one is None or other is None:
-        return False
-    return bool(one.shape == other.shape and one.stride() == other.stride())
+    one, other = a.meta.get("form"), b.meta.get("form")
+    return one is not None and one == other
 
 
 def _factored(module: GraphModule, gradients: int) -> GraphModule:

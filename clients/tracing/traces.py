@@ -11,9 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-AS_SHAPES: dict[str, Any] = {"tracing_mode": "fake", "_allow_non_fake_inputs": True}
-"""Of ``make_fx``: look at shapes alone, and compute nothing."""
-
 _MOST = 32  # structures
 _SHARED: OrderedDict[Hashable, dict[Any, Any]] = OrderedDict()
 _PLAIN = (int, float, bool, str, bytes, type(None), type, torch.dtype, FunctionType, BuiltinFunctionType)
