@@ -6,6 +6,7 @@ Usage: report_pictures.py PAGE FOLDER. The pictures have 128 colours, so that th
 import sys
 from pathlib import Path
 
+from asked import words
 from PIL import Image
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
@@ -21,7 +22,8 @@ WINDOWS = {
 
 def main() -> None:
     """Open the page, scroll to a part of it, and save what is seen."""
-    page, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    given = words(__doc__, page=Path, folder=Path)
+    page, folder = given.page, given.folder
     with chromium() as tab:
         for name, (width, height, dark, part) in WINDOWS.items():
             tab.open(page.resolve().as_uri(), width, height, dark)
