@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ..core.errors import ResultsError
-from ..server.checkpoint import Checkpoint
-from ..server.plan import Plan
 from .catch_up_table import catch_up_rows
 from .earlier import by_round, old_tables
 from .frame_table import FRAMES, frame_rows
@@ -34,6 +32,8 @@ from .results import JOURNALS, read_manifest
 from .robustness import ATTACKS, CLASSES, attack_rows, class_rows
 
 if TYPE_CHECKING:
+    from ..server.checkpoint import Checkpoint
+    from ..server.plan import Plan
     from ..server.simulation import Step
 
 TABLES = {
