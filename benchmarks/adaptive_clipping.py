@@ -9,6 +9,7 @@ import statistics
 
 import numpy as np
 import torch
+from asked import words
 from flwr.common import Code, FitRes, Status, ndarrays_to_parameters
 from flwr.server.strategy import DifferentialPrivacyServerSideAdaptiveClipping, FedAvg
 
@@ -69,6 +70,7 @@ def told(paths: list[list[float]]) -> str:
 
 
 def main() -> None:
+    words(__doc__)
     logging.disable(logging.CRITICAL)
     print("| who | noise on the count | C at first | 10 | 50 | 100 | 200 | mean of the last 100 of 300 |")
     print("|---|---|---|---|---|---|---|---|")

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from asked import words
 
 CLIENTS, PARAMETERS, MALICIOUS, THREADS = 50, 1_000_000, 10, 2
 F: dict[str, Any] = {"num_byzantine": MALICIOUS}
@@ -164,15 +165,15 @@ def largest() -> int:
 
 def main() -> None:
     """Measure, and print a Markdown table."""
-    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    given = words(__doc__, repeats=7, rules=list(RULES))
     torch.set_num_threads(THREADS)
     x = matrix()
     versions = ", ".join(f"{p} {version(p)}" for p in ("torch", "numpy", "byzfl"))
     print(f"{platform.machine()}, {THREADS} threads, Python {platform.python_version()}, {versions}\n")
     print("| rule | ms | ByzFL (tensor) / ours | fastest | ByzFL (array) / ours | fastest | memory |")
     print("|---|---|---|---|---|---|---|")
-    for rule in sys.argv[2:] or RULES:
-        found = compare(rule, x, repeats)
+    for rule in given.rules:
+        found = compare(rule, x, given.repeats)
         cells = ratios(found, "tensor") + ratios(found, "array")
         fastest = 1000 * min(found["ours"])
         print(f"| {rule} | {fastest:.0f} | {' | '.join(cells)} | {memory(rule):.2f} |", flush=True)

@@ -5,12 +5,13 @@ the machine meets them all; a figure is the ratio of the medians of the processo
 """
 
 import statistics
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from time import process_time
 from typing import Any
+
+from asked import words
 
 from gauntlet.server.simulation import prepare
 from gauntlet.sims.scenario import make_scenario
@@ -56,8 +57,8 @@ def seconds(workload: str, names: list[str], rounds: int) -> dict[str, float]:
 
 def main() -> None:
     """Measure, and print a Markdown table."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 40
-    names = ["fedavg", *(n for n in sys.argv[2:] or NAMES if n != "fedavg")]
+    given = words(__doc__, rounds=40, names=list(NAMES))
+    rounds, names = given.rounds, ["fedavg", *(n for n in given.names if n != "fedavg")]
     print("| clients a second with rows, as a ratio to fedavg | " + " | ".join(names) + " |")
     print("|---|" + "---|" * len(names))
     for workload in MODELS:

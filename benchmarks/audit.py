@@ -4,10 +4,10 @@ Usage: audit.py [SEEDS]. Releases of 100,000 coordinates, delta = 1e-6, alpha = 
 mean and standard deviation of the estimates, mean of the lower bounds, and how many bounds exceed the truth.
 """
 
-import sys
 from math import sqrt
 
 import numpy as np
+from asked import words
 
 from gauntlet.core.seeds import generator
 from gauntlet.privacy.audits.auditing import (
@@ -47,7 +47,7 @@ def bounds(found: np.ndarray) -> tuple[float, float, float, float]:
 
 def main() -> None:
     """Measure and print."""
-    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+    seeds = words(__doc__, seeds=20).seeds
     found = np.array([[bounds(one) for one in cosines(seed)] for seed in range(seeds)])  # [seeds, 3, 4]
     print("| true epsilon | estimate | as published | lower bound | above the truth | as published |")
     print("|---|---|---|---|---|---|")

@@ -6,7 +6,7 @@ and flushes them, 20 times; the median.
 one at a time, each another; how many are taken for whole.
 """
 
-import sys
+import argparse
 import tempfile
 from pathlib import Path
 from random import Random
@@ -77,9 +77,12 @@ def flips(number: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    what, *given = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("what", choices=["cost", "flips"])
+    parser.add_argument("number", nargs="?", type=int)
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        if what == "cost":
-            cost(int(given[0]) if given else 30_000, Path(place))
+        if given.what == "cost":
+            cost(given.number or 30_000, Path(place))
         else:
-            flips(int(given[0]) if given else 2_500, Path(place))
+            flips(given.number or 2_500, Path(place))

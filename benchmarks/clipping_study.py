@@ -6,10 +6,10 @@ deviation over the seeds that are complete, and for every budget how far the mov
 fixed norm.
 """
 
-import sys
 from pathlib import Path
 
 import pandas as pd
+from asked import words
 
 from gauntlet.sims.results import load_run
 from gauntlet.sims.sweep import read_sweep
@@ -64,7 +64,7 @@ def print_table(runs: pd.DataFrame) -> None:
 
 def main() -> None:
     """Read and print."""
-    runs = pd.concat([finished(Path(folder)) for folder in sys.argv[1:]])
+    runs = pd.concat([finished(folder) for folder in words(__doc__, folders=[Path]).folders])
     for name, of_data in runs.groupby("data", sort=False):
         seeds = len(of_data) / of_data.groupby(["clipping", "start", "epsilon"]).ngroups
         print(f"\n{name}, {seeds:g} seeds\n")

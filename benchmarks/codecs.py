@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from asked import words
 
 from gauntlet.sims.codec_table import Material, codec_table, drawn, timed
 
@@ -16,6 +17,7 @@ NUMEL, CLIENTS, TURNS = 1_000_000, 64, 3
 
 
 def main() -> None:
+    words(__doc__)
     torch.set_num_threads(1)
     material = drawn(NUMEL, "gauss")
     print(f"{NUMEL:,} values a client, MB/s of float32: encode / decode")

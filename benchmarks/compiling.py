@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import torch
+from asked import words
 from stacking import CASES, RandomClients
 
 from gauntlet.clients.algorithms.fedavg import FedAvg
@@ -44,6 +45,7 @@ def seconds(name: str, options: dict[str, object]) -> dict[bool, list[float]]:
 
 def main() -> None:
     """Measure and print."""
+    words(__doc__)
     for name, options in CASES:
         times = seconds(name, options)
         traced, compiled = (statistics.median(times[how][3:]) for how in (False, True))

@@ -6,6 +6,7 @@ on one) mean something on an idle machine only; ``cpu`` counts CPU seconds on on
 nothing for ``rounds``, whose clients train in other processes.
 """
 
+import argparse
 import platform
 import statistics
 import sys
@@ -234,7 +235,10 @@ def users(clock: Clock) -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    parts = sys.argv[1:]
+    known = ["examples", "rounds", "users"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[[], "cpu", *known], default=[])
+    parts = parser.parse_args().parts
     clock, threads = (time.process_time, 1) if parts[:1] == ["cpu"] else (time.perf_counter, 2)
     torch.set_num_threads(threads)
     told = ", ".join(f"{p} {version(p)}" for p in ("torch", "opacus", "numpy"))

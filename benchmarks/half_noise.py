@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from asked import words
 from torch import Tensor
 
 from gauntlet.core.contracts import NoGuarantee, Release
@@ -93,6 +94,7 @@ def in_a_run(audit: str, z: float, seed: int) -> tuple[float, float]:
 
 def main() -> None:
     """Measure and print."""
+    words(__doc__)
     for audit in ("one_run", "one_shot_canaries"):
         for z in (1.0, 2.0):
             found = [in_a_run(audit, z, seed) for seed in SEEDS]

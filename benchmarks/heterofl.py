@@ -4,9 +4,10 @@ Usage: heterofl.py [repeats]. Four clients, ten steps of ten MNIST pictures each
 (32, 64, 128, 256), clients stacked and one at a time, interleaved. Prints a Markdown table of medians.
 """
 
-import sys
 from statistics import median
 from time import process_time
+
+from asked import words
 
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.server.simulation import Simulation, prepare
@@ -34,7 +35,7 @@ def simulation(rate: float, vectorize: str) -> Simulation:
 
 
 def main() -> None:
-    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    repeats = words(__doc__, repeats=5).repeats
     print("| clients | " + " | ".join(f"r = {rate:g}" for rate in RATES) + " |\n|---|" + "---|" * len(RATES))
     for vectorize in ("on", "off"):
         made = [simulation(rate, vectorize) for rate in RATES]

@@ -18,6 +18,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
+from asked import words
 from leakage_engine import CASES, RESTARTS, STEPS, batched, observed
 
 from gauntlet.clients.placement.device import one_thread
@@ -100,7 +101,8 @@ def a_second(work: Callable[[], int]) -> float:
 
 def main() -> None:
     """Measure and print."""
-    attacker, rounds = attacker_of(Path(sys.argv[1])), int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    given = words(__doc__, checkout=Path, rounds=3)
+    attacker, rounds = attacker_of(given.checkout), given.rounds
     logging.disable(logging.INFO)
     with one_thread():
         for name in LENETS:

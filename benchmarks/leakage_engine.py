@@ -7,12 +7,12 @@ the largest difference of their first costs is printed beside. Models untrained,
 """
 
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from asked import words
 from leakage_search import convolutions
 from torch import Tensor
 from torch.nn import functional
@@ -151,7 +151,7 @@ def measured(case: Case, rounds: int) -> tuple[float, float, float]:
 
 def main() -> None:
     """Measure and print."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    rounds = words(__doc__, rounds=5).rounds
     with one_thread():
         for name, case in CASES.items():
             together, alone, apart = measured(case, rounds)

@@ -11,6 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from asked import words
+
 CASES = (
     *(f"cohort-{n}" for n in (125, 250, 500, 1000)),
     *(f"population-{n}" for n in (1000, 1_000_000)),
@@ -79,7 +81,7 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--here"]:
         print(f"{peak(sys.argv[2]):.0f}")
     else:
-        for name in sys.argv[1:] or CASES:
+        for name in words(__doc__, cases=list(CASES)).cases:
             done = subprocess.run(
                 [sys.executable, __file__, "--here", name], capture_output=True, text=True, check=True
             )

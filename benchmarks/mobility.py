@@ -5,11 +5,12 @@ one table: their finished runs beside those of the same model and seed without n
 """
 
 import statistics
-import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from asked import words
 
 from gauntlet.clients.data.baselines import Errors, least_squares, seasonal
 from gauntlet.clients.data.mobility import Mobility, read_records
@@ -113,9 +114,9 @@ def runs(folders: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if not sys.argv[1:]:
+    if given := words(__doc__, folders=[]).folders:
+        runs(given)
+    else:
         baselines()
         input_noise()
         readings()
-    else:
-        runs(sys.argv[1:])

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from asked import words
 from gauntlet_rounds import HERE, MODELS
 
 import gauntlet
@@ -77,7 +78,14 @@ def overhead(model: Any, training: dict[str, Any], cohort: int, rounds: int) -> 
     return statistics.median(whole), statistics.median(rest)
 
 
-print("| case | beside training | ms |\n|---|---|---|")
-for name, case in CASES.items():
-    whole, rest = overhead(*case)
-    print(f"| {name} | {100 * rest / whole:.1f} % | {1000 * rest:.1f} |", flush=True)
+def main() -> None:
+    """Measure, and print a Markdown table."""
+    words(__doc__)
+    print("| case | beside training | ms |\n|---|---|---|")
+    for name, case in CASES.items():
+        whole, rest = overhead(*case)
+        print(f"| {name} | {100 * rest / whole:.1f} % | {1000 * rest:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,6 +7,8 @@ import statistics
 import subprocess
 import sys
 
+from asked import words
+
 CODE = """
 import sys, tempfile, time
 from pathlib import Path
@@ -37,7 +39,7 @@ def seconds(rounds: int) -> tuple[float, float]:
 
 def main() -> None:
     """Measure, and print medians."""
-    turns = int(sys.argv[1]) if sys.argv[1:] else 5
+    turns = words(__doc__, turns=5).turns
     for rounds in (3, 100):
         pages, runs = zip(*(seconds(rounds) for _ in range(turns)), strict=True)
         page, run = statistics.median(pages), statistics.median(runs)

@@ -6,11 +6,12 @@ Usage: report_pictures.py PAGE FOLDER. The pictures have 128 colours, so that th
 import sys
 from pathlib import Path
 
+from asked import words
 from PIL import Image
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 
-from chromium import chromium
+from chromium import Page, chromium
 
 WINDOWS = {
     "desk": (1200, 900, False, "#results"),
@@ -19,16 +20,21 @@ WINDOWS = {
 }
 
 
+def save(tab: Page, path: Path) -> None:
+    """Save what is seen, in few colours, and say how many bytes it takes."""
+    Image.open(tab.picture(path)).convert("RGB").quantize(128).save(path, optimize=True)
+    print(path, path.stat().st_size)
+
+
 def main() -> None:
     """Open the page, scroll to a part of it, and save what is seen."""
-    page, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    given = words(__doc__, page=Path, folder=Path)
+    page, folder = given.page, given.folder
     with chromium() as tab:
         for name, (width, height, dark, part) in WINDOWS.items():
             tab.open(page.resolve().as_uri(), width, height, dark)
             tab.value(f"document.querySelector('{part}').scrollIntoView()")
-            path = tab.picture(folder / f"report-{name}.png")
-            Image.open(path).convert("RGB").quantize(128).save(path, optimize=True)
-            print(path, path.stat().st_size)
+            save(tab, folder / f"report-{name}.png")
         assert tab.errors == [], tab.errors
 
 

@@ -13,6 +13,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from asked import words
 from workloads import COHORT, NAMES
 
 HERE = Path(__file__).parent
@@ -46,6 +47,7 @@ def rounds_of(system: str, workload: str) -> list[float]:
 
 def main() -> None:
     """Measure, and print a Markdown table of medians as ratios to the plain loop in two processes."""
+    words(__doc__)
     found: dict[tuple[str, str], list[float]] = {}
     for workload in NAMES:
         for system in list(SYSTEMS) * TURNS:

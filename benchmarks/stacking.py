@@ -5,11 +5,11 @@ rule has them.
 """
 
 import statistics
-import sys
 import time
 
 import numpy as np
 import torch
+from asked import words
 from workloads import data
 
 from gauntlet.clients.algorithms.fedavg import FedAvg
@@ -69,7 +69,7 @@ def seconds(name: str, options: dict[str, object], stacked: bool, batch_size: in
 
 def main() -> None:
     """Measure and print."""
-    batch = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+    batch = words(__doc__, batch=10).batch
     for name, options in CASES:
         stacked, choice = seconds(name, options, True, batch)
         alone, _ = seconds(name, options, False, batch)

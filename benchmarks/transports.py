@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+from asked import words
 from gauntlet_rounds import scenario_of
 from workloads import NAMES
 
@@ -91,4 +92,4 @@ if __name__ == "__main__":
         for pair in ratios(sys.argv[2], sys.argv[3], int(sys.argv[4])):
             print("ratio", *pair)
     else:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 7)
+        main(words(__doc__, turns=7).turns)

@@ -20,6 +20,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from asked import words
+
 HERE = Path(__file__).parent
 OURS = {
     "gauntlet, serial": ("serial", 1),
@@ -109,4 +111,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         print(*ours(sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
     else:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 20)
+        main(words(__doc__, rounds=20).rounds)

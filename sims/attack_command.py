@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from .arguments import Aware, Pool, Workers
+from .terminal import say
 
 
 def attack(
@@ -58,7 +59,7 @@ def attack(
     else:
         found = attack_again(runs, attacks, _submit(pool, workers), lambda cases: automatically(cases, meant))
         print_findings(found)
-        print("\n".join(verdicts(found) if meant else ()))
+        say("\n".join(verdicts(found) if meant else ()))
 
 
 def _submit(pool: Pool, workers: int | None) -> Any:

@@ -15,7 +15,7 @@ from .reattack import Finding
 from .rebuilt import TIMINGS, times_at, timings_of
 from .reconstruct import NAME
 from .spread import in_words, spread
-from .terminal import wide_console
+from .terminal import cell_text, say, wide_console
 
 _SCORES = (("psnr", ".1f"), ("ssim", ".2f"), ("mse", ".2g"), ("token_accuracy", ".2f"))
 
@@ -74,10 +74,10 @@ def print_findings(found: Sequence[Finding]) -> None:
         _print("Attacks on recorded messages", shown[0], shown[1:])
     for one in found:
         if one.result is None:
-            print(f"{message_named(one)}: {attack_named(one.attack)} refused: {one.refusal}")
+            say(f"{message_named(one)}: {attack_named(one.attack)} refused: {one.refusal}")
     _print_properties(found)
     for folder in dict.fromkeys(one.result.parent for one in found if one.result is not None):
-        print(f"Results in {folder}")
+        say(f"Results in {folder}")
 
 
 def _print_properties(found: Sequence[Finding]) -> None:
@@ -90,7 +90,7 @@ def _print_properties(found: Sequence[Finding]) -> None:
                 told.setdefault(attack_named(one.attack), []).append(report)
     for name, reports in told.items():
         if (area := property_area(reports)) is not None:
-            print(f"{name}: AUC {area:.2f} over {len(reports)} messages, by what most examples of each have")
+            say(f"{name}: AUC {area:.2f} over {len(reports)} messages, by what most examples of each have")
 
 
 def _row(one: Finding, result: Path) -> tuple[str, ...]:
@@ -135,12 +135,11 @@ def attack_named(attack: PluginSpec) -> str:
 
 
 def _print(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=title)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(cell) or "-" for cell in row))
+        table.add_row(*(cell_text(words) or "-" for words in row))
     wide_console().print(table)

@@ -15,13 +15,14 @@ from .families import checks, families_of, family, family_names
 from .overrides import parse
 from .scenario import Scenario, load_scenario, make_scenario
 from .shelves import scenario_names
+from .terminal import say
 
 
 def print_scenario(name: str) -> None:
     """Print a scenario's file as it stands."""
     load_scenario(name)  # a broken one is refused here, in one line
     path = scenario_names().get(name, Path(name))
-    print(path.read_text(encoding="utf-8"), end="")
+    say(path.read_text(encoding="utf-8").removesuffix("\n"))
 
 
 def print_plugin(name: str) -> None:
@@ -37,13 +38,13 @@ def print_plugin(name: str) -> None:
     for kind in kinds:
         plugin: Any = family(kind).find(name)
         module = inspect.getmodule(plugin)
-        print(f"{name} ({family(kind).noun})\n")
-        print(f"{(module.__doc__ or '').strip()}\n" if module else "")
-        print(inspect.getdoc(plugin) or "")
-        print("\nOptions:" if options_of_class(plugin) else "\nNo options.")
+        say(f"{name} ({family(kind).noun})\n")
+        say(f"{(module.__doc__ or '').strip()}\n" if module else "")
+        say(inspect.getdoc(plugin) or "")
+        say("\nOptions:" if options_of_class(plugin) else "\nNo options.")
         for line in options_of_class(plugin):
-            print(f"  {line}")
-        print(f"\n{_example(kind, name, plugin)}")
+            say(f"  {line}")
+        say(f"\n{_example(kind, name, plugin)}")
 
 
 def _example(kind: str, name: str, plugin: Any) -> str:
@@ -90,14 +91,14 @@ def check(name: str, family_name: str | None, options: Sequence[str]) -> bool:
             raise
         except BaseException as error:  # a plug-in that leaves the process breaks its promise, too
             failures += 1
-            print(f"FAILED  {words}: {said(error, named=not isinstance(error, PluginError))}")
+            say(f"FAILED  {words}: {said(error, named=not isinstance(error, PluginError))}")
         else:
-            print(f"ok      {words}")
+            say(f"ok      {words}")
     for line in _beside(plugin, family(kinds[0])):
-        print(f"note    {line}")
+        say(f"note    {line}")
     total = len(checks(kinds[0]))
     noun = family(kinds[0]).noun
-    print(f"{noun} '{name}' keeps {total - failures} of the {total} promises that every {noun} makes.")
+    say(f"{noun} '{name}' keeps {total - failures} of the {total} promises that every {noun} makes.")
     return failures == 0
 
 

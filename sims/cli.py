@@ -27,6 +27,7 @@ from .attack_command import attack
 from .codec_command import codecs
 from .completion import pictures
 from .exits import run_command
+from .pages_command import docs
 from .plugin_commands import check_plugin, data, doctor, explain, list_, new, show
 from .report.command import report
 from .table_command import table
@@ -213,9 +214,10 @@ def export(
     ] = False,
 ) -> None:
     """Write the trained model's weights as safetensors; model.init begins with them."""
+    from .terminal import say
     from .trained import export as write
 
-    print(write(folder, out, allow_code))
+    say(write(folder, out, allow_code))
 
 
 @app.command()
@@ -223,11 +225,12 @@ def verify(
     folder: Annotated[Path, typer.Argument(help="The result folder of a run, a sweep or a matrix.")],
 ) -> None:
     """Say what of a result folder is whole: exit code 0, or 1 if no result is lost, or 2."""
+    from .terminal import say
     from .verify import told
     from .verify import verify as look
 
     lines, code = told(folder, look(folder))
-    print("\n".join(lines))
+    say("\n".join(lines))
     raise typer.Exit(code)
 
 
@@ -294,6 +297,7 @@ app.command("list")(list_)
 app.command()(show)
 app.command()(explain)
 app.command()(doctor)
+app.command()(docs)
 app.command()(data)
 app.command()(codecs)
 app.command()(new)

@@ -15,6 +15,7 @@ from .scenario import Scenario
 from .sections import Runtime
 from .summary import print_summary
 from .sweep import sweep, variants
+from .terminal import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +72,7 @@ def show_results(runs: list[Run], folder: Path) -> None:
 def _say_page(folder: Path) -> None:
     page = folder / "report.html"
     if page.is_file():
-        print(f"All of it on one page: {page}")
+        say(f"All of it on one page: {page}")
 
 
 def show_matrix(table: "pd.DataFrame", folder: Path) -> None:
@@ -82,7 +83,7 @@ def show_matrix(table: "pd.DataFrame", folder: Path) -> None:
     """
     print_matrix(table)
     drawn = ", ".join(sorted(path.name for path in (folder / "plots").glob("matrix-*.png")))
-    print(f"Table in {folder / 'matrix.csv'}; plots in {folder / 'plots'}: {drawn}")
+    say(f"Table in {folder / 'matrix.csv'}; plots in {folder / 'plots'}: {drawn}")
     _say_page(folder)
     if "reason" in table and table["reason"].notna().any():
         failed = table[table["reason"].notna()]

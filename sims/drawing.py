@@ -8,6 +8,7 @@ from ..core.errors import ResultsError, ScenarioError
 from .plots import PLOTS, SETS, draw_set, draw_to, find, refusal, save, taking
 from .plots.look import Look, drawn_as
 from .results import Run
+from .terminal import say
 
 MATRIX = "matrix"
 """What ``gauntlet plot`` calls the heat maps of a matrix's folder."""
@@ -68,14 +69,16 @@ def draw_results(
         options: The plot's own, such as ``by``; of several plots for those that take them.
     """
     if look is not None and (name == "all" or name in SETS):
-        look = replace(look, anywhere=True)
+        look = replace(look, had=set())
     if name == "all":
         draw_all(runs, folder, kind or "png", look, **options)
     elif name in SETS:
         for path in draw_set(SETS[name], runs, _places(folder / "all.png", out, kind), look, **options):
-            print(path)
+            say(path)
     else:
-        print(draw_to(out or folder / f"{name}.{kind or 'png'}", name, runs, look, **options))
+        say(draw_to(out or folder / f"{name}.{kind or 'png'}", name, runs, look, **options))
+    if look is not None:
+        look.refuse_lacking()
 
 
 def _places(base: Path, out: Path | None, kind: str | None) -> Any:
@@ -99,7 +102,7 @@ def draw_all(
             drawn.append(draw_to(folder / f"{name}.{kind}", name, runs, look, **own).name)
         except ScenarioError:
             continue
-    print(f"Results in {folder.parent}; plots in {folder}: {', '.join(drawn)}")
+    say(f"Results in {folder.parent}; plots in {folder}: {', '.join(drawn)}")
 
 
 def draw_matrix(folder: Path, out: Path | None, kind: str | None, look: Look | None) -> None:
@@ -113,7 +116,7 @@ def draw_matrix(folder: Path, out: Path | None, kind: str | None, look: Look | N
     from .plots.look import finish
     from .plots.matrix import MAPS, heat_maps, numbers_of
 
-    look = replace(look or Look(), anywhere=True)
+    look = replace(look or Look(), had=set())
     try:
         table = pd.read_csv(folder / "matrix.csv")
     except (OSError, ValueError) as error:
@@ -126,4 +129,5 @@ def draw_matrix(folder: Path, out: Path | None, kind: str | None, look: Look | N
             with drawn_as(look):
                 figure, data = finish(heat_maps(table, name), numbers_of(table, name), look)
             for path in places(f"matrix-{name}"):
-                print(save(figure, path, data, look))
+                say(save(figure, path, data, look))
+    look.refuse_lacking()

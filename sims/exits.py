@@ -8,6 +8,7 @@ import typer
 
 from ..core.errors import GauntletError
 from . import signals
+from .terminal import readable
 
 COMPLETING = "_GAUNTLET_COMPLETE"  # set by the shell's half of completion
 _UsageError: Any = typer.BadParameter.__bases__[0]  # of Click, or of the Click within a newer Typer
@@ -62,5 +63,5 @@ def _call(app: typer.Typer) -> Any:
 
 
 def _refuse(message: str) -> NoReturn:
-    print(f"gauntlet: {' '.join(message.split())}", file=sys.stderr)
+    print(f"gauntlet: {readable(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(2)

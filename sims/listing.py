@@ -2,26 +2,39 @@
 
 import inspect
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from ..core.errors import PluginError, unknown
 from .names import GROUPS, plugin_names
 from .places import PLACES, SENTENCES
-from .terminal import wide_console
+from .terminal import cell_text, wide_console
+
+_SCREEN = 24  # lines
 
 
 def print_overview() -> None:
-    """Print one line a family with its number of members, loading none of them: 24 lines of 80 letters."""
+    """Print one line a family with its number of members, loading none of them: 24 lines of 80 letters.
+
+    Where there are more families than lines, those that come last share them, without a sentence.
+    """
     from .plots import PLOTS
     from .shelves import scenario_names
 
     rows = [
         ("scenarios", len(scenario_names()), "gauntlet run NAME; list WORD, show NAME, explain WORD."),
-        *((name, len(plugin_names(name)), SENTENCES[name]) for name in PLACES),
         ("plots", len(PLOTS), "Pictures of results: gauntlet plot NAME FOLDER."),
+        *((name, len(plugin_names(name)), SENTENCES[name]) for name in PLACES),
     ]
-    for name, count, sentence in rows:
-        print(f"{name:<18}{count:>4}  {sentence}")
+    print("\n".join(overview(rows)))
+
+
+def overview(rows: Sequence[tuple[str, int, str]], lines: int = _SCREEN) -> list[str]:
+    """Return (name, number, sentence) in that many lines at most, each within 80 letters."""
+    alone = len(rows) if len(rows) <= lines else 2 * lines - len(rows)
+    told = [f"{name:<18}{count:>4}  {sentence}" for name, count, sentence in rows[:alone]]
+    left = [f"{name:<18}{count:>4}" for name, count, _ in rows[alone:]]
+    return told + ["  ".join(pair) for pair in zip_longest(left[::2], left[1::2], fillvalue="")]
 
 
 def print_part(word: str) -> None:
@@ -44,7 +57,6 @@ def print_part(word: str) -> None:
 
 def print_scenarios() -> None:
     """Print every shipped scenario with the first sentence of its description."""
-    from rich.markup import escape
     from rich.table import Table
 
     from .scenario import load_scenario
@@ -52,13 +64,12 @@ def print_scenarios() -> None:
 
     table = Table("scenario", "what it shows", title="Scenarios (gauntlet run NAME)")
     for name in scenario_names():
-        table.add_row(name, escape(first_sentence(load_scenario(name).description)))
+        table.add_row(name, cell_text(first_sentence(load_scenario(name).description)))
     wide_console().print(table)
 
 
 def print_families(names: Sequence[str]) -> None:
     """Print the plug-ins of some families, each with its first sentence."""
-    from rich.markup import escape
     from rich.table import Table
 
     from .families import family
@@ -68,7 +79,7 @@ def print_families(names: Sequence[str]) -> None:
         if number:
             table.add_section()
         for plugin in family(kind).names():
-            table.add_row(kind, escape(plugin), escape(_sentence(family(kind).find(plugin))))
+            table.add_row(kind, cell_text(plugin), cell_text(_sentence(family(kind).find(plugin))))
     wide_console().print(table)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from .scores import delays
-from .terminal import wide_console
+from .terminal import cell_text, wide_console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,7 +141,6 @@ def _with_worst_case(table: "pd.DataFrame") -> "pd.DataFrame":
 
 def print_matrix(table: "pd.DataFrame") -> None:
     """Print the best accuracy without an attack and in the worst case, one line a defense and share."""
-    from rich.markup import escape
     from rich.table import Table
 
     shown = Table(title="Best accuracy over the rounds: without an attack, and under the worst one")
@@ -154,8 +153,8 @@ def print_matrix(table: "pd.DataFrame") -> None:
             "-" if row.isna()["best_accuracy"] else f"{row['best_accuracy']:.3f}" for row in (clean, worst)
         ]
         name = worst.get("worst_attack")
-        worst_attack = escape(name) if isinstance(name, str) else "-"
-        shown.add_row(f"{100 * share:g} %", escape(defense), *numbers, worst_attack)
+        worst_attack = cell_text(name) if isinstance(name, str) else "-"
+        shown.add_row(f"{100 * share:g} %", cell_text(defense), *numbers, worst_attack)
     wide_console().print(shown)
 
 

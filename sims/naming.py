@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from ..core.live import class_of, is_live
+from .terminal import readable
 
 APART = {"name", "seed", "description", "sweep", "matrix", "checkpoint", "evaluation", "probes"}
 APART |= {"runtime", "track", "max_delta", "vectorize", "device", "compile"}  # where and how clients run
@@ -36,12 +37,12 @@ def run_names(runs: Sequence[Named]) -> list[str]:
             names[place] = ", ".join([name, *words])
     if len({(n, run.manifest["seed"]) for n, run in zip(names, runs, strict=True)}) < len(runs):
         names = [f"{run.origin}: {n}" if run.origin else n for n, run in zip(names, runs, strict=True)]
-    return without_shared(names)
+    return [readable(name) for name in without_shared(names)]
 
 
 def scenario_name(run: Named) -> str:
     """Return the name of a run's scenario."""
-    return str(run.manifest["scenario"].get("name") or "run")
+    return readable(run.manifest["scenario"].get("name") or "run")
 
 
 def _label(run: Named, several: bool) -> str:

@@ -7,6 +7,7 @@ import typer
 
 from .arguments import Set
 from .completion import parts, shown, words
+from .terminal import say
 
 
 def list_(
@@ -52,14 +53,14 @@ def explain(
     """Say what a column of the result tables means, or a value in it."""
     from .explain import explain as said
 
-    print("\n".join(said(word)))
+    say("\n".join(said(word)))
 
 
 def doctor() -> None:
     """Say what this machine has: versions, cores, memory, GPUs, Ray, data; what is missing, and what for."""
     from .doctor import diagnosis
 
-    print("\n".join(diagnosis()))
+    say("\n".join(diagnosis()))
 
 
 def data(
@@ -70,7 +71,7 @@ def data(
     """Draw which labels each client holds."""
     from .catalogue import draw_labels
 
-    print(draw_labels(scenario, set_ or [], out))
+    say(draw_labels(scenario, set_ or [], out))
 
 
 def new(
@@ -88,7 +89,7 @@ def new(
     from .scaffold import scaffold
 
     for path in scaffold(kind, name, folder):
-        print(path)
+        say(path)
 
 
 def check_plugin(

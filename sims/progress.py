@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .terminal import readable, say
+
 if TYPE_CHECKING:
     from ..server.scoring.evaluation import Score
     from ..server.simulation import Step
@@ -111,24 +113,23 @@ class Lines:
 
     def begin(self, run: int, label: str, rounds: int, done: int) -> None:
         self._paces[run] = Pace(label, rounds, done)
-        print(f"{label}: {rounds - done} rounds to go", flush=True)
+        say(f"{label}: {rounds - done} rounds to go")
 
     def advance(self, run: int, round_: int, score: Headline | None, clients: int, seconds: float) -> None:
         pace = self._paces[run]
         rate, left = pace.advance(round_, score, clients, seconds)
         every = max(1, pace.rounds // 10)
         if (round_ + 1) % every == 0 or round_ + 1 == pace.rounds:
-            print(
+            say(
                 f"{pace.label}: round {round_ + 1}/{pace.rounds}  {pace.score}  "
-                f"{rate:,.0f} clients/s  {left:.0f} s left",
-                flush=True,
+                f"{rate:,.0f} clients/s  {left:.0f} s left"
             )
 
     def end(self, run: int) -> None:
         return None
 
     def note(self, text: str) -> None:
-        print(text, flush=True)
+        say(text)
 
     def close(self) -> None:
         return None
@@ -142,7 +143,7 @@ class Bars:
         from rich.progress import Progress as Live
 
         self._live = Live(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[score]}"),
@@ -157,7 +158,7 @@ class Bars:
     def begin(self, run: int, label: str, rounds: int, done: int) -> None:
         self._paces[run] = Pace(label, rounds, done)
         self._tasks[run] = self._live.add_task(
-            label, total=rounds, completed=done, score=self._paces[run].score, rate=0.0
+            readable(label), total=rounds, completed=done, score=self._paces[run].score, rate=0.0
         )
 
     def advance(self, run: int, round_: int, score: Headline | None, clients: int, seconds: float) -> None:
@@ -169,7 +170,7 @@ class Bars:
         return None
 
     def note(self, text: str) -> None:
-        self._live.console.print(text, highlight=False)
+        self._live.console.print(readable(text), markup=False, highlight=False)
 
     def close(self) -> None:
         self._live.stop()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
+    from .inferred import Inferred
+
 SCHEMA = 2
 SCHEMAS = (1, SCHEMA)  # of manifests that are read
 JOURNALS = ("tables.journal", "timings.journal")  # the tables of a run that is not finished
@@ -178,6 +180,12 @@ class Run:
     def attacked(self) -> list[Rebuilt]:
         """Return what leakage attacks rebuilt of the recorded messages later, by ``gauntlet attack``."""
         return self._rebuilt(ATTACKED)
+
+    def inferences(self) -> "list[Inferred]":
+        """Return what inference attacks said: of its probes, then of those by ``gauntlet attack``."""
+        from .inferred import answers
+
+        return [one for name in ("inferences", ATTACKED) for one in answers(self.folder / name)]
 
     def _rebuilt(self, name: str) -> list[Rebuilt]:
         places = (place for place in sorted((self.folder / name).glob("*")) if place.is_dir())

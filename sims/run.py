@@ -32,12 +32,13 @@ from .provenance import (
     with_live,
 )
 from .results import FINISHED, Run, load_run, read_manifest
+from .run_tables import rows_of
 from .scenario import Scenario, fingerprint, make_scenario
 from .sections import Runtime
 from .signals import resumable
 from .tracking import make_tracker, untracked
 from .watch import make_watches
-from .writer import RunWriter, rows_of
+from .writer import RunWriter
 
 RESULTS = Path("results")
 

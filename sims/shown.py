@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
+from html import escape as _escape
 from typing import TYPE_CHECKING, Any
+
+from .terminal import readable
 
 if TYPE_CHECKING:
     from .results import Run
 
 _MOST = 50  # rows of a table that are shown
+
+
+def escape(text: str) -> str:
+    return _escape(readable(text))
 
 
 def run_html(run: Run) -> str:

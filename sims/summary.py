@@ -11,7 +11,7 @@ from .naming import run_names, scenario_name
 from .results import Run
 from .spent import spent_so_far
 from .spread import in_words, spread
-from .terminal import wide_console
+from .terminal import cell_text, readable, wide_console
 from .upwards import upwards
 
 
@@ -155,19 +155,18 @@ def _best_attack(found: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 def print_summary(runs: Sequence[Run]) -> None:
     """Print the table; columns that say nothing about these runs are left out."""
-    from rich.markup import escape
     from rich.table import Table
 
     title, columns, rows = summary_table(runs)
-    table = Table(title=title)
+    table = Table(title=cell_text(title))
     for column in columns:
-        table.add_column(column, justify="left" if column == "run" else "right", overflow="fold")
+        table.add_column(cell_text(column), justify="left" if column == "run" else "right", overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(cell_text, row))
     console = wide_console()
     console.print(table)
     for warning in warnings(runs):
-        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
+        console.print(readable(f"warning: {warning}"), style="yellow", markup=False, highlight=False)
 
 
 def summary_table(runs: Sequence[Run]) -> tuple[str, list[str], list[list[str]]]:

@@ -43,6 +43,7 @@ def table(
     from .select import only as select
     from .sweep import load_runs
     from .tables import FORMS, matrix_table_of, summary_table, write_table
+    from .terminal import say
 
     with legible(f"{', '.join(map(str, results))} cannot be written as a table"):
         if is_matrix(results[0]):
@@ -54,8 +55,8 @@ def table(
         else:
             named = [name.strip() for name in columns.split(",")] if columns else []
             found = summary_table(select(load_runs(results), only or []), named)
-        text = FORMS[form.value](found.renamed(labels_of(label or [])))
+        text = FORMS[form.value](found.renamed(labels_of(label or [])).plain())
     if out is None:
         print(text, end="")
     else:
-        print(write_table(text, out))
+        say(write_table(text, out))

@@ -12,6 +12,7 @@ from ..core.errors import ResultsError, ScenarioError, unknown
 from .plots.look import replaced
 from .results import Run
 from .summary import summary_rows
+from .terminal import readable
 from .upwards import upwards
 
 Row = Mapping[str, Any]
@@ -74,6 +75,14 @@ class Table:
                 )
         rows = [[replaced(cell, labels) for cell in row] for row in self.rows]
         return Table([replaced(head, labels) for head in self.heads], rows, self.note)
+
+    def plain(self) -> "Table":
+        """Return the table with every cell in one line, without letters that are not seen or turn text."""
+        return Table(_plain(self.heads), [_plain(row) for row in self.rows], self.note)
+
+
+def _plain(cells: Sequence[str]) -> list[str]:
+    return [readable(" ".join(cell.split())) for cell in cells]
 
 
 def summary_table(runs: Sequence[Run], columns: Sequence[str] = ()) -> Table:

@@ -13,8 +13,8 @@ from ..server.checkpoint import checkpoints, read_checkpoint
 from .cells import is_matrix, read_cells
 from .results import FINISHED, digest, first_line, read_manifest
 from .run import stored_scenario
+from .run_tables import TABLES, rows_of
 from .sweep import read_sweep
-from .writer import TABLES, rows_of
 
 WHOLE, REPAIRABLE, BEYOND = 0, 1, 2
 """What a finding means: all is whole; no result is lost, or ``resume`` brings it back; results are lost."""

@@ -24,44 +24,18 @@ from ..core.trees import State
 from ..privacy.accounting import Epsilon
 from ..server.checkpoint import Checkpoint
 from ..server.plan import Plan
-from .catch_up_table import catch_up_rows
-from .earlier import by_round, old_tables, timings_until
+from .earlier import timings_until
 from .folders import RESERVE, check_free
-from .frame_table import FRAMES, frame_rows
-from .journal import Journal, Mark, read_tables
-from .layer_table import LAYERS, layer_rows
-from .records import (
-    CERTIFICATES,
-    CLIENTS,
-    OUTPUTS,
-    PERSONAL,
-    ROUNDS,
-    SCORES,
-    TIMINGS,
-    certificate_rows,
-    output_rows,
-    personal_rows,
-    rounds_schema,
-    rows,
-    score_rows,
-)
+from .journal import Journal, read_tables
+from .records import TIMINGS
 from .results import JOURNALS, SCHEMA, Run, digest, read_manifest, write_json, write_table
-from .robustness import ATTACKS, CLASSES, attack_rows, class_rows
+from .run_tables import OPTIONAL, one_row, rows_of, rows_of_round, schemas
 from .scenario import Scenario
 from .spent import settled
 
 if TYPE_CHECKING:
     from ..server.simulation import Step
 
-TABLES = {
-    "rounds": ROUNDS,
-    "clients": CLIENTS,
-    "classes": CLASSES,
-    "attacks": ATTACKS,
-    "scores": SCORES,
-    "outputs": OUTPUTS,
-}
-OPTIONAL = {"personal": PERSONAL, "certificates": CERTIFICATES, "frames": FRAMES, "layers": LAYERS}
 _TIMES = {"timings": TIMINGS}
 _TIMES_OF_ROUND = pa.struct(list(TIMINGS))
 _RESERVED = 2**16  # bytes
@@ -81,7 +55,7 @@ class RunWriter:
     def __init__(self, folder: Path, manifest: dict[str, Any], tables: Journal, timings: Journal) -> None:
         self.folder, self._manifest = folder, manifest
         self._tables, self._timings = tables, timings
-        self._round = pa.struct(list(_schemas(manifest)["rounds"]))
+        self._round = pa.struct(list(schemas(manifest)["rounds"]))
 
     @classmethod
     def create(
@@ -107,7 +81,7 @@ class RunWriter:
             ResultsError: The folder holds something already, or cannot be made.
         """
         check_free(folder)
-        _schemas(begun)
+        schemas(begun)
         manifest = {
             "schema": SCHEMA,
             "scenario": scenario.values(),
@@ -125,7 +99,7 @@ class RunWriter:
             raise ResultsError(f"{folder} cannot be made: {error.strerror}") from error
         tables, timings = (folder / name for name in JOURNALS)
         writer = cls(
-            folder, manifest, Journal(tables, _schemas(manifest), None, OPTIONAL), Journal(timings, _TIMES)
+            folder, manifest, Journal(tables, schemas(manifest), None, OPTIONAL), Journal(timings, _TIMES)
         )
         writer._reserve()
         write_json(folder / "manifest.json", manifest)
@@ -140,7 +114,7 @@ class RunWriter:
         """
         done = 0 if checkpoint is None else checkpoint.state.round
         tables = (
-            Journal(folder / JOURNALS[0], _schemas(read_manifest(folder)), None, OPTIONAL)
+            Journal(folder / JOURNALS[0], schemas(read_manifest(folder)), None, OPTIONAL)
             if checkpoint is None
             else rows_of(folder, checkpoint)
         )
@@ -154,25 +128,9 @@ class RunWriter:
 
     def add(self, plan: Plan, step: Step) -> dict[str, Any]:
         """Take one round's rows, which reach the disk with the next ``flush``; return that of the round."""
-        of_round, of_clients = rows(plan, step)
-        self._tables.add("rounds", _row(self._round, of_round))
-        self._tables.add("clients", of_clients)
-        if step.score:
-            self._tables.add("classes", class_rows(step.outcome.round, step.score))
-            self._tables.add("attacks", attack_rows(plan, step.outcome.round, step.score))
-        self._tables.add("scores", score_rows(step, plan.exchange.statement.names))
-        if step.score:
-            self._tables.add("outputs", output_rows(step.outcome.round, step.score))
-        if step.personal:
-            self._tables.add("personal", personal_rows(plan, step))
-        if step.certificates:
-            self._tables.add("certificates", certificate_rows(step))
-        if (frames := frame_rows(plan, step)) is not None:
-            self._tables.add("frames", frames)
-        if (missed := catch_up_rows(plan, step)) is not None:
-            self._tables.add("frames", missed)
-        if (layers := layer_rows(plan, step)) is not None:
-            self._tables.add("layers", layers)
+        of_round, tables = rows_of_round(plan, step, self._round)
+        for name, table in tables:
+            self._tables.add(name, table)
         rate = len(step.outcome.sent) / step.seconds if step.seconds > 0 else None
         times = {
             "round": step.outcome.round,
@@ -182,8 +140,8 @@ class RunWriter:
             "decode_seconds": step.outcome.decode_seconds,
             "clients_per_second": rate,
         }
-        self._timings.add("timings", _row(_TIMES_OF_ROUND, times))
-        return {column.name: of_round[column.name] for column in self._round}
+        self._timings.add("timings", one_row(_TIMES_OF_ROUND, times))
+        return of_round
 
     def flush(self) -> State:
         """Put the rows so far on the disk; return what a checkpoint has to hold, to count on them.
@@ -263,51 +221,6 @@ class RunWriter:
     def _mark(self, status: str, reason: str | None) -> None:
         self._manifest |= {"status": status, "reason": reason}
         write_json(self.folder / "manifest.json", self._manifest)
-
-
-def rows_of(folder: Path, checkpoint: Checkpoint) -> Journal:
-    """Return the journal of a run up to where a checkpoint counts on it; nothing is written yet.
-
-    Where there is no journal, as in schema 1 and in a finished run, it is made of the tables.
-
-    Raises:
-        ResultsError: The rows are not there, or are others than those that the checkpoint counts on.
-    """
-    path, mark, schemas = folder / JOURNALS[0], _mark_of(checkpoint), _schemas(read_manifest(folder))
-    if mark is not None and (path.is_file() or not (folder / "rounds.parquet").is_file()):
-        return Journal(path, schemas, mark, OPTIONAL)
-    tables, rounds = Journal(path, schemas, None, OPTIONAL), checkpoint.state.round
-    for name, table in by_round(old_tables(folder, schemas, rounds), rounds):
-        tables.add(name, table)
-    if mark not in (None, tables.end):
-        raise ResultsError(f"the tables in {folder} are not those that {checkpoint.path.name} counts on")
-    return tables
-
-
-def _schemas(manifest: Mapping[str, Any]) -> dict[str, pa.Schema]:
-    """Return the columns of a run's tables.
-
-    Raises:
-        ResultsError: The manifest does not say which.
-    """
-    metrics = manifest.get("metrics", [])
-    if not (isinstance(metrics, list) and all(isinstance(name, str) for name in metrics)):
-        raise ResultsError(f"a run's manifest has metrics {metrics!r}: that is none of this version's")
-    linked = manifest.get("scenario", {}).get("link") is not None
-    return {**TABLES, "rounds": rounds_schema(metrics, linked)}
-
-
-def _mark_of(checkpoint: Checkpoint) -> Mark | None:
-    """Return up to where a checkpoint counts on its run's journal; None in schema 1."""
-    try:
-        return None if checkpoint.beside is None else Mark.read(checkpoint.beside["tables"])
-    except (TypeError, KeyError, ValueError) as error:
-        raise ResultsError(f"{checkpoint.path} does not say which rows it counts on") from error
-
-
-def _row(columns: pa.DataType, values: dict[str, Any]) -> pa.Table:
-    """Return a table of one row; a structure is converted as one, five times as fast as column by column."""
-    return pa.Table.from_batches([pa.RecordBatch.from_struct_array(pa.array([values], columns))])
 
 
 def _digests(folder: Path) -> dict[str, str]:

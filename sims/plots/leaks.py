@@ -15,6 +15,7 @@ from ...core.declarations import LeakageAttacks, attackers, declared
 from ...core.errors import PluginError, ScenarioError
 from ...core.outside import only_our_own
 from ..adaptive import asked, knows
+from ..terminal import readable
 from .base import EXACT, Array, RebuiltLike, RunLike, groups
 from .gallery import differing, results_of, said
 
@@ -178,7 +179,7 @@ def refuse_alone(run: RunLike) -> None:
     """Raise ``ScenarioError`` where a run's client defense was attacked by nobody who knows of it."""
     adaptive, items = adaptive_of(run), results_of(run)
     if adaptive and items and not any(is_adaptive(item, adaptive) for item in items):
-        who = str(run.manifest["label"]) or str(run.manifest["scenario"]["name"])
+        who = readable(run.manifest["label"]) or readable(run.manifest["scenario"]["name"])
         raise ScenarioError(_alone(who, [item.attack for item in items], adaptive))
 
 

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ...core.errors import ScenarioError, unknown
+from ...core.errors import ScenarioError, shown, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,16 +30,23 @@ class Look:
         size: ``"column"`` (3.35 inches wide), ``"page"`` (7), or ``"W,H"`` in inches; None: the plot's own.
         labels: From a text that the picture would have to what it has instead.
         style: One of matplotlib's styles, or the path of an ``.mplstyle`` file; None: ours.
-        anywhere: Of several pictures: a name that one of them does not have is no error.
+        had: Of several pictures, the names that some of them had so far: a name that one of them does not
+            have is no error then, and ``refuse_lacking`` says which no picture had. None: of one picture.
     """
 
     size: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     style: str | None = None
-    anywhere: bool = False
+    had: set[str] | None = None
 
     def __post_init__(self) -> None:
         inches(self.size)
+
+    def refuse_lacking(self) -> None:
+        """Raise ``ScenarioError`` where a label that is asked for was in none of several pictures."""
+        lacking = [old for old in self.labels if self.had is not None and old not in self.had]
+        if lacking:
+            raise ScenarioError(f"no text of these pictures, which are drawn, has {shown(lacking[0])}")
 
     @property
     def scale(self) -> float:
@@ -129,14 +136,14 @@ def finish(figure: "Figure", data: "pd.DataFrame | None", look: Look) -> "tuple[
         ScenarioError: A label that the picture does not have.
     """
     if look.labels:
-        _rename(figure, look.labels, look.anywhere)
+        _rename(figure, look.labels, look.had)
         data = None if data is None else _renamed(data, look.labels)
     if look.scale != 1.0:
         _shrink(figure, look.scale)
     return figure, data
 
 
-def _rename(figure: "Figure", labels: Mapping[str, str], anywhere: bool) -> None:
+def _rename(figure: "Figure", labels: Mapping[str, str], had: set[str] | None) -> None:
     from matplotlib.text import Text
     from matplotlib.ticker import FixedFormatter
 
@@ -151,7 +158,10 @@ def _rename(figure: "Figure", labels: Mapping[str, str], anywhere: bool) -> None
     before = [text.get_text() for text in texts]
     said = [*before, *(name for one in fixed for name in one.seq)]
     for old in labels:
-        if not anywhere and not any(_word(old).search(name) for name in said):
+        if any(_word(old).search(name) for name in said):
+            if had is not None:
+                had.add(old)
+        elif had is None:
             known = dict.fromkeys(" ".join(name.split()) for name in said if name.strip())
             raise ScenarioError(f"no text of this picture has {old!r}; it has: {'; '.join(known)}")
     for text, name in zip(texts, before, strict=True):

@@ -15,8 +15,9 @@ def report(
 ) -> None:
     """Write one HTML page of results: settings, scores, epsilon, leakage, bytes, and how to run it again."""
     from ..ownership import refuse_drawing
+    from ..terminal import say
     from .writing import write_report
 
     if out is None and len(results) == 1:
         refuse_drawing(results[0])
-    print(write_report(results, out))
+    say(write_report(results, out))

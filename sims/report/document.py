@@ -15,11 +15,13 @@ from ...core.version import VERSION
 from .costs import costs
 from .detection import detected
 from .fields import fields
+from .inferred import inferred
 from .leakage import leaked
 from .markup import Markup, element, joined, section, trusted
 from .overview import cautions, results, settings
 from .privacy import promises
 from .repeat import again
+from .sampled import sampled
 from .utility import curves
 
 if TYPE_CHECKING:
@@ -30,9 +32,11 @@ PARTS: Sequence[Callable[["Findings"], Markup]] = (
     results,
     fields,
     curves,
+    sampled,
     promises,
     detected,
     leaked,
+    inferred,
     costs,
     settings,
     again,

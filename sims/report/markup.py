@@ -4,10 +4,9 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 
+from ..terminal import readable
+
 MOST_LETTERS = 2_000  # of one piece of text
-_HIDDEN = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
 _VOID = frozenset({"br", "img", "meta"})
 
 
@@ -30,7 +29,7 @@ def escaped(value: Content, most: int = MOST_LETTERS) -> Markup:
     words = "" if value is None else str(value)
     if len(words) > most:
         words = f"{words[:most]} …"
-    return Markup(html.escape(_HIDDEN.sub("\ufffd", words), quote=True))
+    return Markup(html.escape(readable(words), quote=True))
 
 
 def element(tag: str, *content: Content, **attributes: Content) -> Markup:

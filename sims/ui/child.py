@@ -31,6 +31,11 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def ran(self) -> bool:
+        """Whether it ran and has ended."""
+        return self._process is not None and not self.runs
+
+    @property
     def stopping(self) -> bool:
         """Whether it was asked to stop and still runs."""
         return self.runs and self._stopping

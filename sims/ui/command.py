@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..arguments import Out, Set
+from ..terminal import say
 
 if TYPE_CHECKING:
     from .child import Child
@@ -31,13 +32,13 @@ def ui(
     try:
         if not watched:
             child.run(what, [word for one in set_ or () for word in ("--set", one)])
-        print(f"Open {server.door.address}\nOnly this machine can. Ctrl-C ends it.", flush=True)
+        say(f"Open {server.door.address}\nOnly this machine can. Ctrl-C ends it.")
         with suppress(KeyboardInterrupt):
             server.serve_forever()
     finally:
         server.server_close()
         if child.close():
-            print(f"The run was stopped; 'gauntlet resume {folder}' goes on with it", flush=True)
+            say(f"The run was stopped; 'gauntlet resume {folder}' goes on with it")
 
 
 def _listening(folder: Path, child: "Child", port: int) -> "LiveServer":

@@ -85,6 +85,11 @@ class LivePage:
             data_stamp=stamp,
         )
 
+    def allows(self, act: str) -> bool:
+        """Return whether the folder can be stopped, or resumed, from here: ``act`` is the button's name."""
+        _, may_stop, may_resume = self._state()
+        return {"stop": may_stop, "resume": may_resume}[act]
+
     def _state(self) -> tuple[str, bool, bool]:
         """Return (how it is, whether it can be stopped here, whether it can be resumed here)."""
         if self._child.runs:
@@ -93,7 +98,7 @@ class LivePage:
         state = state_of(self._folder)
         called = {
             "complete": "Finished",
-            "running": "Not run from here",
+            "running": "Stopped" if self._child.ran else "Not run from here",
             "unreadable": "Nothing to go on with",
         }
         return called.get(state, "Stopped"), False, state not in ("complete", "unreadable")

@@ -73,10 +73,14 @@ class _Handler(BaseHTTPRequestHandler):
         """Stop or resume."""
         if not self._may(changes=True):
             return
+        path = urlsplit(self.path).path
         acts = {"/stop": self.server.child.stop, "/resume": self.server.child.resume}
-        act = acts.get(urlsplit(self.path).path)
+        act = acts.get(path)
         if act is None:
             self._answer(HTTPStatus.NOT_FOUND)
+            return
+        if not self.server.page.allows(path[1:]):
+            self._answer(HTTPStatus.CONFLICT, b"There is nothing to stop, or to go on with.\n")
             return
         act()
         self._answer(HTTPStatus.NO_CONTENT)

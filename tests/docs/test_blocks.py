@@ -1,30 +1,23 @@
 """Every command and code block of the documentation is run by a test, or stands here with the reason why not.
 
 A page that is followed word by word elsewhere is done there. Of the other pages a TOML block is put into a
-scenario and prepared; a command is parsed, its scenario loaded and every variant of it made, and where it is
-short it is run.
+scenario and prepared, and a short command is run. What test_commands.py looks at holds for every command.
 """
 
 import re
 import shlex
 import tomllib
-from dataclasses import dataclass
-from pathlib import Path
 
+import pages
 import pytest
-import typer
+from pages import ROOT, commands
 
 from gauntlet.server.simulation import prepare
-from gauntlet.sims.cli import app
 from gauntlet.sims.names import plugin_names
-from gauntlet.sims.overrides import parse_over
 from gauntlet.sims.places import PLACES
-from gauntlet.sims.scenario import load_scenario, make_scenario
+from gauntlet.sims.scenario import make_scenario
 from gauntlet.sims.sweep import variants
 
-ROOT = Path(__file__).parents[2]
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FOLLOWED = {
     *re.findall(r'follow\("([\w/-]+\.md)"', (ROOT / "tests/sims/test_docs.py").read_text(encoding="utf-8")),
     *(f"tutorials/{page.name}" for page in (ROOT / "docs/tutorials").glob("*.md")),  # test_newcomer.py
@@ -84,47 +77,18 @@ UNDER = {  # what a fragment is put into, where digits will not do
 }
 
 
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of a page."""
-
-    page: str
-    kind: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.page}: {self.text.splitlines()[0][:50]}"
-
-
-def blocks() -> list[Block]:
-    found = [
-        Block(str(page.relative_to(ROOT)), kind, text)
-        for page in PAGES
-        if str(page.relative_to(ROOT / "docs" if "docs" in page.parts else ROOT)) not in FOLLOWED
-        for kind, text in FENCE.findall(page.read_text(encoding="utf-8"))
-    ]
-    return [block for block in found if block.text.strip()]
-
-
-def commands(block: Block) -> list[str]:
-    """The lines of a block of commands, those that are broken joined: by a backslash, or within quotes."""
-    lines: list[str] = []
-    for line in block.text.replace("\\\n", " ").splitlines():
-        if lines and lines[-1].count("'") % 2:
-            lines[-1] += " " + line.strip()
-        elif line.strip():
-            lines.append(line.strip())
-    return lines
-
-
 def excepted(page: str, line: str) -> bool:
     return any(page == where and line.startswith(words) for where, words in EXCEPTIONS)
 
 
+def blocks() -> list[pages.Block]:
+    """Return the blocks of pages that are not followed elsewhere."""
+    return [block for block in pages.blocks() if block.page.removeprefix("docs/") not in FOLLOWED]
+
+
 COMMANDS = [(b.page, line) for b in blocks() if b.kind in ("", "sh") for line in commands(b)]
 COMPARED = re.findall(r"`(gauntlet [^`]+)`", (ROOT / "docs/compare.md").read_text(encoding="utf-8"))
-GAUNTLET = [(page, line) for page, line in COMMANDS if line.startswith("gauntlet ") and "$" not in line]
-GAUNTLET += [("docs/compare.md", line) for line in dict.fromkeys(COMPARED) if line != "gauntlet list"]
+GAUNTLET = [line for _, line in COMMANDS if line.startswith("gauntlet ")] + COMPARED
 TOML = [b for b in blocks() if b.kind == "toml" and len(b.text) < 3000]
 """But for the one that shows every key, which tests/sims/test_docs.py prepares."""
 
@@ -153,24 +117,6 @@ def test_every_exception_is_of_a_block_that_is_there():
 
     assert [key for key in idle if "papers" not in key[0]] == []
     assert all(len(reason) > 15 for reason in EXCEPTIONS.values())
-
-
-@pytest.mark.parametrize(("page", "line"), GAUNTLET)
-def test_every_command_can_be_parsed_and_its_scenario_made(page, line, monkeypatch):
-    """Its words are a command's, its scenario loads with them, and every variant is a legal run."""
-    words = shlex.split(line, comments=True)[1:]
-    parser = typer.main.get_command(app)
-    with parser.make_context("gauntlet", list(words), resilient_parsing=False) as context:
-        name, command, rest = parser.resolve_command(context, [*context._protected_args, *context.args])
-        with command.make_context(name, rest, parent=context) as inside:
-            given = inside.params
-    if name not in ("run", "sweep", "matrix"):
-        return
-    scenario = load_scenario(given["scenario"], given["set_"] or ())
-    crossed = scenario.sweep | parse_over(given.get("over") or ())
-    whole = make_scenario(scenario.values() | {"sweep": crossed}, scenario.name)
-    for variant in variants(whole)[:3] if crossed else []:
-        variant.scenario.run_spec()
 
 
 def test_every_row_of_the_comparison_has_its_command():
@@ -204,7 +150,7 @@ def test_every_toml_block_is_a_part_of_a_scenario_that_can_run(block):
 
 
 @pytest.mark.parametrize(
-    "line", sorted({line for _, line in GAUNTLET if line.split()[1] in ("list", "explain")})
+    "line", sorted({line for line in GAUNTLET if line.split()[1] in ("list", "explain")})
 )
 def test_short_commands_run(line, gauntlet):
     result = gauntlet(*shlex.split(line, comments=True)[1:])
@@ -215,7 +161,7 @@ def test_short_commands_run(line, gauntlet):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
-    sorted({line for _, line in GAUNTLET if line.split()[1] in ("show", "doctor", "data", "check-plugin")}),
+    sorted({line for line in GAUNTLET if line.split()[1] in ("show", "doctor", "data", "check-plugin")}),
 )
 def test_commands_that_load_data_run(line, gauntlet):
     words = shlex.split(line, comments=True)[1:]

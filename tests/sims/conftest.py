@@ -22,7 +22,7 @@ TINY = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny() -> Callable[..., Scenario]:
     """Return a scenario of 4 rounds; keywords replace or add its keys."""
     return lambda **changes: make_scenario({**TINY, **changes})

@@ -10,7 +10,7 @@ import pytest
 from gauntlet.sims import doctor
 from gauntlet.sims.completion import parts, pictures, scenarios, shown, words
 from gauntlet.sims.families import family, family_names
-from gauntlet.sims.listing import first_sentence
+from gauntlet.sims.listing import first_sentence, overview
 from gauntlet.sims.names import plugin_names
 from gauntlet.sims.places import PLACES, SENTENCES
 
@@ -30,6 +30,21 @@ def test_the_overview_fits_a_screen_and_counts_every_family(gauntlet):
     counted = {line.split()[0]: line.split()[1] for line in lines}
     assert all(counted[name] == str(len(family(name).names())) for name in family_names())
     assert {"scenarios", "plots"} <= set(counted)
+
+
+@pytest.mark.parametrize("number", [1, 24, 25, 31, 48])
+def test_more_families_than_lines_still_fit_a_screen(number):
+    """By hand: 25 rows in 24 lines are 23 lines of one and one of two; 48 are 24 of two."""
+    rows = [
+        (f"family_of_plugins{n:02}", n, "Does something of its own, as its plug-ins do it.")
+        for n in range(number)
+    ]
+    lines = overview(rows)
+
+    assert len(lines) == min(number, 24)
+    assert max(map(len, lines)) <= 80
+    assert " ".join(lines).split().count("Does") == (number if number <= 24 else 48 - number)
+    assert [name for name, *_ in rows] == [w for w in " ".join(lines).split() if w.startswith("family_of")]
 
 
 @pytest.mark.parametrize("name", PLACES)

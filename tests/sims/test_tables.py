@@ -159,3 +159,13 @@ def test_options_of_a_picture_reach_it_and_others_are_refused(gauntlet, tiny, tm
         "'sdt' is not one of 'range', 'std', 'ci'"
         in gauntlet("plot", "loss", "r1", "--band", "sdt").refusal()
     )
+
+
+def test_a_label_that_no_picture_of_several_has_is_refused(gauntlet, tiny, tmp_path):
+    """One that some of them have is no error; the pictures are drawn all the same."""
+    folder = simulate(tiny(rounds=2), tmp_path / "r").folder
+
+    line = gauntlet("plot", "all", folder, "--label", "Round=T", "--label", "acuracy=A").refusal()
+    assert "no text of these pictures, which are drawn, has 'acuracy'" in line
+    assert gauntlet("plot", "all", folder, "--label", "Round=T").returncode == 0
+    assert (folder / "plots" / "accuracy.png").is_file()

@@ -102,9 +102,9 @@ class Page:
         assert "exceptionDetails" not in found, (script, found["exceptionDetails"])
         return found["result"].get("value")
 
-    def wait(self, condition: str) -> None:
+    def wait(self, condition: str, patience: float = PATIENCE) -> None:
         """Wait until an expression holds in the page."""
-        until = monotonic() + PATIENCE
+        until = monotonic() + patience
         while not self.value(condition):
             assert monotonic() < until, condition
             sleep(0.05)

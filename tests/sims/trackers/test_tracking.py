@@ -1,7 +1,11 @@
 """Runs that are tracked: the tool's numbers are the tables', a resumed run goes on, a fault ends nothing.
 
-Oracles: TensorBoard's and MLflow's own readers. The tests of a tool skip where it is not installed.
+Oracles: TensorBoard's and MLflow's own readers, and the messages of Weights & Biases' protocol.
+The tests of a tool skip where it is not installed.
 """
+
+import json
+import struct
 
 import pytest
 
@@ -203,3 +207,45 @@ def test_mlflow_reads_back_what_the_tables_hold(tiny, tmp_path):
         assert [m.value for m in history] == run.rounds[name].tolist(), name
     kept = {f.path for kind in ("pictures", "tables") for f in client.list_artifacts(same.info.run_id, kind)}
     assert {"pictures/summary.png", "tables/rounds.parquet"} <= kept
+
+
+def records(content):
+    """Yield the records of a ``.wandb`` file: LevelDB's log format after seven bytes, blocks of 32 KiB."""
+    place, parts = 7, b""
+    while place + 7 <= len(content):
+        if (left := 2**15 - place % 2**15) < 7:
+            place += left
+            continue
+        _, length, kind = struct.unpack("<IHB", content[place : place + 7])
+        parts += content[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield parts
+            parts = b""
+
+
+def test_weights_and_biases_files_hold_what_the_tables_hold(tiny, tmp_path, monkeypatch):
+    """Offline, over a stop: two files of one run's id, each round once."""
+    messages = pytest.importorskip("wandb.proto.wandb_internal_pb2")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    folder = tmp_path / "run"
+    with pytest.raises(PluginError, match="enough"):
+        package.simulate(
+            tiny(track={"name": "wandb", "folder": str(tmp_path / "w")}), folder, callbacks=[stop]
+        )
+    run = package.resume(folder)
+    told, names = {}, set()
+    for path in sorted((tmp_path / "w").rglob("*.wandb")):
+        for content in records(path.read_bytes()):
+            record = messages.Record.FromString(content)
+            names |= {record.run.run_id} if record.HasField("run") else set()
+            if record.HasField("history"):
+                items = {i.key or ".".join(i.nested_key): i.value_json for i in record.history.item}
+                told.setdefault(record.history.step.num, []).append(items)
+
+    assert len(names) == 1
+    assert sorted(told) == run.rounds["round"].tolist()
+    for row in run.rounds.to_dict("records"):
+        (items,) = told[row["round"]]
+        for name, value in numbers_of(row).items():
+            assert float(json.loads(items[name])) == value, name

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from gauntlet.sims.run import simulate
 from gauntlet.sims.ui.child import Child
 from gauntlet.sims.ui.server import LiveServer
 
@@ -111,3 +112,23 @@ def test_two_servers_have_two_tokens_of_256_bits(served, tmp_path):
 
     assert other.door.token != served.door.token
     assert len(other.door.token) == 43  # 32 bytes, base64 without filling
+
+
+@pytest.mark.parametrize("act", ["stop", "resume"])
+def test_what_the_page_s_button_does_not_allow_is_refused_by_address_too(act, tiny, tmp_path):
+    """Of a finished folder: no process is begun, and nothing of the folder changes."""
+    run = simulate(tiny(rounds=1), tmp_path / "done")
+    before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
+    child = Child(run.folder)
+    server = LiveServer(run.folder, child)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    status, _, body = asked(server, "POST", f"/{act}?token={server.door.token}")
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+    assert (status, child.runs, child.printed) == (409, False, 0)
+    assert b"nothing to stop, or to go on with" in body
+    assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")} == before
+    child.close()
