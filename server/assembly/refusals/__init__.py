@@ -51,6 +51,7 @@ from .codecs import (
     a_downlink_that_remembers,
     a_log_that_gives_other_parameters,
     a_mean_that_a_codec_does_not_keep,
+    a_mechanism_that_a_kept_mean_does_not_pass,
     batch_statistics_that_no_log_holds,
     rounds_that_a_codec_does_not_mix,
 )
@@ -158,6 +159,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_downlink_that_an_algorithm_does_not_expect,
     a_log_that_gives_other_parameters,
     a_mean_that_a_codec_does_not_keep,
+    a_mechanism_that_a_kept_mean_does_not_pass,
     rounds_that_a_codec_does_not_mix,
     a_server_that_an_algorithm_does_not_expect,
     a_defense_without_its_root,
