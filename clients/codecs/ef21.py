@@ -1,8 +1,9 @@
 """EF21: the codec inside says what changed of a client's update since what the server knows of it.
 
 Source: Richtárik, Sokolov, Fatkhullin. EF21: A New, Simpler, Theoretically Better, and Practically Faster
-Error Feedback. NeurIPS 2021. arXiv:2106.05203 (unverified; confirmed on a quadratic, where it is linear). Of
-cohorts: Fatkhullin, Sokolov, Gorbunov, Li, Richtárik. EF21 with Bells & Whistles. arXiv:2110.03294 (unverified).
+Error Feedback. NeurIPS 2021. arXiv:2106.05203 (unverified; confirmed on a quadratic, where it is linear).
+Cohorts: Fatkhullin, Sokolov, Gorbunov, Li, Richtárik. EF21 with Bells & Whistles. arXiv:2110.03294
+(unverified).
 """
 
 from __future__ import annotations

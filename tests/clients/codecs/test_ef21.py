@@ -54,8 +54,8 @@ def test_two_rounds_by_hand():
 def test_three_rounds_of_drawn_clients_by_hand():
     """Fatkhullin et al. (arXiv:2110.03294): who is not drawn keeps h, and the step is the mean of all three.
 
-    Round 0, all: c = (4, 0), (0, -6), (0, 3). Round 1, clients 3 and 5: (0, 2), (2, 0). Round 2, clients 5 and
-    8: of (1, -6) and h = (2, -6) (-1, 0), of (3, 3) and h = (0, 3) (3, 0).
+    Round 0, all: c = (4, 0), (0, -6), (0, 3). Round 1, clients 3 and 5: (0, 2), (2, 0). Round 2, clients 5
+    and 8: of (1, -6) and h = (2, -6) (-1, 0), of (3, 3) and h = (0, 3) (3, 0).
     """
     codec = EF21(codec=TOP_1, weighting="uniform")
     _, state = one_round(codec, codec.init(), [[4, 2], [2, -6], [0, 3]], [3, 5, 8], 0)
