@@ -22,7 +22,7 @@ drawn = settings(
     max_examples=-(-CASES // len(DRAWN)),
     deadline=None,
     database=None,
-    phases=(Phase.explicit, Phase.generate),  # to shrink a failure takes minutes, and its example is short
+    phases=(Phase.explicit, Phase.generate),  # shrinking takes minutes, and a round is shown in a line
     suppress_health_check=list(HealthCheck),
 )
 
