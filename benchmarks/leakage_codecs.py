@@ -41,6 +41,7 @@ LR = 0.1
 CODED: dict[str, tuple[str, dict[str, Any]]] = {
     "top-k 10 %": ("topk", {"density": 0.1}),
     "top-k 1 %": ("topk", {"density": 0.01}),
+    "stc 1 %": ("stc", {"density": 0.01}),
     "terngrad, no clip": ("terngrad", {"clip": 0.0}),
     "terngrad": ("terngrad", {}),
     "fp16": ("fp16", {}),

@@ -1,11 +1,12 @@
 """What rounds of one client tell together under error feedback, and what single messages tell.
 
-Usage: leakage_feedback.py [--victims N] [--first I] [--rounds T] [--density D ...]. A victim is one test
-digit (8 x 8), one step of SGD a round, lr 0.1, float32, through top-k under error feedback; the model (MLP
-64-128-128-10 with GELU, its seed the victim's number) moves by what the message decodes to. The label is
-read. All attacks take 300 steps of signed Adam: on the last message alone as it decodes, on the first as its
-codec says it fits, on all messages each for itself, on their sum, and on what the client had to encode.
-Prints mean PSNR, worst and best, and CPU seconds a victim; to the standard error stream each victim's.
+Usage: leakage_feedback.py [--victims N] [--first I] [--rounds T] [--codecs NAME ...] [--attacks NAME ...]. A
+victim is one test digit (8 x 8), one step of SGD a round, lr 0.1, float32, through a codec under error
+feedback (top-k unless others are named); the model (MLP 64-128-128-10 with GELU, its seed the victim's
+number) moves by what the message decodes to. The label is read. All attacks take 300 steps of signed Adam: on
+the last message alone as it decodes, on the first as its codec says it fits, on all messages each for itself,
+on their sum, and on what the client had to encode. Prints mean PSNR, worst and best, and CPU seconds a
+victim; to the standard error stream each victim's.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import copy
 import sys
 import time
 from dataclasses import replace
+from typing import Any
 
 import torch
 from leakage_codecs import LR, images, make_model
@@ -42,12 +44,21 @@ ATTACKS = {
 }
 
 
-def messages(victim: int, rounds: int, density: float) -> tuple[list[Observation], Truth]:
+CODECS_INSIDE: dict[str, dict[str, Any]] = {
+    "top-k 1 %": {"name": "topk", "density": 0.01},
+    "top-k 10 %": {"name": "topk", "density": 0.1},
+    "stc 1 %": {"name": "stc", "density": 0.01},
+    "sign": {"name": "sign"},
+    "powersgd, rank 2": {"name": "powersgd", "rank": 2},
+}
+
+
+def messages(victim: int, rounds: int, inside: dict[str, Any]) -> tuple[list[Observation], Truth]:
     """Return what one client sends in so many rounds, each message counted, and its example."""
     data = DATASETS.build("digits").load()
     x = images(data.test_x[victim : victim + 1])
     y = torch.from_numpy(data.test_y[victim : victim + 1])
-    codec = CODECS.build("error_feedback", {"codec": {"name": "topk", "density": density}})
+    codec = CODECS.build("error_feedback", {"codec": inside})
     model, state, found, one = make_model("digits", victim), codec.init(), [], torch.tensor([0])
     for t in range(rounds):
         layout, named, streams = Layout.of(model), dict(model.named_parameters()), CodecStreams(0, t)
@@ -81,25 +92,27 @@ def main() -> None:
     asked.add_argument("--victims", type=int, default=10)
     asked.add_argument("--first", type=int, default=0)
     asked.add_argument("--rounds", type=int, default=4)
-    asked.add_argument("--density", type=float, nargs="*", default=[0.01, 0.1])
+    asked.add_argument("--codecs", nargs="*", default=["top-k 1 %", "top-k 10 %"], choices=CODECS_INSIDE)
+    asked.add_argument("--attacks", nargs="*", default=list(ATTACKS), choices=ATTACKS)
     given = asked.parse_args()
     torch.set_num_threads(1)
-    print("| top-k | attack on | dB, mean (worst to best) | CPU s |\n|---|---|---|---|")
-    for density in given.density:
-        psnr: dict[str, list[float]] = {name: [] for name in ATTACKS}
-        spent = dict.fromkeys(ATTACKS, 0.0)
+    print("| codec | attack on | dB, mean (worst to best) | CPU s |\n|---|---|---|---|")
+    for label in given.codecs:
+        psnr: dict[str, list[float]] = {name: [] for name in given.attacks}
+        spent = dict.fromkeys(given.attacks, 0.0)
         for victim in range(given.first, given.first + given.victims):
-            seen, truth = messages(victim, given.rounds, density)
-            for name, (attack, which) in ATTACKS.items():
+            seen, truth = messages(victim, given.rounds, CODECS_INSIDE[label])
+            for name in given.attacks:
+                attack, which = ATTACKS[name]
                 began = time.process_time()
                 made = attack.reconstruct(seen[which], generator(victim, "attack"))
                 spent[name] += time.process_time() - began
                 psnr[name].append(float(score(made, truth, (0.0, 1.0)).psnr.mean()))
             words = ", ".join(f"{values[-1]:.1f}" for values in psnr.values())
-            print(f"density {density:g}, victim {victim}: {words}", file=sys.stderr, flush=True)
+            print(f"{label}, victim {victim}: {words}", file=sys.stderr, flush=True)
         for name, r in psnr.items():
             figures = f"{sum(r) / len(r):.1f} ({min(r):.1f} to {max(r):.1f}) | {spent[name] / len(r):.1f}"
-            print(f"| {100 * density:g} % | {name} | {figures} |", flush=True)
+            print(f"| {label} | {name} | {figures} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ of the subtraction is its authors' code's.
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -29,9 +29,10 @@ class FetchSGD:
     With S, the mean of the clients' sketches: U = momentum U + S, E = E + lr U, and w loses D, the k largest
     medians of E over its rows; D leaves E, and its coordinates' momentum is forgotten. A sketch is linear, so
     that the mean of sketches is the sketch of the mean: the message is ``rows`` x ``cols`` numbers whatever
-    the model, defenses and clipping work on these, and what a client sends does not depend on what it sent
-    before. Privacy mechanisms, secure sums among them, are refused. One round is one step, of one gradient a
-    client.
+    the model, defenses and clipping work on these, what a client sends does not depend on what it sent
+    before, and ``secure_sum`` shows the server what it needs and no more. Other privacy mechanisms are
+    refused: what an example moves in a sketch is not bounded. One round is one step, of one gradient a
+    client; momentum is the server's, so that the training's own is refused, and its weight decay.
 
     A message need not be the sketch of any gradient: its cells are bounded by the defense alone.
 
@@ -46,6 +47,8 @@ class FetchSGD:
         batch_size: Examples of which a client takes its gradient, drawn without replacement; 0 takes all.
         hash_seed: A public number from which all sides draw cells and signs, the same in all rounds.
     """
+
+    mechanisms: ClassVar[tuple[str, ...]] = ("none", "secure_sum")
 
     rows: int = 5
     cols: int = 500

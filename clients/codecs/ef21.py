@@ -1,8 +1,9 @@
 """EF21: the codec inside says what changed of a client's update since what the server knows of it.
 
 Source: Richtárik, Sokolov, Fatkhullin. EF21: A New, Simpler, Theoretically Better, and Practically Faster
-Error Feedback. NeurIPS 2021. arXiv:2106.05203 (unverified; confirmed on a quadratic, where it is linear). The
-mean over the clients of a round that are not all is ours.
+Error Feedback. NeurIPS 2021. arXiv:2106.05203 (unverified; confirmed on a quadratic, where it is linear).
+Cohorts: Fatkhullin, Sokolov, Gorbunov, Li, Richtárik. EF21 with Bells & Whistles. arXiv:2110.03294
+(unverified).
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from .parts import inside
 class EF21:
     """Send c = C(u - h), h the sum of a client's counted c; it is read as H + c, H the mean of all h.
 
-    The server alone needs H. Where every client's message is counted the mean of what is read is the mean of
-    the new h: EF21's step. Of a cohort, or after losses, it is H plus the mean c of those that came, where
-    the algorithm with all N clients has H + (K / N) times it: over uniform cohorts it is in the mean what all
-    would have sent. H itself is exact in every case, over the clients that ever began. The defense must be a
-    plain mean with these weights. Updates must be gradient-like: one local step, or few. An update that is
-    not finite enters no h.
+    The server alone needs H, and steps along it once a round's messages are counted. A client that was not
+    drawn, or whose message was lost, keeps its h and stays in H: where every message is counted H is the mean
+    of what is read, and of a cohort H plus K / N times the mean c of those that came. N are the clients that
+    ever began: the paper's, from a first round with all of them. The defense must be a plain mean with these
+    weights, without a privacy mechanism, which would change what came and not H. Updates must be
+    gradient-like: one local step, or few. An update that is not finite enters no h.
 
     Attributes:
         codec: The codec inside, by name or as a table of ``name`` and its options. It must be contractive,
@@ -125,11 +126,17 @@ class EF21:
                 total = total + state["weights"][client] * (after.double() - before.double())
         return {**state, "references": references, "sent": without(state["sent"], counted), "total": total}
 
-    def share(self, params: Tensor, aggregate: Tensor, state: State) -> State:
-        """Return H [M], float32: zeros before the first message."""
+    def kept_mean(self, state: State) -> Tensor | None:
+        """Return H [M], float32; None before the first message."""
         if state["total"] is None:
-            return {"mean": torch.zeros(len(aggregate))}
-        return {"mean": (state["total"] / (sum(state["weights"].values()) or 1.0)).float()}
+            return None
+        found: Tensor = (state["total"] / (sum(state["weights"].values()) or 1.0)).float()
+        return found
+
+    def share(self, params: Tensor, aggregate: Tensor, state: State) -> State:
+        """Return H [M]: zeros before the first message."""
+        mean = self.kept_mean(state)
+        return {"mean": torch.zeros(len(aggregate)) if mean is None else mean}
 
     def decode(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
         """Return H + c [M].

@@ -3,7 +3,9 @@
 Source: Vogels, Karimireddy, Jaggi. PowerSGD: Practical Low-Rank Gradient Compression for Distributed
 Optimization. NeurIPS 2019, Algorithm 1. arXiv:1905.13727. There both factors are averaged over the workers,
 which takes two trips to the server; here a client iterates alone and sends both in one message, so that
-products are averaged, and more iterations stand in the place of the warm start, which needs memory.
+products are averaged, and more iterations stand in the place of the warm start, which needs memory. The mean
+of K products has rank K r: of alike clients it is nearer to their mean update than what two trips give, and
+of clients that differ much it may be farther. Two trips add up under secure sums, and one does not.
 """
 
 from collections.abc import Sequence

@@ -18,7 +18,7 @@ from ...core.errors import FrameError
 from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout, Slot
 from ...core.updates import Updates
-from .parts.mismatches import CellMismatch
+from .parts.largest_mismatch import LargestMismatch
 from .parts.packing import (
     Array,
     by_tensor,
@@ -103,15 +103,14 @@ class STC:
             raise FrameError(f"tensor {record.tensor_id}: {came} positions, allowed {self._count(numel)}")
         return codes
 
-    def mismatch(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> CellMismatch:
-        """Return the distance to the nearest update with these signs, and less than the mean size beside."""
-        decoded = self.decode(records, layout, context)
-        below, above = torch.empty(layout.num_parameters), torch.empty(layout.num_parameters)
+    def mismatch(self, records: Sequence[Record], layout: Layout, context: CodecContext) -> LargestMismatch:
+        """Return how far from these the largest coordinates and their signs are, tensor by tensor."""
+        decoded, means = self.decode(records, layout, context), dict[Slot, float]()
         for slot, record in zip(layout.parameters, records, strict=True):
-            where = slice(slot.start, slot.start + slot.size)
-            below[where] = above[where] = float(scales_of(record, 1)[0])
-        above[decoded > 0] = below[decoded < 0] = torch.inf
-        return CellMismatch.of(decoded, below, above)
+            if bool(decoded[slot.start : slot.start + slot.size].any()):
+                means[slot] = float(scales_of(record, 1)[0])
+        logs = torch.tensor(list(means.values()), dtype=torch.float64).log().float()
+        return LargestMismatch(tuple(means), decoded.sign(), logs)
 
     def records(self, layout: Layout) -> Sequence[RecordShape]:
         return one_a_tensor(layout)

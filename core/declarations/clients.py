@@ -184,6 +184,11 @@ class Codecs(Table):
         "(num_examples) -> Tensor",
         "What each client counts in a mean that it keeps, float64 [K]; the defense's mean must count alike.",
     )
+    kept_mean: Declaration[Callable[[Any], Tensor | None] | None] = method(
+        "(state) -> Tensor | None",
+        "The mean that it keeps, once messages are counted: the server steps along it in the place of the "
+        "defense's [M]. None: along the defense's.",
+    )
     of_one_round = flag(
         "What it learns of the aggregate counts on messages of one round: no schedule may mix rounds."
     )

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...clients.codecs.parts.between_rounds import settled
+from ...clients.codecs.parts.between_rounds import settled, stepped_along
 from ...clients.codecs.parts.wire import VerbatimFrames, read_cohort
 from ...core.client_rows import with_rows
 from ...core.contracts import CodecStreams, Delivery, LinearDefense, Verdict
@@ -101,6 +101,8 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
     told = weighed.with_facts(received.facts) if plan.exchange.statement else weighed
     decision = decide(plan, told, state.pre_aggregations, state.defense)
     seconds = perf_counter() - begin
+    codec = settled(plan.codec, state.codec, received.client_ids.tolist())
+    step = stepped_along(plan.codec, codec, decision.verdict.aggregate)
     verbatim = declared(plan.codec, Codecs.verbatim)
     how = plan.codec, messages.updates, plan.exchange.up, plan.public, down.streams(plan.seed)
     reception = Reception(
@@ -117,7 +119,7 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
         delivery=Delivery(opened.counted, messages.seconds, opened.at - state.clock),
         refused=refused,
         received=received,
-        verdict=decision.verdict,
+        verdict=replace(decision.verdict, aggregate=step),
         sum_row=None if summed is clipped else summed.vectors[0],
         aggregation_seconds=seconds,
         encode_seconds=sent.encode_seconds,
@@ -126,7 +128,7 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
     after = replace(
         state,
         buffers=_mean_buffers(received.buffers.double().sum(dim=0), len(received), state.buffers),
-        codec=settled(plan.codec, state.codec, received.client_ids.tolist()),
+        codec=codec,
         privacy=privacy,
         pre_aggregations=decision.pre_aggregations,
         defense=decision.defense,

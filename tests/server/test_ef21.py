@@ -25,14 +25,21 @@ def rounds(simulation, count, state=None):
     return state, outcomes
 
 
-def test_the_step_is_the_mean_of_what_clients_hold(small):
-    """With every client in every round: the server's aggregate is its H after the round."""
-    simulation = prepare(small(codec=EF21))
+@pytest.mark.parametrize("who", [{}, {"sampler": SOME, "network": LOSSY}], ids=["all", "cohorts, losses"])
+def test_the_step_is_the_mean_of_what_clients_hold(small, who):
+    """Whoever came: the server steps along the weighted mean of all h, of clients that stayed away too."""
+    simulation = prepare(small(codec=EF21, **who))
     state = simulation.first
     for _ in range(3):
-        state, outcome = run_round(simulation.plan, state, simulation.serial_pool())
-        assert torch.allclose(outcome.verdict.aggregate, state.shared["mean"], atol=1e-6)
-        assert bool(outcome.verdict.aggregate.any())
+        before = state.params
+        state, _ = run_round(simulation.plan, state, simulation.serial_pool())
+        weights, held = state.codec["weights"], state.codec["references"]
+        total = sum(weights[i] * held[i].double() for i in held) / sum(weights.values())
+        assert bool(total.any())
+        torch.testing.assert_close(state.params - before, total.float(), atol=1e-6, rtol=1e-5)
+    if not who:
+        return
+    assert len(weights) > 5  # not the last cohort alone
 
 
 def test_nothing_goes_down_besides_the_parameters(small):
@@ -67,13 +74,12 @@ def test_another_rule_than_the_mean_that_it_keeps_is_refused(small, changes):
         prepare(small(**{"codec": EF21, **changes}))
 
 
-def test_what_it_remembers_leaves_no_epsilon(small):
+def test_a_mechanism_that_would_noise_what_nobody_steps_along_is_refused(small):
     table = {"clip_norm": 0.5, "noise_multiplier": 1.0, "delta": 0.01}
     spec = small(
         codec=PluginSpec("ef21", {"codec": TOP, "weighting": "uniform"}),
         privacy=PluginSpec("gaussian", table),
         defense=PluginSpec("mean", {"weighting": "fixed"}),
     )
-    _, (outcome,) = rounds(prepare(spec), 1)
-    assert outcome.epsilon.value is None
-    assert outcome.epsilon.reason == "client_memory"
+    with pytest.raises(ScenarioError, match="which privacy 'gaussian' would neither clip nor noise"):
+        prepare(spec)

@@ -161,6 +161,15 @@ class Round(NamedTuple):
     counted: list[int]
     state: State
 
+    def __repr__(self):
+        """What a failed test shows: a line, from which the case can be drawn again with its seed."""
+        sizes = [f"{size:.3g}" for size in self.updates.vectors.abs().amax(dim=1).tolist()]
+        return (
+            f"{self.codec}, round {self.streams.round}: tensors {[s.shape for s in self.layout.parameters]}, "
+            f"clients {self.updates.client_ids.tolist()} with sizes up to {', '.join(sizes)}, "
+            f"counted {self.counted}"
+        )
+
     def tensors(self, sent=None):
         """Yield each client's values of each tensor, and what came of them, float64: (k, slot, x, d)."""
         sent = self.updates.vectors.numpy() if sent is None else sent

@@ -15,6 +15,13 @@ def settled(codec: Codec, state: State, counted_ids: Sequence[int]) -> State:
     return state if settle is None else settle(state, counted_ids)
 
 
+def stepped_along(codec: Codec, state: State, aggregate: Tensor) -> Tensor:
+    """Return what the server steps along: the mean that a codec keeps, once settled, or ``aggregate`` [M]."""
+    kept = declared(codec, Codecs.kept_mean)
+    mean = None if kept is None else kept(state)
+    return aggregate if mean is None else mean
+
+
 def shared_by(codec: Codec, params: Tensor, aggregate: Tensor, state: State) -> State:
     """Return what both sides of a codec know before the next round, or None where it shares nothing.
 

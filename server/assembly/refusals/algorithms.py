@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ....clients.data.blank import input_dtype
 from ....clients.training.added_loss import RECEIVED, head_of
+from ....core.contracts import LocalTraining
 from ....core.declarations import (
     Algorithms,
     Codecs,
@@ -64,6 +65,20 @@ def an_algorithm_of_other_mechanisms(parts: Parts) -> ScenarioError | None:
     if not parts.brings(Algorithms.work) or came in mechanisms:
         return None
     return ScenarioError(f"{_who(parts)} goes with privacy {' or '.join(mechanisms)}, got '{came}'")
+
+
+def an_optimizer_that_nobody_runs(parts: Parts) -> ScenarioError | None:
+    """How local SGD steps, beside an algorithm that works in a way of its own, and would ignore it."""
+    came, plain = parts.spec.training, LocalTraining()
+    if not parts.brings(Algorithms.work):
+        return None
+    for name in ("momentum", "weight_decay", "optimizer"):
+        if (value := getattr(came, name)) != getattr(plain, name):
+            return ScenarioError(
+                f"{_who(parts)} takes steps of its own, which know no training.{name}: leave it out, "
+                f"got {value!r}"
+            )
+    return None
 
 
 def clients_that_an_algorithm_misses(parts: Parts) -> ScenarioError | None:

@@ -77,6 +77,17 @@ def a_mean_that_a_codec_does_not_keep(parts: Parts) -> ScenarioError | None:
     )
 
 
+def a_mechanism_that_a_kept_mean_does_not_pass(parts: Parts) -> ScenarioError | None:
+    """A codec whose own mean the server steps along, under a mechanism that changes what came."""
+    came = parts.spec.privacy.name
+    if declared(parts.codec, Codecs.kept_mean) is None or came == "none":
+        return None
+    return ScenarioError(
+        f"codec '{parts.spec.codec.name}' keeps the mean that the server steps along, which privacy '{came}' "
+        "would neither clip nor noise; use privacy none, or error_feedback in its place"
+    )
+
+
 def a_log_that_gives_other_parameters(parts: Parts) -> ScenarioError | None:
     """A downlink of logs, with a server whose parameters do not follow from the messages that it counted."""
     if not declared(parts.codec_down, Codecs.replays):

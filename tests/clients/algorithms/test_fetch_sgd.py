@@ -8,6 +8,7 @@ import torch
 
 from gauntlet.clients.algorithms.fetch_sgd import FetchSGD
 from gauntlet.core.contracts import LocalTraining
+from gauntlet.core.errors import ScenarioError
 from gauntlet.core.seeds import generator
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RunSpec
@@ -116,3 +117,27 @@ def test_robust_rules_and_sums_work_on_sketches():
 def test_options_out_of_range_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         FetchSGD(**options)
+
+
+def test_sums_of_sketches_are_all_that_the_server_needs():
+    """Under secure sums training has the bits that it has without: sketches add up."""
+    hidden, open_ = (last(spec(rounds=3, privacy=PluginSpec(name)))[1] for name in ("secure_sum", "none"))
+    assert torch.equal(hidden.state.params, open_.state.params)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"privacy": "gaussian"}, "goes with privacy none or secure_sum, got 'gaussian'"),
+        ({"momentum": 0.5}, r"steps of its own, which know no training\.momentum: leave it out, got 0\.5"),
+        ({"weight_decay": 1e-3}, r"know no training\.weight_decay: leave it out, got 0\.001"),
+        ({"optimizer": "adam"}, r"know no training\.optimizer: leave it out, got 'adam'"),
+    ],
+)
+def test_what_it_would_ignore_is_refused_in_one_line(changes, words):
+    privacy = changes.pop("privacy", None)
+    options = {"clip_norm": 1.0, "noise_multiplier": 1.0, "delta": 0.1}
+    refused = spec(privacy=PluginSpec(privacy, options)) if privacy else spec()
+    with pytest.raises(ScenarioError, match=words) as caught:
+        prepare(replace(refused, training=replace(refused.training, **changes)))
+    assert "\n" not in str(caught.value)

@@ -11,7 +11,7 @@ import pytest
 from codec_draws import DRAWN, rounds_of
 from codec_hostile import hostile_frames_of, refuse_or_read
 from codec_law_wrappers import check
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from gauntlet.clients.codecs import CODECS
@@ -22,6 +22,7 @@ drawn = settings(
     max_examples=-(-CASES // len(DRAWN)),
     deadline=None,
     database=None,
+    phases=(Phase.explicit, Phase.generate),  # shrinking takes minutes, and a round is shown in a line
     suppress_health_check=list(HealthCheck),
 )
 

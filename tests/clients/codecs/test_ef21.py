@@ -51,6 +51,22 @@ def test_two_rounds_by_hand():
     assert [state["references"][i].tolist() for i in (3, 5)] == [[4, 2], [2, -6]]
 
 
+def test_three_rounds_of_drawn_clients_by_hand():
+    """Fatkhullin et al. (arXiv:2110.03294): who is not drawn keeps h, and the step is the mean of all three.
+
+    Round 0, all: c = (4, 0), (0, -6), (0, 3). Round 1, clients 3 and 5: (0, 2), (2, 0). Round 2, clients 5
+    and 8: of (1, -6) and h = (2, -6) (-1, 0), of (3, 3) and h = (0, 3) (3, 0).
+    """
+    codec = EF21(codec=TOP_1, weighting="uniform")
+    _, state = one_round(codec, codec.init(), [[4, 2], [2, -6], [0, 3]], [3, 5, 8], 0)
+    assert codec.kept_mean(state).tolist() == pytest.approx([4 / 3, -3 / 3])
+    _, state = one_round(codec, state, [[4, 2], [2, -6]], [3, 5], 1)
+    assert codec.kept_mean(state).tolist() == pytest.approx([6 / 3, -1 / 3])
+    _, state = one_round(codec, state, [[1, -6], [3, 3]], [5, 8], 2)
+    assert codec.kept_mean(state).tolist() == pytest.approx([8 / 3, -1 / 3])
+    assert [state["references"][i].tolist() for i in (3, 5, 8)] == [[4, 2], [1, -6], [3, 3]]
+
+
 def test_a_message_that_was_not_counted_moves_neither_h_nor_its_mean():
     """By hand: of round 0 client 5's is lost, so H = (2, 0); it sends (0, -6) again, client 3 (0, 2)."""
     codec = EF21(codec=TOP_1, weighting="uniform")

@@ -54,6 +54,36 @@ def test_five_iterations_come_close_to_the_best_projection(rank, spectrum):
     assert errors[1] < errors[0]
 
 
+def two_trips(matrices, q, iterations):
+    """Algorithm 1 of the paper: P is the orthonormal mean of M_k Q, and Q the mean of M_k^T P."""
+    for _ in range(iterations):
+        p = np.linalg.qr((matrices @ q).mean(axis=0))[0]
+        q = (np.swapaxes(matrices, 1, 2) @ p).mean(axis=0)
+    return p @ q.T
+
+
+@pytest.mark.parametrize(("spectrum", "own", "nearer"), [("geometric", 0.3, True), ("harmonic", 0.7, False)])
+def test_one_trip_comes_nearer_to_the_mean_than_the_papers_two_where_clients_are_alike(spectrum, own, nearer):
+    """The mean of ten clients' products has rank 10 r; two trips give rank r, and Eckart and Young bound it.
+
+    Where most of a client is its own, its r columns say little of the mean, and two trips come nearer.
+    """
+    j = np.arange(1, 33)
+    values = 1.0 / j if spectrum == "harmonic" else 0.8**j
+    common = with_spectrum(values, 48, 32)
+    rows = [common + with_spectrum(own * values, 48, 32, seed) for seed in range(1, 11)]
+    matrices = np.stack(rows).reshape(10, 48, 32)
+    mean = matrices.mean(axis=0)
+    best = np.linalg.norm(np.linalg.svd(mean, compute_uv=False)[2:])
+    decoded, _ = sent(PowerSGD(rank=2, iterations=3), layout_of((48, 32)), *rows)
+
+    start = np.random.default_rng(0).standard_normal((32, 2))
+    paper = [np.linalg.norm(two_trips(matrices, start, iterations) - mean) for iterations in (1, 3)]
+    ours = np.linalg.norm(decoded.double().numpy().mean(axis=0).reshape(48, 32) - mean)
+    assert best <= paper[1] < paper[0]
+    assert ours < 0.97 * best if nearer else ours > 1.02 * paper[1]
+
+
 def test_a_matrix_of_the_rank_comes_back_and_takes_the_factors_bytes():
     matrix = with_spectrum(np.array([3.0, 1.0]), 20, 30)
     decoded, (frame,) = sent(PowerSGD(rank=2), layout_of((20, 5, 6)), matrix)

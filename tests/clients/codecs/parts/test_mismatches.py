@@ -10,6 +10,7 @@ from gauntlet.clients.codecs.fp16 import Fp16
 from gauntlet.clients.codecs.identity import Identity
 from gauntlet.clients.codecs.parts.mismatches import half_cells
 from gauntlet.clients.codecs.parts.wire import encode_cohort, mismatch_of
+from gauntlet.clients.codecs.stc import STC
 from gauntlet.clients.codecs.terngrad import TernGrad
 from gauntlet.clients.codecs.topk import TopK
 from gauntlet.core.contracts import CodecStreams
@@ -107,6 +108,31 @@ def test_scales_in_other_proportions_than_the_frames_count():
     assert float(found(update)) == pytest.approx(0, abs=1e-6)
     twice = update * torch.tensor([1.0, 1.0, 2.0, 2.0])
     assert float(found(twice)) == pytest.approx(0.1 * math.log(2) ** 2 / 4, abs=1e-6)
+
+
+def test_of_the_largest_and_their_signs_it_is_how_far_the_ranking_is_from_the_frames():
+    """By hand: of (4, -3, 1, 0) the first two are named, with mean 3.5 (alone, so that it says nothing).
+
+    Of (4, -1, 2, 0) the threshold is between 2 and 1, 1.5: the second misses 1/3 of it, the third is 1/3
+    beyond. Of (4, 3, 1, 0) it is 2, and 3 is 5 from beyond -2: 2.5 of it.
+    """
+    found, update = mismatch(STC(density=0.5), torch.tensor([4.0, -3.0, 1.0, 0.0]))
+
+    assert float(found(update)) == float(found(7 * update)) == 0
+    assert float(found(torch.tensor([9.0, -2.0, 1.9, -1.9]))) == 0  # ranked alike: nothing else was said
+    assert float(found(torch.tensor([4.0, -1.0, 2.0, 0.0]))) == pytest.approx(2 / 9 / 2, abs=1e-6)
+    assert float(found(torch.tensor([4.0, 3.0, 1.0, 0.0]))) == pytest.approx(2.5**2 / 2, abs=1e-6)
+    assert bool(found(torch.zeros(2, 4)).isfinite().all())
+
+
+def test_mean_sizes_in_other_proportions_than_the_frames_count():
+    """By hand: of two tensors one is twice too large, and all are ranked right: 0.1 times (log 2)^2 / 4."""
+    found, update = mismatch(STC(density=0.5), torch.tensor([5.0, 1.0]), torch.tensor([-1.0, 0.5]))
+
+    assert float(found(update)) == pytest.approx(0, abs=1e-7)
+    twice = update * torch.tensor([1.0, 1.0, 2.0, 2.0])
+    assert float(found(twice)) == pytest.approx(0.1 * math.log(2) ** 2 / 4, abs=1e-6)
+    assert float(mismatch(STC(), torch.zeros(3))[0](torch.ones(3))) == 0
 
 
 def test_a_tensor_of_zeros_says_nothing():
