@@ -52,7 +52,9 @@ class Spear:
 
     Attributes:
         search: ``"dictionary"`` (sparse dictionary learning), ``"sample"`` (null vectors of sampled rows, for
-            about ten examples at most), or ``"auto"``: the first, and the second too up to ten examples.
+            about ten examples at most), ``"outputs"`` (linear programs on what the ReLU put out, where a
+            linear layer reads it), or ``"auto"``: the first, the second too up to ten examples, and from the
+            second round on the third where there is such a layer.
         max_seconds: CPU seconds of the thread after which the search ends, above 0. Where it ends the search,
             results depend on the machine.
     """

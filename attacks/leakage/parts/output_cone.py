@@ -145,4 +145,5 @@ def _edge(scaled: np.ndarray, cost: np.ndarray, used: np.ndarray) -> np.ndarray 
 def _null(basis: Tensor, off: Tensor) -> Tensor:
     """Return the directions of a basis [l, r] that are nearest 0 on rows ``off``, bool [n, l].  # [n, r]"""
     squares = (off.double()[:, None, :] * basis.T) @ basis
-    return torch.linalg.eigh(squares).eigenvectors[..., 0]
+    found: Tensor = torch.linalg.eigh(squares).eigenvectors[..., 0]
+    return found

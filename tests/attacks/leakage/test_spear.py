@@ -307,25 +307,3 @@ def test_one_live_unit_is_saturated_unless_one_example_is_told(digits, observe):
     assert Spear().reconstruct([seen], generator(0, "attack")).stopped == "not_certified"
     one = observe(model, digits[0][:1], digits[1][:1])
     assert Spear().reconstruct([one], generator(0, "attack")).stopped == "converged"
-
-
-@pytest.mark.parametrize(("search", "sure"), [("outputs", True), ("dictionary", False)])
-def test_what_the_next_layer_reads_gives_a_batch_back_where_gradients_alone_do_not(
-    digits, observe, search, sure
-):
-    """Twelve digits on 36 units: 18 zeros a column, where 11 equations fit any, and 36 signs beside them."""
-    x, y = (part[:12] for part in digits)
-
-    found = rebuild(observe(net(64, 36, 50, 10), x, y), search=search, max_seconds=2.0 if sure else 0.3)
-
-    assert found.stopped == ("converged" if sure else "not_certified")
-    assert (float(error(found, x).max()) < 1e-8) == sure
-
-
-def test_a_model_whose_next_layer_shows_too_little_is_refused_or_searched_without_it(digits, observe):
-    """Ten classes behind the first layer: gradients of rank 9 at most, as those of softmax sum to 0."""
-    seen = observe(net(64, 200, 10), digits[0][:11], digits[1][:11])
-
-    with pytest.raises(PluginError, match='search = "outputs" needs a linear layer behind the first ReLU'):
-        rebuild(seen, search="outputs")
-    assert rebuild(seen).stopped == "converged"
