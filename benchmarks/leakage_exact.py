@@ -63,7 +63,11 @@ STUDIES: dict[str, list[Case]] = {
         case("mnist", 16, 512, depth=1, options=BRIEF),
         case("fashion_mnist", 8, 128, options=BRIEF),
     ],
-    "trained": [case("mnist", 8, 400, trained=200), case("mnist", 16, 512, trained=200)],
+    "trained": [
+        case("mnist", 8, 400, trained=200),
+        case("mnist", 16, 512, trained=200),
+        case("fashion_mnist", 16, 512, trained=200),
+    ],
     "trained-rgap": [case(d, 1, attack="rgap", trained=n) for d in ("mnist", "cifar10") for n in (200, 2000)],
     "bias": [case(d, 1, 200, attack="bias_trick") for d in ("mnist", "fashion_mnist", "cifar10")],
     "payloads": [

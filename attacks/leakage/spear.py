@@ -10,7 +10,7 @@ NeurIPS 2024. arXiv:2403.03945. That sparse dictionary learning finds the column
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -21,12 +21,13 @@ from ...core.errors import PluginError
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
 from .parts.labels import batch_labels, refuse_unreadable_label
+from .parts.output_cone import edges, output_basis
 from .parts.ratios import batch_of
 from .parts.relu_layer import ReluLayer, agreement, balance, factors, refuse_without_relu, relu_layer
 from .parts.requirements import PLAIN_STEP, refuse_unmet
-from .parts.sparse_columns import Basis, find_columns
+from .parts.sparse_columns import Basis, find_columns, learned, sampled
 
-SEARCHES = ("auto", "sample", "dictionary")
+SEARCHES = ("auto", "sample", "dictionary", "outputs")
 SAMPLED = 10  # examples up to which "auto" samples too
 CERTAIN, DOUBTFUL = 0.985, 0.9  # certificates
 
@@ -51,12 +52,14 @@ class Spear:
 
     Attributes:
         search: ``"dictionary"`` (sparse dictionary learning), ``"sample"`` (null vectors of sampled rows, for
-            about ten examples at most), or ``"auto"``: the first, and the second too up to ten examples.
+            about ten examples at most), ``"outputs"`` (linear programs on what the ReLU put out, where a
+            linear layer reads it), or ``"auto"``: the first, the second too up to ten examples, and from the
+            second round on the third where there is such a layer.
         max_seconds: CPU seconds of the thread after which the search ends, above 0. Where it ends the search,
             results depend on the machine.
     """
 
-    search: Literal["auto", "sample", "dictionary"] = "auto"
+    search: Literal["auto", "sample", "dictionary", "outputs"] = "auto"
     max_seconds: float = 20.0
 
     exact: ClassVar[bool] = True
@@ -92,21 +95,16 @@ class Spear:
             layer = layer.cut(1)
         _refuse_rank(layer, observation)
         basis = Basis(layer.left, layer.sizes, layer.noise)
-        sample = self.search == "sample" or (self.search == "auto" and layer.rank <= SAMPLED)
 
         def certain(known: Tensor) -> bool:
             agreeing, _ = agreement(layer, basis.zeros(known), factors(layer, known)[0])
             return bool((agreeing >= CERTAIN).all())
 
-        known, rounds = find_columns(
-            basis,
-            balance(layer),
-            sample,
-            self.search != "sample",
-            generator,
-            certain,
-            lambda: time.thread_time() > until,
-        )
+        def over() -> bool:
+            return time.thread_time() > until
+
+        searches = self._searches(observation, layer, basis, generator, over)
+        known, rounds = find_columns(basis, searches, certain, over)
         inputs, variance = factors(layer, known)  # [k, D], [k]
         agreeing, apart = agreement(layer, basis.zeros(known), inputs)  # [k] each
         certificate = float(agreeing.sum()) / max(layer.rank, 1)
@@ -124,6 +122,36 @@ class Spear:
             stopped = "not_certified"
         cost = 1 - certificate
         return Reconstruction(x, batch_labels(observation, x), cost, (cost,), stopped, details)
+
+    def _searches(
+        self,
+        observation: Observation,
+        layer: ReluLayer,
+        basis: Basis,
+        generator: np.random.Generator,
+        over: Callable[[], bool],
+    ) -> list[Callable[[Tensor, int], Tensor]]:
+        """Return where directions come from, by ``search``."""
+        auto, doubt, found = self.search == "auto", balance(layer), list[Callable[[Tensor, int], Tensor]]()
+        if auto or self.search == "dictionary":
+            found.append(lambda known, rounds: learned(basis, doubt, generator, known, rounds))
+        if self.search == "sample" or (auto and layer.rank <= SAMPLED):
+            found.append(lambda _, __: sampled(basis, 512, generator))
+        outputs = output_basis(observation, layer) if auto or self.search == "outputs" else None
+        if self.search == "outputs" and outputs is None:
+            raise PluginError(
+                'Spear with search = "outputs" needs a linear layer behind the first ReLU, with gradients of '
+                f"the same rank as the first layer's, here {layer.rank}"
+            )
+        if outputs is not None:
+            cone, first = outputs, auto  # where one round of the others is enough, programs would be slower
+            nothing = basis.left.new_zeros(0, layer.rank)
+            found.append(
+                lambda known, rounds: (
+                    nothing if first and not rounds else edges(cone, basis, known, generator, over)
+                )
+            )
+        return found
 
 
 def _sizes(observation: Observation) -> tuple[int, int]:

@@ -63,7 +63,8 @@ class Ats:
     of the image is gone.
 
     Attributes:
-        policy: Numbers from 0 to 49 joined by "-", lists of them by "+".
+        policy: Numbers from 0 to 49 joined by "-", lists of them by "+"; with at most 1,024 ways in which
+            its lists and the signs in them can be chosen, since an attacker who knows of it tries all.
     """
 
     policy: str = "3-1-7+43-18-18"
@@ -72,7 +73,10 @@ class Ats:
     adaptive: ClassVar[Mapping[str, object]] = {"name": "altered_examples"}
 
     def __post_init__(self) -> None:
-        self._lists()
+        count = sum(2 ** sum(POLICIES[n][0] in SIGNED for n in one) for one in self._lists())
+        if count > _MOST_WAYS:
+            came = count if count < 10**12 else "more than 10^12"
+            raise ValueError(f"policy must have at most {_MOST_WAYS} ways to undo it, got {came}")
 
     def _lists(self) -> list[list[int]]:
         """Return the policy's lists of transforms.
@@ -109,15 +113,8 @@ class Ats:
     def undo(
         self, seen: Sequence[Tensor], _: tuple[float, float], __: np.random.Generator
     ) -> tuple[Tensor, float]:
-        """Try every list of the policy with every choice of the signs that it looks at.
-
-        Raises:
-            PluginError: There are more than 1,024.
-        """
+        """Try every list of the policy with every choice of the signs that it looks at."""
         lists = [[POLICIES[n] for n in numbers] for numbers in self._lists()]
-        count = sum(2 ** sum(name in SIGNED for name, _ in one) for one in lists)
-        if count > _MOST_WAYS:
-            raise PluginError(f"this policy has {count} ways to try, {_MOST_WAYS} are allowed")
         choices = [product(*((1.0, -1.0) if name in SIGNED else (1.0,) for name, _ in one)) for one in lists]
         ways = [(one, signs) for one, some in zip(lists, choices, strict=True) for signs in some]
 

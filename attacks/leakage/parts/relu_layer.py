@@ -112,7 +112,7 @@ def relu_layer(observation: Observation, who: str) -> ReluLayer:
     gradient = _rows(observation, -observation.update.double(), prefix)
     spread = _rows(observation, rounding(observation), prefix)
     live = (gradient != 0).any(dim=1)
-    left, sizes, right = _thin(gradient[live], float(spread.square().sum().sqrt()))
+    left, sizes, right = thin(gradient[live], float(spread.square().sum().sqrt()))
     own = dict(observation.model.named_parameters())
     return ReluLayer(
         gradient=gradient,
@@ -128,7 +128,7 @@ def relu_layer(observation: Observation, who: str) -> ReluLayer:
     )
 
 
-def _thin(matrix: Tensor, floor: float) -> tuple[Tensor, Tensor, Tensor]:
+def thin(matrix: Tensor, floor: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return what singular values of a matrix [l, n] are above ``floor``.  # [l, r], [r], [r, n]
 
     By the eigenvectors of its smaller square, several times faster than by all singular vectors; what that

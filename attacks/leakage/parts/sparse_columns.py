@@ -20,9 +20,11 @@ import torch
 from torch.nn.functional import normalize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
+
+    Search = Callable[[Tensor, int], Tensor]  # (known [k, r], rounds before) -> directions [n, r]
 
 CLEAR = 10.0  # standard deviations of its noise below which an entry is taken for 0
 THRESHOLDS = 0.4, 2.0  # of soft thresholding: the range of those of the starts
@@ -56,10 +58,7 @@ class Basis:
 
 def find_columns(
     basis: Basis,
-    doubt: Tensor,
-    sample: bool,
-    learn: bool,
-    stream: np.random.Generator,
+    searches: Sequence[Search],
     certain: Callable[[Tensor], bool],
     over: Callable[[], bool],
 ) -> tuple[Tensor, int]:
@@ -67,11 +66,7 @@ def find_columns(
 
     Args:
         basis: L.
-        doubt: How little each row is expected to tell columns apart; every second round leaves out those
-            that tell least, at first more of them.  # [l]
-        sample: Whether directions are sampled.
-        learn: Whether they are learned.
-        stream: Where starts come from.
+        searches: Where directions come from, all of them in every round.
         certain: Whether directions [r, r] are the true ones. Where they are not, the one of fewest zeros is
             searched again; every third round tries directions that are not proven, too.
         over: Whether time is over.
@@ -79,17 +74,15 @@ def find_columns(
     Returns:
         The directions [k, r], and the number of rounds.
     """
-    rows, rank = basis.left.shape
+    rank = basis.left.shape[1]
     if rank == 1:
         return torch.ones(1, 1, dtype=torch.float64), 0
     known = basis.left.new_zeros(0, rank)
-    rounds, order = 0, doubt.argsort()
+    rounds = 0
     while len(known) < rank and not (rounds and over()):
-        kept = rows if rounds % 2 == 0 else max(int(rows * stream.uniform(0.25, 0.8)), min(2 * rank, rows))
-        starts = [learned(basis, order[:kept], max(64, 4 * rank), known, stream)] if learn else []
-        starts += [sampled(basis, 512, stream)] if sample else []
+        starts = torch.cat([search(known, rounds) for search in searches])
         strict = rounds % 3 != 2
-        found = torch.cat([known, proven(basis, distinct(torch.cat(starts), NEAR), strict)])
+        found = torch.cat([known, proven(basis, distinct(starts, NEAR), strict)])
         trial = independent(settled(basis, independent(most_zeros(basis, distinct(found, ALIKE)))))
         rounds += 1
         if len(trial) == rank and certain(trial):
@@ -119,11 +112,22 @@ def blurred_rows(basis: Basis, count: int, known: Tensor, stream: np.random.Gene
     return starts
 
 
-def learned(basis: Basis, rows: Tensor, count: int, known: Tensor, stream: np.random.Generator) -> Tensor:
-    """Return directions of sparse L q on the rows that are named, from ``count`` starts.  # [n, r]
+def learned(basis: Basis, doubt: Tensor, stream: np.random.Generator, known: Tensor, rounds: int) -> Tensor:
+    """Return directions of sparse L q, from 4 r starts or 64.  # [n, r]
 
     Each start has a threshold of its own: none is right for all columns.
+
+    Args:
+        basis: L.
+        doubt: How little each row is expected to tell columns apart; every second round leaves out those
+            that tell least, at first more of them.  # [l]
+        stream: Where starts come from.
+        known: Directions that are not wanted.  # [k, r]
+        rounds: How many rounds went before.
     """
+    size, rank = basis.left.shape
+    kept = size if rounds % 2 == 0 else max(int(size * stream.uniform(0.25, 0.8)), min(2 * rank, size))
+    rows, count = doubt.argsort()[:kept], max(64, 4 * rank)
     left, change = torch.linalg.qr(basis.left[rows])
     part = Basis(left, basis.sizes, basis.noise[rows])
     starts = normalize(blurred_rows(basis, count, known, stream) @ change.T, dim=1)

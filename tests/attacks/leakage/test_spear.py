@@ -263,7 +263,9 @@ def test_another_network_than_the_one_that_was_trained_is_not_certified(digits, 
 
 
 def test_options_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="search must be one of auto, sample, dictionary; got 'guess'"):
+    with pytest.raises(
+        ValueError, match="search must be one of auto, sample, dictionary, outputs; got 'guess'"
+    ):
         Spear(search="guess")
     with pytest.raises(ValueError, match="max_seconds must be above 0, got 0"):
         Spear(max_seconds=0)

@@ -142,7 +142,16 @@ def test_the_published_policy_is_undone_but_for_what_was_moved_out_of_the_image(
     assert psnr(several, x) > psnr(one, x) + 6
 
 
-def test_a_policy_of_too_many_ways_is_refused_before_they_are_written_down():
-    seen = [torch.rand(1, 1, 8, 8)]
-    with pytest.raises(PluginError, match="has 1073741824 ways to try, 1024 are allowed"):
-        Ats("-".join(["3"] * 30)).undo(seen, (0.0, 1.0), generator(0, "undo"))
+@pytest.mark.parametrize(
+    ("policy", "came"),
+    [
+        ("-".join(["3"] * 11), "2048"),
+        ("+".join(["-".join(["3"] * 10), "2"]), "1025"),
+        ("3-" * 15000 + "3", "m"),
+    ],
+)
+def test_a_policy_of_too_many_ways_is_refused_before_anybody_trains(policy, came):
+    """By hand: 3 has two signs, 2 has one, so that eleven of 3 one after the other have 2^11 ways."""
+    with pytest.raises(ValueError, match=f"at most 1024 ways to undo it, got {came}"):
+        Ats(policy)
+    Ats("-".join(["3"] * 10))
