@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from gauntlet.attacks.leakage.search.engine import Budget
+from gauntlet.attacks.leakage.search.engine import Budget, Found
 from gauntlet.attacks.leakage.search.least_squares import by_least_squares, refuse_unsolvable
 from gauntlet.core.errors import PluginError
+from gauntlet.core.observation import Progress
 from gauntlet.core.seeds import generator
 
 BUDGET = Budget(max_iterations=50, tolerance=1e-12)
@@ -153,6 +154,36 @@ def test_near_the_cost_that_rounding_explains_nobody_waits():
     assert found.stopped == waiting.stopped == "plateau"
     assert len(found.trace) < len(waiting.trace)
     assert found.cost == pytest.approx(1, rel=0.2)
+
+
+def test_a_warm_up_comes_first_and_counts():
+    """From 9 it leads to 4; Newton's method on a line takes one derivative from there."""
+
+    def warmed(start, seconds):
+        assert seconds is None
+        at = start[0] - 5
+        return Found(
+            (at,),
+            1.0,
+            (36.0, 1.0),
+            "plateau",
+            {"closures": 7.0},
+            Progress(at[None], (1.0,), (1,), (0.0,)),
+            (),
+        )
+
+    found = by_least_squares(lambda v: v[0] - 3, [(torch.tensor([9.0]),)], BUDGET, warm_up=warmed)
+    cold = by_least_squares(lambda v: v[0] - 3, [(torch.tensor([4.0]),)], BUDGET)
+
+    assert found.trace == (36.0, 1.0, *cold.trace)
+    assert found.details["closures"] == cold.details["closures"] + 7
+    assert found.stopped == "converged"
+
+
+def test_a_cost_that_rounding_explains_needs_no_derivative():
+    found = by_least_squares(lambda v: v[0] - 1, [(torch.full((1,), 0.9),)], BUDGET, floor=0.02)
+
+    assert (found.stopped, found.details["closures"]) == ("plateau", 1)
 
 
 def test_a_start_without_a_cost_is_dropped_and_leaves_the_others():
