@@ -61,6 +61,7 @@ CASES = {
     "mnist-dlg-b4": Case("mnist", "lenet", "dlg", SOLVED, 4, 5),
     "mnist-dlg-trained": Case("mnist", "lenet", "dlg", SOLVED, trained=500),
     "mnist-idlg-trained": Case("mnist", "lenet", "idlg", SOLVED, trained=500),
+    "mnist-idlg-trained-warm": Case("mnist", "lenet", "idlg", WARMED, victims=5, trained=500),
     "fashion-dlg": Case("fashion_mnist", "lenet", "dlg", SOLVED),
     "cifar-idlg": Case("cifar10", "lenet", "idlg", WARMED),
     "cifar-dlg": Case("cifar10", "lenet", "dlg", READ),

@@ -70,7 +70,7 @@ class DLG:
         warm_up: Iterations of L-BFGS with a line search that each start takes before Levenberg-Marquardt, at
             least 0.
         labels: By what labels that are not told are read: ``"ilrg"``, ``"bias_counts"``, ``"llg"`` or
-            ``"gradinversion"``; of one example each is right (``IDLG`` is this). None (the authors'): they
+            ``"gradinversion"``; of one example each is right, as ``idlg`` does. None (the authors'): they
             are searched.
     """
 

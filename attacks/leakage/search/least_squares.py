@@ -38,7 +38,7 @@ _DAMPING, _MOST_DAMPING = (
     1e6,
 )  # in units of the mean diagonal entry of J^T J; at first the cost, if less
 _CHORD = 0.1  # of the cost is left at most by a step without a derivative of its own, if another is to follow
-_ROUNDING = 1e-7  # of the first cost: a local minimum is far above, a message in float32 below
+_ROUNDING = 1e-7  # of the first cost, or of 1: a local minimum is far above, a message in float32 below
 _NEAR = 2.0  # times the cost that rounding leaves at the truth: nothing more is to be found
 _COLUMNS = 128  # derivatives taken at once
 
@@ -129,9 +129,10 @@ def refuse_unsolvable(observation: Observation, labels: int = 0, masked: bool = 
 def _rounding_is_left(one: Restart, floor: float) -> bool:
     """Return whether a restart stands still at so little of its first cost that it has not missed the truth.
 
-    A message in float32 may be rounded so much that the truth itself has a cost above the tolerance.
+    A message in float32 may be rounded so much that the truth itself has a cost above the tolerance. A first
+    cost above 1, what a gradient of zeros scores, says no more than 1 does.
     """
-    return one.stopped == "plateau" and one.least <= max(_ROUNDING * one.trace[0], _NEAR * floor)
+    return one.stopped == "plateau" and one.least <= max(_ROUNDING * min(1.0, one.trace[0]), _NEAR * floor)
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,18 @@ def test_no_further_start_is_taken_where_rounding_alone_is_left(floor, taken):
     assert found.cost == pytest.approx(floor**2, rel=1e-3)
 
 
+def test_a_first_cost_that_is_huge_makes_no_minimum_a_rounding():
+    """The least cost, 1e-4, is 1e-10 of the first: a start from far away has not found more for that."""
+
+    def local(variables):
+        return torch.cat([variables[0], torch.full((1,), 1e-2)])
+
+    found = by_least_squares(local, [(torch.full((1,), 1e3),)] * 2, BUDGET)
+
+    assert found.trace[0] == pytest.approx(1e6)
+    assert (found.stopped, found.details["restarts"]) == ("plateau", 2)
+
+
 def test_a_cost_that_rounding_explains_ends_the_search_at_once():
     """The least cost is 1e-4 of 9. Where rounding explains 1e-4, nobody waits for more or starts again."""
 
