@@ -33,6 +33,8 @@ from gauntlet.core.observation import Observation, Truth
 from gauntlet.core.seeds import generator, seeded_torch
 
 SOLVED = {"optimizer": "levenberg_marquardt", "init": "uniform", "restarts": 5}
+WARMED = {**SOLVED, "warm_up": 15}
+READ = {**WARMED, "labels": "bias_counts"}
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,13 @@ CASES = {
     "mnist-dlg-b4": Case("mnist", "lenet", "dlg", SOLVED, 4, 5),
     "mnist-dlg-trained": Case("mnist", "lenet", "dlg", SOLVED, trained=500),
     "mnist-idlg-trained": Case("mnist", "lenet", "idlg", SOLVED, trained=500),
+    "mnist-idlg-trained-warm": Case("mnist", "lenet", "idlg", WARMED, victims=5, trained=500),
     "fashion-dlg": Case("fashion_mnist", "lenet", "dlg", SOLVED),
-    "cifar-idlg": Case("cifar10", "lenet", "idlg", SOLVED),
-    "cifar-dlg": Case("cifar10", "lenet", "dlg", SOLVED),
-    "cifar-dlg-b2": Case("cifar10", "lenet", "dlg", {**SOLVED, "restarts": 2}, 2, 2),
-    "cifar-idlg-trained": Case("cifar10", "lenet", "idlg", SOLVED, victims=5, trained=500),
+    "cifar-idlg": Case("cifar10", "lenet", "idlg", WARMED),
+    "cifar-dlg": Case("cifar10", "lenet", "dlg", READ),
+    "cifar-dlg-searched": Case("cifar10", "lenet", "dlg", WARMED),
+    "cifar-dlg-b2": Case("cifar10", "lenet", "dlg", {**READ, "restarts": 2}, 2, 2),
+    "cifar-idlg-trained": Case("cifar10", "lenet", "idlg", WARMED, victims=5, trained=500),
     "cifar-ig": Case("cifar10", "wide", "inverting_gradients"),
     "cifar-ig-2": Case("cifar10", "wide", "inverting_gradients", {"restarts": 2}),
     "cifar-ig-seed-0": Case("cifar10", "wide", "inverting_gradients", model_seed=0),

@@ -17,7 +17,7 @@ from torch import Tensor
 from ...core.errors import PluginError
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
-from .parts.labels import known_labels, only_label, refuse_unreadable_label
+from .parts.labels import only_label, refuse_untold_labels
 from .parts.requirements import PLAIN_STEP, refuse_unmet
 from .search.adam import AdamSearch
 from .search.engine import Budget, Problem, Variables, by_adam
@@ -81,13 +81,7 @@ class Bayes:
             raise ValueError(f"tv must be at least 0 and finite, got {self.tv}")
 
     def check(self, observation: Observation) -> None:
-        known = observation.knowledge
-        if known.labels is None and known.batch_size != 1:
-            raise PluginError(
-                f"Bayes needs to know the labels of {known.batch_size} examples (it reads that of one "
-                "alone); labels_known = true tells them"
-            )
-        refuse_unreadable_label(observation)
+        refuse_untold_labels(observation, "Bayes")
         refuse_boundless(observation.value_range, self.init)
         names = [slot.name for slot in observation.layout.parameters]
         counts, unknown = counted(observation.update, observation.layout, False, self.skip)
@@ -110,8 +104,7 @@ class Bayes:
         (observation,) = observations
         refuse_unmet(self, observation)
         batch_size, target = observation.knowledge.batch_size or 0, observation.gradient()  # [P]
-        told = known_labels(observation)
-        labels = only_label(observation, target) if told is None else told  # [B]
+        labels = only_label(observation, target)  # [B]
         gradients, layout = gradients_of(observation), observation.layout
         counts, _ = counted(target, layout, self.masked, self.skip)
         distance = misfit(self.likelihood, target, counts, layout)

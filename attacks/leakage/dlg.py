@@ -1,11 +1,11 @@
 """Deep Leakage from Gradients: rebuild a batch and its labels together.
 
 Source: Zhu, Liu, Han. Deep Leakage from Gradients. NeurIPS 2019, Algorithm 1. arXiv:1906.08935. That the
-same problem is solved by Levenberg-Marquardt is ours.
+same problem is solved by Levenberg-Marquardt, and that labels may be read instead of searched, is ours.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
@@ -14,11 +14,13 @@ from torch import Tensor
 
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction, rounding
+from .parts.label_rules import LabelRule, labels_by, refuse_unruly
 from .parts.labels import known_labels
 from .parts.requirements import PLAIN_STEP, may_be_clipped, refuse_unmet
 from .search.aware import Objective, aware
 from .search.distances import residual, squared
 from .search.engine import Budget, Found, Problem, Variables, by_lbfgs
+from .search.equations import refuse_mixtures, unless_mixtures
 from .search.gradients import gradients_of, one_gradient_of, refuse_unsearchable
 from .search.layerwise import layerwise
 from .search.lbfgs import LBFGS
@@ -65,6 +67,11 @@ class DLG:
             L-BFGS what the codec says of its frame, where it says something (``cost`` too).
         distance: ``"l2"`` (the authors'); or, by L-BFGS, TAG's ``"l2_l1"`` or GradInversion's ``"norm"``,
             which are ``cost`` then (see ``search.layerwise``).
+        warm_up: Iterations of L-BFGS with a line search that each start takes before Levenberg-Marquardt, at
+            least 0.
+        labels: By what labels that are not told are read: ``"ilrg"``, ``"bias_counts"``, ``"llg"`` or
+            ``"gradinversion"``; of one example each is right, as ``idlg`` does. None (the authors'): they
+            are searched.
     """
 
     max_iterations: int = 300
@@ -79,6 +86,8 @@ class DLG:
     optimizer: Optimizer = "lbfgs"
     objective: Objective = "plain"
     distance: Size = "l2"
+    warm_up: int = 0
+    labels: LabelRule | None = None
 
     preference: ClassVar[int] = 2
     requires: ClassVar[Mapping[str, Level]] = {
@@ -96,6 +105,11 @@ class DLG:
         for option, allowed in (("optimizer", get_args(Optimizer)), ("distance", get_args(Size))):
             if (got := getattr(self, option)) not in allowed:
                 raise ValueError(f"{option} must be one of {', '.join(allowed)}, got {got!r}")
+        if self.labels is not None and self.labels not in get_args(LabelRule):
+            allowed = get_args(LabelRule)
+            raise ValueError(f"labels must be one of {', '.join(allowed)}, or None, got {self.labels!r}")
+        if self.warm_up < 0 or (self.warm_up and self.optimizer == "lbfgs"):
+            raise ValueError(f"warm_up must be at least 0, and 0 with optimizer 'lbfgs', got {self.warm_up}")
         for option, squares in (("objective", "plain"), ("distance", "l2")):
             if self.optimizer != "lbfgs" and (got := getattr(self, option)) != squares:
                 raise ValueError(f"{option} {got!r} is no sum of squares: it needs optimizer 'lbfgs'")
@@ -105,9 +119,13 @@ class DLG:
     def check(self, observation: Observation) -> None:
         refuse_boundless(observation.value_range, self.init)
         refuse_unsearchable(observation)
+        read = observation.knowledge.labels is not None or self.labels is not None
+        if self.labels is not None:
+            refuse_unruly(self.labels, observation)
         if self.optimizer == "levenberg_marquardt":
-            told = observation.knowledge.labels is not None
-            refuse_unsolvable(observation, 0 if told else observation.num_classes, self.masked)
+            refuse_unsolvable(observation, 0 if read else observation.num_classes, self.masked)
+            if not read:
+                refuse_mixtures(observation)
 
     def _budget(self) -> Budget:
         return Budget(self.max_iterations, self.tolerance, self.restarts, self.max_seconds)
@@ -121,6 +139,8 @@ class DLG:
         (observation,) = observations
         refuse_unmet(self, observation)
         batch_size, labels = observation.knowledge.batch_size or 0, known_labels(observation)
+        if self.labels is not None:
+            labels = labels_by(self.labels, observation)
 
         def draw() -> Variables:
             x = dummy_inputs(observation, batch_size, self.init, generator)
@@ -135,6 +155,10 @@ class DLG:
         return found.reconstruction(found.variables[1].argmax(dim=1) if labels is None else labels)
 
     def _by_lbfgs(self, observation: Observation, labels: Tensor | None, starts: list[Variables]) -> Found:
+        found = by_lbfgs(self._problem(observation, labels), starts, self._lbfgs(), self._budget())
+        return unless_mixtures(found, observation, labels is None)
+
+    def _problem(self, observation: Observation, labels: Tensor | None) -> Problem:
         target, gradients = observation.gradient(), gradients_of(observation)
         counts = target != 0 if self.masked else None
         plain = squared(target, counts, may_be_clipped(observation))
@@ -146,7 +170,7 @@ class DLG:
             x, *q = variables  # [R, B, ...], [R, B, C] of soft labels unless they are known
             return distance(gradients(x, q[0].softmax(dim=2) if labels is None else labels))
 
-        return by_lbfgs(Problem(cost), starts, self._lbfgs(), self._budget())
+        return Problem(cost)
 
     def _by_levenberg_marquardt(
         self, observation: Observation, labels: Tensor | None, starts: list[Variables]
@@ -160,9 +184,25 @@ class DLG:
             x, *q = variables  # [B, ...], [B, C] of numbers that stand for labels unless they are known
             return difference(gradient(x, _of_sum_one(q[0]) if labels is None else labels))
 
-        starts = [(x, *(v.softmax(dim=1) for v in q)) for x, *q in starts]
+        problem, how = self._problem(observation, labels), replace(self._lbfgs(), line_search=True)
+
+        def warmed(start: Variables, seconds: float | None) -> Found:
+            budget = Budget(max(1, self.warm_up), self.tolerance, 1, seconds)
+            found = by_lbfgs(problem, [start], how, budget)
+            return replace(found, variables=_with_softmax(found.variables))
+
         affine = labels is None and not resized  # a gradient is affine in the labels
-        return by_least_squares(residuals, starts, self._budget(), affine, _left_by_rounding(observation))
+        floor = _left_by_rounding(observation)
+        if self.warm_up:
+            return by_least_squares(residuals, starts, self._budget(), affine, floor, warmed)
+        starts = [_with_softmax(start) for start in starts]
+        return by_least_squares(residuals, starts, self._budget(), affine, floor)
+
+
+def _with_softmax(variables: Variables) -> Variables:
+    """Return inputs, and the probabilities that stand for labels unless they are known."""
+    x, *q = variables
+    return (x, *(v.softmax(dim=1) for v in q))
 
 
 def _left_by_rounding(observation: Observation) -> float:

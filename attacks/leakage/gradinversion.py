@@ -16,7 +16,7 @@ from torch import Tensor
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
 from .parts.label_rules import LabelRule, labels_by, refuse_unruly
-from .parts.labels import only_label, refuse_unreadable_label
+from .parts.labels import one_or_told, only_label, refuse_untold_labels
 from .parts.requirements import PLAIN_STEP, refuse_unmet
 from .search.adam import Schedule
 from .search.descent import descent_of
@@ -111,8 +111,8 @@ class GradInversion:
 
     def check(self, observation: Observation) -> None:
         refuse_unknown_statistics(observation, self.statistics)
-        if observation.knowledge.batch_size == 1 or observation.knowledge.labels is not None:
-            refuse_unreadable_label(observation)
+        if one_or_told(observation):
+            refuse_untold_labels(observation, "GradInversion")
         else:
             refuse_unruly(self.labels, observation)
         refuse_boundless(observation.value_range, self.init)

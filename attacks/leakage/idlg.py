@@ -39,7 +39,7 @@ class IDLG:
         masked: Whether entries that are 0 in the message are left out of the distance: the adaptive attacker
             against client defenses that zero entries (``gradient_pruning``, ``soteria``), and sparse codecs.
         max_seconds: Wall-clock budget, above 0, or None. A budget makes results depend on the machine.
-        distance: As for ``DLG``.
+        distance, warm_up: As for ``DLG``.
         objective: ``"plain"``: the distance from what the frame decodes to (the authors'); ``"auto"``: for
             L-BFGS what the codec says of its frame, where it says something (``cost`` too).
     """
@@ -56,6 +56,7 @@ class IDLG:
     optimizer: Optimizer = "lbfgs"
     distance: Size = "l2"
     objective: Objective = "plain"
+    warm_up: int = 0
 
     preference: ClassVar[int] = 1
     requires: ClassVar[Mapping[str, Level]] = {

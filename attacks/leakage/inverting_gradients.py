@@ -14,11 +14,10 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 from torch import Tensor
 
-from ...core.errors import PluginError
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
 from .parts.label_rules import LabelRule, labels_by, refuse_unruly
-from .parts.labels import only_label, refuse_unreadable_label
+from .parts.labels import one_or_told, only_label, refuse_untold_labels
 from .parts.requirements import PLAIN_STEP, refuse_unmet
 from .search.adam import Schedule
 from .search.aware import Objective, aware
@@ -100,16 +99,10 @@ class InvertingGradients:
             raise ValueError(f"labels must be one of {allowed}, or None, got {self.labels!r}")
 
     def check(self, observation: Observation) -> None:
-        if _one_or_told(observation):
-            refuse_unreadable_label(observation)
-        elif self.labels is not None:
-            refuse_unruly(self.labels, observation)
+        if one_or_told(observation) or self.labels is None:
+            refuse_untold_labels(observation, "InvertingGradients", ", and labels = 'ilrg' reads them")
         else:
-            raise PluginError(
-                f"InvertingGradients needs to know the labels of {observation.knowledge.batch_size} examples "
-                "(it reads that of one alone); labels_known = true tells them, and labels = 'ilrg' reads "
-                "them"
-            )
+            refuse_unruly(self.labels, observation)
         refuse_boundless(observation.value_range, self.init)
         refuse_unsearchable(observation)
 
@@ -119,7 +112,7 @@ class InvertingGradients:
         (observation,) = observations
         refuse_unmet(self, observation)
         batch_size, target = observation.knowledge.batch_size or 0, -observation.update  # [P]
-        rule = None if _one_or_told(observation) else self.labels
+        rule = None if one_or_told(observation) else self.labels
         labels = only_label(observation, target) if rule is None else labels_by(rule, observation)  # [B]
         gradients = gradients_of(observation)
         counts = target != 0 if self.masked else None
@@ -136,8 +129,3 @@ class InvertingGradients:
 
         found = descent_of(self).search(observation, batch_size, cost, generator)
         return found.reconstruction(labels)
-
-
-def _one_or_told(observation: Observation) -> bool:
-    """Return whether labels are told, or there is one alone."""
-    return observation.knowledge.labels is not None or observation.knowledge.batch_size == 1

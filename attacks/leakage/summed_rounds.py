@@ -17,10 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.errors import PluginError
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
-from .parts.labels import only_label, refuse_unreadable_label
+from .parts.labels import only_label, refuse_untold_labels
 from .parts.requirements import PLAIN_STEP, refuse_unmet
 from .search.descent import descent_of
 from .search.distances import Distance, cosine
@@ -87,13 +86,7 @@ class SummedRounds:
         descent_of(self)
 
     def check(self, observation: Observation) -> None:
-        told = observation.knowledge
-        if told.labels is None and told.batch_size != 1:
-            raise PluginError(
-                f"SummedRounds needs to know the labels of {told.batch_size} examples (it reads that of one "
-                "alone); labels_known = true tells them"
-            )
-        refuse_unreadable_label(observation)
+        refuse_untold_labels(observation, "SummedRounds")
         refuse_boundless(observation.value_range, self.init)
         refuse_unsearchable(observation)
 

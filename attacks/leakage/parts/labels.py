@@ -80,6 +80,32 @@ def refuse_unreadable_label(observation: Observation) -> None:
             raise PluginError(f"{error}; or tell them, with labels_known = true") from error
 
 
+def one_or_told(observation: Observation) -> bool:
+    """Return whether labels are told, or there is one alone, which ``only_label`` reads."""
+    return observation.knowledge.labels is not None or observation.knowledge.batch_size == 1
+
+
+def refuse_untold_labels(observation: Observation, who: str, otherwise: str = "") -> None:
+    """Refuse a message whose labels ``only_label`` does not say.
+
+    Args:
+        observation: The message.
+        who: The attack that needs them.
+        otherwise: What else would help, as the end of a sentence.
+
+    Raises:
+        PluginError: Labels of several examples are not told, or that of one is not to be read.
+    """
+    if not one_or_told(observation):
+        size = observation.knowledge.batch_size
+        examples = "several examples" if size is None else f"{size} examples"
+        raise PluginError(
+            f"{who} needs to know the labels of {examples} (it reads that of one alone); "
+            f"labels_known = true tells them{otherwise}"
+        )
+    refuse_unreadable_label(observation)
+
+
 def only_label(observation: Observation, gradient: Tensor) -> Tensor:
     """Return the label of a step on one example, as a batch: the known one, or what the gradient says.  # [1]
 

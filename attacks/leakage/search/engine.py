@@ -156,6 +156,12 @@ class SearchRecord:
         return seconds is not None and time.monotonic() - self._clock >= seconds
 
     @property
+    def seconds_left(self) -> float | None:
+        """What is left of the budget in seconds, above 0, or None."""
+        seconds = self.budget.max_seconds
+        return None if seconds is None else max(seconds - (time.monotonic() - self._clock), 1e-3)
+
+    @property
     def converged(self) -> bool:
         return any(self.reached(one) for one in self.restarts)
 

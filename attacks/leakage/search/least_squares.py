@@ -5,11 +5,14 @@ every step solves the problem linearised at the point, (J^T J + damping I) step 
 derivative of the P entries of the gradient by the N numbers that are searched. Close to the truth the number
 of right digits about doubles with each step. Memory grows with N (P + 3 N), and time with N^2 P. A derivative
 is used again for a step from the point that it led to, which takes next to no time, until that gains little.
+Far from the truth a derivative is badly spent, and a search along the cost's gradient gains as much for a
+tenth of the time: it may go first (``WarmUp``).
 
 Source: Marquardt. An Algorithm for Least-Squares Estimation of Nonlinear Parameters. SIAM Journal on Applied
 Mathematics 1963. Nocedal, Wright. Numerical Optimization. 2nd edition 2006, Section 10.3. Derivatives that
 are used again: Ortega, Rheinboldt. Iterative Solution of Nonlinear Equations in Several Variables. 1970,
-Section 7.4 (Shamanskii's method). That it is used on gradients is ours.
+Section 7.4 (Shamanskii's method). Damping in proportion to the cost: Yamashita, Fukushima. On the Rate of
+Convergence of the Levenberg-Marquardt Method. Computing 2001. That it is used on gradients is ours.
 """
 
 import math
@@ -30,14 +33,20 @@ from .normal_equations import forwards, gram_of, root_of, solved
 
 PATIENCE = 5  # iterations without 10 % less cost before a restart is given up
 MOST_BYTES = 4 * 2**30  # of the derivative and the normal equations
-_DAMPING, _MOST_DAMPING = 1e-3, 1e6  # in units of the mean diagonal entry of J^T J
+_DAMPING, _MOST_DAMPING = (
+    1e-3,
+    1e6,
+)  # in units of the mean diagonal entry of J^T J; at first the cost, if less
 _CHORD = 0.1  # of the cost is left at most by a step without a derivative of its own, if another is to follow
-_ROUNDING = 1e-7  # of the first cost: a local minimum is far above, a message in float32 below
+_ROUNDING = 1e-7  # of the first cost, or of 1: a local minimum is far above, a message in float32 below
 _NEAR = 2.0  # times the cost that rounding leaves at the truth: nothing more is to be found
-_COLUMNS = 64  # derivatives taken at once
+_COLUMNS = 128  # derivatives taken at once
 
 Residuals = Callable[[Variables], Tensor]
 """From the variables of one restart to what should be 0 [M]; its squared norm is the cost."""
+
+WarmUp = Callable[[Variables, float | None], Found]
+"""From a start, and the seconds that are left, to where a cheaper search came from there."""
 
 
 def by_least_squares(
@@ -46,6 +55,7 @@ def by_least_squares(
     budget: Budget,
     affine: bool = False,
     floor: float = 0.0,
+    warm_up: WarmUp | None = None,
 ) -> Found:
     """Search from one start after the other, until one has converged, or stands still at rounding.
 
@@ -58,13 +68,19 @@ def by_least_squares(
         budget: Until when; an iteration is one step that leads down.
         affine: Whether the residuals are affine in the last variable, which is then solved for at every point
             (see ``affine``).
-        floor: The cost that rounding is expected to leave at the truth: at twice that, an iteration that
-            does not halve the cost ends the search.
+        floor: The cost that rounding is expected to leave at the truth: it ends the search, and at twice
+            that an iteration that does not halve the cost does.
+        warm_up: What searches from each start before; its trace stands first, and its iterations count for
+            nothing in the budget.
     """
     record = SearchRecord(starts, budget)
-    for number in range(len(starts)):
+    for number, one in enumerate(record.restarts):
+        if warm_up is not None:
+            found = warm_up(one.best, record.seconds_left)
+            one.best, one.trace = found.variables, list(found.trace)
+            record.count(int(found.details["closures"]))
         record.stop(_descend(residuals, number, record, affine, floor), [number])
-        if record.converged or record.out_of_time or _rounding_is_left(record.restarts[number], floor):
+        if record.converged or record.out_of_time or _rounding_is_left(one, floor):
             break
     return unless_hidden(record.found(), residuals)
 
@@ -113,9 +129,10 @@ def refuse_unsolvable(observation: Observation, labels: int = 0, masked: bool = 
 def _rounding_is_left(one: Restart, floor: float) -> bool:
     """Return whether a restart stands still at so little of its first cost that it has not missed the truth.
 
-    A message in float32 may be rounded so much that the truth itself has a cost above the tolerance.
+    A message in float32 may be rounded so much that the truth itself has a cost above the tolerance. A first
+    cost above 1, what a gradient of zeros scores, says no more than 1 does.
     """
-    return one.stopped == "plateau" and one.least <= max(_ROUNDING * one.trace[0], _NEAR * floor)
+    return one.stopped == "plateau" and one.least <= max(_ROUNDING * min(1.0, one.trace[0]), _NEAR * floor)
 
 
 @dataclass(frozen=True)
@@ -147,10 +164,12 @@ def _descend(residuals: Residuals, number: int, record: SearchRecord, affine: bo
         record.see([number], [cost], shaped(point[None], shapes))
         return _Point(point, values, cost)
 
-    here, damping = seen(_flat(one.best)), _DAMPING
+    here, costs = seen(_flat(one.best)), list[float]()
+    damping = min(_DAMPING, here.cost)
     for _ in range(record.budget.max_iterations):
+        costs.append(here.cost)
         one.trace.append(here.cost)
-        if why := _why_stop(one.trace, record, floor):
+        if why := _why_stop(costs, record, floor):
             return why
         jacobian = _jacobian(values_at, here, record)  # [N, M]
         if record.out_of_time:
@@ -171,7 +190,7 @@ def _why_stop(trace: Sequence[float], record: SearchRecord, floor: float) -> str
         return "converged"
     if len(trace) > PATIENCE and trace[-1] > 0.9 * trace[-1 - PATIENCE]:
         return "plateau"
-    if len(trace) > 1 and trace[-2] / 2 < trace[-1] <= _NEAR * floor:
+    if trace[-1] <= floor or (len(trace) > 1 and trace[-2] / 2 < trace[-1] <= _NEAR * floor):
         return "plateau"
     if not math.isfinite(trace[-1]):
         return "nan"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vmap
 
-_TANGENTS, _ROWS = 64, 512  # derivatives taken at once, rows of J^T J at once
+_TANGENTS, _ROWS = 128, 512  # derivatives taken at once, rows of J^T J at once
 
 
 def forwards(function: Callable[[Tensor], Tensor], point: Tensor, tangents: Tensor) -> Tensor:

@@ -54,6 +54,45 @@ def test_a_batch_and_its_labels_are_solved_for(digits, mlp, observe, batch_size)
         assert found.y[scores.order].tolist() == truth.y.tolist()
 
 
+def test_labels_that_are_read_are_not_searched(digits, mlp, observe):
+    """Of one example the rule is iDLG's: the same label, start and search, and so the same bits."""
+    x, y = digits
+    seen = observe(mlp(), x[:1], y[:1])
+    options = {"optimizer": "levenberg_marquardt", "init": "uniform", "warm_up": 1, "max_iterations": 3}
+
+    found, other = run(DLG(**options, labels="bias_counts"), seen), run(IDLG(**options), seen)
+
+    assert torch.equal(found.x, other.x)
+    assert found.y.tolist() == other.y.tolist() == [int(y[0])]
+
+
+def test_a_warm_up_spares_derivatives(digits, mlp, observe):
+    """A derivative by 74 unknowns counts as so many closures; the trace shows both searches."""
+    x, y = digits
+    truth, attack = Truth(x[:1], y[:1]), replace(SOLVED, restarts=1)
+    seen = observe(mlp(), truth.x, truth.y)
+
+    found, cold = run(replace(attack, warm_up=3), seen), run(attack, seen)
+
+    assert score(found, truth).psnr.item() > 90
+    assert found.y.tolist() == truth.y.tolist()
+    assert sum(cost < 1e-2 for cost in found.trace[:3])
+    assert len(found.trace) - 3 < len(cold.trace)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"warm_up": 5}, "0 with optimizer 'lbfgs', got 5"),
+        ({"warm_up": -1, "optimizer": "levenberg_marquardt"}, "warm_up must be at least 0"),
+        ({"labels": "read"}, "labels must be one of ilrg, .*, or None, got 'read'"),
+    ],
+)
+def test_options_of_the_search_out_of_range_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        DLG(**options)
+
+
 def test_labels_that_are_solved_for_have_the_sum_1():
     """By hand: (1, 2, 0) is 2 too much, so each number loses 2/3."""
     found = _of_sum_one(torch.tensor([[1.0, 2.0, 0.0], [0.0, 1.0, 0.0]]))

@@ -1,10 +1,17 @@
 """Oracle: b_c = mean p_c - n_c / B (leakage specification, section 3), and the true labels."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from gauntlet.attacks.leakage.parts.labels import last_layer, only_label, round_counts
+from gauntlet.attacks.leakage.parts.labels import (
+    last_layer,
+    only_label,
+    refuse_untold_labels,
+    round_counts,
+)
 from gauntlet.core.errors import PluginError
 
 
@@ -53,3 +60,17 @@ def test_a_model_that_does_not_end_with_a_linear_layer_is_refused(digits, observ
 )
 def test_counts_are_rounded_by_largest_remainder(scores, total, expected):
     assert round_counts(torch.tensor(scores), total).tolist() == expected
+
+
+@pytest.mark.parametrize(("size", "examples"), [(3, "3 examples"), (None, "several examples")])
+def test_labels_of_several_examples_are_asked_for(digits, mlp, observe, size, examples):
+    x, y = digits
+    seen = observe(mlp(), x[:3], y[:3])
+    seen = replace(seen, knowledge=replace(seen.knowledge, batch_size=size))
+
+    with pytest.raises(
+        PluginError, match=f"^X needs to know the labels of {examples} .*tells them, or else$"
+    ):
+        refuse_untold_labels(seen, "X", ", or else")
+    refuse_untold_labels(replace(seen, knowledge=replace(seen.knowledge, labels=(0, 1, 2))), "X")
+    refuse_untold_labels(replace(seen, knowledge=replace(seen.knowledge, batch_size=1)), "X")

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from gauntlet.attacks.leakage.search.engine import Budget
+from gauntlet.attacks.leakage.search.engine import Budget, Found
 from gauntlet.attacks.leakage.search.least_squares import by_least_squares, refuse_unsolvable
 from gauntlet.core.errors import PluginError
+from gauntlet.core.observation import Progress
 from gauntlet.core.seeds import generator
 
 BUDGET = Budget(max_iterations=50, tolerance=1e-12)
@@ -127,6 +128,18 @@ def test_no_further_start_is_taken_where_rounding_alone_is_left(floor, taken):
     assert found.cost == pytest.approx(floor**2, rel=1e-3)
 
 
+def test_a_first_cost_that_is_huge_makes_no_minimum_a_rounding():
+    """The least cost, 1e-4, is 1e-10 of the first: a start from far away has not found more for that."""
+
+    def local(variables):
+        return torch.cat([variables[0], torch.full((1,), 1e-2)])
+
+    found = by_least_squares(local, [(torch.full((1,), 1e3),)] * 2, BUDGET)
+
+    assert found.trace[0] == pytest.approx(1e6)
+    assert (found.stopped, found.details["restarts"]) == ("plateau", 2)
+
+
 def test_a_cost_that_rounding_explains_ends_the_search_at_once():
     """The least cost is 1e-4 of 9. Where rounding explains 1e-4, nobody waits for more or starts again."""
 
@@ -153,6 +166,36 @@ def test_near_the_cost_that_rounding_explains_nobody_waits():
     assert found.stopped == waiting.stopped == "plateau"
     assert len(found.trace) < len(waiting.trace)
     assert found.cost == pytest.approx(1, rel=0.2)
+
+
+def test_a_warm_up_comes_first_and_counts():
+    """From 9 it leads to 4; Newton's method on a line takes one derivative from there."""
+
+    def warmed(start, seconds):
+        assert seconds is None
+        at = start[0] - 5
+        return Found(
+            (at,),
+            1.0,
+            (36.0, 1.0),
+            "plateau",
+            {"closures": 7.0},
+            Progress(at[None], (1.0,), (1,), (0.0,)),
+            (),
+        )
+
+    found = by_least_squares(lambda v: v[0] - 3, [(torch.tensor([9.0]),)], BUDGET, warm_up=warmed)
+    cold = by_least_squares(lambda v: v[0] - 3, [(torch.tensor([4.0]),)], BUDGET)
+
+    assert found.trace == (36.0, 1.0, *cold.trace)
+    assert found.details["closures"] == cold.details["closures"] + 7
+    assert found.stopped == "converged"
+
+
+def test_a_cost_that_rounding_explains_needs_no_derivative():
+    found = by_least_squares(lambda v: v[0] - 1, [(torch.full((1,), 0.9),)], BUDGET, floor=0.02)
+
+    assert (found.stopped, found.details["closures"]) == ("plateau", 1)
 
 
 def test_a_start_without_a_cost_is_dropped_and_leaves_the_others():
