@@ -156,6 +156,75 @@ def test_a_stack_is_as_high_as_a_cache_allows():
     assert choose("off", small).height == 1
 
 
+class _Doubled(torch.autograd.Function):
+    """Written before ``setup_context``: torch has no way to batch it."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, slope):
+        return 2 * slope
+
+
+class _Tripled(torch.autograd.Function):
+    """As torch asks for today."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        return 3 * x
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        return None
+
+    @staticmethod
+    def backward(ctx, slope):
+        return 3 * slope
+
+
+class Own(nn.Module):
+    """A layer of somebody's own before a linear one."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change, self.linear = change, nn.Linear(6, 4)
+
+    def forward(self, x):
+        return self.linear(self.change(x))
+
+
+def _by_value(x):
+    return x if float(x.sum()) > 0 else -x
+
+
+@pytest.mark.parametrize(
+    ("change", "obstacle"),
+    [
+        (_Doubled.apply, "torch cannot batch a layer of its own: .*setup_context"),
+        (_by_value, "torch cannot batch a layer of its own: .*item"),
+        (_Tripled.apply, None),
+        (torch.tanh, None),
+    ],
+)
+def test_a_layer_of_ones_own_is_stacked_where_torch_can_and_else_trained_alone(change, obstacle):
+    model = Own(change).train()
+    choice = choose("auto", model, (6,), 8)
+    if obstacle is None:
+        assert choice.stacked
+        return
+    assert (choice.height, choice.reason[:24]) == (1, "one client at a time: to")
+    with pytest.raises(ScenarioError, match=f"vectorize = on cannot be: {obstacle}"):
+        choose("on", model, (6,), 8)
+    how = LocalTraining(batch_size=8, lr=0.1)
+    kernel = BlockKernel(Ragged(6), model, FedAvg(), how, NoPrivacy(), (), 5, height=choice.height)
+    sent = Broadcast(0, torch.zeros(Layout.of(model).num_parameters), torch.zeros(0))
+    assert bool(kernel.train(sent, np.arange(2)).updates.vectors.norm(dim=1).all())
+
+
 def test_convolutions_of_large_batches_are_not_stacked_unless_asked_for():
     convolving, dense = nn.Sequential(nn.Conv2d(1, 6, 3), nn.Flatten()), nn.Linear(10, 10)
 
