@@ -67,7 +67,7 @@ def _check_card(folder: Path, card: str) -> None:
     from huggingface_hub import DatasetCard
 
     text = read_bytes(folder / card, _LONGEST).decode()
-    told = DatasetCard(text).data.to_dict() if card.endswith(".md") else yaml.safe_load(text)
+    told = vars(DatasetCard(text).data) if card.endswith(".md") else yaml.safe_load(text)
     configs = told.get("configs") if isinstance(told, dict) else None
     for entry in configs if isinstance(configs, list) else []:
         for key in _NAMING:
@@ -114,7 +114,7 @@ def _inside(folder: Path, name: Any) -> Path:
     """Return a file's path, links followed; refuse one outside of the folder."""
     root = folder.resolve()
     try:
-        path = (root / name).resolve()
+        path: Path = (root / name).resolve()
         inside = path.is_relative_to(root)
     except (OSError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{folder} names no file of its own: {said(error)}") from error
