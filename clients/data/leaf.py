@@ -84,9 +84,10 @@ class Leaf:
 
     def load(self) -> Dataset:
         root = Path(self.path).expanduser()
-        train = self._examples(root / "train")
+        every = self._examples(root / "train")
+        train = {name: every[name] for name in list(every)[: self.users or None]}
         kind = self._kind(train)
-        parts = {name: self._arrays(kind, name, train[name]) for name in list(train)[: self.users or None]}
+        parts = {name: self._arrays(kind, name, values) for name, values in train.items()}
         parts = {name: (x, y) for name, (x, y) in parts.items() if len(y)}
         if not parts:
             raise DataError(f"{root / 'train'} has no user with examples")

@@ -91,6 +91,7 @@ def test_an_author_says_comments_and_each_word_is_followed_by_the_next(tmp_path)
     assert (found.x[:, 1:] == found.y[:, :-1]).all()
     assert found.groups.tolist() == [0, 0, 0, *[1] * 7]  # author 2 says too little for one window
     assert [tokens[t] for t in found.test_x[0]] == ["<BOS>", "a", "<UNK>"]
+    assert Leaf(str(tmp_path), kind="reddit", context=3, users=1).load().num_tokens == 7  # nobody says q
 
 
 def test_a_given_vocabulary_is_public_and_cut(tmp_path):
