@@ -131,7 +131,7 @@ def legible(what: str) -> Iterator[None]:
 def shown(value: object, most: int = 60) -> str:
     """Return how a value from outside is written in a message, cut where it is long."""
     try:
-        text = repr(value)
+        text = " ".join(repr(value).splitlines())
     except Exception:  # a number of thousands of digits, or somebody's own __repr__
         text = f"({type(value).__name__}, which cannot be written)"
     return text if len(text) <= most else f"{text[:most]} ..."

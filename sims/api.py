@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import ResultsError, ScenarioError
 from . import run as single
 from .callbacks import Callback, CalledBack
+from .handed import callbacks_of, crossed_of, list_of, path_of, progress_of
 from .live_values import plain_values
 from .notebook import Cells, in_notebook
 from .progress import Progress, Silent, on_terminal
@@ -50,7 +51,7 @@ def simulate(
         GauntletError: Whatever cannot run, in one line. Nothing is written before the scenario is checked.
     """
     with _shown(progress, callbacks) as told:
-        return single.simulate(_scenario(scenario), out, told)
+        return single.simulate(_scenario(scenario), _out(out), told)
 
 
 def sweep(
@@ -71,11 +72,13 @@ def sweep(
     from .sweep import sweep as run_sweep
 
     found = _scenario(scenario)
-    told = {key: plain_values(list(values), key) for key, values in (over or {}).items()}
+    told = {
+        key: plain_values(values, key) for key, values in crossed_of({} if over is None else over).items()
+    }
     crossed = {**found.sweep, **told}
     whole = make_scenario(found.values() | {"sweep": crossed}, found.name)
     with _shown(progress, callbacks) as watching:
-        return Sweep(run_sweep(whole, out, watching))
+        return Sweep(run_sweep(whole, _out(out), watching))
 
 
 def matrix(
@@ -100,11 +103,11 @@ def matrix(
 
     found = _scenario(scenario)
     said = {"attacks": attacks, "defenses": defenses, "shares": shares, "seeds": seeds}
-    axes = {key: plain_values(list(values)) for key, values in said.items() if values is not None}
+    axes = {key: plain_values(list_of(values, key)) for key, values in said.items() if values is not None}
     crossed = found.matrix.model_dump(mode="json") | axes
     whole = make_scenario(found.values() | {"matrix": crossed}, found.name)
     with _shown(progress, callbacks) as told:
-        return MatrixResult(*run_matrix(whole, None if out is None else Path(out), told))
+        return MatrixResult(*run_matrix(whole, _out(out), told))
 
 
 def resume(
@@ -135,8 +138,8 @@ def resume(
     from .provenance import Consent
     from .sweep import read_sweep, resume_sweep
 
-    plain_values(list(objects))  # whatever is not found by name is held from here on
-    folder, consent = Path(folder), Consent(allow_code, accept_changes)
+    plain_values(list_of(objects, "objects"))  # whatever is not found by name is held from here on
+    folder, consent = path_of(folder, "folder"), Consent(allow_code, accept_changes)
     with _shown(progress, callbacks) as told:
         if is_matrix(folder):
             return MatrixResult(*resume_matrix(folder, told, None, consent))
@@ -153,9 +156,10 @@ def load_sweep(folder: str | Path) -> Sweep:
     """
     from .sweep import load_runs, read_sweep
 
-    if read_sweep(Path(folder)) is None:
-        raise ResultsError(f"{folder} holds no sweep (no sweep.json)")
-    return Sweep(load_runs([folder]))
+    place = path_of(folder, "folder")
+    if read_sweep(place) is None:
+        raise ResultsError(f"{place} holds no sweep (no sweep.json)")
+    return Sweep(load_runs([place]))
 
 
 def attack(
@@ -203,7 +207,7 @@ def plot(
     runs = load_runs(_folders(results))
     options = {} if by is None else {"by": by}
     if out is not None:
-        draw_to(Path(out), name, runs, None, **options)
+        draw_to(path_of(out, "out"), name, runs, None, **options)
     return draw(name, runs, None, **options)
 
 
@@ -212,23 +216,27 @@ def _folders(results: Results | Sequence[Results]) -> list[Path]:
         return [results.folder]
     if isinstance(results, str | Path):
         return [Path(results)]
-    return [folder for one in results for folder in _folders(one)]
+    return [folder for one in list_of(results, "results") for folder in _folders(one)]
 
 
 def _scenario(named: Named) -> Scenario:
     return named if isinstance(named, Scenario) else load_scenario(named)
 
 
+def _out(out: str | Path | None) -> Path | None:
+    return None if out is None else path_of(out, "out")
+
+
 @contextmanager
 def _shown(progress: Progress | bool | None, callbacks: Iterable[Callback]) -> Iterator[Progress]:
     """Show how runs go on, to a person and to callbacks."""
     told: Progress
+    called, progress = callbacks_of(callbacks), progress_of(progress)
     if progress is None or isinstance(progress, bool):
         wanted = in_notebook() if progress is None else progress
         told = Silent() if not wanted else Cells() if in_notebook() else on_terminal()
     else:
         told = progress
-    called = tuple(callbacks)
     try:
         yield CalledBack(told, called) if called else told
     finally:

@@ -10,7 +10,7 @@ from ..core.errors import ScenarioError
 from ..server.spec import PluginSpec
 from .attack_table import attack_named
 from .live_values import plain_values
-from .plain import check_plain, read_json
+from .plain import check_plain, plugin_table, read_json
 from .probes import submit_later, submit_to_ray
 from .reattack import Finding, attack_again
 from .reconstruct import NAME, make_attack
@@ -35,7 +35,7 @@ def specs_of(attacks: Sequence[Any]) -> list[PluginSpec]:
     for one in attacks:
         value = absolute(plain_values(one), Path())
         check_plain(value, "attack")
-        table = {"name": value} if isinstance(value, str) else value
+        table = plugin_table(value)
         if not (isinstance(table, dict) and isinstance(table.get("name"), str)):
             raise ScenarioError(f"an attack needs a name, or a table with one, got {one!r:.60}")
         spec = PluginSpec(table["name"], {k: v for k, v in table.items() if k != "name"})

@@ -9,13 +9,14 @@ that scenarios use, of an importable class ``module:Class``. Such a scenario is 
 import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from types import FunctionType
 from typing import Any
 
 from pydantic import BaseModel
 
 from ..core.contracts import LocalTraining
+from ..core.errors import ScenarioError, shown
 from ..core.live import hold
 from ..core.options import options_of
 from ..core.outside import bound_names, source_of
@@ -71,8 +72,32 @@ def _table(value: Mapping[Any, Any], section: str) -> dict[Any, Any]:
 def _described(thing: Any) -> str | dict[str, Any]:
     if isinstance(thing, type | FunctionType):
         return _named(thing)
+    if isinstance(thing, partial):
+        return _of_partial(thing)
     options = _options(thing)
     return hold(thing) if options is None else {"name": _named(type(thing)), **options}
+
+
+def _of_partial(made: partial[Any]) -> dict[str, Any]:
+    """Return a class or function with some of its options given: these are its options in the scenario.
+
+    Raises:
+        ScenarioError: They are given in order, or are no plain values, or it is of neither.
+    """
+    called = getattr(made.func, "__name__", shown(made.func))
+    if not isinstance(made.func, type | FunctionType):
+        raise ScenarioError(f"functools.partial must be of a class or a function, got {called}")
+    if made.args:
+        raise ScenarioError(
+            f"functools.partial({called}, ...) must give options by keyword, got {shown(made.args)}"
+        )
+    for key, value in made.keywords.items():
+        if not _is_plain(value):
+            raise ScenarioError(
+                f"functools.partial({called}, {key}=...): options must be plain values, got {shown(value)}; "
+                "write a class or a function of your own"
+            )
+    return {"name": _named(made.func), **{key: _listed(value) for key, value in made.keywords.items()}}
 
 
 def _options(thing: Any) -> dict[str, Any] | None:

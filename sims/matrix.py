@@ -17,6 +17,7 @@ from .families import family
 from .folders import claimed, fresh_folder, remove
 from .matrix_table import NO_ATTACK, cell_scores, matrix_table
 from .naming import plugin_label
+from .plain import plugin_table
 from .progress import Progress, Silent
 from .provenance import NO_CONSENT, Consent
 from .report.writing import keep_report
@@ -89,7 +90,7 @@ def _axes(scenario: Scenario) -> tuple[dict[str, list[dict[str, Any]]], dict[str
 
 def _labelled(members: Iterable[Any], noun: str) -> dict[str, list[dict[str, Any]]]:
     """Return the members of an axis, each a list of plug-ins, by their labels."""
-    whole = [[_table(part) for part in (m if isinstance(m, list) else [m])] for m in members]
+    whole = [[plugin_table(part) for part in (m if isinstance(m, list) else [m])] for m in members]
     among = [part for parts in whole for part in parts]
     found: dict[str, list[dict[str, Any]]] = {}
     for parts in whole:
@@ -98,10 +99,6 @@ def _labelled(members: Iterable[Any], noun: str) -> dict[str, list[dict[str, Any
             raise ScenarioError(f"the {noun} '{label}' stands twice in the matrix, or is none")
         found[label] = parts
     return found
-
-
-def _table(plugin: Any) -> dict[str, Any]:
-    return {"name": plugin} if isinstance(plugin, str) else dict(plugin)
 
 
 def _without_attackers(scenario: Scenario) -> Scenario:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from ..core.live import class_of, is_live
+from .plain import plugin_table
 from .terminal import readable
 
 APART = {"name", "seed", "description", "sweep", "matrix", "checkpoint", "evaluation", "probes"}
@@ -120,9 +121,11 @@ def plugin_label(value: Any, among: Sequence[Any]) -> str:
     """
     if not isinstance(value, str | dict):
         return _words(value)
-    names = {_table(v).get("name", "") for v in among if isinstance(v, str | dict)}
-    raw, own = str(_table(value).get("name", "")), _flat(_table(value), "")
-    tables = [_flat(_table(v), "") for v in among if isinstance(v, str | dict)]
+    plugins = [plugin_table(v) for v in among if isinstance(v, str | dict)]
+    names = {plugin.get("name", "") for plugin in plugins}
+    table = plugin_table(value)
+    raw, own = str(table.get("name", "")), _flat(table, "")
+    tables = [_flat(plugin, "") for plugin in plugins]
     alike = [t for t in tables if t.get("") == own.get("")]
     differs = [key for key in own if key and any(t.get(key) != own[key] for t in alike)]
     classes = [class_name(str(name)) for name in names]
@@ -130,10 +133,6 @@ def plugin_label(value: Any, among: Sequence[Any]) -> str:
     every = dict.fromkeys(key for t in alike for key in t if len({u.get(key) for u in alike}) > 1)
     short = dict(zip(every, short_keys(list(every)), strict=True))
     return " ".join([called, *(f"{short[key]}={own[key]}" for key in differs)])
-
-
-def _table(plugin: str | dict[str, Any]) -> dict[str, Any]:
-    return {"name": plugin} if isinstance(plugin, str) else plugin
 
 
 def without_shared(names: Sequence[str]) -> list[str]:

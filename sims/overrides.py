@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 from ..core.errors import PluginError, ScenarioError
-from .plain import read_toml
+from .plain import plugin_table, read_toml
 
 PLUGIN_SECTIONS = {
     "data": "datasets",
@@ -101,7 +101,7 @@ def _descend(here: Any, key: str, so_far: str, path: str) -> Any:
     following = path[len(so_far) + 1 :].partition(".")[0]
     child = here.setdefault(key, [] if following.isdigit() else {})
     if isinstance(child, str):
-        child = here[key] = {"name": child}
+        child = here[key] = plugin_table(child)
     if not isinstance(child, (dict, list)):
         raise ScenarioError(f"'{path}': '{so_far}' is a value ({child!r}) and has no parts")
     return child
@@ -161,7 +161,7 @@ def _wins(key: str, values: Iterable[Any], path: str, value: Any) -> bool:
 def _holds(value: Any, parts: Sequence[str]) -> bool:
     """Return whether a value has something at the path of these parts; a plug-in's name is a table."""
     for part in parts:
-        table = {"name": value} if isinstance(value, str) else value
+        table = plugin_table(value)
         if isinstance(table, list):
             table = {str(number): one for number, one in enumerate(table)}
         if not isinstance(table, dict) or part not in table:

@@ -51,6 +51,14 @@ def read_json(text: str) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
+def plugin_table(value: Any) -> Any:
+    """Return a plug-in as a table: a name alone is the plug-in of that name with no option.
+
+    What is no name stays as it is.
+    """
+    return {"name": value} if isinstance(value, str) else value
+
+
 def check_plain(value: Any, where: str = "", depth: int = 0) -> None:
     """Raise ``ScenarioError`` unless a value is made of what scenarios are made of.
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from ..core.disk import write_whole
 from ..core.errors import ResultsError
+from .handed import path_of
 from .journal import read_tables
 from .rebuilt import Rebuilt, load_rebuilt
 from .spent import settled_frame
@@ -268,7 +269,7 @@ def load_run(folder: str | Path) -> Run:
     Raises:
         ResultsError: The folder holds no run.
     """
-    run = Run(Path(folder))
+    run = Run(path_of(folder, "folder"))
     read_manifest(run.folder)
     return run
 

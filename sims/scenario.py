@@ -13,6 +13,7 @@ from ..core.contracts import LocalTraining
 from ..core.errors import ScenarioError, said, unknown, wrong_value
 from ..core.registry import configure
 from ..server.spec import RunSpec
+from .handed import pairs_of, path_of
 from .live_values import plain_values
 from .outside_code import code_of
 from .overrides import change, parse
@@ -210,7 +211,7 @@ def load_scenario(
     Raises:
         ScenarioError: There is no such scenario, or something in it is wrong.
     """
-    path = Path(name)
+    path = path_of(name, "scenario", "a gauntlet.Scenario, a name or a path")
     if path.suffix != ".toml":
         if str(name) not in scenario_names():
             raise ScenarioError(unknown("scenario", str(name), scenario_names()))
@@ -223,8 +224,7 @@ def load_scenario(
         raise ScenarioError(f"{path} is not TOML: {said(error, named=False)}") from error
     raw.setdefault("name", path.stem)
     check_plain(raw)
-    told = overrides.items() if isinstance(overrides, Mapping) else overrides
-    for key, value in (parse(one) if isinstance(one, str) else one for one in told):
+    for key, value in pairs_of(overrides, parse):
         value = plain_values(value, key)
         check_plain(value, key)
         raw = change(raw, key, value)

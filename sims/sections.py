@@ -16,6 +16,7 @@ from pydantic import (
 
 from ..core.errors import ScenarioError
 from ..server.spec import PluginSpec, RoleSpec
+from .plain import plugin_table
 
 
 class Section(BaseModel):
@@ -33,7 +34,7 @@ class Plugin(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _shorthand(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
+        return plugin_table(value)
 
     def spec(self) -> PluginSpec:
         """Return the plug-in's name and options."""

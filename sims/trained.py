@@ -1,5 +1,6 @@
 """The model that a run trained, as a torch module again."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ def trained_model(folder: Path, allow_code: bool = False) -> "tuple[nn.Module, i
     Raises:
         ResultsError: The folder holds no run, or one without a checkpoint, or the file of its frozen weights
             has changed.
+        ScenarioError: That file is not here any more.
         GauntletError: The model or the data cannot be built here.
     """
     from ..clients.models.weights import frozen
@@ -41,7 +43,8 @@ def trained_model(folder: Path, allow_code: bool = False) -> "tuple[nn.Module, i
     manifest = read_manifest(folder)
     with only_our_own(distrusted(folder, manifest, allow_code)):
         scenario = stored_scenario(folder, manifest)
-        simulation = prepare(scenario.run_spec(), begun=manifest.get("training"))
+        spec, begun = scenario.run_spec(), manifest.get("training")
+        simulation = prepare(replace(spec, init=None), begun=begun)  # the checkpoint holds what was trained
         check = partial(check_state, simulation)
         found, _ = load_newest(folder / "checkpoints", manifest["fingerprint"], check)
         if found is None:
@@ -49,8 +52,9 @@ def trained_model(folder: Path, allow_code: bool = False) -> "tuple[nn.Module, i
                 f"{folder} has no checkpoint yet; 'gauntlet resume {folder}' goes on with the run"
             )
         model = make_model(simulation.spec, simulation.data)
-        if frozen(model):
-            refuse_changed_weights(folder, manifest, simulation)
+        if spec.init is not None and frozen(model):  # and these the file alone
+            refuse_changed_weights(folder, manifest, prepare(spec, begun=begun))
+            model = make_model(spec, simulation.data)
     state, layout = found.state, simulation.plan.layout
     scored = simulation.plan.model(state.params, state.optimizer)
     own = {**dict(model.named_parameters()), **dict(model.named_buffers())}

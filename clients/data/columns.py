@@ -144,3 +144,34 @@ def _category(name: str, words: Array, given: tuple[str, ...]) -> _Category:
             f"leave it out (columns); the first is {known[0]!r}"
         )
     return _Category(known, "" if given else f"the categories of {name}")
+
+
+def sorted_words(words: Array) -> list[str]:
+    """Return the different words of a column: numbers by size, and before words."""
+    return sorted(set(words.tolist()), key=_in_order)
+
+
+def _in_order(word: str) -> tuple[bool, float, str]:
+    """Sort numbers by size, and before words."""
+    value = numbers(np.array([word]))
+    return (True, 0.0, word) if value is None else (False, float(value[0]), word)
+
+
+def codes(source: str, words: Array, classes: Array) -> Array:
+    """Return each word's class, int64.  # [n]
+
+    Args:
+        source: Where the words are from, for messages.
+        words: The column of labels.  # [n]
+        classes: The word of each class.  # [C]
+
+    Raises:
+        DataError: A word that is none of the classes.
+    """
+    order = np.argsort(classes)
+    places = order[np.searchsorted(classes, words, sorter=order).clip(max=len(classes) - 1)]
+    if (wrong := words[classes[places] != words]).size:
+        some = ", ".join(classes[:10].tolist())
+        raise DataError(f"{source}: label {str(wrong[0])!r} is none of the classes {some}")
+    found: Array = places.astype(np.int64)
+    return found

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core.errors import DataError, unknown
 from .base import Array, Dataset, Targets
-from .columns import features, numbers
+from .columns import codes, features, numbers, sorted_words
 from .held_out import held_out
 from .pile import MOST_CLASSES
 from .unpacking import read_bytes
@@ -162,35 +162,18 @@ class CsvTable:
             if values[0] is None or values[1] is None:
                 raise DataError(f"{self.path}: {self.label!r} must be numbers, for regression = true")
             return values[0].astype(np.float32)[:, None], values[1].astype(np.float32)[:, None], 0, ()
-        classes = np.array(self.classes or sorted(set(words[0].tolist()), key=_in_order))
+        classes = np.array(self.classes or sorted_words(words[0]))
         if len(classes) > MOST_CLASSES:
             raise DataError(
                 f"{self.path}: {self.label!r} has {len(classes)} different values, at most {MOST_CLASSES} "
                 "are classes; set regression = true where it is a number"
             )
-        y, test_y = (_codes(self.path, column, classes) for column in words)
+        y, test_y = (codes(self.path, column, classes) for column in words)
         return y, test_y, len(classes), () if self.classes else ("the classes",)
-
-
-def _in_order(word: str) -> tuple[bool, float, str]:
-    """Sort numbers by size, and before words."""
-    value = numbers(np.array([word]))
-    return (True, 0.0, word) if value is None else (False, float(value[0]), word)
 
 
 def _words(table: "pd.DataFrame", name: str) -> Array:
     found: Array = table[name].to_numpy(dtype=str)
-    return found
-
-
-def _codes(path: str, words: Array, classes: Array) -> Array:
-    """Return each word's class, int64.  # [n]"""
-    order = np.argsort(classes)
-    places = order[np.searchsorted(classes, words, sorter=order).clip(max=len(classes) - 1)]
-    if (wrong := words[classes[places] != words]).size:
-        some = ", ".join(classes[:10].tolist())
-        raise DataError(f"{path}: label {str(wrong[0])!r} is none of the classes {some}")
-    found: Array = places.astype(np.int64)
     return found
 
 

@@ -29,14 +29,16 @@ class HubImages:
     Attributes:
         name: As scenarios call it.
         hub_id: Its name on the hub.
-        image: The column of images; labels are in the column ``label``.
+        image: The column of images.
         files: The files that would make asking the hub unnecessary, for messages.
+        label: The column of labels.
     """
 
     name: str
     hub_id: str
     image: str
     files: Sequence[str]
+    label: str = "label"
 
     def fetch(self, split: str) -> tuple[Array, Array]:
         """Return pixels uint8 [n, channels, height, width] and labels uint8 [n] of ``"train"`` or ``"test"``.
@@ -49,7 +51,7 @@ class HubImages:
         if offline():
             raise missing(self.name, self.files, f"{how} (not tried: offline is set)")
         try:
-            return decode(_download(self.hub_id, split), self.image)
+            return decode(_download(self.hub_id, split), self.image, self.label)
         except Exception as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise missing(self.name, self.files, f"{how} (failed: {reason})") from error
@@ -66,8 +68,8 @@ def _download(hub_id: str, split: str) -> Any:
     return load_dataset(hub_id, split=split)
 
 
-def decode(table: Any, image: str) -> tuple[Array, Array]:
+def decode(table: Any, image: str, label: str = "label") -> tuple[Array, Array]:
     """Return pixels and labels of a ``datasets.Dataset``, as ``HubImages.fetch`` does."""
     pixels = np.stack([np.asarray(picture, dtype=np.uint8) for picture in table[image]])
     channels_first = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(channels_first), np.asarray(table["label"], dtype=np.uint8)
+    return np.ascontiguousarray(channels_first), np.asarray(table[label], dtype=np.uint8)

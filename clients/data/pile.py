@@ -112,7 +112,7 @@ def _split(
 
 def _range(told: Told, x: Array, test_x: Array) -> tuple[float, float]:
     if x.dtype == np.uint8 or told.num_tokens:
-        return 0.0, 1.0
+        return 0.0, max(1.0, told.num_tokens - 1.0)
     if told.low < told.high:
         return told.low, told.high
     return float(min(x.min(), test_x.min())), float(max(x.max(), test_x.max()))

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
+from torch.func import functional_call, grad, vmap
 
-from ...core.errors import ResultsError, ScenarioError
+from ...core.errors import ResultsError, ScenarioError, said
 from ...core.layout import Layout
+from ..data.blank import blank_inputs
 from ..tracing.dropout import cannot_draw
 from .device import tallest
 
@@ -26,6 +28,7 @@ STACK_PARAMETERS = 2**20  # of all clients of a stack together: 4 MiB, above whi
 TALLEST = 32  # clients
 TALLEST_ON_CUDA = 64  # clients, where the device's memory holds as many
 CONVOLVED = 20  # examples: the largest batch of which convolutions are stacked on a CPU
+_KNOWN = ("torch", __name__.partition(".")[0])
 _WHOLE = 512  # examples that a client is taken to have where a batch is all of them
 
 
@@ -94,7 +97,32 @@ def can_stack(
             return "batch statistics are changed in place"
         if isinstance(module, nn.RNNBase):
             return "recurrent layers have no batching rule"
-    return cannot_draw(model, input_shape, dtype)
+    obstacle = cannot_draw(model, input_shape, dtype)
+    return _refused_by_torch(model, input_shape, dtype) if obstacle is None else obstacle
+
+
+def _refused_by_torch(model: nn.Module, input_shape: Sequence[int] | None, dtype: torch.dtype) -> str | None:
+    """Return why torch does not differentiate a stack of two of this model, or None where it does.
+
+    Tried where a module is neither torch's nor this package's: its own ``autograd.Function`` may have no
+    batching rule, or its forward may ask what a value is.
+    """
+    strange = any(type(m).__module__.partition(".")[0] not in _KNOWN for m in model.modules())
+    trained = {n: p.detach().expand(2, *p.shape) for n, p in model.named_parameters() if p.requires_grad}
+    if input_shape is None or not strange or not trained:
+        return None
+
+    def loss(params: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = functional_call(model, params, (x,))
+        return outputs.float().sum()
+
+    x = blank_inputs(4, input_shape, dtype, next(iter(trained.values())).device).reshape(2, 2, *input_shape)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            vmap(grad(loss), randomness="different")(trained, x)
+    except Exception as error:
+        return f"torch cannot batch a layer of its own: {said(error, named=False, most=160)}"
+    return None
 
 
 def convolves(model: nn.Module) -> bool:

@@ -1,7 +1,9 @@
 """Adam in a client's local steps: moments that begin at 0 in every round.
 
 Source: Kingma, Ba. Adam: A Method for Stochastic Optimization. ICLR 2015, Algorithm 1. arXiv:1412.6980, with
-torch.optim.Adam's constants (0.9, 0.999, 1e-8), whose steps these are (a test compares).
+torch.optim.Adam's constants (0.9, 0.999, 1e-8), whose steps these are (a test compares). The server's Adam
+is another formula (tau in the place of epsilon, a start at tau^2, no correction) on one vector, which it
+leaves as it was; here stacks of tensors are changed in place, in the order of torch's rounding.
 """
 
 from collections.abc import Sequence

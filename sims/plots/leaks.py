@@ -15,6 +15,7 @@ from ...core.declarations import LeakageAttacks, attackers, declared
 from ...core.errors import PluginError, ScenarioError
 from ...core.outside import only_our_own
 from ..adaptive import asked, knows
+from ..plain import plugin_table
 from ..terminal import readable
 from .base import EXACT, Array, RebuiltLike, RunLike, groups
 from .gallery import differing, results_of, said
@@ -147,8 +148,7 @@ def defense_of(run: RunLike) -> str:
 
 
 def _table(run: RunLike) -> dict[str, Any]:
-    table = run.manifest["scenario"].get("client_defense", {"name": "none"})
-    return {"name": table} if isinstance(table, str) else dict(table)
+    return dict(plugin_table(run.manifest["scenario"].get("client_defense", "none")))
 
 
 def _defense(run: RunLike) -> object:
@@ -171,8 +171,8 @@ def is_adaptive(item: RebuiltLike, adaptive: Attackers) -> bool:
 
 def lossy(run: RunLike) -> bool:
     """Return whether clients send through a codec that an attack could reckon with."""
-    codec = run.manifest["scenario"].get("codec", {"name": "identity"})
-    return (codec if isinstance(codec, str) else codec.get("name")) not in ("identity", "none")
+    codec = plugin_table(run.manifest["scenario"].get("codec", "identity"))
+    return codec.get("name") not in ("identity", "none")
 
 
 def refuse_alone(run: RunLike) -> None:

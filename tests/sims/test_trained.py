@@ -1,5 +1,7 @@
 """The trained model as a torch module, its export, and runs that begin with it. Oracle: torch alone."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -100,6 +102,9 @@ def test_serial_and_resumed_runs_from_a_file_have_the_same_bits_and_another_file
 
     assert half.rounds.equals(whole.rounds)
     assert whole.rounds.loss.iloc[0] != simulate(tiny(), tmp_path / "drawn").rounds.loss.iloc[0]
+    before = whole.model().state_dict()
+    path.unlink()  # what was trained is in the run
+    assert all(torch.equal(value, before[name]) for name, value in whole.model().state_dict().items())
 
 
 def broken(weights, how):
@@ -203,6 +208,9 @@ def test_a_finished_model_is_not_given_other_frozen_weights(still, tmp_path):
     save_file({name: torch.zeros_like(value) for name, value in load_file(path).items()}, path)
 
     with pytest.raises(ResultsError, match="has changed since the run began"):
+        run.model()
+    Path(path).unlink()
+    with pytest.raises(ScenarioError, match=r"model\.init: there is no file"):
         run.model()
 
 

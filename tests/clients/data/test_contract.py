@@ -17,7 +17,7 @@ from gauntlet.core.errors import PluginError
 ON_DISK = ("mnist", "fashion_mnist", "cifar10", "heart_disease", "mobility", "adult")
 OPTIONS = {"cifar10": {"num_batches": 1}}
 SLOW = {"adult", "cifar10", "fashion_mnist"}
-OWN = {"csv", "npz", "leaf"}  # files of the user's: see their own tests
+OWN = {"csv", "npz", "leaf", "emnist", "cifar100", "svhn"}  # files of the user's: see their own tests
 
 
 @pytest.fixture(scope="module")
