@@ -36,12 +36,12 @@ def client_records(clients: "pd.DataFrame") -> "pd.DataFrame":
 
     def last(of: np.ndarray, among: np.ndarray, otherwise: object, dtype: type = float) -> np.ndarray:
         """Return each client's value in the last of its rows ``among`` those given."""
-        found = np.full(len(ids), otherwise, dtype=dtype)
+        found: np.ndarray = np.full(len(ids), otherwise, dtype=dtype)
         found[client[among]] = of[among]  # of several values numpy keeps the last
         return found
 
     def first(of: np.ndarray, among: np.ndarray, otherwise: object, dtype: type = float) -> np.ndarray:
-        found = np.full(len(ids), otherwise, dtype=dtype)
+        found: np.ndarray = np.full(len(ids), otherwise, dtype=dtype)
         found[client[among][::-1]] = of[among][::-1]
         return found
 
