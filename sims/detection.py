@@ -42,7 +42,7 @@ def client_records(clients: "pd.DataFrame") -> "pd.DataFrame":
 
     def first(of: np.ndarray, among: np.ndarray, otherwise: object, dtype: type = float) -> np.ndarray:
         found: np.ndarray = np.full(len(ids), otherwise, dtype=dtype)
-        found[client[among][::-1]] = of[among][::-1]
+        found[client[among][::-1]] = of[among][::-1]  # backwards, so that it is the first
         return found
 
     everywhere = np.ones(len(rows), dtype=bool)

@@ -33,10 +33,8 @@ from .normal_equations import forwards, gram_of, root_of, solved
 
 PATIENCE = 5  # iterations without 10 % less cost before a restart is given up
 MOST_BYTES = 4 * 2**30  # of the derivative and the normal equations
-_DAMPING, _MOST_DAMPING = (
-    1e-3,
-    1e6,
-)  # in units of the mean diagonal entry of J^T J; at first the cost, if less
+_DAMPING = 1e-3  # in units of the mean diagonal entry of J^T J; at first the cost, if less
+_MOST_DAMPING = 1e6
 _CHORD = 0.1  # of the cost is left at most by a step without a derivative of its own, if another is to follow
 _ROUNDING = 1e-7  # of the first cost, or of 1: a local minimum is far above, a message in float32 below
 _NEAR = 2.0  # times the cost that rounding leaves at the truth: nothing more is to be found
