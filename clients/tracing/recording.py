@@ -60,7 +60,7 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph, self.root = Graph(), nn.Module()
         self._nodes = WeakTensorKeyDictionary()
-        self._made: set[int] = set()  # where what operations make lies in memory
+        self._made: set[int] = set()  # the storages of what operations make
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -76,8 +76,10 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise RuntimeError(f"{func} draws, and would draw anew whenever its trace is used")
         result = func(*args, **(kwargs or {}))
+        if func.namespace == "prim":  # a device: a fact, and no number
+            return result
         if func is _FRESH:
-            self._made.discard(_place(args[0]))
+            self._made.discard(_storage(args[0]))
         inputs, named = tree_map_only(Tensor, self.node, (tuple(args), dict(kwargs or {})))
         node = self.graph.call_function(func, inputs, named)
         if isinstance(result, Tensor):
@@ -94,7 +96,7 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if value is not None:
             node.meta["form"] = form(value)
             self._nodes[value] = node
-            self._made.add(_place(value))
+            self._made.add(_storage(value))
 
     def node(self, value: Tensor) -> Node:
         """Return the node that makes a tensor, or one that holds it where none does.
@@ -103,7 +105,7 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
             RuntimeError: It lies where what an operation made does, but none is known to have made it.
         """
         if value not in self._nodes:
-            if _place(value) in self._made - {0}:
+            if _storage(value) in self._made:
                 raise RuntimeError("a tensor was made out of another behind the trace's back")
             name = f"constant_{len(list(self.root.buffers()))}"
             self.root.register_buffer(name, value)
@@ -113,5 +115,5 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return found
 
 
-def _place(value: Tensor) -> int:
-    return 0 if value._is_zerotensor() else value.untyped_storage().data_ptr()
+def _storage(value: Tensor) -> int:
+    return value.untyped_storage()._cdata

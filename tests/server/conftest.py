@@ -6,13 +6,17 @@ from dataclasses import replace
 import pytest
 from level_runs import TRAINING, UNIFORM, hetero
 
+from gauntlet.clients.algorithms import ALGORITHMS
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.server.spec import PluginSpec, RoleSpec, RunSpec
 
 
 @pytest.fixture
 def small() -> Callable[..., RunSpec]:
-    """Return a spec of 3 rounds on digits with 8 clients; keywords replace its fields."""
+    """Return a spec of 3 rounds on digits with 8 clients; keywords replace its fields.
+
+    Without momentum where an algorithm takes steps of its own, which know none.
+    """
     base = RunSpec(
         seed=7,
         rounds=3,
@@ -23,7 +27,14 @@ def small() -> Callable[..., RunSpec]:
         training=LocalTraining(local_epochs=1, batch_size=16, lr=0.1, momentum=0.5),
         rows=True,
     )
-    return lambda **changes: replace(base, **changes)
+    plain = replace(base.training, momentum=0.0)
+
+    def spec(**changes) -> RunSpec:
+        algorithm = changes.get("algorithm", base.algorithm)
+        own = hasattr(ALGORITHMS.find(algorithm.name), "work")
+        return replace(base, **{"training": plain if own else base.training, **changes})
+
+    return spec
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ class Net(nn.Sequential):
         (lambda: gauntlet.simulate(tiny(), out=3), "out must be a path, got 3"),
         (
             lambda: gauntlet.simulate(tiny(), callbacks=print),
-            "callbacks must be a list, got <built-in function",
+            "callbacks must be a list, got <",
         ),
         (lambda: gauntlet.simulate(tiny(), callbacks="print"), "callbacks must be a list, got 'print'"),
         (
