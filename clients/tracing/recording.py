@@ -116,4 +116,4 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _storage(value: Tensor) -> int:
-    return value.untyped_storage()._cdata
+    return int(value.untyped_storage()._cdata)
