@@ -17,6 +17,7 @@ from torch.func import functional_call, grad, vmap
 
 from ...core.errors import ResultsError, ScenarioError, said
 from ...core.layout import Layout
+from ...core.without_dynamo import without_dynamo
 from ..data.blank import blank_inputs
 from ..tracing.dropout import cannot_draw
 from .device import tallest
@@ -118,7 +119,7 @@ def _refused_by_torch(model: nn.Module, input_shape: Sequence[int] | None, dtype
 
     x = blank_inputs(4, input_shape, dtype, next(iter(trained.values())).device).reshape(2, 2, *input_shape)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), without_dynamo():
             vmap(grad(loss), randomness="different")(trained, x)
     except Exception as error:
         return f"torch cannot batch a layer of its own: {said(error, named=False, most=160)}"

@@ -17,6 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from ...core.without_dynamo import without_dynamo
+
 if TYPE_CHECKING:
     from torch._ops import OpOverload
 
@@ -37,7 +39,7 @@ def recorded(function: Callable[..., Sequence[Tensor]], given: Sequence[Tensor])
     inputs = [value.detach() for value in given]  # one that is given twice is two inputs
     for place, value in enumerate(inputs):
         tape.keep(value, tape.graph.placeholder(f"given_{place}"))
-    with tape:
+    with without_dynamo(), tape:
         results = function(*inputs)
     tape.graph.output([tape.node(value) for value in results])
     return GraphModule(tape.root, tape.graph)

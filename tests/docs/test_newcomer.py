@@ -80,13 +80,14 @@ def environment(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_a_newcomer_gets_there_from_the_wheel_with_the_first_picture_in_three_minutes(environment, tmp_path):
+    """Without Ray; ``.ci/run`` follows the page as it is, with the dependencies installed as well."""
     own = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     own |= {"PATH": f"{environment / 'bin'}:{own['PATH']}", "GAUNTLET_OFFLINE": "1"}
     where = [environment / "bin/python", "-c", "import gauntlet; print(gauntlet.__file__)"]
     place = subprocess.run(where, cwd=tmp_path, env=own, capture_output=True, text=True, check=True)
     assert Path(place.stdout.strip()).is_relative_to(environment)
 
-    script = [environment / "bin/python", ROOT / "tests/support/follow.py", PAGE]
+    script = [environment / "bin/python", ROOT / "tests/support/follow.py", PAGE, "--serial"]
     told = subprocess.run(script, cwd=tmp_path, env=own, capture_output=True, text=True)
 
     assert told.returncode == 0, (told.stdout[-2000:], told.stderr[-2000:])

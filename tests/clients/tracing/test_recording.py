@@ -1,14 +1,20 @@
 """Recorded steps: torch's own ``make_fx`` is the oracle of what is written, the function of what it does."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
+import torch._dynamo
 from torch import nn
+from torch._functorch import eager_transforms
 from torch.func import functional_call, grad, vmap
 from torch.fx import map_arg
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import _disable_current_modes
 
 from gauntlet.clients.tracing.recording import form, recorded
+from gauntlet.core.without_dynamo import without_dynamo
 
 CONVOLUTIONS = (nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(27, 2))
 MODELS = {
@@ -112,3 +118,43 @@ def test_a_tensor_made_where_nobody_sees_it_is_refused():
 
     with pytest.raises(RuntimeError, match="behind the trace's back"):
         recorded(behind, [torch.ones(2)])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_recorded_without_torchs_compiler_is_what_is_recorded_with_it(name, monkeypatch):
+    """The oracle is torch's own way, which is taken where the compiler has been imported."""
+    step, values = step_of(name)
+    monkeypatch.setitem(sys.modules, "torch._dynamo", torch._dynamo)
+    usual = recorded(step, values())
+    monkeypatch.delitem(sys.modules, "torch._dynamo")
+    own = eager_transforms._autograd_grad
+    with without_dynamo():
+        assert eager_transforms._autograd_grad is not own
+        assert calls(recorded(step, values())) == calls(usual)
+
+    assert eager_transforms._autograd_grad is own
+
+
+def test_inputs_on_which_nothing_depends_have_zeros_without_the_compiler(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch._dynamo", raising=False)
+    with without_dynamo():
+        slopes = grad(lambda own: own[0].square().sum())([torch.ones(2), torch.ones(3)])
+        nothing = grad(lambda own: torch.ones(()))(torch.ones(2))
+
+    assert [slope.tolist() for slope in slopes] == [[2.0, 2.0], [0.0, 0.0, 0.0]]
+    assert nothing.tolist() == [0.0, 0.0]
+
+
+def test_a_process_that_trains_stacked_clients_never_loads_the_compiler():
+    code = (
+        "import sys\nfrom gauntlet.server.simulation import prepare\n"
+        "from gauntlet.server.spec import PluginSpec, RunSpec\n"
+        "from gauntlet.core.contracts import LocalTraining\n"
+        "spec = RunSpec(seed=0, rounds=1, num_clients=2, data=PluginSpec('digits'), "
+        "partition=PluginSpec('iid'), model=PluginSpec('mlp'), training=LocalTraining(local_steps=1))\n"
+        "simulation = prepare(spec)\nassert list(simulation.steps(simulation.serial_pool()))\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert (told.returncode, told.stdout) == (0, "False\n"), told.stderr
