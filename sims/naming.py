@@ -33,6 +33,8 @@ def run_names(runs: Sequence[Named]) -> list[str]:
     names = [_label(run, several) for run in runs]
     for name in dict.fromkeys(names):
         alike = [place for place, other in enumerate(names) if other == name]
+        if len(alike) == 1:
+            continue  # nothing to be told apart from
         told = _differences([settings(runs[place].manifest["scenario"]) for place in alike])
         for place, words in zip(alike, told, strict=True):
             names[place] = ", ".join([name, *words])

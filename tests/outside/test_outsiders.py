@@ -1,5 +1,6 @@
 """Plug-ins written outside the tree, a file each: they run as ours do, on any pool, and after a kill."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,19 +36,28 @@ def test_each_keeps_every_promise_of_its_family(outsider):
     assert "FAILED" not in said.output
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Return a function from a plug-in to the bits of its run, six rounds in one process that never stops."""
+
+    @cache
+    def run(outsider):
+        folder = tmp_path_factory.mktemp("whole") / "run"
+        return bits(simulate(make_scenario(scenario(outsider)), folder).folder)
+
+    return run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("outsider", RUNS)
-def test_ray_gives_the_bits_of_one_process(outsider, tmp_path, ray_here):
-    one = simulate(make_scenario(scenario(outsider)), tmp_path / "one").folder
+def test_ray_gives_the_bits_of_one_process(outsider, whole, tmp_path, ray_here):
     ray = scenario(outsider, runtime={"pool": "ray", "num_workers": 2})
-    assert bits(simulate(make_scenario(ray), tmp_path / "ray").folder) == bits(one)
+    assert bits(simulate(make_scenario(ray), tmp_path / "ray").folder) == whole(outsider)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("outsider", RUNS)
-def test_killed_and_resumed_each_gives_the_bits_of_a_run_that_never_stopped(outsider, tmp_path):
-    values = scenario(outsider, rounds=40)
-    whole = simulate(make_scenario(values), tmp_path / "whole").folder
-    dead = killed(values, tmp_path)
+def test_killed_and_resumed_each_gives_the_bits_of_a_run_that_never_stopped(outsider, whole, tmp_path):
+    dead = killed(scenario(outsider), tmp_path)
     resume(dead)
-    assert bits(dead) == bits(whole)
+    assert bits(dead) == whole(outsider)

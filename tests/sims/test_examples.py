@@ -49,13 +49,14 @@ def test_an_example_fits_what_it_is_beside(kind, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", PLACES)
 def test_every_example_runs(kind, tmp_path, monkeypatch):
-    """Without the pictures that the command line would draw."""
+    """Without the pictures that the command line would draw; models are scored once, after the last round."""
     monkeypatch.setenv("GAUNTLET_OFFLINE", "1")
     monkeypatch.chdir(tmp_path)
+    here = {"runtime": {"pool": "serial"}, "evaluation": {"every": 2}}
     for name in family(kind).table:
         write(kind, name, tmp_path)
         try:
-            run = simulate(load_scenario("example.toml", {"runtime": {"pool": "serial"}}), f"run {name}")
+            run = simulate(load_scenario("example.toml", here), f"run {name}")
         except GauntletError as error:
             if "no folder holds" in str(error) or "which is not installed" in str(error):
                 continue  # real data or an extra that are not on this machine

@@ -1,15 +1,17 @@
 """Runs that die while they write: whatever was half done, the resumed run is the run that never stopped."""
 
-import json
-import subprocess
-import sys
+import os
+import signal
 from pathlib import Path
 
 import pytest
+from dying_runs import deaths, die_at, die_within
+from forked import finish, start
 
 from gauntlet.core.errors import ResultsError
 from gauntlet.sims.results import load_run
 from gauntlet.sims.run import resume, simulate
+from gauntlet.sims.scenario import make_scenario
 
 SCENARIO = {
     "name": "dying",
@@ -28,29 +30,73 @@ SCENARIO = {
 }
 
 
+REMEMBERED = {
+    **SCENARIO,
+    "rounds": 2,
+    "algorithm": "scaffold",
+    "defense": "median",
+    "server_optimizer": "sgd",
+}
+
+
 def bits(folder: Path) -> dict[str, bytes]:
     """Every table but the wall-clock times, and both checkpoints."""
     tables = [p for p in folder.glob("*.parquet") if p.stem != "timings"]
     return {p.name: p.read_bytes() for p in (*tables, *(folder / "checkpoints").iterdir())}
 
 
+def content(folder: Path) -> dict[str, bytes | None]:
+    """Return what every file below a folder holds, and None for every folder, by their paths."""
+    inside = sorted(folder.rglob("*"))
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in inside}
+
+
+def runs_of(scenario, folder: Path) -> tuple[Path, list[Path]]:
+    """Return the whole run, and what dead ones left: at each rename, write and sync, and within a file."""
+    dead = folder / "dead"
+    dead.mkdir()
+    assert finish(start(deaths, scenario, dead)) == 0
+    whole = (dead / "run").rename(folder / "whole")
+    for size in (14_000, 25_000):
+        assert finish(start(die_within, size, scenario, dead / f"limit-{size}")) == -signal.SIGXFSZ
+    return whole, sorted(dead.iterdir())
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The whole run, and one that died before each rename, write and sync, and within a file."""
-    from gauntlet.sims.scenario import make_scenario
+    return runs_of(SCENARIO, tmp_path_factory.mktemp("dying"))
 
-    folder = tmp_path_factory.mktemp("dying")
-    (folder / "scenario.json").write_text(json.dumps(SCENARIO))
-    whole = simulate(make_scenario(SCENARIO), folder / "whole").folder
-    program = Path(__file__).parent / "dying_runs.py"
-    subprocess.run(
-        [sys.executable, str(program), "scenario.json", "dead"], cwd=folder, check=True, timeout=240
-    )
-    return whole, sorted((folder / "dead").iterdir())
+
+@pytest.fixture
+def plainly(monkeypatch):
+    """Resume without syncs, which a process that is killed does not need, and without the page.
+
+    Every tenth run is resumed as users resume it.
+    """
+
+    def call(number: int, folder: Path) -> Path:
+        with monkeypatch.context() as patch:
+            if number % 10:
+                patch.setattr(os, "fsync", lambda file: None)
+                patch.setattr("gauntlet.sims.execution.keep_report", lambda *_: None)
+            return resume(folder).folder
+
+    return call
 
 
 def died(folder: Path) -> bool:
     return (folder / "manifest.json").is_file() and load_run(folder).manifest["status"] == "running"
+
+
+def all_resume_to(whole: Path, dead: list[Path], resumed) -> None:
+    """Resume every death once: at several calls between two writes a folder holds the same bytes."""
+    expected = bits(whole)
+    different = {tuple(content(folder).items()): folder for folder in dead if died(folder)}
+    assert len(different) > 80
+    for number, folder in enumerate(different.values()):
+        assert load_run(resumed(number, folder)).manifest["status"] == "complete", folder.name
+        assert bits(folder) == expected, folder.name
+        assert list(folder.rglob("*.part")) == [], folder.name
 
 
 @pytest.mark.slow
@@ -69,20 +115,29 @@ def test_there_is_a_death_at_every_step_of_every_round(runs):
 
 
 @pytest.mark.slow
-def test_whatever_a_run_was_writing_when_it_was_killed_it_resumes_to_the_same_bytes(runs):
+@pytest.mark.parametrize("call", ["replace-002", "replace-009", "fsync-012", "pwrite-001", "pwrite-060"])
+def test_who_is_killed_at_a_call_leaves_what_was_kept_of_it(call, runs, tmp_path):
+    """To the byte, but for wall-clock times and the process that owned the folder."""
+    name, number = call.split("-")
+    kept = next(folder for folder in runs[1] if folder.name == call)
+
+    assert finish(start(die_at, name, int(number), SCENARIO, tmp_path / "dead")) == -signal.SIGKILL
+
+    left, kept = content(tmp_path / "dead"), content(kept)
+    assert left.keys() == kept.keys()
+    passing = {".lock", "timings.journal", "timings.parquet"}
+    assert [name for name in left if left[name] != kept[name] and name not in passing] == []
+
+
+@pytest.mark.slow
+def test_whatever_a_run_was_writing_when_it_was_killed_it_resumes_to_the_same_bytes(runs, plainly):
     whole, dead = runs
-    expected = bits(whole)
-    assert set(expected) >= {"rounds.parquet", "clients.parquet", "round-000003.safetensors"}
-    for folder in filter(died, dead):
-        assert load_run(resume(folder).folder).manifest["status"] == "complete", folder.name
-        assert bits(folder) == expected, folder.name
-        assert list(folder.rglob("*.part")) == [], folder.name
+    assert set(bits(whole)) >= {"rounds.parquet", "clients.parquet", "round-000003.safetensors"}
+    all_resume_to(whole, dead, plainly)
 
 
 @pytest.mark.slow
 def test_a_folder_whose_run_died_before_its_manifest_takes_a_new_run(runs):
-    from gauntlet.sims.scenario import make_scenario
-
     whole, dead = runs
     blank = [folder for folder in dead if not (folder / "manifest.json").is_file()]
     assert blank
@@ -94,22 +149,10 @@ def test_a_folder_whose_run_died_before_its_manifest_takes_a_new_run(runs):
 
 
 @pytest.mark.slow
-def test_what_clients_remember_is_the_same_after_every_death(tmp_path):
+def test_what_clients_remember_is_the_same_after_every_death(plainly, tmp_path):
     """Rows lie in files of their own, each written before the checkpoint that names it."""
-    from gauntlet.sims.scenario import make_scenario
+    whole, dead = runs_of(REMEMBERED, tmp_path)
 
-    scenario = {**SCENARIO, "rounds": 2, "algorithm": "scaffold", "defense": "median"}
-    scenario["server_optimizer"] = "sgd"
-    (tmp_path / "scenario.json").write_text(json.dumps(scenario))
-    expected = bits(simulate(make_scenario(scenario), tmp_path / "whole").folder)
-    program = Path(__file__).parent / "dying_runs.py"
-    subprocess.run(
-        [sys.executable, str(program), "scenario.json", "dead"], cwd=tmp_path, check=True, timeout=400
-    )
-
-    assert sum(name.startswith("clients-") for name in expected) >= 2
-    dead = [folder for folder in sorted((tmp_path / "dead").iterdir()) if died(folder)]
-    assert sum(folder.name.startswith("replace") for folder in dead) >= 2 + 2 + 7 + 1
-    for folder in dead:
-        assert load_run(resume(folder).folder).manifest["status"] == "complete", folder.name
-        assert bits(folder) == expected, folder.name
+    assert sum(name.startswith("clients-") for name in bits(whole)) >= 2
+    assert sum(folder.name.startswith("replace") for folder in dead if died(folder)) >= 2 + 2 + 7 + 1
+    all_resume_to(whole, dead, plainly)
