@@ -107,9 +107,12 @@ def test_a_client_weighs_what_it_first_claimed():
 
 
 def test_clients_without_examples_move_nothing():
+    """Nor does one that claims fewer than none."""
     codec = EF21(codec=TOP_1)
     _, state = one_round(codec, codec.init(), [[4, 2]], [3], 0, examples=[0])
     assert codec.kept_mean(state).tolist() == [0, 0]
+    _, state = one_round(codec, codec.init(), [[4, 2], [2, -6]], [3, 5], 0, examples=[-5, 2])
+    assert codec.kept_mean(state).tolist() == [0, -6]
 
 
 def test_an_update_that_is_not_finite_enters_no_h():
