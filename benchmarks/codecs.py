@@ -10,6 +10,11 @@ import numpy as np
 import torch
 from asked import words
 
+from gauntlet.clients.codecs import CODECS
+from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort
+from gauntlet.core.contracts import Codec, CodecStreams
+from gauntlet.core.layout import Layout
+from gauntlet.core.updates import Updates
 from gauntlet.sims.codec_table import Material, codec_table, drawn, timed
 
 NAMES = ("fp16", "sign", "terngrad", "qsgd", "topk")
@@ -26,7 +31,8 @@ def main() -> None:
             f"{row.codec:10} {row.pack:8} {row.encode_mb:7.0f} / {row.decode_mb:7.0f}  {row.bits:7.3f} bits"
         )
     _others(material.vectors[0].numpy())
-    _together(material)
+    _low_rank(material)
+    _together()
 
 
 def _others(values: np.ndarray) -> None:
@@ -47,18 +53,57 @@ def _others(values: np.ndarray) -> None:
         print(f"{name:19} {size / encoding:7.0f} / {size / decoding:7.0f}  {bits:7.3f} bits")
 
 
-def _together(material: Material) -> None:
-    """Print how fast 64 clients are in one call, over one alone: at least 1 is wanted, of each way."""
-    rows = [drawn(NUMEL, "gauss", seed).vectors for seed in range(CLIENTS)]
-    many = Material("", material.layout, torch.cat(rows))
-    print(f"{CLIENTS} clients in one call over one, speed a client: encode / decode")
+def _low_rank(material: Material) -> None:
+    """Print PowerSGD of rank 2, there and back: ours, and its authors' where their code is installed."""
+    ours = codec_table(material, ("powersgd",), seconds=1.0).iloc[0]
+    speed = 1 / (1 / ours.encode_mb + 1 / ours.decode_mb)
+    print(f"powersgd, ours      {speed:7.0f} there and back  {ours.bits:7.3f} bits  NMSE {ours.nmse:.5f}")
+    try:
+        from powersgd import Config, PowerSGD
+    except ImportError:
+        print("epfml/powersgd is not installed (the registry's package of its name is empty): no row for it")
+        return
+    matrix = material.vectors[0].reshape(1000, 1000)
+    config = Config(rank=2, num_iters_per_step=2, start_compressing_after_num_steps=0)
+    theirs = PowerSGD([matrix], config)
+    (made,), spent = timed(lambda: theirs.aggregate([matrix.clone()]), 1.0)
+    lost = float((made - matrix).square().sum() / matrix.square().sum())
+    size, bits = 4 * NUMEL / 1e6, 32 * 2 * (1000 + 1000) / NUMEL
+    print(f"epfml/powersgd      {size / spent:7.0f} there and back  {bits:7.3f} bits  NMSE {lost:.5f}")
+
+
+def _together() -> None:
+    """Print how fast 64 clients are in one call, a client, over three ways without it: at least 1 is wanted.
+
+    Encoding over one client alone. Decoding over 64 calls of which all results are kept, as a server needs
+    them at once; and over one client alone, whose 4 MB are in memory that its last call has left warm.
+    """
+    rows = torch.cat([drawn(NUMEL, "gauss", seed).vectors for seed in range(CLIENTS)])
+    ids, streams, layout = torch.arange(CLIENTS), CodecStreams(0, 0), drawn(NUMEL, "gauss").layout
+    updates = Updates(rows, ids, torch.ones_like(ids))
+    print(f"{CLIENTS} clients in one call, speed a client: encode over alone; decode over kept, over alone")
     for name in NAMES:
-        ratios = []
-        for _ in range(TURNS):
-            alone, cohort = (codec_table(one, [name], seconds=0.0).iloc[0] for one in (material, many))
-            ratios.append((cohort.encode_mb / alone.encode_mb, cohort.decode_mb / alone.decode_mb))
-        encode, decode = np.median(ratios, axis=0)
-        print(f"{name:10} {encode:5.2f} / {decode:5.2f}")
+        ratios = [_ratios(CODECS.build(name, {}), updates, layout, streams) for _ in range(TURNS)]
+        encode, cold, warm = np.median(ratios, axis=0)
+        print(f"{name:10} {encode:5.2f}; {cold:5.2f}, {warm:5.2f}")
+
+
+def _ratios(codec: Codec, updates: Updates, layout: Layout, streams: CodecStreams) -> tuple[float, ...]:
+    """Return a codec's row of ``_together``, measured once."""
+
+    def encoded(some: Updates) -> list[bytes]:
+        return encode_cohort(codec, some, layout, 0, codec.init(), streams)[0]
+
+    def decoded(clients: range) -> torch.Tensor:
+        part = frames[clients.start : clients.stop]
+        return decode_cohort(codec, part, clients, layout, 0, streams)[0]
+
+    frames, together = timed(lambda: encoded(updates), 0.0)
+    _, alone = timed(lambda: encoded(updates.rows(torch.tensor([0]))), 0.0)
+    _, kept = timed(lambda: [decoded(range(i, i + 1)) for i in range(CLIENTS)], 0.0)
+    _, warm = timed(lambda: decoded(range(1)), 0.05)
+    _, whole = timed(lambda: decoded(range(CLIENTS)), 0.0)
+    return CLIENTS * alone / together, kept / whole, CLIENTS * warm / whole
 
 
 if __name__ == "__main__":

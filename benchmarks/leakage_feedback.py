@@ -2,11 +2,11 @@
 
 Usage: leakage_feedback.py [--victims N] [--first I] [--rounds T] [--codecs NAME ...] [--attacks NAME ...]. A
 victim is one test digit (8 x 8), one step of SGD a round, lr 0.1, float32, through a codec under error
-feedback (top-k unless others are named); the model (MLP 64-128-128-10 with GELU, its seed the victim's
-number) moves by what the message decodes to. The label is read. All attacks take 300 steps of signed Adam: on
-the last message alone as it decodes, on the first as its codec says it fits, on all messages each for itself,
-on their sum, and on what the client had to encode. Prints mean PSNR, worst and best, and CPU seconds a
-victim; to the standard error stream each victim's.
+feedback (top-k unless others are named), or EF21; the model (MLP 64-128-128-10 with GELU, its seed the
+victim's number) moves by what the message decodes to. The label is read. All attacks take 300 steps of signed
+Adam: on the last message alone as it decodes, on the first as its codec says it fits, on all messages each
+for itself, on their sum, and on what the client had to encode. Prints mean PSNR, worst and best, and CPU
+seconds a victim; to the standard error stream each victim's.
 """
 
 import argparse
@@ -24,9 +24,11 @@ from gauntlet.attacks.leakage.inverting_gradients import InvertingGradients
 from gauntlet.attacks.leakage.parts.metrics import score
 from gauntlet.attacks.leakage.summed_rounds import SummedRounds
 from gauntlet.clients.codecs import CODECS
+from gauntlet.clients.codecs.parts.between_rounds import settled, shared_by
 from gauntlet.clients.codecs.parts.wire import decode_frame, encode_cohort, mismatch_of, support_of
 from gauntlet.clients.data import DATASETS
-from gauntlet.core.contracts import CodecStreams
+from gauntlet.core.contracts import Codec, CodecStreams
+from gauntlet.core.declarations import Codecs, declared
 from gauntlet.core.frames import Envelope
 from gauntlet.core.layout import Layout
 from gauntlet.core.leakage_knowledge import LeakageKnowledge
@@ -50,7 +52,15 @@ CODECS_INSIDE: dict[str, dict[str, Any]] = {
     "stc 1 %": {"name": "stc", "density": 0.01},
     "sign": {"name": "sign"},
     "powersgd, rank 2": {"name": "powersgd", "rank": 2},
+    "ef21, top-k 10 %": {"name": "ef21", "codec": {"name": "topk", "density": 0.1}},
 }
+
+
+def codec_of(inside: dict[str, Any]) -> Codec:
+    """Return error feedback around a codec; EF21, which is one of its kind, as it is."""
+    if inside["name"] == "ef21":
+        return CODECS.build("ef21", {"codec": inside["codec"]})
+    return CODECS.build("error_feedback", {"codec": inside})
 
 
 def messages(victim: int, rounds: int, inside: dict[str, Any]) -> tuple[list[Observation], Truth]:
@@ -58,16 +68,17 @@ def messages(victim: int, rounds: int, inside: dict[str, Any]) -> tuple[list[Obs
     data = DATASETS.build("digits").load()
     x = images(data.test_x[victim : victim + 1])
     y = torch.from_numpy(data.test_y[victim : victim + 1])
-    codec = CODECS.build("error_feedback", {"codec": inside})
+    codec = codec_of(inside)
     model, state, found, one = make_model("digits", victim), codec.init(), [], torch.tensor([0])
     for t in range(rounds):
-        layout, named, streams = Layout.of(model), dict(model.named_parameters()), CodecStreams(0, t)
+        layout, named = Layout.of(model), dict(model.named_parameters())
         loss = functional.cross_entropy(model(x), y)
         gradients = torch.autograd.grad(loss, [named[slot.name] for slot in layout.parameters])
         before = layout.flatten(named).detach()
         update = (before - LR * torch.cat([g.flatten() for g in gradients])) - before
+        streams = CodecStreams(0, t, shared_by(codec, before, update, state))
         (frame,), state = encode_cohort(codec, Updates(update[None], one, one + 1), layout, 9, state, streams)
-        state = codec.settle(state, [0])  # type: ignore[attr-defined]
+        state = settled(codec, state, [0])
         envelope, context = Envelope(codec.codec_id, t, 0, 9), streams.context(0)
         decoded = decode_frame(codec, frame, envelope, layout, context)
         told = LeakageKnowledge(1, None, 1, LR, "error_feedback", "none", "sgd", 0.0, "cross_entropy")
@@ -77,7 +88,7 @@ def messages(victim: int, rounds: int, inside: dict[str, Any]) -> tuple[list[Obs
                 seen,
                 support=support_of(codec, frame, envelope, layout),
                 mismatch=mismatch_of(codec, frame, envelope, layout, context),
-                carries=1.0,
+                carries=declared(codec, Codecs.carries),
             )
         )
         model = copy.deepcopy(model)

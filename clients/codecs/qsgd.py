@@ -20,10 +20,10 @@ from ...core.frames import Record, RecordShape, one_a_tensor
 from ...core.layout import Layout, Slot
 from ...core.updates import Updates
 from .parts import buckets
-from .parts.huffman import ZLIB, max_huffman, pack_huffman, unpack_huffman
+from .parts.blocks import pack_levels, unpack_levels
+from .parts.huffman import ZLIB, max_huffman
 from .parts.laws import LevelMismatch
 from .parts.packing import (
-    BYTES,
     FIXED,
     Array,
     as_bytes,
@@ -55,9 +55,10 @@ class QSGD:
         levels: s, between 1 and 127.
         bucket_size: Coordinates that share a norm, at least 1, or None: those of a tensor.
         norm: ``"l2"`` (the paper's), or ``"max"``, the largest size of the bucket.
-        pack: ``"fixed"`` (as many bits an element as 2 s + 1 levels need), ``"huffman"``, ``"rans"``, or
-            ``"auto"``: the smaller of fixed and huffman, and where that takes more than 1.03 times the
-            levels' entropy, in tensors of 16,384 elements and more, of rans too.
+        pack: ``"fixed"`` (as many bits an element as 2 s + 1 levels need), ``"huffman"`` (of two to five
+            levels together where none is above 7), ``"rans"``, or ``"auto"``: the smaller of fixed and
+            huffman, and where that takes more than 1.03 times the levels' entropy, in tensors of 16,384
+            elements and more, of rans too.
     """
 
     codec_id: ClassVar[int] = 5
@@ -114,20 +115,29 @@ class QSGD:
     def _packed(self, codes: Array) -> list[tuple[int, bytes]]:
         """Return (tag, what stands behind the norms) for each of K clients."""
         forms = {
-            FIXED: lambda: as_bytes(buckets.with_bits(self._bits, pack_fixed(codes, self._bits))),
-            ZLIB: lambda: pack_huffman(codes, BYTES),
+            FIXED: lambda: self._fixed(codes),
+            ZLIB: lambda: [pack_levels(row, self.levels) for row in codes],
             RANS: lambda: [self._rans(row) for row in codes],
         }
-        tags = self._tags if self.pack != "auto" else (FIXED, ZLIB)
-        columns = [[(tag, body) for body in forms[tag]()] for tag in tags]
-        best = [min(row, key=lambda form: len(form[1])) for row in zip(*columns, strict=True)]
-        return [self._tighter(*pair) for pair in zip(codes, best, strict=True)] if len(tags) > 1 else best
+        if self.pack == "auto":
+            return [self._smallest(row) for row in codes]
+        (tag,) = self._tags
+        return [(tag, body) for body in forms[tag]()]
 
-    def _tighter(self, codes: Array, best: tuple[int, bytes]) -> tuple[int, bytes]:
-        """Return the smaller of a form of one client's codes and rANS, where the form is far too long."""
+    def _smallest(self, codes: Array) -> tuple[int, bytes]:
+        """Return the smallest form of one client's codes; rANS is tried where the others are far too long."""
+        best = ZLIB, pack_levels(codes, self.levels)
+        if self._fixed_length(len(codes)) <= len(best[1]):
+            best = FIXED, self._fixed(codes[None])[0]
         if len(codes) < _WORTH_IT or 8 * len(best[1]) <= _GOOD_ENOUGH * entropy(codes):
             return best
         return min(best, (RANS, self._rans(codes)), key=lambda form: len(form[1]))
+
+    def _fixed(self, codes: Array) -> list[bytes]:
+        return as_bytes(buckets.with_bits(self._bits, pack_fixed(codes, self._bits)))
+
+    def _fixed_length(self, numel: int) -> int:
+        return 1 + -(-numel * self._bits // 8)
 
     def _rans(self, codes: Array) -> bytes:
         return pack_rans(codes, 2 * self.levels + 1)
@@ -159,7 +169,7 @@ class QSGD:
         norms = scales_of(record, count)
         body = record.body[4 * count :]
         if record.tag == ZLIB:
-            codes = np.frombuffer(unpack_huffman(body, BYTES, numel), np.uint8)
+            codes = unpack_levels(body, numel, self.levels)
         elif record.tag == RANS:
             codes = unpack_rans(body, numel, 2 * self.levels + 1)
         else:
@@ -189,7 +199,7 @@ class QSGD:
     def max_body(self, shape: tuple[int, ...]) -> int:
         numel = prod(shape)
         lengths = {
-            FIXED: 1 + -(-numel * self._bits // 8),
+            FIXED: self._fixed_length(numel),
             ZLIB: max_huffman(numel),
             RANS: max_rans(numel, 2 * self.levels + 1),
         }

@@ -21,10 +21,11 @@ def max_huffman(length: int) -> int:
 
 def pack_huffman(packed: Array, inner: int) -> list[bytes]:
     """Return one body a client from rows of bytes [K, n] that are packed as value code ``inner``."""
-    return [bytes([inner]) + _compressed(row.tobytes()) for row in packed]
+    return [bytes([inner]) + zlib_stream(row.tobytes()) for row in packed]
 
 
-def _compressed(data: bytes) -> bytes:
+def zlib_stream(data: bytes) -> bytes:
+    """Return bytes behind a Huffman code, without any search for repetitions."""
     maker = zlib.compressobj(level=1, memLevel=9, strategy=zlib.Z_HUFFMAN_ONLY)
     return maker.compress(data) + maker.flush()
 
@@ -37,11 +38,23 @@ def unpack_huffman(body: bytes, inner: int, length: int) -> bytes:
     """
     if body[:1] != bytes([inner]):
         raise FrameError(f"zlib body: inner code {body[:1].hex() or 'missing'}, allowed {inner:02x}")
+    data = inflated(body[1:], length)
+    if len(data) != length:
+        raise FrameError(f"zlib body: no whole stream of {length} bytes, but of {len(data)}")
+    return data
+
+
+def inflated(stream: bytes, most: int) -> bytes:
+    """Return what a zlib stream holds, at most ``most`` bytes; never more than one byte beyond it is made.
+
+    Raises:
+        FrameError: More bytes, or no whole zlib stream.
+    """
     reader = zlib.decompressobj()
     try:
-        data = reader.decompress(body[1:], length + 1)
+        data = reader.decompress(stream, most + 1)
     except zlib.error as error:
         raise FrameError(f"zlib body: {error}") from error
-    if len(data) != length or not reader.eof or reader.unused_data:
-        raise FrameError(f"zlib body: no whole stream of {length} bytes")
+    if len(data) > most or not reader.eof or reader.unused_data:
+        raise FrameError(f"zlib body: no whole stream of {most} bytes")
     return data

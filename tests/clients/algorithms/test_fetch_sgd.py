@@ -1,15 +1,21 @@
 """FetchSGD against Algorithm 1 on whole vectors, and in runs whose messages are sketches."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from gauntlet.clients.algorithms.fetch_sgd import FetchSGD
-from gauntlet.core.contracts import LocalTraining
+from gauntlet.clients.data.synthetic import SyntheticPopulation
+from gauntlet.clients.exchange.messages import Broadcast
+from gauntlet.clients.training.kernel import BlockKernel
+from gauntlet.core.contracts import LocalTraining, Visit
 from gauntlet.core.errors import ScenarioError
 from gauntlet.core.seeds import generator
+from gauntlet.privacy.no_privacy import NoPrivacy
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec, RunSpec
 
@@ -66,6 +72,56 @@ def test_heavy_coordinates_are_found_among_noise():
     assert set(params.nonzero().flatten().tolist()) == set(heavy.tolist())
 
 
+@dataclass(frozen=True)
+class Looks:
+    """Sends what came down, and hands each visit to ``see``."""
+
+    see: Callable[[Visit], None]
+
+    def schedule(self, training):
+        return training
+
+    def work(self, visit):
+        self.see(visit)
+        return visit.received, torch.zeros(())
+
+    def init(self):
+        return None
+
+    def step(self, params, aggregate, state):
+        return params, state
+
+
+@pytest.mark.parametrize(("batch_size", "whole"), [(11, False), (0, True), (12, True), (50, True)])
+def test_a_batch_is_drawn_without_replacement_and_a_small_client_takes_all(batch_size, whole):
+    """Of 12 examples 11: their mean gradient is (12 g - g_j) / 11, j being the one that is left out."""
+    data = SyntheticPopulation(num_features=5, num_classes=3, examples_per_client=12).populate(2, 0)
+    algorithm, seen = FetchSGD(cols=50, batch_size=batch_size), []
+
+    def see(visit):
+        each = visit.example_gradients(visit.received, np.arange(12))  # [12, P]
+        seen.append((algorithm.work(visit)[0], each))
+
+    torch.manual_seed(0)
+    kernel = BlockKernel(data, nn.Linear(5, 3), Looks(see), LocalTraining(), NoPrivacy(), (), 7)
+    kernel.train(Broadcast(3, torch.ones(18), torch.zeros(0)), np.array([1]))
+    ((message, each),) = seen
+    total = each.sum(dim=0)
+    means = [total / 12] if whole else [(total - one) / 11 for one in each]
+    alike = [torch.allclose(message, sketched(algorithm, mean), atol=1e-6) for mean in means]
+    assert sum(alike) == 1
+
+
+def test_a_round_is_one_step_of_its_own_batch_and_size():
+    asked = FetchSGD(batch_size=7, lr=0.3).schedule(LocalTraining(local_steps=9, batch_size=2, lr=5.0))
+    assert asked == LocalTraining(local_steps=1, batch_size=7, lr=0.3)
+
+
+def test_another_seed_draws_other_cells():
+    one, other = (replace(APART, hash_seed=seed)._hashes(P) for seed in (0, 1))
+    assert not np.array_equal(one.cells, other.cells)
+
+
 def spec(**changes):
     base = RunSpec(
         seed=0,
@@ -107,8 +163,13 @@ def test_robust_rules_and_sums_work_on_sketches():
     ("options", "words"),
     [
         ({"rows": 0}, "rows must be at least 1"),
+        ({"cols": 0}, "cols must be at least 1"),
+        ({"k": 0}, "k must be at least 1"),
         ({"lr": 0.0}, "lr must be above 0"),
+        ({"lr": float("inf")}, "lr must be above 0 and finite, got inf"),
         ({"momentum": 1.0}, "momentum must be at least 0 and below 1"),
+        ({"momentum": -0.1}, "momentum must be at least 0 and below 1"),
+        ({"batch_size": -1}, "batch_size must be at least 0"),
         ({"hash_seed": -1}, "hash_seed must be at least 0"),
         ({"cols": 10**12}, r"rows \* cols must be at most 2\^28 cells, got 5 x 1000000000000"),
         ({"rows": 10**9}, r"rows \* cols must be at most 2\^28 cells, got 1000000000 x 500"),

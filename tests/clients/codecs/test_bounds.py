@@ -49,10 +49,10 @@ def test_ternary_codes_without_a_clip_take_two_percent_more_than_their_entropy(l
     assert 0.999 <= ratio(TernGrad(clip=0, pack="huffman"), drawn(law)) <= 1.10
 
 
-@pytest.mark.parametrize(("law", "huffman"), [("gauss", 1.10), ("laplace", 1.10), ("uniform", 1.15)])
-def test_levels_of_qsgd_are_close_to_their_entropy(law, huffman):
-    """A Huffman code gives a level a whole number of bits, of the uniform law's 1.69 at least 1.93."""
-    assert 0.999 <= ratio(QSGD(pack="huffman"), drawn(law)) <= huffman
+@pytest.mark.parametrize("law", ["gauss", "laplace", "uniform"])
+def test_levels_of_qsgd_are_close_to_their_entropy(law):
+    """A Huffman code of single levels takes 1.93 bits of the uniform law's 1.69, of pairs of them 1.72."""
+    assert 0.999 <= ratio(QSGD(pack="huffman"), drawn(law)) <= 1.02
     assert 0.999 <= ratio(QSGD(pack="rans"), drawn(law)) <= 1.02
     assert 0.999 <= ratio(QSGD(pack="auto"), drawn(law)) <= 1.02
 

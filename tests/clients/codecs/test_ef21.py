@@ -98,12 +98,42 @@ def test_the_servers_mean_is_that_of_what_clients_hold_in_every_round(weighting)
         assert torch.allclose(mean_of(codec, state, 5).double(), weights @ held, rtol=1e-6, atol=1e-6)
 
 
+def test_a_client_weighs_what_it_first_claimed():
+    """By hand: 1 and 3 examples; that the first claims 100 later leaves H = (1 (4, 2) + 3 (0, -6)) / 4."""
+    codec, rows = EF21(codec={"name": "topk", "density": 1.0}), [[4, 2], [0, -6]]
+    _, state = one_round(codec, codec.init(), rows, [3, 5], 0, examples=[1, 3])
+    _, state = one_round(codec, state, rows, [3, 5], 1, examples=[100, 3])
+    assert codec.kept_mean(state).tolist() == [1, -4]
+
+
+def test_clients_without_examples_move_nothing():
+    """Nor does one that claims fewer than none."""
+    codec = EF21(codec=TOP_1)
+    _, state = one_round(codec, codec.init(), [[4, 2]], [3], 0, examples=[0])
+    assert codec.kept_mean(state).tolist() == [0, 0]
+    _, state = one_round(codec, codec.init(), [[4, 2], [2, -6]], [3, 5], 0, examples=[-5, 2])
+    assert codec.kept_mean(state).tolist() == [0, -6]
+
+
 def test_an_update_that_is_not_finite_enters_no_h():
     codec = EF21(codec=TOP_1, weighting="uniform")
     _, state = one_round(codec, codec.init(), [[4, 2]], [3], 0)
     decoded, after = one_round(codec, state, [[np.nan, 2]], [3], 1)
     assert len(decoded) == 0
     assert after["references"][3].tolist() == [4, 0]
+
+
+def test_a_sum_that_overflows_enters_no_h():
+    """By hand, in 1e38: h = (3, -3) and u = (3.3, 0) differ by (0.3, 3), of which signs say (1.65, 1.65).
+
+    H = (1.5, -1.5) and that are finite, so that the message is read; h and that are not.
+    """
+    codec = EF21(codec="sign", weighting="uniform")
+    _, state = one_round(codec, codec.init(), [[3e38, -3e38], [0, 0]], [3, 5], 0)
+    decoded, after = one_round(codec, state, [[3.3e38, 0], [0, 0]], [3, 5], 1)
+    assert len(decoded) == 2
+    assert torch.equal(after["references"][3], state["references"][3])
+    assert torch.equal(codec.kept_mean(after), codec.kept_mean(state))
 
 
 def gap(codec, lr, rounds):

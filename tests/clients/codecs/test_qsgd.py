@@ -51,15 +51,20 @@ def test_the_error_on_normal_values_is_that_of_the_specification(levels, bucket_
 
 
 def test_huffman_is_close_to_the_entropy_and_the_smaller_form_is_sent():
-    """1.686 bits of entropy at s = 15 and buckets of 512; zlib's code takes 1.077 times that."""
+    """1.686 bits of entropy at s = 15 and buckets of 512; of pairs zlib's code takes 1.009 times that.
+
+    Of whole tensors one level in 300 is not 0: five of them in a byte still take 6 times their entropy.
+    """
     row = np.random.default_rng(0).standard_normal((1, 1_000_000)).astype(np.float32)
     codec = QSGD(pack="huffman")
     _, (frame,), _ = sent(codec, row)
     norms = 32 * -(-1_000_000 // 512)
     ideal = codec_trips.ideal(codec, row, STREAMS) - norms
     assert ideal / 1e6 == pytest.approx(1.686, rel=0.01)
-    assert (8 * len(frame) - norms) / ideal == pytest.approx(1.077, rel=0.01)
-    assert sent(QSGD(), row)[1] == sent(QSGD(pack="rans"), row)[1]  # Huffman is above 1.03
+    assert (8 * len(frame) - norms) / ideal == pytest.approx(1.009, rel=0.002)
+    assert sent(QSGD(), row)[1] == sent(codec, row)[1]  # Huffman is below 1.03
+    sparse = [sent(QSGD(levels=4, bucket_size=None, pack=pack), row)[1] for pack in ("auto", "rans")]
+    assert sparse[0] == sparse[1]
     assert len(sent(QSGD(levels=127, bucket_size=8, norm="max"), np.arange(8.0)[None])[1][0]) < 60
 
 
@@ -81,7 +86,7 @@ def test_a_norm_beyond_float32_is_rejected():
         (0x03, "0000803f" + "03" + "8121", "padding bits are not zero"),
         (0x03, "0000803f" + "03" + "e120", "code 7, allowed to 4"),
         (0x03, "0000803f" + "04" + "8120", "bits 04, allowed 03"),
-        (0x07, "0000803f" + "05" + "789c", "inner code 05, allowed 09"),
+        (0x07, "0000803f" + "05" + "789c", "inner code 5, allowed 9 and 10"),
         (0x07, "0000803f" + "09" + "00", "zlib body"),
         (0x07, "0000803f" + "09" + "789c03000000000 1".replace(" ", ""), "no whole stream of 4 bytes"),
         (0x05, "0000803f" + "03" + "8120", "tag 0x05, allowed 0x03, 0x07, 0x06"),

@@ -1,11 +1,16 @@
-"""What the next layer's gradients add to SPEAR. Oracle: the true batch itself."""
+"""What the next layer's gradients add to SPEAR. Oracle: the true batch itself, or columns that were drawn."""
 
 from itertools import pairwise
 
 import pytest
+import torch
 from torch import nn
+from torch.nn.functional import normalize, relu
 
 from gauntlet.attacks.leakage.parts.metrics import match, mse
+from gauntlet.attacks.leakage.parts.output_cone import edges, output_basis
+from gauntlet.attacks.leakage.parts.relu_layer import relu_layer
+from gauntlet.attacks.leakage.parts.sparse_columns import Basis
 from gauntlet.attacks.leakage.spear import Spear
 from gauntlet.core.errors import PluginError
 from gauntlet.core.seeds import generator, seeded_torch
@@ -44,3 +49,97 @@ def test_a_model_whose_next_layer_shows_too_little_is_refused_or_searched_withou
     with pytest.raises(PluginError, match='search = "outputs" needs a linear layer behind the first ReLU'):
         rebuild(seen, search="outputs")
     assert rebuild(seen, max_seconds=0.1).stopped == "not_certified"
+
+
+def drawn(seed, rows, rank):
+    """Return P, L and E [l, r] of outputs and upstream gradients that are 0 at the same half of places."""
+    stream = generator(seed, "cone")
+    on = stream.random((rows, rank)) < 0.5
+    outputs, upstream = (torch.from_numpy(stream.standard_normal((rows, rank)) * on) for _ in range(2))
+    one, noise = torch.ones(rank).double(), torch.full((rows,), 1e-12).double()
+    basis = Basis(torch.linalg.qr(upstream).Q, one, noise)
+    return torch.linalg.qr(outputs.abs()).Q, basis, upstream
+
+
+def columns_of(basis, upstream, directions):
+    """Return which column [r] of E each direction [n, r] gives, up to its factor, bool.  # [n, r]"""
+    cosines = normalize(directions @ basis.left.T, dim=1) @ normalize(upstream, dim=0)
+    return cosines.abs() > 1 - 1e-8
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_where_programs_end_only_true_columns_are(seed):
+    """Fourteen programs on the cone of five outputs: each gives a column, in all four or five."""
+    outputs, basis, upstream = drawn(seed, 60, 5)
+    found = columns_of(basis, upstream, _edges(outputs, basis))
+    assert found.shape == (14, 5)
+    assert found.any(dim=1).all()
+    assert int(found.any(dim=0).sum()) >= 4
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_known_columns_are_not_searched_again(seed):
+    """Ten of twelve are known: eight programs give the others, where eight of any cost give one at most."""
+    outputs, basis, upstream = drawn(seed, 150, 12)
+    known = torch.linalg.lstsq(basis.left, upstream).solution.T[:10]
+    found = columns_of(basis, upstream, _edges(outputs, basis, known))
+    assert len(found) == 8
+    assert found[:, 10:].any(dim=0).all()
+    assert int(found[:, 10:].any(dim=1).sum()) >= 4
+
+
+def test_no_program_is_begun_when_time_is_over():
+    outputs, basis, _ = drawn(0, 60, 5)
+    assert edges(outputs, basis, torch.zeros(0, 5).double(), generator(0, "x"), lambda: True).shape == (0, 5)
+
+
+def _edges(outputs, basis, known=None):
+    known = torch.zeros(0, outputs.shape[1]).double() if known is None else known
+    return edges(outputs, basis, known, generator(0, "costs"), lambda: False)
+
+
+class Branches(nn.Module):
+    """A first layer with a ReLU, whose outputs ``reads`` go on as it says."""
+
+    def __init__(self, reads, linear):
+        super().__init__()
+        self.first, self.reads, self.last = nn.Linear(64, 96), reads, nn.Linear(40, 10)
+        self.read = nn.ModuleList(nn.Linear(96, 40) for _ in range(linear))
+
+    def forward(self, x):
+        return self.last(self.reads(self, self.first(x.flatten(1))))
+
+
+READS = {
+    "one linear layer": (1, lambda net, h: net.read[0](relu(h)).tanh()),
+    "another activation": (1, lambda net, h: net.read[0](h.clamp(min=-0.01)).tanh()),
+    "no activation": (1, lambda net, h: net.read[0](h).tanh()),
+    "two linear layers": (2, lambda net, h: (net.read[0](relu(h)) + net.read[1](relu(h))).tanh()),
+    "one layer twice": (1, lambda net, h: (net.read[0](relu(h)) + net.read[0](relu(h).square())).tanh()),
+}
+
+
+@pytest.mark.parametrize("reads", READS)
+def test_outputs_are_read_where_one_linear_layer_reads_them_and_nothing_else(digits, observe, reads):
+    """A = relu(W x + b) lies in the span of the basis, a column an example; elsewhere none is given."""
+    x, y = digits[0][:6], digits[1][:6]
+    linear, reading = READS[reads]
+    with seeded_torch(generator(0, "weights")):
+        model = Branches(reading, linear)
+    seen = observe(model, x, y)
+    layer = relu_layer(seen, "Spear")
+    basis = output_basis(seen, layer)
+    if reads != "one linear layer":
+        assert basis is None
+        return
+    outputs = relu(model.first(x.flatten(1))).T[layer.live].double().detach()  # [l, 6]
+    rest = outputs - basis @ (torch.linalg.pinv(basis) @ outputs)
+    assert basis.shape == outputs.shape
+    assert float(rest.norm() / outputs.norm()) < 1e-4
+
+
+def test_a_next_layer_that_is_not_trained_shows_nothing(digits, observe):
+    model = net(64, 96, 40, 10)
+    model[3].weight.requires_grad_(False)
+    seen = observe(model, digits[0][:6], digits[1][:6])
+    assert output_basis(seen, relu_layer(seen, "Spear")) is None
