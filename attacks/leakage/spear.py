@@ -82,7 +82,8 @@ class Spear:
         if size > 1 and size >= min(units, inputs + 1):
             raise PluginError(
                 f"Spear needs fewer examples than the first layer has units ({units}) and at most as many "
-                f"as inputs ({inputs}), got batch_size = {size}: the rank of its gradients is saturated"
+                f"as inputs ({inputs}), got batch_size = {size}: the rank of its gradients is saturated; "
+                "more units or fewer examples would do"
             )
 
     def reconstruct(
