@@ -36,7 +36,9 @@ class EmbeddingRows:
 
     ``cost`` is the squared distance between the observed gradient and that of what was rebuilt, over the
     observed one's own squared length: 0 of an exact reconstruction. ``details`` has ``rank``, of the
-    positions' gradients: the order is sure where it is the number of positions.
+    positions' gradients: the order is sure where it is the number of positions, and elsewhere ``stopped`` is
+    ``"not_certified"``. More positions than the embeddings are wide are refused; as many may have a rank of
+    one less (behind layer norms alone nothing comes back along a shift of all values).
     """
 
     exact: ClassVar[bool] = True
@@ -50,7 +52,13 @@ class EmbeddingRows:
     inputs: ClassVar[tuple[str, ...]] = ("tokens",)
 
     def check(self, observation: Observation) -> None:
-        embeddings(observation)
+        _, positions = embeddings(observation)
+        length, width = observation.layout.views(observation.update)[positions].shape
+        if length > width:
+            raise PluginError(
+                f"EmbeddingRows needs embeddings at least as wide as a sequence is long, got {length} "
+                f"positions of width {width}; shorter sequences or a wider model would do"
+            )
 
     def reconstruct(
         self, observations: Sequence[Observation], generator: np.random.Generator
@@ -66,7 +74,8 @@ class EmbeddingRows:
         x = stands.nan_to_num(0.0, 0.0, 0.0).argmax(dim=0)[None]  # [1, S]
         y, cost = _labelled(observation, gradient, x)
         rank = float(torch.linalg.matrix_rank(positions, rtol=SHARP))
-        return Reconstruction(x, y, cost, (cost,), "closed_form", {"rank": rank})
+        stopped = "closed_form" if rank == len(positions) else "not_certified"
+        return Reconstruction(x, y, cost, (cost,), stopped, {"rank": rank})
 
 
 def embeddings(observation: Observation) -> tuple[str, str]:

@@ -55,8 +55,9 @@ class Spear:
             about ten examples at most), ``"outputs"`` (linear programs on what the ReLU put out, where a
             linear layer reads it), or ``"auto"``: the first, the second too up to ten examples, and from the
             second round on the third where there is such a layer.
-        max_seconds: CPU seconds of the thread after which the search ends, above 0. Where it ends the search,
-            results depend on the machine.
+        max_seconds: CPU seconds of the thread after which the search ends, above 0. A linear program is
+            given what is left of them by the clock, which may be less. Where time ends the search, results
+            depend on the machine.
     """
 
     search: Literal["auto", "sample", "dictionary", "outputs"] = "auto"
@@ -81,7 +82,8 @@ class Spear:
         if size > 1 and size >= min(units, inputs + 1):
             raise PluginError(
                 f"Spear needs fewer examples than the first layer has units ({units}) and at most as many "
-                f"as inputs ({inputs}), got batch_size = {size}: the rank of its gradients is saturated"
+                f"as inputs ({inputs}), got batch_size = {size}: the rank of its gradients is saturated; "
+                "more units or fewer examples would do"
             )
 
     def reconstruct(
@@ -100,11 +102,11 @@ class Spear:
             agreeing, _ = agreement(layer, basis.zeros(known), factors(layer, known)[0])
             return bool((agreeing >= CERTAIN).all())
 
-        def over() -> bool:
-            return time.thread_time() > until
+        def left() -> float:
+            return until - time.thread_time()
 
-        searches = self._searches(observation, layer, basis, generator, over)
-        known, rounds = find_columns(basis, searches, certain, over)
+        searches = self._searches(observation, layer, basis, generator, left)
+        known, rounds = find_columns(basis, searches, certain, lambda: left() <= 0)
         inputs, variance = factors(layer, known)  # [k, D], [k]
         agreeing, apart = agreement(layer, basis.zeros(known), inputs)  # [k] each
         certificate = float(agreeing.sum()) / max(layer.rank, 1)
@@ -129,7 +131,7 @@ class Spear:
         layer: ReluLayer,
         basis: Basis,
         generator: np.random.Generator,
-        over: Callable[[], bool],
+        left: Callable[[], float],
     ) -> list[Callable[[Tensor, int], Tensor]]:
         """Return where directions come from, by ``search``."""
         auto, doubt, found = self.search == "auto", balance(layer), list[Callable[[Tensor, int], Tensor]]()
@@ -148,7 +150,7 @@ class Spear:
             nothing = basis.left.new_zeros(0, layer.rank)
             found.append(
                 lambda known, rounds: (
-                    nothing if first and not rounds else edges(cone, basis, known, generator, over)
+                    nothing if first and not rounds else edges(cone, basis, known, generator, left)
                 )
             )
         return found

@@ -26,7 +26,9 @@ def public_of(place: Path) -> dict[str, Any]:
     """
     public: dict[str, Any] = json.loads((place / "observation.json").read_text(encoding="utf-8"))
     if public["schema"] not in (1, 2, SCHEMA):
-        raise ValueError(f"schema {public['schema']}, expected 1 to {SCHEMA}")
+        raise ValueError(
+            f"schema {public['schema']}, expected 1 to {SCHEMA}; the version that wrote it reads it"
+        )
     if public["schema"] == SCHEMA:
         return public
     recipe = {"model": public["model"], "inputs": public["inputs"], "tensors": None}

@@ -21,13 +21,13 @@ RELU, TANH = ({"name": "mlp", "hidden": [16], "activation": name} for name in ("
 EIGHT = {"local_steps": 1, "batch_size": 8, "lr": 0.5}
 SUMS = {"privacy": "secure_sum", "probes": [{"name": "bias_counts"}]}
 CASES = {  # what is recorded, the attack, and what its line must say: what is missing, and what would help
-    "no bias: bias_trick": ({"model": "unbiased"}, "bias_trick", ["bias"]),
-    "no bias: spear": ({"model": "unbiased", "training": EIGHT}, "spear", ["bias"]),
-    "no ReLU: spear": ({"model": TANH, "training": EIGHT}, "spear", ["ReLU"]),
+    "no bias: bias_trick": ({"model": "unbiased"}, "bias_trick", ["bias", "inverting_gradients"]),
+    "no bias: spear": ({"model": "unbiased", "training": EIGHT}, "spear", ["bias", "inverting_gradients"]),
+    "no ReLU: spear": ({"model": TANH, "training": EIGHT}, "spear", ["ReLU", "such as dlg"]),
     "rank saturated: spear": (
         {"model": {"name": "mlp", "hidden": [4], "activation": "relu"}, "training": EIGHT},
         "spear",
-        ["8", "4"],
+        ["batch_size = 8", "units (4)", "more units or fewer examples"],
     ),
     "a lossy frame: spear": (
         {"model": RELU, "codec": {"name": "topk", "density": 0.1}},
@@ -52,7 +52,12 @@ CASES = {  # what is recorded, the attack, and what its line must say: what is m
     "several steps: dlg": (
         {"training": {**ONE, "local_steps": 3}, "probes": [{**ANY, "name": "sme"}]},
         "dlg",
-        ["local_steps = 1", "local_steps = 3"],
+        ["local_steps = 1", "local_steps = 3", "sme and unrolled"],
+    ),
+    "several examples: bias_trick": (
+        {"model": RELU, "training": EIGHT},
+        "bias_trick",
+        ["batch_size = 1", "batch_size = 8", "dlg and inverting_gradients"],
     ),
     "labels of a batch that nobody told: inverting_gradients": (
         {"training": EIGHT, "probes": [{"name": "dlg", "client": 2, "max_iterations": 1}]},
@@ -124,6 +129,7 @@ def test_a_recording_of_another_schema_is_named(edited, gauntlet):
     edited(schema=99)
     line = gauntlet("attack", "run", "--with", "dlg").refusal()
     assert "is not a readable observation: ValueError: schema 99, expected 1 to 3" in line
+    assert "the version that wrote it reads it" in line
 
 
 def test_without_the_truth_an_attack_runs_and_its_scores_are_not_known(edited, gauntlet, tmp_path):

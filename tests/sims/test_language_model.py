@@ -180,6 +180,15 @@ def test_a_probe_that_could_make_nothing_of_text_is_refused(probe, words, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+def test_sequences_longer_than_the_model_is_wide_are_refused_in_one_line(tmp_path):
+    """Six tokens, four values each; before anybody trains."""
+    narrow = {**PROBED["model"], "width": 4}
+    with pytest.raises(PluginError, match="got 6 positions of width 4") as caught:
+        simulate(make_scenario({**TEXT, **PROBED, "model": narrow}), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes", [{}, PROBED, GAUSSIAN, TOPK, KRUM, EXAMPLES], ids=lambda c: next(iter(c), "plain")

@@ -24,7 +24,8 @@ def first_layer(observation: Observation, who: str) -> tuple[str, Tensor, Tensor
     names = {slot.name for slot in observation.layout.parameters}
     if not isinstance(layer, nn.Linear) or not {f"{prefix}weight", f"{prefix}bias"} <= names:
         raise PluginError(
-            f"{who} needs a trainable linear first layer with a bias, the model starts with {layer}"
+            f"{who} needs a trainable linear first layer with a bias, the model starts with {layer}; "
+            "an attack that searches, such as inverting_gradients, needs neither"
         )
     numel = int(np.prod(observation.input_shape))
     probe = torch.stack([torch.zeros(numel), torch.ones(numel), torch.linspace(0.1, 0.9, numel)])  # [3, F]

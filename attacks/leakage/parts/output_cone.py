@@ -37,6 +37,7 @@ BOX = 100.0  # of the coordinates of p where entries of P p are 1 in the mean: n
 WRONG = 1e-6  # of an entry, by which it may be below 0
 CUTS = 12  # times that rows are added to a program
 SPARSER = 0.1  # what an entry is compared with where a second program weighs small entries more
+LEAST = 1e-3  # seconds that a program is given where none are left
 ZERO = 1e-4, 1e-3, 1e-2  # below which an entry is taken for 0, in units of the mean
 
 
@@ -74,7 +75,7 @@ def _reader(observation: Observation, first: str) -> str | None:
 
 
 def edges(
-    outputs: Tensor, basis: Basis, known: Tensor, stream: np.random.Generator, over: Callable[[], bool]
+    outputs: Tensor, basis: Basis, known: Tensor, stream: np.random.Generator, left: Callable[[], float]
 ) -> Tensor:
     """Return directions q of which L q is 0 where edges of the cone are.  # [n, r]
 
@@ -83,7 +84,7 @@ def edges(
         basis: L.
         known: Directions of L whose edges are not wanted: for them the programs' costs are 0.  # [k, r]
         stream: Where the costs come from.
-        over: Whether time is over.
+        left: How many seconds there are, at most 0 where time is over. It ends a program, too.
     """
     rows, rank = outputs.shape
     scaled = outputs.numpy() * np.sqrt(rows)
@@ -93,9 +94,9 @@ def edges(
         apart -= span @ span.T
     found = []
     for _ in range(2 * (rank - len(known)) + 4):
-        if over():
+        if left() <= 0:
             break
-        edge = _sparse_edge(scaled, apart @ stream.standard_normal(rank), stream)
+        edge = _sparse_edge(scaled, apart @ stream.standard_normal(rank), stream, left)
         if edge is not None:
             found.append(edge)
     if not found:
@@ -107,23 +108,28 @@ def edges(
     return tried[zeros.argmax(dim=0), torch.arange(len(found))]
 
 
-def _sparse_edge(scaled: np.ndarray, cost: np.ndarray, stream: np.random.Generator) -> np.ndarray | None:
+def _sparse_edge(
+    scaled: np.ndarray, cost: np.ndarray, stream: np.random.Generator, left: Callable[[], float]
+) -> np.ndarray | None:
     """Return the edge that a cost [r] leads to, or one near it with more zeros.  # [r]"""
     rows, rank = scaled.shape
     used = np.zeros(rows, dtype=bool)
     used[stream.permutation(rows)[: 4 * rank]] = True
-    edge = _edge(scaled, cost, used)
+    edge = _edge(scaled, cost, used, left)
     if edge is None:
         return None
     weights = 1 / (np.maximum(scaled @ edge, 0) + SPARSER)
-    sparser = _edge(scaled, weights @ scaled / rows, used)
+    sparser = _edge(scaled, weights @ scaled / rows, used, left)
     return edge if sparser is None else sparser
 
 
-def _edge(scaled: np.ndarray, cost: np.ndarray, used: np.ndarray) -> np.ndarray | None:
-    """Return the p [r] of least cost with entries not below 0 and 1 in the mean; None where there is none.
+def _edge(
+    scaled: np.ndarray, cost: np.ndarray, used: np.ndarray, left: Callable[[], float]
+) -> np.ndarray | None:
+    """Return the p [r] of least cost with entries not below 0 and 1 in the mean.
 
-    Few entries decide: the program begins with those in ``used``, and takes in what it finds to be negative.
+    None where there is none, or where time ends the program. Few entries decide: the program begins with
+    those in ``used``, and takes in what it finds to be negative.
     """
     from scipy.optimize import linprog  # takes more than half a second to load
 
@@ -131,8 +137,11 @@ def _edge(scaled: np.ndarray, cost: np.ndarray, used: np.ndarray) -> np.ndarray 
     total = scaled.sum(axis=0)[None]
     for _ in range(CUTS):
         bound = np.zeros(int(used.sum()))
-        done = linprog(cost, -scaled[used], bound, total, [rows], (-BOX, BOX), method="highs-ds")
-        if done.x is None:
+        limit = {"time_limit": max(left(), LEAST)}
+        done = linprog(
+            cost, -scaled[used], bound, total, [rows], (-BOX, BOX), method="highs-ds", options=limit
+        )
+        if done.x is None or done.status == 1:  # 1: time was over
             return None
         values = scaled @ done.x
         negative = np.flatnonzero((values < -WRONG) & ~used)

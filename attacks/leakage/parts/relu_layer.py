@@ -95,7 +95,8 @@ def refuse_without_relu(observation: Observation, who: str) -> None:
     if bool((slopes[off] != 0).any()) or float((slopes[on] != 0).float().mean()) < 0.5:
         raise PluginError(
             f"{who} needs a ReLU behind the first layer, so that a unit that is off has no gradient; "
-            "here units below 0 have one, or those above 0 have none"
+            "here units below 0 have one, or those above 0 have none; an attack that searches, such as dlg, "
+            "needs no ReLU"
         )
 
 

@@ -26,6 +26,12 @@ _WAYS = {
 }
 """How a probe is told an item that it is told only where the scenario says so, or what works without."""
 
+_OTHERS = {
+    "local_steps": "sme and unrolled follow several steps",
+    "batch_size": "dlg and inverting_gradients take several examples",
+}
+"""What rebuilds examples where an item has another value than an attack's ``only``."""
+
 
 def refuse_unmet(attack: object, observation: Observation) -> None:
     """Refuse to run ``attack`` on an observation of which it can make nothing.
@@ -181,9 +187,11 @@ def refuse_blind(attack: object, knowledge: LeakageKnowledge, client_id: int, ro
             f"missing here: {_items(missing, {item: knowledge.level(item) for item in missing})} "
             f"{where}{hint}"
         )
-    if any(getattr(knowledge, item) != value for item, value in only.items()):
+    if wrong := [item for item, value in only.items() if getattr(knowledge, item) != value]:
+        like = hasattr(attack, "reconstruct") and "floats" in declared(attack, LeakageAttacks.inputs)
+        hint = "".join(f"; {words}" for item, words in _OTHERS.items() if like and item in wrong)
         raise PluginError(
-            f"{name} works with {_values(only, only)} only, got {_values(only, knowledge)} {where}"
+            f"{name} works with {_values(only, only)} only, got {_values(only, knowledge)} {where}{hint}"
         )
 
 

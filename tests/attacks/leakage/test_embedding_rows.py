@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from gauntlet.attacks.leakage import LEAKAGE_ATTACKS
-from gauntlet.attacks.leakage.contract.specimens import example
+from gauntlet.attacks.leakage.contract.specimens import Reader, example, message
 from gauntlet.attacks.leakage.embedding_rows import EmbeddingRows
 from gauntlet.attacks.leakage.parts.baselines import baselines
 from gauntlet.attacks.leakage.parts.metrics import match_tokens, score
@@ -51,6 +51,35 @@ def test_a_model_without_learned_positions_is_refused():
         PluginError, match=r"one of 5 positions that are trained, of one width; .* has 0\.wei"
     ):
         EmbeddingRows().check(replace(seen, model=model))
+
+
+class Normed(Reader):
+    """The reader behind a layer norm, of another width."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.tokens, self.positions = nn.Embedding(10, width), nn.Embedding(5, width)
+        self.inner = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 16))
+
+
+def seen_by(model):
+    x = torch.tensor([[3, 1, 4, 1, 5]])
+    return message(model, x, torch.tensor([[1, 4, 1, 5, 9]]), 0, 0, {})
+
+
+def test_more_positions_than_the_embeddings_are_wide_are_refused():
+    with pytest.raises(PluginError, match=r"got 5 positions of width 4; .* a wider model"):
+        refuse_unmet(EmbeddingRows(), seen_by(Normed(4)))
+
+
+@pytest.mark.parametrize(("width", "rank", "stopped"), [(5, 4, "not_certified"), (6, 5, "closed_form")])
+def test_a_rank_that_does_not_give_the_order_is_said_to_be_no_proof(width, rank, stopped):
+    """A layer norm drops a shift of all values: of width 5, what comes back spans four dimensions."""
+    torch.manual_seed(0)
+    found = rebuilt([seen_by(Normed(width))])
+
+    assert found.details["rank"] == rank
+    assert found.stopped == stopped
 
 
 @pytest.mark.parametrize("name", ["dlg", "idlg", "bias_trick"])

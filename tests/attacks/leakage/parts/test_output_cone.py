@@ -1,7 +1,9 @@
 """What the next layer's gradients add to SPEAR. Oracle: the true batch itself, or columns that were drawn."""
 
+import time
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -90,12 +92,12 @@ def test_known_columns_are_not_searched_again(seed):
 
 def test_no_program_is_begun_when_time_is_over():
     outputs, basis, _ = drawn(0, 60, 5)
-    assert edges(outputs, basis, torch.zeros(0, 5).double(), generator(0, "x"), lambda: True).shape == (0, 5)
+    assert edges(outputs, basis, torch.zeros(0, 5).double(), generator(0, "x"), lambda: 0.0).shape == (0, 5)
 
 
 def _edges(outputs, basis, known=None):
     known = torch.zeros(0, outputs.shape[1]).double() if known is None else known
-    return edges(outputs, basis, known, generator(0, "costs"), lambda: False)
+    return edges(outputs, basis, known, generator(0, "costs"), lambda: 60.0)
 
 
 class Branches(nn.Module):
@@ -143,3 +145,18 @@ def test_a_next_layer_that_is_not_trained_shows_nothing(digits, observe):
     model[3].weight.requires_grad_(False)
     seen = observe(model, digits[0][:6], digits[1][:6])
     assert output_basis(seen, relu_layer(seen, "Spear")) is None
+
+
+def test_time_ends_a_program_that_would_take_longer():
+    """512 examples: one program of 512 unknowns and 2,048 bounds takes seconds, of which there is a tenth."""
+    stream, rank = np.random.default_rng(0), 512
+    put_out = np.maximum(stream.standard_normal((4 * rank, rank)), 0)
+    outputs = torch.from_numpy(np.linalg.qr(put_out).Q)
+    basis = Basis(outputs, outputs.new_ones(rank), outputs.new_full((4 * rank,), 1e-9))
+    begin = time.thread_time()
+    until = begin + 0.1
+
+    found = edges(outputs, basis, outputs.new_zeros(0, rank), stream, lambda: until - time.thread_time())
+
+    assert found.shape == (0, rank)
+    assert time.thread_time() - begin < 1.5  # scipy's half second included

@@ -21,11 +21,13 @@ def without_bias():
 
 @pytest.mark.parametrize("make", [without_bias, lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 10))])
 @pytest.mark.parametrize("soft", [False, True])
-def test_costs_and_their_slopes_are_those_of_whole_gradients(digits, observe, make, soft):
+@pytest.mark.parametrize("size", [1, 3])
+def test_costs_and_their_slopes_are_those_of_whole_gradients(digits, observe, make, soft, size):
     x, y = digits
-    observation = observe(make(), x[:3], y[:3])
-    target, point = -observation.update, x[3:9].reshape(2, 3, 1, 8, 8).clone().requires_grad_()
-    labels = functional.one_hot(y[3:9], 10).float().reshape(2, 3, 10) if soft else y[:3]
+    observation = observe(make(), x[:size], y[:size])
+    points = slice(size, 3 * size)
+    target, point = -observation.update, x[points].reshape(2, size, 1, 8, 8).clone().requires_grad_()
+    labels = functional.one_hot(y[points], 10).float().reshape(2, size, 10) if soft else y[:size]
 
     cost = ghost_cosine(observation, target)(point, labels)
     expected = cosine(target)(gradients_of(observation)(point, labels))
