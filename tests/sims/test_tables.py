@@ -34,7 +34,7 @@ def test_a_table_is_written_in_three_ways():
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1+1", "-1+1|A1", "@SUM(A1)", "\t=1", "＝1", "-a", "-1.5 ± =1"])
 def test_no_spreadsheet_computes_a_cell(cell):
-    """OWASP, CSV Injection: the letters that begin a formula, and the full-width ones of East Asian settings."""
+    """OWASP, CSV Injection: the letters that begin a formula, also the full-width ones of East Asia."""
     written = comma_separated(Table([cell], [["a", cell]]))
 
     assert list(csv.reader(StringIO(written))) == [[f"'{cell}"], ["a", f"'{cell}"]]
