@@ -1,6 +1,7 @@
 """``gauntlet table``: results as a table for a paper, in LaTeX, Markdown or CSV."""
 
 import csv
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -186,10 +187,25 @@ def markdown(table: Table) -> str:
 
 
 def comma_separated(table: Table) -> str:
-    """Return a table as CSV."""
+    """Return a table as CSV that a spreadsheet may open.
+
+    Source: OWASP, CSV Injection. A cell that a spreadsheet would compute has an apostrophe before it;
+    numbers, also negative ones and such with a spread, stay as they are.
+    """
     text = StringIO()
-    csv.writer(text, lineterminator="\n").writerows([table.heads, *table.rows])
+    rows = [[_inert(cell) for cell in row] for row in (table.heads, *table.rows)]
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
+
+
+_COMPUTED = tuple("=+-@\t\r\n＝＋－＠")  # the last four in East Asian settings
+_DIGITS = r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?"
+_A_NUMBER = re.compile(rf"{_DIGITS}( ± {_DIGITS})?|[-+]?inf|-", re.ASCII)
+
+
+def _inert(cell: str) -> str:
+    """Return a cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if cell.startswith(_COMPUTED) and not _A_NUMBER.fullmatch(cell) else cell
 
 
 FORMS: Mapping[str, Callable[[Table], str]] = {

@@ -10,7 +10,7 @@ from math import isfinite
 import numpy as np
 
 from ..plots.base import Array
-from .markup import Content, Markup, element, escaped
+from .markup import Content, Markup, captioned, element, escaped
 
 MOST_POINTS = 300  # of one line; of more, every second, third, ... is shown, and the last
 
@@ -128,7 +128,7 @@ def _table(axes: Axes, lines: Sequence[Line]) -> Markup:
     titles: list[Content] = [element("th", name, scope="col") for name in head]
     return element(
         "table",
-        element("caption", f"{axes.title}: numbers"),
+        captioned(f"{axes.title}: numbers"),
         element("thead", element("tr", *titles)),
         Markup(f"<tbody>{''.join(rows)}</tbody>"),
         class_="data",

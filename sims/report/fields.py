@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..matrix_table import NO_ATTACK, WORST
-from .markup import Content, Markup, element, section, table
+from .markup import Content, Markup, captioned, element, section, table
 from .reading import column, table_of
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _map(share: object, part: "pd.DataFrame") -> Markup:
     ]
     caption = f"Best accuracy over the rounds, {100 * float(str(share)):g} % malicious clients."
     whole = element(
-        "table", element("caption", caption), element("thead", head), element("tbody", *rows), class_="heat"
+        "table", captioned(caption), element("thead", head), element("tbody", *rows), class_="heat"
     )
     return element("div", whole, class_="scroll", tabindex="0", role="region", aria_label=caption)
 

@@ -10,14 +10,18 @@ if TYPE_CHECKING:
     from ..inferred import Inferred
     from .reading import Findings
 
-Answer = tuple[str, "Inferred"]
-_HEAD = ("run", "attack", "told", "round", "rounds", "client")
+Answer = tuple[str, int, "Inferred"]  # of which run by its name, of which seed, what was answered
+_HEAD = ("run", "seed", "attack", "told", "round", "rounds", "client")
 
 
 def inferred(findings: "Findings") -> Markup:
     """Return one table a kind of question; nothing where nothing was asked."""
     names = run_names(findings.runs) if findings.runs else []
-    found = [(name, one) for name, run in zip(names, findings.runs, strict=True) for one in run.inferences()]
+    found = [
+        (name, int(run.manifest["seed"]), one)
+        for name, run in zip(names, findings.runs, strict=True)
+        for one in run.inferences()
+    ]
     return section(
         "inferences",
         "What eavesdroppers inferred",
@@ -31,12 +35,12 @@ def inferred(findings: "Findings") -> Markup:
 
 def _told(found: Sequence[Answer], key: str, columns: "_Columns", caption: str) -> Markup | None:
     """Return the table of the answers that have this score, with their best first line in words."""
-    asked = [(name, one) for name, one in found if key in one.scores]
+    asked = [answer for answer in found if key in answer[-1].scores]
     if not asked:
         return None
-    rows = [[*_who(name, one), *(tell(one) for _, tell in columns)] for name, one in asked]
+    rows = [[*_who(answer), *(tell(answer[-1]) for _, tell in columns)] for answer in asked]
     shown = table([*_HEAD, *(title for title, _ in columns)], rows, caption)
-    known = [one.scores[key] for _, one in asked if one.scores[key] is not None]
+    known = [one.scores[key] for *_, one in asked if one.scores[key] is not None]
     if key != "auc" or not known:
         return shown
     best = max(value for value in known if value is not None)
@@ -49,12 +53,13 @@ def _mean(values: Sequence[float | None]) -> float:
     return sum(known) / len(known)
 
 
-def _who(name: str, one: "Inferred") -> list[Any]:
+def _who(answer: Answer) -> list[Any]:
+    name, seed, one = answer
     told = [one.sok] if isinstance(one.sok, str) else []
     told += [f"oracle: {', '.join(one.oracle)}"] if one.oracle else []
     options = ", ".join(f"{key} = {value}" for key, value in one.options.items())
     attack = f"{one.attack} ({options})" if options else one.attack
-    return [name, attack, "; ".join(told) or "—", one.round, one.rounds, one.client_id]
+    return [name, seed, attack, "; ".join(told) or "—", one.round, one.rounds, one.client_id]
 
 
 def _score(name: str, form: str = ".2f") -> "Callable[[Inferred], str]":

@@ -19,14 +19,14 @@ _MESSAGES = 24  # drawn
 _EXAMPLES = 8  # of one message
 _ROOM = 2_000_000  # letters of all pictures together
 
-Message = tuple[str, "Rebuilt"]
+Message = tuple[str, int, "Rebuilt"]  # of which run by its name, of which seed, what was made of it
 
 
 def leaked(findings: "Findings") -> Markup:
     """Return a gallery and a table of scores; nothing where nothing was rebuilt."""
     names = run_names(findings.runs) if findings.runs else []
     found = [
-        (name, item)
+        (name, int(run.manifest["seed"]), item)
         for name, run in zip(names, findings.runs, strict=True)
         for item in [*run.gallery(), *run.attacked()]
     ]
@@ -42,6 +42,7 @@ def leaked(findings: "Findings") -> Markup:
     cut = f"{len(shown)} of {len(found)} messages are drawn; none is chosen for its score."
     head = [
         "run",
+        "seed",
         "attack",
         "told",
         "round",
@@ -64,14 +65,14 @@ def _first_of_each(found: Sequence[Message]) -> list[Message]:
     """Return the messages so that every pair of run and attack comes once before any comes twice."""
     seen: dict[tuple[str, str], int] = {}
     order = []
-    for place, (name, item) in enumerate(found):
+    for place, (name, _, item) in enumerate(found):
         key = name, item.attack
         seen[key] = seen.get(key, 0) + 1
         order.append((seen[key], place))
     return [found[place] for _, place in sorted(order)]
 
 
-def _drawn(name: str, item: "Rebuilt") -> Markup:
+def _drawn(name: str, seed: int, item: "Rebuilt") -> Markup:
     """Return one message: truth above, what was made of it below."""
     there, count = known(item), min(len(item.truth), _EXAMPLES)
     truth, made = scaled(item.truth[:count], item), scaled(item.rebuilt[:count], item)
@@ -86,7 +87,7 @@ def _drawn(name: str, item: "Rebuilt") -> Markup:
         )
         for i in range(count)
     ]
-    words = f"{name}: {item.attack}{_told(item)}, round {item.round}, client {item.client_id}"
+    words = f"{name}, seed {seed}: {item.attack}{_told(item)}, round {item.round}, client {item.client_id}"
     more = f" ({count} of {len(item.truth)} examples)" if count < len(item.truth) else ""
     legend = element("span", "true above, rebuilt below", class_="note")
     return element(
@@ -122,9 +123,10 @@ def _told(item: "Rebuilt") -> str:
     return f" ({', '.join(words)})" if words else ""
 
 
-def _row(name: str, item: "Rebuilt") -> list[Any]:
+def _row(name: str, seed: int, item: "Rebuilt") -> list[Any]:
     return [
         name,
+        seed,
         item.attack,
         _told(item).strip(" ()") or "—",
         item.round,

@@ -84,12 +84,17 @@ def table(
     words = caption if len(rows) <= most else f"{caption} The first {most} of {len(rows)} rows."
     whole = element(
         "table",
-        element("caption", words),
+        captioned(words),
         element("thead", element("tr", *titles)),
         element("tbody", *body),
         class_="sortable",
     )
     return element("div", whole, class_="scroll", tabindex="0", role="region", aria_label=caption)
+
+
+def captioned(words: str) -> Markup:
+    """Return a table's caption, which breaks at the window's edge and stays where the table is scrolled."""
+    return element("caption", element("span", words))
 
 
 def _is_number(cell: Content) -> bool:

@@ -45,7 +45,8 @@ def results(findings: "Findings") -> Markup:
     if not findings.runs:
         return section("results", "Results", element("p", "No round is finished yet."))
     title, columns, rows = summary_table(findings.runs)
-    caption = f"{title[:1].upper()}{title[1:]}. ± is half the range over seeds."
+    several = any("±" in str(cell) for row in rows for cell in row)
+    caption = f"{title[:1].upper()}{title[1:]}.{' ± is half the range over seeds.' if several else ''}"
     return section("results", "Results", table(columns, rows, caption))
 
 

@@ -1,6 +1,8 @@
 """``gauntlet table``: results as LaTeX, Markdown and CSV; and ``gauntlet plot`` with a paper's options."""
 
+import csv
 import json
+from io import StringIO
 
 import pandas as pd
 import pytest
@@ -28,6 +30,31 @@ def test_a_table_is_written_in_three_ways():
         "half of the range",
     ]
     assert comma_separated(table) == "Run,Accuracy (%)\na_b & c,90.0 ± 0.5\nx|y,\n"
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1+1", "-1+1|A1", "@SUM(A1)", "\t=1", "＝1", "-a", "-1.5 ± =1"])
+def test_no_spreadsheet_computes_a_cell(cell):
+    """OWASP, CSV Injection: the letters that begin a formula, also the full-width ones of East Asia."""
+    written = comma_separated(Table([cell], [["a", cell]]))
+
+    assert list(csv.reader(StringIO(written))) == [[f"'{cell}"], ["a", f"'{cell}"]]
+
+
+@pytest.mark.parametrize(
+    "cell", ["-1", "-12.3", "+4", "-1.2e-05", "-.5", "-0.3 ± 0.1", "-inf", "-", "", "a=1", "1-2"]
+)
+def test_numbers_and_other_words_are_written_as_they_are(cell):
+    """A negative number stays one that pandas reads."""
+    assert list(csv.reader(StringIO(comma_separated(Table(["n"], [[cell, "b"]]))))) == [["n"], [cell, "b"]]
+
+
+def test_a_label_of_others_is_no_formula_in_a_spreadsheet(gauntlet, tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/matrix.json").write_text("{}")
+    (tmp_path / "m/matrix.csv").write_text('defense,share,attack,drop\n"=HYPERLINK(""x"")",0.2,@ipm,-0.015\n')
+
+    told = gauntlet("table", "m", "--value", "drop", "--format", "csv").stdout
+    assert told == 'Malicious (%),Defense,\'@ipm\n20,"\'=HYPERLINK(""x"")",-1.5\n'
 
 
 def test_a_name_that_no_cell_has_is_refused():

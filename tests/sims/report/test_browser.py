@@ -87,6 +87,25 @@ def test_every_letter_stands_out_and_nothing_sticks_out(where, dark, opened, add
     )
 
 
+CAPTIONS = """[...document.querySelectorAll('.scroll')].map((one) => {
+  one.scrollLeft = FAR;
+  const range = document.createRange();
+  range.selectNodeContents(one.querySelector('caption'));
+  const [words, seen] = [range.getBoundingClientRect(), one.getBoundingClientRect()];
+  return [one.scrollWidth > one.clientWidth, words.left >= seen.left - 1 && words.right <= seen.right + 1];
+})"""
+
+
+@pytest.mark.parametrize("far", [0, 60, 10_000])
+def test_a_caption_is_seen_whole_on_a_phone_however_far_its_table_is_scrolled(far, opened, address):
+    opened.open(address, 390, 844)
+    opened.value("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    found = opened.value(CAPTIONS.replace("FAR", str(far)))
+
+    assert any(wide for wide, _ in found)
+    assert all(whole for _, whole in found)
+
+
 def test_the_contrast_check_finds_what_cannot_be_read(opened):
     opened.value("document.querySelector('h1').style.setProperty('color', '#999')")
 
