@@ -211,9 +211,9 @@ def test_no_ray_process_outlives_a_killed_driver_by_more_than_ten_seconds(start,
 
 @pytest.mark.slow
 def test_a_sweep_on_ray_stops_as_a_whole_and_goes_on(start, tmp_path):
-    over = ["--over", "seed=[1,2,3]", "--workers", "2", "--out", "out"]
+    over = ["--over", "seed=[1,2,3]", "-s", "rounds=150", "--pool", "ray", "--workers", "2", "--out", "out"]
     command = start("sweep", "long.toml", *over)
-    command.wait_for("round 40/400", 240)
+    command.wait_for("round 45/150", 240)
     command.process.terminate()
 
     code, lines = command.ended()
@@ -221,7 +221,7 @@ def test_a_sweep_on_ray_stops_as_a_whole_and_goes_on(start, tmp_path):
     assert "'gauntlet resume out' goes on" in lines[0]
     assert gone(command, 10)
     assert checkpoint_of(tmp_path / "out" / "run-000") >= 1
-    assert start("resume", "out", "-q").ended(300)[0] == 0
+    assert start("resume", "out", "--pool", "serial", "-q").ended(300)[0] == 0
 
 
 @pytest.mark.slow
