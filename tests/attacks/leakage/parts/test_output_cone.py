@@ -102,6 +102,13 @@ def test_no_program_is_begun_when_time_is_over():
     assert edges(outputs, basis, torch.zeros(0, 5).double(), generator(0, "x"), lambda: True).shape == (0, 5)
 
 
+def test_a_span_in_which_nothing_is_nowhere_negative_has_no_edges():
+    """Of (1, -1) every multiple but 0 is negative somewhere: no program has a solution."""
+    outputs = torch.tensor([[1.0], [-1.0]]).double() / 2**0.5
+    basis = Basis(outputs, torch.ones(1).double(), torch.full((2,), 1e-12).double())
+    assert _edges(outputs, basis).shape == (0, 1)
+
+
 def _edges(outputs, basis, known=None):
     known = torch.zeros(0, outputs.shape[1]).double() if known is None else known
     return edges(outputs, basis, known, generator(0, "costs"), lambda: False)
