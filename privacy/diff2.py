@@ -168,6 +168,8 @@ class Diff2:
             return done if min(self.multipliers) > 0 else NoGuarantee("no_mechanism")
         if z == 0:
             return NoGuarantee("no_mechanism")
+        if not isfinite(state["clip_norm"]):
+            return NoGuarantee("not_finite")  # the model diverged, and C with it
         if sensitivity is None or not isfinite(sensitivity):
             return NoGuarantee("aggregator")
         ratio = state["clip_norm"] / expected_size / sensitivity if sensitivity > 0 else 1.0

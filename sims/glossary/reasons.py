@@ -44,7 +44,8 @@ EPSILON_REASONS: Mapping[str, str] = {
     " protects. Give them from public knowledge (csv: ranges, categories, classes).",
     "no_delta": "No delta is given. Set privacy.delta.",
     "not_finite": "The bound of every analysis is infinite: the noise is too small, or the rounds are"
-    " too many, to be accounted. Raise noise_multiplier, or take fewer rounds.",
+    " too many, to be accounted, or the model diverged and a clip norm that follows it, too. Raise"
+    " noise_multiplier, or take fewer rounds or smaller steps.",
 }
 MESSAGES: Mapping[str, str] = {
     "ok": "The message came in time, decoded and was finite: it was counted.",

@@ -118,6 +118,14 @@ def test_a_defense_that_moves_twice_as_far_halves_what_is_charged():
     assert event.noise_multiplier == pytest.approx(mechanism.multipliers[0] / 2)
 
 
+@pytest.mark.parametrize("bound", [float("nan"), float("inf")])
+def test_a_model_that_diverged_has_no_bound_and_nothing_is_promised(bound):
+    """C follows the model's own steps; not the defense is at fault."""
+    mechanism = budget(epsilon=3.0)
+    state = {**mechanism.init(), "clip_norm": bound}
+    assert mechanism.event(None, 4.0, state) == NoGuarantee("not_finite")
+
+
 def test_a_visit_without_noise_of_its_own_proves_nothing():
     options = {"gradient_multiplier": 5.0, "difference_multiplier": 5.0, "exchanges": 2}
     bare, noised = (Diff2(**RUN, **options, inner_multiplier=z) for z in (0.0, 3.0))
