@@ -15,6 +15,7 @@ from ..clients.exchange.messages import Broadcast
 from ..clients.models.weights import begin_with
 from ..clients.pools.serial import SerialPool
 from ..clients.scoring.scorer import Scoring
+from ..core.declarations import ClientData, declared
 from ..core.layout import Layout
 from .assembly.build import make_plan
 from .assembly.fitted import Fitted
@@ -115,7 +116,7 @@ class Simulation:
 
     def warnings(self) -> list[str]:
         """Return, one line each, what may go otherwise in some rounds than the scenario says."""
-        lines = delta_warning(self.plan), noise_warning(self.spec)
+        lines = *declared(self.data, ClientData.notes), delta_warning(self.plan), noise_warning(self.spec)
         return [*(line for line in lines if line), *warnings_of(self.spec, self.plan)]
 
     def out_of_budget(self, state: ServerState) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from ..core.declarations import ClientData, declared
 from ..core.errors import GauntletError, ResultsError
 from ..privacy.accounting import Epsilon
 from ..server.checkpoint import Checkpoint, save_checkpoint
@@ -149,6 +150,8 @@ def _announce(
     """Say how clients train, and what is to be read with caution."""
     for line in (simulation.choice.reason, *(f"warning: {w}" for w in simulation.warnings())):
         progress.note(f"{_label(scenario, writer)}: {line}")
+    for line in declared(simulation.data, ClientData.notes):
+        writer.note(line)
     if given_up := noise_warning(simulation.spec):
         writer.note(f"{given_up}; rounds from {state.round} on" if state.round else given_up)
 

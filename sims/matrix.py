@@ -47,6 +47,7 @@ def plan_matrix(scenario: Scenario) -> tuple[list[Cell], list[Variant]]:
         ScenarioError: An axis is empty, two of its members have the same label, or an attack is a list of
             more than one attack on data and one on updates.
     """
+    scenario = scenario.settled()
     attacks, defenses = _axes(scenario)
     base = _without_attackers(scenario)
     cells: list[Cell] = []
@@ -83,9 +84,14 @@ def _axes(scenario: Scenario) -> tuple[dict[str, list[dict[str, Any]]], dict[str
     if len(set(axes.shares)) < len(axes.shares) or len(set(axes.seeds)) < len(axes.seeds):
         raise ScenarioError(f"a value stands twice: shares {axes.shares}, seeds {axes.seeds}")
     for share in axes.shares:
-        if int(share * scenario.num_clients + 1e-9) == 0:
+        if _clients(share, scenario) == 0:
             raise ScenarioError(f"a share of {share} of {scenario.num_clients} clients is nobody")
     return attacks, defenses
+
+
+def _clients(share: float, scenario: Scenario) -> int:
+    """Return how many clients a share of a scenario's is, rounded down."""
+    return int(share * scenario.run_spec().num_clients + 1e-9)
 
 
 def _labelled(members: Iterable[Any], noun: str) -> dict[str, list[dict[str, Any]]]:
@@ -117,7 +123,7 @@ def _scenario(
 ) -> Scenario:
     """Return the scenario of one run; ``base`` has no attackers of its own."""
     raw = base.values() | {"seed": seed}
-    numbers = [int(share * base.num_clients + 1e-9)]
+    numbers = [_clients(share, base)]
     if attack:
         first, *follows = attack
         joined = {"update": follows[0]} if follows else {}

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from ..core.disk import write_whole
 from ..core.errors import ResultsError
+from .encoding import encode, features_of
 from .handed import path_of
 from .journal import read_tables
 from .rebuilt import Rebuilt, load_rebuilt
@@ -21,7 +22,7 @@ from .spent import settled_frame
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-    from torch import nn
+    from torch import Tensor, nn
 
     from .inferred import Inferred
 
@@ -50,8 +51,8 @@ class Run:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """The run's scenario, versions, machine and status."""
-        return read_manifest(self.folder)
+        """The run's scenario, versions, machine, status and ``notes``, lines to be read with caution."""
+        return {"notes": [], **read_manifest(self.folder)}
 
     def _table(self, name: str) -> "pd.DataFrame":
         if name in self._going_on:
@@ -198,6 +199,15 @@ class Run:
 
         return trained_model(self.folder, allow_code)[0]
 
+    @cached_property
+    def features(self) -> tuple[str, ...]:
+        """The names of the model's inputs, in order, where the data are a table; else empty."""
+        return features_of(self.manifest)
+
+    def encode(self, rows: Any) -> "Tensor":
+        """Return rows of the same columns as the model's inputs; see ``encoding.encode``.  # [n, F]"""
+        return encode(self.manifest, rows, self.folder)
+
     def plot(self, name: str, by: str | None = None) -> "Figure":
         """Return one of the plots that ``gauntlet plot`` draws, of this run alone."""
         from .plots import draw
@@ -226,10 +236,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest = read_json(path, {"schema": int})
     if manifest["schema"] not in SCHEMAS:
         raise ResultsError(f"{path} is of schema {manifest['schema']}, expected 1 to {SCHEMA}")
-    check_keys(path, manifest, _KEYS)
+    check_keys(path, manifest, _KEYS | ({"files": dict} if "files" in manifest else {}))
     check_keys(path, manifest["scenario"], {"name": str}, "scenario.")
-    if "files" in manifest:
-        check_keys(path, manifest, {"files": dict})
     if manifest["status"] in FINISHED:
         check_keys(path, manifest, {"epsilon": dict})
         check_keys(path, manifest["epsilon"], {"value": object, "reason": object}, "epsilon.")

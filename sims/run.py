@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..core.declarations import ClientData, declared
 from ..core.errors import CheckpointError, ResultsError, ScenarioError
 from ..core.locks import FolderLock
 from ..core.outside import only_our_own
@@ -67,11 +68,14 @@ def simulate(
         raise ScenarioError(
             f"'{scenario.name}' is a sweep over {', '.join(scenario.sweep)}; use gauntlet.sweep"
         )
+    scenario = scenario.settled()
     simulation = prepare(scenario.run_spec())
     check_probes(scenario, simulation)
     folder = Path(out) if out is not None else fresh_folder(RESULTS, scenario.name)
     begun = {**begun_with(scenario, simulation), "guarantee": stated(simulation.plan)}
     begun |= with_live(scenario.values())
+    if columns := declared(simulation.data, ClientData.columns):
+        begun["columns"] = [column.plain() for column in columns]
     if metrics := simulation.evaluator.task.metrics:
         begun["metrics"] = list(metrics)
     with claimed(folder), resumable(folder):

@@ -17,7 +17,7 @@ from .handed import pairs_of, path_of
 from .live_values import plain_values
 from .outside_code import code_of
 from .overrides import change, parse
-from .plain import check_plain, read_text, read_toml
+from .plain import check_plain, plugin_table, read_text, read_toml
 from .sections import Attack, Checkpoint, Evaluation, Matrix, Model, Plugin, Probe, Runtime, Section
 from .shelves import scenario_names
 
@@ -41,7 +41,7 @@ class Scenario(BaseModel):
     seed: int = Field(default=0, ge=0)
     noise_seed: Literal["run", "system"] = "run"
     rounds: int = Field(ge=1)
-    num_clients: int = Field(ge=1)
+    num_clients: int | Literal["natural"]
     data: Plugin
     partition: Plugin = Plugin(name="iid")
     model: Model
@@ -91,7 +91,17 @@ class Scenario(BaseModel):
         """Let options alone mean the default plug-in: ``[defense]`` with a weighting alone is the mean."""
         named = {k: f.default for k, f in cls.model_fields.items() if isinstance(f.default, Plugin)}
         options = {k: v for k, v in sections.items() if k in named and isinstance(v, dict)}
+        partition = plugin_table(sections.get("partition"))
+        if isinstance(partition, Mapping) and partition.get("name") == "natural":
+            sections = {"num_clients": "natural", **sections}
         return {**sections, **{k: {"name": named[k].name, **v} for k, v in options.items()}}
+
+    @field_validator("num_clients", mode="before")
+    @classmethod
+    def _some_clients(cls, value: Any) -> Any:
+        if value != "natural" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise ValueError("it must be a whole number, at least 1, or 'natural'")
+        return value
 
     @field_validator("sweep")
     @classmethod
@@ -106,16 +116,33 @@ class Scenario(BaseModel):
                     raise ValueError(f"'{key}' has {values[number]!r} twice, which would run the same twice")
         return sweep
 
+    def settled(self) -> "Scenario":
+        """Return the scenario with its number of clients as a number: natural ones are counted in the data.
+
+        Raises:
+            GauntletError: There are none to be counted.
+        """
+        if isinstance(self.num_clients, int):
+            return self
+        from ..server.assembly.ingredients import count_natural_clients
+
+        counted = count_natural_clients(self.model_copy(update={"num_clients": 1, "attacks": []}).run_spec())
+        return self.model_copy(update={"num_clients": counted})
+
     def run_spec(self) -> RunSpec:
         """Return what decides the results; with noise from the system, no two calls return the same.
 
         Raises:
-            PluginError: ``[training]`` has unknown keys or values out of range.
+            GauntletError: ``[training]`` has unknown keys or values out of range, or there are no natural
+                clients to be counted.
         """
+        if not isinstance(self.num_clients, int):
+            return self.settled().run_spec()
+        clients = self.num_clients
         return RunSpec(
             seed=self.seed,
             rounds=self.rounds,
-            num_clients=self.num_clients,
+            num_clients=clients,
             data=self.data.spec(),
             partition=self.partition.spec(),
             model=self.model.spec(),
@@ -136,7 +163,7 @@ class Scenario(BaseModel):
             defense=self.defense.spec(),
             server_optimizer=self.server_optimizer.spec(),
             pre_aggregations=tuple(p.spec() for p in self.pre_aggregations),
-            roles=tuple(a.role(self.num_clients) for a in self.attacks),
+            roles=tuple(a.role(clients) for a in self.attacks),
             evaluate_every=self.evaluation.every,
             vectorize=self.vectorize,
             device=self.device,

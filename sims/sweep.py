@@ -54,7 +54,7 @@ def variants(scenario: Scenario) -> list[Variant]:
         raw = scenario.values() | {"sweep": {}}
         for key, value in zip(keys, values, strict=True):
             raw = change(raw, key, value)
-        one = make_scenario(raw, scenario.name)
+        one = make_scenario(raw, scenario.name).settled()
         told = zip(keys, values, strict=True)
         label = ", ".join(
             _told(short[key], value, scenario.sweep[key]) for key, value in told if key != "seed"

@@ -2,33 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...core.errors import DataError
-
-Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Targets:
-    """What a data set asks for where the answer is real numbers and no label: a regression.
-
-    Attributes:
-        names: The name of each output, D of them.
-        least: No target is below; a prediction that is counts as this.
-        group_names: The names of groups of test examples (regions, sensors); errors are taken in each group
-            apart, and then averaged. Empty where all are of one group.
-        test_groups: The group of each test example, int64, below the number of names; None without.  # [m]
-    """
-
-    names: tuple[str, ...]
-    least: float = -np.inf
-    group_names: tuple[str, ...] = ()
-    test_groups: Array | None = None
+from .column import Array as Array
+from .column import Column
+from .targets import Targets as Targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +36,8 @@ class Dataset:
             a regression.
         fitted: What of the inputs and labels was learnt from training examples, in words ("the scale of
             age"). Nothing protects that, so that no epsilon holds; empty where all of it is public.
+        columns: How a table's columns became the inputs; empty for what is no table.
+        notes: What a reader should know of the inputs, a line each.
 
     Raises:
         DataError: Arrays that do not fit together.
@@ -72,6 +57,8 @@ class Dataset:
     num_tokens: int = 0
     task: str = ""
     fitted: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for what, x, y in (("training", self.x, self.y), ("test", self.test_x, self.test_y)):
@@ -249,7 +236,7 @@ class PartitionedData:
         order: Rows of the training data, client after client, int64.  # [at most n]
         offsets: Client i holds ``order[offsets[i]:offsets[i + 1]]``, int64.  # [N + 1]
         num_classes: C.
-        mean, std, value_range, targets, num_tokens, task, fitted: As in ``Dataset``.
+        mean, std, value_range, targets, num_tokens, task, fitted, columns, notes: As in ``Dataset``.
         root: The examples that the server keeps for itself, as data whose client N (no client's number)
             holds them all; None where it keeps none.
         held_out: What clients keep for their own scores, as data of the same clients, of whom some may hold
@@ -273,6 +260,8 @@ class PartitionedData:
     num_tokens: int = 0
     task: str = ""
     fitted: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def num_clients(self) -> int:

@@ -2,31 +2,32 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from io import BytesIO
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...core.errors import DataError, unknown
+from ...core.errors import DataError
 from .base import Array, Dataset, Targets
-from .columns import codes, features, numbers, sorted_words
+from .column import At, are_numbers, days, numbers
+from .columns import Given, codes, features, sorted_words
+from .csv_file import CsvFile, check_format
 from .held_out import held_out
 from .pile import MOST_CLASSES
-from .unpacking import read_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
-
-LARGEST = 2**31  # bytes of a table, unpacked
 
 
 @dataclass(frozen=True)
 class CsvTable:
     """Rows as features, see ``columns.features``; a label of a few words or numbers, or a number to predict.
 
-    What is missing is an empty cell. A row without a label is refused. With ``client`` each value of that
-    column is a natural client (partition ``natural``).
+    What is missing is an empty cell, or what ``missing`` names; in columns of numbers also what pandas reads
+    as missing ("NA", "n/a", "nan", "null", ...). A row without a label or a client, or with fewer cells than
+    the header, is refused. With ``client`` each value of that column is a natural client (partition
+    ``natural``).
 
     **Privacy.** A scale, a list of categories or of classes that is taken from the training rows tells
     something about them that no mechanism protects: there is no epsilon then (``fitted_inputs``). Give
@@ -43,9 +44,13 @@ class CsvTable:
         client: The column that says whose a row is; it is no feature. Empty: nobody's.
         columns: The features' columns; empty: all others.
         categories: Columns that are categories, each with its values; an empty list: those that occur.
-        ranges: Columns that are numbers, each with the least and the largest value that is public.
+        ranges: Columns that are numbers, each with the least and the largest value that is public; two dates
+            (``"2023-01-31"``) make a column of dates.
         classes: The label's values in the order of the classes; empty: those that occur, sorted.
         separator: Between cells.
+        missing: Words that are empty cells, in every column.
+        dates: Columns of ISO dates, which become numbers of days.
+        encoding: Of the text, as Python calls it: ``latin-1``, ``cp1252``.
     """
 
     path: str
@@ -56,20 +61,25 @@ class CsvTable:
     client: str = ""
     columns: tuple[str, ...] = ()
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float | str, float | str]] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     separator: str = ","
+    missing: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
+    encoding: str = "utf-8"
 
     def __post_init__(self) -> None:
         if not 0.05 <= self.test_share <= 0.95:
             raise ValueError(f"test_share must be in [0.05, 0.95], got {self.test_share}")
-        if len(self.separator) != 1:
-            raise ValueError(f"separator must be one character, got {self.separator!r}")
-        for name, (low, high) in self.ranges.items():
+        check_format(self.separator, self.encoding)
+        given = self._given()
+        for name, (low, high) in given.ranges.items():
             if not -np.inf < low < high < np.inf:
-                raise ValueError(f"ranges: {name} must go from low to high, finite, got [{low}, {high}]")
-        if both := set(self.ranges) & set(self.categories):
-            raise ValueError(f"{min(both)} is in ranges and in categories; it can be one of them")
+                came = ", ".join(map(str, self.ranges[name]))
+                raise ValueError(f"ranges: {name} must go from low to high, finite, got [{came}]")
+        for others, what in ((self.ranges, "ranges"), (given.dates, "dates")):
+            if both := set(others) & set(self.categories):
+                raise ValueError(f"{min(both)} is in {what} and in categories; it can be one of them")
         if self.client == self.label:
             raise ValueError(f"client and label are the same column, {self.label!r}")
         if self.regression and self.classes:
@@ -78,16 +88,31 @@ class CsvTable:
             if len(set(values)) < len(values):
                 raise ValueError(f"{what}: a value stands there twice, got {', '.join(map(str, values))}")
 
+    def _given(self) -> Given:
+        """Return what the options say of columns; a range of two dates makes a column one of dates."""
+        dated = {n for n, ends in self.ranges.items() if any(isinstance(end, str) for end in ends)}
+        dates = tuple(dict.fromkeys((*self.dates, *sorted(dated))))
+        ranges = {name: _range(name, ends, name in dates) for name, ends in self.ranges.items()}
+        return Given(self.categories, ranges, dates)
+
+    def _file(self, path: str) -> CsvFile:
+        return CsvFile(path, self.separator, self.encoding, self.missing)
+
+    def _ats(self, train: "pd.DataFrame", test: "pd.DataFrame") -> tuple[At, At]:
+        """Return what names the lines of training and of test rows."""
+        files = self._file(self.path), self._file(self.test_path or self.path)
+        return partial(_lines, files[0], train), partial(_lines, files[1], test)
+
     def load(self) -> Dataset:
         train, test = self._tables()
-        names = self._features(train)
+        names, ats = self._features(train), self._ats(train, test)
         found = features(
             {name: _words(train, name) for name in names},
             {name: _words(test, name) for name in names},
-            self.categories,
-            self.ranges,
+            self._given(),
+            ats,
         )
-        y, test_y, count, learnt = self._labels(train, test)
+        y, test_y, count, learnt = self._labels(train, test, ats)
         both = found.x.min(), found.x.max(), found.test_x.min(), found.test_x.max()
         return Dataset(
             name=Path(self.path).name.partition(".")[0],
@@ -100,19 +125,24 @@ class CsvTable:
             groups=_words(train, self.client) if self.client else None,
             targets=Targets((self.label,)) if self.regression else None,
             fitted=(*found.fitted, *learnt),
+            columns=found.columns,
+            notes=found.notes,
         )
 
     def _tables(self) -> "tuple[pd.DataFrame, pd.DataFrame]":
         """Return the training and the test rows."""
-        table = self._read(self.path)
+        file = self._file(self.path)
+        table = file.read()
         for name in (self.label, *([self.client] if self.client else [])):
-            _check_column(self.path, table, name)
+            file.check_column(table, name)
+            if (lacks := np.flatnonzero(_words(table, name) == "")).size:
+                what = "label" if name == self.label else "client"
+                where = _lines(file, table, lacks)
+                raise DataError(
+                    f"{self.path}: {where}: a row has no {what} ({name!r}): fill it in, or leave the row out"
+                )
         if self.test_path:
-            test = self._read(self.test_path)
-            for name in table.columns:
-                if name != self.client:
-                    _check_column(self.test_path, test, name)
-            return table, test
+            return table, self._test_table(table)
         owners = _words(table, self.client) if self.client else np.zeros(len(table), dtype=np.int64)
         out = held_out(owners, self.test_share)
         if out.all() or not out.any():
@@ -121,28 +151,23 @@ class CsvTable:
             )
         return table[~out], table[out]
 
-    def _read(self, path: str) -> "pd.DataFrame":
-        import pandas as pd
-
-        place = Path(path).expanduser()
-        if not place.is_file():
-            raise DataError(f"there is no file {path} (working folder {Path.cwd()})")
-        content = BytesIO(read_bytes(place, LARGEST))
-        try:
-            table = pd.read_csv(content, dtype=str, keep_default_na=False, sep=self.separator)
-        except (ValueError, UnicodeDecodeError) as error:  # pandas' errors of parsing are ValueErrors
-            raise DataError(f"{path} is no table: {str(error).splitlines()[0]}") from error
-        if twice := [str(c) for c in table.columns if str(c).endswith(".1") and str(c)[:-2] in table.columns]:
-            raise DataError(f"{path}: column {twice[0][:-2]!r} stands there twice")
-        if not isinstance(table.index, pd.RangeIndex):  # what pandas makes of them
-            raise DataError(f"{path}: a row has more cells than the header has columns")
-        table = table.rename(columns=lambda name: str(name).strip())
-        return table.fillna("").apply(lambda words: words.str.strip())
+    def _test_table(self, table: "pd.DataFrame") -> "pd.DataFrame":
+        """Return the rows of the test file."""
+        file = self._file(self.test_path)
+        test = file.read()
+        for name in table.columns:
+            if name != self.client:
+                file.check_column(test, name)
+        if (lacks := np.flatnonzero(_words(test, self.label) == "")).size:
+            raise DataError(
+                f"{self.test_path}: {_lines(file, test, lacks)}: a row has no label ({self.label!r})"
+            )
+        return test
 
     def _features(self, table: "pd.DataFrame") -> list[str]:
         """Return the names of the columns that are features."""
-        for name in (*self.columns, *self.categories, *self.ranges):
-            _check_column(self.path, table, name)
+        for name in (*self.columns, *self.categories, *self.ranges, *self.dates):
+            self._file(self.path).check_column(table, name)
             if name in (self.label, self.client):
                 raise DataError(f"column {name!r} is the label or the client, and cannot be a feature")
         found = [n for n in self.columns or table.columns if n not in (self.label, self.client)]
@@ -151,32 +176,53 @@ class CsvTable:
         return found
 
     def _labels(
-        self, train: "pd.DataFrame", test: "pd.DataFrame"
+        self, train: "pd.DataFrame", test: "pd.DataFrame", ats: tuple[At, At]
     ) -> tuple[Array, Array, int, tuple[str, ...]]:
         """Return the labels of both, the number of classes, and what was learnt from training rows."""
         words = [_words(table, self.label) for table in (train, test)]
-        if any((column == "").any() for column in words):
-            raise DataError(f"{self.path}: a row has no label ({self.label!r})")
         if self.regression:
-            values = [numbers(column) for column in words]
-            if values[0] is None or values[1] is None:
-                raise DataError(f"{self.path}: {self.label!r} must be numbers, for regression = true")
-            return values[0].astype(np.float32)[:, None], values[1].astype(np.float32)[:, None], 0, ()
+            y, test_y = (self._targets(column, at) for column, at in zip(words, ats, strict=True))
+            return y, test_y, 0, ()
         classes = np.array(self.classes or sorted_words(words[0]))
         if len(classes) > MOST_CLASSES:
             raise DataError(
                 f"{self.path}: {self.label!r} has {len(classes)} different values, at most {MOST_CLASSES} "
                 "are classes; set regression = true where it is a number"
             )
-        y, test_y = (codes(self.path, column, classes) for column in words)
+        y, test_y = (codes(self.path, column, classes, at) for column, at in zip(words, ats, strict=True))
         return y, test_y, len(classes), () if self.classes else ("the classes",)
+
+    def _targets(self, words: Array, at: At) -> Array:
+        values = numbers(words)
+        if values is None:
+            wrong = np.flatnonzero(~are_numbers(words))
+            raise DataError(
+                f"{self.path}: {self.label!r} must be numbers, for regression = true, got "
+                f"{str(words[wrong[0]])!r} ({at(wrong)})"
+            )
+        found: Array = values.astype(np.float32)[:, None]
+        return found
+
+
+def _range(name: str, ends: tuple[float | str, float | str], dates: bool) -> tuple[float, float]:
+    """Return a column's range as numbers."""
+    if not dates:
+        return float(ends[0]), float(ends[1])
+    try:
+        low, high = days(name, np.array([str(end) for end in ends])).tolist()
+    except DataError as error:
+        raise ValueError(
+            f"ranges: {name} must be two numbers or two dates, such as "
+            f'[0, 100] or ["2023-01-01", "2024-12-31"], got [{", ".join(map(repr, ends))}]'
+        ) from error
+    return low, high
+
+
+def _lines(file: CsvFile, table: "pd.DataFrame", rows: Array) -> str:
+    """Return the lines of a table's rows."""
+    return file.lines(table.index.to_numpy()[rows])
 
 
 def _words(table: "pd.DataFrame", name: str) -> Array:
     found: Array = table[name].to_numpy(dtype=str)
     return found
-
-
-def _check_column(path: str, table: "pd.DataFrame", name: str) -> None:
-    if name not in table.columns:
-        raise DataError(unknown(f"column of {path}", name, map(str, table.columns)))

@@ -12,6 +12,7 @@ from ...core.guards import guard
 from ...core.registry import require
 from ...core.seeds import generator
 from .base import Array, Dataset, FederatedData, Partition, PartitionedData, Perturb, Population
+from .natural import NO_GROUPS, Natural
 
 _OF_DATA = ("name", "num_clients", "input_shape", "num_examples", "client", "test")
 
@@ -84,6 +85,24 @@ def federate(
         return data
     nobody = np.zeros(0, dtype=np.int64)
     return replace(data, root=dealt(root, [nobody] * num_clients + [np.arange(root_examples)]))
+
+
+def natural_clients(dataset: object, partition: object | None, seed: int, root_examples: int = 0) -> int:
+    """Return how many clients the natural partition of a data set has; arguments as of ``federate``.
+
+    Raises:
+        ScenarioError: The data set has no natural clients, or the partition is another one.
+    """
+    if not isinstance(getattr(partition, "__wrapped__", partition), Natural):
+        named = "the data set makes its own clients" if partition is None else f"it is {_label(partition)}"
+        raise ScenarioError(
+            f"num_clients = 'natural' goes with partition = 'natural', and {named}: give a number"
+        )
+    pile: Dataset = guard(cast(Any, dataset), _label(dataset)).load()
+    groups = _set_apart(pile, root_examples, seed)[0].groups
+    if groups is None:
+        raise ScenarioError(f"{pile.name} cannot be partitioned: {NO_GROUPS}")
+    return len(np.unique(groups))
 
 
 def _set_apart(pile: Dataset, count: int, seed: int) -> tuple[Dataset, Dataset | None]:
@@ -172,6 +191,8 @@ def dealt(pile: Dataset, rows: Sequence[Array]) -> PartitionedData:
         num_tokens=pile.num_tokens,
         task=pile.task,
         fitted=pile.fitted,
+        columns=pile.columns,
+        notes=pile.notes,
     )
 
 

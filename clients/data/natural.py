@@ -8,6 +8,11 @@ import numpy as np
 from .assignment import rows_of
 from .base import Array
 
+NO_GROUPS = (
+    "natural needs a dataset with natural clients (such as heart_disease, or csv with client), "
+    "this one has none"
+)
+
 
 @dataclass(frozen=True)
 class Natural:
@@ -23,12 +28,11 @@ class Natural:
 
     def split(self, y: Array, groups: Array | None, num_clients: int, seed: int) -> list[Array]:
         if groups is None:
-            raise ValueError(
-                "natural needs a dataset with natural clients (such as heart_disease), this one has none"
-            )
+            raise ValueError(NO_GROUPS)
         names, owner = np.unique(groups, return_inverse=True)
         if len(names) != num_clients:
             raise ValueError(
-                f"num_clients must be {len(names)}, the number of natural clients, got {num_clients}"
+                f"num_clients must be {len(names)}, the number of natural clients, or 'natural', "
+                f"got {num_clients}"
             )
         return rows_of(owner, num_clients)

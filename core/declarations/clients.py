@@ -55,6 +55,10 @@ class ClientData(Table):
     task = word("", "The name of the task that they are made for; silent: by their labels.")
     num_tokens = count(0, "Inputs are tokens, int64, below it; 0: they are floats.")
     fitted = words("What of inputs and labels was learnt from training examples, so that no epsilon holds.")
+    notes = words("What a reader of the results should know of the inputs: a warning each.")
+    columns: Declaration[Any] = Declaration(
+        ANYTHING, (), "How the columns of a table became the inputs, a `Column` each."
+    )
     label_shape: Declaration[tuple[int, ...] | None] = Declaration(
         ANYTHING, None, "The shape of one label, without the batch; silent: a class, or a number a target."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...clients.data.federate import natural_clients
 from ..cohort.sampling import sample_cohort as sample_cohort
 from . import loading
 from .loading import make_model as make_model
@@ -31,6 +32,17 @@ def make_data(spec: RunSpec) -> FederatedData:
     parts = Parts(spec)
     refuse((system_noise_on_released_data,), parts)
     return loading.load_data(parts)
+
+
+def count_natural_clients(spec: RunSpec) -> int:
+    """Return how many natural clients the data have, whatever the spec's ``num_clients`` says.
+
+    Raises:
+        DataError: An unknown or unreadable data set.
+        ScenarioError: It has no natural clients, or the partition is another one.
+    """
+    parts = Parts(spec)
+    return natural_clients(parts.dataset, parts.partition, spec.seed, spec.root_examples)
 
 
 def make_sampling(spec: RunSpec) -> tuple[Sampler, Sampling]:

@@ -1,13 +1,16 @@
 """Tables of one's own. Oracles: pandas.get_dummies, scikit-learn's StandardScaler, cells by hand."""
 
 import gzip
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from pandas._libs.parsers import STR_NA_VALUES
 from sklearn.preprocessing import StandardScaler
 
 from gauntlet.clients.data import DATASETS, contract, federate
+from gauntlet.clients.data.column import NOT_KNOWN
 from gauntlet.clients.data.csv_table import CsvTable
 from gauntlet.clients.data.natural import Natural
 from gauntlet.core.errors import DataError
@@ -112,16 +115,33 @@ def test_it_owes_what_every_data_set_owes(people):
         ("a,b\n1,x\n2,y\n", {"label": "b", "columns": ("aa",)}, "did you mean 'a'"),
         ("a,b\n1,x\n2,y\n", {"label": "b", "columns": ("b",)}, "is the label or the client"),
         ("b\nx\ny\n", {"label": "b"}, "no column besides 'b'"),
-        ("a,b\n1,x\n2,\n", {"label": "b"}, "a row has no label"),
-        ("a,b\n1,x\n2,y\n", {"label": "b", "classes": ("x", "z")}, "label 'y' is none of the classes x, z"),
-        ("a,b\n1,x\n2,y\n", {"label": "b", "regression": True}, "'b' must be numbers"),
+        ("a,b\n1,x\n2,\n", {"label": "b"}, r"line 3: a row has no label \('b'\)"),
+        ("a,b\n1,NA\n2,y\n", {"label": "b", "missing": ("NA",)}, r"line 2: a row has no label \('b'\)"),
+        (
+            "a,b\n1,x\n2,y\n",
+            {"label": "b", "classes": ("x", "z")},
+            r"label 'y' \(line 3\) is none of the classes x, z",
+        ),
+        ("a,b\n1,3\n2,y\n", {"label": "b", "regression": True}, r"'b' must be numbers.*'y' \(line 3\)"),
+        ("a,c,b\n1,k,x\n2,,y\n\n3,,y\n", {"label": "b", "client": "c"}, r"lines 3, 5: a row has no client"),
+        ("a,c,b\n1,k,x\n\n2,y\n", {"label": "a"}, "line 4 has 2 cells, the header has 3 columns"),
+        ('a,c,b\n"1\n",k,x\n2,y\n', {"label": "a"}, "line 4 has 2 cells, the header has 3 columns"),
+        ("a;b\n1;x\n2;y\n", {"label": "b"}, "divided by ';': set separator = ';'"),
+        ("a;b\n1;x,z\n2;y\n", {"label": "b"}, "divided by ';': set separator = ';'"),
+        ("a;b\n1;x\n2;y,z\n", {"label": "b"}, "divided by ';': set separator = ';'"),
+        (
+            "a,b\n" + "".join(f"{n},x\n{n}.5,y\n" for n in range(1200)) + "?,x\n-,y\n?,y\n",
+            {"label": "b"},
+            r"holds numbers, and also '-' \(lines 2403, 2404\).*missing = \[\"-\", \"\?\"\]",
+        ),
+        ("a,b\n2023-01-01,x\nlater,y\n", {"label": "b", "dates": ("a",)}, r"'later' \(line 3\): dates are"),
         (
             "a,b\n1,x\n?,y\n",
             {"label": "b", "ranges": {"a": (0, 1)}},
             r"column 'a' holds numbers, and also '\?'",
         ),
         ("a,b\n,x\n,y\n", {"label": "b"}, "column 'a' is empty"),
-        ("a,b\n1,x\n2,y\n3,x\n4,y\nnan,x\n6,y\n", {"label": "b"}, "holds numbers, and also 'nan': leave"),
+        ("a,b\n1,x\n2,y\n3,x\n4,y\ninf,x\n6,y\n", {"label": "b"}, r"also 'inf' \(line 6\): leave"),
         ("a,b\n1,x\n1e308,y\n3,x\n4,y\n5,x\n6,y\n", {"label": "b"}, "holds numbers, and also '1e308'"),
         ("a,a,b\n1,1,x\n2,2,y\n", {"label": "b"}, "column 'a' stands there twice"),
         ("a,b\n1,x,3,4\n2\n3,4,5\n", {"label": "b"}, "a row has more cells than the header|is no table"),
@@ -155,6 +175,11 @@ def test_an_identifier_is_no_category(tmp_path):
     [
         ({"test_share": 0.0}, "test_share"),
         ({"separator": ""}, "separator"),
+        ({"encoding": "utf-9"}, "encoding must be one of Python's"),
+        ({"encoding": "hex"}, "encoding must be one of Python's"),
+        ({"ranges": {"a": ("2023-02-01", "soon")}}, "a must be two numbers or two dates, such as"),
+        ({"ranges": {"a": ("2023-02-01", "2023-01-01")}}, r"from low to high, finite, got \[2023-02-01, "),
+        ({"dates": ("a",), "categories": {"a": ()}}, "a is in dates and in categories"),
         ({"ranges": {"a": (1, 1)}}, "from low to high"),
         ({"ranges": {"a": (0, 1)}, "categories": {"a": ()}}, "in ranges and in categories"),
         ({"regression": True, "classes": ("a",)}, "a regression has no classes"),
@@ -166,6 +191,65 @@ def test_an_identifier_is_no_category(tmp_path):
 def test_options_outside_their_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         CsvTable("t.csv", "c", **options)
+
+
+def test_what_pandas_reads_as_missing_is_so_in_columns_of_numbers_alone(tmp_path):
+    """Oracle: pandas' own list of words. In a category "NA" is North America."""
+    assert set(NOT_KNOWN) == STR_NA_VALUES - {""}
+    words = [*NOT_KNOWN, *(str(n) for n in range(22))]
+    path = written(tmp_path / "t.csv", a=words, b=["NA", "EU"] * 20, c=["x", "y"] * 20)
+
+    found = CsvTable(path, "c", test_path=path).load()
+
+    table = pd.read_csv(path, keep_default_na=True)
+    scaled = StandardScaler().fit_transform(table[["a"]].dropna())
+    assert found.x[:, 0] == pytest.approx(np.concatenate([np.zeros(len(NOT_KNOWN)), scaled[:, 0]]), abs=1e-6)
+    assert found.x[:, 1:].tolist() == [[0, 1], [1, 0]] * 20  # EU, NA
+
+
+def test_named_words_are_empty_cells_in_every_column(tmp_path):
+    path = written(tmp_path / "t.csv", a=["1", "?", "3", "?"], b=["u", "?", "v", "u"], c=["x", "y"] * 2)
+    found = CsvTable(path, "c", test_path=path, missing=("?",)).load()
+    assert found.x.tolist() == [[-1, 1, 0], [0, 0, 0], [1, 0, 1], [0, 1, 0]]
+
+
+def test_dates_are_days_where_that_is_asked_for(tmp_path):
+    """By hand: 1 and 3 March 2024 are 60 and 62 days after 1 January, a leap year; noon is half a day."""
+    path = written(
+        tmp_path / "t.csv", a=["2024-03-01", "2024-03-03", "", "2024-03-02T12:00"], c=["x", "y"] * 2
+    )
+
+    given = CsvTable(path, "c", test_path=path, ranges={"a": ("2024-01-01", "2024-12-31")}).load()
+    learnt = CsvTable(path, "c", test_path=path, dates=("a",)).load()
+
+    assert given.x[:, 0] == pytest.approx([60 / 365, 62 / 365, 0.5, 61.5 / 365])
+    known = learnt.x[[0, 1, 3], 0]
+    assert (known.mean(), known.std(), learnt.x[2, 0]) == pytest.approx((0, 1, 0), abs=1e-6)
+    assert (given.fitted, learnt.fitted) == (("the classes",), ("the scale of a", "the classes"))
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "note"),
+    [
+        ([f"2024-01-{n % 31 + 1:02}T{n // 31:02}:00" for n in range(60)], {}, r'dates = \["a"\] makes one'),
+        ([f"k{n}" for n in range(60)], {}, "a category of 60 different words, a feature each: name the"),
+        ([f"k{n}" for n in range(50)], {}, None),
+        ([f"k{n}" for n in range(60)], {"categories": {"a": tuple(f"k{n}" for n in range(60))}}, None),
+    ],
+)
+def test_a_column_that_becomes_very_many_features_is_named(tmp_path, words, options, note):
+    path = written(tmp_path / "t.csv", a=words, c=["x", "y"] * (len(words) // 2))
+    notes = CsvTable(path, "c", test_path=path, **options).load().notes
+    assert len(notes) == (note is not None)
+    assert note is None or re.search(note, notes[0])
+
+
+def test_another_encoding_is_hinted_at_and_read(tmp_path):
+    (tmp_path / "t.csv").write_bytes("a,b\n1,x\n2,M\xfcller\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"line 3 is no utf-8 text \(byte 0xfc\): name its encoding"):
+        CsvTable(str(tmp_path / "t.csv"), "b", test_share=0.5).load()
+    path = str(tmp_path / "t.csv")
+    assert CsvTable(path, "b", test_path=path, encoding="latin-1").load().num_classes == 2
 
 
 def test_a_file_that_is_not_there_says_where_it_was_looked_for():
