@@ -36,7 +36,7 @@ print(sum(found[8:]))
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="mallopt is the GNU C library's")
 def test_what_is_freed_is_used_again_without_asking_the_system():
-    """Both in processes that have imported all that a step takes: a fork that keeps memory, and its parent."""
+    """Both in a process that has imported all that a step takes: a fork keeps memory, its parent does not."""
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
     kept, given_back = map(int, done.stdout.split())
     assert 3 * kept < given_back
