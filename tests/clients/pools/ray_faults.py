@@ -1,6 +1,6 @@
 """A program for test_objects.py: what Ray's object store can do to a round, on Rays of its own.
 
-``python ray_faults.py``: each fault in a fork of a process that imported all it takes and started nothing.
+``python ray_faults.py``: each fault in a fork of a process that has imported Ray and started nothing.
 """
 
 import logging
