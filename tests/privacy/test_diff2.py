@@ -132,7 +132,7 @@ def test_a_visit_without_noise_of_its_own_proves_nothing():
     after = {**bare.init(), "round": 2}  # the round that ended was a visit
 
     assert bare.event(None, 1.0, after) == NoGuarantee("no_mechanism")
-    assert noised.event(None, 1.0, after) == Release(3.0, "add_remove", amplified=False)
+    assert noised.event(None, 1.0, after) == Release(3.0, "zero_out", amplified=False)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_visit_without_noise_of_its_own_proves_nothing():
         ({"gradient_multiplier": 1.0}, "give epsilon"),
         ({"epsilon": 1.0, "budget_split": 1.0}, "budget_split must be between 0 and 1"),
         ({"epsilon": 1.0, "exchanges": 2}, "not known beforehand"),
-        ({"epsilon": 1.0, "relation": "zero_out"}, "relation must be"),
+        ({"epsilon": 1.0, "relation": "add_remove"}, "relation must be"),
         ({"epsilon": -1.0}, "at least 0, got -1"),
     ],
 )
