@@ -126,14 +126,14 @@ def test_messages_that_follow_from_earlier_rounds_are_charged_as_without_samplin
 
 @pytest.mark.parametrize(("relation", "holds"), [("add_remove", False), ("zero_out", True)])
 def test_a_client_that_gives_its_place_to_another_moves_that_ones_memory_too(small, relation, holds):
-    """Cohorts of fixed size: without one client another is drawn, whose residual then differs."""
+    """Cohorts of fixed size: without one client another is drawn, whose message and residual then differ."""
     found = [
         rounds(prepare(private(small, SOME, codec, relation=relation)), 2)[1][-1].epsilon
         for codec in (FEEDBACK, PluginSpec("identity"))
     ]
-    assert found[1].value is not None
-    assert found[0].value == (found[1].value if holds else None)
-    assert found[0].reason == (None if holds else "client_memory")
+    assert (found[1].value is not None) == holds
+    assert found[0].value == found[1].value
+    assert [one.reason for one in found] == ([None] * 2 if holds else ["client_memory", "sampling_mismatch"])
 
 
 def test_noise_that_hangs_together_over_rounds_counts_on_more_than_the_clip_norm(small):

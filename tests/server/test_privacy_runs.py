@@ -279,14 +279,27 @@ def test_a_budget_that_cannot_be_kept_is_refused_before_anything_runs(small):
 
 
 def test_a_guarantee_that_is_lost_on_the_way_ends_a_run_with_a_budget(small):
-    """A client whose update overflows sends no share of the noise, which nobody could foresee."""
+    """A model that diverges takes the bound of ``diff2`` along, which nobody could foresee."""
+    noise = {"gradient_multiplier": 5.0, "difference_multiplier": 5.0, "delta": 0.01}
     spec = small(
-        **privacy("skellam"),
-        training=LocalTraining(local_epochs=3, batch_size=16, lr=1e30),
-        rounds=5,
+        algorithm=PluginSpec("diff2_gd", {"lr": 1e25}),
+        model=PluginSpec("linear"),
+        privacy=PluginSpec("diff2", noise),
+        defense=FIXED,
+        rounds=6,
         max_epsilon=50.0,
     )
     _, steps = run(spec)
-    assert steps[-1].outcome.release == NoGuarantee("distributed_shares")
-    assert len(steps) < 5
-    assert "no guarantee holds (distributed_shares)" in steps[-1].stopped
+    assert steps[-1].outcome.release == NoGuarantee("not_finite")
+    assert len(steps) < 6
+    assert "no guarantee holds (not_finite)" in steps[-1].stopped
+
+
+@pytest.mark.parametrize("name", ["skellam", "discrete_gaussian"])
+def test_whoever_overflows_still_adds_a_share_of_the_noise(small, name):
+    """Who left it out would be seen by the noise that is missing: all eight shares are there in every round."""
+    _, steps = run(
+        small(**privacy(name), training=LocalTraining(local_epochs=3, batch_size=16, lr=1e30), rounds=2)
+    )
+    assert [step.outcome.epsilon.reason for step in steps] == [None, None]
+    assert [step.state.privacy["shares"] for step in steps] == [8, 8]

@@ -19,6 +19,7 @@ PRIVATE = {
     "sampler": {"name": "poisson", "sample_rate": 0.3},
     "rounds": 6,
 }
+HIDDEN = PRIVATE | {"privacy": PRIVATE["privacy"] | {"relation": "zero_out"}}
 CHARGES = [("poisson", 0.8, 0.3, 6, 6)]
 
 
@@ -81,7 +82,7 @@ def test_rows_without_an_epsilon_stay_without(tiny, tmp_path):
 
 def test_of_several_seeds_table_and_plots_show_the_largest(tiny, tmp_path):
     """Fixed cohorts without amplification: epsilon is the busiest client's, which differs between seeds."""
-    changes = {**PRIVATE, "sampler": {"name": "fixed_size", "cohort_size": 2}, "rounds": 4}
+    changes = {**HIDDEN, "sampler": {"name": "fixed_size", "cohort_size": 2}, "rounds": 4}
     runs = [simulate(tiny(**changes, seed=seed), tmp_path / str(seed)) for seed in range(4)]
     values = [run.manifest["epsilon"]["value"] for run in runs]
     assert len(set(values)) > 1
@@ -95,7 +96,7 @@ def test_of_several_seeds_table_and_plots_show_the_largest(tiny, tmp_path):
 def test_of_several_seeds_one_without_a_guarantee_leaves_none_and_says_why(tiny, tmp_path):
     """Cohorts of 3 of 6 and one attacker that sees: whether it comes in the only round is chance."""
     changes = {
-        **PRIVATE,
+        **HIDDEN,
         "sampler": {"name": "fixed_size", "cohort_size": 3},
         "attacks": [{"name": "ipm", "count": 1}],
         "rounds": 1,

@@ -108,11 +108,12 @@ def test_the_guarantee_ends_with_the_first_round_in_which_attackers_see(small, t
 
 
 def test_attackers_that_are_not_in_the_cohort_see_nothing(small):
+    hiding = PluginSpec("gaussian", {**GAUSSIAN.options, "relation": "zero_out"})
     turns = PluginSpec("round_robin", {"period": 2})
-    plan = prepare(attacked(small, sampler=turns, roles=())).plan
+    plan = prepare(attacked(small, privacy=hiding, sampler=turns, roles=())).plan
     second = sample_cohort(plan.sampler, plan.sampling, plan.seed, 1).tolist()
     role = RoleSpec(PluginSpec("ipm"), clients=tuple(second[:2]))
-    assert reasons(attacked(small, sampler=turns, roles=(role,), rounds=2)) == [None, UPDATES]
+    assert reasons(attacked(small, privacy=hiding, sampler=turns, roles=(role,), rounds=2)) == [None, UPDATES]
 
 
 BINOMIAL, FIXED_SIZE = (
