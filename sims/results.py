@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from ..core.disk import write_whole
 from ..core.errors import ResultsError
 from .encoding import encode, features_of
-from .handed import path_of
+from .handed import no_run, path_of
 from .journal import read_tables
 from .rebuilt import Rebuilt, load_rebuilt
 from .spent import settled_frame
@@ -232,7 +232,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / "manifest.json"
     if not path.is_file():
-        raise ResultsError(f"{folder} holds no run (no manifest.json)")
+        raise ResultsError(no_run(folder))
     manifest = read_json(path, {"schema": int})
     if manifest["schema"] not in SCHEMAS:
         raise ResultsError(f"{path} is of schema {manifest['schema']}, expected 1 to {SCHEMA}")

@@ -10,7 +10,7 @@ from ..core.errors import GauntletError, ResultsError
 from ..core.locks import FolderLock
 from ..server.simulation import prepare
 from .cells import place_of
-from .folders import claimed, fresh_folder
+from .folders import claimed, fresh_folder, remove
 from .naming import plugin_label, short_keys
 from .outside_code import code_of
 from .overrides import PLUGIN_SECTIONS, change
@@ -81,6 +81,17 @@ def sweep(scenario: Scenario, out: str | Path | None = None, progress: Progress 
     with claimed(folder):
         begin_sweep(todo, folder, scenario)
         return _run_all(todo, folder, scenario.runtime, progress or Silent(), NO_CONSENT)
+
+
+def make_room(scenario: Scenario, folder: Path) -> None:
+    """Delete the results that a folder holds, once the scenario that is to take their place is checked.
+
+    Raises:
+        GauntletError: A variant cannot run, or the folder holds something else: nothing is deleted.
+    """
+    for variant in variants(scenario):
+        check_probes(variant.scenario, prepare(variant.scenario.run_spec()))
+    remove(folder)
 
 
 def check_variants(todo: Sequence[Variant], blank: type[GauntletError] | tuple[()] = ()) -> None:
