@@ -58,6 +58,7 @@ class Rebuilt:
         baselines: By name, what no attack at all would score: means over the batch by score.
         progress: How it came about; None where the attack keeps no steps.
         codec_aware: Whether it took what the codec says of its frames; None of an attack that never does.
+        contributors: Of how many clients the sum was that it saw; None where it saw one client's message.
     """
 
     attack: str
@@ -79,6 +80,7 @@ class Rebuilt:
     baselines: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     progress: Approach | None = None
     codec_aware: bool | None = None
+    contributors: int | None = None
 
 
 def _whole(found: Rebuilt) -> Rebuilt:
@@ -168,6 +170,7 @@ def _rebuilt(
         closures=report.get("closures"),
         baselines=report.get("baselines", {}),
         codec_aware=report.get("codec_aware"),
+        contributors=report.get("contributors"),
         progress=_approach(report["progress"], tensors["steps"], times) if "progress" in report else None,
     )
 
