@@ -46,6 +46,20 @@ class Folder:
             ],
             ["g a.z=1 z=1", "g a.z=2 z=2"],
         ),
+        (
+            [
+                "identity",
+                {"name": "error_feedback", "codec": {"name": "topk", "density": 0.05}},
+                {"name": "error_feedback", "codec": {"name": "topk", "density": 0.1}},
+                {"name": "error_feedback", "codec": "own.py:Sign"},
+            ],
+            [
+                "identity",
+                "topk + error_feedback density=0.05",
+                "topk + error_feedback density=0.1",
+                "Sign + error_feedback",
+            ],
+        ),
         (["a/x.py:Mine", "b/y.py:Yours"], ["Mine", "Yours"]),
         (["a/x.py:Mine", "b/x.py:Mine", "mean"], ["a/x.py:Mine", "b/x.py:Mine", "mean"]),
         ([[], [{"name": "nnm", "f": 1}, "arc"]], ["[]", "[nnm f=1, arc]"]),
