@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from ..core.disk import write_whole
 from ..core.errors import ResultsError
-from .encoding import encode, features_of
+from .encoding import columns_of, encode, features_of
 from .handed import no_run, path_of
 from .journal import read_tables
 from .rebuilt import Rebuilt, load_rebuilt
@@ -191,7 +191,8 @@ class Run:
 
     def _rebuilt(self, name: str) -> list[Rebuilt]:
         places = (place for place in sorted((self.folder / name).glob("*")) if place.is_dir())
-        return [load_rebuilt(place) for place in places if place.suffix != ".part"]
+        columns = columns_of(self.manifest)
+        return [load_rebuilt(place, columns) for place in places if place.suffix != ".part"]
 
     def model(self, allow_code: bool = False) -> "nn.Module":
         """Return the trained global model, in evaluation mode on the CPU; see ``trained.trained_model``."""
