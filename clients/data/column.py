@@ -195,8 +195,13 @@ def refuse_odd(name: str, words: Array, odd: Array, at: At | None) -> NoReturn:
     """
     rows = np.flatnonzero(odd)
     where = f" ({at(rows)})" if at else ""
-    some = ", ".join(f'"{word}"' for word in np.unique(words[odd])[:3].tolist())
+    others = np.unique(words[odd]).tolist()
+    if all(np.isfinite(day_of(word)) for word in others):
+        way = f'read it as days (dates = ["{name}"])'
+    else:
+        some = ", ".join(f'"{word}"' for word in others[:3])
+        way = f"leave cells that are not known empty, or name what stands in them (missing = [{some}])"
     raise DataError(
-        f"column {name!r} holds numbers, and also {str(words[rows[0]])!r}{where}: leave cells that are not "
-        f"known empty, name what stands in them (missing = [{some}]), or name the column in categories"
+        f"column {name!r} holds numbers, and also {str(words[rows[0]])!r}{where}: {way}, or name the column "
+        "in categories"
     )

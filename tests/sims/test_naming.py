@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gauntlet.sims.naming import plugin_label, run_names, without_shared
+from gauntlet.sims.sweep import variants
 
 QUANTILE = {"name": "gaussian", "clipping": {"name": "quantile", "target": 0.5, "lr": 0.2}, "clip_norm": 1.0}
 
@@ -136,3 +137,9 @@ def test_labels_of_several_sweeps_lose_what_all_share_and_keep_what_differs():
         Folder("median, lr = 0.2, momentum = 0.9"),
     ]
     assert run_names(runs) == ["mean, lr = 0.1", "median, lr = 0.1", "median, lr = 0.2"]
+
+
+def test_a_sweep_names_what_error_feedback_is_put_around_by_default(tiny):
+    swept = tiny(sweep={"codec": ["identity", "error_feedback", {"name": "error_feedback", "codec": "sign"}]})
+    labels = ["identity", "topk + error_feedback", "sign + error_feedback"]
+    assert [variant.label for variant in variants(swept)] == labels
