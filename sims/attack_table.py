@@ -1,5 +1,6 @@
 """The tables of ``gauntlet attack``: what each message allows, and what became of each attack on it."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -84,11 +85,18 @@ def refusals(found: Sequence[Finding]) -> list[str]:
     same: dict[tuple[str, str], list[Finding]] = {}
     for one in found:
         if one.result is None:
-            same.setdefault((attack_named(one.attack), one.refusal), []).append(one)
+            reason = _OF_MESSAGE.sub("", one.refusal)
+            same.setdefault((attack_named(one.attack), reason), []).append(one)
     return [
-        f"{message_named(cases[0]) if len(cases) == 1 else f'{len(cases)} messages'}: {attack} refused: {why}"
-        for (attack, why), cases in same.items()
+        f"{message_named(cases[0])}: {attack} refused: {cases[0].refusal}"
+        if len(cases) == 1
+        else f"{len(cases)} messages: {attack} refused: {reason}"
+        for (attack, reason), cases in same.items()
     ]
+
+
+_OF_MESSAGE = re.compile(r" \(client \d+, round \d+\)$")
+"""What a refusal says of the message behind its reason."""
 
 
 def _print_properties(found: Sequence[Finding]) -> None:

@@ -189,6 +189,9 @@ def _small_print(leaks: Sequence[Leak], table: pd.DataFrame) -> str:
     lost = "; ".join(
         f"{letter(n)}:\N{NO-BREAK SPACE}{label} ({reason})" for n, (label, reason) in enumerate(reasons)
     )
-    bare = list(dict.fromkeys(line for one in leaks if (line := uncovered(one.run, [one.item]))))
+    runs = {id(one.run): one.run for one in leaks}
+    seen = {key: [one.item for one in leaks if id(one.run) == key] for key in runs}
+    lines = (uncovered(run, seen[key]) for key, run in runs.items())
+    bare = list(dict.fromkeys(line for line in lines if line))
     told += [f"half-filled: {'; '.join(bare)}"] if bare else []
     return caption_of(leaks, SPREAD, *told, f"no ε at {lost}" if lost else "", dotted(leaks))

@@ -109,8 +109,8 @@ def _as_table(words: str, rows: "pd.DataFrame", item: "Rebuilt") -> Markup:
         [f"{row} {example + 1}", *cells, _score(item, example) if row == "rebuilt" else ""]
         for (example, row), *cells in shown.itertuples()
     ]
-    whole = table(["", *map(str, rows.columns), "score"], body, f"{words}, in the units of the table")
-    return element("figure", whole, class_="rebuilt")
+    whole = table(["example", *map(str, rows.columns), "score"], body, f"{words}, in the units of the table")
+    return element("figure", whole, class_="rebuilt rows")
 
 
 def _picture(example: Array, words: str) -> Markup:

@@ -158,6 +158,9 @@ def test_what_is_rebuilt_of_a_table_is_read_in_its_names_and_units(table, tmp_pa
     page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
     assert f">{true.seen.iloc[0]}</td>" in page
     assert "in the units of the table" in page
+    assert (
+        ".rebuilt.rows { width: 100%; }" in page
+    )  # or a table that scrolls has no width in a row of figures
     assert "data:image" not in page.partition('id="leakage"')[2].partition("</section>")[0]
     pictures = simulate(
         scenario(
