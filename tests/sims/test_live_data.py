@@ -55,7 +55,7 @@ def test_options_stand_beside_arrays(arrays, tmp_path):
 
 
 def test_what_changes_an_array_later_changes_no_run(arrays, tmp_path):
-    x, y = arrays
+    x, y = arrays[0] + 1, arrays[1]  # arrays that no other test has handed over
     scenario = gauntlet.Scenario(**RUN | {"data": (x, y)})
     before = gauntlet.simulate(scenario, tmp_path / "before").rounds
     x[:] = 0
