@@ -15,6 +15,7 @@ from ..core.errors import ResultsError, ScenarioError
 from . import run as single
 from .callbacks import Callback, CalledBack
 from .handed import callbacks_of, crossed_of, list_of, path_of, progress_of
+from .live_data import hold_again
 from .live_values import plain_values
 from .notebook import Cells, in_notebook
 from .progress import Progress, Silent, on_terminal
@@ -130,7 +131,8 @@ def resume(
 
     Args:
         folder: Its result folder.
-        objects: The live objects of its scenario (or their classes), where it was made of some.
+        objects: The live objects of its scenario (or their classes), where it was made of some; arrays as
+            ``(x, y)``. They are held from here on.
         progress: See ``simulate``.
         callbacks: See ``simulate``; they are called for the rounds that are left.
         allow_code: Load code from outside the package that a folder of others names.
@@ -145,7 +147,7 @@ def resume(
     from .provenance import Consent
     from .sweep import read_sweep, resume_sweep
 
-    plain_values(list_of(objects, "objects"))  # whatever is not found by name is held from here on
+    plain_values([one for one in list_of(objects, "objects") if not hold_again(one)])
     folder, consent = path_of(folder, "folder"), Consent(allow_code, accept_changes)
     with _shown(progress, callbacks) as told:
         if is_matrix(folder):

@@ -47,8 +47,25 @@ def described_data(value: Any) -> Any:
     return {**told, **frames}
 
 
+def hold_again(thing: Any) -> bool:
+    """Hold arrays or a DataFrame again for a run that was made of them; return whether it is such a thing.
+
+    Args:
+        thing: As ``data`` takes it; of a DataFrame itself.
+    """
+    if _is_frame(thing):
+        _held_frame(thing)
+    elif isinstance(thing, tuple) and _is_pair(thing):
+        _of_pair(thing)
+    elif isinstance(thing, Mapping) and any(_is_array(one) or _is_frame(one) for one in thing.values()):
+        described_data(thing)
+    else:
+        return False
+    return True
+
+
 def _of_pair(pair: Any) -> dict[str, Any]:
-    if len(pair) != 2 or not all(_is_array(one) or _is_frame(one) for one in pair):
+    if not _is_pair(pair):
         raise ScenarioError(
             "data must be a name, a table of a name and options, a data set, or arrays (x, y), got "
             f"{shown(type(pair).__name__)} of {', '.join(type(one).__name__ for one in pair) or 'nothing'}"
@@ -70,6 +87,10 @@ def _held_frame(frame: Any) -> str:
     if twice := [name for place, name in enumerate(names) if name in names[:place]]:
         raise ScenarioError(f"data: column {twice[0]!r} stands there twice in the DataFrame")
     return hold(Frame({name: in_words(frame.iloc[:, n]) for n, name in enumerate(names)}))
+
+
+def _is_pair(value: Any) -> bool:
+    return len(value) == 2 and all(_is_array(one) or _is_frame(one) for one in value)
 
 
 def _is_array(value: Any) -> bool:

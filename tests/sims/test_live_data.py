@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import gauntlet
+from gauntlet.core import live
 from gauntlet.core.errors import GauntletError
 
 RUN = {
@@ -86,13 +87,24 @@ def test_a_data_frame_is_as_its_file(tmp_path):
     assert other.fingerprint() == scenario.fingerprint()
 
 
-def test_a_resumed_run_wants_the_same_arrays(arrays, tmp_path):
+def test_a_resumed_run_wants_the_same_data(arrays, tmp_path, monkeypatch):
     def stop(row):
         raise RuntimeError("enough")
 
-    with pytest.raises(GauntletError, match="enough"):
-        gauntlet.simulate(gauntlet.Scenario(**RUN | {"data": arrays}), tmp_path / "run", callbacks=[stop])
-    assert len(gauntlet.resume(tmp_path / "run").rounds) == 2
+    x, y = arrays
+    frame = pd.DataFrame(x, columns=[f"c{n}" for n in range(8)]).assign(y=y)
+    handed = {
+        "pair": ((x, y), (x, y)),
+        "named": ({"x": x, "y": y, "num_classes": 3}, {"x": x, "y": y}),
+        "frame": ({"name": frame, "label": "y"}, frame),
+    }
+    for name, (data, again) in handed.items():
+        with pytest.raises(GauntletError, match="enough"):
+            gauntlet.simulate(gauntlet.Scenario(**RUN | {"data": data}), tmp_path / name, callbacks=[stop])
+        monkeypatch.setattr(live, "_held", {})  # as in another process
+        with pytest.raises(GauntletError, match="is an object of a Python process"):
+            gauntlet.resume(tmp_path / name, objects=[(x + 1, y)])
+        assert len(gauntlet.resume(tmp_path / name, objects=[again]).rounds) == 2
 
 
 @pytest.mark.parametrize(
