@@ -108,7 +108,8 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|")
     for problem, epsilon, name in product(args.problem, args.epsilon, GRIDS):
-        scored = [(run(problem, o, epsilon, args.rounds, TUNED_ON)[0], i) for i, o in enumerate(GRIDS[name])]
+        tried = (run(problem, options, epsilon, args.rounds, TUNED_ON)[0] for options in GRIDS[name])
+        scored = [(square if np.isfinite(square) else np.inf, i) for i, square in enumerate(tried)]
         best = GRIDS[name][min(scored)[1]]
         found = np.array([run(problem, best, epsilon, args.rounds, seed) for seed in range(args.seeds)])
         cells = [

@@ -61,7 +61,10 @@ STUDIES: dict[str, list[Case]] = {
         case("fashion_mnist", 16, 512),
         case("fashion_mnist", 32, 1024),
     ],
-    "large": [case(d, 64, w) for d, w in (("mnist", 2048), ("mnist", 1024), ("cifar10", 2048))],
+    "large": [
+        case(d, 64, w, options={"max_seconds": 60})
+        for d, w in (("mnist", 2048), ("mnist", 1024), ("cifar10", 2048))
+    ],
     "narrow": [
         *(case("mnist", 8, w, options=BRIEF) for w in (128, 64, 32)),
         *(case("mnist", 16, w, options=BRIEF) for w in (256, 128)),

@@ -67,6 +67,7 @@ CASES = {
     "cifar-dlg": Case("cifar10", "lenet", "dlg", READ),
     "cifar-dlg-searched": Case("cifar10", "lenet", "dlg", WARMED),
     "cifar-dlg-b2": Case("cifar10", "lenet", "dlg", {**READ, "restarts": 2}, 2, 2),
+    "cifar-dlg-b2-searched": Case("cifar10", "lenet", "dlg", {**WARMED, "restarts": 1}, 2, 2),
     "cifar-idlg-trained": Case("cifar10", "lenet", "idlg", WARMED, victims=5, trained=500),
     "cifar-ig": Case("cifar10", "wide", "inverting_gradients"),
     "cifar-ig-2": Case("cifar10", "wide", "inverting_gradients", {"restarts": 2}),

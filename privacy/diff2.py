@@ -40,7 +40,8 @@ class Diff2:
         difference_multiplier: z2, at least 0.
         conversion: From epsilon to the budget: ``"exact"``, by the curve of the composed Gaussian, or
             ``"zcdp"``, the papers' bound, which spends less than it may.
-        relation: What neighbours differ in: ``add_remove`` an example, or ``replace_one``.
+        relation: What neighbours differ in: an example's vector is 0 (``zero_out``), or ``replace_one``. One
+            that is not there at all would change n, which is public.
         rounds: Of the run; filled in. Likewise what the algorithm says:
         c1, c2, restart: See ``diff2_gd``.
         exchanges: Rounds that make one step, 1 or 2.
@@ -53,7 +54,7 @@ class Diff2:
     gradient_multiplier: float | None = None
     difference_multiplier: float | None = None
     conversion: Literal["exact", "zcdp"] = "exact"
-    relation: Literal["add_remove", "replace_one"] = "add_remove"
+    relation: Literal["zero_out", "replace_one"] = "zero_out"
     rounds: int | None = None
     c1: float | None = None
     c2: float | None = None
@@ -64,11 +65,12 @@ class Diff2:
     unit: ClassVar[str] = "example"
     trust_model: ClassVar[str] = "central"
     server_clips_alone: ClassVar[bool] = True
+    public: ClassVar[tuple[str, ...]] = ("num_examples",)
     algorithms: ClassVar[tuple[str, ...]] = ("diff2_gd", "diff2_bvr_l_sgd")
 
     def __post_init__(self) -> None:
-        if self.relation not in ("add_remove", "replace_one"):
-            raise ValueError(f"relation must be add_remove or replace_one, got {self.relation!r}")
+        if self.relation not in ("zero_out", "replace_one"):
+            raise ValueError(f"relation must be zero_out or replace_one, got {self.relation!r}")
         if not 0 < self.budget_split < 1:
             raise ValueError(f"budget_split must be between 0 and 1, both excluded, got {self.budget_split}")
         if self.delta is not None and not 0 < self.delta < 1:
@@ -123,7 +125,7 @@ class Diff2:
             return 0.5 / noise_multiplier_for(self.epsilon, self.delta, one, 1, self.relation) ** 2
         room = log(1 / self.delta)
         rho = (sqrt(room + self.epsilon) - sqrt(room)) ** 2
-        return rho if self.relation == "add_remove" else rho / 4
+        return rho if self.relation == "zero_out" else rho / 4
 
     def init(self) -> State:
         """Return the rounds so far, where the last step began, C, and the smallest worker's examples."""
@@ -168,6 +170,8 @@ class Diff2:
             return done if min(self.multipliers) > 0 else NoGuarantee("no_mechanism")
         if z == 0:
             return NoGuarantee("no_mechanism")
+        if not isfinite(state["clip_norm"]):
+            return NoGuarantee("not_finite")  # the model diverged, and C with it
         if sensitivity is None or not isfinite(sensitivity):
             return NoGuarantee("aggregator")
         ratio = state["clip_norm"] / expected_size / sensitivity if sensitivity > 0 else 1.0

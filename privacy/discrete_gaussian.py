@@ -18,7 +18,7 @@ from ..core.seeds import Streams
 from ..core.trees import State
 from ..core.updates import Updates
 from .accounting.divergences import discrete_gaussian_tau
-from .clippings.parts import clip_finite_rows
+from .clippings.parts import clip_rows, finite_or_zero
 from .parts.budget import check_budget, check_shares, known_multiplier
 from .parts.integer_shares import NO_SUM, counted_on, lattice_of, needed_shares, summed
 from .parts.lattice import Lattice, Noise
@@ -78,8 +78,11 @@ class DiscreteGaussian:
         return dict(NO_SUM)
 
     def privatize(self, updates: Updates, streams: Streams) -> Updates:
-        """Clip; the integer steps that follow on a real client are part of ``secure_sum`` here."""
-        return updates.with_vectors(clip_finite_rows(updates.vectors, self.clip_norm))
+        """Clip; the integer steps that follow on a real client are part of ``secure_sum`` here.
+
+        An update with NaN or infinity counts as zero: whoever sends one adds a share of noise all the same.
+        """
+        return updates.with_vectors(clip_rows(finite_or_zero(updates.vectors), self.clip_norm))
 
     def clip(self, updates: Updates, state: State) -> tuple[Updates, State]:
         """Let everything in: a server that sees only the sum cannot clip."""

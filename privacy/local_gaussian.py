@@ -15,7 +15,7 @@ from torch import Tensor
 from ..core.contracts import NoGuarantee, Release
 from ..core.seeds import Streams, normal
 from ..core.updates import Updates
-from .clippings.parts import row_norms
+from .clippings.parts import finite_or_zero
 from .parts.bound import Bound, Choice, make_bound
 from .parts.budget import check_budget, known_multiplier
 
@@ -80,9 +80,7 @@ class LocalGaussian:
     def privatize(self, updates: Updates, streams: Streams) -> Updates:
         """Clip and noise; an update with NaN or infinity counts as zero, since nobody else may check."""
         std = known_multiplier(self.noise_multiplier) * self.clip_norm
-        broken = ~row_norms(updates.vectors).isfinite()  # [K]
-        vectors = updates.vectors.masked_fill(broken[:, None], 0.0) if bool(broken.any()) else updates.vectors
-        messages = self._bound.send(updates.with_vectors(vectors)).vectors
+        messages = self._bound.send(updates.with_vectors(finite_or_zero(updates.vectors))).vectors
         if std > 0:
             for message, client_id in zip(messages, updates.client_ids.tolist(), strict=True):
                 message += normal(streams(client_id), len(message), std).to(message.device)

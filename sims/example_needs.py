@@ -21,6 +21,7 @@ _TEXT = {
     "task": "language_model",
 }
 _ONE = {"training": {"local_steps": 1, "batch_size": 1, "lr": 0.1}}
+_SHORT = {"max_iterations": 50}
 _TOLD = {"probe": {"labels_known": True}}
 _SMOOTH = {"model": {"name": "mlp", "hidden": [32], "activation": "tanh"}}
 _RELU = {"model": {"name": "mlp", "hidden": [200]}}
@@ -94,14 +95,15 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "data_attacks/label_flip_all": {"options": {"num_classes": 10}},
     "data_attacks/dba": {"options": {"trigger_size": 2}},
     "update_attacks/train_and_scale": {"options": {"norm_bound": 1.0}},
-    "leakage_attacks/dlg": {"beside": _SMOOTH},
+    "leakage_attacks/dlg": {"options": _SHORT, "beside": _SMOOTH},
     "leakage_attacks/idlg": {"beside": _SMOOTH | _ONE},
     **{
-        f"leakage_attacks/{name}": {"beside": _RELU | _TOLD}
+        f"leakage_attacks/{name}": {"options": _SHORT, "beside": _RELU | _TOLD}
         for name in ("inverting_gradients", "dia", "wiig", "unrolled", "summed_rounds", "sme", "bayes")
     },
     "leakage_attacks/altered_examples": {"beside": _SMOOTH | _ONE | {"client_defense": "ats"}},
     "leakage_attacks/gradinversion": {
+        "options": _SHORT,
         "beside": _TOLD | {"model": "norms.py:Net"},
         "files": {"norms.py": _NORMS},
     },

@@ -58,7 +58,7 @@ def rows_of_round(
         columns: Those of ``rounds``, as a structure.
     """
     of_round, of_clients = rows(plan, step)
-    told = {column.name: of_round[column.name] for column in columns}
+    told = {column.name: of_round.get(column.name) for column in columns}  # a round without a score
     return told, [
         ("rounds", one_row(columns, of_round)),
         ("clients", of_clients),

@@ -83,7 +83,7 @@ class PowerSGD:
         if len(shape) < 2 or not prod(shape):
             return None
         n, m = shape[0], prod(shape[1:])
-        pays = self.rank * (n + m) * self.min_ratio <= n * m and self.rank <= min(n, m)
+        pays = self.rank * (n + m) * self.min_ratio <= n * m  # never of a rank above n or m
         return (n, m) if pays else None
 
     def _factors(

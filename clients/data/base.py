@@ -13,6 +13,11 @@ from .column import Array as Array
 from .column import Column
 from .targets import Targets as Targets
 
+NO_GROUPS = (
+    "natural needs a dataset with natural clients (such as heart_disease, or csv with client), "
+    "this one has none"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:

@@ -161,6 +161,16 @@ def nothing_is_left_over_where_completeness_is_declared(plugin: Partition) -> No
     require(complete, f"declared complete, but {len(y) - dealt_out} of {len(y)} examples went to nobody")
 
 
+def natural_groups_are_clients_where_that_is_declared(plugin: Partition) -> None:
+    if not declared(plugin, Partitions.natural):
+        return
+    y, groups = small_labels()
+    count = len(np.unique(groups))
+    for rows in plugin.split(y, groups, count, 0):
+        found = np.unique(groups[rows]).tolist()
+        require(len(found) == 1, f"declared natural, but a client has the examples of groups {found}")
+
+
 def the_split_follows_its_seed(plugin: Partition) -> None:
     y, groups = small_labels()
     first, again, other = (plugin.split(y, groups, NUM_CLIENTS, seed) for seed in (0, 0, 1))
@@ -195,6 +205,7 @@ def _same(a: list[Array], b: list[Array]) -> bool:
 PARTITION_CHECKS: tuple[Callable[[Partition], None], ...] = (
     clients_hold_ascending_disjoint_rows,
     nothing_is_left_over_where_completeness_is_declared,
+    natural_groups_are_clients_where_that_is_declared,
     the_split_follows_its_seed,
     labels_do_not_matter_where_that_is_declared,
     more_clients_than_examples_are_refused,

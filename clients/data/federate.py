@@ -11,8 +11,7 @@ from ...core.errors import GauntletError, PluginError, ScenarioError, said, show
 from ...core.guards import guard
 from ...core.registry import require
 from ...core.seeds import generator
-from .base import Array, Dataset, FederatedData, Partition, PartitionedData, Perturb, Population
-from .natural import NO_GROUPS, Natural
+from .base import NO_GROUPS, Array, Dataset, FederatedData, Partition, PartitionedData, Perturb, Population
 
 _OF_DATA = ("name", "num_clients", "input_shape", "num_examples", "client", "test")
 
@@ -93,7 +92,7 @@ def natural_clients(dataset: object, partition: object | None, seed: int, root_e
     Raises:
         ScenarioError: The data set has no natural clients, or the partition is another one.
     """
-    if not isinstance(getattr(partition, "__wrapped__", partition), Natural):
+    if partition is None or not declared(partition, Partitions.natural):
         named = "the data set makes its own clients" if partition is None else f"it is {_label(partition)}"
         raise ScenarioError(
             f"num_clients = 'natural' goes with partition = 'natural', and {named}: give a number"

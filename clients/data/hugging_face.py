@@ -13,7 +13,7 @@ import numpy as np
 from ...core.errors import DataError, said, unknown
 from .base import Array, Dataset
 from .columns import codes, sorted_words
-from .hub import offline
+from .hub import hub_splits
 from .hub_folder import folder_splits, picture_of
 from .pictures import LARGEST_SIDE, decoded, pixels
 from .pile import Told, dataset_of
@@ -156,21 +156,14 @@ def _splits(target: str, config: str) -> Any:
     """Return the splits of a local folder, or of the hub.
 
     Raises:
-        DataError: No such folder, and the hub may not be asked or has none.
+        DataError: No such folder, and it is no name on the hub, or that may not be asked or has none.
     """
-    from datasets import disable_progress_bars, load_dataset
+    from datasets import disable_progress_bars
 
     disable_progress_bars()
     place = Path(target).expanduser()
-    if not place.is_dir() and offline():
-        raise DataError(
-            f"hf:{target}: there is no folder of that name (working folder {Path.cwd()}), and the hub is not "
-            "asked: offline is set"
-        )
     try:
-        if place.is_dir():
-            return folder_splits(place, config)
-        return load_dataset(target, **({"name": config} if config else {}))
+        return folder_splits(place, config) if target and place.is_dir() else hub_splits(target, config)
     except (KeyboardInterrupt, DataError):
         raise
     except Exception as error:

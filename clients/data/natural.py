@@ -6,12 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from .assignment import rows_of
-from .base import Array
-
-NO_GROUPS = (
-    "natural needs a dataset with natural clients (such as heart_disease, or csv with client), "
-    "this one has none"
-)
+from .base import NO_GROUPS, Array
 
 
 @dataclass(frozen=True)
@@ -25,6 +20,7 @@ class Natural:
     complete: ClassVar[bool] = True
     label_free: ClassVar[bool] = True
     seeded: ClassVar[bool] = False
+    natural: ClassVar[bool] = True
 
     def split(self, y: Array, groups: Array | None, num_clients: int, seed: int) -> list[Array]:
         if groups is None:

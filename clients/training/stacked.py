@@ -176,7 +176,11 @@ def _bucket(n: int) -> int:
 def _padded(
     batches: Sequence[list[Array]], places: Sequence[Array], batch_size: int
 ) -> tuple[Tensor, Tensor]:
-    """Return rows of the shelf, and weights 1/B or 0 where padded.  # [K, S, B] both"""
+    """Return rows of the shelf, and weights 1/B or 0 where padded.  # [K, S, B] both
+
+    Padding is an example of the client's own batch: with another client's, an infinite value there would
+    become this client's NaN.
+    """
     sizes = {len(chosen) for steps in batches for chosen in steps}
     most, widest = max(map(len, batches)), max(sizes)
     if len(sizes) == 1 and widest in (batch_size, _bucket(widest)) and len({*map(len, batches)}) == 1:
@@ -187,7 +191,9 @@ def _padded(
     rows = np.zeros((len(batches), most, width), dtype=np.int64)
     weights = np.zeros((len(batches), most, width), dtype=np.float32)
     for k, (steps, place) in enumerate(zip(batches, places, strict=True)):
+        rows[k] = place[:1]
         for s, chosen in enumerate(steps):
+            rows[k, s] = place[chosen[0]]
             rows[k, s, : len(chosen)] = place[chosen]
             weights[k, s, : len(chosen)] = 1 / len(chosen)
     return torch.from_numpy(rows), torch.from_numpy(weights)

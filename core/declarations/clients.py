@@ -92,6 +92,7 @@ class Partitions(Table):
 
     complete = flag("Every example goes to some client.")
     seeded = flag("Another run seed gives another split.", careful=True)
+    natural = flag("Every natural group is one client, so that their number is the data's.")
     label_free = flag("It does not look at the labels, only at how many there are.")
 
 

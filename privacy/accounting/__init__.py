@@ -10,12 +10,15 @@ Without Sampling or Shuffling. ICML 2021, arXiv:2103.00039.
 | poisson | replace_one | Poisson-sampled Gaussian between two mixtures, 2C apart, amplified |
 | fixed_size | replace_one | Gaussian z/2 sampled without replacement, or the next line if smaller |
 | full | replace_one | Gaussian z/2 in every round in which the busiest client took part, exact |
-| fixed_size, full, round_robin, other | add_remove, zero_out | Gaussian z in every such round, exact |
+| fixed_size, full, round_robin, other | zero_out | Gaussian z in every such round, exact |
+| full | add_remove | Gaussian z in every round, exact |
 | any, in view of the sender (``amplified = False``) | any | as in the two lines above |
 | any, of data released once (``once``) | any | one Gaussian z (replace_one: z/2), exact |
 | local steps on a client's own examples | zero_out | Poisson-sampled Gaussian z a step, the worst client |
 
-Any other pair proves nothing (``sampling_mismatch``), and neither does a run that mixes lines. Noise that is
+Any other pair proves nothing (``sampling_mismatch``), and neither does a run that mixes lines. A client that
+is not there (add_remove) gives its place in a cohort of fixed size, or in a turn, to another one, which moves
+the aggregate by twice the clip norm, in other rounds than its own, too. Noise that is
 not Gaussian follows the lines for Poisson and for ``amplified = False`` with the bounds of ``divergences``.
 
 Noise that hangs together over rounds (``Release.mixing``) adds fresh noise z to a sum of several rounds'
@@ -203,6 +206,8 @@ def charging_rule(event: Release, sampling: Sampling) -> str | None:
     scheme, relation = sampling.scheme, event.relation
     if relation not in RELATIONS:
         return None
+    if relation == "add_remove" and scheme not in ("poisson", "full") and not event.once:
+        return None  # others come in its place
     if event.local_steps:
         return _LOCAL if relation == "zero_out" and event.noise == "gaussian" else None
     if event.noise != "gaussian":

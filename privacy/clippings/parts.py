@@ -45,6 +45,15 @@ def finite_norms(vectors: Tensor, measure: Callable[[Tensor], Tensor] = row_norm
     return norms
 
 
+def finite_or_zero(vectors: Tensor) -> Tensor:
+    """Return ``vectors`` [K, P] with zeros in place of each row whose norm is NaN or infinite.
+
+    For clients who add noise of their own: what nobody else may check must not tell them apart.
+    """
+    broken = ~row_norms(vectors).isfinite()  # [K]
+    return vectors.masked_fill(broken[:, None], 0.0) if bool(broken.any()) else vectors
+
+
 def clip_finite_rows(vectors: Tensor, clip_norm: float) -> Tensor:
     """Return what ``clip_rows`` does, but leave rows that hold NaN or infinity as they are.
 

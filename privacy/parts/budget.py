@@ -2,6 +2,9 @@
 
 from math import isfinite
 
+LEAST_CLIP = 1e-20
+"""Below it float32 would have no numbers left for noise of a part of the clip norm."""
+
 
 def check_budget(
     clip_norm: float, noise_multiplier: float | None, epsilon: float | None, delta: float | None
@@ -14,8 +17,8 @@ def check_budget(
     Raises:
         ValueError: A value out of its range, or another combination.
     """
-    if not (isfinite(clip_norm) and clip_norm > 0):
-        raise ValueError(f"clip_norm must be finite and above 0, got {clip_norm}")
+    if not (isfinite(clip_norm) and clip_norm >= LEAST_CLIP):
+        raise ValueError(f"clip_norm must be finite and at least {LEAST_CLIP:g}, got {clip_norm}")
     if noise_multiplier is not None and not (isfinite(noise_multiplier) and noise_multiplier >= 0):
         raise ValueError(f"noise_multiplier must be finite and at least 0, got {noise_multiplier}")
     if epsilon is not None and not (isfinite(epsilon) and epsilon > 0):

@@ -37,7 +37,7 @@ _WHY = {
     "selection": "who comes in time through network '{network}' depends on a client's data: leave out the "
     "deadline (network.policy = 'wait_all')",
     "sampling_mismatch": "no analysis is valid for sampler '{sampler}' with privacy '{privacy}': use sampler "
-    "poisson with relation add_remove or zero_out, fixed_size or full",
+    "poisson or full, or set privacy.relation = 'zero_out'",
     "attackers_see_updates": "attack {attacks} would see honest clients' updates, or what the server "
     "remembers of them: give it knowledge = 'colluders' where it has that option, or use privacy "
     "local_gaussian or dp_sgd",

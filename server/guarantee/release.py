@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from math import inf
+from math import inf, isfinite
 from typing import TYPE_CHECKING
 
 import torch
@@ -171,6 +171,8 @@ def _released(plan: Plan, privacy: State) -> Release | NoGuarantee:
     linear = declared(plan.defense, Defenses.linear) and not (plan.pre_aggregations or plants)
     trusts_the_server = plan.privacy.trust_model != "local"
     moved = None
+    if clip_norm is not None and not isfinite(clip_norm):
+        clip_norm = None  # a model that diverged may take its bound along
     if sensitivity is not None and clip_norm is not None and not plan.pre_aggregations:
         remembers = plan.defense.init() is not None  # a client also moves what is remembered of it
         picky = declared(plan.defense, Defenses.least_cohort) > 1  # one less, and there is no aggregate

@@ -15,8 +15,8 @@ EPSILON_REASONS: Mapping[str, str] = {
     "follow from data. Set defense.weighting = 'fixed'.",
     "selection": "Who is counted depends on clients' data, such as through a deadline. Leave out the "
     "deadline (network.policy = 'wait_all').",
-    "sampling_mismatch": "No analysis is valid for the cohorts that were drawn. Use sampler poisson "
-    "with relation add_remove or zero_out, or sampler fixed_size or full.",
+    "sampling_mismatch": "No analysis is valid for the cohorts that were drawn: where a client is not there "
+    "(relation add_remove), others come in its place. Use sampler poisson or full, or relation = 'zero_out'.",
     "attackers_see_updates": "An attack saw honest clients' unprotected updates, so that one client moves "
     "attackers' messages too. Give it knowledge = 'colluders' where it has that option, or use privacy "
     "local_gaussian or dp_sgd.",
@@ -44,7 +44,8 @@ EPSILON_REASONS: Mapping[str, str] = {
     " protects. Give them from public knowledge (csv: ranges, categories, classes).",
     "no_delta": "No delta is given. Set privacy.delta.",
     "not_finite": "The bound of every analysis is infinite: the noise is too small, or the rounds are"
-    " too many, to be accounted. Raise noise_multiplier, or take fewer rounds.",
+    " too many, to be accounted, or the model diverged and a clip norm that follows it, too. Raise"
+    " noise_multiplier, or take fewer rounds or smaller steps.",
 }
 MESSAGES: Mapping[str, str] = {
     "ok": "The message came in time, decoded and was finite: it was counted.",

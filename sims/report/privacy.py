@@ -60,6 +60,11 @@ def _row(name: str, run: "Run") -> list[Any]:
     ]
 
 
+def _down(value: float) -> str:
+    """Return a lower bound as printed: rounded up it would be none."""
+    return f"{-float(upwards(-value, '.4g')):g}"
+
+
 def _word(value: object) -> str:
     return value.replace("_", " ") if isinstance(value, str) and value != "none" else ""
 
@@ -72,8 +77,10 @@ def _audited(run: "Run") -> str:
     low, epsilon = found.get("epsilon_audit_low"), found.get("epsilon")
     if isinstance(low, bool) or not isinstance(low, int | float):
         return ""
-    claim = f"the accountant says {epsilon:.4g}" if isinstance(epsilon, int | float) else "nothing is claimed"
+    claim = "nothing is claimed"
+    if isinstance(epsilon, int | float):
+        claim = f"the accountant says {upwards(epsilon, '.4g')}"
     verdict = "which is refuted" if found.get("refuted") is True else "which is not refuted"
     sure = found.get("confidence")
     with_ = f" with confidence {sure:g}" if isinstance(sure, int | float) else ""
-    return f"Audit {found.get('audit', '')}: epsilon is at least {low:.4g}{with_}; {claim}, {verdict}."
+    return f"Audit {found.get('audit', '')}: epsilon is at least {_down(low)}{with_}; {claim}, {verdict}."

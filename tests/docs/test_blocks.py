@@ -26,6 +26,7 @@ FOLLOWED = {
 LONG = "a published experiment of minutes to hours, whose numbers stand beside it; its scenario is checked"
 BENCH = "a published measurement of minutes to hours, whose numbers stand beside it"
 EXCEPTIONS = {
+    ("README.md", "import gauntlet"): "run by the test of the README's Python below",
     ("README.md", "make quickstart"): "installs everything; .ci/run runs the quickstart from the wheel",
     ("README.md", "make test"): "the tests themselves",
     ("README.md", "gauntlet run mnist-fedavg"): "minutes on MNIST; its scenario is checked",
@@ -100,6 +101,18 @@ def test_every_block_is_of_a_kind_that_is_looked_at_here():
     other = [b for b in other if (b.page, b.kind) != ("docs/how-to/cluster.md", "text")]
 
     assert [str(b) for b in other if not excepted(b.page, b.text)] == []
+
+
+def test_the_readmes_python_runs_and_none_stands_outside_of_a_block(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    python = [b.text for b in pages.blocks() if (b.page, b.kind) == ("README.md", "python")]
+    space: dict[str, object] = {}
+    for block in python:
+        exec(compile(block, "README.md", "exec"), space)
+
+    assert len(space["run"].rounds) == 5
+    assert re.findall(r"`gauntlet\.\w+\([^`]*`", text) == []
 
 
 def test_every_command_is_run_or_excepted_with_a_reason():

@@ -6,6 +6,7 @@ command line, so that nothing that they import is missing either.
 """
 
 import argparse
+import re
 import runpy
 import sys
 from contextlib import suppress
@@ -130,3 +131,12 @@ def test_a_published_measurement_can_be_imported_and_takes_its_command_line(page
     monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
     with pytest.raises(_Read):
         runpy.run_path(str(ROOT / words[0]), run_name="__main__")
+
+
+def test_the_page_of_python_names_every_command_that_is_no_function():
+    functions = {"run", "sweep", "matrix", "resume", "export", "attack", "plot"}
+    text = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+    alone = text.partition("are commands\nalone (")[2].partition(")")[0]
+
+    assert isinstance(_PARSER, typer.core.TyperGroup)
+    assert sorted(re.findall(r"`([\w-]+)`", alone)) == sorted({*_PARSER.commands} - functions)

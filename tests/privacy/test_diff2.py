@@ -118,13 +118,21 @@ def test_a_defense_that_moves_twice_as_far_halves_what_is_charged():
     assert event.noise_multiplier == pytest.approx(mechanism.multipliers[0] / 2)
 
 
+@pytest.mark.parametrize("bound", [float("nan"), float("inf")])
+def test_a_model_that_diverged_has_no_bound_and_nothing_is_promised(bound):
+    """C follows the model's own steps; not the defense is at fault."""
+    mechanism = budget(epsilon=3.0)
+    state = {**mechanism.init(), "clip_norm": bound}
+    assert mechanism.event(None, 4.0, state) == NoGuarantee("not_finite")
+
+
 def test_a_visit_without_noise_of_its_own_proves_nothing():
     options = {"gradient_multiplier": 5.0, "difference_multiplier": 5.0, "exchanges": 2}
     bare, noised = (Diff2(**RUN, **options, inner_multiplier=z) for z in (0.0, 3.0))
     after = {**bare.init(), "round": 2}  # the round that ended was a visit
 
     assert bare.event(None, 1.0, after) == NoGuarantee("no_mechanism")
-    assert noised.event(None, 1.0, after) == Release(3.0, "add_remove", amplified=False)
+    assert noised.event(None, 1.0, after) == Release(3.0, "zero_out", amplified=False)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +143,7 @@ def test_a_visit_without_noise_of_its_own_proves_nothing():
         ({"gradient_multiplier": 1.0}, "give epsilon"),
         ({"epsilon": 1.0, "budget_split": 1.0}, "budget_split must be between 0 and 1"),
         ({"epsilon": 1.0, "exchanges": 2}, "not known beforehand"),
-        ({"epsilon": 1.0, "relation": "zero_out"}, "relation must be"),
+        ({"epsilon": 1.0, "relation": "add_remove"}, "relation must be"),
         ({"epsilon": -1.0}, "at least 0, got -1"),
     ],
 )

@@ -208,7 +208,7 @@ def test_a_defense_that_moves_further_than_the_mean_proves_nothing(kind):
         ({"k_stddevs": 0.0}, "k_stddevs must be finite and above 0, got 0.0"),
         ({"max_dropouts": -1}, "max_dropouts must be at least 0, got -1"),
         ({"relation": "swap"}, "relation must be one of"),
-        ({"clip_norm": 0.0}, "clip_norm must be finite and above 0"),
+        ({"clip_norm": 0.0}, "clip_norm must be finite and at least 1e-20"),
     ],
 )
 def test_options_out_of_range_are_refused(kind, options, message):
@@ -223,3 +223,18 @@ def test_dropouts_that_leave_nobody_and_an_unknown_size_are_named(kind):
         mechanism.event(0.1, 10.0, mechanism.init())
     with pytest.raises(ValueError, match="num_parameters is not known yet"):
         kind(1.0, 1.0, delta=1e-3).event(0.1, 10.0, mechanism.init())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_a_client_whose_update_is_not_finite_sends_zero_and_its_share_of_noise(kind, broken):
+    """Left out by the server it would take its share along, and the noise would tell what its data were."""
+    vectors = torch.ones(3, 5)
+    vectors[1, 2:] = broken
+    updates = Updates(vectors, torch.arange(3), torch.ones(3, dtype=torch.int64))
+    sent = (
+        kind(1.0, 2.0, delta=1e-3, num_parameters=5).privatize(updates, lambda _: generator(0, "x")).vectors
+    )
+
+    assert sent[1].tolist() == [0.0] * 5
+    assert sent[::2].norm(dim=1).tolist() == pytest.approx([1.0, 1.0])

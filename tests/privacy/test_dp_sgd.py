@@ -109,7 +109,7 @@ def test_calibrated_noise_costs_the_worst_client_no_more_than_it_may(target):
     [
         ({"clipping": "quantile"}, "one for a single gradient"),
         ({"batches": "fixed"}, "shuffle"),
-        ({"clip_norm": 0.0}, "above 0"),
+        ({"clip_norm": 0.0}, "at least 1e-20"),
         ({"relation": "add_remove"}, "unknown option 'relation'"),
         ({"epsilon": 3.0}, "give noise_multiplier and delta, or epsilon and delta"),
     ],

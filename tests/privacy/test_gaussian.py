@@ -80,8 +80,8 @@ def test_a_defense_of_unknown_sensitivity_proves_nothing(mechanism, sensitivity)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"clip_norm": 0.0}, "clip_norm must be finite and above 0, got 0.0"),
-        ({"clip_norm": math.nan}, "clip_norm must be finite and above 0, got nan"),
+        ({"clip_norm": 0.0}, "clip_norm must be finite and at least 1e-20, got 0.0"),
+        ({"clip_norm": math.nan}, "clip_norm must be finite and at least 1e-20, got nan"),
         ({"epsilon": -1.0, "noise_multiplier": None}, "epsilon must be finite and above 0, got -1.0"),
         ({"epsilon": 0.0, "noise_multiplier": None}, "epsilon must be finite and above 0, got 0.0"),
         ({"noise_multiplier": -0.5}, "noise_multiplier must be finite and at least 0, got -0.5"),

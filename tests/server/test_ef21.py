@@ -66,8 +66,9 @@ def test_a_run_of_cohorts_and_losses_goes_on_from_a_checkpoint_to_the_same_bits(
         {"defense": PluginSpec("median")},
         {"defense": PluginSpec("mean", {"weighting": "uniform"})},
         {"codec": PluginSpec("ef21", {"codec": TOP, "weighting": "uniform"})},
+        {"pre_aggregations": (PluginSpec("nnm", {"num_byzantine": 1}),)},
     ],
-    ids=["a robust rule", "another weighting", "another weighting of the codec"],
+    ids=["a robust rule", "another weighting", "another weighting of the codec", "pre-aggregations"],
 )
 def test_another_rule_than_the_mean_that_it_keeps_is_refused(small, changes):
     with pytest.raises(ScenarioError, match="codec 'ef21' keeps a mean of the clients' messages"):

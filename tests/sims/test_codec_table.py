@@ -44,11 +44,13 @@ def test_every_codec_stands_there_once_for_each_way_to_pack():
 
 
 def test_auto_is_never_longer_than_another_packing():
-    """Of at least 16,384 elements, from which size on qsgd's `auto` tries rANS too."""
+    """But for rANS, which qsgd's `auto` tries where Huffman's code is 3 percent above the entropy alone."""
     for law in ("gauss", "laplace", "uniform"):
         table = codec_table(drawn(20_000, law), ["qsgd", "terngrad", "topk"], seconds=0)
-        for _, same in table.groupby("codec"):
-            assert same.bits.min() == same[same.pack == "auto"].bits.item()
+        for codec, same in table.groupby("codec"):
+            bits = same.set_index("pack").bits
+            assert bits.auto <= (1.03 * bits.min() if codec == "qsgd" else bits.min())
+            assert bits.auto <= bits.drop("rans", errors="ignore").min()
 
 
 def test_drawn_values_are_a_matrix_as_nearly_square_as_can_be():

@@ -96,6 +96,11 @@ def test_the_measure_is_a_column_behind_the_errors_of_this_run_alone(run):
         rounds_schema(("f1", "f1"))
 
 
+def test_a_round_that_is_not_scored_has_no_measure(tmp_path):
+    scored = simulate(make_scenario({**TEXT, "evaluation": {"every": 3}}), tmp_path / "run").rounds
+    assert scored["perplexity"].notna().tolist() == [False, False, True, True]
+
+
 def test_the_measure_is_told_drawn_and_summed_up(run, capsys):
     (row,) = summary_rows([run])
     print_summary([run])

@@ -17,6 +17,7 @@ def run(tiny, folder, attacks, **changes):
         "partition": {"name": "dirichlet_class", "alpha": 0.9, "partition_seed": 1},
         "training": TRAINING,
         "defense": GENERAL,
+        "checkpoint": {"every": 0},
     }
     return simulate(tiny(**{**values, "attacks": attacks, **changes}), folder)
 

@@ -55,15 +55,15 @@ def test_tables_parameters_and_leaks_are_the_same_bytes_on_every_pool(tiny, tmp_
 
 
 LONG = [
-    "rounds=300",
-    "probes=[{name='dlg', client=1, rounds=[1,150], max_iterations=1}]",
+    "rounds=100",
+    "probes=[{name='dlg', client=1, rounds=[1,50], max_iterations=1}]",
     "codec=terngrad",
 ]
 
 
 @pytest.fixture(scope="module")
 def long_run(tiny_text, tmp_path_factory):
-    """What a run of three hundred rounds leaves that nobody kills."""
+    """What a run of a hundred rounds leaves that nobody kills."""
     from gauntlet.sims.scenario import load_scenario
 
     folder = tmp_path_factory.mktemp("long")

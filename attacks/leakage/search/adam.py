@@ -2,7 +2,9 @@
 
 Source: Geiping, Bauermeister, Droege, Moeller. Inverting Gradients. NeurIPS 2020, Section 4 and the authors'
 code (signs before Adam, a tenth of the step after 3/8, 5/8 and 7/8 of the run). arXiv:2003.14053. Half a
-cosine: Loshchilov, Hutter. SGDR. ICLR 2017, Equation 5, without restarts. arXiv:1608.03983
+cosine: Loshchilov, Hutter. SGDR. ICLR 2017, Equation 5, without restarts. arXiv:1608.03983. Adam: Kingma, Ba.
+ICLR 2015, Algorithm 1. arXiv:1412.6980; in torch.optim's order of operations, without what that does around
+them, which takes a quarter of a search's time on small models.
 """
 
 import math
@@ -16,6 +18,7 @@ from torch import Tensor
 
 Schedule = Literal["steps", "cosine"]
 _MARKS = (3 / 8, 5 / 8, 7 / 8)  # of the run
+_MEAN, _SQUARE, _LEAST = 0.9, 0.999, 1e-8  # Adam's beta 1, beta 2 and epsilon
 
 
 @dataclass(frozen=True)
@@ -66,27 +69,34 @@ class AdamSearch:
             stream: Where noise comes from; needed where there is any.
         """
         rates = (self.lr, *self.rates, *[self.lr] * len(variables))
-        groups = [{"params": [v], "lr": rate} for v, rate in zip(variables, rates, strict=False)]
-        adam = torch.optim.Adam(groups)
-        schedule = self._schedule(adam, max_iterations)
+        moved = [
+            (v, rate, torch.zeros_like(v), torch.zeros_like(v))
+            for v, rate in zip(variables, rates, strict=False)
+        ]
+        taken = 0
 
+        @torch.no_grad()
         def step(gradients: Sequence[Tensor]) -> None:
+            nonlocal taken
             inputs, *others = (g.nan_to_num(0.0, 0.0, 0.0) for g in gradients)
-            for v, g in zip(variables, [inputs.sign() if self.signed else inputs, *others], strict=True):
-                v.grad = g
-            adam.step()
+            seen = [inputs.sign() if self.signed else inputs, *others]
+            for (v, rate, mean, square), g in zip(moved, seen, strict=True):
+                size = self.rate(rate, taken, max_iterations)
+                mean.lerp_(g, 1 - _MEAN)
+                square.mul_(_SQUARE).addcmul_(g, g, value=1 - _SQUARE)
+                root = square.sqrt().div_(math.sqrt(1 - _SQUARE ** (taken + 1))).add_(_LEAST)
+                v.addcdiv_(mean, root, value=-size / (1 - _MEAN ** (taken + 1)))
             if self.noise:
                 assert stream is not None, "noise needs a stream"
-                size = self.noise * adam.param_groups[0]["lr"]
+                size = self.noise * self.rate(self.lr, taken, max_iterations)
                 variables[0].add_(torch.from_numpy(stream.normal(0, size, variables[0].shape)).float())
-            schedule.step()
+            taken += 1
 
         return step
 
-    def _schedule(self, adam: torch.optim.Adam, max_iterations: int) -> torch.optim.lr_scheduler.LRScheduler:
+    def rate(self, first: float, taken: int, max_iterations: int) -> float:
+        """Return a step size after so many steps, ``first`` at the beginning."""
         if self.decays and self.schedule == "cosine":
-            return torch.optim.lr_scheduler.LambdaLR(
-                adam, lambda taken: (1 + math.cos(math.pi * taken / max_iterations)) / 2
-            )
-        marks = [int(max_iterations * share) for share in _MARKS] if self.decays else []
-        return torch.optim.lr_scheduler.MultiStepLR(adam, marks)
+            return first * ((1 + math.cos(math.pi * taken / max_iterations)) / 2)
+        passed = sum(taken >= int(max_iterations * share) for share in _MARKS) if self.decays else 0
+        return first * 0.1**passed

@@ -7,10 +7,11 @@ import torch
 from gauntlet.clients.codecs import CODECS
 from gauntlet.clients.codecs.ef21 import EF21
 from gauntlet.clients.codecs.parts.between_rounds import settled, shared_by
-from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort
+from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort, mismatch_of
 from gauntlet.clients.codecs.topk import TopK
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.errors import PluginError
+from gauntlet.core.frames import Envelope
 from gauntlet.core.layout import Layout, Slot
 from gauntlet.core.updates import Updates
 
@@ -113,6 +114,22 @@ def test_clients_without_examples_move_nothing():
     assert codec.kept_mean(state).tolist() == [0, 0]
     _, state = one_round(codec, codec.init(), [[4, 2], [2, -6]], [3, 5], 0, examples=[-5, 2])
     assert codec.kept_mean(state).tolist() == [0, -6]
+
+
+def test_an_attacker_is_told_how_updates_fit_while_nothing_is_known_of_them():
+    """Of (4, 2) the 4 is named: an update that is 0 there does not fit. Once H is not 0, h is unknown."""
+    codec, layout = EF21(codec=TOP_1), Layout((Slot("t", (2,), 0),))
+    updates = Updates(torch.tensor([[4.0, 2.0]]), torch.tensor([3]), torch.tensor([1]))
+    (frame,), _ = encode_cohort(codec, updates, layout, 1, codec.init(), CodecStreams(0, 0))
+    envelope = Envelope(codec.codec_id, 0, 3, 1)
+    silent, zeros, some = (
+        mismatch_of(codec, frame, envelope, layout, CodecStreams(0, 0, shared).context(3))
+        for shared in (None, {"mean": torch.zeros(2)}, {"mean": torch.tensor([0.0, 1.0])})
+    )
+    for known in (silent, zeros):
+        assert float(known(updates.vectors[0])) == pytest.approx(0, abs=1e-6)
+        assert float(known(torch.tensor([0.0, 2.0]))) > 0.1
+    assert some is None
 
 
 def test_an_update_that_is_not_finite_enters_no_h():

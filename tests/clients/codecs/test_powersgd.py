@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from gauntlet.clients.codecs.parts.spans import SpanMismatch
-from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort
+from gauntlet.clients.codecs.parts.wire import decode_cohort, encode_cohort, mismatch_of
 from gauntlet.clients.codecs.powersgd import PowerSGD
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.errors import FrameError
-from gauntlet.core.frames import Record
+from gauntlet.core.frames import Envelope, Record
 from gauntlet.core.layout import Layout
 from gauntlet.core.updates import Updates
 
@@ -95,6 +95,64 @@ def test_vectors_and_small_matrices_are_sent_as_they_are():
     row = np.random.default_rng(0).standard_normal(50 + 12)
     decoded, _ = sent(PowerSGD(rank=2), layout_of((50,), (3, 4)), row)
     np.testing.assert_array_equal(decoded[0].numpy(), row.astype(np.float32))
+
+
+@pytest.mark.parametrize(("min_ratio", "numbers"), [(3.0, 200), (3.1, 600)])
+def test_matrices_that_would_not_be_so_many_times_smaller_are_sent_as_they_are(min_ratio, numbers):
+    """By hand: 4 (20 + 30) numbers in the place of 600 are a third."""
+    row = np.random.default_rng(0).standard_normal(600)
+    _, (frame,) = sent(PowerSGD(rank=4, min_ratio=min_ratio), layout_of((20, 30)), row)
+    assert len(frame) == 20 + 6 + 4 * numbers
+
+
+def test_of_an_updates_frame_the_mismatch_sees_the_span_of_p_alone():
+    """M = 3 u v^T + w z^T of rank 2 fits; what stands at right angles to both columns changes nothing."""
+    values = with_spectrum(np.array([3.0, 1.0]), 20, 30)
+    codec, layout, one = PowerSGD(rank=2), layout_of((20, 30)), torch.tensor([0])
+    update = torch.as_tensor(values, dtype=torch.float32)
+    (frame,), _ = encode_cohort(codec, Updates(update[None], one, one + 1), layout, 9, None, STREAMS)
+    fits = mismatch_of(codec, frame, Envelope(11, 7, 0, 9), layout, STREAMS.context(0))
+    columns = np.linalg.svd(values.reshape(20, 30))[0]
+    beside = update + 5 * torch.from_numpy(np.outer(columns[:, 5], np.ones(30)).reshape(-1)).float()
+    inside = update + 5 * torch.from_numpy(np.outer(columns[:, 0], np.ones(30)).reshape(-1)).float()
+    assert float(fits(update)) == pytest.approx(0, abs=1e-5)
+    assert float(fits(beside)) == pytest.approx(0, abs=1e-5)
+    assert float(fits(inside)) > 0.1
+
+
+def test_a_body_is_both_factors_or_the_tensor_in_float32():
+    """By hand: 2 (20 + 30) numbers and 50."""
+    codec, layout = PowerSGD(rank=2), layout_of((20, 30), (50,))
+    one = torch.tensor([0])
+    updates = Updates(torch.ones(1, 650), one, one + 1)
+    (records,), _ = codec.encode(updates, layout, None, STREAMS)
+    assert [codec.max_body(slot.shape) for slot in layout.parameters] == [400, 200]
+    assert [len(record.body) for record in records] == [400, 200]
+    assert codec.ideal_bits(records, layout) == 8 * 600
+
+
+def test_another_tag_or_length_is_refused():
+    codec, layout, context = PowerSGD(rank=2), layout_of((20, 30)), STREAMS.context(0)
+    with pytest.raises(FrameError, match="tag 0x01, allowed 0x00"):
+        codec.decode([Record(0, 0x01, 600, bytes(400))], layout, context)
+    with pytest.raises(FrameError, match="396 bytes, expected 400"):
+        codec.decode([Record(0, 0x00, 600, bytes(396))], layout, context)
+
+
+def test_an_update_that_is_not_finite_is_rejected_alone():
+    rows = torch.ones(2, 600)
+    rows[0, 7] = torch.nan
+    ids = torch.arange(2)
+    layout = layout_of((20, 30))
+    frames, _ = encode_cohort(PowerSGD(), Updates(rows, ids, ids + 1), layout, 9, None, STREAMS)
+    decoded, rejected = decode_cohort(PowerSGD(), frames, [0, 1], layout, 9, STREAMS)
+    assert [row for row, _ in rejected] == [0]
+    torch.testing.assert_close(decoded, rows[1:])
+
+
+def test_tensors_without_elements_are_sent_as_they_are():
+    decoded, _ = sent(PowerSGD(rank=1), layout_of((0, 0), (0, 5), (2,)), [3.0, 4.0])
+    assert decoded[0].tolist() == [3, 4]
 
 
 @pytest.mark.parametrize("factor", [1e-38, 1e-30, 1e30])

@@ -3,6 +3,7 @@
 import codec_trips
 import numpy as np
 import pytest
+import torch
 from codec_trips import flat
 
 from gauntlet.clients.codecs.parts.packing import entropy
@@ -10,6 +11,7 @@ from gauntlet.clients.codecs.qsgd import QSGD
 from gauntlet.core.contracts import CodecStreams
 from gauntlet.core.errors import FrameError
 from gauntlet.core.frames import Record
+from gauntlet.core.updates import Updates
 
 STREAMS = CodecStreams(seed=0, round=7)
 
@@ -66,6 +68,17 @@ def test_huffman_is_close_to_the_entropy_and_the_smaller_form_is_sent():
     sparse = [sent(QSGD(levels=4, bucket_size=None, pack=pack), row)[1] for pack in ("auto", "rans")]
     assert sparse[0] == sparse[1]
     assert len(sent(QSGD(levels=127, bucket_size=8, norm="max"), np.arange(8.0)[None])[1][0]) < 60
+
+
+@pytest.mark.parametrize(("numel", "tag"), [(10, 0x03), (16_000, 0x07), (20_000, 0x06)])
+def test_auto_sends_fixed_codes_of_a_few_values_and_tries_rans_of_many_alone(numel, tag):
+    """Of whole tensors most levels are 0: five in a byte take more than 1.03 times their entropy."""
+    row = np.random.default_rng(0).standard_normal((1, numel)).astype(np.float32)
+    one = torch.tensor([0])
+    updates = Updates(torch.from_numpy(row), one, one + 1)
+    codec = QSGD(levels=4, bucket_size=None)
+    ((record,),), _ = codec.encode(updates, flat(numel), None, STREAMS)
+    assert record.tag == tag
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])

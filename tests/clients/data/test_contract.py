@@ -211,6 +211,7 @@ class ByLabel:
     """Examples in turn, in the order of their labels."""
 
     label_free: bool = True
+    natural: bool = False
 
     def split(self, y, groups, num_clients, seed):
         order = np.argsort(y if y.ndim == 1 else y[:, 0], kind="stable")
@@ -225,6 +226,11 @@ class ByLabel:
             owed.nothing_is_left_over_where_completeness_is_declared,
             Scattered(complete=True, fault="lossy"),
             "5 of 1000 examples went to nobody",
+        ),
+        (
+            owed.natural_groups_are_clients_where_that_is_declared,
+            ByLabel(natural=True),
+            "declared natural, but a client has the examples of groups",
         ),
         (owed.the_split_follows_its_seed, Scattered(seeded=False), "declared seeded = False"),
         (

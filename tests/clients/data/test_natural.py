@@ -18,9 +18,8 @@ def test_each_group_is_a_client_in_sorted_order(groups, capfd):
 
 
 def test_another_number_of_clients_than_groups_is_refused():
-    with pytest.raises(
-        ValueError, match="num_clients must be 2, the number of natural clients, or 'natural', got 3"
-    ):
+    line = "num_clients must be 2, the number of natural clients, or 'natural', got 3"
+    with pytest.raises(ValueError, match=line):
         Natural().split(np.zeros(4, dtype=np.int64), np.array([0, 0, 1, 1]), 3, 0)
 
 

@@ -1,4 +1,7 @@
-"""A program for test_objects.py: what Ray's object store can do to a round, on Rays of its own."""
+"""A program for test_objects.py: what Ray's object store can do to a round, on Rays of its own.
+
+``python ray_faults.py``: each fault in a fork of a process that has imported Ray and started nothing.
+"""
 
 import logging
 import os
@@ -64,8 +67,22 @@ def lost() -> None:
     cluster.shutdown()
 
 
+FAULTS = {"spilled": lambda: full("0.95"), "full": lambda: full("0.01"), "lost": lost}
+
+
+def main() -> None:
+    """Print what every fault comes to, after its name, and its exit code."""
+    for name, happen in FAULTS.items():
+        print("fault", name, flush=True)
+        if (child := os.fork()) == 0:
+            happen()
+            sys.stdout.flush()
+            os._exit(0)
+        print("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
 if __name__ == "__main__":
     logging.disable(logging.ERROR)
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
     ray.cloudpickle.register_pickle_by_value(sys.modules[Kernel.__module__])
-    {"full": full, "lost": lost}[sys.argv[1]](*sys.argv[2:])
+    main()

@@ -4,10 +4,12 @@ import time
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
+from scipy.stats import norm
 
 from gauntlet.core.contracts import NoGuarantee, Release, Sampling
 from gauntlet.core.trees import equal, pack, unpack
-from gauntlet.privacy.accounting import Accountant, Epsilon
+from gauntlet.privacy.accounting import Accountant, Epsilon, charging_rule
 from gauntlet.privacy.accounting.curves import gaussian_epsilon
 
 POISSON = Sampling("poisson", 100, 0.1, 10.0)
@@ -60,8 +62,10 @@ def test_a_rounds_cost_does_not_depend_on_who_came_under_poisson_sampling(accoun
     assert accountant.epsilon(empty).value > 0.5
 
 
-@pytest.mark.parametrize("sampling", [FIXED, FULL, OTHER])
-@pytest.mark.parametrize("relation", ["add_remove", "zero_out"])
+@pytest.mark.parametrize(
+    ("sampling", "relation"),
+    [(FIXED, "zero_out"), (OTHER, "zero_out"), (FULL, "zero_out"), (FULL, "add_remove")],
+)
 def test_without_amplification_the_busiest_client_decides(accountant, sampling, relation):
     """Golden values: each client 10 times costs 12.1568, one of them 100 times 74.0524."""
     event = Release(1.0, relation)
@@ -100,8 +104,8 @@ def test_a_release_in_view_of_its_sender_is_never_amplified(accountant, sampling
 
 def test_noise_that_varies_over_the_rounds_adds_up_by_precision(accountant):
     """By hand: 1 / 1^2 + 1 / 2^2 = 1.25 for client 1, less for the others."""
-    state = accountant.charge(Release(1.0, "add_remove"), OTHER, [1, 2], accountant.init())
-    state = accountant.charge(Release(2.0, "add_remove"), OTHER, [1, 3], state)
+    state = accountant.charge(Release(1.0, "zero_out"), OTHER, [1, 2], accountant.init())
+    state = accountant.charge(Release(2.0, "zero_out"), OTHER, [1, 3], state)
     assert accountant.epsilon(state).value == pytest.approx(gaussian_epsilon(1.25, DELTA), rel=1e-9)
 
 
@@ -111,6 +115,9 @@ def test_noise_that_varies_over_the_rounds_adds_up_by_precision(accountant):
         (Release(1.0, "replace_one"), POISSON, None),
         (Release(1.0, "replace_one"), OTHER, "sampling_mismatch"),
         (Release(1.0, "add_remove"), POISSON, None),
+        (Release(1.0, "add_remove"), FULL, None),
+        (Release(1.0, "add_remove"), FIXED, "sampling_mismatch"),
+        (Release(1.0, "add_remove", amplified=False), OTHER, "sampling_mismatch"),
         (Release(1.0, "swap"), FULL, "sampling_mismatch"),
         (Release(0.0, "add_remove"), POISSON, "no_mechanism"),
         (Release(math.nan, "add_remove"), POISSON, "no_mechanism"),
@@ -123,6 +130,24 @@ def test_what_proves_nothing_has_no_epsilon_but_a_reason(accountant, event, samp
     assert epsilon.reason == reason
     assert (epsilon.value is None) == (reason is not None)
     assert (epsilon.accountant is None) == (reason is not None)
+
+
+def test_a_client_that_is_not_there_gives_its_place_to_another():
+    """By hand, seven of eight, z = 1: with client 0 (+C, the others -C) a sum of 7 is N(-5, 1) 7 times of 8
+    and N(-7, 1) else, without it N(-7, 1). A shift by C is charged as 3.139; it would have to be 7.365.
+    """
+
+    def delta(epsilon):  # P[ratio > exp(epsilon)] of both worlds, P - exp(epsilon) Q
+        at = brentq(lambda x: 7 / 8 * math.exp(2 * x - 2) + 1 / 8 - math.exp(epsilon), -50, 50)
+        above = norm.sf(at)
+        return 7 / 8 * norm.sf(at - 2) + 1 / 8 * above - math.exp(epsilon) * above
+
+    assert gaussian_epsilon(1.0, 1e-3) == pytest.approx(3.139, abs=1e-3)
+    assert delta(3.139) == pytest.approx(0.133, abs=1e-3)
+    assert delta(7.365) == pytest.approx(1e-3, rel=1e-2)
+    seven_of_eight = Sampling("fixed_size", 8, 7 / 8, 7.0)
+    assert charging_rule(Release(1.0, "add_remove"), seven_of_eight) is None
+    assert charging_rule(Release(1.0, "zero_out"), seven_of_eight) == "unamplified zero_out"
 
 
 def test_a_client_that_is_drawn_twice_in_one_round_proves_nothing(accountant):
@@ -237,7 +262,9 @@ SHAPES = {"laplace": (2.0,), "skellam": (10.0, 100.0, 400.0), "discrete_gaussian
     [
         (POISSON, "add_remove", True, True),
         (POISSON, "zero_out", False, True),
-        (FIXED, "add_remove", True, True),
+        (FIXED, "zero_out", True, True),
+        (FIXED, "add_remove", True, False),
+        (OTHER, "add_remove", False, False),
         (FULL, "replace_one", True, True),
         (OTHER, "replace_one", False, True),
         (POISSON, "replace_one", True, False),
@@ -255,7 +282,7 @@ def test_other_noise_follows_the_same_table(accountant, noise, sampling, relatio
 
 @pytest.mark.parametrize("noise", SHAPES)
 def test_the_ledger_of_other_noise_survives_a_checkpoint(accountant, noise):
-    event = Release(1.0, "add_remove", True, noise, SHAPES[noise])
+    event = Release(1.0, "zero_out", True, noise, SHAPES[noise])
     state = run(accountant, event, FIXED, [[1, 2], [2, 3]])
     skeleton, tensors = pack(state)
     restored = unpack(json.loads(json.dumps(skeleton)), tensors)

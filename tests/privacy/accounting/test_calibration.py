@@ -49,7 +49,7 @@ def test_one_full_round_needs_the_noise_of_balle_and_wang():
         (POISSON, "zero_out", 0.2),
         pytest.param(POISSON, "replace_one", 3.0, marks=pytest.mark.slow),
         pytest.param(FIXED, "replace_one", 4.0, marks=pytest.mark.slow),
-        (FIXED, "add_remove", 4.0),
+        (FIXED, "zero_out", 4.0),
         (FULL, "replace_one", 0.5),
         (OTHER, "zero_out", 40.0),
     ],
@@ -76,11 +76,13 @@ def test_what_needs_no_calibration_comes_back_as_it_is():
         assert calibrate(mechanism, POISSON, 10) is mechanism
 
 
-@pytest.mark.parametrize("sampling", [OTHER])
-def test_a_relation_that_the_sampling_cannot_prove_is_refused_with_the_allowed_ones(sampling):
-    wish = Gaussian(clip_norm=1.0, epsilon=1.0, delta=1e-5, relation="replace_one")
+@pytest.mark.parametrize(
+    ("sampling", "relation"), [(OTHER, "replace_one"), (OTHER, "add_remove"), (FIXED, "add_remove")]
+)
+def test_a_relation_that_the_sampling_cannot_prove_is_refused_with_the_allowed_ones(sampling, relation):
+    wish = Gaussian(clip_norm=1.0, epsilon=1.0, delta=1e-5, relation=relation)
     with pytest.raises(
-        ValueError, match=rf"'{sampling.scheme}' with relation 'replace_one'; allowed: fixed_size"
+        ValueError, match=rf"'{sampling.scheme}' with relation '{relation}'; allowed: poisson and full"
     ):
         calibrate(wish, sampling, 10)
 

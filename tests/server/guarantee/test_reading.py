@@ -120,3 +120,14 @@ def test_a_delta_above_a_tenth_must_be_said(small):
         prepare(small(**central(0.5)))
     prepare(small(**central(0.5, max_delta=0.5)))
     prepare(replace(small(**central(0.1))))
+
+
+@pytest.mark.parametrize("bound", [float("nan"), float("inf")])
+def test_a_bound_that_diverged_with_the_model_ends_the_guarantee_and_blames_no_defense(small, bound):
+    diff2 = PluginSpec("diff2", {"gradient_multiplier": 1.0, "difference_multiplier": 1.0, "delta": 0.05})
+    spec = small(algorithm=PluginSpec("diff2_gd"), model=PluginSpec("linear"), defense=FIXED, privacy=diff2)
+    run = prepare(spec)
+    diverged = {**run.first.privacy, "clip_norm": bound}
+
+    assert isinstance(release_of(run.plan, run.first.privacy, 0, range(8)), Release)
+    assert release_of(run.plan, diverged, 0, range(8)) == NoGuarantee("not_finite")

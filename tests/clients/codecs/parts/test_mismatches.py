@@ -135,6 +135,30 @@ def test_mean_sizes_in_other_proportions_than_the_frames_count():
     assert float(mismatch(STC(), torch.zeros(3))[0](torch.ones(3))) == 0
 
 
+def test_tensors_of_several_numbers_of_named_coordinates_are_compared_by_their_means():
+    """Of four coordinates two are named, of two one: the update itself is in the frame's proportions."""
+    found, update = mismatch(STC(density=0.5), torch.tensor([5.0, -4.0, 1.0, 0.0]), torch.tensor([2.0, 0.1]))
+
+    assert float(found(update)) == pytest.approx(0, abs=1e-7)
+
+
+def test_where_all_are_named_the_least_is_the_threshold():
+    """Of (3, -2) all are named: no size is beyond them, and a wrong sign is 2 x 2 from right, twice 2."""
+    found, update = mismatch(STC(density=1.0), torch.tensor([3.0, -2.0]))
+
+    assert float(found(update)) == 0
+    assert float(found(torch.tensor([3.0, 2.0]))) == pytest.approx(2.0**2 / 2, abs=1e-6)
+
+
+def test_the_threshold_of_the_largest_is_a_constant():
+    """By hand: with t = 1.5 and two named, (t + u)^2 / t^2 / 2 has the slope 2 / 9 at -1; (u - t)^2 at 2."""
+    found, _ = mismatch(STC(density=0.5), torch.tensor([4.0, -3.0, 1.0, 0.0]))
+    candidate = torch.tensor([4.0, -1.0, 2.0, 0.0], requires_grad=True)
+
+    (slope,) = torch.autograd.grad(found(candidate), candidate)
+    torch.testing.assert_close(slope, torch.tensor([0, 2 / 9, 2 / 9, 0]), atol=1e-6, rtol=1e-5)
+
+
 def test_a_tensor_of_zeros_says_nothing():
     found, _ = mismatch(TernGrad(), torch.zeros(4))
     assert float(found(torch.ones(4))) == 0

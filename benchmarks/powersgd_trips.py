@@ -1,10 +1,11 @@
 """How much of the clients' mean update PowerSGD loses: in the codec's one trip, and in the paper's two.
 
-Usage: powersgd.py [--rounds N] [--seeds S ...]. Updates of digits, MLP 64-64-10, 10 clients, one local epoch,
-lr 0.4, that train with whole updates. Two trips, in numpy (Algorithm 1 of arXiv:1905.13727): P = orthonormal
-mean of M_k Q, then Q = mean of M_k^T P, so that the result has the rank of one client's message; "warm" goes
-on with the last round's Q, as the paper does. Both send rank (n + m) numbers a client. Prints squared errors
-over the squared length of the mean: mean, and least to largest, over seeds, rounds and matrices.
+Usage: powersgd_trips.py [--rounds N] [--seeds S ...]. Updates of digits, MLP 64-64-10, 10 clients, one local
+epoch, lr 0.4, that train with whole updates. Two trips, in numpy (Algorithm 1 of arXiv:1905.13727): P =
+orthonormal mean of M_k Q, then Q = mean of M_k^T P, so that the result has the rank of one client's message;
+"warm" goes on with the last round's Q, as the paper does. Both send rank (n + m) numbers a client. Prints
+squared errors over the squared length of the mean: mean, and least to largest, over seeds, rounds and
+matrices.
 """
 
 import argparse
