@@ -15,6 +15,7 @@ from ..core.errors import ResultsError, ScenarioError
 from . import run as single
 from .callbacks import Callback, CalledBack
 from .handed import callbacks_of, crossed_of, list_of, path_of, progress_of
+from .live_data import hold_again
 from .live_values import plain_values
 from .notebook import Cells, in_notebook
 from .progress import Progress, Silent, on_terminal
@@ -37,6 +38,8 @@ def simulate(
     out: str | Path | None = None,
     progress: Progress | bool | None = None,
     callbacks: Iterable[Callback] = (),
+    *,
+    overwrite: bool = False,
 ) -> Run:
     """Run a scenario without ``[sweep]`` and return its results.
 
@@ -46,12 +49,14 @@ def simulate(
         progress: True shows bars or lines, False nothing; by default they are shown in a notebook alone.
         callbacks: Each is called with every round's row, a dictionary with the columns of ``Run.rounds`` and
             ``run``, the run's label. What one raises stops the run, which can be resumed.
+        overwrite: Whether results that ``out`` holds are deleted, once the scenario is checked.
 
     Raises:
         GauntletError: Whatever cannot run, in one line. Nothing is written before the scenario is checked.
     """
     with _shown(progress, callbacks) as told:
-        return single.simulate(_scenario(scenario), _out(out), told)
+        found = _scenario(scenario)
+        return single.simulate(found, _room(found, out, overwrite), told)
 
 
 def sweep(
@@ -61,6 +66,7 @@ def sweep(
     callbacks: Iterable[Callback] = (),
     *,
     over: Mapping[str, Sequence[Any]] | None = None,
+    overwrite: bool = False,
 ) -> Sweep:
     """Run every combination of the scenario's ``sweep``, and of ``over``'s values by their keys.
 
@@ -78,7 +84,7 @@ def sweep(
     crossed = {**found.sweep, **told}
     whole = make_scenario(found.values() | {"sweep": crossed}, found.name)
     with _shown(progress, callbacks) as watching:
-        return Sweep(run_sweep(whole, _out(out), watching))
+        return Sweep(run_sweep(whole, _room(whole, out, overwrite), watching))
 
 
 def matrix(
@@ -90,6 +96,8 @@ def matrix(
     out: str | Path | None = None,
     progress: Progress | bool | None = None,
     callbacks: Iterable[Callback] = (),
+    *,
+    overwrite: bool = False,
 ) -> MatrixResult:
     """Cross attacks, defenses and shares of malicious clients; by default those of the scenario's ``matrix``.
 
@@ -107,7 +115,7 @@ def matrix(
     crossed = found.matrix.model_dump(mode="json") | axes
     whole = make_scenario(found.values() | {"matrix": crossed}, found.name)
     with _shown(progress, callbacks) as told:
-        return MatrixResult(*run_matrix(whole, _out(out), told))
+        return MatrixResult(*run_matrix(whole, _out(out), told, overwrite))
 
 
 def resume(
@@ -123,7 +131,8 @@ def resume(
 
     Args:
         folder: Its result folder.
-        objects: The live objects of its scenario (or their classes), where it was made of some.
+        objects: The live objects of its scenario (or their classes), where it was made of some; arrays as
+            ``(x, y)``. They are held from here on.
         progress: See ``simulate``.
         callbacks: See ``simulate``; they are called for the rounds that are left.
         allow_code: Load code from outside the package that a folder of others names.
@@ -138,7 +147,7 @@ def resume(
     from .provenance import Consent
     from .sweep import read_sweep, resume_sweep
 
-    plain_values(list_of(objects, "objects"))  # whatever is not found by name is held from here on
+    plain_values([one for one in list_of(objects, "objects") if not hold_again(one)])
     folder, consent = path_of(folder, "folder"), Consent(allow_code, accept_changes)
     with _shown(progress, callbacks) as told:
         if is_matrix(folder):
@@ -221,6 +230,16 @@ def _folders(results: Results | Sequence[Results]) -> list[Path]:
 
 def _scenario(named: Named) -> Scenario:
     return named if isinstance(named, Scenario) else load_scenario(named)
+
+
+def _room(scenario: Scenario, out: str | Path | None, overwrite: bool) -> Path | None:
+    """Return the result folder, with room for new results where the old ones may go."""
+    from .sweep import make_room
+
+    folder = _out(out)
+    if overwrite and folder is not None:
+        make_room(scenario, folder)
+    return folder
 
 
 def _out(out: str | Path | None) -> Path | None:

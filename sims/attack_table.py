@@ -1,5 +1,6 @@
 """The tables of ``gauntlet attack``: what each message allows, and what became of each attack on it."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,12 +73,30 @@ def print_findings(found: Sequence[Finding]) -> None:
     if attacked:
         shown = [[cell for cell, kept in zip(row, said, strict=True) if kept] for row in (titles, *attacked)]
         _print("Attacks on recorded messages", shown[0], shown[1:])
-    for one in found:
-        if one.result is None:
-            say(f"{message_named(one)}: {attack_named(one.attack)} refused: {one.refusal}")
+    for line in refusals(found):
+        say(line)
     _print_properties(found)
     for folder in dict.fromkeys(one.result.parent for one in found if one.result is not None):
         say(f"Results in {folder}")
+
+
+def refusals(found: Sequence[Finding]) -> list[str]:
+    """Return why attacks were refused: one line an attack and reason, whatever messages that is of."""
+    same: dict[tuple[str, str], list[Finding]] = {}
+    for one in found:
+        if one.result is None:
+            reason = _OF_MESSAGE.sub("", one.refusal)
+            same.setdefault((attack_named(one.attack), reason), []).append(one)
+    return [
+        f"{message_named(cases[0])}: {attack} refused: {cases[0].refusal}"
+        if len(cases) == 1
+        else f"{len(cases)} messages: {attack} refused: {reason}"
+        for (attack, reason), cases in same.items()
+    ]
+
+
+_OF_MESSAGE = re.compile(r" \(client \d+, round \d+\)$")
+"""What a refusal says of the message behind its reason."""
 
 
 def _print_properties(found: Sequence[Finding]) -> None:

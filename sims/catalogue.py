@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from ..core.declarations.strangers import resembled, strangers
@@ -16,6 +17,8 @@ from .overrides import parse
 from .scenario import Scenario, load_scenario, make_scenario
 from .shelves import scenario_names
 from .terminal import say
+
+_LONGEST = 300  # letters of a broken promise's reason
 
 
 def print_scenario(name: str) -> None:
@@ -82,7 +85,7 @@ def check(name: str, family_name: str | None, options: Sequence[str]) -> bool:
     if len(kinds) > 1:
         raise PluginError(f"'{name}' is in several families: {', '.join(kinds)}; choose one with --family")
     plugin = family(kinds[0]).build(name, dict(parse(option) for option in options))
-    failures = 0
+    failures, told = 0, dict[str, str]()
     for sentence in checks(kinds[0]):
         words = sentence.__name__.replace("_", " ")
         try:
@@ -91,7 +94,9 @@ def check(name: str, family_name: str | None, options: Sequence[str]) -> bool:
             raise
         except BaseException as error:  # a plug-in that leaves the process breaks its promise, too
             failures += 1
-            say(f"FAILED  {words}: {said(error, named=not isinstance(error, PluginError))}")
+            reason = _reason(error, plugin)
+            first = told.setdefault(reason, words)
+            say(f"FAILED  {words}: {reason if first == words else f'the same as of: {first}'}")
         else:
             say(f"ok      {words}")
     for line in _beside(plugin, family(kinds[0])):
@@ -100,6 +105,27 @@ def check(name: str, family_name: str | None, options: Sequence[str]) -> bool:
     noun = family(kinds[0]).noun
     say(f"{noun} '{name}' keeps {total - failures} of the {total} promises that every {noun} makes.")
     return failures == 0
+
+
+def _reason(error: BaseException, plugin: object) -> str:
+    """Return what a broken promise says, and which line of the plug-in's file was at work."""
+    reason = said(error, named=not isinstance(error, PluginError), most=_LONGEST)
+    place = _place(error, plugin)
+    return f"{place}: {reason}" if place else reason
+
+
+def _place(error: BaseException | None, plugin: object) -> str:
+    """Return ``file.py:12``: the innermost line of the plug-in's own file in an error or its causes."""
+    try:
+        file = inspect.getfile(type(getattr(plugin, "__wrapped__", plugin)))
+    except (TypeError, OSError):  # a class of a notebook
+        return ""
+    found = ""
+    while error is not None:
+        lines = [f.lineno for f in extract_tb(error.__traceback__) if f.filename == file]
+        found = f"{Path(file).name}:{lines[-1]}" if lines else found
+        error = error.__cause__
+    return found
 
 
 def _beside(plugin: object, members: Family[Any]) -> list[str]:

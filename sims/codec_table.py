@@ -24,6 +24,7 @@ from ..core.layout import Layout, Slot
 from ..core.outside import only_our_own
 from ..core.seeds import generator
 from ..core.updates import Updates
+from .naming import plugin_label
 from .terminal import wide_console
 
 if TYPE_CHECKING:
@@ -75,8 +76,9 @@ def recorded_material(folder: str) -> Material:
     from ..server.recording.replays import load_observation
     from .recorded import recorded
 
-    seen = []
+    seen, codecs = [], dict[str, None]()
     for run in recorded([folder]):
+        codecs[plugin_label(run.manifest["scenario"].get("codec", "identity"), [])] = None
         with only_our_own(run.distrust):
             seen += [load_observation(places[0]) for places in run.groups(1)]
     layout = seen[0].layout
@@ -86,7 +88,11 @@ def recorded_material(folder: str) -> Material:
     vectors = torch.stack(list(once.values()))
     if not bool(vectors.isfinite().all()):
         raise DataError(f"{folder}: a recorded message is not finite")
-    return Material(f"{len(vectors)} recorded messages of {Path(folder).name}", layout, vectors)
+    title = f"{len(vectors)} recorded messages of {Path(folder).name}"
+    title += (
+        f", as the server decoded them from codec {', '.join(codecs)}" if [*codecs] != ["identity"] else ""
+    )
+    return Material(title, layout, vectors)
 
 
 def variants(name: str) -> list[dict[str, Any]]:

@@ -4,17 +4,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import ScenarioError
-from ..server.simulation import prepare
 from .drawing import draw_all
-from .folders import remove
 from .matrix_table import print_matrix
 from .progress import Progress, Silent, on_terminal
 from .results import Run
-from .run import check_probes, simulate
+from .run import simulate
 from .scenario import Scenario
 from .sections import Runtime
 from .summary import print_summary
-from .sweep import sweep, variants
+from .sweep import make_room, sweep
 from .terminal import say
 
 if TYPE_CHECKING:
@@ -37,10 +35,7 @@ def run_and_show(scenario: Scenario, out: Path | None, overwrite: bool, quiet: b
     """
     join_cluster(scenario.runtime)
     if overwrite and out:
-        for variant in variants(scenario):
-            simulation = prepare(variant.scenario.run_spec())  # refused here, it costs no results
-            check_probes(variant.scenario, simulation)
-        remove(out)
+        make_room(scenario, out)
     progress = progress_of(quiet)
     try:
         several = bool(scenario.sweep)

@@ -30,6 +30,20 @@ def features_of(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for column in columns_of(manifest) for name in column.features)
 
 
+def decoded(columns: tuple[Column, ...], inputs: Array) -> dict[str, list[str]] | None:
+    """Return by column what inputs stand for; None where they are no rows of such a table.
+
+    Args:
+        columns: As ``columns_of`` returns them.
+        inputs: Rows of a model's inputs.  # [n, F]
+    """
+    sizes = [len(column.features) for column in columns]
+    if not columns or inputs.ndim != 2 or inputs.shape[1] != sum(sizes):
+        return None
+    parts = np.split(inputs, np.cumsum(sizes)[:-1], axis=1)
+    return {column.name: column.cells(part) for column, part in zip(columns, parts, strict=True)}
+
+
 def encode(manifest: Mapping[str, Any], frame: "pd.DataFrame | Mapping[str, Any]", folder: Path) -> "Tensor":
     """Return rows as the run's model is given them: with the scale and the categories of its training rows.
 

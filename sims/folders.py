@@ -26,8 +26,10 @@ def check_free(folder: Path) -> None:
     if _is_free(folder):
         return
     held = _held(folder)
-    others = "choose another --out, or resume it" if held else "choose another --out"
-    raise ResultsError(f"{folder} already holds {held or 'other files'}; {others}")
+    others = ", resume it, or delete it with overwrite" if held else ""
+    raise ResultsError(
+        f"{folder} already holds {held or 'other files'}; choose another folder with out{others}"
+    )
 
 
 def _is_free(folder: Path) -> bool:
@@ -95,7 +97,7 @@ def _clear(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Delete what a result folder holds, a run, a sweep or nothing, for ``--overwrite``.
+    """Delete what a result folder holds, a run, a sweep or nothing, for ``overwrite``.
 
     Raises:
         ResultsError: The folder holds something else, or another process owns it: nothing is deleted.

@@ -31,6 +31,17 @@ def path_of(value: Any, what: str, kinds: str = "a path") -> Path:
     return Path(value)
 
 
+def no_run(folder: Path) -> str:
+    """Return why a folder is none of a run, and where a run is, for messages."""
+    runs = sorted(folder.glob("run-*/manifest.json")) if (folder / "sweep.json").is_file() else []
+    if not runs:
+        return f"{folder} holds no run (no manifest.json)"
+    return (
+        f"{folder} holds no run, but the {len(runs)} of a sweep: name one of them, {runs[0].parent}, or take "
+        "gauntlet.load_sweep for all"
+    )
+
+
 def list_of(values: Any, what: str) -> list[Any]:
     """Return the members of a list, a tuple, an array or what else gives them one after the other.
 

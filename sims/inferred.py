@@ -30,6 +30,7 @@ class Inferred:
         scores: By name what it got right, of those that it was asked for: ``auc``, ``tpr_at_1e-2`` and so on
             (None where there are fewer non-members than that takes), ``label_accuracy``,
             ``existence_accuracy``, ``count_accuracy``, ``property_share`` and ``property_score``.
+        contributors: As in ``Rebuilt``.
     """
 
     attack: str
@@ -42,6 +43,7 @@ class Inferred:
     members: int | None
     others: int | None
     scores: Mapping[str, float | None]
+    contributors: int | None = None
 
 
 _SCORES = ("auc", "label_accuracy", "existence_accuracy", "count_accuracy", "property_share")
@@ -85,6 +87,7 @@ def _inferred(report: Mapping[str, Any]) -> Inferred:
         None if marks is None else sum(mark == 1 for mark in marks),
         None if marks is None else sum(mark == 0 for mark in marks),
         scores,
+        report.get("contributors"),
     )
 
 

@@ -21,6 +21,7 @@ from ..core.live import hold
 from ..core.options import options_of
 from ..core.outside import bound_names, source_of
 from .families import family, family_names
+from .live_data import described_data
 
 _PLAIN = (str, int, float)
 
@@ -34,6 +35,7 @@ def plain_values(value: Any, section: str = "") -> Any:
     """
     if value is None or isinstance(value, _PLAIN):
         return value
+    value = described_data(value) if section == "data" else value
     if isinstance(value, BaseModel):
         return value
     if isinstance(value, Mapping):

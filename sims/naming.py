@@ -117,6 +117,8 @@ def short_keys(keys: Sequence[str]) -> list[str]:
 def plugin_label(value: Any, among: Sequence[Any]) -> str:
     """Return a value, or a plug-in's name and those options that tell it from its namesakes.
 
+    One that wraps another stands behind it: ``topk + error_feedback``.
+
     Args:
         value: A plain value, a plug-in's name, or a table of its name and options.
         among: All values that it is to be told from, itself included.
@@ -129,12 +131,23 @@ def plugin_label(value: Any, among: Sequence[Any]) -> str:
     raw, own = str(table.get("name", "")), _flat(table, "")
     tables = [_flat(plugin, "") for plugin in plugins]
     alike = [t for t in tables if t.get("") == own.get("")]
-    differs = [key for key in own if key and any(t.get(key) != own[key] for t in alike)]
+    inner = _wrapped(table)
+    differs = [k for k in own if k not in ("", *inner) and any(t.get(k) != own[k] for t in alike)]
     classes = [class_name(str(name)) for name in names]
     called = class_name(raw) if classes.count(class_name(raw)) == 1 else raw
     every = dict.fromkeys(key for t in alike for key in t if len({u.get(key) for u in alike}) > 1)
     short = dict(zip(every, short_keys(list(every)), strict=True))
-    return " ".join([called, *(f"{short[key]}={own[key]}" for key in differs)])
+    whole = " + ".join([*(own[key] for key in inner), called])
+    return " ".join([whole, *(f"{short[key]}={own[key]}" for key in differs)])
+
+
+def _wrapped(table: Mapping[str, Any]) -> list[str]:
+    """Return those options that name the plug-in that this one is put around."""
+    return [key for key in _AROUND if isinstance(plugin_table(table.get(key)), Mapping)]
+
+
+_AROUND = ("codec",)
+"""Options by which a wrapper (error feedback) names what it is put around."""
 
 
 def without_shared(names: Sequence[str]) -> list[str]:

@@ -1,14 +1,19 @@
 """What a leakage attack rebuilt, read back from a result folder."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..clients.data.column import Column
 from ..core.errors import DataError, said
+from .encoding import decoded
 from .plain import read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA = 2
 TIMINGS = "timings.json"
@@ -58,6 +63,8 @@ class Rebuilt:
         baselines: By name, what no attack at all would score: means over the batch by score.
         progress: How it came about; None where the attack keeps no steps.
         codec_aware: Whether it took what the codec says of its frames; None of an attack that never does.
+        contributors: Of how many clients the sum was that it saw; None where it saw one client's message.
+        columns: How a table's columns became the inputs; empty where the data are no table.
     """
 
     attack: str
@@ -79,6 +86,23 @@ class Rebuilt:
     baselines: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     progress: Approach | None = None
     codec_aware: bool | None = None
+    contributors: int | None = None
+    columns: tuple[Column, ...] = ()
+
+    def table(self) -> "pd.DataFrame | None":
+        """Return the true and the rebuilt rows under the names and in the units of the table's columns.
+
+        None where the data are no table. The index is ``example`` and ``row``, ``"true"`` or ``"rebuilt"``;
+        cells are words, and a missing number stands as the mean of the training rows.
+        """
+        import pandas as pd
+
+        made, truth = decoded(self.columns, self.rebuilt), decoded(self.columns, self.truth)
+        if made is None or truth is None:
+            return None
+        both = pd.concat([pd.DataFrame(truth), pd.DataFrame(made)], keys=["true", "rebuilt"])
+        whole = both.rename_axis(["row", "example"]).swaplevel()
+        return whole.sort_index(level="example", sort_remaining=False, kind="stable")
 
 
 def _whole(found: Rebuilt) -> Rebuilt:
@@ -106,8 +130,8 @@ def _whole(found: Rebuilt) -> Rebuilt:
     return found
 
 
-def load_rebuilt(folder: Path) -> Rebuilt:
-    """Return a saved reconstruction beside its truth.
+def load_rebuilt(folder: Path, columns: tuple[Column, ...] = ()) -> Rebuilt:
+    """Return a saved reconstruction beside its truth; ``columns`` as in ``Rebuilt``.
 
     Those of schema 1 bear no number; no attack made anything of known labels then.
 
@@ -122,7 +146,7 @@ def load_rebuilt(folder: Path) -> Rebuilt:
         if not isinstance(report, dict) or report.get("schema", 1) not in (1, SCHEMA):
             raise ValueError(f"no reconstruction of schema 1 or {SCHEMA}")
         tensors = {name: t.numpy() for name, t in load_file(folder / "tensors.safetensors").items()}
-        return _whole(_rebuilt(report, tensors, times_at(folder / TIMINGS)))
+        found = _whole(_rebuilt(report, tensors, times_at(folder / TIMINGS)))
     except (
         OSError,
         SafetensorError,
@@ -133,6 +157,7 @@ def load_rebuilt(folder: Path) -> Rebuilt:
         RuntimeError,
     ) as error:
         raise DataError(f"{folder} is not a readable reconstruction: {said(error)}") from error
+    return replace(found, columns=columns)
 
 
 def timings_of(path: Path) -> Path:
@@ -168,6 +193,7 @@ def _rebuilt(
         closures=report.get("closures"),
         baselines=report.get("baselines", {}),
         codec_aware=report.get("codec_aware"),
+        contributors=report.get("contributors"),
         progress=_approach(report["progress"], tensors["steps"], times) if "progress" in report else None,
     )
 

@@ -89,7 +89,10 @@ def recorded(patterns: Iterable[str], allow_code: bool = False) -> list[Recorded
             found[folder] = _of_run(folder, allow_code, chosen)
     if not any(one.messages for one in found.values()):
         names = ", ".join(map(str, found))
-        raise ResultsError(f"{names}: no message is recorded there; a run with [[probes]] records some")
+        raise ResultsError(
+            f"{names}: no message is recorded there; a run with [[probes]] records some: run it again with "
+            "--set 'probes=[\"dlg\"]', say, whose rounds and client say which messages"
+        )
     return list(found.values())
 
 

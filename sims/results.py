@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from ..core.disk import write_whole
 from ..core.errors import ResultsError
-from .encoding import encode, features_of
-from .handed import path_of
+from .encoding import columns_of, encode, features_of
+from .handed import no_run, path_of
 from .journal import read_tables
 from .rebuilt import Rebuilt, load_rebuilt
 from .spent import settled_frame
@@ -191,7 +191,8 @@ class Run:
 
     def _rebuilt(self, name: str) -> list[Rebuilt]:
         places = (place for place in sorted((self.folder / name).glob("*")) if place.is_dir())
-        return [load_rebuilt(place) for place in places if place.suffix != ".part"]
+        columns = columns_of(self.manifest)
+        return [load_rebuilt(place, columns) for place in places if place.suffix != ".part"]
 
     def model(self, allow_code: bool = False) -> "nn.Module":
         """Return the trained global model, in evaluation mode on the CPU; see ``trained.trained_model``."""
@@ -232,7 +233,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / "manifest.json"
     if not path.is_file():
-        raise ResultsError(f"{folder} holds no run (no manifest.json)")
+        raise ResultsError(no_run(folder))
     manifest = read_json(path, {"schema": int})
     if manifest["schema"] not in SCHEMAS:
         raise ResultsError(f"{path} is of schema {manifest['schema']}, expected 1 to {SCHEMA}")

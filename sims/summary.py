@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .coverage import uncovered
 from .measures import called, measured
 from .naming import run_names, scenario_name
 from .results import Run
@@ -183,6 +184,7 @@ def summary_table(runs: Sequence[Run]) -> tuple[str, list[str], list[list[str]]]
 def warnings(runs: Sequence[Run]) -> list[str]:
     """Return what the runs' guarantees must be read with caution for, each line once."""
     told = [(run.manifest.get("guarantee") or {}).get("warning") for run in runs]
+    told += [uncovered(run, [*run.gallery(), *run.attacked(), *run.inferences()]) for run in runs]
     return list(dict.fromkeys(line for line in told if line))
 
 

@@ -1,7 +1,7 @@
 """Run a scenario once for every combination of ``[sweep]``, several at a time on Ray."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,13 @@ from ..core.errors import GauntletError, ResultsError
 from ..core.locks import FolderLock
 from ..server.simulation import prepare
 from .cells import place_of
-from .folders import claimed, fresh_folder
+from .families import family
+from .folders import claimed, fresh_folder, remove
 from .naming import plugin_label, short_keys
 from .outside_code import code_of
 from .overrides import PLUGIN_SECTIONS, change
 from .ownership import distrusted, refuse_cluster, signature
+from .plain import plugin_table
 from .progress import Progress, Silent
 from .provenance import NO_CONSENT, Consent, changed_code, refuse_absent, refuse_changes, versions
 from .report.writing import keep_report
@@ -65,8 +67,19 @@ def variants(scenario: Scenario) -> list[Variant]:
 
 def _told(key: str, value: Any, among: Sequence[Any]) -> str:
     """Return a swept value as a label says it: a plug-in by its name, anything else with its key."""
+    if PLUGIN_SECTIONS.get(key) == "codecs":
+        value, *among = (_with_inner(one) for one in (value, *among))
     short = plugin_label(value, among)
     return short if key in PLUGIN_SECTIONS else f"{key} = {short}"
+
+
+def _with_inner(codec: Any) -> Any:
+    """Return a built-in codec with the one that it is put around, also where that is its default."""
+    table, members = plugin_table(codec), family("codecs")
+    if not isinstance(table, Mapping) or table.get("name") not in members.table:
+        return codec
+    inner = getattr(members.find(table["name"]), "codec", None)
+    return {"codec": inner, **table} if isinstance(inner, str) else codec
 
 
 def sweep(scenario: Scenario, out: str | Path | None = None, progress: Progress | None = None) -> list[Run]:
@@ -81,6 +94,17 @@ def sweep(scenario: Scenario, out: str | Path | None = None, progress: Progress 
     with claimed(folder):
         begin_sweep(todo, folder, scenario)
         return _run_all(todo, folder, scenario.runtime, progress or Silent(), NO_CONSENT)
+
+
+def make_room(scenario: Scenario, folder: Path) -> None:
+    """Delete the results that a folder holds, once the scenario that is to take their place is checked.
+
+    Raises:
+        GauntletError: A variant cannot run, or the folder holds something else: nothing is deleted.
+    """
+    for variant in variants(scenario):
+        check_probes(variant.scenario, prepare(variant.scenario.run_spec()))
+    remove(folder)
 
 
 def check_variants(todo: Sequence[Variant], blank: type[GauntletError] | tuple[()] = ()) -> None:

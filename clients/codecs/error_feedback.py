@@ -65,7 +65,9 @@ class ErrorFeedback:
         if not (declared(self._inner, Codecs.contractive) or self.allow_unbiased):
             raise ValueError(
                 f"codec '{name}' does not say that it is contractive, and what it leaves out may add up "
-                "without bound: use topk, or allow_unbiased = true"
+                "without bound: use topk, or allow_unbiased = true; into a codec of yours whose x - "
+                "decode(encode(x)) is never longer than x write contractive: ClassVar[bool] = True, which "
+                "check-plugin looks at"
             )
 
     @cached_property

@@ -72,9 +72,34 @@ class Column:
         found: Array = np.where(np.isnan(values), self.missing, scaled).astype(np.float32)
         return found[:, None]
 
+    def cells(self, features: Array) -> list[str]:
+        """Return what features stand for, in the column's own unit, as ``of`` would read it.
+
+        A category's word is that of its largest feature, where that is at least a half; else "". A missing
+        number cannot be told from the mean, nor from the middle of its range.
+
+        Args:
+            features: Of this column alone.  # [n, F]
+        """
+        if self.kind == "category":
+            named = features.max(axis=1) >= 0.5
+            words = np.array(self.known)[features.argmax(axis=1)]
+            return [str(word) if there else "" for word, there in zip(words, named, strict=True)]
+        values = (features[:, 0].astype(np.float64) * self.width + self.middle).tolist()
+        return [_day_or_number(value, self.kind == "date") for value in values]
+
     def plain(self) -> dict[str, Any]:
         """Return it as plain values, as a manifest holds it; bounds that are none are left out."""
         return {k: v for k, v in asdict(self).items() if v not in (-np.inf, np.inf, ())}
+
+
+def _day_or_number(value: float, is_date: bool) -> str:
+    if not is_date:
+        return f"{value:.6g}"
+    try:
+        return (_EPOCH + timedelta(days=value)).isoformat(sep=" ", timespec="minutes").removesuffix(" 00:00")
+    except (OverflowError, ValueError):  # no day of a calendar
+        return f"day {value:.6g}"
 
 
 def in_words(cells: "pd.Series[Any]") -> Array:
@@ -170,8 +195,13 @@ def refuse_odd(name: str, words: Array, odd: Array, at: At | None) -> NoReturn:
     """
     rows = np.flatnonzero(odd)
     where = f" ({at(rows)})" if at else ""
-    some = ", ".join(f'"{word}"' for word in np.unique(words[odd])[:3].tolist())
+    others = np.unique(words[odd]).tolist()
+    if all(np.isfinite(day_of(word)) for word in others):
+        way = f'read it as days (dates = ["{name}"])'
+    else:
+        some = ", ".join(f'"{word}"' for word in others[:3])
+        way = f"leave cells that are not known empty, or name what stands in them (missing = [{some}])"
     raise DataError(
-        f"column {name!r} holds numbers, and also {str(words[rows[0]])!r}{where}: leave cells that are not "
-        f"known empty, name what stands in them (missing = [{some}]), or name the column in categories"
+        f"column {name!r} holds numbers, and also {str(words[rows[0]])!r}{where}: {way}, or name the column "
+        "in categories"
     )

@@ -1,18 +1,19 @@
 """A table of your own: a CSV file with a header, a row an example."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...core.errors import DataError
+from ...core.live import class_of, is_live
 from .base import Array, Dataset, Targets
-from .column import At, are_numbers, days, numbers
+from .column import are_numbers, days, numbers
 from .columns import Given, codes, features, sorted_words
 from .csv_file import CsvFile, check_format
+from .held import FrameFile
 from .held_out import held_out
 from .pile import MOST_CLASSES
 
@@ -35,7 +36,7 @@ class CsvTable:
 
     Attributes:
         path: A file ``.csv``, or packed, ``.csv.gz`` or ``.csv.xz``; a relative path counts from the working
-            folder.
+            folder. In Python a DataFrame, too.
         label: The column to predict.
         regression: Whether the label is a number; False: a class.
         test_path: A second file with the same columns for the test; empty: a share of the rows.
@@ -95,113 +96,126 @@ class CsvTable:
         ranges = {name: _range(name, ends, name in dates) for name, ends in self.ranges.items()}
         return Given(self.categories, ranges, dates)
 
-    def _file(self, path: str) -> CsvFile:
-        return CsvFile(path, self.separator, self.encoding, self.missing)
-
-    def _ats(self, train: "pd.DataFrame", test: "pd.DataFrame") -> tuple[At, At]:
-        """Return what names the lines of training and of test rows."""
-        files = self._file(self.path), self._file(self.test_path or self.path)
-        return partial(_lines, files[0], train), partial(_lines, files[1], test)
-
     def load(self) -> Dataset:
-        train, test = self._tables()
-        names, ats = self._features(train), self._ats(train, test)
+        train, test = self._rows()
+        names = self._features(train)
         found = features(
-            {name: _words(train, name) for name in names},
-            {name: _words(test, name) for name in names},
+            {name: train.words(name) for name in names},
+            {name: test.words(name) for name in names},
             self._given(),
-            ats,
+            (train.at, test.at),
         )
-        y, test_y, count, learnt = self._labels(train, test, ats)
+        y, test_y, count, learnt = self._labels(train, test)
         both = found.x.min(), found.x.max(), found.test_x.min(), found.test_x.max()
         return Dataset(
-            name=Path(self.path).name.partition(".")[0],
+            name=class_of(self.path) if is_live(self.path) else Path(self.path).name.partition(".")[0],
             x=found.x,
             y=y,
             test_x=found.test_x,
             test_y=test_y,
             num_classes=count,
             value_range=(float(min(both)), float(max(both))),
-            groups=_words(train, self.client) if self.client else None,
+            groups=train.words(self.client) if self.client else None,
             targets=Targets((self.label,)) if self.regression else None,
             fitted=(*found.fitted, *learnt),
             columns=found.columns,
             notes=found.notes,
         )
 
-    def _tables(self) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    def _read(self, path: str) -> "_Rows":
+        if is_live(path):
+            held = FrameFile(path, self.missing)
+            return _Rows(held, held.read())
+        file = CsvFile(path, self.separator, self.encoding, self.missing)
+        return _Rows(file, file.read())
+
+    def _rows(self) -> "tuple[_Rows, _Rows]":
         """Return the training and the test rows."""
-        file = self._file(self.path)
-        table = file.read()
-        for name in (self.label, *([self.client] if self.client else [])):
-            file.check_column(table, name)
-            if (lacks := np.flatnonzero(_words(table, name) == "")).size:
-                what = "label" if name == self.label else "client"
-                where = _lines(file, table, lacks)
-                raise DataError(
-                    f"{self.path}: {where}: a row has no {what} ({name!r}): fill it in, or leave the row out"
-                )
+        whole = self._read(self.path)
+        whole.refuse_empty("label", self.label)
+        if self.client:
+            whole.refuse_empty("client", self.client)
         if self.test_path:
-            return table, self._test_table(table)
-        owners = _words(table, self.client) if self.client else np.zeros(len(table), dtype=np.int64)
+            test = self._read(self.test_path)
+            for name in whole.table.columns:
+                if name != self.client:
+                    test.check_column(name)
+            test.refuse_empty("label", self.label)
+            return whole, test
+        size = len(whole.table)
+        owners = whole.words(self.client) if self.client else np.zeros(size, dtype=np.int64)
         out = held_out(owners, self.test_share)
         if out.all() or not out.any():
-            raise DataError(
-                f"{self.path}: {len(table)} rows are too few to hold {self.test_share:g} of them out"
-            )
-        return table[~out], table[out]
+            raise DataError(f"{self.path}: {size} rows are too few to hold {self.test_share:g} of them out")
+        return replace(whole, table=whole.table[~out]), replace(whole, table=whole.table[out])
 
-    def _test_table(self, table: "pd.DataFrame") -> "pd.DataFrame":
-        """Return the rows of the test file."""
-        file = self._file(self.test_path)
-        test = file.read()
-        for name in table.columns:
-            if name != self.client:
-                file.check_column(test, name)
-        if (lacks := np.flatnonzero(_words(test, self.label) == "")).size:
-            raise DataError(
-                f"{self.test_path}: {_lines(file, test, lacks)}: a row has no label ({self.label!r})"
-            )
-        return test
-
-    def _features(self, table: "pd.DataFrame") -> list[str]:
+    def _features(self, train: "_Rows") -> list[str]:
         """Return the names of the columns that are features."""
         for name in (*self.columns, *self.categories, *self.ranges, *self.dates):
-            self._file(self.path).check_column(table, name)
+            train.check_column(name)
             if name in (self.label, self.client):
                 raise DataError(f"column {name!r} is the label or the client, and cannot be a feature")
-        found = [n for n in self.columns or table.columns if n not in (self.label, self.client)]
+        found = [n for n in self.columns or train.table.columns if n not in (self.label, self.client)]
         if not found:
             raise DataError(f"{self.path} has no column besides {self.label!r} to learn from")
         return found
 
-    def _labels(
-        self, train: "pd.DataFrame", test: "pd.DataFrame", ats: tuple[At, At]
-    ) -> tuple[Array, Array, int, tuple[str, ...]]:
+    def _labels(self, train: "_Rows", test: "_Rows") -> tuple[Array, Array, int, tuple[str, ...]]:
         """Return the labels of both, the number of classes, and what was learnt from training rows."""
-        words = [_words(table, self.label) for table in (train, test)]
         if self.regression:
-            y, test_y = (self._targets(column, at) for column, at in zip(words, ats, strict=True))
-            return y, test_y, 0, ()
-        classes = np.array(self.classes or sorted_words(words[0]))
+            return self._targets(train), self._targets(test), 0, ()
+        words = train.words(self.label)
+        classes = np.array(self.classes or sorted_words(words))
         if len(classes) > MOST_CLASSES:
             raise DataError(
                 f"{self.path}: {self.label!r} has {len(classes)} different values, at most {MOST_CLASSES} "
                 "are classes; set regression = true where it is a number"
             )
-        y, test_y = (codes(self.path, column, classes, at) for column, at in zip(words, ats, strict=True))
+        y = codes(self.path, words, classes, train.at)
+        test_y = codes(self.path, test.words(self.label), classes, test.at)
         return y, test_y, len(classes), () if self.classes else ("the classes",)
 
-    def _targets(self, words: Array, at: At) -> Array:
+    def _targets(self, rows: "_Rows") -> Array:
+        words = rows.words(self.label)
         values = numbers(words)
         if values is None:
             wrong = np.flatnonzero(~are_numbers(words))
             raise DataError(
                 f"{self.path}: {self.label!r} must be numbers, for regression = true, got "
-                f"{str(words[wrong[0]])!r} ({at(wrong)})"
+                f"{str(words[wrong[0]])!r} ({rows.at(wrong)})"
             )
         found: Array = values.astype(np.float32)[:, None]
         return found
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of a file: its words, and where each row stands in it."""
+
+    file: CsvFile | FrameFile
+    table: "pd.DataFrame"
+
+    def words(self, name: str) -> Array:
+        """Return a column's words.  # [n]"""
+        found: Array = self.table[name].to_numpy(dtype=str)
+        return found
+
+    def at(self, rows: Array) -> str:
+        """Return where rows of the table stand in the file."""
+        return self.file.lines(self.table.index.to_numpy()[rows])
+
+    def check_column(self, name: str) -> None:
+        """Raise ``DataError`` unless there is that column."""
+        self.file.check_column(self.table, name)
+
+    def refuse_empty(self, what: str, name: str) -> None:
+        """Raise ``DataError`` where there is no such column, or an empty cell in it."""
+        self.check_column(name)
+        if (lacks := np.flatnonzero(self.words(name) == "")).size:
+            raise DataError(
+                f"{self.file.path}: {self.at(lacks)}: a row has no {what} ({name!r}): fill it in, or leave "
+                "the row out"
+            )
 
 
 def _range(name: str, ends: tuple[float | str, float | str], dates: bool) -> tuple[float, float]:
@@ -216,13 +230,3 @@ def _range(name: str, ends: tuple[float | str, float | str], dates: bool) -> tup
             f'[0, 100] or ["2023-01-01", "2024-12-31"], got [{", ".join(map(repr, ends))}]'
         ) from error
     return low, high
-
-
-def _lines(file: CsvFile, table: "pd.DataFrame", rows: Array) -> str:
-    """Return the lines of a table's rows."""
-    return file.lines(table.index.to_numpy()[rows])
-
-
-def _words(table: "pd.DataFrame", name: str) -> Array:
-    found: Array = table[name].to_numpy(dtype=str)
-    return found

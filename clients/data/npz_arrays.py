@@ -2,13 +2,16 @@
 
 import zipfile
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ...core.errors import DataError, unknown
+from ...core.live import class_of, is_live
 from .base import Array, Dataset
+from .held import held_arrays
 from .pile import Told, dataset_of
 
 LARGEST = 2**34  # bytes of all arrays, unpacked
@@ -27,7 +30,7 @@ class NpzArrays:
     how many classes there are: name ``num_classes`` where a privacy mechanism is on.
 
     Attributes:
-        path: The file; a relative path counts from the working folder.
+        path: The file; a relative path counts from the working folder. In Python arrays, too.
         test_share: Share of the rows that is held out where the file has no test set, between 0.05 and 0.95:
             the same rows in every run, and of each client its own share.
         num_classes: C, above every label; 0: the largest label and 1. 0 for a regression.
@@ -49,7 +52,7 @@ class NpzArrays:
     @property
     def _told(self) -> Told:
         size = self.num_classes, self.num_tokens, self.low, self.high
-        name = Path(self.path).name.partition(".")[0]
+        name = class_of(self.path) if is_live(self.path) else Path(self.path).name.partition(".")[0]
         return Told(name, self.path, self.test_share, *size, option="npz: num_classes")
 
     def load(self) -> Dataset:
@@ -62,6 +65,10 @@ def _read(path: str) -> dict[str, Array]:
     Raises:
         DataError: No such file, none of NumPy's, arrays of objects, others than are known, too large ones.
     """
+    return _checked(path, held_arrays(path) if is_live(path) else _of_file(path))
+
+
+def _of_file(path: str) -> dict[str, Array]:
     place = Path(path).expanduser()
     if not place.is_file():
         raise DataError(f"there is no file {path} (working folder {Path.cwd()})")
@@ -71,15 +78,29 @@ def _read(path: str) -> dict[str, Array]:
         if size > LARGEST:
             raise DataError(f"{path} holds {size} bytes, at most {LARGEST} are read")
         with np.load(place, allow_pickle=False) as found:
-            for name in found.files:
-                if name not in (*NEEDED, *OPTIONAL):
-                    raise DataError(f"{path}: {unknown('array', name, (*NEEDED, *OPTIONAL))}")
+            _check_names(path, found.files)
             arrays = {name: found[name] for name in found.files}
         if odd := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
             raise ValueError(f"{odd[0]} is no array")
     except _UNREADABLE as error:
         line = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(f"{path} is no .npz file of plain arrays: {line}") from error
+    return arrays
+
+
+def _check_names(path: str, names: Iterable[str]) -> None:
+    for name in names:
+        if name not in (*NEEDED, *OPTIONAL):
+            raise DataError(f"{path}: {unknown('array', name, (*NEEDED, *OPTIONAL))}")
+
+
+def _checked(path: str, arrays: dict[str, Array]) -> dict[str, Array]:
+    """Return arrays of known names that hold something.
+
+    Raises:
+        DataError: Others, or too few.
+    """
+    _check_names(path, arrays)
     if few := [f"{name} {list(a.shape)}" for name, a in arrays.items() if not a.ndim or not a.size]:
         raise DataError(f"{path} must hold arrays [n, ...] of at least one number, got {few[0]}")
     lacks = [name for name in NEEDED if name not in arrays]

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...clients.codecs.parts.sizes import max_frame
 from ...core.contracts import NoGuarantee
-from ...core.declarations import Mechanisms, Samplers, declared
+from ...core.declarations import Algorithms, Mechanisms, Samplers, declared
 from ...core.seeds import generator
 from ...privacy.accounting import amplifies, charging_rule
 from ..cohort.sampling import sample_cohort
@@ -47,9 +47,8 @@ _WHY = {
     "fixed_size",
     "observer": "server '{server}' is malicious, and central and distributed privacy trust the server: use "
     "privacy local_gaussian or dp_sgd, or server honest",
-    "client_memory": "codec '{codec}' or algorithm '{algorithm}' remembers earlier rounds, which no analysis "
-    "with this sampling allows for: use ones without a memory, such as identity and fedavg, or sampler full "
-    "with privacy gaussian",
+    "client_memory": "{remembers} earlier rounds, which no analysis with this sampling allows for: use "
+    "{without}, or sampler full with privacy gaussian",
     "schedule": "under schedule '{schedule}' others begin in the place of a client that stays away: set "
     "privacy.relation = 'zero_out', or use schedule synchronous",
     "private_clip": "what moves the clip norm goes out without noise: leave out count_noise_std = 0",
@@ -81,7 +80,7 @@ def broken_promise(plan: Plan, spec: RunSpec, first: ServerState, data: Federate
         told = "facts" if reason == "extra_release" and plan.exchange.statement else reason
         facts = ", ".join(plan.exchange.statement.names)
         why = _WHY.get(told, f"no guarantee holds ({reason})").format(
-            **_names(spec), facts=facts, fitted=", ".join(plan.fitted_inputs)
+            **_names(spec), **_memories(plan, spec), facts=facts, fitted=", ".join(plan.fitted_inputs)
         )
     return f"{asked} was asked for, and {why}; {_WITHOUT}" if why else None
 
@@ -149,6 +148,19 @@ def _shares(plan: Plan, data: FederatedData, round_: int) -> int:
     chance = generator(plan.seed, "network", round_)
     fate = plan.network.deliver(examples, plan.bytes_down, np.full(len(cohort), size), chance)
     return sum(bool(came) and i not in malicious for i, came in zip(cohort, fate.arrived, strict=True))
+
+
+def _memories(plan: Plan, spec: RunSpec) -> dict[str, str]:
+    """Return who remembers earlier rounds, as the start of a line, and what would not."""
+    kept = plan.exchange.memory.parameters and not declared(plan.exchange.rule, Algorithms.memory_stays)
+    found = {f"codec '{spec.codec}'": "identity"} if plan.codec.init() is not None else {}
+    found |= {f"algorithm '{spec.algorithm.name}'": "fedavg"} if kept else {}
+    verb = "remembers" if len(found) == 1 else "remember"
+    whose = "one without a memory, such as" if len(found) == 1 else "ones without a memory, such as"
+    return {
+        "remembers": f"{' and '.join(found) or 'what clients send'} {verb if found else 'follows from'}",
+        "without": f"{whose} {' and '.join(found.values() or ['identity and fedavg'])}",
+    }
 
 
 def _names(spec: RunSpec) -> dict[str, str]:

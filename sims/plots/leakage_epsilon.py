@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...core.errors import ScenarioError
+from ..coverage import covered, uncovered
 from ..measures import called
 from .base import RunLike, metric_of, reach
 from .frontier import end_of, evaluated
@@ -43,10 +44,13 @@ def leakage_epsilon(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
 
     A point is one setting, with all its seeds, at the largest of their epsilons. A line joins the settings of
     the noise of one mechanism (and one attack): of two mechanisms the same epsilon may guard against other
-    observers. Runs without a guarantee stand in a column of their own, never at epsilon 0 or infinity.
+    observers. A half-filled point is one whose epsilon does not cover the attacker at all: it sees what goes
+    out before the noise. Runs without a guarantee stand in a column of their own, never at epsilon 0 or
+    infinity.
 
     Returns:
-        The figure, and one row an attack and label, with the ``mechanism`` whose line it is on.
+        The figure, and one row an attack and label, with the ``mechanism`` whose line it is on, and whether
+        its epsilon covers the attacker (``covered``).
 
     Raises:
         ScenarioError: Nothing was rebuilt, no such run was evaluated, or none has an epsilon; or a client
@@ -111,6 +115,7 @@ def _row(leaks: Sequence[Leak], metric: str) -> dict[str, Any]:
         "label": leaks[0].label,
         "epsilon": np.nan if reason else max(value for value, _ in budgets),
         "reason": reason,
+        "covered": "" if reason else "yes" if all(covered(one.run, one.item) for one in leaks) else "no",
         **end_of(leaks, leaks[0].label, metric),
         **figures_of(leaks),
     }
@@ -131,6 +136,15 @@ def _draw_leaks(axes: Axes, attack: str, rows: pd.DataFrame, look: Style) -> Non
     if rows.empty:
         return
     axes.plot(rows["epsilon"], rows["mean"], label=attack, markersize=7, linewidth=1.6, zorder=3, **look)
+    bare = rows[rows["covered"] == "no"]
+    half: Style = {
+        **look,
+        "linestyle": "",
+        "fillstyle": "left",
+        "markerfacecoloralt": "white",
+        "markersize": 7,
+    }
+    axes.plot(bare["epsilon"], bare["mean"], zorder=4, **half)
     for row in rows.to_dict("records"):
         draw_spread(axes, row["epsilon"], row, look)
 
@@ -175,4 +189,9 @@ def _small_print(leaks: Sequence[Leak], table: pd.DataFrame) -> str:
     lost = "; ".join(
         f"{letter(n)}:\N{NO-BREAK SPACE}{label} ({reason})" for n, (label, reason) in enumerate(reasons)
     )
+    runs = {id(one.run): one.run for one in leaks}
+    seen = {key: [one.item for one in leaks if id(one.run) == key] for key in runs}
+    lines = (uncovered(run, seen[key]) for key, run in runs.items())
+    bare = list(dict.fromkeys(line for line in lines if line))
+    told += [f"half-filled: {'; '.join(bare)}"] if bare else []
     return caption_of(leaks, SPREAD, *told, f"no ε at {lost}" if lost else "", dotted(leaks))

@@ -12,6 +12,8 @@ from .markup import Markup, element, escaped, section, table
 from .png import data_uri
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..rebuilt import Rebuilt
     from .reading import Findings
 
@@ -90,12 +92,25 @@ def _drawn(name: str, seed: int, item: "Rebuilt") -> Markup:
     words = f"{name}, seed {seed}: {item.attack}{_told(item)}, round {item.round}, client {item.client_id}"
     more = f" ({count} of {len(item.truth)} examples)" if count < len(item.truth) else ""
     legend = element("span", "true above, rebuilt below", class_="note")
+    if (rows := item.table()) is not None:
+        return _as_table(f"{words}{more}", rows.head(2 * count), item)
     return element(
         "figure",
         element("figcaption", words, more, element("br"), legend),
         element("ul", *columns),
         class_="rebuilt",
     )
+
+
+def _as_table(words: str, rows: "pd.DataFrame", item: "Rebuilt") -> Markup:
+    """Return the examples of a table by its columns' names, in their units."""
+    shown = rows if known(item) else rows.xs("rebuilt", level="row", drop_level=False)
+    body = [
+        [f"{row} {example + 1}", *cells, _score(item, example) if row == "rebuilt" else ""]
+        for (example, row), *cells in shown.itertuples()
+    ]
+    whole = table(["example", *map(str, rows.columns), "score"], body, f"{words}, in the units of the table")
+    return element("figure", whole, class_="rebuilt rows")
 
 
 def _picture(example: Array, words: str) -> Markup:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..coverage import uncovered
 from ..naming import completed, scenario_name
 from ..results import FINISHED
 from ..summary import summary_table
@@ -123,7 +124,8 @@ def cautions(findings: "Findings") -> Markup:
 def _notes(run: "Run") -> list[str]:
     guarantee, notes = run.manifest.get("guarantee"), run.manifest.get("notes")
     warning = guarantee.get("warning") if isinstance(guarantee, Mapping) else None
-    return [str(line) for line in [warning, *(notes if isinstance(notes, list) else [])] if line]
+    bare = uncovered(run, [*run.gallery(), *run.attacked(), *run.inferences()])
+    return [str(line) for line in [warning, bare, *(notes if isinstance(notes, list) else [])] if line]
 
 
 def _state(status: str) -> str:

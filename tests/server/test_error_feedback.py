@@ -152,8 +152,26 @@ def test_noise_that_hangs_together_over_rounds_counts_on_more_than_the_clip_norm
 
 def test_a_budget_that_a_memory_takes_away_is_refused_before_the_run(small):
     spec = private(small, PluginSpec("poisson", {"sample_rate": 0.5}), noise_multiplier=None, epsilon=5.0)
-    with pytest.raises(ScenarioError, match=r"codec .* remembers earlier rounds.*such as identity"):
+    with pytest.raises(ScenarioError, match=r"codec .* remembers earlier rounds.*such as identity") as caught:
         prepare(spec)
+    assert "fedavg" not in str(caught.value)
+
+
+def test_only_what_remembers_is_named_where_a_memory_takes_a_budget_away(small):
+    """SCAFFOLD's controls, with the tree's noise: the codec has no memory. Then both have one."""
+    words = {
+        ("scaffold", "identity"): r"and algorithm 'scaffold' remembers earlier rounds.*one .*such as fedavg,",
+        (
+            "scaffold",
+            "feedback",
+        ): r"codec '.*' and algorithm 'scaffold' remember earlier.*identity and fedavg",
+    }
+    table = {"clip_norm": 0.5, "epsilon": 5.0, "delta": 0.01}
+    for (_, codec), message in words.items():
+        spec = private(small, PluginSpec("full"), FEEDBACK if codec == "feedback" else PluginSpec("identity"))
+        spec = replace(spec, algorithm=PluginSpec("scaffold"), privacy=PluginSpec("tree", table))
+        with pytest.raises(ScenarioError, match=message):
+            prepare(spec)
 
 
 def test_noise_at_home_comes_before_the_residual_and_keeps_its_epsilon(small):

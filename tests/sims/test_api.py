@@ -59,6 +59,24 @@ def test_a_sweep_and_a_matrix_show_themselves(tmp_path):
     assert len(package.load_sweep(tmp_path / "matrix")) == 4
     with pytest.raises(ResultsError, match="holds no sweep"):
         package.load_sweep(swept[0].folder)
+    with pytest.raises(ResultsError, match=r"holds no run, but the 2 of a sweep: .*run-000.*load_sweep"):
+        package.load_run(tmp_path / "swept")
+
+
+def test_results_are_overwritten_where_that_is_asked_for_and_the_new_ones_can_run(tmp_path):
+    package.simulate(scenario(), tmp_path / "run")
+    with pytest.raises(ResultsError, match="choose another folder with out, resume it, or delete it with"):
+        package.simulate(scenario(rounds=1), tmp_path / "run")
+    with pytest.raises(PluginError, match="unknown option"):
+        package.simulate(scenario(defense={"name": "mean", "x": 1}), tmp_path / "run", overwrite=True)
+    assert len(package.load_run(tmp_path / "run").rounds) == 2
+
+    assert len(package.simulate(scenario(rounds=1), tmp_path / "run", overwrite=True).rounds) == 1
+    assert len(package.sweep(scenario(), tmp_path / "run", over={"seed": [1, 2]}, overwrite=True)) == 2
+
+
+def test_a_run_without_notes_has_none(tmp_path):
+    assert package.simulate(scenario(), tmp_path / "run").manifest["notes"] == []
 
 
 def test_a_run_shows_itself_escaped_finished_or_not(tmp_path):

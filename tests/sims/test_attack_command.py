@@ -98,6 +98,13 @@ def test_what_one_probe_was_told_reaches_no_attack_on_the_others_recording(run, 
     assert len(load_run(run).gallery()) == 2  # the run's own
 
 
+def test_an_attack_that_several_messages_refuse_has_one_line(run, gauntlet):
+    said = gauntlet("attack", run, "--with", "bias_trick", "--with", "embedding_rows")
+    lines = [line for line in said.stdout.splitlines() if "refused:" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("2 messages: embedding_rows refused: ")
+
+
 def test_results_are_in_the_manifest_and_verified(run, gauntlet):
     gauntlet("attack", run, "--with", "bias_trick")
     assert codes(run) == {WHOLE}

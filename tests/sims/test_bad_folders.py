@@ -105,7 +105,7 @@ def test_a_manifest_that_lacks_something_is_refused_and_not_to_be_resumed(
         assert line.startswith("gauntlet: mine/manifest.json ")
         assert words in line
     line = one_line(gauntlet("run", tiny_file, "--out", "mine"))
-    assert line == "gauntlet: mine already holds other files; choose another --out"
+    assert line == "gauntlet: mine already holds other files; choose another folder with out"
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,33 @@ class Shy:
 """
 
 
+def test_an_error_that_breaks_several_promises_is_written_once_with_its_line(gauntlet, tmp_path):
+    lines = [
+        "from dataclasses import dataclass",
+        "from typing import ClassVar",
+        "from gauntlet.core.contracts import UpdateKnowledge",
+        "@dataclass(frozen=True)",
+        "class Torn:",
+        "    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OWN",
+        "    def init(self): return None",
+        "    def corrupt(self, own, view, state):",
+        "        return self._work(own), state",
+        "    def _work(self, own):",
+        "        raise TypeError('no such thing ' * 100)",
+    ]
+    (tmp_path / "torn.py").write_text("\n".join(lines))
+    said = gauntlet("check-plugin", f"{tmp_path}/torn.py:Torn")
+    failed = [line for line in said.stdout.splitlines() if line.startswith("FAILED")]
+
+    assert said.returncode == 1
+    assert len(failed) == 6
+    assert failed[0].startswith(
+        "FAILED  the same clients send rows of the same shape: torn.py:11: Torn raised"
+    )
+    assert all("the same as of: the same clients send rows" in line for line in failed[1:])
+    assert max(map(len, failed)) < 450
+
+
 def test_the_check_names_what_is_in_no_table_of_declarations(gauntlet, tmp_path):
     """A class attribute, a method, and an option that is nearly called like a declaration."""
     (tmp_path / "shy.py").write_text(SHY)

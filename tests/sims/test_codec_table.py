@@ -92,8 +92,17 @@ def test_a_runs_recorded_messages_are_measured_as_they_were_decoded(folder):
 
 def test_a_folder_without_messages_is_refused_in_one_line(tiny, tmp_path):
     run = simulate(tiny(rounds=1), tmp_path / "run")
-    with pytest.raises(ResultsError, match="no message is recorded there"):
+    with pytest.raises(ResultsError, match=r"no message is recorded there; .*--set 'probes=\[\"dlg\"\]'"):
         recorded_material(str(run.folder))
+
+
+def test_messages_of_a_lossy_codec_are_said_to_be_what_was_decoded(folder, tiny, tmp_path):
+    lossy = tiny(rounds=1, codec="sign", probes=[{"name": "dlg", "max_iterations": 1}])
+    simulate(lossy, tmp_path / "run")
+    assert recorded_material(str(tmp_path / "run")).title == (
+        "1 recorded messages of run, as the server decoded them from codec sign"
+    )
+    assert "decoded" not in recorded_material(str(folder)).title
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gauntlet.sims.naming import plugin_label, run_names, without_shared
+from gauntlet.sims.sweep import variants
 
 QUANTILE = {"name": "gaussian", "clipping": {"name": "quantile", "target": 0.5, "lr": 0.2}, "clip_norm": 1.0}
 
@@ -45,6 +46,20 @@ class Folder:
                 {"name": "g", "a": {"name": "p", "z": 2}, "z": 2},
             ],
             ["g a.z=1 z=1", "g a.z=2 z=2"],
+        ),
+        (
+            [
+                "identity",
+                {"name": "error_feedback", "codec": {"name": "topk", "density": 0.05}},
+                {"name": "error_feedback", "codec": {"name": "topk", "density": 0.1}},
+                {"name": "error_feedback", "codec": "own.py:Sign"},
+            ],
+            [
+                "identity",
+                "topk + error_feedback density=0.05",
+                "topk + error_feedback density=0.1",
+                "Sign + error_feedback",
+            ],
         ),
         (["a/x.py:Mine", "b/y.py:Yours"], ["Mine", "Yours"]),
         (["a/x.py:Mine", "b/x.py:Mine", "mean"], ["a/x.py:Mine", "b/x.py:Mine", "mean"]),
@@ -122,3 +137,9 @@ def test_labels_of_several_sweeps_lose_what_all_share_and_keep_what_differs():
         Folder("median, lr = 0.2, momentum = 0.9"),
     ]
     assert run_names(runs) == ["mean, lr = 0.1", "median, lr = 0.1", "median, lr = 0.2"]
+
+
+def test_a_sweep_names_what_error_feedback_is_put_around_by_default(tiny):
+    swept = tiny(sweep={"codec": ["identity", "error_feedback", {"name": "error_feedback", "codec": "sign"}]})
+    labels = ["identity", "topk + error_feedback", "sign + error_feedback"]
+    assert [variant.label for variant in variants(swept)] == labels

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from gauntlet.clients.data.column import Column
 from gauntlet.core.errors import DataError, ResultsError, ScenarioError
 from gauntlet.sims.matrix import plan_matrix
 from gauntlet.sims.run import simulate
@@ -136,3 +137,49 @@ def test_a_column_of_very_many_words_is_a_warning_of_the_run(tmp_path):
     run = simulate(scenario(None, data=data, partition="iid", num_clients=2), tmp_path / "run")
     (note,) = run.manifest["notes"]
     assert note.startswith("column 'key' is a category of 60 different words")
+
+
+def test_what_is_rebuilt_of_a_table_is_read_in_its_names_and_units(table, tmp_path):
+    """One example and one step behind a bias: its row comes back, 0 dB of error to a digit."""
+    training = {"local_steps": 1, "batch_size": 1, "lr": 0.1}
+    run = simulate(scenario(table, training=training, probes=["bias_trick"]), tmp_path / "run")
+    (item,) = run.gallery()
+
+    rows = item.table()
+
+    true, made = rows.xs("true", level="row"), rows.xs("rebuilt", level="row")
+    assert list(rows.columns) == ["age", "seen", "floor", "job"]
+    assert made.equals(true)
+    written = pd.read_csv(table, dtype=str, keep_default_na=False)
+    mean = written.age[written.age != "NA"].astype(int).mean()
+    written["age"] = written.age.replace("NA", f"{mean:.6g}")
+    written["job"] = written.job.replace("?", "")
+    assert true.iloc[0].tolist() in written[["age", "seen", "floor", "job"]].values.tolist()
+    page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    assert f">{true.seen.iloc[0]}</td>" in page
+    assert "in the units of the table" in page
+    assert (
+        ".rebuilt.rows { width: 100%; }" in page
+    )  # or a table that scrolls has no width in a row of figures
+    assert "data:image" not in page.partition('id="leakage"')[2].partition("</section>")[0]
+    pictures = simulate(
+        scenario(
+            table, data="digits", partition="iid", num_clients=2, training=training, probes=["bias_trick"]
+        ),
+        tmp_path / "digits",
+    )
+    assert pictures.gallery()[0].table() is None
+
+
+def test_features_are_read_back_as_cells():
+    """By hand: 2 * 10 + 50 = 70; day 19 358 is 1 January 2023, and half a day later noon."""
+    number = Column("a", "number", (), 50.0, 10.0)
+    date = Column("b", "date", (), 19358.0, 1.0)
+    category = Column("c", "category", ("x", "y"))
+    assert number.cells(np.array([[2.0], [-0.05]])) == ["70", "49.5"]
+    assert date.cells(np.array([[0.0], [0.5], [1e9]])) == [
+        "2023-01-01",
+        "2023-01-01 12:00",
+        "day 1.00002e+09",
+    ]
+    assert category.cells(np.array([[0.1, 0.9], [0.3, 0.2]])) == ["y", ""]

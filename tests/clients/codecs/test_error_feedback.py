@@ -151,7 +151,10 @@ def test_a_codec_that_carries_over_what_it_left_out_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"codec": "terngrad"}, "does not say that it is contractive.*use topk, or allow_unbiased = true"),
+        (
+            {"codec": "terngrad"},
+            "does not say that it is contractive.*use topk.*write contractive: ClassVar",
+        ),
         (
             {"codec": "randk"},
             "codec 'randk' does not say that it is contractive, and what it leaves out may add",

@@ -134,6 +134,11 @@ def test_it_owes_what_every_data_set_owes(people):
             {"label": "b"},
             r"holds numbers, and also '-' \(lines 2403, 2404\).*missing = \[\"-\", \"\?\"\]",
         ),
+        (
+            "a,b\n2023-01-01,x\n2023-01-02,y\n",
+            {"label": "b", "ranges": {"a": (0, 1)}},
+            r'also .2023-01-0.. \(line .\): read it as days \(dates = \["a"\]\)',
+        ),
         ("a,b\n2023-01-01,x\nlater,y\n", {"label": "b", "dates": ("a",)}, r"'later' \(line 3\): dates are"),
         (
             "a,b\n1,x\n?,y\n",

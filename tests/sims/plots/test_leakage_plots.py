@@ -184,6 +184,23 @@ def test_each_mechanism_has_a_line_of_its_own(recorded, made):
     assert len(set(markers)) == 2
 
 
+def test_an_epsilon_that_does_not_cover_the_attacker_is_half_filled(recorded, made):
+    """Central noise comes after the message that the attacker saw; local noise is in it."""
+    runs = [
+        private(
+            recorded, made, name, 8.0, 0.5, psnr, scenario={"privacy": {"name": name}}, trust_model=[trust]
+        )
+        for name, trust, psnr in (("local_gaussian", "local", 5.0), ("gaussian", "central", 60.0))
+    ]
+    figure, table = leakage_epsilon(runs)
+
+    half = [line.get_xydata().tolist() for line in figure.axes[0].lines if line.get_fillstyle() == "left"]
+    assert [points for points in half if points] == [[[8.0, 60.0]]]
+    assert table.set_index("mechanism")["covered"].to_dict() == {"local_gaussian": "yes", "gaussian": "no"}
+    caption = " ".join(figure.get_supxlabel().split())
+    assert "half-filled: the epsilon of gaussian covers whoever sees the aggregate after" in caption
+
+
 def test_runs_without_any_epsilon_are_refused(recorded, made):
     with pytest.raises(ScenarioError, match="there is no epsilon to draw leakage against"):
         leakage_epsilon([private(recorded, made, "none", None, 0.9, 100.0)])
