@@ -145,18 +145,13 @@ def finish(figure: "Figure", data: "pd.DataFrame | None", look: Look) -> "tuple[
 
 def _rename(figure: "Figure", labels: Mapping[str, str], had: set[str] | None) -> None:
     from matplotlib.text import Text
-    from matplotlib.ticker import FixedFormatter
 
+    fixed = _named_ticks(figure)
     kept = {id(text) for text in _explanations(figure)}
+    kept |= {id(text) for axis, _ in fixed for text in axis.get_ticklabels()}
     texts: list[Any] = [text for text in figure.findobj(Text) if id(text) not in kept]
-    fixed = [
-        formatter
-        for axes in figure.get_axes()
-        for formatter in (axes.xaxis.get_major_formatter(), axes.yaxis.get_major_formatter())
-        if isinstance(formatter, FixedFormatter)
-    ]
     before = [text.get_text() for text in texts]
-    said = [*before, *(name for one in fixed for name in one.seq)]
+    said = [*before, *(name for _, names in fixed for name in names)]
     for old in labels:
         if any(_word(old).search(name) for name in said):
             if had is not None:
@@ -166,8 +161,23 @@ def _rename(figure: "Figure", labels: Mapping[str, str], had: set[str] | None) -
             raise ScenarioError(f"no text of this picture has {old!r}; it has: {'; '.join(known)}")
     for text, name in zip(texts, before, strict=True):
         text.set_text(replaced(name, labels))
-    for formatter in fixed:
-        formatter.seq = [replaced(name, labels) for name in formatter.seq]
+    for axis, names in fixed:
+        if (others := [replaced(name, labels) for name in names]) != names:
+            axis.set_ticks(axis.get_majorticklocs(), labels=others)
+
+
+def _named_ticks(figure: "Figure") -> list[tuple[Any, list[str]]]:
+    """Return the axes whose ticks stand at fixed places, each once of those that share them, and their names.
+
+    Names of such ticks are made anew whenever the picture is drawn: to change the texts alone would not last.
+    """
+    from matplotlib.ticker import FixedLocator
+
+    found: dict[int, tuple[Any, list[str]]] = {}
+    for axis in (one for axes in figure.get_axes() for one in (axes.xaxis, axes.yaxis)):
+        if isinstance(axis.get_major_locator(), FixedLocator) and id(axis.major) not in found:
+            found[id(axis.major)] = (axis, [text.get_text() for text in axis.get_ticklabels()])
+    return [(axis, names) for axis, names in found.values() if any(names)]
 
 
 def _explanations(figure: Any) -> list[Any]:

@@ -41,19 +41,25 @@ class Map:
 MAPS: Mapping[str, Map] = {
     "accuracy": Map(
         "best_accuracy",
-        "Test accuracy (%)",
-        "Best round of the mean over seeds. Worst case: the attack that leaves the least.",
+        "Test accuracy, best round (%)",
+        "Best round of the mean over seeds; 'final' shows the last one. Worst case: the attack that leaves "
+        "the least.",
+    ),
+    "final": Map(
+        "accuracy",
+        "Test accuracy after the last round (%)",
+        "Mean over seeds. Worst case: the attack that leaves the least.",
     ),
     "drop": Map(
         "drop",
-        "Accuracy lost to the attack (points)",
+        "Accuracy lost to the attack, best rounds (points)",
         "Best accuracy of the same defense without an attack, minus that under attack.",
         high_is_good=False,
     ),
     "detection": Map(
         "recall",
         "Malicious updates flagged (%)",
-        "Over all rounds; 100 where none is malicious. Small: false alarms, the share of honest updates "
+        "Over all rounds; none where nobody attacks. Small: false alarms, the share of honest updates "
         "that were flagged. Blank: the defense flags nobody.",
         small=("false_positive_rate", "false"),
     ),
@@ -66,6 +72,21 @@ MAPS: Mapping[str, Map] = {
 }
 
 
+def maps_of(table: pd.DataFrame, value: str | None = None) -> list[str]:
+    """Return those of ``MAPS`` that a table has numbers for; with ``value`` the one of that column.
+
+    Raises:
+        ScenarioError: No map shows that column, or nothing stands in it.
+    """
+    there = [name for name, what in MAPS.items() if what.column in table and table[what.column].notna().any()]
+    if value is None:
+        return there
+    found = {MAPS[name].column: name for name in there}
+    if value not in found:
+        raise ScenarioError(unknown("column with a map", value, found))
+    return [found[value]]
+
+
 def heat_maps(table: pd.DataFrame, name: str) -> Figure:
     """Draw one of ``MAPS`` from a matrix's table.
 
@@ -74,10 +95,13 @@ def heat_maps(table: pd.DataFrame, name: str) -> Figure:
     """
     if name not in MAPS:
         raise ScenarioError(unknown("heat map", name, MAPS))
-    what = MAPS[name]
+    what, table = MAPS[name], _with_somebody_to_find(table)
     attacks = [a for a in dict.fromkeys(table["attack"]) if a != WORST]
     defenses, shares = list(dict.fromkeys(table["defense"])), list(dict.fromkeys(table["share"]))
-    columns = [*(a for a in attacks if _kept(table, a, what)), WORST]
+    columns = [
+        *(a for a in attacks if _kept(table, a, what)),
+        *([WORST] if WORST in set(table["attack"]) else []),
+    ]
     wide, high = (min(max(map(len, names)), _LETTERS) for names in (defenses, columns))
     lines = max(len(name) // _LETTERS for name in columns)
     side = max(0.62, 0.085 * high**0.5 + 0.35, 0.25 * (lines + 1))
@@ -95,6 +119,16 @@ def heat_maps(table: pd.DataFrame, name: str) -> Figure:
     figure.suptitle(what.title, fontsize=LARGE, x=0.01, ha="left")
     add_caption(figure, what.caption)
     return figure
+
+
+def _with_somebody_to_find(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table without the recall of fields in which nobody attacks, which is 1."""
+    if "recall" not in table:
+        return table
+    nobody = table["attack"] == NO_ATTACK
+    if "caught" in table:  # a share of the attackers: of none it is empty
+        nobody |= (table["attack"] != WORST) & table["caught"].isna()
+    return table.assign(recall=table["recall"].mask(nobody))
 
 
 def _kept(table: pd.DataFrame, attack: str, what: Map) -> bool:
@@ -140,7 +174,8 @@ def _panel(
     axes.set_yticks(range(len(defenses)), [fill(d, _LETTERS) for d in defenses])
     axes.tick_params(labelsize=SMALL, length=0)
     axes.spines[:].set_visible(False)
-    axes.axvline(len(columns) - 1.5, color="white", linewidth=4)
+    if columns[-1] == WORST:
+        axes.axvline(len(columns) - 1.5, color="white", linewidth=4)
     if columns[0] == NO_ATTACK:
         axes.axvline(0.5, color="white", linewidth=4)
     return image
@@ -173,7 +208,7 @@ def _number(axes: Axes, place: tuple[int, int], value: float, small: float, what
     """Write a cell's numbers: the large one, and the small one under it."""
     row, column = place
     under = f"{what.small[1]} {100 * small:.1f}" if what.small and not np.isnan(small) else ""
-    above = f"{100 * value:.1f}" if not np.isnan(value) else "" if under else "–"
+    above = f"{100 * value:.1f}" if not np.isnan(value) else "–"
     up, down = (0.14, 0.26) if above and under else (0.0, 0.0)
     axes.text(column, row - up, above, ha="center", va="center", fontsize=SMALL, color=ink)
     axes.text(column, row + down, under, ha="center", va="center", fontsize=SMALL - 3, color=ink)
