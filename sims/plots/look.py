@@ -49,6 +49,12 @@ class Look:
             raise ScenarioError(f"no text of these pictures, which are drawn, has {shown(lacking[0])}")
 
     @property
+    def width(self) -> float | None:
+        """Inches from left to right; None where the plot says."""
+        asked = inches(self.size)
+        return None if asked is None else asked[0]
+
+    @property
     def scale(self) -> float:
         """What letters, lines and marks are multiplied by: 9 points become 6.75 in a column."""
         asked = inches(self.size)
@@ -140,6 +146,11 @@ def finish(figure: "Figure", data: "pd.DataFrame | None", look: Look) -> "tuple[
         data = None if data is None else _renamed(data, look.labels)
     if look.scale != 1.0:
         _shrink(figure, look.scale)
+    if (asked := inches(look.size)) is not None:
+        from .fit import fit
+        from .style import MOST_HEIGHT
+
+        fit(figure, MOST_HEIGHT if asked[1] is None else None)
     return figure, data
 
 
@@ -212,6 +223,7 @@ def _renamed(data: "pd.DataFrame", labels: Mapping[str, str]) -> "pd.DataFrame":
 
 def _shrink(figure: "Figure", scale: float) -> None:
     """Make letters, lines and marks smaller, as a smaller picture needs."""
+    from matplotlib.collections import PathCollection
     from matplotlib.lines import Line2D
     from matplotlib.text import Text
 
@@ -229,6 +241,9 @@ def _shrink(figure: "Figure", scale: float) -> None:
     for line in lines:
         line.set_linewidth(line.get_linewidth() * scale)
         line.set_markersize(line.get_markersize() * scale)
+    scattered: list[Any] = figure.findobj(PathCollection)
+    for marks in scattered:
+        marks.set_sizes(marks.get_sizes() * scale**2)
 
 
 def _tick_labels(axes: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter
 
 from ...core.errors import ScenarioError, unknown
 from .base import Array
-from .style import LARGE, NORMAL, QUIET, SMALL, add_caption, new_figure
+from .style import LARGE, NORMAL, QUIET, SMALL, add_caption, narrow, new_figure
 
 NO_ATTACK, WORST = "no attack", "worst case"
 _LETTERS = 40  # of a name in one line
@@ -28,14 +28,14 @@ class Map:
         title: What it is.
         caption: What to know about it.
         high_is_good: Whether a high value is the better one: good is bright.
-        small: A second column, in small print under the number, and the word before it.
+        small: A second column, in small print under the number.
     """
 
     column: str
     title: str
     caption: str
     high_is_good: bool = True
-    small: tuple[str, str] | None = None
+    small: str | None = None
 
 
 MAPS: Mapping[str, Map] = {
@@ -58,10 +58,10 @@ MAPS: Mapping[str, Map] = {
     ),
     "detection": Map(
         "recall",
-        "Malicious updates flagged (%)",
+        "Malicious updates flagged, in small print false alarms (%)",
         "Over all rounds; none where nobody attacks. Small: false alarms, the share of honest updates "
         "that were flagged. Blank: the defense flags nobody.",
-        small=("false_positive_rate", "false"),
+        small="false_positive_rate",
     ),
     "success": Map(
         "attack_success_rate",
@@ -102,13 +102,7 @@ def heat_maps(table: pd.DataFrame, name: str) -> Figure:
         *(a for a in attacks if _kept(table, a, what)),
         *([WORST] if WORST in set(table["attack"]) else []),
     ]
-    wide, high = (min(max(map(len, names)), _LETTERS) for names in (defenses, columns))
-    lines = max(len(name) // _LETTERS for name in columns)
-    side = max(0.62, 0.085 * high**0.5 + 0.35, 0.25 * (lines + 1))
-    width = len(shares) * (side * len(columns) + 0.3) + 0.075 * wide + 1.6
-    rows = sum(max(0.48, 0.17 * (len(name) // _LETTERS + 1)) for name in defenses)
-    figure = new_figure(max(5.0, width), rows + 0.07 * high + 1.5)
-    panels: Array = np.atleast_1d(figure.subplots(1, len(shares), sharey=True))
+    figure, panels = _panels(defenses, columns, len(shares), bool(what.small))
     limits = _limits(table, what)
     images = []
     for axes, share in zip(panels, shares, strict=True):
@@ -119,6 +113,26 @@ def heat_maps(table: pd.DataFrame, name: str) -> Figure:
     figure.suptitle(what.title, fontsize=LARGE, x=0.01, ha="left")
     add_caption(figure, what.caption)
     return figure
+
+
+def _panels(defenses: list[str], columns: list[str], shares: int, small: bool) -> tuple[Figure, Array]:
+    """Return a figure with a panel a share: side by side, in a narrow picture under each other."""
+    wide, high = (min(max(map(len, names)), _letters()) for names in (defenses, columns))
+    lines = max(len(name) // _letters() for name in columns)
+    side = max(0.62, 0.085 * high**0.5 + 0.35, 0.25 * (lines + 1))
+    least = max(0.48, 0.6 if small and narrow() else 0.0)
+    rows = sum(max(least, 0.17 * (len(name) // _letters() + 1)) for name in defenses)
+    if narrow():
+        figure = new_figure(5.0, shares * (rows + 0.3) + 0.07 * high + 1.2)
+        return figure, np.atleast_1d(figure.subplots(shares, 1, sharex=True))
+    width = shares * (side * len(columns) + 0.3) + 0.075 * wide + 1.6
+    figure = new_figure(max(5.0, width), rows + 0.07 * high + 1.5)
+    return figure, np.atleast_1d(figure.subplots(1, shares, sharey=True))
+
+
+def _letters() -> int:
+    """Return how many letters of a name stand in one line."""
+    return 18 if narrow() else _LETTERS
 
 
 def _with_somebody_to_find(table: pd.DataFrame) -> pd.DataFrame:
@@ -136,7 +150,7 @@ def _kept(table: pd.DataFrame, attack: str, what: Map) -> bool:
     if what.column == "drop" and attack == NO_ATTACK:
         return False
     rows = table[table["attack"] == attack]
-    return any(bool(rows[c].notna().any()) for c in (what.column, *(what.small or ())[:1]))
+    return any(bool(rows[c].notna().any()) for c in (what.column, *filter(None, [what.small])))
 
 
 def _limits(table: pd.DataFrame, what: Map) -> tuple[float, float]:
@@ -157,7 +171,7 @@ def _panel(
     rows = part.reindex(wanted)
     shape = (len(defenses), len(columns))
     values = rows[what.column].to_numpy(float).reshape(shape)
-    small = rows[what.small[0]].to_numpy(float).reshape(shape) if what.small else np.full(shape, np.nan)
+    small = rows[what.small].to_numpy(float).reshape(shape) if what.small else np.full(shape, np.nan)
     colours = "cividis" if what.high_is_good else "cividis_r"
     image = axes.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
     for row in range(shape[0]):
@@ -166,12 +180,12 @@ def _panel(
             _number(axes, (row, column), values[row, column], small[row, column], what, ink)
     axes.set_xticks(
         range(len(columns)),
-        [fill(c, _LETTERS) for c in columns],
+        [fill(c, _letters()) for c in columns],
         rotation=45,
         ha="right",
         rotation_mode="anchor",
     )
-    axes.set_yticks(range(len(defenses)), [fill(d, _LETTERS) for d in defenses])
+    axes.set_yticks(range(len(defenses)), [fill(d, _letters()) for d in defenses])
     axes.tick_params(labelsize=SMALL, length=0)
     axes.spines[:].set_visible(False)
     if columns[-1] == WORST:
@@ -192,7 +206,7 @@ def _bar(figure: Figure, panels: Array, image: AxesImage) -> None:
 def numbers_of(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return what one of ``MAPS`` shows: one row a field, in the order of the table."""
     what = MAPS[name]
-    shown = [what.column, *(what.small or ())[:1]]
+    shown = [what.column, *filter(None, [what.small])]
     return table[["share", "defense", "attack", *(column for column in shown if column in table)]]
 
 
@@ -207,7 +221,7 @@ def _ink(value: float, image: AxesImage) -> str:
 def _number(axes: Axes, place: tuple[int, int], value: float, small: float, what: Map, ink: str) -> None:
     """Write a cell's numbers: the large one, and the small one under it."""
     row, column = place
-    under = f"{what.small[1]} {100 * small:.1f}" if what.small and not np.isnan(small) else ""
+    under = f"{100 * small:.1f}" if what.small and not np.isnan(small) else ""
     above = f"{100 * value:.1f}" if not np.isnan(value) else "–"
     up, down = (0.14, 0.26) if above and under else (0.0, 0.0)
     axes.text(column, row - up, above, ha="center", va="center", fontsize=SMALL, color=ink)

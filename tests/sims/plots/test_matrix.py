@@ -68,8 +68,8 @@ def test_a_drop_has_no_column_without_an_attack(table):
 def test_detection_shows_false_alarms_in_small_print(table):
     axes, _ = heat_maps(table, "detection").axes
 
-    assert words(axes)["no attack", "watch"] == ["–", "false 12.5"]
-    assert words(axes)["b", "watch"] == ["50.0", "false 25.0"]
+    assert words(axes)["no attack", "watch"] == ["–", "12.5"]
+    assert words(axes)["b", "watch"] == ["50.0", "25.0"]
     assert words(axes)["a", "mean"] == ["–"]
 
 
@@ -112,7 +112,7 @@ def test_where_nobody_attacks_a_map_shows_false_alarms_and_no_recall_of_a_hundre
     whole = whole.assign(caught=np.where(whole["attack"].isin(["a", "b"]), 0.5, NAN))
     axes, _ = heat_maps(whole, "detection").axes
 
-    assert words(axes)["no attack", "watch"] == ["–", "false 12.5"]
-    assert words(axes)["unreliable", "watch"] == ["–", "false 20.0"]
-    assert words(axes)["a", "watch"] == ["100.0", "false 0.0"]
-    assert words(axes)["worst case", "watch"] == ["50.0", "false 25.0"]
+    assert words(axes)["no attack", "watch"] == ["–", "12.5"]
+    assert words(axes)["unreliable", "watch"] == ["–", "20.0"]
+    assert words(axes)["a", "watch"] == ["100.0", "0.0"]
+    assert words(axes)["worst case", "watch"] == ["50.0", "25.0"]
