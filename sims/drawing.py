@@ -1,5 +1,6 @@
 """``gauntlet plot``: what is asked for, checked, drawn and saved."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from ..core.errors import ScenarioError
 from .plots import PLOTS, SETS, draw_set, draw_to, find, refusal, save, taking
 from .plots.look import Look, drawn_as
 from .results import Run
-from .terminal import say
+from .terminal import readable, say
 
 MATRIX = "matrix"
 """What ``gauntlet plot`` calls the heat maps of a matrix's folder."""
@@ -76,15 +77,20 @@ def draw_results(
         look: How they are to look.
         options: The plot's own, such as ``by``; of several plots for those that take them.
     """
+    from .plots.base import noting
+
     if look is not None and (name == "all" or name in SETS):
         look = replace(look, had=set())
-    if name == "all":
-        draw_all(runs, folder, kind or "png", look, **options)
-    elif name in SETS:
-        for path in draw_set(SETS[name], runs, _places(folder / "all.png", out, kind), look, **options):
-            say(path)
-    else:
-        say(draw_to(out or folder / f"{name}.{kind or 'png'}", name, runs, look, **options))
+    with noting() as left_out:
+        if name == "all":
+            draw_all(runs, folder, kind or "png", look, **options)
+        elif name in SETS:
+            for path in draw_set(SETS[name], runs, _places(folder / "all.png", out, kind), look, **options):
+                say(path)
+        else:
+            say(draw_to(out or folder / f"{name}.{kind or 'png'}", name, runs, look, **options))
+    for note in left_out:
+        print(readable(f"note: {note} The CSV holds the same."), file=sys.stderr)
     if look is not None:
         look.refuse_lacking()
 

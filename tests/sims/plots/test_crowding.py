@@ -9,8 +9,9 @@ import pytest
 from crowding import crowding
 from matplotlib.figure import Figure
 
+from gauntlet.sims.explain import explain
 from gauntlet.sims.matrix_table import matrix_table
-from gauntlet.sims.plots import PLOTS, draw
+from gauntlet.sims.plots import PLOTS, draw, find
 from gauntlet.sims.plots.look import Look, drawn_as, finish
 from gauntlet.sims.plots.matrix import MAPS, heat_maps
 
@@ -149,6 +150,16 @@ def test_what_a_picture_says_can_be_read(name, size, runs, recorded):
 
     assert figure.get_figwidth() == Look(size).width
     assert crowding(figure) == []
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_every_column_of_the_numbers_beside_a_picture_is_explained(name, runs, recorded):
+    special = {"rmse": ["rmse"], "mae": ["rmse", "mae"], "metrics": ["perplexity"]}
+    others = sampled() if name == "posterior" else regressions(recorded, *special.get(name, ()))
+    _, numbers = find(name)(others if name in special or name == "posterior" else runs)
+
+    for column in numbers:
+        assert explain(column), column
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -35,7 +35,7 @@ def test_every_round_has_its_marker_since_a_lone_round_has_no_line(recorded):
 def test_seeds_are_averaged_over_those_where_the_share_is_defined(recorded):
     runs = [
         recorded("a", 0, true_positives=[1], precision=[1.0], recall=[0.5]),
-        recorded("a", 1, true_positives=[0], precision=[np.nan], recall=[0.0]),
+        recorded("a", 1, false_negatives=[1], precision=[np.nan], recall=[0.0]),
     ]
     row = detection(runs)[1].iloc[0]
     assert (row["precision"], row["recall"], row["seeds"]) == (1.0, 0.25, 2)
