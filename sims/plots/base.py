@@ -181,7 +181,7 @@ def left_out(labels: int, most: int = MOST_LINES, what: str = "labels") -> str:
     """Return the small print of a picture that draws the first ``most`` of so many labels; none if all."""
     if labels <= most:
         return ""
-    note = f"The first {most} of {labels} {what}; 'gauntlet plot' with --only KEY=VALUE draws others."
+    note = f"The first {most} of {labels} {what}; gauntlet plot --only KEY=VALUE draws others."
     if (told := _LEFT_OUT.get()) is not None and note not in told:
         told.append(note)
     return note

@@ -94,10 +94,7 @@ def test_another_x_axis_is_refused(recorded):
 def test_above_ten_labels_the_first_ten_are_drawn_and_the_picture_says_so(recorded, draw):
     figure, table = draw([recorded(f"run {i}", accuracy=[0.1, 0.2]) for i in range(12)])
 
-    assert (
-        figure.get_supxlabel()
-        == "The first 10 of 12 labels; 'gauntlet plot' with --only KEY=VALUE draws others."
-    )
+    assert figure.get_supxlabel() == "The first 10 of 12 labels; gauntlet plot --only KEY=VALUE draws others."
     assert legend(figure)[0] == [f"run {i}" for i in range(10)]
     assert table["label"].nunique() == 10
     assert draw([recorded(f"run {i}") for i in range(10)])[0].get_supxlabel() == ""
@@ -109,6 +106,6 @@ def test_the_console_says_which_labels_are_left_out(gauntlet, tiny, tmp_path):
 
     told = gauntlet("plot", "accuracy", "s", "--out", "a.png")
     assert told.stdout == "a.png\n"
-    assert told.stderr.startswith("note: The first 10 of 11 labels; 'gauntlet plot' with --only KEY=VALUE")
+    assert told.stderr.startswith("note: The first 10 of 11 labels; gauntlet plot --only KEY=VALUE")
     assert pd.read_csv(tmp_path / "a.csv")["label"].nunique() == 10
     assert gauntlet("plot", "accuracy", "s", "--only", "training.lr=1.1", "--out", "b.png").stderr == ""

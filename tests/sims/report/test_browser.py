@@ -106,6 +106,20 @@ def test_a_caption_is_seen_whole_on_a_phone_however_far_its_table_is_scrolled(fa
     assert all(whole for _, whole in found)
 
 
+COLOURS = """[...document.querySelectorAll('figure.plot')].flatMap((figure) =>
+  [...figure.querySelectorAll('svg.key')].map((key) => [
+    key.parentElement.textContent.trim(), getComputedStyle(key.querySelector('path')).stroke]))"""
+
+
+def test_a_run_has_one_colour_in_all_plots_of_a_page(opened):
+    """The mean flags nobody: in the plot of flags the other run's line comes first."""
+    found = opened.value(COLOURS)
+    plots_of = {name: [colour for other, colour in found if other == name] for name, _ in found}
+
+    assert any(len(colours) > 1 for colours in plots_of.values())
+    assert [name for name, colours in plots_of.items() if len(set(colours)) > 1] == []
+
+
 def test_the_contrast_check_finds_what_cannot_be_read(opened):
     opened.value("document.querySelector('h1').style.setProperty('color', '#999')")
 
