@@ -111,13 +111,16 @@ COLOURS = """[...document.querySelectorAll('figure.plot')].flatMap((figure) =>
     key.parentElement.textContent.trim(), getComputedStyle(key.querySelector('path')).stroke]))"""
 
 
-def test_a_run_has_one_colour_in_all_plots_of_a_page(opened):
-    """The mean flags nobody: in the plot of flags the other run's line comes first."""
-    found = opened.value(COLOURS)
-    plots_of = {name: [colour for other, colour in found if other == name] for name, _ in found}
+def test_a_run_has_one_colour_in_all_plots_of_a_page(tab, small, tmp_path):
+    """The mean flags nobody: in the plot of flags the other run's line is the first."""
+    crossed = {"defense": ["mean", "signguard"]}
+    sweep(small(rounds=2, num_clients=10, probes=[], sweep=crossed), tmp_path / "swept")
+    tab.open(write_report([tmp_path / "swept"]).as_uri())
+    found = tab.value(COLOURS)
+    colours = {name: [colour for other, colour in found if other == name] for name, _ in found}
 
-    assert any(len(colours) > 1 for colours in plots_of.values())
-    assert [name for name, colours in plots_of.items() if len(set(colours)) > 1] == []
+    assert len(colours["signguard"]) == len(colours["mean"]) + 1
+    assert [len(set(one)) for one in colours.values()] == [1, 1]
 
 
 def test_the_contrast_check_finds_what_cannot_be_read(opened):
