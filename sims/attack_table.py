@@ -18,6 +18,10 @@ from .reconstruct import NAME
 from .spread import in_words, spread
 from .terminal import cell_text, say, wide_console
 
+TITLES = (
+    *("message", "attack", "SoK", "PSNR (dB): mean, median, worst, best", "SSIM", "MSE"),
+    *("tokens: mean, median, worst, best", "labels", "AUC", "CPU s", "closures", "stopped", "result"),
+)
 _SCORES = (("psnr", ".1f"), ("ssim", ".2f"), ("mse", ".2g"), ("token_accuracy", ".2f"))
 
 
@@ -64,10 +68,7 @@ def _in_short(value: Any) -> str:
 
 def print_findings(found: Sequence[Finding]) -> None:
     """Print the scores of each attack and where its result is, and below why others were refused."""
-    titles = (
-        *("message", "attack", "SoK", "PSNR (dB): mean, median, worst, best", "SSIM", "MSE"),
-        *("tokens: mean, median, worst, best", "labels", "AUC", "CPU s", "closures", "stopped", "result"),
-    )
+    titles = TITLES
     attacked = [_row(one, one.result) for one in found if one.result is not None]
     said = [any(row[i] for row in attacked) for i in range(len(titles))]
     if attacked:

@@ -255,7 +255,7 @@ def plot(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Draw only runs whose scenario says so. Repeatable."),
+        typer.Option(metavar="KEY=VALUE", help="Draw only runs whose scenario says so; repeatable."),
     ] = None,
     size: Annotated[
         str | None,
@@ -268,6 +268,9 @@ def plot(
         Band | None, typer.Option(help="Over seeds: range, std, or ci, a 95 % interval of the mean.")
     ] = None,
     style: Annotated[str | None, typer.Option(help="A style of matplotlib's, or an .mplstyle file.")] = None,
+    value: Annotated[
+        str | None, typer.Option(help="Of a matrix: which of its numbers, such as accuracy [default: all].")
+    ] = None,
 ) -> None:
     """Draw results as PNG, PDF or SVG, and beside it the numbers behind it as CSV."""
     from ..core.errors import legible
@@ -280,11 +283,11 @@ def plot(
     if out is None:
         refuse_drawing(results[0])
     kind, wanted = (format_.value if format_ else None), (band.value if band else None)
-    check_plot(name, by, out, kind, wanted)
+    check_plot(name, by, out, kind, wanted, value)
     look = Look(size, labels_of(label or []), style)
     with legible(f"{', '.join(map(str, results))} cannot be drawn"):
         if name == MATRIX:
-            return draw_matrix(results[0], out, kind, look)
+            return draw_matrix(results, out, kind, look, only or [], value)
         options = {key: value for key, value in (("by", by), ("band", wanted)) if value is not None}
         runs = select(load_runs(results), only or [])
         draw_results(name, runs, results[0] / "plots", out, kind, look, **options)

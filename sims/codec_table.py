@@ -24,8 +24,8 @@ from ..core.layout import Layout, Slot
 from ..core.outside import only_our_own
 from ..core.seeds import generator
 from ..core.updates import Updates
-from .naming import plugin_label
-from .terminal import wide_console
+from .naming import class_name, plugin_label
+from .terminal import cell_text, wide_console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +112,7 @@ def codec_table(material: Material, names: Sequence[str] | None = None, seconds:
 
     Args:
         material: What is encoded, all of it in one call.
-        names: Codecs; None: all.
+        names: Codecs, as a scenario names them; None: all that need no colon.
         seconds: How long each speed is measured at least; the fastest call counts.
     """
     import pandas as pd
@@ -140,7 +140,7 @@ def measured(name: str, options: dict[str, Any], material: Material, seconds: fl
     lost = [nmse(a, b) for a, b in zip(updates.vectors, vectors, strict=True)]
     known = [one for one in lost if one is not None]
     return {
-        "codec": name,
+        "codec": class_name(name),
         "pack": options.get("pack", ""),
         "bits": 32 * sent / raw,
         "bound": 8 * sum(map(payload_bytes, frames)) / ideal if ideal else float("nan"),
@@ -194,7 +194,7 @@ def print_codecs(material: Material, names: Sequence[str] | None = None) -> None
     for row in found.itertuples(index=False):
         shown = [f"{row.bits:.3f}", _shown(row.bound, ".3f"), _shown(row.nmse, ".3g")]
         speeds = [f"{row.encode_mb:.0f}", f"{row.decode_mb:.0f}", _shown(row.break_even, ".0f")]
-        table.add_row(row.codec, row.pack, *shown, *speeds)
+        table.add_row(cell_text(row.codec), row.pack, *shown, *speeds)
     wide_console().print(table)
 
 

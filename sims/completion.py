@@ -38,9 +38,11 @@ def pictures(incomplete: str) -> list[str]:
 
 def words(incomplete: str) -> list[str]:
     """Return the columns, tables and values that begin so."""
+    from .explain import names
     from .glossary.columns import TABLES
+    from .glossary.printed import SHOWN
     from .glossary.reasons import VALUES
 
-    columns = dict.fromkeys(name for table in TABLES.values() for name in table)
+    columns = [name for name in names() if " " not in name]
     values = [f"{column}={value}" for column, named in VALUES.items() for value in named]
-    return _beginning([*columns, *TABLES, *values], incomplete)
+    return _beginning([*columns, *TABLES, *SHOWN, *values], incomplete)

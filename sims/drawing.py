@@ -1,21 +1,28 @@
 """``gauntlet plot``: what is asked for, checked, drawn and saved."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import ResultsError, ScenarioError
+from ..core.errors import ScenarioError
 from .plots import PLOTS, SETS, draw_set, draw_to, find, refusal, save, taking
 from .plots.look import Look, drawn_as
 from .results import Run
-from .terminal import say
+from .terminal import readable, say
 
 MATRIX = "matrix"
 """What ``gauntlet plot`` calls the heat maps of a matrix's folder."""
 
 
 def check_plot(
-    name: str, by: str | None, out: Path | None, kind: str | None = None, band: str | None = None
+    name: str,
+    by: str | None,
+    out: Path | None,
+    kind: str | None = None,
+    band: str | None = None,
+    value: str | None = None,
 ) -> None:
     """Look at what ``gauntlet plot`` is asked for, before any result is read.
 
@@ -32,6 +39,8 @@ def check_plot(
         raise ScenarioError(refusal(f"'{name}' draws several plots and", "by"))
     if name == MATRIX and band is not None:
         raise ScenarioError(refusal(f"'{name}' draws several plots and", "band"))
+    if value is not None and name != MATRIX:
+        raise ScenarioError(f"the plot '{name}' takes no 'value'; plots that take it: {MATRIX}")
     if name == "all" and out is not None:
         raise ScenarioError(
             f"'all' draws several plots beside the results and takes no --out, got '{out}'; "
@@ -68,15 +77,20 @@ def draw_results(
         look: How they are to look.
         options: The plot's own, such as ``by``; of several plots for those that take them.
     """
+    from .plots.base import noting
+
     if look is not None and (name == "all" or name in SETS):
         look = replace(look, had=set())
-    if name == "all":
-        draw_all(runs, folder, kind or "png", look, **options)
-    elif name in SETS:
-        for path in draw_set(SETS[name], runs, _places(folder / "all.png", out, kind), look, **options):
-            say(path)
-    else:
-        say(draw_to(out or folder / f"{name}.{kind or 'png'}", name, runs, look, **options))
+    with noting() as left_out:
+        if name == "all":
+            draw_all(runs, folder, kind or "png", look, **options)
+        elif name in SETS:
+            for path in draw_set(SETS[name], runs, _places(folder / "all.png", out, kind), look, **options):
+                say(path)
+        else:
+            say(draw_to(out or folder / f"{name}.{kind or 'png'}", name, runs, look, **options))
+    for note in left_out:
+        print(readable(f"note: {note} The CSV holds the same."), file=sys.stderr)
     if look is not None:
         look.refuse_lacking()
 
@@ -105,29 +119,40 @@ def draw_all(
     say(f"Results in {folder.parent}; plots in {folder}: {', '.join(drawn)}")
 
 
-def draw_matrix(folder: Path, out: Path | None, kind: str | None, look: Look | None) -> None:
+def draw_matrix(
+    folders: Sequence[Path],
+    out: Path | None,
+    kind: str | None,
+    look: Look | None,
+    only: Sequence[str] = (),
+    value: str | None = None,
+) -> None:
     """Draw the heat maps of a matrix's folder again, and say where.
+
+    Args:
+        folders: The matrix's, alone.
+        out: What the pictures' names begin with.
+        kind: As in ``draw_results``.
+        look: How they are to look.
+        only: Conditions on the fields that are drawn, see ``only_fields``.
+        value: The column that is drawn; None: every map that the table has numbers for.
 
     Raises:
         ResultsError: The folder holds no table of a matrix that can be read.
+        ScenarioError: Several folders, a condition that leaves nothing, or a column without a map.
     """
-    import pandas as pd
-
+    from .matrix_file import only_fields, read_matrix
     from .plots.look import finish
-    from .plots.matrix import MAPS, heat_maps, numbers_of
+    from .plots.matrix import heat_maps, maps_of, numbers_of
 
+    if len(folders) > 1:
+        raise ScenarioError(f"a matrix is drawn alone, got {len(folders)} folders; name the one of a matrix")
     look = replace(look or Look(), had=set())
-    try:
-        table = pd.read_csv(folder / "matrix.csv")
-    except (OSError, ValueError) as error:
-        raise ResultsError(
-            f"{folder / 'matrix.csv'} cannot be read: {' '.join(str(error).split())}"
-        ) from error
-    places = _places(folder / "plots" / "all.png", out, kind or (None if out else "png"))
-    for name, what in MAPS.items():
-        if what.column in table and table[what.column].notna().any():
-            with drawn_as(look):
-                figure, data = finish(heat_maps(table, name), numbers_of(table, name), look)
-            for path in places(f"matrix-{name}"):
-                say(save(figure, path, data, look))
+    table = only_fields(read_matrix(folders[0]), only)
+    places = _places(folders[0] / "plots" / "all.png", out, kind or (None if out else "png"))
+    for name in maps_of(table, value):
+        with drawn_as(look):
+            figure, data = finish(heat_maps(table, name), numbers_of(table, name), look)
+        for path in places(f"matrix-{name}"):
+            say(save(figure, path, data, look))
     look.refuse_lacking()

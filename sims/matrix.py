@@ -232,17 +232,15 @@ def _finish(
     consent: Consent = NO_CONSENT,
 ) -> tuple["pd.DataFrame", Path]:
     from .plots import save
-    from .plots.matrix import MAPS, heat_maps, numbers_of
+    from .plots.matrix import heat_maps, maps_of, numbers_of
 
     failures = run_variants(todo, folder, runtime, progress, consent)
     if len(failures) == len(todo):
         raise next(iter(failures.values()))
     table = matrix_table([_row(cell, folder, failures) for cell in cells])
     write_file(folder / "matrix.csv", table.to_csv(index=False, lineterminator="\n").encode())
-    for name in MAPS:
-        if MAPS[name].column in table and table[MAPS[name].column].notna().any():
-            place = folder / "plots" / f"matrix-{name}.png"
-            save(heat_maps(table, name), place, numbers_of(table, name))
+    for name in maps_of(table):
+        save(heat_maps(table, name), folder / "plots" / f"matrix-{name}.png", numbers_of(table, name))
     keep_report(folder, progress)
     return table, folder
 

@@ -1,6 +1,7 @@
 """What runs and plug-ins are called in tables and pictures: what tells them apart, and nothing they share."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from ..core.live import class_of, is_live
@@ -96,6 +97,23 @@ def class_name(name: str) -> str:
         return class_of(name)
     file, _, attribute = name.rpartition(":")
     return attribute if file.endswith(".py") else name
+
+
+def means(typed: object, stored: object) -> bool:
+    """Return whether what somebody typed names what is stored.
+
+    A plug-in of a file is named by its class alone, or by the end of its path: ``file.py:Class``.
+    """
+    if not (isinstance(typed, str) and isinstance(stored, str)):
+        return bool(typed == stored)
+    short = class_name(stored)
+    if typed in (stored, short):
+        return True
+    place, _, attribute = typed.rpartition(":")
+    if not place.endswith(".py") or attribute != short:
+        return False
+    whole, ending = Path(stored.rpartition(":")[0]).parts, Path(place).parts
+    return whole[-len(ending) :] == ending or not stored.rpartition(":")[0]
 
 
 def _differences(told: Sequence[Mapping[str, str]]) -> list[list[str]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..core.errors import ScenarioError
+from .naming import class_name, means
 from .overrides import parse
 from .results import Run
 
@@ -11,22 +12,32 @@ _MISSING = object()
 
 
 def only(runs: Sequence[Run], conditions: Iterable[str]) -> list[Run]:
-    """Return the runs for which every ``key.path=value`` holds; a plug-in's name stands for its table.
+    """Return the runs for which every ``key.path=value`` holds; values of one key allow each other.
+
+    A plug-in's name stands for its table; one of a file is named by its class, or by ``file.py:Class``.
 
     Raises:
         ScenarioError: A condition without ``=``, or one that holds for no run.
     """
-    found = list(runs)
+    wanted: dict[str, list[tuple[str, Any]]] = {}
     for condition in conditions:
         path, value = parse(condition, "--only")
+        wanted.setdefault(path, []).append((condition, value))
+    found = list(runs)
+    for path, values in wanted.items():
         there = [_at(run.manifest["scenario"], path) for run in found]
-        kept = [run for run, one in zip(found, there, strict=True) if value in (one, _named(one))]
-        if found and not kept:
-            known = dict.fromkeys(str(_named(one)) for one in there if one is not _MISSING)
-            said = f"it is {', '.join(known)}" if known else "no run has that key"
-            raise ScenarioError(f"--only {condition} leaves no run: {said}")
-        found = kept
+        for condition, value in values:
+            if found and not any(_holds(value, one) for one in there):
+                known = dict.fromkeys(class_name(str(_named(one))) for one in there if one is not _MISSING)
+                said = f"it is {', '.join(known)}" if known else "no run has that key"
+                raise ScenarioError(f"--only {condition} leaves no run: {said}")
+        kept = [any(_holds(value, one) for _, value in values) for one in there]
+        found = [run for run, one in zip(found, kept, strict=True) if one]
     return found
+
+
+def _holds(value: Any, one: Any) -> bool:
+    return bool(value == one) or means(value, _named(one))
 
 
 def _at(scenario: Any, path: str) -> Any:

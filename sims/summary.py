@@ -13,18 +13,24 @@ from .results import Run
 from .spent import spent_so_far
 from .spread import in_words, spread
 from .terminal import cell_text, readable, wide_console
+from .terms import TERMS, terms_in_words, terms_of
 from .upwards import upwards
 
 
-def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return one row a name: means over its seeds, and half the range where there are several.
+def summary_rows(runs: Sequence[Run], band: str = "range") -> list[dict[str, Any]]:
+    """Return one row a name: means over its seeds, and their spread where there are several.
+
+    The spread is half of the range, the standard deviation (``band = "std"``) or half of the 95 % confidence
+    interval of the mean (``"ci"``).
 
     Keys: ``run``, ``seeds``, ``accuracy`` (None of a regression), ``rmse`` and ``mae`` (None of a
     classification), each with its ``_spread``, ``metrics`` (the same of what else a task measures, by name),
-    ``loss``, ``epsilon`` (the largest of the
-    seeds, or None), ``epsilon_reason``, ``megabytes_up``, ``precision``, ``recall`` (over all rounds, None
-    where nothing was ever flagged), ``psnr`` (of what was rebuilt best, dB) with ``psnr_mean``,
-    ``psnr_median`` and ``psnr_worst`` of all that the same attack rebuilt, ``sok`` (how much that was told,
+    ``loss``, ``epsilon`` (the largest of the seeds, or None), ``epsilon_reason``, those of ``terms.TERMS``
+    (None without an epsilon), ``megabytes_up``, ``bytes_up`` and ``bytes_down`` (of all clients),
+    ``virtual_seconds`` (None where the network takes no time), ``precision``, ``recall`` and
+    ``false_positive_rate`` (over all rounds, None where nothing was ever flagged; the recall also where
+    nobody ever attacked), ``psnr`` (of what was rebuilt best, dB) with ``psnr_mean``, ``psnr_median`` and
+    ``psnr_worst`` of all that the same attack rebuilt, ``sok`` (how much that was told,
     by the SoK's letters; None in results of earlier versions), ``tokens`` (and so on) and ``tokens_sok`` (the
     same of sequences of tokens: the share that is right), ``oracle`` (whether one of the two was told more
     than any attacker in its place could know), ``rejected``, ``predictive``
@@ -36,10 +42,10 @@ def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     named: dict[str, list[Run]] = {}
     for name, run in zip(run_names(runs), runs, strict=True):
         named.setdefault(name, []).append(run)
-    return [_row(name, same) for name, same in named.items()]
+    return [_row(name, same, band) for name, same in named.items()]
 
 
-def _row(label: str, runs: Sequence[Run]) -> dict[str, Any]:
+def _row(label: str, runs: Sequence[Run], band: str) -> dict[str, Any]:
     last = [run.rounds.iloc[-1] for run in runs]
     spent = [spent_so_far(run.manifest, run.rounds) for run in runs]
     budgets, reasons = ([one[key] for one in spent] for key in ("value", "reason"))
@@ -47,14 +53,15 @@ def _row(label: str, runs: Sequence[Run]) -> dict[str, Any]:
     return {
         "run": label,
         "seeds": len(runs),
-        **_mean_and_spread("accuracy", last),
-        **_mean_and_spread("rmse", last),
-        **_mean_and_spread("mae", last),
-        "metrics": _metrics(runs, last),
+        **_mean_and_spread("accuracy", last, band),
+        **_mean_and_spread("rmse", last, band),
+        **_mean_and_spread("mae", last, band),
+        "metrics": _metrics(runs, last, band),
         "loss": float(np.mean([row["loss"] for row in last])),
         "epsilon": max(budgets) if private else None,
         "epsilon_reason": None if private else next(filter(None, reasons), None),
-        "megabytes_up": float(np.mean([row["total_bytes_up"] for row in last])) / 1e6,
+        **(terms_of(runs) if private else dict.fromkeys(TERMS)),
+        **_spent_on_wire(last),
         **_best_rebuilt(runs),
         "rejected": int(sum(run.rounds["rejected"].sum() for run in runs)),
         "fallbacks": sum(
@@ -66,19 +73,42 @@ def _row(label: str, runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _mean_and_spread(name: str, last: Sequence[Any]) -> dict[str, float | None]:
-    """Return the mean and half the range of a column over seeds; None where a seed has no such number."""
+def _mean_and_spread(name: str, last: Sequence[Any], band: str) -> dict[str, float | None]:
+    """Return the mean and the spread of a column over seeds; None where a seed has no such number."""
     values = np.array([row.get(name) for row in last], dtype=float)
     known, several = not np.isnan(values).any(), len(values) > 1
     return {
         name: float(values.mean()) if known else None,
-        f"{name}_spread": float(np.ptp(values) / 2) if known and several else None,
+        f"{name}_spread": half_band(values, band) if known and several else None,
     }
 
 
-def _metrics(runs: Sequence[Run], last: Sequence[Any]) -> dict[str, dict[str, float | None]]:
+def _spent_on_wire(last: Sequence[Any]) -> dict[str, float | None]:
+    """Return means over seeds of what was sent, and of the seconds of the simulated network."""
+    up, down, clock = (
+        float(np.mean([row.get(name, 0.0) for row in last]))
+        for name in ("total_bytes_up", "total_bytes_down", "virtual_seconds")
+    )
+    return {
+        "megabytes_up": up / 1e6,
+        "bytes_up": up,
+        "bytes_down": down,
+        "virtual_seconds": clock if clock > 0 else None,
+    }
+
+
+def half_band(values: Any, band: str) -> float:
+    """Return how far the ``band`` of several seeds' numbers reaches to either side, on average."""
+    from .plots.base import half_width
+
+    if band == "range":
+        return float(np.ptp(values) / 2)
+    return float(np.std(values, ddof=1)) * half_width(band, len(values))
+
+
+def _metrics(runs: Sequence[Run], last: Sequence[Any], band: str) -> dict[str, dict[str, float | None]]:
     """Return by name the mean, and its spread, of what the tasks of all these runs measure besides."""
-    return {name: _mean_and_spread(name, last) for name in measured(runs)}
+    return {name: _mean_and_spread(name, last, band) for name in measured(runs)}
 
 
 def _sampled(runs: Sequence[Run]) -> dict[str, float | None]:
@@ -111,15 +141,20 @@ def _of_honest(run: Run, column: str) -> Any:
 
 
 def _detection(runs: Sequence[Run]) -> dict[str, float | None]:
-    """Return precision and recall as ``robustness.detection`` has them, of all rounds together."""
-    hits, alarms, misses, resting = (
+    """Return precision, recall and false alarms as ``robustness.detection`` has them, of all rounds."""
+    hits, alarms, misses, quiet, resting = (
         sum(int(run.rounds[name].sum()) for run in runs if name in run.rounds)  # the last: newer runs alone
-        for name in ("true_positives", "false_positives", "false_negatives", "resting_flagged")
-    )
+        for name in (
+            "true_positives", "false_positives", "false_negatives", "true_negatives", "resting_flagged"
+        )
+    )  # fmt: skip
     if hits + alarms + resting == 0:
-        return {"precision": None, "recall": None}
-    precision = (hits + resting) / (hits + alarms + resting)
-    return {"precision": precision, "recall": hits / (hits + misses) if hits + misses else 1.0}
+        return dict.fromkeys(("precision", "recall", "false_positive_rate"))
+    return {
+        "precision": (hits + resting) / (hits + alarms + resting),
+        "recall": hits / (hits + misses) if hits + misses else None,  # there was nobody to find
+        "false_positive_rate": alarms / (alarms + quiet) if alarms + quiet else None,
+    }
 
 
 def _best_rebuilt(runs: Sequence[Run]) -> dict[str, Any]:
@@ -159,7 +194,7 @@ def print_summary(runs: Sequence[Run]) -> None:
     from rich.table import Table
 
     title, columns, rows = summary_table(runs)
-    table = Table(title=cell_text(title))
+    table = Table(title=cell_text(title), caption=cell_text(terms_in_words(summary_rows(runs))) or None)
     for column in columns:
         table.add_column(cell_text(column), justify="left" if column == "run" else "right", overflow="fold")
     for row in rows:
@@ -200,9 +235,13 @@ def _columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, Callable[[dict[s
         *((called(name), partial(_metric, name)) for name in further),
         ("loss", lambda r: format(r["loss"], ".3f" if r["loss"] < 1000 else ".4g" if r["rmse"] else ".2g")),
         ("epsilon", _epsilon),
+        ("delta", lambda r: r["delta"] or ""),
         ("MB sent", lambda r: f"{r['megabytes_up']:.2f}"),
+        ("MB down", lambda r: _number(r["virtual_seconds"] and r["bytes_down"] / 1e6, ".2f")),
+        ("simulated seconds", lambda r: _number(r["virtual_seconds"], ".4g")),
         ("precision", lambda r: _number(r["precision"], ".2f")),
         ("recall", lambda r: _number(r["recall"], ".2f")),
+        ("false alarms", lambda r: _number(r["false_positive_rate"], ".2f")),
         ("best PSNR (dB)", lambda r: _number(r["psnr"], ".1f") + _told(r, "sok")),
         ("PSNR mean, median, worst", partial(_others, "psnr", ".1f")),
         ("tokens right, best", lambda r: _number(r["tokens"], ".2f") + _told(r, "tokens_sok")),

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from .arguments import Band
+
 
 class Form(StrEnum):
     """How a table is written."""
@@ -32,7 +34,15 @@ def table(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Take only runs whose scenario says so. Repeatable."),
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Take only runs whose scenario says so; of a matrix defense=..., attack=..., share=... "
+            "Repeatable.",
+        ),
+    ] = None,
+    band: Annotated[
+        Band | None,
+        typer.Option(help="Behind a mean over seeds: half of the range, std, or half of the 95 % ci."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File to write [default: printed].")] = None,
 ) -> None:
@@ -47,14 +57,16 @@ def table(
 
     with legible(f"{', '.join(map(str, results))} cannot be written as a table"):
         if is_matrix(results[0]):
-            if len(results) > 1 or columns is not None or only:
+            if len(results) > 1 or columns is not None:
                 raise ScenarioError(
-                    "a matrix is a table of its own: name its folder alone, without --columns, --only"
+                    "a matrix is a table of its own: name its folder alone, without --columns"
                 )
-            found = matrix_table_of(results[0], value)
+            found = matrix_table_of(results[0], value, band.value if band else None, only or [])
         else:
             named = [name.strip() for name in columns.split(",")] if columns else []
-            found = summary_table(select(load_runs(results), only or []), named)
+            found = summary_table(
+                select(load_runs(results), only or []), named, band.value if band else "range"
+            )
         text = FORMS[form.value](found.renamed(labels_of(label or [])).plain())
     if out is None:
         print(text, end="")

@@ -5,6 +5,8 @@
 
 from collections.abc import Mapping
 
+from .marks import MARKS, SOK
+
 EPSILON_REASONS: Mapping[str, str] = {
     "no_mechanism": "No privacy mechanism adds noise. Choose one (gauntlet list privacy) with a "
     "noise_multiplier above 0, or an epsilon.",
@@ -90,4 +92,6 @@ VALUES: Mapping[str, Mapping[str, str]] = {
     "run_status": STATUSES,
     "direction": DIRECTIONS,
     "role": ROLES,
+    "sok": SOK,
+    "mark": MARKS,
 }

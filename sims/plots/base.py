@@ -1,6 +1,8 @@
 """What a plot needs of a run, and the step from many seeds to one line with a band."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 import numpy as np
@@ -177,7 +179,26 @@ def first_labels(runs: Sequence[RunLike], most: int = MOST_LINES) -> tuple[list[
 
 def left_out(labels: int, most: int = MOST_LINES, what: str = "labels") -> str:
     """Return the small print of a picture that draws the first ``most`` of so many labels; none if all."""
-    return f"The first {most} of {labels} {what}; --only KEY=VALUE takes others." if labels > most else ""
+    if labels <= most:
+        return ""
+    note = f"The first {most} of {labels} {what}; gauntlet plot --only KEY=VALUE draws others."
+    if (told := _LEFT_OUT.get()) is not None and note not in told:
+        told.append(note)
+    return note
+
+
+_LEFT_OUT: ContextVar[list[str] | None] = ContextVar("what pictures leave out", default=None)
+
+
+@contextmanager
+def noting() -> Iterator[list[str]]:
+    """Collect, once each, what pictures that are drawn within say of labels that they leave out."""
+    told: list[str] = []
+    token = _LEFT_OUT.set(told)
+    try:
+        yield told
+    finally:
+        _LEFT_OUT.reset(token)
 
 
 def check_band(band: str) -> None:

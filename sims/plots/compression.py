@@ -106,7 +106,9 @@ def _panel(axes: Axes, table: pd.DataFrame, x: str, metric: str, looks: Mapping[
                       elinewidth=0.9, **look)  # fmt: skip
         if x == "megabytes" and not np.isnan(row["ideal_megabytes"]):
             _joined(axes, row, metric, look)
-    axes.scatter(front[x], front[metric], s=170, facecolors="none", edgecolors="black", zorder=3)
+    axes.scatter(
+        front[x], front[metric], s=170, facecolors="none", clip_on=False, edgecolors="black", zorder=3
+    )
     dress(axes, _AXES[x], f"Test {called(metric)}" if x == "megabytes" else "")
     if bool((table[x] > 0).all()):
         logarithmic(axes)

@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter
 from ...core.errors import ScenarioError
 from ..measures import called
 from .base import RunLike, left_out, metric_of
+from .fit import part_notes
 from .leak_marks import (
     SPREAD,
     caption_of,
@@ -58,6 +59,8 @@ def leakage_frontier(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
     _panel(axes, table, leaks, metric)
     add_legend(figure, axes)
     add_caption(figure, small_print)
+    figure.draw_without_rendering()  # where points lie near each other follows from the layout
+    part_notes(figure)
     return figure, table
 
 

@@ -12,7 +12,18 @@ from matplotlib.figure import Figure
 
 from ...core.errors import ScenarioError
 from .base import RunLike, first_labels, groups
-from .style import NORMAL, SMALL, Style, add_caption, add_legend, dress, entry, new_figure, styles
+from .style import (
+    NORMAL,
+    SMALL,
+    Style,
+    add_caption,
+    add_legend,
+    dress,
+    entry,
+    new_figure,
+    plain_ticks,
+    styles,
+)
 
 MOST_LAYERS = 24
 MOST_PLANS = 6
@@ -90,7 +101,7 @@ def _draw_bits(axes: Axes, table: pd.DataFrame, names: Sequence[str], looks: Map
         rotation=0 if len(names) <= 6 else 60, ha="center" if len(names) <= 6 else "right",
     )  # fmt: skip
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    plain_ticks(axes.yaxis)
 
 
 def plan(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:

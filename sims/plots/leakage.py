@@ -167,7 +167,15 @@ def _panel(axes: Axes, table: pd.DataFrame, looks: Mapping[str, Style], name: st
         if row.measure == "psnr":
             ends = {"worst": row.leakage_worst, "best": row.leakage_best, "median": row.leakage_median}
             draw_spread(axes, x, ends, look)
-    axes.scatter(front["accuracy"], front["leakage"], s=190, facecolors="none", edgecolors="black", zorder=3)
+    axes.scatter(
+        front["accuracy"],
+        front["leakage"],
+        s=190,
+        facecolors="none",
+        clip_on=False,
+        edgecolors="black",
+        zorder=3,
+    )
     dress(axes, "Test accuracy (more is better)", name)
     low, high = axes.get_xlim()
     axes.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))

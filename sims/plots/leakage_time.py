@@ -64,7 +64,8 @@ def _drawn(leaks: Sequence[Leak], shown: Sequence[tuple[str, int, int, int]], mo
         _panel(axes, [one for one in leaks if _message(one) == message], looks, len(shown) > 1)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
-        panels[len(shown) - across].tick_params(labelbottom=True)  # which stands above it
+    for axes in panels[: len(shown)]:
+        axes.tick_params(labelbottom=True)  # each has its own numbers, as it has its name of the axis
     for attack, look in looks.items():
         panels[0].plot([], [], label=attack, markersize=7, **look)
     decibels(panels[0], most)

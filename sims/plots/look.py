@@ -49,6 +49,12 @@ class Look:
             raise ScenarioError(f"no text of these pictures, which are drawn, has {shown(lacking[0])}")
 
     @property
+    def width(self) -> float | None:
+        """Inches from left to right; None where the plot says."""
+        asked = inches(self.size)
+        return None if asked is None else asked[0]
+
+    @property
     def scale(self) -> float:
         """What letters, lines and marks are multiplied by: 9 points become 6.75 in a column."""
         asked = inches(self.size)
@@ -140,23 +146,23 @@ def finish(figure: "Figure", data: "pd.DataFrame | None", look: Look) -> "tuple[
         data = None if data is None else _renamed(data, look.labels)
     if look.scale != 1.0:
         _shrink(figure, look.scale)
+    if (asked := inches(look.size)) is not None:
+        from .fit import fit
+        from .style import MOST_HEIGHT
+
+        fit(figure, MOST_HEIGHT if asked[1] is None else None)
     return figure, data
 
 
 def _rename(figure: "Figure", labels: Mapping[str, str], had: set[str] | None) -> None:
     from matplotlib.text import Text
-    from matplotlib.ticker import FixedFormatter
 
+    fixed = _named_ticks(figure)
     kept = {id(text) for text in _explanations(figure)}
+    kept |= {id(text) for axis, _ in fixed for text in axis.get_ticklabels()}
     texts: list[Any] = [text for text in figure.findobj(Text) if id(text) not in kept]
-    fixed = [
-        formatter
-        for axes in figure.get_axes()
-        for formatter in (axes.xaxis.get_major_formatter(), axes.yaxis.get_major_formatter())
-        if isinstance(formatter, FixedFormatter)
-    ]
     before = [text.get_text() for text in texts]
-    said = [*before, *(name for one in fixed for name in one.seq)]
+    said = [*before, *(name for _, names in fixed for name in names)]
     for old in labels:
         if any(_word(old).search(name) for name in said):
             if had is not None:
@@ -166,8 +172,23 @@ def _rename(figure: "Figure", labels: Mapping[str, str], had: set[str] | None) -
             raise ScenarioError(f"no text of this picture has {old!r}; it has: {'; '.join(known)}")
     for text, name in zip(texts, before, strict=True):
         text.set_text(replaced(name, labels))
-    for formatter in fixed:
-        formatter.seq = [replaced(name, labels) for name in formatter.seq]
+    for axis, names in fixed:
+        if (others := [replaced(name, labels) for name in names]) != names:
+            axis.set_ticks(axis.get_majorticklocs(), labels=others)
+
+
+def _named_ticks(figure: "Figure") -> list[tuple[Any, list[str]]]:
+    """Return the axes whose ticks stand at fixed places, each once of those that share them, and their names.
+
+    Names of such ticks are made anew whenever the picture is drawn: to change the texts alone would not last.
+    """
+    from matplotlib.ticker import FixedLocator
+
+    found: dict[int, tuple[Any, list[str]]] = {}
+    for axis in (one for axes in figure.get_axes() for one in (axes.xaxis, axes.yaxis)):
+        if isinstance(axis.get_major_locator(), FixedLocator) and id(axis.major) not in found:
+            found[id(axis.major)] = (axis, [text.get_text() for text in axis.get_ticklabels()])
+    return [(axis, names) for axis, names in found.values() if any(names)]
 
 
 def _explanations(figure: Any) -> list[Any]:
@@ -202,6 +223,7 @@ def _renamed(data: "pd.DataFrame", labels: Mapping[str, str]) -> "pd.DataFrame":
 
 def _shrink(figure: "Figure", scale: float) -> None:
     """Make letters, lines and marks smaller, as a smaller picture needs."""
+    from matplotlib.collections import PathCollection
     from matplotlib.lines import Line2D
     from matplotlib.text import Text
 
@@ -219,6 +241,9 @@ def _shrink(figure: "Figure", scale: float) -> None:
     for line in lines:
         line.set_linewidth(line.get_linewidth() * scale)
         line.set_markersize(line.get_markersize() * scale)
+    scattered: list[Any] = figure.findobj(PathCollection)
+    for marks in scattered:
+        marks.set_sizes(marks.get_sizes() * scale**2)
 
 
 def _tick_labels(axes: Any) -> list[Any]:

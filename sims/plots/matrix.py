@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter
 
 from ...core.errors import ScenarioError, unknown
 from .base import Array
-from .style import LARGE, NORMAL, QUIET, SMALL, add_caption, new_figure
+from .style import LARGE, NORMAL, QUIET, SMALL, add_caption, narrow, new_figure
 
 NO_ATTACK, WORST = "no attack", "worst case"
 _LETTERS = 40  # of a name in one line
@@ -28,34 +28,40 @@ class Map:
         title: What it is.
         caption: What to know about it.
         high_is_good: Whether a high value is the better one: good is bright.
-        small: A second column, in small print under the number, and the word before it.
+        small: A second column, in small print under the number.
     """
 
     column: str
     title: str
     caption: str
     high_is_good: bool = True
-    small: tuple[str, str] | None = None
+    small: str | None = None
 
 
 MAPS: Mapping[str, Map] = {
     "accuracy": Map(
         "best_accuracy",
-        "Test accuracy (%)",
-        "Best round of the mean over seeds. Worst case: the attack that leaves the least.",
+        "Test accuracy, best round (%)",
+        "Best round of the mean over seeds; 'final' shows the last one. Worst case: the attack that leaves "
+        "the least.",
+    ),
+    "final": Map(
+        "accuracy",
+        "Test accuracy after the last round (%)",
+        "Mean over seeds. Worst case: the attack that leaves the least.",
     ),
     "drop": Map(
         "drop",
-        "Accuracy lost to the attack (points)",
+        "Accuracy lost to the attack, best rounds (points)",
         "Best accuracy of the same defense without an attack, minus that under attack.",
         high_is_good=False,
     ),
     "detection": Map(
         "recall",
-        "Malicious updates flagged (%)",
-        "Over all rounds; 100 where none is malicious. Small: false alarms, the share of honest updates "
+        "Malicious updates flagged, in small print false alarms (%)",
+        "Over all rounds; none where nobody attacks. Small: false alarms, the share of honest updates "
         "that were flagged. Blank: the defense flags nobody.",
-        small=("false_positive_rate", "false"),
+        small="false_positive_rate",
     ),
     "success": Map(
         "attack_success_rate",
@@ -66,6 +72,21 @@ MAPS: Mapping[str, Map] = {
 }
 
 
+def maps_of(table: pd.DataFrame, value: str | None = None) -> list[str]:
+    """Return those of ``MAPS`` that a table has numbers for; with ``value`` the one of that column.
+
+    Raises:
+        ScenarioError: No map shows that column, or nothing stands in it.
+    """
+    there = [name for name, what in MAPS.items() if what.column in table and table[what.column].notna().any()]
+    if value is None:
+        return there
+    found = {MAPS[name].column: name for name in there}
+    if value not in found:
+        raise ScenarioError(unknown("column with a map", value, found))
+    return [found[value]]
+
+
 def heat_maps(table: pd.DataFrame, name: str) -> Figure:
     """Draw one of ``MAPS`` from a matrix's table.
 
@@ -74,17 +95,14 @@ def heat_maps(table: pd.DataFrame, name: str) -> Figure:
     """
     if name not in MAPS:
         raise ScenarioError(unknown("heat map", name, MAPS))
-    what = MAPS[name]
+    what, table = MAPS[name], _with_somebody_to_find(table)
     attacks = [a for a in dict.fromkeys(table["attack"]) if a != WORST]
     defenses, shares = list(dict.fromkeys(table["defense"])), list(dict.fromkeys(table["share"]))
-    columns = [*(a for a in attacks if _kept(table, a, what)), WORST]
-    wide, high = (min(max(map(len, names)), _LETTERS) for names in (defenses, columns))
-    lines = max(len(name) // _LETTERS for name in columns)
-    side = max(0.62, 0.085 * high**0.5 + 0.35, 0.25 * (lines + 1))
-    width = len(shares) * (side * len(columns) + 0.3) + 0.075 * wide + 1.6
-    rows = sum(max(0.48, 0.17 * (len(name) // _LETTERS + 1)) for name in defenses)
-    figure = new_figure(max(5.0, width), rows + 0.07 * high + 1.5)
-    panels: Array = np.atleast_1d(figure.subplots(1, len(shares), sharey=True))
+    columns = [
+        *(a for a in attacks if _kept(table, a, what)),
+        *([WORST] if WORST in set(table["attack"]) else []),
+    ]
+    figure, panels = _panels(defenses, columns, len(shares), bool(what.small))
     limits = _limits(table, what)
     images = []
     for axes, share in zip(panels, shares, strict=True):
@@ -97,12 +115,42 @@ def heat_maps(table: pd.DataFrame, name: str) -> Figure:
     return figure
 
 
+def _panels(defenses: list[str], columns: list[str], shares: int, small: bool) -> tuple[Figure, Array]:
+    """Return a figure with a panel a share: side by side, in a narrow picture under each other."""
+    wide, high = (min(max(map(len, names)), _letters()) for names in (defenses, columns))
+    lines = max(len(name) // _letters() for name in columns)
+    side = max(0.62, 0.085 * high**0.5 + 0.35, 0.25 * (lines + 1))
+    least = max(0.48, 0.6 if small and narrow() else 0.0)
+    rows = sum(max(least, 0.17 * (len(name) // _letters() + 1)) for name in defenses)
+    if narrow():
+        figure = new_figure(5.0, shares * (rows + 0.3) + 0.07 * high + 1.2)
+        return figure, np.atleast_1d(figure.subplots(shares, 1, sharex=True))
+    width = shares * (side * len(columns) + 0.3) + 0.075 * wide + 1.6
+    figure = new_figure(max(5.0, width), rows + 0.07 * high + 1.5)
+    return figure, np.atleast_1d(figure.subplots(1, shares, sharey=True))
+
+
+def _letters() -> int:
+    """Return how many letters of a name stand in one line."""
+    return 18 if narrow() else _LETTERS
+
+
+def _with_somebody_to_find(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table without the recall of fields in which nobody attacks, which is 1."""
+    if "recall" not in table:
+        return table
+    nobody = table["attack"] == NO_ATTACK
+    if "caught" in table:  # a share of the attackers: of none it is empty
+        nobody |= (table["attack"] != WORST) & table["caught"].isna()
+    return table.assign(recall=table["recall"].mask(nobody))
+
+
 def _kept(table: pd.DataFrame, attack: str, what: Map) -> bool:
     """Return whether an attack's column says anything on this map."""
     if what.column == "drop" and attack == NO_ATTACK:
         return False
     rows = table[table["attack"] == attack]
-    return any(bool(rows[c].notna().any()) for c in (what.column, *(what.small or ())[:1]))
+    return any(bool(rows[c].notna().any()) for c in (what.column, *filter(None, [what.small])))
 
 
 def _limits(table: pd.DataFrame, what: Map) -> tuple[float, float]:
@@ -123,7 +171,7 @@ def _panel(
     rows = part.reindex(wanted)
     shape = (len(defenses), len(columns))
     values = rows[what.column].to_numpy(float).reshape(shape)
-    small = rows[what.small[0]].to_numpy(float).reshape(shape) if what.small else np.full(shape, np.nan)
+    small = rows[what.small].to_numpy(float).reshape(shape) if what.small else np.full(shape, np.nan)
     colours = "cividis" if what.high_is_good else "cividis_r"
     image = axes.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
     for row in range(shape[0]):
@@ -132,15 +180,16 @@ def _panel(
             _number(axes, (row, column), values[row, column], small[row, column], what, ink)
     axes.set_xticks(
         range(len(columns)),
-        [fill(c, _LETTERS) for c in columns],
+        [fill(c, _letters()) for c in columns],
         rotation=45,
         ha="right",
         rotation_mode="anchor",
     )
-    axes.set_yticks(range(len(defenses)), [fill(d, _LETTERS) for d in defenses])
+    axes.set_yticks(range(len(defenses)), [fill(d, _letters()) for d in defenses])
     axes.tick_params(labelsize=SMALL, length=0)
     axes.spines[:].set_visible(False)
-    axes.axvline(len(columns) - 1.5, color="white", linewidth=4)
+    if columns[-1] == WORST:
+        axes.axvline(len(columns) - 1.5, color="white", linewidth=4)
     if columns[0] == NO_ATTACK:
         axes.axvline(0.5, color="white", linewidth=4)
     return image
@@ -157,7 +206,7 @@ def _bar(figure: Figure, panels: Array, image: AxesImage) -> None:
 def numbers_of(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return what one of ``MAPS`` shows: one row a field, in the order of the table."""
     what = MAPS[name]
-    shown = [what.column, *(what.small or ())[:1]]
+    shown = [what.column, *filter(None, [what.small])]
     return table[["share", "defense", "attack", *(column for column in shown if column in table)]]
 
 
@@ -172,8 +221,8 @@ def _ink(value: float, image: AxesImage) -> str:
 def _number(axes: Axes, place: tuple[int, int], value: float, small: float, what: Map, ink: str) -> None:
     """Write a cell's numbers: the large one, and the small one under it."""
     row, column = place
-    under = f"{what.small[1]} {100 * small:.1f}" if what.small and not np.isnan(small) else ""
-    above = f"{100 * value:.1f}" if not np.isnan(value) else "" if under else "–"
+    under = f"{100 * small:.1f}" if what.small and not np.isnan(small) else ""
+    above = f"{100 * value:.1f}" if not np.isnan(value) else "–"
     up, down = (0.14, 0.26) if above and under else (0.0, 0.0)
     axes.text(column, row - up, above, ha="center", va="center", fontsize=SMALL, color=ink)
     axes.text(column, row + down, under, ha="center", va="center", fontsize=SMALL - 3, color=ink)

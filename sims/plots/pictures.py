@@ -34,7 +34,12 @@ def draw_pairs(figure: Figure | SubFigure, item: RebuiltLike, columns: int, diff
             if i < len(examples):
                 show(axes, examples[i])
                 axes.set_xlabel(_under(item, i, row), fontsize=SMALL, labelpad=2)
-        grid[row, 0].set_ylabel(name, fontsize=SMALL)
+        beside: Any = {
+            "rotation": 0,
+            "ha": "right",
+            "va": "center",
+        }  # rows may be lower than the word is long
+        grid[row, 0].set_ylabel(name, fontsize=SMALL, **beside)
 
 
 def difference_of(truth: Array, rebuilt: Array) -> Array:

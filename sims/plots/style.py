@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import rcParams, rcParamsDefault
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
@@ -60,6 +61,12 @@ def new_figure(width: float = 6.4, height: float = 4.2) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def narrow() -> bool:
+    """Return whether a picture is asked for that is as narrow as a column: parts stand under each other."""
+    asked = SIZE.get()
+    return asked is not None and asked[0] < 4.5
+
+
 def parts_of(whole: Figure | SubFigure, rows: int = 1, widths: Sequence[float] = (1.0,)) -> list[SubFigure]:
     """Split a figure, or a part of it, into ``rows`` rows of columns with these relative widths."""
     parts = whole.subfigures(rows, len(widths), squeeze=False, width_ratios=list(widths), wspace=0.03)
@@ -92,10 +99,16 @@ def logarithmic(axes: Axes) -> None:
     if low > 0 and high < 2 * low:
         middle = (low * high) ** 0.5
         low, high = axes.set_xlim(middle / 2, 2 * middle)
+    plain_ticks(axes.xaxis)
+
+
+def plain_ticks(axis: Axis) -> None:
+    """Put plain numbers at the ticks of a logarithmic axis, as many as its range wants."""
+    low, high = sorted(axis.get_view_interval())
     subs = (1.0,) if high > 300 * low else (1.0, 2.0, 5.0) if high > 10 * low else tuple(range(1, 10))
-    axes.xaxis.set_major_locator(LogLocator(subs=subs))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def whole_numbers(axes: Axes) -> None:

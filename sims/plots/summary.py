@@ -12,6 +12,7 @@ from .base import RebuiltLike, RunLike, first_labels, groups, metric_of
 from .gallery import messages, title
 from .leaks import adapted
 from .learning import draw_by_round, learning_table
+from .look import SIZE
 from .pictures import draw_pairs
 from .style import (
     HONEST,
@@ -24,6 +25,7 @@ from .style import (
     add_legend,
     banded,
     dress,
+    narrow,
     new_figure,
     parts_of,
     percent_axis,
@@ -55,8 +57,13 @@ def summary(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
     learned, sent, people = learning_table(runs, [metric]), traffic(runs), suspects(runs)
     leaked, cut = _first_of_each_label(runs)
     widths = [1.15, 1.0, 1.0] if leaked else [1.15, 1.0]
-    figure = new_figure(4.3 * sum(widths), 4.4 + 0.4 * max(0.0, _heights(sent["label"]) - 3))
-    parts = parts_of(figure, widths=widths)
+    high = 4.4 + 0.4 * max(0.0, _heights(sent["label"]) - 3)
+    if narrow():
+        figure = new_figure(4.3, high * len(widths))
+        parts = parts_of(figure, rows=len(widths))
+    else:
+        figure = new_figure(4.3 * sum(widths), high)
+        parts = parts_of(figure, widths=widths)
     _learning(parts[0], learned, metric)
     _cost(parts[1], sent, people)
     if leaked:
@@ -152,22 +159,28 @@ def _cost(part: SubFigure, sent: pd.DataFrame, people: pd.DataFrame) -> None:
 def _draw_traffic(axes: Axes, sent: pd.DataFrame) -> None:
     looks, place = styles(sent["label"]), -1.0
     for row in sent.itertuples():
-        name = fill(row.label, _LETTERS)
+        name = fill(row.label, _letters())
         place += 1.0 + _LINE * name.count("\n")
         axes.barh(place, row.bytes_up / 1e3, height=0.4, color=looks[row.label]["color"])
-        axes.text(0.0, place - 0.24, name, fontsize=SMALL, va="bottom")
+        beside = axes.text(0.0, place - 0.24, name, fontsize=SMALL, va="bottom")
+        beside.set_in_layout(False)  # a name may be longer than its bar: the panel does not yield to it
     down = float(sent["bytes_down"].max()) / 1e3
     axes.axvline(down, color=QUIET, linestyle="--", linewidth=1.4)
-    axes.set_title("dashed: the model as broadcast", fontsize=SMALL, color=QUIET, loc="right")
-    dress(axes, "kB sent by one client in one round", "")
-    axes.set_ylim(place + 0.4, -0.85)
+    dress(axes, "kB sent by one client in one round\n(dashed: the model as broadcast)", "")
+    first = fill(str(sent["label"].iloc[0]), _letters())
+    axes.set_ylim(place + 0.4, -0.85 - _LINE * first.count("\n"))
     axes.set_yticks([])
     axes.grid(False, axis="y")
 
 
 def _heights(labels: Sequence[str]) -> float:
     """Return how much room bars need that have these labels, in bars with a line each."""
-    return len(labels) + _LINE * sum(fill(label, _LETTERS).count("\n") for label in labels)
+    return len(labels) + _LINE * sum(fill(label, _letters()).count("\n") for label in labels)
+
+
+def _letters() -> int:
+    """Return how many letters of a name fit above its bar: fewer in a third of a small picture."""
+    return _LETTERS if SIZE.get() is None or narrow() else _LETTERS // 2
 
 
 def _draw_suspects(axes: Axes, people: pd.DataFrame) -> None:

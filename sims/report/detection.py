@@ -73,7 +73,8 @@ def _row(name: str, run: "Run") -> list[Any]:
         int(found["attackers"]),
         int(found["caught"]),
         int(found["wrongly"]),
-        *(_number(found[key]) for key in ("precision", "recall", "delay", "auc")),
+        *(_number(found[key]) if found["attackers"] else "—" for key in ("precision", "recall")),
+        *(_number(found[key]) for key in ("delay", "auc")),
     ]
 
 

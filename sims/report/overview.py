@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..coverage import uncovered
-from ..naming import completed, scenario_name
+from ..naming import class_name, completed, scenario_name
 from ..results import FINISHED
 from ..summary import summary_table
 from .markup import Markup, element, pairs, section, table
@@ -94,16 +94,18 @@ def told(value: Any) -> str:
     if isinstance(value, list):
         return "; ".join(map(told, value))
     if not isinstance(value, Mapping):
-        return str(value)
+        return class_name(str(value))
     if set(value) == {"name"}:
-        return "" if value["name"] in ("none", "identity", "honest", "ideal") else str(value["name"])
+        return (
+            "" if value["name"] in ("none", "identity", "honest", "ideal") else class_name(str(value["name"]))
+        )
     options = [f"{k} = {_option(v)}" for k, v in value.items() if k != "name" and v not in (None, [], {})]
-    name = [str(value["name"])] if "name" in value else []
+    name = [class_name(str(value["name"]))] if "name" in value else []
     return " ".join([*name, f"({', '.join(options)})" if name and options else ", ".join(options)]).strip()
 
 
 def _option(value: Any) -> str:
-    return told(value) if isinstance(value, Mapping | list) else f"{value}"
+    return told(value) if isinstance(value, Mapping | list) else class_name(f"{value}")
 
 
 def cautions(findings: "Findings") -> Markup:

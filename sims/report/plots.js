@@ -15,6 +15,11 @@
   };
   const numberOf = (cell) => (cell && cell.textContent !== "" ? Number(cell.textContent) : Number.NaN);
 
+  const places = new Map(); // by label: its colour and dashes, the same in every plot of the page
+  const placeOf = (label) => {
+    if (!places.has(label)) places.set(label, places.size);
+    return places.get(label);
+  };
   const linesOf = (figure) => {
     const found = new Map();
     for (const row of figure.querySelector("table.data").tBodies[0].rows) {
@@ -23,7 +28,7 @@
       const [x, y, low, high] = [1, 2, 3, 4].map((place) => numberOf(row.cells[place]));
       found.get(label).push({ x, y, low, high });
     }
-    return [...found].map(([label, points], place) => ({ label, points, place }));
+    return [...found].map(([label, points]) => ({ label, points, place: placeOf(label) }));
   };
 
   const ticks = (low, high, count, whole) => {

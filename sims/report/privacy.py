@@ -19,6 +19,12 @@ def promises(findings: "Findings") -> Markup:
     """Return one row a run: its epsilon with all that it must be read with, or the reason for none."""
     if not findings.runs:
         return Markup("")
+    spent = [spent_so_far(run.manifest, run.rounds) for run in findings.runs]
+    if all(one["value"] is None and one["reason"] == "no_mechanism" for one in spent) and not any(
+        run.audit for run in findings.runs
+    ):
+        words = f"{VALUES['epsilon_reason']['no_mechanism']} Nothing is promised, and no epsilon is told."
+        return section("privacy", "What is promised about privacy", element("p", words))
     head = ["run", "seed", "epsilon", "delta", "protects", "trusts", "neighbours", "accountant", "why none"]
     rows = [_row(n, run) for n, run in zip(run_names(findings.runs), findings.runs, strict=True)]
     kept = [i for i in range(len(head)) if i < 3 or any(row[i] for row in rows)]
@@ -27,7 +33,7 @@ def promises(findings: "Findings") -> Markup:
         [head[i] for i in kept], body, "What each run promises. An epsilon stands only where it is proved."
     )
     why = VALUES["epsilon_reason"]
-    reasons = dict.fromkeys(spent_so_far(r.manifest, r.rounds)["reason"] for r in findings.runs)
+    reasons = dict.fromkeys(one["reason"] for one in spent)
     listed = [
         element("li", element("code", reason), f": {why[reason]}") for reason in reasons if reason in why
     ]

@@ -1,11 +1,12 @@
 """How to run the same again: the command, the scenario, versions, and where each run lies."""
 
 from collections.abc import Mapping
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from ..naming import run_names
 from .markup import Content, Markup, element, escaped, pairs, section, table
-from .toml import command_of, toml_of
+from .toml import brief, command_of, toml_of
 
 if TYPE_CHECKING:
     from ..results import Run
@@ -44,12 +45,18 @@ def _one(name: str, run: "Run") -> Markup:
         command = ""
         saved = f" No file holds its live objects, {', '.join(map(str, live))}: hand Python the same again."
     code = run.manifest.get("code")
-    outside = ", ".join(map(str, code)) if isinstance(code, Mapping) else ""
+    named = [PureWindowsPath(str(one)).name for one in code] if isinstance(code, Mapping) else []
+    outside = ", ".join(dict.fromkeys(named))
     return element(
         "div",
         element("p", f"{name}, seed {run.manifest['seed']}.{saved}"),
         element("pre", element("code", command), tabindex="0") if command else None,
-        element("p", f"It loads code from outside the package: {outside}.", class_="warnings")
+        element(
+            "p",
+            f"It loads code from outside the package: {outside}. Files are named without their folders here; "
+            "copies lie in the folder code of the result.",
+            class_="warnings",
+        )
         if outside
         else None,
         element(
@@ -61,7 +68,7 @@ def _one(name: str, run: "Run") -> Markup:
 
 
 def _text(values: Mapping[str, Any]) -> Markup:
-    return escaped(toml_of(values), _LETTERS)
+    return escaped(toml_of(brief(values)), _LETTERS)
 
 
 def _places(findings: "Findings") -> Markup | None:

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
+from pathlib import PureWindowsPath
 from typing import Any
 
 from ...core.errors import GauntletError
@@ -56,12 +57,27 @@ def command_of(values: Mapping[str, Any]) -> tuple[str, bool]:
                 _decides(load_scenario(name, changes).values()) == _decides(values)
                 and None not in changes.values()
             ):
-                words = [w for k, v in changes.items() for w in ("--set", f"{k}={_value(v)}")]
+                words = [w for k, v in changes.items() for w in ("--set", f"{k}={_value(brief(v))}")]
                 return shlex.join(["gauntlet", "run", name, *words]), False
         except (GauntletError, AttributeError):
             pass
     safe = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "scenario"
     return shlex.join(["gauntlet", "run", f"{safe}.toml"]), True
+
+
+def brief(value: Any) -> Any:
+    """Return plain values in which plug-ins of files are named without the folders above the file.
+
+    What a page shows is read by others, who have other folders: they put the file beside the scenario.
+    """
+    if isinstance(value, Mapping):
+        return {key: brief(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [brief(one) for one in value]
+    place, colon, attribute = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    if not (colon and place.endswith(".py") and attribute.isidentifier()):
+        return value
+    return f"{PureWindowsPath(place).name}:{attribute}"  # which parts paths at both kinds of slashes
 
 
 def _decides(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -297,7 +297,7 @@ def test_a_guarantee_that_is_lost_on_the_way_ends_a_run_with_a_budget(small):
 
 @pytest.mark.parametrize("name", ["skellam", "discrete_gaussian"])
 def test_whoever_overflows_still_adds_a_share_of_the_noise(small, name):
-    """Who left it out would be seen by the noise that is missing: all eight shares are there in every round."""
+    """Who left it out would be seen by the noise that is missing: there are eight shares in every round."""
     _, steps = run(
         small(**privacy(name), training=LocalTraining(local_epochs=3, batch_size=16, lr=1e30), rounds=2)
     )

@@ -1,6 +1,7 @@
 """``gauntlet codecs`` against frames counted by hand, closed forms, and what a run recorded."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -105,10 +106,23 @@ def test_messages_of_a_lossy_codec_are_said_to_be_what_was_decoded(folder, tiny,
     assert "decoded" not in recorded_material(str(folder)).title
 
 
+def test_a_codec_of_a_file_is_measured_like_one_of_ours(gauntlet, monkeypatch):
+    """One bit a coordinate and a scale: a frame of 20, a header of 6, a body of 4 + 125 bytes."""
+    monkeypatch.setenv("COLUMNS", "200")
+    place = Path(__file__).parents[1] / "outside" / "residual_sign.py"
+    shown = gauntlet("codecs", f"{place}:ResidualSign", "--numel", "1000")
+
+    assert shown.returncode == 0, shown.stderr
+    (line,) = [line for line in shown.stdout.splitlines() if "ResidualSign" in line]
+    assert line.split("│")[3].strip() == f"{8 * (20 + 6 + 129) / 1000:.3f}"
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["nope"], "no codec 'nope'; there are"),
+        (["sing"], "unknown codec 'sing'; did you mean 'sign'"),
+        (["here.py:Mine"], "here.py"),
+        (["os:system"], "of Python's standard library"),
         (["--numel", "0"], "--numel must be from 1 to 1e+08, got 0"),
         (["--numel", "1e30"], "--numel must be from 1 to 1e+08, got 1e+30"),
         (["--numel", "many"], "must be a whole number such as 1e6, got 'many'"),

@@ -8,8 +8,17 @@ import pyarrow as pa
 import pytest
 
 from gauntlet.sims import audits, frame_table, layer_table, posterior, records, robustness
+from gauntlet.sims.attack_table import TITLES
+from gauntlet.sims.codec_table import drawn, print_codecs
+from gauntlet.sims.explain import explain, names
 from gauntlet.sims.glossary.columns import TABLES
 from gauntlet.sims.glossary.reasons import EPSILON_REASONS, VALUES
+from gauntlet.sims.matrix_table import cell_scores, matrix_table, print_matrix
+from gauntlet.sims.report import fields, inferred
+from gauntlet.sims.run import simulate
+from gauntlet.sims.summary import _columns as summary_columns
+from gauntlet.sims.summary import summary_rows
+from gauntlet.sims.tables import COLUMNS
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = {
@@ -115,6 +124,56 @@ def test_what_is_not_there_is_refused_with_what_is_nearest(word, said, gauntlet)
 
 
 def test_every_column_of_few_values_but_the_runs_own_status_is_a_column():
-    columns = {name for table in TABLES.values() for name in table}
+    assert set(VALUES) - set(names()) == {"run_status", "mark", "sok"}
 
-    assert set(VALUES) - columns == {"run_status"}
+
+def headings(printed):
+    """The heads of a table of Rich's."""
+    (line,) = [line for line in printed.splitlines() if line.startswith("┃")]
+    return [head.strip() for head in line.strip("┃").split("┃")]
+
+
+def page_heads():
+    """The heads that the sources of a page's tables name."""
+    found = set()
+    for path in (ROOT / "sims/report").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            targets = {getattr(t, "id", "") for t in getattr(node, "targets", [])}
+            if isinstance(node, ast.Assign) and targets & {"head", "_HEAD"}:
+                parts = getattr(node.value, "elts", [])
+                found |= {part.value for part in parts if isinstance(part, ast.Constant)}
+    assert len(found) > 40
+    asked = (inferred._MEMBERS, inferred._LABELS, inferred._PROPERTY)
+    return found | {words for _, words in fields._TOLD} | {title for one in asked for title, _ in one}
+
+
+def test_every_column_that_is_printed_or_written_for_a_paper_is_explained(tiny, tmp_path, capsys):
+    run = simulate(tiny(rounds=1), tmp_path / "run")
+    summary = [title for title, _ in summary_columns(summary_rows([run]))]
+    row = {"attack": "no attack", "share": 0.2, "defense": "mean", "seed": 0} | cell_scores(run)
+    matrix = matrix_table([row, row | {"attack": "a"}])
+    print_matrix(matrix)
+    shown = headings(capsys.readouterr().out)
+    print_codecs(drawn(64, "gauss"), ["sign"])
+    shown += headings(capsys.readouterr().out)
+    heads = [head for head, _ in COLUMNS.values()]
+
+    for name in (*matrix, *COLUMNS, *heads, *summary, *shown, *TITLES, *page_heads()):
+        assert explain(name), name
+
+
+@pytest.mark.parametrize("letter", "ABCDEFGH")
+def test_every_letter_of_what_an_attack_was_told_is_explained(letter):
+    (line,) = explain(f"({letter})")
+
+    assert line.startswith(f"sok = {letter}: ")
+
+
+@pytest.mark.parametrize("mark", ["±", "ε", "δ", "γ", "▲", "★", "-", "–", "n", "exact"])
+def test_every_mark_in_pictures_and_tables_is_explained(mark):
+    assert f"mark = {mark}: " in " ".join([*explain(mark), *explain(f"mark={mark}")])
+
+
+def test_a_columns_ends_are_explained_by_the_column():
+    assert explain("best_accuracy_std")[0] == "Standard deviation over seeds of:"
+    assert explain("PSNR") == explain("pictures.psnr")

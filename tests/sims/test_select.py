@@ -44,3 +44,24 @@ def test_a_condition_that_leaves_nothing_is_one_clear_line(condition, message):
     with pytest.raises(ScenarioError) as raised:
         only(RUNS, [condition])
     assert str(raised.value) == message
+
+
+FILES = [
+    Told({"scenario": {"defense": {"name": name}}})
+    for name in ("/home/me/work/caps.py:Cap", "/home/me/old/caps.py:Cap", "mean", "live:Cap-1a2b3c4d")
+]
+
+
+def test_a_plug_in_of_a_file_is_taken_as_it_was_typed_and_as_pictures_show_it():
+    assert only(FILES, ["defense=caps.py:Cap"]) == FILES[:2]
+    assert only(FILES, ["defense=work/caps.py:Cap"]) == FILES[:1]
+    assert only(FILES, ["defense=/home/me/old/caps.py:Cap"]) == FILES[1:2]
+    assert only(FILES, ["defense=Cap"])[:2] == FILES[:2]
+    with pytest.raises(ScenarioError, match="leaves no run: it is Cap, mean"):
+        only(FILES, ["defense=other.py:Cap"])
+
+
+def test_values_of_one_key_allow_each_other():
+    assert only(RUNS, ["seed=0", "seed=1", "data=mnist"]) == [*RUNS[:2], *RUNS[4:6]]
+    with pytest.raises(ScenarioError, match="seed=7 leaves no run"):
+        only(RUNS, ["seed=0", "seed=7"])

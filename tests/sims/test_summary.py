@@ -12,7 +12,7 @@ from gauntlet.sims.plots import draw
 from gauntlet.sims.progress import Lines
 from gauntlet.sims.results import load_run
 from gauntlet.sims.run import simulate
-from gauntlet.sims.summary import print_summary, summary_rows
+from gauntlet.sims.summary import print_summary, summary_rows, summary_table
 from gauntlet.sims.sweep import sweep
 
 
@@ -110,3 +110,39 @@ def test_mean_median_and_worst_of_the_same_attack_stand_beside_the_best(tiny, tm
     printed = capsys.readouterr().out
     assert f"{expected[0]:.1f} (C)" in printed
     assert ", ".join(f"{value:.1f}" for value in expected[1:]) in printed
+
+
+def test_the_spread_is_the_one_that_is_asked_for(tiny, tmp_path):
+    """Of two seeds the standard deviation is the range over sqrt(2); Student's interval 6.353 ranges wide."""
+    runs = sweep(tiny(rounds=1, sweep={"seed": [0, 1]}), tmp_path / "sweep")
+    ((half,), (std,), (ci,)) = (summary_rows(runs, band) for band in ("range", "std", "ci"))
+
+    assert half["accuracy_spread"] > 0
+    assert std["accuracy_spread"] == pytest.approx(2 * half["accuracy_spread"] / 2**0.5)
+    assert ci["accuracy_spread"] == pytest.approx(12.7062 * half["accuracy_spread"], rel=1e-4)
+
+
+def test_where_nobody_attacks_there_is_no_recall_but_false_alarms(tiny, tmp_path, gauntlet):
+    run = simulate(tiny(defense="signguard", num_clients=10), tmp_path / "run")
+    rounds = run.rounds
+    (row,) = summary_rows([run])
+
+    assert rounds["false_positives"].sum() > 0
+    assert row["recall"] is None
+    share = rounds["false_positives"].sum() / rounds[["false_positives", "true_negatives"]].sum().sum()
+    assert row["false_positive_rate"] == share
+    told = gauntlet("table", "run", "--format", "csv", "--columns", "recall,false_positive_rate").stdout
+    assert told.splitlines()[1] == f",{100 * share:.1f}"
+
+
+def test_the_seconds_of_a_link_stand_in_the_consoles_table_and_in_a_papers(tiny, tmp_path, gauntlet):
+    link = {"up_mbps": 1.0, "down_mbps": 2.0}
+    run = simulate(tiny(link=link), tmp_path / "run")
+    last = run.rounds.iloc[-1]
+    _, columns, rows = summary_table([run])
+    told = gauntlet("table", "run", "--format", "csv", "--columns", "virtual_seconds,bytes_down").stdout
+
+    assert last["virtual_seconds"] > 0
+    assert rows[0][columns.index("simulated seconds")] == f"{last['virtual_seconds']:.4g}"
+    assert rows[0][columns.index("MB down")] == f"{last['total_bytes_down'] / 1e6:.2f}"
+    assert told.splitlines()[1] == f"{last['virtual_seconds']:.4g},{last['total_bytes_down']:.0f}"

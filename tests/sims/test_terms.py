@@ -9,6 +9,8 @@ from gauntlet.sims.plots import draw
 from gauntlet.sims.results import load_run
 from gauntlet.sims.run import simulate
 from gauntlet.sims.scenario import make_scenario
+from gauntlet.sims.summary import summary_rows
+from gauntlet.sims.terms import terms_in_words
 
 FIXED = {"name": "mean", "weighting": "fixed"}
 WARNING = (
@@ -105,3 +107,28 @@ def test_an_epsilon_of_0_is_a_line_and_no_empty_picture(tiny, tmp_path, name):
     assert run.manifest["epsilon"]["value"] == 0.0
     with pytest.raises(ScenarioError, match="there is no accuracy to draw against epsilon"):
         draw(name, [run])
+
+
+def test_an_epsilon_comes_with_its_terms_in_the_consoles_table_and_in_a_papers(
+    tiny, tmp_path, gauntlet, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "160")
+    simulate(tiny(**private(1e-3)), tmp_path / "run")
+    printed = gauntlet("resume", "run", "--quiet").stdout
+    note = "epsilon with delta 0.001; unit client; trust model central; relation add_remove"
+
+    assert note in " ".join(printed.split())
+    assert gauntlet("table", "run").stdout.splitlines()[0] == f"% {note}"
+    told = gauntlet("table", "run", "--columns", "delta,unit,trust_model,relation", "--format", "csv").stdout
+    assert told == "Delta,Unit,Trust model,Relation\n0.001,client,central,add_remove\n"
+
+
+def test_without_an_epsilon_no_terms_are_told(tiny, tmp_path, gauntlet):
+    """A median lets nothing be proved: to print a delta would say that it was."""
+    run = simulate(tiny(**{**private(1e-3), "defense": "median"}), tmp_path / "run")
+
+    assert "epsilon with" not in gauntlet("table", "run").stdout
+    assert summary_rows([run])[0]["delta"] is None
+    other = [{"run": n, "epsilon": 1.0, "delta": d, **dict.fromkeys(("unit", "trust_model", "relation"))}
+             for n, d in (("a", "0.1"), ("b", "0.2"))]  # fmt: skip
+    assert terms_in_words(other) == "epsilon with delta 0.1 (a), 0.2 (b)"

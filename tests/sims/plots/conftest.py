@@ -85,6 +85,7 @@ def recorded() -> Callable[..., Recorded]:
             "false_negatives": 0,
             "precision": np.nan,
             "recall": np.nan,
+            "false_positive_rate": np.nan,
         }
         people = {"round": [0, 0], "client_id": [0, 1], "truth": "honest", "flag": None, "update_norm": 1.0}
         return Recorded(

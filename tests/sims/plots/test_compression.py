@@ -106,3 +106,16 @@ def test_leakage_stands_at_the_bits_of_whole_frames_once_for_each_kind_of_attack
         ["topk", "yes", 5.0, 40.0],
         ["identity", "", 32.0, 10.0],
     ]
+
+
+def test_the_bits_of_a_logarithmic_axis_are_plain_numbers(recorded):
+    """Within a decade matplotlib writes 2 x 10^0, 3 x 10^0, and 10."""
+    figure, _ = bits([recorded("a", layers=layers())])
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    low, high = axes.get_ylim()
+    ticks = [*axes.yaxis.get_major_ticks(), *axes.yaxis.get_minor_ticks()]
+    shown = [t.label1.get_text() for t in ticks if low <= t.get_loc() <= high and t.label1.get_text()]
+
+    assert len(shown) >= 3
+    assert all(float(text) > 0 for text in shown)

@@ -35,21 +35,30 @@ def test_every_round_has_its_marker_since_a_lone_round_has_no_line(recorded):
 def test_seeds_are_averaged_over_those_where_the_share_is_defined(recorded):
     runs = [
         recorded("a", 0, true_positives=[1], precision=[1.0], recall=[0.5]),
-        recorded("a", 1, true_positives=[0], precision=[np.nan], recall=[0.0]),
+        recorded("a", 1, false_negatives=[1], precision=[np.nan], recall=[0.0]),
     ]
     row = detection(runs)[1].iloc[0]
     assert (row["precision"], row["recall"], row["seeds"]) == (1.0, 0.25, 2)
 
 
-def test_without_a_malicious_client_the_panel_of_recall_says_so(recorded):
-    figure, _ = detection([recorded(false_positives=[1], precision=[0.0], recall=[1.0])])
-    assert [text.get_text() for text in figure.axes[1].texts] == ["no malicious client came"]
-    assert not figure.axes[0].texts
+def test_without_a_malicious_client_false_alarms_are_drawn_and_no_recall_of_a_hundred(recorded):
+    run = recorded(false_positives=[1, 0], precision=[0.0, 1.0], recall=1.0, false_positive_rate=[0.5, 0.0])
+    figure, table = detection([run])
+
+    (axes,) = figure.axes
+    assert axes.get_ylabel() == "False alarms"
+    assert axes.lines[0].get_ydata().tolist() == [0.5, 0.0]
+    assert "recall" not in table
+
+
+def test_a_round_in_which_nobody_attacks_breaks_the_line_of_recall(recorded):
+    run = recorded(true_positives=[0, 1], false_negatives=[0, 1], precision=1.0, recall=[1.0, 0.5])
+    assert detection([run])[1]["recall"].isna().tolist() == [True, False]
 
 
 def test_a_missed_malicious_client_is_a_malicious_client(recorded):
     run = recorded(false_positives=[1], false_negatives=[1], precision=[0.0], recall=[0.0])
-    assert not detection([run])[0].axes[1].texts
+    assert len(detection([run])[0].axes) == 2
 
 
 def test_runs_where_nobody_was_ever_flagged_are_refused_and_told_what_would_help(recorded):

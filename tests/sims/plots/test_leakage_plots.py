@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from crowding import crowding
 
 from gauntlet.core.errors import ScenarioError
 from gauntlet.sims.plots import draw_to
@@ -241,3 +242,24 @@ def test_each_is_saved_with_its_table_beside_it(recorded, made, tmp_path, name):
     path = draw_to(tmp_path / f"{name}.png", name, [run])
     assert path.stat().st_size > 10_000
     assert path.with_suffix(".csv").read_text().splitlines()[1].startswith("dlg,")
+
+
+@pytest.mark.parametrize("messages", [2, 3, 4])
+def test_every_panel_of_time_has_the_numbers_of_its_axis(recorded, made, messages):
+    items = [made(20.0, client_id=i, cpu_seconds=1.0 + i) for i in range(messages)]
+    figure, _ = leakage_time([recorded(items=items)])
+    figure.draw_without_rendering()
+
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(panels) == messages
+    assert all(any(label.get_visible() for label in axes.get_xticklabels()) for axes in panels)
+
+
+def test_numbers_of_points_that_lie_close_stand_apart(recorded, made):
+    """Two settings of nearly the same accuracy and leak: their numbers covered one another."""
+    runs = [
+        recorded(label, accuracy=[0.5 + n / 1000], items=[made(20.0 + n)]) for n, label in enumerate("abc")
+    ]
+    figure, _ = leakage_frontier(runs)
+
+    assert crowding(figure) == []

@@ -1,10 +1,12 @@
 """Accuracy and loss: numbers calculated by hand and read back from the picture's own lines."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from gauntlet.core.errors import ScenarioError
 from gauntlet.sims.plots.learning import accuracy, accuracy_by_bytes, loss
+from gauntlet.sims.sweep import sweep
 
 
 def legend(figure):
@@ -92,7 +94,18 @@ def test_another_x_axis_is_refused(recorded):
 def test_above_ten_labels_the_first_ten_are_drawn_and_the_picture_says_so(recorded, draw):
     figure, table = draw([recorded(f"run {i}", accuracy=[0.1, 0.2]) for i in range(12)])
 
-    assert figure.get_supxlabel() == "The first 10 of 12 labels; --only KEY=VALUE takes others."
+    assert figure.get_supxlabel() == "The first 10 of 12 labels; gauntlet plot --only KEY=VALUE draws others."
     assert legend(figure)[0] == [f"run {i}" for i in range(10)]
     assert table["label"].nunique() == 10
     assert draw([recorded(f"run {i}") for i in range(10)])[0].get_supxlabel() == ""
+
+
+def test_the_console_says_which_labels_are_left_out(gauntlet, tiny, tmp_path):
+    """Eleven labels: a line is lost, in the CSV too; taken apart they are all drawn."""
+    sweep(tiny(rounds=1, sweep={"training.lr": [0.1 * n for n in range(1, 12)]}), tmp_path / "s")
+
+    told = gauntlet("plot", "accuracy", "s", "--out", "a.png")
+    assert told.stdout == "a.png\n"
+    assert told.stderr.startswith("note: The first 10 of 11 labels; gauntlet plot --only KEY=VALUE")
+    assert pd.read_csv(tmp_path / "a.csv")["label"].nunique() == 10
+    assert gauntlet("plot", "accuracy", "s", "--only", "training.lr=1.1", "--out", "b.png").stderr == ""

@@ -68,8 +68,8 @@ def test_a_drop_has_no_column_without_an_attack(table):
 def test_detection_shows_false_alarms_in_small_print(table):
     axes, _ = heat_maps(table, "detection").axes
 
-    assert words(axes)["no attack", "watch"] == ["false 12.5"]
-    assert words(axes)["b", "watch"] == ["50.0", "false 25.0"]
+    assert words(axes)["no attack", "watch"] == ["–", "12.5"]
+    assert words(axes)["b", "watch"] == ["50.0", "25.0"]
     assert words(axes)["a", "mean"] == ["–"]
 
 
@@ -102,3 +102,17 @@ def test_every_share_has_its_panel(table):
 def test_a_misspelt_map_is_refused(table):
     with pytest.raises(ScenarioError, match="unknown heat map 'acuracy'; did you mean 'accuracy'"):
         heat_maps(table, "acuracy")
+
+
+def test_where_nobody_attacks_a_map_shows_false_alarms_and_no_recall_of_a_hundred(table):
+    """The table has 1 there, as every table of rounds: there was nobody to miss. So with honest attacks."""
+    honest = ("watch", 0.2, "unreliable", 0.8, 0.0, 1.0, 0.2)
+    clean = table.assign(recall=table["recall"].mask(table["attack"] == "no attack", 1.0))
+    whole = pd.concat([clean, pd.DataFrame([honest], columns=table.columns[:7])], ignore_index=True)
+    whole = whole.assign(caught=np.where(whole["attack"].isin(["a", "b"]), 0.5, NAN))
+    axes, _ = heat_maps(whole, "detection").axes
+
+    assert words(axes)["no attack", "watch"] == ["–", "12.5"]
+    assert words(axes)["unreliable", "watch"] == ["–", "20.0"]
+    assert words(axes)["a", "watch"] == ["100.0", "0.0"]
+    assert words(axes)["worst case", "watch"] == ["50.0", "25.0"]

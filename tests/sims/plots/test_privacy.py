@@ -182,6 +182,6 @@ def test_above_ten_labels_those_with_a_guarantee_come_first_and_the_picture_says
     runs = [lost("gone"), *(private(f"z={z}") for z in range(11))]
     figure, table = accuracy_by_epsilon(runs)
 
-    assert "The first 10 of 12 labels; --only KEY=VALUE takes others." in figure.get_supxlabel()
+    assert "The first 10 of 12 labels; gauntlet plot --only KEY=VALUE draws others." in figure.get_supxlabel()
     assert entries(figure) == [f"z={z}" for z in range(10)]
     assert set(table["kind"]) == {"guarantee"}

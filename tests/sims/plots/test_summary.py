@@ -137,7 +137,7 @@ def test_a_summary_of_runs_that_were_never_evaluated_is_refused(recorded):
 def test_above_six_labels_the_first_six_are_drawn_and_the_picture_says_so(recorded):
     figure, table = summary([recorded(f"run {i}") for i in range(8)])
 
-    assert figure.get_supxlabel() == "The first 6 of 8 labels; --only KEY=VALUE takes others."
+    assert figure.get_supxlabel() == "The first 6 of 8 labels; gauntlet plot --only KEY=VALUE draws others."
     assert table[table["panel"] == "bytes"]["label"].tolist() == [f"run {i}" for i in range(6)]
 
 

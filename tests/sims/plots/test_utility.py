@@ -147,6 +147,6 @@ def test_above_ten_curves_the_first_ten_are_drawn_beside_what_is_not_private(run
         [run(1.0, clip_norm=1.0, reason="unequal_weights"), *runs, public(0.9)]
     )
 
-    assert "The first 10 of 13 curves; --only KEY=VALUE takes others." in figure.get_supxlabel()
+    assert "The first 10 of 13 curves; gauntlet plot --only KEY=VALUE draws others." in figure.get_supxlabel()
     assert table["kind"].value_counts().to_dict() == {"guarantee": 10, "none": 1}
     assert len(entries(figure)) == 11

@@ -106,6 +106,23 @@ def test_a_caption_is_seen_whole_on_a_phone_however_far_its_table_is_scrolled(fa
     assert all(whole for _, whole in found)
 
 
+COLOURS = """[...document.querySelectorAll('figure.plot')].flatMap((figure) =>
+  [...figure.querySelectorAll('svg.key')].map((key) => [
+    key.parentElement.textContent.trim(), getComputedStyle(key.querySelector('path')).stroke]))"""
+
+
+def test_a_run_has_one_colour_in_all_plots_of_a_page(tab, small, tmp_path):
+    """The mean flags nobody: in the plot of flags the other run's line is the first."""
+    crossed = {"defense": ["mean", "signguard"]}
+    sweep(small(rounds=2, num_clients=10, probes=[], sweep=crossed), tmp_path / "swept")
+    tab.open(write_report([tmp_path / "swept"]).as_uri())
+    found = tab.value(COLOURS)
+    colours = {name: [colour for other, colour in found if other == name] for name, _ in found}
+
+    assert len(colours["signguard"]) == len(colours["mean"]) + 1
+    assert [len(set(one)) for one in colours.values()] == [1, 1]
+
+
 def test_the_contrast_check_finds_what_cannot_be_read(opened):
     opened.value("document.querySelector('h1').style.setProperty('color', '#999')")
 

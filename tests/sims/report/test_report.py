@@ -33,7 +33,8 @@ def test_a_finished_run_has_a_page_with_all_that_it_found(attacked, seen):
         assert heading in page.words
     last = attacked.rounds.iloc[-1]
     assert f"{last['accuracy']:.3f}" in page.words
-    assert "no_mechanism" in page.words
+    assert "No privacy mechanism adds noise." in page.words
+    assert "no_mechanism" not in page.words  # one sentence, and no table of runs that promise nothing
     assert "sign_flip (count = 1" in page.words
     best = max(item.psnr.max() for item in attacked.gallery())
     assert f"{best:.1f}" in page.words
@@ -285,3 +286,22 @@ def test_a_name_that_would_fill_the_memory_is_refused(copy, gauntlet):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"label": "z" * 40_000}))
 
     assert "a run's name has 40000 letters; a page takes up to 2000" in gauntlet("report", copy).refusal()
+
+
+def test_a_page_names_a_plug_in_of_a_file_by_its_class_and_no_folder_of_a_home(small, tmp_path, seen):
+    """What is needed to load it again stays in the manifest."""
+    home = tmp_path / "somebodys-home"
+    home.mkdir()
+    (home / "half.py").write_text(
+        "from dataclasses import dataclass\nfrom gauntlet.core.contracts import Verdict\n"
+        "@dataclass(frozen=True)\nclass Half:\n    def init(self):\n        return None\n"
+        "    def aggregate(self, updates, state):\n"
+        "        return Verdict(updates.vectors.mean(dim=0) / 2), state\n"
+    )
+    run = simulate(small(rounds=1, probes=[], defense=f"{home / 'half.py'}:Half"), tmp_path / "run")
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+
+    assert "half.py:Half" in page
+    assert "It loads code from outside the package: half.py." in page
+    assert str(home) not in page
+    assert run.manifest["scenario"]["defense"]["name"] == f"{home / 'half.py'}:Half"

@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from gauntlet.sims.report.toml import command_of, toml_of
+from gauntlet.sims.report.toml import brief, command_of, toml_of
 from gauntlet.sims.scenario import load_scenario, make_scenario
 from gauntlet.sims.shelves import scenario_names
 from gauntlet.sims.sweep import variants
@@ -53,6 +53,17 @@ def test_a_hostile_value_under_a_shipped_name_stays_one_word():
     command, _ = command_of(values)
 
     assert load_scenario("quickstart", shlex.split(command)[4::2]).description == "'; touch /tmp/x #"
+
+
+@pytest.mark.parametrize("place", ["/home/me/half.py", "C:\\\\me\\\\half.py", "half.py", "~/x/half.py"])
+def test_folders_above_a_plug_ins_file_are_left_out(place):
+    told = brief(
+        {"defense": {"name": f"{place}:Half"}, "attacks": [f"{place}:Half", "ipm"], "data": "/a/b.csv"}
+    )
+
+    assert told["defense"]["name"] == "half.py:Half"
+    assert told["attacks"] == ["half.py:Half", "ipm"]
+    assert told["data"] == "/a/b.csv"  # a scenario without its data would not run
 
 
 def test_a_plug_in_file_that_a_folder_names_is_not_loaded(tmp_path):

@@ -1,0 +1,59 @@
+"""The table of a matrix as its folder holds it: read, and those of its fields taken that are asked for."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import ResultsError, ScenarioError, unknown
+from .naming import means
+from .overrides import parse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AXES = ("defense", "attack", "share")
+"""What a matrix crosses: the columns that every one of its tables has."""
+
+
+def read_matrix(folder: Path) -> "pd.DataFrame":
+    """Return ``matrix.csv``: one row a defense, share and attack.
+
+    Raises:
+        ResultsError: The folder holds no table of a matrix that can be read.
+    """
+    import pandas as pd
+
+    path = folder / "matrix.csv"
+    try:
+        found = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    for name in AXES:
+        if name not in found:
+            raise ResultsError(f"{path} cannot be read: it has no column '{name}'")
+    return found
+
+
+def only_fields(table: "pd.DataFrame", conditions: Iterable[str]) -> "pd.DataFrame":
+    """Return the fields for which every ``axis=value`` holds; conditions on one axis allow each other.
+
+    A plug-in of a file is taken by the name in the table, or by ``path/to/file.py:Class``. Without its own
+    condition the worst case stays, which is that of all attacks; with one on attacks it goes unless named.
+
+    Raises:
+        ScenarioError: A condition on something else than ``AXES``, or one that holds for no field.
+    """
+    wanted: dict[str, list[Any]] = {}
+    for condition in conditions:
+        axis, value = parse(condition, "--only")
+        if axis not in AXES:
+            raise ScenarioError(f"--only {condition}: {unknown('axis of a matrix', axis, AXES)}")
+        if not any(means(value, one) for one in table[axis]):
+            known = ", ".join(str(one) for one in dict.fromkeys(table[axis]))
+            raise ScenarioError(f"--only {condition} leaves no field: it is {known}")
+        wanted.setdefault(axis, []).append(value)
+    for axis, values in wanted.items():
+        table = table[[any(means(value, one) for value in values) for one in table[axis]]]
+    if table.empty:
+        raise ScenarioError(f"--only {' --only '.join(conditions)} leaves no field")
+    return table.reset_index(drop=True)
