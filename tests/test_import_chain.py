@@ -9,7 +9,7 @@ import grimp
 import gauntlet
 
 ROOT = Path(gauntlet.__file__).parent
-LONGEST = 14  # files
+LONGEST = 15  # files
 
 
 @cache

@@ -146,29 +146,6 @@ def test_padding_is_really_masked():
     assert torch.allclose(bias[2], nn.functional.one_hot(label, 4)[0] - 0.25)
 
 
-@pytest.mark.parametrize("rule", [FedAvg(), GradientDescent(2)], ids=lambda r: type(r).__name__)
-@pytest.mark.parametrize("huge", [3e38, float("inf")])
-def test_one_clients_infinite_example_stays_its_own_trouble(huge, rule):
-    """Padding with another's example would be 0 times infinity, and everybody's message empty."""
-
-    class Spoilt(Ragged):
-        def client(self, client_id):
-            x, y = super().client(client_id)
-            return (torch.full_like(x, huge) if client_id == 0 else x), y
-
-    model = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 9), nn.Softmax(1), nn.Linear(9, 4))
-    params = Layout.of(model).flatten(dict(model.named_parameters()))
-    how = LocalTraining(local_epochs=1, batch_size=8, lr=0.1)
-    found = []
-    for data in (Ragged(6), Spoilt(6)):
-        kernel = BlockKernel(data, model, rule, how, NoPrivacy(), (), 5, height=32)
-        sent = Broadcast(1, params * 10, torch.zeros(0))
-        found.append(kernel.train(sent, np.arange(len(SIZES))).updates.vectors)
-
-    assert not found[1][0].isfinite().all()
-    assert torch.equal(found[1][1:], found[0][1:])
-
-
 def test_a_stack_is_as_high_as_a_cache_allows():
     """By hand: 2^20 parameters a stack, but two clients at least; 110, 200,200 and 1,001,000 a model."""
     small, medium, large = nn.Linear(10, 10), nn.Linear(1000, 200), nn.Linear(1000, 1000)
