@@ -9,6 +9,7 @@ from typing import Any
 from ..core.errors import ScenarioError
 from .plots import PLOTS, SETS, draw_set, draw_to, find, refusal, save, taking
 from .plots.look import Look, drawn_as
+from .rebuilt_rows import write_rebuilt_rows
 from .results import Run
 from .terminal import readable, say
 
@@ -116,6 +117,7 @@ def draw_all(
             drawn.append(draw_to(folder / f"{name}.{kind}", name, runs, look, **own).name)
         except ScenarioError:
             continue
+    drawn += [rows] if (rows := write_rebuilt_rows(runs, folder)) else []
     say(f"Results in {folder.parent}; plots in {folder}: {', '.join(drawn)}")
 
 

@@ -7,6 +7,7 @@ import torch
 
 from gauntlet.clients.data.column import Column
 from gauntlet.core.errors import DataError, ResultsError, ScenarioError
+from gauntlet.sims.drawing import draw_all
 from gauntlet.sims.matrix import plan_matrix
 from gauntlet.sims.run import simulate
 from gauntlet.sims.scenario import Scenario
@@ -169,6 +170,20 @@ def test_what_is_rebuilt_of_a_table_is_read_in_its_names_and_units(table, tmp_pa
         tmp_path / "digits",
     )
     assert pictures.gallery()[0].table() is None
+
+
+def test_rebuilt_rows_stand_beside_the_pictures(table, tmp_path):
+    training = {"local_steps": 1, "batch_size": 1, "lr": 0.1}
+    run = simulate(scenario(table, training=training, probes=["bias_trick"]), tmp_path / "run")
+    draw_all([run], tmp_path / "plots")
+
+    found = pd.read_csv(tmp_path / "plots/rebuilt_rows.csv", dtype=str, keep_default_na=False)
+
+    heads = ["run", "seed", "attack", "round", "client", "example", "row", "age", "seen", "floor", "job"]
+    assert list(found.columns) == heads
+    assert found.iloc[:, 7:].values.tolist() == run.gallery()[0].table().values.tolist()
+    assert found.attack.tolist() == ["bias_trick", "bias_trick"]
+    assert found.row.tolist() == ["true", "rebuilt"]
 
 
 def test_features_are_read_back_as_cells():
