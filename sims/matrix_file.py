@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ResultsError, ScenarioError, unknown
+from .matrix_table import NO_ATTACK, WORST
 from .naming import means
 from .overrides import parse
 
@@ -57,3 +58,13 @@ def only_fields(table: "pd.DataFrame", conditions: Iterable[str]) -> "pd.DataFra
     if table.empty:
         raise ScenarioError(f"--only {' --only '.join(conditions)} leaves no field")
     return table.reset_index(drop=True)
+
+
+def with_somebody_to_find(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the table without the recall, which is 1, of fields in which nobody attacks."""
+    if "recall" not in table:
+        return table
+    nobody = table["attack"] == NO_ATTACK
+    if "caught" in table:  # a share of the attackers: of none it is empty
+        nobody |= (table["attack"] != WORST) & table["caught"].isna()
+    return table.assign(recall=table["recall"].mask(nobody))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .matrix_file import with_somebody_to_find
 from .shown import table_html
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class MatrixResult:
         return pictured(heat_maps(self.table, name))
 
     def _repr_html_(self) -> str:
-        columns = [c for c in _SHOWN if c in self.table and self.table[c].notna().any()]
-        rows = self.table[columns].round(4).astype(object).where(self.table[columns].notna(), "-")
+        told = with_somebody_to_find(self.table)
+        columns = [c for c in _SHOWN if c in told and told[c].notna().any()]
+        rows = told[columns].round(4).astype(object).where(told[columns].notna(), "-")
         return table_html(str(self.folder), columns, rows.values.tolist())

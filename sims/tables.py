@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.disk import write_whole
 from ..core.errors import ScenarioError, unknown
-from .matrix_file import only_fields, read_matrix
+from .matrix_file import only_fields, read_matrix, with_somebody_to_find
 from .matrix_table import SPREAD
 from .plots.look import replaced
 from .results import Run
@@ -153,7 +153,7 @@ def matrix_table_of(
         ScenarioError: The matrix has no such column of numbers, it has no spread although ``band`` asks for
             one, or ``only`` leaves nothing.
     """
-    found = only_fields(read_matrix(folder), only)
+    found = only_fields(with_somebody_to_find(read_matrix(folder)), only)
     ends = tuple(f"{name}_{end}" for name in SPREAD for end in ("low", "high", "std"))
     numbers = [n for n in found if found[n].dtype.kind == "f" and n != "share" and n not in ends]
     if value not in numbers:

@@ -22,6 +22,7 @@ from .base import Array
 _ROUNDS = 6  # of measuring and mending; two or three do
 _GAP = 2.0  # pixels between two labels
 _MOST_LEGEND = 0.4  # of a picture's height
+_LEAST_PANEL = 0.9  # inches of the highest panel with lines in it
 _MARGIN = 0.95  # of the room: at another resolution letters are a little wider
 _LEAST_SIZE = 4.0  # points
 _LEAST_LINE = 8  # letters of the shortest line
@@ -217,6 +218,8 @@ def _grow(figure: Figure, most_height: float, lacking: bool) -> bool:
     wanted = max(height, height * max(taken) / _MOST_LEGEND)
     if lacking or any(crowded(axes.yaxis) for axes in figure.get_axes()):
         wanted = max(wanted, 1.25 * height)
+    drawn = [axes.get_window_extent().height for axes in figure.get_axes() if axes.lines and not axes.images]
+    wanted = max(wanted, height + _LEAST_PANEL - max(drawn, default=figure.bbox.height) / figure.dpi)
     wanted = min(wanted, most_height)
     if wanted <= height + 1e-6:
         return False

@@ -12,6 +12,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter
 
 from ...core.errors import ScenarioError, unknown
+from ..matrix_file import with_somebody_to_find
 from .base import Array
 from .style import LARGE, NORMAL, QUIET, SMALL, add_caption, narrow, new_figure
 
@@ -95,7 +96,7 @@ def heat_maps(table: pd.DataFrame, name: str) -> Figure:
     """
     if name not in MAPS:
         raise ScenarioError(unknown("heat map", name, MAPS))
-    what, table = MAPS[name], _with_somebody_to_find(table)
+    what, table = MAPS[name], with_somebody_to_find(table)
     attacks = [a for a in dict.fromkeys(table["attack"]) if a != WORST]
     defenses, shares = list(dict.fromkeys(table["defense"])), list(dict.fromkeys(table["share"]))
     columns = [
@@ -133,16 +134,6 @@ def _panels(defenses: list[str], columns: list[str], shares: int, small: bool) -
 def _letters() -> int:
     """Return how many letters of a name stand in one line."""
     return 18 if narrow() else _LETTERS
-
-
-def _with_somebody_to_find(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table without the recall of fields in which nobody attacks, which is 1."""
-    if "recall" not in table:
-        return table
-    nobody = table["attack"] == NO_ATTACK
-    if "caught" in table:  # a share of the attackers: of none it is empty
-        nobody |= (table["attack"] != WORST) & table["caught"].isna()
-    return table.assign(recall=table["recall"].mask(nobody))
 
 
 def _kept(table: pd.DataFrame, attack: str, what: Map) -> bool:

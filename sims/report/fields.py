@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..matrix_file import with_somebody_to_find
 from ..matrix_table import NO_ATTACK, WORST
 from .markup import Content, Markup, captioned, element, section, table
 from .reading import column, table_of
@@ -30,6 +31,7 @@ def fields(findings: "Findings") -> Markup:
     found = table_of(findings.folder / "matrix.csv")
     if found is None:
         return section("matrix", "Attacks against defenses", element("p", "The matrix is not finished yet."))
+    found = with_somebody_to_find(found)
     known = [(name, words) for name, words in _TOLD if name in found and found[name].notna().any()]
     head = ["defense", "share", "attack", *(words for _, words in known), "why blank"]
     rows = [

@@ -132,3 +132,14 @@ def test_a_collapse_at_the_end_stands_in_the_consoles_table(table, capsys):
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "mean" in line]
 
     assert [part.strip() for part in line.split("│")[3:7]] == ["0.900", "0.600", "shout", "0.200"]
+
+
+def test_a_tables_recall_is_blank_where_nobody_attacks(tmp_path, gauntlet):
+    """matrix.csv keeps the convention of all tables of rounds: 1 with nobody to find."""
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/matrix.json").write_text("{}")
+    told = "watch,0.2,no attack,1.0,\nwatch,0.2,shout,0.5,0.4\nwatch,0.2,unreliable,1.0,\n"
+    (tmp_path / "m/matrix.csv").write_text("defense,share,attack,recall,caught\n" + told)
+
+    shown = gauntlet("table", "m", "--value", "recall", "--format", "csv").stdout
+    assert shown.splitlines() == ["Malicious (%),Defense,no attack,shout,unreliable", "20,watch,,50.0,"]
