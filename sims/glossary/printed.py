@@ -128,6 +128,7 @@ TOLD: Mapping[str, str] = {
     "adapted": "Whether attackers know of the clients' defense or codec; empty where there is none.",
     "oracle": "What an attack was told that no attacker in its place could know: a bound, not a claim.",
     "psnr": _PSNR,
+    "covered": "Whether the epsilon covers all who saw what was rebuilt from; empty without an epsilon.",
     "ssim": ATTACK["SSIM"],
     "flat_psnr": "PSNR of a picture in the examples' mean colour: what no attack at all would score.",
     "mean": "Mean PSNR over all rebuilt examples, in dB.",

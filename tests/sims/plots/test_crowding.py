@@ -137,8 +137,13 @@ def table():
     )  # fmt: skip
 
 
+def quick_first(names, quick):
+    """Mark all as slow but the quick ones."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("name", quick_first(PLOTS, {"accuracy", "compression", "detection"}))
 def test_what_a_picture_says_can_be_read(name, size, runs, recorded):
     special = {
         "rmse": lambda: regressions(recorded, "rmse"),
@@ -163,7 +168,7 @@ def test_every_column_of_the_numbers_beside_a_picture_is_explained(name, runs, r
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", MAPS)
+@pytest.mark.parametrize("name", quick_first(MAPS, {"accuracy"}))
 def test_what_a_heat_map_says_can_be_read(name, size):
     with drawn_as(look := Look(size)):
         figure, _ = finish(heat_maps(table(), name), None, look)
