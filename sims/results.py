@@ -16,6 +16,7 @@ from ..core.errors import ResultsError
 from .encoding import columns_of, encode, features_of
 from .handed import no_run, path_of
 from .journal import read_tables
+from .parquet import table_of
 from .rebuilt import Rebuilt, load_rebuilt
 from .spent import settled_frame
 
@@ -58,7 +59,7 @@ class Run:
         if name in self._going_on:
             return self._going_on[name].to_pandas()
         try:
-            return pq.read_table(pa.BufferReader(self._content(f"{name}.parquet"))).to_pandas()
+            return table_of(self._content(f"{name}.parquet")).to_pandas()
         except FileNotFoundError as error:
             raise ResultsError(self._absent(name)) from error
         except (OSError, pa.ArrowException) as error:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..core.errors import GauntletError
 from ..server.checkpoint import checkpoints, read_checkpoint
 from .cells import is_matrix, read_cells
+from .parquet import table_of
 from .results import FINISHED, digest, first_line, read_manifest
 from .run import stored_scenario
 from .run_tables import TABLES, rows_of
@@ -94,7 +94,7 @@ def _damage(path: Path, expected: str | None) -> str | None:
             return "is lost"
         content = path.read_bytes()
         if expected is None:
-            pq.read_table(pa.BufferReader(content))
+            table_of(content)
     except (OSError, pa.ArrowException) as error:
         return f"cannot be read: {first_line(error)}"
     return "is damaged: it is not what the run wrote" if expected not in (None, digest(content)) else None

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction, noise_floor
-from .parts.first_layer import first_layer
+from .parts.first_layer import first_layer, taken_out
 from .parts.labels import only_label, refuse_unreadable_label
 from .parts.requirements import PLAIN_STEP, refuse_unmet
 
@@ -32,15 +32,16 @@ class BiasTrick:
     and undone. A known label is taken as it is; it changes nothing else. ``cost`` is
     ||dW - db x^T||^2 / ||dW||^2: 0 for the true gradient of one example, more under noise or coarse codes.
     ``details["predicted_mse"]`` is what the float32 noise floor of the message leaves at most, in the units
-    of the inputs: it grows as the step size falls. Above a ``cost`` of 0.01 ``stopped`` is
-    ``"not_certified"``.
+    of the inputs: it grows as the step size falls. ``stopped`` is ``"not_certified"`` above a ``cost`` of
+    0.01, behind a lossy codec (a projection of the inputs leaves no residual either), and where clients may
+    have hidden inputs.
     """
 
     exact: ClassVar[bool] = True
     requires: ClassVar[Mapping[str, Level]] = {"batch_size": Level.EXACT, "local_steps": Level.EXACT}
     only: ClassVar[Mapping[str, int]] = {"batch_size": 1, "local_steps": 1}
     assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
-    uses: ClassVar[tuple[str, ...]] = ("labels",)
+    uses: ClassVar[tuple[str, ...]] = ("labels", "client_defense")
 
     def check(self, observation: Observation) -> None:
         first_layer(observation, "BiasTrick")
@@ -63,6 +64,6 @@ class BiasTrick:
         x = ((features - offset) / slope).float().reshape(1, *observation.input_shape)
         label = only_label(observation, gradient)
         cost = float(residual)
-        proven = "closed_form" if cost <= CERTAIN else "not_certified"
-        stopped = proven if bool(x.isfinite().all()) else "nan"
+        proven = cost <= CERTAIN and not (observation.lossy or taken_out(weight, observation))
+        stopped = ("closed_form" if proven else "not_certified") if bool(x.isfinite().all()) else "nan"
         return Reconstruction(x, label, cost, (cost,), stopped, details)

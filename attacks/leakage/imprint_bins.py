@@ -53,7 +53,7 @@ class ImprintBins:
         (observation,) = observations
         refuse_unmet(self, observation)
         found = occupied_bins(observation)
-        alone = may_be_one(found, observation)
+        alone = may_be_one(found, observation) & (not observation.lossy)
         certified = found.only(alone)
         share = found.weight / found.weight.max() if len(alone) else found.weight
         first = (alone + share).argsort(descending=True)  # certified ones, then by how far they moved
@@ -67,7 +67,8 @@ class ImprintBins:
             numbered = zip(certified.rows.tolist(), certified.predicted_mse.tolist(), strict=True)
             details |= {f"bin_{number}": left for number, left in numbered}
         cost = 1 - min(len(certified.x), len(x)) / len(x)
-        stopped = "closed_form" if bool(x.isfinite().all()) else "nan"
+        stopped = "closed_form" if len(certified.x) else "not_certified"
+        stopped = stopped if bool(x.isfinite().all()) else "nan"
         return Reconstruction(x, batch_labels(observation, x), cost, (cost,), stopped, details)
 
 

@@ -21,6 +21,7 @@ from ...core.errors import PluginError
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction, rounding
 from .parts.chain import Link, chain_of
+from .parts.first_layer import taken_out
 from .parts.labels import only_label, refuse_unreadable_label
 from .parts.requirements import PLAIN_STEP, refuse_unmet
 
@@ -54,7 +55,7 @@ class RGap:
     requires: ClassVar[Mapping[str, Level]] = {"batch_size": Level.EXACT, "local_steps": Level.EXACT}
     only: ClassVar[Mapping[str, int]] = {"batch_size": 1, "local_steps": 1}
     assumes: ClassVar[Mapping[str, object]] = PLAIN_STEP
-    uses: ClassVar[tuple[str, ...]] = ("labels",)
+    uses: ClassVar[tuple[str, ...]] = ("labels", "client_defense")
 
     def __post_init__(self) -> None:
         if not self.tolerance > 0:
@@ -101,7 +102,9 @@ class RGap:
         low, high = observation.value_range
         slack = 0.01 * (high - low) if isfinite(high - low) else 0.0
         inside = bool(((x >= low - slack) & (x <= high + slack)).all())
-        stopped = "closed_form" if cost <= self.tolerance and inside else "not_certified"
+        first = chain.links[0]
+        hidden = isinstance(first.layer, nn.Linear) and taken_out(views[f"{first.name}weight"], observation)
+        stopped = "closed_form" if cost <= self.tolerance and inside and not hidden else "not_certified"
         stopped = stopped if bool(x.isfinite().all()) else "nan"
         label = only_label(observation, gradient)
         return Reconstruction(x, label, cost, (cost,), stopped, {"layers": float(len(chain.links))})

@@ -92,9 +92,9 @@ class Spear:
         (observation,) = observations
         refuse_unmet(self, observation)
         until = time.thread_time() + self.max_seconds
-        layer = relu_layer(observation, "Spear")
+        layer, noisy = relu_layer(observation, "Spear"), False
         if observation.knowledge.batch_size == 1:
-            layer = layer.cut(1)
+            noisy, layer = layer.rank > 1, layer.cut(1)
         _refuse_rank(layer, observation)
         basis = Basis(layer.left, layer.sizes, layer.noise)
 
@@ -108,19 +108,22 @@ class Spear:
         searches = self._searches(observation, layer, basis, generator, left)
         known, rounds = find_columns(basis, searches, certain, lambda: left() <= 0)
         inputs, variance = factors(layer, known)  # [k, D], [k]
-        agreeing, apart = agreement(layer, basis.zeros(known), inputs)  # [k] each
+        off = basis.zeros(known)  # [k, l]
+        agreeing, apart = agreement(layer, off, inputs)  # [k] each
+        vacuous = noisy and not bool(off.any())
         certificate = float(agreeing.sum()) / max(layer.rank, 1)
         figures = {"rank": layer.rank, "found": len(known), "rounds": rounds, "certificate": certificate}
         details = {name: float(value) for name, value in figures.items()}
-        details["certified"] = float(((agreeing >= CERTAIN) & apart).sum())
-        if len(known):
+        whole = len(known) == layer.rank  # else a missing example's share may hide in any of the others
+        details["certified"] = float(((agreeing >= CERTAIN) & apart).sum()) if whole and not vacuous else 0.0
+        if whole and layer.rank:
             details["predicted_mse"] = float((variance[:, None] / layer.slope.square()).mean(dim=1).median())
         order = agreeing.argsort(descending=True, stable=True)
         x = batch_of(((inputs - layer.offset) / layer.slope)[order], observation)
         stopped = "converged" if details["certified"] == layer.rank > 0 else "time_budget"
         told = observation.knowledge.batch_size
         short = len(known) < layer.rank or layer.rank < (told or 0)
-        if certificate < DOUBTFUL or short or not bool(apart.all()):
+        if certificate < DOUBTFUL or short or vacuous or not bool(apart.all()):
             stopped = "not_certified"
         cost = 1 - certificate
         return Reconstruction(x, batch_labels(observation, x), cost, (cost,), stopped, details)

@@ -53,12 +53,13 @@ class TrapRows:
         found = moved.only(inside(moved, observation.value_range))
         chosen, agreeing = _distinct(found, observation.value_range)
         x = batch_of(found.x[chosen], observation)
-        agreed = int((agreeing > 1).sum())
+        agreed = 0 if observation.lossy else int((agreeing > 1).sum())
         details = {"rows": float(len(moved.x)), "agreed": float(agreed)}
         if agreed:
             details["predicted_mse"] = float(found.predicted_mse[chosen[:agreed]].median())
         cost = 1 - min(agreed, len(x)) / len(x)
-        stopped = "closed_form" if bool(x.isfinite().all()) else "nan"
+        stopped = "closed_form" if agreed else "not_certified"
+        stopped = stopped if bool(x.isfinite().all()) else "nan"
         return Reconstruction(x, batch_labels(observation, x), cost, (cost,), stopped, details)
 
 

@@ -147,14 +147,17 @@ class QSGD:
 
         Raises:
             FrameError: A tag that these options do not give, a body that no encoder makes, a level beyond s,
-                or a norm that is not finite and at least 0.
+                or a norm that is not finite and at least 0, or so large that its levels are not finite.
         """
         return from_tensors(records, layout, self._values)
 
     def _values(self, record: Record, numel: int) -> Array:
         norms, levels = self._read(record, numel)
         wide = buckets.spread(norms[None], numel, self.bucket_size)[0]
-        values: Array = levels * (wide / np.float32(self.levels))
+        with np.errstate(over="ignore"):
+            values: Array = levels * (wide / np.float32(self.levels))
+        if not np.isfinite(values).all():
+            raise FrameError(f"qsgd body: a norm of {norms.max():g} times a level is beyond float32")
         return values
 
     def _read(self, record: Record, numel: int) -> tuple[Array, Array]:

@@ -43,7 +43,7 @@ def hostile(frame, records, envelope, longest, rng):
         fill = (b"\xff", b"\x00", uvarint(2**40), uvarint(2**62))[int(rng.integers(4))]
         new = replace(one, body=(one.body[: int(rng.integers(9))] + fill * longest)[: max(longest, 1)])
     elif kind == 4:  # floats that are huge, not finite or negative, wherever scales or values stand
-        floats = np.array([3e38, np.inf, np.nan, -1, 1e-45], dtype="<f4")
+        floats = np.array([3e38, np.finfo("<f4").max, np.inf, np.nan, -1, 1e-45], dtype="<f4")
         at = 4 * int(rng.integers(max(1, len(one.body) // 4)))
         at += len(one.body) % 4 * int(rng.integers(2))  # counted from either end
         value = rng.choice(floats).tobytes()

@@ -10,6 +10,15 @@ from ....core.errors import PluginError
 from ....core.observation import Observation
 
 
+def taken_out(weight: Tensor, observation: Observation) -> bool:
+    """Return whether inputs may have been taken out of a dense first layer's gradient.  # [H, F]
+
+    A whole column of 0 is an input of 0, or one that the clients hid (as ``soteria`` and pruning do). No
+    residual tells one from the other, so that it proves nothing unless there is surely no such defense.
+    """
+    return observation.knowledge.client_defense != "none" and bool((weight == 0).all(dim=0).any())
+
+
 def first_layer(observation: Observation, who: str) -> tuple[str, Tensor, Tensor]:
     """Return the first layer's prefix in the layout, and its input's slope and offset in x.  # [F]
 

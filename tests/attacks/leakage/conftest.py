@@ -50,7 +50,7 @@ def observe() -> Callable[..., Observation]:
         if noise_std:
             noise = generator(0, "noise").normal(0, noise_std * lr, len(update))
             update = update + torch.from_numpy(noise.astype(np.float32))
-        knowledge = LeakageKnowledge(batch_size=len(x), local_steps=1, lr=lr)
+        knowledge = LeakageKnowledge(batch_size=len(x), local_steps=1, lr=lr, client_defense="none")
         shape = tuple(x.shape[1:])
         return Observation(0, 0, model, layout, b"", update, shape, 10, (0.0, 1.0), knowledge)
 

@@ -174,3 +174,33 @@ def test_a_first_layer_that_is_used_twice_is_refused(digits, observe):
 
     with pytest.raises(PluginError, match="a first layer that is used once, it is used 2 times"):
         rebuild(observe(Twice(), x[:1], y[:1]))
+
+
+@pytest.mark.parametrize("rank", [2, 16])
+def test_a_projection_of_the_inputs_leaves_no_residual_and_is_not_certified(digits, mlp, observe, rank):
+    """dW B B^T is of rank 1 as dW is: the picture that fits it is another one."""
+    x, y = digits[0][:1], digits[1][:1]
+    observation = observe(mlp(nn.Sigmoid, seed=0), x, y)
+    basis = torch.linalg.qr(torch.randn(64, rank, generator=torch.Generator().manual_seed(0))).Q
+    update = observation.update.clone()
+    weight = next(v for v in observation.layout.views(update).values() if v.ndim == 2)
+    weight.copy_(weight @ basis @ basis.T)
+
+    found = rebuild(replace(observation, update=update, lossy=True))
+
+    assert found.cost < 1e-6
+    assert mse(found.x, x).item() > 1e-3
+    assert found.stopped == "not_certified"
+
+
+@pytest.mark.parametrize(
+    ("told", "stopped"), [("none", "closed_form"), ("soteria", "not_certified"), (None, "not_certified")]
+)
+def test_inputs_that_clients_may_have_hidden_are_not_certified(digits, mlp, observe, told, stopped):
+    """A column of 0 is a black pixel, or a hidden one: no residual says which."""
+    observation = observe(mlp(nn.Sigmoid, seed=0), digits[0][:1], digits[1][:1])
+    weight = next(v for v in observation.layout.views(observation.update).values() if v.ndim == 2)
+    assert (weight == 0).all(dim=0).any()
+    knowledge = replace(observation.knowledge, client_defense=told)
+
+    assert rebuild(replace(observation, knowledge=knowledge)).stopped == stopped

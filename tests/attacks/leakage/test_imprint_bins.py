@@ -199,3 +199,16 @@ def test_the_secret_is_told_to_the_attack_that_names_its_server_alone(observe_pl
     assert told(BiasTrick(), seen).planted == {}
     assert told(BiasTrick(), seen).knowledge.server is None
     assert LeakageKnowledge(server="imprint").letter(["server"]) == "F"
+
+
+def test_behind_a_lossy_codec_nothing_is_certified(digits, observe_planted):
+    """What a codec takes away is no rounding of float32: a ratio inside its bin proves nothing."""
+    seen = observe_planted("imprint", *batch(digits, 0, 8), lr=1.0, bins=64, **PUBLIC)
+    plain, lossy = (
+        ImprintBins().reconstruct([one], generator(0, "attack")) for one in (seen, replace(seen, lossy=True))
+    )
+
+    assert (plain.stopped, lossy.stopped) == ("closed_form", "not_certified")
+    assert plain.details["certified"] > 0
+    assert lossy.details["certified"] == 0
+    assert "predicted_mse" not in lossy.details

@@ -129,3 +129,10 @@ def test_options_out_of_range_are_refused(options):
 def test_the_entropy_of_three_of_four_equal_codes():
     """By hand: 3 log2(4/3) + log2 4."""
     assert entropy(np.array([1, 1, 1, 2])) == pytest.approx(3 * np.log2(4 / 3) + 2)
+
+
+@pytest.mark.parametrize("levels", [25, 31, 100, 127])
+def test_a_norm_whose_levels_round_beyond_float32_is_rejected(levels):
+    """s (m / s) is above m where m / s was rounded up, and m is the largest float32."""
+    _, _, rejected = sent(QSGD(levels, norm="max"), np.full((1, 3), np.finfo(np.float32).max))
+    assert [row for row, _ in rejected] == [0]
