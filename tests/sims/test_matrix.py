@@ -167,6 +167,7 @@ def test_the_command_writes_a_table_and_maps_and_goes_on_where_it_stopped(gauntl
     assert sorted(p.name for p in (tmp_path / "m" / "plots").glob("*.png")) == [
         "matrix-accuracy.png",
         "matrix-drop.png",
+        "matrix-final.png",
         "matrix-success.png",
     ]
     shutil.rmtree(tmp_path / "m" / "run-001")
