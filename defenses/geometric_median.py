@@ -44,9 +44,9 @@ class GeometricMedian:
     before. The defaults run until the steps vanish; the paper stops after three. Begun
     at the mean, each step leaves f / (K - f) of how far f liars far away have drawn it, so the first is taken
     from the crowd. Where 10,000 steps do not do, as at an update at which the others' pull just equals its
-    own, the verdict says so in ``fallback``. The result is a mean, so the steps are taken on its K weights, from the updates' inner
-    products: the matrix is read twice or three times, however many steps. The scores are the last distances:
-    low is trusted.
+    own, the verdict says so in ``fallback``. The result is a mean, so the steps are taken on its K weights,
+    from the updates' inner products: the matrix is read twice or three times, however many steps. The scores
+    are the last distances: low is trusted.
 
     Attributes:
         nu: Distances below this count as this (the paper's nu), above 0. Default 1e-6.

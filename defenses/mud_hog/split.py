@@ -120,8 +120,8 @@ def left_over(gram: Array, rest: Array) -> Array:
 
     Args:
         gram: Inner products of vectors, float64.  # [n, n]
-        rest: Those of what is left of the vectors. Below a millionth of the length, the precision of a float32
-            update, it is nothing.  # [n, n]
+        rest: Those of what is left of the vectors. Below a millionth of the length, the precision of a
+            float32 update, it is nothing.  # [n, n]
     """
     there = np.diagonal(rest) > 1e-12 * np.diagonal(gram)
     found: Array = np.where(there[:, None] & there, rest, 0.0)

@@ -90,7 +90,7 @@ def test_the_defaults_end_at_the_median_however_far_away_a_minority_is(cohort, s
 
 @pytest.mark.parametrize(("iterations", "said"), [(None, True), (50, False)])
 def test_steps_that_do_not_vanish_are_told_unless_their_number_was_asked_for(cohort, iterations, said):
-    """At a corner of 120 degrees the two pulls just cancel the corner's own: Weiszfeld's steps are sublinear."""
+    """At a corner of 120 degrees the two pulls just equal the corner's own: the steps are sublinear."""
     updates = cohort([[0.0, 0.0], [1.0, 0.0], [-0.5, np.sqrt(0.75)]])
     verdict, _ = GeometricMedian(iterations=iterations).aggregate(updates, None)
     complaint = "the steps did not vanish in 10000 iterations: the last point instead"
