@@ -32,9 +32,9 @@ class Evasion:
             cosine with it at ``margin``, at ``scale`` times the own length; an update that is the crowd's
             direction and nothing else, as of a single attacker, leans to a side drawn by lot (0 if it has one
             parameter only). ``"rotate"``: in each round one of ``period`` groups of attackers sends minus
-            ``scale`` times its update, the others are honest. ``"warm_up"``: so do all in the first ``period``
-            rounds, and are honest then. ``"drift"``: the factor of the own update goes from 1 down to minus
-            ``scale`` in ``period`` equal steps, one a round.
+            ``scale`` times its update, the others are honest. ``"warm_up"``: so do all in the first
+            ``period`` rounds, and are honest then. ``"drift"``: the factor of the own update goes from 1 down
+            to minus ``scale`` in ``period`` equal steps, one a round.
         scale: How long what is sent is, in units of the own update's L2 norm, above 0.
         margin: For ``under`` only: the cosine that is kept, from 0 to below 1.
         period: Rounds or groups, at least 1. Counted in the run's rounds, from 0.
