@@ -53,9 +53,10 @@ class GeometricMedian:
         iterations: Steps at most (the paper's T), at least 1. Default 10,000. Given, they are what was asked
             for, and nothing is said where they were too few: from the mean, liars nearly half of all and at
             1e12 take more than 100.
-        start: Where the first step begins: at the ``"crowd"``, the mean of the updates, each weighing the
-            inverse of its distance to the update that has half of all weight nearest to it, within which
-            distance all weigh alike; at the ``"mean"`` of the updates; or at ``"zero"``. Default ``"crowd"``.
+        start: Where the first step begins: at the ``"mean"`` of the updates, at ``"zero"`` or at the
+            ``"crowd"``: the mean, unless it is farther than half of all weight from the update that has this
+            half nearest to it. Then each weighs the inverse of its distance to that update, the half of all
+            alike. Default ``"crowd"``.
         tolerance: Stop at a step below this share of the harmonic mean of the distances (which nobody
             far away can stretch), at least 0; 0 takes every step. Default 1e-10.
         norm: The distance that weighs: ``"l2"``, or ``"l1"`` (then it is no geometric median). Default
@@ -155,6 +156,8 @@ def _crowd(gram: Tensor, shares: Tensor, nu: float) -> Tensor:
     half = (shares[who].cumsum(dim=1) < 0.5).sum(dim=1).clamp(max=len(gram) - 1)
     radii = ordered.gather(1, half[:, None])[:, 0]  # within them is half of all weight
     centre = int(radii.argmin())
+    if float(_l2_distances(gram, shares)[centre]) <= float(radii[centre]):
+        return shares  # the mean is amid them
     pull = shares / distances[centre].clamp(min=max(float(radii[centre]), nu))
     return pull / pull.sum()
 

@@ -125,3 +125,12 @@ def test_an_explicit_option_overrides_the_preset(golden_cohort, byzfl_aggregator
     verdict, _ = GeometricMedian(iterations=7, preset="byzfl").aggregate(golden_cohort, None)
     expected = byzfl_aggregators.GeometricMedian(nu=0.1, T=7)(golden_cohort.vectors.numpy())
     np.testing.assert_allclose(verdict.aggregate, expected, atol=1e-12)
+
+
+def test_where_nobody_is_far_away_the_crowd_is_at_the_mean(cohort):
+    """So the default start gives the mean's bits, step by step."""
+    updates = cohort(np.random.default_rng(3).normal(size=(12, 200)))
+    for iterations in (1, 20):
+        crowd, _ = GeometricMedian(iterations=iterations).aggregate(updates, None)
+        mean, _ = GeometricMedian(iterations=iterations, start="mean").aggregate(updates, None)
+        assert torch.equal(crowd.aggregate, mean.aggregate)
