@@ -1,7 +1,7 @@
 """What a decoy does to DnC: one attacker far away and three that flip the mean, beside multi_krum.
 
-Usage: dnc_decoy.py [--seeds S ...]. Prints each seed's accuracy after 25 rounds; 6 CPU seconds for three seeds.
-The numbers stand in docs/known-limits.md.
+Usage: dnc_decoy.py [--seeds S ...]. Prints each seed's accuracy after 25 rounds; three seeds take
+6 CPU seconds. The numbers stand in docs/known-limits.md.
 """
 
 import argparse
