@@ -3,6 +3,11 @@
 Source: Shejwalkar, Houmansadr. Manipulating the Byzantine: Optimizing Model Poisoning Attacks and Defenses
 for Federated Learning. NDSS 2021, Algorithm 2. A client must survive every repeat (the intersection, as
 in the paper); a public library took the union.
+
+One direction decides who goes, in the paper's algorithm as here. A decoy far enough away is that direction:
+it alone stands out, the others lie together on the far side of the mean, and those of them that go are those
+farthest from the decoy, whatever else they sent. So f - 1 attackers on the decoy's side stay and as many
+honest clients go. ``clipping`` before it bounds the decoy; measured in docs/known-limits.md.
 """
 
 from dataclasses import dataclass

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,11 +29,12 @@ class Evasion:
 
     Attributes:
         mode: ``"under"``: in every round take away as much of the crowd's direction as leaves the update's
-            cosine with it at ``margin``, at ``scale`` times the own length. ``"rotate"``: in each round one
-            of ``period`` groups of attackers sends minus ``scale`` times its update, the others are honest.
-            ``"warm_up"``: so do all in the first ``period`` rounds, and are honest then. ``"drift"``: the
-            factor of the own update goes from 1 down to minus ``scale`` in ``period`` equal steps, one a
-            round.
+            cosine with it at ``margin``, at ``scale`` times the own length; an update that is the crowd's
+            direction and nothing else, as of a single attacker, leans to a side drawn by lot (0 if it has one
+            parameter only). ``"rotate"``: in each round one of ``period`` groups of attackers sends minus
+            ``scale`` times its update, the others are honest. ``"warm_up"``: so do all in the first
+            ``period`` rounds, and are honest then. ``"drift"``: the factor of the own update goes from 1 down
+            to minus ``scale`` in ``period`` equal steps, one a round.
         scale: How long what is sent is, in units of the own update's L2 norm, above 0.
         margin: For ``under`` only: the cosine that is kept, from 0 to below 1.
         period: Rounds or groups, at least 1. Counted in the run's rounds, from 0.
@@ -60,7 +62,7 @@ class Evasion:
 
     def corrupt(self, own: Updates, view: View, state: None) -> tuple[Updates, None]:
         if self.mode == "under":
-            return own.with_vectors(self._leaning(own.vectors)), state
+            return own.with_vectors(self._leaning(own.vectors, view.generator)), state
         groups = min(self.period, len(own))  # so that somebody always attacks
         factors = torch.tensor([self._factor(n % groups, groups, view.round) for n in range(len(own))])  # [k]
         return own.with_vectors(own.vectors * factors[:, None].to(own.vectors.dtype)), state
@@ -72,7 +74,7 @@ class Evasion:
         attacks = round_ < self.period if self.mode == "warm_up" else group == round_ % groups
         return -self.scale if attacks else 1.0
 
-    def _leaning(self, vectors: Tensor) -> Tensor:
+    def _leaning(self, vectors: Tensor, rng: np.random.Generator) -> Tensor:
         """Return updates whose cosine with the colluders' mean is at most ``margin``.  # [k, P]"""
         exact = vectors.double()
         mean = exact.mean(dim=0)
@@ -81,8 +83,17 @@ class Evasion:
             return vectors
         along = (exact @ mean / norm)[:, None]  # [k, 1]
         across = exact - along * mean / norm
+        bare = (along[:, 0] > 0) & (row_norms(across) < 1e-9 * row_norms(exact))  # [k]
+        across[bare] = along[bare] * _sides(int(bare.sum()), mean / norm, rng)
         width = row_norms(across)[:, None]
         kept = torch.minimum(along, width * self.margin / (1 - self.margin**2) ** 0.5)
         leaning = across + kept * mean / norm
         lengths = row_norms(leaning)[:, None].clamp(min=1e-300)
         return (leaning * (self.scale * row_norms(exact)[:, None] / lengths)).to(vectors.dtype)
+
+
+def _sides(count: int, direction: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return unit vectors drawn by lot, orthogonal to a unit vector [P]; 0 if P is 1.  # [count, P]"""
+    drawn = torch.from_numpy(rng.normal(size=(count, len(direction))))
+    drawn -= (drawn @ direction)[:, None] * direction
+    return drawn / row_norms(drawn)[:, None].clamp(min=1e-300)

@@ -101,7 +101,7 @@ def alike(gram: Array, part: Array) -> Array:
     """
     middle = gram[~part].mean(axis=0)  # each one's inner product with the others' mean
     square = max(float(middle[~part].mean()), 1e-300)
-    cosine = at_one_length(gram - middle[:, None] * middle / square)
+    cosine = at_one_length(left_over(gram, gram - middle[:, None] * middle / square))
     np.fill_diagonal(cosine, 0.0)
     size, nobody = int(part.sum()), np.zeros_like(part)
     affinity = cosine[:, part].sum(axis=1) / np.where(part, max(size - 1, 1), size)
@@ -113,6 +113,19 @@ def alike(gram: Array, part: Array) -> Array:
     bound = max(middle_one + UNUSUAL * spread, float(outside.max()))
     kept: Array = part & (affinity > bound)
     return kept if kept.sum() >= LEAST_HALF else nobody
+
+
+def left_over(gram: Array, rest: Array) -> Array:
+    """Return ``rest``, with 0 in the rows and columns of those of whom nothing but rounding error is left.
+
+    Args:
+        gram: Inner products of vectors, float64.  # [n, n]
+        rest: Those of what is left of the vectors. Below a millionth of the length, the precision of a
+            float32 update, it is nothing.  # [n, n]
+    """
+    there = np.diagonal(rest) > 1e-12 * np.diagonal(gram)
+    found: Array = np.where(there[:, None] & there, rest, 0.0)
+    return found
 
 
 def closest_group(cosine: Array, size: int) -> float:

@@ -29,8 +29,11 @@ def gram_of(vectors: Tensor) -> Array:
 
 
 def at_one_length(gram: Array) -> Array:
-    """Return cosines from inner products [K, K]; 0 where a vector is shorter than 1e-12.  # [K, K]"""
-    lengths = np.sqrt(np.diagonal(gram))
+    """Return cosines from inner products [K, K]; 0 where a vector is shorter than 1e-12.  # [K, K]
+
+    A square that rounding left below 0 is that of no vector.
+    """
+    lengths = np.sqrt(np.maximum(np.diagonal(gram), 0.0))
     scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths >= NO_LENGTH)
     cosine: Array = gram * scale[:, None] * scale
     return cosine

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
+from gauntlet.core.updates import Updates
 from gauntlet.defenses.dnc import DnC, spectral_scores
 
 GOLDEN = [-0.443798547, -0.409095200, -0.208812950, -0.314456761, 0.142766726]
@@ -57,3 +59,16 @@ def test_a_small_cohort_is_refused_or_handed_on(cohort):
 def test_options_out_of_range_are_refused(option):
     with pytest.raises(ValueError, match=f"{option} must be at least"):
         DnC(**({"num_byzantine": 1} | {option: -1}))
+
+
+def test_a_decoy_decides_who_goes():
+    """A known limit of the paper's algorithm: of f attackers one draws the direction, and the others stay."""
+    rng = np.random.default_rng(0)
+    rows = np.ones(30) + rng.normal(size=(20, 30))
+    mean = rows[4:].mean(axis=0)
+    rows[0], rows[1:4] = -1e4 * mean, -20 * mean
+    updates = Updates(torch.tensor(rows), torch.arange(20), torch.full((20,), 10))
+    flagged = DnC(num_byzantine=4).aggregate(updates, None)[0].flags
+    assert 0 in flagged
+    assert len(flagged) == 4
+    assert not {1, 2, 3} & set(flagged)

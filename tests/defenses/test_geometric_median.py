@@ -68,8 +68,43 @@ def test_a_minority_at_any_distance_pulls_no_harder_than_its_numbers(cohort, far
     target = minimize(
         lambda z: np.linalg.norm(honest - z, axis=1).sum() - pull * z.sum(), honest.mean(axis=0), tol=1e-12
     )
-    verdict, _ = GeometricMedian(iterations=2000).aggregate(cohort(rows), None)
-    np.testing.assert_allclose(verdict.aggregate, target.x, atol=2e-5)
+    for start in ("crowd", "mean"):
+        verdict, _ = GeometricMedian(iterations=2000, start=start).aggregate(cohort(rows), None)
+        np.testing.assert_allclose(verdict.aggregate, target.x, atol=2e-5)
+
+
+@pytest.mark.parametrize(("size", "liars"), [(5, 2), (40, 8), (40, 19), (99, 49)])
+@pytest.mark.parametrize("far", [1e6, 1e12, 1e30])
+def test_the_defaults_end_at_the_median_however_far_away_a_minority_is(cohort, size, liars, far):
+    """The optimality condition: the unit vectors towards all clients add up to nothing."""
+    rng = np.random.default_rng(0)
+    rows, direction = rng.normal(size=(size, 50)), rng.normal(size=50)
+    direction /= np.linalg.norm(direction)
+    rows[:liars] = far * direction
+    verdict, _ = GeometricMedian().aggregate(cohort(rows), None)
+    towards = rows[liars:] - verdict.aggregate.numpy()
+    pulls = towards / np.linalg.norm(towards, axis=1, keepdims=True)
+    assert np.linalg.norm(pulls.sum(axis=0) + liars * direction) < 1e-4
+    assert verdict.fallback == ""
+
+
+@pytest.mark.parametrize(("iterations", "said"), [(None, True), (50, False)])
+def test_steps_that_do_not_vanish_are_told_unless_their_number_was_asked_for(cohort, iterations, said):
+    """At a corner of 120 degrees the two pulls just equal the corner's own: the steps are sublinear."""
+    updates = cohort([[0.0, 0.0], [1.0, 0.0], [-0.5, np.sqrt(0.75)]])
+    verdict, _ = GeometricMedian(iterations=iterations).aggregate(updates, None)
+    complaint = "the steps did not vanish in 10000 iterations: the last point instead"
+    assert verdict.fallback == (complaint if said else "")
+    np.testing.assert_allclose(verdict.aggregate, [0, 0], atol=1e-3 if said else 0.1)
+
+
+def test_claimed_examples_decide_where_the_crowd_is(cohort):
+    """A client of more than half the examples is a crowd: one step from there stays there."""
+    rows = [[1e9, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+    updates = cohort(rows, [50, 10, 10, 10])
+    for weighting, found in (("num_examples", rows[0]), ("uniform", [0.5, 0.5])):
+        verdict, _ = GeometricMedian(iterations=1, weighting=weighting).aggregate(updates, None)
+        np.testing.assert_allclose(verdict.aggregate, found, rtol=1e-12, atol=0.5)
 
 
 def test_options_out_of_range_are_refused():
@@ -77,7 +112,7 @@ def test_options_out_of_range_are_refused():
         ({"nu": 0.0}, "nu must be above 0, got 0.0"),
         ({"iterations": 0}, "iterations must be at least 1, got 0"),
         ({"tolerance": -1.0}, "tolerance must be at least 0, got -1.0"),
-        ({"start": "median"}, "start must be mean or zero, got 'median'"),
+        ({"start": "median"}, "start must be crowd, mean or zero, got 'median'"),
         ({"norm": "l3"}, "norm must be l2 or l1, got 'l3'"),
         ({"weighting": "fixed"}, "weighting must be uniform or num_examples, got 'fixed'"),
         ({"preset": "rfa"}, "preset must be byzfl or mudhog_repo, got 'rfa'"),
@@ -90,3 +125,12 @@ def test_an_explicit_option_overrides_the_preset(golden_cohort, byzfl_aggregator
     verdict, _ = GeometricMedian(iterations=7, preset="byzfl").aggregate(golden_cohort, None)
     expected = byzfl_aggregators.GeometricMedian(nu=0.1, T=7)(golden_cohort.vectors.numpy())
     np.testing.assert_allclose(verdict.aggregate, expected, atol=1e-12)
+
+
+def test_where_nobody_is_far_away_the_crowd_is_at_the_mean(cohort):
+    """So the default start gives the mean's bits, step by step."""
+    updates = cohort(np.random.default_rng(3).normal(size=(12, 200)))
+    for iterations in (1, 20):
+        crowd, _ = GeometricMedian(iterations=iterations).aggregate(updates, None)
+        mean, _ = GeometricMedian(iterations=iterations, start="mean").aggregate(updates, None)
+        assert torch.equal(crowd.aggregate, mean.aggregate)

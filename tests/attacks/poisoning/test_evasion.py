@@ -26,6 +26,25 @@ def test_an_update_below_the_margin_is_not_turned_towards_the_crowd(scene):
     assert sent.vectors[0].tolist() == pytest.approx([-1.0, 4.0])
 
 
+@pytest.mark.parametrize("attackers", [1, 3])
+@pytest.mark.parametrize("margin", [0.0, 0.3])
+def test_equal_updates_lean_to_sides_drawn_by_lot(scene, attackers, margin):
+    """What is left of them across their mean is rounding error, whose cosine with them is anything."""
+    update = torch.linspace(-1.0, 3.0, 650).sin()
+    own, view = scene(update[None], update.repeat(attackers, 1))
+    sent, _ = Evasion(margin=margin).corrupt(own, view, None)
+    cosine = torch.nn.functional.cosine_similarity(sent.vectors, own.vectors)
+    assert cosine.tolist() == pytest.approx([margin] * attackers, abs=1e-9)
+    assert sent.vectors.norm(dim=1).tolist() == pytest.approx(own.vectors.norm(dim=1).tolist())
+    assert len(sent.vectors.unique(dim=0)) == attackers
+
+
+def test_of_one_parameter_there_is_no_side_to_lean_to(scene):
+    own, view = scene([[1.0]], [[2.0], [-1.0]])  # mean 0.5
+    sent, _ = Evasion(margin=0.5).corrupt(own, view, None)
+    assert sent.vectors[:, 0].tolist() == [0.0, -1.0]
+
+
 def test_groups_take_turns(scene):
     """Every second attacker of the round, the first one in even rounds."""
     own, view = scene([[9.0, 9.0, 9.0]], OWN)

@@ -116,3 +116,13 @@ def test_clients_that_only_lack_what_the_others_share_have_nothing_in_common():
     rows = rng.normal(size=300) + 0.3 * rng.normal(size=(30, 300))
     rows[:4] = rng.normal(size=(4, 300))
     assert not alike(at_one_length(rows @ rows.T), np.arange(30) < 4).any()
+
+
+def test_clients_that_send_just_what_the_others_share_have_nothing_left_to_compare():
+    """Less their mean's direction, multiples of one update leave rounding error, of either sign."""
+    rng = np.random.default_rng(9)
+    for _ in range(10):
+        direction = rng.normal(size=300).astype(np.float32)
+        rows = direction * np.linspace(0.5, 2.0, 11)[:, None]
+        with np.errstate(all="raise"):
+            assert not alike(rows @ rows.T, np.arange(11) < 5).any()
