@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..clients.data.column import in_words
-from ..clients.data.held import Arrays, Frame
-from ..clients.data.npz_arrays import NEEDED, OPTIONAL
+from ..clients.data.held import NEEDED, OPTIONAL, Arrays, Frame
 from ..core.errors import ScenarioError, shown
 from ..core.live import hold
 

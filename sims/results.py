@@ -305,11 +305,7 @@ def write_table(path: Path, table: pa.Table, named: bool = True) -> None:
 
 
 def write_file(path: Path, content: bytes | memoryview, named: bool = True) -> None:
-    """Write a file whole or not at all; ``named`` as in ``write_whole``.
-
-    Raises:
-        ResultsError: The disk is full or not writable.
-    """
+    """Write a file whole or not at all; ``named``, and what is raised, as in ``write_table``."""
     try:
         write_whole(path, content, named=named)
     except OSError as error:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+NEEDED, OPTIONAL = ("x", "y"), ("test_x", "test_y", "client")
+"""Names of arrays, as ``npz`` knows them."""
+
+
 @dataclass(frozen=True, eq=False)
 class Arrays:
     """What an ``.npz`` file would hold, by the same names."""

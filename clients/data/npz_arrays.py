@@ -11,11 +11,10 @@ import numpy as np
 from ...core.errors import DataError, unknown
 from ...core.live import class_of, is_live
 from .base import Array, Dataset
-from .held import held_arrays
+from .held import NEEDED, OPTIONAL, held_arrays
 from .pile import Told, dataset_of
 
 LARGEST = 2**34  # bytes of all arrays, unpacked
-NEEDED, OPTIONAL = ("x", "y"), ("test_x", "test_y", "client")
 _UNREADABLE = (OSError, ValueError, EOFError, OverflowError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
