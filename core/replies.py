@@ -96,7 +96,7 @@ def _goal(came: Any, *asked: Any) -> None:
     fine = isinstance(came, Goal) and all(map(is_plain, (came.x, came.truth, came.wanted)))
     if not fine:
         parts = (came.x, came.truth, came.wanted) if isinstance(came, Goal) else came
-        want(False, "a Goal of plain tensors", parts)
+        want(False, "a Goal of tensors", parts)
     shape = came.x.shape[:1] + (asked[1].shape[1:] if len(asked) > 1 else came.truth.shape[1:])
     for name in ("truth", "wanted"):
         labels = getattr(came, name)

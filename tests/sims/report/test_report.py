@@ -10,7 +10,7 @@ import pytest
 from gauntlet.core.errors import ResultsError
 from gauntlet.sims.matrix import run_matrix
 from gauntlet.sims.report.writing import write_report
-from gauntlet.sims.run import resume, simulate
+from gauntlet.sims.run import simulate
 from gauntlet.sims.sweep import sweep
 
 HEADINGS = (
@@ -144,26 +144,6 @@ def test_a_run_that_goes_on_is_shown_up_to_its_last_round(attacked, tmp_path, se
 
     assert "The run is not finished" in page.words
     assert "Results" in page.words
-
-
-def test_resuming_a_finished_run_writes_the_page_that_its_process_died_before(copy):
-    whole = write_report([copy]).read_bytes()
-    (copy / "report.html").rename(copy / "report.part")
-
-    resume(copy)
-
-    assert (copy / "report.html").read_bytes() == whole
-    assert not (copy / "report.part").exists()
-
-
-def test_resuming_a_finished_run_leaves_its_page_and_drops_half_of_another(copy):
-    (copy / "report.html").write_text("as it was")
-    (copy / "report.part").write_text("half")
-
-    resume(copy)
-
-    assert (copy / "report.html").read_text() == "as it was"
-    assert not (copy / "report.part").exists()
 
 
 def test_a_page_that_cannot_be_written_costs_one_line_and_not_the_run(small, tmp_path, monkeypatch):
