@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .contracts import Audited, Goal, LocalTraining, NoGuarantee, Release, Verdict, Worked
+from .contracts import Audited, Goal, LocalTraining, NoGuarantee, Release, Worked
 from .errors import PluginError, shown
 from .frames import RecordShape
 from .server_replies import (
@@ -28,39 +28,10 @@ from .server_replies import (
     weighed,
 )
 from .updates import Updates
-from .wanted import kind_of, number, pair, vector, want
+from .verdict_replies import judged
+from .wanted import is_plain, kind_of, number, pair, vector, want
 
 Check = Callable[..., None]
-
-
-def _verdict(came: Any, updates: Updates, *_: object) -> None:
-    found = pair(came, "Verdict")
-    want(isinstance(found, Verdict), "a pair (Verdict, state)", came)
-    vector(found.aggregate, updates.vectors.shape[1], "an aggregate")
-    w = found.weights
-    fine = w is None or (isinstance(w, Tensor) and w.shape == (len(updates),) and not w.is_complex())
-    want(fine, f"weights as None or a tensor [{len(updates)}]", w)
-    _by_client(found.flags, "flags", "a word", lambda flag: isinstance(flag, str))
-    _by_client(found.scores, "scores", "a number", _is_real)
-    told = "a table of numbers by name"
-    _by_client(found.details, "details", told, _is_table)
-
-
-def _by_client(came: Any, name: str, what: str, fits: Callable[[object], bool]) -> None:
-    want(isinstance(came, Mapping), f"{name} as a table by client id", came)
-    for client, value in came.items():
-        if not (isinstance(client, int | np.integer) and fits(value)):
-            raise PluginError(
-                f"must return {name} as {what} by client id, got {kind_of(value)} for {shown(client)}"
-            )
-
-
-def _is_real(value: object) -> bool:
-    return isinstance(value, int | float | np.number) or (isinstance(value, Tensor) and value.numel() == 1)
-
-
-def _is_table(value: object) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(k, str) and _is_real(v) for k, v in value.items())
 
 
 def _same_clients(found: Any, before: Updates) -> None:
@@ -74,11 +45,11 @@ def _same_clients(found: Any, before: Updates) -> None:
 def _some_clients(found: Any, before: Updates) -> None:
     want(isinstance(found, Updates), "Updates", found)
     vectors, width = found.vectors, before.vectors.shape[1]
-    fine = isinstance(vectors, Tensor) and vectors.dtype == torch.float32 and vectors.shape[1] == width
+    fine = is_plain(vectors) and vectors.dtype == torch.float32 and vectors.shape[1] == width
     want(fine, f"vectors as a tensor float32 [K, {width}]", vectors)
     for name in ("client_ids", "num_examples"):
         column = getattr(found, name)
-        fine = isinstance(column, Tensor) and not column.is_floating_point() and column.ndim == 1
+        fine = is_plain(column) and column.dtype == torch.int64 and column.shape == vectors.shape[:1]
         want(fine, f"{name} as a tensor int64 [{len(vectors)}]", column)
 
 
@@ -86,13 +57,13 @@ def _corrupted(came: Any, own: Updates, *_: object) -> None:
     found = pair(came, "Updates")
     _same_clients(found, own)
     facts = found.facts
-    fine = isinstance(facts, Tensor) and facts.dtype == own.facts.dtype and facts.shape == own.facts.shape
+    fine = is_plain(facts) and facts.dtype == own.facts.dtype and facts.shape == own.facts.shape
     want(fine, f"facts as a tensor float64 {list(own.facts.shape)}", facts)
 
 
 def _multiplied(came: Any, facts: Any) -> None:
     size = len(facts.client_ids)
-    fine = isinstance(came, Tensor) and came.shape == (size,) and came.is_floating_point()
+    fine = is_plain(came) and came.shape == (size,) and came.is_floating_point()
     fine = fine and bool((came.isfinite() & (came > 0)).all())
     want(bool(fine), f"finite factors above 0 as a tensor float64 [{size}]", came)
 
@@ -121,9 +92,18 @@ def _poisoned(came: Any, x: Tensor, y: Tensor, *_: object) -> None:
     want(fine, f"x and y like {kind_of(x)} and {kind_of(y)}, at least 1 example and no more than came", came)
 
 
-def _goal(came: Any, *_: object) -> None:
-    fine = isinstance(came, Goal) and all(isinstance(t, Tensor) for t in (came.x, came.truth, came.wanted))
-    want(fine, "a Goal of tensors", came)
+def _goal(came: Any, *asked: Any) -> None:
+    fine = isinstance(came, Goal) and all(map(is_plain, (came.x, came.truth, came.wanted)))
+    if not fine:
+        parts = (came.x, came.truth, came.wanted) if isinstance(came, Goal) else came
+        want(False, "a Goal of tensors", parts)
+    shape = came.x.shape[:1] + (asked[1].shape[1:] if len(asked) > 1 else came.truth.shape[1:])
+    for name in ("truth", "wanted"):
+        labels = getattr(came, name)
+        whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
+        want(
+            whole and labels.shape == shape, f"{name} as whole numbers {list(shape)}, one for each x", labels
+        )
 
 
 def _privatized(came: Any, updates: Updates, *_: object) -> None:
@@ -149,13 +129,13 @@ def _encoded(came: Any, updates: Updates, *_: object) -> None:
 
 
 def _decoded(came: Any, _: object, layout: Any, *__: object) -> None:
-    fine = isinstance(came, Tensor) and came.shape == (layout.num_parameters,) and came.dtype == torch.float32
+    fine = is_plain(came) and came.shape == (layout.num_parameters,) and came.dtype == torch.float32
     want(fine, f"a tensor float32 [{layout.num_parameters}]", came)
 
 
 def _all_decoded(came: Any, cohort: Any, layout: Any, *_: object) -> None:
     shape = (len(cohort), layout.num_parameters)
-    fine = isinstance(came, Tensor) and came.shape == shape and came.dtype == torch.float32
+    fine = is_plain(came) and came.shape == shape and came.dtype == torch.float32
     want(fine, f"a tensor float32 {list(shape)}", came)
 
 
@@ -202,7 +182,7 @@ def _added(came: Any, local: Any, *_: object) -> None:
 
 
 def _counted(came: Any, examples: Tensor) -> None:
-    fine = isinstance(came, Tensor) and came.shape == examples.shape and not came.is_complex()
+    fine = is_plain(came) and came.shape == examples.shape and not came.is_complex()
     want(fine, f"a tensor [{len(examples)}]", came)
 
 
@@ -227,7 +207,7 @@ def _worked(came: Any, visit: Any) -> None:
 
 
 def _let_out(came: Any, update: Tensor, *_: object) -> None:
-    fine = isinstance(came, Tensor) and came.shape == update.shape and came.dtype == update.dtype
+    fine = is_plain(came) and came.shape == update.shape and came.dtype == update.dtype
     if not fine:
         want(fine, f"a tensor {str(update.dtype).removeprefix('torch.')} {list(update.shape)}", came)
 
@@ -271,7 +251,7 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
     },
     "data_attacks": {"poison": _poisoned, "goal": _goal},
     "defenses": {
-        "aggregate": _verdict,
+        "aggregate": judged,
         "prepare": stepped,
         "counts": _counted,
         "denominator": _divided,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .contracts.server import Arrivals, Delivery, Sampling, Starts
 from .trees import pack
-from .wanted import number, pair, vector, want
+from .wanted import is_plain, number, pair, vector, want
 
 
 def delivered(came: Any, examples: Any, *_: object) -> None:
@@ -47,7 +47,7 @@ def arrived(came: Any, traffic: Any, *_: object) -> None:
 
 
 def weighed(came: Any, staleness: Tensor, *_: object) -> None:
-    fine = isinstance(came, Tensor) and came.shape == staleness.shape and came.is_floating_point()
+    fine = is_plain(came) and came.shape == staleness.shape and came.is_floating_point()
     fine = fine and bool((came >= 0).all() and came.isfinite().all())
     want(fine, f"finite weights of at least 0 as a tensor [{len(staleness)}]", came)
 

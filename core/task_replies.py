@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .contracts.tasks import ClassScore, Measured, OutputScore
-from .wanted import want
+from .wanted import is_plain, want
 
 
 def shaped(came: Any, *_: object) -> None:
@@ -28,7 +28,7 @@ def lost(came: Any, _: object, outputs: Tensor, __: object) -> None:
 
 def answered(came: Any, outputs: Tensor) -> None:
     """Look at what is kept of some examples' outputs."""
-    fine = isinstance(came, Tensor) and came.dtype in (torch.int64, torch.float32) and came.ndim > 0
+    fine = is_plain(came) and came.dtype in (torch.int64, torch.float32) and came.ndim > 0
     fine = fine and len(came) == len(outputs)
     want(fine, f"int64 or float32, an answer for each of {len(outputs)} examples", came)
 

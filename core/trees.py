@@ -10,6 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .wanted import kind_of
+
+_DEEPEST = 100  # levels: JSON is written and read by recursion
+_LONGEST = 14_000  # bits of an int: Python reads back no more than 4300 digits
+
 State = Any
 """A tree as described above: what ``init`` returns and every verb hands back."""
 
@@ -18,26 +23,33 @@ def pack(tree: State, path: str = "s") -> tuple[Any, dict[str, Tensor]]:
     """Return (a JSON value, the tensors it names).
 
     Raises:
-        TypeError: Something in the tree is of another kind; the message says where.
+        TypeError: Something in the tree is of another kind, nested too deeply, or a number that is too long;
+            the message says where.
     """
     tensors: dict[str, Tensor] = {}
     return _pack(tree, path, tensors), tensors
 
 
-def _pack(tree: State, path: str, tensors: dict[str, Tensor]) -> Any:
+def _pack(tree: State, path: str, tensors: dict[str, Tensor], depth: int = 0) -> Any:
+    if depth > _DEEPEST:
+        raise TypeError(f"state at {path[:40]} ... is nested deeper than {_DEEPEST}, or holds itself")
+    if isinstance(tree, int) and tree.bit_length() > _LONGEST:
+        raise TypeError(f"state at {path} is an int of {tree.bit_length()} bits, allowed: {_LONGEST}")
     if tree is None or isinstance(tree, (bool, int, str)):
         return tree
     if isinstance(tree, float):
         return {"f": tree.hex()}
     if isinstance(tree, Tensor):
+        if tree.layout is not torch.strided or tree.is_meta:
+            raise TypeError(f"state at {path} is a {kind_of(tree)}; allowed: dense tensors with values")
         tensors[path] = tree.detach().contiguous().clone()
         return {"t": path}
     if type(tree) in (list, tuple):
         kind = "l" if isinstance(tree, list) else "u"
-        return {kind: [_pack(v, f"{path}.{i}", tensors) for i, v in enumerate(tree)]}
+        return {kind: [_pack(v, f"{path}.{i}", tensors, depth + 1) for i, v in enumerate(tree)]}
     if isinstance(tree, Mapping) and all(type(k) in (str, int) for k in tree):
-        keys = list(tree)
-        return {"d": [[k, _pack(tree[k], f"{path}.{i}", tensors)] for i, k in enumerate(keys)]}
+        items = enumerate(tree.items())
+        return {"d": [[k, _pack(v, f"{path}.{i}", tensors, depth + 1)] for i, (k, v) in items]}
     raise TypeError(
         f"state at {path} is a {type(tree).__name__}; allowed: None, bool, int, float, str, tensors, "
         "and lists, tuples and dictionaries (str or int keys) of them"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.declarations import ClientData, declared
 from ..core.errors import GauntletError, ResultsError
+from ..core.updates import all_finite
 from ..privacy.accounting import Epsilon
 from ..server.checkpoint import Checkpoint, save_checkpoint
 from ..server.spec import noise_warning
@@ -28,6 +29,12 @@ from .writer import RunWriter
 if TYPE_CHECKING:
     from ..clients.pools.base import ClientPool
     from ..server.simulation import Simulation, Step
+
+
+_DIVERGED = (
+    "the last model holds NaN or infinity, and its scores mean nothing: lower lr, or look at what the server "
+    "optimizer and the plug-ins of clients return"
+)
 
 
 @dataclass(frozen=True)
@@ -168,6 +175,9 @@ def _conclude(
     writer, label = records.writer, _label(scenario, records.writer)
     if stopped:
         progress.note(f"{label}: stopped after {state.round} of {scenario.rounds} rounds: {stopped}")
+    if not all_finite(state.params):
+        writer.note(_DIVERGED)
+        progress.note(f"{label}: warning: {_DIVERGED}")
     epsilon = simulation.plan.accountant.epsilon(state.ledger, tight=True)
     records.trail.finish(state, epsilon)
     if write_posterior(simulation, writer.folder, state) == 0:

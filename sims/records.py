@@ -223,7 +223,7 @@ def _client_rows(plan: Plan, step: Step) -> pa.Table:
         "update_norm": o.norms.numpy(),
         "bytes_up": o.bytes_up,
         "weight": weights(o.verdict.weights, o.received.client_ids, ids),
-        "score": named(o.verdict.scores, ids, pa.float64()),
+        "score": named({i: float(score) for i, score in o.verdict.scores.items()}, ids, pa.float64()),
         "truth": [kinds.get(i, "honest") for i in ids] if kinds else ["honest"] * len(ids),
         "ever_attacked": [i in attacked for i in ids] if attacked else np.zeros(len(ids), bool),
         "flag": named(o.verdict.flags, ids, pa.string()),

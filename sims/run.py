@@ -32,6 +32,7 @@ from .provenance import (
     refuse_changes,
     with_live,
 )
+from .report.writing import complete_report
 from .results import FINISHED, Run, load_run, read_manifest
 from .run_tables import rows_of
 from .scenario import Scenario, fingerprint, make_scenario
@@ -102,6 +103,7 @@ def resume(
     """Take up an unfinished run: the same bits as if it had never stopped.
 
     Where the newest checkpoint or the rows that it counts on are damaged, it goes on from the one before.
+    A finished run is handed back as it is, with its page where that is missing.
 
     Raises:
         CheckpointError: No checkpoint can be read.
@@ -111,6 +113,7 @@ def resume(
     folder = Path(folder)
     why = distrusted(folder, read_manifest(folder), consent.allow_code)
     if read_manifest(folder)["status"] in FINISHED:
+        complete_report(folder, progress or Silent())
         return load_run(folder)
     with FolderLock(folder), only_our_own(why), resumable(folder):
         manifest = read_manifest(folder)

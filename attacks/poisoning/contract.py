@@ -18,6 +18,7 @@ from ...core.errors import PluginError
 from ...core.guards import guard
 from ...core.options import options_of
 from ...core.registry import require
+from ...core.replies import REPLIES
 from ...core.seeds import generator
 from ...core.trees import State, equal, pack, unpack
 from ...core.updates import Updates
@@ -117,6 +118,7 @@ def a_goal_asks_for_other_labels(attack: DataAttack) -> None:
     same = len(found.x) == len(found.truth) == len(found.wanted)
     require(same and len(found.x) > 0, "a goal needs at least one example, each with truth and wanted label")
     require(bool((found.truth != found.wanted).all()), "a goal must not ask for the true label")
+    REPLIES["data_attacks"]["goal"](found, x, y)
 
 
 def every_part_is_an_attack(attack: DataAttack) -> None:
@@ -180,6 +182,7 @@ def _corrupt(attack: UpdateAttack, own: Updates, view: View, state: State) -> tu
     require(tuple(sent.vectors.shape) == shape, f"rows must stay {shape}, got {tuple(sent.vectors.shape)}")
     require(sent.vectors.dtype == dtype, f"rows must stay {dtype}, got {sent.vectors.dtype}")
     require(torch.equal(sent.client_ids, own.client_ids), "the malicious clients must stay the same")
+    REPLIES["update_attacks"]["corrupt"]((sent, following), own)
     return sent, following
 
 

@@ -19,7 +19,8 @@ from ...core.registry import require
 from ...core.seeds import generator
 from ...core.trees import equal, pack, unpack
 from ...core.updates import Updates
-from ...core.wanted import kind_of
+from ...core.verdict_replies import judged
+from ...core.wanted import is_plain, kind_of
 from . import partial as partial_contract
 from .pre_aggregation import PRE_AGGREGATION_CHECKS as PRE_AGGREGATION_CHECKS
 from .trials import (
@@ -52,6 +53,7 @@ def _check_verdict(verdict: object, updates: Updates) -> None:
     shape, dtype = updates.vectors.shape[1:], updates.vectors.dtype
     require(vector.shape == shape, f"the aggregate must be {tuple(shape)}, got {tuple(vector.shape)}")
     require(vector.dtype == dtype, f"the aggregate must be {dtype}, got {vector.dtype}")
+    require(is_plain(vector), f"the aggregate must be a plain tensor, got {kind_of(vector)}")
     require(bool(vector.isfinite().all()), "the aggregate of finite updates is not finite")
     if (weights := verdict.weights) is not None:
         fits = weights.shape == (len(updates),) and bool(weights.isfinite().all())
@@ -67,6 +69,7 @@ def _check_verdict(verdict: object, updates: Updates) -> None:
         set(verdict.details) <= ids,
         f"details name clients outside the cohort: {sorted(set(verdict.details) - ids)}",
     )
+    judged((verdict, None), updates)
 
 
 def a_cohort_becomes_one_finite_update(defense: Defense) -> None:

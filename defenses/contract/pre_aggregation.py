@@ -6,7 +6,9 @@ from ...core.contracts import PreAggregation
 from ...core.declarations import PreAggregations, declared
 from ...core.errors import PluginError
 from ...core.registry import require
+from ...core.replies import REPLIES
 from ...core.updates import Updates
+from ...core.wanted import is_plain, kind_of
 from .trials import (
     a_cohort,
     a_partial_cohort,
@@ -35,10 +37,12 @@ def _check_transformed(out: object, updates: Updates) -> None:
         out.vectors.shape[1] == size, f"rows must keep their {size} coordinates, got {out.vectors.shape[1]}"
     )
     require(out.vectors.dtype == dtype, f"rows must stay {dtype}, got {out.vectors.dtype}")
+    require(is_plain(out.vectors), f"rows must be a plain tensor, got {kind_of(out.vectors)}")
     require(bool(out.vectors.isfinite().all()), "finite updates were turned into others that are not")
     strangers = set(out.client_ids.tolist()) - set(updates.client_ids.tolist())
     require(not strangers, f"clients outside the cohort came out: {sorted(strangers)}")
     require(len(out) > 0 or len(updates) == 0, "no client is left")
+    REPLIES["pre_aggregations"]["transform"]((out, None), updates)
 
 
 def a_cohort_stays_a_cohort(plugin: PreAggregation) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ...core.disk import make_folder, sync_folder, write_whole
-from ...core.errors import CheckpointError, GauntletError
+from ...core.errors import CheckpointError, GauntletError, said
 from ...core.trees import State, pack, unpack
 from ..mail.mailbox_trees import mailbox_of, tree_of
 from ..state import ServerState
@@ -129,7 +129,10 @@ def _packed(state: ServerState, run: str, beside: State, listed: Listed) -> byte
         raise CheckpointError(f"round {state.round} cannot be saved: {error}") from error
     head = {"digest": _BLANK.decode(), "schema": SCHEMA, "run": run, "state": own, "beside": other}
     head |= {"clients": listed} if listed else {}
-    return save(tensors | more, metadata={"gauntlet": json.dumps(head)})
+    try:
+        return save(tensors | more, metadata={"gauntlet": json.dumps(head)})
+    except (ValueError, KeyError, RuntimeError) as error:
+        raise CheckpointError(f"round {state.round} cannot be saved: {said(error)}") from error
 
 
 def _place(content: bytes) -> int:

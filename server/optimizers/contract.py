@@ -11,6 +11,7 @@ from torch import Tensor
 from ...core import trees
 from ...core.declarations import Optimizers, declared
 from ...core.registry import require
+from ...core.wanted import is_plain, kind_of
 
 if TYPE_CHECKING:
     from ...core.contracts import ServerOptimizer
@@ -32,8 +33,8 @@ def keeps_shape_and_dtype(optimizer: ServerOptimizer) -> None:
         params = _params().to(dtype)
         for aggregate in _aggregates():
             params, state = optimizer.step(params, aggregate.to(dtype), state)
-            fits = params.shape == _params().shape and params.dtype == dtype
-            require(fits, f"step gave {params.dtype} {tuple(params.shape)}, expected {dtype} (12,)")
+            fits = is_plain(params) and params.shape == _params().shape and params.dtype == dtype
+            require(fits, f"step gave {kind_of(params)}, expected {dtype} [12]")
             require(bool(params.isfinite().all()), "step gave parameters that are not finite")
 
 

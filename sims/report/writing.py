@@ -1,10 +1,12 @@
 """Write the page beside what it is of."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.errors import GauntletError, legible, said
+from ...core.errors import GauntletError, ResultsError, legible, said
+from ...core.locks import FolderLock
 from ..results import write_file
 
 if TYPE_CHECKING:
@@ -40,3 +42,18 @@ def keep_report(folder: Path, progress: "Progress") -> None:
         write_report([folder])
     except (GauntletError, OSError, MemoryError) as error:
         progress.note(f"warning: {folder / NAME} was not written: {said(error)}")
+
+
+def complete_report(folder: Path, progress: "Progress") -> None:
+    """Write the page of a finished run whose process died before it did, and drop what was half written.
+
+    A run that another process owns, or a folder that cannot be written to, is left as it is.
+    """
+    page = folder / NAME
+    part = page.with_suffix(".part")
+    if page.exists() and not part.exists():
+        return
+    with suppress(ResultsError, OSError), FolderLock(folder):
+        part.unlink(missing_ok=True)
+        if not page.exists():
+            keep_report(folder, progress)

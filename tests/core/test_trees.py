@@ -49,6 +49,29 @@ def test_what_is_no_tree_is_refused_with_its_place(stranger):
         pack([stranger])
 
 
+def nested(levels):
+    tree = 1
+    for _ in range(levels):
+        tree = [tree]
+    return tree
+
+
+def test_what_no_file_could_hold_is_refused_with_its_place():
+    circle: list = []
+    circle.append(circle)
+    sparse, hollow = torch.ones(3).to_sparse(), torch.ones(3, device="meta")
+    for stranger in (circle, nested(5000), 10**5000, sparse, hollow):
+        with pytest.raises(TypeError, match=r"state at s\.0"):
+            pack([stranger])
+
+
+def test_what_a_file_can_just_hold_survives():
+    tree = [nested(90), 10**4000]
+    skeleton, tensors = pack(tree)
+
+    assert unpack(json.loads(json.dumps(skeleton)), tensors) == tree
+
+
 @pytest.mark.parametrize("value", [[1], {"x": 1}, {"t": "gone"}, {"l": [], "d": []}, 1.5])
 def test_what_was_not_packed_is_refused(value):
     with pytest.raises(ValueError, match="packed state"):

@@ -112,6 +112,16 @@ def test_resuming_a_complete_run_changes_nothing(tiny, tmp_path):
     assert bits(resume(folder).folder) == before
 
 
+def test_a_run_whose_model_ends_beyond_float32_is_complete_and_says_so(tiny, tmp_path):
+    """From updates of about 1e19, steps of 1e30: whoever steps so far, nobody's reply is at fault."""
+    far = {"training": {"local_steps": 1, "batch_size": 4, "lr": 1e20}}
+    run = simulate(tiny(server_optimizer={"name": "sgd", "lr": 1e30}, **far), tmp_path / "far")
+
+    assert run.manifest["status"] == "complete"
+    assert [note for note in run.manifest["notes"] if "holds NaN or infinity" in note]
+    assert not simulate(tiny(), tmp_path / "near").manifest["notes"]
+
+
 def test_pandas_alone_reads_the_tables(tiny, tmp_path):
     run = simulate(tiny(**BUSY), tmp_path / "run")
     rounds, clients = (pd.read_parquet(tmp_path / "run" / f"{n}.parquet") for n in ("rounds", "clients"))

@@ -28,6 +28,7 @@ from ....core.presence import Presence, by_level, reduced
 from ....core.registry import require
 from ....core.trees import State
 from ....core.updates import Updates
+from ....core.wanted import is_plain, kind_of
 from .sizes import longest_frames, longest_of
 
 
@@ -287,6 +288,6 @@ def first_of_cohort(
 
 def _decoded(codec: Codec, records: Sequence[Record], layout: Layout, context: CodecContext) -> Tensor:
     vector = codec.decode(records, layout, context)
-    fits = vector.shape == (layout.num_parameters,) and vector.dtype == torch.float32
-    require(fits, f"decode gave {vector.dtype} {tuple(vector.shape)}, expected float32 [P]")
+    fits = is_plain(vector) and vector.shape == (layout.num_parameters,) and vector.dtype == torch.float32
+    require(fits, f"decode gave {kind_of(vector)}, expected float32 [{layout.num_parameters}]")
     return vector

@@ -98,6 +98,7 @@ BROKEN_GOALS = [
         "inputs must stay",
     ),
     (contract.a_goal_asks_for_other_labels, GoalTwin(lambda x, y: Goal(x, y[1:], y)), "at least one example"),
+    (contract.a_goal_asks_for_other_labels, GoalTwin(lambda x, y: Goal(x, y + 0.5, y)), "whole numbers"),
     (contract.a_goal_asks_for_other_labels, GoalTwin(lambda x, y: Goal(x[:0], y[:0], y[:0])), "at least one"),
     (
         contract.a_goal_asks_for_other_labels,

@@ -98,6 +98,12 @@ BROKEN = [
         "is not finite",
     ),
     (contract.a_cohort_becomes_one_finite_update, Twin(verdict(weights=torch.ones(2))), "weights must be"),
+    (contract.a_cohort_becomes_one_finite_update, Twin(verdict(fallback=5)), "must return fallback"),
+    (
+        contract.a_cohort_becomes_one_finite_update,
+        Twin(lambda u, s: (Verdict(average(u).requires_grad_()), s)),
+        "requires grad",
+    ),
     (contract.a_cohort_becomes_one_finite_update, Twin(verdict(flags={0: "noise"})), "outside the cohort"),
     (contract.a_cohort_becomes_one_finite_update, Twin(verdict(scores={1: 0.5})), "outside the cohort"),
     (

@@ -1,0 +1,98 @@
+"""Replies that no run can apply or record are refused where they come in. Oracle: what each is made of."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from gauntlet.core.contracts import Goal, Verdict
+from gauntlet.core.errors import PluginError
+from gauntlet.core.replies import REPLIES
+from gauntlet.core.task_replies import REPLIES as TASK_REPLIES
+from gauntlet.core.updates import Updates
+
+ROWS = Updates(torch.ones(3, 4), torch.arange(3), torch.full((3,), 10), 3.0)
+X, Y = torch.rand(5, 2), torch.arange(5)
+BENT = {
+    "requires grad": lambda t: t.detach().clone().requires_grad_(),
+    "sparse_coo": lambda t: t.to_sparse(),
+    "meta device": lambda t: t.to("meta"),
+    "Parameter": lambda t: torch.nn.Parameter(t, requires_grad=False),
+}
+
+
+def refused(family, verb, came, *asked, match="must return"):
+    with pytest.raises(PluginError, match=match):
+        REPLIES[family][verb](came, *asked)
+
+
+def verdict(**said):
+    return Verdict(**{"aggregate": torch.ones(4), **said}), None
+
+
+@pytest.mark.parametrize("how", BENT)
+def test_a_tensor_that_is_not_plain_is_refused_and_the_message_says_why(how):
+    bend, layout = BENT[how], SimpleNamespace(num_parameters=4)
+    refused("defenses", "aggregate", verdict(aggregate=bend(torch.ones(4))), ROWS, match=how)
+    refused("defenses", "aggregate", verdict(weights=bend(torch.ones(3))), ROWS, match=how)
+    refused("pre_aggregations", "transform", (ROWS.with_vectors(bend(ROWS.vectors)), None), ROWS, match=how)
+    refused("codecs", "decode", bend(torch.ones(4)), None, layout, match=how)
+    refused("server_optimizers", "step", (bend(torch.ones(4)), None), torch.ones(4), match=how)
+    refused("client_defenses", "change", bend(torch.ones(4)), torch.ones(4), match=how)
+    refused("data_attacks", "goal", Goal(bend(X), Y, Y), X, Y, match=how)
+    with pytest.raises(PluginError, match=how):
+        TASK_REPLIES["answer"](bend(torch.ones(5)), X)
+
+
+def test_what_can_be_written_down_passes():
+    said = {0: 2**70, 1: np.float16(1), 2: torch.tensor(float("nan"))}
+    table = {0: {"a": float("inf"), "é": np.int64(3)}}
+    came = verdict(weights=torch.ones(3), flags={0: "noise"}, scores=said, details=table, fallback="why")
+    REPLIES["defenses"]["aggregate"](came, ROWS)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"scores": {0: 10**400}},
+        {"scores": {0: np.complex64(1)}},
+        {"scores": {0: torch.tensor(1j)}},
+        {"scores": {0: torch.tensor(1.0, requires_grad=True)}},
+        {"details": {0: {"a": 10**400}}},
+        {"details": {0: {"\ud800": 1.0}}},
+        {"flags": {0: "\ud800"}},
+        {"fallback": "\ud800"},
+        {"fallback": 5},
+        {"fallback": None},
+    ],
+)
+def test_what_cannot_be_written_down_is_refused(said):
+    refused("defenses", "aggregate", verdict(**said), ROWS)
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.bool, torch.int32])
+def test_numbers_of_examples_are_int64(kind):
+    came = replace(ROWS, num_examples=ROWS.num_examples.to(kind))
+    refused("update_attacks", "corrupt", (came, None), ROWS, match="num_examples as a tensor int64")
+
+
+@pytest.mark.parametrize(
+    "came",
+    [
+        Goal(X, Y[:1], Y),
+        Goal(X, Y, Y[:1]),
+        Goal(X, Y, Y[:, None]),
+        Goal(X[:2], Y, Y),
+        Goal(X, Y + 0.5, Y),
+        Goal(X, Y, Y + 0.5),
+    ],
+)
+def test_a_goal_has_one_whole_label_of_each_sort_for_each_example(came):
+    refused("data_attacks", "goal", came, X, Y, match="as whole numbers")
+
+
+def test_a_goal_may_be_on_some_of_the_examples():
+    REPLIES["data_attacks"]["goal"](Goal(X[:2], Y[:2], Y[1:3]), X, Y)
+    REPLIES["data_attacks"]["goal"](Goal(X[:0], Y[:0], Y[:0]), X, Y, lambda x: x)
