@@ -103,7 +103,8 @@ def victim(row: Case, seed: int) -> tuple[Observation, torch.Tensor]:
     gradient, before = torch.cat([g.reshape(-1) for g in gradients]), layout.flatten(own)
     sent = row.get("payload", "update")
     update = -gradient if sent == "gradient" else (before - LR * gradient) - before
-    told = LeakageKnowledge(batch_size=len(x), local_steps=1, lr=1.0 if sent == "gradient" else LR)
+    lr = 1.0 if sent == "gradient" else LR
+    told = LeakageKnowledge(batch_size=len(x), local_steps=1, lr=lr, client_defense="none")
     shape = tuple(x.shape[1:])
     return Observation(0, 0, model, layout, b"", update, shape, 10, (0.0, 1.0), told, kind=sent), x
 
