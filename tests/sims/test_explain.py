@@ -147,7 +147,10 @@ def page_heads():
     return found | {words for _, words in fields._TOLD} | {title for one in asked for title, _ in one}
 
 
-def test_every_column_that_is_printed_or_written_for_a_paper_is_explained(tiny, tmp_path, capsys):
+def test_every_column_that_is_printed_or_written_for_a_paper_is_explained(
+    tiny, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "200")  # or a head is broken into lines
     run = simulate(tiny(rounds=1), tmp_path / "run")
     summary = [title for title, _ in summary_columns(summary_rows([run]))]
     row = {"attack": "no attack", "share": 0.2, "defense": "mean", "seed": 0} | cell_scores(run)
