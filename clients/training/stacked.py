@@ -191,9 +191,10 @@ def _padded(
     rows = np.zeros((len(batches), most, width), dtype=np.int64)
     weights = np.zeros((len(batches), most, width), dtype=np.float32)
     for k, (steps, place) in enumerate(zip(batches, places, strict=True)):
-        rows[k] = place[:1]
+        rows[k, len(steps) :] = place[:1]
         for s, chosen in enumerate(steps):
-            rows[k, s] = place[chosen[0]]
             rows[k, s, : len(chosen)] = place[chosen]
+            if len(chosen) < width:
+                rows[k, s, len(chosen) :] = place[chosen[0]]
             weights[k, s, : len(chosen)] = 1 / len(chosen)
     return torch.from_numpy(rows), torch.from_numpy(weights)
