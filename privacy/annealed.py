@@ -15,6 +15,7 @@ from ..core.contracts import NoGuarantee, Release
 from ..core.seeds import Streams, normal
 from ..core.updates import Updates
 from .clippings.parts import clip_finite_rows, clip_rows
+from .parts.budget import LEAST_CLIP
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class Annealed:
                 raise ValueError(f"{name} must be finite and at least 0, got {value}")
         if self.where not in ("server", "local"):
             raise ValueError(f"where must be server or local, got {self.where!r}")
-        if self.clip_norm is not None and not (isfinite(self.clip_norm) and self.clip_norm > 0):
-            raise ValueError(f"clip_norm must be finite and above 0, got {self.clip_norm}")
+        if self.clip_norm is not None and not (isfinite(self.clip_norm) and self.clip_norm >= LEAST_CLIP):
+            raise ValueError(f"clip_norm must be finite and at least {LEAST_CLIP:g}, got {self.clip_norm}")
         if self.delta is not None and not 0 < self.delta < 1:
             raise ValueError(f"delta must be between 0 and 1, both excluded, got {self.delta}")
         complete = None not in (self.clip_norm, self.delta) and self.where == "server" and self.eta > 0

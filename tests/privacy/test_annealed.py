@@ -73,7 +73,7 @@ def test_calibrated_it_is_a_gaussian_of_less_and_less_noise():
         ({"eta": -1.0}, "eta must be finite and at least 0, got -1.0"),
         ({"gamma": float("nan")}, "gamma must be finite and at least 0, got nan"),
         ({"where": "both"}, "where must be server or local, got 'both'"),
-        ({"clip_norm": 0.0}, "clip_norm must be finite and above 0, got 0.0"),
+        ({"clip_norm": 0.0}, "clip_norm must be finite and at least 1e-20, got 0.0"),
         ({"delta": 1.0}, "delta must be between 0 and 1, both excluded, got 1.0"),
         ({"calibrated": True}, "calibrated needs clip_norm, delta, eta above 0"),
         ({"calibrated": True, "clip_norm": 1.0, "delta": 0.1, "where": "local"}, "where 'local'"),

@@ -48,14 +48,14 @@ def test_a_condition_that_leaves_nothing_is_one_clear_line(condition, message):
 
 FILES = [
     Told({"scenario": {"defense": {"name": name}}})
-    for name in ("/home/me/work/caps.py:Cap", "/home/me/old/caps.py:Cap", "mean", "live:Cap-1a2b3c4d")
+    for name in ("/mine/work/caps.py:Cap", "/mine/old/caps.py:Cap", "mean", "live:Cap-1a2b3c4d")
 ]
 
 
 def test_a_plug_in_of_a_file_is_taken_as_it_was_typed_and_as_pictures_show_it():
     assert only(FILES, ["defense=caps.py:Cap"]) == FILES[:2]
     assert only(FILES, ["defense=work/caps.py:Cap"]) == FILES[:1]
-    assert only(FILES, ["defense=/home/me/old/caps.py:Cap"]) == FILES[1:2]
+    assert only(FILES, ["defense=/mine/old/caps.py:Cap"]) == FILES[1:2]
     assert only(FILES, ["defense=Cap"])[:2] == FILES[:2]
     with pytest.raises(ScenarioError, match="leaves no run: it is Cap, mean"):
         only(FILES, ["defense=other.py:Cap"])

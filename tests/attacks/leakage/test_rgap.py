@@ -74,6 +74,20 @@ def test_in_float64_a_digit_is_exact(digits, observe, kind):
     assert found.stopped == "closed_form"
 
 
+def test_inputs_that_clients_hid_are_not_certified(digits, observe):
+    """As soteria on the first layer does: columns of its gradient are 0, and no residual is left."""
+    x, y = digits[0][4:5], digits[1][4:5]
+    seen = observe(CHAINS["linear layers"](), x, y)
+    update = seen.update.clone()
+    next(v for v in seen.layout.views(update).values() if v.ndim == 2)[:, ::3] = 0
+    told = replace(seen.knowledge, client_defense="soteria")
+
+    found = run(replace(seen, update=update, knowledge=told))
+
+    assert quality(found, Truth(x, y)) < 30
+    assert found.stopped == "not_certified"
+
+
 @pytest.mark.parametrize(("kind", "least"), [("lenet", 70), ("tanh and strides", 50), ("linear layers", 70)])
 def test_from_the_update_that_was_sent_a_digit_is_near(digits, observe, kind, least):
     """Float32 updates at lr 0.1, the step size not told."""

@@ -126,3 +126,14 @@ def test_it_is_refused_on_a_model_that_does_not_begin_with_a_linear_layer(observ
     convolution = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 10))
     with pytest.raises(PluginError, match="TrapRows needs a trainable linear first layer with a bias"):
         refuse_unmet(TrapRows(), replace(seen, model=convolution))
+
+
+def test_behind_a_lossy_codec_rows_that_agree_prove_nothing(observe_planted, digits):
+    seen = observe_planted("trap_weights", *batch(digits, 0), lr=1.0)
+    plain, lossy = (
+        TrapRows().reconstruct([one], generator(0, "attack")) for one in (seen, replace(seen, lossy=True))
+    )
+
+    assert (plain.stopped, lossy.stopped) == ("closed_form", "not_certified")
+    assert plain.details["agreed"] > 0
+    assert lossy.details["agreed"] == 0

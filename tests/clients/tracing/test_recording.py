@@ -145,6 +145,7 @@ def test_inputs_on_which_nothing_depends_have_zeros_without_the_compiler(monkeyp
     assert nothing.tolist() == [0.0, 0.0]
 
 
+@pytest.mark.slow
 def test_a_process_that_trains_stacked_clients_never_loads_the_compiler():
     code = (
         "import sys\nfrom gauntlet.server.simulation import prepare\n"
