@@ -7,7 +7,7 @@ result depends on the number of threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -69,6 +69,11 @@ class Context:
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
+_NONE = torch.zeros(0, 0)
+_NO_ROUNDS = torch.zeros(0, dtype=torch.int64)
+_NO_FACTS = torch.zeros(0, 0, dtype=torch.float64)
+
+
 @dataclass(frozen=True)
 class Updates:
     """What the clients of one cohort send, all clients at once.
@@ -99,11 +104,11 @@ class Updates:
     client_ids: Tensor
     num_examples: Tensor
     expected_size: float = 0.0
-    buffers: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    buffers: Tensor = _NONE
     context: Context | None = None
-    started: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    started: Tensor = _NO_ROUNDS
     presence: Presence | None = None
-    facts: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.float64))
+    facts: Tensor = _NO_FACTS
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2:
@@ -157,7 +162,13 @@ class Updates:
         return self if self.presence is None else replace(self, presence=None)
 
     def rows(self, keep: Tensor | slice) -> Updates:
-        """Return the clients where ``keep`` [K] is true (or of the given ascending row numbers, or slice)."""
+        """Return the clients where ``keep`` [K] is true (or of the given ascending row numbers, or slice).
+
+        Where it is true of all, that is the cohort itself.
+        """
+        mask = keep if isinstance(keep, Tensor) and keep.dtype == torch.bool else None
+        if mask is not None and len(mask) == len(self) and bool(mask.all()):
+            return self
         return replace(
             self,
             vectors=self.vectors[keep],

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 
-def numbers(values: Tensor, absent: Array) -> pa.Array:
+def numbers(values: Tensor, absent: Array) -> Array | pa.Array:
     """Return a column of float64, null where ``absent``; NaN stays NaN.
 
     Behind a null stands 0, as where tables are read back: the journal's bytes are those of the arrays.
     """
     numbers = values.double().numpy()
     if not absent.any():
-        return pa.array(numbers, from_pandas=False)
+        return numbers
     return pa.array(np.where(absent, 0.0, numbers), mask=absent, from_pandas=False)
 
 

@@ -135,5 +135,5 @@ class Sums:
 def put(homes: Sequence[Array], parts: Sequence[Array]) -> None:
     """Copy a block's arrays to where they belong, those that are not there already."""
     for home, part in zip(homes, parts, strict=True):
-        if home.ctypes.data != part.ctypes.data:
+        if not np.may_share_memory(home, part) or home.ctypes.data != part.ctypes.data:
             home[...] = part

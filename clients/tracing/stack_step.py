@@ -91,7 +91,7 @@ class StackedStep:
             masks: What every call of a dropout layer keeps (1) or drops (0).  # [K, B, ...] each
             frozen: The parameters of each frozen model that the addition asks for.  # [K, ...] each
         """
-        kind = tuple(x.shape), tuple(targets.shape), x.device, x.dtype, params[0].dtype
+        kind = x.shape, targets.shape, x.device, x.dtype, params[0].dtype
         given = (*params, *(p for one in frozen for p in one), *masks, x, targets)
         if kind not in self._traces:
             self._traces[kind] = self._trace(given, len(params))

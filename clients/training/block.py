@@ -78,7 +78,8 @@ class Block:
         update, received = self.update[rows], self.sent.params
         if self._defending is not None:
             update.copy_(self._defending.changed(update, self.sent, self.ids[rows]))
-        self.facts[rows] = self._exchange.statement.by(update, work)
+        if self.facts.shape[1]:
+            self.facts[rows] = self._exchange.statement.by(update, work)
         home = self.messages[rows], self.memory[rows]
         own = self.own(rows)
         if own is not None and personal is not None:

@@ -88,8 +88,7 @@ def train_stacked(
     generators = [torch_generator(streams[k]()) for k in order] if drops else []
     masks = Masks(drops, generators, rows.shape[2])
     with torch.no_grad():
-        for s in range(steps[0]):
-            going = int((steps > s).sum())
+        for s, going in enumerate(at_work(steps)):
             height = min(len(order), _bucket(going))  # those between are done: they are computed and not used
             sizes = [len(batches[k][s]) for k in order[:going]] if drops else []
             kept = [mask.to(device) for mask in masks.draw(sizes, height)]
@@ -101,6 +100,11 @@ def train_stacked(
     _write(layout.views(out).values(), local, begun if start is None else None, order)
     mean = losses / torch.from_numpy(steps).to(device)
     return torch.empty_like(mean).index_copy_(0, torch.tensor(order).to(device), mean)
+
+
+def at_work(steps: Array) -> list[int]:
+    """Return how many clients take each local step, of numbers of steps [K] that descend."""
+    return [int(going) for going in np.searchsorted(-steps, -np.arange(steps[0]))]
 
 
 def full_gradients(

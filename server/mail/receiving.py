@@ -257,7 +257,8 @@ def count(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Rece
     updates = Updates(torch.empty(len(ids), 0), ids, examples, plan.sampling.expected_size, started=started)
     defense = cast(LinearDefense, plan.defense)
     begin = perf_counter()
-    counts = defense.counts(examples[finite])
+    received = updates.rows(finite)
+    counts = defense.counts(received.num_examples)
     denominator = defense.denominator(counts, plan.sampling.expected_size)
     aggregate = (summed.total / denominator).to(state.params.dtype)
     reception = Reception(
@@ -271,8 +272,8 @@ def count(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Rece
         frames=(),
         bytes_up=sent.total.bytes_up,
         delivery=sent.total.delivery,
-        refused=dict.fromkeys(ids[~finite].tolist(), NON_FINITE),
-        received=updates.rows(finite),
+        refused=dict.fromkeys(ids[~finite].tolist(), NON_FINITE) if len(received) < len(ids) else {},
+        received=received,
         verdict=Verdict(aggregate, counts / denominator),
         sum_row=None,
         aggregation_seconds=perf_counter() - begin,

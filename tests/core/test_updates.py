@@ -143,3 +143,11 @@ def test_parts_that_interleave_are_joined_with_every_column_in_place():
 def test_a_client_in_two_parts_is_refused():
     with pytest.raises(ValueError, match="ascend strictly"):
         concatenate([cohort([1, 2]), cohort([2])], 3)
+
+
+def test_rows_of_all_are_the_cohort_itself_and_of_some_are_not() -> None:
+    updates = Updates(torch.ones(2, 3), torch.tensor([4, 9]), torch.tensor([1, 1]))
+    assert updates.rows(torch.tensor([True, True])) is updates
+    assert updates.rows(torch.tensor([False, True])).client_ids.tolist() == [9]
+    with pytest.raises(IndexError):
+        updates.rows(torch.tensor([True]))
