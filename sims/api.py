@@ -98,10 +98,12 @@ def matrix(
     callbacks: Iterable[Callback] = (),
     *,
     overwrite: bool = False,
+    only: Iterable[str] = (),
 ) -> MatrixResult:
     """Cross attacks, defenses and shares of malicious clients; by default those of the scenario's ``matrix``.
 
-    Other arguments as of ``simulate``. Attacks and defenses may be live objects.
+    Other arguments as of ``simulate``. Attacks and defenses may be live objects. ``only`` takes a part, such
+    as ``["defense=median", "attack=alie"]``.
 
     Raises:
         GauntletError: Whatever cannot run, in one line. Every cell is checked before the first one runs.
@@ -115,7 +117,7 @@ def matrix(
     crossed = found.matrix.model_dump(mode="json") | axes
     whole = make_scenario(found.values() | {"matrix": crossed}, found.name)
     with _shown(progress, callbacks) as told:
-        return MatrixResult(*run_matrix(whole, _out(out), told, overwrite))
+        return MatrixResult(*run_matrix(whole, _out(out), told, overwrite, only))
 
 
 def resume(

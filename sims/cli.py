@@ -136,6 +136,10 @@ def matrix(
     seeds: Annotated[
         str | None, typer.Option(metavar="LIST", help="0,1,2 [default: the scenario's].")
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="AXIS=VALUE", help="A part of it: defense=median, attack=alie. Repeatable."),
+    ] = None,
     set_: Set = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -156,7 +160,7 @@ def matrix(
     join_cluster(whole.runtime)
     progress = progress_of(quiet)
     try:
-        table, folder = run_matrix(whole, out, progress, overwrite)
+        table, folder = run_matrix(whole, out, progress, overwrite, only or ())
     finally:
         progress.close()
     show_matrix(table, folder)

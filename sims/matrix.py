@@ -15,9 +15,8 @@ from ..server.assembly.ingredients import make_data, make_roles, make_sampling, 
 from .cells import Cell, is_matrix, place_of, read_cells, stored
 from .families import family
 from .folders import claimed, fresh_folder, remove
+from .matrix_axes import axes_of, clients_of
 from .matrix_table import NO_ATTACK, cell_scores, matrix_table
-from .naming import plugin_label
-from .plain import plugin_table
 from .progress import Progress, Silent
 from .provenance import NO_CONSENT, Consent
 from .report.writing import keep_report
@@ -31,11 +30,9 @@ from .sweep_runs import run_variants
 if TYPE_CHECKING:
     import pandas as pd
 
-WHO = frozenset({"clients", "count", "sampled", "share"})  # keys of an attack, not of a field
 
-
-def plan_matrix(scenario: Scenario) -> tuple[list[Cell], list[Variant]]:
-    """Return the cells of ``[matrix]`` and the runs that fill them.
+def plan_matrix(scenario: Scenario, only: Iterable[str] = ()) -> tuple[list[Cell], list[Variant]]:
+    """Return the cells of ``[matrix]`` and the runs that fill them; with ``only``, those that it takes.
 
     The matrix's attacks and defenses replace the scenario's own; of its attacks only honest ones stay, such
     as ``unreliable``, in every cell, and its pre-aggregations stay before the matrix's. Every defense also
@@ -44,16 +41,16 @@ def plan_matrix(scenario: Scenario) -> tuple[list[Cell], list[Variant]]:
     would bring. An honest attack brings 0; a plug-in that refuses 0 is told the same as without an attack.
 
     Raises:
-        ScenarioError: An axis is empty, two of its members have the same label, or an attack is a list of
-            more than one attack on data and one on updates.
+        ScenarioError: An axis is empty, two of its members have the same label, an attack is a list of
+            more than one attack on data and one on updates, or ``only`` takes no cell.
     """
     scenario = scenario.settled()
-    attacks, defenses = _axes(scenario)
+    attacks, defenses, shares = axes_of(scenario, only)
     base = _without_attackers(scenario)
     cells: list[Cell] = []
     runs: dict[str, Variant] = {}
     for defense, parts in defenses.items():
-        for share in scenario.matrix.shares:
+        for share in shares:
             for attack, poisons in {NO_ATTACK: [], **attacks}.items():
                 loud = attack if attack == NO_ATTACK else f"{attack} {100 * share:g} %"
                 for seed in scenario.matrix.seeds or [scenario.seed]:
@@ -62,49 +59,6 @@ def plan_matrix(scenario: Scenario) -> tuple[list[Cell], list[Variant]]:
                     folder = runs.setdefault(one.fingerprint(), variant).folder
                     cells.append(Cell(attack, share, defense, seed, folder))
     return cells, _told_apart(list(runs.values()))
-
-
-def _axes(scenario: Scenario) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
-    """Return (attacks, defenses) by their labels, after a look at every axis."""
-    axes = scenario.matrix
-    for name in ("attacks", "defenses", "shares"):
-        if not getattr(axes, name):
-            raise ScenarioError(f"'{scenario.name}' has no {name} to cross: name them with --{name}")
-    attacks, defenses = _labelled(axes.attacks, "attack"), _labelled(axes.defenses, "defense")
-    for label, parts in attacks.items():
-        if said := sorted(WHO & parts[0].keys()):
-            raise ScenarioError(
-                f"the attack '{label}' says who attacks ({said[0]}); a matrix takes that from its shares"
-            )
-        if (count := len(parts) + sum("update" in part for part in parts)) > 2:
-            raise ScenarioError(
-                f"the attack '{label}' is {count} attacks on the same clients; allowed: one attack, or a "
-                "list of one on data and one on updates"
-            )
-    if len(set(axes.shares)) < len(axes.shares) or len(set(axes.seeds)) < len(axes.seeds):
-        raise ScenarioError(f"a value stands twice: shares {axes.shares}, seeds {axes.seeds}")
-    for share in axes.shares:
-        if _clients(share, scenario) == 0:
-            raise ScenarioError(f"a share of {share} of {scenario.num_clients} clients is nobody")
-    return attacks, defenses
-
-
-def _clients(share: float, scenario: Scenario) -> int:
-    """Return how many clients a share of a scenario's is, rounded down."""
-    return int(share * scenario.run_spec().num_clients + 1e-9)
-
-
-def _labelled(members: Iterable[Any], noun: str) -> dict[str, list[dict[str, Any]]]:
-    """Return the members of an axis, each a list of plug-ins, by their labels."""
-    whole = [[plugin_table(part) for part in (m if isinstance(m, list) else [m])] for m in members]
-    among = [part for parts in whole for part in parts]
-    found: dict[str, list[dict[str, Any]]] = {}
-    for parts in whole:
-        label = " + ".join(plugin_label(part, among) for part in parts)
-        if not parts or label in found or label == NO_ATTACK:
-            raise ScenarioError(f"the {noun} '{label}' stands twice in the matrix, or is none")
-        found[label] = parts
-    return found
 
 
 def _without_attackers(scenario: Scenario) -> Scenario:
@@ -123,7 +77,7 @@ def _scenario(
 ) -> Scenario:
     """Return the scenario of one run; ``base`` has no attackers of its own."""
     raw = base.values() | {"seed": seed}
-    numbers = [_clients(share, base)]
+    numbers = [clients_of(share, base)]
     if attack:
         first, *follows = attack
         joined = {"update": follows[0]} if follows else {}
@@ -176,17 +130,22 @@ def _told_apart(runs: list[Variant]) -> list[Variant]:
 
 
 def run_matrix(
-    scenario: Scenario, out: Path | None = None, progress: Progress | None = None, overwrite: bool = False
+    scenario: Scenario,
+    out: Path | None = None,
+    progress: Progress | None = None,
+    overwrite: bool = False,
+    only: Iterable[str] = (),
 ) -> tuple["pd.DataFrame", Path]:
     """Run every cell and return (the table, the folder that holds it as ``matrix.csv``, with heat maps).
 
     A cell that fails is left blank, with its reason; the others go on. So is one whose rule wants more
     clients than there are. With ``overwrite``, results that ``out`` holds are deleted once all is checked.
+    ``only`` takes a part: conditions ``axis=value`` on defense, attack and share, see ``axes_of``.
 
     Raises:
         GauntletError: Whatever cannot run, in one line. Every cell is checked before the first one runs.
     """
-    cells, todo = plan_matrix(scenario)
+    cells, todo = plan_matrix(scenario, only)
     spec = todo[0].scenario.run_spec()
     task = make_task(spec, make_data(spec))
     if not task.has_accuracy:

@@ -1,6 +1,6 @@
 """The table of a matrix as its folder holds it: read, and those of its fields taken that are asked for."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,28 +35,49 @@ def read_matrix(folder: Path) -> "pd.DataFrame":
     return found
 
 
-def only_fields(table: "pd.DataFrame", conditions: Iterable[str]) -> "pd.DataFrame":
-    """Return the fields for which every ``axis=value`` holds; conditions on one axis allow each other.
+def conditions(said: Iterable[str], known: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    """Return the values that ``axis=value`` allow on each axis that one of them names.
 
-    A plug-in of a file is taken by the name in the table, or by ``path/to/file.py:Class``. Without its own
-    condition the worst case stays, which is that of all attacks; with one on attacks it goes unless named.
+    Args:
+        said: The conditions; those on one axis allow each other. A plug-in of a file is named as tables show
+            it, or by ``path/to/file.py:Class``.
+        known: What stands on each of ``AXES``.
+
+    Raises:
+        ScenarioError: A condition on something else than ``AXES``, or one that nothing meets.
+    """
+    wanted: dict[str, list[Any]] = {}
+    for condition in said:
+        axis, value = parse(condition, "--only")
+        if axis not in AXES:
+            raise ScenarioError(f"--only {condition}: {unknown('axis of a matrix', axis, AXES)}")
+        if not any(means(value, one) for one in known[axis]):
+            there = ", ".join(str(one) for one in dict.fromkeys(known[axis]))
+            raise ScenarioError(f"--only {condition} leaves no field: it is {there}")
+        wanted.setdefault(axis, []).append(value)
+    return wanted
+
+
+def taken(wanted: Mapping[str, Sequence[Any]], axis: str, value: object) -> bool:
+    """Return whether ``conditions`` allow this value on an axis."""
+    return axis not in wanted or any(means(one, value) for one in wanted[axis])
+
+
+def only_fields(table: "pd.DataFrame", said: Iterable[str]) -> "pd.DataFrame":
+    """Return the fields for which every ``axis=value`` holds, see ``conditions``.
+
+    Without its own condition the worst case stays, which is that of all attacks; with one on attacks it goes
+    unless named.
 
     Raises:
         ScenarioError: A condition on something else than ``AXES``, or one that holds for no field.
     """
-    wanted: dict[str, list[Any]] = {}
-    for condition in conditions:
-        axis, value = parse(condition, "--only")
-        if axis not in AXES:
-            raise ScenarioError(f"--only {condition}: {unknown('axis of a matrix', axis, AXES)}")
-        if not any(means(value, one) for one in table[axis]):
-            known = ", ".join(str(one) for one in dict.fromkeys(table[axis]))
-            raise ScenarioError(f"--only {condition} leaves no field: it is {known}")
-        wanted.setdefault(axis, []).append(value)
-    for axis, values in wanted.items():
-        table = table[[any(means(value, one) for value in values) for one in table[axis]]]
+    said = list(said)
+    wanted = conditions(said, {axis: list(table[axis]) for axis in AXES})
+    for axis in wanted:
+        table = table[[taken(wanted, axis, one) for one in table[axis]]]
     if table.empty:
-        raise ScenarioError(f"--only {' --only '.join(conditions)} leaves no field")
+        raise ScenarioError(f"--only {' --only '.join(said)} leaves no field")
     return table.reset_index(drop=True)
 
 

@@ -58,7 +58,8 @@ def matrix_table(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     1 where nobody does), ``false_positive_rate`` (of those that never attacked), ``delay`` (mean of the
     attackers caught) and ``caught`` (their share), all NaN of a defense that flags nobody in any field, and
     the last three where there is nothing to divide by; ``aggregate_distance``; ``worst_attack``, whose
-    ``best_accuracy`` the worst case is; ``reason``.
+    ``best_accuracy`` the worst case is, and ``rank`` of that among the share's defenses, 1 for the highest;
+    ``reason``.
     """
     import pandas as pd
 
@@ -159,7 +160,7 @@ def _with_worst_case(table: "pd.DataFrame") -> "pd.DataFrame":
         if "best_accuracy" in part and part["best_accuracy"].notna().all():
             row["worst_attack"] = part.loc[part["best_accuracy"].idxmin(), "attack"]
         worst.append(row)
-    whole = pd.concat([table, pd.DataFrame(worst)], ignore_index=True)
+    whole = pd.concat([table, _ranked(pd.DataFrame(worst))], ignore_index=True)
     order = list(dict.fromkeys(table["attack"]))
     places = {attack: place for place, attack in enumerate([*order, WORST])}
     defenses = {defense: place for place, defense in enumerate(dict.fromkeys(table["defense"]))}
@@ -167,6 +168,14 @@ def _with_worst_case(table: "pd.DataFrame") -> "pd.DataFrame":
         {"s": whole["share"], "d": whole["defense"].map(defenses), "a": whole["attack"].map(places)}
     )
     return whole.loc[keys.sort_values(["s", "d", "a"]).index].reset_index(drop=True)
+
+
+def _ranked(worst: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the worst cases with the place of each defense among those of its share; equals share one."""
+    if "worst_attack" not in worst:
+        return worst
+    known = worst["best_accuracy"].where(worst["worst_attack"].notna())
+    return worst.assign(rank=known.groupby(worst["share"]).rank(ascending=False, method="min"))
 
 
 def _ends_of_worst(part: "pd.DataFrame", worst: Mapping[str, Any]) -> dict[str, float]:
@@ -190,7 +199,7 @@ def print_matrix(table: "pd.DataFrame") -> None:
         title="Best accuracy over the rounds: without an attack, and under the worst one; "
         "the least after the last round"
     )
-    for title in ("malicious", "defense", "no attack", "worst case", "worst attack", "at the end"):
+    for title in ("malicious", "defense", "no attack", "worst case", "rank", "worst attack", "at the end"):
         shown.add_column(title, justify=_side(title), overflow="fold")
     for (share, defense), part in table.groupby(["share", "defense"], sort=False):
         by_attack = part.set_index("attack")
@@ -198,14 +207,15 @@ def print_matrix(table: "pd.DataFrame") -> None:
         numbers = [_share(row, "best_accuracy") for row in (clean, worst)]
         name = worst.get("worst_attack")
         worst_attack = cell_text(name) if isinstance(name, str) else "-"
-        shown.add_row(
-            f"{100 * share:g} %", cell_text(defense), *numbers, worst_attack, _share(worst, "accuracy")
-        )
+        rank = worst.get("rank")
+        place = "-" if rank is None or rank != rank else f"{rank:g}"
+        numbers += [place, worst_attack, _share(worst, "accuracy")]
+        shown.add_row(f"{100 * share:g} %", cell_text(defense), *numbers)
     wide_console().print(shown)
 
 
 def _side(title: str) -> Literal["left", "right"]:
-    return "right" if title in (NO_ATTACK, WORST, "malicious", "at the end") else "left"
+    return "right" if title in (NO_ATTACK, WORST, "malicious", "rank", "at the end") else "left"
 
 
 def _share(row: "pd.Series", column: str) -> str:

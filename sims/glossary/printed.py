@@ -25,6 +25,7 @@ MATRIX: Mapping[str, str] = {
     "caught": "Share of the attackers that were ever flagged while they attacked; empty without any.",
     "aggregate_distance": ROUNDS["aggregate_distance"] + " Mean over rounds and seeds.",
     "worst_attack": "The attack whose best_accuracy is the worst case.",
+    "rank": "Place of the defense by its worst case, among those of its share: 1 is the best.",
     "reason": "Why the field is blank.",
 }
 TABLE: Mapping[str, str] = {
@@ -75,6 +76,7 @@ SUMMARY: Mapping[str, str] = {
     "no attack": "Best accuracy over the rounds without an attack.",
     "worst case": "Best accuracy over the rounds under the attack that leaves the least of it.",
     "worst attack": MATRIX["worst_attack"],
+    "rank": MATRIX["rank"],
     "at the end": "The least accuracy after the last round, over all attacks.",
 }
 CODECS: Mapping[str, str] = {

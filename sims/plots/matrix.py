@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,7 @@ class Map:
         caption: What to know about it.
         high_is_good: Whether a high value is the better one: good is bright.
         small: A second column, in small print under the number.
+        ranked: Whether the place by the worst case stands under that.
     """
 
     column: str
@@ -37,6 +39,7 @@ class Map:
     caption: str
     high_is_good: bool = True
     small: str | None = None
+    ranked: bool = False
 
 
 MAPS: Mapping[str, Map] = {
@@ -44,7 +47,8 @@ MAPS: Mapping[str, Map] = {
         "best_accuracy",
         "Test accuracy, best round (%)",
         "Best round of the mean over seeds; 'final' shows the last one. Worst case: the attack that leaves "
-        "the least.",
+        "the least. #: the defense's place by its worst case.",
+        ranked=True,
     ),
     "final": Map(
         "accuracy",
@@ -162,13 +166,13 @@ def _panel(
     rows = part.reindex(wanted)
     shape = (len(defenses), len(columns))
     values = rows[what.column].to_numpy(float).reshape(shape)
-    small = rows[what.small].to_numpy(float).reshape(shape) if what.small else np.full(shape, np.nan)
+    small = [_under(row, what) for row in rows.to_dict("records")]
     colours = "cividis" if what.high_is_good else "cividis_r"
     image = axes.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
     for row in range(shape[0]):
         for column in range(shape[1]):
             ink = _ink(values[row, column], image)
-            _number(axes, (row, column), values[row, column], small[row, column], what, ink)
+            _number(axes, (row, column), values[row, column], small[row * shape[1] + column], ink)
     axes.set_xticks(
         range(len(columns)),
         [fill(c, _letters()) for c in columns],
@@ -209,10 +213,18 @@ def _ink(value: float, image: AxesImage) -> str:
     return "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
 
 
-def _number(axes: Axes, place: tuple[int, int], value: float, small: float, what: Map, ink: str) -> None:
-    """Write a cell's numbers: the large one, and the small one under it."""
+def _under(row: Mapping[str, Any], what: Map) -> str:
+    """Return what stands in small print in a cell."""
+    small = row.get(what.small, np.nan) if what.small else np.nan
+    if not np.isnan(small):
+        return f"{100 * small:.1f}"
+    rank = row.get("rank", np.nan) if what.ranked else np.nan
+    return "" if np.isnan(rank) else f"#{rank:g}"
+
+
+def _number(axes: Axes, place: tuple[int, int], value: float, under: str, ink: str) -> None:
+    """Write a cell's numbers: the large one, and in small print what stands under it."""
     row, column = place
-    under = f"{100 * small:.1f}" if what.small and not np.isnan(small) else ""
     above = f"{100 * value:.1f}" if not np.isnan(value) else "–"
     up, down = (0.14, 0.26) if above and under else (0.0, 0.0)
     axes.text(column, row - up, above, ha="center", va="center", fontsize=SMALL, color=ink)

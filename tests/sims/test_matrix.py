@@ -41,6 +41,23 @@ def test_a_defense_that_wants_to_know_is_told_how_many_attack(tiny):
     assert {r.scenario.defense.model_extra["num_byzantine"] for _, r in _runs(*plan_matrix(half))} == {1}
 
 
+def test_only_takes_a_part_whose_labels_and_runs_are_those_of_the_whole(tiny):
+    whole = _runs(*plan_matrix(tiny(matrix=AXES)))
+    part = _runs(*plan_matrix(tiny(matrix=AXES), ["attack=label_flip", "defense=median", "share=0.4"]))
+    wanted = {
+        (c.attack, c.share, c.defense): run.scenario.fingerprint()
+        for c, run in whole
+        if c.attack != "sign_flip" and c.defense == "median" and c.share == 0.4
+    }
+    assert {(c.attack, c.share, c.defense): r.scenario.fingerprint() for c, r in part} == wanted
+    assert {c.attack for c, _ in part} == {"no attack", "label_flip"}
+    assert [run.folder for _, run in part] == ["run-000", "run-001"]
+    with pytest.raises(ScenarioError, match="--only attack=ipm leaves no field: it is sign_flip, label_flip"):
+        plan_matrix(tiny(matrix=AXES), ["attack=ipm"])
+    with pytest.raises(ScenarioError, match="unknown axis of a matrix 'seed'"):
+        plan_matrix(tiny(matrix=AXES), ["seed=0"])
+
+
 def _runs(cells, runs):
     by_folder = {run.folder: run for run in runs}
     return [(cell, by_folder[cell.folder]) for cell in cells]
@@ -174,6 +191,10 @@ def test_the_command_writes_a_table_and_maps_and_goes_on_where_it_stopped(gauntl
     (tmp_path / "m" / "matrix.csv").unlink()
     assert gauntlet("resume", "m", "-q").returncode == 0
     assert (tmp_path / "m" / "matrix.csv").read_bytes() == before
+
+    assert gauntlet("matrix", tiny_file, *FIELDS, "--only", "defense=median", "--out", "p").returncode == 0
+    part, median = pd.read_csv(tmp_path / "p" / "matrix.csv"), table[table["defense"] == "median"]
+    pd.testing.assert_frame_equal(part.drop(columns="rank"), median.reset_index(drop=True).drop(columns="rank"))
 
 
 FAILS = """

@@ -131,7 +131,7 @@ def test_a_collapse_at_the_end_stands_in_the_consoles_table(table, capsys):
     print_matrix(table)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "mean" in line]
 
-    assert [part.strip() for part in line.split("│")[3:7]] == ["0.900", "0.600", "shout", "0.200"]
+    assert [part.strip() for part in line.split("│")[3:8]] == ["0.900", "0.600", "2", "shout", "0.200"]
 
 
 def test_a_tables_recall_is_blank_where_nobody_attacks(tmp_path, gauntlet):

@@ -172,3 +172,24 @@ def test_a_flag_on_an_attacker_at_rest_is_right():
     found = {"true_positives": 3, "false_negatives": 2, "false_positives": 2, "true_negatives": 6}
     told = field(matrix_table([row("no attack", [0.9]), row("a", [0.5], resting_flagged=3, **found)]), "a")
     assert (told["precision"], told["recall"], told["false_positive_rate"]) == (6 / 8, 3 / 5, 2 / 8)
+
+
+def test_defenses_are_ranked_by_their_worst_case_among_those_of_their_share():
+    """By hand: worst cases .5, .7, .5 and one unknown at a share of .2; .1 alone at .4."""
+    least = {"a": 0.5, "b": 0.7, "c": 0.5}
+    rows = [
+        row(attack, [value], defense=name)
+        for name, value in least.items()
+        for attack in ("no attack", "x", "y")
+    ]
+    rows += [
+        row("no attack", [0.9], defense="d"),
+        {"attack": "x", "share": 0.2, "defense": "d", "seed": 0, "reason": "no"},
+    ]
+    rows += [row(attack, [0.1], defense="a", share=0.4) for attack in ("no attack", "x")]
+    table = matrix_table(rows)
+    worst = table[table["attack"] == "worst case"].set_index(["share", "defense"])["rank"]
+
+    assert worst.drop((0.2, "d")).to_dict() == {(0.2, "a"): 2, (0.2, "b"): 1, (0.2, "c"): 2, (0.4, "a"): 1}
+    assert math.isnan(worst[0.2, "d"])
+    assert table.loc[table["attack"] != "worst case", "rank"].isna().all()
