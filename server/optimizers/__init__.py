@@ -19,6 +19,10 @@ SERVER_OPTIMIZERS: Family[ServerOptimizer] = Family(
         "adam": "gauntlet.server.optimizers.adam:Adam",
         "yogi": "gauntlet.server.optimizers.yogi:Yogi",
         "adagrad": "gauntlet.server.optimizers.adagrad:Adagrad",
+        "adagrad_norm": "gauntlet.server.optimizers.adagrad_norm:AdagradNorm",
+        "adabelief": "gauntlet.server.optimizers.adabelief:AdaBelief",
+        "grokfast": "gauntlet.server.optimizers.grokfast:Grokfast",
+        "exadam": "gauntlet.server.optimizers.exadam:EXAdam",
     },
     declares=Optimizers,
 )

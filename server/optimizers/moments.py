@@ -13,13 +13,13 @@ Start = Literal["tau2", "zero"]
 """Where the second moment starts: the paper's tau^2, or 0 as Flower has it."""
 
 
-def check(lr: float, beta1: float, tau: float, beta2: float = 0.0) -> None:
-    """Refuse options out of range.
+def check(lr: float, beta1: float, tau: float, beta2: float = 0.0, tau_is: str = "tau") -> None:
+    """Refuse options out of range; ``tau_is`` is what a rule calls its tau.
 
     Raises:
         ValueError: lr or tau not above 0, a beta outside [0, 1).
     """
-    for name, value in (("lr", lr), ("tau", tau)):
+    for name, value in (("lr", lr), (tau_is, tau)):
         if value <= 0:
             raise ValueError(f"{name} must be above 0, got {value}")
     for name, value in (("beta1", beta1), ("beta2", beta2)):

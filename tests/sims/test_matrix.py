@@ -194,7 +194,9 @@ def test_the_command_writes_a_table_and_maps_and_goes_on_where_it_stopped(gauntl
 
     assert gauntlet("matrix", tiny_file, *FIELDS, "--only", "defense=median", "--out", "p").returncode == 0
     part, median = pd.read_csv(tmp_path / "p" / "matrix.csv"), table[table["defense"] == "median"]
-    pd.testing.assert_frame_equal(part.drop(columns="rank"), median.reset_index(drop=True).drop(columns="rank"))
+    pd.testing.assert_frame_equal(
+        part.drop(columns="rank"), median.reset_index(drop=True).drop(columns="rank")
+    )
 
 
 FAILS = """

@@ -12,6 +12,8 @@ from gauntlet.server.optimizers.sgd import SGD
 
 OPTIONS: dict[str, list[dict[str, object]]] = {
     "sgd": [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"warmup_rounds": 3}],
+    "adabelief": [{}, {"accumulate_eps": False}],
+    "grokfast": [{}, {"start": "zero"}],
     "adam": [{}, {"bias_correction": "adam", "v0": "zero"}, {"bias_correction": "flower"}],
 }
 CASES = [(name, options) for name in SERVER_OPTIMIZERS.table for options in OPTIONS.get(name, [{}])]

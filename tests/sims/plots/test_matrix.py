@@ -121,5 +121,6 @@ def test_where_nobody_attacks_a_map_shows_false_alarms_and_no_recall_of_a_hundre
 def test_the_place_of_a_defense_stands_under_its_worst_case(table):
     ranked = table.assign(rank=[NAN] * 7 + [3.0])
     shown = words(heat_maps(ranked, "accuracy").axes[0])
-    assert shown["worst case", "watch"] == ["50.0", "#3"] and shown["a", "watch"] == ["75.0"]
+    assert shown["worst case", "watch"] == ["50.0", "#3"]
+    assert shown["a", "watch"] == ["75.0"]
     assert words(heat_maps(ranked, "drop").axes[0])["worst case", "watch"] == ["30.0"]
