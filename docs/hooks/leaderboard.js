@@ -1,7 +1,7 @@
 // The leaderboard: a heat map of one setting, and its rows, sorted by any column. Needs no network.
 (() => {
   const { settings, tables } = JSON.parse(document.getElementById("leaderboard-numbers").textContent);
-  const home = document.getElementById("leaderboard");
+  const home = document.getElementById("leaderboard-home");
   const VALUES = {
     accuracy: "accuracy after the last round",
     best_accuracy: "accuracy in the best round",
@@ -95,7 +95,7 @@
       return (x < y ? -1 : 1) * (state.up ? 1 : -1);
     };
     const scroll = make("div", null, home, { className: "leaderboard-scroll leaderboard-rows" });
-    const table = make("table", null, scroll);
+    const table = make("table", null, scroll, { className: "leaderboard-list" });
     const head = make("tr", null, make("thead", null, table));
     for (const name of columns) {
       const cell = make("th", null, head, { scope: "col", ariaSort: name === state.by ? (state.up ? "ascending" : "descending") : "none" });

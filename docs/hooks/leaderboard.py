@@ -6,7 +6,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TABLES = HERE.parent / "leaderboard"
-MARK = '<div id="leaderboard"></div>'
+MARK = '<div id="leaderboard-home"></div>'
 WORDS = ("defense", "attack", "reason")
 
 
