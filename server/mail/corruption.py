@@ -13,7 +13,7 @@ from torch import Tensor
 from ...core.contracts import UpdateAttack, UpdateKnowledge, Verdict, View
 from ...core.declarations import UpdateAttacks, declared
 from ...core.seeds import generator
-from ...core.updates import Updates, concatenate
+from ...core.updates import Updates, concatenate, finite_rows
 from ..defending.decision import decide
 from ..guarantee.sight import announced_size
 from .facts import factored, stated_by
@@ -118,12 +118,15 @@ def _guess(
     """Return what an attack may ask: the server's decision on a cohort, of which nothing is remembered.
 
     An attacker knows the rules, not the dice: a defense that draws does so from another seed. What clients
-    state beside their updates counts as in the round, whether the attack sees it or not.
+    state beside their updates counts as in the round, whether the attack sees it or not; messages that are
+    not finite are left out, as there, and weigh nothing.
     """
     seed = int(generator(plan.seed, "guess", number, state.round).integers(2**31))
     context = plan.context(state.round, state.params, state.buffers, root, seed)
 
-    def aggregate(updates: Updates) -> Verdict:
+    def aggregate(asked: Updates) -> Verdict:
+        finite = finite_rows(asked)
+        updates = asked.rows(finite)
         bare = replace(updates, context=context).with_facts(None)
         clipped, _ = plan.privacy.clip(bare, deepcopy(state.privacy))
         if plan.exchange.statement:
@@ -131,9 +134,18 @@ def _guess(
             look_up = stated_by([*(group.updates for group in in_flight), cohort])
             facts = updates.facts if updates.facts.shape[1] else look_up(updates.client_ids)
             clipped = factored(plan, clipped, facts).with_facts(facts)
-        return decide(plan, clipped, deepcopy(state.pre_aggregations), deepcopy(state.defense)).verdict
+        verdict = decide(plan, clipped, deepcopy(state.pre_aggregations), deepcopy(state.defense)).verdict
+        return _of_all(verdict, finite)
 
     return aggregate
+
+
+def _of_all(verdict: Verdict, counted: Tensor) -> Verdict:
+    """Return a verdict on the rows that are ``counted`` [K] as one on all of them, where it has weights."""
+    if verdict.weights is None or len(verdict.weights) != int(counted.sum()):
+        return verdict
+    weights = verdict.weights.new_zeros(len(counted)).masked_scatter(counted, verdict.weights)
+    return replace(verdict, weights=weights)
 
 
 def _lie(

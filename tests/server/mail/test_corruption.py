@@ -78,6 +78,31 @@ def test_the_answer_is_what_the_server_does_with_clipping_mixing_and_defense(sma
     assert float(outcome.verdict.aggregate.norm()) < 0.051
 
 
+@dataclass(frozen=True)
+class AskingOfBroken(Asking):
+    """Asks of a cohort of which its own first client and an honest one are not finite."""
+
+    def corrupt(self, own, view, state):
+        from gauntlet.core.updates import concatenate
+
+        crowd = concatenate([view.honest, own], own.expected_size)
+        vectors = crowd.vectors.clone()
+        vectors[0, 3], vectors[2] = float("nan"), float("inf")
+        self.answers.append((crowd, view.aggregate(crowd.with_vectors(vectors))))
+        return own, state
+
+
+def test_messages_that_are_not_finite_are_left_out_of_the_answer_as_in_a_round(small):
+    """By hand: the mean of the six others; those two weigh nothing."""
+    attack = AskingOfBroken()
+    plan, first, pool = asked(small, attack, defense=PluginSpec("mean", {"weighting": "uniform"}))
+    run_round(plan, first, pool)
+    (crowd, answer), others = attack.answers[0], [1, 3, 4, 5, 6, 7]
+    expected = crowd.vectors[others].double().mean(dim=0).numpy()
+    assert answer.aggregate.numpy() == pytest.approx(expected, abs=1e-7)
+    assert answer.weights.tolist() == pytest.approx([0, 1 / 6, 0, *[1 / 6] * 5])
+
+
 @pytest.mark.parametrize(
     ("roles", "defense"),
     [
