@@ -36,6 +36,7 @@ DEFENSES: Family[Defense] = Family(
         "flanders": "gauntlet.defenses.flanders:FLANDERS",
         "zeno": "gauntlet.defenses.zeno:Zeno",
         "deepsight": "gauntlet.defenses.deepsight:DeepSight",
+        "alignins": "gauntlet.defenses.alignins:AlignIns",
     },
     schemes={"flower": "gauntlet.server.flower.strategies:strategy_defense"},
     declares=Defenses,
