@@ -37,6 +37,7 @@ DEFENSES: Family[Defense] = Family(
         "zeno": "gauntlet.defenses.zeno:Zeno",
         "deepsight": "gauntlet.defenses.deepsight:DeepSight",
         "alignins": "gauntlet.defenses.alignins:AlignIns",
+        "freqfed": "gauntlet.defenses.freqfed:FreqFed",
     },
     schemes={"flower": "gauntlet.server.flower.strategies:strategy_defense"},
     declares=Defenses,
