@@ -38,6 +38,7 @@ DEFENSES: Family[Defense] = Family(
         "deepsight": "gauntlet.defenses.deepsight:DeepSight",
         "alignins": "gauntlet.defenses.alignins:AlignIns",
         "freqfed": "gauntlet.defenses.freqfed:FreqFed",
+        "multi_metrics": "gauntlet.defenses.multi_metrics:MultiMetrics",
     },
     schemes={"flower": "gauntlet.server.flower.strategies:strategy_defense"},
     declares=Defenses,

@@ -44,6 +44,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "deepsight": [{"num_inputs": 20}, {"num_inputs": 9, "num_seeds": 1, "min_cluster_size": 4}],
     "alignins": [{}, {"largest_share": 1.0, "sign_tolerance": 2.0}],
     "freqfed": [{}, {"low_share": 1.0, "input": "models"}, {"min_cluster_size": 3}],
+    "multi_metrics": [{}, {"kept_share": 1.0}, {"metrics": "pairs"}],
     "nnm": [{"num_byzantine": f} for f in (0, 2, 11)],
     "clipping": [{}, {"clip_norm": 0.1}],
     "arc": [{"num_byzantine": f} for f in (0, 2, 11)],
