@@ -39,6 +39,7 @@ DEFENSES: Family[Defense] = Family(
         "alignins": "gauntlet.defenses.alignins:AlignIns",
         "freqfed": "gauntlet.defenses.freqfed:FreqFed",
         "multi_metrics": "gauntlet.defenses.multi_metrics:MultiMetrics",
+        "rflbat": "gauntlet.defenses.rflbat:RFLBAT",
     },
     schemes={"flower": "gauntlet.server.flower.strategies:strategy_defense"},
     declares=Defenses,

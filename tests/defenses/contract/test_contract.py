@@ -45,6 +45,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "alignins": [{}, {"largest_share": 1.0, "sign_tolerance": 2.0}],
     "freqfed": [{}, {"low_share": 1.0, "input": "models"}, {"min_cluster_size": 3}],
     "multi_metrics": [{}, {"kept_share": 1.0}, {"metrics": "pairs"}],
+    "rflbat": [{}, {"max_clusters": 1}],
     "nnm": [{"num_byzantine": f} for f in (0, 2, 11)],
     "clipping": [{}, {"clip_norm": 0.1}],
     "arc": [{"num_byzantine": f} for f in (0, 2, 11)],
