@@ -40,6 +40,7 @@ DEFENSES: Family[Defense] = Family(
         "freqfed": "gauntlet.defenses.freqfed:FreqFed",
         "multi_metrics": "gauntlet.defenses.multi_metrics:MultiMetrics",
         "rflbat": "gauntlet.defenses.rflbat:RFLBAT",
+        "sign_majority": "gauntlet.defenses.sign_majority:SignMajority",
     },
     schemes={"flower": "gauntlet.server.flower.strategies:strategy_defense"},
     declares=Defenses,

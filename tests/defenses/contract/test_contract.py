@@ -46,6 +46,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "freqfed": [{}, {"low_share": 1.0, "input": "models"}, {"min_cluster_size": 3}],
     "multi_metrics": [{}, {"kept_share": 1.0}, {"metrics": "pairs"}],
     "rflbat": [{}, {"max_clusters": 1}],
+    "sign_majority": [{}, {"magnitude": "constant"}],
     "nnm": [{"num_byzantine": f} for f in (0, 2, 11)],
     "clipping": [{}, {"clip_norm": 0.1}],
     "arc": [{"num_byzantine": f} for f in (0, 2, 11)],
