@@ -57,6 +57,8 @@ class Context:
             all have those that the cohort received. None unless a defense declares ``runs_models``.
         examples: The server's own; None unless it declares that, and the server has some.
         loss: ``(outputs [n, ...], y [n, ...]) -> []``: the mean loss that clients minimise; None likewise.
+        blank: One input of zeros, of the shape and type that ``forward`` takes (tokens int64, else float32);
+            None without it, and where the data set does not say its inputs' shape.  # [1, ...]
     """
 
     round: int
@@ -67,6 +69,7 @@ class Context:
     forward: Forward | None = None
     examples: OwnExamples | None = None
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
+    blank: Tensor | None = None
 
 
 _NONE = torch.zeros(0, 0)

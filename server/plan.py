@@ -73,6 +73,9 @@ class Candidates(Protocol):
     @property
     def loss(self) -> Callable[[Tensor, Tensor], Tensor]: ...
 
+    @property
+    def blank(self) -> Tensor | None: ...
+
     def forward(self, buffers: Tensor) -> Forward:
         """Return what runs candidates, which have these buffers unless others are given."""
 
@@ -170,9 +173,8 @@ class Plan:
         known = round_, params, self.exchange.up, self.seed if seed is None else seed, root
         if self.candidates is None:
             return Context(*known)
-        return Context(
-            *known, self.candidates.forward(buffers), self.candidates.examples, self.candidates.loss
-        )
+        models = self.candidates
+        return Context(*known, models.forward(buffers), models.examples, models.loss, models.blank)
 
     def extra(self, params: Tensor, state: State) -> Tensor:
         """Return what the algorithm's server half sends besides the parameters.  # [E, P]"""

@@ -38,13 +38,20 @@ class CandidateModels:
     Attributes:
         loss: The mean loss that clients minimise, from outputs and labels of a batch.
         examples: The server's own; None where it has none.
+        blank: One input of zeros; None where the data set does not say its inputs' shape.  # [1, ...]
     """
 
     def __init__(
-        self, model: nn.Module, name: str, loss: Loss, examples: OwnExamples | None, stacked: bool = True
+        self,
+        model: nn.Module,
+        name: str,
+        loss: Loss,
+        examples: OwnExamples | None,
+        stacked: bool = True,
+        blank: Tensor | None = None,
     ) -> None:
-        """Take a model of its own, its name, the two attributes, and whether models may be stacked."""
-        self.loss, self.examples, self._name = loss, examples, name
+        """Take a model of its own, its name, the attributes, and whether models may be stacked."""
+        self.loss, self.examples, self.blank, self._name = loss, examples, blank, name
         self._layout, size = Layout.of(model), Layout.of(model).num_parameters
         self._model = model.eval().requires_grad_(False)
         alone = convolves(model) or can_stack(self._model) is not None or not stacked

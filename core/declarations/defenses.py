@@ -40,8 +40,8 @@ class Defenses(Table):
         "It reads `updates.context.root`, or `examples`: the server must be given examples of its own."
     )
     runs_models = flag(
-        "It runs candidate models: it is handed `updates.context.forward`, and `examples` and `loss` where "
-        "the server has examples of its own."
+        "It runs candidate models: it is handed `updates.context.forward` and `blank`, and `examples` and "
+        "`loss` where the server has examples of its own."
     )
     prepare: Declaration[Callable[[Tensor, State], tuple[Tensor, State]] | None] = method(
         "(params, state) -> (params, state)",

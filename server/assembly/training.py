@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from ...clients.data.blank import input_dtype
@@ -150,7 +151,10 @@ def _candidate_models(
 ) -> CandidateModels:
     spec = parts.spec
     loss = make_task(spec, data).form(spec.training.loss).mean
-    return CandidateModels(make_model(spec, data), spec.model.name, loss, examples, spec.vectorize != "off")
+    shape, dtype = declared(data, ClientData.input_shape), input_dtype(declared(data, ClientData.num_tokens))
+    blank = None if shape is None else torch.zeros(1, *shape, dtype=dtype)
+    stacked = spec.vectorize != "off"
+    return CandidateModels(make_model(spec, data), spec.model.name, loss, examples, stacked, blank)
 
 
 def make_certifier(parts: Parts, plan: Plan, data: FederatedData, first: ServerState) -> Certifier | None:

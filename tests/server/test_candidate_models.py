@@ -46,6 +46,8 @@ def test_a_rule_that_declares_it_runs_the_runs_model_on_what_it_likes(small, roo
                 dict(model.named_parameters())[name].copy_(value)
             torch.testing.assert_close(out[row], model(x), rtol=1e-5, atol=1e-6)
     assert context.loss(out[0], y) == torch.nn.functional.cross_entropy(out[0], y)
+    assert torch.equal(context.blank, torch.zeros_like(x[:1]))
+    assert context.blank.dtype == x.dtype
     if not root_examples:
         assert context.examples is None
         return
@@ -57,7 +59,7 @@ def test_a_rule_that_declares_it_runs_the_runs_model_on_what_it_likes(small, roo
 def test_nobody_else_is_handed_a_model(small):
     simulation = prepare(small(root_examples=25))
     context = run_round(simulation.plan, simulation.first, simulation.serial_pool())[1].received.context
-    assert (context.forward, context.examples, context.loss) == (None, None, None)
+    assert (context.forward, context.examples, context.loss, context.blank) == (None,) * 4
 
 
 @dataclass(frozen=True)
