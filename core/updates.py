@@ -27,6 +27,9 @@ NORM_ROWS, NORM_COLUMNS = 64, 8192  # few enough columns that one thread sums th
 Forward = Callable[..., Tensor]
 """``(params, x, buffers=None) -> outputs``: see ``Context``."""
 
+Gradient = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""``(params, x, y) -> gradient``: see ``Context``."""
+
 
 @dataclass(frozen=True, eq=False)
 class OwnExamples:
@@ -57,6 +60,8 @@ class Context:
             all have those that the cohort received. None unless a defense declares ``runs_models``.
         examples: The server's own; None unless it declares that, and the server has some.
         loss: ``(outputs [n, ...], y [n, ...]) -> []``: the mean loss that clients minimise; None likewise.
+        gradient: ``(params [P], x [n, ...], y [n, ...]) -> [P]``, float32: the gradient of that loss at some
+            parameters, in evaluation mode, with the buffers that the cohort received; None likewise.
     """
 
     round: int
@@ -67,6 +72,7 @@ class Context:
     forward: Forward | None = None
     examples: OwnExamples | None = None
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
+    gradient: Gradient | None = None
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from ..core.declarations import (
 )
 from ..core.errors import PluginError, named_faults
 from ..core.presence import reduced
-from ..core.updates import Context, Forward, OwnExamples, Updates
+from ..core.updates import Context, Forward, Gradient, OwnExamples, Updates
 from .cohort.sampling import counted_sampling, sample_cohort
 
 if TYPE_CHECKING:
@@ -73,8 +73,9 @@ class Candidates(Protocol):
     @property
     def loss(self) -> Callable[[Tensor, Tensor], Tensor]: ...
 
-    def forward(self, buffers: Tensor) -> Forward:
-        """Return what runs candidates, which have these buffers unless others are given."""
+    def forward(self, buffers: Tensor) -> Forward: ...
+
+    def gradient(self, buffers: Tensor) -> Gradient: ...
 
 
 class OwnTraining(Protocol):
@@ -162,17 +163,15 @@ class Plan:
 
         Args:
             round_: The round.
-            params: The parameters that its clients received.  # [P]
-            buffers: The buffers likewise.  # [Q]
+            params, buffers: What its clients received.  # [P], [Q]
             root: The server's own update, or None.  # [P]
             seed: What a rule draws from; by default the run's.
         """
         known = round_, params, self.exchange.up, self.seed if seed is None else seed, root
-        if self.candidates is None:
+        if (models := self.candidates) is None:
             return Context(*known)
-        return Context(
-            *known, self.candidates.forward(buffers), self.candidates.examples, self.candidates.loss
-        )
+        told = models.forward(buffers), models.examples, models.loss, models.gradient(buffers)
+        return Context(*known, *told)
 
     def extra(self, params: Tensor, state: State) -> Tensor:
         """Return what the algorithm's server half sends besides the parameters.  # [E, P]"""
