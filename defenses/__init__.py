@@ -35,6 +35,7 @@ DEFENSES: Family[Defense] = Family(
         "fldetector": "gauntlet.defenses.fldetector:FLDetector",
         "flanders": "gauntlet.defenses.flanders:FLANDERS",
         "zeno": "gauntlet.defenses.zeno:Zeno",
+        "clustering": "gauntlet.defenses.clustering:Clustering",
     },
     schemes={"flower": "gauntlet.server.flower.strategies:strategy_defense"},
     declares=Defenses,
