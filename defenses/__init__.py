@@ -36,6 +36,7 @@ DEFENSES: Family[Defense] = Family(
         "flanders": "gauntlet.defenses.flanders:FLANDERS",
         "zeno": "gauntlet.defenses.zeno:Zeno",
         "clustering": "gauntlet.defenses.clustering:Clustering",
+        "residual": "gauntlet.defenses.residual:Residual",
     },
     schemes={"flower": "gauntlet.server.flower.strategies:strategy_defense"},
     declares=Defenses,

@@ -42,6 +42,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "parameter_certificate": [{"clip_norm": c, "num_byzantine": 2} for c in (0.1, 9.0)],
     "zeno": [{"num_byzantine": 0}, {"num_byzantine": 3}, {"num_byzantine": 2, "rho": 0.0, "batch_size": 5}],
     "clustering": [{}, {"linkage": "complete"}],
+    "residual": [{}, {"threshold": 0.9, "clip": 1.0}],
     "nnm": [{"num_byzantine": f} for f in (0, 2, 11)],
     "clipping": [{}, {"clip_norm": 0.1}],
     "arc": [{"num_byzantine": f} for f in (0, 2, 11)],
