@@ -35,6 +35,7 @@ DEFENSES: Family[Defense] = Family(
         "fldetector": "gauntlet.defenses.fldetector:FLDetector",
         "flanders": "gauntlet.defenses.flanders:FLANDERS",
         "zeno": "gauntlet.defenses.zeno:Zeno",
+        "smea": "gauntlet.defenses.smea:SMEA",
         "clustering": "gauntlet.defenses.clustering:Clustering",
         "residual": "gauntlet.defenses.residual:Residual",
     },
