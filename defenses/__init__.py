@@ -38,6 +38,7 @@ DEFENSES: Family[Defense] = Family(
         "smea": "gauntlet.defenses.smea:SMEA",
         "clustering": "gauntlet.defenses.clustering:Clustering",
         "residual": "gauntlet.defenses.residual:Residual",
+        "spectral_screen": "gauntlet.defenses.spectral_screen:SpectralScreen",
     },
     schemes={"flower": "gauntlet.server.flower.strategies:strategy_defense"},
     declares=Defenses,

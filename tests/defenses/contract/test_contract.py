@@ -44,6 +44,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "smea": [{"num_byzantine": f} for f in (0, 3)],
     "clustering": [{}, {"linkage": "complete"}],
     "residual": [{}, {"threshold": 0.9, "clip": 1.0}],
+    "spectral_screen": [{}, {"threshold": 0.5, "unreliable_weight": 0.0}],
     "nnm": [{"num_byzantine": f} for f in (0, 2, 11)],
     "clipping": [{}, {"clip_norm": 0.1}],
     "arc": [{"num_byzantine": f} for f in (0, 2, 11)],
