@@ -35,6 +35,7 @@ DEFENSES: Family[Defense] = Family(
         "fldetector": "gauntlet.defenses.fldetector:FLDetector",
         "flanders": "gauntlet.defenses.flanders:FLANDERS",
         "zeno": "gauntlet.defenses.zeno:Zeno",
+        "backdoor_indicator": "gauntlet.defenses.backdoor_indicator:BackdoorIndicator",
         "crfl": "gauntlet.defenses.crfl:CRFL",
         "smea": "gauntlet.defenses.smea:SMEA",
         "clustering": "gauntlet.defenses.clustering:Clustering",

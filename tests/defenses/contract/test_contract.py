@@ -41,6 +41,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "flanders": [{"num_byzantine": 0}, {"num_byzantine": 3}, {"num_byzantine": 2, "num_coordinates": 3}],
     "parameter_certificate": [{"clip_norm": c, "num_byzantine": 2} for c in (0.1, 9.0)],
     "zeno": [{"num_byzantine": 0}, {"num_byzantine": 3}, {"num_byzantine": 2, "rho": 0.0, "batch_size": 5}],
+    "backdoor_indicator": [{"threshold": 1.0}, {"num_indicators": 9, "start_round": 3}],
     "crfl": [{"votes": 20}, {"votes": 20, "update_clip_norm": 0.1, "num_byzantine": 2, "clip_norm": 0.2}],
     "smea": [{"num_byzantine": f} for f in (0, 3)],
     "clustering": [{}, {"linkage": "complete"}],
