@@ -41,6 +41,7 @@ DEFENSES: Family[Defense] = Family(
         "clustering": "gauntlet.defenses.clustering:Clustering",
         "residual": "gauntlet.defenses.residual:Residual",
         "spectral_screen": "gauntlet.defenses.spectral_screen:SpectralScreen",
+        "fedguard": "gauntlet.defenses.fedguard:FedGuard",
     },
     schemes={"flower": "gauntlet.server.flower.strategies:strategy_defense"},
     declares=Defenses,

@@ -43,6 +43,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "zeno": [{"num_byzantine": 0}, {"num_byzantine": 3}, {"num_byzantine": 2, "rho": 0.0, "batch_size": 5}],
     "backdoor_indicator": [{"threshold": 1.0}, {"num_indicators": 9, "start_round": 3}],
     "crfl": [{"votes": 20}, {"votes": 20, "update_clip_norm": 0.1, "num_byzantine": 2, "clip_norm": 0.2}],
+    "fedguard": [{"steps": 5, "hidden": 4}, {"steps": 1, "num_drawn": 3, "latent": 1}],
     "smea": [{"num_byzantine": f} for f in (0, 3)],
     "clustering": [{}, {"linkage": "complete"}],
     "residual": [{}, {"threshold": 0.9, "clip": 1.0}],
