@@ -27,6 +27,9 @@ NORM_ROWS, NORM_COLUMNS = 64, 8192  # few enough columns that one thread sums th
 Forward = Callable[..., Tensor]
 """``(params, x, buffers=None) -> outputs``: see ``Context``."""
 
+Gradient = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""``(params, x, y) -> gradient``: see ``Context``."""
+
 
 @dataclass(frozen=True, eq=False)
 class OwnExamples:
@@ -59,6 +62,8 @@ class Context:
         loss: ``(outputs [n, ...], y [n, ...]) -> []``: the mean loss that clients minimise; None likewise.
         blank: One input of zeros, of the shape and type that ``forward`` takes (tokens int64, else float32);
             None without it, and where the data set does not say its inputs' shape.  # [1, ...]
+        gradient: ``(params [P], x [n, ...], y [n, ...]) -> [P]``, float32: the gradient of that loss at some
+            parameters, in evaluation mode, with the buffers that the cohort received; None likewise.
     """
 
     round: int
@@ -70,6 +75,7 @@ class Context:
     examples: OwnExamples | None = None
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
     blank: Tensor | None = None
+    gradient: Gradient | None = None
 
 
 _NONE = torch.zeros(0, 0)

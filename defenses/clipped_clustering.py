@@ -57,12 +57,12 @@ class ClippedClustering:
             return Verdict(updates.vectors.sum(dim=0)), state
         lengths = row_norms(updates.vectors)
         state = torch.cat([state, lengths])[-self.max_norms :]
-        keep = larger_cluster(_distances(updates.vectors, lengths), self.linkage)
+        keep = larger_cluster(cosine_distances(updates.vectors, lengths), self.linkage)
         bound = min(self.max_clip_norm, float(state.quantile(0.5)))
         return screened(updates, uniform(keep) * clip_factors(lengths, bound), ~keep), state
 
 
-def _distances(vectors: Tensor, lengths: Tensor) -> Tensor:
+def cosine_distances(vectors: Tensor, lengths: Tensor) -> Tensor:
     """Return 1 - cosine of every two rows, 2 where one has no length.  # [K, K]"""
     distance = 1 - cosines(vectors)
     without = lengths < NO_LENGTH

@@ -30,7 +30,7 @@ from ..core.declarations import (
 )
 from ..core.errors import PluginError, named_faults
 from ..core.presence import reduced
-from ..core.updates import Context, Forward, OwnExamples, Updates
+from ..core.updates import Context, Forward, Gradient, OwnExamples, Updates
 from .cohort.sampling import counted_sampling, sample_cohort
 
 if TYPE_CHECKING:
@@ -78,6 +78,9 @@ class Candidates(Protocol):
 
     def forward(self, buffers: Tensor) -> Forward:
         """Return what runs candidates, which have these buffers unless others are given."""
+
+    def gradient(self, buffers: Tensor) -> Gradient:
+        """Return what differentiates the mean loss, in evaluation mode, with these buffers."""
 
 
 class OwnTraining(Protocol):
@@ -165,16 +168,15 @@ class Plan:
 
         Args:
             round_: The round.
-            params: The parameters that its clients received.  # [P]
-            buffers: The buffers likewise.  # [Q]
+            params, buffers: What its clients received.  # [P], [Q]
             root: The server's own update, or None.  # [P]
             seed: What a rule draws from; by default the run's.
         """
         known = round_, params, self.exchange.up, self.seed if seed is None else seed, root
-        if self.candidates is None:
+        if (models := self.candidates) is None:
             return Context(*known)
-        models = self.candidates
-        return Context(*known, models.forward(buffers), models.examples, models.loss, models.blank)
+        told = models.forward(buffers), models.examples, models.loss, models.blank
+        return Context(*known, *told, models.gradient(buffers))
 
     def extra(self, params: Tensor, state: State) -> Tensor:
         """Return what the algorithm's server half sends besides the parameters.  # [E, P]"""

@@ -126,6 +126,10 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         f"defenses/{name}": {"options": _TWO}
         for name in ("trimmed_mean", "krum", "multi_krum", "meamed", "mda", "monna", "caf", "dnc", "flanders")
     },
+    "defenses/smea": {"options": _TWO},
+    "defenses/backdoor_indicator": {"beside": {"root_examples": 50}},
+    "defenses/fedguard": {"beside": {"root_examples": 50}},
+    "defenses/crfl": {"options": {"clip_norm": 15.0, "votes": 100}},
     "defenses/bulyan": {"options": {"num_byzantine": 1}},
     "defenses/zeno": {"options": _TWO, "beside": {"root_examples": 50}},
     "defenses/fltrust": {"beside": {"root_examples": 50}},

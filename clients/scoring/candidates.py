@@ -24,7 +24,7 @@ from ..placement.stackable import can_stack, convolves
 from ..tracing.eager_pooling import PoolingBySlices
 
 if TYPE_CHECKING:
-    from ...core.updates import Forward, OwnExamples
+    from ...core.updates import Forward, Gradient, OwnExamples
     from ..tracing.losses import Loss
 
 STACKED = 2**18  # parameters of all models of a stack together
@@ -52,7 +52,8 @@ class CandidateModels:
     ) -> None:
         """Take a model of its own, its name, the attributes, and whether models may be stacked."""
         self.loss, self.examples, self.blank, self._name = loss, examples, blank, name
-        self._layout, size = Layout.of(model), Layout.of(model).num_parameters
+        self._layout = Layout.of(model)
+        self._size = size = self._layout.num_parameters
         self._model = model.eval().requires_grad_(False)
         alone = convolves(model) or can_stack(self._model) is not None or not stacked
         self._height = 1 if alone else max(1, min(TALLEST, STACKED // max(1, size)))
@@ -61,6 +62,22 @@ class CandidateModels:
     def forward(self, buffers: Tensor) -> Forward:
         """Return ``Context.forward`` of a round in which clients received these buffers [Q]."""
         return partial(self._run, buffers)
+
+    def gradient(self, buffers: Tensor) -> Gradient:
+        """Return ``Context.gradient`` of a round in which clients received these buffers [Q]."""
+        return partial(self._gradient, buffers)
+
+    def _gradient(self, received: Tensor, params: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """Return the gradient of the mean loss of one model on examples.  # [P]
+
+        Raises:
+            PluginError: Another shape or type of parameters, or a model or a loss that raises.
+        """
+        _check("params", params[None] if isinstance(params, Tensor) else params, "1", self._size)
+        named = named_faults(f"model '{self._name}' cannot be differentiated")
+        with one_thread(), torch.enable_grad(), named, untouched("the model", x, y):
+            at = params.detach().clone().requires_grad_()
+            return torch.autograd.grad(self.loss(self._one(at, received, x), y), at)[0]
 
     def _run(self, received: Tensor, params: Tensor, x: Tensor, buffers: Tensor | None = None) -> Tensor:
         """Return the outputs of L models for n inputs.  # [L, n, ...]

@@ -72,7 +72,8 @@ class Defense(Protocol):
     is the zero update, and its memory stays as it was. Of an empty cohort it is always the zero update.
 
     With ``prepare(params, state) -> (params, state)`` it may put something into the parameters before they go
-    down in a round; updates are relative to that, and the server applies the aggregate to its own. With
+    down in a round; updates are relative to that, and the server applies the aggregate to its own. One that
+    declares ``trains_models`` is handed the round's ``Context`` as the last argument. With
     ``evaluate(params, x, model) -> columns`` it says what it certifies of a model that is evaluated.
     """
 

@@ -43,7 +43,11 @@ class Defenses(Table):
         "It runs candidate models: it is handed `updates.context.forward` and `blank`, and `examples` and "
         "`loss` where the server has examples of its own."
     )
-    prepare: Declaration[Callable[[Tensor, State], tuple[Tensor, State]] | None] = method(
+    trains_models = flag(
+        "It trains models, and declares `runs_models`: `prepare` is handed the `Context` of the round, with "
+        "`gradient` in it and the server's own parameters, as a third argument."
+    )
+    prepare: Declaration[Callable[..., tuple[Tensor, State]] | None] = method(
         "(params, state) -> (params, state)",
         "What goes down in a round in the place of the server's parameters [P], which stay as they are, and "
         "the state that `aggregate` gets.",

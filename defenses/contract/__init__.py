@@ -34,6 +34,7 @@ from .trials import (
     require_untouched,
     rounds_for,
     size_for,
+    told_of,
     updates_of,
     verb_of,
 )
@@ -202,13 +203,14 @@ def what_a_defense_plants_is_parameters(defense: Defense) -> None:
     for cohort in rounds_for(defense):
         assert cohort.context is not None
         params, packed = cohort.context.params.clone(), pack(state)
-        planted, _ = prepare(cohort.context.params, state)
+        told = told_of(defense, cohort)
+        planted, _ = prepare(cohort.context.params, state, *told)
         fine = isinstance(planted, Tensor) and planted.shape == (SIZE,) and planted.dtype == params.dtype
         require(fine, f"prepare must return ({params.dtype} [{SIZE}], state), got {kind_of(planted)} first")
         require(bool(planted.isfinite().all()), "what was planted is not finite")
         require(torch.equal(params, cohort.context.params), "prepare changed the parameters in place")
         require(equal(state, unpack(*packed)), "prepare changed the state in place")
-        again, _ = prepare(params, unpack(*packed))
+        again, _ = prepare(params, unpack(*packed), *told)
         require(torch.equal(planted, again), "the same round, prepared twice, plants something else")
         _, state = verb(cohort, state)
 

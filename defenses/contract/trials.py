@@ -47,13 +47,21 @@ def _context(round_: int) -> Context:
     values = torch.from_numpy(drawn).to(torch.float32)
     own = OwnExamples(values[SIZE:].reshape(EXAMPLES, 2), torch.arange(EXAMPLES) % 3)
     known = round_, values[:SIZE].clone(), LAYOUT, 0, torch.full((SIZE,), 0.05)
-    return Context(*known, _outputs, own, torch.nn.functional.cross_entropy, torch.zeros(1, 2))
+    blank = torch.zeros(1, 2)
+    return Context(*known, _outputs, own, torch.nn.functional.cross_entropy, blank, _gradient)
 
 
 def _outputs(params: Tensor, x: Tensor, _: Tensor | None = None) -> Tensor:
     named = LAYOUT.views(params)
     products = x @ named["weight"].mT  # [L, n, 2]
     return torch.nn.functional.pad(products, (0, 1)) + named["bias"][:, None]  # [L, n, 3]
+
+
+def _gradient(params: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    with torch.enable_grad():
+        at = params.clone().requires_grad_()
+        loss = torch.nn.functional.cross_entropy(_outputs(at[None], x)[0], y)
+        return torch.autograd.grad(loss, at)[0]
 
 
 def a_dense_layer() -> tuple[Tensor, Tensor, EvaluatedModel]:
@@ -100,13 +108,19 @@ def verb_of(defense: Any, bound: Any = None) -> Callable[[Updates, State], tuple
     def both(updates: Updates, state: State) -> tuple[Any, State]:
         assert updates.context is not None
         assert prepare is not None
-        params, state = prepare(updates.context.params, state)
+        params, state = prepare(updates.context.params, state, *told_of(defense, updates))
         found: tuple[Any, State] = bound.aggregate(
             replace(updates, context=replace(updates.context, params=params)), state
         )
         return found
 
     return both if prepare is not None else bound.aggregate
+
+
+def told_of(defense: Any, updates: Updates) -> tuple[Context, ...]:
+    """Return what ``prepare`` is handed besides parameters and state."""
+    trains = declared(plain(defense), Defenses.trains_models)
+    return (updates.context,) if trains and updates.context is not None else ()
 
 
 def size_for(plugin: object) -> int:

@@ -16,6 +16,7 @@ from ...core.updates import all_finite
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ...core.updates import Context
     from ..plan import Plan
     from ..state import ServerState
 
@@ -29,7 +30,10 @@ def prepared(plan: Plan, state: ServerState) -> tuple[ServerState, Tensor]:
     verb = declared(plan.defense, Defenses.prepare)
     if verb is None:
         return state, state.params
-    params, memory = verb(state.params, state.defense)
+    told: tuple[Context, ...] = ()
+    if declared(plan.defense, Defenses.trains_models):
+        told = (plan.context(state.round, state.params, state.buffers, None),)
+    params, memory = verb(state.params, state.defense, *told)
     if not all_finite(params):
         raise PluginError(f"defense {name_of(plan.defense)}: prepare returned NaN or infinity")
     return replace(state, defense=memory), params

@@ -59,7 +59,8 @@ def test_a_rule_that_declares_it_runs_the_runs_model_on_what_it_likes(small, roo
 def test_nobody_else_is_handed_a_model(small):
     simulation = prepare(small(root_examples=25))
     context = run_round(simulation.plan, simulation.first, simulation.serial_pool())[1].received.context
-    assert (context.forward, context.examples, context.loss, context.blank) == (None,) * 4
+    told = context.forward, context.examples, context.loss, context.blank, context.gradient
+    assert told == (None,) * 5
 
 
 @dataclass(frozen=True)

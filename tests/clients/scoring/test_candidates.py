@@ -131,3 +131,27 @@ def test_what_cannot_be_run_is_said_in_one_line():
         run(torch.zeros(2, 8), torch.zeros(1, 4))
     with pytest.raises(PluginError, match="the model wrote into what it was handed"):
         candidates(Writes()).forward(torch.zeros(0))(torch.zeros(1, 8), -torch.ones(1, 3))
+
+
+@pytest.mark.parametrize("name", ["dropout", "batch norm", "convolution"])
+def test_a_gradient_is_that_of_the_loss_in_evaluation_mode(name):
+    """Oracle: torch's own backward pass through the module, its parameters and buffers loaded."""
+    make, shape = MODELS[name]
+    model = make()
+    layout, params, buffers = drawn(model, 1)
+    x, y = torch.randn(6, *shape), torch.arange(6) % 2
+    model = deepcopy(model).eval()
+    own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    with torch.no_grad():
+        for key, value in {**layout.views(params[0]), **layout.buffer_views(buffers[0])}.items():
+            own[key].copy_(value)
+    nn.functional.cross_entropy(model(x), y).backward()
+    expected = torch.cat([own[slot.name].grad.flatten() for slot in layout.parameters])
+    found = candidates(make()).gradient(buffers[0])(params[0], x, y)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_gradient_of_what_is_no_model_is_refused():
+    run = candidates(MODELS["dropout"][0]()).gradient(torch.zeros(0))
+    with pytest.raises(PluginError, match=r"params must be a tensor float32 \[1, 32\], got Tensor float32"):
+        run(torch.zeros(31), torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64))

@@ -99,6 +99,33 @@ def test_it_goes_through_the_codec_and_a_schedule_keeps_what_each_client_receive
     assert stale
 
 
+@dataclass(frozen=True)
+class Descends(Mean):
+    """The mean, of clients that start one step down the server's own loss."""
+
+    weighting: str = "fixed"
+
+    runs_models: ClassVar[bool] = True
+    trains_models: ClassVar[bool] = True
+
+    def prepare(self, params, state, context):
+        return params - context.gradient(params, context.examples.x, context.examples.y), context.round
+
+
+def test_one_that_trains_models_is_handed_the_round(small):
+    """Oracle: the server's gradient on its own examples, by torch's autograd."""
+    simulation = prepare(shifted(small, defense=PluginSpec(f"{__file__}:Descends"), root_examples=20))
+    state, pool = simulation.first, simulation.serial_pool()
+    x, y = simulation.data.root.client(8)
+    for round_ in range(2):
+        at = state.params.clone().requires_grad_()
+        out = torch.func.functional_call(simulation.kernel.model, simulation.plan.layout.views(at), (x,))
+        gradient = torch.autograd.grad(torch.nn.functional.cross_entropy(out, y), at)[0]
+        state, outcome = run_round(simulation.plan, state, pool)
+        torch.testing.assert_close(outcome.broadcast.params, at.detach() - gradient, rtol=0, atol=1e-6)
+        assert outcome.received.context.round == round_
+
+
 @pytest.mark.parametrize(
     "changes",
     [{}, {"schedule": PluginSpec("buffered", {"buffer_size": 3, "concurrency": 6})}, {"defense": PLANTED}],
