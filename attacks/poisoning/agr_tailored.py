@@ -24,8 +24,8 @@ class AGRTailored:
     """Send mean - gamma p with the gamma that moves the known rule's aggregate farthest from the honest mean.
 
     The search halves its steps: up from a gamma that is better than all before it, down from any other one. A
-    rule that lets gamma in up to some limit, and one that saturates, is taken to that limit. Where a gamma was
-    accepted, none below it is tried again: a second peak further down is not found.
+    rule that lets gamma in up to some limit, and one that saturates, is taken to that limit. Below a gamma
+    that was accepted none is tried again: a second peak further down is not found.
 
     Attributes:
         direction: p: the honest ``"std"`` of each coordinate (ddof = 1), the ``"sign"`` of the mean, or

@@ -93,10 +93,11 @@ def magnitudes(move: Tensor, sent: Tensor | None) -> Tensor:
         move: How the global model moved, g.  # [P]
         sent: What the attackers sent for that, k; None or 0: nothing.  # [P]
     """
-    rest = move.double()
+    rest: Tensor = move.double()
     if sent is not None and float(sent.norm()) > 0:
         rest = rest - rest.norm() * (sent / sent.norm())
-    return rest.abs() / rest.norm().clamp(min=1e-300)
+    length = torch.linalg.vector_norm(rest).clamp(min=1e-300)
+    return rest.abs() / length
 
 
 def went(moved: Tensor, signs: Tensor, significance: float) -> bool:

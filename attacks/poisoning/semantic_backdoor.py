@@ -85,9 +85,9 @@ class SemanticBackdoor:
         if x.ndim != 4:
             raise ValueError(f"a feature of images needs images [n, channels, H, W], got {list(x.shape)}")
         amount = measured(x, self.feature)
-        classes = y.unique() if self.source is None else torch.tensor([self.source])
+        classes = sorted(set(y.tolist()) - {self.target}) if self.source is None else [self.source]
         found = [torch.zeros(0, dtype=torch.int64)]
-        for label in classes[classes != self.target]:
+        for label in classes:
             rows = (y == label).nonzero().flatten()
             most = amount[rows].argsort(descending=True, stable=True)
             found.append(rows[most[: max(1, round(self.share * len(rows)))]])

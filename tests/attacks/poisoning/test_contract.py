@@ -20,7 +20,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "agr_tailored": [{"direction": d} for d in ("std", "sign", "unit")],
     "unreliable": [{}, {"kernel_size": 1, "max_noise_std": 0.5, "keep": 1.0, "spoil": 1.0}],
     "sign_flip": [{}, {"scale": 3.0}],
-    "alie": [{}, {"z": 1.5}],
+    "alie": [{}, {"z": 1.5}, {"sign": "minus"}],
     "non_finite": [{"value": v} for v in ("nan", "inf", "-inf")],
     "min_max": [{"direction": d} for d in ("std", "sign", "unit")],
     "min_sum": [{"direction": d} for d in ("std", "sign", "unit")],
