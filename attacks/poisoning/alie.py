@@ -15,7 +15,6 @@ from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
 from .parts.moments import check_knowledge, known_honest, mean_and_std, send_all
 
-
 Sign = Literal["plus", "minus", "against"]
 SIGNS = ("plus", "minus", "against")
 

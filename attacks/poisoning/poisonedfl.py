@@ -96,8 +96,8 @@ def magnitudes(move: Tensor, sent: Tensor | None) -> Tensor:
     rest: Tensor = move.double()
     if sent is not None and float(sent.norm()) > 0:
         rest = rest - rest.norm() * (sent / sent.norm())
-    length = torch.linalg.vector_norm(rest).clamp(min=1e-300)
-    return rest.abs() / length
+    unit: Tensor = rest.abs() / rest.norm().clamp(min=1e-300)
+    return unit
 
 
 def went(moved: Tensor, signs: Tensor, significance: float) -> bool:
