@@ -14,6 +14,9 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "dba": [{}, {"trigger_size": 1, "trigger_gap": 0, "trigger_location": [3, 5]}],
     "optimized_trigger": [{}, {"budget": 0.5, "steps": 3, "references": 2, "fraction": 1.0}],
     "edge_case": [{}, {"share": 1.0}],
+    "a3fl": [{}, {"balance": 0.0, "steps": 3, "fraction": 1.0}],
+    "iba": [{"steps": 3}, {"budget": 1.0, "hidden": 1, "steps": 1}],
+    "three_d_fed": [{}, {"least_noise": 0.0, "most_noise": 0.0}],
     "semantic_backdoor": [{}, {"source": None, "feature": "leans_left", "share": 1.0}, {"feature": "thin"}],
     "sybil": [{"noise": 0.1}, {"noise": 0.5, "cancels": False}],
     "poisonedfl": [{}, {"period": 1, "scale": 1.0}],
@@ -75,6 +78,7 @@ def test_attacks_declare_the_least_knowledge_that_they_need():
         "free_rider",
         "poisonedfl",
         "sybil",
+        "three_d_fed",
     }
     assert omniscient == set(UPDATE_ATTACKS.table) - own - colluding
     asking = {
