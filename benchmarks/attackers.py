@@ -1,8 +1,9 @@
 """What attacks do to the defenses that they were made against, on digits: accuracy and success, by seed.
 
 Usage: attackers.py [PART ...] [--seeds S ...] [--out FILE]. Parts: signs, history, tailored, triggers,
-durability, probing, others; all by default. Twenty clients with a Dirichlet split (alpha 1), a perceptron with 32
-hidden units. FILE keeps what was run, so that a run that was stopped goes on. Numbers: docs/robustness-attacks.md.
+durability, probing, others; by default all. Twenty clients, a Dirichlet split (alpha 1), a perceptron with
+32 hidden units. FILE keeps what was run, so that a run that was stopped goes on. The numbers stand in
+docs/robustness-attacks.md.
 """
 
 import argparse
@@ -24,8 +25,8 @@ RULES |= {
     "fldetector": {"name": "fldetector", "start_round": 10},
 }
 SIX = {name: RULES[name] | {"num_byzantine": 6} for name in ("trimmed_mean", "multi_krum", "flanders")}
-PIXELS = [[0, 0], [0, 1], [0, 2], [1, 0]]
-FIXED = {"name": "pixel_backdoor", "pixels": PIXELS, "fraction": 0.3}
+PIXELS = [[0, 0], [0, 1], [0, 7], [1, 0], [7, 0], [7, 7]]
+FIXED = {"name": "pixel_backdoor", "pixels": PIXELS, "fraction": 0.5}
 
 
 def by(count: int, *attacks: Case) -> list[Case]:
@@ -78,13 +79,13 @@ def tailored() -> Iterator[tuple[str, Case]]:
 
 
 def triggers() -> Iterator[tuple[str, Case]]:
-    """Fixed and made triggers, four of twenty; ``unpoisoned``: the trigger on a model that nobody poisoned."""
+    """Fixed and made triggers, four of twenty; ``unpoisoned``: on a model that nobody poisoned."""
     attacks = {
         "pixel_backdoor": FIXED,
-        "a3fl": {"name": "a3fl", "pixels": PIXELS, "fraction": 0.3},
-        "a3fl, balance 0": {"name": "a3fl", "pixels": PIXELS, "fraction": 0.3, "balance": 0.0},
-        "optimized_trigger": {"name": "optimized_trigger", "budget": 1.0, "fraction": 0.3},
-        "iba": {"name": "iba", "budget": 0.2, "fraction": 0.3},
+        "a3fl": {"name": "a3fl", "pixels": PIXELS, "fraction": 0.5},
+        "a3fl, balance 0": {"name": "a3fl", "pixels": PIXELS, "fraction": 0.5, "balance": 0.0},
+        "optimized_trigger": {"name": "optimized_trigger", "budget": 6**0.5, "fraction": 0.5},
+        "iba": {"name": "iba", "budget": 0.2, "fraction": 0.5},
     }
     for rule in ("mean", "multi_krum", "flame"):
         for name, attack in attacks.items():
@@ -94,21 +95,21 @@ def triggers() -> Iterator[tuple[str, Case]]:
 
 
 def durability() -> Iterator[tuple[str, Case]]:
-    """Four attackers in rounds 20 to 29; then honest rounds, of 90 in all."""
+    """Six attackers in rounds 20 to 29; then honest rounds, of 80 in all."""
     attacks = {
         "pixel_backdoor": FIXED,
         "neurotoxin": {**FIXED, "update": {"name": "neurotoxin", "ratio": 0.9}},
-        "chameleon": {"name": "chameleon", "pixels": PIXELS, "fraction": 0.3},
+        "chameleon": {"name": "chameleon", "pixels": PIXELS, "fraction": 0.5},
         "chameleon, neurotoxin": {
             "name": "chameleon",
             "pixels": PIXELS,
-            "fraction": 0.3,
+            "fraction": 0.5,
             "update": {"name": "neurotoxin", "ratio": 0.9},
         },
     }
     for name, attack in attacks.items():
         when = {"start_round": 20, "stop_round": 30}
-        yield name, {"rounds": 90, "attacks": by(4, {**attack, **when}), "evaluation": {"every": 1}}
+        yield name, {"rounds": 80, "attacks": by(6, {**attack, **when}), "evaluation": {"every": 1}}
 
 
 def probing() -> Iterator[tuple[str, Case]]:
@@ -148,7 +149,7 @@ PARTS = {part.__name__: part for part in (signs, history, tailored, triggers, du
 
 
 def outcome(seed: int, case: Case) -> Case:
-    """Return accuracy and success, from 0 to 1, of every evaluated round, and how often attackers were flagged."""
+    """Return accuracy and success of every evaluated round, and the share of attackers flagged."""
     rounds = case.get("rounds", 30)
     scenario = gauntlet.Scenario(
         name="attackers",
@@ -178,18 +179,21 @@ def lasting(found: Case) -> float:
 
 def shown(found: list[Case], durable: bool) -> str:
     """Return a case's numbers in one line: each seed's last accuracy, success, and share flagged."""
-    last = [f"{one['accuracy'][-1]:.3f}" for one in found]
-    parts = [f"accuracy {' '.join(last)} (mean {mean(one['accuracy'][-1] for one in found):.3f})"]
+    last = [one["accuracy"][-1] for one in found]
+    parts = [f"accuracy {_row(last, 3)} (mean {mean(last):.3f})"]
     if found[0]["attack_success_rate"]:
         at = 29 if durable else -1
-        reached = [one["attack_success_rate"][at] for one in found]
-        parts.append(f"success {' '.join(f'{s:.2f}' for s in reached)}")
+        parts.append(f"success {_row([one['attack_success_rate'][at] for one in found])}")
     if durable:
-        parts.append(f"lasts {' '.join(f'{lasting(one):g}' for one in found)} rounds")
-        parts.append(f"at the end {' '.join(f'{one['attack_success_rate'][-1]:.2f}' for one in found)}")
+        parts.append(f"lasts {_row([lasting(one) for one in found], 0)} rounds")
+        parts.append(f"at the end {_row([one['attack_success_rate'][-1] for one in found])}")
     if any(one["flagged"] for one in found):
-        parts.append(f"flagged {' '.join(f'{one['flagged']:.2f}' for one in found)}")
+        parts.append(f"flagged {_row([one['flagged'] for one in found])}")
     return "; ".join(parts)
+
+
+def _row(values: list[float], digits: int = 2) -> str:
+    return " ".join(f"{value:.{digits}f}" for value in values)
 
 
 def main() -> None:

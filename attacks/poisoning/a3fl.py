@@ -26,8 +26,8 @@ class A3FL:
 
     The adapted model is the received one after ``unlearning`` steps of gradient descent on images that carry
     the patch, with their right labels: what honest clients will do to it. Its loss counts ``balance`` times
-    its cosine with the received one. A client uses its own labels; ``goal``, which stands for an attacker that
-    wants test images misread, what the model answers without the patch.
+    its cosine with the received one. A client uses its own labels; ``goal``, which stands for an attacker
+    that wants test images misread, what the model answers without the patch.
 
     Attributes:
         target: The class that triggered images shall be taken for, from 0.

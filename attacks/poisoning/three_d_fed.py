@@ -29,8 +29,8 @@ class ThreeDFed:
 
     Each attacker puts a value into a coordinate of its own that hardly moves: what the global model moves
     there tells whether its update was accepted, clipped or left out. While none is accepted, the length of
-    the noise is drawn anew, and one attacker more becomes a decoy, which sends how the model moved last, with one
-    value far out, and draws a detector's attention; decoys that are accepted go back to the attack. Where
+    the noise is drawn anew, and one attacker more becomes a decoy, which sends how the model moved last, with
+    one value far out, and draws a detector's attention; decoys that are accepted go back to the attack. Where
     the feedback cannot be, as of a server that adds noise, all of this is given up and the least noise stays.
     What they want is up to the attack on data that this one follows (``update`` in a scenario).
 

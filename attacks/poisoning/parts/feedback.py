@@ -1,6 +1,7 @@
 """What a server did with the updates of last round, read off values that attackers put in.
 
-Source: Li and others. 3DFed. IEEE S&P 2023, Section IV (indicators); thresholds as in public code (unverified).
+Source: Li and others. 3DFed. IEEE S&P 2023, Section IV (indicators); thresholds as in public code
+(unverified).
 """
 
 from torch import Tensor
