@@ -34,7 +34,7 @@ class Chameleon:
         pixels: The trigger: (row, column) from the top left, negative ones from the bottom right.
         value: What those pixels are set to, between 0 and 1.
         contrast_epochs: Passes of the first stage, at least 1.
-        contrast_lr: Its step size, above 0.
+        contrast_lr: Its step size, above 0. None takes that of local training.
         temperature: Of the contrastive loss, above 0.
         weight: How much more an image that is labelled ``target`` counts in it than another one, above 0.
     """
@@ -44,7 +44,7 @@ class Chameleon:
     pixels: tuple[Pixel, ...] = TWO_ROWS
     value: float = 1.0
     contrast_epochs: int = 3
-    contrast_lr: float = 0.02
+    contrast_lr: float | None = None
     temperature: float = 0.07
     weight: float = 2.0
 
@@ -56,7 +56,9 @@ class Chameleon:
             raise ValueError("pixels must name at least one pixel, got none")
         if self.contrast_epochs < 1:
             raise ValueError(f"contrast_epochs must be at least 1, got {self.contrast_epochs}")
-        for name in ("contrast_lr", "temperature", "weight"):
+        if self.contrast_lr is not None and not (self.contrast_lr > 0 and isfinite(self.contrast_lr)):
+            raise ValueError(f"contrast_lr must be finite and above 0, or None, got {self.contrast_lr}")
+        for name in ("temperature", "weight"):
             if not (getattr(self, name) > 0 and isfinite(getattr(self, name))):
                 raise ValueError(f"{name} must be finite and above 0, got {getattr(self, name)}")
 
@@ -81,7 +83,7 @@ class Chameleon:
 
         first, last = model.params, model.head(x)
         size = training.batch_size or len(y)
-        stage = (size, self.contrast_epochs, self.contrast_lr)
+        stage = (size, self.contrast_epochs, self.contrast_lr or training.lr)
         params = descend(contrast, first, len(y), *stage, generator, ~last)
         stage = (size, epochs_of(training, len(y)), training.lr)
         return descend(classify, params, len(y), *stage, generator, last) - first

@@ -37,7 +37,8 @@ def descend(
     """
     for _ in range(epochs):
         order = torch.from_numpy(stream.permutation(num_examples))
-        for rows in order.split(batch_size):
+        for first in range(0, num_examples, batch_size):
+            rows = order[first : first + batch_size]
             if len(rows) > 1 or num_examples == 1:
                 params = step(loss, params, rows, lr, moving)
     return params

@@ -84,6 +84,7 @@ def test_passes_are_an_honest_clients_and_lone_examples_are_left_out():
     [
         ({"pixels": ()}, "pixels must name at least one pixel, got none"),
         ({"contrast_epochs": 0}, "contrast_epochs must be at least 1, got 0"),
+        ({"contrast_lr": 0.0}, "contrast_lr must be finite and above 0, or None, got 0.0"),
         ({"temperature": 0.0}, "temperature must be finite and above 0, got 0.0"),
         ({"weight": -1.0}, "weight must be finite and above 0, got -1.0"),
     ],
