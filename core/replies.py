@@ -92,6 +92,12 @@ def _poisoned(came: Any, x: Tensor, y: Tensor, *_: object) -> None:
     want(fine, f"x and y like {kind_of(x)} and {kind_of(y)}, at least 1 example and no more than came", came)
 
 
+def _retrained(came: Any, *asked: Any) -> None:
+    shape = tuple(asked[3].params.shape)  # of the model
+    fine = is_plain(came) and came.dtype == torch.float32 and tuple(came.shape) == shape
+    want(fine, f"an update as a tensor float32 {list(shape)}", came)
+
+
 def _goal(came: Any, *asked: Any) -> None:
     fine = isinstance(came, Goal) and all(map(is_plain, (came.x, came.truth, came.wanted)))
     if not fine:
@@ -249,7 +255,7 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
         "max_body": _length,
         "ideal_bits": _bits,
     },
-    "data_attacks": {"poison": _poisoned, "goal": _goal},
+    "data_attacks": {"poison": _poisoned, "retrain": _retrained, "goal": _goal},
     "defenses": {
         "aggregate": judged,
         "prepare": stepped,

@@ -12,7 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.contracts import DataAttack, Goal, SeenModel, UpdateAttack, UpdateKnowledge, Verdict, View
+from ...core.contracts import (
+    DataAttack,
+    Goal,
+    LocalTraining,
+    SeenModel,
+    UpdateAttack,
+    UpdateKnowledge,
+    Verdict,
+    View,
+)
 from ...core.declarations import DataAttacks, UpdateAttacks, declared
 from ...core.errors import PluginError
 from ...core.guards import guard
@@ -22,6 +31,7 @@ from ...core.replies import REPLIES
 from ...core.seeds import generator
 from ...core.trees import State, equal, pack, unpack
 from ...core.updates import Updates
+from .parts.dense_model import DenseModel
 
 SIZE = 7  # P of the cohorts below
 COHORT = 11
@@ -56,9 +66,7 @@ def _shown(attack: DataAttack) -> tuple[SeenModel, ...]:
     """Return a dense layer, as the engine would hand this attack a model; nothing if it asks for none."""
     if not declared(attack, DataAttacks.sees_model):
         return ()
-    drawn = generator(0, "contract model").standard_normal((28 * 28, _classes(attack)))
-    weight = torch.from_numpy(drawn).to(torch.float32)
-    return (lambda x: x.flatten(1) @ weight / 28,)
+    return (DenseModel.drawn(28 * 28, _classes(attack)),)
 
 
 def poisoned_examples_are_still_examples(attack: DataAttack) -> None:
@@ -134,6 +142,22 @@ def every_part_is_an_attack(attack: DataAttack) -> None:
             a_data_attack_does_something(mine)
 
 
+def a_retrained_update_is_one(attack: DataAttack) -> None:
+    """Where the attack writes its client's update: finite, from its arguments and stream alone."""
+    if declared(attack, DataAttacks.retrain) is None:
+        return
+    require(declared(attack, DataAttacks.sees_model), "one that retrains must declare sees_model")
+    (model,), (x, y) = _shown(attack), _examples(attack)
+    before, own = x.clone(), model.params.clone()
+    told = model, LocalTraining(batch_size=10)
+    first, second = (_guarded(attack).retrain(x, y, generator(0, "retrain"), *told) for _ in range(2))
+    REPLIES["data_attacks"]["retrain"](first, x, y, None, model)
+    require(bool(torch.isfinite(first).all()), "the update must be finite on a model of finite weights")
+    require(torch.equal(first, second), "equal generators give different updates")
+    require(bool(first.any()), "the update is 0")
+    require(torch.equal(x, before) and torch.equal(model.params, own), "what it was handed was changed")
+
+
 DATA_ATTACK_CHECKS: tuple[Callable[[DataAttack], None], ...] = (
     poisoned_examples_are_still_examples,
     a_data_attack_does_something,
@@ -141,6 +165,7 @@ DATA_ATTACK_CHECKS: tuple[Callable[[DataAttack], None], ...] = (
     a_data_attack_draws_only_from_its_generator,
     a_goal_asks_for_other_labels,
     every_part_is_an_attack,
+    a_retrained_update_is_one,
 )
 
 

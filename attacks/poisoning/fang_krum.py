@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from ...core.contracts import UpdateKnowledge, View
 from ...core.updates import Updates
 from .parts.geometry import along, squared_distances
 from .parts.moments import known_honest, mean_and_std, send_all
-from .parts.probing import ask, crowd
+from .parts.probing import ask, crowd, selected
 
 
 @dataclass(frozen=True)
@@ -69,10 +68,4 @@ def first_step(honest: Tensor, num_malicious: int) -> float:
 
 def _selected(row: Tensor, own: Updates, view: View) -> bool:
     cohort = crowd(row, own, view)
-    weights = ask(view, cohort).weights
-    if weights is None or len(weights) != len(cohort):
-        return True
-    lies = torch.ones(len(cohort), dtype=torch.bool)
-    if view.honest is not None:
-        lies = ~torch.isin(cohort.client_ids, view.honest.client_ids)
-    return bool(weights[lies].gt(0).any())
+    return selected(ask(view, cohort), cohort, view)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,10 @@ from ..exchange.exchange import PERSONAL, Exchange
 if TYPE_CHECKING:
     from ..exchange.messages import Broadcast
     from .defending import Defending
+
+
+Retrained = Callable[[int, int, LocalTraining], Tensor | None]
+"""``(client_id, round, training) -> update [P]`` that an attack wrote itself, or None."""
 
 
 class Block:
@@ -38,7 +43,9 @@ class Block:
         device: str,
         homes: tuple[Tensor, Tensor] | None = None,
         defending: Defending | None = None,
+        retrained: Retrained | None = None,
     ) -> None:
+        self._retrained = retrained
         self._exchange, self._training = exchange, training
         self.sent, self.ids, self._defending = broadcast.to(device), ids, defending
         if homes is None or device != "cpu":
@@ -76,6 +83,10 @@ class Block:
         counts = torch.tensor(steps, dtype=torch.float32, device=self.update.device)[:, None]
         work = LocalWork(self._training, counts, gradient)
         update, received = self.update[rows], self.sent.params
+        for row, client_id in enumerate(self.ids[rows] if self._retrained is not None else ()):
+            assert self._retrained is not None
+            if (own_way := self._retrained(client_id, self.sent.round, self._training)) is not None:
+                update[row] = own_way.to(update.device)
         if self._defending is not None:
             update.copy_(self._defending.changed(update, self.sent, self.ids[rows]))
         if self.facts.shape[1]:

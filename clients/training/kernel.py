@@ -173,7 +173,8 @@ class BlockKernel:
         train = train if self._examples is None else self._in_private
         with reproducible(self._device), untouched(TRAINING, *[broadcast] * self._watched):
             who = client_ids.tolist(), self._device
-            block = Block(self.exchange, self.training, broadcast, *who, homes, self._defending)
+            theirs = self._sources.retrained if self._sources.retrain else None
+            block = Block(self.exchange, self.training, broadcast, *who, homes, self._defending, theirs)
             trained = train(block)
         ids, messages = torch.from_numpy(client_ids), block.messages.cpu()
         updates = Updates(messages, ids, trained.counts, buffers=trained.buffers, facts=block.facts)

@@ -19,7 +19,7 @@ from .seen_model import SeenModels
 from .shelf import Shelf
 
 if TYPE_CHECKING:
-    from ...core.contracts import DataAttack, SeenModel
+    from ...core.contracts import DataAttack, LocalTraining, SeenModel
     from ...core.roles import Role
     from ..exchange.messages import Broadcast
     from .defending import Alter
@@ -78,6 +78,24 @@ class RoundExamples:
                 told = (self._shown(role, round_),) if declared(role.attack, DataAttacks.sees_model) else ()
                 x, y = attack.poison(x, y, stream, *told)
         return x, y
+
+    def retrained(self, client_id: int, round_: int, training: LocalTraining) -> Tensor | None:
+        """Return the update that an attack on a client's examples writes itself, if one does.  # [P]"""
+        for number, role in enumerate(self._poisons):
+            if client_id not in role.attackers(round_):
+                continue
+            attack = role.of(client_id, round_)
+            retrain = declared(attack, DataAttacks.retrain)
+            if retrain is not None:
+                stream = generator(self._seed, "retrain", number, round_, client_id)
+                x, y = self._data.client(client_id)
+                return retrain(x, y, stream, self._shown(role, round_), training)
+        return None
+
+    @property
+    def retrain(self) -> bool:
+        """Whether some attack writes its clients' updates itself."""
+        return any(declared(role.attack, DataAttacks.retrain) is not None for role in self._poisons)
 
     def _shown(self, role: Role[Any], round_: int) -> SeenModel:
         if self._seen is None or self._seen[0] != round_:

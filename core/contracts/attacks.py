@@ -57,10 +57,24 @@ class Goal:
 
 
 class SeenModel(Protocol):
-    """A model as an attack sees it: in evaluation mode, and differentiable in its inputs."""
+    """A model as an attack sees it: in evaluation mode, differentiable in its inputs and in ``params``."""
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return the outputs [n, ...] for inputs [n, ...]."""
+    @property
+    def params(self) -> Tensor:
+        """Return a copy of its parameters.  # [P]"""
+
+    def __call__(self, x: Tensor, params: Tensor | None = None) -> Tensor:
+        """Return the outputs [n, ...] for inputs [n, ...], also with other parameters [P]."""
+
+    def features(self, x: Tensor, params: Tensor | None = None) -> Tensor:
+        """Return the inputs of its last layer with parameters.  # [n, F]
+
+        Raises:
+            PluginError: It has no such layer of its own.
+        """
+
+    def head(self, x: Tensor) -> Tensor:
+        """Return which parameters are that layer's, for inputs like these, bool.  # [P]"""
 
 
 class DataAttack(Protocol):
@@ -68,7 +82,7 @@ class DataAttack(Protocol):
 
     What it may declare: ``core.declarations.DataAttacks``. One that declares ``sees_model`` is handed the
     model that its client received, a ``SeenModel``, as the last argument of ``poison``; and the one that is
-    evaluated as the last one of ``goal``.
+    evaluated as the last one of ``goal``. One with a method ``retrain`` writes its client's update itself.
     """
 
     def poison(self, x: Tensor, y: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:

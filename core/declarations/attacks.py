@@ -43,6 +43,11 @@ class DataAttacks(Table):
         "It looks at the model: `poison` is handed the one that its client received as a fourth argument, "
         "`goal` the one that is evaluated as a third."
     )
+    retrain: Declaration[Callable[..., Tensor] | None] = method(
+        "(x, y, generator, model, training) -> Tensor",
+        "Its client's update [P], in the place of that of local training: from the client's own examples, "
+        "the model that it received and the `LocalTraining` of the run. With `sees_model` only.",
+    )
     tokens = flag("It takes inputs that are tokens, int64 [n, S], too.")
     sources = numbers("The labels that it changes: one that the data do not have is refused.")
 

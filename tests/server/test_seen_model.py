@@ -196,3 +196,67 @@ def test_what_it_hands_back_is_looked_at_as_ever(small):
         simulation = prepare(small(roles=(RoleSpec(PluginSpec(f"{__file__}:Wrong", {"kind": kind}), (1,)),)))
         with pytest.raises(PluginError, match=line):
             run_round(simulation.plan, simulation.first, simulation.serial_pool())
+
+
+def perceptron():
+    torch.manual_seed(1)
+    return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
+
+
+def test_gradients_go_to_parameters_that_an_attack_puts_in_and_features_are_the_last_layers_inputs():
+    """Oracle: the layers themselves."""
+    model = perceptron()
+    layout = Layout.of(model)
+    flat = torch.cat([p.detach().flatten() for p in model.parameters()])
+    seen, x = SeenModels(model).of(torch.zeros_like(flat), torch.zeros(0)), torch.randn(5, 3)
+    assert not seen.params.any()
+    seen.params.add_(1)
+    assert not seen.params.any()
+    moved = flat.clone().requires_grad_()
+    torch.testing.assert_close(seen(x, moved), model(x))
+    torch.testing.assert_close(seen.features(x, moved), model[:2](x))
+    model(x).square().sum().backward()
+    slope = torch.autograd.grad(seen(x, moved).square().sum(), moved)[0]
+    torch.testing.assert_close(slope, torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert seen.head(x).tolist() == [False] * 16 + [True] * 10
+    assert layout.num_parameters == 26
+
+
+def test_a_model_of_one_layer_has_no_features():
+    seen = SeenModels(torch.nn.Linear(3, 2)).of(torch.zeros(8), torch.zeros(0))
+    with pytest.raises(PluginError, match="has no last layer of its own"):
+        seen.features(torch.randn(5, 3))
+
+
+@dataclass(frozen=True)
+class Writes(Echo):
+    """Sends the mean of its pixels as every coordinate, or something that is no update."""
+
+    kind: str = "update"
+
+    def retrain(self, x: Any, y: Any, generator: Any, model: Any, training: Any) -> Any:
+        if self.kind == "short":
+            return model.params[1:]
+        return torch.full_like(model.params, float(x.mean())) * training.lr
+
+
+@pytest.mark.parametrize("vectorize", ["on", "off"])
+def test_an_attack_may_write_the_updates_of_its_clients_and_of_nobody_else(small, vectorize):
+    role = RoleSpec(PluginSpec(f"{__file__}:Writes"), (1, 4), start_round=1)
+    simulation = prepare(small(roles=(role,), vectorize=vectorize))
+    plain = prepare(small(vectorize=vectorize))
+    ids = np.arange(3, 6)
+    for round_ in (0, 1):
+        sent = Broadcast(round_, simulation.first.params, simulation.first.buffers)
+        rows, honest = (s.kernel.train(sent, ids).updates.vectors for s in (simulation, plain))
+        torch.testing.assert_close(rows[[0, 2]], honest[[0, 2]])
+        own = float(simulation.data.client(4)[0].mean()) * simulation.kernel.training.lr
+        expected = honest[1] if round_ == 0 else torch.full_like(honest[1], own)
+        torch.testing.assert_close(rows[1], expected)
+
+
+def test_what_is_no_update_is_refused_in_one_line(small):
+    role = RoleSpec(PluginSpec(f"{__file__}:Writes", {"kind": "short"}), (1,))
+    simulation = prepare(small(roles=(role,)))
+    with pytest.raises(PluginError, match=r"retrain must return an update as a tensor float32 \["):
+        run_round(simulation.plan, simulation.first, simulation.serial_pool())

@@ -75,6 +75,16 @@ def check_line_search(options: Options) -> None:
         raise ValueError(f"ratio must be above 0.5 and below 1, got {options.ratio}")
 
 
+def selected(verdict: Verdict, cohort: Updates, view: View) -> bool:
+    """Return whether some attacker of a cohort has a weight; always where the rule gives no weights."""
+    if verdict.weights is None or len(verdict.weights) != len(cohort):
+        return True
+    lies = torch.ones(len(cohort), dtype=torch.bool)
+    if view.honest is not None:
+        lies = ~torch.isin(cohort.client_ids, view.honest.client_ids)
+    return bool(verdict.weights[lies].gt(0).any())
+
+
 def most_harmful(
     options: Options, row: Callable[[float], Tensor], mean: Tensor, own: Updates, view: View
 ) -> Updates:

@@ -17,7 +17,7 @@ def test_the_golden_row_is_sent_by_everybody(golden_scene):
 def test_the_golden_z_max_is_found(golden_scene):
     """Spec 7: K = 11, f = 2 gives s = 4 and z_max = 0.13971029888."""
     assert z_max(11, 2) == pytest.approx(0.13971029888, abs=1e-11)
-    sent, _ = ALittleIsEnough().corrupt(*golden_scene, None)
+    sent, _ = ALittleIsEnough(sign="plus").corrupt(*golden_scene, None)
     golden = [-0.327190928, -0.294299042, -0.141206489, -0.497876177, 0.133891892]
     np.testing.assert_allclose(sent.vectors, [golden, golden], atol=1e-9)
 
@@ -60,6 +60,35 @@ def test_blocks_of_columns_do_not_show(golden_scene, monkeypatch):
     monkeypatch.setattr("gauntlet.attacks.poisoning.parts.moments.BLOCK_ELEMENTS", 18)
     parts, _ = ALittleIsEnough(z=1.5).corrupt(*golden_scene, None)
     torch.testing.assert_close(whole.vectors, parts.vectors, rtol=1e-14, atol=0)
+
+
+def test_each_sign_moves_each_coordinate_its_way(scene):
+    """By hand: means 2, -2, 0 and standard deviation sqrt(2) in each coordinate."""
+    own, view = scene([[1.0, -1.0, 1.0], [3.0, -3.0, -1.0]], [[0.0, 0.0, 0.0]])
+    root = 2**0.5
+    moved = {
+        "plus": [2 + root, -2 + root, root],
+        "minus": [2 - root, -2 - root, -root],
+        "against": [2 - root, -2 + root, 0.0],
+    }
+    for sign, expected in moved.items():
+        sent, _ = ALittleIsEnough(z=1.0, sign=sign).corrupt(own, view, None)
+        assert sent.vectors[0].tolist() == pytest.approx(expected)
+
+
+def test_the_papers_shift_goes_against_the_mean_and_a_given_one_keeps_its_own_sign(golden_scene):
+    def sent(**options):
+        return ALittleIsEnough(**options).corrupt(*golden_scene, None)[0].vectors
+
+    assert torch.equal(sent(), sent(sign="against"))
+    assert not torch.equal(sent(), sent(sign="plus"))
+    assert torch.equal(sent(z=-1.5), sent(z=1.5, sign="minus"))
+    assert torch.equal(sent(z=1.5), sent(z=1.5, sign="plus"))
+
+
+def test_a_sign_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="sign must be one of plus, minus, against or None, got 'up'"):
+        ALittleIsEnough(sign="up")
 
 
 def test_a_shift_that_is_no_number_is_refused():

@@ -14,9 +14,16 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "dba": [{}, {"trigger_size": 1, "trigger_gap": 0, "trigger_location": [3, 5]}],
     "optimized_trigger": [{}, {"budget": 0.5, "steps": 3, "references": 2, "fraction": 1.0}],
     "edge_case": [{}, {"share": 1.0}],
+    "a3fl": [{}, {"balance": 0.0, "steps": 3, "fraction": 1.0}],
+    "iba": [{"steps": 3}, {"budget": 1.0, "hidden": 1, "steps": 1}],
+    "three_d_fed": [{}, {"least_noise": 0.0, "most_noise": 0.0}],
+    "semantic_backdoor": [{}, {"source": None, "feature": "leans_left", "share": 1.0}, {"feature": "thin"}],
+    "sybil": [{"noise": 0.1}, {"noise": 0.5, "cancels": False}],
+    "poisonedfl": [{}, {"period": 1, "scale": 1.0}],
+    "agr_tailored": [{"direction": d} for d in ("std", "sign", "unit")],
     "unreliable": [{}, {"kernel_size": 1, "max_noise_std": 0.5, "keep": 1.0, "spoil": 1.0}],
     "sign_flip": [{}, {"scale": 3.0}],
-    "alie": [{}, {"z": 1.5}],
+    "alie": [{}, {"z": 1.5}, {"sign": "minus"}],
     "non_finite": [{"value": v} for v in ("nan", "inf", "-inf")],
     "min_max": [{"direction": d} for d in ("std", "sign", "unit")],
     "min_sum": [{"direction": d} for d in ("std", "sign", "unit")],
@@ -61,10 +68,20 @@ def test_attacks_declare_the_least_knowledge_that_they_need():
         "train_and_scale",
         "zero",
         "num_examples_inflation",
+        "permutation",
     }
-    assert colluding == {"model_replacement", "constrain_and_scale", "neurotoxin", "evasion", "free_rider"}
+    assert colluding == {
+        "model_replacement",
+        "constrain_and_scale",
+        "neurotoxin",
+        "evasion",
+        "free_rider",
+        "poisonedfl",
+        "sybil",
+        "three_d_fed",
+    }
     assert omniscient == set(UPDATE_ATTACKS.table) - own - colluding
     asking = {
         n for n in UPDATE_ATTACKS.table if declared(UPDATE_ATTACKS.find(n), UpdateAttacks.knows_defense)
     }
-    assert asking == {"opt_alie", "opt_ipm", "fang_krum"}
+    assert asking == {"opt_alie", "opt_ipm", "fang_krum", "agr_tailored"}
