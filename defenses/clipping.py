@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..core.matrices import scaled
 from ..core.updates import Updates, row_norms
 
 ClipNorm = float | Literal["median"]
@@ -37,7 +38,7 @@ class Clipping:
 
     def transform(self, updates: Updates, state: None) -> tuple[Updates, None]:
         factors = clip_factors(row_norms(updates.vectors), self.clip_norm)
-        return updates.with_vectors(updates.vectors * factors[:, None].to(updates.vectors.dtype)), state
+        return updates.with_vectors(scaled(updates.vectors, factors)), state
 
 
 def check_clip_norm(clip_norm: ClipNorm) -> None:
