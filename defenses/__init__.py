@@ -35,6 +35,8 @@ DEFENSES: Family[Defense] = Family(
         "fldetector": "gauntlet.defenses.fldetector:FLDetector",
         "flanders": "gauntlet.defenses.flanders:FLANDERS",
         "zeno": "gauntlet.defenses.zeno:Zeno",
+        "mgda": "gauntlet.defenses.mgda:MGDA",
+        "orthogonal": "gauntlet.defenses.orthogonal:Orthogonal",
     },
     schemes={"flower": "gauntlet.server.flower.strategies:strategy_defense"},
     declares=Defenses,
@@ -49,6 +51,8 @@ PRE_AGGREGATIONS: Family[PreAggregation] = Family(
         "clipping": "gauntlet.defenses.clipping:Clipping",
         "arc": "gauntlet.defenses.arc:ARC",
         "bucketing": "gauntlet.defenses.bucketing:Bucketing",
+        "pcgrad": "gauntlet.defenses.pcgrad:PCGrad",
+        "gradient_calibration": "gauntlet.defenses.gradient_calibration:GradientCalibration",
     },
     declares=PreAggregations,
 )

@@ -41,10 +41,10 @@ class Clipping:
         return updates.with_vectors(scaled(updates.vectors, factors)), state
 
 
-def check_clip_norm(clip_norm: ClipNorm) -> None:
+def check_clip_norm(clip_norm: ClipNorm, name: str = "clip_norm") -> None:
     """Raise ``ValueError`` unless it is a bound or the name of one."""
     if clip_norm != "median" and not (isinstance(clip_norm, (int, float)) and clip_norm > 0):
-        raise ValueError(f"clip_norm must be above 0, or median, got {clip_norm!r}")
+        raise ValueError(f"{name} must be above 0, or median, got {clip_norm!r}")
 
 
 def clip_factors(norms: Tensor, clip_norm: ClipNorm) -> Tensor:

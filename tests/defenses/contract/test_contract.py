@@ -41,10 +41,13 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "flanders": [{"num_byzantine": 0}, {"num_byzantine": 3}, {"num_byzantine": 2, "num_coordinates": 3}],
     "parameter_certificate": [{"clip_norm": c, "num_byzantine": 2} for c in (0.1, 9.0)],
     "zeno": [{"num_byzantine": 0}, {"num_byzantine": 3}, {"num_byzantine": 2, "rho": 0.0, "batch_size": 5}],
+    "mgda": [{"normalize": n, "rescale": r} for n in (False, True) for r in (False, True)],
+    "orthogonal": [{}, {"reference": "root", "weighting": "num_examples"}],
     "nnm": [{"num_byzantine": f} for f in (0, 2, 11)],
     "clipping": [{}, {"clip_norm": 0.1}],
     "arc": [{"num_byzantine": f} for f in (0, 2, 11)],
     "bucketing": [{}, {"bucket_size": 1}, {"bucket_size": 5}, {"bucket_size": 40}],
+    "gradient_calibration": [{}, {"target_norm": 0.1}, {"scope": "weight"}],
 }
 
 
