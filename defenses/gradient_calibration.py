@@ -39,7 +39,7 @@ class GradientCalibration:
         if len(updates) == 0:
             return updates, state
         columns = self._columns(updates)
-        chosen = updates.vectors[:, columns]
+        chosen = updates.vectors if self.scope == "all" else updates.vectors[:, columns]
         norms, median = row_norms(chosen), self.target_norm == "median"  # [K]
         target = norms.quantile(0.5) if median else norms.new_tensor(self.target_norm)
         same = (norms < NO_LENGTH) | (norms == target)

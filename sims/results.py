@@ -106,12 +106,20 @@ class Run:
 
     @cached_property
     def personal(self) -> "pd.DataFrame | None":
-        """One row a client and evaluated round: how good its own model is on what it holds out.
+        """One row a client and evaluated round: how models do on what it holds out, its own and the global one.
 
-        None where clients have no models of their own, or nobody holds anything out.
+        None where nobody holds anything out. A client without a model of its own has no score of one.
         """
-        there = "personal" in self._going_on or (self.folder / "personal.parquet").is_file()
-        return self._table("personal") if there else None
+        return self._where_there("personal")
+
+    @cached_property
+    def fairness(self) -> "pd.DataFrame | None":
+        """One row a model and evaluated round: how its accuracy is spread over honest clients; else None."""
+        return self._where_there("fairness")
+
+    def _where_there(self, name: str) -> "pd.DataFrame | None":
+        there = name in self._going_on or (self.folder / f"{name}.parquet").is_file()
+        return self._table(name) if there else None
 
     @cached_property
     def certificates(self) -> "pd.DataFrame | None":
