@@ -56,6 +56,8 @@ RULES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
     "clipping, copied": ("clipping", {"clip_norm": 900.0}, "Clipping", {"c": 900.0}),
     "bucketing": ("bucketing", {}, "Bucketing", {"s": 2}),
     "zeno": ("zeno", F, "", {}),
+    **{name: (name, {}, "", {}) for name in ("pcgrad", "gradient_calibration", "mgda", "orthogonal")},
+    **{name: (name, {}, "", {}) for name in ("foolsgold", "flame", "signguard", "clipped_clustering", "rlr")},
 }
 OVERWRITES = ("ARC", "Clipping")  # what they are given: they get a copy
 
