@@ -26,7 +26,8 @@ RULES: dict[str, dict[str, Any]] = {
     "mgda, rescaled": {"defense": {"name": "mgda", "rescale": True}},
     "gradient_calibration": {"pre_aggregations": ["gradient_calibration"], "defense": UNIFORM},
     "qffl, q = 1": {"algorithm": {"name": "qffl", "q": 1.0}, "defense": UNIFORM},
-    "qffl, q = 5": {"algorithm": {"name": "qffl", "q": 5.0}, "defense": UNIFORM},
+    "qffl, q = 1, L = 1": {"algorithm": {"name": "qffl", "q": 1.0, "lipschitz": 1.0}, "defense": UNIFORM},
+    "qffl, q = 0.1": {"algorithm": {"name": "qffl", "q": 0.1}, "defense": UNIFORM},
     "centered_clipping": {"defense": {"name": "centered_clipping", "clip_norm": 1.0}},
     "geometric_median": {"defense": "geometric_median"},
 }

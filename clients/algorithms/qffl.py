@@ -20,7 +20,7 @@ LEAST_LOSS = 1e-10  # as in the authors' code: a loss of 0 has no power below 0
 
 @dataclass(frozen=True)
 class QFFL:
-    """Step by sum p_k F_k^q u_k / sum p_k (F_k^q + q L F_k^(q-1) ||u_k||^2), with L = 1 / lr.
+    """Step by sum p_k F_k^q u_k / sum p_k (F_k^q + q L F_k^(q-1) ||u_k||^2).
 
     A client states F_k, its mean loss over all its examples at the model that it received, and the length of
     its update u_k. The server multiplies u_k by (F_k / F_max)^q before the defense, F_max the largest of the
@@ -32,11 +32,15 @@ class QFFL:
     one more pass over its examples in a round.
 
     Attributes:
-        q: How much more a larger loss counts, at least 0; 1 to 5 in most of the paper's experiments.
+        q: How much more a larger loss counts, at least 0.
+        lipschitz: L, in units of the loss over squared parameters, above 0: how fast the loss's gradient may
+            change. None: 1 / lr, as the paper has it. Larger is slower and steadier; where updates are
+            long, since clients take many local steps, 1 / lr makes steps short.
         max_loss: The largest loss that counts, above 1e-10; None: as large as it is stated.
     """
 
     q: float = 1.0
+    lipschitz: float | None = None
     max_loss: float | None = None
 
     facts: ClassVar[tuple[str, ...]] = ("loss", "norm")
@@ -46,6 +50,8 @@ class QFFL:
     def __post_init__(self) -> None:
         if not 0 <= self.q < float("inf"):
             raise ValueError(f"q must be at least 0, got {self.q}")
+        if self.lipschitz is not None and not 0 < self.lipschitz < float("inf"):
+            raise ValueError(f"lipschitz must be above 0, got {self.lipschitz}")
         if self.max_loss is not None and not self.max_loss > LEAST_LOSS:
             raise ValueError(f"max_loss must be above {LEAST_LOSS}, got {self.max_loss}")
 
@@ -70,9 +76,10 @@ class QFFL:
     def step(
         self, params: Tensor, aggregate: Tensor, state: State, share: float, facts: Facts
     ) -> tuple[Tensor, State]:
-        """Divide the aggregate by sum p_k h_k / (L F_max^q), and step along it."""
+        """Divide the aggregate by sum p_k h_k / (L F_max^q), h_k as in the paper, and step along it."""
         losses, lengths = self._losses(facts), facts.values["norm"].clamp(0.0, 1e150)
-        curve = 1 + self.q * lengths.square() / (facts.training.lr * losses)  # h_k / (L F_k^q)
+        lipschitz = self.lipschitz or 1 / facts.training.lr
+        curve = 1 + self.q * lipschitz * lengths.square() / losses  # h_k / (L F_k^q)
         total = float((facts.weights * self.factors(facts) * curve).sum())
         return params + aggregate / (total if total > 0 else 1.0), state
 

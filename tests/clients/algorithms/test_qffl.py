@@ -30,6 +30,8 @@ def test_a_step_is_that_of_the_hand_calculation():
     rows, facts = [[1.0, 0.0], [0.0, 2.0]], told([1.0, 4.0], [1.0, 2.0])
     assert QFFL(1.0).factors(facts).tolist() == pytest.approx([0.25, 1.0])
     assert stepped(QFFL(1.0), rows, facts).tolist() == pytest.approx([1 / 15, 8 / 15])
+    short = stepped(QFFL(1.0, lipschitz=0.5), rows, facts)  # over 1 + 1/2 + 4 + 1/2 4
+    assert short.tolist() == pytest.approx([1 / 7.5, 8 / 7.5])
     weighted = told([1.0, 4.0], [1.0, 2.0], [0.75, 0.25])  # (3 (1, 0) + 4 (0, 2)) / (3 3 + 12)
     assert stepped(QFFL(1.0), rows, weighted).tolist() == pytest.approx([3 / 21, 8 / 21])
 
@@ -66,7 +68,7 @@ def test_the_worse_served_client_is_served_better_than_by_fedavg():
     assert worst[1] < worst[0]
 
 
-@pytest.mark.parametrize("options", [{"q": -1.0}, {"q": float("nan")}, {"max_loss": 0.0}])
+@pytest.mark.parametrize("options", [{"q": -1.0}, {"q": float("nan")}, {"max_loss": 0.0}, {"lipschitz": 0.0}])
 def test_what_cannot_be_is_refused(options):
     with pytest.raises(ValueError, match=f"{next(iter(options))} must be"):
         QFFL(**options)
