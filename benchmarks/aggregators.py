@@ -1,9 +1,12 @@
 """One table: Gauntlet's robust rules against ByzFL's, on the same matrix, from one sitting.
 
 Usage: aggregators.py [REPEATS [RULE ...]]. K = 50 updates of P = 1,000,000 coordinates, float32, 10 of them
-malicious, 2 threads. Both take turns; a ratio is the median over the turns, after one that is not counted,
-and beside it that of the fastest turns, which other processes disturb less; ms are of our fastest turn.
+malicious, 2 threads, or one under OMP_NUM_THREADS=1: then a turn is processor time, which other processes
+disturb little. Both take turns; a ratio is the median over the turns, after one that is not counted,
+and beside it that of the fastest turns; ms are of our fastest turn.
 ByzFL is timed on the tensor and on the same matrix as a numpy array; what would take it minutes is left out.
+Two of its rules write into what they are given: beside them stand ours against theirs on a copy, which they
+then make within the time, since whoever needs the messages afterwards has to.
 Memory is the growth of the largest resident set, in a process of its own that runs the rule once, as a
 multiple of the matrix, which is counted in. Run it on an idle machine.
 """
@@ -26,7 +29,9 @@ import numpy as np
 import torch
 from asked import words
 
-CLIENTS, PARAMETERS, MALICIOUS, THREADS = 50, 1_000_000, 10, 2
+CLIENTS, PARAMETERS, MALICIOUS = 50, 1_000_000, 10
+THREADS = min(2, torch.get_num_threads())
+CLOCK = time.process_time if THREADS == 1 else time.perf_counter
 F: dict[str, Any] = {"num_byzantine": MALICIOUS}
 
 RULES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
@@ -47,10 +52,14 @@ RULES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
     "nnm": ("nnm", F, "NNM", {"f": MALICIOUS}),
     "arc": ("arc", F, "ARC", {"f": MALICIOUS}),
     "clipping": ("clipping", {"clip_norm": 900.0}, "Clipping", {"c": 900.0}),
+    "arc, copied": ("arc", F, "ARC", {"f": MALICIOUS}),
+    "clipping, copied": ("clipping", {"clip_norm": 900.0}, "Clipping", {"c": 900.0}),
     "bucketing": ("bucketing", {}, "Bucketing", {"s": 2}),
     "zeno": ("zeno", F, "", {}),
+    **{name: (name, {}, "", {}) for name in ("pcgrad", "gradient_calibration", "mgda", "orthogonal")},
+    **{name: (name, {}, "", {}) for name in ("foolsgold", "flame", "signguard", "clipped_clustering", "rlr")},
 }
-OVERWRITES = ("ARC", "Clipping")  # what they are given: they get a copy, made outside the clock
+OVERWRITES = ("ARC", "Clipping")  # what they are given: they get a copy
 
 
 @cache
@@ -105,9 +114,9 @@ def context(size: int) -> Any:
 
 def seconds(function: Callable[[Any], Any], x: Any) -> float:
     """Return how long one call takes."""
-    begin = time.perf_counter()
+    begin = CLOCK()
     function(x)
-    return time.perf_counter() - begin
+    return CLOCK() - begin
 
 
 def compare(rule: str, x: torch.Tensor, repeats: int) -> dict[str, list[float]]:
@@ -120,7 +129,10 @@ def compare(rule: str, x: torch.Tensor, repeats: int) -> dict[str, list[float]]:
             if theirs == "NNM" and (kind == "array" or turn > 2):
                 continue  # many seconds, and several times the matrix in memory
             function = getattr(byzfl(), theirs)(**options)
-            found[kind].append(seconds(function, clone(given) if theirs in OVERWRITES else given))
+            if rule.endswith(", copied"):
+                found[kind].append(seconds(lambda rows, run=function: run(clone(rows)), given))
+            else:
+                found[kind].append(seconds(function, clone(given) if theirs in OVERWRITES else given))
     return {kind: took[1:] for kind, took in found.items()}
 
 
@@ -170,7 +182,7 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     x = matrix()
     versions = ", ".join(f"{p} {version(p)}" for p in ("torch", "numpy", "byzfl"))
-    print(f"{platform.machine()}, {THREADS} threads, Python {platform.python_version()}, {versions}\n")
+    print(f"{platform.machine()}, {THREADS} thread(s), Python {platform.python_version()}, {versions}\n")
     print("| rule | ms | ByzFL (tensor) / ours | fastest | ByzFL (array) / ours | fastest | memory |")
     print("|---|---|---|---|---|---|---|")
     for rule in given.rules:

@@ -48,6 +48,8 @@ DEFENSES: Family[Defense] = Family(
         "residual": "gauntlet.defenses.residual:Residual",
         "spectral_screen": "gauntlet.defenses.spectral_screen:SpectralScreen",
         "fedguard": "gauntlet.defenses.fedguard:FedGuard",
+        "mgda": "gauntlet.defenses.mgda:MGDA",
+        "orthogonal": "gauntlet.defenses.orthogonal:Orthogonal",
     },
     schemes={"flower": "gauntlet.server.flower.strategies:strategy_defense"},
     declares=Defenses,
@@ -62,6 +64,8 @@ PRE_AGGREGATIONS: Family[PreAggregation] = Family(
         "clipping": "gauntlet.defenses.clipping:Clipping",
         "arc": "gauntlet.defenses.arc:ARC",
         "bucketing": "gauntlet.defenses.bucketing:Bucketing",
+        "pcgrad": "gauntlet.defenses.pcgrad:PCGrad",
+        "gradient_calibration": "gauntlet.defenses.gradient_calibration:GradientCalibration",
     },
     declares=PreAggregations,
 )

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..core.matrices import scaled
 from ..core.updates import Updates, row_norms
 
 ClipNorm = float | Literal["median"]
@@ -37,13 +38,13 @@ class Clipping:
 
     def transform(self, updates: Updates, state: None) -> tuple[Updates, None]:
         factors = clip_factors(row_norms(updates.vectors), self.clip_norm)
-        return updates.with_vectors(updates.vectors * factors[:, None].to(updates.vectors.dtype)), state
+        return updates.with_vectors(scaled(updates.vectors, factors)), state
 
 
-def check_clip_norm(clip_norm: ClipNorm) -> None:
+def check_clip_norm(clip_norm: ClipNorm, name: str = "clip_norm") -> None:
     """Raise ``ValueError`` unless it is a bound or the name of one."""
     if clip_norm != "median" and not (isinstance(clip_norm, (int, float)) and clip_norm > 0):
-        raise ValueError(f"clip_norm must be above 0, or median, got {clip_norm!r}")
+        raise ValueError(f"{name} must be above 0, or median, got {clip_norm!r}")
 
 
 def clip_factors(norms: Tensor, clip_norm: ClipNorm) -> Tensor:

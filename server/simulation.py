@@ -64,7 +64,7 @@ class Step:
         outcome: What happened in it.
         score: The new model's score, or None where the round is not evaluated.
         seconds: Wall-clock seconds of the round, without its own evaluation.
-        personal: The scores of clients' own models, where they have some and the round is evaluated.
+        personal: How models do on what clients hold out, where they do and the round is evaluated.
         certificates: What the defense certifies of the new model, where it does and the round is evaluated.
         stopped: Why this was the last round although more were planned: the privacy budget, in one line.
     """

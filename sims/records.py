@@ -202,7 +202,7 @@ def certificate_rows(step: Step) -> pa.Table:
 
 
 def personal_rows(plan: Plan, step: Step) -> pa.Table:
-    """Return the scores of clients' own models: one row a client that was ever counted, by ascending id."""
+    """Return how models do on what clients hold out: one row a client, by ascending id."""
     round_, attacked = step.outcome.round, plan.attacked(step.outcome.round)
     found = [
         {"round": round_, **asdict(one), "ever_attacked": one.client_id in attacked} for one in step.personal

@@ -106,30 +106,35 @@ class Run:
 
     @cached_property
     def personal(self) -> "pd.DataFrame | None":
-        """One row a client and evaluated round: how good its own model is on what it holds out.
+        """One row a client and evaluated round: how its own model and the global one do on what it holds out.
 
-        None where clients have no models of their own, or nobody holds anything out.
+        None where nobody holds anything out. A client without a model of its own has no score of one.
         """
-        there = "personal" in self._going_on or (self.folder / "personal.parquet").is_file()
-        return self._table("personal") if there else None
+        return self._where_there("personal")
+
+    @cached_property
+    def fairness(self) -> "pd.DataFrame | None":
+        """One row a model and evaluated round: how its accuracy is spread over honest clients; else None."""
+        return self._where_there("fairness")
 
     @cached_property
     def certificates(self) -> "pd.DataFrame | None":
         """One row a column of the defense's certificate and evaluated round; None where it has none."""
-        there = "certificates" in self._going_on or (self.folder / "certificates.parquet").is_file()
-        return self._table("certificates") if there else None
+        return self._where_there("certificates")
 
     @cached_property
     def frames(self) -> "pd.DataFrame | None":
         """One row a frame and round: what it cost and lost; None where messages go as float32 both ways."""
-        there = "frames" in self._going_on or (self.folder / "frames.parquet").is_file()
-        return self._table("frames") if there else None
+        return self._where_there("frames")
 
     @cached_property
     def layers(self) -> "pd.DataFrame | None":
         """One row a layer and round, of the round's first message; None where no codec shortens layers."""
-        there = "layers" in self._going_on or (self.folder / "layers.parquet").is_file()
-        return self._table("layers") if there else None
+        return self._where_there("layers")
+
+    def _where_there(self, name: str) -> "pd.DataFrame | None":
+        there = name in self._going_on or (self.folder / f"{name}.parquet").is_file()
+        return self._table(name) if there else None
 
     @cached_property
     def outputs(self) -> "pd.DataFrame":

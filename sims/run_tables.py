@@ -11,6 +11,7 @@ import pyarrow as pa
 from ..core.errors import ResultsError
 from .catch_up_table import catch_up_rows
 from .earlier import by_round, old_tables
+from .fairness_table import FAIRNESS, fairness_rows
 from .frame_table import FRAMES, frame_rows
 from .journal import Journal, Mark
 from .layer_table import LAYERS, layer_rows
@@ -44,7 +45,13 @@ TABLES = {
     "scores": SCORES,
     "outputs": OUTPUTS,
 }
-OPTIONAL = {"personal": PERSONAL, "certificates": CERTIFICATES, "frames": FRAMES, "layers": LAYERS}
+OPTIONAL = {
+    "personal": PERSONAL,
+    "fairness": FAIRNESS,
+    "certificates": CERTIFICATES,
+    "frames": FRAMES,
+    "layers": LAYERS,
+}
 
 
 def rows_of_round(
@@ -82,6 +89,7 @@ def _further(plan: Plan, step: Step) -> Iterator[tuple[str, pa.Table]]:
     """Yield the rows of tables that only some runs have."""
     if step.personal:
         yield "personal", personal_rows(plan, step)
+        yield "fairness", fairness_rows(plan, step)
     if step.certificates:
         yield "certificates", certificate_rows(step)
     for name, found in (

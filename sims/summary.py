@@ -37,7 +37,8 @@ def summary_rows(runs: Sequence[Run], band: str = "range") -> list[dict[str, Any
     (test log likelihood of the posterior predictive, None where nothing was sampled), ``fallbacks`` (rounds
     whose aggregate was not the rule's own, since it could not judge the cohort), ``personal`` and
     ``personal_worst`` (accuracy of honest clients' own models on what these hold out), ``shared`` and
-    ``shared_worst`` (of the global model there).
+    ``shared_worst`` (of the global model there), each with ``_p10`` and ``_std``: the 10th percentile and
+    the standard deviation over clients, means over seeds.
     """
     named: dict[str, list[Run]] = {}
     for name, run in zip(run_names(runs), runs, strict=True):
@@ -130,6 +131,8 @@ def _personal(runs: Sequence[Run]) -> dict[str, float | None]:
         known = all(len(scores) for scores in seeds)
         found[name] = float(np.mean([scores.mean() for scores in seeds])) if known else None
         found[f"{name}_worst"] = float(min(scores.min() for scores in seeds)) if known else None
+        found[f"{name}_p10"] = float(np.mean([np.quantile(s, 0.1) for s in seeds])) if known else None
+        found[f"{name}_std"] = float(np.mean([s.std() for s in seeds])) if known else None
     return found
 
 
@@ -249,6 +252,7 @@ def _columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, Callable[[dict[s
         ("predictive log lik.", _predictive),
         ("personal (worst)", lambda r: _with_worst(r, "personal")),
         ("shared (worst)", lambda r: _with_worst(r, "shared")),
+        ("shared 10 %, std", lambda r: _spread_over_clients(r, "shared")),
         ("rejected", lambda r: str(r["rejected"]) if r["rejected"] else ""),
         ("fallback rounds", lambda r: str(r["fallbacks"]) if r["fallbacks"] else ""),
     ]
@@ -256,6 +260,12 @@ def _columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, Callable[[dict[s
 
 def _number(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
+
+
+def _spread_over_clients(row: dict[str, Any], name: str) -> str:
+    if row[f"{name}_p10"] is None:
+        return ""
+    return f"{row[f'{name}_p10']:.3f}, {row[f'{name}_std']:.3f}"
 
 
 def _with_spread(row: dict[str, Any], name: str, form: str) -> str:

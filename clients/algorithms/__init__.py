@@ -15,6 +15,7 @@ ALGORITHMS: Family[LocalRule | LocalProcedure] = Family(
         "fetch_sgd": "gauntlet.clients.algorithms.fetch_sgd:FetchSGD",
         "fednova": "gauntlet.clients.algorithms.fednova:FedNova",
         "fedexp": "gauntlet.clients.algorithms.fedexp:FedExP",
+        "qffl": "gauntlet.clients.algorithms.qffl:QFFL",
         "gradient_descent": "gauntlet.clients.algorithms.gradient_descent:GradientDescent",
         "scaffold": "gauntlet.clients.algorithms.scaffold:Scaffold",
         "feddyn": "gauntlet.clients.algorithms.feddyn:FedDyn",

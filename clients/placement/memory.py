@@ -8,8 +8,9 @@ Source: mallopt(3) of the GNU C library; elsewhere nothing is changed.
 
 import ctypes
 
+from ...core.matrices import LARGEST_KEPT
+
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
-LARGEST_KEPT = 32 * 2**20  # bytes: the most that the library allows
 _NEVER = 2**31 - 1
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...core.matrices import large
 from ...core.updates import Updates
 from ..exchange.messages import Broadcast, Summed, Trained
-from .matrices import large
 
 if TYPE_CHECKING:
     from ..scoring.scorer import Answers

@@ -117,12 +117,15 @@ class LoneTraining:
         examples: tuple[Tensor, Tensor],
         dropout: np.random.Generator,
         own: Groups | None = None,
-    ) -> Tensor:
-        """Return the gradient of the mean loss over all of a client's examples, before any step.  # [P]"""
+    ) -> tuple[Tensor, Tensor]:
+        """Return the gradient of the mean loss over all of a client's examples, and that loss.
+
+        As of a stack of one client: [1, P] and [1].
+        """
         self._receive(broadcast, own)
         with seeded_torch(dropout):
-            self._differentiate(*(part.to(self._device) for part in examples))
-        return self.gradient.clone()
+            loss = self._differentiate(*(part.to(self._device) for part in examples))
+        return self.gradient.clone()[None], loss[None]
 
     def _receive(self, broadcast: Broadcast, own: Groups | None) -> None:
         self.local.copy_(broadcast.params)

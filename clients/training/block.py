@@ -67,7 +67,7 @@ class Block:
         self,
         rows: slice,
         steps: list[int],
-        gradient: Tensor | None = None,
+        whole: tuple[Tensor, Tensor] | None = None,
         personal: Tensor | None = None,
     ) -> None:
         """Write what some of the clients send and remember, once they have trained: of changed updates.
@@ -75,13 +75,13 @@ class Block:
         Args:
             rows: Which of them.
             steps: How many local steps each of these took.
-            gradient: The gradients of their mean losses over all their examples, at what they received,
-                where the rule asks for them.  # [k, P]
+            whole: The gradients of their mean losses over all their examples, at what they received, and
+                these losses, where the rule asks for them.  # [k, P], [k]
             personal: Their own models after training, where they have some: in the place of those that they
                 remember.  # [k, P]
         """
         counts = torch.tensor(steps, dtype=torch.float32, device=self.update.device)[:, None]
-        work = LocalWork(self._training, counts, gradient)
+        work = LocalWork(self._training, counts, *(whole or ()))
         update, received = self.update[rows], self.sent.params
         for row, client_id in enumerate(self.ids[rows] if self._retrained is not None else ()):
             assert self._retrained is not None

@@ -201,18 +201,18 @@ class BlockKernel:
         losses, streams = torch.empty(len(ids), device=self._device), self._streams_of(ids, round_, "dropout")
         whole = self._streams_of(ids, round_, "full gradient dropout")
         how = self._stacked, self.layout, self.rule, self.training, block.sent.params, shelf
-        outputs, gradient = self._outputs, None
+        outputs, whole_loss = self._outputs, None
         for rows in np.array_split(np.arange(len(ids)), -(-len(ids) // self._height)):
             part = slice(rows[0], rows[-1] + 1)
             if self._full_gradient:
                 whole_of = whole[part], block.own(part)
-                gradient = full_gradients(*how[:2], *how[4:], places[part], outputs, *whole_of)
+                whole_loss = full_gradients(*how[:2], *how[4:], places[part], outputs, *whole_of)
             told = steers[part], streams[part], block.shared, block.own(part)
             losses[part] = train_stacked(
                 *how, places[part], batches[part], outputs, block.update[part], *told
             )
             own = self._own_models(block, part, shelf, places[part])
-            block.finish(part, [len(b) for b in batches[part]], gradient, own)
+            block.finish(part, [len(b) for b in batches[part]], whole_loss, own)
         counts = torch.tensor([len(place) for place in places])
         return BlockResult(counts, losses, torch.zeros(len(ids), 0))
 
@@ -250,7 +250,7 @@ class BlockKernel:
     def _one_by_one(self, block: Block) -> BlockResult:
         round_, size = block.sent.round, len(block.ids)
         losses, buffers = torch.empty(size), torch.empty(size, self.layout.num_buffers)  # [K], [K, Q]
-        counts, gradient = torch.empty(size, dtype=torch.int64), None
+        counts, whole_loss = torch.empty(size, dtype=torch.int64), None
         for row, client_id in enumerate(block.ids):
             here = slice(row, row + 1)
             walk = partial(self.batches, client_id, round_)
@@ -258,7 +258,7 @@ class BlockKernel:
             if self._full_gradient:
                 stream = generator(self.seed, "full gradient dropout", round_, client_id)
                 whole = self.examples(client_id, round_)
-                gradient = self._alone.full_gradient(block.sent, whole, stream, block.own(here))[None]
+                whole_loss = self._alone.full_gradient(block.sent, whole, stream, block.own(here))
             losses[row] = self._alone.train(
                 block.sent,
                 examples,
@@ -271,7 +271,7 @@ class BlockKernel:
                 block.own(here),
                 held=self._labels.counted(client_id),
             )
-            block.finish(here, [len(batches)], gradient, self._own_models(block, here))
+            block.finish(here, [len(batches)], whole_loss, self._own_models(block, here))
         return BlockResult(counts, losses, buffers)
 
     def _own_models(

@@ -116,10 +116,10 @@ def full_gradients(
     num_outputs: int,
     streams: Sequence[Callable[[], np.random.Generator]] = (),
     own: Groups | None = None,
-) -> Tensor:
-    """Return the gradient of each client's mean loss over all its examples, at what it received.  # [K, P]
+) -> tuple[Tensor, Tensor]:
+    """Return the gradient of each client's mean loss over all its examples, where it begins, and that loss.
 
-    The arguments are those of ``train_stacked``.
+    [K, P] and [K]. The arguments are those of ``train_stacked``.
     """
     device, drops = received.device, step.drops(shelf.x.shape[1:], shelf.dtype)
     whole = [[np.arange(len(place))] for place in places]
@@ -132,9 +132,9 @@ def full_gradients(
     remembered = [] if own is None else apart(layout, own)
     frozen = step.added.models(begun, remembered, len(places)) if step.added else ()
     with torch.no_grad():
-        gradients, _ = step(stack, shelf.take(rows[:, 0]), targets, kept, frozen)
+        gradients, losses = step(stack, shelf.take(rows[:, 0]), targets, kept, frozen)
         written = [torch.bmm(*g) if isinstance(g, tuple | list) else g for g in gradients]
-    return torch.cat([g.flatten(1) for g in written], dim=1)
+    return torch.cat([g.flatten(1) for g in written], dim=1), losses
 
 
 def _targets(step: StackedStep, shelf: Shelf, rows: Tensor, weights: Tensor, num_outputs: int) -> Tensor:

@@ -94,11 +94,13 @@ class LocalWork:
         steps: The local steps that each of them took, float32.  # [K, 1]
         gradient: The gradient of each one's mean loss over all of its examples, at the parameters that it
             received; None unless the rule declares ``full_gradient``.  # [K, P]
+        loss: That mean loss itself; None likewise.  # [K]
     """
 
     training: LocalTraining
     steps: Tensor
     gradient: Tensor | None = None
+    loss: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ class ExchangingRule(Protocol):
             distances are in units of it: a group of large numbers would take up the whole of a clip norm.
         ``drift(shared, own) -> Tensor`` [none]: all that ``correct`` adds to a gradient, where it depends on
             these two alone: it is then worked out once a round.  # [..., P]
-        ``full_gradient`` [False]: it needs ``LocalWork.gradient``: one more pass over a client's examples.
+        ``full_gradient`` [False]: it needs ``LocalWork.gradient`` or ``loss``: one more pass over examples.
         ``init()`` and ``step(params, aggregate, state, share) -> (params, state)`` [the run's server
             optimizer, on a message that is an update alone]: its server half. ``share`` is the number of
             clients that ``aggregate`` [M] is a mean of (the public, expected one where that is what sums are

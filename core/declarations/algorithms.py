@@ -128,7 +128,9 @@ class Algorithms(Samplers, Optimizers):
         "With `levels`: the label that each parameter is about, -1 for none, int64 [P]. A client's logits of "
         "labels that it does not hold are 0 in its loss, and it does not send what is about them.",
     )
-    full_gradient = flag("`finish` needs the gradient of all of a client's examples at what it received.")
+    full_gradient = flag(
+        "It needs the gradient or the loss of all of a client's examples at what it received."
+    )
     weighs_alike = flag("A mean of its messages must not weigh clients by their examples.")
     work: Declaration[Callable[[Visit], tuple[Tensor, Tensor] | Worked] | None] = method(
         "(visit) -> (Tensor, Tensor) or Worked",

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...core.matrices import like
 from ...core.updates import exact_blocks
 
 Array = NDArray[Any]
@@ -37,7 +38,7 @@ def mix(vectors: Tensor, coefficients: Tensor) -> Tensor:
         vectors: X.  # [K, P]
         coefficients: C: one row for each row to be made, float64.  # [R, K]
     """
-    mixed = vectors.new_empty(len(coefficients), vectors.shape[1])
+    mixed = like(vectors, len(coefficients))
     for columns, block in exact_blocks(vectors):
         mixed[:, columns] = coefficients @ block
     return mixed

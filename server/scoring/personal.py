@@ -1,4 +1,4 @@
-"""How good clients' own models are, and the global one, on what each client keeps out of training."""
+"""How good the global model is on what each client keeps out of training, and clients' own ones there."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class PersonalScore:
     Attributes:
         client_id: Stable id.
         examples: What the client holds out, at least 1.
-        accuracy: The share of them that its own model gets right; None of a regression.
+        accuracy: The share of them that its own model gets right; None of a regression, and without one.
         global_accuracy: The same of the global model.
-        loss: Its own model's mean loss on them: that which clients train with.
+        loss: Its own model's mean loss on them: that which clients train with; None without one.
         global_loss: The same of the global model.
     """
 
@@ -39,12 +39,12 @@ class PersonalScore:
     examples: int
     accuracy: float | None
     global_accuracy: float | None
-    loss: float
+    loss: float | None
     global_loss: float
 
 
 class PersonalEvaluator:
-    """Ask clients' own models, and the global one, about what each client holds out."""
+    """Ask the global model, and clients' own ones where there are any, about what each client holds out."""
 
     def __init__(
         self,
@@ -54,26 +54,40 @@ class PersonalEvaluator:
         held: FederatedData,
         loss: str,
         task: FittedTask | None = None,
+        own: bool = True,
     ) -> None:
-        """Take a model, which is copied, what clients remember, the data, what they hold out, loss, task."""
+        """Take a model, which is copied, what clients remember, the data, what they hold out, loss, task.
+
+        Without models of their ``own`` every client is asked about, also one that was never counted.
+        """
         self._model, self._layout = deepcopy(model).eval(), Layout.of(model)
-        self._place, self._held, self._clients = exchange.memory.groups[PERSONAL], held, data.num_clients
+        self._place: slice | None = exchange.memory.groups[PERSONAL] if own else None
+        self._held, self._clients = held, data.num_clients
         self._task = task or task_of(data)
         self._form = self._task.form(loss)
 
     def score(self, params: Tensor, buffers: Tensor, rows: ClientRows) -> tuple[PersonalScore, ...]:
-        """Return the scores of every client that was ever counted and holds something out, by ascending id.
+        """Return the scores of every client that holds something out, by ascending id.
+
+        Of clients with models of their own those that were ever counted.
 
         Args:
             params: The global model's parameters.  # [P]
             buffers: Its buffers.  # [Q]
             rows: What the clients remember.  # [S] each
         """
-        ids = [i for i in sorted(rows) if i < self._clients and self._held.num_examples(i) > 0]
+        everybody = range(self._clients) if self._place is None else sorted(rows)
+        ids = [i for i in everybody if i < self._clients and self._held.num_examples(i) > 0]
         with named_faults("clients' own models cannot be evaluated"), torch.no_grad():
             self._hold(params, buffers)
             shared = [self._ask(*self._held.client(i)) for i in ids]
             found = []
+            if self._place is None:
+                counts = [self._held.num_examples(i) for i in ids]
+                return tuple(
+                    PersonalScore(i, n, None, accuracy, None, loss)
+                    for i, n, (accuracy, loss) in zip(ids, counts, shared, strict=True)
+                )
             for i, (global_accuracy, global_loss) in zip(ids, shared, strict=True):
                 self._hold(rows[i][self._place], buffers)
                 x, y = self._held.client(i)
@@ -100,8 +114,9 @@ def make_evaluator(
     loss: str,
     task: FittedTask | None = None,
 ) -> PersonalEvaluator | None:
-    """Return what scores clients' own models; None where they have none, or nobody holds anything out."""
+    """Return what scores models on what clients hold out; None where nobody holds anything out."""
     held = declared(data, ClientData.held_out)
-    if declared(algorithm, Algorithms.personal) is None or held is None:
+    if held is None:
         return None
-    return PersonalEvaluator(model, exchange, data, cast(FederatedData, held), loss, task)
+    own = declared(algorithm, Algorithms.personal) is not None
+    return PersonalEvaluator(model, exchange, data, cast(FederatedData, held), loss, task, own)

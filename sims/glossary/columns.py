@@ -118,6 +118,17 @@ PERSONAL: Mapping[str, str] = {
     "global_loss": "Loss of the global model on these.",
     "ever_attacked": "Whether it attacks or has attacked before.",
 }
+FAIRNESS: Mapping[str, str] = {
+    "round": _ROUND,
+    "model": "Whose accuracy: of the global model, or of clients' own ones (global, own).",
+    "clients": "Clients that never attacked and hold something out; each counts the same.",
+    "mean": "Mean accuracy over these, each on what it holds out.",
+    "std": "Its standard deviation over them.",
+    "worst": "Accuracy of the worst client.",
+    "p10": "The 10th percentile over clients, between neighbours in proportion.",
+    "median": "The median client's.",
+    "best": "The best client's.",
+}
 ATTACKS: Mapping[str, str] = {
     "round": _ROUND,
     "number": "Which [[attacks]] section, from 0.",
@@ -180,6 +191,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "outputs": OUTPUTS,
     "certificates": CERTIFICATES,
     "personal": PERSONAL,
+    "fairness": FAIRNESS,
     "attacks": ATTACKS,
     "frames": FRAMES,
     "layers": LAYERS,

@@ -69,6 +69,7 @@ SUMMARY: Mapping[str, str] = {
     "predictive log lik.": "Mean test log likelihood of the posterior predictive.",
     "personal (worst)": "Accuracy of honest clients' own models on what these hold out: mean, and worst.",
     "shared (worst)": "Accuracy of the global model there: mean, and the worst client's.",
+    "shared 10 %, std": "Its 10th percentile and standard deviation over clients: means over seeds.",
     "rejected": "Messages that arrived and were left out: not decodable, or not finite.",
     "fallback rounds": "Rounds whose aggregate is not the rule's own, since it could not judge the cohort.",
     "malicious": "Share of malicious clients.",

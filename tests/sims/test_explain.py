@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from gauntlet.sims import audits, frame_table, layer_table, posterior, records, robustness
+from gauntlet.sims import audits, fairness_table, frame_table, layer_table, posterior, records, robustness
 from gauntlet.sims.attack_table import TITLES
 from gauntlet.sims.codec_table import drawn, print_codecs
 from gauntlet.sims.explain import explain, names
@@ -27,6 +27,7 @@ SCHEMAS = {
     "scores": records.SCORES,
     "outputs": records.OUTPUTS,
     "personal": records.PERSONAL,
+    "fairness": fairness_table.FAIRNESS,
     "certificates": records.CERTIFICATES,
     "timings": records.TIMINGS,
     "classes": robustness.CLASSES,
@@ -107,7 +108,7 @@ def test_a_value_a_column_a_table_and_a_value_alone_are_explained(gauntlet):
     assert gauntlet("explain", "frames.nmse").stdout.startswith("frames.nmse (frames.parquet): Squared")
     table = gauntlet("explain", "timings.parquet").stdout.splitlines()
     assert [line.partition(":")[0] for line in table] == list(TABLES["timings"])
-    assert len(gauntlet("explain", "round").stdout.splitlines()) == 11  # tables that have it
+    assert len(gauntlet("explain", "round").stdout.splitlines()) == 12  # tables that have it
 
 
 @pytest.mark.parametrize(

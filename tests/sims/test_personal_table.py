@@ -70,14 +70,55 @@ def test_the_summary_has_the_mean_and_the_worst_of_honest_clients(tmp_path, caps
     assert f"{last['accuracy'].mean():.3f} ({last['accuracy'].min():.3f})" in shown
 
 
-@pytest.mark.parametrize(
-    "changes", [{"algorithm": "fedavg"}, {"held_out": 0.0}], ids=["no own models", "nothing held out"]
-)
-def test_other_runs_have_no_such_table(tmp_path, changes):
-    run = simulate(make_scenario(scenario(rounds=1, **changes)), tmp_path / "run")
+def test_where_nothing_is_held_out_there_is_no_such_table(tmp_path):
+    run = simulate(make_scenario(scenario(rounds=1, held_out=0.0)), tmp_path / "run")
     assert run.personal is None
+    assert run.fairness is None
     assert not (tmp_path / "run" / "personal.parquet").exists()
     assert summary_rows([run])[0]["personal"] is None
+
+
+def test_without_own_models_the_global_one_is_scored_on_what_every_client_holds_out(tmp_path, capsys):
+    run = simulate(make_scenario(scenario(algorithm="fedavg")), tmp_path / "run")
+    own = simulate(make_scenario(scenario()), tmp_path / "ditto")
+    last, same = (r.personal[r.personal["round"] == 3].set_index("client_id") for r in (run, own))
+
+    assert last.index.tolist() == list(range(8))
+    assert last["accuracy"].isna().all()
+    assert last["loss"].isna().all()
+    both = same.index  # Ditto's global model is FedAvg's, to the last bit
+    pd.testing.assert_frame_equal(
+        last.loc[both, ["examples", "global_accuracy", "global_loss"]],
+        same[["examples", "global_accuracy", "global_loss"]],
+    )
+    (row,) = summary_rows([run])
+    assert row["personal"] is None
+    assert row["shared_worst"] == last.loc[~last["ever_attacked"], "global_accuracy"].min()
+    print_summary([run])
+    assert f"{row['shared_p10']:.3f}, {row['shared_std']:.3f}" in capsys.readouterr().out
+
+
+def test_fairness_is_the_spread_over_honest_clients(tmp_path):
+    """Counted again with pandas from the table of clients."""
+    run = simulate(make_scenario(scenario()), tmp_path / "run")
+    assert run.fairness[["round", "model"]].to_numpy().tolist() == [
+        [1, "global"],
+        [1, "own"],
+        [3, "global"],
+        [3, "own"],
+    ]
+    for _, row in run.fairness.iterrows():
+        table = run.personal[(run.personal["round"] == row["round"]) & ~run.personal["ever_attacked"]]
+        scores = table["global_accuracy" if row["model"] == "global" else "accuracy"]
+        assert row["clients"] == len(scores)
+        assert row["mean"] == pytest.approx(scores.mean())
+        assert row["std"] == pytest.approx(scores.std(ddof=0))
+        assert row["p10"] == pytest.approx(scores.quantile(0.1))
+        assert (row["worst"], row["median"], row["best"]) == (scores.min(), scores.median(), scores.max())
+    (summed,) = summary_rows([run])
+    last = run.fairness[run.fairness["round"] == 3].set_index("model")
+    assert summed["shared_p10"] == last.loc["global", "p10"]
+    assert summed["personal_std"] == pytest.approx(last.loc["own", "std"])
 
 
 def test_a_run_that_holds_nothing_out_has_the_fingerprint_that_it_had_before_the_key():

@@ -27,12 +27,17 @@ def _drawn(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def _work(statement: Statement, steps: Tensor) -> LocalWork:
+    """Return the work of clients that took so many steps, which also say what gradient and loss they had."""
+    return LocalWork(statement.training, steps, steps.expand(-1, _P) / 4, 0.25 + steps[:, 0] / 2)
+
+
 def told(algorithm: Any, clients: int = _K) -> tuple[Facts, ...]:
     """Return what ``step`` is given after the share: nothing of an algorithm without facts."""
     statement = _statement(algorithm)
     if not statement:
         return ()
-    work = LocalWork(statement.training, torch.full((clients, 1), 2.0))
+    work = _work(statement, torch.full((clients, 1), 2.0))
     said = torch.ones(clients, len(statement), dtype=torch.float64)
     said = statement.by(_drawn(clients, _P, seed=1), work) if statement.of else said
     shares = torch.full((clients,), 1 / max(clients, 1), dtype=torch.float64)
@@ -47,9 +52,9 @@ def what_is_declared_is_stated_by_stacked_clients_as_by_each_one_alone(algorithm
         return
     update, steps = _drawn(_K, _P, seed=2), torch.tensor([[1.0], [2.0], [2.0]])
     before = update.clone()
-    together = statement.by(update, LocalWork(statement.training, steps))
+    together = statement.by(update, _work(statement, steps))
     rows = [slice(row, row + 1) for row in range(_K)]
-    alone = [statement.by(update[row], LocalWork(statement.training, steps[row])) for row in rows]
+    alone = [statement.by(update[row], _work(statement, steps[row])) for row in rows]
     require(torch.equal(together, torch.cat(alone)), "facts_of must give every client the facts of it alone")
     require(bool(together.isfinite().all()), "facts_of must return finite numbers")
     require(torch.equal(update, before), "facts_of wrote to the updates")

@@ -54,10 +54,13 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "clustering": [{}, {"linkage": "complete"}],
     "residual": [{}, {"threshold": 0.9, "clip": 1.0}],
     "spectral_screen": [{}, {"threshold": 0.5, "unreliable_weight": 0.0}],
+    "mgda": [{"normalize": n, "rescale": r} for n in (False, True) for r in (False, True)],
+    "orthogonal": [{}, {"reference": "root", "weighting": "num_examples"}],
     "nnm": [{"num_byzantine": f} for f in (0, 2, 11)],
     "clipping": [{}, {"clip_norm": 0.1}],
     "arc": [{"num_byzantine": f} for f in (0, 2, 11)],
     "bucketing": [{}, {"bucket_size": 1}, {"bucket_size": 5}, {"bucket_size": 40}],
+    "gradient_calibration": [{}, {"target_norm": 0.1}, {"scope": "weight"}],
 }
 
 

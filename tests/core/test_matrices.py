@@ -2,8 +2,8 @@
 
 import torch
 
-from gauntlet.clients.placement.memory import LARGEST_KEPT
-from gauntlet.clients.pools.matrices import large
+from gauntlet.core import matrices
+from gauntlet.core.matrices import LARGEST_KEPT, large, scaled
 
 ROWS, COLUMNS = 8, LARGEST_KEPT // 4 // 8 + 1000  # a little more than what the C library keeps
 
@@ -35,3 +35,28 @@ def test_far_too_large_memory_is_not_taken():
     place = whole.data_ptr()
     del whole
     assert large(ROWS, COLUMNS).data_ptr() != place
+
+
+def test_scaled_rows_are_products_in_their_own_type():
+    vectors = torch.tensor([[1.0, -3.0], [2.0, 0.5], [0.0, 7.0]])
+    for dtype in (torch.float32, torch.float64):
+        rows = vectors.to(dtype)
+        found = scaled(rows, torch.tensor([1.0, 1 / 3, 0.0], dtype=torch.float64))
+        assert found.dtype == dtype
+        assert torch.equal(found, rows * torch.tensor([[1.0], [1 / 3], [0.0]], dtype=dtype))
+        assert torch.equal(rows, vectors.to(dtype))
+
+
+def test_nothing_is_written_where_every_factor_is_1():
+    vectors = torch.randn(3, 5)
+    assert scaled(vectors, torch.ones(3, dtype=torch.float64)) is vectors
+
+
+def test_a_large_product_takes_the_memory_of_the_one_before(monkeypatch):
+    monkeypatch.setattr(matrices, "_free", [])
+    vectors, half = torch.ones(ROWS, COLUMNS), torch.full((ROWS,), 0.5)
+    first = scaled(vectors, half)
+    place = first.data_ptr()
+    assert bool((first == 0.5).all())
+    del first
+    assert scaled(vectors, half).data_ptr() == place
