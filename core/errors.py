@@ -90,9 +90,15 @@ def nearest(came: str, allowed: Iterable[str]) -> str:
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
+_TABLES = ("dict_type", "dataclass_type", "model_type", "model_attributes_type")
+"""What pydantic calls a table that is none: by a class of ours, or a dictionary."""
+
+
 def wrong_value(details: Mapping[str, Any]) -> str:
     """Return pydantic's complaint about a value as the end of a message, with the nearest valid choice."""
     words, came = str(details["msg"]).removeprefix("Value error, "), details["input"]
+    if details["type"] in _TABLES:
+        words = "it must be a table"
     choices = re.findall("'([^']*)'", words) if details["type"] == "literal_error" else []
     hint = nearest(came, choices) if isinstance(came, str) else ""
     return f"is {shown(came)}: {words[:1].lower()}{words[1:]}{hint}"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .contracts import Audited, Goal, LocalTraining, NoGuarantee, Release, Worked
+from .declarations.privacy import RELATIONS
 from .errors import PluginError, shown
 from .frames import RecordShape
 from .server_replies import (
@@ -126,6 +127,10 @@ def _noised(came: Any, aggregate: Tensor, *_: object) -> None:
 
 def _released(came: Any, *_: object) -> None:
     want(isinstance(came, Release | NoGuarantee), "a Release or a NoGuarantee", came)
+    if isinstance(came, Release):
+        number(came.noise_multiplier, "a noise_multiplier")
+        known = RELATIONS[:-1]  # of something that is released there is no "none"
+        want(came.relation in known, f"a relation, one of {', '.join(known)}", came.relation)
 
 
 def _encoded(came: Any, updates: Updates, *_: object) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from .contracts.server import Arrivals, Delivery, Sampling, Starts
+from .contracts.server import SCHEMES, Arrivals, Delivery, Sampling, Starts
 from .trees import pack
 from .wanted import is_plain, number, pair, vector, want
 
@@ -21,6 +21,10 @@ def delivered(came: Any, examples: Any, *_: object) -> None:
         what = "bool" if kind == "b" else "floats"
         want(fine, f"{name} as an array of {what} [{len(examples)}]", column)
     number(came.round_seconds, "round_seconds")
+    seconds, what = came.client_seconds, "seconds of at least 0 in client_seconds"
+    want(bool((seconds >= 0).all()), what, seconds)
+    late = came.arrived & ~(seconds <= came.round_seconds)
+    want(not late.any(), "as arrived no message that comes after round_seconds", seconds[late])
 
 
 def begun(came: Any, traffic: Any, *_: object) -> None:
@@ -66,8 +70,11 @@ def stepped(came: Any, params: Tensor, *_: object) -> None:
 
 def sampling(came: Any, *_: object) -> None:
     want(isinstance(came, Sampling), "a Sampling", came)
+    want(came.scheme in SCHEMES, f"a scheme, one of {', '.join(SCHEMES)}", came.scheme)
     number(came.expected_size, "expected_size")
+    want(came.expected_size > 0, "an expected_size above 0", came.expected_size)
     number(came.sample_rate, "sample_rate")
+    want(came.sample_rate <= 1, "a sample_rate of at most 1", came.sample_rate)
 
 
 def sampled(came: Any, num_clients: int, *_: object) -> None:

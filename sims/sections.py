@@ -34,6 +34,8 @@ class Plugin(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _shorthand(cls, value: Any) -> Any:
+        if isinstance(value, bool | int | float | list | tuple):
+            raise ValueError("it must be a plug-in's name, or a table with its name and options")
         return plugin_table(value)
 
     def spec(self) -> PluginSpec:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from math import isfinite
 from numbers import Real
@@ -135,8 +136,13 @@ class Tracking:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the tool's own code and what it builds on
                 work()
-        except Exception as error:
-            self._session = None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit, too: no tracker may end a run
+            session, self._session = self._session, None
+            if session is not None:
+                with suppress(Exception, SystemExit):
+                    session.close()
             why = str(error) if isinstance(error, GauntletError) else said(error)
             line = f"warning: track '{self._name}' could not {what}, and the run goes on without it: {why}"
             self._writer.note(line)

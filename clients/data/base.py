@@ -170,6 +170,15 @@ class Partition(Protocol):
         """
 
 
+class LookingPartition(Protocol):
+    """A partition that declares ``sees_inputs``."""
+
+    def split(self, y: Array, groups: Array | None, num_clients: int, seed: int, x: Array) -> list[Array]:
+        """As ``Partition.split``, also handed the inputs as the data set has them: uint8 pixels, float32
+        values or int64 tokens.  # x: [n, ...]
+        """
+
+
 class FederatedData(Protocol):
     """Examples that already lie with their clients.
 

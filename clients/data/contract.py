@@ -15,7 +15,7 @@ from ...core.registry import require
 from ...core.seeds import generator
 from ..tasks.fitted import facts_of, task_of
 from .base import Array, Dataset, FederatedData, Partition, Population, Source
-from .federate import check_rows, dealt
+from .federate import asked, check_rows, dealt
 
 NUM_CLIENTS = 5
 
@@ -27,6 +27,13 @@ def small_labels() -> tuple[Array, Array]:
     for array in (y, groups):
         array.setflags(write=False)
     return y, groups
+
+
+def small_inputs(num_examples: int) -> Array:
+    """Return inputs of so many examples, of which no two are alike.  # [n, 1, 2, 2]"""
+    x = generator(0, "contract inputs").random((num_examples, 1, 2, 2), dtype=np.float32)
+    x.setflags(write=False)
+    return x
 
 
 # ---- data sets ------------------------------------------------------------------------------------------
@@ -151,12 +158,12 @@ DATASET_CHECKS: tuple[Callable[[Source | Population], None], ...] = (
 
 def clients_hold_ascending_disjoint_rows(plugin: Partition) -> None:
     y, groups = small_labels()
-    check_rows(plugin.split(y, groups, NUM_CLIENTS, 0), len(y), NUM_CLIENTS)
+    check_rows(_split(plugin, y, groups), len(y), NUM_CLIENTS)
 
 
 def nothing_is_left_over_where_completeness_is_declared(plugin: Partition) -> None:
     y, groups = small_labels()
-    dealt_out = sum(len(rows) for rows in plugin.split(y, groups, NUM_CLIENTS, 0))
+    dealt_out = sum(len(rows) for rows in _split(plugin, y, groups))
     complete = not declared(plugin, Partitions.complete) or dealt_out == len(y)
     require(complete, f"declared complete, but {len(y) - dealt_out} of {len(y)} examples went to nobody")
 
@@ -166,14 +173,14 @@ def natural_groups_are_clients_where_that_is_declared(plugin: Partition) -> None
         return
     y, groups = small_labels()
     count = len(np.unique(groups))
-    for rows in plugin.split(y, groups, count, 0):
+    for rows in _split(plugin, y, groups, count):
         found = np.unique(groups[rows]).tolist()
         require(len(found) == 1, f"declared natural, but a client has the examples of groups {found}")
 
 
 def the_split_follows_its_seed(plugin: Partition) -> None:
     y, groups = small_labels()
-    first, again, other = (plugin.split(y, groups, NUM_CLIENTS, seed) for seed in (0, 0, 1))
+    first, again, other = (_split(plugin, y, groups, seed=seed) for seed in (0, 0, 1))
     require(_same(first, again), "the same seed must give the same split")
     seeded = declared(plugin, Partitions.seeded)
     differs = not _same(first, other)
@@ -185,17 +192,23 @@ def labels_do_not_matter_where_that_is_declared(plugin: Partition) -> None:
         return
     y, groups = small_labels()
     targets = generator(0, "contract").standard_normal((len(y), 2)).astype(np.float32)
-    plain, regression = (plugin.split(some, groups, NUM_CLIENTS, 0) for some in (y, targets))
+    plain, regression = (_split(plugin, some, groups) for some in (y, targets))
     require(_same(plain, regression), "declared label_free, but other labels are dealt out otherwise")
 
 
 def more_clients_than_examples_are_refused(plugin: Partition) -> None:
     y, groups = small_labels()
     try:
-        plugin.split(y[:3], groups[:3], NUM_CLIENTS, 0)
+        _split(plugin, y[:3], groups[:3])
     except ValueError:
         return
     require(False, f"3 examples for {NUM_CLIENTS} clients must raise ValueError, nothing was raised")
+
+
+def _split(
+    plugin: Partition, y: Array, groups: Array, count: int = NUM_CLIENTS, seed: int = 0
+) -> list[Array]:
+    return asked(plugin, small_inputs(len(y)), y, groups, count, seed)
 
 
 def _same(a: list[Array], b: list[Array]) -> bool:

@@ -11,7 +11,18 @@ from ...core.errors import GauntletError, PluginError, ScenarioError, said, show
 from ...core.guards import guard
 from ...core.registry import require
 from ...core.seeds import generator
-from .base import NO_GROUPS, Array, Dataset, FederatedData, Partition, PartitionedData, Perturb, Population
+from ...core.untouched import untouched
+from .base import (
+    NO_GROUPS,
+    Array,
+    Dataset,
+    FederatedData,
+    LookingPartition,
+    Partition,
+    PartitionedData,
+    Perturb,
+    Population,
+)
 
 _OF_DATA = ("name", "num_clients", "input_shape", "num_examples", "client", "test")
 
@@ -157,7 +168,8 @@ def _split(partition: Partition, pile: Dataset, num_clients: int, seed: int) -> 
             "use iid, quantity or natural"
         )
     try:
-        return partition.split(pile.y, pile.groups, num_clients, seed)
+        with untouched(f"partition {_label(partition)}", pile.x, pile.y, pile.groups):
+            return asked(partition, pile.x, pile.y, pile.groups, num_clients, seed)
     except GauntletError:
         raise
     except ValueError as error:
@@ -165,7 +177,17 @@ def _split(partition: Partition, pile: Dataset, num_clients: int, seed: int) -> 
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise PluginError(f"{_label(partition)} raised {said(error)}") from error
+        raise PluginError(f"partition {_label(partition)} raised {said(error)}") from error
+
+
+def asked(
+    partition: Partition, x: Array, y: Array, groups: Array | None, num_clients: int, seed: int
+) -> list[Array]:
+    """Return what a partition's ``split`` says, handed the inputs where it declares that it looks at them."""
+    if not declared(partition, Partitions.sees_inputs):
+        return partition.split(y, groups, num_clients, seed)
+    looking = cast(LookingPartition, partition)
+    return looking.split(y, groups, num_clients, seed, x)
 
 
 def _label(plugin: object) -> str:

@@ -23,6 +23,10 @@ class ServerOptimizer(Protocol):
     def step(self, params: Tensor, aggregate: Tensor, state: State) -> tuple[Tensor, State]: ...
 
 
+SCHEMES = ("poisson", "fixed_size", "full", "round_robin", "other")
+"""The ways of sampling that an accountant knows; see ``Sampling``."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How a sampler really samples, as an accountant must know it.

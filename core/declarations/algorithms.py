@@ -154,7 +154,10 @@ class Algorithms(Samplers, Optimizers):
         "(num_clients, generator) -> ids", "The cohort, where it is its own sampler."
     )
     stale = flag("Its server half is right also for messages that began in earlier rounds.")
-    mechanisms = words("The privacy mechanisms that it goes with.", careful=("none",))
+    mechanisms = words(
+        "The privacy mechanisms that it goes with, by name; one from outside by its class's.",
+        careful=("none",),
+    )
     shared = words("Its attributes that such a mechanism takes over where it leaves them None.")
     full_participation = flag("It needs every client in every round.")
     plain_mean = flag("What the server adds up must be the plain mean of the messages.")

@@ -94,6 +94,9 @@ class Partitions(Table):
     seeded = flag("Another run seed gives another split.", careful=True)
     natural = flag("Every natural group is one client, so that their number is the data's.")
     label_free = flag("It does not look at the labels, only at how many there are.")
+    sees_inputs = flag(
+        "It looks at the inputs: `split` is handed those of all training examples as a fifth argument."
+    )
 
 
 Named = Mapping[str, object]

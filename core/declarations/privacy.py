@@ -70,7 +70,9 @@ class Mechanisms(Table):
         "(expected_size) -> int", "How many honest clients' noise it counts on, under distributed trust."
     )
     max_dropouts = count(0, "How many of those may be missing.")
-    algorithms = words("The algorithms that it goes with; none: any.")
+    algorithms = words(
+        "The algorithms that it goes with, by name; one from outside by its class's; none: any."
+    )
     batches: Declaration[str | None] = word(None, "How a local step's examples are drawn, for the tables.")
     epsilon: Declaration[float | None] = number(None, "What the run may cost, instead of a noise multiplier.")
     delta: Declaration[float | None] = number(None, "The probability that epsilon may fail.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...core.contracts.server import SCHEMES
 from ...core.declarations import Samplers, declared
 from ...core.registry import require
 from ...core.seeds import generator
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 NUM_CLIENTS = 60
 ROUNDS = 2000
-SCHEMES = ("poisson", "fixed_size", "full", "round_robin", "other")
 
 
 def gives_ascending_ids_of_the_population(sampler: Sampler) -> None:

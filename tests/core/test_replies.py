@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gauntlet.core.contracts import Goal, Verdict
+from gauntlet.core.contracts import Goal, Release, Verdict
 from gauntlet.core.errors import PluginError
 from gauntlet.core.replies import REPLIES
 from gauntlet.core.task_replies import REPLIES as TASK_REPLIES
@@ -96,3 +96,14 @@ def test_a_goal_has_one_whole_label_of_each_sort_for_each_example(came):
 def test_a_goal_may_be_on_some_of_the_examples():
     REPLIES["data_attacks"]["goal"](Goal(X[:2], Y[:2], Y[1:3]), X, Y)
     REPLIES["data_attacks"]["goal"](Goal(X[:0], Y[:0], Y[:0]), X, Y, lambda x: x)
+
+
+def test_a_release_says_how_much_noise_there_was_and_between_which_neighbours():
+    REPLIES["privacy"]["event"](Release(0.0, "zero_out"))
+    for came, words in (
+        (Release(-1.0, "add_remove"), "noise_multiplier, a finite number of at least 0"),
+        (Release(float("nan"), "add_remove"), "noise_multiplier"),
+        (Release(1.0, "remove"), "a relation, one of add_remove, zero_out, replace_one"),
+        (Release(1.0, "none"), "a relation"),
+    ):
+        refused("privacy", "event", came, match=words)

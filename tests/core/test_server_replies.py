@@ -1,11 +1,12 @@
-"""What a schedule hands back is looked at: nothing counts before it is there, and nobody begins twice."""
+"""What plug-ins of the server hand back is looked at: nothing counts before it is there, nobody begins twice,
+no cohort is charged by a chance that there is not."""
 
 import numpy as np
 import pytest
 
-from gauntlet.core.contracts import Arrivals, Starts, Traffic
+from gauntlet.core.contracts import Arrivals, Delivery, Sampling, Starts, Traffic
 from gauntlet.core.errors import PluginError
-from gauntlet.core.server_replies import arrived, begun
+from gauntlet.core.server_replies import arrived, begun, delivered, sampling
 
 # clients 3 and 5 are at work, whose messages arrive at 2 and never; 3, 5 and 8 may take part
 TRAFFIC = Traffic(
@@ -49,3 +50,41 @@ def test_only_idle_clients_begin_and_not_in_the_past():
     for ids, at in (([3], 1.0), ([9], 1.0), ([8, 8], 1.0), ([8], 0.5)):
         with pytest.raises(PluginError, match="must return"):
             begun((Starts(np.array(ids), at), None), TRAFFIC)
+
+
+def delivery(came, seconds, length):
+    return Delivery(np.array(came, dtype=bool), np.array(seconds), length)
+
+
+def test_a_message_that_is_lost_takes_for_ever_and_one_that_arrives_is_there_when_the_round_ends():
+    delivered(delivery([True, False], [2.0, np.inf], 2.0), np.zeros(2))
+    delivered(delivery([], [], 0.0), np.zeros(0))
+
+
+@pytest.mark.parametrize(
+    ("came", "words"),
+    [
+        (delivery([True, True], [1.0, -1.0], 2.0), "client_seconds"),
+        (delivery([True, False], [1.0, np.nan], 2.0), "client_seconds"),
+        (delivery([True, True], [1.0, 2.5], 2.0), "after round_seconds"),
+        (delivery([True, True], [1.0, np.inf], 2.0), "after round_seconds"),
+    ],
+)
+def test_a_clock_that_runs_backwards_or_a_message_after_its_round_is_refused(came, words):
+    with pytest.raises(PluginError, match=words):
+        delivered(came, np.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ("came", "words"),
+    [
+        (Sampling("poison", 10, 0.5, 5.0), "a scheme, one of poisson, fixed_size"),
+        (Sampling("poisson", 10, 1.7, 17.0), "at most 1"),
+        (Sampling("poisson", 10, -0.1, 1.0), "at least 0"),
+        (Sampling("other", 10, 0.5, 0.0), "above 0"),
+    ],
+)
+def test_a_way_of_sampling_that_no_accountant_knows_is_refused(came, words):
+    sampling(Sampling("poisson", 10, 1.0, 10.0), 10)
+    with pytest.raises(PluginError, match=words):
+        sampling(came, 10)

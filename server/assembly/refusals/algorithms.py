@@ -21,6 +21,8 @@ from ....core.errors import ScenarioError
 from ...guarantee.release import counts_alike
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..fitted import Fitted
     from ..parts import Parts
 
@@ -29,10 +31,15 @@ def _who(parts: Parts) -> str:
     return f"algorithm '{parts.spec.algorithm.name}'"
 
 
+def _is_one_of(name: str, named: Sequence[str]) -> bool:
+    """Return whether a scenario's plug-in is among those that another names: from outside, by its class."""
+    return name in named or name.rpartition(":")[2] in named
+
+
 def a_mechanism_of_other_algorithms(parts: Parts) -> ScenarioError | None:
     """A privacy mechanism that goes with other algorithms."""
     needs, spec = declared(parts.mechanism, Mechanisms.algorithms), parts.spec
-    if not needs or spec.algorithm.name in needs:
+    if not needs or _is_one_of(spec.algorithm.name, needs):
         return None
     return ScenarioError(
         f"privacy '{spec.privacy.name}' goes with algorithm {' or '.join(needs)}, got '{spec.algorithm.name}'"
@@ -62,7 +69,7 @@ def a_beginning_that_clients_do_not_know(parts: Parts) -> ScenarioError | None:
 def an_algorithm_of_other_mechanisms(parts: Parts) -> ScenarioError | None:
     """An algorithm that works in a way of its own, and names other privacy mechanisms."""
     mechanisms, came = declared(parts.algorithm, Algorithms.mechanisms), parts.spec.privacy.name
-    if not parts.brings(Algorithms.work) or came in mechanisms:
+    if not parts.brings(Algorithms.work) or _is_one_of(came, mechanisms):
         return None
     return ScenarioError(f"{_who(parts)} goes with privacy {' or '.join(mechanisms)}, got '{came}'")
 
@@ -84,7 +91,7 @@ def an_optimizer_that_nobody_runs(parts: Parts) -> ScenarioError | None:
 def clients_that_an_algorithm_misses(parts: Parts) -> ScenarioError | None:
     """An algorithm that needs every client in every round, with a sampler that draws some."""
     needs = parts.brings(Algorithms.work) and declared(parts.algorithm, Algorithms.full_participation)
-    if not needs or parts.spec.sampler.name == "full":
+    if not needs or parts.sampler.sampling(parts.population).scheme == "full":
         return None
     return ScenarioError(
         f"{_who(parts)} needs every client in every round: sampler full, got '{parts.spec.sampler}'"

@@ -269,3 +269,21 @@ def test_a_partition_that_ignores_its_seed_or_draws_from_elsewhere_fails():
 def test_every_partition_check_passes_on_the_plug_in_that_was_then_broken():
     for check in PARTITION_CHECKS:
         check(Scattered(complete=True))
+
+
+def test_a_partition_that_looks_at_the_inputs_is_handed_as_many_as_there_are_labels():
+    @dataclass(frozen=True)
+    class BySum:
+        complete: bool = True
+        label_free: bool = True
+        seeded: bool = False
+        sees_inputs: bool = True
+
+        def split(self, y, groups, num_clients, seed, x):
+            if len(y) < num_clients:
+                raise ValueError("too few")
+            order = np.argsort(x.sum(axis=(1, 2, 3)), kind="stable")
+            return [np.sort(rows) for rows in np.array_split(order, num_clients)]
+
+    for check in PARTITION_CHECKS:
+        check(BySum())

@@ -1,10 +1,11 @@
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from gauntlet.clients.data import DATASETS, PARTITIONS, Dataset, federate
-from gauntlet.core.errors import PluginError, ScenarioError
+from gauntlet.core.errors import ForbiddenWrite, PluginError, ScenarioError
 from gauntlet.core.guards import guard
 
 PILE = Dataset(
@@ -89,12 +90,54 @@ def test_what_cannot_be_dealt_out_is_the_scenarios_fault(dataset, partition, num
         (Fixed([[0], [10]]), r"rows in \[0, 9\], got \[0, 10\]"),
         (Fixed([[-1], [0]]), r"rows in \[0, 9\], got \[-1, 0\]"),
         (Fixed([[0.0], [1.0]]), "int64 arrays"),
-        (Raises(KeyError("label")), "Raises raised KeyError: 'label'"),
+        (Raises(KeyError("label")), "partition Raises raised KeyError: 'label'"),
     ],
 )
 def test_a_partition_that_breaks_its_contract_is_named(partition, message):
     with pytest.raises(PluginError, match=message):
         federate(Pile(), partition, 2, 0)
+
+
+@dataclass(frozen=True)
+class ByHeight:
+    """A partition by a feature: the lower half of the values, and the upper one."""
+
+    label_free: ClassVar[bool] = True
+    sees_inputs: ClassVar[bool] = True
+
+    def split(self, y, groups, num_clients, seed, x):
+        order = np.argsort(x[:, 0], kind="stable")
+        return [np.sort(rows) for rows in np.array_split(order, num_clients)]
+
+
+def test_a_partition_may_deal_by_the_inputs_that_are_left_for_clients():
+    """By hand: of the heights 0 ... 9 in a drawn order one is the server's, the others are cut in two."""
+    heights = np.random.default_rng(0).permutation(10).astype(np.float32)
+    pile = replace(PILE, x=np.stack([heights, np.zeros(10, np.float32)], axis=1))
+    data = federate(Pile(pile), ByHeight(), 2, 0, root_examples=1)
+    kept = sorted(set(range(10)) - set(data.root.client(2)[0][:, 0].tolist()))
+
+    assert sorted(data.client(0)[0][:, 0].tolist()) == kept[:5]
+    assert sorted(data.client(1)[0][:, 0].tolist()) == kept[5:]
+
+
+@dataclass(frozen=True)
+class Writes:
+    """A partition that writes into what it is handed."""
+
+    into: str
+    sees_inputs: ClassVar[bool] = True
+
+    def split(self, y, groups, num_clients, seed, x):
+        {"y": y, "groups": groups, "x": x}[self.into][:] += 1
+        return np.array_split(np.arange(len(y)), num_clients)
+
+
+@pytest.mark.parametrize("into", ["y", "groups", "x"])
+def test_a_partition_that_writes_into_the_data_is_refused_by_its_name(into):
+    pile = replace(PILE, x=PILE.x.copy(), y=np.zeros(10, np.int64), groups=np.arange(10))
+    with pytest.raises(ForbiddenWrite, match="partition Writes wrote into"):
+        federate(Pile(pile), Writes(into), 2, 0)
 
 
 def test_a_dataset_without_a_verb_is_refused():

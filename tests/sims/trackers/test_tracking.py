@@ -43,6 +43,8 @@ class Session:
     def rounds(self, rows):
         if self.broken == "rounds":
             raise RuntimeError("the line is dead")
+        if self.broken == "exit":
+            raise SystemExit(0)
         with self.path.open("a") as file:
             for round_, numbers in rows:
                 file.write(f"{round_} {numbers['accuracy']}\\n")
@@ -55,7 +57,8 @@ class Session:
             file.write(f"end {summary['accuracy']} {sorted(pictures)} {'rounds' in tables}\\n")
 
     def close(self):
-        pass
+        with self.path.with_name("closed").open("a") as file:
+            file.write("closed\\n")
 '''
 
 
@@ -122,7 +125,7 @@ def test_of_what_an_earlier_process_handed_over_nothing_comes_twice(tiny, tmp_pa
     assert [line.split()[0] for line in said.read_text().splitlines()] == ["0", "1", "2", "3", "end"]
 
 
-@pytest.mark.parametrize("broken", ["open", "rounds", "finish"])
+@pytest.mark.parametrize("broken", ["open", "rounds", "exit", "finish"])
 def test_a_tracker_that_fails_is_one_line_and_the_run_has_the_same_bits(tiny, tmp_path, lines, broken):
     run = package.simulate(tiny(track={"name": lines, "broken": broken}), tmp_path / "run")
     plain = package.simulate(tiny(), tmp_path / "plain")
@@ -133,6 +136,8 @@ def test_a_tracker_that_fails_is_one_line_and_the_run_has_the_same_bits(tiny, tm
     assert "goes on without it" in note
     assert run.rounds.equals(plain.rounds)
     assert run.manifest["fingerprint"] == plain.manifest["fingerprint"]
+    closed = run.folder / "tracking" / "Lines" / "closed"
+    assert (closed.read_text() == "closed\n") if broken != "open" else not closed.exists()
 
 
 def test_what_is_not_there_is_refused_before_anything_is_written(tiny, tmp_path):
