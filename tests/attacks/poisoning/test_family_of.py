@@ -16,7 +16,7 @@ def test_built_in_names_are_found_in_their_table():
 
 def test_a_misspelt_name_gets_the_nearest_of_both_families():
     with pytest.raises(
-        PluginError, match=r"unknown attack 'sign_flp'; did you mean 'sign_flip'\? Known: additive"
+        PluginError, match=r"unknown attack 'sign_flp'; did you mean 'sign_flip'\? Known: a3fl, additive"
     ):
         family_of("sign_flp")
     with pytest.raises(PluginError, match="did you mean 'label_flip'"):
