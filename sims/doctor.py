@@ -5,9 +5,9 @@ import platform
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
-from importlib.util import find_spec
 
 from ..core.version import VERSION
+from .names import installed
 
 _EXTRAS: Mapping[str, tuple[str, str]] = {
     "flwr": ("flower", "Flower's strategies as defenses, and Gauntlet's defenses in Flower"),
@@ -51,7 +51,7 @@ def _needed() -> Iterator[str]:
 
 def _extras() -> Iterator[str]:
     for package, (extra, gives) in _EXTRAS.items():
-        if find_spec(package) is not None:
+        if installed(package):
             yield _line("ok", package, f"{_version(package)}: {gives}")
         else:
             yield _line("none", package, f"pip install 'gauntlet-fl[{extra}]' gives {gives}")

@@ -41,5 +41,9 @@ def every_plugin() -> list[str]:
 
 
 def installed(package: str) -> bool:
-    """Return whether a package can be imported, without importing it."""
-    return find_spec(package) is not None
+    """Return whether there is a package, without importing it.
+
+    A folder of its name without code is none: W&B leaves such a one where it ran.
+    """
+    found = find_spec(package)
+    return found is not None and found.loader is not None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 from math import isfinite
 from numbers import Real
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.contracts import TrackedRun
 from ..core.declarations import Trackers, declared
 from ..core.errors import GauntletError, ScenarioError, said
+from .names import installed
 from .naming import settings
 from .results import Run, read_json, write_json
 from .sections import digest_of, plain
@@ -44,7 +44,7 @@ def make_tracker(scenario: Scenario) -> Tracker:
     named = scenario.track.spec()
     tracker = TRACKERS.build(named.name, named.options)
     for module in declared(tracker, Trackers.needs):
-        if find_spec(module) is None:
+        if not installed(module):
             raise ScenarioError(
                 f"track '{named.name}' needs {module}, which is not installed: pip install "
                 f"'gauntlet-fl[{named.name}]', or leave track out"

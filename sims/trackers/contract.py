@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.contracts import TrackedRun
 from ...core.declarations import Trackers, declared
 from ...core.registry import require
+from ..names import installed
 
 if TYPE_CHECKING:
     from ...core.contracts import Tracker, TrackSession
@@ -44,7 +44,7 @@ def goes_on_where_it_stopped(tracker: Tracker) -> None:
 
 def _session(tracker: Tracker, before: Any = ()) -> Iterator[TrackSession]:
     """Return a session, after an earlier one that took some rounds; none where a module is missing."""
-    if any(find_spec(name) is None for name in declared(tracker, Trackers.needs)):
+    if not all(map(installed, declared(tracker, Trackers.needs))):
         return
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -99,6 +99,13 @@ def test_the_doctor_says_what_is_missing_and_what_it_would_give(monkeypatch):
     assert any(line.startswith("ok      torch  ") for line in doctor.software())
 
 
+def test_a_folder_of_a_packages_name_is_no_package(monkeypatch, tmp_path):
+    (tmp_path / "no_such_package").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(doctor, "_EXTRAS", {"no_such_package": ("flower", "strategies")})
+    assert doctor.software()[-1].startswith("none    no_such_package")
+
+
 @pytest.mark.parametrize(
     ("complete", "incomplete", "found"),
     [
