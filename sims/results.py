@@ -106,7 +106,7 @@ class Run:
 
     @cached_property
     def personal(self) -> "pd.DataFrame | None":
-        """One row a client and evaluated round: how models do on what it holds out; None where nobody does."""
+        """One row a client and evaluated round: how models do on what it holds out; else None."""
         return self._where_there("personal")
 
     @cached_property
