@@ -106,10 +106,7 @@ class Run:
 
     @cached_property
     def personal(self) -> "pd.DataFrame | None":
-        """One row a client and evaluated round: how its own model and the global one do on what it holds out.
-
-        None where nobody holds anything out. A client without a model of its own has no score of one.
-        """
+        """One row a client and evaluated round: how models do on what it holds out; else None."""
         return self._where_there("personal")
 
     @cached_property

@@ -59,4 +59,5 @@ def test_a_large_product_takes_the_memory_of_the_one_before(monkeypatch):
     place = first.data_ptr()
     assert bool((first == 0.5).all())
     del first
+    assert [memory.ctypes.data for memory in matrices._free] == [place]
     assert scaled(vectors, half).data_ptr() == place
