@@ -52,6 +52,14 @@ CASES: dict[str, tuple[list[Case], list[Any]]] = {
         ],
         ["mean", "crfl", VOTE],
     ),
+    "filters": (
+        [
+            ("none", []),
+            ("sign_flip, 4 of 20", [{"name": "sign_flip", "count": 4}]),
+            ("three corners, 9 of 20", [{**CORNERS, "count": 9}]),
+        ],
+        ["mean", {"name": "smea", "num_byzantine": 4}, "clustering", "residual"],
+    ),
     "fedguard": (
         [
             ("none", []),
