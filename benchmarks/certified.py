@@ -25,7 +25,7 @@ PARTITIONS: dict[str, Any] = {"iid": "iid", "dirichlet .5": DIRICHLET}
 KRUM = {"name": "multi_krum", "num_byzantine": 8}
 PLAIN: list[Any] = ["mean", "median", KRUM]
 
-VOTE = {"name": "crfl", "clip_norm": 15.0, "noise_std": 0.03, "update_clip_norm": 0.1, "num_byzantine": 1}
+VOTE = {"name": "crfl", "clip_norm": 15.0, "noise_std": 0.05, "update_clip_norm": 0.5, "num_byzantine": 1}
 ONCE = {
     **CORNERS,
     "count": 1,
