@@ -58,7 +58,15 @@ RULES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
     "zeno": ("zeno", F, "", {}),
     **{name: (name, {}, "", {}) for name in ("pcgrad", "gradient_calibration", "mgda", "orthogonal")},
     **{name: (name, {}, "", {}) for name in ("foolsgold", "flame", "signguard", "clipped_clustering", "rlr")},
+    "smea, f = 2": ("smea", {"num_byzantine": 2}, "", {}),
+    "clustering": ("clustering", {}, "", {}),
+    "residual": ("residual", {}, "", {}),
+    "spectral_screen": ("spectral_screen", {}, "", {}),
+    "backdoor_indicator": ("backdoor_indicator", {}, "", {}),
+    "fedguard": ("fedguard", {"steps": 1}, "", {}),
+    "crfl": ("crfl", {}, "", {}),
 }
+TOLD = ("crfl", "spectral_screen")  # the model's parameters and its layers' shapes, that is
 OVERWRITES = ("ARC", "Clipping")  # what they are given: they get a copy
 
 
@@ -92,9 +100,16 @@ def ours(rule: str) -> Callable[[torch.Tensor], Any]:
         before = PRE_AGGREGATIONS.build(name, options)
         return lambda x: before.transform(Updates(x, torch.arange(CLIENTS), counts), before.init())
     defense, who = DEFENSES.build(name, options), (torch.arange(CLIENTS), counts)
-    if not declared(defense, Defenses.runs_models):
-        return lambda x: defense.aggregate(Updates(x, *who), defense.init())
-    return lambda x: defense.aggregate(Updates(x, *who, context=context(x.shape[1])), defense.init())
+    prepare = declared(defense, Defenses.prepare)
+
+    def run(x: torch.Tensor) -> Any:
+        told, state = context(x.shape[1]), defense.init()
+        if prepare is not None:
+            state = torch.ones(x.shape[1])  # as if something were planted
+        return defense.aggregate(Updates(x, *who, context=told), state)
+
+    told = declared(defense, Defenses.runs_models) or name in TOLD
+    return run if told else lambda x: defense.aggregate(Updates(x, *who), defense.init())
 
 
 def context(size: int) -> Any:

@@ -25,7 +25,7 @@ PARTITIONS: dict[str, Any] = {"iid": "iid", "dirichlet .5": DIRICHLET}
 KRUM = {"name": "multi_krum", "num_byzantine": 8}
 PLAIN: list[Any] = ["mean", "median", KRUM]
 
-VOTE = {"name": "crfl", "clip_norm": 15.0, "noise_std": 0.03, "update_clip_norm": 0.1, "num_byzantine": 1}
+VOTE = {"name": "crfl", "clip_norm": 15.0, "noise_std": 0.05, "update_clip_norm": 0.5, "num_byzantine": 1}
 ONCE = {
     **CORNERS,
     "count": 1,
@@ -51,6 +51,14 @@ CASES: dict[str, tuple[list[Case], list[Any]]] = {
             ("three corners, 5 of 20", [{**CORNERS, "count": 5}]),
         ],
         ["mean", "crfl", VOTE],
+    ),
+    "filters": (
+        [
+            ("none", []),
+            ("sign_flip, 4 of 20", [{"name": "sign_flip", "count": 4}]),
+            ("three corners, 9 of 20", [{**CORNERS, "count": 9}]),
+        ],
+        ["mean", {"name": "smea", "num_byzantine": 4}, "clustering", "residual"],
     ),
     "fedguard": (
         [

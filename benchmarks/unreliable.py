@@ -1,12 +1,12 @@
 """Clients with poor data on MNIST: who flags them, spectral_screen or mud_hog.
 
 Usage: unreliable.py [--seeds S ...] [--thresholds T ...] [--partitions P ...] [--kinds K ...]
-[--defenses D ...]. 40
-clients take 20 steps of 32 of their examples in each of eight rounds; eight of them blur every image (a
-Gaussian of 2 pixels), have half of their labels drawn at random, or have noise of up to 1.4 on every pixel,
-or four do each. Printed of the last four rounds: the share of flags ``unreliable`` that are right
-(precision), the share of poor clients so flagged (recall), each as mean (least) over seeds, and the flags of
-malice on anybody. A run takes three CPU seconds. The table stands in docs/robustness-certified.md.
+[--defenses D ...]. 40 clients take 20 steps of 32 of their examples in each of eight rounds; eight of them
+blur every image (a Gaussian of 2 pixels), have half of their labels drawn at random, or have noise of up to
+1.4 on every pixel, or four do each. Printed of the last four rounds: the share of flags ``unreliable`` that
+are right (precision), the share of poor clients so flagged (recall), each as mean (least) over seeds, such
+flags on others, and flags of malice on anybody. A run takes three CPU seconds. The table stands in
+docs/robustness-certified.md.
 """
 
 import argparse
@@ -80,7 +80,7 @@ def run(defense: dict[str, Any], attacks: list[Any], partition: Any, seed: int) 
 
 
 def told(clients: Any, poor: set[int], threshold: float | None) -> list[float]:
-    """Return precision and recall of ``unreliable`` in the last four rounds, wrong flags, and those of malice.
+    """Return precision and recall of ``unreliable`` in the last four rounds, wrong flags, and malice's.
 
     With a threshold, who scores more is counted as flagged: the flags of a rule that weighs all alike.
     """
@@ -113,8 +113,9 @@ def main() -> None:
             columns = torch.tensor(rows, dtype=torch.float64).T
             mean, least = columns.nanmean(dim=1), columns.nan_to_num(9.0).amin(dim=1)
             of = (160 - 4 * len(poor)) * len(rows)
+            word = f"{name} {threshold or ''}"
             print(
-                f"| {place} | {kind} | {name} {threshold or ''} | {100 * mean[0]:.1f} ({100 * least[0]:.1f}) | "
+                f"| {place} | {kind} | {word} | {100 * mean[0]:.1f} ({100 * least[0]:.1f}) | "
                 f"{mean[1]:.2f} ({least[1]:.2f}) | {mean[2]:.2f} ({least[2]:.2f}) | "
                 f"{int(columns[3].sum())} of {of} | {int(columns[4].sum())} |",
                 flush=True,
