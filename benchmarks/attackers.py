@@ -80,17 +80,19 @@ def tailored() -> Iterator[tuple[str, Case]]:
 
 def triggers() -> Iterator[tuple[str, Case]]:
     """Fixed and made triggers, four of twenty; ``unpoisoned``: on a model that nobody poisoned."""
+    middle = {"pixels": [[3, 3], [3, 4], [4, 3], [4, 4]], "fraction": 0.5}
     attacks = {
-        "pixel_backdoor": FIXED,
-        "a3fl": {"name": "a3fl", "pixels": PIXELS, "fraction": 0.5},
-        "a3fl, balance 0": {"name": "a3fl", "pixels": PIXELS, "fraction": 0.5, "balance": 0.0},
-        "iba": {"name": "iba", "budget": 0.2, "fraction": 0.5},
+        "pixel_backdoor": {"name": "pixel_backdoor", **middle},
+        "a3fl": {"name": "a3fl", **middle},
+        "iba": {"name": "iba", "fraction": 0.5},
+        "pixel_backdoor at the edge": FIXED,
+        "a3fl at the edge": {**FIXED, "name": "a3fl"},
     }
     for rule in ("multi_krum", "flame"):
-        for name, attack in attacks.items():
+        for name, attack in list(attacks.items())[: 5 if rule == "multi_krum" else 3]:
             yield f"{name}, {rule}", {"defense": RULES.get(rule, rule), "attacks": by(4, attack)}
-    for name, attack in attacks.items():
-        yield f"{name}, unpoisoned", {"attacks": by(4, {**attack, "start_round": 99})}
+    for name in ("a3fl", "iba"):
+        yield f"{name}, unpoisoned", {"attacks": by(4, {**attacks[name], "start_round": 99})}
 
 
 def durability() -> Iterator[tuple[str, Case]]:

@@ -84,7 +84,7 @@ class Chameleon:
         first, last = model.params, model.head(x)
         size = training.batch_size or len(y)
         stage = (size, self.contrast_epochs, self.contrast_lr or training.lr)
-        params = descend(contrast, first, len(y), *stage, generator, ~last)
+        params = descend(contrast, first, len(y), *stage, generator)  # no feature depends on the last layer
         stage = (size, epochs_of(training, len(y)), training.lr)
         return descend(classify, params, len(y), *stage, generator, last) - first
 
