@@ -95,8 +95,8 @@ class LinearDefense(Defense, Protocol):
 class PreAggregation(Protocol):
     """Change a cohort's updates before the defense sees them.
 
-    Where fewer rows come out than went in, a row bears the id of one of the clients behind it. That id is a
-    loan: nothing that the defense says of single clients is recorded then.
+    Where fewer rows come out than went in, a row bears the id of one of the clients behind it, and
+    nothing that the defense says of single clients is recorded.
 
     What it may declare: ``core.declarations.PreAggregations``. Where a row is still one client's though
     others' updates are in it (as in NNM: ``mixes_clients``), the defense's flags and scores are its client's;

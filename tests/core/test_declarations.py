@@ -183,6 +183,15 @@ def test_no_declaration_is_read_by_a_string():
     assert found == set()
 
 
+def test_the_page_says_how_the_methods_of_every_family_are_called():
+    """Oracle: the families' tables of verbs. Data sets, partitions and models are on pages of their own."""
+    sections = {part.split(" ", 1)[0]: part for part in page().split("\n## ")[1:]}
+    for name in set(family_names()) - {"datasets", "partitions", "models"}:
+        told = [verb for verb in family(name).verbs if f"\n- `{verb}(" in sections[name]]
+        assert told == list(family(name).verbs), name
+    assert "`step(params, aggregate, state) -> tuple[Tensor, State]`" in sections["server_optimizers"]
+
+
 def test_the_page_shows_the_tables_as_they_are():
     assert (ROOT / "docs" / "declarations.md").read_text(encoding="utf-8") == page()
 

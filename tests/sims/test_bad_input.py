@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from commands import Command
 from refused_command import one_line
 
 from gauntlet.clients.data import files
@@ -20,6 +21,11 @@ REFUSED = {
         "'runtime.transport' is 'sokcet': input should be 'auto', 'socket' or 'ray'; did you mean 'socket'?",
     ),
     "wrong type of a key": (["-s", "rounds=many"], "'rounds' is 'many': input should be a valid integer"),
+    "a list where a plug-in is meant": (
+        ["-s", 'track=["tensorboard"]'],
+        "'track' is ['tensorboard']: it must be a plug-in's name, or a table with its name and options",
+    ),
+    "a number where a table is meant": (["-s", "training=5"], "'training' is 5: it must be a table"),
     "wrong type of an option": (["-s", "model.hidden=[1.5]"], "option 'hidden.0' is 1.5"),
     "training out of range": (["-s", "training.lr=-1"], "lr must be above 0, got -1"),
     "cohort above the population": (
@@ -148,12 +154,11 @@ def test_a_scenario_that_is_no_toml_is_named(gauntlet, tmp_path):
 def test_a_cluster_that_is_not_there_leaves_no_folder(command, tiny_file, tmp_path):
     """In a process of its own: one that has joined a cluster stays there."""
     options = [*command[1:], "--pool", "ray", "--ray-address", "nowhere", "--out", "mine"]
-    result = subprocess.run(
-        [sys.executable, "-m", "gauntlet.sims.cli", command[0], str(tiny_file), *options],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    code, lines = Command(tmp_path, command[0], str(tiny_file), *options).ended(240)
 
-    assert "Ray cannot be reached at nowhere" in one_line(result)
+    assert code == 2
+    (line,) = lines
+    assert "Ray cannot be reached at nowhere" in line
     assert not (tmp_path / "mine").exists()
 
 

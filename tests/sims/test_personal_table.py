@@ -1,13 +1,12 @@
 """The table of clients' own models: what it says, that a kill loses nothing of it, and who has none."""
 
-import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import commands
 import pandas as pd
 import pytest
+from forked import start
 
 from gauntlet.core.errors import ScenarioError
 from gauntlet.sims.run import resume, simulate
@@ -138,19 +137,14 @@ def test_a_share_that_is_none_is_one_line(share):
 def test_killed_and_resumed_it_gives_the_bits_of_a_run_that_never_stopped(tmp_path):
     values = scenario(rounds=60, evaluation={"every": 1})
     whole = simulate(make_scenario(values), tmp_path / "whole").folder
-    (tmp_path / "scenario.json").write_text(json.dumps(values))
-    program = (
-        "import json\nfrom gauntlet.sims.run import simulate\n"
-        "from gauntlet.sims.scenario import make_scenario\n"
-        "simulate(make_scenario(json.load(open('scenario.json'))), 'dead')"
-    )
-    process = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path)
+    process = start(commands.simulate, values, "dead", cwd=tmp_path)
     dead = tmp_path / "dead"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not list(dead.glob("checkpoints/round-00000[3-9].safetensors")):
         time.sleep(0.005)
     process.kill()
-    assert process.wait() != 0, "it had finished before it was killed"
+    process.join()
+    assert process.exitcode != 0, "it had finished before it was killed"
     resume(dead)
     assert "personal.parquet" in bits(whole)
     assert bits(dead) == bits(whole)

@@ -1,11 +1,11 @@
 """Logs in the tables: against bytes counted by hand, and after a death."""
 
-import json
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import pytest
+from forked import finish, start
+from outsiders import die
 
 from gauntlet.sims.run import resume, simulate
 from gauntlet.sims.scenario import make_scenario
@@ -46,26 +46,10 @@ def test_catch_up_is_counted_as_by_hand(tmp_path):
     assert found.groupby("round").frame_bytes.sum().tolist() == run.rounds.bytes_down.tolist()
 
 
-DIES = """
-import json, os, signal, sys
-from gauntlet.sims.progress import Silent
-from gauntlet.sims.run import simulate
-from gauntlet.sims.scenario import make_scenario
-
-class Dies(Silent):
-    def advance(self, run, round_, accuracy, clients, seconds):
-        if round_ == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-simulate(make_scenario(json.loads(sys.argv[1])), sys.argv[2], progress=Dies())
-"""
-
-
 @pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_with_the_same_logs(tmp_path):
     whole = simulate(make_scenario(SCENARIO), tmp_path / "whole")
-    argv = [sys.executable, "-c", DIES, json.dumps(SCENARIO), str(tmp_path / "dead")]
-    assert subprocess.run(argv, timeout=240).returncode == -9
+    assert finish(start(die, SCENARIO, cwd=tmp_path)) == -signal.SIGKILL
     resume(tmp_path / "dead")
     tables = [path.name for path in Path(whole.folder).glob("*.parquet") if path.stem != "timings"]
     assert len(tables) >= 3

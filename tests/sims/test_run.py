@@ -1,9 +1,5 @@
 """A run's folder: equal for any pool, after a kill, and readable with pandas alone."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -11,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from commands import Command
 
 import gauntlet
 from gauntlet.core.errors import PluginError, ResultsError, ScenarioError
@@ -82,13 +79,12 @@ def test_a_run_killed_at_any_time_and_resumed_gives_the_same_bytes(
         request.getfixturevalue("ray_here")  # of the process that resumes
         changes += ["runtime.pool=ray", "runtime.num_workers=2", f"runtime.transport={transport}"]
     sets = [word for change in changes for word in ("-s", change)]
-    command = [sys.executable, "-m", "gauntlet.sims.cli", "run", str(tiny_file), *sets, "--out", str(killed)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=tmp_path)
+    command = Command(tmp_path, "run", str(tiny_file), *sets, "--out", str(killed))
     while not list(killed.glob("checkpoints/*.safetensors")):
-        assert process.poll() is None
+        assert command.process.is_alive(), command.errors()
         time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    command.process.kill()
+    command.process.join()
     assert load_run(killed).manifest["status"] == "running"
 
     resume(killed)

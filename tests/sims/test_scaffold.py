@@ -1,10 +1,9 @@
 """``gauntlet new``: what it writes works as it is."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+from commands import Command
 
 from gauntlet.clients.codecs import CODECS
 from gauntlet.clients.codecs.contract import CHECKS as CODEC_CHECKS
@@ -36,9 +35,10 @@ def test_the_new_plug_in_passes_its_own_test_and_the_contract(kind, gauntlet, tm
     assert result.stdout.split() == ["my_thing.py", "test_my_thing.py", *scenario]
 
     assert gauntlet("check-plugin", "my_thing.py:MyThing").returncode == 0
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
-    tested = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "2 passed" in tested.stdout, tested.stdout
+    options = ("-q", "-p", "no:cacheprovider", str(tmp_path))
+    tested = Command(tmp_path, *options, program=pytest.console_main)
+    code, _ = tested.ended(240)
+    assert (code, "2 passed" in tested.said()) == (0, True), tested.said()
 
 
 def test_the_new_leakage_attack_has_a_scenario(tmp_path, monkeypatch):

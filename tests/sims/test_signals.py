@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
+from commands import Command
 
 import gauntlet
 from gauntlet.sims import signals
@@ -26,42 +27,6 @@ runtime = {pool = "serial"}
 """
 
 
-class Command:
-    """``gauntlet ARGUMENTS`` in a process of its own, in a group of its own."""
-
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        command = [sys.executable, "-m", "gauntlet.sims.cli", *arguments]
-        self._said, self.folder = folder / "said", folder
-        with self._said.open("wb") as said:
-            self.process = subprocess.Popen(
-                command, cwd=folder, stdout=said, stderr=subprocess.PIPE, start_new_session=True
-            )
-
-    def wait_for(self, text: str, seconds: float = 120) -> None:
-        end = monotonic() + seconds
-        while text not in self._said.read_text():
-            assert self.process.poll() is None, self.process.stderr.read().decode()
-            assert monotonic() < end, self._said.read_text()
-            sleep(0.02)
-
-    def ended(self, seconds: float = 60) -> tuple[int, list[str]]:
-        """Its exit code, and the lines that it printed to standard error."""
-        _, said = self.process.communicate(timeout=seconds)
-        return self.process.returncode, said.decode().splitlines()
-
-    def left(self) -> list[str]:
-        """The processes of its session that are still there."""
-        found = []
-        for place in Path("/proc").glob("[0-9]*"):
-            try:
-                fields = (place / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[3]) == self.process.pid and fields[0] != "Z":
-                    found.append((place / "cmdline").read_text().replace("\0", " ")[:120])
-            except OSError:
-                continue
-        return found
-
-
 @pytest.fixture
 def start(tmp_path) -> Iterator:
     """Start commands on a scenario; whatever is left of them in the end is killed."""
@@ -74,10 +39,9 @@ def start(tmp_path) -> Iterator:
 
     yield call
     for command in started:
-        if command.process.poll() is None:
-            os.killpg(command.process.pid, signal.SIGKILL)
-            command.process.wait()
-        command.process.stderr.close()
+        if command.process.is_alive():
+            command.signal_all(signal.SIGKILL)
+            command.process.join()
 
 
 def checkpoint_of(folder: Path) -> int:
@@ -109,7 +73,7 @@ def test_a_run_that_was_stopped_twice_goes_on_to_the_same_tables(start, tmp_path
     first.ended()
     second = start("resume", "out")
     second.wait_for(f"round {40 * (checkpoint_of(tmp_path / 'out') // 40 + 2)}/400")  # each fortieth is said
-    second.process.send_signal(signal.SIGINT)
+    second.signal(signal.SIGINT)
     assert second.ended()[0] == 130
     assert 80 <= checkpoint_of(tmp_path / "out") < 400
     whole = gauntlet.simulate(tmp_path / "long.toml", tmp_path / "whole")
@@ -187,7 +151,7 @@ def test_on_ray_a_signal_to_the_driver_or_to_all_keeps_the_last_round_and_leaves
     command = start("run", "long.toml", "--pool", "ray", "--workers", "1", *over, "--out", "out")
     command.wait_for("round 40/400")
     assert len(command.left()) > 3
-    (os.kill if number == signal.SIGTERM else os.killpg)(command.process.pid, number)
+    (command.signal if number == signal.SIGTERM else command.signal_all)(number)
 
     code, lines = command.ended()
     assert (code, len(lines)) == (128 + number, 1), lines
@@ -204,7 +168,7 @@ def test_no_ray_process_outlives_a_killed_driver_by_more_than_ten_seconds(start,
     command.wait_for("round 40/400")
     assert len(command.left()) > 3
     command.process.kill()
-    command.process.wait()
+    command.process.join()
 
     assert gone(command, 10)
 

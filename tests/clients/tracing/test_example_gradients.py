@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from opacus.grad_sample import GradSampleModule
 from torch import nn
 
 from gauntlet.clients.tracing.example_gradients import Outer, Positions, Written, squares_of
@@ -146,6 +145,8 @@ def test_every_way_to_hold_gradients_is_taken():
 @pytest.mark.parametrize("functorch", [False, True])
 def test_clipped_sums_are_those_of_opacus(name, functorch):
     """Oracle: opacus.GradSampleModule and the clipping of its DPOptimizer, on the same batch."""
+    from opacus.grad_sample import GradSampleModule
+
     model, params, x, y = made(name)
     for own, p in zip(model.parameters(), params, strict=True):
         own.data = p[0].clone()

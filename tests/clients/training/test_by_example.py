@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from opacus.grad_sample import GradSampleModule
-from opacus.optimizers import DPOptimizer
 from torch import nn
 
 from gauntlet.clients.algorithms.fedavg import FedAvg
@@ -130,6 +128,9 @@ def test_noise_batches_and_dropout_are_the_clients_own_whoever_else_trains():
 @pytest.mark.parametrize("name", ["dense", "cnn"])
 def test_clipped_steps_are_those_of_opacus(name):
     """Oracle: opacus.DPOptimizer without noise on the same Poisson batches, three steps of one client."""
+    from opacus.grad_sample import GradSampleModule
+    from opacus.optimizers import DPOptimizer
+
     how = LocalTraining(local_steps=3, batch_size=8, lr=0.5)
     k = kernel(DpSgd(0.9, noise_multiplier=0.0), how, name)
     ours = train(k, np.array([4])).updates.vectors[0]
