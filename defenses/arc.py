@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..core.errors import InfeasibleCohort
 from ..core.updates import Updates, row_norms
-from .clipping import clip_factors
+from .clipping import clip_factors, scaled
 
 
 @dataclass(frozen=True)
@@ -46,5 +46,4 @@ class ARC:
         clipped = 2 * f * (cohort_size - f) // cohort_size  # k, in whole numbers: no rounding
         norms = row_norms(updates.vectors)
         bound = float(norms.sort(descending=True).values[clipped])
-        factors = clip_factors(norms, bound)[:, None].to(updates.vectors.dtype)  # [K, 1]
-        return updates.with_vectors(updates.vectors * factors), state
+        return updates.with_vectors(scaled(updates.vectors, clip_factors(norms, bound))), state

@@ -37,13 +37,25 @@ class Clipping:
 
     def transform(self, updates: Updates, state: None) -> tuple[Updates, None]:
         factors = clip_factors(row_norms(updates.vectors), self.clip_norm)
-        return updates.with_vectors(updates.vectors * factors[:, None].to(updates.vectors.dtype)), state
+        return updates.with_vectors(scaled(updates.vectors, factors)), state
 
 
 def check_clip_norm(clip_norm: ClipNorm) -> None:
     """Raise ``ValueError`` unless it is a bound or the name of one."""
     if clip_norm != "median" and not (isinstance(clip_norm, (int, float)) and clip_norm > 0):
         raise ValueError(f"clip_norm must be above 0, or median, got {clip_norm!r}")
+
+
+def scaled(vectors: Tensor, factors: Tensor) -> Tensor:
+    """Return rows [K, P] times their float64 factors [K], in the type of the rows.  # [K, P]
+
+    A factor that is too small for that type to hold in full multiplies in float64: else a row of the longest
+    numbers would be clipped to another length than was asked for, or to nothing.
+    """
+    found = vectors * factors[:, None].to(vectors.dtype)
+    for row in (factors < torch.finfo(vectors.dtype).tiny).nonzero().flatten().tolist():
+        found[row] = (vectors[row].double() * factors[row]).to(vectors.dtype)
+    return found
 
 
 def clip_factors(norms: Tensor, clip_norm: ClipNorm) -> Tensor:
