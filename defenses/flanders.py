@@ -115,7 +115,7 @@ class FLANDERS:
         histories = [state[i] for i in client_ids[known].tolist()]
         shared = min(map(len, histories))
         past = torch.stack([h[-shared:] for h in histories], dim=1).to(torch.float64).numpy()  # [T, k, d]
-        low, spread = past.min(), max(float(np.ptp(past)), 1e-300)
+        low, spread = past.min(), float(np.ptp(past)) or 1.0  # an unchanging past has no range to scale by
         how = Fit(self.alpha, self.beta, self.max_iterations, self.tolerance)
         expected = forecast((past - low) / spread, how)
         came = (samples[known].to(torch.float64).numpy() - low) / spread

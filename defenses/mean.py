@@ -15,6 +15,7 @@ from torch import Tensor
 from ..core.contracts import Verdict
 from ..core.updates import Updates, weighted_sum
 from .parts.absent import over_owners
+from .parts.memory import stored
 
 WEIGHTINGS = ("num_examples", "uniform", "fixed")
 
@@ -24,7 +25,8 @@ class Mean:
     """Average the updates, whoever sent them.
 
     A coordinate that some clients do not have is averaged over those that have it, but for ``"fixed"``, whose
-    denominator is the same in all coordinates and depends on nobody.
+    denominator is the same in all coordinates and depends on nobody. A coordinate beyond the range of the
+    updates' type becomes its largest number: no sum of theirs ends a run.
 
     Attributes:
         weighting: ``"num_examples"``: each client counts as its (claimed) examples. ``"uniform"``:
@@ -52,8 +54,8 @@ class Mean:
         if updates.presence is not None:
             fixed = self.weighting == "fixed"
             mean = total / denominator if fixed else over_owners(updates, total, counts)
-            return Verdict(mean.to(updates.vectors.dtype)), state
-        return Verdict((total / denominator).to(updates.vectors.dtype), counts / denominator), state
+            return Verdict(stored(mean, updates.vectors.dtype)), state
+        return Verdict(stored(total / denominator, updates.vectors.dtype), counts / denominator), state
 
     def counts(self, num_examples: Tensor) -> Tensor:
         """Return what each client counts in the sum, float64.  # [K]"""

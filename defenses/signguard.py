@@ -23,6 +23,9 @@ from .parts.screening import screened, stream, uniform
 Reference = Literal["none", "cosine", "distance"]
 REFERENCES = ("none", "cosine", "distance")
 
+NO_SPREAD = 1e-7
+"""A narrower bandwidth, of features of at most 1, is what rounding leaves of the distance of equals."""
+
 
 @dataclass(frozen=True)
 class SignGuard:
@@ -78,7 +81,7 @@ class SignGuard:
         columns = [(block > 0).sum(dim=1), (block == 0).sum(dim=1), (block < 0).sum(dim=1)]
         if last is not None:
             alike = cosines_to(updates.vectors, last)
-            columns.append(alike if self.reference == "cosine" else row_norms(updates.vectors - last))
+            columns.append(alike if self.reference == "cosine" else row_norms(updates.vectors, last))
         features = torch.stack([c.to(torch.float64) for c in columns], dim=1).numpy()
         largest = np.abs(features).max(axis=0)
         scaled: Array = features / np.where(largest > 0, largest, 1.0)
@@ -90,7 +93,7 @@ def _largest_cluster(features: Array) -> Tensor:
     from sklearn.cluster import MeanShift, estimate_bandwidth
 
     bandwidth = estimate_bandwidth(features, quantile=0.5)
-    if not bandwidth > 0:
+    if not bandwidth > NO_SPREAD:
         _, groups, sizes = np.unique(features, axis=0, return_inverse=True, return_counts=True)
         return torch.from_numpy(groups.reshape(-1) == sizes.argmax())
     with warnings.catch_warnings():  # it warns where no two clients share a bin, and then takes all as seeds

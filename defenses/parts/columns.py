@@ -60,7 +60,7 @@ def from_sorted(vectors: Tensor, pick: Callable[[Array], Array]) -> Tensor:
 def middle(ordered: Array, even: Even) -> Array:
     """Return the median of each row of sorted values [B, K]; ``even`` as the plug-ins have it.  # [B]"""
     low, high = (ordered.shape[1] - 1) // 2, ordered.shape[1] // 2
-    if even == "lower":
+    if even == "lower" or low == high:
         return ordered[:, low].copy()
     return np.asarray(ordered[:, low] / 2 + ordered[:, high] / 2)  # halved first: no overflow
 

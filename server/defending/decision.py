@@ -10,6 +10,7 @@ from ...core.contracts import LinearDefense, Verdict
 from ...core.declarations import Defenses, Mechanisms, declared
 from ...core.errors import ForbiddenWrite, InfeasibleCohort, PluginError
 from ...core.updates import Updates, weighted_sum
+from ...defenses.parts.memory import stored
 from ..cohort.rows import about_clients
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _aggregated(plan: Plan, updates: Updates, memory: State) -> tuple[Verdict, S
     rule = cast(LinearDefense, plan.defense)
     counts = rule.counts(updates.num_examples)
     denominator = rule.denominator(counts, updates.expected_size)
-    mean = (weighted_sum(updates.vectors, counts) / denominator).to(updates.vectors.dtype)  # [M]
+    mean = stored(weighted_sum(updates.vectors, counts) / denominator, updates.vectors.dtype)  # [M]
     return Verdict(mean, counts / denominator), memory
 
 

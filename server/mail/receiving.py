@@ -19,6 +19,7 @@ from ...core.declarations import Codecs, Mechanisms, Schedules, declared, name_o
 from ...core.errors import PluginError
 from ...core.seeds import generator
 from ...core.updates import Context, Updates, concatenate, finite_rows
+from ...defenses.parts.memory import stored
 from ..defending.decision import decide
 from .facts import factored
 from .mailbox import Array, Downlink, Mailbox, Messages, joined
@@ -260,7 +261,7 @@ def count(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Rece
     received = updates.rows(finite)
     counts = defense.counts(received.num_examples)
     denominator = defense.denominator(counts, plan.sampling.expected_size)
-    aggregate = (summed.total / denominator).to(state.params.dtype)
+    aggregate = stored(summed.total / denominator, state.params.dtype)
     reception = Reception(
         round=state.round,
         downs={state.round: down},

@@ -6,6 +6,7 @@ Optimization. ICLR 2021, Algorithm 2. arXiv:2003.00295
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from . import moments
@@ -41,7 +42,7 @@ class Yogi:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the next parameters [P], and both moments [P]."""
         last = state or moments.start(params, self.tau, self.v0)
-        square = aggregate.square()
+        square = aggregate.square().clamp(max=torch.finfo(aggregate.dtype).max)  # infinities would cancel
         m = moments.mix(last["m"], aggregate, self.beta1)
         v = last["v"] - (1 - self.beta2) * square * (last["v"] - square).sign()
         return moments.move(params, m, v, self.lr, self.tau), {"m": m, "v": v}

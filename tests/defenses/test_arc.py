@@ -22,6 +22,14 @@ def test_the_longest_become_as_long_as_the_next(cohort):
     np.testing.assert_allclose(clipped.vectors, [[1], [-3], [3], [2]], rtol=1e-15)
 
 
+def test_a_row_of_the_longest_floats_becomes_as_long_as_a_short_one(cohort):
+    """By hand: K = 4, f = 1 clips one row, to the norm 1e-6; its factor is below the least float32."""
+    rows = torch.tensor([[1e-7, 0], [0, 1e-6], [-1e-7, 0], [3.4e38, 0]])
+    clipped, _ = ARC(1).transform(cohort(rows), None)
+    np.testing.assert_allclose(clipped.vectors[3], [1e-6, 0], rtol=1e-6)
+    assert torch.equal(clipped.vectors[:3], rows[:3])
+
+
 def test_nothing_is_clipped_without_malicious_clients(golden_cohort):
     assert torch.equal(ARC(0).transform(golden_cohort, None)[0].vectors, golden_cohort.vectors)
 

@@ -50,6 +50,13 @@ def test_huge_float32_updates_are_clipped_too(cohort):
     np.testing.assert_allclose(clipped.vectors, [[1, 0], [0, -1]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("bound", [1e-3, 1e-6])
+def test_the_longest_floats_are_clipped_to_the_bound_and_not_to_nothing(cohort, bound):
+    """By hand: 100 coordinates of 3.4e38 become bound / 10; the factor has no full float32."""
+    clipped, _ = Clipping(bound).transform(cohort(torch.full((1, 100), 3.4e38)), None)
+    np.testing.assert_allclose(clipped.vectors, np.full((1, 100), bound / 10), rtol=1e-6)
+
+
 @pytest.mark.parametrize("bound", [0.0, -1.0, float("nan"), "mean"])
 def test_a_bound_that_is_none_is_refused(bound):
     with pytest.raises(ValueError, match="clip_norm must be above 0, or median, got"):

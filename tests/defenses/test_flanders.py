@@ -34,6 +34,15 @@ def test_a_client_that_turns_is_left_out_as_long_as_it_does(cohort):
     np.testing.assert_allclose(state[5][-1], STEADY[0])
 
 
+def test_after_a_past_that_stood_still_the_farthest_is_left_out(cohort):
+    """Two rounds of zeros have no range to scale by: the forecast is 0, and scores are squared lengths."""
+    rows = np.zeros((5, 3))
+    after = np.array([[5.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]])
+    verdicts, _ = play(FLANDERS(1), map(cohort, (rows, rows, after)))
+    assert set(verdicts[-1].flags) == {5}
+    assert list(verdicts[-1].scores.values()) == [25.0, 1.0, 1.0, 1.0, 2.0]
+
+
 def test_nobody_is_judged_before_the_third_round(cohort):
     verdicts, _ = play(FLANDERS(2), [cohort(STEADY)] * 3)
     assert [len(v.flags) for v in verdicts] == [0, 0, 2]

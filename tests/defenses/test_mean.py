@@ -63,6 +63,14 @@ def test_float32_updates_are_summed_in_float64(cohort):
     assert verdict.aggregate.item() == pytest.approx(1 / 3)
 
 
+def test_a_sum_beyond_float32_is_its_largest_number(cohort):
+    """Twenty clients of a cohort of ten expected, at 3e38 each: 6e38 is no float32."""
+    rows = torch.tensor([[3e38, -3e38]]).repeat(20, 1)
+    verdict, _ = Mean("fixed").aggregate(cohort(rows, expected_size=10.0), None)
+    most = torch.finfo(torch.float32).max
+    assert verdict.aggregate.tolist() == [most, -most]
+
+
 def test_blocks_of_columns_do_not_show(cohort, monkeypatch):
     """In one block or in many: the same bits, and numpy's own sum in client order."""
     rows = torch.from_numpy(np.random.default_rng(3).normal(size=(7, 1001)).astype(np.float32))

@@ -45,6 +45,12 @@ def test_the_largest_floats_do_not_overflow(cohort):
     assert verdict.aggregate.item() == pytest.approx(3e38)
 
 
+def test_the_least_float_is_its_own_median(cohort):
+    """1.4e-45 has no half in float32."""
+    verdict, _ = Median().aggregate(cohort(torch.full((3, 1), 1.4e-45)), None)
+    assert verdict.aggregate.item() > 0
+
+
 def test_a_minority_far_away_leaves_it_among_the_honest(cohort):
     rows = np.random.default_rng(0).normal(size=(9, 4))
     rows[:4] = 1e6

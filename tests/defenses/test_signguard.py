@@ -74,6 +74,27 @@ def test_without_a_reference_nothing_is_remembered(cohort):
     assert SignGuard().aggregate(cohort(np.eye(3)), None)[1] is None
 
 
+def test_equals_among_few_clients_are_equals_whatever_rounding_leaves_of_their_distance(cohort):
+    """Eight of 20 coordinates positive, twice, and ten: a third of the distances is 0, up to rounding.
+
+    scikit-learn's bandwidth is 7e-9 there, in which no client is found.
+    """
+    rows = -np.ones((3, 20))
+    rows[:2, :8], rows[2, :10] = 1.0, 1.0
+    verdict, _ = SignGuard(block_share=1.0).aggregate(cohort(rows), None)
+    assert set(verdict.flags) == {25}
+    np.testing.assert_array_equal(verdict.aggregate, rows[0])
+
+
+def test_distances_beyond_float32_are_still_numbers(cohort):
+    """The largest floats, on either side of the last aggregate: a difference in float32 would be infinite."""
+    rows = torch.full((5, 4), 3.4e38)
+    defense = SignGuard(block_share=1.0, reference="distance")
+    verdict, _ = defense.aggregate(cohort(rows), -rows[0])
+    assert not verdict.flags
+    assert torch.equal(verdict.aggregate, rows[0])
+
+
 @pytest.mark.parametrize(
     "options",
     [{"least_norm": 3.0}, {"least_norm": -1.0}, {"block_share": 0.0}, {"reference": "median"}],

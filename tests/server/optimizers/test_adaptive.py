@@ -54,6 +54,16 @@ def test_yogi_forgets_large_squares_more_slowly_than_adam():
     assert float(Yogi().step(X, DELTA, start)[1]["v"]) == pytest.approx(0.9975)
 
 
+@pytest.mark.parametrize("optimizer", [Adam(), Yogi(), Adagrad()], ids=repr)
+def test_aggregates_whose_squares_overflow_make_no_nan(optimizer):
+    """What colluders may send: 3e38 squared is infinite, and a difference of infinities is no number."""
+    params, state = torch.zeros(2), optimizer.init()
+    for scale in (1.0, 1.0, -1.0, 1.0):
+        params, state = optimizer.step(params, torch.tensor([scale * 3e38, 0.5]), state)
+        assert bool(params.isfinite().all())
+    assert float(params[1]) > 0
+
+
 @pytest.mark.parametrize(
     ("optimizer", "torchs"),
     [
