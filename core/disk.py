@@ -8,12 +8,34 @@ in any part and in any order. Whatever a run stands on is written by these funct
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 Content = bytes | memoryview
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe without a writer is no wait
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)  # of a folder, on file systems that sync names with their files
+
+
+def read_plain(path: Path, most: int | None = None) -> bytes:
+    """Return a file's content; a pipe that nobody fills and a device that never ends are refused.
+
+    Args:
+        path: The file, or a link to it.
+        most: The most bytes that it may hold; by default any number.
+
+    Raises:
+        OSError: It cannot be read, it is no file, or it holds more.
+    """
+    file = os.open(path, os.O_RDONLY | _AT_ONCE)
+    with os.fdopen(file, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "it is no plain file", str(path))
+        content = opened.read() if most is None else opened.read(most + 1)
+    if most is not None and len(content) > most:
+        raise OSError(errno.EFBIG, f"it holds more than {most} bytes", str(path))
+    return content
 
 
 def write_whole(path: Path, *content: Content, named: bool = True) -> None:

@@ -45,7 +45,8 @@ class FolderLock:
     def release(self) -> None:
         """Give the folder back; more than once does nothing."""
         if self._file is not None:
-            os.close(self._file)
+            with suppress(OSError):  # somebody's code closed all files of the process, and the lock with them
+                os.close(self._file)
             self._file = None
 
     def __enter__(self) -> "FolderLock":

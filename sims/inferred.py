@@ -8,8 +8,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from ..core.disk import read_plain
 from ..core.errors import DataError, said
-from .plain import read_json, read_text
+from .plain import LARGEST, read_json
 from .rebuilt import TIMINGS
 
 
@@ -56,7 +57,7 @@ def load_inferred(path: Path) -> Inferred:
         DataError: The file cannot be read, or holds something else.
     """
     try:
-        report = read_json(read_text(path))
+        report = read_json(read_plain(path, LARGEST).decode("utf-8"))
         return _inferred(report)
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise DataError(f"{path} is not a readable inference: {said(error)}") from error

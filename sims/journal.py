@@ -18,6 +18,7 @@ So the last digest stands for all that lies before it, and the bytes do not depe
 import os
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -28,7 +29,7 @@ from zlib import crc32
 import pyarrow as pa
 
 from ..core.disk import append
-from ..core.errors import ResultsError
+from ..core.errors import ResultsError, legible, said
 
 _HEAD = struct.Struct("<16scQ")
 _CRC = struct.Struct("<I")
@@ -179,7 +180,8 @@ def columns(path: Path, mark: Mark) -> dict[str, pa.Schema]:
         for frame in frames(path, mark.size):
             last = frame.mark
             if frame.kind == b"c":
-                found[frame.table] = pa.ipc.read_schema(pa.py_buffer(frame.payload))
+                with _arrows(path):
+                    found[frame.table] = pa.ipc.read_schema(pa.py_buffer(frame.payload))
     if last.size < mark.size:
         raise ResultsError(f"{path} is cut off after {last.size} of {mark.size} bytes")
     if last != mark:
@@ -194,15 +196,37 @@ def read_tables(path: Path, size: int | None = None) -> dict[str, pa.Table]:
         ResultsError: The file cannot be read, or a frame is not what was written.
     """
     schemas, rows = dict[str, pa.Schema](), dict[str, list[pa.Table]]()
-    for frame in frames(path, size):
-        buffer = pa.py_buffer(frame.payload)
-        if frame.kind == b"c":
-            schemas[frame.table] = pa.ipc.read_schema(buffer)
-            rows.setdefault(frame.table, []).append(schemas[frame.table].empty_table())
-        else:
-            batch = pa.ipc.read_record_batch(buffer, schemas[frame.table])
-            rows[frame.table].append(pa.Table.from_batches([batch]))
-    return {name: _joined(parts, schemas[name]) for name, parts in rows.items()}
+    with _arrows(path):
+        for frame in frames(path, size):
+            if frame.kind == b"c":
+                schemas[frame.table] = pa.ipc.read_schema(pa.py_buffer(frame.payload))
+                rows.setdefault(frame.table, []).append(schemas[frame.table].empty_table())
+            else:
+                rows[frame.table].append(_rows(frame.payload, schemas[frame.table]))
+        return {name: _joined(parts, schemas[name]) for name, parts in rows.items()}
+
+
+def _rows(payload: bytes, schema: pa.Schema) -> pa.Table:
+    """Return a frame's rows, after a look at all of them: Arrow believes the lengths that it reads.
+
+    Raises:
+        ValueError: They reach beyond the payload, or are more than it has bits.
+    """
+    batch = pa.ipc.read_record_batch(pa.py_buffer(payload), schema)
+    if batch.num_rows > 8 * len(payload):
+        raise ValueError(f"{batch.num_rows} rows in {len(payload)} bytes")
+    batch.validate(full=True)
+    return pa.Table.from_batches([batch])
+
+
+@contextmanager
+def _arrows(path: Path) -> Iterator[None]:
+    """Turn what Arrow says of bytes that it did not write into a ``ResultsError``."""
+    try:
+        with legible(f"{path} cannot be read"):
+            yield
+    except (OSError, EOFError) as error:
+        raise ResultsError(f"{path} cannot be read: {said(error, named=False)}") from error
 
 
 def _joined(parts: list[pa.Table], schema: pa.Schema) -> pa.Table:

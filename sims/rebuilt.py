@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..clients.data.column import Column
+from ..core.disk import read_plain
 from ..core.errors import DataError, said
 from .encoding import decoded
 from .plain import read_json
@@ -139,13 +140,13 @@ def load_rebuilt(folder: Path, columns: tuple[Column, ...] = ()) -> Rebuilt:
         DataError: The folder cannot be read.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     try:
-        report = read_json((folder / "reconstruction.json").read_text(encoding="utf-8"))
+        report = read_json(read_plain(folder / "reconstruction.json").decode("utf-8"))
         if not isinstance(report, dict) or report.get("schema", 1) not in (1, SCHEMA):
             raise ValueError(f"no reconstruction of schema 1 or {SCHEMA}")
-        tensors = {name: t.numpy() for name, t in load_file(folder / "tensors.safetensors").items()}
+        tensors = {name: t.numpy() for name, t in load(read_plain(folder / "tensors.safetensors")).items()}
         found = _whole(_rebuilt(report, tensors, times_at(folder / TIMINGS)))
     except (
         OSError,
@@ -214,7 +215,7 @@ def times_at(path: Path) -> Mapping[str, Any]:
     Raises:
         ValueError: The file holds no table.
     """
-    found = read_json(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    found = read_json(read_plain(path).decode("utf-8")) if path.is_file() else {}
     if not isinstance(found, dict):
         raise ValueError(f"{path.name} holds no table")
     return found

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..core.disk import write_whole
-from ..core.errors import ResultsError
+from ..core.disk import read_plain, write_whole
+from ..core.errors import ResultsError, legible
 from .encoding import columns_of, encode, features_of
 from .handed import no_run, path_of
 from .journal import read_tables
@@ -56,10 +56,11 @@ class Run:
         return {"notes": [], **read_manifest(self.folder)}
 
     def _table(self, name: str) -> "pd.DataFrame":
-        if name in self._going_on:
-            return self._going_on[name].to_pandas()
         try:
-            return table_of(self._content(f"{name}.parquet")).to_pandas()
+            with legible(f"{self.folder / name}.parquet cannot be read"):
+                table = self._going_on.get(name)
+                found = table_of(self._content(f"{name}.parquet")) if table is None else table
+                return found.to_pandas(ignore_metadata=True)
         except FileNotFoundError as error:
             raise ResultsError(self._absent(name)) from error
         except (OSError, pa.ArrowException) as error:
@@ -73,7 +74,7 @@ class Run:
 
     def _content(self, name: str) -> bytes:
         """Return one of the run's files, which must be what the run wrote where the manifest knows that."""
-        content = (self.folder / name).read_bytes()
+        content = read_plain(self.folder / name)
         expected = self.manifest.get("files", {}).get(name)
         if expected not in (None, digest(content)):
             raise ResultsError(f"{self.folder / name} is damaged: it is not what the run wrote")
@@ -255,7 +256,7 @@ def read_json(path: Path, keys: Mapping[str, type]) -> dict[str, Any]:
         ResultsError: The file cannot be read, or holds something else.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_plain(path).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ResultsError(f"{path} cannot be read: {first_line(error)}") from error
     if not isinstance(found, dict):

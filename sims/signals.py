@@ -27,6 +27,7 @@ class _Watch:
     def __init__(self) -> None:
         self.came: int | None = None
         self.folder: Path | None = None
+        self.ended: Path | None = None
         self._depth, self._waits = 0, False
 
     def handle(self, number: int, frame: FrameType | None) -> None:
@@ -79,12 +80,13 @@ def undisturbed() -> Iterator[None]:
 
 @contextmanager
 def resumable(folder: Path) -> Iterator[None]:
-    """Let whoever is stopped within be told that ``folder`` can be resumed; the outermost folder counts."""
+    """Let whoever is stopped be told that ``folder`` can be resumed, or has ended; the outermost counts."""
     try:
         yield
     except KeyboardInterrupt:
         _watch.folder = folder
         raise
+    _watch.ended = folder
 
 
 def exit_code() -> int:
@@ -95,6 +97,8 @@ def exit_code() -> int:
 def last_words() -> str:
     """Return the line that a command which was stopped ends with."""
     name = "SIGTERM" if _watch.came == signal.SIGTERM else "Ctrl-C"
+    if _watch.folder is None and _watch.ended is not None:
+        return f"stopped by {name} after the last round; {_watch.ended} holds the results"
     if _watch.folder is None:
         return f"stopped by {name} before any round was run"
     return f"stopped by {name}; 'gauntlet resume {_watch.folder}' goes on after the last finished round"

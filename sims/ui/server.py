@@ -1,10 +1,14 @@
 """A small HTTP server on this machine's loopback address: the live page, its state, stop and resume."""
 
+import io
 import json
+import socket
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
+from threading import BoundedSemaphore
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,13 +25,15 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-_PATIENCE = 10.0  # seconds for a request to arrive
+_PATIENCE = 10.0  # seconds for a request to arrive, and for an answer to be taken
+_MOST = 32  # requests at once: a browser makes a few; others of this machine can knock, too
 
 
 class LiveServer(ThreadingHTTPServer):
     """Serve one folder's page until ``shutdown``."""
 
     daemon_threads = True
+    request_queue_size = _MOST
 
     def __init__(self, folder: Path, child: Child, port: int = 0) -> None:
         """Listen on a free port, or the one that is named.
@@ -36,6 +42,7 @@ class LiveServer(ThreadingHTTPServer):
             OSError: The port is taken.
         """
         super().__init__((HERE, port), _Handler)
+        self._places = BoundedSemaphore(_MOST)
         self.door = Door(self.server_address[1])
         self.child, self.page = child, LivePage(folder, child)
 
@@ -44,14 +51,43 @@ class LiveServer(ThreadingHTTPServer):
         TCPServer.server_bind(self)
         self.server_name, self.server_port = HERE, self.server_address[1]
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own; who comes while there are as many as may be is turned away."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a browser that went away."""
+
+
+class _Arriving(socket.SocketIO):
+    """What comes over a connection until a moment that no trickle of bytes puts off."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__(connection, "r")
+        self._connection, self._until = connection, monotonic() + _PATIENCE
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._connection.settimeout(max(0.001, self._until - monotonic()))
+        return super().readinto(buffer)
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: LiveServer
     server_version, sys_version = "gauntlet", ""
-    timeout = _PATIENCE
+
+    def setup(self) -> None:
+        """Give the request a moment by which all of it is there."""
+        super().setup()
+        self.rfile = io.BufferedReader(_Arriving(self.connection))
 
     def do_GET(self) -> None:
         """Answer with the page, or in JSON whether it has changed."""
@@ -102,6 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def _answer(self, status: HTTPStatus, body: bytes = b"", kind: str = "text/plain") -> None:
+        self.connection.settimeout(_PATIENCE)
         self.send_response(status)
         for name, value in _HEADERS.items():
             self.send_header(name, value)

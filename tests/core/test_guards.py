@@ -1,5 +1,7 @@
 """What a guarded plug-in raises names it, and ends nothing."""
 
+import os
+
 import pytest
 
 from gauntlet.core.errors import FrameError, PluginError
@@ -13,6 +15,12 @@ class Moody:
 
     def play(self, error: BaseException) -> None:
         raise error
+
+    def split(self, how: str) -> int:
+        child = os.fork()
+        if how == "raise" and not child:
+            raise SystemExit(0)
+        return child
 
     @staticmethod
     def leave() -> None:
@@ -72,3 +80,17 @@ def test_a_guarded_plug_in_names_itself_when_it_raises():
     with pytest.raises(FrameError, match="as it was"):
         guarded.play(FrameError("as it was"))
     assert guarded.size == 5
+
+
+@pytest.mark.parametrize("how", ["return", "raise"])
+def test_a_copy_of_the_process_that_a_plug_in_makes_does_not_go_on_with_the_run(how, capfd):
+    """Two processes would write over each other's results."""
+    process = os.getpid()
+    try:
+        child = guard(Moody(), "toy 'moody'").split(how)
+    finally:
+        if os.getpid() != process:
+            os._exit(77)  # the copy went on
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    assert capfd.readouterr().err == "gauntlet: toy 'moody' made a copy of the process, which ends here\n"

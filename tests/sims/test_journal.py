@@ -2,8 +2,10 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from forged_journals import forged, parts_of, sealed
 
 from gauntlet.core.errors import ResultsError
 from gauntlet.sims.journal import Journal, Mark, frames, read_tables
@@ -111,3 +113,65 @@ def test_columns_that_a_later_version_has_more_are_empty_before(written):
 def test_what_is_no_mark_is_refused(stored):
     with pytest.raises(ValueError):
         Mark.read(stored)
+
+
+def strings(path, values):
+    journal = Journal(path, {"s": pa.schema([("s", pa.string())])})
+    journal.add("s", pa.table({"s": pa.array(values, pa.string())}))
+    journal.flush()
+    return parts_of(path)
+
+
+def test_rows_that_say_they_lie_beyond_their_frame_are_refused_and_not_looked_for(tmp_path):
+    """Arrow believes the offsets of strings, and would read memory that is not the file's."""
+    (_, _, columns), (_, _, payload) = strings(tmp_path / "j", ["a" * 40, "b" * 40])
+    far = payload.replace((80).to_bytes(4, "little"), (2**30).to_bytes(4, "little"))
+    assert far != payload
+    (tmp_path / "j").write_bytes(sealed([("s", b"c", columns), ("s", b"r", far)]))
+
+    with pytest.raises(ResultsError, match=r"j cannot be read: "):
+        read_tables(tmp_path / "j")
+
+
+def test_rows_without_columns_and_columns_that_are_none_are_refused(tmp_path):
+    (_, _, columns), (_, _, payload) = strings(tmp_path / "j", ["a"])
+    for parts in ([("s", b"r", payload)], [("s", b"c", payload)], [("s", b"c", columns), ("s", b"r", b"")]):
+        content = sealed(parts)
+        (tmp_path / "j").write_bytes(content)
+        with pytest.raises(ResultsError, match=r"j cannot be read: "):
+            read_tables(tmp_path / "j")
+
+
+def test_a_run_does_not_go_on_behind_columns_that_are_none(tmp_path):
+    (_, _, payload) = strings(tmp_path / "j", ["a"])[1]
+    content = sealed([("s", b"c", payload)])
+    (tmp_path / "j").write_bytes(content)
+
+    with pytest.raises(ResultsError, match=r"j cannot be read: "):
+        Journal(tmp_path / "j", SCHEMAS, Mark(len(content), content[-len(payload) - 32 :][:32]))
+
+
+def test_more_rows_than_a_frame_has_bits_are_refused(tmp_path):
+    """A column of nothing has as many rows as it says, whatever the frame's size."""
+    nothing = pa.schema([("n", pa.null())])
+    batch = pa.record_batch([pa.nulls(10**6)], schema=nothing)
+    parts = [("n", b"c", bytes(nothing.serialize())), ("n", b"r", bytes(batch.serialize()))]
+    (tmp_path / "j").write_bytes(sealed(parts))
+
+    with pytest.raises(ResultsError, match=r"j cannot be read: ValueError: 1000000 rows in \d+ bytes"):
+        read_tables(tmp_path / "j")
+
+
+def test_a_journal_that_somebody_writes_who_knows_the_format_is_read_or_refused_in_one_line(written):
+    path, _ = written
+    parts, ended = parts_of(path), {"read": 0, "refused": 0}
+    for number in range(150):
+        path.write_bytes(forged(parts, np.random.default_rng(number)))
+        try:
+            for table in read_tables(path).values():
+                table.to_pandas(ignore_metadata=True)
+            ended["read"] += 1
+        except ResultsError as error:
+            ended["refused"] += 1 if "\n" not in str(error) else -1000
+
+    assert min(ended.values()) > 8, ended

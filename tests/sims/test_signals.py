@@ -133,6 +133,23 @@ def test_a_signal_waits_for_the_end_of_what_must_not_be_disturbed_however_deep()
     assert signals.exit_code() == 143
 
 
+def test_who_is_stopped_after_the_last_round_is_told_where_the_results_are(tmp_path):
+    """While plots are drawn, for example: rounds were run, and nothing is left to be resumed."""
+
+    def work():
+        with signals.caught():
+            with signals.resumable(tmp_path):
+                pass
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(signals.Stopped):
+        work()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    assert signals.last_words() == f"stopped by Ctrl-C after the last round; {tmp_path} holds the results"
+
+
 def test_a_program_that_calls_gauntlet_keeps_its_own_handlers_and_so_does_a_command_that_ends_well():
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with signals.caught():

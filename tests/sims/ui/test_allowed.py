@@ -2,11 +2,15 @@
 
 import html
 import http.client
+import socket
 import threading
+from contextlib import suppress
+from time import monotonic, sleep
 
 import pytest
 
 from gauntlet.sims.run import simulate
+from gauntlet.sims.ui import server
 from gauntlet.sims.ui.child import Child
 from gauntlet.sims.ui.server import LiveServer
 
@@ -132,3 +136,51 @@ def test_what_the_page_s_button_does_not_allow_is_refused_by_address_too(act, ti
     assert b"nothing to stop, or to go on with" in body
     assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")} == before
     child.close()
+
+
+def knock(server):
+    """Open a connection, and ask for nothing yet."""
+    return socket.create_connection(("127.0.0.1", server.door.port), timeout=30)
+
+
+def test_a_request_that_trickles_is_cut_off_in_time(served, monkeypatch):
+    """A byte now and then must not hold a thread for ever."""
+    monkeypatch.setattr(server, "_PATIENCE", 0.5)
+    with knock(served) as slow:
+        sent = 0
+        with suppress(OSError):
+            while sent < 400:
+                slow.sendall(b"x")
+                sent += 1
+                sleep(0.05)
+
+    assert sent < 200
+
+
+def test_who_opens_many_connections_gets_no_more_threads_and_the_page_comes_again(served, monkeypatch):
+    monkeypatch.setattr(server, "_PATIENCE", 1.0)
+    before = threading.active_count()
+    many = [knock(served) for _ in range(server._MOST + 13)]
+    most = threading.active_count() - before
+    assert [one.recv(1) for one in many[-5:]] == [b""] * 5  # those are turned away at once
+    for one in many:
+        one.close()
+    until = monotonic() + 30
+    while threading.active_count() > before and monotonic() < until:
+        sleep(0.02)
+
+    assert most <= server._MOST
+    assert asked(served, "GET", f"/state?token={served.door.token}")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"GET http://[ HTTP/1.1", b"G" * 70_000, b"\xff\xfe\x00", b"GET / HTTP/9.9", b"GET //x?token=%ff"],
+)
+def test_a_request_that_is_none_gets_no_page_and_harms_nothing(line, served):
+    with knock(served) as connection:
+        connection.sendall(line + b"\r\nHost: x\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert b" 200 " not in answer[:40]
+    assert served.door.token.encode() not in answer
+    assert asked(served, "GET", f"/state?token={served.door.token}")[0] == 200
