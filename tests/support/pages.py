@@ -35,11 +35,11 @@ def blocks() -> list[Block]:
 
 
 def commands(block: Block) -> list[str]:
-    """Return the lines of a block of commands, those that are broken joined: by a backslash, or in quotes."""
+    """Return a block's commands: lines broken by a backslash are joined, those broken in quotes keep the break."""
     lines: list[str] = []
     for line in block.text.replace("\\\n", " ").splitlines():
         if lines and lines[-1].count("'") % 2:
-            lines[-1] += " " + line.strip()
+            lines[-1] += "\n" + line.strip()
         elif line.strip():
             lines.append(line.strip())
     return lines
