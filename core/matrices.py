@@ -24,11 +24,16 @@ _free: list[Array] = []
 def scaled(vectors: Tensor, factors: Tensor) -> Tensor:
     """Return each row x_i of ``vectors`` [K, P] times factor c_i of ``factors`` [K], in the type of the rows.
 
-    Factors that are all 1 return the very matrix that came.
+    Factors that are all 1 return the very matrix that came. One that is too small for that type to hold in
+    full multiplies in float64: else a row of the longest numbers would be clipped to another length than was
+    asked for, or to nothing.
     """
     if bool((factors == 1).all()):
         return vectors
-    return torch.mul(vectors, factors[:, None].to(vectors.dtype), out=like(vectors, len(vectors)))  # [K, P]
+    found = torch.mul(vectors, factors[:, None].to(vectors.dtype), out=like(vectors, len(vectors)))
+    for row in (factors.abs() < torch.finfo(vectors.dtype).tiny).nonzero().flatten().tolist():
+        found[row] = (vectors[row].double() * factors[row]).to(vectors.dtype)
+    return found
 
 
 def like(vectors: Tensor, rows: int) -> Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..core.errors import InfeasibleCohort
 from ..core.matrices import scaled
 from ..core.updates import Updates, row_norms
-from .clipping import clip_factors, scaled
+from .clipping import clip_factors
 
 
 @dataclass(frozen=True)

@@ -47,18 +47,6 @@ def check_clip_norm(clip_norm: ClipNorm, name: str = "clip_norm") -> None:
         raise ValueError(f"{name} must be above 0, or median, got {clip_norm!r}")
 
 
-def scaled(vectors: Tensor, factors: Tensor) -> Tensor:
-    """Return rows [K, P] times their float64 factors [K], in the type of the rows.  # [K, P]
-
-    A factor that is too small for that type to hold in full multiplies in float64: else a row of the longest
-    numbers would be clipped to another length than was asked for, or to nothing.
-    """
-    found = vectors * factors[:, None].to(vectors.dtype)
-    for row in (factors < torch.finfo(vectors.dtype).tiny).nonzero().flatten().tolist():
-        found[row] = (vectors[row].double() * factors[row]).to(vectors.dtype)
-    return found
-
-
 def clip_factors(norms: Tensor, clip_norm: ClipNorm) -> Tensor:
     """Return what each update of these norms [K] is multiplied with, at most 1, float64.  # [K]"""
     if len(norms) == 0:
