@@ -112,6 +112,7 @@ def ours(rule: str) -> Callable[[torch.Tensor], Any]:
     return run if told else lambda x: defense.aggregate(Updates(x, *who), defense.init())
 
 
+@cache
 def context(size: int) -> Any:
     """Return what a server with 100 examples knows of a dense layer of so many parameters."""
     from gauntlet.clients.scoring.candidates import CandidateModels
@@ -119,10 +120,10 @@ def context(size: int) -> Any:
 
     classes = next(c for c in (10, *range(9, 0, -1)) if size % c == 0)
     model, loss = torch.nn.Linear(size // classes - 1, classes), torch.nn.functional.cross_entropy
-    stream = np.random.default_rng(1)
+    layout, stream = Layout.of(model), np.random.default_rng(1)  # while the parameters are trainable
     x = torch.from_numpy(stream.standard_normal((100, size // classes - 1), dtype=np.float32))
     trials = CandidateModels(model, "of this benchmark", loss, OwnExamples(x, torch.arange(100) % classes))
-    known = 0, torch.zeros(size), Layout.of(model), 0, None
+    known = 0, torch.zeros(size), layout, 0, None
     tried = trials.forward(torch.zeros(0)), trials.examples, trials.loss
     return Context(*known, *tried, torch.zeros(1, size // classes - 1))
 
