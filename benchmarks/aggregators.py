@@ -49,6 +49,13 @@ RULES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
     "clipping": ("clipping", {"clip_norm": 900.0}, "Clipping", {"c": 900.0}),
     "bucketing": ("bucketing", {}, "Bucketing", {"s": 2}),
     "zeno": ("zeno", F, "", {}),
+    "deepsight, 20 inputs": ("deepsight", {"num_inputs": 20}, "", {}),
+    "alignins": ("alignins", {}, "", {}),
+    "freqfed": ("freqfed", {}, "", {}),
+    "multi_metrics": ("multi_metrics", {}, "", {}),
+    "multi_metrics, pairs": ("multi_metrics", {"metrics": "pairs"}, "", {}),
+    "rflbat": ("rflbat", {}, "", {}),
+    "sign_majority": ("sign_majority", {}, "", {}),
 }
 OVERWRITES = ("ARC", "Clipping")  # what they are given: they get a copy, made outside the clock
 
@@ -83,11 +90,12 @@ def ours(rule: str) -> Callable[[torch.Tensor], Any]:
         before = PRE_AGGREGATIONS.build(name, options)
         return lambda x: before.transform(Updates(x, torch.arange(CLIENTS), counts), before.init())
     defense, who = DEFENSES.build(name, options), (torch.arange(CLIENTS), counts)
-    if not declared(defense, Defenses.runs_models):
+    if not (declared(defense, Defenses.runs_models) or declared(defense, Defenses.beside_params)):
         return lambda x: defense.aggregate(Updates(x, *who), defense.init())
     return lambda x: defense.aggregate(Updates(x, *who, context=context(x.shape[1])), defense.init())
 
 
+@cache
 def context(size: int) -> Any:
     """Return what a server with 100 examples knows of a dense layer of so many parameters."""
     from gauntlet.clients.scoring.candidates import CandidateModels
@@ -95,10 +103,11 @@ def context(size: int) -> Any:
 
     classes = next(c for c in (10, *range(9, 0, -1)) if size % c == 0)
     model, loss = torch.nn.Linear(size // classes - 1, classes), torch.nn.functional.cross_entropy
-    stream = np.random.default_rng(1)
+    layout, stream = Layout.of(model), np.random.default_rng(1)
     x = torch.from_numpy(stream.standard_normal((100, size // classes - 1), dtype=np.float32))
     trials = CandidateModels(model, "of this benchmark", loss, OwnExamples(x, torch.arange(100) % classes))
-    known = 0, torch.zeros(size), Layout.of(model), 0, None
+    params = 0.1 * torch.from_numpy(stream.standard_normal(size, dtype=np.float32))
+    known = 0, params, layout, 0, None
     tried = trials.forward(torch.zeros(0)), trials.examples, trials.loss
     return Context(*known, *tried, torch.zeros(1, size // classes - 1))
 
