@@ -67,14 +67,13 @@ Array = np.ndarray[Any, Any]
 class Candidates(Protocol):
     """Candidate models, and the server's examples to try them on; see ``clients.scoring.candidates``."""
 
+    blank: Tensor | None
+
     @property
     def examples(self) -> OwnExamples | None: ...
 
     @property
     def loss(self) -> Callable[[Tensor, Tensor], Tensor]: ...
-
-    @property
-    def blank(self) -> Tensor | None: ...
 
     def forward(self, buffers: Tensor) -> Forward:
         """Return what runs candidates, which have these buffers unless others are given."""
@@ -171,9 +170,8 @@ class Plan:
             seed: What a rule draws from; by default the run's.
         """
         known = round_, params, self.exchange.up, self.seed if seed is None else seed, root
-        if self.candidates is None:
+        if (models := self.candidates) is None:
             return Context(*known)
-        models = self.candidates
         return Context(*known, models.forward(buffers), models.examples, models.loss, models.blank)
 
     def extra(self, params: Tensor, state: State) -> Tensor:
