@@ -65,6 +65,13 @@ RULES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
     "backdoor_indicator": ("backdoor_indicator", {}, "", {}),
     "fedguard": ("fedguard", {"steps": 1}, "", {}),
     "crfl": ("crfl", {}, "", {}),
+    "deepsight, 20 inputs": ("deepsight", {"num_inputs": 20}, "", {}),
+    "alignins": ("alignins", {}, "", {}),
+    "freqfed": ("freqfed", {}, "", {}),
+    "multi_metrics": ("multi_metrics", {}, "", {}),
+    "multi_metrics, pairs": ("multi_metrics", {"metrics": "pairs"}, "", {}),
+    "rflbat": ("rflbat", {}, "", {}),
+    "sign_majority": ("sign_majority", {}, "", {}),
 }
 TOLD = ("crfl", "spectral_screen")  # the model's parameters and its layers' shapes, that is
 OVERWRITES = ("ARC", "Clipping")  # what they are given: they get a copy
@@ -108,7 +115,9 @@ def ours(rule: str) -> Callable[[torch.Tensor], Any]:
             state = torch.ones(x.shape[1])  # as if something were planted
         return defense.aggregate(Updates(x, *who, context=told), state)
 
-    told = declared(defense, Defenses.runs_models) or name in TOLD
+    told = (
+        declared(defense, Defenses.runs_models) or declared(defense, Defenses.beside_params) or name in TOLD
+    )
     return run if told else lambda x: defense.aggregate(Updates(x, *who), defense.init())
 
 
@@ -120,10 +129,11 @@ def context(size: int) -> Any:
 
     classes = next(c for c in (10, *range(9, 0, -1)) if size % c == 0)
     model, loss = torch.nn.Linear(size // classes - 1, classes), torch.nn.functional.cross_entropy
-    layout, stream = Layout.of(model), np.random.default_rng(1)  # while the parameters are trainable
+    layout, stream = Layout.of(model), np.random.default_rng(1)
     x = torch.from_numpy(stream.standard_normal((100, size // classes - 1), dtype=np.float32))
     trials = CandidateModels(model, "of this benchmark", loss, OwnExamples(x, torch.arange(100) % classes))
-    known = 0, torch.zeros(size), layout, 0, None
+    params = 0.1 * torch.from_numpy(stream.standard_normal(size, dtype=np.float32))
+    known = 0, params, layout, 0, None
     tried = trials.forward(torch.zeros(0)), trials.examples, trials.loss
     return Context(*known, *tried, torch.zeros(1, size // classes - 1))
 

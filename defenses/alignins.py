@@ -15,7 +15,7 @@ from torch import Tensor
 from ..core.contracts import Verdict
 from ..core.updates import Updates, row_norms
 from .clipping import clip_factors
-from .parts.columns import BLOCK_ELEMENTS, column_blocks
+from .parts.columns import BLOCK_ELEMENTS, Array, column_blocks
 from .parts.geometry import NO_LENGTH, cosines_to
 from .parts.screening import needed, screened, uniform
 
@@ -84,16 +84,15 @@ def sign_alignment(vectors: Tensor, share: float) -> Tensor:
     return torch.from_numpy(agree / count)
 
 
-def _least_of_largest(vectors: Tensor, share: float) -> np.ndarray:
+def _least_of_largest(vectors: Tensor, share: float) -> Array:
     """Return the least magnitude among each row's largest entries.  # [K]"""
     matrix, size = vectors.detach().numpy(), vectors.shape[1]
     dropped, height = size - max(1, int(share * size)), max(1, BLOCK_ELEMENTS // size)
-    return np.concatenate(
-        [
-            np.partition(np.abs(matrix[start : start + height]), dropped, axis=1)[:, dropped]
-            for start in range(0, len(matrix), height)
-        ]
-    )
+    least = np.empty(len(matrix), dtype=matrix.dtype)
+    for start in range(0, len(matrix), height):
+        rows = np.abs(matrix[start : start + height])
+        least[start : start + height] = np.partition(rows, dropped, axis=1)[:, dropped]
+    return least
 
 
 def from_median(values: Tensor) -> Tensor:

@@ -127,7 +127,7 @@ def output_layer(context: Context, num_classes: int) -> tuple[Slot, ...]:
         ValueError: There is no bias among them.
     """
     slots = context.layout.parameters
-    module = slots[-1].name.rpartition(".")[0]
+    module = slots[-1].name.rpartition(".")[0] if slots else ""
     head = [s for s in slots if s.name.rpartition(".")[0] == module and s.shape[:1] == (num_classes,)]
     head.sort(key=lambda slot: len(slot.shape) == 1)
     if not head or len(head[-1].shape) != 1:
@@ -140,15 +140,18 @@ def output_layer(context: Context, num_classes: int) -> tuple[Slot, ...]:
 
 def energy_shares(vectors: Tensor, head: tuple[Slot, ...]) -> Array:
     """Return the NEUPs: each class's squared update energy as a share, all 0 of no update.  # [K, C]"""
-    energy = sum(
-        _of(vectors, slot).reshape(len(vectors), slot.shape[0], -1).abs().sum(dim=2, dtype=torch.float64)
-        for slot in head
-    )
-    assert isinstance(energy, Tensor)
+    height = max(1, _NUMBERS // max(1, vectors.shape[1]))
+    energy = torch.cat([_energy(rows, head) for rows in torch.split(vectors, height)])
     largest = energy.amax(dim=1, keepdim=True).clamp(min=1e-300)
     squares = (energy / largest).square()
     shares: Array = (squares / squares.sum(dim=1, keepdim=True).clamp(min=1e-300)).numpy()
     return shares
+
+
+def _energy(vectors: Tensor, head: tuple[Slot, ...]) -> Tensor:
+    """Return the summed magnitudes of each class's row and bias, float64.  # [K, C]"""
+    rows = [_of(vectors, slot).reshape(len(vectors), slot.shape[0], -1) for slot in head]
+    return torch.stack([row.abs().sum(dim=2, dtype=torch.float64) for row in rows]).sum(dim=0)
 
 
 def exceedings(shares: Array) -> Array:

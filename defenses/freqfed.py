@@ -19,7 +19,7 @@ from .parts.clusters import dense_clusters, largest_cluster
 from .parts.geometry import cosines
 from .parts.screening import needed, screened, uniform
 
-_NUMBERS = 2**22  # of the rows that are transformed together
+_NUMBERS = 2**20  # of the rows that are transformed together: 8 MiB
 
 
 @dataclass(frozen=True)

@@ -67,14 +67,13 @@ Array = np.ndarray[Any, Any]
 class Candidates(Protocol):
     """Candidate models, and the server's examples to try them on; see ``clients.scoring.candidates``."""
 
+    blank: Tensor | None
+
     @property
     def examples(self) -> OwnExamples | None: ...
 
     @property
     def loss(self) -> Callable[[Tensor, Tensor], Tensor]: ...
-
-    @property
-    def blank(self) -> Tensor | None: ...
 
     def forward(self, buffers: Tensor) -> Forward:
         """Return what runs candidates, which have these buffers unless others are given."""

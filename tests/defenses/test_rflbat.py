@@ -33,6 +33,10 @@ def test_the_cluster_of_the_least_mean_cosine_stays():
     np.fill_diagonal(cosine, 1.0)
     assert least_alike(cosine, np.array([0, 0, 0, 1, 1, 2])) == 1
     assert least_alike(np.ones((1, 1)), np.array([0])) == 0
+    own = np.full((8, 8), 0.3)
+    own[0, 1] = own[1, 0] = 0.1
+    np.fill_diagonal(own, 1.0)  # a client's cosine to itself is not counted: 0.1 and 0.3
+    assert least_alike(own, np.array([0, 0, 1, 1, 1, 1, 1, 1])) == 0
 
 
 def two_minds(rng, honest, liars):
@@ -69,6 +73,18 @@ def test_a_few_far_away_go_first_and_do_not_move_the_rest(cohort):
     verdict, _ = RFLBAT(first_tolerance=3.0).aggregate(cohort(rows), None)
     assert 35 in verdict.flags
     assert float(verdict.aggregate.norm()) < 5
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_each_tolerance_leaves_out_by_itself(cohort, first):
+    rows = np.random.default_rng(4).normal(size=(12, 30))
+    rows[3] *= 1e6
+    one, high = {"max_clusters": 1}, 1e9
+    tolerances = (3.0, high) if first else (high, 3.0)
+    rule = RFLBAT(first_tolerance=tolerances[0], second_tolerance=tolerances[1], **one)
+    assert set(rule.aggregate(cohort(rows), None)[0].flags) == {35}
+    loose = RFLBAT(first_tolerance=high, second_tolerance=high, **one)
+    assert not loose.aggregate(cohort(rows), None)[0].flags
 
 
 @pytest.mark.parametrize(
