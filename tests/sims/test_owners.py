@@ -10,6 +10,8 @@ from pathlib import Path
 from threading import Timer
 
 import pytest
+import racing_runs
+from commands import Command
 
 from gauntlet.core.errors import ResultsError
 from gauntlet.core.locks import FolderLock
@@ -20,14 +22,11 @@ from gauntlet.sims.run import simulate
 from gauntlet.sims.sweep import resume_sweep, sweep
 from gauntlet.sims.writer import RunWriter
 
-PROGRAM = Path(__file__).parent / "racing_runs.py"
-
 
 def race(what: str, place: Path, number: int, cwd: Path) -> list[str]:
-    command = [sys.executable, str(PROGRAM), what, str(place), str(number)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=True)
-    assert done.stderr == ""
-    lines = done.stdout.strip().splitlines()
+    racing = Command(cwd, what, str(place), str(number), program=racing_runs.main)
+    assert racing.ended(300) == (0, [])
+    lines = racing.said().strip().splitlines()
     assert len(lines) == number
     return lines
 

@@ -3,8 +3,6 @@
 import json
 import re
 import signal
-import subprocess
-import sys
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ from time import monotonic, sleep
 import pyarrow.parquet as pq
 import pytest
 from chromium import chromium
+from commands import Command
 
 from gauntlet.sims import watched
 from gauntlet.sims.results import load_run
@@ -50,21 +49,15 @@ def until(holds, what):
 @contextmanager
 def command(folder, *words):
     """Run ``gauntlet ui`` and yield (the process, the address that it printed)."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gauntlet", "ui", *map(str, words)],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = Command(folder, "ui", *map(str, words))
     try:
-        line = process.stdout.readline()
-        assert line.startswith("Open http://127.0.0.1:"), (line, process.stderr.read())
-        yield process, line.split()[1]
+        process.wait_for("Only this machine can.")
+        assert process.said().startswith("Open http://127.0.0.1:"), (process.said(), process.errors())
+        yield process, process.said().split()[1]
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        process.communicate(timeout=PATIENCE)
+        if process.process.is_alive():
+            process.signal(signal.SIGINT)
+        process.ended(PATIENCE)
 
 
 def fetched(address):
@@ -158,8 +151,7 @@ def test_a_run_is_watched_stopped_and_resumed_to_the_same_bits(tmp_path, tiny_te
         assert {a.split("?")[0].removeprefix(address.split("?")[0]) for a in tab.asked} == {
             "", "state", "stop", "resume",
         }  # fmt: skip
-    whole = [sys.executable, "-m", "gauntlet", "run", "watched.toml", "--out", "whole", "--quiet"]
-    subprocess.run(whole, cwd=tmp_path, check=True, capture_output=True)
+    assert Command(tmp_path, "run", "watched.toml", "--out", "whole", "--quiet").ended(240)[0] == 0
     tables = [pq.read_table(tmp_path / name / "rounds.parquet") for name in ("run", "whole")]
     assert tables[0].equals(tables[1])
 
@@ -171,11 +163,11 @@ def test_ctrl_c_stops_the_run_too_and_says_how_to_go_on(tmp_path, tiny_text):
     (tmp_path / "watched.toml").write_text(text)
     with command(tmp_path, "watched.toml", "--out", "run") as (process, address):
         until(lambda: "round 2 of 200" in fetched(address) or "Flagged" in fetched(address), "no round")
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=PATIENCE)
+        process.signal(signal.SIGINT)
+        _, err = process.ended(PATIENCE)
 
-    assert "'gauntlet resume run' goes on with it" in out
-    assert err == ""
+    assert "'gauntlet resume run' goes on with it" in process.said()
+    assert err == []
     assert load_run(tmp_path / "run").manifest["status"] != "complete"
     assert Path(tmp_path / "run" / "checkpoints").is_dir()
 

@@ -1,7 +1,7 @@
 """A program for test_owners.py: processes that all want the same folder at the same moment.
 
-``python racing_runs.py resume FOLDER NUMBER`` or ``... simulate SCENARIO.json NUMBER``: each of the processes
-prints one line, ``ran``, ``found it finished`` or ``refused: ...``, and then the folder.
+``resume FOLDER NUMBER`` or ``simulate SCENARIO.json NUMBER``, as ``commands.Command`` runs it: each of the
+processes prints one line, ``ran``, ``found it finished`` or ``refused: ...``, and then the folder.
 """
 
 import json
@@ -55,7 +55,3 @@ def main() -> None:
     os.close(start)
     for _ in range(int(number)):
         os.wait()
-
-
-if __name__ == "__main__":
-    main()
