@@ -112,6 +112,10 @@ def probing() -> Iterator[tuple[str, Case]]:
     attacks = {
         "pixel_backdoor": FIXED,
         "sybil": {**FIXED, "update": {"name": "sybil"}},
+        "constrain_and_scale": {
+            **FIXED,
+            "update": {"name": "constrain_and_scale", "alpha": 0.9, "scale": 1.0},
+        },
         "three_d_fed": {**FIXED, "update": {"name": "three_d_fed"}},
     }
     for rule in ("flame", "foolsgold"):

@@ -44,8 +44,8 @@ class ThreeDFed:
     """
 
     alpha: float = 0.9
-    least_noise: float = 0.3
-    most_noise: float = 2.0
+    least_noise: float = 0.05
+    most_noise: float = 0.3
     indicator: float = 0.01
     decoy_scale: float = 10.0
 

@@ -46,7 +46,7 @@ def test_feedback_is_the_weight_of_an_update():
 
 
 def test_noise_tells_attackers_apart_and_goes_away_in_their_sum(scene):
-    sent, states = play(ThreeDFed(least_noise=0.5), scene, a_mean, 1)
+    sent, states = play(ThreeDFed(least_noise=0.5, most_noise=0.5), scene, a_mean, 1)
     rows = np.random.default_rng(0).normal(size=(4, SIZE)) + 0.1
     mean = torch.from_numpy(rows).mean(dim=0)
     free = torch.ones(SIZE, dtype=torch.bool)
@@ -65,14 +65,14 @@ def test_noise_tells_attackers_apart_and_goes_away_in_their_sum(scene):
 
 def test_where_it_is_accepted_nothing_changes(scene):
     _, states = play(ThreeDFed(), scene, a_mean, 4)
-    assert [state["noise"] for state in states] == [0.3] * 4
+    assert [state["noise"] for state in states] == [0.05] * 4
     assert [state["decoys"] for state in states] == [0] * 4
 
 
 def test_where_it_is_left_out_noise_is_drawn_anew_and_decoys_come_but_never_from_all(scene):
     sent, states = play(ThreeDFed(), scene, nobody, 6)
     assert [state["decoys"] for state in states] == [0, 1, 2, 3, 3, 3]
-    assert all(0.3 <= state["noise"] <= 2.0 for state in states)
+    assert all(0.05 <= state["noise"] <= 0.3 for state in states)
     assert len({state["noise"] for state in states}) == 6
     far = sent[1].abs().max(dim=1).values
     assert float(far[3]) > 2 * float(far[:3].max())
@@ -91,7 +91,7 @@ def test_a_server_that_adds_noise_is_not_asked_again(scene):
 
     _, states = play(ThreeDFed(), scene, noisy, 3)
     assert states[1]["noisy"]
-    assert states[2]["noise"] == 0.3
+    assert states[2]["noise"] == 0.05
 
 
 @pytest.mark.parametrize(
