@@ -193,6 +193,9 @@ def check_state(simulation: Simulation, checkpoint: Checkpoint) -> None:
             )
     if why := misfit(checkpoint.state, simulation.plan):
         raise CheckpointError(f"{checkpoint.path}: {why}")
+    kept, wanted = checkpoint.state.pre_aggregations, len(simulation.plan.pre_aggregations)
+    if not isinstance(kept, tuple) or len(kept) != wanted:
+        raise CheckpointError(f"{checkpoint.path} does not hold the memories of {wanted} pre-aggregations")
     _check_ledger(checkpoint, simulation)
 
 

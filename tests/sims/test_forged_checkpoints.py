@@ -1,4 +1,4 @@
-"""Checkpoints whose digest fits, and whose account of privacy is none: refused, never charged from nothing."""
+"""Checkpoints whose digest fits, and that do not hold what a run goes on from: refused in one line."""
 
 from dataclasses import replace
 
@@ -33,6 +33,13 @@ def test_an_account_that_cannot_be_added_up_is_refused(charges, simulation, tmp_
     ledger = {**simulation.first.ledger, "rule": "poisson add_remove", "charges": charges}
     with pytest.raises(CheckpointError, match="does not say what was spent of privacy"):
         check_state(simulation, Checkpoint(tmp_path, replace(simulation.first, ledger=ledger), None))
+
+
+@pytest.mark.parametrize("kept", [(None,), None, []])
+def test_memories_of_pre_aggregations_that_there_are_not_are_refused(kept, simulation, tmp_path):
+    state = replace(simulation.first, pre_aggregations=kept)
+    with pytest.raises(CheckpointError, match="does not hold the memories of 0 pre-aggregations"):
+        check_state(simulation, Checkpoint(tmp_path, state, None))
 
 
 def test_what_is_no_account_is_refused_and_one_that_is_passes(simulation, tmp_path):
