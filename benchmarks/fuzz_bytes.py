@@ -2,6 +2,8 @@
 
 import json
 import zlib
+from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +17,30 @@ from gauntlet.core.frames import Envelope, public_spec
 from gauntlet.core.layout import Layout
 from gauntlet.core.options import options_of
 from gauntlet.core.updates import Updates
-from gauntlet.server.checkpoint import load_checkpoint, save_checkpoint
-from gauntlet.server.simulation import prepare
+from gauntlet.server.checkpoint import load_newest, save_checkpoint
+from gauntlet.server.simulation import Simulation, prepare
+from gauntlet.sims.run import check_state
 from gauntlet.sims.scenario import make_scenario
 
 STREAMS = CodecStreams(seed=0, round=2)
 
 
-def checkpoint_base(scratch: Path) -> tuple[Path, bytes]:
-    state = prepare(make_scenario({**SMALL, **RICH[3]}).run_spec()).first
-    path = save_checkpoint(scratch / "checkpoints", state, "run")
-    return path, path.read_bytes()
+def checkpoint_base(scratch: Path) -> list[tuple[Path, bytes, Simulation]]:
+    found = []
+    for number, rich in enumerate(RICH[2:4]):
+        ready = prepare(make_scenario({**SMALL, **rich}).run_spec())
+        state = next(ready.steps(ready.serial_pool())).state
+        path = save_checkpoint(scratch / str(number) / "checkpoints", state, "run")
+        found.append((path, path.read_bytes(), ready))
+    return found
 
 
-def checkpoint(stream: Stream, base: tuple[Path, bytes]) -> Case:
-    path, content = base
-    if stream.random() < 0.6:
+def checkpoint(stream: Stream, bases: list[tuple[Path, bytes, Simulation]]) -> Case:
+    path, whole, ready = pick(stream, bases)
+    content, digested = whole, stream.random() < 0.5
+    if digested:  # by somebody who can work out a digest, too
+        content = _forged(stream, content)
+    elif stream.random() < 0.6:
         content = damaged(stream, content)
     else:  # the head, as somebody would write it who knows the format
         size = int.from_bytes(content[:8], "little")
@@ -56,11 +66,35 @@ def checkpoint(stream: Stream, base: tuple[Path, bytes]) -> Case:
     path.write_bytes(content)
 
     def load() -> None:
-        loaded = load_checkpoint(path.parent, "run")
-        if content != base[1] and loaded is not None:
+        loaded, _ = load_newest(path.parent, "run", partial(check_state, ready))
+        if loaded is None or content == whole:
+            return
+        if not digested:
             raise AssertionError("a checkpoint that was changed was accepted")
+        for _ in ready.steps(ready.serial_pool(), loaded.state):
+            break
 
     return load, f"{content[:400]!r}"
+
+
+def _forged(stream: Stream, content: bytes) -> bytes:
+    """Return a checkpoint whose state or numbers are others, with a digest that fits."""
+    size = int.from_bytes(content[:8], "little")
+    head, body = json.loads(content[8 : 8 + size]), bytearray(content[8 + size :])
+    inner = json.loads(head["__metadata__"]["gauntlet"])
+    if stream.random() < 0.7:
+        state = changed(stream, {key: inner[key] for key in ("state", "beside")})
+        inner |= state if isinstance(state, dict) else {}
+    else:
+        at = int(stream.integers(len(body)))
+        body[at : at + 4] = stream.choice([0, 255, 127, 128, 1], 4).astype("u1").tobytes()[: len(body) - at]
+    blank = "0" * 64
+    head["__metadata__"]["gauntlet"] = json.loads(as_json(as_json({**inner, "digest": blank})))
+    text = as_json(head).encode("utf-8", "replace")
+    text += b" " * (-len(text) % 8)
+    forged = len(text).to_bytes(8, "little") + text + bytes(body)
+    digest = blake2b(forged, digest_size=32).hexdigest()
+    return forged.replace(blank.encode(), digest.encode(), 1)
 
 
 def frame_base(_: Path) -> list[tuple[Any, ...]]:

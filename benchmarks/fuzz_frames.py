@@ -1,12 +1,12 @@
 """Hostile frames for each codec: a vector of the declared shape with finite numbers, or one ``FrameError``.
 
-    python benchmarks/fuzz_frames.py                         20,000 for each codec, as docs/reliability.md has it
+    python benchmarks/fuzz_frames.py                      20,000 for each codec: docs/reliability.md
     python benchmarks/fuzz_frames.py topk eden --frames 500 --seed 7
     python benchmarks/fuzz_frames.py topk --case 123         one case again, with what it raised
 
 Every codec is tried with each of the options that its contract is tried with, after a run of three rounds in
-which clients come, stay away and are lost. A case is made from (seed, codec, number) alone. Exit code 1 if any
-case ended otherwise, took more than 50 ms of processor time or, with 99 others, 32 MiB of resident memory.
+which clients come, stay away and are lost. A case is made from (seed, codec, number) alone. Exit code 1 if
+any case ended otherwise, took more than 50 ms of processor time or, with 99 others, 32 MiB of memory.
 """
 
 import argparse
@@ -209,10 +209,9 @@ def main() -> int:
         found = attack(name, numbers, told.seed, told.case is not None)
         bad += found.count["wrong"] + (found.most > BYTES)
         ended = " | ".join(f"{n:,}" for n in (found.count[w] for w in ("accepted", "refused", "wrong")))
+        cost = f"{found.slowest * 1e3:.1f} | {found.most / 2**20:.1f} | {thread_time() - begin:.0f}"
         print(
-            f"| {name} | {len(OPTIONS.get(name, [{}]))} | {len(numbers):,} | {ended} | {found.slowest * 1e3:.1f} "
-            f"| {found.most / 2**20:.1f} | {thread_time() - begin:.0f} |",
-            flush=True,
+            f"| {name} | {len(OPTIONS.get(name, [{}]))} | {len(numbers):,} | {ended} | {cost} |", flush=True
         )
     return 1 if bad else 0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.declarations import ClientData, declared
-from ..core.errors import CheckpointError, ResultsError, ScenarioError
+from ..core.errors import CheckpointError, ResultsError, ScenarioError, said
 from ..core.locks import FolderLock
 from ..core.outside import only_our_own
 from ..server.checkpoint import Checkpoint, drop_older, load_newest
@@ -193,6 +193,26 @@ def check_state(simulation: Simulation, checkpoint: Checkpoint) -> None:
             )
     if why := misfit(checkpoint.state, simulation.plan):
         raise CheckpointError(f"{checkpoint.path}: {why}")
+    kept, wanted = checkpoint.state.pre_aggregations, len(simulation.plan.pre_aggregations)
+    if not isinstance(kept, tuple) or len(kept) != wanted:
+        raise CheckpointError(f"{checkpoint.path} does not hold the memories of {wanted} pre-aggregations")
+    _check_ledger(checkpoint, simulation)
+
+
+_LEDGER = ("rule", "charges", "clients", "precisions", "reason")  # of every version
+
+
+def _check_ledger(checkpoint: Checkpoint, simulation: Simulation) -> None:
+    """Raise ``CheckpointError`` unless what a checkpoint says was spent of privacy can be added to."""
+    ledger = checkpoint.state.ledger
+    why = f"{checkpoint.path} does not say what was spent of privacy"
+    lacks = [key for key in _LEDGER if not isinstance(ledger, Mapping) or key not in ledger]
+    if lacks:
+        raise CheckpointError(f"{why}: {', '.join(lacks)} missing")
+    try:
+        simulation.plan.accountant.epsilon(ledger)
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
+        raise CheckpointError(f"{why}: {said(error)}") from error
 
 
 def stored_runtime(folder: Path) -> Runtime:
