@@ -35,7 +35,7 @@ def blocks() -> list[Block]:
 
 
 def commands(block: Block) -> list[str]:
-    """Return a block's commands: lines broken by a backslash are joined, those broken in quotes keep the break."""
+    """Return a block's commands: a backslash joins lines, and a break within quotes stays, as in a shell."""
     lines: list[str] = []
     for line in block.text.replace("\\\n", " ").splitlines():
         if lines and lines[-1].count("'") % 2:
