@@ -21,6 +21,9 @@ from ..parts.geometry import at_one_length
 LEAST_HALF = 2
 """A single client is an outlier, and no half."""
 
+ROUNDING = 1e-12
+"""Numbers that differ by less than this share of the largest are equal."""
+
 SPREAD = 1.4826  # of a normal distribution, over the median distance from its median
 UNUSUAL = 3.0
 
@@ -49,7 +52,8 @@ def best_splits(ordered: Array) -> tuple[Array, Array]:
     within = np.maximum((centred**2).sum(axis=1) - between[rows, best], 0.0)
     apart = -low[rows, best] * n / (sizes[best] * (n - sizes[best]))
     spread = np.sqrt(within / n)
-    distance = np.divide(apart, spread, out=np.full_like(apart, np.inf), where=spread > 1e-9 * apart)
+    there = spread > 1e-9 * np.abs(apart)
+    distance = np.divide(apart, spread, out=np.where(apart > 0, np.inf, 0.0), where=there)
     return distance, sizes[best]
 
 
@@ -71,10 +75,10 @@ def outlying_part(values: Array, level: float) -> tuple[Array, float]:
     """Return who is in the smaller half of numbers that fall in two, bool [n], and the p-value.
 
     Nobody where chance would give such halves with a probability above ``level``, where the halves are of one
-    size, or where there are fewer than 4 numbers or no difference.
+    size, or where there are fewer than 4 numbers or no difference beyond rounding.
     """
     nobody = np.zeros(len(values), dtype=bool)
-    if len(values) < 2 * LEAST_HALF or np.ptp(values) <= 0:
+    if len(values) < 2 * LEAST_HALF or np.ptp(values) <= ROUNDING * np.abs(values).max():
         return nobody, 1.0
     order = np.argsort(values, kind="stable")
     distances, sizes = best_splits(values[order][None])

@@ -181,6 +181,30 @@ def test_updates_without_direction_or_difference_give_no_nan_and_no_culprit(rows
         assert not verdicts[-1].flags
 
 
+def honest_on_a_line(size, seed):
+    """Yield eight rounds of twelve honest clients: 1 + normal(0, 0.5) a parameter."""
+    rng = np.random.default_rng([12, size, seed])
+    for _ in range(8):
+        yield updates_of(torch.from_numpy(1 + 0.5 * rng.normal(size=(12, size))).float())
+
+
+def test_of_one_parameter_honest_clients_are_taken_for_copies_and_of_two_they_are_not():
+    """A known limit: on a line two of twelve are close by chance in most rounds."""
+    flagged = [
+        [len(play(GENERAL, honest_on_a_line(size, s))[0][-1].flags) for s in range(3)] for size in (1, 2)
+    ]
+    assert max(flagged[0]) > 0
+    assert flagged[1] == [0, 0, 0]
+
+
+def test_updates_that_differ_in_length_alone_are_not_told_apart_by_rounding():
+    """Their cosines are 1 but for the last digits, in which there is no poor half."""
+    row = np.random.default_rng(4).normal(size=200)
+    rows = [torch.from_numpy(np.linspace(0.8, 1.2, 12)[:, None] * row).float()] * 3
+    verdicts, _ = play(GENERAL, map(updates_of, rows))
+    assert not any(named.get("suspect_unreliable") for v in verdicts for named in v.details.values())
+
+
 def test_no_more_clients_are_remembered_than_asked_for_and_those_seen_last():
     state = MudHog(preset="general", max_clients=12).init()
     for t, x in enumerate(stream(6, clients=30)):

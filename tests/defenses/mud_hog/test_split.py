@@ -54,6 +54,18 @@ def test_a_normal_crowd_is_of_one_piece_and_two_crowds_are_not():
         assert p < 0.001
 
 
+@pytest.mark.parametrize("largest", [1 / 3, 1e-8, 5.3])
+@pytest.mark.parametrize("seed", range(20))
+def test_numbers_that_differ_by_rounding_alone_are_of_one_piece(largest, seed):
+    """Without a difference no split has a distance either; the sums of squares there are rounding alone."""
+    rng = np.random.default_rng(seed)
+    values = np.full(9, largest)
+    values[:4] += rng.integers(-2, 3, size=4) * np.spacing(largest)
+    part, _ = outlying_part(values, 0.5)
+    assert not part.any()
+    assert not np.isnan(best_splits(np.sort(values)[None])[0]).any()
+
+
 @pytest.mark.parametrize("values", [[], [1.0, 9.0, 9.0], [2.0] * 8, [0.0, 0.0, 0.0, 5.0, 5.0, 5.0]])
 def test_too_few_equal_or_evenly_split_numbers_have_no_outlying_part(values):
     part, _ = outlying_part(np.array(values), 0.5)
