@@ -120,6 +120,38 @@ def test_a_broken_goal_or_part_fails_the_check(check, twin, complaint):
         check(twin)
 
 
+@dataclass(frozen=True)
+class RetrainTwin:
+    """Writes its client's update itself, with something wrong."""
+
+    update: Callable[[Any, Tensor, Any], Any]
+    sees_model: bool = True
+
+    def poison(self, x: Tensor, y: Tensor, generator: Any, model: Any = None) -> tuple[Tensor, Tensor]:
+        return x, y.masked_fill(y == 1, 7)
+
+    def retrain(self, x: Tensor, y: Tensor, generator: Any, model: Any, training: Any) -> Any:
+        return self.update(model, x, generator)
+
+
+BROKEN_UPDATES = [
+    (RetrainTwin(lambda m, x, g: m.params + 1, sees_model=False), "must declare sees_model"),
+    (RetrainTwin(lambda m, x, g: m.params[:-1] + 1), "must return an update as a tensor"),
+    (RetrainTwin(lambda m, x, g: m.params / 0), "finite"),
+    (RetrainTwin(lambda m, x, g: m.params + torch.rand(())), "equal generators give different updates"),
+    (RetrainTwin(lambda m, x, g: m.params * 0), "the update is 0"),
+    (RetrainTwin(lambda m, x, g: x.mul_(0.5).sum() + m.params), "equal generators|was changed"),
+]
+
+
+@pytest.mark.parametrize(("twin", "complaint"), BROKEN_UPDATES)
+def test_a_broken_update_of_a_data_attack_fails_the_check(twin, complaint):
+    contract.a_retrained_update_is_one(RetrainTwin(lambda m, x, g: m.params + float(g.random())))
+    with pytest.raises(PluginError, match=complaint):
+        contract.a_retrained_update_is_one(twin)
+
+
 def test_every_check_of_data_attacks_catches_a_twin():
     caught = {check for check, _, _ in BROKEN_DATA} | {check for check, _, _ in BROKEN_GOALS}
+    caught.add(contract.a_retrained_update_is_one)  # of BROKEN_UPDATES
     assert caught == set(contract.DATA_ATTACK_CHECKS)
