@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -30,13 +30,12 @@ from ..core.declarations import (
 )
 from ..core.errors import PluginError, named_faults
 from ..core.presence import reduced
-from ..core.updates import Context, Forward, Gradient, OwnExamples, Updates
+from ..core.updates import Context, Updates
 from .cohort.sampling import counted_sampling, sample_cohort
 
 if TYPE_CHECKING:
     from ..clients.exchange.exchange import Exchange
     from ..clients.exchange.levels import Levels
-    from ..clients.exchange.messages import Broadcast, Trained
     from ..core.contracts import (
         Audit,
         Codec,
@@ -60,36 +59,9 @@ if TYPE_CHECKING:
     from .guarantee.canaries import Canaries
     from .mail.link import ClientLinks
     from .mail.mailbox import Downlink
+    from .own_models import Candidates, OwnTraining
 
 Array = np.ndarray[Any, Any]
-
-
-class Candidates(Protocol):
-    """Candidate models, and the server's examples to try them on; see ``clients.scoring.candidates``."""
-
-    blank: Tensor | None
-
-    @property
-    def examples(self) -> OwnExamples | None: ...
-
-    @property
-    def loss(self) -> Callable[[Tensor, Tensor], Tensor]: ...
-
-    def forward(self, buffers: Tensor) -> Forward:
-        """Return what runs candidates, which have these buffers unless others are given."""
-
-    def gradient(self, buffers: Tensor) -> Gradient:
-        """Return what differentiates the mean loss, in evaluation mode, with these buffers."""
-
-
-class OwnTraining(Protocol):
-    """What the server trains on examples of its own; see ``root.Root``."""
-
-    @property
-    def number(self) -> int: ...
-
-    def train(self, broadcast: Broadcast) -> Trained:
-        """Return the server's own message of this round, as a cohort of one client."""
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,8 @@ def test_it_has_a_row_a_client_that_was_ever_counted_and_evaluated_round(tmp_pat
     assert set(table["round"]) == {1, 3}
 
 
-def test_the_summary_has_the_mean_and_the_worst_of_honest_clients(tmp_path, capsys):
+def test_the_summary_has_the_mean_and_the_worst_of_honest_clients(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # no cell in two lines
     run = simulate(make_scenario(scenario()), tmp_path / "run")
     last = run.personal[(run.personal["round"] == 3) & ~run.personal["ever_attacked"]]
     (row,) = summary_rows([run])
