@@ -20,6 +20,13 @@ COLUMNS = [
 ]
 
 
+BACKDOORS = (
+    *("pixel_backdoor", "dba", "pixel_backdoor + model_replacement", "pixel_backdoor + neurotoxin"),
+    *("a3fl", "chameleon"),
+)
+"""Those whose trigger alone fools few: a model that nobody poisoned in a twentieth of all cases."""
+
+
 def run(setting: str, folder: Path, only: list[str], workers: int) -> None:
     """Run a setting's matrix, or what is left of it; fields that fail stay blank."""
     begun = (folder / "matrix.json").is_file()
@@ -54,8 +61,9 @@ def ranking(table: pd.DataFrame) -> str:
         attacked = part[part["attack"] != "no attack"]
         if attacked["accuracy"].isna().any():
             continue
-        goal = attacked["attack_success_rate"].dropna()
         worst = attacked.loc[attacked["accuracy"].idxmin()]
+        taught = attacked[attacked["attack"].map(_plain).isin(BACKDOORS)]
+        most = taught.loc[taught["attack_success_rate"].idxmax()]
         rows.append(
             {
                 "defense": f"`{defense}`",
@@ -63,8 +71,8 @@ def ranking(table: pd.DataFrame) -> str:
                 "mean of attacks": attacked["accuracy"].mean(),
                 "worst attack": worst["accuracy"],
                 "which": f"`{worst['attack']}`",
-                "backdoors, mean": goal.mean(),
-                "backdoors, most": goal.max(),
+                "worst of six backdoors": most["attack_success_rate"],
+                "that is": f"`{most['attack']}`",
             }
         )
     rows.sort(key=lambda row: -row["worst attack"])
@@ -76,8 +84,22 @@ def ranking(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def publish(setting: str, told: str) -> None:
+    """Write a setting's ranking into its place on the page."""
+    page = DOCS / "leaderboard.md"
+    before, mark, rest = page.read_text(encoding="utf-8").partition(f"<!-- {setting} -->\n")
+    if mark:
+        _, end, after = rest.partition(f"<!-- end of {setting} -->")
+        page.write_text(f"{before}{mark}\n{told}\n\n{end}{after}", encoding="utf-8")
+
+
+def _plain(attack: str) -> str:
+    """Return an attack's label without the options of its plug-ins."""
+    return " + ".join(part.split()[0] for part in attack.split(" + "))
+
+
 def main() -> None:
-    """Run a setting, keep its table, and print its ranking."""
+    """Run a setting, keep its table, and publish its ranking."""
     parser = argparse.ArgumentParser()
     parser.add_argument("setting", choices=list(SETTINGS))
     parser.add_argument("--results", type=Path, required=True)
@@ -85,7 +107,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     run(given.setting, given.results, given.only, given.workers)
-    print(ranking(keep(given.setting, [given.results])))
+    told = ranking(keep(given.setting, [given.results]))
+    publish(given.setting, told)
+    print(told)
 
 
 if __name__ == "__main__":
