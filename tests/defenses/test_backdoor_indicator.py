@@ -146,3 +146,12 @@ def test_it_keeps_out_a_backdoor_that_multi_krum_and_the_median_let_through():
     assert success["multi_krum"] > 0.9
     assert success["median"] > 0.15
     assert success["backdoor_indicator"] < 0.1
+
+
+def test_a_regression_is_refused_before_anything_is_planted():
+    """Of one output every input is of class 0, so that everybody would be flagged."""
+    rule, own = BackdoorIndicator(num_indicators=10), OwnExamples(OWN.x, torch.rand(6, 1))
+    with pytest.raises(
+        ValueError, match=r"one class each.* got labels torch.float32 \[1\] and outputs \[2\]"
+    ):
+        rule.prepare(torch.zeros(8), rule.init(), known(examples=own))

@@ -150,6 +150,7 @@ def test_the_output_layer_is_the_last_module_s_rows_of_classes(cohort, at):
         ({"blank": None}, "needs to run models"),
         ({"blank": torch.zeros(1, 2, dtype=torch.int64)}, "inputs of real numbers"),
         ({"forward": lambda params, x, b=None: torch.zeros(len(params), len(x))}, "one output a class"),
+        ({"forward": lambda params, x, b=None: torch.zeros(len(params), len(x), 1)}, r"got shape \[\d+, 1\]"),
     ],
 )
 def test_it_says_what_it_lacks(cohort, at, changes, words):
