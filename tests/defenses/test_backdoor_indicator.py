@@ -80,6 +80,8 @@ def test_the_score_is_the_best_class_and_the_plant_stays_in_the_aggregate(cohort
     verdict, state = BackdoorIndicator(num_indicators=6).aggregate(updates, plant)
     assert list(verdict.scores.values()) == [0.5, 1.0, 0.0]
     assert verdict.flags == {15: "malicious"}
+    at_half, _ = BackdoorIndicator(threshold=0.5, num_indicators=6).aggregate(updates, plant)
+    assert set(at_half.flags) == {5, 15}  # whoever has the threshold itself goes, too
     assert verdict.aggregate.tolist() == [1.5, 4.0]
     assert verdict.weights.tolist() == [0.5, 0.0, 0.5]
     assert state is plant

@@ -103,3 +103,18 @@ def test_a_task_without_one_class_an_example_is_refused(cohort, at, y, outputs, 
     updates = at(cohort([[0.0, 2.0]]), forward=run, examples=OwnExamples(OWN.x, y))
     with pytest.raises(ValueError, match=line):
         FedGuard(num_drawn=6).aggregate(updates, [])
+
+
+def test_what_is_drawn_lies_where_the_servers_inputs_lie(cohort, at):
+    """Oracle: inputs from 10 to 20, of which a decoder that gives values in (0, 1) knows nothing."""
+    shown = []
+
+    def run(params, x, buffers=None):
+        shown.append(x)
+        return torch.zeros(len(params), len(x), 3)
+
+    own = OwnExamples(10 + 10 * OWN.x, OWN.y)
+    updates = at(cohort([[0.0, 2.0]]), forward=run, examples=own, params=torch.zeros(2))
+    FedGuard(num_drawn=6, steps=2).aggregate(updates, [])
+    low, high = own.x.aminmax()
+    assert low < shown[-1].min() < shown[-1].max() < high
