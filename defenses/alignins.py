@@ -27,7 +27,8 @@ class AlignIns:
     The temporal alignment (TDA) is an update's cosine to the global parameters; the sign alignment (MPSA)
     the share of its largest coordinates whose sign is that of most clients. Whoever lies less than
     ``temporal_tolerance`` and ``sign_tolerance`` standard deviations from the medians is kept, and clipped to
-    the median norm of those. Where nobody is kept the aggregate is 0. Scores are the larger of the two
+    the median norm of those. Where nobody is kept the aggregate is 0, as of two clients, each of which is one
+    standard deviation from their median. Scores are the larger of the two
     distances over its tolerance: who has 1 or more is left out.
 
     It measures in the cohort's own spread, so that some are left out in every round, attack or not; and many

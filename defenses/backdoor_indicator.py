@@ -16,7 +16,7 @@ from torch import Tensor
 from ..core.contracts import Verdict
 from ..core.seeds import generator
 from ..core.updates import Context, Updates
-from .parts.screening import needed, screened, uniform
+from .parts.screening import needed, own_classes, screened, uniform
 
 _NUMBERS = 2**22  # of the candidates that are written down together: 16 MiB
 
@@ -90,12 +90,7 @@ class BackdoorIndicator:
 
     def indicators(self, context: Context) -> tuple[Tensor, Tensor]:
         """Return the strange inputs and their labels, the same in every round of a run.  # [n, ...], [n]"""
-        own, run = context.examples, context.forward
-        if own is None or run is None:
-            raise ValueError(
-                "backdoor_indicator needs the server's own examples: root_examples must be above 0"
-            )
-        classes = run(context.params[None], own.x[:1]).shape[-1]
+        own, _, classes = own_classes(context, "backdoor_indicator")
         if self.num_indicators < classes:
             raise ValueError(f"num_indicators must be at least {classes}, got {self.num_indicators}")
         stream = generator(context.seed, "backdoor indicator", context.round)

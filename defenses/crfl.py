@@ -99,8 +99,14 @@ class CRFL:
         return Verdict(step.to(updates.vectors.dtype), weights, scores=scores), state
 
     def evaluate(self, params: Tensor, x: Tensor, model: EvaluatedModel) -> Mapping[str, Tensor | float]:
+        outputs = model.forward(params[None], x)[0]  # [m, C]
+        if outputs.ndim != 2 or model.num_classes < 2:
+            raise ValueError(
+                "crfl needs a model with one output a class, of two classes or more, got outputs "
+                f"{list(outputs.shape[1:])} for {model.num_classes} classes"
+            )
         counts = self._counted(params, x, model)
-        told = model.forward(params[None], x)[0].argmax(dim=1)  # [m]
+        told = outputs.argmax(dim=1)  # [m]
         radius = self.noise_std * self.radii(counts)
         columns: dict[str, Tensor | float] = {"radius": radius.where(counts.argmax(dim=1) == told, 0.0)}
         if model.gain is None or self.update_clip_norm is None:
@@ -120,8 +126,6 @@ class CRFL:
     def _counted(self, params: Tensor, x: Tensor, model: EvaluatedModel) -> Tensor:
         """Return how many noisy models take each example for each class.  # [m, C]"""
         classes = model.num_classes
-        if classes < 2:
-            raise ValueError(f"crfl needs a model of two classes or more, got {classes}")
         draws = generator(model.seed, "crfl votes", model.round)
         height = max(1, _NUMBERS // max(len(params), len(x) * classes))
         counts = torch.zeros(len(x), classes, dtype=torch.int64)

@@ -185,8 +185,9 @@ def _sums(updates: Updates, context: Context, x: Tensor) -> Tensor:
 
 
 def _log_probabilities(outputs: Tensor) -> Tensor:
-    if outputs.ndim != 3:
+    if outputs.ndim != 3 or outputs.shape[2] < 2:
         raise ValueError(
-            f"deepsight needs one output a class for each input [n, C], got shape {list(outputs.shape[1:])}"
+            "deepsight needs one output a class for each input, [n, C] of two classes or more, got shape "
+            f"{list(outputs.shape[1:])}"
         )
     return outputs.double().log_softmax(dim=2)

@@ -18,7 +18,7 @@ from ..core.contracts import Verdict
 from ..core.seeds import generator
 from ..core.updates import Context, Updates
 from .parts.cvae import Shape, decoded, trained_decoder
-from .parts.screening import needed, screened, stream, uniform
+from .parts.screening import needed, own_classes, screened, stream, uniform
 
 _NUMBERS = 2**22  # of the candidates that are written down together: 16 MiB
 
@@ -65,10 +65,7 @@ class FedGuard:
         if len(updates) == 0:
             return Verdict(updates.vectors.sum(dim=0)), state
         context = needed(updates, "fedguard", "the server's own examples")
-        own, run = context.examples, context.forward
-        if own is None or run is None:
-            raise ValueError("fedguard needs the server's own examples: root_examples must be above 0")
-        classes = int(run(context.params[None], own.x[:1]).shape[-1])
+        own, run, classes = own_classes(context, "fedguard")
         if self.num_drawn < classes:
             raise ValueError(f"num_drawn must be at least {classes}, got {self.num_drawn}")
         decoder = state or self._trained(context, classes)

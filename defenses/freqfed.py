@@ -17,6 +17,7 @@ from ..core.contracts import Verdict
 from ..core.updates import Updates
 from .parts.clusters import dense_clusters, largest_cluster
 from .parts.geometry import cosines
+from .parts.memory import stored
 from .parts.screening import needed, screened, uniform
 
 _NUMBERS = 2**20  # of the rows that are transformed together: 8 MiB
@@ -97,5 +98,5 @@ def low_frequencies(vectors: Tensor, count: int, shift: Tensor | None = None) ->
         rows = vectors[at : at + height].double()
         rows = rows if shift is None else rows + shift
         found = torch.fft.rfft(torch.cat([rows[:, ::2], rows[:, 1::2].flip(1)], dim=1))[:, twice]
-        low[at : at + height] = found.real * turn.real - flip * found.imag * turn.imag
+        low[at : at + height] = stored(found.real * turn.real - flip * found.imag * turn.imag, low.dtype)
     return low

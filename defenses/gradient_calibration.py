@@ -44,7 +44,10 @@ class GradientCalibration:
         target = norms.quantile(0.5) if median else norms.new_tensor(self.target_norm)
         same = (norms < NO_LENGTH) | (norms == target)
         factors = torch.where(same, 1.0, target / norms.clamp(min=NO_LENGTH))
-        calibrated = scaled(chosen, factors)
+        most = torch.finfo(chosen.dtype).max
+        calibrated = scaled(chosen, factors.clamp(max=most))
+        if calibrated is not chosen:
+            calibrated.clamp_(-most, most)
         if self.scope != "all":
             whole = updates.vectors.clone()
             whole[:, columns] = calibrated

@@ -42,7 +42,11 @@ class PCGrad:
         surgery = projections(gram_of(updates.vectors), orders)
         if (surgery == np.eye(len(surgery))).all():
             return updates, state + 1
-        return updates.with_vectors(mix(updates.vectors, torch.from_numpy(surgery))), state + 1
+        projected, most = (
+            mix(updates.vectors, torch.from_numpy(surgery)),
+            torch.finfo(updates.vectors.dtype).max,
+        )
+        return updates.with_vectors(projected.clamp_(-most, most)), state + 1
 
 
 def projections(gram: Array, orders: Array) -> Array:

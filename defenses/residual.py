@@ -80,7 +80,7 @@ class Residual:
         apart = (ranks - ranks.mean()) ** 2
         rest = np.sqrt(np.maximum(1 - 1 / size - apart / apart.sum(), 0.0))  # sqrt(1 - h)  # [K]
         bound = self.clip * sqrt(2 / size) * rest
-        sure = np.minimum(1.0, bound * tau / np.maximum(off, 1e-300))  # [B, K]
+        sure = np.minimum(1.0, bound * tau / np.maximum(off, 1e-200))  # [B, K]; no quotient overflows
         near = np.where(sure >= self.threshold, ordered, line)
         confidence, pulled = np.empty_like(values), np.empty_like(values)
         np.put_along_axis(confidence, order, sure.T, axis=0)

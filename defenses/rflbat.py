@@ -5,6 +5,7 @@ Source: Wang, Zhai, Zhan, Xia, Lv. RFLBAT: A Robust Federated Learning Algorithm
 on the two dimensions (one of them clusters whole updates), and the number of reference sets.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,7 +126,11 @@ def least_alike(cosine: Array, labels: Array) -> int:
 def _partitions(points: Array, most: int, seed: int) -> tuple[Array, list[Array]]:
     """Return the dispersion of 1 ... ``most`` clusters by k-means, and the clusters.  # [most], [most, n]"""
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     scaled = points / max(float(np.abs(points).max()), 1e-300)
-    fits = [KMeans(k, n_init=STARTS, random_state=seed).fit(scaled) for k in range(1, most + 1)]
-    return np.array([fit.inertia_ for fit in fits]), [fit.labels_ for fit in fits]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer places than clusters, but for rounding
+        fits = [KMeans(k, n_init=STARTS, random_state=seed).fit(scaled) for k in range(1, most + 1)]
+    labels = [np.unique(fit.labels_, return_inverse=True)[1] for fit in fits]  # no number without a member
+    return np.array([fit.inertia_ for fit in fits]), labels

@@ -77,7 +77,7 @@ class QFFL:
         self, params: Tensor, aggregate: Tensor, state: State, share: float, facts: Facts
     ) -> tuple[Tensor, State]:
         """Divide the aggregate by sum p_k h_k / (L F_max^q), h_k as in the paper, and step along it."""
-        losses, lengths = self._losses(facts), facts.values["norm"].clamp(0.0, 1e150)
+        losses, lengths = self._losses(facts), facts.values["norm"].clamp(0.0, 1e100)
         lipschitz = self.lipschitz or 1 / facts.training.lr
         curve = 1 + self.q * lipschitz * lengths.square() / losses  # h_k / (L F_k^q)
         total = float((facts.weights * self.factors(facts) * curve).sum())

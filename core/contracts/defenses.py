@@ -50,7 +50,8 @@ class EvaluatedModel:
         forward: As in ``Context``, with the buffers that the model has.
         expected_size: The public, expected number of clients in a cohort.
         gain: What the next round's aggregate is multiplied by in the parameters after it, whatever else moves
-            them; None where they are no multiple of it.
+            them; None where they are no multiple of it, or clients' buffers (batch statistics) move the model
+            beside them.
     """
 
     round: int

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ...core.contracts import Verdict
 from ...core.seeds import generator
-from ...core.updates import Context, Updates, weighted_sum
+from ...core.updates import Context, Forward, OwnExamples, Updates, weighted_sum
 from .memory import stored
 
 
@@ -44,6 +44,25 @@ def stream(updates: Updates, purpose: str) -> np.random.Generator:
     """Return a defense's own stream for this round; seed 0 and round 0 outside of one."""
     context = updates.context
     return generator(context.seed, purpose, context.round) if context else generator(0, purpose, 0)
+
+
+def own_classes(context: Context, defense: str) -> tuple[OwnExamples, Forward, int]:
+    """Return the server's own examples, what runs models, and C, of models with one output a class.
+
+    Raises:
+        ValueError: The server has no examples, or a label is not one class each.
+    """
+    own, run = context.examples, context.forward
+    if own is None or run is None:
+        raise ValueError(f"{defense} needs the server's own examples: root_examples must be above 0")
+    outputs = run(context.params[None], own.x[:1])[0]  # [1, C]
+    if outputs.ndim != 2 or own.y.ndim != 1 or own.y.is_floating_point():
+        labels = f"{own.y.dtype} {list(own.y.shape[1:])}".removesuffix(" []")
+        raise ValueError(
+            f"{defense} needs examples with one class each, and a model with one output a class, got "
+            f"labels {labels} and outputs {list(outputs.shape[1:])}"
+        )
+    return own, run, outputs.shape[1]
 
 
 def needed(updates: Updates, defense: str, what: str) -> Context:

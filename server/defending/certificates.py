@@ -110,10 +110,11 @@ def _gain(plan: Plan, state: ServerState) -> float | None:
     """Return what an aggregate is multiplied by in the parameters after the next round, where that is all.
 
     It is not known of messages that are more than updates, of an algorithm that is scored by another model,
-    or where a schedule multiplies what it counts.
+    or where a schedule multiplies what it counts; nor where clients' buffers move the model beside it.
     """
     gain = declared(plan.optimizer, Optimizers.gain)
     other = declared(plan.optimizer, Algorithms.model) is not None or plan.exchange.up != plan.layout
+    other = other or plan.layout.num_buffers > 0
     if gain is None or other or declared(plan.schedule, Schedules.gain) is not None:
         return None
     return float(gain(state.optimizer))

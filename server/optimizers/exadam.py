@@ -48,9 +48,9 @@ class EXAdam:
         last = state or {"m": none, "v": none, "t": 0}
         t = last["t"] + 1
         m = moments.mix(last["m"], aggregate, self.beta1)
-        v = moments.mix(last["v"], aggregate.square(), self.beta2)
+        v = moments.mix(last["v"], moments.square(aggregate), self.beta2)
         more = 1 + v / (v + self.eps) * self.beta2**t
-        less = 1 + m.square() / (m.square() + self.eps) * self.beta1**t
-        steered = (m + aggregate) / (1 - self.beta1**t) * more
+        less = 1 + moments.square(m) / (moments.square(m) + self.eps) * self.beta1**t
         root = (v / (1 - self.beta2**t) * less).sqrt() + self.eps
-        return params + self.lr * steered / root, {"m": m, "v": v, "t": t}
+        steered = (m / root + aggregate / root) / (1 - self.beta1**t) * more
+        return params + self.lr * steered, {"m": m, "v": v, "t": t}

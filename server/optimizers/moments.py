@@ -33,6 +33,14 @@ def start(params: Tensor, tau: float, v0: Start) -> dict[str, Tensor]:
     return {"m": torch.zeros_like(params), "v": torch.full_like(params, second)}
 
 
+def square(values: Tensor) -> Tensor:
+    """Return the squares of values [P], at most a quarter of their type's largest number.  # [P]
+
+    So a sum with another one, or a moment over 1 - beta^t from t = 1, is a number still.
+    """
+    return values.square().clamp(max=torch.finfo(values.dtype).max / 4)
+
+
 def mix(last: Tensor, new: Tensor, beta: float) -> Tensor:
     """Return the moving average beta * last + (1 - beta) * new.  # [P]"""
     return beta * last + (1 - beta) * new

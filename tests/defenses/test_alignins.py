@@ -93,3 +93,9 @@ def test_it_says_what_it_lacks(cohort):
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         AlignIns(**options)
+
+
+def test_of_two_clients_neither_is_kept(cohort, at):
+    """Each is one standard deviation from the median between them."""
+    updates = at(cohort([[1.0, 0], [0.5, 0.5]]), params=torch.tensor([1.0, 0], dtype=torch.float64))
+    assert set(AlignIns().aggregate(updates, None)[0].flags) == {5, 15}

@@ -80,6 +80,8 @@ def test_the_score_is_the_best_class_and_the_plant_stays_in_the_aggregate(cohort
     verdict, state = BackdoorIndicator(num_indicators=6).aggregate(updates, plant)
     assert list(verdict.scores.values()) == [0.5, 1.0, 0.0]
     assert verdict.flags == {15: "malicious"}
+    at_half, _ = BackdoorIndicator(threshold=0.5, num_indicators=6).aggregate(updates, plant)
+    assert set(at_half.flags) == {5, 15}  # whoever has the threshold itself goes, too
     assert verdict.aggregate.tolist() == [1.5, 4.0]
     assert verdict.weights.tolist() == [0.5, 0.0, 0.5]
     assert state is plant
@@ -146,3 +148,12 @@ def test_it_keeps_out_a_backdoor_that_multi_krum_and_the_median_let_through():
     assert success["multi_krum"] > 0.9
     assert success["median"] > 0.15
     assert success["backdoor_indicator"] < 0.1
+
+
+def test_a_regression_is_refused_before_anything_is_planted():
+    """Of one output every input is of class 0, so that everybody would be flagged."""
+    rule, own = BackdoorIndicator(num_indicators=10), OwnExamples(OWN.x, torch.rand(6, 1))
+    with pytest.raises(
+        ValueError, match=r"one class each.* got labels torch.float32 \[1\] and outputs \[2\]"
+    ):
+        rule.prepare(torch.zeros(8), rule.init(), known(examples=own))

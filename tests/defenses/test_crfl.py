@@ -162,5 +162,15 @@ def test_options_out_of_range_are_refused(options):
 
 def test_a_regression_is_refused():
     params, x = drawn(0)
-    with pytest.raises(ValueError, match="two classes or more, got 0"):
+    with pytest.raises(ValueError, match=r"two classes or more, got .* for 0 classes"):
         CRFL().evaluate(params, x, model(classes=0))
+
+
+def test_a_model_with_outputs_for_each_place_of_a_text_is_refused():
+    params, x = drawn(0)
+
+    def forward(rows, inputs, buffers=None):
+        return torch.zeros(len(rows), len(inputs), 5, 3)
+
+    with pytest.raises(ValueError, match=r"one output a class, .* got outputs \[5, 3\] for 3 classes"):
+        CRFL().evaluate(params, x, model(forward, classes=3))

@@ -150,6 +150,7 @@ def test_the_output_layer_is_the_last_module_s_rows_of_classes(cohort, at):
         ({"blank": None}, "needs to run models"),
         ({"blank": torch.zeros(1, 2, dtype=torch.int64)}, "inputs of real numbers"),
         ({"forward": lambda params, x, b=None: torch.zeros(len(params), len(x))}, "one output a class"),
+        ({"forward": lambda params, x, b=None: torch.zeros(len(params), len(x), 1)}, r"got shape \[\d+, 1\]"),
     ],
 )
 def test_it_says_what_it_lacks(cohort, at, changes, words):
@@ -171,3 +172,19 @@ def test_it_says_what_it_lacks(cohort, at, changes, words):
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         DeepSight(**options)
+
+
+@pytest.mark.parametrize("telling", [0, 1, 2])
+def test_each_of_the_three_signals_tells_groups_apart_by_itself(telling):
+    """Four and four clients, alike in the other two: a third apart of each other."""
+    group = np.repeat([0, 1], 4)
+    shares, ratios, cosine = np.ones((8, 3)), np.ones((2, 8, 3)), np.ones((8, 8))
+    if telling == 0:
+        shares[group == 1] = 5
+    elif telling == 1:
+        ratios[:, group == 1] = 5
+    else:
+        cosine = np.where(group[:, None] == group, 1.0, -1.0)
+    labels = DeepSight(min_samples=2)._clusters(shares, ratios, cosine)
+    assert [len(set(labels[group == part])) for part in (0, 1)] == [1, 1]
+    assert labels[0] != labels[4]

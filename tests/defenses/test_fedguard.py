@@ -87,3 +87,34 @@ def test_half_of_the_cohort_may_flip_signs():
         )
         accuracy[name] = list(simulation.steps(simulation.serial_pool()))[-1].score.accuracy
     assert accuracy["mean"] < 0.5 < 0.7 < accuracy["fedguard"]
+
+
+@pytest.mark.parametrize(
+    ("y", "outputs", "line"),
+    [
+        (torch.rand(12, 1), (1,), r"got labels torch.float32 \[1\] and outputs \[1\]"),
+        (torch.zeros(12, 5, dtype=torch.int64), (5, 3), r"got labels torch.int64 \[5\] and outputs \[5, 3\]"),
+    ],
+)
+def test_a_task_without_one_class_an_example_is_refused(cohort, at, y, outputs, line):
+    def run(params, x, buffers=None):
+        return torch.zeros(len(params), len(x), *outputs)
+
+    updates = at(cohort([[0.0, 2.0]]), forward=run, examples=OwnExamples(OWN.x, y))
+    with pytest.raises(ValueError, match=line):
+        FedGuard(num_drawn=6).aggregate(updates, [])
+
+
+def test_what_is_drawn_lies_where_the_servers_inputs_lie(cohort, at):
+    """Oracle: inputs from 10 to 20, of which a decoder that gives values in (0, 1) knows nothing."""
+    shown = []
+
+    def run(params, x, buffers=None):
+        shown.append(x)
+        return torch.zeros(len(params), len(x), 3)
+
+    own = OwnExamples(10 + 10 * OWN.x, OWN.y)
+    updates = at(cohort([[0.0, 2.0]]), forward=run, examples=own, params=torch.zeros(2))
+    FedGuard(num_drawn=6, steps=2).aggregate(updates, [])
+    low, high = own.x.aminmax()
+    assert low < shown[-1].min() < shown[-1].max() < high

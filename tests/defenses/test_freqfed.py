@@ -78,3 +78,12 @@ def test_the_four_liars_are_left_out(four_liars):
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         FreqFed(**options)
+
+
+def test_the_longest_numbers_stay_numbers(cohort):
+    """The lowest frequency of P equal values v is v sqrt(P): beyond float32 for its largest ones."""
+    rows = torch.full((4, 9), 3.4e38)
+    rows[3] *= -1
+    verdict, _ = FreqFed().aggregate(cohort(rows), None)
+    assert set(verdict.flags) == {35}
+    assert verdict.aggregate.tolist() == rows[0].tolist()

@@ -44,3 +44,12 @@ def test_a_tensor_that_is_not_there_is_refused(cohort, at):
         rows_after(GradientCalibration(scope="head"), at(cohort(ROWS)))
     with pytest.raises(ValueError, match="target_norm must be above 0, or median, got 0"):
         GradientCalibration(0.0)
+
+
+def test_the_longest_numbers_stay_numbers(cohort):
+    """A row along one coordinate, brought to the norm of rows of the largest numbers, ends at the largest."""
+    rows = torch.full((3, 4), torch.finfo(torch.float32).max)
+    rows[2] = torch.tensor([1.0, 0, 0, 0])
+    calibrated, _ = GradientCalibration().transform(cohort(rows), None)
+    assert calibrated.vectors[2].tolist() == [torch.finfo(torch.float32).max, 0, 0, 0]
+    assert rows[2].tolist() == [1, 0, 0, 0]

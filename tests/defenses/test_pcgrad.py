@@ -64,3 +64,12 @@ def test_a_liar_erases_a_direction_from_all(cohort):
     rows = [[1.0, 1.0]] * 100 + [[-1e9, 0.0]]
     out, _ = PCGrad().transform(cohort(rows), 0)
     np.testing.assert_allclose(out.vectors[:100], [[0.0, 1.0]] * 100, atol=1e-6)
+
+
+def test_the_longest_numbers_stay_numbers(cohort):
+    """By hand: against (-1, 0) m the update (1, 1) m keeps (0, 1) m; the other one gets (-1/2, 1/2) m."""
+    most = torch.finfo(torch.float32).max
+    rows, _ = PCGrad().transform(cohort(torch.tensor([[1.0, 1.0], [-1.0, 0.0]]) * most), 0)
+    torch.testing.assert_close(rows.vectors / most, torch.tensor([[0.0, 1.0], [-0.5, 0.5]]))
+    around = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [0.1, -1.0]]) * most
+    assert PCGrad().transform(cohort(around), 0)[0].vectors.isfinite().all()

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import siegelslopes
 
 from gauntlet.defenses.mean import Mean
@@ -80,3 +81,11 @@ def test_two_clients_are_averaged(cohort):
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match="clip must be above 0 and threshold in"):
         Residual(**options)
+
+
+def test_the_longest_numbers_overflow_nothing(cohort):
+    rows = torch.full((5, 3), 3e38)
+    rows[0] = 1e-3
+    verdict, _ = Residual().aggregate(cohort(rows), None)
+    assert verdict.aggregate.isfinite().all()
+    assert verdict.scores[5] < 0.2

@@ -6,7 +6,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from gauntlet.core.seeds import generator
-from gauntlet.defenses.rflbat import RFLBAT, least_alike, near_others, principal_points
+from gauntlet.defenses.rflbat import RFLBAT, _partitions, least_alike, near_others, principal_points
 
 
 @pytest.mark.parametrize("shape", [(11, 5), (6, 300), (2, 4)])
@@ -94,3 +94,14 @@ def test_each_tolerance_leaves_out_by_itself(cohort, first):
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         RFLBAT(**options)
+
+
+def test_fewer_places_than_clusters_are_no_matter(cohort):
+    """Five of eight send nothing, up to rounding at one place: without a warning, and somebody is kept."""
+    rows = np.random.default_rng(5).normal(size=(8, 15))
+    rows[:5] = 0
+    verdict, _ = RFLBAT().aggregate(cohort(rows), None)
+    assert 8 - len(verdict.flags) > 0
+    _, labels = _partitions(np.repeat([[0.0, 0], [1, 0], [0, 1e-9]], 3, axis=0), 5, 0)
+    for found in labels:
+        assert set(found) == set(range(len(set(found))))

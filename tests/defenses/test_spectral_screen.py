@@ -86,3 +86,15 @@ def test_a_model_without_a_matrix_and_options_out_of_range_are_refused(cohort, a
     for wrong in ({"threshold": 0.0}, {"unreliable_weight": 1.5}, {"max_clients": 0}):
         with pytest.raises(ValueError, match="must be"):
             SpectralScreen(**wrong)
+
+
+def test_a_client_is_judged_by_its_mean_over_all_its_rounds(cohort, at):
+    """Oracle: the features of either round over their medians, averaged, and z by the formula."""
+    first, second = crowd(cohort, at, 0), crowd(cohort, at, 1)
+    features = [spectra(one.vectors, SQUARE) for one in (first, second)]
+    mean = sum(one / one.quantile(0.5, dim=0) for one in features) / 2
+    apart = (mean - mean.quantile(0.5, dim=0)).abs()
+    expected = (apart / (1.4826 * apart.quantile(0.5, dim=0))).amax(dim=1)
+    _, state = SpectralScreen().aggregate(first, {})
+    verdict, _ = SpectralScreen().aggregate(second, state)
+    assert list(verdict.scores.values()) == pytest.approx(expected.tolist())

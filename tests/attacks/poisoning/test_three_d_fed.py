@@ -106,3 +106,9 @@ def test_a_server_that_adds_noise_is_not_asked_again(scene):
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         ThreeDFed(**options)
+
+
+def test_local_training_is_held_to_the_received_model():
+    """By hand: the slope of .8 loss + .2 |w - w0|^2 is .8 g + .4 (w - w0) = .8 5 + .4 3 = 5.2."""
+    found = ThreeDFed(alpha=0.8).steer(torch.tensor([5.0]), torch.tensor([4.0]), torch.tensor([1.0]))
+    assert found.tolist() == pytest.approx([5.2])

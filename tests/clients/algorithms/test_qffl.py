@@ -47,6 +47,14 @@ def test_a_stated_loss_counts_up_to_the_bound():
     assert QFFL(2.0, max_loss=10.0).factors(facts).tolist() == pytest.approx([0.01, 1.0])
 
 
+def test_what_a_client_states_that_the_defense_left_out_is_no_matter():
+    """By hand: (1, 0) over 1 + 2, whatever the other one says of its length."""
+    rows = [[1.0, 0.0], [0.0, 2.0]]
+    for length in (1.0, 1e200):
+        facts = told([1.0, 1e-12], [1.0, length], [1.0, 0.0])
+        assert stepped(QFFL(1.0), rows, facts).tolist() == pytest.approx([1 / 3, 0.0])
+
+
 @pytest.mark.parametrize(("q", "vectorize"), [(1.0, "on"), (1.0, "off"), (3.0, "on")])
 def test_the_engine_follows_the_recursion_on_two_clients(q, vectorize):
     """F_i = a_i/2 (x - b_i)^2, and a step takes y to b (1 - r) + r y, r = (1 - lr a)^10."""

@@ -1,6 +1,6 @@
 """What a defense certifies of the models of a whole run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pytest
@@ -202,3 +202,43 @@ def test_the_bound_of_a_client_holds_for_privacy_too(small):
         )
         found.append(run_round(simulation.plan, simulation.first, simulation.serial_pool())[1].epsilon.value)
     assert found[0] == found[1] is not None
+
+
+class Normed(torch.nn.Sequential):
+    """One dense layer on inputs that are brought to the mean and variance of batches."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.nn.Flatten(), torch.nn.BatchNorm1d(64, affine=False), torch.nn.Linear(64, 10))
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """Sends the update that it trained, and says that inputs have a mean of 1e4."""
+
+    knowledge: ClassVar[UpdateKnowledge] = UpdateKnowledge.OWN
+
+    def init(self) -> None:
+        return None
+
+    def corrupt(self, own: Any, view: Any, state: None) -> Any:
+        return replace(own, buffers=torch.full_like(own.buffers, 1e4)), state
+
+
+@pytest.mark.parametrize(
+    "defense",
+    [CERTIFICATE, PluginSpec("crfl", {"votes": 20, "update_clip_norm": 0.1, "num_byzantine": 2})],
+    ids=lambda spec: spec.name,
+)
+def test_no_reach_is_told_where_batch_statistics_move_the_model_too(small, defense):
+    """Two of eight move what nobody clips, and four of ten predictions with it."""
+    model = PluginSpec(f"{__file__}:Normed")
+    roles = (RoleSpec(PluginSpec(f"{__file__}:Shifted"), (0, 1)),)
+    simulation = prepare(small(model=model, defense=defense, roles=roles))
+    state, x = simulation.first, simulation.certifier.x
+    assert set(simulation.certifier._columns(state, state.params, x)) == {"radius"}
+    after, _ = run_round(simulation.plan, state, simulation.serial_pool())
+    answers = [
+        simulation.certifier.models.forward(buffers)(after.params[None], x)[0].argmax(dim=1)
+        for buffers in (state.buffers, after.buffers)
+    ]
+    assert float((answers[0] != answers[1]).double().mean()) > 0.3

@@ -90,3 +90,13 @@ def test_exadam_takes_the_known_steps(beta2, eps, expected):
 def test_options_out_of_range_are_refused(build, words):
     with pytest.raises(ValueError, match=words):
         build()
+
+
+@pytest.mark.parametrize("length", [1e25, 3e38])
+def test_the_longest_aggregates_leave_exadam_finite(length):
+    """Their squares are beyond float32; the step after them is a step still."""
+    x, state = torch.zeros(2), EXAdam().init()
+    for aggregate in (length, -length, 0.1, 0.1):
+        x, state = EXAdam().step(x, torch.tensor([aggregate, 0.1]), state)
+        assert x.isfinite().all()
+        assert all(state[name].isfinite().all() for name in ("m", "v"))
