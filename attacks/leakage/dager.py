@@ -23,7 +23,7 @@ from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
 from .parts.attention_inputs import attention_inputs, input_of
 from .parts.requirements import PLAIN_STEP, refuse_unmet
-from .parts.sentences import combinations, is_causal, prefixes
+from .parts.sentences import combinations, is_causal, largest_rank, prefixes
 from .parts.spans import Span, span_of
 from .parts.token_labels import labels_of, misfit
 
@@ -41,8 +41,9 @@ class DAGER:
 
     - ``"closed_form"``: the cost is below 1e-6, which is proof.
     - ``"not_certified"``: sentences were found, and not all, or others fit as well.
-    - ``"not_identifiable"``: the first span holds every token (x is all 0); or the second layer does not
-      carry the rank of the first; or there is a position at which no token was seen (x is what is known).
+    - ``"not_identifiable"``: the first span holds every token (x is all 0), or the second every sentence; or
+      the second layer does not carry the rank of the first; or no token was seen at some position. In all but
+      the first case x is what is known.
 
     The first ``details["found"]`` rows of x are whole sentences. The others are none: at each position
     they hold tokens that stood there, nearest first, or 0. Further details: ``rank`` and ``rank_2``, of both
@@ -54,7 +55,7 @@ class DAGER:
             combinations of all positions, at least 1.
     """
 
-    max_candidates: int = 20_000
+    max_candidates: int = 10_000
 
     exact: ClassVar[bool] = True
     lossless: ClassVar[bool] = True
@@ -95,7 +96,10 @@ class DAGER:
         if not 0 < first.rank < most:
             return _ended(observation, model, bags, _nothing(observation), details | {"saturated": 1})
         seen = next((i for i, bag in enumerate(bags) if not len(bag)), len(bags))
-        found, whole = self._sentences(observation, model, second, bags[:seen])
+        layer, (length,) = _attentions(observation)[1][0], observation.input_shape
+        found, whole = _nothing(observation), True
+        if 0 < second.rank < largest_rank(model, layer, length, observation.num_tokens, generator):
+            found, whole = self._sentences(observation, model, second, bags[:seen])
         details |= {"tried_all": int(whole), "found": len(found)}
         return _ended(observation, model, bags, found, details)
 
@@ -104,7 +108,7 @@ class DAGER:
     ) -> tuple[Tensor, bool]:
         """Return the sentences in the second span [k, n], and whether none was left out."""
         layer, (length,) = _attentions(observation)[1][0], observation.input_shape
-        if not bags or not span.rank:
+        if not bags:
             return _nothing(observation), True
         example = torch.zeros(1, length, dtype=torch.int64)
         if length == 1 or is_causal(model, layer, example, observation.num_tokens):

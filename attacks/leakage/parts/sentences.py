@@ -6,6 +6,7 @@ NeurIPS 2024, Section 4.2 (decoders: prefixes grow by one token; encoders: combi
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,13 +29,22 @@ def is_causal(model: nn.Module, layer: str, example: Tensor, tokens: int) -> boo
     return bool(torch.equal(one, two))
 
 
+def largest_rank(model: nn.Module, layer: str, length: int, tokens: int, stream: np.random.Generator) -> int:
+    """Return the dimensions of all that a layer can read, from random sequences of so many tokens."""
+    with torch.no_grad():
+        width = input_of(model, layer, torch.zeros(1, length, dtype=torch.int64)).shape[-1]
+        count = -(-4 * width // length)
+        inputs = input_of(model, layer, torch.from_numpy(stream.integers(tokens, size=(count, length))))
+    return int(torch.linalg.matrix_rank(inputs.flatten(0, 1), rtol=1e-9))
+
+
 def prefixes(
     model: nn.Module, layer: str, span: Span, bags: Sequence[Tensor], length: int, most: int
 ) -> tuple[Tensor, bool]:
     """Return the sequences of n tokens all of whose prefixes lie in the span, nearest first.  # [k, n]
 
-    Beside them stands whether they are all: not where more than ``most`` extensions would have been tried, so
-    that the nearest prefixes alone were kept.
+    Beside them stands whether they are all: none are returned where more than ``most`` extensions of one
+    position would be tried.
 
     Args:
         model: Causal, in eval mode.
@@ -45,17 +55,15 @@ def prefixes(
         most: Extensions of a position at most.
     """
     found, off = torch.zeros(1, 0, dtype=torch.int64), torch.zeros(1, dtype=torch.float64)
-    whole = True
     for place, bag in enumerate(bags):
         if len(found) * len(bag) > most:
-            nearest, whole = off.argsort(stable=True)[: max(most // len(bag), 1)], False
-            found, off = found[nearest], off[nearest]
+            return found.new_zeros(0, len(bags)), False
         longer = torch.cat([found.repeat_interleave(len(bag), dim=0), bag.repeat(len(found))[:, None]], dim=1)
         filled = nn.functional.pad(longer, (0, length - place - 1))
         distance = span.distance(input_of(model, layer, filled)[:, place])
         off = torch.maximum(off.repeat_interleave(len(bag)), distance)
         found, off = longer[distance <= span.bound], off[distance <= span.bound]
-    return found[off.argsort(stable=True)], whole
+    return found[off.argsort(stable=True)], True
 
 
 def combinations(

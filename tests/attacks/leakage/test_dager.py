@@ -120,6 +120,15 @@ def test_more_tokens_than_dimensions_are_said_to_be_no_matter_of_finding():
     assert not found.x.any()
 
 
+def test_more_sentences_than_dimensions_are_not_searched_though_the_first_layer_has_room():
+    """Of 4 words at 40 places there are 43 dimensions; of 4 sentences 160 inputs to the second layer."""
+    x = sentences(4, tokens=4, length=40)
+    found = rebuilt(step(_gpt(length=40), x, sentences(4, seed=1, length=40), "gradient64"))
+
+    assert found.details["rank"] <= 43
+    assert (found.stopped, found.details["found"], found.details["rank_2"]) == ("not_identifiable", 0, 127)
+
+
 def test_two_blocks_before_a_last_token_loss_leave_bags_and_no_sentence():
     """The second layer has one query: rank at most B (2 h + 1), 36 of 48. No word stands at two positions, so
     that the tokens by position are right."""
