@@ -62,6 +62,7 @@ EXCEPTIONS = {
     ("docs/leakage.md", "gauntlet"): LONG,
     ("docs/papers/adaptive-clipping.md", "python benchmarks"): BENCH,
     ("docs/leakage.md", "python benchmarks"): BENCH,
+    ("docs/leakage-text.md", "python benchmarks"): BENCH,
     ("docs/papers/mud-hog.md", "python benchmarks"): BENCH,
     ("docs/papers/mobility.md", "python benchmarks"): BENCH,
     ("docs/papers/mobility.md", "i="): "sets a variable of the shell for the lines below",
