@@ -258,7 +258,8 @@ class Reconstruction:
         cost: What the attack minimised, as the attacker sees it, at the end.
         trace: That cost over the iterations.
         stopped: ``"converged"``, ``"plateau"``, ``"max_iterations"``, ``"time_budget"``, ``"nan"``,
-            ``"closed_form"`` or, of an exact attack whose own proof fails, ``"not_certified"``.
+            ``"closed_form"`` or, of an exact attack whose own proof fails, ``"not_certified"``, and of one
+            that sees that the message does not determine the examples, ``"not_identifiable"``.
         details: Further figures, such as closures evaluated.
         artefact: What x is, which decides how it is scored: ``"images"`` [B, channels, height, width] or
             ``"rows"`` of values, or ``"tokens"`` int64; by default what its type and shape say.

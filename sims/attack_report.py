@@ -16,7 +16,8 @@ from ..core.observation import Progress, Reconstruction, Truth
 from .spread import spread
 
 SHARES = (("psnr", 20.0, "psnr_above_20"), ("mse", 1e-3, "mse_below_1e-3"), ("mse", 1e-4, "mse_below_1e-4"))
-_ERRORS, _TOKENS = ("psnr", "ssim", "mse"), ("token_accuracy", "rouge_1", "rouge_2", "rouge_l")
+_ERRORS = ("psnr", "ssim", "mse")
+_TOKENS = ("token_accuracy", "rouge_1", "rouge_2", "rouge_l", "token_precision", "token_recall")
 
 
 def scored(
@@ -102,7 +103,7 @@ def _each(scores: Scores, artefact: str) -> dict[str, list[Any]]:
     """Return each score of each example; None where it is none."""
     found = {name: getattr(scores, name).tolist() for name in (*_ERRORS, "within_tolerance")}
     if artefact == "tokens":
-        right, parts = scores.token_accuracy, scores.rouge.unbind(dim=1)
+        right, parts = scores.token_accuracy, (*scores.rouge.unbind(dim=1), *scores.overlap.unbind(dim=1))
         found |= {name: values.tolist() for name, values in zip(_TOKENS, (right, *parts), strict=True)}
         found["exact"] = (right == 1).tolist()
     return {name: [_finite(v) if isinstance(v, float) else v for v in vs] for name, vs in found.items()}

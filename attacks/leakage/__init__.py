@@ -26,6 +26,7 @@ LEAKAGE_ATTACKS: Family[LeakageAttack] = Family(
         "spear": "gauntlet.attacks.leakage.spear:Spear",
         "rgap": "gauntlet.attacks.leakage.rgap:RGap",
         "embedding_rows": "gauntlet.attacks.leakage.embedding_rows:EmbeddingRows",
+        "dager": "gauntlet.attacks.leakage.dager:DAGER",
         "imprint_bins": "gauntlet.attacks.leakage.imprint_bins:ImprintBins",
         "trap_rows": "gauntlet.attacks.leakage.trap_rows:TrapRows",
     },

@@ -63,6 +63,7 @@ EXCEPTIONS = {
     ("docs/papers/adaptive-clipping.md", "python benchmarks"): BENCH,
     ("docs/leakage.md", "python benchmarks"): BENCH,
     ("docs/robustness-attacks.md", "python benchmarks"): BENCH,
+    ("docs/leakage-text.md", "python benchmarks"): BENCH,
     ("docs/papers/mud-hog.md", "python benchmarks"): BENCH,
     ("docs/papers/mobility.md", "python benchmarks"): BENCH,
     ("docs/papers/mobility.md", "i="): "sets a variable of the shell for the lines below",

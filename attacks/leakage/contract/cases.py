@@ -158,7 +158,8 @@ def _rows(attack: LeakageAttack) -> Iterator[Case]:
 
 def _tokens(attack: LeakageAttack) -> Iterator[Case]:
     if reads_tokens(attack):
-        yield Case("tokens", *example(0, _rounds(attack), None, tokens=True))
+        for network in ("smooth", "rectified"):
+            yield Case("tokens", *example(0, _rounds(attack), None, tokens=True, network=network))
 
 
 def _seen(attack: LeakageAttack, kind: str, make: Callable[[], nn.Module], x: Tensor) -> Case:

@@ -1,6 +1,7 @@
 """Messages that leakage attacks are tried on: one SGD step of a small smooth network on one random image.
 
-For an attack that rebuilds tokens alone, it is a step of a small reader on one sequence of 5 of 10 tokens.
+For an attack that rebuilds tokens alone, it is a step of a small reader, or of one with attention, on one
+sequence of 5 of 10 tokens.
 """
 
 import copy
@@ -44,6 +45,24 @@ class Reader(nn.Module):
         return logits
 
 
+class Attending(nn.Module):
+    """The reader with two blocks of causal attention in the place of its inner layer, 32 wide."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens, self.positions = nn.Embedding(CLASSES, 32), nn.Embedding(LENGTH, 32)
+        self.layers = nn.ModuleList(nn.Linear(32, 96) for _ in range(2))
+        self.head = nn.Linear(32, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.tokens(x) + self.positions(torch.arange(LENGTH).expand_as(x))
+        for layer in self.layers:
+            query, key, value = layer(h).chunk(3, dim=2)
+            h = h + functional.scaled_dot_product_attention(query, key, value, is_causal=True).tanh()
+        logits: Tensor = self.head(h)
+        return logits
+
+
 def example(
     number: int = 0,
     rounds: int = 1,
@@ -58,7 +77,7 @@ def example(
     """
     stream = generator(0, "leakage_contract", number)
     if tokens:
-        return _read(number, rounds, stream)
+        return _read(number, rounds, stream, network)
     with seeded_torch(stream):
         model = _network(network)
     x = torch.from_numpy(stream.random((1, *SHAPE))).float()
@@ -91,10 +110,12 @@ def refuses(attack: object, observation: Observation) -> bool:
     return False
 
 
-def _read(number: int, rounds: int, stream: np.random.Generator) -> tuple[list[Observation], Truth]:
+def _read(
+    number: int, rounds: int, stream: np.random.Generator, network: Network
+) -> tuple[list[Observation], Truth]:
     """Return ``example`` of a sequence of tokens."""
     with seeded_torch(stream):
-        model = Reader()
+        model = Reader() if network == "smooth" else Attending()
     sequence = torch.from_numpy(stream.integers(CLASSES, size=(1, LENGTH + 1)))
     x, y = sequence[:, :-1].clone(), sequence[:, 1:].clone()
     seen = [message(model if r == 0 else moved(model, stream), x, y, number, r, {}) for r in range(rounds)]

@@ -35,6 +35,8 @@ class Scores:
         label_accuracy: Share of the labels found, order aside, between 0 and 1; NaN for a baseline.
         order: For each true example, the rebuilt one matched with it.  # [B]
         rouge: Of tokens, ROUGE-1, ROUGE-2 and ROUGE-L, between 0 and 1; NaN of others.  # [B, 3]
+        overlap: Of tokens, precision and recall of the different ones of an example, wherever they stand,
+            between 0 and 1; NaN of others.  # [B, 2]
     """
 
     psnr: Tensor
@@ -45,6 +47,7 @@ class Scores:
     order: Tensor
     token_accuracy: Tensor
     rouge: Tensor
+    overlap: Tensor
 
 
 def mse(rebuilt: Tensor, truth: Tensor) -> Tensor:
@@ -153,7 +156,22 @@ def scores_of(
     similar = ssim(rebuilt, truth) if artefact == "images" else nothing
     found = within_tolerance(rebuilt, truth) if artefact == "rows" and bounded else nothing
     errors = psnr(rebuilt, truth), similar, mse(rebuilt, truth), found
-    return Scores(*errors, accuracy, order, nothing, nothing[:, None].expand(-1, 3))
+    none = nothing[:, None]
+    return Scores(*errors, accuracy, order, nothing, none.expand(-1, 3), none.expand(-1, 2))
+
+
+def token_overlap(rebuilt: Tensor, truth: Tensor) -> Tensor:
+    """Return precision and recall of the different tokens of each sequence, between 0 and 1.  # [B, 2]
+
+    Of the tokens that were rebuilt, the share that is in the truth, and the other way round.
+
+    Args:
+        rebuilt: The sequences that are judged.  # [B, S], S at least 1
+        truth: The true ones.  # [B, S']
+    """
+    pairs = [(set(a), set(b)) for a, b in zip(rebuilt.tolist(), truth.tolist(), strict=True)]
+    shares = [[len(a & b) / len(a), len(a & b) / len(b)] for a, b in pairs]
+    return torch.tensor(shares).reshape(-1, 2)
 
 
 def match_tokens(rebuilt: Tensor, truth: Tensor) -> Tensor:
@@ -175,5 +193,5 @@ def _token_scores(rebuilt: Tensor, truth: Tensor, accuracy: float, order: Tensor
     order = match_tokens(rebuilt, truth) if order is None else order
     right = (rebuilt[order] == truth).float().flatten(1).mean(dim=1)
     nothing = torch.full((len(truth),), torch.nan)
-    parts = rouge(rebuilt[order], truth)
-    return Scores(nothing, nothing, nothing, nothing, accuracy, order, right, parts)
+    parts, overlap = rouge(rebuilt[order], truth), token_overlap(rebuilt[order].flatten(1), truth.flatten(1))
+    return Scores(nothing, nothing, nothing, nothing, accuracy, order, right, parts, overlap)

@@ -14,7 +14,16 @@ from ....core.observation import Observation, Progress, Reconstruction
 from ....core.registry import require
 
 ARTEFACTS = ("images", "rows", "tokens")
-STOPPED = ("converged", "plateau", "max_iterations", "time_budget", "nan", "closed_form", "not_certified")
+STOPPED = (
+    "converged",
+    "plateau",
+    "max_iterations",
+    "time_budget",
+    "nan",
+    "closed_form",
+    "not_certified",
+    "not_identifiable",
+)
 MOST_STEPS = 32
 """Of a search's steps, those that are kept: the first, the last, and others evenly between them."""
 

@@ -11,7 +11,7 @@ from gauntlet.attacks.leakage import LEAKAGE_ATTACKS
 from gauntlet.attacks.leakage.contract.specimens import Reader, example, message
 from gauntlet.attacks.leakage.embedding_rows import EmbeddingRows
 from gauntlet.attacks.leakage.parts.baselines import baselines
-from gauntlet.attacks.leakage.parts.metrics import match_tokens, score
+from gauntlet.attacks.leakage.parts.metrics import match_tokens, score, token_overlap
 from gauntlet.attacks.leakage.parts.outputs import checked_reconstruction
 from gauntlet.attacks.leakage.parts.requirements import refuse_unmet
 from gauntlet.core.errors import PluginError
@@ -106,9 +106,17 @@ def test_tokens_are_right_or_wrong_once_each_sequence_has_found_its_own():
     assert scores.order.tolist() == [1, 0]
     assert scores.token_accuracy.tolist() == pytest.approx([1, 2 / 3])
     assert scores.label_accuracy == pytest.approx(5 / 6)
+    assert scores.overlap.flatten().tolist() == pytest.approx([1, 1, 2 / 3, 2 / 3])
     assert bool(scores.psnr.isnan().all() and scores.mse.isnan().all())
     with pytest.raises(ValueError, match="expected a reconstruction of shape"):
         match_tokens(found.x[:1], truth.x)
+
+
+def test_different_tokens_have_a_precision_and_a_recall_wherever_they_stand():
+    """By hand: of 1 and 9, half are in (1 2 3 1), whose three different tokens are found to a third."""
+    found = token_overlap(torch.tensor([[1, 1, 9, 9]]), torch.tensor([[1, 2, 3, 1]]))
+
+    assert found.tolist() == [pytest.approx([1 / 2, 1 / 3])]
 
 
 def test_what_no_attack_at_all_would_score_of_tokens():

@@ -55,3 +55,16 @@ def test_the_longest_common_sequence_is_that_of_the_recursion():
 
 def test_one_token_has_no_pairs():
     assert rouge(torch.tensor([[3]]), torch.tensor([[3]])).tolist() == [[1.0, 0.0, 1.0]]
+
+
+def test_all_three_are_those_of_the_published_package():
+    """Lin's measures as google-research's rouge-score computes them, without stemming."""
+    scorer = pytest.importorskip("rouge_score.rouge_scorer").RougeScorer(["rouge1", "rouge2", "rougeL"])
+    stream = generator(0, "rouge_score")
+    for _ in range(30):
+        a, b = (stream.integers(5, size=n).tolist() for n in stream.integers(1, 30, size=2))
+        theirs = scorer.score(*(" ".join(f"word{t}" for t in text) for text in (b, a)))
+
+        found = rouge(torch.tensor([a]), torch.tensor([b]))[0].tolist()
+        wanted = [theirs[kind].fmeasure for kind in ("rouge1", "rouge2", "rougeL")]
+        assert found == pytest.approx(wanted, abs=1e-6)
