@@ -33,7 +33,7 @@ class ADMM:
     - ``dual``: z_k += rho (w_k - w); w_k = b - N (z_k - rho w); the server keeps the last w_k + z_k / rho of
       all clients, and w is the mean over all. The one form that comes to the least squares' solution
       under partial participation, and stays there under noise.
-    - ``dual_mean``: the same, but w_k alone is sent, and w is the mean over the cohort. It drifts under noise.
+    - ``dual_mean``: the same, but w_k alone is sent, and w is the mean over the cohort. Noise makes it drift.
     - ``dual_free``: w_k += rho N (s - w_k) with s = 2 w - (the w before); w as in ``dual_mean``. No dual
       variable. It drifts too, and keeps a bias where not everybody takes part.
 
@@ -151,7 +151,7 @@ class ADMM:
         return {"mean": None, "before": None}
 
     def extra(self, params: Tensor, state: State) -> Tensor:
-        """Return the mean before the last one, where clients form s; nothing else goes besides.  # [1, 0 or P]"""
+        """Return the mean before the last one, where clients form s; else nothing.  # [1, P] or [1, 0]"""
         if not (self._free and self.reception == "two"):
             return params.new_zeros(1, 0)
         before = state["before"]
