@@ -103,7 +103,7 @@ def _data() -> Any:
 
 
 def _loss(procedure: LocalProcedure) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss of two classes: as squared errors of one-hot targets for who goes with ``mse`` alone."""
+    """Return the loss of two classes: squared errors of one-hot targets for who goes with ``mse`` alone."""
     if declared(procedure, Algorithms.losses) != ("mse",):
         return nn.functional.cross_entropy
     return lambda outputs, labels: (outputs - nn.functional.one_hot(labels, 2)).square().mean()

@@ -21,7 +21,7 @@ def test_the_test_examples_measure_the_distance_from_the_solution_of_all_rows():
 
 
 def test_rows_have_the_weights_and_scales_that_are_said():
-    """Mean square of an entry: E[U(.5,1.5)^2] E[U(.5,1.5)] = 13/12; of a residual .01 times E[weight] = .01."""
+    """Mean square of an entry: E[U(.5,1.5)^2] E[U(.5,1.5)] = 13/12; of a residual .01 E[weight] = .01."""
     problem = WeightedLeastSquares(rows_per_client=40, num_features=4)
     data = problem.populate(300, 0)
     pieces = [data.client(i) for i in range(300)]
