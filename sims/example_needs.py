@@ -20,6 +20,7 @@ _TEXT = {
     "model": "tiny_gpt",
     "task": "language_model",
 }
+_WLS = {"data": "wls", "task": "regression", "model": "linear"}
 _ONE = {"training": {"local_steps": 1, "batch_size": 1, "lr": 0.1}}
 _SHORT = {"max_iterations": 50}
 _TOLD = {"probe": {"labels_known": True}}
@@ -77,6 +78,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "beside": {"partition": "natural"},
         "files": {"pictures.py": _LEAF_FILE},
     },
+    "datasets/wls": {"beside": _WLS},
     "partitions/natural": {"beside": {"data": "heart_disease", "num_clients": 4}},
     "models/cnn_mudhog_fashion": {"beside": _PICTURES},
     "models/mcnn": {"beside": _PICTURES},
@@ -88,6 +90,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "models/tiny_gpt": {"beside": _TEXT},
     **{f"algorithms/{name}": {"beside": _ALIKE} for name in ("scaffold", "feddyn", "heterofl")},
     "algorithms/fsgld": {"options": {"surrogate_steps": 100, "surrogate_burn_in": 100}, "beside": _ALIKE},
+    "algorithms/admm": {"beside": _WLS | {"model": {"name": "linear", "bias": False}} | _ALIKE},
     "algorithms/moon": {"beside": _RELU},
     "client_defenses/frozen_layers": {"beside": _RELU},
     "tasks/regression": {"beside": _SERIES | {"model": "gru"}},

@@ -23,6 +23,7 @@ ALGORITHMS: Family[LocalRule | LocalProcedure] = Family(
         "ditto": "gauntlet.clients.algorithms.ditto:Ditto",
         "heterofl": "gauntlet.clients.algorithms.heterofl:HeteroFL",
         "mezo": "gauntlet.clients.algorithms.mezo:MeZO",
+        "admm": "gauntlet.clients.algorithms.admm:ADMM",
         "dsgld": "gauntlet.clients.algorithms.dsgld:DSGLD",
         "fsgld": "gauntlet.clients.algorithms.fsgld:FSGLD",
         "diff2_gd": "gauntlet.clients.algorithms.diff2_gd:Diff2GD",

@@ -39,6 +39,7 @@ DATASETS: Family[Source] = Family(
         "leaf": "gauntlet.clients.data.leaf:Leaf",
         "adult": "gauntlet.clients.data.adult:Adult",
         "gaussian_shards": "gauntlet.clients.data.gaussian_shards:GaussianShards",
+        "wls": "gauntlet.clients.data.wls:WeightedLeastSquares",
         "synthetic": "gauntlet.clients.data.synthetic:SyntheticPopulation",
     },
     either=("load", "populate"),

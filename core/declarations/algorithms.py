@@ -154,6 +154,7 @@ class Algorithms(Samplers, Optimizers):
         "(num_clients, generator) -> ids", "The cohort, where it is its own sampler."
     )
     stale = flag("Its server half is right also for messages that began in earlier rounds.")
+    losses = words("The losses that it goes with, by name; none: any.")
     mechanisms = words(
         "The privacy mechanisms that it goes with, by name; one from outside by its class's.",
         careful=("none",),

@@ -15,6 +15,7 @@ from .algorithms import (
     a_beginning_that_clients_do_not_know,
     a_codec_that_breaks_a_bound,
     a_gradient_that_nobody_protects,
+    a_loss_of_other_algorithms,
     a_mean_that_is_not_plain,
     a_mechanism_of_other_algorithms,
     a_message_that_nobody_reads,
@@ -192,6 +193,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
 """Plug-ins that do not go together: asked before any data are loaded."""
 
 OF_FIT: tuple[Refusal[Fitted], ...] = (
+    a_loss_of_other_algorithms,
     a_message_that_nobody_reads,
     messages_beside_parameters,
     canaries_in_a_part_of_a_message,

@@ -178,6 +178,18 @@ def features_that_a_model_has_not(fitted: Fitted) -> ScenarioError | None:
     )
 
 
+def a_loss_of_other_algorithms(fitted: Fitted) -> ScenarioError | None:
+    """An algorithm that goes with some losses alone, with another one."""
+    allowed = declared(fitted.parts.algorithm, Algorithms.losses)
+    found = fitted.task.loss_name(fitted.parts.spec.training.loss)
+    if not allowed or found in allowed:
+        return None
+    return ScenarioError(
+        f"{_who(fitted.parts)} goes with loss {' or '.join(allowed)}, and task '{fitted.task.name}' is "
+        f"trained here with '{found}'"
+    )
+
+
 def batch_statistics_that_nobody_remembers(fitted: Fitted) -> ScenarioError | None:
     """An algorithm that runs a model which clients remember, with one that has batch statistics."""
     frozen = set(declared(fitted.parts.algorithm, Algorithms.frozen_models)) - {RECEIVED}

@@ -1,0 +1,1 @@
+"""What schedules share, and the mathematics of those that are to come."""
