@@ -172,6 +172,16 @@ def test_sentences_that_begin_alike_have_each_its_label():
     assert torch.equal(found.y[order], y)
 
 
+def test_labels_of_sentences_that_begin_alike_are_all_found_though_not_whose_they_are():
+    """Of equal prefixes a sum of two labels comes back; here they are no next tokens, which would tell."""
+    x, y = sentences(2, length=8), sentences(2, seed=1, length=8)
+    x[1, :4] = x[0, :4]
+    found = rebuilt(step(_gpt(), x, y))
+
+    assert found.stopped == "closed_form"
+    assert score(found, Truth(x, y)).label_accuracy == 1
+
+
 class Unasked(nn.Module):
     """A model without an answer at the last position."""
 
