@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from gauntlet.sims.matrix_axes import axes_of
+from gauntlet.sims.scenario import load_scenario
+
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SETTINGS = json.loads((DOCS / "leaderboard" / "settings.json").read_text(encoding="utf-8"))
 COLUMNS = [
@@ -46,7 +49,8 @@ def keep(setting: str, folders: list[Path]) -> pd.DataFrame:
     parts = [pd.read_csv(folder / "matrix.csv") for folder in folders]
     whole = pd.concat([*([pd.read_csv(path)] if path.is_file() else []), *parts])
     whole = whole[whole["attack"] != "worst case"].drop_duplicates(["defense", "attack"], keep="last")
-    order = [list(dict.fromkeys(whole[name])) for name in ("defense", "attack")]
+    attacks, defenses, _ = axes_of(load_scenario("leaderboard"))
+    order = list(defenses), ["no attack", *attacks]
     table = whole.sort_values(["defense", "attack"], key=lambda c: c.map(order[c.name == "attack"].index))
     table = table.reindex(columns=COLUMNS).round(4).reset_index(drop=True)
     table.to_csv(path, index=False, lineterminator="\n")
