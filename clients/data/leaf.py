@@ -127,7 +127,12 @@ class Leaf:
                 own = {str(user): dict(table["user_data"][user]) for user in table["users"]}
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise DataError(f"{file} is no file of LEAF: {said(error)}") from error
-            found |= {user: values for user, values in own.items() if values.get("y")}
+            own = {user: values for user, values in own.items() if values.get("y")}
+            if twice := sorted(found.keys() & own.keys()):
+                raise DataError(
+                    f"{file} has user '{twice[0]}', who stands in a file before it; allowed: in one"
+                )
+            found |= own
         return found
 
     def _arrays(self, kind: Kind, user: str, values: dict[str, Any]) -> tuple[Array, Array]:

@@ -43,6 +43,14 @@ def test_writers_are_clients_and_pixels_are_as_in_the_file(tmp_path):
     assert federate(Leaf(str(tmp_path)), PARTITIONS.build("natural"), 2, 0).num_examples(1) == 5
 
 
+def test_a_user_in_two_files_is_refused(tmp_path):
+    """Else the later file's examples would be the user's only ones."""
+    for packed in (False, True):
+        leaf(tmp_path / "train", {"f0": writer(3), "f1": writer(5, 10)}, packed)
+    with pytest.raises(DataError, match="has user 'f0', who stands in a file before it"):
+        Leaf(str(tmp_path)).load()
+
+
 def test_a_text_is_tokens_and_its_class_is_the_letter_that_follows(tmp_path):
     """LEAF's ``word_to_indices`` and ``letter_to_vec``: places in ALL_LETTERS, of which there are 80."""
     leaf(
