@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from .guarantee.canaries import Canaries
     from .mail.link import ClientLinks
     from .mail.mailbox import Downlink
-    from .own_models import Candidates, OwnTraining
+    from .server_models import Candidates, OwnTraining
 
 Array = np.ndarray[Any, Any]
 
