@@ -42,7 +42,7 @@ from .round import run_round
 from .scoring.evaluation import Evaluator, Score, goals_of
 from .scoring.personal import PersonalEvaluator, PersonalScore, make_evaluator
 from .spec import RunSpec, noise_warning
-from .state import ServerState, first_state
+from .state import ServerState, first_state, require_memories
 
 if TYPE_CHECKING:
     from ..clients.data.base import FederatedData
@@ -97,13 +97,18 @@ class Simulation:
         """Run the rounds that are left after ``state`` (all of them by default), one a time.
 
         None is run that the privacy budget does not pay for.
+
+        Raises:
+            PluginError: One failed; or, after the first round, what it remembers is no tree (``core.trees``).
         """
         state = state or self.first
-        stopped, known = self.out_of_budget(state), None
+        stopped, known, fresh = self.out_of_budget(state), None, True
         while state.round < self.spec.rounds and stopped is None:
             begin = perf_counter()
             state, outcome = run_round(self.plan, state, pool)
             seconds = perf_counter() - begin
+            if fresh:
+                require_memories(self.plan, state)
             stopped = self.out_of_budget(state)
             due, score = self._due(state) or stopped is not None, None
             if due:
@@ -111,6 +116,7 @@ class Simulation:
                 score = known[1]
             personal = self._personal_scores(state) if due else ()
             certified = self.certifier.scores(state) if due and self.certifier else ()
+            fresh = False
             yield Step(state, outcome, score, seconds, stopped, personal, certified)
             del outcome  # its updates, before the next round's are there
 
