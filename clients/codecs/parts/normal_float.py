@@ -29,7 +29,8 @@ def levels() -> Array:
     """Return the sixteen levels, ascending, float32: eight quantiles above 0, seven below it, and 0."""
     above, below = (_quantiles(np.linspace(OFFSET, 0.5, count)[:-1]) for count in (9, 8))
     found = np.sort(np.concatenate([above, [0.0], -below]))
-    return (found / found.max()).astype(np.float32)
+    units: Array = (found / found.max()).astype(np.float32)
+    return units
 
 
 LEVELS = levels()
