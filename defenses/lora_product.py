@@ -19,7 +19,7 @@ from ..core.updates import Updates, weighted_sum
 from .mean import check_weighting, client_shares
 from .parts.memory import stored
 
-DOWN, UP = ".down.weight", ".up.weight"
+DOWN, UP = ".lora_down.weight", ".lora_up.weight"
 _NONE = 1e-7  # of the largest singular value: what float32 may have made of nothing
 
 

@@ -36,8 +36,8 @@ class DAGER:
     """Rebuild all sentences of a step exactly, without labels, step size or any prior.
 
     Passive. For transformers of two blocks or more, decoders or encoders, whose queries, keys and values are
-    linear layers, and batches of fewer different (token, position) than these are wide; of layers with adapters
-    than all A of an attention have rows together, and nothing is seen while B is zero. ``cost`` is 1 - the
+    linear layers, and batches of fewer different (token, position) than these are wide; with adapters, than
+    all A of an attention have rows together, and nothing is seen while B is zero. ``cost`` is 1 - the
     cosine of the message and the step on what was rebuilt: 0 of the truth. ``stopped`` says:
 
     - ``"closed_form"``: the cost is below 1e-6, which is proof.

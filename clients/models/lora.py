@@ -27,8 +27,9 @@ class Lora:
     """Train y = (W + s B A) x + bias with W and bias as they are, s = alpha / rank.
 
     A [r, n] begins uniform within 1 / sqrt(n), B [m, r] at zero. ``model.init`` may name a file of the
-    model's own weights, without adapters: a pretrained one. Names are those of the model, with ``down`` (A)
-    and ``up`` (B) below each layer. Each layer exchanges r (m + n) numbers in the place of m n.
+    model's own weights, without adapters: a pretrained one. Names are those of the model, with
+    ``lora_down`` (A) and ``lora_up`` (B) below each layer. Each layer exchanges r (m + n) numbers in the
+    place of m n.
 
     Attributes:
         of: The model, by name or as a table of ``name`` and its options.
@@ -72,9 +73,9 @@ class Lora:
         if self.dropout and self.gradient == "lora_pro":
             raise ValueError("dropout must be 0 with gradient = 'lora_pro', which is a step on W itself")
 
-    def build(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    def build(self, input_shape: tuple[int, ...], num_classes: int, num_tokens: int = 0) -> nn.Module:
         """Return the model with adapters; its own parameters are drawn first."""
-        net = net_of(self.of, input_shape, num_classes).requires_grad_(False)
+        net = net_of(self.of, input_shape, num_classes, num_tokens).requires_grad_(False)
         for name, parameter in net.named_parameters():
             parameter.requires_grad_(_among(name, self.trained))
         found = {n: m for n, m in net.named_modules() if type(m) is nn.Linear and _among(n, self.targets)}
@@ -96,14 +97,14 @@ class Lora:
             ValueError: ``lora_ga`` without examples of the server's own, or of too large a rank.
         """
         layers = [m for m in model.modules() if isinstance(m, Adapted)]
-        if self.start == "lora_ga" and not any(bool(layer.up.weight.any()) for layer in layers):
+        if self.start == "lora_ga" and not any(bool(layer.lora_up.weight.any()) for layer in layers):
             if loss is None:
                 raise ValueError(
                     "start = 'lora_ga' takes the gradient of the server's own examples: root_examples must "
                     "be above 0"
                 )
             for layer, gradient in zip(layers, _gradients(model, layers, loss), strict=True):
-                layer.begin(*gradient_factors(gradient, layer.down.out_features, self.gamma))
+                layer.begin(*gradient_factors(gradient, layer.lora_down.out_features, self.gamma))
         if self.base == "nf4":
             for layer in layers:
                 layer.round()
@@ -113,39 +114,42 @@ class Adapted(nn.Linear):
     """A linear layer with an adapter beside it; its own weight and bias are not trained.
 
     Attributes:
-        down: A.  # [r, n]
-        up: B.  # [m, r]
+        lora_down: A.  # [r, n]
+        lora_up: B.  # [m, r]
         scale: s.
         projected: Whether gradients are those of LoRA-Pro.
         file_may_lack: What a file of the model's own weights does not hold.
     """
 
-    file_may_lack: ClassVar[tuple[str, ...]] = ("down.weight", "up.weight")
+    file_may_lack: ClassVar[tuple[str, ...]] = ("lora_down.weight", "lora_up.weight")
 
     def __init__(self, layer: nn.Linear, rank: int, scale: float, gradient: str, dropout: float) -> None:
         sizes = layer.in_features, layer.out_features
         rank = min(rank, *sizes)
         super().__init__(*sizes, bias=layer.bias is not None)
         self.weight, self.bias = layer.weight, layer.bias
-        self.down, self.up = nn.Linear(sizes[0], rank, bias=False), nn.Linear(rank, sizes[1], bias=False)
-        nn.init.zeros_(self.up.weight)
+        self.lora_down, self.lora_up = (
+            nn.Linear(sizes[0], rank, bias=False),
+            nn.Linear(rank, sizes[1], bias=False),
+        )
+        nn.init.zeros_(self.lora_up.weight)
         self.scale, self.projected = scale, gradient == "lora_pro"
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         own = functional.linear(x, self.weight, self.bias)
         if self.projected:
-            a, b = Pro.apply(self.down.weight, self.up.weight, self.scale)  # type: ignore[no-untyped-call]
+            a, b = Pro.apply(self.lora_down.weight, self.lora_up.weight, self.scale)  # type: ignore[no-untyped-call]
             return own + self.scale * functional.linear(functional.linear(x, a), b)
-        beside: Tensor = self.up(self.down(self.drop(x)))
+        beside: Tensor = self.lora_up(self.lora_down(self.drop(x)))
         return own + self.scale * beside
 
     @torch.no_grad()
     def begin(self, a: Tensor, b: Tensor) -> None:
         """Set both factors, and take what they add off the weight."""
-        self.down.weight.copy_(a)
-        self.up.weight.copy_(b)
-        self.weight -= self.scale * self.up.weight @ self.down.weight
+        self.lora_down.weight.copy_(a)
+        self.lora_up.weight.copy_(b)
+        self.weight -= self.scale * self.lora_up.weight @ self.lora_down.weight
 
     @torch.no_grad()
     def round(self) -> None:

@@ -10,7 +10,9 @@ from gauntlet.defenses.lora_product import LoraProduct, factors
 from gauntlet.defenses.mean import Mean
 
 M, N, R = 6, 5, 2
-LAYOUT = Layout(()).followed_by(**{"q.down.weight": (R, N), "q.up.weight": (M, R), "head.bias": (3,)})
+LAYOUT = Layout(()).followed_by(
+    **{"q.lora_down.weight": (R, N), "q.lora_up.weight": (M, R), "head.bias": (3,)}
+)
 
 
 def cohort(clients=3, spread=1.0, examples=(1, 2, 5), zero=False):
@@ -28,7 +30,7 @@ def cohort(clients=3, spread=1.0, examples=(1, 2, 5), zero=False):
 
 def product_of(vector):
     views = LAYOUT.views(vector.double())
-    return (views["q.up.weight"] @ views["q.down.weight"]).numpy()
+    return (views["q.lora_up.weight"] @ views["q.lora_down.weight"]).numpy()
 
 
 def test_the_new_product_is_the_mean_product_cut_to_the_rank():
@@ -73,9 +75,11 @@ def test_an_adapter_that_adds_nothing_keeps_its_a():
     found = LAYOUT.views(verdict.aggregate)
 
     assert torch.allclose(
-        found["q.down.weight"], LAYOUT.views(updates.vectors)["q.down.weight"].mean(dim=0), atol=1e-5
+        found["q.lora_down.weight"],
+        LAYOUT.views(updates.vectors)["q.lora_down.weight"].mean(dim=0),
+        atol=1e-5,
     )
-    assert not found["q.up.weight"].any()
+    assert not found["q.lora_up.weight"].any()
 
 
 def test_factors_of_a_product_of_lower_rank_have_its_product():

@@ -48,8 +48,8 @@ class Span:
 
 
 def readers(layers: Sequence[str], known: Container[str]) -> list[str]:
-    """Return the names of those known parameters that multiply the input of some layers, adapters' included."""
-    return [n for layer in layers for n in (f"{layer}.weight", f"{layer}.down.weight") if n in known]
+    """Return the names of those known parameters that multiply some layers' input, adapters' A among them."""
+    return [n for layer in layers for n in (f"{layer}.weight", f"{layer}.lora_down.weight") if n in known]
 
 
 def span_of(observation: Observation, layers: Sequence[str]) -> Span:

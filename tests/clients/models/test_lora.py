@@ -51,7 +51,7 @@ def test_only_adapters_are_trained_and_names_are_the_models_own():
     layout = Layout.of(net(rank=4))
     names = [slot.name.rpartition(".")[0].rpartition(".")[2] for slot in layout.parameters]
 
-    assert names == ["down", "up"] * 2
+    assert names == ["lora_down", "lora_up"] * 2
     assert [slot.shape for slot in layout.parameters] == [(4, 64), (32, 4), (4, 32), (10, 4)]
     assert layout.num_parameters == 552
 
@@ -64,8 +64,8 @@ def test_outputs_begin_as_the_models_and_are_those_of_the_summed_weight():
 
     layers = [m for m in made.modules() if isinstance(m, Adapted)]
     for layer, own in zip(layers, [m for m in plain.modules() if isinstance(m, nn.Linear)], strict=True):
-        nn.init.normal_(layer.up.weight)
-        own.weight.data += 12 / 4 * layer.up.weight @ layer.down.weight
+        nn.init.normal_(layer.lora_up.weight)
+        own.weight.data += 12 / 4 * layer.lora_up.weight @ layer.lora_down.weight
     assert torch.allclose(made(x), plain(x), atol=1e-4)
 
 
@@ -74,23 +74,23 @@ def test_factors_begin_as_those_of_peft():
     made = net(rank=4)
     layer = next(m for m in made.modules() if isinstance(m, Adapted))
 
-    assert float(layer.down.weight.detach().abs().max()) == pytest.approx(1 / 8, rel=0.03)
-    assert float(layer.down.weight.detach().std()) == pytest.approx(1 / 8 / sqrt(3), rel=0.1)
-    assert not layer.up.weight.any()
+    assert float(layer.lora_down.weight.detach().abs().max()) == pytest.approx(1 / 8, rel=0.03)
+    assert float(layer.lora_down.weight.detach().std()) == pytest.approx(1 / 8 / sqrt(3), rel=0.1)
+    assert not layer.lora_up.weight.any()
 
 
 def test_peft_makes_the_same_of_the_same_factors():
     peft = pytest.importorskip("peft")
     made = net(rank=4, alpha=12.0)
     layer = next(m for m in made.modules() if isinstance(m, Adapted))
-    nn.init.normal_(layer.up.weight)
+    nn.init.normal_(layer.lora_up.weight)
     theirs = nn.Sequential(nn.Linear(64, 32))
     theirs[0].load_state_dict({"weight": layer.weight, "bias": layer.bias})
     config = peft.LoraConfig(r=4, lora_alpha=12.0, target_modules=["0"])
     theirs = peft.get_peft_model(theirs, config)
     for name, parameter in theirs.named_parameters():
         if "lora" in name:
-            parameter.data = (layer.down if "lora_A" in name else layer.up).weight.data
+            parameter.data = (layer.lora_down if "lora_A" in name else layer.lora_up).weight.data
     x = torch.rand(3, 64)
 
     assert torch.allclose(theirs(x), layer(x), atol=1e-5)
@@ -161,8 +161,8 @@ def test_lora_ga_leaves_outputs_as_they_were_and_points_along_the_servers_gradie
     layer.weight.requires_grad_(True)
     gradient = torch.autograd.grad(functional.cross_entropy(made(own[0]), own[1]), layer.weight)[0]
     a, b = gradient_factors(gradient, 4, 16.0)
-    assert torch.allclose(layer.down.weight, a.float(), atol=1e-3)
-    assert torch.allclose(layer.up.weight, b.float(), atol=1e-3)
+    assert torch.allclose(layer.lora_down.weight, a.float(), atol=1e-3)
+    assert torch.allclose(layer.lora_up.weight, b.float(), atol=1e-3)
 
 
 def test_lora_ga_asks_for_examples_of_the_servers_own():
@@ -198,7 +198,7 @@ def test_a_pretrained_file_is_the_models_own_and_an_export_holds_adapters(tmp_pa
     assert torch.allclose(made.eval()(x), own(x), atol=1e-5)
 
     with torch.no_grad():
-        next(m for m in made.modules() if isinstance(m, Adapted)).up.weight.mul_(2)
+        next(m for m in made.modules() if isinstance(m, Adapted)).lora_up.weight.mul_(2)
     save_file(made.state_dict(), tmp_path / "own.safetensors")
     assert torch.equal(model_of(spec).eval()(x), made.eval()(x))
 
@@ -293,4 +293,4 @@ def test_what_is_trained_besides_is_sent_whole():
     made = net(rank=4, trained=("3.*",))
     named = [slot.name for slot in Layout.of(made).parameters]
 
-    assert named == ["1.down.weight", "1.up.weight", "3.weight", "3.bias"]
+    assert named == ["1.lora_down.weight", "1.lora_up.weight", "3.weight", "3.bias"]
