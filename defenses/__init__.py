@@ -48,6 +48,7 @@ DEFENSES: Family[Defense] = Family(
         "residual": "gauntlet.defenses.residual:Residual",
         "spectral_screen": "gauntlet.defenses.spectral_screen:SpectralScreen",
         "fedguard": "gauntlet.defenses.fedguard:FedGuard",
+        "lora_product": "gauntlet.defenses.lora_product:LoraProduct",
         "mgda": "gauntlet.defenses.mgda:MGDA",
         "orthogonal": "gauntlet.defenses.orthogonal:Orthogonal",
     },

@@ -12,6 +12,7 @@ import torch
 
 from ..clients.exchange.levels import levels_of
 from ..clients.exchange.messages import Broadcast
+from ..clients.models.build import settles
 from ..clients.models.weights import begin_with
 from ..clients.pools.serial import SerialPool
 from ..clients.scoring.scorer import Scoring
@@ -195,7 +196,7 @@ def prepare(
     data = load_data(parts) if data is None else data
     mechanism, spec = known_noise(parts, data)
     model, secret = model_and_secret(spec, data, parts.server)
-    if spec.init is not None:
+    if spec.init is not None and settles(spec.model.name, spec.model.options) is None:
         begin_with(model, spec.init)
     choice = make_choice(parts, data, model, begun)
     layout = Layout.of(model)

@@ -6,7 +6,7 @@ prefixes grow token by token, and one is kept where it lies in the second span.
 
 Source: Petrov, Dimitrov, Baader, Mueller, Vechev. DAGER: Exact Gradient Inversion for Large Language Models.
 NeurIPS 2024, Section 4 and Algorithms 1 to 3. arXiv:2405.15586. Thresholds from float32's noise, the labels
-and the proof by the whole gradient are ours; not built are its variants for LoRA, several steps and noise.
+and the proof by the whole gradient are ours; not built are its variants for several steps and noise.
 """
 
 import copy
@@ -24,7 +24,7 @@ from ...core.observation import Observation, Reconstruction
 from .parts.attention_inputs import attention_inputs, input_of
 from .parts.requirements import PLAIN_STEP, refuse_unmet
 from .parts.sentences import combinations, is_causal, largest_rank, prefixes
-from .parts.spans import Span, span_of
+from .parts.spans import Span, readers, span_of
 from .parts.token_labels import labels_of, misfit
 
 ALIKE = 0.7  # of the tokens in place: as likely one sentence twice as two
@@ -36,7 +36,8 @@ class DAGER:
     """Rebuild all sentences of a step exactly, without labels, step size or any prior.
 
     Passive. For transformers of two blocks or more, decoders or encoders, whose queries, keys and values are
-    linear layers, and batches of fewer different (token, position) than these are wide. ``cost`` is 1 - the
+    linear layers, and batches of fewer different (token, position) than these are wide; with adapters, than
+    all A of an attention have rows together, and nothing is seen while B is zero. ``cost`` is 1 - the
     cosine of the message and the step on what was rebuilt: 0 of the truth. ``stopped`` says:
 
     - ``"closed_form"``: the cost is below 1e-6, which is proof.
@@ -71,7 +72,7 @@ class DAGER:
     def check(self, observation: Observation) -> None:
         first, _ = _attentions(observation)
         known = {slot.name for slot in observation.layout.parameters}
-        if not any(f"{name}.weight" in known for name in first):
+        if not readers(first, known):
             raise PluginError(f"DAGER reads the gradients of {', '.join(first)}, and none of them is trained")
         model, (length,) = _frozen(observation), observation.input_shape
         mixed = torch.arange(length)[None] % observation.num_tokens

@@ -28,6 +28,7 @@ CODECS: Family[Codec] = Family(
         "low_rank": "gauntlet.clients.codecs.low_rank:LowRank",
         "momentum_correction": "gauntlet.clients.codecs.momentum_correction:MomentumCorrection",
         "natural": "gauntlet.clients.codecs.natural:Natural",
+        "nf4": "gauntlet.clients.codecs.nf4:NF4",
         "one_byte": "gauntlet.clients.codecs.one_byte:OneByte",
         "power": "gauntlet.clients.codecs.power:Power",
         "powersgd": "gauntlet.clients.codecs.powersgd:PowerSGD",

@@ -1,6 +1,7 @@
 """Models by name, and ``build_model``, which fits one to the data."""
 
 from ...core.contracts import ModelFactory
+from ...core.declarations import Models
 from ...core.registry import Family
 from .build import build_model, factory_refusal
 from .normalized import Normalized
@@ -28,8 +29,11 @@ MODELS: Family[ModelFactory] = Family(
         "bilstm": "gauntlet.clients.models.bilstm:BiLstm",
         "bigru": "gauntlet.clients.models.bigru:BiGru",
         "tiny_gpt": "gauntlet.clients.models.tiny_gpt:TinyGpt",
+        "lora": "gauntlet.clients.models.lora:Lora",
+        "tiny_bert": "gauntlet.clients.models.tiny_bert:TinyBert",
         "tiny_vit": "gauntlet.clients.models.tiny_vit:TinyVit",
         "resnet18_gn": "gauntlet.clients.models.resnet18_gn:Resnet18Gn",
     },
     refusal=factory_refusal,
+    declares=Models,
 )

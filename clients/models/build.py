@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ...core.declarations import ClientData, declared
-from ...core.errors import GauntletError, PluginError, ScenarioError, said
+from ...core.declarations import ClientData, Models, declared
+from ...core.errors import GauntletError, PluginError, ScenarioError, said, shown
 from ...core.live import is_live
 from ...core.registry import configure
 from ...core.seeds import seeded_torch
@@ -47,7 +47,7 @@ def build_model(
 
     Args:
         name: A built-in, or ``package.module:Class`` with ``build``, or what ``factory_refusal`` lets pass:
-            that takes ``options`` and, if it likes, ``input_shape`` and ``num_classes``.
+            that takes ``options`` and, if it likes, ``input_shape``, ``num_classes`` and ``num_tokens``.
         options: The factory's options.
         data: What the model will see. If it has a mean, the model subtracts it first.
         stream: A stream of its own.
@@ -72,6 +72,17 @@ def build_model(
     model = Normalized(net, data.mean, data.std) if data.mean else net
     _check_fit(model, name, data, outputs)
     return model.train()
+
+
+def settles(name: str, options: Mapping[str, Any]) -> Callable[..., None] | None:
+    """Return what a model's factory does once first weights are there; None where it does nothing."""
+    from . import MODELS
+
+    factory = MODELS.find(name)
+    made = callable(getattr(factory, "build", None)) and declared(factory, Models.settle) is not None
+    if not made:
+        return None
+    return declared(configure(factory, name, options), Models.settle)
 
 
 def factory_refusal(found: Any, name: str) -> str | None:
@@ -106,25 +117,74 @@ def _made(
     outputs: tuple[int, ...],
 ) -> Any:
     if not callable(getattr(factory, "build", None)):
-        return configure(factory, name, {**_wanted(factory, data, outputs), **options})
+        wanted = _wanted(factory, data.input_shape, outputs[-1], tokens_of(data))
+        return configure(factory, name, {**wanted, **options})
     member = configure(factory, name, options)
     try:
-        return member.build(data.input_shape, outputs[-1])
+        return member.build(data.input_shape, outputs[-1], **told_tokens(member.build, tokens_of(data)))
     except (GauntletError, KeyboardInterrupt):
         raise
     except BaseException as error:
         raise _misfit(name, data, outputs, said(error, named=False)) from error
 
 
-def _wanted(factory: Callable[..., Any], data: Inputs, outputs: tuple[int, ...]) -> dict[str, Any]:
-    """Return those of ``input_shape`` and ``num_classes`` that a plain function takes."""
+def net_of(
+    choice: str | Mapping[str, Any], input_shape: tuple[int, ...], num_classes: int, num_tokens: int = 0
+) -> nn.Module:
+    """Return the model that an option of another factory names, with weights drawn from torch's generator.
+
+    Args:
+        choice: A model's name, or a table of ``name`` and its options.
+        input_shape: The shape of one example.
+        num_classes: What it puts out for one.
+        num_tokens: V, below which all tokens are; 0 where inputs are floats.
+
+    Raises:
+        PluginError: No such model, or wrong options, or it made something else than a model.
+    """
+    from . import MODELS
+
+    table = {"name": choice} if isinstance(choice, str) else choice
+    name, options = table.get("name"), {key: value for key, value in table.items() if key != "name"}
+    if not isinstance(name, str):
+        raise PluginError(f"a model needs a name, one of {', '.join(MODELS.names())}; got {shown(choice)}")
+    factory: Callable[..., Any] = MODELS.find(name)
+    if callable(getattr(factory, "build", None)):
+        member = configure(factory, name, options)
+        net = member.build(input_shape, num_classes, **told_tokens(member.build, num_tokens))
+    else:
+        net = configure(factory, name, {**_wanted(factory, input_shape, num_classes, num_tokens), **options})
+    if not isinstance(net, nn.Module):
+        raise PluginError(f"model '{name}' must be a torch.nn.Module, got {type(net).__name__}")
+    return net
+
+
+def _wanted(
+    factory: Callable[..., Any], input_shape: tuple[int, ...], num_classes: int, num_tokens: int
+) -> dict[str, Any]:
+    """Return those of ``input_shape``, ``num_classes`` and ``num_tokens`` that a plain function takes."""
+    parameters = _parameters(factory)
+    anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    offered = {"input_shape": input_shape, "num_classes": num_classes}
+    found = {key: value for key, value in offered.items() if anything or key in parameters}
+    return found | told_tokens(factory, num_tokens)
+
+
+def tokens_of(data: Inputs) -> int:
+    """Return V, below which all tokens are; 0 where inputs are floats."""
+    return declared(data, ClientData.num_tokens)
+
+
+def told_tokens(makes: Callable[..., Any], num_tokens: int) -> dict[str, int]:
+    """Return ``num_tokens`` for what has a parameter of that name, and nothing for anything else."""
+    return {"num_tokens": num_tokens} if "num_tokens" in _parameters(makes) else {}
+
+
+def _parameters(makes: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     try:
-        parameters = inspect.signature(factory).parameters
+        return inspect.signature(makes).parameters
     except (TypeError, ValueError):  # something built in, which says nothing about itself
         return {}
-    anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    offered = {"input_shape": data.input_shape, "num_classes": outputs[-1]}
-    return {key: value for key, value in offered.items() if anything or key in parameters}
 
 
 def _check_fit(model: nn.Module, name: str, data: Inputs, outputs: tuple[int, ...]) -> None:
@@ -142,7 +202,7 @@ def misfit_of(model: nn.Module, data: Inputs, outputs: tuple[int, ...]) -> str |
     model.eval()
     try:
         with torch.no_grad():
-            dtype = input_dtype(declared(data, ClientData.num_tokens))
+            dtype = input_dtype(tokens_of(data))
             logits = model(blank_inputs(2, data.input_shape, dtype))
     except KeyboardInterrupt:
         raise
@@ -156,7 +216,7 @@ def misfit_of(model: nn.Module, data: Inputs, outputs: tuple[int, ...]) -> str |
 
 def _misfit(name: str, data: Inputs, outputs: tuple[int, ...], what: str) -> ScenarioError:
     shape, kind = list(data.input_shape), "classes" if outputs == (data.num_classes,) else "outputs"
-    tokens = declared(data, ClientData.num_tokens)
+    tokens = tokens_of(data)
     of_tokens = f" of {tokens} tokens" if tokens else ""
     size = outputs[0] if len(outputs) == 1 else list(outputs)
     return ScenarioError(

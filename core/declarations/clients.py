@@ -99,6 +99,18 @@ class Partitions(Table):
     )
 
 
+class Models(Table):
+    """What a factory of models may say of itself."""
+
+    settle: Declaration[Callable[[nn.Module, Callable[[nn.Module], Tensor] | None], None] | None] = method(
+        "(model, loss)",
+        "Asked once the first weights are there, drawn or those of `model.init`, and before anybody trains: "
+        "changes the model in place, by these alone. `loss(model)` is the mean loss on the server's own "
+        "examples [], with a gradient; None where it has none. A file of weights may then lack what a "
+        "module names as `file_may_lack`.",
+    )
+
+
 Named = Mapping[str, object]
 """A plug-in as its ``name`` and options."""
 

@@ -8,14 +8,18 @@ from torch import nn
 
 from ...clients.data import federate
 from ...clients.models import build_model
+from ...clients.models.build import settles
 from ...clients.models.weights import begin_with, frozen
 from ...clients.tasks.fitted import FittedTask, task_of
 from ...clients.training.defending import wrap_of
-from ...core.declarations import Mechanisms, declared
+from ...core.declarations import ClientData, Mechanisms, declared
+from ...core.errors import GauntletError, PluginError, said
 from ...core.seeds import generator
 from .rebuilding import rebuilt
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ...clients.data.base import FederatedData, Perturb
     from ...core.contracts import MaliciousServer, Secret
     from ..spec import RunSpec
@@ -73,7 +77,36 @@ def model_and_secret(
     outputs, defense = make_task(spec, data).outputs, spec.client_defense
     stream, wrap = generator(spec.seed, "model"), wrap_of(defense.name, defense.options)
     model = build_model(spec.model.name, spec.model.options, data, stream, outputs, wrap)
+    settled = settle(spec, data, model)
     made, secret = rebuilt(server or spec.server, model, data, generator(spec.seed, "server model"), outputs)
-    if spec.init is not None and frozen(made):  # which clients are not sent: all make their models with them
+    if spec.init is not None and not settled and frozen(made):  # clients are not sent these, and make them
         begin_with(made, spec.init)
     return made, secret
+
+
+def settle(spec: RunSpec, data: FederatedData, model: nn.Module) -> bool:
+    """Let a factory that wants it change a model once its first weights are there; return whether one does.
+
+    Raises:
+        PluginError: The factory raised.
+        ScenarioError: The file of first weights is not here, or does not fit.
+    """
+    change = settles(spec.model.name, spec.model.options)
+    if change is None:
+        return False
+    if spec.init is not None:
+        begin_with(model, spec.init)
+    own = declared(data, ClientData.root)
+    form = make_task(spec, data).form(spec.training.loss)
+
+    def loss(model: nn.Module) -> Tensor:
+        x, y = own.client(data.num_clients)
+        return form.mean(model(x), y)
+
+    try:
+        change(model, None if own is None else loss)
+    except (GauntletError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise PluginError(f"model '{spec.model.name}': {said(error, named=False)}") from error
+    return True

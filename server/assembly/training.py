@@ -190,6 +190,6 @@ def make_root(parts: Parts, data: FederatedData) -> Root | None:
         return None
     alone = parts.alone()
     privacy = watched(PRIVACY, alone.mechanism, alone.spec.privacy.name)
-    model = make_model(alone.spec, own, parts.server)
+    model = make_model(alone.spec, data, parts.server)
     kernel = block_kernel(alone, own, model, make_choice(alone, own, model), privacy)
     return Root(kernel, parts.spec.num_clients)
