@@ -6,16 +6,22 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from ...clients.algorithms import ALGORITHMS
 from ...clients.data import federate
 from ...clients.models import build_model
+from ...clients.models.kept import keep_back, kept_names
 from ...clients.models.weights import begin_with, frozen
 from ...clients.tasks.fitted import FittedTask, task_of
 from ...clients.training.defending import wrap_of
-from ...core.declarations import Mechanisms, declared
+from ...core.declarations import Algorithms, Mechanisms, declared
+from ...core.guards import guard
+from ...core.replies import REPLIES
 from ...core.seeds import generator
 from .rebuilding import rebuilt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ...clients.data.base import FederatedData, Perturb
     from ...core.contracts import MaliciousServer, Secret
     from ..spec import RunSpec
@@ -74,6 +80,24 @@ def model_and_secret(
     stream, wrap = generator(spec.seed, "model"), wrap_of(defense.name, defense.options)
     model = build_model(spec.model.name, spec.model.options, data, stream, outputs, wrap)
     made, secret = rebuilt(server or spec.server, model, data, generator(spec.seed, "server model"), outputs)
-    if spec.init is not None and frozen(made):  # which clients are not sent: all make their models with them
+    keep_back(made, kept_by(spec, made), f"algorithm '{spec.algorithm.name}'")
+    still = frozen(made) or kept_names(made)
+    if spec.init is not None and still:  # which clients are not sent: all make their models with them
         begin_with(made, spec.init)
     return made, secret
+
+
+def kept_by(spec: RunSpec, model: nn.Module) -> Sequence[str]:
+    """Return the names of the tensors of a model that the run's clients keep to themselves.
+
+    Raises:
+        PluginError: The algorithm does not exist, or takes other options, or raised.
+    """
+    name, options = spec.algorithm.name, spec.algorithm.options
+    if declared(ALGORITHMS.find(name), Algorithms.keeps) is None:
+        return ()
+    who = f"{ALGORITHMS.noun} '{name}'"
+    keeps = declared(
+        guard(ALGORITHMS.build(name, options), who, REPLIES.get(ALGORITHMS.name)), Algorithms.keeps
+    )
+    return () if keeps is None else keeps(model)
