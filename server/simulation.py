@@ -41,7 +41,7 @@ from .guarantee.guard import out_of_budget
 from .guarantee.reading import delta_warning
 from .round import run_round
 from .scoring.evaluation import Evaluator, Score, goals_of
-from .scoring.personal import PersonalEvaluator, PersonalScore, make_evaluator
+from .scoring.personal import PersonalEvaluator, PersonalScore, kept_warning, make_evaluator
 from .spec import RunSpec, noise_warning
 from .state import ServerState, first_state, require_memories
 
@@ -124,6 +124,7 @@ class Simulation:
     def warnings(self) -> list[str]:
         """Return, one line each, what may go otherwise in some rounds than the scenario says."""
         lines = *declared(self.data, ClientData.notes), delta_warning(self.plan), noise_warning(self.spec)
+        lines += (kept_warning(self.kernel.rule, self.plan.exchange, self.spec.algorithm.name),)
         return [*(line for line in lines if line), *warnings_of(self.spec, self.plan)]
 
     def out_of_budget(self, state: ServerState) -> str | None:

@@ -102,6 +102,8 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "algorithms/fsgld": {"options": {"surrogate_steps": 100, "surrogate_burn_in": 100}, "beside": _ALIKE},
     "algorithms/admm": {"beside": _WLS | {"model": {"name": "linear", "bias": False}} | _ALIKE},
     "algorithms/moon": {"beside": _RELU},
+    "algorithms/fedper": {"beside": _RELU},
+    "algorithms/fedbn": {"beside": {"model": "norms.py:Net"}, "files": {"norms.py": _NORMS}},
     "client_defenses/frozen_layers": {"beside": _RELU},
     "tasks/regression": {"beside": _SERIES | {"model": "gru"}},
     "tasks/language_model": {"beside": _TEXT},

@@ -21,6 +21,8 @@ ALGORITHMS: Family[LocalRule | LocalProcedure] = Family(
         "feddyn": "gauntlet.clients.algorithms.feddyn:FedDyn",
         "moon": "gauntlet.clients.algorithms.moon:Moon",
         "ditto": "gauntlet.clients.algorithms.ditto:Ditto",
+        "fedbn": "gauntlet.clients.algorithms.fedbn:FedBN",
+        "fedper": "gauntlet.clients.algorithms.fedper:FedPer",
         "heterofl": "gauntlet.clients.algorithms.heterofl:HeteroFL",
         "mezo": "gauntlet.clients.algorithms.mezo:MeZO",
         "admm": "gauntlet.clients.algorithms.admm:ADMM",

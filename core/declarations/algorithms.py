@@ -128,6 +128,11 @@ class Algorithms(Samplers, Optimizers):
         "With `levels`: the label that each parameter is about, -1 for none, int64 [P]. A client's logits of "
         "labels that it does not hold are 0 in its loss, and it does not send what is about them.",
     )
+    keeps: Declaration[Callable[..., Sequence[str]] | None] = method(
+        "(model) -> names",
+        "The trainable parameters and floating buffers of the model that stay with each client: never sent, "
+        "remembered by it; silent: none.",
+    )
     full_gradient = flag(
         "It needs the gradient or the loss of all of a client's examples at what it received."
     )

@@ -6,18 +6,24 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from ...clients.algorithms import ALGORITHMS
 from ...clients.data import federate
 from ...clients.models import build_model
 from ...clients.models.build import settles
+from ...clients.models.kept import keep_back, kept_names
 from ...clients.models.weights import begin_with, frozen
 from ...clients.tasks.fitted import FittedTask, task_of
 from ...clients.training.defending import wrap_of
-from ...core.declarations import ClientData, Mechanisms, declared
+from ...core.declarations import Algorithms, ClientData, Mechanisms, declared
 from ...core.errors import GauntletError, PluginError, said
+from ...core.guards import guard
+from ...core.replies import REPLIES
 from ...core.seeds import generator
 from .rebuilding import rebuilt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from ...clients.data.base import FederatedData, Perturb
@@ -79,7 +85,9 @@ def model_and_secret(
     model = build_model(spec.model.name, spec.model.options, data, stream, outputs, wrap)
     settled = settle(spec, data, model)
     made, secret = rebuilt(server or spec.server, model, data, generator(spec.seed, "server model"), outputs)
-    if spec.init is not None and not settled and frozen(made):  # clients are not sent these, and make them
+    keep_back(made, kept_by(spec, made), f"algorithm '{spec.algorithm.name}'")
+    unsent = not settled and (frozen(made) or kept_names(made))  # clients make their models with these
+    if spec.init is not None and unsent:
         begin_with(made, spec.init)
     return made, secret
 
@@ -110,3 +118,19 @@ def settle(spec: RunSpec, data: FederatedData, model: nn.Module) -> bool:
     except BaseException as error:
         raise PluginError(f"model '{spec.model.name}': {said(error, named=False)}") from error
     return True
+
+
+def kept_by(spec: RunSpec, model: nn.Module) -> Sequence[str]:
+    """Return the names of the tensors of a model that the run's clients keep to themselves.
+
+    Raises:
+        PluginError: The algorithm does not exist, or takes other options, or raised.
+    """
+    name, options = spec.algorithm.name, spec.algorithm.options
+    if declared(ALGORITHMS.find(name), Algorithms.keeps) is None:
+        return ()
+    who = f"{ALGORITHMS.noun} '{name}'"
+    keeps = declared(
+        guard(ALGORITHMS.build(name, options), who, REPLIES.get(ALGORITHMS.name)), Algorithms.keeps
+    )
+    return () if keeps is None else keeps(model)

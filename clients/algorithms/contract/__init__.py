@@ -21,6 +21,7 @@ from ...exchange.messages import Broadcast
 from ...training.procedure import Visits
 from . import exchange as exchange_contract
 from . import facts as facts_contract
+from . import kept as kept_contract
 from . import levels as levels_contract
 from . import loss as loss_contract
 from .exchange import besides, row_of
@@ -205,4 +206,5 @@ CHECKS: tuple[Callable[[Algorithm], None], ...] = (
     *facts_contract.CHECKS,
     *loss_contract.CHECKS,
     *levels_contract.CHECKS,
+    *kept_contract.CHECKS,
 )

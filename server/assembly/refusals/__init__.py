@@ -65,6 +65,12 @@ from .defenses import (
     a_plant_where_canaries_are_looked_for,
     cohorts_that_are_all_too_small,
 )
+from .kept import (
+    a_client_defense_of_whole_updates,
+    a_part_that_is_kept_besides,
+    a_rule_that_runs_models,
+    stacking_of_models_that_differ,
+)
 from .levels import (
     a_codec_that_minds_the_size,
     a_plant_that_small_models_lack,
@@ -180,6 +186,10 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_codec_that_minds_the_size,
     a_sum_of_several_sizes,
     canaries_of_no_size,
+    a_part_that_is_kept_besides,
+    stacking_of_models_that_differ,
+    a_client_defense_of_whole_updates,
+    a_rule_that_runs_models,
     an_attack_that_sees_no_model,
     an_attack_that_steers_what_has_no_steps,
     more_messages_than_clients,
