@@ -159,6 +159,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "options": {"epsilon": 2.0, "delta": 1e-3},
         "beside": {"algorithm": "diff2_gd", "sampler": "full"},
     },
+    "networks/script": {"options": {"seconds": [[1.0, 2.5, 0.5], [2.0, 1.0, 1.5]]}},
     "samplers/fixed_size": {"options": {"cohort_size": 5}},
     "samplers/poisson": {"options": {"sample_rate": 0.5}},
     "samplers/round_robin": {"options": {"period": 2}},

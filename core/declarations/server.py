@@ -10,7 +10,7 @@ from torch import Tensor
 from .declaration import FLAG, Declaration, Table, flag, method, number, words
 
 if TYPE_CHECKING:
-    pass
+    from ..contracts.server import Array
 
 
 class Networks(Table):
@@ -29,6 +29,12 @@ class Networks(Table):
     )
     may_lose: Declaration[bool | None] = Declaration(
         FLAG, None, "A message may not arrive, as configured; by default, unless it is `complete`."
+    )
+    own_seconds: Declaration[Callable[[Array, int, int], Array] | None] = method(
+        "(client_ids, round, seed) -> Array",
+        "What clients who begin in a round take besides what `deliver` says, in seconds, float64 [K], at "
+        "least 0: by their ids, the round and the run's seed alone. Such a network gives up no message that "
+        "it does not lose; silent: nothing.",
     )
 
 
