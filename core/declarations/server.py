@@ -42,6 +42,9 @@ class Schedules(Table):
     """What a schedule may say of itself."""
 
     plain = flag("All who are drawn begin at once, and whatever the network lets arrive counts in the round.")
+    fresh = flag(
+        "Whatever counts in a round began in it, as under a `plain` one, though not all who began need count."
+    )
     size: Declaration[Callable[[float], float] | None] = method(
         "(drawn) -> float",
         "How many messages count in a round, at least 1, where so many clients are expected to be drawn: the "

@@ -17,6 +17,9 @@ SCHEDULES: Family[Schedule] = Family(
     {
         "synchronous": "gauntlet.server.schedules.synchronous:Synchronous",
         "buffered": "gauntlet.server.schedules.buffered:Buffered",
+        "deadline": "gauntlet.server.schedules.deadline:Deadline",
+        "over_select": "gauntlet.server.schedules.over_select:OverSelect",
+        "quorum": "gauntlet.server.schedules.quorum:Quorum",
     },
     declares=Schedules,
 )

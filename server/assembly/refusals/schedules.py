@@ -64,18 +64,20 @@ def a_schedule_that_weighs_examples(parts: Parts) -> ScenarioError | None:
 def a_server_half_that_takes_fresh_messages(parts: Parts) -> ScenarioError | None:
     """An algorithm whose server half counts on messages of clients that all hold the same parameters."""
     half = any(map(parts.brings, (Algorithms.step, Algorithms.sample)))
-    half = half or declared(parts.algorithm, Algorithms.full_participation)
+    everybody = declared(parts.algorithm, Algorithms.full_participation)
+    half = (half and not declared(parts.schedule, Schedules.fresh)) or everybody
     if (who := _who(parts)) is None or not half or declared(parts.algorithm, Algorithms.stale):
         return None
     return ScenarioError(
-        f"algorithm '{parts.spec.algorithm.name}' counts on messages that began in the same round, and {who} "
-        "may count older ones; use schedule synchronous"
+        f"algorithm '{parts.spec.algorithm.name}' counts on messages that began in the same round"
+        f"{', of everybody' if everybody else ''}, and {who} may count {'fewer' if everybody else 'older'} "
+        "ones; use schedule synchronous"
     )
 
 
 def a_memory_of_fresh_messages(parts: Parts) -> ScenarioError | None:
     """A defense or pre-aggregation that remembers rounds, and does not say that it takes stale messages."""
-    if (who := _who(parts)) is None:
+    if (who := _who(parts)) is None or declared(parts.schedule, Schedules.fresh):
         return None
     for noun, named, plugin in steps_of(parts.spec, parts.pre_aggregations, parts.defense):
         memory: Any = plugin
