@@ -56,6 +56,10 @@ class Schedules(Table):
         "[K], at least 0; silent: 1.",
     )
     bounded = flag("No weight is above 1; otherwise central privacy proves nothing.")
+    from_now = flag(
+        "A message counts as the way from the server's present parameters to its client's, in the place of "
+        "what the client changed: after clipping, and before its weight."
+    )
     gain: Declaration[Callable[[float], float] | None] = method(
         "(counted) -> float", "What the noised aggregate of so many messages is multiplied by; silent: 1."
     )

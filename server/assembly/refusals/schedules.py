@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ....core.declarations import Algorithms, Defenses, Schedules, declared, shows_sums_alone
+from ....core.declarations import (
+    Algorithms,
+    Codecs,
+    Defenses,
+    Schedules,
+    Servers,
+    declared,
+    shows_sums_alone,
+)
 from ....core.errors import ScenarioError
 from ...cohort.rows import steps_of
 from ...cohort.sampling import weighs_counts
@@ -87,3 +95,26 @@ def a_memory_of_fresh_messages(parts: Parts) -> ScenarioError | None:
                 f"one, and {who} may count older ones; use schedule synchronous"
             )
     return None
+
+
+def a_way_from_now_that_messages_do_not_have(parts: Parts) -> ScenarioError | None:
+    """A schedule that counts from the present parameters, and messages that are no updates of these alone."""
+    if not declared(parts.schedule, Schedules.from_now):
+        return None
+    spec, own = parts.spec, (Algorithms.up, Algorithms.levels, Algorithms.factors)
+    others = parts.brings(Algorithms.step) or any(declared(parts.algorithm, verb) for verb in own)
+    plants = declared(parts.defense, Defenses.prepare) is not None
+    keeps = declared(parts.codec, Codecs.kept_mean) is not None
+    dishonest = declared(parts.server, Servers.deviates) != "nothing"
+    reasons = {
+        f"algorithm '{spec.algorithm.name}' sends others; use one such as fedavg or fedprox": others,
+        f"codec '{spec.codec.name}' keeps a mean of what was sent; use another": keeps,
+        f"defense '{spec.defense.name}' plants something in what clients start from; use another": plants,
+        f"server '{spec.server.name}' plants others; use honest": dishonest,
+    }
+    why = next((reason for reason, holds in reasons.items() if holds), None)
+    if why is None:
+        return None
+    return ScenarioError(
+        f"schedule '{spec.schedule.name}' counts the way from the server's parameters to a client's, and {why}"
+    )

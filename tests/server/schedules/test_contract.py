@@ -27,6 +27,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
         {"buffer_size": 1, "starts_by": "constant", "start_rate": 0.5, "reduction": "sum"},
         {"staleness": "threshold", "cutoff": 1, "late_weight": 0.25, "example_weight": "sqrt"},
     ],
+    "fedasync": [{}, {"concurrency": 4, "max_staleness": 2, "staleness": "hinge", "cutoff": 1}],
     "deadline": [{"seconds": 2.0}, {"seconds": 1000.0}],
     "over_select": [{"goal": 1}, {"goal": 12}, {"goal": 100}],
     "quorum": [{}, {"slack": 0.0}, {"slack": 0.5, "most_late": 10}],
