@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FedAsync:
-    """Make a step of each message, x = (1 - a s(tau)) x + a s(tau) y: y is the client's model, tau rounds old.
+    """Make a step of each message, x = (1 - a s(tau)) x + a s(tau) y: y is a client's model, tau rounds old.
 
     That is a buffer of one whose direction is y - x for the x of now, and not for that from which the client
     began. Clients begin and end as under ``buffered``; privacy counts them in the same way, and what stands

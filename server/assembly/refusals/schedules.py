@@ -116,5 +116,5 @@ def a_way_from_now_that_messages_do_not_have(parts: Parts) -> ScenarioError | No
     if why is None:
         return None
     return ScenarioError(
-        f"schedule '{spec.schedule.name}' counts the way from the server's parameters to a client's, and {why}"
+        f"schedule '{spec.schedule.name}' counts ways from the server's parameters to a client's, and {why}"
     )

@@ -116,9 +116,14 @@ def test_a_clients_messages_are_charged_and_noised_as_clipped_updates(small):
 
 
 def test_no_epsilon_behind_a_rule_that_bounds_clipped_messages_alone(small):
-    for defense, reason in ((PluginSpec("norm_clipping"), "aggregator"), (PluginSpec("mean"), "weights")):
-        epsilon = steps_of(small(**private(rounds=1, defense=defense)))[-1].outcome.epsilon
+    """``parameter_certificate`` clips again, and declares what a clipped message moves its sum by."""
+    again = PluginSpec("parameter_certificate", {"clip_norm": 0.5, "num_byzantine": 1})
+    flat = {"model": PluginSpec("logistic_regression")}
+    for defense, reason in ((again, "aggregator"), (PluginSpec("mean"), "weights")):
+        epsilon = steps_of(small(**flat, **private(rounds=1, defense=defense)))[-1].outcome.epsilon
         assert (epsilon.value, epsilon.reason) == (None, reason)
+    one = private(rounds=1, defense=again, schedule=PluginSpec("buffered", {"buffer_size": 1}))
+    assert steps_of(small(**flat, **one))[-1].outcome.epsilon.value > 0
 
 
 OTHERS = [
