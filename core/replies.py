@@ -26,6 +26,7 @@ from .server_replies import (
     sampling,
     sized,
     stepped,
+    taken_besides,
     weighed,
 )
 from .updates import Updates
@@ -268,7 +269,7 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
         "denominator": _divided,
         "sensitivity": _moved,
     },
-    "networks": {"deliver": delivered},
+    "networks": {"deliver": delivered, "own_seconds": taken_besides},
     "pre_aggregations": {"transform": _transformed},
     "privacy": {"privatize": _privatized, "clip": _clipped, "noise": _noised, "event": _released},
     "samplers": {**_OWN_SAMPLER},

@@ -35,6 +35,7 @@ _SMOOTH = {"model": {"name": "mlp", "hidden": [32], "activation": "tanh"}}
 _RELU = {"model": {"name": "mlp", "hidden": [200]}}
 _TWO = {"num_byzantine": 2}
 _FIXED = {"name": "fixed_size", "cohort_size": 5}
+_SLOW = {"network": {"name": "links", "latency_seconds": 1.0, "jitter": 1.0}}
 _NAMES = ("age", "income", "smoker")
 _ROWS = [(20 + 7 * n % 60, 900 + 13 * n % 400) for n in range(40)]
 _PEOPLE = "".join(f"{age},{income},{'yes' if age > 45 else 'no'}\n" for age, income in _ROWS)
@@ -170,6 +171,11 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "options": {"epsilon": 2.0, "delta": 1e-3},
         "beside": {"algorithm": "diff2_gd", "sampler": "full"},
     },
+    "schedules/deadline": {"options": {"seconds": 2.0}, "beside": _SLOW},
+    "schedules/over_select": {"options": {"goal": 6}, "beside": _SLOW},
+    "schedules/fedasync": {"options": {"concurrency": 5}, "beside": _SLOW},
+    "schedules/quorum": {"beside": _SLOW},
+    "networks/script": {"options": {"seconds": [[1.0, 2.5, 0.5], [2.0, 1.0, 1.5]]}},
     "samplers/fixed_size": {"options": {"cohort_size": 5}},
     "samplers/poisson": {"options": {"sample_rate": 0.5}},
     "samplers/round_robin": {"options": {"period": 2}},

@@ -107,6 +107,7 @@ from .schedules import (
     a_schedule_that_weighs_examples,
     a_server_half_that_takes_fresh_messages,
     a_sum_of_other_rounds,
+    a_way_from_now_that_messages_do_not_have,
     canaries_that_change_who_comes,
     more_messages_than_clients,
 )
@@ -198,6 +199,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_schedule_that_weighs_examples,
     a_server_half_that_takes_fresh_messages,
     a_memory_of_fresh_messages,
+    a_way_from_now_that_messages_do_not_have,
     a_link_beside_a_deadline_that_is_not_known,
 )
 """Plug-ins that do not go together: asked before any data are loaded."""
