@@ -1,9 +1,10 @@
-"""What clients' own backward passes cost and give: accuracy and bytes of runs that differ in one thing.
+"""What clients' own backward passes, depths and slopes cost and give: runs that differ in one thing.
 
 Usage: local_rules.py CASE [SEED ...]. CASE is one of those below; seeds are 0, 1, 2 unless given. A cell is
-each seed's value in the last round, and in brackets their mean. Bytes are those of all rounds over those of
-the first row. Options are those below; the step size is the best of those named, by seed 9 (``--lr`` of the
-code), which is not among the seeds.
+each seed's value of the last round, and in brackets their mean. Where clients have models of several depths,
+the accuracy of every depth's part of the final model is taken, and their mean. Bytes are those of all rounds
+over those of the first row. Options are those below; of step sizes that are given in a row's name the best was
+looked for with seed 9, which is not among the seeds.
 """
 
 import sys
@@ -11,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from asked import words
 from torch import nn
 
@@ -38,6 +40,40 @@ def fedskel(ratio: float) -> dict[str, Any]:
     return {"algorithm": {"name": "fedskel", "keep_ratios": [ratio]}, "codec": "zero_rows"}
 
 
+def depths(data: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return the case of clients with one to five hidden layers."""
+    common = {
+        "rounds": 40,
+        "num_clients": 20,
+        "sampler": {"name": "fixed_size", "cohort_size": 10},
+        "data": data,
+        "partition": {"name": "dirichlet", "alpha": 0.5},
+        "model": {"name": "mlp", "hidden": [64] * 5},
+        "algorithm": "nested_depth",
+        "training": {"batch_size": 32, "lr": 0.1, "local_steps": 10},
+    }
+    rows = {
+        "mean": {"defense": UNIFORM},
+        "mix": {"defense": {"name": "inco", "form": "mix"}},
+        "projection": {"defense": {"name": "inco", "form": "projection"}},
+    }
+    return common, rows
+
+
+DIGITS: dict[str, Any] = {
+    "num_clients": 10,
+    "data": "digits",
+    "partition": {"name": "dirichlet", "alpha": 0.5},
+    "defense": UNIFORM,
+}
+
+
+def slopes(lr: float, **options: Any) -> dict[str, Any]:
+    """Return forward gradients' changes to a scenario."""
+    told = {"name": "forward_gradient", "num_draws": 10, "local_steps": 5, "lr": lr, **options}
+    return {"algorithm": told}
+
+
 CASES: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {
     "fedskel": (
         {
@@ -51,6 +87,21 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {
         },
         {f"r = {ratio}": fedskel(ratio) for ratio in (1.0, 0.5, 0.2, 0.1)},
     ),
+    "inco-mnist": depths("mnist"),
+    "inco-fashion": depths("fashion_mnist"),
+    "forward": (
+        DIGITS | {"rounds": 100, "model": "logistic_regression", "training": {"batch_size": 32, "lr": 0.3}},
+        {
+            "FedAvg, lr 0.3": {"training": {"batch_size": 32, "lr": 0.3, "local_steps": 5}},
+            "classic, lr 0.03": slopes(0.03, estimator="classic"),
+            "spsa, lr 0.03": slopes(0.03),
+            "spsa, sign, lr 0.003": slopes(0.003, sign=True),
+            "16 bits, sign, lr 0.003": slopes(0.003, sign=True, estimator="fixed_point", eps=1e-2),
+            "8 bits, sign, lr 0.003": slopes(
+                0.003, sign=True, estimator="fixed_point", eps=0.1, weight_bits=8
+            ),
+        },
+    ),
 }
 
 
@@ -58,10 +109,25 @@ def measured(case: str, changes: dict[str, Any], seed: int) -> tuple[float, floa
     """Return the last round's accuracy, and the bytes that clients sent in all."""
     import gauntlet
 
-    base = {"name": case, "seed": seed, "evaluation": {"every": 100}, "runtime": {"pool": "serial"}}
+    base = {"name": case, "seed": seed, "evaluation": {"every": 1000}, "runtime": {"pool": "serial"}}
     with tempfile.TemporaryDirectory() as folder:
-        run = gauntlet.simulate(gauntlet.Scenario(**base | CASES[case][0] | changes), Path(folder) / "run")
-        return float(run.rounds.iloc[-1]["accuracy"]), float(run.rounds["bytes_up"].sum())
+        scenario = gauntlet.Scenario(**base | CASES[case][0] | changes)
+        run = gauntlet.simulate(scenario, Path(folder) / "run")
+        sent = float(run.rounds["bytes_up"].sum())
+        if case.startswith("inco"):
+            return of_all_depths(run.model(), scenario), sent
+        return float(run.rounds.iloc[-1]["accuracy"]), sent
+
+
+def of_all_depths(model: nn.Module, scenario: Any) -> float:
+    """Return the mean accuracy of the parts of a model that clients of each depth have."""
+    from gauntlet.clients.algorithms.nested_depth import NestedDepth
+    from gauntlet.server.simulation import prepare
+
+    x, y = prepare(scenario.run_spec()).data.test()
+    with torch.no_grad():
+        parts = [part.model.eval() for part in NestedDepth().levels(model, tuple(x.shape[1:]))]
+        return sum(float((part(x).argmax(1) == y).float().mean()) for part in parts) / len(parts)
 
 
 def main() -> None:

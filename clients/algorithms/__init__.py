@@ -22,6 +22,7 @@ ALGORITHMS: Family[LocalRule | LocalProcedure] = Family(
         "moon": "gauntlet.clients.algorithms.moon:Moon",
         "ditto": "gauntlet.clients.algorithms.ditto:Ditto",
         "heterofl": "gauntlet.clients.algorithms.heterofl:HeteroFL",
+        "forward_gradient": "gauntlet.clients.algorithms.forward_gradient:ForwardGradient",
         "nested_depth": "gauntlet.clients.algorithms.nested_depth:NestedDepth",
         "mezo": "gauntlet.clients.algorithms.mezo:MeZO",
         "admm": "gauntlet.clients.algorithms.admm:ADMM",

@@ -7,6 +7,7 @@ dropout has no part in it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call, grad, jvp, vmap
 
 from ...core.contracts import CodecStreams, LocalProcedure, LocalTraining, Worked
 from ...core.declarations import Algorithms, declared
@@ -87,6 +88,10 @@ class ClientVisit:
     def losses(self, params: Tensor, rows: Array | None = None) -> Tensor:
         x, y = (self.x, self.y) if rows is None else (self.x[rows], self.y[rows])
         return self.visits.losses(params, x, y)
+
+    def slope(self, params: Tensor, direction: Tensor, rows: Array | None = None) -> tuple[Tensor, Tensor]:
+        x, y = (self.x, self.y) if rows is None else self.examples(rows)
+        return self.visits.slope(params, direction, x, y)
 
     @property
     def training(self) -> LocalTraining:
@@ -236,6 +241,17 @@ class Visits:
                 self._local.copy_(params)
                 found[number] = self.loss(self._model(x), y)
         return found
+
+    def slope(self, params: Tensor, direction: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the derivative of the mean loss along a direction [P], and that loss; [] both."""
+
+        def value(at: Tensor) -> Tensor:
+            return self.loss(functional_call(self._model, self.layout.views(at), (x,)), y)
+
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own, at the first use of jvp
+            loss, found = jvp(value, (params,), (direction,))
+        return found, loss
 
     @cached_property
     def each_gradient(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:

@@ -66,6 +66,11 @@ class Visit(Protocol):
     def losses(self, params: Tensor, rows: np.ndarray[Any, Any] | None = None) -> Tensor:
         """Return the mean loss of each of some parameters [L, P] over examples, all by default.  # [L]"""
 
+    def slope(
+        self, params: Tensor, direction: Tensor, rows: np.ndarray[Any, Any] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the derivative of the mean loss along a direction [P], in forward mode, and that loss."""
+
     def batches(self) -> list[np.ndarray[Any, Any]]:
         """Return the rows of each local step: those that local SGD would take in this round."""
 
