@@ -10,6 +10,7 @@ DEFENSES: Family[Defense] = Family(
     ("init", "aggregate"),
     {
         "mean": "gauntlet.defenses.mean:Mean",
+        "inco": "gauntlet.defenses.inco:InCo",
         "median": "gauntlet.defenses.median:Median",
         "trimmed_mean": "gauntlet.defenses.trimmed_mean:TrimmedMean",
         "krum": "gauntlet.defenses.krum:Krum",

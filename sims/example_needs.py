@@ -33,6 +33,7 @@ _SHORT = {"max_iterations": 50}
 _TOLD = {"probe": {"labels_known": True}}
 _SMOOTH = {"model": {"name": "mlp", "hidden": [32], "activation": "tanh"}}
 _RELU = {"model": {"name": "mlp", "hidden": [200]}}
+_DEEP = {"model": {"name": "mlp", "hidden": [32, 32, 32]}}
 _TWO = {"num_byzantine": 2}
 _FIXED = {"name": "fixed_size", "cohort_size": 5}
 _SLOW = {"network": {"name": "links", "latency_seconds": 1.0, "jitter": 1.0}}
@@ -100,6 +101,9 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "models/tiny_bert": {"beside": _SENTENCES},
     "data_attacks/chameleon": {"beside": {"model": {"name": "mlp", "hidden": [32]}}},
     **{f"algorithms/{name}": {"beside": _ALIKE} for name in ("scaffold", "feddyn", "heterofl")},
+    "algorithms/nested_depth": {"beside": _DEEP | _ALIKE},
+    "defenses/inco": {"beside": _DEEP | {"algorithm": {"name": "nested_depth", "depths": [0.5, 1.0]}}},
+    "algorithms/fedskel": {"options": {"keep_ratios": [1.0, 0.5]}, "beside": _RELU | _ALIKE},
     "algorithms/fsgld": {"options": {"surrogate_steps": 100, "surrogate_burn_in": 100}, "beside": _ALIKE},
     "algorithms/admm": {"beside": _WLS | {"model": {"name": "linear", "bias": False}} | _ALIKE},
     "algorithms/moon": {"beside": _RELU},

@@ -41,6 +41,7 @@ CODECS: Family[Codec] = Family(
         "terngrad": "gauntlet.clients.codecs.terngrad:TernGrad",
         "topk": "gauntlet.clients.codecs.topk:TopK",
         "trit_planes": "gauntlet.clients.codecs.trit_planes:TritPlanes",
+        "zero_rows": "gauntlet.clients.codecs.zero_rows:ZeroRows",
     },
     declares=Codecs,
 )

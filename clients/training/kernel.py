@@ -134,7 +134,7 @@ class BlockKernel:
         self.visits: Visits | None = None
         if declared(rule, Algorithms.work):
             flat, procedure = (self._alone.local, self._alone.gradient), cast(LocalProcedure, rule)
-            told = data, self.examples, self._noise_seed, self.exchange
+            told = data, self.examples, self._noise_seed, self.exchange, self.training
             self.visits = Visits(procedure, model, self.loss, flat, seed, *told)
         keep_freed_memory()
 

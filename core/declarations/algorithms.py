@@ -11,8 +11,9 @@ from torch import Tensor
 from .declaration import Declaration, Kind, Table, count, flag, method, word, words
 
 if TYPE_CHECKING:
-    from ..contracts.clients import Groups, LocalRule, LocalTraining, Part, Visit, Worked
+    from ..contracts.clients import Groups, LocalRule, LocalTraining, Part
     from ..contracts.facts import Facts
+    from ..contracts.procedures import Visit, Worked
     from ..contracts.server import Sampling
     from ..layout import Layout
 

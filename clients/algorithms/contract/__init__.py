@@ -121,7 +121,7 @@ def _visits(procedure: LocalProcedure) -> Visits:
         parameter.grad = flat[1][place].view_as(parameter)
     told = model, _loss(procedure), flat, 0, data, lambda i, _: data.client(i), None
     how = procedure.schedule(LocalTraining())
-    return Visits(procedure, *told, exchange_of(procedure, Layout.of(model), how))
+    return Visits(procedure, *told, exchange_of(procedure, Layout.of(model), how), how)
 
 
 def _cohort(procedure: LocalProcedure, round_: int) -> np.ndarray[Any, Any]:
