@@ -92,6 +92,9 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     **{f"algorithms/{name}": {"beside": _ALIKE} for name in ("scaffold", "feddyn", "heterofl")},
     "algorithms/fsgld": {"options": {"surrogate_steps": 100, "surrogate_burn_in": 100}, "beside": _ALIKE},
     "algorithms/admm": {"beside": _WLS | {"model": {"name": "linear", "bias": False}} | _ALIKE},
+    "algorithms/fzoos": {
+        "options": {"local_steps": 2, "candidates": 10, "look_candidates": 10, "look_active": 5}
+    },
     "algorithms/moon": {"beside": _RELU},
     "client_defenses/frozen_layers": {"beside": _RELU},
     "tasks/regression": {"beside": _SERIES | {"model": "gru"}},
