@@ -2,8 +2,8 @@
 
 Usage: black_box.py [--seeds 0 1 2] [--div 5.0] [--size 20] [--only NAME ...]. The problem of
 arXiv:2308.04077: 5 clients with f_i(x) = .1 / d (c1_i . z^2 + c2_i . z + 1), z = 20 clip(x, 0, 1) - 10, whose
-mean over clients is the same whatever ``div``; from x uniform in [0, 1]^d, 10 of the paper's rounds of 10 local
-steps. Prints F - F* and how many values were asked for.
+mean over clients is the same whatever ``div``; from x uniform in [0, 1]^d, 10 of the paper's rounds of 10
+local steps. Prints F - F* and how many values were asked for.
 """
 
 import argparse
