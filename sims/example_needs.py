@@ -106,6 +106,9 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "algorithms/fedskel": {"options": {"keep_ratios": [1.0, 0.5]}, "beside": _RELU | _ALIKE},
     "algorithms/fsgld": {"options": {"surrogate_steps": 100, "surrogate_burn_in": 100}, "beside": _ALIKE},
     "algorithms/admm": {"beside": _WLS | {"model": {"name": "linear", "bias": False}} | _ALIKE},
+    "algorithms/fzoos": {
+        "options": {"local_steps": 2, "candidates": 10, "look_candidates": 10, "look_active": 5}
+    },
     "algorithms/moon": {"beside": _RELU},
     "algorithms/fedper": {"beside": _RELU},
     "algorithms/fedbn": {"beside": {"model": "norms.py:Net"}, "files": {"norms.py": _NORMS}},

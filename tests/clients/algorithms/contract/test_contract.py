@@ -15,7 +15,17 @@ from gauntlet.clients.models.narrowed import narrowed
 from gauntlet.core.errors import PluginError
 from gauntlet.core.layout import Layout
 
-SHORT = {"fsgld": {"surrogate_steps": 60, "surrogate_burn_in": 20}}  # by default 4,000 steps a client
+SHORT = {  # by default 4,000 steps a client, or 100 candidates a step
+    "fsgld": {"surrogate_steps": 60, "surrogate_burn_in": 20},
+    "fzoos": {
+        "local_steps": 2,
+        "candidates": 10,
+        "look_candidates": 10,
+        "look_active": 5,
+        "num_features": 50,
+    },
+    "rgf": {"local_steps": 2},
+}
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
