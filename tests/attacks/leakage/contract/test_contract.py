@@ -24,6 +24,7 @@ SEARCHES = (
     "inverting_gradients",
     "sme",
     "summed_rounds",
+    "tag",
     "unrolled",
     "wiig",
 )
