@@ -105,6 +105,7 @@ class Embedded:
         template: The tokens that are known, and -1 where a word stands.  # [B, S]
         words_from: The first token that is a word.
         layout: What of the gradient is compared: all but the tokens' embedding.
+        counted: Which places hold no padding, bool.  # [B, S]
         counts: Where that stands in the whole vector, bool.  # [P]
         gradients: From vectors [R, B, S, d] in the embedding's own units and labels, classes [B, ...] or
             probabilities [R, B, ..., C], to gradients.  # [R, P']
@@ -115,8 +116,14 @@ class Embedded:
     template: Tensor
     words_from: int
     layout: Layout
+    counted: Tensor
     counts: Tensor
     gradients: Callable[[Tensor, Tensor], Tensor]
+
+    @property
+    def usual_length(self) -> float:
+        """The mean length of the words' embeddings, in ``unit``s, above 0."""
+        return float(self.table[self.words_from :].norm(dim=1).mean()) / self.unit or 1.0
 
     def pin(self, x: Tensor) -> None:
         """Put what is known into vectors [R, B, S, d] in ``unit``s, in place."""
@@ -162,7 +169,10 @@ def embedded(observation: Observation, special: SpecialTokens) -> Embedded:
     ids = template.where(template >= 0, special.words_from)
     gradients = _gradients(model, name, layout, ids)
     unit = float(table[special.words_from :].square().mean().sqrt()) or 1.0
-    return Embedded(table, unit, template, special.words_from, layout, counts, gradients)
+    counted = torch.ones_like(template, dtype=torch.bool)
+    if special.padding is not None:
+        counted = template != special.padding
+    return Embedded(table, unit, template, special.words_from, layout, counted, counts, gradients)
 
 
 def _without(layout: Layout, name: str) -> Layout:

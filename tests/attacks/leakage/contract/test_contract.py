@@ -22,6 +22,7 @@ SEARCHES = (
     "dia",
     "gradinversion",
     "inverting_gradients",
+    "lamp",
     "sme",
     "summed_rounds",
     "tag",
