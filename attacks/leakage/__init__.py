@@ -27,6 +27,8 @@ LEAKAGE_ATTACKS: Family[LeakageAttack] = Family(
         "rgap": "gauntlet.attacks.leakage.rgap:RGap",
         "embedding_rows": "gauntlet.attacks.leakage.embedding_rows:EmbeddingRows",
         "dager": "gauntlet.attacks.leakage.dager:DAGER",
+        "tag": "gauntlet.attacks.leakage.tag:TAG",
+        "lamp": "gauntlet.attacks.leakage.lamp:LAMP",
         "imprint_bins": "gauntlet.attacks.leakage.imprint_bins:ImprintBins",
         "trap_rows": "gauntlet.attacks.leakage.trap_rows:TrapRows",
     },

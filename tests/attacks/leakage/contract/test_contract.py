@@ -22,8 +22,10 @@ SEARCHES = (
     "dia",
     "gradinversion",
     "inverting_gradients",
+    "lamp",
     "sme",
     "summed_rounds",
+    "tag",
     "unrolled",
     "wiig",
 )
