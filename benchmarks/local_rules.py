@@ -3,8 +3,8 @@
 Usage: local_rules.py CASE [SEED ...]. CASE is one of those below; seeds are 0, 1, 2 unless given. A cell is
 each seed's value of the last round, and in brackets their mean. Where clients have models of several depths,
 the accuracy of every depth's part of the final model is taken, and their mean. Bytes are those of all rounds
-over those of the first row. Options are those below; of step sizes that are given in a row's name the best was
-looked for with seed 9, which is not among the seeds.
+over those of the first row. Options are those below; of step sizes that are given in a row's name the best
+was looked for with seed 9, which is not among the seeds.
 """
 
 import sys
