@@ -250,7 +250,7 @@ class Visits:
 
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own, at the first use of jvp
-            loss, found = jvp(value, (params,), (direction,))[:2]
+            loss, found = jvp(value, (params,), (direction,))
         return found, loss
 
     @cached_property
