@@ -41,8 +41,8 @@ class Optimizers(Table):
     gain: Declaration[Callable[[Any], float] | None] = method(
         "(state) -> float",
         "What the next aggregate is multiplied by in the parameters after it; silent: they are no multiple.",
-    )
-    memoryless = flag("What `step` makes of parameters and an aggregate depends on nothing else.")
+    ).of("step")
+    memoryless = flag("What `step` makes of parameters and an aggregate depends on nothing else.").of("step")
     posterior: Declaration[Callable[[Any], list[Tensor]] | None] = method(
         "(state) -> list of Tensor", "The posterior samples that it has kept so far, [P] each."
     )
@@ -52,7 +52,7 @@ class Optimizers(Table):
 class Algorithms(Samplers, Optimizers):
     """What an algorithm may have and say of itself; one with a `step` is its own server optimizer."""
 
-    plain = flag("`correct` returns the gradient as it is.")
+    plain = flag("`correct` returns the gradient as it is.").of("correct")
     correct: Declaration[Callable[..., Tensor] | None] = method(
         "(gradient, params, received) -> Tensor",
         "The direction of one local step of a local rule, [..., P]; with `up`, `down` or `memory` also given "
@@ -60,7 +60,7 @@ class Algorithms(Samplers, Optimizers):
     )
     drift: Declaration[Callable[[Groups, Groups], Tensor] | None] = method(
         "(shared, own) -> Tensor", "All that `correct` adds to a gradient, where it follows from these alone."
-    )
+    ).of("correct")
     up: Declaration[Callable[[Layout], Layout] | None] = method(
         "(layout) -> Layout",
         "What a client sends [M], from the parameters' layout; silent: the update. Of a local rule vectors "
@@ -114,7 +114,7 @@ class Algorithms(Samplers, Optimizers):
         None,
         "The rule by which clients train models of their own besides: the group `personal` of `memory`.",
     )
-    memory_stays = flag("What clients send does not depend on what they remember.")
+    memory_stays = flag("What clients send does not depend on what they remember.").of("correct", "finish")
     levels: Declaration[Callable[..., Sequence[Part]] | None] = method(
         "(model, input_shape) -> Parts",
         "The smaller models that clients may train in the place of the whole one, one a level; silent: none.",

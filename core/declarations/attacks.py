@@ -135,4 +135,4 @@ class Servers(Table):
         "model",
         "What it changes of what clients receive: `nothing` (it is honest), `parameters` alone, or the "
         "`model`, its layers too.",
-    )
+    ).of("plant", "rebuild")

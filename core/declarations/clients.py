@@ -84,7 +84,7 @@ class Tasks(Table):
     form: Declaration[Callable[[str], LossForm] | None] = method(
         "(name) -> LossForm",
         "How a loss is written for a stack; silent: one loss an example, times its weight.",
-    )
+    ).of("loss")
 
 
 class Partitions(Table):
@@ -144,7 +144,7 @@ class ClientDefenses(Table):
         "What an attacker makes of what it rebuilt of `examples`, [B, ...] for each round that it attacked: "
         "the client's likely examples, as many, and how far theirs are from what was seen (RMS).",
     )
-    passive = flag("`change` returns the update as it is.")
+    passive = flag("`change` returns the update as it is.").of("change")
     looks_at_examples = flag(
         "`change` looks at more of a client's data than its update, or `examples` mixes examples: no "
         "guarantee for single examples goes with it.",
@@ -186,9 +186,11 @@ class Codecs(Table):
         "The number of its frames. Every codec says so.",
     )
     unbiased = flag("E decode(encode(x)) = x.")
-    lossless = flag("decode(encode(x)) = x, so that it may decode to NaN or infinity.")
-    additive = flag("Payloads can be summed under secure aggregation.")
-    verbatim = flag("Lossless, without state or randomness, every body `max_body` long.")
+    lossless = flag("decode(encode(x)) = x, so that it may decode to NaN or infinity.").of("encode", "decode")
+    additive = flag("Payloads can be summed under secure aggregation.").of("encode", "decode")
+    verbatim = flag("Lossless, without state or randomness, every body `max_body` long.").of(
+        "encode", "decode"
+    )
     differences = flag(
         "As `codec_down` it is handed what changed since what clients hold; who was away gets what it missed."
     )
@@ -241,4 +243,4 @@ class Codecs(Table):
     )
     decode_cohort: Declaration[Callable[[Any, Layout, Any], Tensor] | None] = method(
         "(cohort, layout, contexts) -> Tensor", "`decode` of several frames at once, to the same bits [K, P]."
-    )
+    ).of("decode")

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 class Networks(Table):
     """What a network may say of itself."""
 
-    blind = flag("Who arrives does not depend on anybody's data; otherwise central privacy proves nothing.")
-    complete = flag("Every message arrives.")
+    blind = flag(
+        "Who arrives does not depend on anybody's data; otherwise central privacy proves nothing."
+    ).of("deliver")
+    complete = flag("Every message arrives.").of("deliver")
     timed_by = words(
         "What a message's delay depends on: `examples` (how many its client has), `bytes` (its length).",
         careful=("examples", "bytes"),
@@ -41,10 +43,12 @@ class Networks(Table):
 class Schedules(Table):
     """What a schedule may say of itself."""
 
-    plain = flag("All who are drawn begin at once, and whatever the network lets arrive counts in the round.")
+    plain = flag(
+        "All who are drawn begin at once, and whatever the network lets arrive counts in the round."
+    ).of("starts", "arrivals")
     fresh = flag(
         "Whatever counts in a round began in it, as under a `plain` one, though not all who began need count."
-    )
+    ).of("starts", "arrivals")
     size: Declaration[Callable[[float], float] | None] = method(
         "(drawn) -> float",
         "How many messages count in a round, at least 1, where so many clients are expected to be drawn: the "
