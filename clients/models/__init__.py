@@ -34,6 +34,7 @@ MODELS: Family[ModelFactory] = Family(
         "tiny_vit": "gauntlet.clients.models.tiny_vit:TinyVit",
         "resnet18_gn": "gauntlet.clients.models.resnet18_gn:Resnet18Gn",
     },
+    schemes={"hf": "gauntlet.clients.models.hub_model:hub_model"},
     refusal=factory_refusal,
     declares=Models,
 )
