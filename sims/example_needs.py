@@ -125,6 +125,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "leakage_attacks/rgap": {"beside": _SMOOTH | _ONE},
     "leakage_attacks/embedding_rows": {"beside": _TEXT | _ONE},
     "leakage_attacks/dager": {"beside": _TEXT | _ONE},
+    "leakage_attacks/recit_style": {"beside": _TEXT | _ONE},
     "leakage_attacks/imprint_bins": {
         "beside": _RELU | {"server": {"name": "imprint", "bins": 64, "mean": 0.305, "std": 0.042}}
     },

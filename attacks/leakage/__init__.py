@@ -27,6 +27,7 @@ LEAKAGE_ATTACKS: Family[LeakageAttack] = Family(
         "rgap": "gauntlet.attacks.leakage.rgap:RGap",
         "embedding_rows": "gauntlet.attacks.leakage.embedding_rows:EmbeddingRows",
         "dager": "gauntlet.attacks.leakage.dager:DAGER",
+        "recit_style": "gauntlet.attacks.leakage.recit_style:RecitStyle",
         "imprint_bins": "gauntlet.attacks.leakage.imprint_bins:ImprintBins",
         "trap_rows": "gauntlet.attacks.leakage.trap_rows:TrapRows",
     },
