@@ -137,6 +137,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "leakage_attacks/dager": {"beside": _TEXT | _ONE},
     "leakage_attacks/lamp": {"options": _SHORT, "beside": _TEXT | _ONE | {"probe": {"auxiliary": 100}}},
     "leakage_attacks/tag": {"options": _SHORT, "beside": _TEXT | _ONE},
+    "leakage_attacks/recit_style": {"beside": _TEXT | _ONE},
     "leakage_attacks/imprint_bins": {
         "beside": _RELU | {"server": {"name": "imprint", "bins": 64, "mean": 0.305, "std": 0.042}}
     },

@@ -61,8 +61,8 @@ def pro_gradients(
         scale: s, above 0.
         ridge: What is added to eigenvalues that are divided by, in units of their mean.
     """
-    inner, turn = torch.linalg.eigh(b.mT @ b)
-    outer, spin = torch.linalg.eigh(a @ a.mT)
+    inner, turn = torch.linalg.eigh((b.mT @ b).nan_to_num(0.0, 0.0, 0.0))  # a model that diverged stays so
+    outer, spin = torch.linalg.eigh((a @ a.mT).nan_to_num(0.0, 0.0, 0.0))
     inverse = (turn / _lifted(inner, ridge).unsqueeze(-2)) @ turn.mT  # (B^T B)^-1  # [r, r]
     inverse_a = (spin / _lifted(outer, ridge).unsqueeze(-2)) @ spin.mT
     along = inverse @ gradient_a / scale**2  # [r, n]

@@ -66,10 +66,14 @@ def span_of(observation: Observation, layers: Sequence[str]) -> Span:
         observation: One client's step.
         layers: Names of modules, all of one input.
     """
+    return span_of_rows(observation, readers(layers, {slot.name for slot in observation.layout.parameters}))
+
+
+def span_of_rows(observation: Observation, names: Sequence[str]) -> Span:
+    """Return the span of the rows of some trained parameters' gradients, likewise; names are theirs."""
     views = observation.layout.views(observation.update.nan_to_num(0.0, 0.0, 0.0).double())
     unit = DOUBLE if observation.update.dtype == torch.float64 else 1.0
     sent, computed = noise_floor(observation), noise_floor(replace(observation, kind="gradient"))
-    names = readers(layers, views)
     floors = [unit * (SENT * sent[name] + COMPUTED * computed[name]) for name in names]
     rows = torch.cat(
         [views[n] / max(floor, 1e-300) for n, floor in zip(names, floors, strict=True)]
