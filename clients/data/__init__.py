@@ -43,6 +43,8 @@ DATASETS: Family[Source] = Family(
         "adult": "gauntlet.clients.data.adult:Adult",
         "gaussian_shards": "gauntlet.clients.data.gaussian_shards:GaussianShards",
         "wls": "gauntlet.clients.data.wls:WeightedLeastSquares",
+        "fcube": "gauntlet.clients.data.fcube:FCube",
+        "fedprox_synthetic": "gauntlet.clients.data.fedprox_synthetic:FedProxSynthetic",
         "synthetic": "gauntlet.clients.data.synthetic:SyntheticPopulation",
     },
     either=("load", "populate"),
@@ -65,6 +67,8 @@ PARTITIONS: Family[Partition] = Family(
         "pathological": "gauntlet.clients.data.pathological:Pathological",
         "quantity": "gauntlet.clients.data.quantity:Quantity",
         "natural": "gauntlet.clients.data.natural:Natural",
+        "feature_noise": "gauntlet.clients.data.feature_noise:FeatureNoise",
+        "domain_shift": "gauntlet.clients.data.domain_shift:DomainShift",
     },
     declares=Partitions,
 )

@@ -97,6 +97,11 @@ class Partitions(Table):
     sees_inputs = flag(
         "It looks at the inputs: `split` is handed those of all training examples as a fifth argument."
     )
+    alter: Declaration[Callable[..., Array] | None] = method(
+        "(x, client_id, num_clients, generator) -> x",
+        "What a client's inputs [n, ...] become, float32 (pixels from 0 to 1), as many of the same shape; "
+        "silent: they stay.",
+    )
 
 
 class Models(Table):
