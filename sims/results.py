@@ -130,6 +130,11 @@ class Run:
         """One row a layer and round, of the round's first message; None where no codec shortens layers."""
         return self._where_there("layers")
 
+    @cached_property
+    def work(self) -> "pd.DataFrame | None":
+        """One row a message: when its client began, how long it worked, whether it counted; else None."""
+        return self._where_there("work")
+
     def _where_there(self, name: str) -> "pd.DataFrame | None":
         there = name in self._going_on or (self.folder / f"{name}.parquet").is_file()
         return self._table(name) if there else None
