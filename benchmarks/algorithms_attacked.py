@@ -1,8 +1,9 @@
-"""How algorithms and schedules stand attackers: test accuracy of FedAvg, SCAFFOLD and FedBuff on digits.
+"""How algorithms and schedules stand attackers: test accuracy of SCAFFOLD, FedBuff and FedAvg on digits.
 
 A fifth of 25 clients attacks; labels are spread by Dirichlet(0.5). 15 clients begin a round, or are at work
 at any time (a buffer of 15), on measured delays; as many messages count in each case. Seeds change data,
-attackers and training. Results go to ``--out``, one cell each, and are kept from call to call; prints Markdown.
+attackers and training. Results go to ``--out``, one cell each, and are kept from call to call; prints
+Markdown.
 
     python benchmarks/algorithms_attacked.py [--seeds 0 1 2] [--out attacked.json]
 """
@@ -27,9 +28,9 @@ DEFENSES: dict[str, dict[str, Any]] = {
 }
 BUFFERED = {"name": "buffered", "buffer_size": COHORT, "concurrency": COHORT}
 WAYS: dict[str, dict[str, Any]] = {
-    "FedAvg": {},
     "SCAFFOLD": {"algorithm": "scaffold"},
     "FedBuff": {"sampler": "full", "schedule": BUFFERED},
+    "FedAvg": {},
 }
 ATTACKS: dict[str, Any] = {"none": None, "sign_flip": {"name": "sign_flip"}, "alie": {"name": "alie"}}
 

@@ -276,9 +276,8 @@ def check_keys(path: Path, table: Mapping[str, Any], keys: Mapping[str, type], w
         if key not in table:
             raise ResultsError(f"{path} cannot be read: key '{where}{key}' is missing")
         if not isinstance(table[key], kind):
-            raise ResultsError(
-                f"{path} cannot be read: '{where}{key}' is {table[key]!r:.40}, expected {kind.__name__}"
-            )
+            said = f"'{where}{key}' is {table[key]!r:.40}, expected {kind.__name__}"
+            raise ResultsError(f"{path} cannot be read: {said}")
 
 
 def load_run(folder: str | Path) -> Run:
@@ -293,11 +292,7 @@ def load_run(folder: str | Path) -> Run:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all.
-
-    Raises:
-        ResultsError: The disk is full or not writable.
-    """
+    """Write JSON whole or not at all; what is raised, as in ``write_table``."""
     write_file(path, json.dumps(value, indent=1).encode())
 
 
