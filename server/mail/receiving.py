@@ -126,6 +126,7 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
         aggregation_seconds=seconds,
         encode_seconds=sent.encode_seconds,
         decode_seconds=decode_seconds,
+        begins=messages.begins,
     )
     after = replace(
         state,
