@@ -93,6 +93,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     **{f"algorithms/{name}": {"beside": _ALIKE} for name in ("scaffold", "feddyn", "heterofl")},
     "algorithms/nested_depth": {"beside": _DEEP | _ALIKE},
     "defenses/inco": {"beside": _DEEP | {"algorithm": {"name": "nested_depth", "depths": [0.5, 1.0]}}},
+    **{f"algorithms/{name}": {"beside": _SMOOTH} for name in ("tpsgd", "dfa")},
     "algorithms/fedskel": {"options": {"keep_ratios": [1.0, 0.5]}, "beside": _RELU | _ALIKE},
     "algorithms/fsgld": {"options": {"surrogate_steps": 100, "surrogate_burn_in": 100}, "beside": _ALIKE},
     "algorithms/admm": {"beside": _WLS | {"model": {"name": "linear", "bias": False}} | _ALIKE},

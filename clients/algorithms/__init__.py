@@ -23,6 +23,8 @@ ALGORITHMS: Family[LocalRule | LocalProcedure] = Family(
         "ditto": "gauntlet.clients.algorithms.ditto:Ditto",
         "heterofl": "gauntlet.clients.algorithms.heterofl:HeteroFL",
         "forward_gradient": "gauntlet.clients.algorithms.forward_gradient:ForwardGradient",
+        "tpsgd": "gauntlet.clients.algorithms.tpsgd:TpSGD",
+        "dfa": "gauntlet.clients.algorithms.dfa:DFA",
         "nested_depth": "gauntlet.clients.algorithms.nested_depth:NestedDepth",
         "mezo": "gauntlet.clients.algorithms.mezo:MeZO",
         "admm": "gauntlet.clients.algorithms.admm:ADMM",
