@@ -25,6 +25,8 @@ ALGORITHMS: Family[LocalRule | LocalProcedure] = Family(
         "forward_gradient": "gauntlet.clients.algorithms.forward_gradient:ForwardGradient",
         "tpsgd": "gauntlet.clients.algorithms.tpsgd:TpSGD",
         "dfa": "gauntlet.clients.algorithms.dfa:DFA",
+        "randomized_backward": "gauntlet.clients.algorithms.randomized_backward:RandomizedBackward",
+        "stochastic_depth": "gauntlet.clients.algorithms.stochastic_depth:StochasticDepth",
         "nested_depth": "gauntlet.clients.algorithms.nested_depth:NestedDepth",
         "mezo": "gauntlet.clients.algorithms.mezo:MeZO",
         "admm": "gauntlet.clients.algorithms.admm:ADMM",
