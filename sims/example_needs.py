@@ -94,7 +94,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     **{f"algorithms/{name}": {"beside": _ALIKE} for name in ("scaffold", "feddyn", "heterofl")},
     "algorithms/nested_depth": {"beside": _DEEP | _ALIKE},
     "defenses/inco": {"beside": _DEEP | {"algorithm": {"name": "nested_depth", "depths": [0.5, 1.0]}}},
-    **{f"algorithms/{name}": {"beside": _SMOOTH} for name in ("tpsgd", "dfa")},
+    **{f"algorithms/{name}": {"beside": _SMOOTH} for name in ("tpsgd", "dfa", "local_guess")},
     "algorithms/randomized_backward": {"beside": _RELU},
     "algorithms/stochastic_depth": {"beside": _RESIDUAL | _ALIKE},
     "algorithms/fedskel": {"options": {"keep_ratios": [1.0, 0.5]}, "beside": _RELU | _ALIKE},
