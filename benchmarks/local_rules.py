@@ -3,8 +3,8 @@
 Usage: local_rules.py CASE [SEED ...]. CASE is one of those below; seeds are 0, 1, 2 unless given. A cell is
 each seed's value of the last round, and in brackets their mean. Where clients have models of several depths,
 the accuracy of every depth's part of the final model is taken, and their mean. Bytes are those of all rounds
-over those of the first row. Options are those below; of step sizes that are given in a row's name the best
-was looked for with seed 9, which is not among the seeds.
+over those of the first row. Options are those below; where a row names a step size, the best was
+looked for with seed 9, which is not among the seeds.
 """
 
 import sys
@@ -41,14 +41,14 @@ def fedskel(ratio: float) -> dict[str, Any]:
 
 
 def depths(data: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Return the case of clients with one to five hidden layers."""
+    """Return the case of clients with one to five hidden layers of equal width behind the first."""
     common = {
         "rounds": 40,
         "num_clients": 20,
         "sampler": {"name": "fixed_size", "cohort_size": 10},
         "data": data,
         "partition": {"name": "dirichlet", "alpha": 0.5},
-        "model": {"name": "mlp", "hidden": [64] * 5},
+        "model": {"name": "mlp", "hidden": [64] * 6},
         "algorithm": "nested_depth",
         "training": {"batch_size": 32, "lr": 0.1, "local_steps": 10},
     }
@@ -60,6 +60,7 @@ def depths(data: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     return common, rows
 
 
+SHARES = (1.0, 0.5, 0.25, 0.1)
 DIGITS: dict[str, Any] = {
     "num_clients": 10,
     "data": "digits",
@@ -72,6 +73,41 @@ def slopes(lr: float, **options: Any) -> dict[str, Any]:
     """Return forward gradients' changes to a scenario."""
     told = {"name": "forward_gradient", "num_draws": 10, "local_steps": 5, "lr": lr, **options}
     return {"algorithm": told}
+
+
+def small_digits_cnn(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """Return a 3 x 3 convolution of 8 channels, tanh, pooling, and a linear layer."""
+    convolution = nn.Conv2d(input_shape[0], 8, 3, padding=1)
+    return nn.Sequential(
+        convolution, nn.Tanh(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8 * 16, num_classes)
+    )
+
+
+def layerwise() -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return the case of rules without back-propagation, on three models."""
+    models: dict[str, Any] = {
+        "64-64": {"name": "mlp", "hidden": [64, 64], "activation": "tanh"},
+        "convolution": small_digits_cnn,
+        "recurrent": "rnn",
+    }
+    rules: dict[str, Any] = {
+        "back-propagation": "fedavg",
+        "tpsgd": "tpsgd",
+        "last layer only": {"name": "tpsgd", "freeze_hidden": True},
+    }
+    rows = {f"{m}, {r}": {"model": models[m], "algorithm": rules[r]} for m in models for r in rules}
+    for feedback in ("shared", "secret"):
+        told = {"name": "dfa", "feedback": feedback}
+        rows[f"64-64, dfa, {feedback}"] = {"model": models["64-64"], "algorithm": told}
+    return DIGITS | {"rounds": 40, "training": {"batch_size": 32, "lr": 0.2, "local_epochs": 1}}, rows
+
+
+def depth(keep_last: float) -> dict[str, Any]:
+    """Return the changes of stochastic depth."""
+    return {
+        "model": {"name": "residual_mlp", "keep_last": keep_last},
+        "algorithm": {"name": "stochastic_depth", "keep_last": keep_last},
+    }
 
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {
@@ -87,19 +123,35 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {
         },
         {f"r = {ratio}": fedskel(ratio) for ratio in (1.0, 0.5, 0.2, 0.1)},
     ),
+    "layers": layerwise(),
+    "depth": (
+        DIGITS
+        | {"data": "mnist", "rounds": 20, "training": {"batch_size": 32, "lr": 0.1, "local_steps": 10}},
+        {f"p_L = {keep}": depth(keep) for keep in (1.0, 0.8, 0.5)},
+    ),
+    "sketch": (
+        DIGITS
+        | {
+            "rounds": 40,
+            "model": {"name": "mlp", "hidden": [64]},
+            "training": {"batch_size": 32, "lr": 0.2, "local_epochs": 1},
+        },
+        {
+            "FedAvg": {},
+            **{f"k / B = {k}": {"algorithm": {"name": "randomized_backward", "share": k}} for k in SHARES},
+        },
+    ),
     "inco-mnist": depths("mnist"),
     "inco-fashion": depths("fashion_mnist"),
     "forward": (
-        DIGITS | {"rounds": 100, "model": "logistic_regression", "training": {"batch_size": 32, "lr": 0.3}},
+        DIGITS | {"rounds": 60, "model": "logistic_regression", "training": {"batch_size": 32, "lr": 0.3}},
         {
             "FedAvg, lr 0.3": {"training": {"batch_size": 32, "lr": 0.3, "local_steps": 5}},
-            "classic, lr 0.03": slopes(0.03, estimator="classic"),
-            "spsa, lr 0.03": slopes(0.03),
-            "spsa, sign, lr 0.003": slopes(0.003, sign=True),
-            "16 bits, sign, lr 0.003": slopes(0.003, sign=True, estimator="fixed_point", eps=1e-2),
-            "8 bits, sign, lr 0.003": slopes(
-                0.003, sign=True, estimator="fixed_point", eps=0.1, weight_bits=8
-            ),
+            "classic, lr 0.1": slopes(0.1, estimator="classic"),
+            "spsa, lr 0.1": slopes(0.1),
+            "spsa, sign, lr 0.03": slopes(0.03, sign=True),
+            "16 bits, sign, lr 0.03": slopes(0.03, sign=True, estimator="fixed_point", eps=1e-2),
+            "8 bits, sign, lr 0.03": slopes(0.03, sign=True, estimator="fixed_point", eps=0.1, weight_bits=8),
         },
     ),
 }

@@ -25,9 +25,9 @@ class InCo:
     """Average every parameter over the clients that have it, then bend the means of deep layers.
 
     A tensor of two or more dimensions is deep where some client of the cohort lacks it. Its partner is the
-    last one of the same shape that all of them have; without one it stays the mean. With g0 the partner's and
-    gk the deep one's mean update, kernel by kernel of a convolution and row by row of a linear layer,
-    a = <g0, g0> and b = <g0, gk>:
+    last one of the same shape that all of them have; without one it stays the mean, as where some client has
+    no layer of a stage. With g0 the partner's and gk the deep one's mean update, kernel by kernel of a
+    convolution and row by row of a linear layer, a = <g0, g0> and b = <g0, gk>:
 
     - ``mix``: (gk / |gk| + theta g0 / |g0|) (|gk| + |g0|) / 2 with theta = |b| / a, at most ``clamp_max``;
       each entry is then cut off at +-``grad_clip``.

@@ -34,6 +34,7 @@ _TOLD = {"probe": {"labels_known": True}}
 _SMOOTH = {"model": {"name": "mlp", "hidden": [32], "activation": "tanh"}}
 _RELU = {"model": {"name": "mlp", "hidden": [200]}}
 _DEEP = {"model": {"name": "mlp", "hidden": [32, 32, 32]}}
+_RESIDUAL = {"model": {"name": "residual_mlp", "keep_last": 0.5}}
 _TWO = {"num_byzantine": 2}
 _FIXED = {"name": "fixed_size", "cohort_size": 5}
 _SLOW = {"network": {"name": "links", "latency_seconds": 1.0, "jitter": 1.0}}
@@ -103,6 +104,9 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     **{f"algorithms/{name}": {"beside": _ALIKE} for name in ("scaffold", "feddyn", "heterofl")},
     "algorithms/nested_depth": {"beside": _DEEP | _ALIKE},
     "defenses/inco": {"beside": _DEEP | {"algorithm": {"name": "nested_depth", "depths": [0.5, 1.0]}}},
+    **{f"algorithms/{name}": {"beside": _SMOOTH} for name in ("tpsgd", "dfa", "local_guess")},
+    "algorithms/randomized_backward": {"beside": _RELU},
+    "algorithms/stochastic_depth": {"beside": _RESIDUAL | _ALIKE},
     "algorithms/fedskel": {"options": {"keep_ratios": [1.0, 0.5]}, "beside": _RELU | _ALIKE},
     "algorithms/fsgld": {"options": {"surrogate_steps": 100, "surrogate_burn_in": 100}, "beside": _ALIKE},
     "algorithms/admm": {"beside": _WLS | {"model": {"name": "linear", "bias": False}} | _ALIKE},

@@ -34,7 +34,7 @@ class NestedDepth:
             ``"dynamic"``: every client's level is drawn anew in each round.
     """
 
-    depths: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    depths: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
     shares: tuple[float, ...] = ()
     mode: Literal["fix", "dynamic"] = "fix"
 

@@ -24,6 +24,8 @@ MODELS: Family[ModelFactory] = Family(
         "cnn_mcmahan": "gauntlet.clients.models.cnn_mcmahan:CnnMcmahan",
         "cnn_heterofl": "gauntlet.clients.models.cnn_heterofl:CnnHeterofl",
         "linear": "gauntlet.clients.models.linear:Linear",
+        "residual_mlp": "gauntlet.clients.models.residual_mlp:ResidualMlp",
+        "rnn": "gauntlet.clients.models.rnn:Rnn",
         "lstm": "gauntlet.clients.models.lstm:Lstm",
         "gru": "gauntlet.clients.models.gru:Gru",
         "bilstm": "gauntlet.clients.models.bilstm:BiLstm",

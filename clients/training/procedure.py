@@ -250,8 +250,8 @@ class Visits:
 
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own, at the first use of jvp
-            loss, found = jvp(value, (params,), (direction,))
-        return found, loss
+            both: tuple[Tensor, Tensor] = jvp(value, (params,), (direction,))[:2]
+        return both[1], both[0]
 
     @cached_property
     def each_gradient(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:

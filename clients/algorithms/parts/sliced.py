@@ -6,14 +6,16 @@ either product, so that both shrink: dW = dY' X and dX = W dY. It is the same as
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from .replaced import replaced
 
 Layer = nn.Linear | nn.Conv2d
 
@@ -85,24 +87,14 @@ def check(name: str, path: str, layer: nn.Module) -> Layer:
     return layer
 
 
-@contextmanager
-def sliced(model: nn.Module, kept: Mapping[str, Tensor], name: str) -> Iterator[None]:
-    """Have layers of ``model`` go backwards on some channels alone, inside the block.
+def sliced(model: nn.Module, kept: Mapping[str, Tensor], name: str) -> AbstractContextManager[None]:
+    """Have layers of ``model`` go backwards on some channels alone, inside a block.
 
     Args:
         model: Left as it was.
-        kept: By a layer's path, its channels, int64 ascending; where these are all of them
-            it is left.
+        kept: By a layer's path, its channels, int64 ascending; where these are all of them it is left.
         name: Who asks, for a refusal.
     """
-    changed: list[nn.Module] = []
-    try:
-        for path, channels in kept.items():
-            layer = check(name, path, model.get_submodule(path))
-            if len(channels) < len(layer.weight):
-                layer.forward = partial(forward_of, layer, channels)  # type: ignore[method-assign]
-                changed.append(layer)
-        yield
-    finally:
-        for one in changed:
-            del one.forward
+    layers = {path: check(name, path, model.get_submodule(path)) for path in kept}
+    cut = {path: layer for path, layer in layers.items() if len(kept[path]) < len(layer.weight)}
+    return replaced(model, {path: partial(forward_of, layer, kept[path]) for path, layer in cut.items()})
