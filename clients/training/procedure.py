@@ -79,9 +79,13 @@ class ClientVisit:
         x, y = (self.x, self.y) if rows is None else (self.x[rows], self.y[rows])
         return self.visits.gradient(params, x, y)
 
-    def example_gradients(self, params: Tensor, rows: Array) -> Tensor:
-        found: Tensor = self.visits.each_gradient(params, self.x[rows], self.y[rows])
+    def example_gradients(self, params: Tensor, rows: Array, targets: Tensor | None = None) -> Tensor:
+        y = self.y[rows] if targets is None else targets
+        found: Tensor = self.visits.each_gradient(params, self.x[rows], y)
         return found.detach()
+
+    def outputs(self, params: Tensor, rows: Array) -> Tensor:
+        return self.visits.outputs(params, self.x[rows])
 
     def losses(self, params: Tensor, rows: Array | None = None) -> Tensor:
         x, y = (self.x, self.y) if rows is None else (self.x[rows], self.y[rows])
@@ -198,6 +202,13 @@ class Visits:
             for number, params in enumerate(candidates):
                 self._local.copy_(params)
                 found[number] = self._loss(self._model(x), y)
+        return found
+
+    def outputs(self, params: Tensor, x: Tensor) -> Tensor:
+        """Return what the model makes of inputs at ``params`` [P], without gradient.  # [B, ...]"""
+        with torch.no_grad():
+            self._local.copy_(params)
+            found: Tensor = self._model(x)
         return found
 
     @cached_property
