@@ -89,7 +89,10 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     **{f"models/{name}": {"beside": _SERIES} for name in ("lstm", "gru", "bilstm", "bigru")},
     "models/tiny_gpt": {"beside": _TEXT},
     "data_attacks/chameleon": {"beside": {"model": {"name": "mlp", "hidden": [32]}}},
-    **{f"algorithms/{name}": {"beside": _ALIKE} for name in ("scaffold", "feddyn", "heterofl")},
+    **{
+        f"algorithms/{name}": {"beside": _ALIKE}
+        for name in ("scaffold", "feddyn", "heterofl", "uncertainty_merge")
+    },
     "algorithms/fsgld": {"options": {"surrogate_steps": 100, "surrogate_burn_in": 100}, "beside": _ALIKE},
     "algorithms/admm": {"beside": _WLS | {"model": {"name": "linear", "bias": False}} | _ALIKE},
     "algorithms/fzoos": {
