@@ -66,6 +66,7 @@ PRE_AGGREGATIONS: Family[PreAggregation] = Family(
         "clipping": "gauntlet.defenses.clipping:Clipping",
         "arc": "gauntlet.defenses.arc:ARC",
         "bucketing": "gauntlet.defenses.bucketing:Bucketing",
+        "weight_matching": "gauntlet.defenses.weight_matching:WeightMatching",
         "pcgrad": "gauntlet.defenses.pcgrad:PCGrad",
         "gradient_calibration": "gauntlet.defenses.gradient_calibration:GradientCalibration",
     },

@@ -101,7 +101,10 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "models/tiny_gpt": {"beside": _TEXT},
     "models/tiny_bert": {"beside": _SENTENCES},
     "data_attacks/chameleon": {"beside": {"model": {"name": "mlp", "hidden": [32]}}},
-    **{f"algorithms/{name}": {"beside": _ALIKE} for name in ("scaffold", "feddyn", "heterofl")},
+    **{
+        f"algorithms/{name}": {"beside": _ALIKE}
+        for name in ("scaffold", "feddyn", "heterofl", "uncertainty_merge")
+    },
     "algorithms/nested_depth": {"beside": _DEEP | _ALIKE},
     "defenses/inco": {"beside": _DEEP | {"algorithm": {"name": "nested_depth", "depths": [0.5, 1.0]}}},
     **{f"algorithms/{name}": {"beside": _SMOOTH} for name in ("tpsgd", "dfa", "local_guess")},

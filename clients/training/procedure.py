@@ -81,9 +81,13 @@ class ClientVisit:
         x, y = (self.x, self.y) if rows is None else (self.x[rows], self.y[rows])
         return self.visits.gradient(params, x, y)
 
-    def example_gradients(self, params: Tensor, rows: Array) -> Tensor:
-        found: Tensor = self.visits.each_gradient(params, self.x[rows], self.y[rows])
+    def example_gradients(self, params: Tensor, rows: Array, targets: Tensor | None = None) -> Tensor:
+        y = self.y[rows] if targets is None else targets
+        found: Tensor = self.visits.each_gradient(params, self.x[rows], y)
         return found.detach()
+
+    def outputs(self, params: Tensor, rows: Array) -> Tensor:
+        return self.visits.outputs(params, self.x[rows])
 
     def losses(self, params: Tensor, rows: Array | None = None) -> Tensor:
         x, y = (self.x, self.y) if rows is None else (self.x[rows], self.y[rows])
@@ -252,6 +256,13 @@ class Visits:
             warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own, at the first use of jvp
             both: tuple[Tensor, Tensor] = jvp(value, (params,), (direction,))[:2]
         return both[1], both[0]
+
+    def outputs(self, params: Tensor, x: Tensor) -> Tensor:
+        """Return what the model makes of inputs at ``params`` [P], without gradient.  # [B, ...]"""
+        with torch.no_grad():
+            self._local.copy_(params)
+            found: Tensor = self._model(x)
+        return found
 
     @cached_property
     def each_gradient(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:

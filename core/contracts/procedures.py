@@ -60,8 +60,16 @@ class Visit(Protocol):
     def gradient(self, params: Tensor, rows: np.ndarray[Any, Any] | None = None) -> tuple[Tensor, Tensor]:
         """Return the gradient [P] of the mean loss over examples (all by default), new, and that loss."""
 
-    def example_gradients(self, params: Tensor, rows: np.ndarray[Any, Any]) -> Tensor:
-        """Return each example's gradient, for as many rows as memory should hold.  # [B, P]"""
+    def example_gradients(
+        self, params: Tensor, rows: np.ndarray[Any, Any], targets: Tensor | None = None
+    ) -> Tensor:
+        """Return each example's gradient, for as many rows as memory should hold.  # [B, P]
+
+        With ``targets`` [B, ...] as if the examples had these labels.
+        """
+
+    def outputs(self, params: Tensor, rows: np.ndarray[Any, Any]) -> Tensor:
+        """Return what the model makes of examples, without gradient.  # [B, ...]"""
 
     def losses(self, params: Tensor, rows: np.ndarray[Any, Any] | None = None) -> Tensor:
         """Return the mean loss of each of some parameters [L, P] over examples, all by default.  # [L]"""

@@ -46,6 +46,7 @@ class Optimizers(Table):
     posterior: Declaration[Callable[[Any], list[Tensor]] | None] = method(
         "(state) -> list of Tensor", "The posterior samples that it has kept so far, [P] each."
     )
+    by_tensor = flag("`step` is told how the parameters lie: `(params, aggregate, state, layout)`.")
     unproved = word("no_mechanism", "Why it proves nothing without a privacy mechanism.")
 
 

@@ -127,6 +127,21 @@ def test_what_is_differentiated_need_not_be_what_is_told():
     assert vectors[0].tolist() == [1.0] * 20 + [0.0] * 19
 
 
+def test_outputs_and_gradients_at_other_labels_are_those_of_the_model():
+    """The cross-entropy at the model's own outputs gives the loss back; other labels, another gradient."""
+
+    def loss_of_outputs(visit):
+        out = visit.outputs(visit.received, np.array([4, 9]))
+        labels = torch.tensor([0, 1])
+        gradients = visit.example_gradients(visit.received, np.array([4, 9]), labels)
+        bias = out.softmax(dim=1) - torch.nn.functional.one_hot(labels, out.shape[1])
+        assert torch.allclose(gradients[:, -out.shape[1] :], bias, atol=1e-6)
+        return torch.full_like(visit.received, float(out.requires_grad))
+
+    vectors, _ = sent(loss_of_outputs)
+    assert not vectors.any()
+
+
 def test_what_the_server_sends_besides_arrives():
     extra = torch.arange(2 * 39.0).view(2, 39)
     vectors, _ = sent(lambda visit: visit.extra[1], extra=extra)
