@@ -20,6 +20,13 @@ _TEXT = {
     "model": "tiny_gpt",
     "task": "language_model",
 }
+_SENTENCES = {
+    "data": "cola",
+    "num_clients": 10,
+    "sampler": {"name": "fixed_size", "cohort_size": 2},
+    "model": {"name": "tiny_bert", "width": 32, "inner": 64},
+    "training": {"local_steps": 5, "batch_size": 16, "lr": 0.1},
+}
 _WLS = {"data": "wls", "task": "regression", "model": "linear"}
 _ONE = {"training": {"local_steps": 1, "batch_size": 1, "lr": 0.1}}
 _SHORT = {"max_iterations": 50}
@@ -65,6 +72,7 @@ _PRIVATE = {"clip_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-3}
 
 NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "datasets/tiny_shakespeare": {"beside": _TEXT},
+    **{f"datasets/{name}": {"beside": _SENTENCES} for name in ("cola", "sst2", "rotten_tomatoes")},
     "datasets/csv": {
         "options": {"path": "people.csv", "label": "smoker"},
         "files": {"people.csv": f"{','.join(_NAMES)}\n{_PEOPLE}"},
@@ -88,6 +96,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     **{f"models/{name}": {"beside": _SERIES} for name in ("lstm", "gru", "bilstm", "bigru")},
     "models/tiny_gpt": {"beside": _TEXT},
+    "models/tiny_bert": {"beside": _SENTENCES},
     "data_attacks/chameleon": {"beside": {"model": {"name": "mlp", "hidden": [32]}}},
     **{f"algorithms/{name}": {"beside": _ALIKE} for name in ("scaffold", "feddyn", "heterofl")},
     "algorithms/fsgld": {"options": {"surrogate_steps": 100, "surrogate_burn_in": 100}, "beside": _ALIKE},

@@ -28,6 +28,7 @@ MODELS: Family[ModelFactory] = Family(
         "bilstm": "gauntlet.clients.models.bilstm:BiLstm",
         "bigru": "gauntlet.clients.models.bigru:BiGru",
         "tiny_gpt": "gauntlet.clients.models.tiny_gpt:TinyGpt",
+        "tiny_bert": "gauntlet.clients.models.tiny_bert:TinyBert",
         "tiny_vit": "gauntlet.clients.models.tiny_vit:TinyVit",
         "resnet18_gn": "gauntlet.clients.models.resnet18_gn:Resnet18Gn",
     },

@@ -47,7 +47,7 @@ def build_model(
 
     Args:
         name: A built-in, or ``package.module:Class`` with ``build``, or what ``factory_refusal`` lets pass:
-            that takes ``options`` and, if it likes, ``input_shape`` and ``num_classes``.
+            that takes ``options`` and, if it likes, ``input_shape``, ``num_classes`` and ``num_tokens``.
         options: The factory's options.
         data: What the model will see. If it has a mean, the model subtracts it first.
         stream: A stream of its own.
@@ -109,7 +109,7 @@ def _made(
         return configure(factory, name, {**_wanted(factory, data, outputs), **options})
     member = configure(factory, name, options)
     try:
-        return member.build(data.input_shape, outputs[-1])
+        return member.build(data.input_shape, outputs[-1], **told_tokens(member.build, tokens_of(data)))
     except (GauntletError, KeyboardInterrupt):
         raise
     except BaseException as error:
@@ -117,14 +117,29 @@ def _made(
 
 
 def _wanted(factory: Callable[..., Any], data: Inputs, outputs: tuple[int, ...]) -> dict[str, Any]:
-    """Return those of ``input_shape`` and ``num_classes`` that a plain function takes."""
-    try:
-        parameters = inspect.signature(factory).parameters
-    except (TypeError, ValueError):  # something built in, which says nothing about itself
-        return {}
+    """Return those of ``input_shape``, ``num_classes`` and ``num_tokens`` that a plain function takes."""
+    parameters = _parameters(factory)
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     offered = {"input_shape": data.input_shape, "num_classes": outputs[-1]}
-    return {key: value for key, value in offered.items() if anything or key in parameters}
+    found = {key: value for key, value in offered.items() if anything or key in parameters}
+    return found | told_tokens(factory, tokens_of(data))
+
+
+def tokens_of(data: Inputs) -> int:
+    """Return V, below which all tokens are; 0 where inputs are floats."""
+    return declared(data, ClientData.num_tokens)
+
+
+def told_tokens(makes: Callable[..., Any], num_tokens: int) -> dict[str, int]:
+    """Return ``num_tokens`` for what has a parameter of that name, and nothing for anything else."""
+    return {"num_tokens": num_tokens} if "num_tokens" in _parameters(makes) else {}
+
+
+def _parameters(makes: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(makes).parameters
+    except (TypeError, ValueError):  # something built in, which says nothing about itself
+        return {}
 
 
 def _check_fit(model: nn.Module, name: str, data: Inputs, outputs: tuple[int, ...]) -> None:
@@ -142,7 +157,7 @@ def misfit_of(model: nn.Module, data: Inputs, outputs: tuple[int, ...]) -> str |
     model.eval()
     try:
         with torch.no_grad():
-            dtype = input_dtype(declared(data, ClientData.num_tokens))
+            dtype = input_dtype(tokens_of(data))
             logits = model(blank_inputs(2, data.input_shape, dtype))
     except KeyboardInterrupt:
         raise
@@ -156,7 +171,7 @@ def misfit_of(model: nn.Module, data: Inputs, outputs: tuple[int, ...]) -> str |
 
 def _misfit(name: str, data: Inputs, outputs: tuple[int, ...], what: str) -> ScenarioError:
     shape, kind = list(data.input_shape), "classes" if outputs == (data.num_classes,) else "outputs"
-    tokens = declared(data, ClientData.num_tokens)
+    tokens = tokens_of(data)
     of_tokens = f" of {tokens} tokens" if tokens else ""
     size = outputs[0] if len(outputs) == 1 else list(outputs)
     return ScenarioError(

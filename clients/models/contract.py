@@ -12,21 +12,24 @@ from ...core.contracts import ModelFactory
 from ...core.layout import Layout
 from ...core.registry import require
 from ...core.seeds import generator, seeded_torch
+from .build import told_tokens
 
 SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8), (20,), (6, 10))
 """The inputs on which a model is tried, in this order: the first that it accepts will do."""
+TOKENS = 12  # that a model is told of which asks for ``num_tokens``; more than there are classes
 
 
 def built(plugin: ModelFactory, num_classes: int = 10, seed: int = 0) -> tuple[nn.Module, Tensor]:
     """Return a model for the first of ``SHAPES`` for which it could be built, and three inputs of it.
 
-    They are floats; or for a model that takes none, tokens below ``num_classes``.
+    They are floats; or for a model that takes none, tokens below ``num_classes``, or below ``TOKENS`` for one
+    that asks how many there are.
     """
-    reasons = []
+    reasons, told = [], told_tokens(plugin.build, TOKENS)
     for shape in SHAPES:
         try:
             with seeded_torch(generator(seed, "contract")):
-                model = plugin.build(shape, num_classes)
+                model = plugin.build(shape, num_classes, **told)
         except Exception as error:
             reasons.append(f"{list(shape)}: {error}")
             continue
@@ -35,7 +38,7 @@ def built(plugin: ModelFactory, num_classes: int = 10, seed: int = 0) -> tuple[n
         )
         stream = torch.Generator().manual_seed(0)
         floats = torch.rand(3, *shape, generator=stream)
-        tokens = torch.randint(0, num_classes, (3, *shape), generator=stream)
+        tokens = torch.randint(0, TOKENS if told else num_classes, (3, *shape), generator=stream)
         return model, floats if not _takes(model, tokens) or _takes(model, floats) else tokens
     require(False, f"build takes none of the usual inputs ({'; '.join(reasons)})")
     raise AssertionError  # not reached

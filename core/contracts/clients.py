@@ -308,6 +308,10 @@ class LocalProcedure(Protocol):
 
 
 class ModelFactory(Protocol):
-    """Build a model for inputs of a shape; a plain function will do."""
+    """Build a model for inputs of a shape; a plain function will do.
+
+    What has a parameter ``num_tokens`` besides is told V, below which all tokens are; 0 where inputs are
+    floats. ``num_classes`` is the last number of what the model puts out for one example.
+    """
 
     def build(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module: ...

@@ -14,9 +14,19 @@ from gauntlet.clients.data.dirichlet import Dirichlet
 from gauntlet.clients.data.synthetic import SyntheticClients, SyntheticPopulation
 from gauntlet.core.errors import PluginError
 
-ON_DISK = ("mnist", "fashion_mnist", "cifar10", "heart_disease", "mobility", "adult")
-OPTIONS = {"cifar10": {"num_batches": 1}}
-SLOW = {"adult", "cifar10", "fashion_mnist"}
+ON_DISK = (
+    "mnist",
+    "fashion_mnist",
+    "cifar10",
+    "heart_disease",
+    "mobility",
+    "adult",
+    "cola",
+    "sst2",
+    "rotten_tomatoes",
+)
+OPTIONS = {"cifar10": {"num_batches": 1}, "sst2": {"phrases": False}}
+SLOW = {"adult", "cifar10", "fashion_mnist", "rotten_tomatoes", "sst2"}
 OWN = {"csv", "npz", "leaf", "emnist", "cifar100", "svhn"}  # files of the user's: see their own tests
 
 

@@ -17,6 +17,7 @@ class Data:
     num_classes: int = 10
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    num_tokens: int = 0
 
 
 MNIST = Data("mnist", (1, 28, 28), mean=(0.1307,), std=(0.3081,))
@@ -176,3 +177,27 @@ def test_a_model_with_batch_statistics_keeps_them_as_they_were(tmp_path):
     norm = next(m for m in model.modules() if isinstance(m, nn.BatchNorm1d))
     assert norm.running_mean is not None
     assert norm.running_mean.abs().sum() == 0
+
+
+def test_what_asks_for_the_number_of_tokens_is_told_it(tmp_path):
+    """Seven tokens, three classes: a class with build, a module and a function; and 0 of floats."""
+    path = tmp_path / "words.py"
+    path.write_text(
+        "from torch import nn\n\n\n"
+        "class Bag(nn.Module):\n"
+        "    def __init__(self, num_classes, num_tokens):\n"
+        "        super().__init__()\n"
+        "        self.told, self.table = num_tokens, nn.Embedding(max(1, num_tokens), num_classes)\n\n"
+        "    def forward(self, x):\n"
+        "        return self.table(x.long()).mean(dim=1)\n\n\n"
+        "class Made:\n"
+        "    def build(self, input_shape, num_classes, num_tokens=5):\n"
+        "        return Bag(num_classes, num_tokens)\n\n\n"
+        "def made(num_classes, num_tokens, **others):\n"
+        "    assert set(others) == {'input_shape'}, others\n"
+        "    return Bag(num_classes, num_tokens)\n"
+    )
+    text = Data("text", (4,), 3, num_tokens=7)
+    for name in ("Bag", "Made", "made"):
+        assert build_model(f"{path}:{name}", {}, text, generator(0, "model")).told == 7
+    assert build_model(f"{path}:Made", {}, Data(input_shape=(4,)), generator(0, "model")).told == 0

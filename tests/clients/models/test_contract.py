@@ -88,6 +88,20 @@ def test_every_check_passes_on_a_plain_linear_model():
         check(Made(lambda c: nn.Linear(20, c)))
 
 
+def test_a_model_that_asks_for_the_number_of_tokens_is_tried_on_as_many():
+    class Words:
+        def build(self, input_shape, num_classes, num_tokens):
+            assert num_tokens == owed.TOKENS
+            if len(input_shape) != 1:
+                raise ValueError("needs sequences")
+            return nn.Sequential(nn.EmbeddingBag(num_tokens, 4), nn.Linear(4, num_classes))
+
+    for check in CHECKS:
+        check(Words())
+    _, x = owed.built(Words(), 2)
+    assert x.max() == owed.TOKENS - 1
+
+
 def test_checks_leave_numpys_global_state_as_it_was():
     before = np.random.get_state()[2]  # noqa: NPY002
     owed.weights_come_from_torchs_generator_alone(Made(lambda c: nn.Linear(20, c)))

@@ -37,7 +37,7 @@ def test_the_number_of_parameters_is_the_published_one(name, options, input_shap
     assert Layout.of(model).num_buffers == 0
 
 
-RECURRENT, OF_TOKENS = ("lstm", "gru", "bilstm", "bigru"), ("tiny_gpt",)
+RECURRENT, OF_TOKENS = ("lstm", "gru", "bilstm", "bigru"), ("tiny_gpt", "tiny_bert")
 
 
 @pytest.mark.parametrize("name", [n for n in MODELS.table if n != "resnet18_gn"])
@@ -45,10 +45,11 @@ def test_gradients_of_stacked_clients_are_those_of_each_alone(name):
     """Oracle: one functional call a client."""
     shape = GREY if name in ("cnn_mudhog_fashion", "mcnn", "cnn_mcmahan") else (1, 16, 16)
     shape = (6, 10) if name in RECURRENT else (7,) if name in OF_TOKENS else shape  # steps, features
-    models = [MODELS.build(name).build(shape, 10) for _ in range(2)]
+    told = {"num_tokens": 10} if name == "tiny_bert" else {}
+    models = [MODELS.build(name).build(shape, 10, **told) for _ in range(2)]
     params, _ = stack_module_state(models)
     x = torch.randint(10, (2, 3, *shape)) if name in OF_TOKENS else torch.rand(2, 3, *shape)
-    y = torch.randint(10, (2, 3, *shape) if name in OF_TOKENS else (2, 3))
+    y = torch.randint(10, (2, 3, *models[0](x[0]).shape[1:-1]))
 
     def loss(p, xs, ys):
         outputs = functional_call(models[0], p, (xs,))
