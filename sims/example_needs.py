@@ -132,6 +132,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "leakage_attacks/trap_rows": {"beside": _RELU | {"server": "trap_weights"}},
     "servers/trap_weights": {"beside": _RELU},
+    "inference_attacks/backward_lens": {"beside": _TEXT | _ONE},
     "inference_attacks/lira": {"beside": {"probe": {"candidates": "same_classes", "auxiliary": 100}}},
     "inference_attacks/membership": {"beside": {"probe": {"candidates": "same_classes"}}},
     "inference_attacks/property_inference": {

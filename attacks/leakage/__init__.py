@@ -47,6 +47,7 @@ INFERENCE_ATTACKS: Family[InferenceAttack] = Family(
         "gradinversion_labels": "gauntlet.attacks.leakage.gradinversion_labels:GradInversionLabels",
         "negative_rows": "gauntlet.attacks.leakage.negative_rows:NegativeRows",
         "dimitrov_counts": "gauntlet.attacks.leakage.dimitrov_counts:DimitrovCounts",
+        "backward_lens": "gauntlet.attacks.leakage.backward_lens:BackwardLens",
         "membership": "gauntlet.attacks.leakage.membership:Membership",
         "lira": "gauntlet.attacks.leakage.lira:LiRA",
         "property_inference": "gauntlet.attacks.leakage.property_inference:PropertyInference",
