@@ -37,13 +37,15 @@ from gauntlet.core.seeds import generator, seeded_torch
 
 LENGTH, BATCHES, UNKNOWN = 12, 20, 1
 PUBLIC = {"first": 2, "last": 3, "padding": 0, "words_from": 5}
+SHORT = {"max_iterations": 200, **PUBLIC}
+ORDER = {"swap_every": 25, "draws": 30, **SHORT}
 ATTACKS = {
-    "dlg": TAG(max_iterations=400, restarts=1, distance="l2", **PUBLIC),
-    "tag": TAG(max_iterations=400, restarts=1, **PUBLIC),
-    "lamp": LAMP(**PUBLIC),
-    "lamp_l2_l1": LAMP(distance="l2_l1", norm_weight=49.0, **PUBLIC),
-    "lamp_no_language": LAMP(language_weight=0.0, **PUBLIC),
-    "lamp_no_swaps": LAMP(swap_every=0, **PUBLIC),
+    "dlg": TAG(restarts=1, distance="l2", **SHORT),
+    "tag": TAG(restarts=1, **SHORT),
+    "lamp": LAMP(**ORDER),
+    "lamp_l2_l1": LAMP(**ORDER | {"distance": "l2_l1", "norm_weight": 49.0}),
+    "lamp_no_language": LAMP(**ORDER | {"language_weight": 0.0}),
+    "lamp_no_swaps": LAMP(**ORDER | {"swap_every": 0}),
 }
 
 

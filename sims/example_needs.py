@@ -125,6 +125,10 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "leakage_attacks/rgap": {"beside": _SMOOTH | _ONE},
     "leakage_attacks/embedding_rows": {"beside": _TEXT | _ONE},
     "leakage_attacks/dager": {"beside": _TEXT | _ONE},
+    "leakage_attacks/film": {
+        "options": {"max_iterations": 5},
+        "beside": _TEXT | _ONE | {"probe": {"auxiliary": 100}},
+    },
     "leakage_attacks/lamp": {"options": _SHORT, "beside": _TEXT | _ONE | {"probe": {"auxiliary": 100}}},
     "leakage_attacks/tag": {"options": _SHORT, "beside": _TEXT | _ONE},
     "leakage_attacks/imprint_bins": {
