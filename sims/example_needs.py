@@ -142,6 +142,10 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "leakage_attacks/rgap": {"beside": _SMOOTH | _ONE},
     "leakage_attacks/embedding_rows": {"beside": _TEXT | _ONE},
     "leakage_attacks/dager": {"beside": _TEXT | _ONE},
+    "leakage_attacks/film": {
+        "options": {"max_iterations": 5},
+        "beside": _TEXT | _ONE | {"probe": {"auxiliary": 100}},
+    },
     "leakage_attacks/lamp": {"options": _SHORT, "beside": _TEXT | _ONE | {"probe": {"auxiliary": 100}}},
     "leakage_attacks/tag": {"options": _SHORT, "beside": _TEXT | _ONE},
     "leakage_attacks/recit_style": {"beside": _TEXT | _ONE},
@@ -150,6 +154,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "leakage_attacks/trap_rows": {"beside": _RELU | {"server": "trap_weights"}},
     "servers/trap_weights": {"beside": _RELU},
+    "inference_attacks/backward_lens": {"beside": _TEXT | _ONE},
     "inference_attacks/lira": {"beside": {"probe": {"candidates": "same_classes", "auxiliary": 100}}},
     "inference_attacks/membership": {"beside": {"probe": {"candidates": "same_classes"}}},
     "inference_attacks/property_inference": {

@@ -94,6 +94,8 @@ def _drawn(name: str, seed: int, item: "Rebuilt") -> Markup:
     legend = element("span", "true above, rebuilt below", class_="note")
     if (rows := item.table()) is not None:
         return _as_table(f"{words}{more}", rows.head(2 * count), item)
+    if item.tokens is not None:
+        return token_figure(f"{words}{more}", item, count)
     return element(
         "figure",
         element("figcaption", words, more, element("br"), legend),
@@ -111,6 +113,26 @@ def _as_table(words: str, rows: "pd.DataFrame", item: "Rebuilt") -> Markup:
     ]
     whole = table(["example", *map(str, rows.columns), "score"], body, f"{words}, in the units of the table")
     return element("figure", whole, class_="rebuilt rows")
+
+
+def token_figure(words: str, item: "Rebuilt", count: int) -> Markup:
+    """Return sequences by their tokens' numbers: true ones, below them those rebuilt, right ones marked."""
+    there, rows = known(item), list[Markup]()
+    for i in range(count):
+        true, made = np.asarray(item.truth[i]).ravel(), np.asarray(item.rebuilt[i]).ravel()
+        right = (true == made) & there
+        shown = [
+            element("mark", str(token)) if fits else element("span", str(token))
+            for token, fits in zip(made.tolist(), right.tolist(), strict=True)
+        ]
+        if there:
+            rows.append(element("p", f"true {i + 1}: {' '.join(map(str, true.tolist()))}"))
+        spaced = [part for token in shown for part in (token, " ")]
+        rows.append(element("p", f"rebuilt {i + 1}: ", *spaced, f"({_score(item, i)})"))
+    legend = element("span", "numbers of tokens; those in their place are marked", class_="note")
+    return element(
+        "figure", element("figcaption", words, element("br"), legend), *rows, class_="rebuilt rows"
+    )
 
 
 def _picture(example: Array, words: str) -> Markup:

@@ -153,6 +153,7 @@ def test_a_probe_reads_a_clients_sequence_out_of_one_step(tmp_path, capsys):
     assert "1.00 (C)" in capsys.readouterr().out
     figure = draw("reconstructions", [run])
     assert "100 % right" in [axes.get_xlabel() for axes in figure.axes]
+    assert "rebuilt 1: <mark>" in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_a_recording_of_tokens_is_attacked_later(tmp_path):

@@ -26,6 +26,27 @@ def attention_inputs(model: nn.Module, example: Tensor) -> list[tuple[str, ...]]
         model: It is run once, in eval mode.
         example: A sequence of tokens.  # [1, S]
     """
+    groups = [list(found) for _, found in groupby(_calls(model, example), key=lambda call: id(call[1]))]
+    return [
+        tuple(name for name, _, _ in found)
+        for found in groups
+        if len(found) > 1 or found[0][2] == 3 * found[0][1].shape[-1]
+    ]
+
+
+def residual_writers(model: nn.Module, example: Tensor, width: int, last: str) -> list[str]:
+    """Return the names of the linear layers that add to the stream of a width, in the order of the pass.
+
+    Those that narrow to it, as feed-forward layers end; where there are none, all of that many outputs but
+    the ``last`` and those that read for an attention.
+    """
+    apart = {last, *(name for names in attention_inputs(model, example) for name in names)}
+    found = [(n, x.shape[-1]) for n, x, out in _calls(model, example) if out == width and n not in apart]
+    return [n for n, size in found if size > width] or [n for n, _ in found]
+
+
+def _calls(model: nn.Module, example: Tensor) -> list[tuple[str, Tensor, int]]:
+    """Return each linear layer's name, input and number of outputs, in the order of the pass."""
     calls: list[tuple[str, Tensor, int]] = []
 
     def seen(name: str, layer: nn.Linear) -> torch.utils.hooks.RemovableHandle:
@@ -41,12 +62,7 @@ def attention_inputs(model: nn.Module, example: Tensor) -> list[tuple[str, ...]]
     finally:
         for handle in handles:
             handle.remove()
-    groups = [list(found) for _, found in groupby(calls, key=lambda call: id(call[1]))]
-    return [
-        tuple(name for name, _, _ in found)
-        for found in groups
-        if len(found) > 1 or found[0][2] == 3 * found[0][1].shape[-1]
-    ]
+    return calls
 
 
 def input_of(model: nn.Module, name: str, x: Tensor, size: int = 512) -> Tensor:

@@ -20,6 +20,7 @@ SEARCHES = (
     "altered_examples",
     "bayes",
     "dia",
+    "film",
     "gradinversion",
     "inverting_gradients",
     "lamp",
