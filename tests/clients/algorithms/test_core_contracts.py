@@ -153,14 +153,40 @@ def test_the_engine_follows_the_functions_on_two_clients(name):
     assert found == pytest.approx(rounds(rule, TEN, 5)[0], abs=1e-5)
 
 
-@pytest.mark.parametrize(("name", "options"), [("sgd", {"momentum": 0.9}), ("adam", {}), ("yogi", {})])
+SERVERS = [("sgd", {"momentum": 0.9}), *((n, {}) for n in ("adam", "yogi", "adagrad", "adabelief", "adgd"))]
+
+
+@pytest.mark.parametrize(("name", "options"), SERVERS)
 def test_the_engine_follows_the_servers_functions_on_two_clients(name, options):
     spec = by_the_engine(PluginSpec("fedavg"), TEN, 5, server_optimizer=PluginSpec(name, options))
     expected = rounds(FedAvg(), TEN, 5, optimizer=SERVER_OPTIMIZERS.build(name, options))[0]
     assert [float(s.params) for s in states(spec)] == pytest.approx(expected, abs=1e-5)
 
 
-REDUCED = [("fedprox", {"mu": 0.0}), ("ditto", {"pull": 3.0}), ("heterofl", {"rates": [1.0], "mask": False})]
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("adam", {}, 0.19802019),
+        ("yogi", {}, 0.19802000),
+        ("adam", {"v0": "zero", "bias_correction": "flower"}, 0.17279018),
+        ("adagrad", {"tau": 0.5, "v0": "zero"}, 0.15),
+    ],
+)
+def test_the_engines_first_adaptive_step_is_the_known_one(name, options, expected):
+    """T3: clients at .2 and 1, from .1."""
+    optimizer = PluginSpec(name, options)
+    (state,) = states(
+        by_the_engine(PluginSpec("fedavg"), training(1, 1.0), 1, "t3", server_optimizer=optimizer)
+    )
+    assert float(state.params) == pytest.approx(expected, abs=1e-6)
+
+
+REDUCED = [
+    ("fedprox", {"mu": 0.0}),
+    ("moon", {"mu": 0.0}),
+    ("ditto", {"pull": 3.0}),
+    ("heterofl", {"rates": [1.0], "mask": False}),
+]
 
 
 @pytest.mark.parametrize(("name", "options"), REDUCED)
