@@ -79,12 +79,12 @@ def test_everybody_twice_is_everybody_once(rule):
     ("rule", "group", "how"), [(Scaffold(), "control", TEN), (FedDyn(1.0), "slope", training(200))], ids=repr
 )
 def test_exact_methods_rest_at_the_optimum(rule, group, how):
-    """From where 60 rounds lead, 5 more move nothing; the clients' rows are the gradients there."""
-    trace, state, memory = rounds(rule, how, 65)
-    assert abs(trace[59:] - OPTIMUM).max() < 1e-14
+    """From where 45 rounds lead, 5 more move next to nothing; the clients' rows are the gradients there."""
+    trace, state, memory = rounds(rule, how, 50)
+    assert abs(trace[45:] - OPTIMUM).max() < 1e-10
     (a, b), found = T1, [float(memory[i]) for i in (0, 1)]
-    assert found == pytest.approx(list(a * (OPTIMUM - b)), abs=1e-13)
-    assert float(state[group]) == pytest.approx(0.0, abs=1e-13)
+    assert found == pytest.approx(list(a * (OPTIMUM - b)), abs=1e-10)
+    assert float(state[group]) == pytest.approx(0.0, abs=1e-10)
 
 
 @pytest.mark.parametrize("rule", [Scaffold(), Scaffold("I"), FedDyn(3.0)], ids=repr)
