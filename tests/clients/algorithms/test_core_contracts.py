@@ -79,12 +79,12 @@ def test_everybody_twice_is_everybody_once(rule):
     ("rule", "group", "how"), [(Scaffold(), "control", TEN), (FedDyn(1.0), "slope", training(200))], ids=repr
 )
 def test_exact_methods_rest_at_the_optimum(rule, group, how):
-    """From where 60 rounds lead, 5 more move nothing; the clients' rows are the gradients there."""
-    trace, state, memory = rounds(rule, how, 65)
-    assert abs(trace[59:] - OPTIMUM).max() < 1e-14
+    """From where 45 rounds lead, 5 more move next to nothing; the clients' rows are the gradients there."""
+    trace, state, memory = rounds(rule, how, 50)
+    assert abs(trace[45:] - OPTIMUM).max() < 1e-10
     (a, b), found = T1, [float(memory[i]) for i in (0, 1)]
-    assert found == pytest.approx(list(a * (OPTIMUM - b)), abs=1e-13)
-    assert float(state[group]) == pytest.approx(0.0, abs=1e-13)
+    assert found == pytest.approx(list(a * (OPTIMUM - b)), abs=1e-10)
+    assert float(state[group]) == pytest.approx(0.0, abs=1e-10)
 
 
 @pytest.mark.parametrize("rule", [Scaffold(), Scaffold("I"), FedDyn(3.0)], ids=repr)
@@ -153,14 +153,40 @@ def test_the_engine_follows_the_functions_on_two_clients(name):
     assert found == pytest.approx(rounds(rule, TEN, 5)[0], abs=1e-5)
 
 
-@pytest.mark.parametrize(("name", "options"), [("sgd", {"momentum": 0.9}), ("adam", {}), ("yogi", {})])
+SERVERS = [("sgd", {"momentum": 0.9}), *((n, {}) for n in ("adam", "yogi", "adagrad", "adabelief", "adgd"))]
+
+
+@pytest.mark.parametrize(("name", "options"), SERVERS)
 def test_the_engine_follows_the_servers_functions_on_two_clients(name, options):
     spec = by_the_engine(PluginSpec("fedavg"), TEN, 5, server_optimizer=PluginSpec(name, options))
     expected = rounds(FedAvg(), TEN, 5, optimizer=SERVER_OPTIMIZERS.build(name, options))[0]
     assert [float(s.params) for s in states(spec)] == pytest.approx(expected, abs=1e-5)
 
 
-REDUCED = [("fedprox", {"mu": 0.0}), ("ditto", {"pull": 3.0}), ("heterofl", {"rates": [1.0], "mask": False})]
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("adam", {}, 0.19802019),
+        ("yogi", {}, 0.19802000),
+        ("adam", {"v0": "zero", "bias_correction": "flower"}, 0.17279018),
+        ("adagrad", {"tau": 0.5, "v0": "zero"}, 0.15),
+    ],
+)
+def test_the_engines_first_adaptive_step_is_the_known_one(name, options, expected):
+    """T3: clients at .2 and 1, from .1."""
+    optimizer = PluginSpec(name, options)
+    (state,) = states(
+        by_the_engine(PluginSpec("fedavg"), training(1, 1.0), 1, "t3", server_optimizer=optimizer)
+    )
+    assert float(state.params) == pytest.approx(expected, abs=1e-6)
+
+
+REDUCED = [
+    ("fedprox", {"mu": 0.0}),
+    ("moon", {"mu": 0.0}),
+    ("ditto", {"pull": 3.0}),
+    ("heterofl", {"rates": [1.0], "mask": False}),
+]
 
 
 @pytest.mark.parametrize(("name", "options"), REDUCED)

@@ -119,10 +119,10 @@ class OtherSign(FedDyn):
 
 
 def test_feddyns_slope_is_subtracted_once():
-    """T1, alpha 1, 200 steps: the optimum after 60 rounds; the other sign leaves it by more than 1e6."""
-    ours, theirs = (rounds(kind(1.0), training(200), 60)[0][-1] for kind in (FedDyn, OtherSign))
-    assert near(ours, OPTIMUM, within=1e-12)
-    assert abs(theirs) > 1e6
+    """T1, alpha 1, 200 steps: 1e-8 from the optimum after 30 rounds; the other sign leaves it for good."""
+    ours, theirs = (rounds(kind(1.0), training(200), 30)[0][-1] for kind in (FedDyn, OtherSign))
+    assert near(ours, OPTIMUM, within=1e-7)
+    assert abs(theirs) > 1e3
 
 
 class PushesAway(Moon):
