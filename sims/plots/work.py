@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from textwrap import fill
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -91,7 +90,7 @@ def staleness(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
         ScenarioError: All runs wait for everybody, or no message counts.
     """
     members = groups(runs)
-    if all(getattr(run, "work", None) is None for run in runs):
+    if all(run.work is None for run in runs):
         raise ScenarioError(
             f"there is no staleness to draw: the rounds of {', '.join(members)} wait for everybody; a run "
             "with another schedule, such as buffered, has some"
@@ -124,14 +123,13 @@ def staleness(runs: Sequence[RunLike]) -> tuple[Figure, pd.DataFrame]:
     return figure, pd.concat([ages, ranks], ignore_index=True)
 
 
-def work_of(run: Any) -> pd.DataFrame:
+def work_of(run: RunLike) -> pd.DataFrame:
     """Return one row a message: round, client_id, staleness, begins, work_seconds, counted.
 
     The table of work; of a run whose rounds wait for everybody what the other tables say of it.
     """
-    if getattr(run, "work", None) is not None:
-        found: pd.DataFrame = run.work
-        return found
+    if run.work is not None:
+        return run.work
     clock = run.rounds.set_index("round")["virtual_seconds"].astype(float)
     table = run.clients[["round", "client_id"]].copy()
     ends = table["round"].map(clock)
