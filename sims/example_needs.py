@@ -142,6 +142,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "defenses/fedguard": {"beside": {"root_examples": 50}},
     "defenses/crfl": {"options": {"clip_norm": 15.0, "votes": 100}},
     "defenses/bulyan": {"options": {"num_byzantine": 1}},
+    "defenses/client_influence": {"beside": {"root_examples": 50}},
     "defenses/zeno": {"options": _TWO, "beside": {"root_examples": 50}},
     "defenses/fltrust": {"beside": {"root_examples": 50}},
     "defenses/parameter_certificate": {"options": {"clip_norm": 1.0, **_TWO}},
