@@ -1,9 +1,9 @@
 """Does the influence that rounds tell rank clients as leaving each one out does?
 
 Usage: influence.py [--seeds 0 1 2]. Digits, logistic regression, 10 clients by Dirichlet 1, of whom two flip
-all labels, 10 rounds of one local epoch with batches of 32 at 0.1, 200 examples at the server. Prints the rank
-correlation, the places of the two liars (10: last), and the loss on the server's examples with everybody, and
-without the three who help least by either.
+all labels, 10 rounds of one local epoch with batches of 32 at 0.1, 200 examples at the server. Prints the
+rank correlation, the places of the two liars (10: last), and the loss on the server's examples with
+everybody, and without the three who help least by either.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """Client influence: a plain mean that tells by how much each client lowered the server's own loss.
 
 Source: TracIn: Pruthi, Liu, Kale, Sundararajan. Estimating Training Data Influence by Tracing Gradient
-Descent. NeurIPS 2020. arXiv:2002.08484. That it ranks like leaving one out: Brophy, Hammoudeh, Lowd, Adapting and
-Evaluating Influence-Estimation Methods for Gradient-Boosted Decision Trees, arXiv:2205.00359 (abstract, id
-unverified), for trees; of clients of a federation: this package's transfer.
+Descent. NeurIPS 2020. arXiv:2002.08484. That it ranks like leaving one out, for trees: Brophy, Hammoudeh,
+Lowd. Adapting and Evaluating Influence-Estimation Methods for Gradient-Boosted Decision Trees.
+arXiv:2205.00359 (abstract, id unverified). Of clients of a federation: this package's transfer.
 """
 
 from dataclasses import dataclass
