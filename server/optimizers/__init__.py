@@ -23,6 +23,8 @@ SERVER_OPTIMIZERS: Family[ServerOptimizer] = Family(
         "adabelief": "gauntlet.server.optimizers.adabelief:AdaBelief",
         "grokfast": "gauntlet.server.optimizers.grokfast:Grokfast",
         "exadam": "gauntlet.server.optimizers.exadam:EXAdam",
+        "sinkgd": "gauntlet.server.optimizers.sinkgd:SinkGD",
+        "task_accumulated": "gauntlet.server.optimizers.task_accumulated:TaskAccumulated",
     },
     declares=Optimizers,
 )
