@@ -91,7 +91,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "data_attacks/chameleon": {"beside": {"model": {"name": "mlp", "hidden": [32]}}},
     **{
         f"algorithms/{name}": {"beside": _ALIKE}
-        for name in ("scaffold", "feddyn", "heterofl", "uncertainty_merge")
+        for name in ("scaffold", "feddyn", "heterofl", "uncertainty_merge", "unlearn")
     },
     "algorithms/fsgld": {"options": {"surrogate_steps": 100, "surrogate_burn_in": 100}, "beside": _ALIKE},
     "algorithms/admm": {"beside": _WLS | {"model": {"name": "linear", "bias": False}} | _ALIKE},
