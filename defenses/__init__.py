@@ -46,6 +46,7 @@ DEFENSES: Family[Defense] = Family(
         "crfl": "gauntlet.defenses.crfl:CRFL",
         "smea": "gauntlet.defenses.smea:SMEA",
         "clustering": "gauntlet.defenses.clustering:Clustering",
+        "client_influence": "gauntlet.defenses.client_influence:ClientInfluence",
         "residual": "gauntlet.defenses.residual:Residual",
         "spectral_screen": "gauntlet.defenses.spectral_screen:SpectralScreen",
         "fedguard": "gauntlet.defenses.fedguard:FedGuard",

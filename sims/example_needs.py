@@ -103,7 +103,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "data_attacks/chameleon": {"beside": {"model": {"name": "mlp", "hidden": [32]}}},
     **{
         f"algorithms/{name}": {"beside": _ALIKE}
-        for name in ("scaffold", "feddyn", "heterofl", "uncertainty_merge")
+        for name in ("scaffold", "feddyn", "heterofl", "uncertainty_merge", "unlearn")
     },
     "algorithms/nested_depth": {"beside": _DEEP | _ALIKE},
     "defenses/inco": {"beside": _DEEP | {"algorithm": {"name": "nested_depth", "depths": [0.5, 1.0]}}},
@@ -170,6 +170,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "defenses/fedguard": {"beside": {"root_examples": 50}},
     "defenses/crfl": {"options": {"clip_norm": 15.0, "votes": 100}},
     "defenses/bulyan": {"options": {"num_byzantine": 1}},
+    "defenses/client_influence": {"beside": {"root_examples": 50}},
     "defenses/zeno": {"options": _TWO, "beside": {"root_examples": 50}},
     "defenses/fltrust": {"beside": {"root_examples": 50}},
     "defenses/parameter_certificate": {"options": {"clip_norm": 1.0, **_TWO}},

@@ -39,6 +39,7 @@ ALGORITHMS: Family[LocalRule | LocalProcedure] = Family(
         "fzoos": "gauntlet.clients.algorithms.fzoos:FZooS",
         "cbo": "gauntlet.clients.algorithms.cbo:CBO",
         "uncertainty_merge": "gauntlet.clients.algorithms.uncertainty_merge:UncertaintyMerge",
+        "unlearn": "gauntlet.clients.algorithms.unlearn:Unlearn",
         "rgf": "gauntlet.clients.algorithms.rgf:RGF",
         "diff2_gd": "gauntlet.clients.algorithms.diff2_gd:Diff2GD",
         "diff2_bvr_l_sgd": "gauntlet.clients.algorithms.diff2_bvr_l_sgd:Diff2BvrLSgd",

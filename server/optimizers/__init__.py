@@ -24,6 +24,8 @@ SERVER_OPTIMIZERS: Family[ServerOptimizer] = Family(
         "grokfast": "gauntlet.server.optimizers.grokfast:Grokfast",
         "adgd": "gauntlet.server.optimizers.adgd:AdGD",
         "exadam": "gauntlet.server.optimizers.exadam:EXAdam",
+        "sinkgd": "gauntlet.server.optimizers.sinkgd:SinkGD",
+        "task_accumulated": "gauntlet.server.optimizers.task_accumulated:TaskAccumulated",
     },
     declares=Optimizers,
 )

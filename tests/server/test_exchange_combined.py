@@ -188,7 +188,7 @@ def options(family, name):
 SETS_BESIDE = {
     *("fldetector", "flame", "zeno", "parameter_certificate", "deepsight", "alignins", "freqfed"),
     *("multi_metrics", "crfl", "spectral_screen", "fedguard", "neurotoxin", "poisonedfl", "three_d_fed"),
-    "weight_matching",
+    *("weight_matching", "client_influence"),
 }
 PLANTS = {"backdoor_indicator"}
 
