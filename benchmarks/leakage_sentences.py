@@ -1,7 +1,7 @@
 """What `tag` and `lamp` rebuild of sentences of CoLA from a step of `tiny_bert`, by attack and batch.
 
 Usage: leakage_sentences.py [--attacks tag lamp ...] [--half first second both] [--sizes 1 2 4] [--seed 0]
-       [--out FILE]
+       [--frozen] [--batches 20] [--out FILE]
 
 A victim takes one step on B sentences of works that are not trained on (out_of_domain), of one length each
 batch, with [CLS] and [SEP] at most 12 tokens, each word among the 4000 of the training sentences; from fresh
@@ -43,6 +43,7 @@ ATTACKS = {
     "dlg": TAG(restarts=1, distance="l2", **SHORT),
     "tag": TAG(restarts=1, **SHORT),
     "lamp": LAMP(**ORDER),
+    "lamp_gentle": LAMP(**ORDER | {"language_weight": 0.02}),
     "lamp_l2_l1": LAMP(**ORDER | {"distance": "l2_l1", "norm_weight": 49.0}),
     "lamp_no_language": LAMP(**ORDER | {"language_weight": 0.0}),
     "lamp_no_swaps": LAMP(**ORDER | {"swap_every": 0}),
@@ -74,13 +75,14 @@ def batch(number: int, size: int) -> tuple[Tensor, Tensor]:
     return x[rows], y[rows]
 
 
-def sent(x: Tensor, y: Tensor, seed: int) -> Observation:
-    """Return the message of one step from fresh weights."""
+def sent(x: Tensor, y: Tensor, seed: int, frozen: bool) -> Observation:
+    """Return the message of one step from fresh weights; with ``frozen`` no embedding is trained."""
     _, _, other, tokens = text()
     with seeded_torch(generator(seed, "leakage_sentences_weights")):
-        model = TinyBert().build((x.shape[1],), 2, tokens)
+        model = TinyBert(frozen_embeddings=frozen).build((x.shape[1],), 2, tokens)
     layout = Layout.of(model)
-    gradient = torch.autograd.grad(functional.cross_entropy(model(x), y), list(model.parameters()))
+    own = [p for p in model.parameters() if p.requires_grad]
+    gradient = torch.autograd.grad(functional.cross_entropy(model(x), y), own)
     knowledge = LeakageKnowledge(
         len(x), tuple(y.tolist()), 1, 1.0, auxiliary=Records(other, torch.zeros(len(other)))
     )
@@ -90,17 +92,19 @@ def sent(x: Tensor, y: Tensor, seed: int) -> Observation:
     )  # fmt: skip
 
 
-def measured(name: str, size: int, number: int, seed: int) -> dict[str, object]:
+def measured(name: str, size: int, number: int, seed: int, frozen: bool = False) -> dict[str, object]:
     """Return the scores of one batch, of words alone: what frames them is known."""
     x, y = batch(number, size)
     begin = time.thread_time()
-    found = ATTACKS[name].reconstruct([sent(x, y, 1000 * seed + number)], generator(seed, "attack", number))
+    found = ATTACKS[name].reconstruct(
+        [sent(x, y, 1000 * seed + number, frozen)], generator(seed, "attack", number)
+    )
     spent = time.thread_time() - begin
     words = x[0] >= PUBLIC["words_from"]
     scores = score(replace(found, x=found.x[:, words], y=y), Truth(x[:, words], y))
     rows = torch.cat([scores.rouge, scores.token_accuracy[:, None]], dim=1).tolist()
     return {
-        "case": [name, size, number, seed], "rows": rows, "cost": found.cost, "seconds": spent,
+        "case": [name, size, number, seed, frozen], "rows": rows, "cost": found.cost, "seconds": spent,
         "rebuilt": found.x.tolist(), "truth": x.tolist(), **found.details,
     }  # fmt: skip
 
@@ -126,6 +130,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", type=int, default=[1])
     parser.add_argument("--batches", type=int, default=BATCHES)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--frozen", action="store_true", help="the three embeddings are not trained")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     kept: dict[str, dict[str, object]] = {}
@@ -139,9 +144,9 @@ def main() -> None:
         for name in asked.attacks:
             cases = []
             for number in numbers[asked.half]:
-                case = kept.get(str([name, size, number, asked.seed]))
+                case = kept.get(str([name, size, number, asked.seed, asked.frozen]))
                 if case is None:
-                    case = measured(name, size, number, asked.seed)
+                    case = measured(name, size, number, asked.seed, asked.frozen)
                     if asked.out:
                         with asked.out.open("a") as file:
                             file.write(json.dumps(case) + "\n")
