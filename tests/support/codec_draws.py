@@ -118,6 +118,7 @@ DRAWN = {
     "terngrad": terngrad(),
     "topk": topk,
     "trit_planes": options(group=st.integers(1, 80), turns=st.integers(1, 8)),
+    "zero_rows": options(),
 }  # fmt: skip
 """From a codec's name to its options."""
 DRAWN |= {
