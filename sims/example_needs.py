@@ -27,6 +27,13 @@ _SENTENCES = {
     "model": {"name": "tiny_bert", "width": 32, "inner": 64},
     "training": {"local_steps": 5, "batch_size": 16, "lr": 0.1},
 }
+_PEOPLE_SAY = {
+    "data": {"name": "people", "people": 20},
+    "num_clients": 20,
+    "partition": "natural",
+    "model": {"name": "tiny_gpt", "width": 32, "blocks": 1},
+    "task": "language_model",
+}
 _WLS = {"data": "wls", "task": "regression", "model": "linear"}
 _ONE = {"training": {"local_steps": 1, "batch_size": 1, "lr": 0.1}}
 _SHORT = {"max_iterations": 50}
@@ -89,6 +96,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "beside": {"partition": "natural"},
         "files": {"pictures.py": _LEAF_FILE},
     },
+    "datasets/people": {"beside": {k: v for k, v in _PEOPLE_SAY.items() if k != "data"}},
     "datasets/wls": {"beside": _WLS},
     "partitions/natural": {"beside": {"data": "heart_disease", "num_clients": 4}},
     "models/cnn_mudhog_fashion": {"beside": _PICTURES},
@@ -153,6 +161,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "beside": _RELU | {"server": {"name": "imprint", "bins": 64, "mean": 0.305, "std": 0.042}}
     },
     "leakage_attacks/trap_rows": {"beside": _RELU | {"server": "trap_weights"}},
+    "servers/personal_notes": {"options": {"pretraining": 5, "steps": 5}, "beside": _PEOPLE_SAY},
     "servers/trap_weights": {"beside": _RELU},
     "inference_attacks/backward_lens": {"beside": _TEXT | _ONE},
     "inference_attacks/lira": {"beside": {"probe": {"candidates": "same_classes", "auxiliary": 100}}},

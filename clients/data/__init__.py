@@ -37,6 +37,7 @@ DATASETS: Family[Source] = Family(
         "cola": "gauntlet.clients.data.cola:Cola",
         "sst2": "gauntlet.clients.data.sst2:Sst2",
         "rotten_tomatoes": "gauntlet.clients.data.rotten_tomatoes:RottenTomatoes",
+        "people": "gauntlet.clients.data.people:People",
         "csv": "gauntlet.clients.data.csv_table:CsvTable",
         "npz": "gauntlet.clients.data.npz_arrays:NpzArrays",
         "leaf": "gauntlet.clients.data.leaf:Leaf",
