@@ -184,6 +184,7 @@ REFUSED = [
         {"defense": PluginSpec("zeno", {"num_byzantine": 1}), "root_examples": 20},
         "defense 'zeno' works on whole ones",
     ),
+    ({"defense": PluginSpec("crfl")}, "defense 'crfl' works on whole ones"),
     ({"model": PluginSpec("logistic_regression")}, "must leave a layer to be sent, got 1 for a model of 1"),
 ]
 
