@@ -7,7 +7,7 @@ from copy import deepcopy
 
 from torch import nn
 
-from ...core.errors import PluginError
+from ...core.errors import PluginError, shown
 from ...core.layout import KEPT, Layout, floating_buffers
 
 
@@ -24,6 +24,8 @@ def keep_back(model: nn.Module, names: Sequence[str], who: str) -> nn.Module:
     Raises:
         PluginError: There is no such tensor, or no parameter would be left to be exchanged.
     """
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise PluginError(f"{who}: keeps must return a list or tuple of names, got {shown(names)}")
     trainable = {name for name, p in model.named_parameters() if p.requires_grad}
     known = trainable | {name for name, _ in floating_buffers(model)}
     if strangers := [name for name in names if name not in known]:

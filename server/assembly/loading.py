@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -133,4 +134,4 @@ def kept_by(spec: RunSpec, model: nn.Module) -> Sequence[str]:
     keeps = declared(
         guard(ALGORITHMS.build(name, options), who, REPLIES.get(ALGORITHMS.name)), Algorithms.keeps
     )
-    return () if keeps is None else keeps(model)
+    return () if keeps is None else keeps(deepcopy(model))  # whatever is done to that one

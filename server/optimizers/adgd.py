@@ -1,8 +1,8 @@
 """AdGD: a step size from how fast the aggregate changed along the last step.
 
 Source: Malitsky, Mishchenko. Adaptive Gradient Descent without Descent. ICML 2020, Algorithm 1.
-arXiv:1910.09529 (read in restatements alone). On the server, the aggregate standing for the (negative)
-gradient: this package's transfer.
+arXiv:1910.09529; the rule is that of the authors' code with its eps 0. On the server, the aggregate standing
+for the (negative) gradient: this package's transfer.
 """
 
 from dataclasses import dataclass

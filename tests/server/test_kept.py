@@ -177,6 +177,28 @@ def test_a_run_says_of_which_model_the_test_set_is_asked():
     assert prepare(kept_run(FEDBN, MLP)).warnings() == []
 
 
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ("raise KeyError('no')", "algorithm .*Mine.* raised KeyError"),
+        ("return (n for n in ())", "keeps must return a list or tuple of names, got <generator"),
+        ("model.requires_grad_(False); return ['1.bias']", None),
+    ],
+)
+def test_an_outsider_that_breaks_what_it_promises_is_one_line(tmp_path, body, line):
+    """One that writes into the model is handed a copy, and the run's stays as it was."""
+    code = "class Mine:\n    plain = True\n    def schedule(self, t): return t\n"
+    code += "    def correct(self, g, p, r): return g\n    def keeps(self, model):\n        "
+    (tmp_path / "mine.py").write_text(f"{code}{body}\n")
+    spec = kept_run(PluginSpec(f"{tmp_path / 'mine.py'}:Mine"), MLP, rounds=1)
+    if line is None:
+        assert states(spec)[0].params.shape == (602,)
+        return
+    with pytest.raises(GauntletError, match=line) as caught:
+        prepare(spec)
+    assert "\n" not in str(caught.value)
+
+
 REFUSED = [
     ({"vectorize": "on"}, "each has a part of the model of its own; use auto or off"),
     ({"client_defense": PluginSpec("gradient_pruning")}, "'gradient_pruning' changes updates of whole ones"),
@@ -184,6 +206,7 @@ REFUSED = [
         {"defense": PluginSpec("zeno", {"num_byzantine": 1}), "root_examples": 20},
         "defense 'zeno' works on whole ones",
     ),
+    ({"defense": PluginSpec("crfl")}, "defense 'crfl' works on whole ones"),
     ({"model": PluginSpec("logistic_regression")}, "must leave a layer to be sent, got 1 for a model of 1"),
 ]
 

@@ -50,11 +50,10 @@ def a_client_defense_of_whole_updates(parts: Parts) -> ScenarioError | None:
 
 
 def a_rule_that_runs_models(parts: Parts) -> ScenarioError | None:
-    """A defense that runs clients' models, of which a part is not there."""
-    runs = (
-        declared(parts.defense, Defenses.runs_models) or declared(parts.defense, Defenses.prepare) is not None
-    )
-    if not parts.brings(Algorithms.keeps) or not runs:
+    """A defense that runs, plants or certifies models, of which a part is not there."""
+    verbs = Defenses.prepare, Defenses.evaluate
+    runs = any(declared(parts.defense, verb) is not None for verb in verbs)
+    if not parts.brings(Algorithms.keeps) or not (runs or declared(parts.defense, Defenses.runs_models)):
         return None
     return ScenarioError(
         f"{_who(parts)}, and defense '{parts.spec.defense.name}' works on whole ones; use one that looks at "

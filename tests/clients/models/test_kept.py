@@ -73,6 +73,8 @@ def test_halves_come_apart_and_together_again(model):
 @pytest.mark.parametrize(
     ("names", "line"),
     [
+        (None, "somebody: keeps must return a list or tuple of names, got None"),
+        (([],), r"keeps must return a list or tuple of names, got \(\[\],\)"),
         (("2.running_sum",), "somebody: keeps must name trainable parameters and floating buffers of the"),
         (("2.num_batches_tracked",), "got '2.num_batches_tracked'; allowed: 1.bias, 1.weight"),
         (("1.weight", "1.bias", "2.weight", "2.bias", "4.weight", "4.bias"), "somebody would keep every"),
