@@ -90,9 +90,8 @@ class FedSkel:
         local, loss = self._trained(visit, begun, channels, sizes)
         if setting:
             kept = spread(visit.layout, self._skeleton(visit, sizes))
-        sent = (
-            ((local - begun) * mask, mask) if self.masked else (local - visit.received, torch.ones_like(mask))
-        )
+        change = (local - begun, mask)  # 0 outside of the mask, where no gradient came
+        sent = change if self.masked else (local - visit.received, torch.ones_like(mask))
         return Worked(torch.cat(sent), loss, torch.cat([local, kept]))
 
     def _trained(
