@@ -124,9 +124,9 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "algorithms/fzoos": {
         "options": {"local_steps": 2, "candidates": 10, "look_candidates": 10, "look_active": 5}
     },
-    "algorithms/moon": {"beside": _RELU},
     "algorithms/fedper": {"beside": _RELU},
     "algorithms/fedbn": {"beside": {"model": "norms.py:Net"}, "files": {"norms.py": _NORMS}},
+    **{f"algorithms/{name}": {"beside": _RELU} for name in ("moon", "label_correction")},
     "client_defenses/frozen_layers": {"beside": _RELU},
     "tasks/regression": {"beside": _SERIES | {"model": "gru"}},
     "tasks/language_model": {"beside": _TEXT},

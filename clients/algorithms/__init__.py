@@ -40,6 +40,7 @@ ALGORITHMS: Family[LocalRule | LocalProcedure] = Family(
         "cbo": "gauntlet.clients.algorithms.cbo:CBO",
         "uncertainty_merge": "gauntlet.clients.algorithms.uncertainty_merge:UncertaintyMerge",
         "unlearn": "gauntlet.clients.algorithms.unlearn:Unlearn",
+        "label_correction": "gauntlet.clients.algorithms.label_correction:LabelCorrection",
         "rgf": "gauntlet.clients.algorithms.rgf:RGF",
         "diff2_gd": "gauntlet.clients.algorithms.diff2_gd:Diff2GD",
         "diff2_bvr_l_sgd": "gauntlet.clients.algorithms.diff2_bvr_l_sgd:Diff2BvrLSgd",
