@@ -37,7 +37,7 @@ from gauntlet.core.seeds import generator, seeded_torch
 
 LENGTH, BATCHES, UNKNOWN = 12, 20, 1
 PUBLIC = {"first": 2, "last": 3, "padding": 0, "words_from": 5}
-SHORT = {"max_iterations": 200, **PUBLIC}
+SHORT = {"max_iterations": 100, **PUBLIC}
 ORDER = {"swap_every": 25, "draws": 30, **SHORT}
 ATTACKS = {
     "dlg": TAG(restarts=1, distance="l2", **SHORT),

@@ -181,7 +181,7 @@ def known(
     of_steps = () if sums else told_of_steps(simulation, clients[0], round_, truth, told)
     knowledge = knowledge_of(simulation.spec, training, truth, same, told, *facts, server, *of_steps)
     if probe.auxiliary:
-        knowledge = replace(knowledge, auxiliary=auxiliary_of(simulation, probe.auxiliary))
+        knowledge = replace(knowledge, auxiliary=auxiliary_of(simulation, probe.auxiliary, truth))
     if probe.candidates != "none":
         several, alike = len(set(probe.rounds)) > 1, probe.candidates == "same_classes"
         drawn_for = clients[0], round_, truth, probe.auxiliary, several, alike

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ...core.errors import ScenarioError
 from ...core.leakage_knowledge import Records
 from ...core.seeds import generator
 from .steps import steps_of
@@ -54,10 +55,22 @@ def candidates_of(
     return Records(x, y), torch.cat([members, torch.zeros(len(chosen), dtype=torch.int8)])[shuffled]
 
 
-def auxiliary_of(simulation: Simulation, number: int) -> Records:
-    """Return so many test examples, drawn at random; no candidate is one of them."""
+def auxiliary_of(simulation: Simulation, number: int, truth: Truth) -> Records:
+    """Return so many test examples, drawn at random; no candidate is one of them.
+
+    Sequences of tokens that the client trains on are left out where the test set holds them too, so that an
+    attacker's language model has never seen what it is to find.
+
+    Raises:
+        ScenarioError: None is left.
+    """
     x, y = simulation.data.test()
     rows = torch.from_numpy(_order(simulation, len(y))[:number])
+    if not x.is_floating_point():
+        own = {tuple(one) for one in truth.x.flatten(1).tolist()}
+        rows = rows[[tuple(one) not in own for one in x[rows].flatten(1).tolist()]]
+        if not len(rows):
+            raise ScenarioError(f"the client trains on all of {number} auxiliary examples; take more")
     return Records(x[rows], y[rows])
 
 

@@ -24,6 +24,7 @@ from ....core.observation import Observation
 from ..parts.token_tables import position_table, token_table
 from .gradients import attacked_model
 
+QUIET = 1e-8  # of the loudest tensor's root mean square: seen were 1e-12 of rounding, 1e-5 and more of others
 CHUNK = 32  # searches whose gradients are one computation
 
 
@@ -104,7 +105,7 @@ class Embedded:
         unit: The root mean square of the words' entries, in which vectors are measured.
         template: The tokens that are known, and -1 where a word stands.  # [B, S]
         words_from: The first token that is a word.
-        layout: What of the gradient is compared: all but the tokens' embedding.
+        layout: What of the gradient is compared: all but the tokens' embedding and what is rounding alone.
         counted: Which places hold no padding, bool.  # [B, S]
         counts: Where that stands in the whole vector, bool.  # [P]
         gradients: From vectors [R, B, S, d] in the embedding's own units and labels, classes [B, ...] or
@@ -161,11 +162,7 @@ def embedded(observation: Observation, special: SpecialTokens) -> Embedded:
     template = special.template(observation, observation.knowledge.batch_size or 1)
     if int(template.max()) >= len(table):
         raise PluginError(f"special token {int(template.max())} is none of {len(table)}")
-    counts = torch.ones(len(observation.update), dtype=torch.bool)
-    for slot in observation.layout.parameters:
-        if slot.name == f"{name}.weight":
-            counts[slot.start : slot.start + slot.size] = False
-    layout = _without(observation.layout, f"{name}.weight")
+    layout, counts = _compared(observation, f"{name}.weight")
     ids = template.where(template >= 0, special.words_from)
     gradients = _gradients(model, name, layout, ids)
     unit = float(table[special.words_from :].square().mean().sqrt()) or 1.0
@@ -175,13 +172,23 @@ def embedded(observation: Observation, special: SpecialTokens) -> Embedded:
     return Embedded(table, unit, template, special.words_from, layout, counted, counts, gradients)
 
 
-def _without(layout: Layout, name: str) -> Layout:
-    slots, start = list[Slot](), 0
-    for slot in layout.parameters:
-        if slot.name != name:
+def _compared(observation: Observation, table: str) -> tuple[Layout, Tensor]:
+    """Return the tensors whose gradients say something, and where they stand in the whole vector, bool [P].
+
+    Not the table's; and not one that is rounding and nothing else, as of the biases of an attention's keys,
+    which move no softmax: its direction is random, and a distance that takes layers alike would follow it.
+    """
+    sizes = {
+        n: float(v.square().mean()) ** 0.5 for n, v in observation.layout.views(observation.update).items()
+    }
+    least, start = QUIET * max(sizes.values()), 0
+    slots, counts = list[Slot](), torch.zeros(len(observation.update), dtype=torch.bool)
+    for slot in observation.layout.parameters:
+        if slot.name != table and sizes[slot.name] >= least:
             slots.append(Slot(slot.name, slot.shape, start))
             start += slot.size
-    return Layout(tuple(slots))
+            counts[slot.start : slot.start + slot.size] = True
+    return Layout(tuple(slots)), counts
 
 
 def _gradients(

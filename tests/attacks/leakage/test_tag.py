@@ -11,6 +11,7 @@ from gauntlet.attacks.leakage.parts.requirements import refuse_unmet
 from gauntlet.attacks.leakage.search import layerwise as by_layer
 from gauntlet.attacks.leakage.search.distances import squared
 from gauntlet.attacks.leakage.search.embedded import SpecialTokens, embedded
+from gauntlet.attacks.leakage.search.text_matching import text_matching
 from gauntlet.attacks.leakage.tag import TAG
 from gauntlet.clients.models.tiny_gpt import TinyGpt
 from gauntlet.core.errors import PluginError
@@ -73,8 +74,18 @@ def test_at_the_true_vectors_the_gradient_is_the_clients_but_for_the_words_own(s
     found = made.gradients(made.vectors(x).expand(searches, -1, -1, -1) * made.unit, y)
 
     wanted = seen.gradient()[made.counts]
-    assert len(wanted) == len(seen.update) - WORDS * 32
+    assert len(wanted) == len(seen.update) - WORDS * 32 - 2 * 32  # nor the biases of two blocks' keys
     assert torch.allclose(found, wanted.expand(searches, -1), atol=1e-6)
+
+
+def test_the_cosine_of_every_layer_at_the_truth_is_1():
+    """Biases of keys have no gradient but rounding, whose direction is another each time."""
+    seen, x, y = spoken()
+    matching = text_matching(seen, SpecialTokens(), "cosine_layerwise", True)
+    found = matching.distance(matching.step.gradients(matching.step.vectors(x)[None] * matching.step.unit, y))
+
+    assert "blocks.0.key.bias" not in {slot.name for slot in matching.step.layout.parameters}
+    assert float(found.detach()) == pytest.approx(0, abs=1e-5)
 
 
 def test_absolute_values_of_weight_0_leave_the_squares(monkeypatch):
