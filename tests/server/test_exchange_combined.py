@@ -187,7 +187,16 @@ def options(family, name):
 
 SETS_BESIDE = {
     *("fldetector", "flame", "zeno", "parameter_certificate", "deepsight", "alignins", "freqfed"),
-    *("multi_metrics", "crfl", "spectral_screen", "fedguard", "neurotoxin", "poisonedfl", "three_d_fed"),
+    *(
+        "lora_product",
+        "multi_metrics",
+        "crfl",
+        "spectral_screen",
+        "fedguard",
+        "neurotoxin",
+        "poisonedfl",
+        "three_d_fed",
+    ),
 }
 PLANTS = {"backdoor_indicator"}
 
