@@ -155,7 +155,9 @@ def found(model: nn.Module, x: Tensor, label: int) -> bool:
 
 @cache
 def steps(method: str, lrs: tuple[float, ...], seeds: tuple[int, ...], rounds: int) -> dict[float, float]:
-    """Return the mean accuracy of each step size over the tuning seeds."""
+    """Return the mean accuracy of each step size over the tuning seeds; of a single one nothing is tried."""
+    if len(lrs) == 1:
+        return dict.fromkeys(lrs, float("nan"))
     every = {lr: [run(method, lr, seed, rounds, tuning=True)["accuracy"] for seed in seeds] for lr in lrs}
     return {lr: mean(float(str(value)) for value in found) for lr, found in every.items()}
 

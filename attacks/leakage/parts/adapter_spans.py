@@ -27,11 +27,13 @@ class Filter:
         spans: One span an adapter whose B is used, or the one of all A (and whole weights) together.
         maps: What an input is multiplied by before each test; None: nothing.  # [r, d] each
         rows: How many rows the gradients have together: the largest rank that they could show.
+        full: Whether one adapter's gradients have full rank and the others add nothing to it.
     """
 
     spans: tuple[Span, ...]
     maps: tuple[Tensor | None, ...]
     rows: int
+    full: bool = False
 
     @property
     def rank(self) -> int:
@@ -41,7 +43,7 @@ class Filter:
     @property
     def saturated(self) -> bool:
         """Whether everything may pass: the inputs have more dimensions than the gradients could show."""
-        return self.rank >= self.rows
+        return self.full or self.rank >= self.rows
 
     @property
     def by_up(self) -> bool:
@@ -70,8 +72,10 @@ def filter_of(observation: Observation, model: nn.Module, layers: Sequence[str])
     own = readers(layers, known)
     whole = span_of(observation, layers) if own else None
     if whole is not None and whole.rank:
-        rows = sum(known[name][0] for name in own)
-        return Filter((whole,), (None,), min(rows, known[own[0]][1]))
+        width, each = known[own[0]][1], [span_of_rows(observation, [name]).rank for name in own]
+        most = [min(known[name][0], width) for name in own]
+        full = any(rank == top == whole.rank for rank, top in zip(each, most, strict=True))
+        return Filter((whole,), (None,), min(sum(most), width), full)
     ups = [layer for layer in layers if f"{layer}.{UP}" in known]
     spans = {layer: span_of_rows(observation, [f"{layer}.{UP}"]) for layer in ups}
     seen = {layer: span for layer, span in spans.items() if span.rank}
