@@ -251,10 +251,7 @@ class Visit(Protocol):
     def example_gradients(
         self, params: Tensor, rows: np.ndarray[Any, Any], targets: Tensor | None = None
     ) -> Tensor:
-        """Return each example's gradient, for as many rows as memory should hold.  # [B, P]
-
-        With ``targets`` [B, ...] as if the examples had these labels.
-        """
+        """Return each example's gradient, at other labels if given, for few rows at a time.  # [B, P]"""
 
     def outputs(self, params: Tensor, rows: np.ndarray[Any, Any]) -> Tensor:
         """Return what the model makes of examples, without gradient.  # [B, ...]"""
