@@ -10,7 +10,6 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ..core.updates import Updates
@@ -83,6 +82,8 @@ def matched(
         draw: What the order of layers is drawn from.
         max_iters: Passes over the layers at most.
     """
+    from scipy.optimize import linear_sum_assignment
+
     for _ in range(max_iters):
         gained = False
         for layer in draw.permutation(len(chain.hidden)).tolist():
