@@ -48,7 +48,7 @@ def run(seed: int, away: tuple[int, ...] = ()) -> tuple[float, dict[int, float]]
         training=LocalTraining(batch_size=32, lr=0.1),
         sampler=PluginSpec(f"{HERE}:AllBut", {"away": list(away)}),
         roles=(RoleSpec(PluginSpec("label_flip_all", {"num_classes": 10}), LIARS),),
-        defense=PluginSpec("client_influence"),
+        defense=PluginSpec("client_influence", {"weighting": "num_examples"}),
         root_examples=200,
         evaluate_every=1000,
     )

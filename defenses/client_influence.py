@@ -32,11 +32,11 @@ class ClientInfluence:
     what only the noise may; there is no epsilon.
 
     Attributes:
-        weighting: ``"num_examples"`` or ``"uniform"``, as ``mean``.
+        weighting: ``"uniform"``, each client counts the same, or ``"num_examples"``.
         max_clients: Clients remembered, the last seen ones, at least 1.
     """
 
-    weighting: Literal["num_examples", "uniform"] = "num_examples"
+    weighting: Literal["uniform", "num_examples"] = "uniform"
     max_clients: int = 10_000
 
     needs_root: ClassVar[bool] = True

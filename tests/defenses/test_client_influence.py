@@ -25,7 +25,7 @@ def cohort(ids, rows, counts=None):
 
 def test_of_a_linear_loss_it_is_the_exact_change():
     rows, counts = [[1.0, 0.0, 0.0], [0.0, 2.0, 2.0]], [30, 10]
-    verdict, _ = ClientInfluence().aggregate(cohort([3, 8], rows, counts), {})
+    verdict, _ = ClientInfluence("num_examples").aggregate(cohort([3, 8], rows, counts), {})
     assert verdict.scores == pytest.approx({3: -0.75 * 1.0, 8: 0.25 * 3.0})
     loss = float(verdict.aggregate @ SLOPE)  # what the step changed it by
     assert sum(verdict.scores.values()) == pytest.approx(-loss)
