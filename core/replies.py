@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .algorithm_replies import finished, levelled, remembered, scaled, sent_besides
 from .contracts import Audited, Goal, LocalTraining, NoGuarantee, Release, Worked
 from .declarations.privacy import RELATIONS
 from .errors import PluginError, shown
@@ -239,10 +240,6 @@ def _undone(came: Any, seen: Sequence[Tensor], *_: object) -> None:
         want(False, f"examples {list(seen[-1].shape)} and how far off they are, a float", came)
 
 
-def _sent_besides(came: Any, *_: object) -> None:
-    want(is_plain(came) and came.dtype == torch.float32, "vectors as a tensor float32", came)
-
-
 _OWN_SAMPLER: Mapping[str, Check] = {"sampling": sampling, "sample": sampled}
 REPLIES: Mapping[str, Mapping[str, Check]] = {
     "algorithms": {
@@ -253,7 +250,11 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
         "takes_steps": _taken,
         "work": _worked,
         "step": stepped,
-        "extra": _sent_besides,
+        "extra": sent_besides,
+        "scales": scaled,
+        "start": remembered,
+        "finish": finished,
+        "levels": levelled,
         **_OWN_SAMPLER,
     },
     "audits": {"present": _present, "judge": _judged},
@@ -285,7 +286,7 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
         "size": sized,
         "gain": gained,
     },
-    "server_optimizers": {"step": stepped, "gain": gained, "extra": _sent_besides},
+    "server_optimizers": {"step": stepped, "gain": gained, "extra": sent_besides},
     "servers": {"rebuild": rebuilt, "plant": planted},
     "update_attacks": {"corrupt": _corrupted, "goal": _goal},
 }
