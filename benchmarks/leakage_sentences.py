@@ -42,6 +42,7 @@ ORDER = {"swap_every": 25, "draws": 30, **SHORT}
 ATTACKS = {
     "dlg": TAG(restarts=1, distance="l2", **SHORT),
     "tag": TAG(restarts=1, **SHORT),
+    "tag_long": TAG(restarts=1, **SHORT | {"max_iterations": 200}),
     "lamp": LAMP(**ORDER),
     "lamp_gentle": LAMP(**ORDER | {"language_weight": 0.02}),
     "lamp_l2_l1": LAMP(**ORDER | {"distance": "l2_l1", "norm_weight": 49.0}),
