@@ -96,7 +96,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "beside": {"partition": "natural"},
         "files": {"pictures.py": _LEAF_FILE},
     },
-    "datasets/people": {"beside": {k: v for k, v in _PEOPLE_SAY.items() if k != "data"}},
+    "datasets/people": {"options": {"people": 20}, "beside": _PEOPLE_SAY},
     "datasets/wls": {"beside": _WLS},
     "partitions/natural": {"beside": {"data": "heart_disease", "num_clients": 4}},
     "models/cnn_mudhog_fashion": {"beside": _PICTURES},
