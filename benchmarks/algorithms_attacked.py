@@ -24,7 +24,7 @@ DEFENSES: dict[str, dict[str, Any]] = {
     "mean": {"defense": UNIFORM},
     "trimmed_mean": {"defense": {"name": "trimmed_mean", "num_byzantine": 4}},
     "multi_krum": {"defense": {"name": "multi_krum", "num_byzantine": 4}},
-    "centered_clipping": {"defense": "centered_clipping"},
+    "median": {"defense": "median"},
 }
 BUFFERED = {"name": "buffered", "buffer_size": COHORT, "concurrency": COHORT}
 WAYS: dict[str, dict[str, Any]] = {
