@@ -144,10 +144,10 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {
     "inco-mnist": depths("mnist"),
     "inco-fashion": depths("fashion_mnist"),
     "forward": (
-        DIGITS | {"rounds": 60, "model": "logistic_regression", "training": {"batch_size": 32, "lr": 0.3}},
+        DIGITS | {"rounds": 100, "model": "logistic_regression", "training": {"batch_size": 32, "lr": 0.3}},
         {
             "FedAvg, lr 0.3": {"training": {"batch_size": 32, "lr": 0.3, "local_steps": 5}},
-            "classic, lr 0.1": slopes(0.1, estimator="classic"),
+            "classic, lr 0.03": slopes(0.03, estimator="classic"),
             "spsa, lr 0.1": slopes(0.1),
             "spsa, sign, lr 0.03": slopes(0.03, sign=True),
             "16 bits, sign, lr 0.03": slopes(0.03, sign=True, estimator="fixed_point", eps=1e-2),
