@@ -123,6 +123,10 @@ def _clipped(came: Any, updates: Updates, *_: object) -> None:
     _same_clients(pair(came, "Updates"), updates)
 
 
+def _summed(came: Any, *_: object) -> None:
+    want(isinstance(pair(came, "Updates"), Updates), "a pair (Updates, state)", came)
+
+
 def _noised(came: Any, aggregate: Tensor, *_: object) -> None:
     vector(pair(came, "aggregate"), len(aggregate), "an aggregate")
 
@@ -277,7 +281,13 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
     },
     "networks": {"deliver": delivered, "own_seconds": taken_besides},
     "pre_aggregations": {"transform": _transformed},
-    "privacy": {"privatize": _privatized, "clip": _clipped, "noise": _noised, "event": _released},
+    "privacy": {
+        "privatize": _privatized,
+        "clip": _clipped,
+        "noise": _noised,
+        "event": _released,
+        "secure_sum": _summed,
+    },
     "samplers": {**_OWN_SAMPLER},
     "schedules": {
         "starts": begun,

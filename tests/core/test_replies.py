@@ -79,6 +79,12 @@ def test_what_a_server_half_sends_besides_the_parameters_is_a_tensor(family, cam
     REPLIES[family]["extra"](torch.zeros(2, 3), torch.zeros(3), None)
 
 
+@pytest.mark.parametrize("came", [None, (None, None), ROWS, iter(())], ids=type)
+def test_a_secure_sum_is_a_row_of_updates_and_a_state(came):
+    refused("privacy", "secure_sum", came, match="must return a pair")
+    REPLIES["privacy"]["secure_sum"]((ROWS, None))
+
+
 GROUPS = {"control": torch.zeros(2, 3)}
 
 
