@@ -9,6 +9,9 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+KEPT = "kept_by_clients"
+"""Attribute of a model: the names of its tensors that stay with each client, and are in no layout."""
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -48,10 +51,10 @@ class Layout:
 
     @classmethod
     def of(cls, model: nn.Module) -> "Layout":
-        """Return the layout of ``model``."""
-        persistent = model.state_dict(keep_vars=True)
-        buffers = ((n, b) for n, b in model.named_buffers() if n in persistent and b.is_floating_point())
-        trainable = ((n, p) for n, p in model.named_parameters() if p.requires_grad)
+        """Return the layout of what ``model`` exchanges: of all but the tensors that its clients keep."""
+        kept = frozenset(getattr(model, KEPT, ()))
+        buffers = ((name, b) for name, b in floating_buffers(model) if name not in kept)
+        trainable = ((n, p) for n, p in model.named_parameters() if p.requires_grad and n not in kept)
         return cls(_slots(trainable), _slots(buffers))
 
     @cached_property
@@ -113,6 +116,12 @@ class Layout:
     def flatten_buffers(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return a new float32 vector [Q] from named buffers."""
         return _flat(self.buffers, tensors)
+
+
+def floating_buffers(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return a model's persistent floating buffers by name, in its own order."""
+    persistent = model.state_dict(keep_vars=True)
+    return [(n, b) for n, b in model.named_buffers() if n in persistent and b.is_floating_point()]
 
 
 def _views(slots: tuple[Slot, ...], vectors: Tensor) -> dict[str, Tensor]:

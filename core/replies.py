@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .algorithm_replies import finished, levelled, remembered, scaled, sent_besides
 from .contracts import Audited, Goal, LocalTraining, NoGuarantee, Release, Worked
 from .declarations.privacy import RELATIONS
 from .errors import PluginError, shown
@@ -26,6 +27,7 @@ from .server_replies import (
     sampling,
     sized,
     stepped,
+    taken_besides,
     weighed,
 )
 from .updates import Updates
@@ -248,6 +250,11 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
         "takes_steps": _taken,
         "work": _worked,
         "step": stepped,
+        "extra": sent_besides,
+        "scales": scaled,
+        "start": remembered,
+        "finish": finished,
+        "levels": levelled,
         **_OWN_SAMPLER,
     },
     "audits": {"present": _present, "judge": _judged},
@@ -268,7 +275,7 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
         "denominator": _divided,
         "sensitivity": _moved,
     },
-    "networks": {"deliver": delivered},
+    "networks": {"deliver": delivered, "own_seconds": taken_besides},
     "pre_aggregations": {"transform": _transformed},
     "privacy": {"privatize": _privatized, "clip": _clipped, "noise": _noised, "event": _released},
     "samplers": {**_OWN_SAMPLER},
@@ -279,7 +286,7 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
         "size": sized,
         "gain": gained,
     },
-    "server_optimizers": {"step": stepped, "gain": gained},
+    "server_optimizers": {"step": stepped, "gain": gained, "extra": sent_besides},
     "servers": {"rebuild": rebuilt, "plant": planted},
     "update_attacks": {"corrupt": _corrupted, "goal": _goal},
 }

@@ -14,6 +14,8 @@ import torch
 Streams = Callable[[int], np.random.Generator]
 """From a client id to that client's own stream for one purpose in one round."""
 
+_START = np.zeros(4, dtype=np.uint64)  # where a stream counts from; numpy is slow to make it of the number 0
+
 
 def generator(seed: int, purpose: str, *ids: int) -> np.random.Generator:
     """Return the stream of one (run seed, purpose, round, client ...).
@@ -29,7 +31,7 @@ def generator(seed: int, purpose: str, *ids: int) -> np.random.Generator:
     """
     key = "/".join([str(int(seed)), purpose, *(str(int(i)) for i in ids)])
     digest = blake2b(key.encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(_Key(digest)))
+    return np.random.Generator(np.random.Philox(_Key(digest), counter=_START))
 
 
 class _Key(np.random.SeedSequence):

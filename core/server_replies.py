@@ -27,6 +27,12 @@ def delivered(came: Any, examples: Any, *_: object) -> None:
     want(not late.any(), "as arrived no message that comes after round_seconds", seconds[late])
 
 
+def taken_besides(came: Any, client_ids: Any, *_: object) -> None:
+    fine = isinstance(came, np.ndarray) and came.dtype == np.float64 and came.shape == client_ids.shape
+    what = f"seconds as an array float64 [{len(client_ids)}], finite and at least 0"
+    want(fine and bool(((came >= 0) & (came < np.inf)).all()), what, came)
+
+
 def begun(came: Any, traffic: Any, *_: object) -> None:
     found = pair(came, "Starts")
     want(isinstance(found, Starts), "a pair (Starts, state)", came)

@@ -30,7 +30,12 @@ def pack(tree: State, path: str = "s") -> tuple[Any, dict[str, Tensor]]:
     return _pack(tree, path, tensors), tensors
 
 
-def _pack(tree: State, path: str, tensors: dict[str, Tensor], depth: int = 0) -> Any:
+def require_tree(tree: State, path: str) -> None:
+    """Raise ``TypeError`` as ``pack`` does, and copy no tensor."""
+    _pack(tree, path, None)
+
+
+def _pack(tree: State, path: str, tensors: dict[str, Tensor] | None, depth: int = 0) -> Any:
     if depth > _DEEPEST:
         raise TypeError(f"state at {path[:40]} ... is nested deeper than {_DEEPEST}, or holds itself")
     if isinstance(tree, int) and tree.bit_length() > _LONGEST:
@@ -42,7 +47,8 @@ def _pack(tree: State, path: str, tensors: dict[str, Tensor], depth: int = 0) ->
     if isinstance(tree, Tensor):
         if tree.layout is not torch.strided or tree.is_meta:
             raise TypeError(f"state at {path} is a {kind_of(tree)}; allowed: dense tensors with values")
-        tensors[path] = tree.detach().contiguous().clone()
+        if tensors is not None:
+            tensors[path] = tree.detach().contiguous().clone()
         return {"t": path}
     if type(tree) in (list, tuple):
         kind = "l" if isinstance(tree, list) else "u"

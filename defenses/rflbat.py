@@ -81,10 +81,7 @@ class RFLBAT:
         seed = int(rng.integers(2**31))
         own, labels = _partitions(points, most, seed)
         reference = np.log(np.stack([_partitions(one, most, seed)[0] for one in random]) + NO_SPREAD)
-        gaps = reference.mean(axis=0) - np.log(own + NO_SPREAD)
-        errors = np.sqrt(1 + 1 / self.references) * reference.std(axis=0)
-        enough = gaps[:-1] >= gaps[1:] - errors[1:]
-        return labels[int(enough.argmax()) if enough.any() else most - 1]
+        return labels[number_of_clusters(np.log(own + NO_SPREAD), reference) - 1]
 
 
 def principal_points(vectors: Tensor) -> Array:
@@ -104,6 +101,19 @@ def near_others(points: Array, tolerance: float) -> Array:
     bound = tolerance * np.median(far)
     near: Array = (far < bound) | (far <= 0)
     return near
+
+
+def number_of_clusters(own: Array, reference: Array) -> int:
+    """Return the least number whose gap is no more than an error below that of one more (Tibshirani, 2001).
+
+    Args:
+        own: Logarithm of the dispersion of 1, 2, ... clusters.  # [most]
+        reference: The same of each set of the reference.  # [B, most]
+    """
+    gaps = reference.mean(axis=0) - own
+    errors = np.sqrt(1 + 1 / len(reference)) * reference.std(axis=0)
+    enough = gaps[:-1] >= gaps[1:] - errors[1:]
+    return int(enough.argmax()) + 1 if enough.any() else len(own)
 
 
 def least_alike(cosine: Array, labels: Array) -> int:

@@ -32,6 +32,7 @@ from ..core.errors import PluginError, named_faults
 from ..core.presence import reduced
 from ..core.updates import Context, Updates
 from .cohort.sampling import counted_sampling, sample_cohort
+from .optimizers.stepping import stepped
 
 if TYPE_CHECKING:
     from ..clients.exchange.exchange import Exchange
@@ -200,7 +201,7 @@ class Plan:
         clients behind it stated, where they do.
         """
         if not self.own_step or (not self.exchange.tells_more and facts is None):
-            return self.optimizer.step(params, aggregate, state)
+            return stepped(self.optimizer, params, aggregate, state, self.layout)
         step, told = cast(Any, self.optimizer.step), () if facts is None else (facts,)
         found: tuple[Tensor, State] = step(params, self.exchange.unscaled(aggregate), state, share, *told)
         return found

@@ -12,6 +12,7 @@ import torch
 
 from ..clients.exchange.levels import levels_of
 from ..clients.exchange.messages import Broadcast
+from ..clients.models.build import settles
 from ..clients.models.weights import begin_with
 from ..clients.pools.serial import SerialPool
 from ..clients.scoring.scorer import Scoring
@@ -40,9 +41,9 @@ from .guarantee.guard import out_of_budget
 from .guarantee.reading import delta_warning
 from .round import run_round
 from .scoring.evaluation import Evaluator, Score, goals_of
-from .scoring.personal import PersonalEvaluator, PersonalScore, make_evaluator
+from .scoring.personal import PersonalEvaluator, PersonalScore, kept_warning, make_evaluator
 from .spec import RunSpec, noise_warning
-from .state import ServerState, first_state
+from .state import ServerState, first_state, require_memories
 
 if TYPE_CHECKING:
     from ..clients.data.base import FederatedData
@@ -97,13 +98,18 @@ class Simulation:
         """Run the rounds that are left after ``state`` (all of them by default), one a time.
 
         None is run that the privacy budget does not pay for.
+
+        Raises:
+            PluginError: One failed; or, after the first round, what it remembers is no tree (``core.trees``).
         """
         state = state or self.first
-        stopped, known = self.out_of_budget(state), None
+        stopped, known, fresh = self.out_of_budget(state), None, True
         while state.round < self.spec.rounds and stopped is None:
             begin = perf_counter()
             state, outcome = run_round(self.plan, state, pool)
             seconds = perf_counter() - begin
+            if fresh:
+                require_memories(self.plan, state)
             stopped = self.out_of_budget(state)
             due, score = self._due(state) or stopped is not None, None
             if due:
@@ -111,12 +117,14 @@ class Simulation:
                 score = known[1]
             personal = self._personal_scores(state) if due else ()
             certified = self.certifier.scores(state) if due and self.certifier else ()
+            fresh = False
             yield Step(state, outcome, score, seconds, stopped, personal, certified)
             del outcome  # its updates, before the next round's are there
 
     def warnings(self) -> list[str]:
         """Return, one line each, what may go otherwise in some rounds than the scenario says."""
         lines = *declared(self.data, ClientData.notes), delta_warning(self.plan), noise_warning(self.spec)
+        lines += (kept_warning(self.kernel.rule, self.plan.exchange, self.spec.algorithm.name),)
         return [*(line for line in lines if line), *warnings_of(self.spec, self.plan)]
 
     def out_of_budget(self, state: ServerState) -> str | None:
@@ -189,7 +197,7 @@ def prepare(
     data = load_data(parts) if data is None else data
     mechanism, spec = known_noise(parts, data)
     model, secret = model_and_secret(spec, data, parts.server)
-    if spec.init is not None:
+    if spec.init is not None and settles(spec.model.name, spec.model.options) is None:
         begin_with(model, spec.init)
     choice = make_choice(parts, data, model, begun)
     layout = Layout.of(model)

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from ..clients.codecs.parts.between_rounds import shared_by
 from ..core.contracts import UpdateKnowledge
+from ..core.declarations import name_of
+from ..core.errors import PluginError
+from ..core.trees import require_tree
 from .mail.catching_up import first_held
 from .mail.replay import first_log
 
@@ -69,6 +72,21 @@ class ServerState:
     mailbox: Mailbox | None = None
     down: State = None
     log: State = None
+
+
+def require_memories(plan: Plan, state: ServerState) -> None:
+    """Raise ``PluginError`` where a plug-in's memory cannot be saved, before many rounds stand on it."""
+    memories = [
+        *zip((role.attack for role in plan.attacks), state.attacks, strict=True),
+        *zip(plan.pre_aggregations, state.pre_aggregations, strict=True),
+        *((plan.codec, state.codec), (plan.privacy, state.privacy), (plan.defense, state.defense)),
+        *((plan.optimizer, state.optimizer), (plan.schedule, state.schedule), (plan.server, state.server)),
+    ]
+    for plugin, memory in memories:
+        try:
+            require_tree(memory, name_of(plugin))
+        except TypeError as error:
+            raise PluginError(f"what {name_of(plugin)} remembers cannot be saved: {error}") from error
 
 
 def first_state(plan: Plan, params: Tensor, buffers: Tensor) -> ServerState:

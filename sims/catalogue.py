@@ -146,20 +146,25 @@ def _beside(plugin: object, members: Family[Any]) -> list[str]:
     ]
 
 
-def draw_labels(name: str, options: Sequence[str], out: Path | None) -> Path:
-    """Draw the label distribution of a scenario's clients, or of a data set split IID; return the PNG.
+def draw_labels(name: str, options: Sequence[str], out: Path | None) -> tuple[list[str], Path]:
+    """Draw the label distribution of a scenario's clients, or of a data set split IID.
+
+    Returns:
+        Lines that sum the data up, and the PNG.
 
     Raises:
         ScenarioError: Neither a scenario nor a data set has that name.
     """
     from ..server.assembly.ingredients import make_data
+    from .data_summary import summary_lines
     from .plots import save
     from .plots.labels import label_distribution
 
     scenario = _data_scenario(name, options)
-    counts = make_data(scenario.run_spec()).label_counts()
-    figure, data = label_distribution(counts)
-    return save(figure, out or Path(f"{scenario.name}-labels.png"), data)
+    data = make_data(scenario.run_spec())
+    counts = data.label_counts()
+    figure, table = label_distribution(counts)
+    return summary_lines(data, counts), save(figure, out or Path(f"{scenario.name}-labels.png"), table)
 
 
 def _data_scenario(name: str, options: Sequence[str]) -> Scenario:

@@ -27,14 +27,24 @@ _SENTENCES = {
     "model": {"name": "tiny_bert", "width": 32, "inner": 64},
     "training": {"local_steps": 5, "batch_size": 16, "lr": 0.1},
 }
+_PEOPLE_SAY = {
+    "data": {"name": "people", "people": 20},
+    "num_clients": 20,
+    "partition": "natural",
+    "model": {"name": "tiny_gpt", "width": 32, "blocks": 1},
+    "task": "language_model",
+}
 _WLS = {"data": "wls", "task": "regression", "model": "linear"}
 _ONE = {"training": {"local_steps": 1, "batch_size": 1, "lr": 0.1}}
 _SHORT = {"max_iterations": 50}
 _TOLD = {"probe": {"labels_known": True}}
 _SMOOTH = {"model": {"name": "mlp", "hidden": [32], "activation": "tanh"}}
 _RELU = {"model": {"name": "mlp", "hidden": [200]}}
+_DEEP = {"model": {"name": "mlp", "hidden": [32, 32, 32]}}
+_RESIDUAL = {"model": {"name": "residual_mlp", "keep_last": 0.5}}
 _TWO = {"num_byzantine": 2}
 _FIXED = {"name": "fixed_size", "cohort_size": 5}
+_SLOW = {"network": {"name": "links", "latency_seconds": 1.0, "jitter": 1.0}}
 _NAMES = ("age", "income", "smoker")
 _ROWS = [(20 + 7 * n % 60, 900 + 13 * n % 400) for n in range(40)]
 _PEOPLE = "".join(f"{age},{income},{'yes' if age > 45 else 'no'}\n" for age, income in _ROWS)
@@ -86,6 +96,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "beside": {"partition": "natural"},
         "files": {"pictures.py": _LEAF_FILE},
     },
+    "datasets/people": {"beside": {k: v for k, v in _PEOPLE_SAY.items() if k != "data"}},
     "datasets/wls": {"beside": _WLS},
     "partitions/natural": {"beside": {"data": "heart_disease", "num_clients": 4}},
     "models/cnn_mudhog_fashion": {"beside": _PICTURES},
@@ -98,10 +109,24 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "models/tiny_gpt": {"beside": _TEXT},
     "models/tiny_bert": {"beside": _SENTENCES},
     "data_attacks/chameleon": {"beside": {"model": {"name": "mlp", "hidden": [32]}}},
-    **{f"algorithms/{name}": {"beside": _ALIKE} for name in ("scaffold", "feddyn", "heterofl")},
+    **{
+        f"algorithms/{name}": {"beside": _ALIKE}
+        for name in ("scaffold", "feddyn", "heterofl", "uncertainty_merge", "unlearn")
+    },
+    "algorithms/nested_depth": {"beside": _DEEP | _ALIKE},
+    "defenses/inco": {"beside": _DEEP | {"algorithm": {"name": "nested_depth", "depths": [0.5, 1.0]}}},
+    **{f"algorithms/{name}": {"beside": _SMOOTH} for name in ("tpsgd", "dfa", "local_guess")},
+    "algorithms/randomized_backward": {"beside": _RELU},
+    "algorithms/stochastic_depth": {"beside": _RESIDUAL | _ALIKE},
+    "algorithms/fedskel": {"options": {"keep_ratios": [1.0, 0.5]}, "beside": _RELU | _ALIKE},
     "algorithms/fsgld": {"options": {"surrogate_steps": 100, "surrogate_burn_in": 100}, "beside": _ALIKE},
     "algorithms/admm": {"beside": _WLS | {"model": {"name": "linear", "bias": False}} | _ALIKE},
-    "algorithms/moon": {"beside": _RELU},
+    "algorithms/fzoos": {
+        "options": {"local_steps": 2, "candidates": 10, "look_candidates": 10, "look_active": 5}
+    },
+    "algorithms/fedper": {"beside": _RELU},
+    "algorithms/fedbn": {"beside": {"model": "norms.py:Net"}, "files": {"norms.py": _NORMS}},
+    **{f"algorithms/{name}": {"beside": _RELU} for name in ("moon", "label_correction")},
     "client_defenses/frozen_layers": {"beside": _RELU},
     "tasks/regression": {"beside": _SERIES | {"model": "gru"}},
     "tasks/language_model": {"beside": _TEXT},
@@ -131,10 +156,12 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "leakage_attacks/lamp": {"options": _SHORT, "beside": _TEXT | _ONE | {"probe": {"auxiliary": 100}}},
     "leakage_attacks/tag": {"options": _SHORT, "beside": _TEXT | _ONE},
+    "leakage_attacks/recit_style": {"beside": _TEXT | _ONE},
     "leakage_attacks/imprint_bins": {
         "beside": _RELU | {"server": {"name": "imprint", "bins": 64, "mean": 0.305, "std": 0.042}}
     },
     "leakage_attacks/trap_rows": {"beside": _RELU | {"server": "trap_weights"}},
+    "servers/personal_notes": {"options": {"pretraining": 5, "steps": 5}, "beside": _PEOPLE_SAY},
     "servers/trap_weights": {"beside": _RELU},
     "inference_attacks/backward_lens": {"beside": _TEXT | _ONE},
     "inference_attacks/lira": {"beside": {"probe": {"candidates": "same_classes", "auxiliary": 100}}},
@@ -152,6 +179,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "defenses/fedguard": {"beside": {"root_examples": 50}},
     "defenses/crfl": {"options": {"clip_norm": 15.0, "votes": 100}},
     "defenses/bulyan": {"options": {"num_byzantine": 1}},
+    "defenses/client_influence": {"beside": {"root_examples": 50}},
     "defenses/zeno": {"options": _TWO, "beside": {"root_examples": 50}},
     "defenses/fltrust": {"beside": {"root_examples": 50}},
     "defenses/parameter_certificate": {"options": {"clip_norm": 1.0, **_TWO}},
@@ -175,6 +203,11 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "options": {"epsilon": 2.0, "delta": 1e-3},
         "beside": {"algorithm": "diff2_gd", "sampler": "full"},
     },
+    "schedules/deadline": {"options": {"seconds": 2.0}, "beside": _SLOW},
+    "schedules/over_select": {"options": {"goal": 6}, "beside": _SLOW},
+    "schedules/fedasync": {"options": {"concurrency": 5}, "beside": _SLOW},
+    "schedules/quorum": {"beside": _SLOW},
+    "networks/script": {"options": {"seconds": [[1.0, 2.5, 0.5], [2.0, 1.0, 1.5]]}},
     "samplers/fixed_size": {"options": {"cohort_size": 5}},
     "samplers/poisson": {"options": {"sample_rate": 0.5}},
     "samplers/round_robin": {"options": {"period": 2}},

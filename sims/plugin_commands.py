@@ -68,10 +68,11 @@ def data(
     set_: Set = None,
     out: Annotated[Path | None, typer.Option(help="Picture to write: .png, .pdf or .svg.")] = None,
 ) -> None:
-    """Draw which labels each client holds."""
+    """Draw which labels each client holds, and say how sizes, labels and inputs are spread."""
     from .catalogue import draw_labels
 
-    say(draw_labels(scenario, set_ or [], out))
+    lines, picture = draw_labels(scenario, set_ or [], out)
+    say("\n".join([*lines, str(picture)]))
 
 
 def new(

@@ -130,6 +130,11 @@ class Run:
         """One row a layer and round, of the round's first message; None where no codec shortens layers."""
         return self._where_there("layers")
 
+    @cached_property
+    def work(self) -> "pd.DataFrame | None":
+        """One row a message: when its client began, how long it worked, whether it counted; else None."""
+        return self._where_there("work")
+
     def _where_there(self, name: str) -> "pd.DataFrame | None":
         there = name in self._going_on or (self.folder / f"{name}.parquet").is_file()
         return self._table(name) if there else None
@@ -271,9 +276,8 @@ def check_keys(path: Path, table: Mapping[str, Any], keys: Mapping[str, type], w
         if key not in table:
             raise ResultsError(f"{path} cannot be read: key '{where}{key}' is missing")
         if not isinstance(table[key], kind):
-            raise ResultsError(
-                f"{path} cannot be read: '{where}{key}' is {table[key]!r:.40}, expected {kind.__name__}"
-            )
+            said = f"'{where}{key}' is {table[key]!r:.40}, expected {kind.__name__}"
+            raise ResultsError(f"{path} cannot be read: {said}")
 
 
 def load_run(folder: str | Path) -> Run:
@@ -288,11 +292,7 @@ def load_run(folder: str | Path) -> Run:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all.
-
-    Raises:
-        ResultsError: The disk is full or not writable.
-    """
+    """Write JSON whole or not at all; what is raised, as in ``write_table``."""
     write_file(path, json.dumps(value, indent=1).encode())
 
 

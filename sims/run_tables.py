@@ -31,6 +31,7 @@ from .records import (
 )
 from .results import JOURNALS, read_manifest
 from .robustness import ATTACKS, CLASSES, attack_rows, class_rows
+from .work_table import WORK, work_rows
 
 if TYPE_CHECKING:
     from ..server.checkpoint import Checkpoint
@@ -51,6 +52,7 @@ OPTIONAL = {
     "certificates": CERTIFICATES,
     "frames": FRAMES,
     "layers": LAYERS,
+    "work": WORK,
 }
 
 
@@ -96,6 +98,7 @@ def _further(plan: Plan, step: Step) -> Iterator[tuple[str, pa.Table]]:
         ("frames", frame_rows(plan, step)),
         ("frames", catch_up_rows(plan, step)),
         ("layers", layer_rows(plan, step)),
+        ("work", work_rows(plan, step)),
     ):
         if found is not None:
             yield name, found

@@ -220,7 +220,8 @@ def _refuse_other_runs(name: str, simulation: Simulation) -> None:
         raise ScenarioError(
             f"probe '{name}' rebuilds labelled examples, and {facts.name} has {facts.labels}; leave it out"
         )
-    if declared(simulation.kernel.rule, Algorithms.work) is not None:
+    rule = simulation.kernel.rule
+    if any(declared(rule, way) is not None for way in (Algorithms.work, Algorithms.keeps)):
         raise ScenarioError(
             f"probe '{name}' knows messages of local SGD, and algorithm '{simulation.spec.algorithm.name}' "
             "sends something else; leave it out"

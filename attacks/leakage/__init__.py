@@ -29,6 +29,7 @@ LEAKAGE_ATTACKS: Family[LeakageAttack] = Family(
         "dager": "gauntlet.attacks.leakage.dager:DAGER",
         "tag": "gauntlet.attacks.leakage.tag:TAG",
         "lamp": "gauntlet.attacks.leakage.lamp:LAMP",
+        "recit_style": "gauntlet.attacks.leakage.recit_style:RecitStyle",
         "film": "gauntlet.attacks.leakage.film:FILM",
         "imprint_bins": "gauntlet.attacks.leakage.imprint_bins:ImprintBins",
         "trap_rows": "gauntlet.attacks.leakage.trap_rows:TrapRows",

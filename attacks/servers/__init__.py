@@ -11,6 +11,7 @@ SERVERS: Family[MaliciousServer] = Family(
     {
         "honest": "gauntlet.attacks.servers.honest:Honest",
         "imprint": "gauntlet.attacks.servers.imprint:Imprint",
+        "personal_notes": "gauntlet.attacks.servers.personal_notes:PersonalNotes",
         "trap_weights": "gauntlet.attacks.servers.trap_weights:TrapWeights",
     },
     declares=Servers,

@@ -1,6 +1,7 @@
 """What every malicious server owes; ``gauntlet check-plugin`` runs the same functions.
 
-Checks work on a small model of 8 x 8 images that begins with a linear layer, since many servers want that.
+Checks work on a small model of 8 x 8 images that begins with a linear layer, since many servers want that; a
+server that refuses it is tried on one that forecasts the tokens of ``core.people``.
 """
 
 from collections.abc import Callable
@@ -11,8 +12,10 @@ from torch.nn import functional
 
 from ...core.contracts import MaliciousServer, Secret
 from ...core.declarations import Servers, declared
+from ...core.errors import GauntletError
 from ...core.guards import guard
 from ...core.layout import Layout
+from ...core.people import LENGTH, TOKENS
 from ...core.registry import require
 from ...core.replies import REPLIES
 from ...core.seeds import generator, seeded_torch
@@ -28,10 +31,40 @@ def plain_model() -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, CLASSES))
 
 
+class Forecaster(nn.Module):
+    """From tokens [B, 32] to the logits of those that follow [B, 32, V]; its middle layer is not trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens, self.positions = nn.Embedding(len(TOKENS), 8), nn.Embedding(LENGTH, 8)
+        self.inner, self.head = nn.Linear(8, 8).requires_grad_(False), nn.Linear(8, len(TOKENS))
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = torch.arange(x.shape[1]).expand_as(x)
+        logits: Tensor = self.head(self.inner(self.tokens(x) + self.positions(places)).tanh())
+        return logits
+
+
+def _given(server: MaliciousServer) -> tuple[nn.Module, Tensor, Tensor]:
+    """Return the model that a server is tried on, three inputs of it and their labels."""
+    draw = torch.Generator().manual_seed(0)
+    try:
+        with seeded_torch(generator(0, "server_contract_model")):
+            _watched(server).rebuild(plain_model())
+    except GauntletError as error:
+        if not isinstance(error.__cause__, ValueError):
+            raise
+        with seeded_torch(generator(0, "server_contract")):
+            rows = torch.randint(0, len(TOKENS), (3, LENGTH + 1), generator=draw)
+            return Forecaster(), rows[:, :-1], rows[:, 1:]
+    return plain_model(), torch.rand(3, *SHAPE, generator=draw), torch.tensor([0, 1, 2])
+
+
 def rebuilt(server: MaliciousServer) -> tuple[nn.Module, Secret]:
     """Return what a server makes of the model, and what it knows of that."""
+    model, _, _ = _given(server)
     with seeded_torch(generator(0, "server_contract_model")):
-        return _watched(server).rebuild(plain_model())
+        return _watched(server).rebuild(model)
 
 
 def planted(server: MaliciousServer, round_: int = 0, state: State = None) -> tuple[Tensor, Secret, State]:
@@ -50,12 +83,11 @@ def _watched(server: MaliciousServer) -> MaliciousServer:
 def a_rebuilt_model_takes_and_gives_what_the_model_did(server: MaliciousServer) -> None:
     """Inputs of one shape give finite logits of one shape, and something of it is trained."""
     model, _ = rebuilt(server)
+    before, x, _ = _given(server)
     with torch.no_grad():
-        logits = model(torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(0)))
-    require(
-        tuple(logits.shape) == (3, CLASSES), f"3 images gave {list(logits.shape)}, expected [3, {CLASSES}]"
-    )
-    require(bool(logits.isfinite().all()), "3 images gave logits that are not finite")
+        logits, wanted = model(x), before(x).shape
+    require(logits.shape == wanted, f"3 examples gave {list(logits.shape)}, expected {list(wanted)}")
+    require(bool(logits.isfinite().all()), "3 examples gave logits that are not finite")
     require(Layout.of(model).num_parameters > 0, "the rebuilt model has no trainable parameters")
 
 
@@ -119,9 +151,13 @@ def it_changes_what_it_declares(server: MaliciousServer) -> None:
     """``nothing``, the ``parameters``, or the ``model``: its layers are others then, and only then."""
     says = declared(server, Servers.deviates)
     model, secret = rebuilt(server)
-    before, after = Layout.of(plain_model()), Layout.of(model)
-    same = before == after and type(model) is type(plain_model())
+    given, _, _ = _given(server)
+    before, after = Layout.of(given), Layout.of(model)
+    same = before == after and type(model) is type(given)
     require(says != "model" or not same, "it declares deviates = 'model', and rebuilds none")
+    weights = zip(given.state_dict().values(), model.state_dict().values(), strict=False)
+    moved = not same or any(not torch.equal(*pair) for pair in weights)
+    require(says != "weights" or moved, "it declares deviates = 'weights', and changes none")
     require(says == "model" or same, f"it declares deviates = '{says}', and rebuilds the model")
     own = after.flatten(dict(model.named_parameters()))
     plants = any(not torch.equal(params, own) for params, _, _ in _rounds(server))
@@ -140,8 +176,8 @@ def a_client_can_train_on_what_is_planted(server: MaliciousServer) -> None:
     with torch.no_grad():
         for name, value in layout.views(params).items():
             own[name].copy_(value)
-    x = torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(1))
-    loss = functional.cross_entropy(model(x), torch.tensor([0, 1, 2]))
+    _, x, y = _given(server)
+    loss = functional.cross_entropy(model(x).flatten(0, -2), y.flatten())
     wanted = [own[slot.name] for slot in layout.parameters]
     moved = torch.autograd.grad(loss, wanted, allow_unused=True)
     flat = torch.cat([g.reshape(-1) for g in moved if g is not None])

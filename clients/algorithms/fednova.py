@@ -8,6 +8,7 @@ momentum: the authors' code runs the two recurrences one after the other, which 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from ...core.contracts import Facts, LocalTraining, LocalWork
 from ...core.trees import State
+from .parts.partial_work import check_partial, some_steps
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,7 @@ class FedNova:
     def __post_init__(self) -> None:
         if not 0 <= self.mu < float("inf"):
             raise ValueError(f"mu must be at least 0, got {self.mu}")
-        if not 0 <= self.partial <= 1:
-            raise ValueError(f"partial must be between 0 and 1, got {self.partial}")
+        check_partial(self.partial)
         if self.tau_eff not in ("mean", "steps"):
             raise ValueError(f"tau_eff must be mean or steps, got {self.tau_eff!r}")
         if self.max_steps is not None and self.max_steps < 1:
@@ -91,12 +92,7 @@ class FedNova:
     @property
     def takes_steps(self) -> Callable[[int, Callable[[], np.random.Generator]], int] | None:
         """What says how many of its steps a client takes; None where it takes all."""
-        return self._some if self.partial else None
-
-    def _some(self, planned: int, draw: Callable[[], np.random.Generator]) -> int:
-        stream = draw()
-        fewer = stream.random() < self.partial and planned > 1
-        return int(stream.integers(1, planned)) if fewer else planned
+        return partial(some_steps, self.partial) if self.partial else None
 
     def facts_of(self, update: Tensor, work: LocalWork) -> Mapping[str, Tensor]:
         return {"steps": work.steps[:, 0]}

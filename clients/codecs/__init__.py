@@ -28,6 +28,7 @@ CODECS: Family[Codec] = Family(
         "low_rank": "gauntlet.clients.codecs.low_rank:LowRank",
         "momentum_correction": "gauntlet.clients.codecs.momentum_correction:MomentumCorrection",
         "natural": "gauntlet.clients.codecs.natural:Natural",
+        "nf4": "gauntlet.clients.codecs.nf4:NF4",
         "one_byte": "gauntlet.clients.codecs.one_byte:OneByte",
         "power": "gauntlet.clients.codecs.power:Power",
         "powersgd": "gauntlet.clients.codecs.powersgd:PowerSGD",
@@ -40,6 +41,7 @@ CODECS: Family[Codec] = Family(
         "terngrad": "gauntlet.clients.codecs.terngrad:TernGrad",
         "topk": "gauntlet.clients.codecs.topk:TopK",
         "trit_planes": "gauntlet.clients.codecs.trit_planes:TritPlanes",
+        "zero_rows": "gauntlet.clients.codecs.zero_rows:ZeroRows",
     },
     declares=Codecs,
 )

@@ -16,14 +16,15 @@ _SOURCE, _LABEL, _TEXT = 0, 1, 3
 
 @dataclass(frozen=True)
 class Cola:
-    """Sentences as tokens, 0 filling up; label 1 is an acceptable one. A natural client is a work.
+    """Sentences as tokens, filled up; label 1 is an acceptable one. A natural client is a work.
 
     Attributes:
         length: S, tokens of a sentence with [CLS] and [SEP], between 3 and 512; longer ones are cut, of 32
             tokens 5 of 8551.
         tokenizer: ``"training"``: the most frequent words of the training sentences, and so no epsilon
-            (``fitted_inputs``); else the file of a public list of words, one a line.
-        max_tokens: V at most, five special ones counted.
+            (``fitted_inputs``); ``hf:NAME`` or ``hf:FOLDER``: a transformer's own; else the file of a public
+            list of words, one a line.
+        max_tokens: V of words at most, five special ones counted.
         test: Works that are trained on too (527 sentences), or six others (516).
     """
 

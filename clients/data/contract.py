@@ -14,6 +14,7 @@ from ...core.errors import DataError
 from ...core.registry import require
 from ...core.seeds import generator
 from ..tasks.fitted import facts_of, task_of
+from .altering import check_inputs
 from .base import Array, Dataset, FederatedData, Partition, Population, Source
 from .federate import asked, check_rows, dealt
 
@@ -205,6 +206,20 @@ def more_clients_than_examples_are_refused(plugin: Partition) -> None:
     require(False, f"3 examples for {NUM_CLIENTS} clients must raise ValueError, nothing was raised")
 
 
+def altered_inputs_are_as_many_of_the_same_kind(plugin: Partition) -> None:
+    """For every client, from its stream alone, and what it was handed is left as it was."""
+    alter = declared(plugin, Partitions.alter)
+    if alter is None:
+        return
+    x = small_inputs(12)
+    for client in range(NUM_CLIENTS):
+        handed = x.copy()
+        found, again = (alter(handed, client, NUM_CLIENTS, generator(0, "alter", client)) for _ in range(2))
+        check_inputs(found, x)
+        require(np.array_equal(handed, x), "alter must not change its arguments in place")
+        require(np.array_equal(found, again), "alter must follow from what it is given alone")
+
+
 def _split(
     plugin: Partition, y: Array, groups: Array, count: int = NUM_CLIENTS, seed: int = 0
 ) -> list[Array]:
@@ -222,4 +237,5 @@ PARTITION_CHECKS: tuple[Callable[[Partition], None], ...] = (
     the_split_follows_its_seed,
     labels_do_not_matter_where_that_is_declared,
     more_clients_than_examples_are_refused,
+    altered_inputs_are_as_many_of_the_same_kind,
 )

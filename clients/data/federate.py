@@ -12,6 +12,7 @@ from ...core.guards import guard
 from ...core.registry import require
 from ...core.seeds import generator
 from ...core.untouched import untouched
+from .altering import altered
 from .base import (
     NO_GROUPS,
     Array,
@@ -90,6 +91,7 @@ def federate(
     except PluginError as error:
         raise PluginError(f"partition {_label(partition)}: {error}") from error
     _check_nobody_is_empty(rows, len(pile.y))
+    pile = altered(partition, pile, rows, seed)
     data = dealt(pile, rows) if held_out == 0 else _with_held_out(pile, rows, held_out, seed)
     if root is None:
         return data

@@ -15,14 +15,15 @@ _LABEL, _TEXT = 0, 1
 
 @dataclass(frozen=True)
 class RottenTomatoes:
-    """Sentences as tokens, 0 filling up; label 1 is a good word. The last tenth of either class is for test.
+    """Sentences as tokens, filled up; label 1 is a good word. The last tenth of either class is for test.
 
     Attributes:
         length: S, tokens of a sentence with [CLS] and [SEP], between 3 and 512; longer ones are cut, of 32
             tokens 24 %.
         tokenizer: ``"training"``: the most frequent words of the training sentences, and so no epsilon
-            (``fitted_inputs``); else the file of a public list of words, one a line.
-        max_tokens: V at most, five special ones counted.
+            (``fitted_inputs``); ``hf:NAME`` or ``hf:FOLDER``: a transformer's own; else the file of a public
+            list of words, one a line.
+        max_tokens: V of words at most, five special ones counted.
     """
 
     length: int = 32

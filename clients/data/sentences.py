@@ -16,9 +16,11 @@ import numpy as np
 from ...core.errors import DataError
 from .base import Dataset
 from .files import find_folder, missing
+from .hub_tokenizer import hub_tokens
 from .unpacking import read_bytes
 
 PAD, UNK, CLS, SEP, MASK = range(5)
+HUB = "hf:"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LARGEST = 2**24  # bytes of a file, or of a list of words
 LONGEST = 512  # tokens of a sentence, as of BERT
@@ -73,18 +75,23 @@ def sentences_of(
         name: Of the data set.
         train: Training sentences with their labels, 0 or 1.
         test: Likewise.
-        tokenizer: ``"training"``, or a file of words: see ``check_options``.
+        tokenizer: ``"training"``, a file of words, or ``hf:`` and a transformer: see ``check_options``.
         length: S.
         most: V at most.
         groups: The natural client of each training sentence, or None.
 
     Raises:
         DataError: No such file of words, or one that holds none.
+        ScenarioError, PluginError: No such tokenizer, or no library to read one.
     """
-    learnt = tokenizer == "training"
-    names = vocabulary_of((text for text, _ in train), most) if learnt else _listed(tokenizer, most)
-    number = {word: token for token, word in enumerate(names) if token >= len(SPECIAL)}
-    arrays = [np.array([encoded(text, number, length) for text, _ in part]) for part in (train, test)]
+    learnt, texts = tokenizer == "training", [[text for text, _ in part] for part in (train, test)]
+    if tokenizer.startswith(HUB):
+        arrays, num_tokens = hub_tokens(tokenizer.removeprefix(HUB), texts, length)
+    else:
+        names = vocabulary_of(texts[0], most) if learnt else _listed(tokenizer, most)
+        number = {word: token for token, word in enumerate(names) if token >= len(SPECIAL)}
+        arrays = [np.array([encoded(text, number, length) for text in part]) for part in texts]
+        num_tokens = len(names)
     labels = [np.array([label for _, label in part], dtype=np.int64) for part in (train, test)]
     return Dataset(
         name=name,
@@ -93,9 +100,9 @@ def sentences_of(
         test_x=arrays[1],
         test_y=labels[1],
         num_classes=2,
-        value_range=(0.0, len(names) - 1.0),
+        value_range=(0.0, num_tokens - 1.0),
         groups=None if groups is None else np.array(groups),
-        num_tokens=len(names),
+        num_tokens=num_tokens,
         fitted=(f"the vocabulary ({name}: tokenizer = a file of words)",) if learnt else (),
     )
 
@@ -105,7 +112,8 @@ def check_options(tokenizer: str, length: int, max_tokens: int) -> None:
 
     Args:
         tokenizer: ``"training"`` takes the most frequent words of the training sentences, which says
-            something about them that no mechanism protects; else the file of a public list of words.
+            something about them that no mechanism protects; ``hf:NAME`` and ``hf:FOLDER`` take a
+            transformer's own; else it is the file of a public list of words.
         length: S, between 3 and 512.
         max_tokens: V at most, between 6 and 65 536.
 

@@ -17,14 +17,15 @@ _TEXT, _LABEL = 0, 1
 
 @dataclass(frozen=True)
 class Sst2:
-    """Phrases or sentences as tokens, 0 filling up; label 1 is a good word.
+    """Phrases or sentences as tokens, filled up; label 1 is a good word.
 
     Attributes:
         length: S, tokens of a sentence with [CLS] and [SEP], between 3 and 512; longer ones are cut, of 32
             tokens 4 % of the phrases and 19 % of the whole sentences.
         tokenizer: ``"training"``: the most frequent words of the training sentences, and so no epsilon
-            (``fitted_inputs``); else the file of a public list of words, one a line.
-        max_tokens: V at most, five special ones counted.
+            (``fitted_inputs``); ``hf:NAME`` or ``hf:FOLDER``: a transformer's own; else the file of a public
+            list of words, one a line.
+        max_tokens: V of words at most, five special ones counted.
         phrases: The 67 349 phrases of GLUE, and its 872 sentences of ``dev`` for test; or else the 6920 whole
             sentences, and the 1821 of the treebank's own test.
     """

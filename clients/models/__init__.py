@@ -1,6 +1,7 @@
 """Models by name, and ``build_model``, which fits one to the data."""
 
 from ...core.contracts import ModelFactory
+from ...core.declarations import Models
 from ...core.registry import Family
 from .build import build_model, factory_refusal
 from .normalized import Normalized
@@ -23,14 +24,19 @@ MODELS: Family[ModelFactory] = Family(
         "cnn_mcmahan": "gauntlet.clients.models.cnn_mcmahan:CnnMcmahan",
         "cnn_heterofl": "gauntlet.clients.models.cnn_heterofl:CnnHeterofl",
         "linear": "gauntlet.clients.models.linear:Linear",
+        "residual_mlp": "gauntlet.clients.models.residual_mlp:ResidualMlp",
+        "rnn": "gauntlet.clients.models.rnn:Rnn",
         "lstm": "gauntlet.clients.models.lstm:Lstm",
         "gru": "gauntlet.clients.models.gru:Gru",
         "bilstm": "gauntlet.clients.models.bilstm:BiLstm",
         "bigru": "gauntlet.clients.models.bigru:BiGru",
         "tiny_gpt": "gauntlet.clients.models.tiny_gpt:TinyGpt",
+        "lora": "gauntlet.clients.models.lora:Lora",
         "tiny_bert": "gauntlet.clients.models.tiny_bert:TinyBert",
         "tiny_vit": "gauntlet.clients.models.tiny_vit:TinyVit",
         "resnet18_gn": "gauntlet.clients.models.resnet18_gn:Resnet18Gn",
     },
+    schemes={"hf": "gauntlet.clients.models.hub_model:hub_model"},
     refusal=factory_refusal,
+    declares=Models,
 )

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ...core.declarations import ClientData, declared
-from ...core.errors import GauntletError, PluginError, ScenarioError, said
+from ...core.declarations import ClientData, Models, declared
+from ...core.errors import GauntletError, PluginError, ScenarioError, said, shown
 from ...core.live import is_live
 from ...core.registry import configure
 from ...core.seeds import seeded_torch
@@ -74,6 +74,17 @@ def build_model(
     return model.train()
 
 
+def settles(name: str, options: Mapping[str, Any]) -> Callable[..., None] | None:
+    """Return what a model's factory does once first weights are there; None where it does nothing."""
+    from . import MODELS
+
+    factory = MODELS.find(name)
+    made = callable(getattr(factory, "build", None)) and declared(factory, Models.settle) is not None
+    if not made:
+        return None
+    return declared(configure(factory, name, options), Models.settle)
+
+
 def factory_refusal(found: Any, name: str) -> str | None:
     """Return why something without ``build`` makes no models; None where it does.
 
@@ -106,7 +117,8 @@ def _made(
     outputs: tuple[int, ...],
 ) -> Any:
     if not callable(getattr(factory, "build", None)):
-        return configure(factory, name, {**_wanted(factory, data, outputs), **options})
+        wanted = _wanted(factory, data.input_shape, outputs[-1], tokens_of(data))
+        return configure(factory, name, {**wanted, **options})
     member = configure(factory, name, options)
     try:
         return member.build(data.input_shape, outputs[-1], **told_tokens(member.build, tokens_of(data)))
@@ -116,13 +128,46 @@ def _made(
         raise _misfit(name, data, outputs, said(error, named=False)) from error
 
 
-def _wanted(factory: Callable[..., Any], data: Inputs, outputs: tuple[int, ...]) -> dict[str, Any]:
+def net_of(
+    choice: str | Mapping[str, Any], input_shape: tuple[int, ...], num_classes: int, num_tokens: int = 0
+) -> nn.Module:
+    """Return the model that an option of another factory names, with weights drawn from torch's generator.
+
+    Args:
+        choice: A model's name, or a table of ``name`` and its options.
+        input_shape: The shape of one example.
+        num_classes: What it puts out for one.
+        num_tokens: V, below which all tokens are; 0 where inputs are floats.
+
+    Raises:
+        PluginError: No such model, or wrong options, or it made something else than a model.
+    """
+    from . import MODELS
+
+    table = {"name": choice} if isinstance(choice, str) else choice
+    name, options = table.get("name"), {key: value for key, value in table.items() if key != "name"}
+    if not isinstance(name, str):
+        raise PluginError(f"a model needs a name, one of {', '.join(MODELS.names())}; got {shown(choice)}")
+    factory: Callable[..., Any] = MODELS.find(name)
+    if callable(getattr(factory, "build", None)):
+        member = configure(factory, name, options)
+        net = member.build(input_shape, num_classes, **told_tokens(member.build, num_tokens))
+    else:
+        net = configure(factory, name, {**_wanted(factory, input_shape, num_classes, num_tokens), **options})
+    if not isinstance(net, nn.Module):
+        raise PluginError(f"model '{name}' must be a torch.nn.Module, got {type(net).__name__}")
+    return net
+
+
+def _wanted(
+    factory: Callable[..., Any], input_shape: tuple[int, ...], num_classes: int, num_tokens: int
+) -> dict[str, Any]:
     """Return those of ``input_shape``, ``num_classes`` and ``num_tokens`` that a plain function takes."""
     parameters = _parameters(factory)
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    offered = {"input_shape": data.input_shape, "num_classes": outputs[-1]}
+    offered = {"input_shape": input_shape, "num_classes": num_classes}
     found = {key: value for key, value in offered.items() if anything or key in parameters}
-    return found | told_tokens(factory, tokens_of(data))
+    return found | told_tokens(factory, num_tokens)
 
 
 def tokens_of(data: Inputs) -> int:

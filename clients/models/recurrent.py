@@ -88,6 +88,31 @@ class GruLayer(Cell):
         return state
 
 
+class RnnLayer(Cell):
+    """Elman's layer: the activation of W x + U (state before) + b.
+
+    Source: Elman. Finding Structure in Time. Cognitive Science 14(2), 1990.
+    """
+
+    def __init__(self, features: int, hidden: int, activation: str) -> None:
+        super().__init__(features, hidden, 1, activation)
+
+    def states(self, x: Tensor, cut: bool = False) -> Tensor:
+        """Return the state after every step of x [B, S, features]; cut: no gradient goes to the step before.
+
+        [B, S, hidden].
+        """
+        found: list[Tensor] = []
+        for step in F.linear(x, self.weight_ih, self.bias_ih).unbind(1):
+            before = found[-1].detach() if cut and found else found[-1] if found else None
+            found.append(self.activation(step if before is None else step + before @ self.weight_hh.t()))
+        return torch.stack(found, dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the state after the last step of x [B, S, features].  # [B, hidden]"""
+        return self.states(x)[:, -1]
+
+
 class Forecaster(nn.Module):
     """One recurrent layer, or one for each direction of time, and a linear layer on its last state."""
 

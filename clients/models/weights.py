@@ -30,12 +30,16 @@ def begin_with(model: nn.Module, path: str) -> None:
     Args:
         model: On the CPU; changed in place.
         path: A ``.safetensors`` file with a tensor of the same shape for every parameter and buffer of the
-            user's module, and no other; a relative path counts from the working folder.
+            user's module, and no other; it may lack all those that modules name as ``file_may_lack``. A
+            relative path counts from the working folder.
 
     Raises:
         ScenarioError: No such file, or it does not fit the model, or holds values that are not finite.
     """
     found, own = _read(path), inner(model).state_dict()
+    added = _added(inner(model))
+    if added.isdisjoint(found):
+        own = {name: value for name, value in own.items() if name not in added}
     for name in found:
         if name not in own:
             raise ScenarioError(f"model.init: {path}: {unknown('tensor', name, own)}")
@@ -51,6 +55,12 @@ def begin_with(model: nn.Module, path: str) -> None:
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(found[name])
+
+
+def _added(module: nn.Module) -> set[str]:
+    """Return the tensors that were added to a module's own, of which a file of those knows nothing."""
+    parts = module.named_modules()
+    return {f"{path}.{leaf}".lstrip(".") for path, m in parts for leaf in getattr(m, "file_may_lack", ())}
 
 
 def _read(path: str) -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,7 +17,7 @@ from ...core.layout import Layout
 from ...core.observation import Truth
 from ...core.seeds import generator
 from ...core.untouched import untouched
-from ...core.updates import Context, Updates, row_norms
+from ...core.updates import Updates, row_norms
 from ..exchange.exchange import exchange_of
 from ..exchange.levels import ALL_LABELS, EveryLabel, HeldLabels
 from ..exchange.messages import Broadcast, Summed, Trained
@@ -34,6 +33,7 @@ from .by_example import PrivateTraining, Trainee
 from .defending import altered, defending_of
 from .minibatches import minibatches, poisson_batches, shuffled_batches, step_sampling
 from .personal import PersonalTraining
+from .privatizing import privatized
 from .procedure import Visits
 from .round_examples import RoundExamples
 from .stacked import full_gradients, train_stacked
@@ -134,7 +134,7 @@ class BlockKernel:
         self.visits: Visits | None = None
         if declared(rule, Algorithms.work):
             flat, procedure = (self._alone.local, self._alone.gradient), cast(LocalProcedure, rule)
-            told = data, self.examples, self._noise_seed, self.exchange
+            told = data, self.examples, self._noise_seed, self.exchange, self.training
             self.visits = Visits(procedure, model, self.loss, flat, seed, *told)
         keep_freed_memory()
 
@@ -155,10 +155,8 @@ class BlockKernel:
         return Trained(private, losses, norms, sent, memory)
 
     def _privatize(self, broadcast: Broadcast, updates: Updates) -> Updates:
-        context = Context(broadcast.round, broadcast.params, self.exchange.up, self.seed)
-        told = replace(updates.with_facts(None), context=context)
-        private = self.privacy.privatize(told, self._streams(broadcast.round))
-        return self._labels.restricted(replace(private, context=None, facts=updates.facts))
+        how = self.exchange.up, self.seed, self._noise_seed
+        return self._labels.restricted(privatized(self.privacy, updates, broadcast, *how))
 
     def _train(
         self, broadcast: Broadcast, client_ids: Array, homes: tuple[Tensor, Tensor] | None = None
@@ -282,9 +280,6 @@ class BlockKernel:
             return None
         examples = partial(self.examples, round_=block.sent.round)
         return self._personal.train(block, part, examples, shelf, places)
-
-    def _streams(self, round_: int) -> Callable[[int], np.random.Generator]:
-        return lambda client_id: generator(self._noise_seed, "client noise", round_, client_id)
 
     def _dropout(self, client_id: int, round_: int) -> np.random.Generator:
         return generator(self.seed, "dropout", round_, client_id)

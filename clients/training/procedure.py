@@ -7,6 +7,7 @@ dropout has no part in it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call, grad, jvp, vmap
 
-from ...core.contracts import CodecStreams, LocalProcedure, Worked
+from ...core.contracts import CodecStreams, LocalProcedure, LocalTraining, Worked
 from ...core.declarations import Algorithms, declared
 from ...core.directions import Directions
 from ...core.layout import Layout
 from ...core.seeds import generator
 from ...core.updates import Updates
 from ..exchange.exchange import Exchange
+from .minibatches import minibatches
 
 if TYPE_CHECKING:
     from ...core.trees import State
@@ -79,13 +81,43 @@ class ClientVisit:
         x, y = (self.x, self.y) if rows is None else (self.x[rows], self.y[rows])
         return self.visits.gradient(params, x, y)
 
-    def example_gradients(self, params: Tensor, rows: Array) -> Tensor:
-        found: Tensor = self.visits.each_gradient(params, self.x[rows], self.y[rows])
+    def example_gradients(self, params: Tensor, rows: Array, targets: Tensor | None = None) -> Tensor:
+        y = self.y[rows] if targets is None else targets
+        found: Tensor = self.visits.each_gradient(params, self.x[rows], y)
         return found.detach()
+
+    def outputs(self, params: Tensor, rows: Array) -> Tensor:
+        return self.visits.outputs(params, self.x[rows])
 
     def losses(self, params: Tensor, rows: Array | None = None) -> Tensor:
         x, y = (self.x, self.y) if rows is None else (self.x[rows], self.y[rows])
         return self.visits.losses(params, x, y)
+
+    def slope(self, params: Tensor, direction: Tensor, rows: Array | None = None) -> tuple[Tensor, Tensor]:
+        x, y = (self.x, self.y) if rows is None else self.examples(rows)
+        return self.visits.slope(params, direction, x, y)
+
+    @property
+    def training(self) -> LocalTraining:
+        return self.visits.training
+
+    @property
+    def layout(self) -> Layout:
+        return self.visits.layout
+
+    def batches(self) -> list[Array]:
+        return minibatches(self.num_examples, self.training, self.stream("batches"))
+
+    def examples(self, rows: Array) -> tuple[Tensor, Tensor]:
+        return self.x[rows], self.y[rows]
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.visits.loss(outputs, targets)
+
+    def differentiated(
+        self, params: Tensor, value: Callable[[nn.Module], tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        return self.visits.differentiated(params, value)
 
     def directions(self, count: int, pool: int | None = None) -> Directions:
         public = CodecStreams(self.visits.seed, self.round).public_seed
@@ -112,6 +144,7 @@ class Visits:
         examples: Examples,
         noise_seed: int | None = None,
         exchange: Exchange | None = None,
+        training: LocalTraining | None = None,
     ) -> None:
         """Take the kernel's ingredients.
 
@@ -125,14 +158,16 @@ class Visits:
             examples: What a client holds in a round.
             noise_seed: What the noise of privacy follows from; by default ``seed``.
             exchange: What clients send, receive and remember; by default updates, parameters and nothing.
+            training: How clients train, as the rule schedules it; by default as a scenario that says nothing.
         """
         self.noise_seed = seed if noise_seed is None else noise_seed
-        self._rule, self._model, self._loss = rule, model, loss
+        self._rule, self._model, self.loss = rule, model, loss
+        self.training = training or LocalTraining()
         self._local, self._gradient = flat
         self._data, self._examples, self.seed = data, examples, seed
-        self._layout = Layout.of(model)
-        self.exchange = exchange or Exchange(self._layout, self._layout, self._layout, Layout(()), {})
-        self._start = self._layout.flatten(dict(model.named_parameters()))  # [P]
+        self.layout = Layout.of(model)
+        self.exchange = exchange or Exchange(self.layout, self.layout, self.layout, Layout(()), {})
+        self._start = self.layout.flatten(dict(model.named_parameters()))  # [P]
         self._memories: dict[int, State] = {}  # of this process; any other one works out the same
 
     @property
@@ -185,11 +220,22 @@ class Visits:
 
     def gradient(self, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradient of the mean loss at ``params`` [P], and that loss."""
+
+        def value(model: nn.Module) -> tuple[Tensor, Tensor]:
+            loss = self.loss(model(x), y)
+            return loss, loss
+
+        return self.differentiated(params, value)
+
+    def differentiated(
+        self, params: Tensor, value: Callable[[nn.Module], tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the gradient of a number that is made of the model at ``params`` [P], and what it says."""
         self._local.copy_(params)
         self._gradient.zero_()
-        loss = self._loss(self._model(x), y)
-        torch.autograd.backward(loss)
-        return self._gradient.clone(), loss.detach()
+        number, said = value(self._model)
+        torch.autograd.backward(number)
+        return self._gradient.clone(), said.detach()
 
     def losses(self, candidates: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Return the mean loss of each of some parameters [L, P].  # [L]"""
@@ -197,7 +243,25 @@ class Visits:
         with torch.no_grad():
             for number, params in enumerate(candidates):
                 self._local.copy_(params)
-                found[number] = self._loss(self._model(x), y)
+                found[number] = self.loss(self._model(x), y)
+        return found
+
+    def slope(self, params: Tensor, direction: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the derivative of the mean loss along a direction [P], and that loss; [] both."""
+
+        def value(at: Tensor) -> Tensor:
+            return self.loss(functional_call(self._model, self.layout.views(at), (x,)), y)
+
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own, at the first use of jvp
+            both: tuple[Tensor, Tensor] = jvp(value, (params,), (direction,))[:2]
+        return both[1], both[0]
+
+    def outputs(self, params: Tensor, x: Tensor) -> Tensor:
+        """Return what the model makes of inputs at ``params`` [P], without gradient.  # [B, ...]"""
+        with torch.no_grad():
+            self._local.copy_(params)
+            found: Tensor = self._model(x)
         return found
 
     @cached_property
@@ -205,8 +269,8 @@ class Visits:
         """From parameters [P], inputs and labels to each example's gradient [B, P]."""
 
         def one(params: Tensor, x: Tensor, y: Tensor) -> Tensor:
-            named = self._layout.views(params)
-            return self._loss(functional_call(self._model, named, (x[None],)), y[None])
+            named = self.layout.views(params)
+            return self.loss(functional_call(self._model, named, (x[None],)), y[None])
 
         found: Callable[[Tensor, Tensor, Tensor], Tensor] = vmap(grad(one), in_dims=(None, 0, 0))
         return found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.func import functional_call
 
-from ...core.errors import PluginError, named_faults
+from ...core.errors import PASSED, said
 from ...core.layout import Layout
 from .added_loss import head_of
 
@@ -38,8 +38,12 @@ class SeenModels:
     def outputs(self, params: Tensor, buffers: Tensor, x: Tensor) -> Tensor:
         """Return what a model makes of inputs.  # [n, ...]"""
         named = {**self._layout.views(params), **self._layout.buffer_views(buffers)}
-        with named_faults("the model that the attack sees cannot be run"):
+        try:
             found: Tensor = functional_call(self._model, named, (x,))
+        except PASSED:
+            raise
+        except BaseException as error:  # a plain error, so that the attack that asked is named
+            raise ValueError(f"the model that the attack sees cannot be run: {said(error)}") from error
         return found
 
     def features(self, params: Tensor, buffers: Tensor, x: Tensor) -> Tensor:
@@ -69,9 +73,7 @@ class SeenModels:
             model = deepcopy(self._model).requires_grad_(True)
             path = head_of(model, shape, x.dtype)
             if path is None:
-                raise PluginError(
-                    "an attack asks for the features of a model that has no last layer of its own"
-                )
+                raise ValueError("the model that the attack sees has no last layer of its own: no features")
             self._heads[shape] = path
         return self._heads[shape]
 

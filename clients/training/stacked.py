@@ -188,8 +188,9 @@ def _padded(
     sizes = {len(chosen) for steps in batches for chosen in steps}
     most, widest = max(map(len, batches)), max(sizes)
     if len(sizes) == 1 and widest in (batch_size, _bucket(widest)) and len({*map(len, batches)}) == 1:
-        even = [place[np.concatenate(steps)] for place, steps in zip(places, batches, strict=True)]
-        rows = np.stack(even).reshape(len(batches), most, widest)
+        held = np.cumsum([0, *map(len, places[:-1])])  # where each client's rows begin among all of them
+        chosen = np.concatenate([chosen for steps in batches for chosen in steps]).reshape(len(held), -1)
+        rows = np.concatenate(places)[chosen + held[:, None]].reshape(-1, most, widest)
         return torch.from_numpy(rows), torch.full(rows.shape, 1 / widest)
     width = widest if widest == batch_size else _bucket(widest)
     rows = np.zeros((len(batches), most, width), dtype=np.int64)

@@ -15,15 +15,12 @@ from .clients import (
     Device,
     ExchangingRule,
     Groups,
-    LocalProcedure,
     LocalRule,
     LocalTraining,
     LocalWork,
     ModelFactory,
     Part,
     Switch,
-    Visit,
-    Worked,
 )
 from .codecs import Codec, CodecContext, CodecStreams, Mismatch
 from .defenses import Defense, EvaluatedModel, LinearDefense, PreAggregation, Verdict
@@ -40,6 +37,7 @@ from .privacy import (
     PublicFacts,
     Release,
 )
+from .procedures import LocalProcedure, Visit, Worked
 from .server import (
     Arrivals,
     Delivery,

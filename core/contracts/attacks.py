@@ -70,7 +70,7 @@ class SeenModel(Protocol):
         """Return the inputs of its last layer with parameters.  # [n, F]
 
         Raises:
-            PluginError: It has no such layer of its own.
+            ValueError: It has no such layer of its own.
         """
 
     def head(self, x: Tensor) -> Tensor:

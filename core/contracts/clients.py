@@ -1,17 +1,12 @@
-"""What a client is made of: local rules and procedures, models."""
+"""What a client is made of: local rules, models. Procedures of a client's own stand in ``procedures``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
-import numpy as np
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from ..directions import Directions
-    from ..trees import State
 
 Switch = Literal["auto", "on", "off"]
 """A way of training: where it can be, always, or never."""
@@ -208,103 +203,6 @@ class Part:
 
     model: nn.Module
     present: Tensor
-
-
-class Visit(Protocol):
-    """One client in one round, as a procedure works there.
-
-    Attributes:
-        round: The round, from 0.
-        client_id: Stable id.
-        num_clients: N, the population.
-        num_examples: Examples that the client holds, at least 1.
-        received: The broadcast parameters, float32; in ``prepare`` the run's initial ones.  # [P]
-        extra: What the server sent besides, float32: ``extras`` vectors, or all of ``shared`` in one row;
-            zeros in ``prepare``.  # [E, P]
-        shared: The same by tensor, of a procedure that declares ``down``.
-        own: What the client remembers, by tensor, of one that declares ``memory``; empty in ``prepare``.
-        memory: What ``prepare`` returned for this client; None in ``prepare`` itself.
-    """
-
-    @property
-    def round(self) -> int: ...
-    @property
-    def client_id(self) -> int: ...
-    @property
-    def num_clients(self) -> int: ...
-    @property
-    def num_examples(self) -> int: ...
-    @property
-    def received(self) -> Tensor: ...
-    @property
-    def extra(self) -> Tensor: ...
-    @property
-    def shared(self) -> Mapping[str, Tensor]: ...
-    @property
-    def own(self) -> Mapping[str, Tensor]: ...
-    @property
-    def memory(self) -> State: ...
-
-    def gradient(self, params: Tensor, rows: np.ndarray[Any, Any] | None = None) -> tuple[Tensor, Tensor]:
-        """Return the gradient [P] of the mean loss over examples (all by default), new, and that loss."""
-
-    def example_gradients(self, params: Tensor, rows: np.ndarray[Any, Any]) -> Tensor:
-        """Return each example's gradient, for as many rows as memory should hold.  # [B, P]"""
-
-    def losses(self, params: Tensor, rows: np.ndarray[Any, Any] | None = None) -> Tensor:
-        """Return the mean loss of each of some parameters [L, P] over examples, all by default.  # [L]"""
-
-    def directions(self, count: int, pool: int | None = None) -> Directions:
-        """Return random directions that whoever decodes the client's message of this round draws, too."""
-
-    def stream(self, purpose: str) -> np.random.Generator:
-        """Return the client's own stream of this round."""
-
-    def noise_stream(self, purpose: str) -> np.random.Generator:
-        """Return the client's own stream of noise that protects its examples."""
-
-
-@dataclass(frozen=True)
-class Worked:
-    """What a client's visit comes to.
-
-    Attributes:
-        message: What it sends, float32.  # [M]
-        loss: Its mean loss.  # []
-        memory: What it will remember if its message is counted, float32; None of a procedure that declares
-            no ``memory``.  # [S]
-        facts: What it states beside the message, by the names of the procedure's ``facts``.
-    """
-
-    message: Tensor
-    loss: Tensor
-    memory: Tensor | None = None
-    facts: Mapping[str, float | Tensor] = field(default_factory=dict)
-
-
-class LocalProcedure(Protocol):
-    """An algorithm that is more than a correction of local SGD: both of its halves, as one plug-in.
-
-    It stands where a local rule stands, with ``work`` in place of ``correct``. ``init`` and ``step`` are the
-    server's half, in the place of the server optimiser.
-
-    It may declare ``up``, ``down`` and ``memory`` as an ``ExchangingRule`` does, with tensors of any shapes;
-    in ``down`` the parameters come first, as the group ``params``. Then ``extra(params, state)`` returns what
-    stands behind them in one vector, ``start(params)`` returns the first memory [S], and ``step`` is also
-    given its ``share``.
-
-    What it may have and declare besides: ``core.declarations.Algorithms``.
-    """
-
-    def schedule(self, training: LocalTraining) -> LocalTraining:
-        """Return the training that this algorithm really runs."""
-
-    def work(self, visit: Visit) -> tuple[Tensor, Tensor] | Worked:
-        """Return what the client sends [M], and its mean loss."""
-
-    def init(self) -> State: ...
-
-    def step(self, params: Tensor, aggregate: Tensor, state: State) -> tuple[Tensor, State]: ...
 
 
 class ModelFactory(Protocol):

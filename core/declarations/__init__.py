@@ -7,7 +7,7 @@ in one line. ``docs/declarations.md`` shows them all.
 
 from .algorithms import Algorithms, Optimizers, Samplers
 from .attacks import DataAttacks, LeakageAttacks, Servers, UpdateAttacks
-from .clients import ClientData, ClientDefenses, Codecs, Datasets, Partitions, Tasks, attackers
+from .clients import ClientData, ClientDefenses, Codecs, Datasets, Models, Partitions, Tasks, attackers
 from .declaration import Declaration, Table, declared, declares, name_of
 from .defenses import Defenses, PreAggregations
 from .privacy import Audits, Clippings, Mechanisms, clipped_at, shows_sums_alone, works_in_steps
@@ -18,6 +18,7 @@ TABLES: dict[str, type[Table]] = {
     "datasets": Datasets,
     "partitions": Partitions,
     "tasks": Tasks,
+    "models": Models,
     "algorithms": Algorithms,
     "client_defenses": ClientDefenses,
     "codecs": Codecs,
@@ -53,6 +54,7 @@ __all__ = [
     "Defenses",
     "LeakageAttacks",
     "Mechanisms",
+    "Models",
     "Networks",
     "Optimizers",
     "Partitions",

@@ -11,8 +11,9 @@ from torch import Tensor
 from .declaration import Declaration, Kind, Table, count, flag, method, word, words
 
 if TYPE_CHECKING:
-    from ..contracts.clients import Groups, LocalRule, LocalTraining, Part, Visit, Worked
+    from ..contracts.clients import Groups, LocalRule, LocalTraining, Part
     from ..contracts.facts import Facts
+    from ..contracts.procedures import Visit, Worked
     from ..contracts.server import Sampling
     from ..layout import Layout
 
@@ -40,18 +41,19 @@ class Optimizers(Table):
     gain: Declaration[Callable[[Any], float] | None] = method(
         "(state) -> float",
         "What the next aggregate is multiplied by in the parameters after it; silent: they are no multiple.",
-    )
-    memoryless = flag("What `step` makes of parameters and an aggregate depends on nothing else.")
+    ).of("step")
+    memoryless = flag("What `step` makes of parameters and an aggregate depends on nothing else.").of("step")
     posterior: Declaration[Callable[[Any], list[Tensor]] | None] = method(
         "(state) -> list of Tensor", "The posterior samples that it has kept so far, [P] each."
     )
+    by_tensor = flag("`step` is told how the parameters lie: `(params, aggregate, state, layout)`.")
     unproved = word("no_mechanism", "Why it proves nothing without a privacy mechanism.")
 
 
 class Algorithms(Samplers, Optimizers):
     """What an algorithm may have and say of itself; one with a `step` is its own server optimizer."""
 
-    plain = flag("`correct` returns the gradient as it is.")
+    plain = flag("`correct` returns the gradient as it is.").of("correct")
     correct: Declaration[Callable[..., Tensor] | None] = method(
         "(gradient, params, received) -> Tensor",
         "The direction of one local step of a local rule, [..., P]; with `up`, `down` or `memory` also given "
@@ -59,7 +61,7 @@ class Algorithms(Samplers, Optimizers):
     )
     drift: Declaration[Callable[[Groups, Groups], Tensor] | None] = method(
         "(shared, own) -> Tensor", "All that `correct` adds to a gradient, where it follows from these alone."
-    )
+    ).of("correct")
     up: Declaration[Callable[[Layout], Layout] | None] = method(
         "(layout) -> Layout",
         "What a client sends [M], from the parameters' layout; silent: the update. Of a local rule vectors "
@@ -113,7 +115,7 @@ class Algorithms(Samplers, Optimizers):
         None,
         "The rule by which clients train models of their own besides: the group `personal` of `memory`.",
     )
-    memory_stays = flag("What clients send does not depend on what they remember.")
+    memory_stays = flag("What clients send does not depend on what they remember.").of("correct", "finish")
     levels: Declaration[Callable[..., Sequence[Part]] | None] = method(
         "(model, input_shape) -> Parts",
         "The smaller models that clients may train in the place of the whole one, one a level; silent: none.",
@@ -127,6 +129,11 @@ class Algorithms(Samplers, Optimizers):
         "(model) -> Tensor",
         "With `levels`: the label that each parameter is about, -1 for none, int64 [P]. A client's logits of "
         "labels that it does not hold are 0 in its loss, and it does not send what is about them.",
+    )
+    keeps: Declaration[Callable[..., Sequence[str]] | None] = method(
+        "(model) -> names",
+        "The trainable parameters and floating buffers of the model that stay with each client: never sent, "
+        "remembered by it; silent: none.",
     )
     full_gradient = flag(
         "It needs the gradient or the loss of all of a client's examples at what it received."

@@ -131,8 +131,8 @@ class Servers(Table):
     """What a malicious server may say of itself."""
 
     deviates = one_of(
-        ("nothing", "parameters", "model"),
+        ("nothing", "parameters", "weights", "model"),
         "model",
-        "What it changes of what clients receive: `nothing` (it is honest), `parameters` alone, or the "
-        "`model`, its layers too.",
-    )
+        "What it changes of what clients receive: `nothing` (it is honest), `parameters` alone, once and "
+        "before round 0 also `weights` that are not trained, or the `model`, its layers too.",
+    ).of("plant", "rebuild")

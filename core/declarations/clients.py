@@ -84,7 +84,7 @@ class Tasks(Table):
     form: Declaration[Callable[[str], LossForm] | None] = method(
         "(name) -> LossForm",
         "How a loss is written for a stack; silent: one loss an example, times its weight.",
-    )
+    ).of("loss")
 
 
 class Partitions(Table):
@@ -96,6 +96,23 @@ class Partitions(Table):
     label_free = flag("It does not look at the labels, only at how many there are.")
     sees_inputs = flag(
         "It looks at the inputs: `split` is handed those of all training examples as a fifth argument."
+    )
+    alter: Declaration[Callable[..., Array] | None] = method(
+        "(x, client_id, num_clients, generator) -> x",
+        "What a client's inputs [n, ...] become, float32 (pixels from 0 to 1), as many of the same shape; "
+        "silent: they stay.",
+    )
+
+
+class Models(Table):
+    """What a factory of models may say of itself."""
+
+    settle: Declaration[Callable[[nn.Module, Callable[[nn.Module], Tensor] | None], None] | None] = method(
+        "(model, loss)",
+        "Asked once the first weights are there, drawn or those of `model.init`, and before anybody trains: "
+        "changes the model in place, by these alone. `loss(model)` is the mean loss on the server's own "
+        "examples [], with a gradient; None where it has none. A file of weights may then lack what a "
+        "module names as `file_may_lack`.",
     )
 
 
@@ -132,7 +149,7 @@ class ClientDefenses(Table):
         "What an attacker makes of what it rebuilt of `examples`, [B, ...] for each round that it attacked: "
         "the client's likely examples, as many, and how far theirs are from what was seen (RMS).",
     )
-    passive = flag("`change` returns the update as it is.")
+    passive = flag("`change` returns the update as it is.").of("change")
     looks_at_examples = flag(
         "`change` looks at more of a client's data than its update, or `examples` mixes examples: no "
         "guarantee for single examples goes with it.",
@@ -174,9 +191,11 @@ class Codecs(Table):
         "The number of its frames. Every codec says so.",
     )
     unbiased = flag("E decode(encode(x)) = x.")
-    lossless = flag("decode(encode(x)) = x, so that it may decode to NaN or infinity.")
-    additive = flag("Payloads can be summed under secure aggregation.")
-    verbatim = flag("Lossless, without state or randomness, every body `max_body` long.")
+    lossless = flag("decode(encode(x)) = x, so that it may decode to NaN or infinity.").of("encode", "decode")
+    additive = flag("Payloads can be summed under secure aggregation.").of("encode", "decode")
+    verbatim = flag("Lossless, without state or randomness, every body `max_body` long.").of(
+        "encode", "decode"
+    )
     differences = flag(
         "As `codec_down` it is handed what changed since what clients hold; who was away gets what it missed."
     )
@@ -229,4 +248,4 @@ class Codecs(Table):
     )
     decode_cohort: Declaration[Callable[[Any, Layout, Any], Tensor] | None] = method(
         "(cohort, layout, contexts) -> Tensor", "`decode` of several frames at once, to the same bits [K, P]."
-    )
+    ).of("decode")

@@ -6,8 +6,9 @@ A family's declarations stand together in one ``Table``; whoever reads one names
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from numbers import Integral, Real
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 
@@ -38,11 +39,18 @@ class Declaration(Generic[T_co]):
         kind: What values it may have; the careful one is allowed in any case.
         careful: What holds of a plug-in that is silent.
         meaning: In one line.
+        verbs: The verbs that it speaks of: a class that writes one of these anew does not inherit it.
     """
 
     def __init__(self, kind: Kind, careful: T_co, meaning: str) -> None:
         self.name = ""
         self.kind, self.careful, self.meaning = kind, careful, meaning
+        self.verbs: tuple[str, ...] = ()
+
+    def of(self, *verbs: str) -> Self:
+        """Return it, speaking of these verbs."""
+        self.verbs = verbs
+        return self
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -71,26 +79,42 @@ class Table:
 def declared(plugin: object, declaration: Declaration[T]) -> T:
     """Return what a plug-in, or a class of them, declares; the careful answer if it is silent.
 
-    A class whose members each give their own answer (a property) is silent.
+    A class whose members each give their own answer (a property) is silent, and so is one that inherits what
+    it would declare of a verb, and writes that verb anew.
 
     Raises:
         PluginError: The plug-in declares a value of another type.
     """
+    if declaration.verbs and _speaks_of_another(_class_of(plugin), declaration.name, declaration.verbs):
+        return declaration.careful
     value = getattr(plugin, declaration.name, declaration.careful)
     if isinstance(plugin, type) and isinstance(value, property):
         return declaration.careful
     return declaration.checked(value, lambda: name_of(plugin))
 
 
+@lru_cache(maxsize=4096)
+def _speaks_of_another(kind: type, name: str, verbs: tuple[str, ...]) -> bool:
+    """Return whether a class has ``name`` from one whose ``verbs`` it, or one between them, writes anew."""
+    own = [vars(part) for part in kind.__mro__]
+    first = next((place for place, names in enumerate(own) if name in names), 0)
+    return any(verb in names for names in own[:first] for verb in verbs)
+
+
 def declares(plugin: object, declaration: Declaration[Any]) -> bool:
     """Return whether a plug-in, or a class of them, says anything under this name."""
-    return hasattr(plugin, declaration.name)
+    spoken = not _speaks_of_another(_class_of(plugin), declaration.name, declaration.verbs)
+    return spoken and hasattr(plugin, declaration.name)
 
 
 def name_of(plugin: object) -> str:
     """Return the name of a plug-in's class, behind a guard too."""
+    return _class_of(plugin).__name__
+
+
+def _class_of(plugin: object) -> type:
     plain = getattr(plugin, "__wrapped__", plugin)
-    return plain.__name__ if isinstance(plain, type) else type(plain).__name__
+    return plain if isinstance(plain, type) else type(plain)
 
 
 # ---- kinds ------------------------------------------------------------------------------------------------

@@ -17,21 +17,23 @@ if TYPE_CHECKING:
 class Defenses(Table):
     """What a defense may say of itself."""
 
-    linear = flag("The aggregate is linear in the updates.")
+    linear = flag("The aggregate is linear in the updates.").of("aggregate")
     counts: Declaration[Callable[[Tensor], Tensor] | None] = method(
         "(num_examples) -> Tensor",
         "What each client counts in a linear aggregate, float64 [K]; with `denominator`, workers may add up.",
-    )
+    ).of("aggregate")
     denominator: Declaration[Callable[[Tensor, float], float] | None] = method(
         "(counts, expected_size) -> float", "What a linear aggregate's sum is divided by, above 0."
-    )
+    ).of("aggregate")
     weighs_examples = flag("As configured it weighs clients by how many examples they claim.")
-    individual = flag("It needs single updates, so that secure aggregation is refused.", careful=True)
+    individual = flag("It needs single updates, so that secure aggregation is refused.", careful=True).of(
+        "aggregate"
+    )
     sensitivity: Declaration[Callable[[float, float], float | None] | None] = method(
         "(clip_norm, expected_size) -> float | None",
         "By how much, in L2 norm, one client more or less moves the aggregate when no update is longer than "
         "`clip_norm`; None where it is not known. Ignored for a defense with a memory.",
-    )
+    ).of("aggregate")
     stale = flag(
         "What it remembers is right also where messages began in earlier rounds; one without a memory need "
         "not say so."

@@ -39,6 +39,10 @@ and so is a public attribute that is no option and is called nearly like one of 
 `needs_root`. `gauntlet check-plugin` names every public attribute that is
 neither a declaration nor a verb nor an option. The name of a helper begins with an underscore.
 
+Where a meaning ends with `Of` and verbs, the declaration speaks of these: a class that inherits from another
+and writes one of them anew does not inherit it, and is silent until it says so itself. A subclass of `Mean`
+with an `aggregate` of its own is not `linear`.
+
 The tables are `core/declarations/`, one class a family; the engine reads `declared(plugin, Defenses.linear)`.
 This page is written from them: `python -m gauntlet.core.declarations.page > docs/declarations.md`.
 """
@@ -72,7 +76,8 @@ def _verbs(protocol: type, table: type[Table]) -> Iterator[str]:
 def _row(declaration: Declaration[object]) -> str:
     value = declaration.kind.words.replace("|", "\\|")
     silent = "" if declaration.careful is None else f"`{declaration.careful!r}`"
-    return f"| `{declaration.name}` | {value} | {silent} | {declaration.meaning} |"
+    spoken = f" Of `{'`, `'.join(declaration.verbs)}`." if declaration.verbs else ""
+    return f"| `{declaration.name}` | {value} | {silent} | {declaration.meaning}{spoken} |"
 
 
 if __name__ == "__main__":

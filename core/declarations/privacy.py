@@ -31,11 +31,11 @@ class Mechanisms(Table):
     clipped_at: Declaration[Callable[[Any], float] | None] = method(
         "(state) -> float", "The C of the round that led to `state`; by default `clip_norm`."
     )
-    settled = flag("`clip` changes neither what `privatize` let out nor the state.")
+    settled = flag("`clip` changes neither what `privatize` let out nor the state.").of("privatize", "clip")
     row_factors: Declaration[Callable[[Tensor], Tensor | None] | None] = method(
         "(norms) -> Tensor | None",
         "All that `privatize` multiplies updates by, from their L2 norms, float64 [K]; None: it does more.",
-    )
+    ).of("privatize")
     server_clips_alone = flag("Honest clients send their update unclipped.")
     statistic_multiplier: Declaration[Callable[[float], float | None] | None] = method(
         "(expected_size) -> float | None",
@@ -90,7 +90,7 @@ class Clippings(Table):
     on_clients = flag("It takes no more than an update and a constant C: honest clients apply it.")
     factors: Declaration[Callable[[Tensor, Sequence[int], float], Tensor] | None] = method(
         "(squares, sizes, clip_norm) -> Tensor", "As `weigh`: single examples' gradients can be clipped, too."
-    )
+    ).of("shorten")
     adaptive = flag("C moves after every round, by one statistic that is noised and charged.")
     statistic: Declaration[Callable[[Tensor, PublicFacts], Tensor] | None] = method(
         "(norms, facts) -> Tensor", "What each client counts, between 0 and 1, float64 [K]; if adaptive."

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import torch
+
 from ...core.contracts import PreAggregation
 from ...core.declarations import PreAggregations, declared
 from ...core.errors import PluginError
@@ -54,6 +56,16 @@ def a_cohort_stays_a_cohort(plugin: PreAggregation) -> None:
         require(rows == says, f"{len(cohort)} clients became {rows} rows, declared {says}")
 
 
+def rows_of_any_size_stay_finite(plugin: PreAggregation) -> None:
+    """One row, or all, as long as float32 can say: no attacker ends a run by its length."""
+    cohort = rounds_for(plugin)[0]
+    largest = torch.finfo(cohort.vectors.dtype).max
+    one = cohort.vectors.clone()
+    one[0] = largest
+    for vectors in (one, largest * cohort.vectors.sign()):
+        _transform(plugin, cohort.with_vectors(vectors))
+
+
 def one_client_or_none_is_handled(plugin: PreAggregation) -> None:
     """K = 0 stays empty; K = 1 gives a cohort, or a ``ValueError`` that says why not."""
     require(len(_transform(plugin, a_cohort(0, 0))) == 0, "an empty cohort must stay empty")
@@ -101,6 +113,7 @@ def what_is_absent_stays_absent(plugin: PreAggregation) -> None:
 
 PRE_AGGREGATION_CHECKS: tuple[Callable[[PreAggregation], None], ...] = (
     a_cohort_stays_a_cohort,
+    rows_of_any_size_stay_finite,
     one_client_or_none_is_handled,
     a_pre_aggregation_leaves_its_inputs_as_they_were,
     a_pre_aggregation_remembers_nothing_outside_its_state,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from ...clients.exchange.kept import keeping
 from .loading import make_task
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Fitted:
     @cached_property
     def exchange(self) -> Exchange:
         """What the clients send, receive and remember."""
-        return self.parts.exchange(self.layout)
+        return keeping(self.parts.exchange(self.layout), self.model)
 
     @cached_property
     def privacy(self) -> Privacy:

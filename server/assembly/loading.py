@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from torch import nn
 
+from ...clients.algorithms import ALGORITHMS
 from ...clients.data import federate
 from ...clients.models import build_model
+from ...clients.models.build import settles
+from ...clients.models.kept import keep_back, kept_names
 from ...clients.models.weights import begin_with, frozen
 from ...clients.tasks.fitted import FittedTask, task_of
 from ...clients.training.defending import wrap_of
-from ...core.declarations import Mechanisms, declared
+from ...core.declarations import Algorithms, ClientData, Mechanisms, declared
+from ...core.errors import GauntletError, PluginError, said
+from ...core.guards import guard
+from ...core.replies import REPLIES
 from ...core.seeds import generator
 from .rebuilding import rebuilt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
     from ...clients.data.base import FederatedData, Perturb
     from ...core.contracts import MaliciousServer, Secret
     from ..spec import RunSpec
@@ -73,7 +84,54 @@ def model_and_secret(
     outputs, defense = make_task(spec, data).outputs, spec.client_defense
     stream, wrap = generator(spec.seed, "model"), wrap_of(defense.name, defense.options)
     model = build_model(spec.model.name, spec.model.options, data, stream, outputs, wrap)
+    settled = settle(spec, data, model)
     made, secret = rebuilt(server or spec.server, model, data, generator(spec.seed, "server model"), outputs)
-    if spec.init is not None and frozen(made):  # which clients are not sent: all make their models with them
+    keep_back(made, kept_by(spec, made), f"algorithm '{spec.algorithm.name}'")
+    unsent = not settled and (frozen(made) or kept_names(made))  # clients make their models with these
+    if spec.init is not None and unsent:
         begin_with(made, spec.init)
     return made, secret
+
+
+def settle(spec: RunSpec, data: FederatedData, model: nn.Module) -> bool:
+    """Let a factory that wants it change a model once its first weights are there; return whether one does.
+
+    Raises:
+        PluginError: The factory raised.
+        ScenarioError: The file of first weights is not here, or does not fit.
+    """
+    change = settles(spec.model.name, spec.model.options)
+    if change is None:
+        return False
+    if spec.init is not None:
+        begin_with(model, spec.init)
+    own = declared(data, ClientData.root)
+    form = make_task(spec, data).form(spec.training.loss)
+
+    def loss(model: nn.Module) -> Tensor:
+        x, y = own.client(data.num_clients)
+        return form.mean(model(x), y)
+
+    try:
+        change(model, None if own is None else loss)
+    except (GauntletError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise PluginError(f"model '{spec.model.name}': {said(error, named=False)}") from error
+    return True
+
+
+def kept_by(spec: RunSpec, model: nn.Module) -> Sequence[str]:
+    """Return the names of the tensors of a model that the run's clients keep to themselves.
+
+    Raises:
+        PluginError: The algorithm does not exist, or takes other options, or raised.
+    """
+    name, options = spec.algorithm.name, spec.algorithm.options
+    if declared(ALGORITHMS.find(name), Algorithms.keeps) is None:
+        return ()
+    who = f"{ALGORITHMS.noun} '{name}'"
+    keeps = declared(
+        guard(ALGORITHMS.build(name, options), who, REPLIES.get(ALGORITHMS.name)), Algorithms.keeps
+    )
+    return () if keeps is None else keeps(deepcopy(model))  # whatever is done to that one

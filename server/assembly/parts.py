@@ -215,6 +215,7 @@ class Parts:
         """
         shared, remembers = self._shared(mechanism), self.brings(Algorithms.memory)
         remembers = remembers and not declared(self.algorithm, Algorithms.memory_stays)
+        remembers = remembers or self.brings(Algorithms.keeps)
         amplified = declared(self.schedule, Schedules.plain) and not remembers
         return calibrate(shared, self.sampling, self.spec.rounds, num_parameters, amplified)
 

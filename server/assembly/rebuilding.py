@@ -52,29 +52,31 @@ def rebuilt(
         built = SERVERS.build(server.name, server.options)
         server = guard(built, f"server '{server.name}'", REPLIES[SERVERS.name])
     deviates = declared(server, Servers.deviates)
-    shown = model if deviates == "model" else deepcopy(model)
+    free = deviates in ("weights", "model")
+    shown = model if free else deepcopy(model)
     before = Layout.of(shown), {name: value.clone() for name, value in shown.state_dict().items()}
     with seeded_torch(stream):
         made, secret = server.rebuild(shown)
-    if deviates != "model" and not (
-        made is shown and Layout.of(made) == before[0] and _holds(made, before[1])
-    ):
+    kept = made is shown and Layout.of(made) == before[0] and _holds(made, before[1], not free)
+    if deviates != "model" and not kept:
         raise PluginError(
             f"server {name_of(server)} declares deviates = '{deviates}', and rebuilt the model; "
             "allowed: 'model'"
         )
     if deviates == "nothing" and secret:
         raise PluginError(f"server {name_of(server)} declares deviates = 'nothing', and has a secret")
-    if deviates != "model":
+    if not free:
         made = model  # whatever was done to the other one
-    if deviates == "model" and (why := misfit_of(made, data, outputs or task_of(data).outputs)):
+    if free and (why := misfit_of(made, data, outputs or task_of(data).outputs)):
         raise PluginError(
             f"server {name_of(server)} rebuilt the model so that it does not fit {data.name}: {why}"
         )
     return made.train(), secret
 
 
-def _holds(model: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
-    """Return whether a model holds these parameters and buffers, and no others."""
+def _holds(model: nn.Module, tensors: Mapping[str, Tensor], equal: bool) -> bool:
+    """Return whether a model holds tensors of these names and shapes alone, or just these."""
     now = model.state_dict()
-    return now.keys() == tensors.keys() and all(torch.equal(now[name], tensors[name]) for name in now)
+    if now.keys() != tensors.keys() or any(now[name].shape != tensors[name].shape for name in now):
+        return False
+    return not equal or all(torch.equal(now[name], tensors[name]) for name in now)

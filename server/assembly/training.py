@@ -11,11 +11,13 @@ from torch import nn
 
 from ...clients.data.blank import input_dtype
 from ...clients.exchange.levels import ALL_LABELS, EveryLabel, HeldLabels, levels_of
+from ...clients.models.kept import kept_names
 from ...clients.placement.compiling import compile_stacks
 from ...clients.placement.device import device_for
 from ...clients.placement.stackable import Choice, begun_on, choose
 from ...clients.scoring.candidates import CandidateModels
 from ...clients.scoring.scorer import ScoredExamples, Scorer
+from ...clients.training.kept_kernel import KeptKernel
 from ...clients.training.kernel import BlockKernel
 from ...clients.training.leveled_kernel import LeveledKernel
 from ...clients.training.seen_model import SeenModels
@@ -26,8 +28,10 @@ from ...privacy import PRIVACY
 from ..defending.certificates import Certifier
 from ..defending.root import Root
 from ..scoring.moving_goals import MovingGoals, moving
+from ..spec import noise_seed
 from .loading import make_model, make_task
 from .parts import Parts, watched
+from .refusals.kept import of_their_own
 from .refusals.training import in_steps, own_way
 
 if TYPE_CHECKING:
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
     from ..spec import RunSpec
     from ..state import ServerState
 
-TrainingKernel = BlockKernel | LeveledKernel
+TrainingKernel = BlockKernel | KeptKernel | LeveledKernel
 
 
 def make_choice(
@@ -59,7 +63,9 @@ def make_choice(
     cpu_alone = own_way(parts) if works else in_steps(parts) if parts.in_steps else None
     device = device_for(begun_on(begun) or spec.device, cpu_alone)
     choice = Choice(1, f"one client at a time: {own_way(parts)}")
-    if not works:
+    if kept_names(model):
+        choice = Choice(1, f"one client at a time: {of_their_own(parts)}", device)
+    elif not works:
         batch_size = parts.algorithm.schedule(spec.training).batch_size
         dtype = input_dtype(declared(data, ClientData.num_tokens))
         choice = choose(spec.vectorize, model, data.input_shape, batch_size, device, dtype).like(begun)
@@ -83,6 +89,8 @@ def kernel_of(
         privacy: The mechanism, behind a guard.
     """
     choice = choice or make_choice(parts, data, model)
+    if kept_names(model):
+        return kept_kernel(parts, data, model, choice, privacy)
     levels = levels_of(parts.algorithm, model, data, parts.spec.seed, make_task(parts.spec, data))
     if levels is None:
         return block_kernel(parts, data, model, choice, privacy)
@@ -93,6 +101,21 @@ def kernel_of(
         return block_kernel(parts, data, part.model, choice, privacy, own)
 
     return LeveledKernel(levels, of_level)
+
+
+def kept_kernel(
+    parts: Parts, data: FederatedData, model: nn.Module, choice: Choice, privacy: Privacy
+) -> KeptKernel:
+    """Return what trains clients that each keep a part of the model; see ``kernel_of``.
+
+    What a mechanism does inside of local steps it does to the whole of a client's model.
+    """
+    inside = privacy if parts.in_steps else PRIVACY.build("none", {})
+
+    def of_whole(whole: nn.Module) -> BlockKernel:
+        return block_kernel(parts, data, whole, choice, inside)
+
+    return KeptKernel(model, of_whole, privacy, noise_seed(parts.spec))
 
 
 def block_kernel(
@@ -190,6 +213,7 @@ def make_root(parts: Parts, data: FederatedData) -> Root | None:
         return None
     alone = parts.alone()
     privacy = watched(PRIVACY, alone.mechanism, alone.spec.privacy.name)
-    model = make_model(alone.spec, own, parts.server)
-    kernel = block_kernel(alone, own, model, make_choice(alone, own, model), privacy)
-    return Root(kernel, parts.spec.num_clients)
+    model = make_model(alone.spec, data, parts.server)
+    choice = make_choice(alone, own, model)
+    train = kept_kernel if kept_names(model) else block_kernel
+    return Root(train(alone, own, model, choice, privacy), parts.spec.num_clients)

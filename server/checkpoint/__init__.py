@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ...core.disk import make_folder, sync_folder, write_whole
 from ...core.errors import CheckpointError, GauntletError, said
-from ...core.trees import State, pack, unpack
+from ...core.trees import State, pack, require_tree, unpack
 from ..mail.mailbox_trees import mailbox_of, tree_of
 from ..state import ServerState
 from .memory_files import Listed, drop_files, load_rows, save_rows
@@ -126,13 +126,24 @@ def _packed(state: ServerState, run: str, beside: State, listed: Listed) -> byte
     try:
         (own, tensors), (other, more) = pack(values), pack(beside, "b")
     except TypeError as error:
-        raise CheckpointError(f"round {state.round} cannot be saved: {error}") from error
+        words = _named(values) or str(error)
+        raise CheckpointError(f"round {state.round} cannot be saved: {words}") from error
     head = {"digest": _BLANK.decode(), "schema": SCHEMA, "run": run, "state": own, "beside": other}
     head |= {"clients": listed} if listed else {}
     try:
         return save(tensors | more, metadata={"gauntlet": json.dumps(head)})
     except (ValueError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"round {state.round} cannot be saved: {said(error)}") from error
+
+
+def _named(values: Mapping[str, State]) -> str:
+    """Return what is wrong with a state that cannot be packed, under the name of its field."""
+    for name, value in values.items():
+        try:
+            require_tree(value, name)
+        except TypeError as error:
+            return str(error)
+    return ""
 
 
 def _place(content: bytes) -> int:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from ...core.contracts import LinearDefense, Verdict
-from ...core.declarations import Defenses, Mechanisms, declared
+from ...core.declarations import Defenses, Mechanisms, declared, name_of
 from ...core.errors import ForbiddenWrite, InfeasibleCohort, PluginError
-from ...core.updates import Updates, weighted_sum
+from ...core.updates import Updates, finite_rows, weighted_sum
 from ...defenses.parts.memory import stored
 from ..cohort.rows import about_clients
 
@@ -65,12 +65,15 @@ def _asked(plan: Plan, updates: Updates, memories: tuple[State, ...], memory: St
 
     Raises:
         InfeasibleCohort: One is not asked, for fewer rows come to it than it declares to need.
-        PluginError: A rule raised.
+        PluginError: A rule raised, or a pre-aggregation made of finite rows others that are not.
     """
     screened, after = updates, []
     for plugin, before in zip(plan.pre_aggregations, memories, strict=True):
         _check_size("pre-aggregation", plugin, screened)
         screened, state = plugin.transform(_shown(plugin, screened), before)
+        if not bool(finite_rows(screened).all()):
+            noun = f"pre-aggregation {name_of(plugin)}"
+            raise PluginError(f"{noun}: transform returned NaN or infinity from finite updates")
         after.append(state)
     _check_size("defense", plan.defense, screened)
     verdict, defense = _aggregated(plan, _shown(plan.defense, screened), memory)

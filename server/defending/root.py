@@ -11,6 +11,7 @@ from ...clients.placement.device import one_thread
 
 if TYPE_CHECKING:
     from ...clients.exchange.messages import Broadcast, Trained
+    from ...clients.training.kept_kernel import KeptKernel
     from ...clients.training.kernel import BlockKernel
 
 
@@ -24,7 +25,7 @@ class Root:
             are its own.
     """
 
-    kernel: BlockKernel
+    kernel: BlockKernel | KeptKernel
     number: int
 
     def train(self, broadcast: Broadcast) -> Trained:

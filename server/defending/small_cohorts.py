@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...core.declarations import Defenses, Networks, UpdateAttacks, declared
+from ...core.declarations import Defenses, Networks, Schedules, UpdateAttacks, declared
 from ...core.options import options_of
 from ..cohort.rows import SIZED, rows_after, steps_of
 from .decision import STAYS
@@ -64,6 +64,8 @@ def _may_be_below(plan: Plan, needed: int, rounds: int) -> str:
         if rounds * chance > RARE:
             return "cohorts are drawn at random"
     elif not plan.plain:
+        if declared(plan.schedule, Schedules.size) is None:
+            return "the schedule may leave some behind"
         if plan.sampler.sampling(sampling.num_clients).scheme != "full":
             return "fewer clients may begin"
     elif sampling.scheme not in SIZED:

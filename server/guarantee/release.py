@@ -92,6 +92,9 @@ def _scheduled(plan: Plan, release: Release | NoGuarantee) -> Release | NoGuaran
     weighs = declared(plan.schedule, Schedules.weights) is not None
     if weighs and not declared(plan.schedule, Schedules.bounded) and plan.privacy.trust_model == "central":
         return NoGuarantee("weights")
+    linear = declared(plan.defense, Defenses.linear)
+    if declared(plan.schedule, Schedules.from_now) and not linear and plan.privacy.trust_model == "central":
+        return NoGuarantee("aggregator")  # it bounds what clipped messages do, not these
     return replace(release, amplified=False)
 
 

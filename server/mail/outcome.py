@@ -53,6 +53,8 @@ class Reception:
         encode_seconds: Wall-clock seconds in which the messages of those that began became frames; 0 where
             sums were formed.
         decode_seconds: Wall-clock seconds in which the frames that came were read.
+        begins: When each client of the cohort began, in virtual seconds since the start of the run, float64;
+            None where sums were formed.  # [K]
     """
 
     round: int
@@ -73,6 +75,7 @@ class Reception:
     records: Mapping[int, Sequence[Record]] = field(default_factory=dict, kw_only=True)
     encode_seconds: float = field(default=0.0, kw_only=True)
     decode_seconds: float = field(default=0.0, kw_only=True)
+    begins: Array | None = field(default=None, kw_only=True)
 
     @property
     def broadcast(self) -> Broadcast:

@@ -98,7 +98,8 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
     clipped, privacy = plan.privacy.clip(received.with_facts(None), state.privacy)
     summed, privacy = _secure_sum(plan, clipped, state, privacy)
     begin = perf_counter()
-    weighed = factored(plan, _weighed(plan, summed), received.facts)
+    turned = _from_now(plan, state, summed, opened.downs)
+    weighed = factored(plan, _weighed(plan, turned), received.facts)
     told = weighed.with_facts(received.facts) if plan.exchange.statement else weighed
     decision = decide(plan, told, state.pre_aggregations, state.defense)
     seconds = perf_counter() - begin
@@ -125,6 +126,7 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
         aggregation_seconds=seconds,
         encode_seconds=sent.encode_seconds,
         decode_seconds=decode_seconds,
+        begins=messages.begins,
     )
     after = replace(
         state,
@@ -184,6 +186,17 @@ def _decoded(
     records |= zip((i for i in ids if i not in bad), found.records, strict=True)
     good = torch.tensor([i not in bad for i in ids], dtype=torch.bool)
     return (group.updates.rows(good) if bad else group.updates).with_vectors(found.vectors)
+
+
+def _from_now(plan: Plan, state: ServerState, updates: Updates, downs: Mapping[int, Downlink]) -> Updates:
+    """Return messages as ways from the present parameters to the clients', where the schedule takes them so.
+
+    What is added is public: how far the server has gone since it broadcast what a client began with.
+    """
+    if not declared(plan.schedule, Schedules.from_now) or not len(updates):
+        return updates
+    gone = [downs[began].broadcast.params - state.params for began in updates.started.tolist()]
+    return updates.with_vectors(updates.vectors + torch.stack(gone))  # [K, P]
 
 
 def _weighed(plan: Plan, updates: Updates) -> Updates:

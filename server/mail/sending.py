@@ -185,9 +185,10 @@ def _deliver(plan: Plan, sent: Sent, who: Updates | Summed, received: Array, byt
     alike = plan.levels is None and not declared(plan.codec_down, Codecs.differences)
     down = sent.down.size if alike and not sent.down.logs else received
     fate = plan.network.deliver(who.num_examples.numpy(), down, bytes_up, chance)
+    ids, own = who.client_ids.numpy(), declared(plan.network, Networks.own_seconds)
+    if own is not None:
+        fate = later(fate, own(ids, sent.down.broadcast.round, plan.seed), inf)
     if plan.link is None:
         return fate
     limit = declared(plan.network, Networks.gives_up_after)
-    return later(
-        fate, plan.link.seconds(who.client_ids.numpy(), received, bytes_up), inf if limit is None else limit
-    )
+    return later(fate, plan.link.seconds(ids, received, bytes_up), inf if limit is None else limit)

@@ -17,6 +17,10 @@ NETWORKS: Family[Network] = Family(
     {
         "ideal": "gauntlet.server.networks.ideal:Ideal",
         "links": "gauntlet.server.networks.links:Links",
+        "durations": "gauntlet.server.networks.durations:Durations",
+        "bursts": "gauntlet.server.networks.bursts:Bursts",
+        "trace": "gauntlet.server.networks.trace:Trace",
+        "script": "gauntlet.server.networks.script:Script",
     },
     declares=Networks,
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...core.declarations import Networks, declared
 from ...core.registry import require
 from ...core.seeds import generator
 
@@ -57,6 +58,23 @@ def gives_the_same_fate_for_the_same_stream(network: Network) -> None:
         require(same and one.round_seconds == two.round_seconds, "equal arguments gave two outcomes")
 
 
+def takes_seconds_that_follow_from_clients_and_rounds(network: Network) -> None:
+    """What clients take besides is float64 [K], finite, at least 0, each client's own, and no deadline's."""
+    own = declared(network, Networks.own_seconds)
+    if own is None:
+        return
+    limit = declared(network, Networks.gives_up_after)
+    require(limit in (None, np.inf), f"own_seconds need a network that gives up nothing, got {limit}")
+    for round_ in range(3):
+        ids = np.arange(20, dtype=np.int64)
+        found = own(ids, round_, 1)
+        fits = found.dtype == np.float64 and found.shape == ids.shape
+        require(fits, f"own_seconds are {found.dtype} {found.shape}, expected float64 (20,)")
+        require(bool(((found >= 0) & (found < np.inf)).all()), f"own_seconds are {found.tolist()}")
+        some = own(ids[5:9], round_, 1)
+        require(np.array_equal(some, found[5:9]), "own_seconds follow from who else begins, or from chance")
+
+
 def leaves_its_inputs_as_they_were(network: Network) -> None:
     """Neither examples nor bytes are written to."""
     examples, bytes_up = np.arange(9), np.arange(9) * 10
@@ -70,5 +88,6 @@ CHECKS: tuple[Callable[[Network], None], ...] = (
     never_runs_the_clock_backwards,
     ends_the_round_after_the_last_arrival,
     gives_the_same_fate_for_the_same_stream,
+    takes_seconds_that_follow_from_clients_and_rounds,
     leaves_its_inputs_as_they_were,
 )

@@ -22,7 +22,10 @@ SERVER_OPTIMIZERS: Family[ServerOptimizer] = Family(
         "adagrad_norm": "gauntlet.server.optimizers.adagrad_norm:AdagradNorm",
         "adabelief": "gauntlet.server.optimizers.adabelief:AdaBelief",
         "grokfast": "gauntlet.server.optimizers.grokfast:Grokfast",
+        "adgd": "gauntlet.server.optimizers.adgd:AdGD",
         "exadam": "gauntlet.server.optimizers.exadam:EXAdam",
+        "sinkgd": "gauntlet.server.optimizers.sinkgd:SinkGD",
+        "task_accumulated": "gauntlet.server.optimizers.task_accumulated:TaskAccumulated",
     },
     declares=Optimizers,
 )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,30 @@ def probe_of(place: Path) -> dict[str, Any]:
         return dict(public_of(place)["probe"])
     except UNREADABLE as error:
         raise unreadable(place, error) from error
+
+
+def sealed(files: Mapping[str, bytes], public: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the files of a recording with what it says, in which their digests stand."""
+    digests = {name: _digest(content) for name, content in files.items()}
+    return {"observation.json": json.dumps({**public, "digests": digests}, indent=1).encode(), **files}
+
+
+def content_of(place: Path, name: str) -> bytes:
+    """Return a file of a recording as it was written; recordings without digests are taken as they are.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is not what was written.
+    """
+    content = (place / name).read_bytes()
+    public = json.loads((place / "observation.json").read_text(encoding="utf-8"))
+    if dict(public.get("digests", {})).get(name, _digest(content)) != _digest(content):
+        raise ValueError(f"{name} is not what the run wrote")
+    return content
+
+
+def _digest(content: bytes) -> str:
+    return blake2b(content, digest_size=32).hexdigest()
 
 
 def unreadable(place: Path, error: Exception) -> DataError:

@@ -7,7 +7,6 @@ client's true examples lie in another file, which only the scorer opens.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from .format import (
     TRUTH,
     UNREADABLE,
     public_of,
+    sealed,
     unreadable,
 )
 from .observed_part import recorded_part
@@ -128,7 +128,6 @@ def save_observation(
     sent |= of_part | {"params": down.broadcast.params, "buffers": down.broadcast.buffers}
     sent |= {f"fixed.{name}": value.contiguous() for name, value in recipe.fixed.items()}
     files = {
-        "observation.json": json.dumps(public, indent=1).encode(),
         "frame.bin": frame,
         BROADCAST: save(sent),
         TRUTH: save(_true(truth)),
@@ -136,7 +135,7 @@ def save_observation(
         **_masks(knowledge),
         **_records(knowledge),
     }
-    _write(place, files)
+    _write(place, sealed(files, public))
     return place
 
 
@@ -227,7 +226,7 @@ def adopt_observation(old: Path, place: Path, knowledge: LeakageKnowledge, probe
         files |= _masks(knowledge) | _records(knowledge)
     except UNREADABLE as error:
         raise unreadable(old, error) from error
-    _write(place, {"observation.json": json.dumps(public, indent=1).encode(), **files})
+    _write(place, sealed(files, public))
     return place
 
 

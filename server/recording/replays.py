@@ -30,6 +30,7 @@ from .format import (
     RELEASES,
     TRUTH,
     UNREADABLE,
+    content_of,
     public_of,
     unreadable,
 )
@@ -66,16 +67,16 @@ class _Recorded:
 
     @classmethod
     def read(cls, place: Path) -> _Recorded:
-        from safetensors.torch import load_file
+        from safetensors.torch import load
 
-        public, sent = public_of(place), load_file(place / BROADCAST)
+        public, sent = public_of(place), load(content_of(place, BROADCAST))
         fixed = {k.removeprefix("fixed."): v for k, v in sent.items() if k.startswith("fixed.")}
-        released = load_file(place / RELEASES) if (place / RELEASES).is_file() else {}
+        released = load(content_of(place, RELEASES)) if (place / RELEASES).is_file() else {}
         told, message = public["context"], public["message"]
         where = int(public["round"]), int(public["client_id"])
         tensors = {**sent, **released}
         return cls(
-            (place / "frame.bin").read_bytes(),
+            content_of(place, "frame.bin"),
             Recipe.read(public["recipe"], fixed),
             PluginSpec(**public["codec"]),
             _knowledge(place, public["knowledge"]),
@@ -203,27 +204,27 @@ def load_truth(place: Path) -> Truth:
         DataError: The file cannot be read.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     try:
-        tensors = load_file(place / TRUTH)
+        tensors = load(content_of(place, TRUTH))
         altered = (tensors["altered_x"], tensors["altered_y"]) if "altered_x" in tensors else None
         return Truth(tensors["x"], tensors["y"], tensors.get("members"), altered)
-    except (OSError, SafetensorError, KeyError) as error:
+    except (SafetensorError, *UNREADABLE) as error:
         raise DataError(f"{place} has no readable truth: {error}") from error
 
 
 def _knowledge(place: Path, told: Mapping[str, Any]) -> LeakageKnowledge:
     """Return what the attacker is told, with dropout's masks and records where they were recorded."""
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     values = {item: _tupled(value) for item, value in told.items()}
     if (place / MASKS).is_file():
-        kept = load_file(place / MASKS)
+        kept = load(content_of(place, MASKS))
         values["dropout_masks"] = tuple(kept[name] for name in sorted(kept))
     elif "dropout_masks" in values.get("levels", {}):  # there were some
         values.pop("dropout_masks", None)
-    records = load_file(place / RECORDS) if (place / RECORDS).is_file() else {}
+    records = load(content_of(place, RECORDS)) if (place / RECORDS).is_file() else {}
     for item in OF_RECORDS:
         if f"{item}.x" in records:
             values[item] = Records(records[f"{item}.x"], records[f"{item}.y"])

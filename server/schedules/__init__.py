@@ -17,6 +17,10 @@ SCHEDULES: Family[Schedule] = Family(
     {
         "synchronous": "gauntlet.server.schedules.synchronous:Synchronous",
         "buffered": "gauntlet.server.schedules.buffered:Buffered",
+        "fedasync": "gauntlet.server.schedules.fedasync:FedAsync",
+        "deadline": "gauntlet.server.schedules.deadline:Deadline",
+        "over_select": "gauntlet.server.schedules.over_select:OverSelect",
+        "quorum": "gauntlet.server.schedules.quorum:Quorum",
     },
     declares=Schedules,
 )

@@ -158,6 +158,19 @@ def keeps_to_its_size(schedule: Schedule) -> None:
                 require(same, "plain: not all who were drawn began, or not all counted that arrived")
 
 
+def counts_what_began_in_the_round_where_it_is_fresh(schedule: Schedule) -> None:
+    """Where it is ``fresh``, no message counts that began in a round before."""
+    if not declared(schedule, Schedules.fresh):
+        return
+    for world in _worlds():
+        for one in world.rounds(schedule):
+            began = one.traffic.started[one.arrivals.counted]
+            require(
+                bool((began == one.traffic.round).all()),
+                f"fresh: a message counts in round {one.traffic.round} that began in {began.min(initial=0)}",
+            )
+
+
 def weighs_what_is_stale_no_more(schedule: Schedule) -> None:
     """Weights are finite and at least 0; where they are ``bounded``, at most 1."""
     weights = declared(schedule, Schedules.weights)
@@ -196,6 +209,7 @@ CHECKS: tuple[Callable[[Schedule], None], ...] = (
     counts_only_what_arrived,
     lets_messages_count,
     keeps_to_its_size,
+    counts_what_began_in_the_round_where_it_is_fresh,
     weighs_what_is_stale_no_more,
     gives_the_same_answer_to_the_same_question,
 )

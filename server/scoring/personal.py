@@ -11,12 +11,15 @@ from torch import Tensor, nn
 
 from ...clients.data.base import FederatedData
 from ...clients.exchange.exchange import PERSONAL, Exchange
+from ...clients.models.kept import kept_names
 from ...clients.tasks.fitted import FittedTask, task_of
 from ...core.declarations import Algorithms, ClientData, declared
 from ...core.errors import named_faults
 from ...core.layout import Layout
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ...core.client_rows import ClientRows
 
 _AT_ONCE = 1000  # examples of a forward pass
@@ -62,6 +65,8 @@ class PersonalEvaluator:
         """
         self._model, self._layout = deepcopy(model).eval(), Layout.of(model)
         self._place: slice | None = exchange.memory.groups[PERSONAL] if own else None
+        self._exchange = exchange if kept_names(model) else None
+        self._own = own or self._exchange is not None
         self._held, self._clients = held, data.num_clients
         self._task = task or task_of(data)
         self._form = self._task.form(loss)
@@ -69,27 +74,30 @@ class PersonalEvaluator:
     def score(self, params: Tensor, buffers: Tensor, rows: ClientRows) -> tuple[PersonalScore, ...]:
         """Return the scores of every client that holds something out, by ascending id.
 
-        Of clients with models of their own those that were ever counted.
+        Of clients with models of their own those that were ever counted. Where clients keep a part of the
+        model alone, the global one has that part as it was before the first round.
 
         Args:
             params: The global model's parameters.  # [P]
             buffers: Its buffers.  # [Q]
             rows: What the clients remember.  # [S] each
         """
-        everybody = range(self._clients) if self._place is None else sorted(rows)
+        everybody = sorted(rows) if self._own else range(self._clients)
         ids = [i for i in everybody if i < self._clients and self._held.num_examples(i) > 0]
         with named_faults("clients' own models cannot be evaluated"), torch.no_grad():
             self._hold(params, buffers)
+            if self._exchange is not None:
+                self._set(self._exchange.memory.views(self._exchange.first(params)))
             shared = [self._ask(*self._held.client(i)) for i in ids]
             found = []
-            if self._place is None:
+            if not self._own:
                 counts = [self._held.num_examples(i) for i in ids]
                 return tuple(
                     PersonalScore(i, n, None, accuracy, None, loss)
                     for i, n, (accuracy, loss) in zip(ids, counts, shared, strict=True)
                 )
             for i, (global_accuracy, global_loss) in zip(ids, shared, strict=True):
-                self._hold(rows[i][self._place], buffers)
+                self._hold_own(params, buffers, rows[i])
                 x, y = self._held.client(i)
                 accuracy, loss = self._ask(x, y)
                 found.append(PersonalScore(i, len(y), accuracy, global_accuracy, loss, global_loss))
@@ -100,10 +108,21 @@ class PersonalEvaluator:
         loss = float(self._form.mean(outputs.double(), y.double() if y.is_floating_point() else y))
         return self._task.accuracy(outputs, y, loss), loss
 
+    def _hold_own(self, params: Tensor, buffers: Tensor, row: Tensor) -> None:
+        """Give the model what one client has as its own."""
+        if self._place is not None:
+            self._hold(row[self._place], buffers)
+        elif self._exchange is not None:
+            self._hold(params, buffers)
+            self._set(self._exchange.memory.views(row))
+
     def _hold(self, params: Tensor, buffers: Tensor) -> None:
+        self._set({**self._layout.views(params), **self._layout.buffer_views(buffers)})
+
+    def _set(self, values: Mapping[str, Tensor]) -> None:
         there = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
-        for name, view in {**self._layout.views(params), **self._layout.buffer_views(buffers)}.items():
-            there[name].copy_(view)
+        for name, value in values.items():
+            there[name].copy_(value)
 
 
 def make_evaluator(
@@ -120,3 +139,13 @@ def make_evaluator(
         return None
     own = declared(algorithm, Algorithms.personal) is not None
     return PersonalEvaluator(model, exchange, data, cast(FederatedData, held), loss, task, own)
+
+
+def kept_warning(algorithm: object, exchange: Exchange, name: str) -> str | None:
+    """Return what the test set says little of, in one line; None where clients keep no part of the model."""
+    if declared(algorithm, Algorithms.keeps) is None or not exchange.memory.parameters:
+        return None
+    return (
+        f"with algorithm '{name}' clients keep {exchange.memory.num_parameters} numbers of the model: the "
+        "test set is asked of one that has them as they began; held_out = 0.2, say, scores each client's own"
+    )

@@ -157,6 +157,15 @@ LAYERS: Mapping[str, str] = {
     "payload_bytes": "Bytes of its record's body.",
     "choice": "What a planner chose for the layer; empty where none did.",
 }
+WORK: Mapping[str, str] = {
+    "round": "The round in which the message counts, or is given up, from 0.",
+    "client_id": "The client.",
+    "started": "The round in which it began: from that one's model.",
+    "staleness": "How many rounds ago that was.",
+    "begins": "When it began, in virtual seconds since the start of the run.",
+    "work_seconds": "How long it worked, in virtual seconds: until its message was there, or was given up.",
+    "counted": "Whether its message counts; else its work was for nothing.",
+}
 TIMINGS: Mapping[str, str] = {
     "round": _ROUND,
     "seconds": "Wall-clock seconds of the round.",
@@ -195,6 +204,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "attacks": ATTACKS,
     "frames": FRAMES,
     "layers": LAYERS,
+    "work": WORK,
     "timings": TIMINGS,
     "audit": AUDIT,
     "posterior": POSTERIOR,

@@ -17,6 +17,7 @@ from gauntlet.core.declarations import (
     Table,
     UpdateAttacks,
     declared,
+    declares,
 )
 from gauntlet.core.declarations.page import page
 from gauntlet.core.declarations.strangers import resembled, strangers
@@ -155,6 +156,48 @@ def test_options_private_names_and_names_of_their_own_stay_allowed(tmp_path):
     )
 
     assert strangers(plugin, DEFENSES.declares, DEFENSES.known(plugin)) == ["settings"]
+
+
+class Median(Mean):
+    def aggregate(self, updates: Updates, state: None) -> tuple[Verdict, None]:
+        return Verdict(updates.vectors.median(dim=0).values), state
+
+
+class MeanAgain(Median):
+    linear = True
+
+
+class Renamed(Mean):
+    name = "other"
+
+
+def test_what_a_class_says_of_a_verb_is_not_inherited_by_one_that_writes_the_verb_anew():
+    """As a class, as an object and behind a guard; what speaks of no verb is inherited."""
+    for rule in (Median, Median(), guard(Median(), "the rule")):
+        assert declared(rule, Defenses.linear) is False
+        assert declared(rule, Defenses.individual) is True
+        assert declared(rule, Defenses.sensitivity) is None
+        assert not declares(rule, Defenses.counts)
+    assert declared(MeanAgain(), Defenses.linear) is True
+    assert not declares(MeanAgain(), Defenses.counts)
+    assert declared(Renamed(), Defenses.linear) is True
+    assert declares(Renamed(), Defenses.counts)
+
+
+def test_every_row_speaks_of_verbs_that_there_are():
+    for members in map(family, family_names()):
+        table = TABLES.get(members.name, Table)
+        for name, row in table.rows().items():
+            assert set(row.verbs) <= {*members.verbs, *table.rows()}, name
+
+
+def test_no_plug_in_of_ours_inherits_what_speaks_of_a_verb_that_it_writes():
+    """House style: to vary is to wrap. Else one would be silent where its file seems to speak."""
+    for members in map(family, family_names()):
+        spoken = [row for row in TABLES.get(members.name, Table).rows().values() if row.verbs]
+        for name in members.table:
+            kind = members.find(name)
+            assert [row.name for row in spoken if hasattr(kind, row.name) != declares(kind, row)] == [], name
 
 
 def test_no_plug_in_of_ours_has_a_name_like_a_declarations():

@@ -72,6 +72,32 @@ def test_what_cannot_be_written_down_is_refused(said):
     refused("defenses", "aggregate", verdict(**said), ROWS)
 
 
+@pytest.mark.parametrize("family", ["algorithms", "server_optimizers"])
+@pytest.mark.parametrize("came", [None, iter(()), torch.zeros(2, 3).double(), np.zeros((2, 3))], ids=type)
+def test_what_a_server_half_sends_besides_the_parameters_is_a_tensor(family, came):
+    refused(family, "extra", came, torch.zeros(3), None, match="must return vectors as a tensor float32")
+    REPLIES[family]["extra"](torch.zeros(2, 3), torch.zeros(3), None)
+
+
+GROUPS = {"control": torch.zeros(2, 3)}
+
+
+@pytest.mark.parametrize(
+    ("verb", "fine", "amiss"),
+    [
+        ("scales", ({"control": 2.0}, {}), ([], {"control": "2"}, None)),
+        ("start", (GROUPS, torch.zeros(3), {}), (None, iter(()), {"control": [0.0]})),
+        ("finish", ((GROUPS, {}), [GROUPS, GROUPS]), (None, GROUPS, (GROUPS, None), ({"control": 1}, {}))),
+        ("levels", ((object(),),), (None, (), iter(()))),
+    ],
+)
+def test_what_an_algorithm_says_of_its_groups_is_of_the_types_that_the_engine_takes(verb, fine, amiss):
+    for came in fine:
+        REPLIES["algorithms"][verb](came)
+    for came in amiss:
+        refused("algorithms", verb, came, match="must return ")
+
+
 @pytest.mark.parametrize("kind", [torch.int8, torch.bool, torch.int32])
 def test_numbers_of_examples_are_int64(kind):
     came = replace(ROWS, num_examples=ROWS.num_examples.to(kind))

@@ -6,7 +6,14 @@ import torch
 from sklearn.decomposition import PCA
 
 from gauntlet.core.seeds import generator
-from gauntlet.defenses.rflbat import RFLBAT, _partitions, least_alike, near_others, principal_points
+from gauntlet.defenses.rflbat import (
+    RFLBAT,
+    _partitions,
+    least_alike,
+    near_others,
+    number_of_clusters,
+    principal_points,
+)
 
 
 @pytest.mark.parametrize("shape", [(11, 5), (6, 300), (2, 4)])
@@ -65,6 +72,15 @@ def test_the_gap_statistic_sees_one_crowd_and_three():
     assert len(set(labels)) == 3
     assert RFLBAT()._split(rng.random((24, 2)), generator(0, "rflbat", 0)).max() == 0
     assert RFLBAT(max_clusters=1)._split(three, generator(0, "rflbat", 0)).max() == 0
+
+
+@pytest.mark.parametrize(("more", "clusters"), [(1.1, 1), (1.21, 1), (1.24, 2), (1.4, 2)])
+def test_a_gap_has_to_be_larger_by_its_error(more, clusters):
+    """By hand: two sets a distance of 1 off their mean, so that the error of two clusters is sqrt(1 + 1/2) =
+    1.2247. Without that factor it were 1, and by the deviation of a sample sqrt(3)."""
+    reference = np.array([[0.0, -1.0, 0.0], [0.0, 1.0, 0.0]])
+    assert number_of_clusters(np.array([0.0, -more, 9.0]), reference) == clusters
+    assert number_of_clusters(np.array([0.0, -2.0, -4.0]), reference) == 3
 
 
 def test_a_few_far_away_go_first_and_do_not_move_the_rest(cohort):

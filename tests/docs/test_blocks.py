@@ -64,6 +64,7 @@ EXCEPTIONS = {
     ("docs/leakage.md", "python benchmarks"): BENCH,
     ("docs/robustness-attacks.md", "python benchmarks"): BENCH,
     ("docs/leakage-text.md", "python benchmarks"): BENCH,
+    ("docs/adapters.md", "python benchmarks"): BENCH,
     ("docs/papers/mud-hog.md", "python benchmarks"): BENCH,
     ("docs/papers/mobility.md", "python benchmarks"): BENCH,
     ("docs/papers/mobility.md", "i="): "sets a variable of the shell for the lines below",

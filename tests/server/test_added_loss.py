@@ -59,6 +59,34 @@ def distilled(local, received, before, x, y):
     return cross_entropy(local(x), y) + more
 
 
+def rightly(form):
+    """The corrected losses as they are written, of labels that are wrong at a rate of .1."""
+    noise = torch.full((10, 10), 0.1 / 9, dtype=torch.float64).fill_diagonal_(0.9)
+
+    def objective(local, received, before, x, y):
+        p = local(x).softmax(dim=-1)
+        if form == "forward":
+            return -(p @ noise)[torch.arange(len(y)), y].log().mean()
+        return (-p.log() @ noise.inverse().T)[torch.arange(len(y)), y].mean()
+
+    return PluginSpec("label_correction", {"form": form, "rate": 0.1, "least": None}), objective
+
+
+@pytest.mark.parametrize("form", ["forward", "backward"])
+def test_corrected_losses_are_followed_stack_by_stack(net, form):
+    """An inverse in a traced step would end the run."""
+    algorithm, objective = rightly(form)
+    simulation = prepare(replace(net, algorithm=algorithm, sampler=PluginSpec("full"), rounds=2))
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 12), nn.Tanh(), nn.Linear(12, 6), nn.Tanh(), nn.Linear(6, 10)
+    ).double()
+    nn.utils.vector_to_parameters(simulation.first.params.double(), model.parameters())
+    clients = {i: (x.double(), y) for i in range(5) for x, y in [simulation.data.client(i)]}
+    trace, _ = federated(model, clients, [list(range(5))] * 2, 4, 0.5, objective)
+    found = [step.state for step in simulation.steps(simulation.serial_pool())]
+    assert max(float((a.params - b).abs().max()) for a, b in zip(found, trace, strict=True)) < 1e-5
+
+
 @pytest.mark.parametrize(
     ("algorithm", "objective"), [(MOON, contrast), (DISTILLATION, distilled)], ids=["moon", "outside"]
 )

@@ -188,6 +188,7 @@ def options(family, name):
 SETS_BESIDE = {
     *("fldetector", "flame", "zeno", "parameter_certificate", "deepsight", "alignins", "freqfed"),
     *("multi_metrics", "crfl", "spectral_screen", "fedguard", "neurotoxin", "poisonedfl", "three_d_fed"),
+    *("weight_matching", "client_influence", "lora_product"),
 }
 PLANTS = {"backdoor_indicator"}
 

@@ -98,7 +98,7 @@ def test_gradients_go_to_inputs_alone_and_batch_statistics_are_those_that_came_d
     assert torch.autograd.grad(out.sum(), x)[0].shape == x.shape
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
     assert params.grad is None
-    with pytest.raises(PluginError, match="the model that the attack sees cannot be run"):
+    with pytest.raises(ValueError, match="the model that the attack sees cannot be run: RuntimeError"):
         seen(torch.randn(5, 2))
 
 
@@ -224,8 +224,15 @@ def test_gradients_go_to_parameters_that_an_attack_puts_in_and_features_are_the_
 
 def test_a_model_of_one_layer_has_no_features():
     seen = SeenModels(torch.nn.Linear(3, 2)).of(torch.zeros(8), torch.zeros(0))
-    with pytest.raises(PluginError, match="has no last layer of its own"):
+    with pytest.raises(ValueError, match="has no last layer of its own"):
         seen.features(torch.randn(5, 3))
+
+
+def test_an_attack_that_asks_for_features_where_there_are_none_is_named(small):
+    chameleon = RoleSpec(PluginSpec("chameleon", {"target": 2}), (0,))
+    simulation = prepare(small(roles=(chameleon,), model=PluginSpec("logistic_regression")))
+    with pytest.raises(PluginError, match=r"^attack 'chameleon' raised ValueError: .* no features$"):
+        run_round(simulation.plan, simulation.first, simulation.serial_pool())
 
 
 @dataclass(frozen=True)

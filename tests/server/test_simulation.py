@@ -1,7 +1,7 @@
 """A whole run: the same bits for any pool, any number of workers, and after a stop."""
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -11,7 +11,8 @@ from whole_runs import fields, last
 
 from gauntlet.clients.pools.base import blocks
 from gauntlet.core.contracts import LocalTraining
-from gauntlet.core.errors import CheckpointError, ScenarioError, WorkerError
+from gauntlet.core.declarations import name_of
+from gauntlet.core.errors import CheckpointError, PluginError, ScenarioError, WorkerError
 from gauntlet.core.trees import equal
 from gauntlet.server.assembly.ingredients import make_data
 from gauntlet.server.assembly.training import make_kernel
@@ -159,9 +160,48 @@ def test_only_the_newest_two_are_kept(small, tmp_path):
 
 
 def test_a_state_that_is_no_tree_is_named(small, tmp_path):
-    with pytest.raises(CheckpointError, match=r"state at .* is a object"):
+    with pytest.raises(CheckpointError, match=r"state at defense is a object"):
         save_checkpoint(tmp_path, replace(prepare(small()).first, defense=object()), "run")
     assert list(tmp_path.iterdir()) == []
+
+
+@dataclass(frozen=True)
+class Keeps:
+    """Moves nothing, and hands back what it remembered."""
+
+    def init(self):
+        return None
+
+    def step(self, params, aggregate, state):
+        return params.clone(), state
+
+
+@pytest.mark.parametrize("field", ["codec", "privacy", "defense", "schedule", "server"])
+def test_a_memory_that_cannot_be_saved_is_named_after_one_round(small, field):
+    """Not many rounds later, at a checkpoint, and without the plug-in's name. Each hands its own back."""
+    simulation = prepare(small())
+    odd = replace(simulation.first, **{field: ({"kept": {1}}, None)})
+    name = name_of(getattr(simulation.plan, field))
+    words = rf"^what {name} remembers cannot be saved: state at {name}\.0\.0 is a set; allowed: "
+    with pytest.raises(PluginError, match=words):
+        next(simulation.steps(simulation.serial_pool(), odd))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"roles": (RoleSpec(PluginSpec("sign_flip"), (0,)),)},
+        {"pre_aggregations": (PluginSpec("clipping", {"clip_norm": 1.0}),)},
+        {"server_optimizer": PluginSpec(f"{__file__}:Keeps")},
+    ],
+    ids=["attacks", "pre_aggregations", "optimizer"],
+)
+def test_so_is_one_of_several_and_one_from_outside(small, changes):
+    simulation = prepare(small(**changes))
+    field = {"roles": "attacks", "server_optimizer": "optimizer"}.get(next(iter(changes)), "pre_aggregations")
+    odd = replace(simulation.first, **{field: ({"0": np.ones(1)},)})
+    with pytest.raises(PluginError, match=r"^what (SignFlip|Clipping|Keeps) remembers .* is a ndarray;"):
+        next(simulation.steps(simulation.serial_pool(), odd))
 
 
 # ---- what is refused before anything runs ----------------------------------------------------------------

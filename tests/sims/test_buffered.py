@@ -86,10 +86,18 @@ def test_a_probe_records_the_round_in_which_its_client_began_and_what_that_decod
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("codec", ["identity", "error_feedback"])
-def test_killed_and_resumed_it_gives_the_bits_of_a_run_that_never_stopped(tmp_path, codec):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"codec": "identity"},
+        {"codec": "error_feedback"},
+        {"schedule": {"name": "fedasync", "concurrency": 4}, "network": {"name": "bursts", "slow": 0.3}},
+    ],
+    ids=str,
+)
+def test_killed_and_resumed_it_gives_the_bits_of_a_run_that_never_stopped(tmp_path, changes):
     probes = [{"name": "bias_counts", "rounds": [1, 20]}]
-    values = scenario(rounds=40, codec=codec, probes=probes)
+    values = scenario(rounds=40, probes=probes, **changes)
     whole = simulate(make_scenario(values), tmp_path / "whole").folder
     dead = killed(values, tmp_path)
     resume(dead)

@@ -7,7 +7,16 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from gauntlet.sims import audits, fairness_table, frame_table, layer_table, posterior, records, robustness
+from gauntlet.sims import (
+    audits,
+    fairness_table,
+    frame_table,
+    layer_table,
+    posterior,
+    records,
+    robustness,
+    work_table,
+)
 from gauntlet.sims.attack_table import TITLES
 from gauntlet.sims.codec_table import drawn, print_codecs
 from gauntlet.sims.explain import explain, names
@@ -34,6 +43,7 @@ SCHEMAS = {
     "attacks": robustness.ATTACKS,
     "frames": frame_table.FRAMES,
     "layers": layer_table.LAYERS,
+    "work": work_table.WORK,
     "audit": audits.AUDIT,
     "posterior": posterior.PARAMETERS,
     "predictive": posterior.BY_SAMPLE,
@@ -108,7 +118,7 @@ def test_a_value_a_column_a_table_and_a_value_alone_are_explained(gauntlet):
     assert gauntlet("explain", "frames.nmse").stdout.startswith("frames.nmse (frames.parquet): Squared")
     table = gauntlet("explain", "timings.parquet").stdout.splitlines()
     assert [line.partition(":")[0] for line in table] == list(TABLES["timings"])
-    assert len(gauntlet("explain", "round").stdout.splitlines()) == 12  # tables that have it
+    assert len(gauntlet("explain", "round").stdout.splitlines()) == 13  # tables that have it
 
 
 @pytest.mark.parametrize(

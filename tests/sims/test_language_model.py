@@ -10,6 +10,7 @@ import torch
 from letters import Letters
 from outsiders import bits, killed
 from safetensors.torch import load_file, save_file
+from unsealed import unseal
 
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.layout import Layout
@@ -165,7 +166,9 @@ def test_a_recording_of_tokens_is_attacked_later(tmp_path):
 
     assert (again / "tensors.safetensors").read_bytes() == (first / "tensors.safetensors").read_bytes()
     truth = load_file(place / "truth.safetensors")
-    save_file({name: torch.zeros_like(value) for name, value in truth.items()}, place / "truth.safetensors")
+    save_file(
+        {name: torch.zeros_like(value) for name, value in truth.items()}, unseal(place) / "truth.safetensors"
+    )
     blind = carry_out(AttackJob((place,), PluginSpec("embedding_rows"), 0, tmp_path / "later", "blind"))
     assert load_file(blind / "tensors.safetensors")["x"].equal(load_file(again / "tensors.safetensors")["x"])
     with pytest.raises(PluginError, match="DLG works on inputs that are floats, got tokens"):

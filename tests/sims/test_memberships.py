@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from attacked_folders import codes
+from unsealed import unseal
 
 from gauntlet.attacks.leakage.membership import Membership
 from gauntlet.attacks.leakage.parts.requirements import told
@@ -95,7 +96,9 @@ def test_garbage_in_place_of_the_members_changes_no_score(tiny, tmp_path, gauntl
     (place,) = places(folder)
     before = report_of(folder)
     held = load_file(place / "truth.safetensors")
-    save_file({**held, "x": held["x"] * 0, "members": 1 - held["members"]}, place / "truth.safetensors")
+    save_file(
+        {**held, "x": held["x"] * 0, "members": 1 - held["members"]}, unseal(place) / "truth.safetensors"
+    )
 
     gauntlet("attack", folder, "--with", '{name = "membership", statistic = "cosine"}')
 

@@ -60,8 +60,8 @@ def attacked(tiny, tmp_path):
 
 ON_IMAGES = ("dlg", "idlg", "bias_trick")  # of an honest server; the contract tries the others
 NEED_RECORDS = ("lira", "membership", "property_inference")
-ON_TOKENS = ("backward_lens",)
-COUNTING = [name for name in INFERENCE_ATTACKS.table if name not in (*NEED_RECORDS, *ON_TOKENS)]
+NEED_TOKENS = ("backward_lens",)
+COUNTING = [name for name in INFERENCE_ATTACKS.table if name not in NEED_RECORDS + NEED_TOKENS]
 
 
 @pytest.mark.parametrize("name", [*ON_IMAGES, *COUNTING])

@@ -92,9 +92,10 @@ def test_what_does_not_go_with_sentences_is_refused_in_one_line(changes, words):
 
 
 def test_a_probe_reads_a_padded_sentence_out_of_one_step(tmp_path):
-    """`dager` of an encoder of two blocks; padding stands at every position behind the end."""
-    model = {"name": "tiny_bert", "width": 32, "heads": 2, "blocks": 2, "inner": 32}
-    probed = {**ONE, "rounds": 1, "model": model, "probes": [{"name": "dager", "rounds": [0]}]}
+    """`dager` of an encoder of three blocks; padding stands at every position behind the end."""
+    model = {"name": "tiny_bert", "width": 32, "heads": 2, "blocks": 3, "inner": 32}
+    told = {"name": "dager", "rounds": [0], "padding": 0, "last": 3}
+    probed = {**ONE, "rounds": 1, "model": model, "probes": [told]}
     run = simulate(make_scenario({**SENTENCES, **probed}), tmp_path / "run")
     (found,) = run.gallery()
 

@@ -70,7 +70,7 @@ def inside(*names):
     return one_of(*names).flatmap(lambda name: DRAWN[name].map(lambda found: {"name": name, **found}))
 
 
-CONTRACTIVE = ("topk", "fp16", "stc", "int4", "powersgd", "few_bit", "trit_planes")
+CONTRACTIVE = ("topk", "fp16", "stc", "int4", "powersgd", "few_bit", "trit_planes", "nf4")
 DRAWN = {
     "count_sketch": options(rows=st.integers(1, 5), ratio=st.floats(0.01, 1), density=density),
     "dorefa": dorefa(),
@@ -94,6 +94,7 @@ DRAWN = {
     ),
     "low_rank": bases | kept,
     "natural": options(),
+    "nf4": options(block=st.integers(1, 70)),
     "one_byte": options(scalars_per_round=st.integers(1, 12), unit=st.floats(1e-6, 1e3)),
     "power": options(
         bits=st.integers(2, 8), exponent=one_of(None, 1, 0.75, 0.5, 0.35), plan=st.booleans()
@@ -117,6 +118,7 @@ DRAWN = {
     "terngrad": terngrad(),
     "topk": topk,
     "trit_planes": options(group=st.integers(1, 80), turns=st.integers(1, 8)),
+    "zero_rows": options(),
 }  # fmt: skip
 """From a codec's name to its options."""
 DRAWN |= {

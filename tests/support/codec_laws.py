@@ -8,6 +8,7 @@ steps: on tensors this small that sees no bias of a fraction of a step, which ea
 from math import inf
 
 import numpy as np
+from codec_law_levels import nf4, zero_rows
 from codec_law_matrices import MATRIX_LAWS
 
 HALF = 65504.0
@@ -312,7 +313,7 @@ def one_byte(round_, x):
 
 
 LAWS = {law.__name__: law for law in (
-    count_sketch, dorefa, eblc, eden, few_bit, fp16, identity, int4, natural, one_byte, power, qsgd, randk,
-    sign, stc, terngrad, topk, trit_planes,
+    count_sketch, dorefa, eblc, eden, few_bit, fp16, identity, int4, natural, nf4, one_byte, power, qsgd,
+    randk, sign, stc, terngrad, topk, trit_planes, zero_rows,
 )} | {"replay": identity, **MATRIX_LAWS}  # fmt: skip
 """From a codec's name to its law."""

@@ -27,6 +27,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "lift": [{}, {"density": 0.3, "score": "magnitude"}, {"rank": 1, "filter_rank": 2}, {"score": "random"}],
     "low_rank": [{}, {"rank": 2, "refresh": "random"}, {"rank": 2, "bits": 4, "lazy": True}],
     "int4": [{}, {"bits": 2, "interval": "mse"}, {"bits": 8, "interval": "max"}, {"interval": "minimax"}],
+    "nf4": [{}, {"block": 1}, {"block": 5}],
     "power": [{}, {"exponent": 0.5}, {"bits": 3, "plan": True}, {"bits": 8, "exponent": 1.0}],
     "trit_planes": [{}, {"group": 5}, {"group": 1, "turns": 1}],
     "dorefa": [{}, {"bits": 1}, {"bits": 3, "bucket_size": 5, "zero_preserving": True}, {"bits": 8}],

@@ -72,6 +72,8 @@ class Overstated(Mean):
 class Credulous(Overstated):
     """Divides by the expected size, but lets a client claim how much it counts."""
 
+    sensitivity = Overstated.sensitivity  # what speaks of ``aggregate`` is not inherited with another one
+
     def aggregate(self, updates: Updates, state: None) -> tuple[Verdict, None]:
         total = (updates.num_examples[:, None] * updates.vectors).sum(dim=0)
         return Verdict(total / 10 / updates.expected_size), state
@@ -84,6 +86,9 @@ class LinearMedian(Median):
 
 @dataclass(frozen=True)
 class Miscounting(Mean):
+    linear: ClassVar[bool] = True
+    counts = Mean.counts
+
     def denominator(self, counts: Tensor, expected_size: float) -> float:
         return 2 * expected_size
 

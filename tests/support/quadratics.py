@@ -13,6 +13,7 @@ from gauntlet.core.layout import Layout
 from gauntlet.server.spec import PluginSpec, RunSpec
 
 T1 = np.array([1.0, 4.0]), np.array([1.0, -1.0])  # a, b
+T3 = np.array([1.0, 1.0]), np.array([0.2, 1.0])  # a full step of 1 goes to b
 OPTIMUM = -0.6
 ONE = Layout.of(torch.nn.Linear(1, 1, bias=False))
 
@@ -55,7 +56,7 @@ class Quadratics:
     which: str = "t1"
 
     def load(self):
-        a, b = T1 if self.which == "t1" else t2()[:2]
+        a, b = {"t1": T1, "t3": T3}[self.which] if self.which != "t2" else t2()[:2]
         x = np.sqrt(a / 2)[:, None].astype(np.float32)
         y = (x * b[:, None]).astype(np.float32)
         return Dataset("quadratics", x, y, x[:2], y[:2], 0, value_range=(0, 2), targets=Targets(("y",)))
@@ -98,14 +99,14 @@ class Drawn:
 
 def by_the_engine(algorithm, training, rounds, which="t1", **changes):
     """Return the spec of a run on these objectives."""
-    here, few = __file__, which == "t1"
+    here, few = __file__, which != "t2"
     settings = {
         "seed": 3,
         "rounds": rounds,
         "num_clients": 2 if few else 100,
         "data": PluginSpec(f"{here}:Quadratics", {"which": which}),
         "partition": PluginSpec(f"{here}:OneEach"),
-        "model": PluginSpec(f"{here}:Slope", {"start": 0.0 if few else 3.0}),
+        "model": PluginSpec(f"{here}:Slope", {"start": {"t1": 0.0, "t2": 3.0, "t3": 0.1}[which]}),
         "training": training,
         "algorithm": algorithm,
         "defense": PluginSpec("mean", {"weighting": "uniform"}),

@@ -19,7 +19,8 @@ class _Seen(Exception):
 def attention_inputs(model: nn.Module, example: Tensor) -> list[tuple[str, ...]]:
     """Return the names of the linear layers that read the input of an attention, in the order of the pass.
 
-    Two or more layers that read one tensor in a row, or one whose output is three times as wide.
+    Two or more layers that read one tensor in a row, or one whose output is three times as wide. A layer
+    within a linear one is its adapter's, and counts with it.
 
     Args:
         model: It is run once, in eval mode.
@@ -53,7 +54,8 @@ def _calls(model: nn.Module, example: Tensor) -> list[tuple[str, Tensor, int]]:
             lambda _, args: calls.append((name, args[0], layer.out_features))
         )
 
-    handles = [seen(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+    linear = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    handles = [seen(n, m) for n, m in linear.items() if n.rpartition(".")[0] not in linear]
     try:
         with torch.no_grad():
             model(example)

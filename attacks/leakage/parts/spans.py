@@ -8,7 +8,7 @@ NeurIPS 2024, Section 4. arXiv:2405.15586. The thresholds, from float32's noise,
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -47,8 +47,16 @@ class Span:
         return relative
 
 
+def readers(layers: Sequence[str], known: Container[str]) -> list[str]:
+    """Return the names of those known parameters that multiply some layers' input, adapters' A among them."""
+    return [n for layer in layers for n in (f"{layer}.weight", f"{layer}.lora_down.weight") if n in known]
+
+
 def span_of(observation: Observation, layers: Sequence[str]) -> Span:
     """Return the span of what linear layers read, by the gradients of those of them that are trained.
+
+    Of a layer with an adapter that is A, whose gradient is s B^T times the layer's own: no more than its rank
+    is seen of each, and nothing where B is zero.
 
     Rows are put together in units of each layer's own noise floor. What lies below the largest singular
     value of such noise is left out; the bound is a tenth of that noise over the smallest value that is left,
@@ -58,10 +66,14 @@ def span_of(observation: Observation, layers: Sequence[str]) -> Span:
         observation: One client's step.
         layers: Names of modules, all of one input.
     """
+    return span_of_rows(observation, readers(layers, {slot.name for slot in observation.layout.parameters}))
+
+
+def span_of_rows(observation: Observation, names: Sequence[str]) -> Span:
+    """Return the span of the rows of some trained parameters' gradients, likewise; names are theirs."""
     views = observation.layout.views(observation.update.nan_to_num(0.0, 0.0, 0.0).double())
     unit = DOUBLE if observation.update.dtype == torch.float64 else 1.0
     sent, computed = noise_floor(observation), noise_floor(replace(observation, kind="gradient"))
-    names = [name for name in (f"{layer}.weight" for layer in layers) if name in views]
     floors = [unit * (SENT * sent[name] + COMPUTED * computed[name]) for name in names]
     rows = torch.cat(
         [views[n] / max(floor, 1e-300) for n, floor in zip(names, floors, strict=True)]

@@ -26,7 +26,7 @@ def labels_of(observation: Observation, model: nn.Module, x: Tensor) -> Tensor:
     nothing = torch.zeros(len(x), *observation.label_shape, dtype=torch.int64)
     if not last:
         return nothing
-    read = input_of(model, last[-1], x).double().flatten(0, -2)  # [N, d]
+    read = _read(model, last[-1], x)  # [N, d]
     with torch.no_grad():
         p = model(x).flatten(0, -2).softmax(dim=1)  # [N, C]
     if len(read) != len(p) or len(p) != nothing.numel():
@@ -37,6 +37,21 @@ def labels_of(observation: Observation, model: nn.Module, x: Tensor) -> Tensor:
     scale = (back.gather(1, likely[:, None]) / (p.gather(1, likely[:, None]) - 1)).median()  # lr / N
     shares = p - back / scale.clamp(min=1e-300)  # [N, C]
     return _dealt(read, shares, _next(x, observation)).reshape(nothing.shape)
+
+
+def _read(model: nn.Module, layer: str, x: Tensor) -> Tensor:
+    """Return what the last layer reads for each row of the model's outputs.  # [N, d]
+
+    Where it answers at every position, and the model at one of each sentence, that is the one whose answer
+    the model gives.
+    """
+    read = input_of(model, layer, x).double()
+    with torch.no_grad():
+        outputs, every = model(x), model.get_submodule(layer)(read)
+    if every.ndim == 3 and outputs.ndim == 2:
+        places = (every - outputs[:, None]).abs().amax(dim=2).argmin(dim=1)  # [B]
+        read = read[torch.arange(len(read)), places]
+    return read.flatten(0, -2)
 
 
 def _next(x: Tensor, observation: Observation) -> Tensor:

@@ -21,6 +21,7 @@ from ...exchange.messages import Broadcast
 from ...training.procedure import Visits
 from . import exchange as exchange_contract
 from . import facts as facts_contract
+from . import kept as kept_contract
 from . import levels as levels_contract
 from . import loss as loss_contract
 from .exchange import besides, row_of
@@ -120,7 +121,7 @@ def _visits(procedure: LocalProcedure) -> Visits:
         parameter.grad = flat[1][place].view_as(parameter)
     told = model, _loss(procedure), flat, 0, data, lambda i, _: data.client(i), None
     how = procedure.schedule(LocalTraining())
-    return Visits(procedure, *told, exchange_of(procedure, Layout.of(model), how))
+    return Visits(procedure, *told, exchange_of(procedure, Layout.of(model), how), how)
 
 
 def _cohort(procedure: LocalProcedure, round_: int) -> np.ndarray[Any, Any]:
@@ -205,4 +206,5 @@ CHECKS: tuple[Callable[[Algorithm], None], ...] = (
     *facts_contract.CHECKS,
     *loss_contract.CHECKS,
     *levels_contract.CHECKS,
+    *kept_contract.CHECKS,
 )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ....core.declarations import Algorithms, declared
+from ....core.errors import ScenarioError
 from ....core.registry import require
 from ....core.seeds import generator, seeded_torch
 from ...data.base import FederatedData
@@ -36,7 +37,11 @@ def _network() -> nn.Module:
 
 
 def _levels(algorithm: Any) -> Levels | None:
-    return levels_of(algorithm, _network(), cast(FederatedData, _Holders()), 0)
+    """Return its levels; None where it has none, or says that it has none for such a network."""
+    try:
+        return levels_of(algorithm, _network(), cast(FederatedData, _Holders()), 0)
+    except ScenarioError:
+        return None
 
 
 def each_level_is_a_model_of_some_parameters(algorithm: Any) -> None:

@@ -65,6 +65,12 @@ from .defenses import (
     a_plant_where_canaries_are_looked_for,
     cohorts_that_are_all_too_small,
 )
+from .kept import (
+    a_client_defense_of_whole_updates,
+    a_part_that_is_kept_besides,
+    a_rule_that_runs_models,
+    stacking_of_models_that_differ,
+)
 from .levels import (
     a_codec_that_minds_the_size,
     a_plant_that_small_models_lack,
@@ -101,6 +107,7 @@ from .schedules import (
     a_schedule_that_weighs_examples,
     a_server_half_that_takes_fresh_messages,
     a_sum_of_other_rounds,
+    a_way_from_now_that_messages_do_not_have,
     canaries_that_change_who_comes,
     more_messages_than_clients,
 )
@@ -180,6 +187,10 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_codec_that_minds_the_size,
     a_sum_of_several_sizes,
     canaries_of_no_size,
+    a_part_that_is_kept_besides,
+    stacking_of_models_that_differ,
+    a_client_defense_of_whole_updates,
+    a_rule_that_runs_models,
     an_attack_that_sees_no_model,
     an_attack_that_steers_what_has_no_steps,
     more_messages_than_clients,
@@ -188,6 +199,7 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     a_schedule_that_weighs_examples,
     a_server_half_that_takes_fresh_messages,
     a_memory_of_fresh_messages,
+    a_way_from_now_that_messages_do_not_have,
     a_link_beside_a_deadline_that_is_not_known,
 )
 """Plug-ins that do not go together: asked before any data are loaded."""

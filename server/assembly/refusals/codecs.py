@@ -50,7 +50,7 @@ def a_downlink_that_an_algorithm_does_not_expect(parts: Parts) -> ScenarioError 
 
 def rounds_that_a_codec_does_not_mix(parts: Parts) -> ScenarioError | None:
     """A codec that learns from aggregates of one round, under a schedule that counts messages of several."""
-    mixed = not declared(parts.schedule, Schedules.plain)
+    mixed = not any(declared(parts.schedule, one) for one in (Schedules.plain, Schedules.fresh))
     if not mixed or not declared(parts.codec, Codecs.of_one_round):
         return None
     return ScenarioError(

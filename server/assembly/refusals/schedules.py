@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ....core.declarations import Algorithms, Defenses, Schedules, declared, shows_sums_alone
+from ....core.declarations import (
+    Algorithms,
+    Codecs,
+    Defenses,
+    Schedules,
+    Servers,
+    declared,
+    shows_sums_alone,
+)
 from ....core.errors import ScenarioError
 from ...cohort.rows import steps_of
 from ...cohort.sampling import weighs_counts
@@ -64,18 +72,20 @@ def a_schedule_that_weighs_examples(parts: Parts) -> ScenarioError | None:
 def a_server_half_that_takes_fresh_messages(parts: Parts) -> ScenarioError | None:
     """An algorithm whose server half counts on messages of clients that all hold the same parameters."""
     half = any(map(parts.brings, (Algorithms.step, Algorithms.sample)))
-    half = half or declared(parts.algorithm, Algorithms.full_participation)
+    everybody = declared(parts.algorithm, Algorithms.full_participation)
+    half = (half and not declared(parts.schedule, Schedules.fresh)) or everybody
     if (who := _who(parts)) is None or not half or declared(parts.algorithm, Algorithms.stale):
         return None
     return ScenarioError(
-        f"algorithm '{parts.spec.algorithm.name}' counts on messages that began in the same round, and {who} "
-        "may count older ones; use schedule synchronous"
+        f"algorithm '{parts.spec.algorithm.name}' counts on messages that began in the same round"
+        f"{', of everybody' if everybody else ''}, and {who} may count {'fewer' if everybody else 'older'} "
+        "ones; use schedule synchronous"
     )
 
 
 def a_memory_of_fresh_messages(parts: Parts) -> ScenarioError | None:
     """A defense or pre-aggregation that remembers rounds, and does not say that it takes stale messages."""
-    if (who := _who(parts)) is None:
+    if (who := _who(parts)) is None or declared(parts.schedule, Schedules.fresh):
         return None
     for noun, named, plugin in steps_of(parts.spec, parts.pre_aggregations, parts.defense):
         memory: Any = plugin
@@ -85,3 +95,26 @@ def a_memory_of_fresh_messages(parts: Parts) -> ScenarioError | None:
                 f"one, and {who} may count older ones; use schedule synchronous"
             )
     return None
+
+
+def a_way_from_now_that_messages_do_not_have(parts: Parts) -> ScenarioError | None:
+    """A schedule that counts from the present parameters, and messages that are no updates of these alone."""
+    if not declared(parts.schedule, Schedules.from_now):
+        return None
+    spec, own = parts.spec, (Algorithms.up, Algorithms.levels, Algorithms.factors)
+    others = parts.brings(Algorithms.step) or any(declared(parts.algorithm, verb) for verb in own)
+    plants = declared(parts.defense, Defenses.prepare) is not None
+    keeps = declared(parts.codec, Codecs.kept_mean) is not None
+    dishonest = declared(parts.server, Servers.deviates) != "nothing"
+    reasons = {
+        f"algorithm '{spec.algorithm.name}' sends others; use one such as fedavg or fedprox": others,
+        f"codec '{spec.codec.name}' keeps a mean of what was sent; use another": keeps,
+        f"defense '{spec.defense.name}' plants something in what clients start from; use another": plants,
+        f"server '{spec.server.name}' plants others; use honest": dishonest,
+    }
+    why = next((reason for reason, holds in reasons.items() if holds), None)
+    if why is None:
+        return None
+    return ScenarioError(
+        f"schedule '{spec.schedule.name}' counts ways from the server's parameters to a client's, and {why}"
+    )

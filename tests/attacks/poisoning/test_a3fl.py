@@ -71,6 +71,27 @@ def test_the_adapted_model_has_a_say_as_large_as_its_balance():
     assert loud.patch(x, y, model).tolist() == [turned]
 
 
+@pytest.mark.parametrize(
+    ("every", "balance", "adapted"),
+    [(1, 1.0, range(7)), (3, 1.0, (0, 3, 6)), (4, 1.0, (0, 4)), (7, 1.0, (0,)), (2, 0.0, ())],
+)
+def test_the_model_is_adapted_in_every_so_many_steps_to_the_patch_of_then(every, balance, adapted):
+    """Oracle: whole runs of so many steps end at the patches that the unlearning is shown."""
+    shown = []
+
+    class Noted(A3FL):
+        def unlearnt(self, images, y, seen):
+            shown.append(images[0, :, :2, :2].flatten())
+            return super().unlearnt(images, y, seen)
+
+    model, y = DenseModel.drawn(25, 4), torch.arange(20) % 4
+    options = {"pixels": CORNER, "every": every, "balance": balance}
+    Noted(steps=7, **options).patch(images(), y, model)
+    patches = [torch.full((1, 4), 0.5)]
+    patches += [A3FL(steps=steps, **options).patch(images(), y, model) for steps in range(1, 7)]
+    assert [one.tolist() for one in shown] == [patches[at].flatten().tolist() for at in adapted]
+
+
 def test_only_the_pixels_of_the_patch_change_and_labels_of_those_that_carry_it():
     x, y, model = images(), torch.arange(20) % 4, linear(classes=4)
     attack = A3FL(target=3, pixels=((4, 4), (-5, 0)), fraction=0.25, steps=3)

@@ -1,6 +1,7 @@
 """Every malicious server meets its contract, and every check catches one that breaks it."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -10,8 +11,9 @@ from torch import nn
 
 from gauntlet.attacks.servers import SERVERS, contract
 from gauntlet.core.errors import PluginError
+from gauntlet.server.assembly.rebuilding import rebuilt
 
-OPTIONS: dict[str, dict[str, object]] = {}
+OPTIONS: dict[str, dict[str, object]] = {"personal_notes": {"pretraining": 2, "steps": 3}}
 
 
 @pytest.mark.parametrize("check", contract.CHECKS, ids=lambda c: c.__name__)
@@ -96,6 +98,23 @@ def test_one_that_says_it_is_honest_and_is_not_is_caught():
 
     with pytest.raises(PluginError, match="deviates = 'nothing', and plants something"):
         contract.it_changes_what_it_declares(Liar())
+
+
+def test_one_that_says_it_changes_weights_and_does_not_is_caught():
+    class Idle(Broken):
+        deviates: ClassVar[str] = "weights"
+
+    with pytest.raises(PluginError, match="deviates = 'weights', and changes none"):
+        contract.it_changes_what_it_declares(Idle())
+
+
+def test_one_that_says_it_changes_weights_and_adds_layers_is_refused():
+    class Layers(Broken):
+        deviates: ClassVar[str] = "weights"
+
+    data = SimpleNamespace(name="these", input_shape=(1, 8, 8), num_classes=10, mean=(), std=())
+    with pytest.raises(PluginError, match="declares deviates = 'weights', and rebuilt the model"):
+        rebuilt(Layers("rebuilds"), contract.plain_model(), data, np.random.default_rng(0), (10,))
 
 
 def test_one_that_says_it_rebuilds_and_does_not_is_caught():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from gauntlet.clients.algorithms.fedavg import FedAvg
 from gauntlet.clients.data.synthetic import SyntheticPopulation
 from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.clients.training.kernel import BlockKernel
@@ -80,6 +81,65 @@ def test_a_gradient_of_some_examples_is_theirs_alone():
 def test_every_examples_gradient_is_what_it_would_be_alone():
     vectors, params = sent(lambda visit: visit.example_gradients(visit.received, np.array([4, 9]))[1])
     assert vectors[1] == pytest.approx(autograd(params, [9]), abs=1e-6)
+
+
+def test_the_steps_of_local_sgd_are_those_that_fedavg_takes():
+    """Descended by hand along the visit's own batches, a client ends where the engine's rule ends."""
+    how = LocalTraining(local_epochs=2, batch_size=5, lr=0.2)
+
+    def walk(visit):
+        assert (visit.training, visit.layout) == (how, Layout.of(plain()))
+        local = visit.received.clone()
+        for rows in visit.batches():
+            x, y = visit.examples(rows)
+
+            def value(model, x=x, y=y):
+                loss = visit.loss(model(x), y)
+                return loss, loss
+
+            local.add_(visit.differentiated(local, value)[0], alpha=-visit.training.lr)
+        return local - visit.received
+
+    found = []
+    for rule in (Looks(walk), FedAvg()):
+        model = plain()
+        params = Layout.of(model).flatten(dict(model.named_parameters()))
+        kernel = BlockKernel(DATA, model, rule, how, NoPrivacy(), (), 7)
+        found.append(kernel.train(Broadcast(3, params, torch.zeros(0)), np.array([1, 2])).updates.vectors)
+    assert torch.equal(*found)
+
+
+def plain() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
+
+
+def test_what_is_differentiated_need_not_be_what_is_told():
+    """The sum of the first layer's weights has gradient 1 there and 0 elsewhere; beside it comes a 7."""
+
+    def walk(visit):
+        gradient, seven = visit.differentiated(
+            visit.received, lambda model: (model[0].weight.sum(), torch.tensor(7.0))
+        )
+        return gradient + 10 * (seven - 7)
+
+    vectors, _ = sent(walk)
+    assert vectors[0].tolist() == [1.0] * 20 + [0.0] * 19
+
+
+def test_outputs_and_gradients_at_other_labels_are_those_of_the_model():
+    """The cross-entropy at the model's own outputs gives the loss back; other labels, another gradient."""
+
+    def loss_of_outputs(visit):
+        out = visit.outputs(visit.received, np.array([4, 9]))
+        labels = torch.tensor([0, 1])
+        gradients = visit.example_gradients(visit.received, np.array([4, 9]), labels)
+        bias = out.softmax(dim=1) - torch.nn.functional.one_hot(labels, out.shape[1])
+        assert torch.allclose(gradients[:, -out.shape[1] :], bias, atol=1e-6)
+        return torch.full_like(visit.received, float(out.requires_grad))
+
+    vectors, _ = sent(loss_of_outputs)
+    assert not vectors.any()
 
 
 def test_what_the_server_sends_besides_arrives():

@@ -81,6 +81,11 @@ BROKEN_PRE = [
         "12 clients became 12 rows, declared 6",
     ),
     (
+        before.rows_of_any_size_stay_finite,
+        PreTwin(lambda u, s: (u.with_vectors(u.vectors + u.vectors[:1]), s)),
+        "that are not",
+    ),
+    (
         before.one_client_or_none_is_handled,
         PreTwin(lambda u, s: (u.with_vectors(u.vectors / torch.tensor(len(u) - 1)), s)),
         "that are not",

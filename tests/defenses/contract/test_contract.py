@@ -54,6 +54,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "clustering": [{}, {"linkage": "complete"}],
     "residual": [{}, {"threshold": 0.9, "clip": 1.0}],
     "spectral_screen": [{}, {"threshold": 0.5, "unreliable_weight": 0.0}],
+    "lora_product": [{}, {"weighting": "uniform"}],
     "mgda": [{"normalize": n, "rescale": r} for n in (False, True) for r in (False, True)],
     "orthogonal": [{}, {"reference": "root", "weighting": "num_examples"}],
     "nnm": [{"num_byzantine": f} for f in (0, 2, 11)],

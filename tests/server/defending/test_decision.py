@@ -195,6 +195,25 @@ def test_a_rule_that_fails_otherwise_or_on_a_whole_cohort_still_ends_the_run(sma
         run(five, rounds=1)
 
 
+@dataclass(frozen=True)
+class Spoils:
+    """Passes a cohort on, one of its rows made infinite."""
+
+    def init(self) -> None:
+        return None
+
+    def transform(self, updates: Updates, state: None) -> tuple[Updates, None]:
+        return updates.with_vectors(updates.vectors.index_fill(0, torch.tensor(0), torch.inf)), state
+
+
+@pytest.mark.parametrize("defense", [spec("mean"), spec("krum", num_byzantine=1), spec("median")], ids=str)
+def test_a_pre_aggregation_that_spoils_rows_is_named_and_not_the_rule_behind_it(small, defense):
+    """Also where the rule behind it would have left the row out."""
+    spoils = (spec("clipping", clip_norm=1.0), PluginSpec(f"{__file__}:Spoils"))
+    with pytest.raises(PluginError, match=r"^pre-aggregation Spoils: transform returned NaN or infinity"):
+        run(small(defense=defense, pre_aggregations=spoils), rounds=1)
+
+
 def test_an_attack_that_asks_the_server_is_told_the_same(small):
     """Three of eight ask what Krum against 2 makes of a cohort; some Poisson cohorts are below seven."""
     attack = (RoleSpec(PluginSpec("opt_alie"), clients=(0, 1, 2)),)

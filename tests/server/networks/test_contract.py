@@ -1,5 +1,6 @@
 """What every network model owes, and that one which owes it still is found out."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,11 @@ from gauntlet.server.networks.ideal import Ideal
 
 LINKS = {"latency_seconds": 0.1, "bandwidth_up": 1e4, "bandwidth_down": 1e5, "jitter": 0.5, "dropout": 0.3}
 OPTIONS: dict[str, list[dict[str, object]]] = {
-    "links": [{}, LINKS, {**LINKS, "policy": "deadline", "deadline_seconds": 0.3}]
+    "links": [{}, LINKS, {**LINKS, "policy": "deadline", "deadline_seconds": 0.3}],
+    "durations": [{}, {"law": "gaussian", "std": 0.5}, {"law": "exponential", "per_example": True}],
+    "bursts": [{}, {"slow": 0.4, "mean_burst": 3.0, "outliers": 0.1}],
+    "script": [{"seconds": [[3.0, 1.0, 2.0], [0.5]], "repeat": True}],
+    "trace": [{"path": str(Path(__file__).with_name("delays.csv")), "load": 0.5}],
 }
 CASES = [(name, options) for name in NETWORKS.table for options in OPTIONS.get(name, [{}])]
 
@@ -50,7 +55,20 @@ def in_place(examples, bytes_down, bytes_up, stream):
     return Delivery(np.ones(len(examples), dtype=bool), np.zeros(len(examples)), 0.0)
 
 
+def besides(own_seconds, **declared):
+    return SimpleNamespace(deliver=Ideal().deliver, own_seconds=own_seconds, **declared)
+
+
+def of_the_first(ids, round_, seed):
+    return np.arange(len(ids), dtype=np.float64)
+
+
+BESIDES = "takes_seconds_that_follow_from_clients_and_rounds"
 BROKEN = [
+    (BESIDES, besides(of_the_first), "who else begins"),
+    (BESIDES, besides(lambda ids, r, s: ids), "own_seconds are int64"),
+    (BESIDES, besides(lambda ids, r, s: ids - 1.0), "own_seconds are"),
+    (BESIDES, besides(lambda ids, r, s: ids + 1.0, gives_up_after=3.0), "gives up nothing"),
     ("decides_about_every_message", network(one_fate), "arrived is bool"),
     ("decides_about_every_message", all_at(np.float32(1), 1.0), "client_seconds is float32"),
     ("never_runs_the_clock_backwards", all_at(-1.0, 0.0), "below 0"),

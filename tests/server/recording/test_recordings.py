@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from unsealed import unseal
 
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import DataError
@@ -220,10 +221,26 @@ def test_a_damaged_recording_is_one_line(play, tmp_path, change, value):
     assert load_truth(place).x.shape[1:] == (1, 8, 8)
 
 
+@pytest.mark.parametrize("tail", ["cut off", "zeroed"])
+@pytest.mark.parametrize("name", ["broadcast.safetensors", "frame.bin", "truth.safetensors"])
+def test_a_file_that_the_run_did_not_write_is_named(play, tmp_path, name, tail):
+    """Else a search, or its score, would rest on zeros."""
+    simulation, (outcome,) = play()
+    place = record(simulation, outcome, tmp_path / "o")
+    content = (place / name).read_bytes()
+    (place / name).write_bytes(content[:-9] + (bytes(9) if tail == "zeroed" else b""))
+    load, whole = (
+        (load_truth, load_observation) if name.startswith("truth") else (load_observation, load_truth)
+    )
+    with pytest.raises(DataError, match=rf"^[^\n]*{name} is not what the run wrote$"):
+        load(place)
+    whole(place)
+
+
 def test_tensors_that_are_not_there_are_one_line(play, tmp_path):
     simulation, (outcome,) = play()
     place = record(simulation, outcome, tmp_path / "o")
     sent = load_file(place / "broadcast.safetensors")
-    save_file({"buffers": sent["buffers"]}, place / "broadcast.safetensors")
+    save_file({"buffers": sent["buffers"]}, unseal(place) / "broadcast.safetensors")
     with pytest.raises(DataError, match="is not a readable observation: KeyError: 'params'"):
         load_observation(place)

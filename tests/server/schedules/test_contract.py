@@ -26,7 +26,11 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
         },
         {"buffer_size": 1, "starts_by": "constant", "start_rate": 0.5, "reduction": "sum"},
         {"staleness": "threshold", "cutoff": 1, "late_weight": 0.25, "example_weight": "sqrt"},
-    ]
+    ],
+    "fedasync": [{}, {"concurrency": 4, "max_staleness": 2, "staleness": "hinge", "cutoff": 1}],
+    "deadline": [{"seconds": 2.0}, {"seconds": 1000.0}],
+    "over_select": [{"goal": 1}, {"goal": 12}, {"goal": 100}],
+    "quorum": [{}, {"slack": 0.0}, {"slack": 0.5, "most_late": 10}],
 }
 CASES = [(name, options) for name in SCHEDULES.table for options in OPTIONS.get(name, [{}])]
 
@@ -47,6 +51,7 @@ class Broken:
     size: Any = None
     bounded: bool = True
     plain: bool = False
+    fresh: bool = False
 
     def __post_init__(self):
         for name in ("weights", "size"):
@@ -83,7 +88,12 @@ def first_five(traffic, found):
     return replace(found, client_ids=found.client_ids[: 5 if len(traffic.client_ids) == 0 else 0])
 
 
-IDLE, CLOCK, ARRIVED, COUNT, SIZE, WEIGHTS, SAME = (check.__name__ for check in CHECKS)
+def late_ones_next_time(traffic, found):
+    now = traffic.started < traffic.round
+    return replace(found, counted=found.counted & now, dropped=found.dropped & now)
+
+
+IDLE, CLOCK, ARRIVED, COUNT, SIZE, FRESH, WEIGHTS, SAME = (check.__name__ for check in CHECKS)
 BROKEN = [
     (IDLE, {"starting": lambda t, s: replace(s, client_ids=t.drawn)}, "are not idle"),
     (IDLE, {"starting": lambda t, s: replace(s, client_ids=s.client_ids[::-1])}, "ascend"),
@@ -95,6 +105,7 @@ BROKEN = [
     (COUNT, {"arriving": lambda t, a: replace(a, counted=a.dropped & False)}, "no message counts"),
     (SIZE, {"size": lambda drawn: 3.0}, "40 messages count, and size is 3"),
     (SIZE, {"plain": True, "starting": first_five}, "plain: not all"),
+    (FRESH, {"fresh": True, "arriving": late_ones_next_time}, "in round 1 that began in 0"),
     (WEIGHTS, {"weights": lambda tau, n: 1.0 + tau.double()}, "bounded by 1"),
     (WEIGHTS, {"weights": lambda tau, n: tau}, "expected float64"),
     (WEIGHTS, {"weights": lambda tau, n: -tau.double()}, "weights are"),

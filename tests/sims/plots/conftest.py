@@ -20,6 +20,7 @@ class Recorded:
     later: Sequence[Any] = ()
     frames: pd.DataFrame | None = None
     layers: pd.DataFrame | None = None
+    work: pd.DataFrame | None = None
 
     def gallery(self) -> Sequence[Any]:
         return self.items
@@ -65,6 +66,7 @@ def recorded() -> Callable[..., Recorded]:
         later: Sequence[Any] = (),
         frames: pd.DataFrame | None = None,
         layers: pd.DataFrame | None = None,
+        work: pd.DataFrame | None = None,
         scenario: Mapping[str, Any] = {},
         **columns: Any,
     ) -> Recorded:
@@ -102,6 +104,7 @@ def recorded() -> Callable[..., Recorded]:
             later=later,
             frames=frames,
             layers=layers,
+            work=work,
         )
 
     return make

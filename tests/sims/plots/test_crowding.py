@@ -57,6 +57,17 @@ def layers(place):
     return pd.DataFrame(rows, columns=["round", "layer", "numel", "ideal_bits", "payload_bytes", "choice"])
 
 
+def work(place):
+    """Twenty clients that take some seconds each round, of whom every fifth is given up."""
+    table = pd.DataFrame({"round": np.repeat(range(ROUNDS), 20), "client_id": np.tile(range(20), ROUNDS)})
+    seconds = 10.0 + (table["client_id"] * 7 + table["round"] * 3) % 20
+    stale = (table["client_id"] + place) % 4
+    return table.assign(
+        started=table["round"] - stale, staleness=stale, begins=30.0 * table["round"],
+        work_seconds=seconds, counted=table["client_id"] % 5 != 0,
+    )  # fmt: skip
+
+
 @pytest.fixture
 def runs(recorded, rebuilt):
     """Eight labels of two seeds each, with everything that a run can hold."""
@@ -83,6 +94,7 @@ def runs(recorded, rebuilt):
             virtual_seconds=[30.0 * (t + 1) for t in range(ROUNDS)], precision=rising.tolist(),
             recall=rising.tolist(), true_positives=2, false_positives=1, false_negatives=1, true_negatives=16,
             clip_norm=[0.5] * ROUNDS, clients=people(), frames=frames(place), layers=layers(place),
+            work=work(place),
             audit={**AUDIT, "epsilon": float(epsilon[-1])}, scenario={"privacy": noisy},
             items=[leak(place, "dlg"), leak(place, "inverting_gradients")],
             manifest={"epsilon": {"value": float(epsilon[-1]), "reason": None, "accountant": "pld"}},

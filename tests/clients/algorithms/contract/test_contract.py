@@ -8,13 +8,24 @@ import torch
 from gauntlet.clients.algorithms import ALGORITHMS
 from gauntlet.clients.algorithms.contract import CHECKS
 from gauntlet.clients.algorithms.contract import exchange as exchange_contract
+from gauntlet.clients.algorithms.contract import kept as kept_contract
 from gauntlet.clients.algorithms.contract import levels as levels_contract
 from gauntlet.clients.algorithms.contract import loss as loss_contract
 from gauntlet.clients.models.narrowed import narrowed
 from gauntlet.core.errors import PluginError
 from gauntlet.core.layout import Layout
 
-SHORT = {"fsgld": {"surrogate_steps": 60, "surrogate_burn_in": 20}}  # by default 4,000 steps a client
+SHORT = {  # by default 4,000 steps a client, or 100 candidates a step
+    "fsgld": {"surrogate_steps": 60, "surrogate_burn_in": 20},
+    "fzoos": {
+        "local_steps": 2,
+        "candidates": 10,
+        "look_candidates": 10,
+        "look_active": 5,
+        "num_features": 50,
+    },
+    "rgf": {"local_steps": 2},
+}
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
@@ -263,3 +274,36 @@ def test_levels_that_cannot_be_are_one_line(how, complaint):
         check(Halves(how))
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@dataclass(frozen=True)
+class Keeps:
+    """Its clients keep the last layer; breaks one promise at a time."""
+
+    how: str = ""
+
+    @property
+    def plain(self):
+        return self.how != "changes"
+
+    def schedule(self, training):
+        return training
+
+    def correct(self, gradient, params, received):
+        return gradient
+
+    def keeps(self, model):
+        if self.how == "writes":
+            model.requires_grad_(False)
+        names = [name for name, _ in model.named_parameters()]
+        return {"all": names, "strange": ["nothing"]}.get(self.how, names[-2:])
+
+
+@pytest.mark.parametrize(
+    ("how", "check"), [("all", 0), ("strange", 0), ("writes", 0), ("changes", 1)], ids=lambda v: str(v)
+)
+def test_a_rule_that_keeps_what_it_must_not_is_caught(how, check):
+    for one in kept_contract.CHECKS:
+        one(Keeps())
+    with pytest.raises(PluginError):
+        kept_contract.CHECKS[check](Keeps(how))
