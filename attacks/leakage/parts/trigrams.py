@@ -93,7 +93,7 @@ def _tallied(numbers: Tensor) -> Counts:
 def _looked_up(table: Counts, numbers: Tensor) -> Tensor:
     """Return how often numbers were seen, float64."""
     keys, counts = table
-    place = torch.searchsorted(keys, numbers).clamp(max=len(keys) - 1)
+    place = torch.searchsorted(keys, numbers.contiguous()).clamp(max=len(keys) - 1)
     return torch.where(keys[place] == numbers, counts[place], 0.0)
 
 
