@@ -85,6 +85,10 @@ def _transformed(came: Any, updates: Updates, *_: object) -> None:
         raise PluginError(f"must return rows of the clients that it was given, got one of client {stranger}")
 
 
+def _left(came: Any, *_: object) -> None:
+    number(came, "a number of rows")
+
+
 def _poisoned(came: Any, x: Tensor, y: Tensor, *_: object) -> None:
     fine = isinstance(came, tuple) and len(came) == 2 and all(isinstance(part, Tensor) for part in came)
     want(fine, "a pair (x, y) of tensors", came)
@@ -280,7 +284,7 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
         "sensitivity": _moved,
     },
     "networks": {"deliver": delivered, "own_seconds": taken_besides},
-    "pre_aggregations": {"transform": _transformed},
+    "pre_aggregations": {"transform": _transformed, "rows_after": _left},
     "privacy": {
         "privatize": _privatized,
         "clip": _clipped,
