@@ -168,7 +168,8 @@ def test_what_sets_messages_beside_the_parameters_needs_updates_alone(small, cha
 
 
 NEEDS = {
-    **dict.fromkeys(("mean", "lora_product"), {"weighting": "uniform"}),
+    "mean": {"weighting": "uniform"},
+    "lora_product": {"weighting": "uniform"},
     "train_and_scale": {"norm_bound": 1.0},
     "parameter_certificate": {"clip_norm": 1.0, "num_byzantine": 2},
 }
