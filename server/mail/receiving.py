@@ -22,6 +22,7 @@ from ...core.updates import Context, Updates, concatenate, finite_rows
 from ...defenses.parts.memory import stored
 from ..defending.decision import decide
 from .facts import factored
+from .from_now import from_now, without_refused
 from .mailbox import Array, Downlink, Mailbox, Messages, joined
 from .outcome import Reception
 from .replay import noted
@@ -98,13 +99,14 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
     clipped, privacy = plan.privacy.clip(received.with_facts(None), state.privacy)
     summed, privacy = _secure_sum(plan, clipped, state, privacy)
     begin = perf_counter()
-    turned = _from_now(plan, state, summed, opened.downs)
+    turned = from_now(plan, state, summed, opened.messages.rows(opened.counted).updates, opened.downs)
     weighed = factored(plan, _weighed(plan, turned), received.facts)
     told = weighed.with_facts(received.facts) if plan.exchange.statement else weighed
     decision = decide(plan, told, state.pre_aggregations, state.defense)
+    verdict = without_refused(decision.verdict, told, received)
     seconds = perf_counter() - begin
     codec = settled(plan.codec, state.codec, received.client_ids.tolist())
-    step = stepped_along(plan.codec, codec, decision.verdict.aggregate)
+    step = stepped_along(plan.codec, codec, verdict.aggregate)
     verbatim = declared(plan.codec, Codecs.verbatim)
     how = plan.codec, messages.updates, plan.exchange.up, plan.public, down.streams(plan.seed)
     reception = Reception(
@@ -121,7 +123,7 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
         delivery=Delivery(opened.counted, messages.seconds, opened.at - state.clock),
         refused=refused,
         received=received,
-        verdict=replace(decision.verdict, aggregate=step),
+        verdict=replace(verdict, aggregate=step),
         sum_row=None if summed is clipped else summed.vectors[0],
         aggregation_seconds=seconds,
         encode_seconds=sent.encode_seconds,
@@ -186,17 +188,6 @@ def _decoded(
     records |= zip((i for i in ids if i not in bad), found.records, strict=True)
     good = torch.tensor([i not in bad for i in ids], dtype=torch.bool)
     return (group.updates.rows(good) if bad else group.updates).with_vectors(found.vectors)
-
-
-def _from_now(plan: Plan, state: ServerState, updates: Updates, downs: Mapping[int, Downlink]) -> Updates:
-    """Return messages as ways from the present parameters to the clients', where the schedule takes them so.
-
-    What is added is public: how far the server has gone since it broadcast what a client began with.
-    """
-    if not declared(plan.schedule, Schedules.from_now) or not len(updates):
-        return updates
-    gone = [downs[began].broadcast.params - state.params for began in updates.started.tolist()]
-    return updates.with_vectors(updates.vectors + torch.stack(gone))  # [K, P]
 
 
 def _weighed(plan: Plan, updates: Updates) -> Updates:

@@ -10,6 +10,8 @@ from event_script import script
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import ScenarioError
 from gauntlet.privacy.accounting.curves import gaussian_epsilon
+from gauntlet.server.assembly.loading import load_data
+from gauntlet.server.assembly.parts import Parts
 from gauntlet.server.schedules.fedasync import FedAsync
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec
@@ -113,6 +115,31 @@ def test_a_clients_messages_are_charged_and_noised_as_clipped_updates(small):
         step_ = 0.5 * s * (row * min(1.0, 0.5 / float(row.norm())) + gone)
         noise = step.state.params.double() - o.broadcast.params.double() - step_
         assert float(noise.std()) == pytest.approx(0.5 * 2 * 0.5, rel=0.1)
+
+
+def test_a_client_whose_update_is_refused_moves_the_model_as_one_that_changed_nothing(small):
+    """s times the way gone since it began: left out instead, its data would move the model by all of that.
+
+    Inputs of 3e38 are finite, and their gradients are not: a client of them sends NaN.
+    """
+    spec = small(**private(rounds=6, defense=FIXED))
+    data = load_data(Parts(spec))
+    busy = steps_of(spec)[-1].outcome.sent.client_ids.tolist()[0]
+    rows = data.order[data.offsets[busy] : data.offsets[busy + 1]]
+    x = data.x.copy()
+    x[rows] = 3e38
+    simulation, ways = prepare(spec, data=replace(data, x=x)), []
+    for step in simulation.steps(simulation.serial_pool()):
+        o = step.outcome
+        if busy not in o.refused:
+            assert o.verdict.weights.tolist() == [1.0]
+            continue
+        gone = o.down(busy).broadcast.params - o.broadcast.params
+        s = (1 + o.round - int(o.sent.started)) ** -0.5
+        assert torch.allclose(o.verdict.aggregate, s * gone, atol=1e-6)
+        assert (len(o.received), o.verdict.weights.tolist()) == (0, [])
+        ways.append(float(gone.norm()))
+    assert max(ways) > 5 * 0.5  # in a round in which it is charged for a clip norm of 0.5
 
 
 def test_no_epsilon_behind_a_rule_that_bounds_clipped_messages_alone(small):
