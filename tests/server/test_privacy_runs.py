@@ -165,6 +165,7 @@ def test_the_server_sees_one_row_the_sum_of_the_honest_updates(small):
             "pre-aggregation 'nnm' needs single",
         ),
         ({"codec": PluginSpec("terngrad")}, "what codec 'terngrad' makes cannot be added up; use identity"),
+        ({"codec": PluginSpec("zero_rows")}, "what codec 'zero_rows' makes cannot be added up; use identity"),
     ],
 )
 def test_what_needs_single_updates_is_refused_in_one_line(small, changes, message):

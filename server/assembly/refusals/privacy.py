@@ -125,7 +125,7 @@ def a_codec_whose_payloads_do_not_add_up(parts: Parts) -> ScenarioError | None:
     if (only := _only_sums(parts)) is None:
         return None
     plain = declared(parts.mechanism, Mechanisms.sum_only)
-    if declared(parts.codec, Codecs.additive if plain else Codecs.lossless):
+    if declared(parts.codec, Codecs.additive) and (plain or declared(parts.codec, Codecs.lossless)):
         return None
     return ScenarioError(
         f"{only}, and what codec '{parts.spec.codec.name}' makes cannot be added up; use identity"
