@@ -28,7 +28,8 @@ class FedAsync:
 
     That is a buffer of one whose direction is y - x for the x of now, and not for that from which the client
     began. Clients begin and end as under ``buffered``; privacy counts them in the same way, and what stands
-    between the two x is public.
+    between the two x is public: under central privacy a refused message (NaN) counts as one of a client that
+    ended where it began.
 
     Attributes:
         mixing: The paper's alpha, above 0 and at most 1.
