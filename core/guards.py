@@ -33,10 +33,12 @@ class _Guard:
     ) -> None:
         self.__wrapped__ = plugin
         self.__label, self.__checks, self.__watched = label, checks, watched
+        self.__stays = not watched and _is_frozen(plugin)
         self.__verbs = dict[str, tuple[Any, Callable[..., Any]]]()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_Guard__verbs": {}}
+        own = {name: value for name, value in self.__dict__.items() if name.startswith("_")}
+        return {**own, "_Guard__verbs": {}}
 
     def __getattr__(self, name: str) -> Any:
         if name == "__wrapped__":  # asked before __init__ ran: a copy in the making
@@ -48,12 +50,18 @@ class _Guard:
         except BaseException as error:
             raise PluginError(f"{self.__label} raised {said(error)}") from error
         if not (inspect.isroutine(value) or isinstance(value, partial)):
-            return value
+            return self.__found(name, value)
         plain, verb = self.__verbs.get(name, (None, None))
         if verb is None or plain != value:  # a bound method is made anew each time, and equal
             verb = self.__guarded(name, value)
             self.__verbs[name] = value, verb
-        return verb
+        return self.__found(name, verb)
+
+    def __found(self, name: str, value: Any) -> Any:
+        """Return what a name stands for; where it can't become another thing, it is not looked for again."""
+        if self.__stays and not name.startswith("_"):
+            self.__dict__[name] = value
+        return value
 
     def __guarded(self, name: str, value: Callable[..., Any]) -> Callable[..., Any]:
         """Return a plug-in's verb so that its faults name the plug-in."""
@@ -75,6 +83,11 @@ class _Guard:
             return found
 
         return guarded
+
+
+def _is_frozen(plugin: object) -> bool:
+    found: Any = getattr(type(plugin), "__dataclass_params__", None)
+    return found is not None and bool(found.frozen)
 
 
 def _in_one_process(label: str, verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -1,6 +1,9 @@
 """What a guarded plug-in raises names it, and ends nothing."""
 
 import os
+import pickle
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
@@ -94,3 +97,43 @@ def test_a_copy_of_the_process_that_a_plug_in_makes_does_not_go_on_with_the_run(
 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
     assert capfd.readouterr().err == "gauntlet: toy 'moody' made a copy of the process, which ends here\n"
+
+
+@dataclass(frozen=True)
+class Settled:
+    asked: ClassVar[list[str]] = []
+
+    @property
+    def answer(self):
+        self.asked.append("answer")
+        return 7
+
+    def twice(self, x):
+        return 2 * x
+
+
+@dataclass
+class Moving:
+    answer: int = 0
+
+
+def test_what_cannot_become_another_thing_is_looked_for_once():
+    settled, moving = guard(Settled(), "it", watched=False), guard(Moving(), "it", watched=False)
+
+    assert [settled.answer, settled.answer] == [7, 7]
+    assert Settled.asked == ["answer"]
+    assert settled.twice is settled.twice
+    copy = pickle.loads(pickle.dumps(settled))
+    assert (copy.answer, copy.twice(4)) == (7, 8)
+    assert len(Settled.asked) == 2
+    assert moving.answer == 0
+    moving.__wrapped__.answer = 1
+    assert moving.answer == 1
+
+
+def test_one_from_outside_is_looked_at_each_time():
+    Settled.asked.clear()
+    watched = guard(Settled(), "it")
+
+    assert [watched.answer, watched.answer] == [7, 7]
+    assert len(Settled.asked) == 2
