@@ -211,16 +211,18 @@ class Truth:
             nobody ever does, -1: the client holds it, and did not; None where there are none.  # [H]
         altered: What the client trained on in the place of x and y, as many, where a defense of its own
             alters examples; None where none does.
+        framing: Of tokens, those that are no words, and are not scored.
     """
 
     x: Tensor
     y: Tensor
     members: Tensor | None = None
     altered: tuple[Tensor, Tensor] | None = None
+    framing: tuple[int, ...] = ()
 
     def trained(self) -> Truth:
         """Return the inputs and labels in the client's loss: what a defense of its own made of these."""
-        return self if self.altered is None else Truth(*self.altered)
+        return self if self.altered is None else Truth(*self.altered, framing=self.framing)
 
 
 @dataclass(frozen=True)

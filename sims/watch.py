@@ -153,7 +153,8 @@ def _joined(truths: Sequence[Truth]) -> Truth:
         return torch.cat([t.x for t in parts]), torch.cat([t.y for t in parts])
 
     altered = any(t.altered is not None for t in truths)
-    return Truth(*both(truths), altered=both([t.trained() for t in truths]) if altered else None)
+    trained = both([t.trained() for t in truths]) if altered else None
+    return Truth(*both(truths), altered=trained, framing=truths[0].framing)
 
 
 def known(

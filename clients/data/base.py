@@ -14,8 +14,7 @@ from .column import Column
 from .targets import Targets as Targets
 
 NO_GROUPS = (
-    "natural needs a dataset with natural clients (such as heart_disease, or csv with client), "
-    "this one has none"
+    "natural needs a dataset with natural clients (heart_disease, or csv with client), this one has none"
 )
 
 
@@ -43,6 +42,7 @@ class Dataset:
             age"). Nothing protects that, so that no epsilon holds; empty where all of it is public.
         columns: How a table's columns became the inputs; empty for what is no table.
         notes: What a reader should know of the inputs, a line each.
+        framing: Tokens that are no words: what fills up, begins and ends a sentence; nobody scores them.
 
     Raises:
         DataError: Arrays that do not fit together.
@@ -64,6 +64,7 @@ class Dataset:
     fitted: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
     notes: tuple[str, ...] = ()
+    framing: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for what, x, y in (("training", self.x, self.y), ("test", self.test_x, self.test_y)):
@@ -250,7 +251,7 @@ class PartitionedData:
         order: Rows of the training data, client after client, int64.  # [at most n]
         offsets: Client i holds ``order[offsets[i]:offsets[i + 1]]``, int64.  # [N + 1]
         num_classes: C.
-        mean, std, value_range, targets, num_tokens, task, fitted, columns, notes: As in ``Dataset``.
+        mean, std, value_range, targets, num_tokens, task, fitted, columns, notes, framing: As in ``Dataset``.
         root: The examples that the server keeps for itself, as data whose client N (no client's number)
             holds them all; None where it keeps none.
         held_out: What clients keep for their own scores, as data of the same clients, of whom some may hold
@@ -276,6 +277,7 @@ class PartitionedData:
     fitted: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
     notes: tuple[str, ...] = ()
+    framing: tuple[int, ...] = ()
 
     @property
     def num_clients(self) -> int:

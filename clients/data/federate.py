@@ -216,6 +216,7 @@ def dealt(pile: Dataset, rows: Sequence[Array]) -> PartitionedData:
         fitted=pile.fitted,
         columns=pile.columns,
         notes=pile.notes,
+        framing=pile.framing,
     )
 
 

@@ -14,8 +14,11 @@ from .base import Array
 from .transformer_folder import quiet, transformer_folder
 
 
-def hub_tokens(target: str, texts: Sequence[Sequence[str]], length: int) -> tuple[list[Array], int]:
-    """Return sentences as tokens int64 [n, S] for each of several lists of them, and the number of tokens.
+def hub_tokens(
+    target: str, texts: Sequence[Sequence[str]], length: int
+) -> tuple[list[Array], int, tuple[int, ...]]:
+    """Return sentences as tokens int64 [n, S] for each of several lists of them, the number of tokens,
+    and those that are no words.
 
     They are cut, or filled up behind with the tokenizer's padding, or its end of text where it has none.
 
@@ -45,4 +48,5 @@ def hub_tokens(target: str, texts: Sequence[Sequence[str]], length: int) -> tupl
         own.padding_side = own.truncation_side = "right"
         how = {"padding": "max_length", "truncation": True, "max_length": length}
         found = [np.array(own(list(some), **how)["input_ids"], dtype=np.int64) for some in texts]
-    return found, len(own)
+        frames = (own.pad_token_id, own.cls_token_id, own.sep_token_id, own.bos_token_id, own.eos_token_id)
+    return found, len(own), tuple(sorted({token for token in frames if token is not None}))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...core.people import LENGTH, TOKENS, drawn, encoded, ordinary, telling
+from ...core.people import LENGTH, NUMBER, TOKENS, drawn, encoded, ordinary, telling
 from ...core.seeds import generator
 from .base import Array, Dataset
 
@@ -48,6 +48,7 @@ class People:
             groups=np.repeat(np.arange(self.people), self.sentences),
             num_tokens=len(TOKENS),
             task="language_model",
+            framing=(NUMBER["[END]"],),
         )
 
     def _said(self, part: str, count: int) -> Array:

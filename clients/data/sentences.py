@@ -86,12 +86,12 @@ def sentences_of(
     """
     learnt, texts = tokenizer == "training", [[text for text, _ in part] for part in (train, test)]
     if tokenizer.startswith(HUB):
-        arrays, num_tokens = hub_tokens(tokenizer.removeprefix(HUB), texts, length)
+        arrays, num_tokens, framing = hub_tokens(tokenizer.removeprefix(HUB), texts, length)
     else:
         names = vocabulary_of(texts[0], most) if learnt else _listed(tokenizer, most)
         number = {word: token for token, word in enumerate(names) if token >= len(SPECIAL)}
         arrays = [np.array([encoded(text, number, length) for text in part]) for part in texts]
-        num_tokens = len(names)
+        num_tokens, framing = len(names), (PAD, CLS, SEP)
     labels = [np.array([label for _, label in part], dtype=np.int64) for part in (train, test)]
     return Dataset(
         name=name,
@@ -103,6 +103,7 @@ def sentences_of(
         value_range=(0.0, num_tokens - 1.0),
         groups=None if groups is None else np.array(groups),
         num_tokens=num_tokens,
+        framing=framing,
         fitted=(f"the vocabulary ({name}: tokenizer = a file of words)",) if learnt else (),
     )
 

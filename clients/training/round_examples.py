@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor, nn
 
-from ...core.declarations import DataAttacks, declared
+from ...core.declarations import ClientData, DataAttacks, declared
 from ...core.errors import PluginError
 from ...core.observation import Truth
 from ...core.seeds import generator
@@ -112,10 +112,11 @@ class RoundExamples:
         """
         x, y = self.behind(client_id, round_)
         rows = np.unique(np.concatenate(batches(len(y))))
+        framing = declared(self._data, ClientData.framing)
         if self._alter is None:
-            return Truth(x[rows], y[rows])
+            return Truth(x[rows], y[rows], framing=framing)
         altered, labels = self._alter(client_id, round_, x, y)
-        return Truth(x[rows], y[rows], altered=(altered[rows], labels[rows]))
+        return Truth(x[rows], y[rows], altered=(altered[rows], labels[rows]), framing=framing)
 
     def shelf_of(self, ids: list[int], round_: int) -> tuple[Shelf, list[Array]]:
         """Return where the clients' examples lie, with which labels count, and each client's rows there."""

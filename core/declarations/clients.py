@@ -54,6 +54,11 @@ class ClientData(Table):
     num_classes = count(0, "C; labels are below it.")
     task = word("", "The name of the task that they are made for; silent: by their labels.")
     num_tokens = count(0, "Inputs are tokens, int64, below it; 0: they are floats.")
+    framing: Declaration[tuple[int, ...]] = Declaration(
+        ANYTHING,
+        (),
+        "Tokens that are no words: what fills up, begins and ends a sentence. Nobody scores them.",
+    )
     fitted = words("What of inputs and labels was learnt from training examples, so that no epsilon holds.")
     notes = words("What a reader of the results should know of the inputs: a warning each.")
     columns: Declaration[Any] = Declaration(

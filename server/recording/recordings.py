@@ -152,7 +152,8 @@ def _true(truth: Truth) -> dict[str, Tensor]:
     altered = (
         {} if truth.altered is None else dict(zip(("altered_x", "altered_y"), truth.altered, strict=True))
     )
-    tensors = {"x": truth.x, "y": truth.y, **members, **altered}
+    framing = {"framing": truth.x.new_tensor(truth.framing)} if truth.framing else {}
+    tensors = {"x": truth.x, "y": truth.y, **members, **altered, **framing}
     return {name: t.contiguous() for name, t in tensors.items()}
 
 

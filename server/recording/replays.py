@@ -209,7 +209,8 @@ def load_truth(place: Path) -> Truth:
     try:
         tensors = load(content_of(place, TRUTH))
         altered = (tensors["altered_x"], tensors["altered_y"]) if "altered_x" in tensors else None
-        return Truth(tensors["x"], tensors["y"], tensors.get("members"), altered)
+        framing = tuple(tensors["framing"].tolist()) if "framing" in tensors else ()
+        return Truth(tensors["x"], tensors["y"], tensors.get("members"), altered, framing)
     except (SafetensorError, *UNREADABLE) as error:
         raise DataError(f"{place} has no readable truth: {error}") from error
 

@@ -7,6 +7,7 @@ import torch
 from outsiders import bits
 
 from gauntlet.core.errors import ScenarioError
+from gauntlet.server.recording.replays import truth_of
 from gauntlet.server.simulation import prepare
 from gauntlet.sims.run import simulate
 from gauntlet.sims.scenario import load_scenario, make_scenario
@@ -102,6 +103,8 @@ def test_a_probe_reads_a_padded_sentence_out_of_one_step(tmp_path):
     assert (found.truth[0] == 0).any()
     assert found.rebuilt.shape == found.truth.shape == (1, 8)
     assert (found.rebuilt == found.truth).all()
+    (place,) = {file.parent for file in (tmp_path / "run").rglob("truth.safetensors")}
+    assert truth_of(place).framing == (0, 2, 3)
 
 
 @pytest.mark.slow

@@ -40,4 +40,5 @@ class Phrases:
             value_range=(0.0, TOKENS - 1.0),
             groups=np.repeat(np.arange(6), self.per_client),
             num_tokens=TOKENS,
+            framing=(0, 2, 3),
         )

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ....core.observation import Artefact, Truth
 from .metrics import Scores, scores_of
+from .token_scores import words_of
 
 
 def baselines(
@@ -17,16 +18,24 @@ def baselines(
 
     ``"constant"`` knows each channel's mean over the true batch (the mean over all values, where there are no
     channels) and nothing else; ``"noise"`` is uniform over the range of values. Of tokens, ``"constant"`` is
-    the token that is most frequent in the true batch. ``"permuted"``, of two examples or more, is the true
-    batch in an order that leaves none in its place: see ``displaced``. It is not matched again.
+    the word that is most frequent in the true batch, and both know where words stand. ``"permuted"``, of two
+    examples or more, is the true batch in an order that leaves none in its place: see ``displaced``. It is
+    not matched again.
     """
     x = truth.x.float() if truth.x.is_floating_point() else truth.x
     artefact: Artefact = "tokens" if x.dtype == torch.int64 else "images" if x.ndim == 4 else "rows"
-    drawn = (_token_guesses if artefact == "tokens" else _guesses)(x, generator, value_range)
-    found = {name: scores_of(guess, x, value_range, math.nan, artefact) for name, guess in drawn.items()}
+    framing, unknown = truth.framing, math.nan
+    if artefact == "tokens":
+        drawn = _token_guesses(x, generator, value_range, words_of(x, framing))
+    else:
+        drawn = _guesses(x, generator, value_range)
+    found = {
+        name: scores_of(guess, x, value_range, unknown, artefact, framing=framing)
+        for name, guess in drawn.items()
+    }
     if len(x) > 1:
         order = displaced(truth.y, generator)
-        found["permuted"] = scores_of(x, x, value_range, math.nan, artefact, order)
+        found["permuted"] = scores_of(x, x, value_range, unknown, artefact, order, framing)
     return found
 
 
@@ -64,8 +73,10 @@ def _guesses(
 
 
 def _token_guesses(
-    x: Tensor, generator: np.random.Generator, value_range: tuple[float, float]
+    x: Tensor, generator: np.random.Generator, value_range: tuple[float, float], words: Tensor
 ) -> dict[str, Tensor]:
     low, high = int(value_range[0]), int(value_range[1])
     noise = torch.from_numpy(generator.integers(low, high + 1, x.shape))
-    return {"constant": torch.full_like(x, int(x.flatten().mode().values)), "noise": noise}
+    usual = x[words] if bool(words.any()) else x.flatten()
+    constant = torch.full_like(x, int(usual.mode().values))
+    return {"constant": constant.where(words, x), "noise": noise.where(words, x)}

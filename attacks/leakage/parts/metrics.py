@@ -1,20 +1,21 @@
 """How close a reconstruction comes to the truth.
 
-Tokens are right or wrong. Other values are mapped from the observation's range to [0, 1] and clamped. Rebuilt
-batches have no order: they are matched with the true one first, each example used once.
+Tokens are right or wrong (``token_scores``). Other values are mapped from the observation's range to [0, 1]
+and clamped. Rebuilt batches have no order: they are matched with the true one first, each example used once.
 
 Source: SSIM: Wang, Bovik, Sheikh, Simoncelli. Image Quality Assessment: From Error Visibility to Structural
 Similarity. IEEE TIP 2004. Matching: Kuhn. The Hungarian Method for the Assignment Problem. 1955.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ....core.observation import Artefact, Reconstruction, Truth
-from .rouge import rouge
+from .token_scores import token_scores, words_of
 
 CAP_DB = 120.0  # the PSNR of identical images
 TOLERANCE = 0.05  # of the range of values, within which a value counts as found
@@ -28,14 +29,14 @@ class Scores:
         psnr: Peak signal-to-noise ratio, in dB, at most 120.  # [B]
         ssim: Structural similarity, at most 1; NaN for inputs that are no images.  # [B]
         mse: Mean squared error, values in [0, 1].  # [B]
-        token_accuracy: Of tokens, the share of positions that are right, between 0 and 1 (1: the example was
-            rebuilt exactly); NaN of others.  # [B]
+        token_accuracy: Of tokens, the share of positions with a word that are right, between 0 and 1 (1: all
+            words of the example were rebuilt exactly); NaN of others.  # [B]
         within_tolerance: Of rows, the share of values that are off by at most 5 % of the range of values,
             between 0 and 1; NaN of images, and where the range is not finite.  # [B]
         label_accuracy: Share of the labels found, order aside, between 0 and 1; NaN for a baseline.
         order: For each true example, the rebuilt one matched with it.  # [B]
-        rouge: Of tokens, ROUGE-1, ROUGE-2 and ROUGE-L, between 0 and 1; NaN of others.  # [B, 3]
-        overlap: Of tokens, precision and recall of the different ones of an example, wherever they stand,
+        rouge: Of words, ROUGE-1, ROUGE-2 and ROUGE-L, between 0 and 1; NaN of others.  # [B, 3]
+        overlap: Of words, precision and recall of the different ones of an example, wherever they stand,
             between 0 and 1; NaN of others.  # [B, 2]
     """
 
@@ -95,11 +96,17 @@ def match(rebuilt: Tensor, truth: Tensor) -> Tensor:
 
 
 def label_accuracy(rebuilt: Tensor, truth: Tensor) -> float:
-    """Return the share of the labels [B, ...] that both batches hold, whatever their order."""
+    """Return the share of the labels [B, ...] that both batches hold, whatever their order.
+
+    It is of the batch with more labels, and 1 of two without any.
+    """
     rebuilt, truth = rebuilt.flatten(), truth.flatten()
-    classes = int(max(rebuilt.max(), truth.max())) + 1
+    most = max(len(rebuilt), len(truth))
+    if not most:
+        return 1.0
+    classes = int(torch.cat([rebuilt, truth]).max()) + 1
     both = torch.minimum(rebuilt.bincount(minlength=classes), truth.bincount(minlength=classes))
-    return float(both.sum() / len(truth))
+    return float(both.sum() / most)
 
 
 def score(
@@ -110,8 +117,12 @@ def score(
     Raises:
         ValueError: The batches differ in shape.
     """
-    accuracy = label_accuracy(reconstruction.y, truth.y)
-    return scores_of(reconstruction.x, truth.x, value_range, accuracy, artefact_of(reconstruction))
+    labels = [reconstruction.y, truth.y]
+    if truth.framing and truth.y.shape == truth.x.shape:  # labels are words
+        labels = [y[words_of(y, truth.framing)] for y in labels]
+    accuracy = label_accuracy(*labels)
+    artefact = artefact_of(reconstruction)
+    return scores_of(reconstruction.x, truth.x, value_range, accuracy, artefact, framing=truth.framing)
 
 
 def artefact_of(reconstruction: Reconstruction) -> Artefact:
@@ -135,13 +146,16 @@ def scores_of(
     accuracy: float,
     artefact: Artefact,
     order: Tensor | None = None,
+    framing: Sequence[int] = (),
 ) -> Scores:
     """Return the scores of an artefact: similarity of images alone, tolerance of rows alone.
 
     ``order`` [B] says which rebuilt example stands beside each true one; by default they are matched.
+    ``framing`` are tokens that are no words, and are not scored.
     """
     if artefact == "tokens":
-        return _token_scores(rebuilt, truth, accuracy, order)
+        said, none = token_scores(rebuilt, truth, framing, order), torch.full((len(truth),), torch.nan)
+        return Scores(none, none, none, none, accuracy, said.order, said.accuracy, said.rouge, said.overlap)
     low, high = value_range
     bounded = math.isfinite(high - low)
 
@@ -158,40 +172,3 @@ def scores_of(
     errors = psnr(rebuilt, truth), similar, mse(rebuilt, truth), found
     none = nothing[:, None]
     return Scores(*errors, accuracy, order, nothing, none.expand(-1, 3), none.expand(-1, 2))
-
-
-def token_overlap(rebuilt: Tensor, truth: Tensor) -> Tensor:
-    """Return precision and recall of the different tokens of each sequence, between 0 and 1.  # [B, 2]
-
-    Of the tokens that were rebuilt, the share that is in the truth, and the other way round.
-
-    Args:
-        rebuilt: The sequences that are judged.  # [B, S], S at least 1
-        truth: The true ones.  # [B, S']
-    """
-    pairs = [(set(a), set(b)) for a, b in zip(rebuilt.tolist(), truth.tolist(), strict=True)]
-    shares = [[len(a & b) / len(a), len(a & b) / len(b)] for a, b in pairs]
-    return torch.tensor(shares).reshape(-1, 2)
-
-
-def match_tokens(rebuilt: Tensor, truth: Tensor) -> Tensor:
-    """Return ``match`` of sequences of tokens: so that the sum of wrong positions is least.  # [B]
-
-    Raises:
-        ValueError: The batches differ in shape.
-    """
-    from scipy.optimize import linear_sum_assignment
-
-    if rebuilt.shape != truth.shape:
-        raise ValueError(f"expected a reconstruction of shape {list(truth.shape)}, got {list(rebuilt.shape)}")
-    wrong = (truth.flatten(1)[:, None] != rebuilt.flatten(1)[None]).sum(dim=2)  # [B, B]
-    return torch.from_numpy(linear_sum_assignment(wrong.numpy())[1])
-
-
-def _token_scores(rebuilt: Tensor, truth: Tensor, accuracy: float, order: Tensor | None) -> Scores:
-    """Return the scores of tokens, which are right or wrong: how far off they are says nothing."""
-    order = match_tokens(rebuilt, truth) if order is None else order
-    right = (rebuilt[order] == truth).float().flatten(1).mean(dim=1)
-    nothing = torch.full((len(truth),), torch.nan)
-    parts, overlap = rouge(rebuilt[order], truth), token_overlap(rebuilt[order].flatten(1), truth.flatten(1))
-    return Scores(nothing, nothing, nothing, nothing, accuracy, order, right, parts, overlap)

@@ -12,14 +12,17 @@ import torch
 from torch import Tensor
 
 
-def rouge(rebuilt: Tensor, truth: Tensor) -> Tensor:
+def rouge(rebuilt: Tensor, truth: Tensor, framing: Sequence[int] = ()) -> Tensor:
     """Return ROUGE-1, ROUGE-2 and ROUGE-L of each sequence of tokens, between 0 and 1.  # [B, 3]
 
     Args:
         rebuilt: The sequences that are judged.  # [B, S]
         truth: The ones that they are to repeat.  # [B, S']
+        framing: Tokens that are no words, which are left out of both.
     """
-    pairs = zip(rebuilt.flatten(1).tolist(), truth.flatten(1).tolist(), strict=True)
+    none = frozenset(framing)
+    words = ([[t for t in row if t not in none] for row in x.flatten(1).tolist()] for x in (rebuilt, truth))
+    pairs = zip(*words, strict=True)
     scores = [[_grams(a, b, 1), _grams(a, b, 2), _common(a, b)] for a, b in pairs]
     return torch.tensor(scores).reshape(-1, 3)
 

@@ -11,9 +11,10 @@ from gauntlet.attacks.leakage import LEAKAGE_ATTACKS
 from gauntlet.attacks.leakage.contract.specimens import Reader, example, message
 from gauntlet.attacks.leakage.embedding_rows import EmbeddingRows
 from gauntlet.attacks.leakage.parts.baselines import baselines
-from gauntlet.attacks.leakage.parts.metrics import match_tokens, score, token_overlap
+from gauntlet.attacks.leakage.parts.metrics import score
 from gauntlet.attacks.leakage.parts.outputs import checked_reconstruction
 from gauntlet.attacks.leakage.parts.requirements import refuse_unmet
+from gauntlet.attacks.leakage.parts.token_scores import match_tokens, token_overlap
 from gauntlet.core.errors import PluginError
 from gauntlet.core.observation import Reconstruction, Truth
 from gauntlet.core.seeds import generator
