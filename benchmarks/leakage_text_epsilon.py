@@ -88,7 +88,7 @@ def draw(settings: list[Case], place: Path) -> None:
         axes.grid(alpha=0.3)
     panels[2].set_xlabel("ε of the whole run (at the right: none)")
     panels[2].axhline(65, color="#999999", linestyle=":")
-    panels[0].legend(fontsize=7, ncols=2, loc=(0.19, 0.55))
+    panels[0].legend(fontsize=7, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
     panels[2].legend(fontsize=7)
     figure.savefig(place, dpi=110)
 
