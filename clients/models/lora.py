@@ -6,7 +6,7 @@ ICLR 2022. arXiv:2106.09685. ``start = "lora_ga"``: Wang, Yu, Li. LoRA-GA. NeurI
 "nf4"``: Dettmers, Pagnoni, Holtzman, Zettlemoyer. QLoRA. NeurIPS 2023. arXiv:2305.14314
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Literal
@@ -76,19 +76,35 @@ class Lora:
     def build(self, input_shape: tuple[int, ...], num_classes: int, num_tokens: int = 0) -> nn.Module:
         """Return the model with adapters; its own parameters are drawn first."""
         net = net_of(self.of, input_shape, num_classes, num_tokens).requires_grad_(False)
+        self._check_names(net)
         for name, parameter in net.named_parameters():
             parameter.requires_grad_(_among(name, self.trained))
-        found = {n: m for n, m in net.named_modules() if type(m) is nn.Linear and _among(n, self.targets)}
+        linear = {n: m for n, m in net.named_modules() if type(m) is nn.Linear}
+        found = {n: m for n, m in linear.items() if _among(n, self.targets)}
         layers = {n: m for n, m in found.items() if not any(p.requires_grad for p in m.parameters())}
         if not layers:
-            known = ", ".join(n for n, m in net.named_modules() if isinstance(m, nn.Linear)) or "none"
-            raise ValueError(f"targets {list(self.targets)} name no frozen linear layer; there are: {known}")
+            raise ValueError(
+                f"targets {list(self.targets)} name no frozen linear layer; there are: {_listed(linear)}"
+            )
         for name, layer in layers.items():
             adapted = Adapted(layer, self.rank, self.alpha / self.rank, self.gradient, self.dropout)
             if not name:
                 return adapted
             net.set_submodule(name, adapted)
         return net
+
+    def _check_names(self, net: nn.Module) -> None:
+        """Refuse a model with adapters of its own, and patterns that name nothing of it."""
+        if any(isinstance(module, Adapted) for module in net.modules()):
+            raise ValueError("of must be a model without adapters, got one of model 'lora'")
+        layers = [n for n, m in net.named_modules() if type(m) is nn.Linear]
+        for pattern in self.targets:
+            if not any(fnmatchcase(name, pattern) for name in layers):
+                raise ValueError(f"targets: '{pattern}' names no linear layer; there are: {_listed(layers)}")
+        names = [name for name, _ in net.named_parameters()]
+        for pattern in self.trained:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise ValueError(f"trained: '{pattern}' names no parameter; there are: {_listed(names)}")
 
     def settle(self, model: nn.Module, loss: Callable[[nn.Module], Tensor] | None) -> None:
         """Set where adapters begin, and round W. Adapters that were trained before stay.
@@ -160,6 +176,12 @@ class Adapted(nn.Linear):
 
 def _among(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Return the first dozen names, for messages."""
+    first = list(names)
+    return ", ".join([*first[:12], *(["..."] if len(first) > 12 else [])]) or "none"
 
 
 def _gradients(

@@ -71,7 +71,8 @@ def span_of(observation: Observation, layers: Sequence[str]) -> Span:
 
 def span_of_rows(observation: Observation, names: Sequence[str]) -> Span:
     """Return the span of the rows of some trained parameters' gradients, likewise; names are theirs."""
-    views = observation.layout.views(observation.update.nan_to_num(0.0, 0.0, 0.0).double())
+    observation = replace(observation, update=observation.update.nan_to_num(0.0, 0.0, 0.0))
+    views = observation.layout.views(observation.update.double())
     unit = DOUBLE if observation.update.dtype == torch.float64 else 1.0
     sent, computed = noise_floor(observation), noise_floor(replace(observation, kind="gradient"))
     floors = [unit * (SENT * sent[name] + COMPUTED * computed[name]) for name in names]

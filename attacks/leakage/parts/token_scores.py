@@ -100,7 +100,7 @@ def match_tokens(rebuilt: Tensor, truth: Tensor, framing: Sequence[int] = ()) ->
 
 def _bags(tokens: Tensor, framing: Sequence[int]) -> Tensor:
     """Return how often each sequence [B, S] has each of the U words that there are, float64.  # [B, U]"""
-    different, place = tokens.unique(return_inverse=True)
+    different, place = torch.unique(tokens, return_inverse=True)
     counts = torch.zeros(len(tokens), len(different), dtype=torch.float64)
     return counts.scatter_add_(1, place, words_of(tokens, framing).double())
 

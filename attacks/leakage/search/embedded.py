@@ -178,9 +178,8 @@ def _compared(observation: Observation, table: str) -> tuple[Layout, Tensor]:
     Not the table's; and not one that is rounding and nothing else, as of the biases of an attention's keys,
     which move no softmax: its direction is random, and a distance that takes layers alike would follow it.
     """
-    sizes = {
-        n: float(v.square().mean()) ** 0.5 for n, v in observation.layout.views(observation.update).items()
-    }
+    views = observation.layout.views(observation.update.nan_to_num(0.0, 0.0, 0.0).double())
+    sizes = {n: float(v.square().mean()) ** 0.5 for n, v in views.items()}
     least, start = QUIET * max(sizes.values()), 0
     slots, counts = list[Slot](), torch.zeros(len(observation.update), dtype=torch.bool)
     for slot in observation.layout.parameters:

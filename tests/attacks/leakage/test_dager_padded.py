@@ -1,5 +1,7 @@
 """Sentences of different lengths: what a step was made of comes back with its padding, and is proved."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,8 @@ from torch.nn import functional
 
 from gauntlet.attacks.leakage.dager import DAGER
 from gauntlet.attacks.leakage.parts.metrics import score
+from gauntlet.attacks.leakage.recit_style import RecitStyle
+from gauntlet.attacks.leakage.tag import TAG
 from gauntlet.clients.models.tiny_bert import TinyBert
 from gauntlet.clients.models.tiny_gpt import Block, TinyGpt
 from gauntlet.core.layout import Layout
@@ -86,6 +90,21 @@ def test_sentences_of_different_lengths_are_found_with_their_labels(kind, length
     assert scores.label_accuracy == 1
     assert (found.stopped, found.details["found"], found.details["unseen"]) == ("closed_form", len(x), 0)
     assert abs(found.cost) < 1e-12
+
+
+@pytest.mark.parametrize("attack", [DAGER(**ENDING), RecitStyle(), TAG(max_iterations=2, **ENDING)])
+def test_of_a_message_that_is_no_number_nothing_is_rebuilt_and_that_is_said(attack):
+    """A client that diverged: no singular value can be taken of what it sends."""
+    seen, _ = step(made("encoder"), sentences(5))
+    told = replace(seen.knowledge, lr=1.0)
+    lost = replace(
+        seen, update=torch.full_like(seen.update, torch.nan), knowledge=told, model=made("encoder")
+    )
+    attack.check(lost)
+    found = attack.reconstruct([lost], generator(0, "attack"))
+
+    assert found.stopped in ("nan", "not_identifiable")
+    assert found.details.get("found", 0) == 0
 
 
 @pytest.mark.parametrize("kind", ["decoder", "encoder"])

@@ -274,7 +274,11 @@ def test_a_probe_records_what_adapters_send_and_an_attack_takes_it(tmp_path):
         ({"alpha": 0.0}, "alpha must be above 0, got 0.0"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"dropout": 0.5, "gradient": "lora_pro"}, "dropout must be 0 with gradient = 'lora_pro'"),
-        ({"targets": ["query"]}, r"targets \['query'\] name no frozen linear layer; there are: \d"),
+        ({"targets": ["query"]}, r"targets: 'query' names no linear layer; there are: \d"),
+        ({"targets": ["1", "3x"]}, r"targets: '3x' names no linear layer; there are: 1, 3"),
+        ({"targets": []}, r"targets \[\] name no frozen linear layer; there are: 1, 3"),
+        ({"trained": ["3.*", "haed.*"]}, "trained: 'haed.*' names no parameter; there are: 1.weight, "),
+        ({"of": {"name": "lora", "base": "nf4"}}, "of must be a model without adapters, got one of model"),
         ({"of": {"hidden": [3]}}, "a model needs a name"),
     ],
 )
