@@ -142,13 +142,13 @@ def _listed(path: str, most: int) -> tuple[str, ...]:
 
 
 def read_text(path: Path) -> str:
-    """Return a file's text, packed or not.
+    """Return a file's text, packed or not, without the mark that some editors begin one with.
 
     Raises:
         DataError: It is not whole, larger than 2**24 bytes, or no UTF-8.
     """
     try:
-        return read_bytes(path, LARGEST).decode("utf-8")
+        return read_bytes(path, LARGEST).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no text in UTF-8: {error}") from error
 

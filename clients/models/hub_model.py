@@ -100,8 +100,7 @@ class HubModel:
         else:
             folder = transformer_folder(self.target, self.weights == "pretrained")
             config = library.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-            ids = [config.pad_token_id, config.eos_token_id]
-            own = next((i for i in ids if isinstance(i, int)), 0)
+            own = padding_of(config)
         for name, value in self.sizes.items():
             if name not in config.to_dict() and name not in config.attribute_map:
                 raise ScenarioError(f"hf:{self.target}: {unknown('size', name, config.to_dict())}")
@@ -128,6 +127,13 @@ def hub_model(target: str) -> type[HubModel]:
     made = make_dataclass("HubModel", [], bases=(HubModel,), namespace={"target": target}, frozen=True)
     made.__module__, made.__doc__ = __name__, HubModel.__doc__
     return cast(type[HubModel], made)
+
+
+def padding_of(config: Any) -> int:
+    """Return what a configuration says fills up, or else its first end of text; 0 where it says neither."""
+    last = config.eos_token_id
+    ids = [config.pad_token_id, *(last if isinstance(last, list | tuple) else [last])]
+    return next((i for i in ids if isinstance(i, int) and i >= 0), 0)
 
 
 def _drop_nothing(config: Any) -> None:

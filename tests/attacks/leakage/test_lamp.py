@@ -69,10 +69,10 @@ def test_the_right_words_in_a_wrong_order_are_put_right_by_the_gradient():
     moved = x[:, [1, 0, 2, 3, 5, 4]]
     last = 20 * functional.one_hot(y[:, -1:], WORDS).float()
     variables = matching.step.vectors(moved)[None], last[None]
-    costs = [float(matching.cost(variables))]
+    costs = [float(matching.cost(variables).detach())]
     for _ in range(3):
         orders.apply(variables)
-        costs.append(float(matching.cost(variables)))
+        costs.append(float(matching.cost(variables).detach()))
 
     assert costs == sorted(costs, reverse=True)
     assert torch.equal(matching.step.tokens(variables[0])[0], x)

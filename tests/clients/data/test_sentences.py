@@ -82,6 +82,12 @@ def test_a_damaged_file_is_refused_in_one_line(folder, content, words):
     assert "\n" not in str(caught.value)
 
 
+def test_the_mark_that_some_editors_begin_a_file_with_is_no_part_of_its_first_word(folder, tmp_path):
+    (tmp_path / "words.txt").write_bytes(b"\xef\xbb\xbfbooks\nsleep\n")
+
+    assert Cola(length=8, tokenizer=str(tmp_path / "words.txt")).load().num_tokens == 7
+
+
 def test_what_is_not_there_is_said_with_the_way_to_get_it(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("gauntlet.clients.data.files.data_roots", lambda: [folder.parent])
     with pytest.raises(DataError, match=r"no folder holds .*out_of_domain_dev.tsv.*cola_public_1.1.zip"):

@@ -2,12 +2,14 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from gauntlet.clients.data.cola import Cola
 from gauntlet.clients.data.transformer_folder import quiet, transformer_folder
 from gauntlet.clients.models import MODELS
+from gauntlet.clients.models.hub_model import padding_of
 from gauntlet.core.errors import PluginError, ScenarioError
 
 INDEX = "model.safetensors.index.json"
@@ -99,3 +101,12 @@ def test_what_is_raised_within_is_one_line_and_values_pass():
         raise OSError("first\nsecond")
     with pytest.raises(ValueError, match="other"), quiet("a thing"):
         raise ValueError("other")
+
+
+@pytest.mark.parametrize(
+    ("pad", "end", "expected"),
+    [(1, 2, 1), (None, 2, 2), (None, [2, 5], 2), (-1, 2, 2), (None, [], 0), (None, None, 0)],
+)
+def test_what_fills_up_is_the_configurations_padding_or_its_first_end_of_text(pad, end, expected):
+    """Llama 3 ends with a list of tokens, and configurations of its first generation have a padding of -1."""
+    assert padding_of(SimpleNamespace(pad_token_id=pad, eos_token_id=end)) == expected
