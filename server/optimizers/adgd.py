@@ -12,13 +12,17 @@ from torch import Tensor
 
 from ...core.updates import row_norms
 
+_LEAST = 1e-40  # step size: shorter ones, after many very long messages, would end at 0 for good
+
 
 @dataclass(frozen=True)
 class AdGD:
     """Step by min(sqrt(1 + theta) lambda, |x_t - x_{t-1}| / (2 |Delta_t - Delta_{t-1}|)) times the aggregate.
 
     lambda is the last step size and theta what it was divided by the one before; the first is ``lr``, the
-    second has no bound but the ratio. Where the aggregate is the last one the step size stays. On a quadratic
+    second has no bound but the ratio. |x_t - x_{t-1}| is lambda |Delta_{t-1}|, which is above 0 also where a
+    step is too short to change a float32. Where the aggregate is the last one the first bound alone holds;
+    an aggregate of zeros, as of a round in which nobody counts, is no step and is forgotten. On a quadratic
     of curvature L it settles at 1 / (2 L) or below.
 
     The theory is that of exact gradients: where cohorts differ, or a mechanism adds noise, the difference of
@@ -34,7 +38,7 @@ class AdGD:
     max_lr: float = 10.0
 
     def __post_init__(self) -> None:
-        if self.lr <= 0:
+        if not self.lr > 0:
             raise ValueError(f"lr must be above 0, got {self.lr}")
         if not self.lr <= self.max_lr < float("inf"):
             raise ValueError(f"max_lr must be at least lr and finite, got {self.max_lr}")
@@ -46,18 +50,21 @@ class AdGD:
         self, params: Tensor, aggregate: Tensor, state: dict[str, Any] | None
     ) -> tuple[Tensor, dict[str, Any]]:
         """Return the next parameters [P], and what the next step size follows from."""
-        lr, ratio = (self.lr, None) if state is None else self._next(params, aggregate, state)
-        kept = {"params": params, "aggregate": aggregate, "lr": lr, "ratio": ratio}
-        return params + lr * aggregate, kept
+        if state is not None and not bool(aggregate.any()):
+            return params.clone(), state
+        lr, ratio = (self.lr, None) if state is None else self._next(aggregate, state)
+        return params + lr * aggregate, {"aggregate": aggregate, "lr": lr, "ratio": ratio}
 
-    def _next(self, params: Tensor, aggregate: Tensor, last: dict[str, Any]) -> tuple[float, float | None]:
+    def _next(self, aggregate: Tensor, last: dict[str, Any]) -> tuple[float, float | None]:
         """Return this round's step size, and what it is divided by the last one."""
-        way, turn = (
-            float(row_norms((now.double() - before.double())[None])[0])
-            for now, before in ((params, last["params"]), (aggregate, last["aggregate"]))
-        )
-        if turn == 0 or way == 0:
+        before, now = last["aggregate"].double(), aggregate.double()
+        way, turn = last["lr"] * _norm(before), _norm(now - before)
+        if way == 0:
             return last["lr"], last["ratio"]
         most = self.max_lr if last["ratio"] is None else (1 + last["ratio"]) ** 0.5 * last["lr"]
-        lr = min(most, way / (2 * turn), self.max_lr)
+        lr = max(min(most, way / (2 * turn) if turn else most, self.max_lr), _LEAST)
         return lr, lr / last["lr"]
+
+
+def _norm(vector: Tensor) -> float:
+    return float(row_norms(vector[None])[0])

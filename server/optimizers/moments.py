@@ -20,8 +20,8 @@ def check(lr: float, beta1: float, tau: float, beta2: float = 0.0, tau_is: str =
         ValueError: lr or tau not above 0, a beta outside [0, 1).
     """
     for name, value in (("lr", lr), (tau_is, tau)):
-        if value <= 0:
-            raise ValueError(f"{name} must be above 0, got {value}")
+        if not 0 < value < float("inf"):
+            raise ValueError(f"{name} must be above 0 and finite, got {value}")
     for name, value in (("beta1", beta1), ("beta2", beta2)):
         if not 0 <= value < 1:
             raise ValueError(f"{name} must be in [0, 1), got {value}")

@@ -35,8 +35,8 @@ class SinkGD:
     memoryless: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.lr <= 0:
-            raise ValueError(f"lr must be above 0, got {self.lr}")
+        if not 0 < self.lr < float("inf"):
+            raise ValueError(f"lr must be above 0 and finite, got {self.lr}")
         if self.passes < 1:
             raise ValueError(f"passes must be at least 1, got {self.passes}")
 

@@ -29,7 +29,7 @@ class TaskAccumulated:
         lr: Server step size, above 0.
         tasks: How many there are, at least 1.
         rounds_per_task: Rounds of a turn, at least 1.
-        b: How much agreement counts, at least 0.
+        b: How much agreement counts, from 0 to 80: exp(b) is still a float32.
         beta1: Memory of the first moment, in [0, 1).
         beta2: Memory of the second moment, in [0, 1).
         eps: Added to denominators, above 0.
@@ -50,8 +50,8 @@ class TaskAccumulated:
         for name in ("tasks", "rounds_per_task"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.b < 0:
-            raise ValueError(f"b must be at least 0, got {self.b}")
+        if not 0 <= self.b <= 80:
+            raise ValueError(f"b must be from 0 to 80, got {self.b}")
 
     def init(self) -> dict[str, Any]:
         return {"round": 0, "met": {}}

@@ -107,8 +107,8 @@ def test_flowers_step_size_is_one_step_ahead():
     [
         (Adam, {"beta2": 1.0}, r"beta2 must be in \[0, 1\), got 1.0"),
         (Yogi, {"beta1": -0.5}, r"beta1 must be in \[0, 1\), got -0.5"),
-        (Adagrad, {"tau": 0.0}, "tau must be above 0, got 0.0"),
-        (Adam, {"lr": -1.0}, "lr must be above 0, got -1.0"),
+        (Adagrad, {"tau": 0.0}, "tau must be above 0 and finite, got 0.0"),
+        (Adam, {"lr": -1.0}, "lr must be above 0 and finite, got -1.0"),
     ],
 )
 def test_options_out_of_range_are_refused(make, options, complaint):

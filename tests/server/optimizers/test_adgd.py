@@ -72,3 +72,32 @@ def test_the_longest_aggregates_leave_a_step_size_that_is_finite_and_above_0():
 def test_options_out_of_range_are_refused(options, line):
     with pytest.raises(ValueError, match=line):
         AdGD(**options)
+
+
+def test_one_very_long_message_is_grown_back_from_also_where_steps_are_too_short_for_a_float32():
+    rule, curves, x, state = AdGD(), torch.tensor([1.0, 2.0, 0.5]), torch.ones(3), None
+    for t in range(300):
+        attacked = torch.tensor([1e30 if t == 5 else 0.0, 0.0, 0.0])
+        x, state = rule.step(x, -curves * x + attacked, state)
+    assert state["lr"] > 0.1
+    assert float(x.abs().max()) < 1e-3
+
+
+def test_no_number_of_long_messages_leaves_a_step_size_of_0():
+    rule, x, state = AdGD(), torch.ones(2), None
+    for t in range(60):
+        x, state = rule.step(x, torch.full((2,), 1e30 if t % 2 else -1.0), state)
+        assert state["lr"] > 0
+
+
+def test_rounds_in_which_nobody_counts_change_nothing():
+    rule, x, state = AdGD(), torch.ones(2), None
+    for scale in (1.0, 0.5, 0.3):
+        x, state = rule.step(x, torch.full((2,), -scale), state)
+    y, after = x, state
+    for _ in range(4):
+        y, after = rule.step(y, torch.zeros(2), after)
+    assert torch.equal(y, x)
+    assert after["lr"] == state["lr"]
+    want, got = (rule.step(x, torch.full((2,), -0.2), one)[1]["lr"] for one in (state, after))
+    assert got == want

@@ -94,7 +94,10 @@ def test_the_cosine_with_nothing_is_0():
         (SinkGD, {"lr": 0.0}, "lr must be above 0"),
         (SinkGD, {"passes": 0}, "passes must be at least 1"),
         (TaskAccumulated, {"tasks": 0}, "tasks must be at least 1"),
-        (TaskAccumulated, {"b": -1.0}, "b must be at least 0"),
+        (TaskAccumulated, {"b": -1.0}, "b must be from 0 to 80, got -1"),
+        (TaskAccumulated, {"b": 1000.0}, "b must be from 0 to 80, got 1000"),  # exp(b) is no number
+        (TaskAccumulated, {"eps": float("nan")}, "eps must be above 0 and finite, got nan"),
+        (SinkGD, {"lr": float("nan")}, "lr must be above 0 and finite, got nan"),
     ],
 )
 def test_options_that_cannot_be_are_refused(rule, options, said):
