@@ -33,11 +33,12 @@ class FZooS:
     odd ones everybody looks at the server's new point: they ask for its loss, and at ``look_active`` of
     ``look_candidates`` points around it, and send the weights of random features fitted to their last
     queries. F and f_i above are made of the mean weights and of one's own. The server takes its step back
-    unless the mean loss fell. Queries of a client: 1 + ``first_queries`` once, and T + active (T - 1) +
+    unless the mean loss fell. Queries of a client: 1 + ``first_queries`` at first, and T + active (T - 1) +
     look_active + 1 in two rounds, stated as ``queries``.
 
     A message holds an update, a value and M weights in every round, of which a half is 0. What is sent
-    tells the others what a client's loss looks like; no privacy mechanism goes with it.
+    tells the others what a client's loss looks like; no privacy mechanism goes with it. Who states one very
+    low value has every later step taken back; defense ``median`` counts it as one of many.
 
     Attributes:
         correction: ``"features"``, or ``"none"``: the second term of g is left out, and nothing is fitted.
@@ -131,11 +132,11 @@ class FZooS:
             raise ValueError(f"fzoos works on at most {MOST_PARAMETERS} parameters, the model has {size}")
         past, ask = History.of(visit), Queries(visit)
         x = visit.received.double()
+        value = self._begin(visit, past, ask)
         if black_box.looks(visit.round):
             update, own = torch.zeros_like(x), self._look(visit, past, ask)
             value, last = past.last_asked, visit.own["last"].double()
         else:
-            value = self._begin(visit, past, ask)
             last, own = self._walk(visit, past, ask), visit.own["own"].double()
             update = last - x
         sent = own if black_box.looks(visit.round) else torch.zeros_like(own)
@@ -145,8 +146,11 @@ class FZooS:
         return Worked(message, loss.float(), memory=memory, facts={"queries": ask.count})
 
     def _begin(self, visit: Visit, past: History, ask: Queries) -> Tensor:
-        """Ask at and around the first point, in round 0; return the loss there, or 0.  # []"""
-        if visit.round:
+        """Ask at and around the first point where nothing is remembered; return the loss there, or 0.  # []
+
+        That is so in round 0, and for a client no message of which was counted so far.
+        """
+        if len(past):
             return torch.zeros((), dtype=torch.float64)
         around = self._cube(visit, "fzoos start", self.first_queries, self.radius)
         past.ask(ask, torch.cat([visit.received.double()[None], visit.received.double() + around]))
@@ -211,8 +215,9 @@ class FZooS:
         """Step along the mean update; then take it back where F did not fall, and keep the mean weights."""
         size = len(params)
         update, value, weights = aggregate[:size], float(aggregate[size]), aggregate[size + 1 :]
-        known = weights.clone() if black_box.looks(state["round"]) else state["features"]
-        moved, after = black_box.moved(params, update, value, state, self.server_lr, self.revert)
+        counted, looked = (value if share > 0 else None), share > 0 and black_box.looks(state["round"])
+        known = weights.clone() if looked else state["features"]
+        moved, after = black_box.moved(params, update, counted, state, self.server_lr, self.revert)
         return moved, {**after, "features": known}
 
 

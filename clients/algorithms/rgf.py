@@ -36,6 +36,9 @@ class RGF:
     - ``diff``: the same of finite differences at the new point, in directions that all clients share.
     - ``true``: the same of the exact gradients there, which no such client knows: what ``diff`` could reach.
 
+    Who states one very low value has every later step taken back; defense ``median`` counts it as one of
+    many.
+
     Attributes:
         correction: See above.
         local_steps: T, at least 1.
@@ -151,5 +154,6 @@ class RGF:
         """Step along the mean update; then take it back where F did not fall."""
         size = len(params)
         update, value, slope = aggregate[:size], float(aggregate[size]), aggregate[size + 1 :]
-        moved, after = black_box.moved(params, update, value, state, self.server_lr, self.revert)
-        return moved, {**after, "slope": slope.clone()}
+        counted = value if share > 0 else None
+        moved, after = black_box.moved(params, update, counted, state, self.server_lr, self.revert)
+        return moved, {**after, "slope": slope.clone() if share > 0 else state["slope"]}

@@ -75,22 +75,29 @@ def first_memory() -> dict[str, Any]:
 
 
 def moved(
-    params: Tensor, update: Tensor, value: float, state: dict[str, Any], server_lr: float, revert: bool
+    params: Tensor,
+    update: Tensor,
+    value: float | None,
+    state: dict[str, Any],
+    server_lr: float,
+    revert: bool,
 ) -> tuple[Tensor, State]:
     """Step along the clients' mean update, or keep or take back the last step, by turns.
 
     Args:
         params: The global parameters.  # [P]
         update: The clients' mean update; 0 where they looked.  # [P]
-        value: F at ``params``, where it was asked: in round 0, and where clients looked.
+        value: F at ``params``, where it was asked: in round 0, and where clients looked. None: nobody was
+            counted, and nothing is known of it; then a step that was not looked at is taken back, too.
         state: As ``first_memory``.
         server_lr: What the update is multiplied by.
         revert: Whether a step that does not make F smaller is taken back.
     """
-    after = {**state, "round": state["round"] + 1}
+    after, best = {**state, "round": state["round"] + 1}, state["best"]
     if not looks(state["round"]):
-        best = value if state["best"] is None else state["best"]
-        return params + server_lr * update, {**after, "best": best, "kept": params.clone()}
-    if revert and not value < state["best"]:
+        known = value if best is None else best
+        return params + server_lr * update, {**after, "best": known, "kept": params.clone()}
+    fell = value is not None and (best is None or value < best)
+    if revert and not fell:
         return state["kept"].clone(), after
-    return params.clone(), {**after, "best": value}
+    return params.clone(), {**after, "best": best if value is None else value}

@@ -23,14 +23,17 @@ class History:
 
     def ask(self, queries: Queries, points: Tensor) -> None:
         """Ask at some points [n, P], in order, and remember the answers."""
-        where = (self._count + torch.arange(len(points))) % len(self._values)
-        self._points[where], self._values[where] = points, queries.at(points)
+        answers, kept = queries.at(points), min(len(points), len(self._values))  # no place is written twice
         self._count += len(points)
+        where = (self._count - kept + torch.arange(kept)) % len(self._values)
+        self._points[where], self._values[where] = points[-kept:], answers[-kept:]
+
+    def __len__(self) -> int:
+        return min(self._count, len(self._values))
 
     def near(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Return the queries nearest to x: points [n, P] and values [n]."""
-        known = min(self._count, len(self._values))
-        rows = nearest(self._points[:known], x, count)
+        rows = nearest(self._points[: len(self)], x, count)
         return self._points[rows], self._values[rows]
 
     def asked(self, number: int) -> Tensor:

@@ -12,6 +12,7 @@ from ....core.declarations import (
     Codecs,
     Defenses,
     Mechanisms,
+    Networks,
     PreAggregations,
     UpdateAttacks,
     declared,
@@ -89,13 +90,17 @@ def an_optimizer_that_nobody_runs(parts: Parts) -> ScenarioError | None:
 
 
 def clients_that_an_algorithm_misses(parts: Parts) -> ScenarioError | None:
-    """An algorithm that needs every client in every round, with a sampler that draws some."""
+    """An algorithm that needs every client in every round, with a sampler that draws some, or some lost."""
     needs = parts.brings(Algorithms.work) and declared(parts.algorithm, Algorithms.full_participation)
-    if not needs or parts.sampler.sampling(parts.population).scheme == "full":
+    if not needs:
         return None
-    return ScenarioError(
-        f"{_who(parts)} needs every client in every round: sampler full, got '{parts.spec.sampler}'"
-    )
+    wants = f"{_who(parts)} needs every client in every round"
+    if parts.sampler.sampling(parts.population).scheme != "full":
+        return ScenarioError(f"{wants}: sampler full, got '{parts.spec.sampler}'")
+    lost = declared(parts.network, Networks.may_lose)
+    if declared(parts.network, Networks.complete) or lost is False:
+        return None
+    return ScenarioError(f"{wants}: a network that loses no message, got '{parts.spec.network}'")
 
 
 def canaries_without_examples(parts: Parts) -> ScenarioError | None:

@@ -2,9 +2,12 @@
 
 import pytest
 import torch
-from black_boxes import mean_of, play, quadratics
+from black_boxes import Box, mean_of, play, quadratics
 
 from gauntlet.clients.algorithms.fzoos import FZooS
+from gauntlet.clients.algorithms.parts.black_box import Queries
+from gauntlet.clients.algorithms.parts.query_history import History
+from gauntlet.core.layout import Layout, Slot
 
 SMALL = {"num_features": 300, "candidates": 20, "look_candidates": 40, "look_active": 20, "history": 500}
 
@@ -57,6 +60,29 @@ def test_the_oldest_queries_make_room():
     seen, stated, _ = play("fzoos", quadratics(3, 2, 1.0), torch.full((3,), 0.3), 6, **options)
     assert sum(stated) > 4 * 40
     assert seen[-1].isfinite().all()
+
+
+def test_of_more_queries_at_once_than_a_client_remembers_the_last_stay_each_with_its_answer():
+    past = History(torch.zeros(3, 1).double(), torch.zeros(3).double(), 2)
+    box = Box(lambda x: 10 * x[:, 0], 0, 0, torch.zeros(1), {}, {})
+    past.ask(Queries(box), torch.arange(8.0).double()[:, None])
+    points, values = past.near(torch.zeros(1), 3)
+    assert points.flatten().tolist() == [5.0, 6.0, 7.0]
+    assert values.tolist() == [50.0, 60.0, 70.0]
+    assert past.last_asked == 70.0
+
+
+@pytest.mark.parametrize("round_", [1, 2])
+def test_a_client_of_whom_nothing_was_counted_begins_when_it_comes(round_):
+    """Its message of round 0 was lost: it remembers nothing, and asks for its first queries then."""
+    rule = FZooS(correction="none", local_steps=2, **SMALL)
+    own = {
+        slot.name: torch.zeros(slot.shape) for slot in rule.memory(Layout((Slot("x", (3,), 0),))).parameters
+    }
+    box = Box(quadratics(3, 2, 1.0)[0], round_, 0, torch.full((3,), 0.3), {"features": torch.zeros(1)}, own)
+    worked = rule.work(box)
+    assert worked.facts["queries"] == box.asked
+    assert worked.message.isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,11 @@ from black_boxes import Box, mean_of, play, quadratics
 
 from gauntlet.clients.algorithms.parts.black_box import Queries
 from gauntlet.clients.algorithms.rgf import RGF
+from gauntlet.core.contracts import Facts, LocalTraining
+from gauntlet.core.errors import ScenarioError
 from gauntlet.core.seeds import generator
+from gauntlet.server.simulation import prepare
+from gauntlet.sims.scenario import make_scenario
 
 
 def visit(function, round_=0, size=3):
@@ -70,3 +74,34 @@ def test_the_proximal_pull_shortens_the_way():
 def test_options_that_cannot_be_are_refused(options, said):
     with pytest.raises(ValueError, match=said):
         RGF(**options)
+
+
+def told(queries):
+    one = torch.ones(1, dtype=torch.int64)
+    return Facts(one, one, torch.ones(1), LocalTraining(), {"queries": queries})
+
+
+@pytest.mark.parametrize("lost", range(4))
+def test_a_round_in_which_nobody_counts_is_no_value_of_0(lost):
+    """F is 5 and falls: 0, which an empty round aggregates to, would be the least that there ever was."""
+    rule, x, facts = RGF(correction="scaf"), torch.zeros(2), told(torch.ones(1))
+    state, step, slope = rule.init(), torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5])
+    for t in range(8):
+        update, value = (step, 5.0) if t % 2 == 0 else (torch.zeros(2), 4.0 - t / 10)
+        message = torch.cat([update, torch.tensor([value]), slope])
+        share = float(t != lost)
+        x, state = rule.step(x, share * message, state, share, facts)
+        assert share or state["slope"] is None or torch.equal(state["slope"], slope)
+    assert x.tolist() == [3.0, 0.0]  # each of four steps but that which was lost, or not looked at
+    assert state["best"] == pytest.approx(3.3)
+
+
+@pytest.mark.parametrize("network", [{"name": "links", "dropout": 0.1}, {"name": "links", "jitter": 1.0}])
+def test_a_network_that_may_lose_a_message_is_refused(network):
+    values = {"num_clients": 3, "data": "digits", "model": "logistic_regression", "algorithm": "rgf"}
+    spec = make_scenario({"name": "lost", "rounds": 2, "network": network, **values}).run_spec()
+    if "jitter" in network:
+        assert prepare(spec).plan.network.jitter == 1.0
+        return
+    with pytest.raises(ScenarioError, match=r"in every round: a network that loses no message, got 'links"):
+        prepare(spec)
