@@ -33,8 +33,8 @@ class FedProx:
     partial: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.mu < 0:
-            raise ValueError(f"mu must be at least 0, got {self.mu}")
+        if not 0 <= self.mu < np.inf:
+            raise ValueError(f"mu must be at least 0 and finite, got {self.mu}")
         check_partial(self.partial)
 
     @property

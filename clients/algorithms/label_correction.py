@@ -7,6 +7,7 @@ Reinforcement Learning with Verifiable yet Noisy Rewards, arXiv:2510.00915 (abst
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -49,12 +50,18 @@ class LabelCorrection:
             raise ValueError(f"form must be forward or backward, got {self.form!r}")
         if not 0 <= self.rate < 1:
             raise ValueError(f"rate must be at least 0 and below (C - 1) / C, got {self.rate}")
+        if self.least is not None and not isfinite(self.least):
+            raise ValueError(f"least must be finite, or left out; got {self.least}")
         if self.matrix is not None:
             self._check(self.matrix)
 
+    @staticmethod
+    def _chances(row: tuple[float, ...]) -> bool:
+        return all(chance >= 0 for chance in row) and abs(sum(row) - 1) <= 1e-6
+
     def _check(self, matrix: tuple[tuple[float, ...], ...]) -> None:
         square = len(matrix) > 1 and all(len(row) == len(matrix) for row in matrix)
-        if not square or min(map(min, matrix)) < 0 or any(abs(sum(row) - 1) > 1e-6 for row in matrix):
+        if not square or not all(self._chances(row) for row in matrix):
             raise ValueError("matrix must be square, of probabilities at least 0, rows summing to 1")
         if self.form == "backward" and np.linalg.matrix_rank(np.array(matrix)) < len(matrix):
             raise ValueError("matrix must have an inverse, for form = 'backward'")

@@ -75,6 +75,8 @@ class Unlearn:
             raise ValueError(f"retain must be at least 0 and finite, got {self.retain}")
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
+        if self.stop_loss is not None and not np.isfinite(self.stop_loss):
+            raise ValueError(f"stop_loss must be finite, or left out; got {self.stop_loss}")
         if self.mask not in _MASKS:
             raise ValueError(f"mask must be one of {', '.join(_MASKS)}, got {self.mask!r}")
         if not 0 < self.keep <= 1 or (self.mask == "all" and self.keep < 1):

@@ -75,6 +75,8 @@ def test_a_backward_loss_is_bounded_where_it_is_told():
         ({"rate": 1.0}, "rate must be"),
         ({"matrix": ((1.0, 0.1), (0.0, 1.0))}, "rows summing to 1"),
         ({"matrix": ((0.5, 0.5), (0.5, 0.5)), "form": "backward"}, "must have an inverse"),
+        ({"matrix": ((float("nan"), 0.5), (0.5, 0.5))}, "probabilities at least 0"),
+        ({"least": float("nan")}, "least must be finite, or left out; got nan"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options, said):

@@ -92,6 +92,7 @@ def test_somebody_must_stay_and_everybody_forgotten_must_be_there(forget):
         ({"mask": "half"}, "mask must be"),
         ({"most": 0.0}, "most must be"),
         ({"steps": 0}, "steps must be"),
+        ({"stop_loss": float("nan")}, "stop_loss must be finite, or left out; got nan"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options, said):
