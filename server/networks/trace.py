@@ -82,12 +82,20 @@ def _read(path: str, which: tuple[str, str, int] | None) -> tuple[Array, float]:
 
     if not Path(path).is_file():
         raise DataError(f"network trace: there is no file {path}")
-    rows = pd.read_csv(path)
+    try:
+        rows = pd.read_csv(path)
+    except (ValueError, OSError) as error:  # an empty file, or one that is no text
+        raise DataError(f"network trace: {path} is no CSV file: {error}") from error
     names = (*_COLUMNS, *(("profile", "region", "batch") if which else ()))
     if lacking := [name for name in names if name not in rows]:
         raise DataError(f"{path} has no column {', '.join(lacking)}; a trace has {', '.join(names)}")
     if which is not None:
         rows = rows[(rows.profile == which[0]) & (rows.region == which[1]) & (rows.batch == which[2])]
+    for name in _COLUMNS:
+        if rows[name].dtype.kind not in "iuf" or not np.isfinite(rows[name]).all():
+            raise DataError(f"{path} must hold finite numbers in column {name}")
+    if which is None and rows.duplicated(["load", "round", "worker"]).any():
+        raise DataError(f"{path} must hold one delay of a worker at a load in a round, and holds several")
     zero = rows[rows.load == 0].pivot_table(index="round", columns="worker", values="duration_s").to_numpy()
     found = f" of profile {which[0]}, region {which[1]}, batch {which[2]}" if which else ""
     if not zero.size or not np.isfinite(zero).all() or (zero < 0).any():

@@ -144,6 +144,8 @@ def lets_messages_count(schedule: Schedule) -> None:
 def keeps_to_its_size(schedule: Schedule) -> None:
     """No more messages count in a round than ``size`` says; all that arrived where it is ``plain``."""
     size = declared(schedule, Schedules.size)
+    least = size(0.3) if size else 1.0
+    require(least >= 1, f"size must be at least 1 where 0.3 clients are expected, got {least:g}")
     for world in _worlds():
         most = size(float(world.drawn)) if size and world.drawn else float(world.drawn)
         require(most >= 1 or not world.drawn, f"size must be at least 1, got {most}")

@@ -36,7 +36,7 @@ class OverSelect:
         return None
 
     def size(self, drawn: float) -> float:
-        return float(min(self.goal, drawn))
+        return float(max(1, min(self.goal, drawn)))
 
     def starts(self, traffic: Traffic, state: None, generator: np.random.Generator) -> tuple[Starts, None]:
         return Starts(traffic.idle, traffic.now), state

@@ -33,7 +33,7 @@ class OverSelection:
             raise ValueError(f"deadline_seconds must be above 0, got {self.deadline_seconds}")
 
     def size(self, drawn):
-        return float(min(self.goal, drawn))
+        return float(max(1, min(self.goal, drawn)))
 
     def init(self):
         return None

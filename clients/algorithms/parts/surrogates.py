@@ -30,6 +30,11 @@ def nearest(points: Tensor, x: Tensor, count: int) -> Tensor:
     return (points - x).square().sum(dim=1).argsort(stable=True)[:count]
 
 
+def _distances(points: Tensor) -> Tensor:
+    """Return those between points, each from its difference: products of far points would lose near ones'."""
+    return torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
+
+
 @dataclass(frozen=True, eq=False)
 class Process:
     """A Gaussian process of unit variance and mean 0 with a Matern kernel (nu = 2.5), fitted to values.
@@ -63,7 +68,7 @@ class Process:
 
         As with a squared exponential of the same length scale: d / l^2 - sum_j k_j' (K + jitter)^-1 k_j'.
         """
-        squares = torch.cdist(self.points, self.points).square()
+        squares = _distances(self.points).square()
         gram = torch.exp(-squares / (2 * self.length**2))
         factor = torch.linalg.cholesky(gram + JITTER * torch.eye(len(gram), dtype=gram.dtype))
         off = candidates[None] - self.points[:, None]  # [n, m, P]
@@ -84,7 +89,7 @@ def fit(points: Tensor, values: Tensor, lengths: tuple[float, ...]) -> Process:
         lengths: The length scales to choose from.
     """
     y, span = scaled(values)
-    distances = torch.cdist(points, points)
+    distances = _distances(points)
     best: tuple[float, Process] | None = None
     for length in lengths:
         r = sqrt(5) * distances / length

@@ -158,3 +158,20 @@ def test_a_file_that_is_no_trace_is_refused(tmp_path):
     hole.write_text("load,round,worker,duration_s\n0,0,0,1.0\n0,1,1,1.0\n")
     with pytest.raises(DataError, match="holds no whole table of delays at load 0"):
         Trace(path=str(hole))
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("", "is no CSV file"),
+        ("0,0,0,1.0\n0.5,0,0,nan\n", "finite numbers in column duration_s"),  # its slope would be NaN
+        ("0,0,0,1.0\ninf,0,0,2.0\n", "finite numbers in column load"),
+        ("0,0,0,slow\n", "finite numbers in column duration_s"),
+        ("0,0,0,1.0\n0,0,0,9.0\n", "one delay of a worker at a load in a round, and holds several"),
+    ],
+)
+def test_rows_that_no_delay_follows_from_are_refused(tmp_path, rows, words):
+    file = tmp_path / "mine.csv"
+    file.write_text(rows and "load,round,worker,duration_s\n" + rows)
+    with pytest.raises(DataError, match=words):
+        Trace(path=str(file))

@@ -104,6 +104,7 @@ BROKEN = [
     (ARRIVED, {"arriving": lambda t, a: replace(a, dropped=a.counted)}, "is dropped"),
     (COUNT, {"arriving": lambda t, a: replace(a, counted=a.dropped & False)}, "no message counts"),
     (SIZE, {"size": lambda drawn: 3.0}, "40 messages count, and size is 3"),
+    (SIZE, {"size": lambda drawn: drawn}, "at least 1 where 0.3 clients are expected, got 0.3"),
     (SIZE, {"plain": True, "starting": first_five}, "plain: not all"),
     (FRESH, {"fresh": True, "arriving": late_ones_next_time}, "in round 1 that began in 0"),
     (WEIGHTS, {"weights": lambda tau, n: 1.0 + tau.double()}, "bounded by 1"),

@@ -68,3 +68,13 @@ def test_features_give_the_values_back_and_their_gradient_is_their_own():
     at = points(1, 3, seed=1)[0]
     torch.testing.assert_close(features.gradient(weights, at), central(mean, at), rtol=1e-6, atol=1e-7)
     assert torch.equal(features.phases, surrogates.Features.drawn(400, 3, 0).phases)
+
+
+def test_points_far_from_zero_and_near_each_other_are_told_apart():
+    """Oracle: the same points moved by 10^6. An attacker may move a model so far; no client's fit may fail."""
+    near = (points(80, 3) * 2**10).round() / 2**10  # so that 10^6 more is exact
+    values, lengths = wave(near), (0.3, 1.0)
+    here, there = (surrogates.fit(x, values, lengths) for x in (near, near + 1e6))
+    torch.testing.assert_close(there.coefficients, here.coefficients)
+    assert there.length == here.length
+    torch.testing.assert_close(there.variance(near[:5] + 1e6 + 0.25), here.variance(near[:5] + 0.25))
