@@ -164,6 +164,10 @@ class FZooS:
         for t in range(self.local_steps):
             process = surrogates.fit(*past.near(x, self.neighbours), self.lengths)
             gradient = process.gradient(x)
+            if not bool(
+                gradient.isfinite().all()
+            ):  # a loss was no number: nor is what is sent, and it is refused
+                return torch.full_like(x, torch.nan)
             if features is not None:
                 gap = visit.shared["features"].double() - visit.own["own"].double()
                 gradient = gradient + features.gradient(gap, x) / (t + 1)

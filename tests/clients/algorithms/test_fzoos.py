@@ -99,3 +99,13 @@ def test_a_client_of_whom_nothing_was_counted_begins_when_it_comes(round_):
 def test_options_that_cannot_be_are_refused(options, said):
     with pytest.raises(ValueError, match=said):
         FZooS(**options)
+
+
+def test_where_the_loss_is_no_number_the_message_is_none_either_and_nothing_fails():
+    """A server that an attacker moved far hands out a model whose loss overflows: the message is refused."""
+    rule = FZooS(correction="none", local_steps=3, **SMALL)
+    groups = rule.memory(Layout((Slot("x", (3,), 0),))).parameters
+    own = {slot.name: torch.zeros(slot.shape) for slot in groups}
+    start = torch.full((3,), 1e38)
+    box = Box(lambda x: (x.float().square()).sum(dim=1), 0, 0, start, {"features": torch.zeros(1)}, own)
+    assert not rule.work(box).message.isfinite().all()

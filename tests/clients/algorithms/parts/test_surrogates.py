@@ -71,7 +71,7 @@ def test_features_give_the_values_back_and_their_gradient_is_their_own():
 
 
 def test_points_far_from_zero_and_near_each_other_are_told_apart():
-    """Oracle: the same points moved by 10^6. An attacker may move a model so far; no client's fit may fail."""
+    """Oracle: the same points moved by 10^6. An attacker may move a model so far; no fit may fail."""
     near = (points(80, 3) * 2**10).round() / 2**10  # so that 10^6 more is exact
     values, lengths = wave(near), (0.3, 1.0)
     here, there = (surrogates.fit(x, values, lengths) for x in (near, near + 1e6))
