@@ -28,7 +28,8 @@ class WeightMatching:
     product of all weights that it touches, the layer's own rows, its biases, and the next layer's columns.
     For chains of linear and convolutional layers without normalisation; a model without hidden units stays
     as it is. Scores of clients are none. The scaling symmetry of ReLU is not undone, and what a layer skips
-    over (a residual stream) must not exist, which shapes alone do not tell.
+    over (a residual stream) must not exist: recurrent layers, blocks and adapters are refused by their
+    names, but neither names nor shapes tell of every way around a layer.
 
     Attributes:
         mode: ``"reference"``: everybody is matched to the client of lowest id. ``"mean"``: to the mean of

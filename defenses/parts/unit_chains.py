@@ -57,13 +57,19 @@ def chain_of(layout: Layout, who: str) -> Chain:
     """Return the hidden layers of a model of linear and convolutional layers, one after the other.
 
     Raises:
-        ValueError: Parameters that are no weight and no bias of such a layer, or layers that do not fit.
+        ValueError: Parameters that are no weight and no bias of such a layer, layers that do not fit, or
+            layers inside of a numbered block, such as a residual one or an adapter, with a way around it.
     """
     weights = [slot for slot in layout.parameters if len(slot.shape) >= 2]
     if len(weights) < 2:
         return Chain(())
     rows: list[tuple[Slot, ...]] = []
     for slot in layout.parameters:
+        *path, kind = slot.name.split(".")
+        if kind not in ("weight", "bias"):  # such as a recurrent layer's: its states come back to it
+            raise ValueError(f"{who} needs layers with a weight and at most a bias, got {slot.name} besides")
+        if any(part.isdigit() for part in path[:-1]):
+            raise ValueError(f"{who} needs layers one after the other, got {slot.name} inside of a block")
         if len(slot.shape) >= 2:
             rows.append((slot,))
         elif rows and len(rows[-1]) == 1 and slot.shape == rows[-1][0].shape[:1]:

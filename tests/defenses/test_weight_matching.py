@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from gauntlet.clients.models import MODELS
 from gauntlet.core.layout import Layout
 from gauntlet.core.seeds import generator
 from gauntlet.core.updates import Context, Updates
@@ -120,3 +121,21 @@ def test_without_a_round_and_with_options_that_cannot_be_it_says_so():
         WeightMatching().transform(Updates(torch.zeros(2, 3), torch.arange(2), torch.ones(2)), None)
     with pytest.raises(ValueError, match="mode must be"):
         WeightMatching(mode="x")
+
+
+PICTURES = ("mlp", "lenet_sigmoid", "lenet_mudhog", "cnn_mudhog_fashion", "mcnn", "cnn_mcmahan")
+AROUND = ("rnn", "lstm", "residual_mlp", "lora")
+
+
+@pytest.mark.parametrize("name", [*PICTURES, *AROUND])
+def test_models_of_the_table_keep_their_function_or_are_refused(name):
+    """What follows a recurrent state, a residual stream or an adapter's base would not be permuted along."""
+    shape = (4, 12) if name == "lstm" else (8, 8) if name == "rnn" else (1, 28, 28)
+    model = MODELS.build(name).build(shape, 3).eval()
+    if name in AROUND:
+        with pytest.raises(ValueError, match="test needs layers"):
+            chain_of(Layout.of(model), "test")
+        return
+    x = torch.rand(2, *shape, generator=torch.Generator().manual_seed(1))
+    found = outputs(model, shuffled(model).float(), x)
+    torch.testing.assert_close(found, model(x).detach(), rtol=1e-4, atol=1e-5)
