@@ -85,7 +85,9 @@ def test_a_secure_sum_is_a_row_of_updates_and_a_state(came):
     REPLIES["privacy"]["secure_sum"]((ROWS, None))
 
 
-@pytest.mark.parametrize("came", [None, iter(()), "3", -1, float("nan")], ids=str)
+@pytest.mark.parametrize(
+    "came", [None, iter(()), "3", -1, float("nan")], ids=["none", "iterator", "text", "negative", "nan"]
+)
 def test_how_many_rows_come_out_is_a_number(came):
     refused("pre_aggregations", "rows_after", came, 6, match="must return a number of rows, a finite number")
     REPLIES["pre_aggregations"]["rows_after"](3, 6)
