@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ...core.errors import ScenarioError
+from ...core.errors import DataError
 from ...core.leakage_knowledge import Records
 from ...core.seeds import generator
 from .steps import steps_of
@@ -62,7 +62,7 @@ def auxiliary_of(simulation: Simulation, number: int, truth: Truth) -> Records:
     attacker's language model has never seen what it is to find.
 
     Raises:
-        ScenarioError: None is left.
+        DataError: None is left.
     """
     x, y = simulation.data.test()
     rows = torch.from_numpy(_order(simulation, len(y))[:number])
@@ -70,7 +70,7 @@ def auxiliary_of(simulation: Simulation, number: int, truth: Truth) -> Records:
         own = {tuple(one) for one in truth.x.flatten(1).tolist()}
         rows = rows[[tuple(one) not in own for one in x[rows].flatten(1).tolist()]]
         if not len(rows):
-            raise ScenarioError(f"the client trains on all of {number} auxiliary examples; take more")
+            raise DataError(f"the client trains on all of {number} auxiliary examples; take more")
     return Records(x[rows], y[rows])
 
 

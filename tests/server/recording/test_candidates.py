@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from gauntlet.core.errors import ScenarioError
+from gauntlet.core.errors import DataError
 from gauntlet.core.observation import Truth
 from gauntlet.server.recording.candidates import auxiliary_of
 
@@ -33,5 +33,5 @@ def test_pictures_are_as_they_were_drawn():
 
 
 def test_where_none_is_left_it_is_said():
-    with pytest.raises(ScenarioError, match="trains on all of 4 auxiliary examples; take more"):
+    with pytest.raises(DataError, match="trains on all of 4 auxiliary examples; take more"):
         auxiliary_of(simulation(SENTENCES), 4, Truth(SENTENCES, torch.zeros(4)))
