@@ -30,8 +30,9 @@ class UncertaintyMerge:
     with ``delta`` = 0, and takes all updates with ``delta`` above it.
 
     A client sends N times (delta + H_0 + s_t H_t) u_t and s_t H_t, N being the population, so that sums
-    are enough, also secure ones. The diagonal tells of a client's data beside its update, and a client that
-    claims large ones counts for more: a clip norm bounds both. ``fedavg`` is the case without.
+    are enough; no privacy mechanism goes with it. The diagonal tells of a client's data beside its update,
+    and a client that claims large ones counts for more: nothing bounds either. ``fedavg`` is the case
+    without.
 
     Attributes:
         local_epochs: Passes of local SGD, at least 1.
