@@ -38,7 +38,7 @@ def begun(came: Any, traffic: Any, *_: object) -> None:
     want(isinstance(found, Starts), "a pair (Starts, state)", came)
     ids = found.client_ids
     fine = isinstance(ids, np.ndarray) and ids.dtype == np.int64 and ids.ndim == 1
-    fine = fine and bool((np.diff(ids) > 0).all()) and set(ids.tolist()) <= set(traffic.idle.tolist())
+    fine = fine and bool((ids[1:] > ids[:-1]).all()) and set(ids.tolist()) <= set(traffic.idle.tolist())
     want(fine, "client_ids as an array int64 [K] of idle clients, strictly ascending", ids)
     number(found.at, "the time at which they begin", traffic.now)
 
@@ -86,7 +86,7 @@ def sampling(came: Any, *_: object) -> None:
 def sampled(came: Any, num_clients: int, *_: object) -> None:
     fine = isinstance(came, np.ndarray) and came.dtype == np.int64 and came.ndim == 1
     if fine and len(came):
-        fine = bool((np.diff(came) > 0).all()) and came[0] >= 0 and came[-1] < num_clients
+        fine = bool((came[1:] > came[:-1]).all()) and came[0] >= 0 and came[-1] < num_clients
     want(fine, f"ids as an array int64 [K], strictly ascending in [0, {num_clients - 1}]", came)
 
 

@@ -128,7 +128,7 @@ class Updates:
                 f"{cohort} rows need {cohort} client_ids and num_examples, "
                 f"got {len(self.client_ids)} and {len(self.num_examples)}"
             )
-        if cohort > 1 and not bool((self.client_ids.diff() > 0).all()):
+        if cohort > 1 and not ascends(self.client_ids):
             raise ValueError(f"client_ids must ascend strictly, got {self.client_ids.tolist()}")
         if self.expected_size <= 0:
             object.__setattr__(self, "expected_size", float(max(cohort, 1)))
@@ -202,8 +202,7 @@ def concatenate(parts: list[Updates], expected_size: float) -> Updates:
     if len(parts) == 1:
         return replace(parts[0], expected_size=expected_size)
     ids = torch.cat([p.client_ids for p in parts])
-    ascending = bool((ids.diff() > 0).all())
-    order = slice(None) if ascending else ids.argsort()  # parts may interleave
+    order = slice(None) if ascends(ids) else ids.argsort()  # parts may interleave
     known = [p.presence for p in parts if p.presence is not None]
     if known and len(known) < len(parts):
         raise ValueError(f"all parts of a cohort need a presence, or none; got {len(known)} of {len(parts)}")
@@ -218,6 +217,11 @@ def concatenate(parts: list[Updates], expected_size: float) -> Updates:
         presence=together and replace(together, level=together.level[order]),
         facts=torch.cat([p.facts for p in parts])[order],
     )
+
+
+def ascends(ids: Tensor) -> bool:
+    """Return whether int64 ids ascend strictly; neighbours are compared, since their difference can wrap."""
+    return bool((ids[1:] > ids[:-1]).all())
 
 
 def all_finite(values: Tensor) -> bool:

@@ -12,10 +12,18 @@ from gauntlet.core.updates import Updates, concatenate, finite_rows, row_norms, 
 
 def cohort(ids: list[int]) -> Updates:
     vectors = torch.tensor([[float(i), -float(i)] for i in ids])
-    return Updates(vectors, torch.tensor(ids), torch.tensor([10 * i for i in ids]))
+    return Updates(vectors, torch.tensor(ids), torch.tensor([10 * (i % 100) for i in ids]))
 
 
-@pytest.mark.parametrize("ids", [[2, 1], [1, 1]])
+def test_ids_whose_difference_int64_cannot_hold_still_ascend() -> None:
+    """2^62 - (-2^63) is 1.5 times 2^63: as int64 it is negative. Node ids of Flower lie that far apart."""
+    far = [-(2**63), 2**62]
+    assert cohort(far).client_ids.tolist() == far
+    parts = [cohort(far[1:]), cohort(far[:1])]
+    assert concatenate(parts, expected_size=2).client_ids.tolist() == far
+
+
+@pytest.mark.parametrize("ids", [[2, 1], [1, 1], [1, -(2**63)]])
 def test_ids_that_do_not_ascend_strictly_are_refused(ids):
     with pytest.raises(ValueError, match="ascend strictly"):
         cohort(ids)
