@@ -21,6 +21,7 @@ from torch.fx.graph import CodeGen
 from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
 from .dropout import calls
+from .functions import by_functions
 from .losses import CROSS_ENTROPY
 from .objective import Objective, Parts, total
 from .pooling import pool_by_slices
@@ -116,8 +117,10 @@ class StackedStep:
         graph = _tidied(_traced(vmap(one), given))
         slices = given[-1].device.type == "cpu" and not self._compiled  # a compiler has a way of its own
         graph = _factored(pool_by_slices(graph) if slices else graph, size)
-        step: Step = torch.compile(graph, fullgraph=True, dynamic=False) if self._compiled else graph.forward
-        return step
+        if self._compiled:
+            step: Step = torch.compile(graph, fullgraph=True, dynamic=False)
+            return step
+        return by_functions(graph).forward
 
 
 def _traced(step: Callable[..., Any], given: Sequence[Tensor]) -> GraphModule:
@@ -144,7 +147,7 @@ def _unchanged(node: Node) -> Any:
     source = node.args[0] if node.args else None
     if not isinstance(source, Node):
         return None
-    if node.target in _REARRANGE and _alike(node, source):
+    if node.target is _OPS.alias.default or (node.target in _REARRANGE and _alike(node, source)):
         return source
     if node.target is _OPS.mul.Scalar and node.args[1] == 1:
         return source

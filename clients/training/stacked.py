@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ...core.seeds import torch_generator
 from ..tracing.dropout import Masks
-from .step import LocalStep, Steer
+from .step import LocalStep, Steer, first_of
 
 if TYPE_CHECKING:
     from ...core.contracts import Groups, LocalRule, LocalTraining
@@ -71,7 +71,7 @@ def train_stacked(
     device = received.device
     padded = _padded([batches[k] for k in order], [places[k] for k in order], how.batch_size)
     rows, weights = (part.to(device) for part in padded)
-    targets = _targets(step, shelf, rows, weights, num_outputs)  # [K, S, B, T]
+    targets = _targets(step, shelf, rows, weights, num_outputs)  # [S, K, B, T]
     steps = np.array([len(batches[k]) for k in order])
     begun = list(layout.views(received).values())
     first = begun if start is None else list(layout.views(start[order]).values())
@@ -92,10 +92,10 @@ def train_stacked(
             height = min(len(order), _bucket(going))  # those between are done: they are computed and not used
             sizes = [len(batches[k][s]) for k in order[:going]] if drops else []
             kept = [mask.to(device) for mask in masks.draw(sizes, height)]
-            params = [p[:height] for p in local]
+            params = [first_of(p, height) for p in local]
             frozen = step.added.models(begun, kept_of, height) if step.added else ()
-            gradients, values = step(params, shelf.take(rows[:height, s]), targets[:height, s], kept, frozen)
-            losses[:going] += values[:going]
+            gradients, values = step(params, shelf.take(rows[s, :height]), targets[s, :height], kept, frozen)
+            first_of(losses, going).add_(first_of(values, going))
             step_of.descend(gradients, going)
     _write(layout.views(out).values(), local, begun if start is None else None, order)
     mean = losses / torch.from_numpy(steps).to(device)
@@ -123,16 +123,16 @@ def full_gradients(
     """
     device, drops = received.device, step.drops(shelf.x.shape[1:], shelf.dtype)
     whole = [[np.arange(len(place))] for place in places]
-    rows, weights = (part.to(device) for part in _padded(whole, places, 0))  # [K, 1, B]
+    rows, weights = (part.to(device) for part in _padded(whole, places, 0))  # [1, K, B]
     masks = Masks(drops, [torch_generator(stream()) for stream in streams] if drops else [], rows.shape[2])
     kept = [mask.to(device) for mask in masks.draw([len(p) for p in places] if drops else [], len(places))]
     begun = list(layout.views(received).values())
     stack = [p.expand(len(places), *p.shape).clone() for p in begun]
-    targets = _targets(step, shelf, rows, weights, num_outputs)[:, 0]
+    targets = _targets(step, shelf, rows, weights, num_outputs)[0]
     remembered = [] if own is None else apart(layout, own)
     frozen = step.added.models(begun, remembered, len(places)) if step.added else ()
     with torch.no_grad():
-        gradients, losses = step(stack, shelf.take(rows[:, 0]), targets, kept, frozen)
+        gradients, losses = step(stack, shelf.take(rows[0]), targets, kept, frozen)
         written = [torch.bmm(*g) if isinstance(g, tuple | list) else g for g in gradients]
     return torch.cat([g.flatten(1) for g in written], dim=1), losses
 
@@ -180,26 +180,27 @@ def _bucket(n: int) -> int:
 def _padded(
     batches: Sequence[list[Array]], places: Sequence[Array], batch_size: int
 ) -> tuple[Tensor, Tensor]:
-    """Return rows of the shelf, and weights 1/B or 0 where padded.  # [K, S, B] both
+    """Return rows of the shelf, and weights 1/B or 0 where padded.  # [S, K, B] both
 
-    Padding is an example of the client's own batch: with another client's, an infinite value there would
-    become this client's NaN.
+    What a step takes lies together. Padding is an example of the client's own batch: with another client's,
+    an infinite value there would become this client's NaN.
     """
     sizes = {len(chosen) for steps in batches for chosen in steps}
     most, widest = max(map(len, batches)), max(sizes)
     if len(sizes) == 1 and widest in (batch_size, _bucket(widest)) and len({*map(len, batches)}) == 1:
         held = np.cumsum([0, *map(len, places[:-1])])  # where each client's rows begin among all of them
         chosen = np.concatenate([chosen for steps in batches for chosen in steps]).reshape(len(held), -1)
-        rows = np.concatenate(places)[chosen + held[:, None]].reshape(-1, most, widest)
+        taken = (chosen + held[:, None]).reshape(-1, most, widest)
+        rows = np.concatenate(places)[taken.swapaxes(0, 1).copy()]
         return torch.from_numpy(rows), torch.full(rows.shape, 1 / widest)
     width = widest if widest == batch_size else _bucket(widest)
-    rows = np.zeros((len(batches), most, width), dtype=np.int64)
-    weights = np.zeros((len(batches), most, width), dtype=np.float32)
+    rows = np.zeros((most, len(batches), width), dtype=np.int64)
+    weights = np.zeros((most, len(batches), width), dtype=np.float32)
     for k, (steps, place) in enumerate(zip(batches, places, strict=True)):
-        rows[k, len(steps) :] = place[:1]
+        rows[len(steps) :, k] = place[:1]
         for s, chosen in enumerate(steps):
-            rows[k, s, : len(chosen)] = place[chosen]
+            rows[s, k, : len(chosen)] = place[chosen]
             if len(chosen) < width:
-                rows[k, s, len(chosen) :] = place[chosen[0]]
-            weights[k, s, : len(chosen)] = 1 / len(chosen)
+                rows[s, k, len(chosen) :] = place[chosen[0]]
+            weights[s, k, : len(chosen)] = 1 / len(chosen)
     return torch.from_numpy(rows), torch.from_numpy(weights)

@@ -69,16 +69,16 @@ class LocalStep:
         if self._adam is not None:
             self._adam.begin_step()
         for i, gradient in enumerate(gradients):
-            home = self._local[i][:going]
+            home = first_of(self._local[i], going)
             if isinstance(gradient, tuple | list):
-                left, right = gradient[0][:going], gradient[1][:going]
+                left, right = (first_of(factor, going) for factor in gradient)
                 if self._plain:
                     home.baddbmm_(left, right, alpha=-self._how.lr)
                     if self._drift is not None:
                         home.add_(self._drift[i][:going], alpha=-self._how.lr)
                     continue
                 gradient = torch.bmm(left, right)
-            self._step(i, gradient[:going], home)
+            self._step(i, first_of(gradient, going), home)
 
     def _step(self, i: int, gradient: Tensor, home: Tensor) -> None:
         how, received = self._how, self._received[i]
@@ -105,6 +105,11 @@ class LocalStep:
         if not self._shared:
             return ()
         return self._shared[i], {name: rows[:going] for name, rows in self._own[i].items()}
+
+
+def first_of(stack: Tensor, number: int) -> Tensor:
+    """Return the first rows of a stack; of all of them no view is made."""
+    return stack if len(stack) == number else stack[:number]
 
 
 def _places(rows: list[int], local: Tensor) -> Tensor:
