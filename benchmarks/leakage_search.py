@@ -1,8 +1,9 @@
 """What attacks that search examples rebuild: DLG, iDLG and Inverting Gradients on victims of their own.
 
-Usage: leakage_search.py --results FOLDER [--first N] [--victims N] [CASE ...]. One line a victim is
-written to FOLDER/CASE.jsonl; what is there already is not run again. ``all`` runs every case; without a
-case the table of what is there is printed. Victim i is test images i B to (i + 1) B - 1 of a model of seed
+Usage: leakage_search.py --results FOLDER [--first N] [--victims N] [--options JSON] [CASE ...]. One line a
+victim is written to FOLDER/CASE.jsonl; what is there already is not run again, so that other options of the
+attack (an object, over the case's own) need another folder. ``all`` runs every case; without a case the
+table of what is there is printed. Victim i is test images i B to (i + 1) B - 1 of a model of seed
 i (or of the case's), and the attack's stream is number i; the message is an update in float32 at lr 0.1.
 PSNR in dB after matching, of each image; shares of victims of which the worst image has an MSE below a
 bound; CPU seconds a victim.
@@ -13,7 +14,7 @@ import copy
 import json
 import statistics
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -209,10 +210,12 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--victims", type=int)
+    parser.add_argument("--options", type=json.loads, default={})
     asked = parser.parse_args()
     asked.results.mkdir(parents=True, exist_ok=True)
     for name in CASES if "all" in asked.cases else asked.cases:
         case, file = CASES[name], asked.results / f"{name}.jsonl"
+        case = replace(case, options={**case.options, **asked.options})
         done = {r["victim"] for r in read(file)}
         for number in range(asked.first, asked.first + (asked.victims or case.victims)):
             if number not in done:

@@ -33,6 +33,7 @@ EXCEPTIONS = {
     ("README.md", "gauntlet sweep digits-privacy"): LONG,
     ("README.md", "gauntlet report"): "of the runs before it; tests/sims/report writes such pages",
     ("README.md", "gauntlet matrix quickstart"): "minutes; the newcomer's page runs a smaller one",
+    ("docs/compression.md", "gauntlet sweep"): LONG,
     ("docs/compression.md", "gauntlet codecs --distribution results/my-run"): "of a run of the reader's",
     (
         "docs/compression.md",
