@@ -3,6 +3,7 @@
 import pytest
 import torch
 from black_boxes import Box, mean_of, play, quadratics
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gauntlet.clients.algorithms.fzoos import FZooS
 from gauntlet.clients.algorithms.parts.black_box import Queries
@@ -62,10 +63,24 @@ def test_the_oldest_queries_make_room():
     assert seen[-1].isfinite().all()
 
 
+class WritesOnce(TorchDispatchMode):
+    """Sees every write by index, and fails where a place is named twice."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.index_put_.default:
+            (places,) = args[1]
+            assert len(places.unique()) == len(places), f"written twice: {places.tolist()}"
+            self.writes = getattr(self, "writes", 0) + 1
+        return func(*args, **(kwargs or {}))
+
+
 def test_of_more_queries_at_once_than_a_client_remembers_the_last_stay_each_with_its_answer():
+    """Which of several values stays that are written to one place at once, torch leaves open."""
     past = History(torch.zeros(3, 1).double(), torch.zeros(3).double(), 2)
     box = Box(lambda x: 10 * x[:, 0], 0, 0, torch.zeros(1), {}, {})
-    past.ask(Queries(box), torch.arange(8.0).double()[:, None])
+    with WritesOnce() as mode:
+        past.ask(Queries(box), torch.arange(8.0).double()[:, None])
+    assert mode.writes == 2  # points, values
     points, values = past.near(torch.zeros(1), 3)
     assert points.flatten().tolist() == [5.0, 6.0, 7.0]
     assert values.tolist() == [50.0, 60.0, 70.0]
