@@ -87,6 +87,24 @@ def test_of_more_queries_at_once_than_a_client_remembers_the_last_stay_each_with
     assert past.last_asked == 70.0
 
 
+@pytest.mark.parametrize(("back", "history", "more"), [(False, 500, 0), (True, 500, 0), (True, 20, 1)])
+def test_before_each_step_the_loss_is_stated_anew_and_asked_for_only_where_it_is_forgotten(
+    back, history, more
+):
+    """By hand: 24 queries in round 0, the first of them at the old point; one in round 1, at the new one."""
+    few = {"neighbours": 5, "feature_neighbours": 5, "history": history}
+    rule, function = FZooS(correction="none", local_steps=3, **SMALL | few), quadratics(3, 2, 1.0)[0]
+    slots, start = rule.memory(Layout((Slot("x", (3,), 0),))), torch.full((3,), 0.3)
+    own, shared = {s.name: torch.zeros(s.shape) for s in slots.parameters}, {"features": torch.zeros(1)}
+    new = start + 0.1
+    for t, x in enumerate([start, new, start if back else new]):
+        box = Box(function, t, 0, x, shared, own)
+        worked = rule.work(box)
+        own = slots.views(worked.memory)
+    assert worked.message[3].item() == pytest.approx(float(function(x.double()[None])))
+    assert box.asked == 3 + 5 * 2 + more
+
+
 @pytest.mark.parametrize("round_", [1, 2])
 def test_a_client_of_whom_nothing_was_counted_begins_when_it_comes(round_):
     """Its message of round 0 was lost: it remembers nothing, and asks for its first queries then."""
