@@ -34,11 +34,13 @@ class FZooS:
     ``look_candidates`` points around it, and send the weights of random features fitted to their last
     queries. F and f_i above are made of the mean weights and of one's own. The server takes its step back
     unless the mean loss fell. Queries of a client: 1 + ``first_queries`` at first, and T + active (T - 1) +
-    look_active + 1 in two rounds, stated as ``queries``.
+    look_active + 1 in two rounds, stated as ``queries``; one more where the point that all return to is older
+    than what a client remembers.
 
     A message holds an update, a value and M weights in every round, of which a half is 0. What is sent
-    tells the others what a client's loss looks like; no privacy mechanism goes with it. Who states one very
-    low value has every later step taken back; defense ``median`` counts it as one of many.
+    tells the others what a client's loss looks like; no privacy mechanism goes with it. A wrong value undoes
+    or keeps one step: F is stated anew before the next one. Who states wrong ones in every round stops the
+    run; defense ``median`` counts them as one client's of many.
 
     Attributes:
         correction: ``"features"``, or ``"none"``: the second term of g is left out, and nothing is fitted.
@@ -132,11 +134,12 @@ class FZooS:
             raise ValueError(f"fzoos works on at most {MOST_PARAMETERS} parameters, the model has {size}")
         past, ask = History.of(visit), Queries(visit)
         x = visit.received.double()
-        value = self._begin(visit, past, ask)
+        self._begin(visit, past, ask)
         if black_box.looks(visit.round):
             update, own = torch.zeros_like(x), self._look(visit, past, ask)
             value, last = past.last_asked, visit.own["last"].double()
         else:
+            value = past.at(ask, x)
             last, own = self._walk(visit, past, ask), visit.own["own"].double()
             update = last - x
         sent = own if black_box.looks(visit.round) else torch.zeros_like(own)
@@ -145,16 +148,15 @@ class FZooS:
         loss = value if visit.round == 0 or black_box.looks(visit.round) else past.last_asked
         return Worked(message, loss.float(), memory=memory, facts={"queries": ask.count})
 
-    def _begin(self, visit: Visit, past: History, ask: Queries) -> Tensor:
-        """Ask at and around the first point where nothing is remembered; return the loss there, or 0.  # []
+    def _begin(self, visit: Visit, past: History, ask: Queries) -> None:
+        """Ask at and around the first point where nothing is remembered.
 
         That is so in round 0, and for a client no message of which was counted so far.
         """
         if len(past):
-            return torch.zeros((), dtype=torch.float64)
+            return
         around = self._cube(visit, "fzoos start", self.first_queries, self.radius)
         past.ask(ask, torch.cat([visit.received.double()[None], visit.received.double() + around]))
-        return past.asked(0)
 
     def _walk(self, visit: Visit, past: History, ask: Queries) -> Tensor:
         """Return where T steps lead.  # [P]"""

@@ -36,8 +36,8 @@ class RGF:
     - ``diff``: the same of finite differences at the new point, in directions that all clients share.
     - ``true``: the same of the exact gradients there, which no such client knows: what ``diff`` could reach.
 
-    Who states one very low value has every later step taken back; defense ``median`` counts it as one of
-    many.
+    A wrong value undoes or keeps one step: F is stated anew before the next one. Who states wrong ones in
+    every round stops the run; defense ``median`` counts them as one client's of many.
 
     Attributes:
         correction: See above.

@@ -26,7 +26,8 @@ class Unlearn:
 
     g_f is the mean gradient of the clients in ``forget`` at what they received, and g_r that of all others;
     one step is a round. The climb is bounded, and ends after ``steps``, or when the mean loss of those who
-    are forgotten is at least ``stop_loss``: that of a model that never met them, if it is known. M is 1
+    are forgotten is at least ``stop_loss``: that of a model that never met them, if it is known. Any client
+    can end it so, forgotten or not, by stating a large loss once: it is a mean, and ends for good. M is 1
     for a share ``keep`` of the weights, chosen in the first step and the same in all:
 
     - ``all``: of all weights; ``random``: drawn; ``magnitude``: the largest.

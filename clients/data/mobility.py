@@ -130,4 +130,4 @@ def _rows(path: Path) -> list[dict[str, str]]:
     found = sha256(content).hexdigest()
     if found != CHECKSUM:
         raise DataError(f"{path} is not the published file: its sha256 is {found}, must be {CHECKSUM}")
-    return list(csv.DictReader(content.decode("utf-8-sig").splitlines()))
+    return list(csv.DictReader(content.decode("utf-8").splitlines()))

@@ -15,6 +15,8 @@ from .unpacking import read_bytes
 
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 _LONGEST = 2**24  # bytes of a configuration, or of a list of weights
+_LARGEST = 2**26  # bytes of what the library itself reads: the tokenizer of 256 000 words of Gemma has 33 MB
+_WHOLE = ("*.json", "*.txt", "*.model", "*.jinja", "*.tokenizer")  # these it reads whole, weights it maps
 
 
 def transformer_folder(target: str, weights: bool) -> Path:
@@ -25,7 +27,8 @@ def transformer_folder(target: str, weights: bool) -> Path:
         weights: Whether weights must be there.
 
     Raises:
-        ScenarioError: Nothing of that name, or it holds no configuration, or what is not read.
+        ScenarioError: Nothing of that name, or it holds no configuration, or what is not read: as a list of
+            words or another text above 2**26 bytes.
     """
     place = Path(target).expanduser()
     folder = place if target and place.is_dir() else _fetched(target)
@@ -36,9 +39,20 @@ def transformer_folder(target: str, weights: bool) -> Path:
         )
     if "quantization_config" in config:
         raise ScenarioError(f"hf:{target} is quantised, and clients train float32: take the whole weights")
+    _check_sizes(folder)
     if weights:
         _check_weights(folder, target)
     return folder
+
+
+def _check_sizes(folder: Path) -> None:
+    for file in sorted(found for pattern in _WHOLE for found in folder.glob(pattern)):
+        if file.exists() and not file.is_file():
+            raise ScenarioError(f"{file} is no plain file, and the library would read it")
+        if file.exists() and (size := file.stat().st_size) > _LARGEST:
+            raise ScenarioError(
+                f"{file} holds {size} bytes, and of what a tokenizer is made of at most {_LARGEST} are read"
+            )
 
 
 def _check_weights(folder: Path, target: str) -> None:

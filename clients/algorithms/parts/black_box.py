@@ -87,15 +87,16 @@ def moved(
     Args:
         params: The global parameters.  # [P]
         update: The clients' mean update; 0 where they looked.  # [P]
-        value: F at ``params``, where it was asked: in round 0, and where clients looked. None: nobody was
-            counted, and nothing is known of it; then a step that was not looked at is taken back, too.
+        value: F at ``params``, as the clients state it in every round: a wrong one is forgotten when they
+            state it again. None: nobody was counted, and nothing is known of it; then a step that was not
+            looked at is taken back, too.
         state: As ``first_memory``.
         server_lr: What the update is multiplied by.
         revert: Whether a step that does not make F smaller is taken back.
     """
     after, best = {**state, "round": state["round"] + 1}, state["best"]
     if not looks(state["round"]):
-        known = value if best is None else best
+        known = best if value is None else value
         return params + server_lr * update, {**after, "best": known, "kept": params.clone()}
     fell = value is not None and (best is None or value < best)
     if revert and not fell:

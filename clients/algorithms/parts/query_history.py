@@ -40,6 +40,14 @@ class History:
         """Return the answer to a query of this visit by its number in all.  # []"""
         return self._values[number % len(self._values)].clone()
 
+    def at(self, queries: Queries, x: Tensor) -> Tensor:
+        """Return the loss at a point [P], asked for anew where it is no longer remembered.  # []"""
+        points, values = self.near(x, 1)
+        if not torch.equal(points[0], x):
+            self.ask(queries, x[None])
+            return self.last_asked
+        return values[0].clone()
+
     @property
     def last_asked(self) -> Tensor:
         """The answer to the last one."""

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from black_boxes import Box, mean_of, play, quadratics
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gauntlet.clients.algorithms.fzoos import FZooS
 from gauntlet.clients.algorithms.parts.black_box import Queries
@@ -62,14 +63,46 @@ def test_the_oldest_queries_make_room():
     assert seen[-1].isfinite().all()
 
 
+class WritesOnce(TorchDispatchMode):
+    """Sees every write by index, and fails where a place is named twice."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.index_put_.default:
+            (places,) = args[1]
+            assert len(places.unique()) == len(places), f"written twice: {places.tolist()}"
+            self.writes = getattr(self, "writes", 0) + 1
+        return func(*args, **(kwargs or {}))
+
+
 def test_of_more_queries_at_once_than_a_client_remembers_the_last_stay_each_with_its_answer():
+    """Which of several values stays that are written to one place at once, torch leaves open."""
     past = History(torch.zeros(3, 1).double(), torch.zeros(3).double(), 2)
     box = Box(lambda x: 10 * x[:, 0], 0, 0, torch.zeros(1), {}, {})
-    past.ask(Queries(box), torch.arange(8.0).double()[:, None])
+    with WritesOnce() as mode:
+        past.ask(Queries(box), torch.arange(8.0).double()[:, None])
+    assert mode.writes == 2  # points, values
     points, values = past.near(torch.zeros(1), 3)
     assert points.flatten().tolist() == [5.0, 6.0, 7.0]
     assert values.tolist() == [50.0, 60.0, 70.0]
     assert past.last_asked == 70.0
+
+
+@pytest.mark.parametrize(("back", "history", "more"), [(False, 500, 0), (True, 500, 0), (True, 20, 1)])
+def test_before_each_step_the_loss_is_stated_anew_and_asked_for_only_where_it_is_forgotten(
+    back, history, more
+):
+    """By hand: 24 queries in round 0, the first of them at the old point; one in round 1, at the new one."""
+    few = {"neighbours": 5, "feature_neighbours": 5, "history": history}
+    rule, function = FZooS(correction="none", local_steps=3, **SMALL | few), quadratics(3, 2, 1.0)[0]
+    slots, start = rule.memory(Layout((Slot("x", (3,), 0),))), torch.full((3,), 0.3)
+    own, shared = {s.name: torch.zeros(s.shape) for s in slots.parameters}, {"features": torch.zeros(1)}
+    new = start + 0.1
+    for t, x in enumerate([start, new, start if back else new]):
+        box = Box(function, t, 0, x, shared, own)
+        worked = rule.work(box)
+        own = slots.views(worked.memory)
+    assert worked.message[3].item() == pytest.approx(float(function(x.double()[None])))
+    assert box.asked == 3 + 5 * 2 + more
 
 
 @pytest.mark.parametrize("round_", [1, 2])

@@ -4,6 +4,7 @@ import pytest
 import torch
 from black_boxes import Box, mean_of, play, quadratics
 
+from gauntlet.clients.algorithms import ALGORITHMS
 from gauntlet.clients.algorithms.parts.black_box import Queries
 from gauntlet.clients.algorithms.rgf import RGF
 from gauntlet.core.contracts import Facts, LocalTraining
@@ -94,6 +95,21 @@ def test_a_round_in_which_nobody_counts_is_no_value_of_0(lost):
         assert share or state["slope"] is None or torch.equal(state["slope"], slope)
     assert x.tolist() == [3.0, 0.0]  # each of four steps but that which was lost, or not looked at
     assert state["best"] == pytest.approx(3.3)
+
+
+@pytest.mark.parametrize(
+    ("round_", "value", "steps"), [(0, -1e6, 3), (2, -1e6, 3), (1, -1e6, 4), (3, 1e6, 3)]
+)
+@pytest.mark.parametrize("name", ["rgf", "fzoos"])
+def test_a_value_that_was_wrong_in_one_round_costs_one_step_at_most(name, round_, value, steps):
+    """F falls from 5 by 1 a step, and all state it anew before each: a client may state anything once."""
+    rule, x, facts = ALGORITHMS.build(name, {"correction": "none"}), torch.zeros(2), told(torch.ones(1))
+    state = rule.init()
+    for t in range(8):
+        update = torch.tensor([1.0, 0.0]) if t % 2 == 0 else torch.zeros(2)
+        stated = value if t == round_ else 5.0 - float(x[0])
+        x, state = rule.step(x, torch.cat([update, torch.tensor([stated, 0.0])]), state, 1.0, facts)
+    assert x.tolist() == [float(steps), 0.0]
 
 
 @pytest.mark.parametrize("network", [{"name": "links", "dropout": 0.1}, {"name": "links", "jitter": 1.0}])

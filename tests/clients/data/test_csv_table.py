@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gauntlet.clients.data import DATASETS, contract, federate
 from gauntlet.clients.data.column import NOT_KNOWN
+from gauntlet.clients.data.csv_file import CsvFile
 from gauntlet.clients.data.csv_table import CsvTable
 from gauntlet.clients.data.natural import Natural
 from gauntlet.core.errors import DataError
@@ -247,6 +248,14 @@ def test_a_column_that_becomes_very_many_features_is_named(tmp_path, words, opti
     notes = CsvTable(path, "c", test_path=path, **options).load().notes
     assert len(notes) == (note is not None)
     assert note is None or re.search(note, notes[0])
+
+
+def test_the_mark_that_some_editors_begin_a_file_with_moves_no_line(tmp_path):
+    """Before a quoted name of two lines it hid the quotes from those who count lines."""
+    (tmp_path / "t.csv").write_bytes(b'\xef\xbb\xbf"age\nin years",b\n1,x\n2,y\n')
+    file = CsvFile(str(tmp_path / "t.csv"))
+    assert file.read().columns.tolist() == ["age\nin years", "b"]
+    assert file.lines([1]) == "line 4"
 
 
 def test_another_encoding_is_hinted_at_and_read(tmp_path):

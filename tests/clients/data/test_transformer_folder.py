@@ -1,6 +1,7 @@
 """Which folders are read, and what is said of others, before the library sees them."""
 
 import json
+import os
 import sys
 from types import SimpleNamespace
 
@@ -64,6 +65,27 @@ def test_a_list_of_weights_names_those_of_its_folder_alone(tmp_path, content, wo
     (place / INDEX).write_text(content)
     with pytest.raises(ScenarioError, match=words):
         transformer_folder(str(place), weights=True)
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "vocab.txt", "spiece.model", "chat_template.jinja"])
+def test_no_list_of_words_is_read_that_fills_the_memory(tmp_path, file):
+    """The library reads these whole. A file of 64 MiB and of one byte more, of which a disk holds nothing."""
+    place = folder(tmp_path / "model")
+    with (place / file).open("wb") as words:
+        words.truncate(2**26)
+    assert transformer_folder(str(place), weights=False) == place
+    with (place / file).open("wb") as words:
+        words.truncate(2**26 + 1)
+    with pytest.raises(ScenarioError, match=f"{file} holds 67108865 bytes, .* at most 67108864 ") as caught:
+        transformer_folder(str(place), weights=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_plain_file_is_refused_before_the_library_waits_for_it(tmp_path):
+    place = folder(tmp_path / "model")
+    os.mkfifo(place / "tokenizer.json")
+    with pytest.raises(ScenarioError, match=r"tokenizer\.json is no plain file"):
+        transformer_folder(str(place), weights=False)
 
 
 def test_a_folder_of_something_else_and_a_name_that_may_not_be_asked_for_are_one_line(tmp_path, monkeypatch):

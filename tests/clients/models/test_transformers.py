@@ -180,6 +180,16 @@ def test_a_scenario_begins_with_a_folders_weights_and_a_run_goes_back_into_one(t
     assert torch.allclose(trained(x), run.model()(x), atol=1e-6)
 
 
+@pytest.mark.parametrize(("pad", "end", "filled"), [(None, [3, 5], 3), (-1, 4, 4), (2, 4, 2)])
+def test_a_folder_fills_up_with_its_padding_or_its_first_end_of_text(tmp_path, pad, end, filled):
+    made("gpt2")[0].save_pretrained(tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    told = {"pad_token_id": pad, "eos_token_id": end, "bos_token_id": None}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config | told))
+
+    assert made(tmp_path / "model")[0].padding == filled
+
+
 def test_a_folders_own_code_is_not_run(tmp_path):
     made("gpt2")[0].save_pretrained(tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
