@@ -256,7 +256,8 @@ def exact_blocks(
     for start in range(0, vectors.shape[1], width):
         columns = slice(start, min(start + width, vectors.shape[1]))
         block = scratch[: height * (columns.stop - start)].view(height, columns.stop - start)
-        block.copy_(vectors[:, columns] if rows is None else vectors[rows, columns])
+        part = vectors[:, columns]
+        block.copy_(part if rows is None else part.index_select(0, rows))
         yield columns, block
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..core.updates import Updates
-from .parts.columns import mix
 from .parts.draws import stream
+from .parts.means import group_means
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,14 @@ def bucket_means(updates: Updates, order: Tensor, bucket_size: int) -> Updates:
     first = member.to(torch.uint8).argmax(dim=1)  # the first row of each bucket
     by_id = first.argsort()
     member, first = member[by_id], first[by_id]
-    mixing = member.to(torch.float64) / member.sum(dim=1, keepdim=True)
+    members = member.to(torch.uint8).argsort(
+        dim=1, descending=True, stable=True
+    )  # its own rows first, [B, K]
+    sizes = member.sum(dim=1)
     return replace(
         updates,
-        vectors=mix(updates.vectors, mixing),
+        vectors=group_means(updates.vectors, members, sizes),
         client_ids=updates.client_ids[first],
         num_examples=(member * updates.num_examples).sum(dim=1),
-        buffers=mix(updates.buffers, mixing),
+        buffers=group_means(updates.buffers, members, sizes),
     )

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..core.contracts import Verdict
 from ..core.updates import Updates, weighted_sum
 from .parts.absent import over_owners
+from .parts.means import weighted_mean
 from .parts.memory import stored
 
 WEIGHTINGS = ("num_examples", "uniform", "fixed")
@@ -50,12 +51,12 @@ class Mean:
     def aggregate(self, updates: Updates, state: None) -> tuple[Verdict, None]:
         counts = self.counts(updates.num_examples)
         denominator = self.denominator(counts, updates.expected_size)
+        if updates.presence is None:
+            return Verdict(weighted_mean(updates.vectors, counts, denominator), counts / denominator), state
+        if self.weighting == "fixed":
+            return Verdict(weighted_mean(updates.vectors, counts, denominator)), state
         total = weighted_sum(updates.vectors, counts)  # [P]
-        if updates.presence is not None:
-            fixed = self.weighting == "fixed"
-            mean = total / denominator if fixed else over_owners(updates, total, counts)
-            return Verdict(stored(mean, updates.vectors.dtype)), state
-        return Verdict(stored(total / denominator, updates.vectors.dtype), counts / denominator), state
+        return Verdict(stored(over_owners(updates, total, counts), updates.vectors.dtype)), state
 
     def counts(self, num_examples: Tensor) -> Tensor:
         """Return what each client counts in the sum, float64.  # [K]"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -191,6 +191,11 @@ class Plan:
         """Return the model that is scored: the parameters, unless the algorithm has another one.  # [P]"""
         model = declared(self.optimizer, Algorithms.model)
         return params if model is None else model(params, state)
+
+    def served(self, params: Tensor, state: State) -> Callable[[int], Tensor] | None:
+        """Return what tells the model that each client is served [P]; None where all have the same one."""
+        found = declared(self.optimizer, Algorithms.served)
+        return None if found is None else lambda client_id: found(params, state, client_id)
 
     def moved(
         self, params: Tensor, aggregate: Tensor, state: State, share: float, facts: Facts | None = None

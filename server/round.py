@@ -16,7 +16,7 @@ from .defending.preparing import prepared
 from .guarantee.release import charged_clients, release_of
 from .mail.catching_up import with_receipts
 from .mail.downlink import send_down
-from .mail.facts import facts_told
+from .mail.facts import step_facts
 from .mail.mailbox import Mailbox
 from .mail.outcome import Outcome
 from .mail.planting import plant
@@ -76,9 +76,7 @@ def receive(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Ou
     )
     share = counted_share(plan, reception.received, reception.verdict)
     step = _gained(plan, noisy, share)
-    stated = (
-        facts_told(plan, reception.received, reception.verdict.weights) if plan.exchange.statement else None
-    )
+    stated = step_facts(plan, reception.received, reception.verdict.weights)
     params, optimizer = plan.moved(state.params, step, state.optimizer, share, stated)
     release = release_of(plan, privacy, state.round, sent.began.tolist())
     charged = charged_clients(plan, release, sent.began.tolist(), reception.sent.client_ids.tolist())

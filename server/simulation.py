@@ -149,7 +149,8 @@ class Simulation:
         if self.personal is None:
             return ()
         params = self.plan.model(state.params, state.optimizer)
-        return self.personal.score(params, state.buffers, state.clients)
+        served = self.plan.served(state.params, state.optimizer)
+        return self.personal.score(params, state.buffers, state.clients, served)
 
     @property
     def scoring(self) -> Scoring:

@@ -111,7 +111,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "data_attacks/chameleon": {"beside": {"model": {"name": "mlp", "hidden": [32]}}},
     **{
         f"algorithms/{name}": {"beside": _ALIKE}
-        for name in ("scaffold", "feddyn", "heterofl", "uncertainty_merge", "unlearn")
+        for name in ("scaffold", "feddyn", "heterofl", "uncertainty_merge", "unlearn", "gm_split")
     },
     "algorithms/nested_depth": {"beside": _DEEP | _ALIKE},
     "defenses/inco": {"beside": _DEEP | {"algorithm": {"name": "nested_depth", "depths": [0.5, 1.0]}}},

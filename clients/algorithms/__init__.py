@@ -32,6 +32,7 @@ ALGORITHMS: Family[LocalRule | LocalProcedure] = Family(
         "local_guess": "gauntlet.clients.algorithms.local_guess:LocalGuess",
         "nested_depth": "gauntlet.clients.algorithms.nested_depth:NestedDepth",
         "mezo": "gauntlet.clients.algorithms.mezo:MeZO",
+        "gm_split": "gauntlet.clients.algorithms.gm_split:GMSplit",
         "admm": "gauntlet.clients.algorithms.admm:ADMM",
         "dsgld": "gauntlet.clients.algorithms.dsgld:DSGLD",
         "fsgld": "gauntlet.clients.algorithms.fsgld:FSGLD",

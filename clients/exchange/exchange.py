@@ -142,12 +142,12 @@ class Exchange:
                 )
 
     def unscaled(self, aggregate: Tensor) -> Tensor:
-        """Return an aggregate of messages [M] in the groups' own units."""
+        """Return messages, or an aggregate of some, in the groups' own units.  # [..., M]"""
         if not self.scales:
             return aggregate
         found = aggregate.clone()
         for name, scale in self.scales.items():
-            found[self.up_groups[name]] *= scale
+            found[..., self.up_groups[name]] *= scale
         return found
 
     def first(self, params: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ class Facts:
             the defense tells none, and before it.  # [K]
         training: How clients train, as the algorithm schedules it.
         values: The stated numbers by name, float64.  # [K] each
+        messages: What each client sent, decoded and before any clipping, in the groups' own units, float32,
+            to be left as it is; None unless ``sees_messages`` is declared, or before the defense.  # [K, M]
     """
 
     client_ids: Tensor
@@ -33,6 +35,7 @@ class Facts:
     weights: Tensor
     training: LocalTraining
     values: Mapping[str, Tensor]
+    messages: Tensor | None = None
 
 
 class StatingRule(Protocol):
@@ -42,7 +45,8 @@ class StatingRule(Protocol):
     is no epsilon (``extra_release``). Attacks and defenses see them only where they declare ``facts``. A
     malicious client may state any finite number: ``factors`` and ``step`` bound what follows from it.
 
-    Its ``step`` is given ``(params, aggregate, state, share, facts)``.
+    Its ``step`` is given ``(params, aggregate, state, share, facts)``. One that declares ``sees_messages``
+    finds every single message in ``facts``: what it makes of them no defense has looked at.
     """
 
     facts: tuple[str, ...]

@@ -94,6 +94,9 @@ class Algorithms(Samplers, Optimizers):
         "What each client's update is multiplied by before the defense, after clipping, finite and above 0, "
         "float64 [K]; silent: 1.",
     )
+    sees_messages = flag(
+        "Goes with `facts`: its `step` is told of every counted message besides, as `Facts.messages`."
+    )
     takes_steps: Declaration[Callable[[int, Callable[[], np.random.Generator]], int] | None] = method(
         "(planned, draw) -> int",
         "How many of the local steps that it planned a client takes in a round, at least 1; `draw()` is its "
@@ -102,6 +105,11 @@ class Algorithms(Samplers, Optimizers):
     model: Declaration[Callable[[Tensor, Any], Tensor] | None] = method(
         "(params, state) -> Tensor",
         "The model that is scored [P]; silent: what is broadcast.",
+    )
+    served: Declaration[Callable[[Tensor, Any, int], Tensor] | None] = method(
+        "(params, state, client_id) -> Tensor",
+        "The model that the server has for one client [P], where they differ: it is scored on what that one "
+        "holds out.",
     )
     added_loss: Declaration[Callable[..., Tensor] | None] = method(
         "(local, frozen, targets) -> Tensor",

@@ -16,13 +16,21 @@ if TYPE_CHECKING:
     from ..plan import Plan
 
 
-def facts_told(plan: Plan, updates: Updates, weights: Tensor | None = None) -> Facts:
+def step_facts(plan: Plan, received: Updates, weights: Tensor | None) -> Facts | None:
+    """Return what the server half is told of a cohort; None of an algorithm whose clients state nothing."""
+    if not plan.exchange.statement:
+        return None
+    return facts_told(plan, received, weights, declared(plan.optimizer, Algorithms.sees_messages))
+
+
+def facts_told(plan: Plan, updates: Updates, weights: Tensor | None = None, whole: bool = False) -> Facts:
     """Return what the clients of a cohort stated.
 
     Args:
         plan: What stays.
         updates: The messages that are counted, with their facts.
         weights: What each counts in the aggregate; None, or none that is above 0: all alike.  # [K]
+        whole: Whether to tell the messages besides.
     """
     statement, size = plan.exchange.statement, len(updates)
     alike = torch.ones(size, dtype=torch.float64)
@@ -35,6 +43,7 @@ def facts_told(plan: Plan, updates: Updates, weights: Tensor | None = None) -> F
         weights=shares / shares.sum(),
         training=statement.training,
         values=dict(zip(statement.names, updates.facts.unbind(dim=1), strict=True)),
+        messages=plan.exchange.unscaled(updates.vectors) if whole else None,
     )
 
 

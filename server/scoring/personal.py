@@ -18,7 +18,7 @@ from ...core.errors import named_faults
 from ...core.layout import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ...core.client_rows import ClientRows
 
@@ -71,7 +71,13 @@ class PersonalEvaluator:
         self._task = task or task_of(data)
         self._form = self._task.form(loss)
 
-    def score(self, params: Tensor, buffers: Tensor, rows: ClientRows) -> tuple[PersonalScore, ...]:
+    def score(
+        self,
+        params: Tensor,
+        buffers: Tensor,
+        rows: ClientRows,
+        served: Callable[[int], Tensor] | None = None,
+    ) -> tuple[PersonalScore, ...]:
         """Return the scores of every client that holds something out, by ascending id.
 
         Of clients with models of their own those that were ever counted. Where clients keep a part of the
@@ -81,6 +87,8 @@ class PersonalEvaluator:
             params: The global model's parameters.  # [P]
             buffers: Its buffers.  # [Q]
             rows: What the clients remember.  # [S] each
+            served: By client id, the parameters that the server has for it, where these are not the global
+                model's: then they are the client's own model.  # [P]
         """
         everybody = sorted(rows) if self._own else range(self._clients)
         ids = [i for i in everybody if i < self._clients and self._held.num_examples(i) > 0]
@@ -90,14 +98,17 @@ class PersonalEvaluator:
                 self._set(self._exchange.memory.views(self._exchange.first(params)))
             shared = [self._ask(*self._held.client(i)) for i in ids]
             found = []
-            if not self._own:
+            if not self._own and served is None:
                 counts = [self._held.num_examples(i) for i in ids]
                 return tuple(
                     PersonalScore(i, n, None, accuracy, None, loss)
                     for i, n, (accuracy, loss) in zip(ids, counts, shared, strict=True)
                 )
             for i, (global_accuracy, global_loss) in zip(ids, shared, strict=True):
-                self._hold_own(params, buffers, rows[i])
+                if served is None:
+                    self._hold_own(params, buffers, rows[i])
+                else:
+                    self._hold(served(i), buffers)
                 x, y = self._held.client(i)
                 accuracy, loss = self._ask(x, y)
                 found.append(PersonalScore(i, len(y), accuracy, global_accuracy, loss, global_loss))

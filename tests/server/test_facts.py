@@ -13,6 +13,7 @@ from gauntlet.clients.algorithms.fednova import FedNova
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import PluginError
 from gauntlet.core.trees import equal
+from gauntlet.server.mail.facts import step_facts
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec
 
@@ -182,6 +183,39 @@ def test_the_server_half_is_told_of_the_counted_clients_alone_in_their_order(sma
         examples = o.received.num_examples.double()
         assert told["weights"].numpy() == pytest.approx((examples / examples.sum()).numpy(), rel=1e-6)
     assert lost > 0
+
+
+@dataclass(frozen=True)
+class Seer(Teller):
+    """A ``Teller`` whose messages are in units of 2, and whose server half remembers them."""
+
+    sees_messages: ClassVar[bool] = True
+
+    def up(self, layout):
+        return layout.repeated("update")
+
+    def scales(self, training):
+        return {"update": 2.0}
+
+    def correct(self, gradient, params, received, shared, own):
+        return gradient
+
+    def step(self, params, aggregate, state, share, facts):
+        params, state = super().step(params, aggregate, state, share, facts)
+        return params, {**state, "messages": facts.messages, "aggregate": aggregate}
+
+
+def test_the_server_half_sees_single_messages_only_where_it_says_so(small):
+    """In the groups' own units, of those that were counted; their weighted mean is the aggregate."""
+    network = PluginSpec("links", {"latency_seconds": 1.0, "jitter": 0.3, "dropout": 0.4})
+    spec = small(algorithm=PluginSpec(f"{HERE}:Seer"), network=network, rounds=2)
+    for step in run(spec):
+        told = step.state.optimizer
+        assert told["messages"].tolist() == (2 * step.outcome.received.vectors).tolist()
+        mean = told["weights"] @ told["messages"].double()
+        assert told["aggregate"].numpy() == pytest.approx(mean.numpy(), abs=1e-6)
+    plan = prepare(small(algorithm=PluginSpec(f"{HERE}:Teller"))).plan
+    assert step_facts(plan, step.outcome.received, None).messages is None
 
 
 def test_a_rule_that_tells_no_weights_counts_clients_alike(small):

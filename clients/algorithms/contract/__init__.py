@@ -144,7 +144,8 @@ def _run(procedure: LocalProcedure, packed: bool = False, anew: bool = False) ->
         told = (len(ids) / _CLIENTS,) if exchange.tells_more or exchange.statement else ()
         aggregate = exchange.unscaled(updates.vectors.mean(dim=0))
         step: Any = procedure.step
-        params, state = step(params, aggregate, state, *told, *facts_contract.told(procedure, len(ids)))
+        facts = facts_contract.told(procedure, len(ids), exchange.unscaled(updates.vectors))
+        params, state = step(params, aggregate, state, *told, *facts)
         state = trees.unpack(*trees.pack(state)) if packed else state
         fits = params.shape == (6,) and params.dtype == torch.float32 and bool(params.isfinite().all())
         require(fits, f"step gave {params.dtype} {tuple(params.shape)}, expected finite float32 (6,)")
@@ -187,10 +188,23 @@ def a_procedure_moves_the_parameters_and_leaves_its_inputs_as_they_were(algorith
     state = procedure.init()
     before = trees.pack([params, aggregate, state])
     told = (0.5,) if exchange.tells_more or exchange.statement else ()
-    cast(Any, procedure).step(params, aggregate, state, *told, *facts_contract.told(procedure))
+    facts = facts_contract.told(procedure, _CLIENTS, aggregate.repeat(_CLIENTS, 1))
+    cast(Any, procedure).step(params, aggregate, state, *told, *facts)
     same = trees.equal(trees.unpack(*before), [params, aggregate, state])
     require(same, "step wrote to its inputs")
     require(bool((_run(procedure)[-1] != 0).any()), f"nothing moved in {_ROUNDS} rounds")
+
+
+def each_client_is_served_a_model(algorithm: Algorithm) -> None:
+    served, init = declared(algorithm, Algorithms.served), declared(algorithm, Algorithms.init)
+    if served is None:
+        return
+    require(init is not None, "served needs init and step: what it follows from")
+    params, state = _vectors()[1][0], cast(Any, algorithm).init()
+    for client_id in range(_CLIENTS):
+        found = served(params, state, client_id)
+        fits = found.shape == params.shape and found.dtype == params.dtype and bool(found.isfinite().all())
+        require(fits, f"served must return finite {params.dtype} {list(params.shape)}, got {found.shape}")
 
 
 CHECKS: tuple[Callable[[Algorithm], None], ...] = (
@@ -202,6 +216,7 @@ CHECKS: tuple[Callable[[Algorithm], None], ...] = (
     the_schedule_is_a_local_training,
     a_procedure_gives_the_same_in_any_process_and_after_a_checkpoint,
     a_procedure_moves_the_parameters_and_leaves_its_inputs_as_they_were,
+    each_client_is_served_a_model,
     *exchange_contract.CHECKS,
     *facts_contract.CHECKS,
     *loss_contract.CHECKS,

@@ -32,8 +32,11 @@ def _work(statement: Statement, steps: Tensor) -> LocalWork:
     return LocalWork(statement.training, steps, steps.expand(-1, _P) / 4, 0.25 + steps[:, 0] / 2)
 
 
-def told(algorithm: Any, clients: int = _K) -> tuple[Facts, ...]:
-    """Return what ``step`` is given after the share: nothing of an algorithm without facts."""
+def told(algorithm: Any, clients: int = _K, messages: Tensor | None = None) -> tuple[Facts, ...]:
+    """Return what ``step`` is given after the share: nothing of an algorithm without facts.
+
+    ``messages`` [K, M] are those of a model of five parameters unless given.
+    """
     statement = _statement(algorithm)
     if not statement:
         return ()
@@ -42,8 +45,10 @@ def told(algorithm: Any, clients: int = _K) -> tuple[Facts, ...]:
     said = statement.by(_drawn(clients, _P, seed=1), work) if statement.of else said
     shares = torch.full((clients,), 1 / max(clients, 1), dtype=torch.float64)
     columns = dict(zip(statement.names, said.unbind(dim=1), strict=True))
-    ids = torch.arange(clients)
-    return (Facts(ids, torch.full((clients,), 64), shares, statement.training, columns),)
+    ids, sees = torch.arange(clients), declared(algorithm, Algorithms.sees_messages)
+    drawn = _drawn(clients, _message_length(algorithm), seed=3) if messages is None else messages
+    how = shares, statement.training, columns, drawn if sees else None
+    return (Facts(ids, torch.full((clients,), 64), *how),)
 
 
 def what_is_declared_is_stated_by_stacked_clients_as_by_each_one_alone(algorithm: Any) -> None:
@@ -81,6 +86,7 @@ def the_server_half_takes_facts_and_survives_a_checkpoint(algorithm: Any) -> Non
     found = [_served(algorithm, facts[0], length, packed) for packed in (False, True)]
     require(torch.equal(*found), "after a checkpoint the rounds go another way")
     inputs = [_drawn(_P, seed=8), _drawn(length, seed=9), algorithm.init(), *facts[0].values.values()]
+    inputs += [] if facts[0].messages is None else [facts[0].messages]
     before = trees.pack(inputs)
     algorithm.step(*inputs[:3], 0.5, *facts)
     require(trees.equal(trees.unpack(*before), inputs), "step wrote to its inputs")
@@ -106,6 +112,11 @@ def _served(algorithm: Any, facts: Facts, length: int, packed: bool) -> Tensor:
     return params
 
 
+def who_sees_messages_has_clients_state_something(algorithm: Any) -> None:
+    sees = declared(algorithm, Algorithms.sees_messages)
+    require(not sees or bool(_statement(algorithm)), "sees_messages needs facts: messages come with them")
+
+
 def it_takes_some_of_the_steps_that_it_planned(algorithm: Any) -> None:
     takes = declared(algorithm, Algorithms.takes_steps)
     if takes is None:
@@ -122,5 +133,6 @@ CHECKS: tuple[Callable[[Any], None], ...] = (
     what_is_declared_is_stated_by_stacked_clients_as_by_each_one_alone,
     factors_are_finite_and_above_0,
     the_server_half_takes_facts_and_survives_a_checkpoint,
+    who_sees_messages_has_clients_state_something,
     it_takes_some_of_the_steps_that_it_planned,
 )
