@@ -58,7 +58,7 @@ class RandomizedBackward:
         stream = visit.stream("backward sketch")
 
         def value(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-            layers = {path: m for path, m in model.named_modules() if isinstance(m, nn.Linear)}
+            layers = {path: m for path, m in model.named_modules() if type(m) is nn.Linear}
             drawn = partial(self.drawn, stream)
             with replaced(model, {path: partial(_forward, layer, drawn) for path, layer in layers.items()}):
                 loss = visit.loss(model(batch.x), batch.y)

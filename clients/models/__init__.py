@@ -32,6 +32,7 @@ MODELS: Family[ModelFactory] = Family(
         "bigru": "gauntlet.clients.models.bigru:BiGru",
         "tiny_gpt": "gauntlet.clients.models.tiny_gpt:TinyGpt",
         "lora": "gauntlet.clients.models.lora:Lora",
+        "welore": "gauntlet.clients.models.welore:Welore",
         "tiny_bert": "gauntlet.clients.models.tiny_bert:TinyBert",
         "tiny_vit": "gauntlet.clients.models.tiny_vit:TinyVit",
         "resnet18_gn": "gauntlet.clients.models.resnet18_gn:Resnet18Gn",

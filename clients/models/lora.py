@@ -6,9 +6,8 @@ ICLR 2022. arXiv:2106.09685. ``start = "lora_ga"``: Wang, Yu, Li. LoRA-GA. NeurI
 "nf4"``: Dettmers, Pagnoni, Holtzman, Zettlemoyer. QLoRA. NeurIPS 2023. arXiv:2305.14314
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -18,6 +17,7 @@ from torch.nn import functional
 from ..codecs.parts.normal_float import coded, decoded
 from .build import net_of
 from .low_rank_adapters import Pro, gradient_factors
+from .named_layers import check_patterns, is_named, linear_layers, listed
 
 BLOCK = 64  # weights that share a scale in QLoRA
 
@@ -76,35 +76,22 @@ class Lora:
     def build(self, input_shape: tuple[int, ...], num_classes: int, num_tokens: int = 0) -> nn.Module:
         """Return the model with adapters; its own parameters are drawn first."""
         net = net_of(self.of, input_shape, num_classes, num_tokens).requires_grad_(False)
-        self._check_names(net)
+        if any(isinstance(module, Adapted) for module in net.modules()):
+            raise ValueError("of must be a model without adapters, got one of model 'lora'")
+        check_patterns(net, self.targets, self.trained)
         for name, parameter in net.named_parameters():
-            parameter.requires_grad_(_among(name, self.trained))
-        linear = {n: m for n, m in net.named_modules() if type(m) is nn.Linear}
-        found = {n: m for n, m in linear.items() if _among(n, self.targets)}
+            parameter.requires_grad_(is_named(name, self.trained))
+        found = linear_layers(net, self.targets)
         layers = {n: m for n, m in found.items() if not any(p.requires_grad for p in m.parameters())}
         if not layers:
-            raise ValueError(
-                f"targets {list(self.targets)} name no frozen linear layer; there are: {_listed(linear)}"
-            )
+            there = listed(linear_layers(net))
+            raise ValueError(f"targets {list(self.targets)} name no frozen linear layer; there are: {there}")
         for name, layer in layers.items():
             adapted = Adapted(layer, self.rank, self.alpha / self.rank, self.gradient, self.dropout)
             if not name:
                 return adapted
             net.set_submodule(name, adapted)
         return net
-
-    def _check_names(self, net: nn.Module) -> None:
-        """Refuse a model with adapters of its own, and patterns that name nothing of it."""
-        if any(isinstance(module, Adapted) for module in net.modules()):
-            raise ValueError("of must be a model without adapters, got one of model 'lora'")
-        layers = [n for n, m in net.named_modules() if type(m) is nn.Linear]
-        for pattern in self.targets:
-            if not any(fnmatchcase(name, pattern) for name in layers):
-                raise ValueError(f"targets: '{pattern}' names no linear layer; there are: {_listed(layers)}")
-        names = [name for name, _ in net.named_parameters()]
-        for pattern in self.trained:
-            if not any(fnmatchcase(name, pattern) for name in names):
-                raise ValueError(f"trained: '{pattern}' names no parameter; there are: {_listed(names)}")
 
     def settle(self, model: nn.Module, loss: Callable[[nn.Module], Tensor] | None) -> None:
         """Set where adapters begin, and round W. Adapters that were trained before stay.
@@ -172,16 +159,6 @@ class Adapted(nn.Linear):
         """Round the weight to 4-bit NormalFloat, in blocks of 64 neighbours; a rounded one stays as it is."""
         row = self.weight.numpy().reshape(1, -1)
         self.weight.copy_(torch.from_numpy(decoded(coded(row, BLOCK), BLOCK)).view_as(self.weight))
-
-
-def _among(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _listed(names: Iterable[str]) -> str:
-    """Return the first dozen names, for messages."""
-    first = list(names)
-    return ", ".join([*first[:12], *(["..."] if len(first) > 12 else [])]) or "none"
 
 
 def _gradients(

@@ -123,7 +123,8 @@ def _narrow(module: nn.Module, path: str, walk: _Walk) -> nn.Module:
         return nn.Sequential(children)
     if not any(True for _ in module.parameters()) and not any(True for _ in module.buffers()):
         return deepcopy(module)
-    if not isinstance(module, _LAYERS) or (isinstance(module, _CONVOLUTIONS) and module.groups != 1):
+    divided = isinstance(module, _CONVOLUTIONS) and module.groups != 1
+    if not isinstance(module, _LAYERS) or divided or next(module.children(), None) is not None:
         raise ScenarioError(f"there is no rule for the channels of {_named(module)}; allowed: {_ALLOWED}")
     return _group_norm(module, path, walk) if isinstance(module, nn.GroupNorm) else _layer(module, path, walk)
 

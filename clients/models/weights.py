@@ -1,5 +1,6 @@
 """A model's weights in a safetensors file, by the names that the user's own module gives them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -30,13 +31,16 @@ def begin_with(model: nn.Module, path: str) -> None:
     Args:
         model: On the CPU; changed in place.
         path: A ``.safetensors`` file with a tensor of the same shape for every parameter and buffer of the
-            user's module, and no other; it may lack all those that modules name as ``file_may_lack``. A
-            relative path counts from the working folder.
+            user's module, and no other; it may lack all those that modules name as ``file_may_lack``. Modules
+            with ``fit_file`` are told the shapes of their own, and may change theirs. A relative path counts
+            from the working folder.
 
     Raises:
         ScenarioError: No such file, or it does not fit the model, or holds values that are not finite.
     """
-    found, own = _read(path), inner(model).state_dict()
+    found = _read(path)
+    _fit(inner(model), found)
+    own = inner(model).state_dict()
     added = _added(inner(model))
     if added.isdisjoint(found):
         own = {name: value for name, value in own.items() if name not in added}
@@ -61,6 +65,14 @@ def _added(module: nn.Module) -> set[str]:
     """Return the tensors that were added to a module's own, of which a file of those knows nothing."""
     parts = module.named_modules()
     return {f"{path}.{leaf}".lstrip(".") for path, m in parts for leaf in getattr(m, "file_may_lack", ())}
+
+
+def _fit(module: nn.Module, found: Mapping[str, Tensor]) -> None:
+    """Tell modules that want it what a file holds of theirs."""
+    for path, part in list(module.named_modules()):
+        start = f"{path}." if path else ""
+        if fit := getattr(part, "fit_file", None):
+            fit({n.removeprefix(start): v.shape for n, v in found.items() if n.startswith(start)})
 
 
 def _read(path: str) -> dict[str, Tensor]:

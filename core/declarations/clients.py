@@ -117,7 +117,7 @@ class Models(Table):
         "Asked once the first weights are there, drawn or those of `model.init`, and before anybody trains: "
         "changes the model in place, by these alone. `loss(model)` is the mean loss on the server's own "
         "examples [], with a gradient; None where it has none. A file of weights may then lack what a "
-        "module names as `file_may_lack`.",
+        "module names as `file_may_lack`, and a module's `fit_file(shapes)` is told what a file holds of it.",
     )
 
 

@@ -98,9 +98,14 @@ def _under(item: RebuiltLike, i: int, row: int) -> str:
         return "not known" if row == 0 else ""
     if row == 0:
         return f"label {item.truth_labels[i]}" if item.truth_labels.ndim == 1 else ""
+    return right_or(item, i, float(item.ssim[i]))
+
+
+def right_or(item: RebuiltLike, i: int, ssim: float = np.nan) -> str:
+    """Return the share of a sequence's positions that are right, or an example's score."""
     if (right := item.tokens) is not None:
         return f"{100 * float(right[i]):.0f} % right"
-    return score(float(item.psnr[i]), float(item.ssim[i]))
+    return score(float(item.psnr[i]), ssim)
 
 
 def show(axes: Axes, example: Array) -> None:

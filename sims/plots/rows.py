@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ...core.errors import ScenarioError
 from .base import Array, RunLike
 from .gallery import Message, differing, messages, said
-from .pictures import score, show
+from .pictures import right_or, show
 from .shades import known, scaled
 from .style import NORMAL, SMALL, add_caption, new_figure
 
@@ -78,7 +78,7 @@ def _row(places: Array, name: str, examples: Array, message: Message | None) -> 
         axes.set_yticks([])
         show(axes, examples[i])
         if message is not None:
-            axes.set_xlabel(score(float(message.item.psnr[i]), np.nan), fontsize=SMALL, labelpad=2)
+            axes.set_xlabel(right_or(message.item, i), fontsize=SMALL, labelpad=2)
     places[0].set_ylabel(fill(name, 20), fontsize=NORMAL, rotation=0, ha="right", va="center", labelpad=6)
 
 
@@ -86,9 +86,10 @@ def _small_print(
     found: Sequence[Message], same: Sequence[Message], rows: Sequence[Message], columns: int
 ) -> str:
     item = found[0].item
-    where = (
-        f"Client {item.client_id}, round {item.round}, seed {found[0].seed}. PSNR: higher is a closer copy."
+    scores = (
+        "PSNR: higher is a closer copy." if item.tokens is None else "Below: the share of positions right."
     )
+    where = f"Client {item.client_id}, round {item.round}, seed {found[0].seed}. {scores}"
     cut = [f"the first {columns} of {len(item.truth)} examples"] if columns < len(item.truth) else []
     cut += [f"the first {len(rows)} of {len(same)} rows"] if len(rows) < len(same) else []
     away = len(found) - len(same)
@@ -108,6 +109,7 @@ def _table(rows: Sequence[Message], names: Sequence[str], columns: int) -> pd.Da
             "example": i,
             "psnr": float(m.item.psnr[i]),
             "ssim": float(m.item.ssim[i]),
+            **({} if m.item.tokens is None else {"tokens": float(m.item.tokens[i])}),
         }
         for name, m in zip(names, rows, strict=True)
         for i in range(columns)

@@ -112,8 +112,8 @@ def plain_ticks(axis: Axis) -> None:
 
 
 def whole_numbers(axes: Axes) -> None:
-    """Put the ticks of the x axis on whole numbers."""
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    """Put the ticks of the x axis on whole numbers, also where there is one alone."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def draw_lines(axes: Axes, table: pd.DataFrame, x: str, y: str, looks: Mapping[str, Style]) -> None:

@@ -8,10 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from gauntlet.clients.algorithms.fedavg import FedAvg
 from gauntlet.clients.algorithms.parts.replaced import replaced
 from gauntlet.clients.algorithms.randomized_backward import RandomizedBackward, _forward
 from gauntlet.clients.data.synthetic import SyntheticPopulation
 from gauntlet.clients.exchange.messages import Broadcast
+from gauntlet.clients.models.lora import Lora
 from gauntlet.clients.training.kernel import BlockKernel
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.layout import Layout
@@ -60,10 +62,10 @@ def test_gradients_of_inputs_and_biases_are_exact_and_that_of_weights_is_the_ske
     assert torch.equal(y, model(x))
 
 
-def trained(algorithm, **how):
+def trained(algorithm, model=None, **how):
     data = SyntheticPopulation(num_features=5, num_classes=3, examples_per_client=12).populate(4, 0)
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3))
+    model = model or nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3))
     layout = Layout.of(model)
     params = layout.flatten(dict(model.named_parameters()))
     kernel = BlockKernel(data, model, algorithm, LocalTraining(**how), NoPrivacy(), (), 7)
@@ -86,6 +88,17 @@ def test_of_one_example_the_first_layer_gives_the_input_away():
     found, (x, _) = trained(RandomizedBackward(share=0.1), batch_size=1, local_steps=1)
     rows = found["0.weight"][1] / found["0.bias"][1][:, None]
     assert float((x[:, None] - rows).abs().amax(2).min(0).values.max()) < 1e-3
+
+
+def test_adapters_are_sketched_and_stay_in_the_pass(monkeypatch):
+    """With S = 1 the products are exact: an update is fedavg's."""
+    monkeypatch.setattr(RandomizedBackward, "drawn", lambda _, __, rows: torch.eye(rows))
+    model = Lora(of={"name": "mlp", "hidden": [8]}, rank=2).build((5,), 3)
+    nn.init.normal_(model.get_submodule("1.lora_up").weight)
+    found, wanted = (trained(a, model, batch_size=0, lr=0.2)[0] for a in (RandomizedBackward(), FedAvg()))
+    for name, value in found.items():
+        torch.testing.assert_close(value, wanted[name])
+        assert bool(value.any()) == (name != "3.lora_down.weight")  # behind an up that is zero
 
 
 @pytest.mark.parametrize(

@@ -153,9 +153,8 @@ def test_models_without_a_rule_are_refused_in_one_line(layers, complaint):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["resnet18_gn", "lstm"])
-def test_shipped_models_without_a_rule_are_refused(name):
-    shape = (1, 16, 16) if name == "resnet18_gn" else (6, 3)
+@pytest.mark.parametrize(("name", "shape"), [("resnet18_gn", (1, 16, 16)), ("lstm", (6, 3)), ("lora", (4,))])
+def test_shipped_models_without_a_rule_are_refused(name, shape):
     with pytest.raises(ScenarioError, match="there is no rule for the channels of"):
         narrowed(MODELS.build(name, {}).build(shape, 2), 0.5, shape)
 

@@ -8,6 +8,7 @@ import pytest
 from gauntlet.core.errors import ScenarioError
 from gauntlet.sims.plots.gallery import reconstructions, title
 from gauntlet.sims.plots.pictures import score
+from gauntlet.sims.plots.rows import gallery
 
 HALF = np.array([[[[0.0, 1.0], [1.0, 0.0]]], [[[0.0, 0.0], [0.0, 1.0]]]])  # [2, 1, 2, 2]
 
@@ -242,3 +243,11 @@ def test_tokens_differ_where_they_are_wrong(recorded, rebuilt):
     item = rebuilt([[3, 5]], [[3, 4]], psnr=[np.nan], ssim=[np.nan], tokens=np.array([0.5]))
     whole = replace(item, truth=item.truth.astype(int), rebuilt=item.rebuilt.astype(int))
     assert pictures(reconstructions([recorded(items=[whole])])[0])[2].tolist() == [[0.0, 1.0]]
+
+
+def test_below_tokens_stands_the_share_of_positions_that_are_right(recorded, rebuilt):
+    item = rebuilt([[3, 5]], [[3, 4]], psnr=[np.nan], ssim=[np.nan], tokens=np.array([0.5]))
+    figure, table = gallery([recorded(items=[item])])
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "50 % right"]
+    assert "PSNR" not in small_print(figure)
+    assert table["tokens"].tolist() == [0.5]

@@ -3,7 +3,7 @@
 import pytest
 from matplotlib.figure import Figure
 
-from gauntlet.sims.plots.style import OKABE_ITO, add_caption, logarithmic, new_figure, styles
+from gauntlet.sims.plots.style import OKABE_ITO, add_caption, logarithmic, new_figure, styles, whole_numbers
 
 
 def test_sixty_four_labels_all_look_different():
@@ -56,3 +56,13 @@ def test_small_print_stays_inside_the_picture(width):
 
     assert box.x1 <= figure.bbox.x1
     assert box.y0 >= figure.bbox.y0
+
+
+def test_one_round_alone_has_a_whole_number():
+    figure = new_figure()
+    axes = figure.subplots()
+    axes.plot([0], [1], "o")
+    whole_numbers(axes)
+    figure.draw_without_rendering()
+
+    assert [tick for tick in axes.get_xticks() if tick != round(tick)] == []
