@@ -118,3 +118,19 @@ def test_fedskel_goes_with_robust_rules_where_clients_send_whole_models_alone(sm
     first, *_, last = steps(spec)
     assert last.outcome.sent.vectors.shape == (len(last.outcome.sent.client_ids), 610)  # 8 65 + 10 9
     assert float(last.outcome.losses.mean()) < float(first.outcome.losses.mean())
+
+
+def test_clients_of_noprop_exchange_the_blocks_that_they_train(small):
+    """A block has 8 (64 + 10) + 8 + 90 = 690 parameters: one a client of three; the clients' loss falls."""
+    spec = small(
+        model=PluginSpec("noprop", {"hidden": 8}),
+        algorithm=PluginSpec("noprop", {"blocks_per_client": 1}),
+        defense=PluginSpec("median"),
+        training=replace(PLAIN, lr=1.0),
+        rounds=3,
+    )
+    first, *_, last = steps(spec)
+    presence = last.outcome.sent.presence
+    assert set(presence.sizes().tolist()) == {690}
+    assert len(set(presence.level.tolist())) > 1
+    assert float(last.outcome.losses.mean()) < float(first.outcome.losses.mean())
