@@ -77,6 +77,16 @@ def test_with_every_block_kept_stochastic_depth_is_fedavg_to_the_last_bit(small)
     assert torch.equal(ends[0].params, ends[1].params)
 
 
+def test_blocks_drawn_per_batch_are_drawn_for_each_client(small):
+    """After one step from one model an absent block has not moved; which ones differs over clients."""
+    model = PluginSpec("residual_mlp", {**RESIDUAL, "keep_last": 0.3, "per_batch": True})
+    one = LocalTraining(local_steps=1, batch_size=16, lr=0.1)
+    first, *_ = steps(small(model=model, training=one, rounds=1))
+    moved = (first.outcome.sent.vectors[:, -90 - 144 : -90] != 0).any(dim=1)  # of the last block
+    assert bool(moved.any())
+    assert not bool(moved.all())
+
+
 def test_bytes_are_those_of_the_blocks_that_clients_had(small):
     """64 8 + 8 + 8 10 + 10 = 610 parameters, and 144 a block: a message is 610, 754 or 898 floats long."""
     model = PluginSpec("residual_mlp", {**RESIDUAL, "keep_last": 0.3})
