@@ -102,6 +102,16 @@ def layerwise() -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     return DIGITS | {"rounds": 40, "training": {"batch_size": 32, "lr": 0.2, "local_epochs": 1}}, rows
 
 
+def guesses() -> dict[str, dict[str, Any]]:
+    """Return rows of projected guesses beside the gradient, all on the dense model of ``layers``."""
+    rules: dict[str, Any] = {"back-propagation": "fedavg"}
+    rules |= {
+        f"local_guess, {guess}": {"name": "local_guess", "guess": guess} for guess in ("head", "random")
+    }
+    model = {"name": "mlp", "hidden": [64, 64], "activation": "tanh"}
+    return {row: {"model": model, "algorithm": rule} for row, rule in rules.items()}
+
+
 def depth(keep_last: float) -> dict[str, Any]:
     """Return the changes of stochastic depth."""
     return {
@@ -124,10 +134,14 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {
         {f"r = {ratio}": fedskel(ratio) for ratio in (1.0, 0.5, 0.2, 0.1)},
     ),
     "layers": layerwise(),
+    "guess": (layerwise()[0], guesses()),
     "depth": (
         DIGITS
         | {"data": "mnist", "rounds": 20, "training": {"batch_size": 32, "lr": 0.1, "local_steps": 10}},
-        {f"p_L = {keep}": depth(keep) for keep in (1.0, 0.8, 0.5)},
+        {
+            **{f"p_L = {keep}": depth(keep) for keep in (1.0, 0.8, 0.5)},
+            "p_L = 0.5, per batch": {"model": {"name": "residual_mlp", "keep_last": 0.5, "per_batch": True}},
+        },
     ),
     "sketch": (
         DIGITS

@@ -118,6 +118,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     **{f"algorithms/{name}": {"beside": _SMOOTH} for name in ("tpsgd", "dfa", "local_guess")},
     "algorithms/randomized_backward": {"beside": _RELU},
     "algorithms/stochastic_depth": {"beside": _RESIDUAL | _ALIKE},
+    "algorithms/noprop": {"beside": {"model": "noprop"}},
     "algorithms/fedskel": {"options": {"keep_ratios": [1.0, 0.5]}, "beside": _RELU | _ALIKE},
     "algorithms/fsgld": {"options": {"surrogate_steps": 100, "surrogate_burn_in": 100}, "beside": _ALIKE},
     "algorithms/admm": {"beside": _WLS | {"model": {"name": "linear", "bias": False}} | _ALIKE},

@@ -29,6 +29,7 @@ ALGORITHMS: Family[LocalRule | LocalProcedure] = Family(
         "dfa": "gauntlet.clients.algorithms.dfa:DFA",
         "randomized_backward": "gauntlet.clients.algorithms.randomized_backward:RandomizedBackward",
         "stochastic_depth": "gauntlet.clients.algorithms.stochastic_depth:StochasticDepth",
+        "noprop": "gauntlet.clients.algorithms.noprop:NoProp",
         "local_guess": "gauntlet.clients.algorithms.local_guess:LocalGuess",
         "nested_depth": "gauntlet.clients.algorithms.nested_depth:NestedDepth",
         "mezo": "gauntlet.clients.algorithms.mezo:MeZO",

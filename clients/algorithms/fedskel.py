@@ -8,7 +8,7 @@ schedule of rounds and how a client's ratio follows from its number are ours.
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import floor
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -44,16 +44,15 @@ class FedSkel:
         update_rounds: UpdateSkel rounds behind each SetSkel round, at least 1.
         criterion: What is added up: ``"activation"``, sizes of outputs; ``"gradient"``, sizes of the outputs'
             gradients; ``"random"``, chance.
-        masked: Whether the server divides a row by the clients that sent it. Otherwise clients send their
-            whole models, old rows among them, as the authors' code does.
+        masked: Whether the server divides a row by the clients that sent it, and so needs the plain mean.
+            Otherwise a message is how the client's whole model differs from the received one, old rows among
+            it, as in the authors' code, and any defense will do.
     """
 
     keep_ratios: tuple[float, ...] = (1.0,)
     update_rounds: int = 3
     criterion: Literal["activation", "gradient", "random"] = "activation"
     masked: bool = True
-
-    plain_mean: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.keep_ratios or not all(0 < ratio <= 1 for ratio in self.keep_ratios):
@@ -65,11 +64,16 @@ class FedSkel:
         if self.criterion not in CRITERIA:
             raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}; got {self.criterion!r}")
 
+    @property
+    def plain_mean(self) -> bool:
+        """Whether the server divides one mean by another."""
+        return self.masked
+
     def schedule(self, training: LocalTraining) -> LocalTraining:
         return training
 
     def up(self, layout: Layout) -> Layout:
-        return layout.repeated("update", "kept")
+        return layout.repeated("update", "kept") if self.masked else layout
 
     def memory(self, layout: Layout) -> Layout:
         return layout.repeated("own", "kept")
@@ -90,9 +94,8 @@ class FedSkel:
         local, loss = self._trained(visit, begun, channels, sizes)
         if setting:
             kept = spread(visit.layout, self._skeleton(visit, sizes))
-        change = (local - begun, mask)  # 0 outside of the mask, where no gradient came
-        sent = change if self.masked else (local - visit.received, torch.ones_like(mask))
-        return Worked(torch.cat(sent), loss, torch.cat([local, kept]))
+        change = torch.cat([local - begun, mask])  # 0 outside of the mask, where no gradient came
+        return Worked(change if self.masked else local - visit.received, loss, torch.cat([local, kept]))
 
     def _trained(
         self, visit: Visit, begun: Tensor, kept: dict[str, Tensor], sizes: dict[str, Tensor]
@@ -124,7 +127,9 @@ class FedSkel:
         return None
 
     def step(self, params: Tensor, aggregate: Tensor, state: None, share: float) -> tuple[Tensor, None]:
-        """Add each row's mean over those that sent it."""
+        """Add each row's mean over those that sent it; not ``masked``, the aggregate."""
+        if not self.masked:
+            return params + aggregate, state
         update, kept = aggregate.view(2, -1)
         return params + torch.where(kept > 0, update / kept.where(kept > 0, 1.0), 0.0), state
 

@@ -30,7 +30,8 @@ class StochasticDepth:
     the clients that have it. Outside of training every block is there, and its output counts p_l: model
     ``residual_mlp`` with the same ``blocks`` and ``keep_last``. With ``keep_last`` 1 it is FedAvg.
 
-    It protects nothing: the server knows which blocks a client trained.
+    It protects nothing: the server knows which blocks a client trained. One draw a minibatch is
+    ``fedavg`` on model ``residual_mlp`` with ``per_batch``.
 
     Attributes:
         blocks: L, from 1 to 8.
@@ -59,6 +60,10 @@ class StochasticDepth:
         net = model.net if isinstance(model, Normalized) else model
         blocks = [m for m in net.modules() if isinstance(m, ResidualBlock)]
         wanted = keep_probabilities(self.blocks, self.keep_last)
+        if any(block.drawn is not None for block in blocks):
+            raise ScenarioError(
+                "stochastic_depth draws blocks itself, got a model that does (per_batch); use fedavg"
+            )
         if [block.keep for block in blocks] != wanted:
             raise ScenarioError(
                 f"stochastic_depth needs model residual_mlp with blocks = {self.blocks} and keep_last = "

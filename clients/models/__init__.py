@@ -25,6 +25,7 @@ MODELS: Family[ModelFactory] = Family(
         "cnn_heterofl": "gauntlet.clients.models.cnn_heterofl:CnnHeterofl",
         "linear": "gauntlet.clients.models.linear:Linear",
         "residual_mlp": "gauntlet.clients.models.residual_mlp:ResidualMlp",
+        "noprop": "gauntlet.clients.models.noprop:NoPropBlocks",
         "rnn": "gauntlet.clients.models.rnn:Rnn",
         "lstm": "gauntlet.clients.models.lstm:Lstm",
         "gru": "gauntlet.clients.models.gru:Gru",

@@ -13,16 +13,21 @@ class ResidualBlock(nn.Module):
 
     Attributes:
         keep: The probability with which the block is there in training, above 0 and at most 1.
+        drawn: What draws for a whole batch whether it is there, as dropout does of a single 1; None: whoever
+            trains it does.
     """
 
-    def __init__(self, width: int, keep: float) -> None:
+    def __init__(self, width: int, keep: float, per_batch: bool = False) -> None:
         super().__init__()
-        self.keep = keep
+        self.keep, self.drawn = keep, nn.Dropout(1 - keep) if per_batch else None
         self.body = nn.Sequential(nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
     def forward(self, x: Tensor) -> Tensor:
         body: Tensor = self.body(x)
-        return x + (body if self.training else self.keep * body)
+        if self.drawn is None:
+            return x + (body if self.training else self.keep * body)
+        there: Tensor = self.keep * self.drawn(body.new_ones(1))  # 0 or 1; keep outside of training
+        return x + there * body
 
 
 def keep_probabilities(blocks: int, keep_last: float) -> list[float]:

@@ -22,12 +22,15 @@ class ResidualMlp:
         blocks: L, blocks, at least 1.
         keep_last: p_L: block l of L counts p_l = 1 - (l / L) (1 - p_L) outside of training; above 0, at
             most 1. Below 1 it goes with algorithm ``stochastic_depth``, whose clients train some
-            blocks alone.
+            blocks alone, or with ``per_batch`` and any other.
+        per_batch: Whether in training each batch has block l with probability p_l, as in the paper; clients
+            then exchange all of them.
     """
 
     width: int = 32
     blocks: int = 6
     keep_last: float = 1.0
+    per_batch: bool = False
 
     def __post_init__(self) -> None:
         for name in ("width", "blocks"):
@@ -39,5 +42,5 @@ class ResidualMlp:
     def build(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
         keeps = keep_probabilities(self.blocks, self.keep_last)
         first = nn.Linear(prod(input_shape), self.width)
-        blocks = [ResidualBlock(self.width, keep) for keep in keeps]
+        blocks = [ResidualBlock(self.width, keep, self.per_batch) for keep in keeps]
         return nn.Sequential(nn.Flatten(), first, *blocks, nn.ReLU(), nn.Linear(self.width, num_classes))

@@ -57,6 +57,14 @@ def through(modules: Sequence[nn.Module], x: Tensor) -> Tensor:
     return x
 
 
+def scaled(model: nn.Module, x: Tensor) -> Tensor:
+    """Return inputs as the model behind ``Normalized`` sees them; of another model as they are."""
+    if not isinstance(model, Normalized):
+        return x
+    shape = (-1, *[1] * (x.ndim - 2))
+    return (x - model.mean.view(shape)) / model.std.view(shape)
+
+
 def fixed_matrix(seed: int, purpose: str, layer: int, rows: int, columns: int) -> Tensor:
     """Return standard normals that follow from a public number and the layer alone.  # [rows, columns]"""
     stream = generator(seed, purpose, layer)
@@ -71,6 +79,4 @@ class _Scaled(nn.Module):
         self._of = [model]
 
     def forward(self, x: Tensor) -> Tensor:
-        model, shape = self._of[0], (-1, *[1] * (x.ndim - 2))
-        scaled: Tensor = (x - model.mean.view(shape)) / model.std.view(shape)
-        return scaled
+        return scaled(self._of[0], x)

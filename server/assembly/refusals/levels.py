@@ -38,14 +38,16 @@ def _that_can(family: Family[Any], flag: Declaration[bool]) -> str:
 
 
 def levels_without_an_assignment(parts: Parts) -> ScenarioError | None:
-    """An algorithm with levels that tells nobody's level, or that also exchanges or works in its own way."""
+    """An algorithm with levels that tells nobody's level, or exchanges more than it or prepares something."""
     if (with_sizes := _several_sizes(parts)) is None:
         return None
     if not parts.brings(Algorithms.level):
         return ScenarioError(
             f"{with_sizes}, and it has no level(client_id, num_clients, draw) that says whose"
         )
-    for verb in (Algorithms.work, Algorithms.up, Algorithms.down, Algorithms.memory):
+    never = Algorithms.up, Algorithms.down, Algorithms.memory
+    whole = Algorithms.prepare, Algorithms.labels, Algorithms.extra  # of a procedure: of whole models
+    for verb in (*never, *(whole if parts.brings(Algorithms.work) else ())):
         if parts.brings(verb):
             return ScenarioError(
                 f"{with_sizes}: it sends updates of these alone and remembers nothing, and cannot declare "

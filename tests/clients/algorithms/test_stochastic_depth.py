@@ -37,6 +37,18 @@ def test_outside_of_training_a_block_counts_its_probability():
     torch.testing.assert_close(block.eval()(x), x + 0.25 * block.body(x))
 
 
+def test_per_batch_a_block_is_there_or_not_for_all_examples_alike():
+    """2,000 draws of p = 1/4: within four standard deviations, .039; outside of training it counts p."""
+    torch.manual_seed(0)
+    block, x = ResidualBlock(4, 0.25, per_batch=True), torch.randn(3, 4)
+    there, gone = x + block.body(x), x
+    found = [block(x) for _ in range(2000)]
+    is_there = [torch.allclose(one, there) for one in found]
+    assert all(yes or torch.equal(one, gone) for yes, one in zip(is_there, found, strict=True))
+    assert np.mean(is_there) == pytest.approx(0.25, abs=0.039)
+    torch.testing.assert_close(block.eval()(x), x + 0.25 * block.body(x))
+
+
 def test_blocks_are_drawn_with_their_probabilities_anew_in_each_round():
     """4,000 draws of p = 5/6, 2/3, 1/2: within four standard deviations, .032; and two rounds differ."""
     algorithm = StochasticDepth(3, 0.5)
@@ -54,6 +66,7 @@ def test_blocks_are_drawn_with_their_probabilities_anew_in_each_round():
         (nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3)), "keep_last = 0.5, got a model of 0 such blocks"),
         (ResidualMlp(4, 6).build((5,), 3), r"blocks that are kept with \[1.0, 1.0"),
         (ResidualMlp(4, 2, 0.5).build((5,), 3), r"kept with \[0.75, 0.5\]"),
+        (ResidualMlp(4, 6, 0.5, per_batch=True).build((5,), 3), "draws blocks itself, .* use fedavg"),
     ],
 )
 def test_another_model_is_refused(model, complaint):
