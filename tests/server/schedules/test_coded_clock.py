@@ -11,12 +11,12 @@ import pytest
 import torch
 from event_script import script
 
+from gauntlet.clients.algorithms.parts.gradient_code import cyclic, decoding
 from gauntlet.clients.data.digits import Digits
 from gauntlet.clients.data.files import find_folder
 from gauntlet.core.contracts import Traffic
 from gauntlet.server.networks.trace import FILE, NAME, Trace
 from gauntlet.server.schedules.parts.coded_rounds import SelectiveRepeat, replay
-from gauntlet.server.schedules.parts.gradient_code import cyclic, decoding
 from gauntlet.server.schedules.quorum import Quorum
 from gauntlet.server.simulation import prepare
 from gauntlet.server.spec import PluginSpec

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from gauntlet.server.schedules.parts.gradient_code import cyclic, decoding, repeated
+from gauntlet.clients.algorithms.parts.gradient_code import cyclic, decoding, repeated
 
 
 def test_every_set_of_workers_but_s_gives_the_sum():
