@@ -43,6 +43,7 @@ ALGORITHMS: Family[LocalRule | LocalProcedure] = Family(
         "label_correction": "gauntlet.clients.algorithms.label_correction:LabelCorrection",
         "rgf": "gauntlet.clients.algorithms.rgf:RGF",
         "diff2_gd": "gauntlet.clients.algorithms.diff2_gd:Diff2GD",
+        "gc": "gauntlet.clients.algorithms.gc:GC",
         "diff2_bvr_l_sgd": "gauntlet.clients.algorithms.diff2_bvr_l_sgd:Diff2BvrLSgd",
     },
     declares=Algorithms,
