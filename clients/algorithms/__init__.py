@@ -44,6 +44,8 @@ ALGORITHMS: Family[LocalRule | LocalProcedure] = Family(
         "rgf": "gauntlet.clients.algorithms.rgf:RGF",
         "diff2_gd": "gauntlet.clients.algorithms.diff2_gd:Diff2GD",
         "gc": "gauntlet.clients.algorithms.gc:GC",
+        "sr_sgc": "gauntlet.clients.algorithms.sr_sgc:SRSGC",
+        "m_sgc": "gauntlet.clients.algorithms.m_sgc:MSGC",
         "diff2_bvr_l_sgd": "gauntlet.clients.algorithms.diff2_bvr_l_sgd:Diff2BvrLSgd",
     },
     declares=Algorithms,

@@ -47,8 +47,7 @@ class GC:
             raise ValueError(f"num_stragglers must be at least 0, got {self.num_stragglers}")
         if self.form not in FORMS:
             raise ValueError(f"form must be one of {', '.join(FORMS)}, got {self.form!r}")
-        if not 0 < self.lr < float("inf"):
-            raise ValueError(f"lr must be finite and above 0, got {self.lr}")
+        coded_jobs.check_lr(self.lr)
 
     def up(self, layout: Layout) -> Layout:
         return coded_jobs.results(layout)

@@ -4,8 +4,9 @@ Oracles: the same run without a code, full-batch gradient descent by clients wit
 what uncoded clients send, in float64.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 from whole_runs import fields
@@ -15,6 +16,8 @@ from gauntlet.clients.algorithms.parts.coded_jobs import code_of, decoded, whole
 from gauntlet.core import trees
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import PluginError, ScenarioError
+from gauntlet.server.networks.ideal import Ideal
+from gauntlet.server.schedules.parts.coded_rounds import Multiplexed, SelectiveRepeat
 from gauntlet.server.spec import PluginSpec
 
 LATE = {
@@ -88,14 +91,80 @@ def test_where_too_few_came_the_model_stays_and_the_round_says_why(coded):
         assert torch.equal(step.state.params, step.outcome.broadcast.params)
 
 
-SPECS = [("gc", {"num_stragglers": 5})]
+@dataclass(frozen=True)
+class Slowed:
+    """Everybody takes a second, but for none to three clients a round, who take seven."""
+
+    blind = True
+    complete = True
+    timed_by = ()
+
+    def deliver(self, examples, bytes_down, bytes_up, generator):
+        return Ideal().deliver(examples, bytes_down, bytes_up, generator)
+
+    def own_seconds(self, client_ids, round_, seed):
+        draw = np.random.default_rng(round_)
+        late = draw.choice(16, draw.integers(4), replace=False)
+        return np.where(np.isin(client_ids, late), 7.0, 1.0)
 
 
-@pytest.mark.parametrize(("name", "options"), SPECS, ids=str)
+BURSTS = [
+    ("sr_sgc", {"burst": 1, "window": 2, "most_late": 3}),
+    ("sr_sgc", {"burst": 2, "window": 3, "most_late": 4}),
+    ("m_sgc", {"burst": 1, "window": 2, "most_late": 3}),
+    ("m_sgc", {"burst": 2, "window": 3, "most_late": 4}),
+]
+SPECS = [("gc", {"num_stragglers": 5}), BURSTS[1], BURSTS[3]]
+
+
+def bursts(options):
+    return {"network": PluginSpec(f"{__file__}:Slowed"), "schedule": PluginSpec("bursty", options)}
+
+
+@pytest.mark.parametrize(("name", "options"), BURSTS, ids=str)
+def test_models_in_turn_go_the_way_of_a_run_without_a_code(coded, name, options):
+    """A model that was told k jobs is that of the uncoded run after k rounds, whoever straggled."""
+    delay = options["burst"] + (0 if name == "sr_sgc" else options["window"] - 2)
+    _, uncoded = run(coded({"num_stragglers": 0}))
+    _, steps = run(coded(options, name, rounds=3 * (delay + 1), **bursts(options)))
+    assert sum(len(step.outcome.received) < 16 for step in steps) >= 3
+    start = uncoded[0].outcome.broadcast.params
+    expected = [start, *(step.state.params for step in uncoded)]
+    assert name == "m_sgc" or any(step.state.optimizer["again"] for step in steps)
+    for step in steps:
+        told = step.state.round // (delay + 1)  # jobs of the model whose turn is next
+        first = step.state.round <= delay
+        assert step.outcome.verdict.fallback.startswith("the first job is told in round" if first else "")
+        assert first or step.outcome.verdict.fallback == ""
+        torch.testing.assert_close(step.state.params, expected[told], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "options"), BURSTS[1::2], ids=str)
+def test_a_job_that_is_not_told_leaves_its_model_as_it_was(coded, name, options):
+    """Three of sixteen never count: more than a code spares where nothing can be repeated in time."""
+    late = {**LATE, "schedule": PluginSpec("over_select", {"goal": 9})}
+    _, steps = run(coded(options, name, rounds=6, **late))
+    assert all("the model stays as it was" in step.outcome.verdict.fallback for step in steps)
+    assert torch.equal(steps[-1].state.params, steps[0].outcome.broadcast.params)
+
+
+@pytest.mark.parametrize(("name", "options"), BURSTS, ids=str)
+def test_what_clients_work_on_is_the_load_of_the_scheme(coded, name, options):
+    """Krishnan et al. (2023), Section 3: without stragglers everybody works on the load, to whole rows."""
+    burst, window, most = options.values()
+    scheme = (Multiplexed if name == "m_sgc" else SelectiveRepeat)(16, most, burst, window)
+    spec = coded(options, name, rounds=scheme.delay + 1, partition=PluginSpec("iid"), rows=True)
+    simulation, steps = run(spec)
+    sizes = [len(simulation.data.client(i)[1]) for i in range(16)]
+    claimed = steps[-1].outcome.sent.num_examples.double().mean() / sum(sizes)
+    assert float(claimed) == pytest.approx(scheme.load, rel=0.03)
+
+
+@pytest.mark.parametrize(("name", "options"), SPECS[1:], ids=str)
 def test_a_run_taken_up_from_a_checkpoint_ends_with_the_same_bits(coded, name, options):
-    spec = coded(options, name, **LATE)
+    spec = coded(options, name, rounds=6, **bursts(options))
     _, steps = run(spec)
-    middle = steps[1].state
+    middle = steps[3].state
     packed = trees.unpack(*trees.pack(fields(middle)))
     _, rest = run(spec, state=replace(middle, **packed))
     assert len(rest) == 2
@@ -107,7 +176,7 @@ def test_a_run_taken_up_from_a_checkpoint_ends_with_the_same_bits(coded, name, o
 @pytest.mark.usefixtures("ray_here")
 @pytest.mark.parametrize(("name", "options"), SPECS, ids=str)
 def test_any_pool_gives_the_same_bits(coded, name, options):
-    spec = coded(options, name, **LATE)
+    spec = coded(options, name, rounds=6, **(LATE if name == "gc" else bursts(options)))
     _, serial = run(spec)
     _, ray = run(spec, lambda simulation: simulation.ray_pool(2))
     assert torch.equal(ray[-1].state.params, serial[-1].state.params)

@@ -5,7 +5,7 @@ number of examples times the same, so that what decodes is a sum and of how many
 which hold 48 bits of each float64: codes magnify what is lost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -50,6 +50,20 @@ def everybody(num_clients: int, spare: int, form: Form = "cyclic") -> Sampling:
     return Sampling("full", num_clients, 1.0, float(num_clients))
 
 
+def check_bursts(burst: int, window: int, most: int, lr: float, least: int = 0) -> None:
+    """Raise ``ValueError`` for options that are out of range."""
+    if not 1 <= burst < window:
+        raise ValueError(f"burst must be at least 1 and below window, got {burst} and {window}")
+    if most < least:
+        raise ValueError(f"most_late must be at least {least}, got {most}")
+    check_lr(lr)
+
+
+def check_lr(lr: float) -> None:
+    if not 0 < lr < float("inf"):
+        raise ValueError(f"lr must be finite and above 0, got {lr}")
+
+
 def results(layout: Layout, parts: int = 1) -> Layout:
     """Return the layout of a message of so many results."""
     return Layout(()).followed_by(results=(parts, 2, layout.num_parameters + 1))
@@ -70,12 +84,32 @@ def task(visit: Visit, params: Tensor, rows: Array | None = None) -> tuple[Tenso
 
 def combination(visit: Visit, params: Tensor, factors: Array, held: Sequence[int]) -> Worked:
     """Return a client's result: the sums over the chunks that it holds, times their factors [n]."""
+    total, loss, count = summed(visit, params, factors, held, lambda _: None)
+    return Worked(halves([total]), loss, examples=count)
+
+
+def summed(
+    visit: Visit,
+    params: Tensor,
+    factors: Array,
+    held: Sequence[int],
+    rows: Callable[[int], Array | None],
+) -> tuple[Tensor, Tensor, int]:
+    """Return as ``task`` does what some clients' examples come to, times their factors.
+
+    Args:
+        visit: Whose holds them.
+        params: Where the gradients are taken.  # [P]
+        factors: By client.  # [n]
+        held: The clients.
+        rows: Which examples of a client; None: all.
+    """
     total, losses, count = torch.zeros(len(params) + 1, dtype=torch.float64), torch.zeros(()), 0
     for client in held:
-        found, loss, size = task(visit.of(client), params)
+        found, loss, size = task(visit.of(client), params, rows(client))
         total += float(factors[client]) * found
         losses, count = losses + size * loss, count + size
-    return Worked(halves([total]), losses / count, examples=count)
+    return total, losses / max(1, count), count
 
 
 def halves(found: Sequence[Tensor]) -> Tensor:
