@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .wanted import is_float, is_plain, want
+from .contracts import Verdict
+from .wanted import is_float, is_plain, pair, want
 
 
 def sent_besides(came: Any, *_: object) -> None:
@@ -34,6 +35,21 @@ def finished(came: Any, *_: object) -> None:
 def levelled(came: Any, *_: object) -> None:
     """Look at the smaller models that clients may train."""
     want(isinstance(came, tuple | list) and len(came) > 0, "at least one Part, in a tuple", came)
+
+
+def held(came: Any, _: int, num_clients: int) -> None:
+    """Look at whose examples a client holds: all of them clients, each once."""
+    fine = isinstance(came, tuple | list | range) and all(isinstance(i, int) for i in came)
+    fine = fine and len(set(came)) == len(came) and all(0 <= i < num_clients for i in came)
+    want(fine, f"different clients from 0 to {num_clients - 1}, in a tuple", came)
+
+
+def combined(came: Any, *_: object) -> None:
+    """Look at what an algorithm makes of a cohort."""
+    found = pair(came, "Verdict")
+    want(isinstance(found, Verdict), "a pair (Verdict, state)", came)
+    fine = is_plain(found.aggregate) and found.aggregate.dtype == torch.float32 and found.aggregate.ndim == 1
+    want(fine, "an aggregate as a tensor float32 [P]", found.aggregate)
 
 
 def _groups(came: object) -> bool:

@@ -19,7 +19,7 @@ WATCHED = frozenset(
         *("poison", "corrupt", "goal", "privatize", "encode", "deliver", "clip", "secure_sum", "transform"),
         *("aggregate", "noise", "step", "extra", "judge", "reconstruct", "infer", "share", "settle"),
         *("starts", "arrivals", "weights", "prepare", "evaluate", "plant", "change", "examples"),
-        *("answer", "measure", "retrain", "own_seconds"),
+        *("answer", "measure", "retrain", "own_seconds", "combine"),
     )
 )
 """Verbs that run once a round or client, and are handed what is not theirs to write into."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .algorithm_replies import finished, levelled, remembered, scaled, sent_besides
+from .algorithm_replies import combined, finished, held, levelled, remembered, scaled, sent_besides
 from .contracts import Audited, Goal, LocalTraining, NoGuarantee, Release, Worked
 from .declarations.privacy import RELATIONS
 from .errors import PluginError, shown
@@ -223,6 +223,10 @@ def _worked(came: Any, visit: Any) -> None:
     fine = isinstance(parts, tuple) and len(parts) == 2 and all(isinstance(part, Tensor) for part in parts)
     want(fine, "a pair (message, loss) of tensors, or a Worked", came)
     vector(parts[0], visit.message_length, "a message")
+    if whole and came.examples is not None:
+        number = came.examples
+        fine = isinstance(number, int) and not isinstance(number, bool) and number >= 1
+        want(fine, "a Worked whose examples are a whole number of at least 1, or None", number)
     if visit.memory_length or (whole and came.memory is not None):
         vector(came.memory if whole else None, visit.memory_length, "a Worked whose memory is")
 
@@ -258,6 +262,8 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
         "takes_steps": _taken,
         "work": _worked,
         "step": stepped,
+        "combine": combined,
+        "holds": held,
         "extra": sent_besides,
         "scales": scaled,
         "start": remembered,

@@ -113,7 +113,18 @@ class Plan:
         linear = linear and declared(self.defense, Defenses.prepare) is None  # it remembers what it planted
         sent_as_is = declared(self.codec, Codecs.verbatim) and declared(self.privacy, Mechanisms.settled)
         plain = plain and self.exchange.default and self.plain and self.levels is None and self.honest
+        plain = plain and not self.combines
         return plain and linear and sent_as_is and declared(self.network, Networks.complete)
+
+    @cached_property
+    def combines(self) -> bool:
+        """Whether the algorithm makes an update of the messages that count, in the place of a defense."""
+        return self.own_step and declared(self.optimizer, Algorithms.combine) is not None
+
+    @property
+    def step_length(self) -> int:
+        """How many numbers the server steps along: of an update where they are combined, or of a message."""
+        return self.layout.num_parameters if self.combines else self.exchange.up.num_parameters
 
     @cached_property
     def plain(self) -> bool:

@@ -67,7 +67,7 @@ def receive(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Ou
         after, reception = judge(plan, state, sent, opened)
     else:
         after, reception = count(plan, state, sent)
-    _check(reception.verdict, plan.exchange.up.num_parameters)
+    _check(plan, reception.verdict)
     noisy, privacy = plan.privacy.noise(
         reception.verdict.aggregate,
         plan.sampling.expected_size,
@@ -77,7 +77,7 @@ def receive(plan: Plan, state: ServerState, sent: Sent) -> tuple[ServerState, Ou
     share = counted_share(plan, reception.received, reception.verdict)
     step = _gained(plan, noisy, share)
     stated = step_facts(plan, reception.received, reception.verdict.weights)
-    params, optimizer = plan.moved(state.params, step, state.optimizer, share, stated)
+    params, optimizer = plan.moved(state.params, step, after.optimizer, share, stated)
     release = release_of(plan, privacy, state.round, sent.began.tolist())
     charged = charged_clients(plan, release, sent.began.tolist(), reception.sent.client_ids.tolist())
     after = replace(
@@ -144,10 +144,11 @@ def _attacked(plan: Plan, state: ServerState, sent: Sent) -> tuple[int, ...] | N
     return tuple(sorted({*state.attacked, *(plan.malicious(state.round) & set(sent.began.tolist()))}))
 
 
-def _check(verdict: Verdict, size: int) -> None:
+def _check(plan: Plan, verdict: Verdict) -> None:
+    who, size = "the algorithm" if plan.combines else "the defense", plan.step_length
     if verdict.aggregate.shape != (size,):
         raise PluginError(
-            f"the defense returned an aggregate of shape {tuple(verdict.aggregate.shape)}, expected ({size},)"
+            f"{who} returned an aggregate of shape {tuple(verdict.aggregate.shape)}, expected ({size},)"
         )
     if not all_finite(verdict.aggregate):
-        raise PluginError("the defense returned NaN or infinity from finite updates")
+        raise PluginError(f"{who} returned NaN or infinity from finite updates")

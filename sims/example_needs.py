@@ -208,6 +208,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "schedules/over_select": {"options": {"goal": 6}, "beside": _SLOW},
     "schedules/fedasync": {"options": {"concurrency": 5}, "beside": _SLOW},
     "schedules/quorum": {"beside": _SLOW},
+    "schedules/bursty": {"beside": _SLOW},
     "networks/script": {"options": {"seconds": [[1.0, 2.5, 0.5], [2.0, 1.0, 1.5]]}},
     "samplers/fixed_size": {"options": {"cohort_size": 5}},
     "samplers/poisson": {"options": {"sample_rate": 0.5}},

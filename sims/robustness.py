@@ -131,7 +131,8 @@ def aggregation(plan: Plan, outcome: Outcome) -> dict[str, float | None]:
     """Return how far the aggregate lies from the plain mean of the honest updates that arrived.
 
     ``aggregate_distance`` (L2) and ``aggregate_cosine`` (0 where either is zero); both None where no honest
-    update came, or where a linear defense met honest ones only: then they would tell of its weights alone.
+    update came, where a linear defense met honest ones only (then they would tell of its weights alone), and
+    where the algorithm combines messages that are no updates.
     ``excluded_honest_share``: of the clients that arrived and never attacked, those with weight 0; None where
     there is none, or where clients have no weights of their own, as behind a pre-aggregation that mixes them.
     """
@@ -150,7 +151,7 @@ def aggregation(plan: Plan, outcome: Outcome) -> dict[str, float | None]:
         never = honest & np.array([i not in ever for i in received.client_ids.tolist()], dtype=bool)
         if never.any():
             found["excluded_honest_share"] = float((verdict.weights.numpy()[never] == 0).mean())
-    if not (bool(honest.all()) and declared(plan.defense, Defenses.linear)):
+    if not (plan.combines or (bool(honest.all()) and declared(plan.defense, Defenses.linear))):
         mean = _mean(received.vectors, honest)
         aggregate = verdict.aggregate.double().numpy()
         norms = float(np.linalg.norm(mean)), float(np.linalg.norm(aggregate))

@@ -25,6 +25,7 @@ from ...core.layout import Layout
 from ...core.seeds import generator
 from ...core.updates import Updates
 from ..exchange.exchange import Exchange
+from .holding import HeldExamples
 from .minibatches import minibatches
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class ClientVisit:
         visits: Whoever makes the visit.
         x, y: The client's examples.
         shared, own: What the server sent besides and what the client remembers, by tensor.
+        known: Where a gradient may have been taken before, of examples that several clients hold.
         Others: See ``Visit``.
     """
 
@@ -58,6 +60,7 @@ class ClientVisit:
     memory: State = None
     shared: Mapping[str, Tensor] = field(default_factory=dict)
     own: Mapping[str, Tensor] = field(default_factory=dict)
+    known: HeldExamples | None = None
 
     @property
     def message_length(self) -> int:
@@ -77,9 +80,15 @@ class ClientVisit:
     def num_examples(self) -> int:
         return len(self.y)
 
+    def of(self, client_id: int) -> ClientVisit:
+        return self.visits.held.of(self, client_id)
+
     def gradient(self, params: Tensor, rows: Array | None = None) -> tuple[Tensor, Tensor]:
-        x, y = (self.x, self.y) if rows is None else (self.x[rows], self.y[rows])
-        return self.visits.gradient(params, x, y)
+        def taken() -> tuple[Tensor, Tensor]:
+            x, y = (self.x, self.y) if rows is None else (self.x[rows], self.y[rows])
+            return self.visits.gradient(params, x, y)
+
+        return taken() if self.known is None else self.known.gradient(self.client_id, params, rows, taken)
 
     def example_gradients(self, params: Tensor, rows: Array, targets: Tensor | None = None) -> Tensor:
         y = self.y[rows] if targets is None else targets
@@ -168,6 +177,7 @@ class Visits:
         self.layout = Layout.of(model)
         self.exchange = exchange or Exchange(self.layout, self.layout, self.layout, Layout(()), {})
         self._start = self.layout.flatten(dict(model.named_parameters()))  # [P]
+        self.held = self._nothing_held()  # copies of other clients' examples, of one block
         self._memories: dict[int, State] = {}  # of this process; any other one works out the same
 
     @property
@@ -183,6 +193,7 @@ class Visits:
         losses, counts = torch.empty(size), torch.empty(size, dtype=torch.int64)
         shared = exchange.told(broadcast.extra)
         self._model.eval()
+        self.held = self._nothing_held()
         for row, client_id in enumerate(client_ids.tolist()):
             visit = self._visit(client_id, broadcast, shared, row)
             came = self._rule.work(visit)
@@ -192,8 +203,15 @@ class Visits:
                 memory[row] = worked.memory
             if exchange.statement:
                 facts[row] = exchange.statement.rows("work", worked.facts, 1)[0]
-            counts[row] = visit.num_examples
+            counts[row] = visit.num_examples if worked.examples is None else worked.examples
         return Updates(vectors, torch.from_numpy(client_ids), counts, facts=facts), losses, memory
+
+    def _nothing_held(self) -> HeldExamples:
+        return HeldExamples(self._rule, self.num_clients, self.layout.num_parameters)
+
+    def examples_of(self, client_id: int, round_: int) -> tuple[Tensor, Tensor]:
+        """Return what a client was dealt, poisoned where it attacks."""
+        return self._examples(client_id, round_)
 
     def _visit(
         self, client_id: int, broadcast: Broadcast, shared: Mapping[str, Tensor], row: int

@@ -57,6 +57,15 @@ class Visit(Protocol):
     @property
     def layout(self) -> Layout: ...
 
+    def of(self, client_id: int) -> Visit:
+        """Return the same visit to the examples of a client that this one ``holds`` copies of.
+
+        In a block of clients each gradient of them is taken once, whoever asks for it.
+
+        Raises:
+            ValueError: It holds none of that client's.
+        """
+
     def gradient(self, params: Tensor, rows: np.ndarray[Any, Any] | None = None) -> tuple[Tensor, Tensor]:
         """Return the gradient [P] of the mean loss over examples (all by default), new, and that loss."""
 
@@ -121,12 +130,15 @@ class Worked:
         memory: What it will remember if its message is counted, float32; None of a procedure that declares
             no ``memory``.  # [S]
         facts: What it states beside the message, by the names of the procedure's ``facts``.
+        examples: How many examples it worked on, at least 1, as its message claims and the network's clock
+            counts; None: those that it was dealt.
     """
 
     message: Tensor
     loss: Tensor
     memory: Tensor | None = None
     facts: Mapping[str, float | Tensor] = field(default_factory=dict)
+    examples: int | None = None
 
 
 class LocalProcedure(Protocol):

@@ -12,10 +12,12 @@ from .declaration import Declaration, Kind, Table, count, flag, method, word, wo
 
 if TYPE_CHECKING:
     from ..contracts.clients import Groups, LocalRule, LocalTraining, Part
+    from ..contracts.defenses import Verdict
     from ..contracts.facts import Facts
     from ..contracts.procedures import Visit, Worked
     from ..contracts.server import Sampling
     from ..layout import Layout
+    from ..updates import Updates
 
 Array = np.ndarray[Any, Any]
 
@@ -152,6 +154,11 @@ class Algorithms(Samplers, Optimizers):
         "What a client sends [M], and its mean loss: in place of `correct`. A `Worked` where it remembers or "
         "states something besides.",
     )
+    holds: Declaration[Callable[[int, int], Sequence[int]] | None] = method(
+        "(client_id, num_clients) -> ids",
+        "With `work`: whose examples a client holds copies of, and looks at by `visit.of`; silent: its own "
+        "alone.",
+    )
     prepare: Declaration[Callable[[Visit], Any] | None] = method(
         "(visit) -> State",
         "What a client works out once, from its examples of round 0 and the run's seed alone.",
@@ -161,6 +168,12 @@ class Algorithms(Samplers, Optimizers):
         "(params, aggregate, state) -> (Tensor, State)",
         "The server half; of a rule that exchanges more than parameters also given its `share`, of one with "
         "`facts` its `share` and the `Facts`.",
+    )
+    combine: Declaration[Callable[[Updates, Any, int], tuple[Verdict, Any]] | None] = method(
+        "(messages, state, num_clients) -> (Verdict, State)",
+        "With `work` and `step`: what is made of the messages that count, in the place of a defense: the "
+        "aggregate [P] and the memory that `step` is then given. Where nothing can be told the aggregate is "
+        "0, and `fallback` says why.",
     )
     sampling: Declaration[Callable[[int], Sampling] | None] = method(
         "(num_clients) -> Sampling", "How it samples, where it is its own sampler."

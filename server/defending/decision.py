@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from ...core.contracts import LinearDefense, Verdict
-from ...core.declarations import Defenses, Mechanisms, declared, name_of
+from ...core.declarations import Algorithms, Defenses, Mechanisms, declared, name_of
 from ...core.errors import ForbiddenWrite, InfeasibleCohort, PluginError
 from ...core.updates import Updates, finite_rows, weighted_sum
 from ...defenses.parts.memory import stored
@@ -16,6 +16,7 @@ from ..cohort.rows import about_clients
 if TYPE_CHECKING:
     from ...core.trees import State
     from ..plan import Plan
+    from ..state import ServerState
 
 STAYS = "the model stays as it was"
 
@@ -58,6 +59,18 @@ def decide(plan: Plan, updates: Updates, pre_aggregations: Sequence[State], defe
     zero = updates.vectors.new_zeros(updates.vectors.shape[1])
     verdict = Verdict(zero, fallback=f"no update can be counted: {STAYS}")
     return Decision(verdict, decision.pre_aggregations, decision.defense)
+
+
+def combined(plan: Plan, updates: Updates, state: ServerState) -> tuple[Decision, State]:
+    """Return what the algorithm makes of a cohort in the place of a defense, and its server half's memory.
+
+    Raises:
+        PluginError: It raised, or returned something of the wrong shape.
+    """
+    combine = declared(plan.optimizer, Algorithms.combine)
+    assert combine is not None
+    verdict, memory = combine(updates, state.optimizer, plan.sampling.num_clients)
+    return Decision(verdict, state.pre_aggregations, state.defense), memory
 
 
 def _asked(plan: Plan, updates: Updates, memories: tuple[State, ...], memory: State) -> Decision:

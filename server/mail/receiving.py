@@ -20,7 +20,7 @@ from ...core.errors import PluginError
 from ...core.seeds import generator
 from ...core.updates import Context, Updates, concatenate, finite_rows
 from ...defenses.parts.memory import stored
-from ..defending.decision import decide
+from ..defending.decision import Decision, combined, decide
 from .facts import factored
 from .from_now import from_now, without_refused
 from .mailbox import Array, Downlink, Mailbox, Messages, joined
@@ -102,7 +102,7 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
     turned = from_now(plan, state, summed, opened.messages.rows(opened.counted).updates, opened.downs)
     weighed = factored(plan, _weighed(plan, turned), received.facts)
     told = weighed.with_facts(received.facts) if plan.exchange.statement else weighed
-    decision = decide(plan, told, state.pre_aggregations, state.defense)
+    decision, optimizer = _decided(plan, told, state)
     verdict = without_refused(decision.verdict, told, received)
     seconds = perf_counter() - begin
     codec = settled(plan.codec, state.codec, received.client_ids.tolist())
@@ -137,11 +137,19 @@ def judge(plan: Plan, state: ServerState, sent: Sent, opened: Opened) -> tuple[S
         privacy=privacy,
         pre_aggregations=decision.pre_aggregations,
         defense=decision.defense,
+        optimizer=optimizer,
         clock=opened.at,
         log=noted(plan, state.log, state.round, received, messages),
         **_remembered(plan, state, messages, received.client_ids, sent),
     )
     return after, reception
+
+
+def _decided(plan: Plan, updates: Updates, state: ServerState) -> tuple[Decision, State]:
+    """Return what the rules, or the algorithm itself, make of a cohort, and its server half's memory."""
+    if plan.combines:
+        return combined(plan, updates, state)
+    return decide(plan, updates, state.pre_aggregations, state.defense), state.optimizer
 
 
 def _context(plan: Plan, state: ServerState, sent: Sent) -> Context:

@@ -21,6 +21,7 @@ SCHEDULES: Family[Schedule] = Family(
         "deadline": "gauntlet.server.schedules.deadline:Deadline",
         "over_select": "gauntlet.server.schedules.over_select:OverSelect",
         "quorum": "gauntlet.server.schedules.quorum:Quorum",
+        "bursty": "gauntlet.server.schedules.bursty:Bursty",
     },
     declares=Schedules,
 )

@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...core.contracts import Arrivals, Starts, Traffic
+from .parts.stragglers import ends
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,7 @@ class Quorum:
         return Starts(traffic.idle, traffic.now), state
 
     def arrivals(self, traffic: Traffic, state: None) -> tuple[Arrivals, None]:
-        everybody = float(traffic.waits.max(initial=traffic.now))
-        fastest = float((traffic.arrives - traffic.begins).min(initial=inf))
-        end = min(traffic.now + (1 + self.slack) * fastest, everybody)
+        end, everybody = ends(traffic, self.slack)
         counted = traffic.arrives <= end
         if self.most_late is not None and int((~counted).sum()) > self.most_late:
             counted, end = np.isfinite(traffic.arrives), everybody

@@ -19,6 +19,7 @@ from ...data.gaussian_shards import GaussianShards
 from ...exchange.exchange import Exchange, exchange_of
 from ...exchange.messages import Broadcast
 from ...training.procedure import Visits
+from . import combined as combined_contract
 from . import exchange as exchange_contract
 from . import facts as facts_contract
 from . import kept as kept_contract
@@ -142,7 +143,7 @@ def _run(procedure: LocalProcedure, packed: bool = False, anew: bool = False) ->
         require(bool(memory.isfinite().all()), f"what clients remember in round {t} is not finite")
         kept = with_rows(kept, ids.tolist(), memory)
         told = (len(ids) / _CLIENTS,) if exchange.tells_more or exchange.statement else ()
-        aggregate = exchange.unscaled(updates.vectors.mean(dim=0))
+        aggregate, state = combined_contract.aggregate_of(procedure, exchange, updates, state)
         step: Any = procedure.step
         facts = facts_contract.told(procedure, len(ids), exchange.unscaled(updates.vectors))
         params, state = step(params, aggregate, state, *told, *facts)
@@ -184,7 +185,7 @@ def a_procedure_moves_the_parameters_and_leaves_its_inputs_as_they_were(algorith
         return
     procedure = cast(LocalProcedure, algorithm)
     exchange = _visits(procedure).exchange
-    params, aggregate = torch.zeros(6), torch.ones(exchange.up.num_parameters)
+    params, aggregate = torch.zeros(6), torch.ones(combined_contract.step_length(procedure, exchange))
     state = procedure.init()
     before = trees.pack([params, aggregate, state])
     told = (0.5,) if exchange.tells_more or exchange.statement else ()
@@ -217,6 +218,7 @@ CHECKS: tuple[Callable[[Algorithm], None], ...] = (
     a_procedure_gives_the_same_in_any_process_and_after_a_checkpoint,
     a_procedure_moves_the_parameters_and_leaves_its_inputs_as_they_were,
     each_client_is_served_a_model,
+    *combined_contract.CHECKS,
     *exchange_contract.CHECKS,
     *facts_contract.CHECKS,
     *loss_contract.CHECKS,

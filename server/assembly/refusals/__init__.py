@@ -56,6 +56,11 @@ from .codecs import (
     batch_statistics_that_no_log_holds,
     rounds_that_a_codec_does_not_mix,
 )
+from .combined import (
+    a_codec_that_a_combination_magnifies,
+    a_server_that_holds_no_copies,
+    a_step_before_messages_are_combined,
+)
 from .defenses import (
     a_certificate_behind_other_rules,
     a_client_that_a_defense_misses,
@@ -153,6 +158,9 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     an_algorithm_of_other_mechanisms,
     an_optimizer_that_nobody_runs,
     clients_that_an_algorithm_misses,
+    a_step_before_messages_are_combined,
+    a_codec_that_a_combination_magnifies,
+    a_server_that_holds_no_copies,
     canaries_without_examples,
     a_mean_that_is_not_plain,
     a_codec_that_breaks_a_bound,

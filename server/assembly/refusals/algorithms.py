@@ -52,6 +52,7 @@ def a_second_sampler_or_optimizer(parts: Parts) -> ScenarioError | None:
     for verb, key, came, allowed in (
         (Algorithms.sample, "sampler", parts.spec.sampler, "full"),
         (Algorithms.step, "server_optimizer", parts.spec.server_optimizer, "sgd"),
+        (Algorithms.combine, "defense", parts.spec.defense, "mean"),
     ):
         if parts.brings(verb) and (came.name != allowed or came.options):
             return ScenarioError(f"{_who(parts)} brings its own {key}: leave [{key}] out, got '{came}'")

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ....clients.algorithms.parts.gradient_code import spare_of
+
 Array = np.ndarray[Any, Any]
 
 
@@ -105,7 +107,7 @@ class SelectiveRepeat:
         """How many results of a job may be missing (the code's s)."""
         if not self.burst:
             return self.most
-        return -(-self.burst * self.most // (self.window - 1 + self.burst))
+        return spare_of(self.most, self.burst, self.window)
 
     @property
     def load(self) -> float:

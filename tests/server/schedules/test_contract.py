@@ -30,6 +30,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "fedasync": [{}, {"concurrency": 4, "max_staleness": 2, "staleness": "hinge", "cutoff": 1}],
     "deadline": [{"seconds": 2.0}, {"seconds": 1000.0}],
     "over_select": [{"goal": 1}, {"goal": 12}, {"goal": 100}],
+    "bursty": [{}, {"burst": 2, "window": 5, "most_late": 20, "slack": 0.5}],
     "quorum": [{}, {"slack": 0.0}, {"slack": 0.5, "most_late": 10}],
 }
 CASES = [(name, options) for name in SCHEDULES.table for options in OPTIONS.get(name, [{}])]

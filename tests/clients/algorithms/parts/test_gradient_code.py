@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from gauntlet.server.schedules.parts.gradient_code import cyclic, decoding, repeated
+from gauntlet.clients.algorithms.parts.gradient_code import cyclic, decoding, repeated, shares_of, spare_of
 
 
 def test_every_set_of_workers_but_s_gives_the_sum():
@@ -57,3 +57,18 @@ def test_too_few_results_and_other_sizes_are_refused():
         cyclic(7, 7, np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"num_stragglers \+ 1 must divide 6 workers, got 3"):
         repeated(6, 3)
+
+
+@pytest.mark.parametrize(("most", "burst", "window", "spare"), [(23, 2, 3, 12), (6, 1, 2, 3), (5, 2, 5, 2)])
+def test_what_is_repeated_needs_a_smaller_code(most, burst, window, spare):
+    """ceil(B lambda / (W - 1 + B)); (2, 3, 23) is the paper's choice for 256 workers, of which s is 12."""
+    assert spare_of(most, burst, window) == spare
+
+
+def test_a_part_of_its_own_is_lambda_plus_1_times_as_long_as_a_coded_one():
+    own, coded = shares_of(58, 27, 2, 3)  # (W - 1) 28 + B = 58
+    assert [len(rows) for rows in own] == [28, 28]
+    assert [len(rows) for rows in coded] == [1, 1]
+    for size in (0, 1, 5, 59):
+        own, coded = shares_of(size, 3, 1, 3)
+        assert np.concatenate([*own, *coded]).tolist() == list(range(size))

@@ -63,3 +63,28 @@ def decoding(code: Array, came: Array) -> Array:
     if off > 1e-6:
         raise ValueError(f"{len(came)} of {len(code)} results do not give the sum: off by {off:.1g}")
     return weights
+
+
+def spare_of(most: int, burst: int, window: int) -> int:
+    """Return s of SR-SGC: how many of a job's results may be missing where B rounds later some are repeated.
+
+    Source: Krishnan, Ebrahimi, Khisti. Sequential Gradient Coding for Straggler Mitigation. ICLR 2023.
+    """
+    return -(-burst * most // (window - 1 + burst))
+
+
+def shares_of(size: int, most: int, burst: int, window: int) -> tuple[list[Array], list[Array]]:
+    """Return a client's rows by part of M-SGC: the W - 1 parts of its own, and the B that are coded.
+
+    A part of its own is lambda + 1 times as long as a coded one, as far as whole rows allow. Source: as
+    ``spare_of``.
+
+    Args:
+        size: How many rows there are, at least 0.
+        most: lambda.
+        burst, window: B and W.
+    """
+    ends = np.cumsum([most + 1] * (window - 1) + [1] * burst)
+    cuts = np.floor(size * ends / ends[-1] + 0.5).astype(np.int64)
+    parts = np.split(np.arange(size), cuts[:-1])
+    return parts[: window - 1], parts[window - 1 :]

@@ -1,0 +1,75 @@
+"""Copies of other clients' examples that a client holds, where a procedure says so (``holds``).
+
+Many clients of a block look at the same examples, at the same parameters: each gradient is taken once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from ...core.declarations import Algorithms, declared
+
+if TYPE_CHECKING:
+    from ...core.contracts import LocalProcedure
+    from .procedure import ClientVisit
+
+Array = np.ndarray[Any, Any]
+V = TypeVar("V")
+_NUMBERS = 2**24  # of gradients that are kept at most, if these are not fewer than _GRADIENTS
+_GRADIENTS = 64
+
+
+class HeldExamples:
+    """What the clients of one block in one round see of each other's examples."""
+
+    def __init__(self, procedure: LocalProcedure, num_clients: int, num_parameters: int) -> None:
+        self._holds = declared(procedure, Algorithms.holds)
+        self._num_clients = num_clients
+        self._most = max(_GRADIENTS, _NUMBERS // max(1, num_parameters))
+        self._visits: OrderedDict[int, ClientVisit] = OrderedDict()
+        self._gradients: OrderedDict[tuple[int, bytes, bytes], tuple[Tensor, Tensor]] = OrderedDict()
+
+    def of(self, visit: ClientVisit, client_id: int) -> ClientVisit:
+        """Return a client's visit to the examples of another one, or to its own.
+
+        Raises:
+            ValueError: It holds none of these.
+        """
+        holds = () if self._holds is None else self._holds(visit.client_id, self._num_clients)
+        if client_id not in holds:
+            raise ValueError(
+                f"client {visit.client_id} holds no examples of client {client_id}; allowed: "
+                f"{', '.join(map(str, holds)) or 'none, since the algorithm declares no holds'}"
+            )
+
+        def seen() -> ClientVisit:
+            x, y = visit.visits.examples_of(client_id, visit.round)
+            return replace(visit, client_id=client_id, x=x, y=y, memory=None, own={}, known=self)
+
+        return _kept(self._visits, client_id, seen, 2 * len(holds))
+
+    def gradient(
+        self, client_id: int, params: Tensor, rows: Array | None, take: Callable[[], tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        """Return a gradient at some of a client's examples and the loss there, taken anew or as before."""
+        which = b"" if rows is None else np.asarray(rows).tobytes()
+        where = blake2b(params.numpy(force=True).tobytes(), digest_size=16).digest()
+        gradient, loss = _kept(self._gradients, (client_id, where, which), take, self._most)
+        return gradient.clone(), loss.clone()
+
+
+def _kept(known: OrderedDict[Any, V], key: object, make: Callable[[], V], most: int) -> V:
+    """Return what is known by a key, or make it; what was not asked for the longest is forgotten."""
+    if key not in known:
+        known[key] = make()
+    known.move_to_end(key)
+    while len(known) > most:
+        known.popitem(last=False)
+    return known[key]

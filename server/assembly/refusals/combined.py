@@ -1,0 +1,46 @@
+"""What an algorithm does not go with that combines messages itself, or whose clients hold copies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ....core.declarations import Algorithms, Codecs, Defenses, declared
+from ....core.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from ..parts import Parts
+
+
+def _who(parts: Parts) -> str:
+    return f"algorithm '{parts.spec.algorithm.name}'"
+
+
+def a_step_before_messages_are_combined(parts: Parts) -> ScenarioError | None:
+    """A pre-aggregation, with an algorithm that combines the messages as they were sent."""
+    named = parts.spec.pre_aggregations
+    if not named or not parts.brings(Algorithms.combine):
+        return None
+    return ScenarioError(
+        f"{_who(parts)} combines the messages as they were sent: leave pre_aggregations out, got '{named[0]}'"
+    )
+
+
+def a_codec_that_a_combination_magnifies(parts: Parts) -> ScenarioError | None:
+    """A codec that loses something of messages which an algorithm combines with factors of its own."""
+    if not parts.brings(Algorithms.combine) or declared(parts.codec, Codecs.lossless):
+        return None
+    return ScenarioError(
+        f"{_who(parts)} combines messages with factors that magnify what codec '{parts.spec.codec.name}' "
+        "loses of each; use identity"
+    )
+
+
+def a_server_that_holds_no_copies(parts: Parts) -> ScenarioError | None:
+    """A defense that trains on the server's own examples, of which no client holds a copy."""
+    if not parts.brings(Algorithms.holds) or not declared(parts.defense, Defenses.needs_root):
+        return None
+    return ScenarioError(
+        f"{_who(parts)} has clients work on copies of each other's examples, and defense "
+        f"'{parts.spec.defense.name}' has the server do the same on its own, of which there is no copy; use "
+        "one that needs none"
+    )
