@@ -48,6 +48,7 @@ class FrozenAhead:
             rows = self._rows[:height, s : self._behind]  # [height, n, B]
             models = self._models(self._begun, self._own, height)
             found = self._step.ahead(models, self._shelf.take(rows.flatten(1)))
-            apart = (value.unflatten(1, rows.shape[1:]).transpose(0, 1) for value in found)
+            each = rows.shape  # [height, n, B]
+            apart = (value.reshape(*each, *value.shape[2:]).transpose(0, 1) for value in found)
             self._values = [value.contiguous() for value in apart]  # traces take what lies as they saw it
         return [value[s - self._first, :height] for value in self._values]
