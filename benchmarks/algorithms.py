@@ -1,10 +1,13 @@
 """What algorithms cost: clients a second of CPU with rows, as a ratio to FedAvg's, in one process.
 
 Usage: algorithms.py [ROUNDS] [NAME ...]. Rounds of all algorithms are run in turn, so that a slow minute of
-the machine meets them all; a figure is the ratio of the medians of the processor time that rounds take.
+the machine meets them all; a figure is the ratio of the medians of the processor time that rounds take. Where
+``PFL_PYTHON`` names an interpreter that has pfl, its SCAFFOLD is measured beside ours, in turn.
 """
 
+import os
 import statistics
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +21,9 @@ from gauntlet.sims.scenario import make_scenario
 
 HERE = Path(__file__).parent
 MODELS: dict[str, Any] = {"logreg": "logistic_regression", "mlp": {"name": "mlp", "hidden": [200]}}
-NAMES = ("fedavg", "scaffold", "feddyn", "moon", "ditto")
+NAMES = ("fedavg", "scaffold", "fednova", "fedprox", "feddyn", "moon", "ditto")
 WARM = 3  # rounds that are not counted
+TURNS = 2  # of pfl and us
 
 
 def rounds_of(workload: str, algorithm: str) -> Iterator[Any]:
@@ -55,6 +59,36 @@ def seconds(workload: str, names: list[str], rounds: int) -> dict[str, float]:
     return {name: statistics.median(times) for name, times in found.items()}
 
 
+def of_pfl(workload: str, algorithm: str) -> list[float]:
+    """Return processor seconds of the second half of eight of pfl's rounds."""
+    command = [os.environ["PFL_PYTHON"], str(HERE / "pfl_rounds.py"), workload, "9", algorithm]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE).stdout
+    return [float(word) for word in printed.splitlines()[-2].split()][4:]
+
+
+def beside_pfl(rounds: int) -> None:
+    """Print what SCAFFOLD costs as a ratio to FedAvg, here and there, and our clients a second to pfl's."""
+    print("\nFlower has no SCAFFOLD of its own; its FedAvg stands in the table of `rounds.py`.")
+    if not os.environ.get("PFL_PYTHON"):
+        print("pfl's SCAFFOLD: not measured, since PFL_PYTHON names no interpreter that has pfl.")
+        return
+    print("\n| SCAFFOLD | ours to our FedAvg | pfl's to its FedAvg | ours to pfl's |\n|---|---|---|---|")
+    for workload in MODELS:
+        turns: dict[tuple[str, str], list[float]] = {}
+        for _ in range(TURNS):
+            found = seconds(workload, ["fedavg", "scaffold"], rounds)
+            for name in found:
+                turns.setdefault(("ours", name), []).append(found[name])
+                turns.setdefault(("pfl", name), []).extend(of_pfl(workload, name))
+        took = {who: statistics.median(times) for who, times in turns.items()}
+        ratios = (
+            took["ours", "fedavg"] / took["ours", "scaffold"],
+            took["pfl", "fedavg"] / took["pfl", "scaffold"],
+            took["pfl", "scaffold"] / took["ours", "scaffold"],
+        )
+        print(f"| {workload} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |", flush=True)
+
+
 def main() -> None:
     """Measure, and print a Markdown table."""
     given = words(__doc__, rounds=40, names=list(NAMES))
@@ -65,7 +99,8 @@ def main() -> None:
         usable = [n for n in names if not (workload == "logreg" and n == "moon")]  # it has no features
         found = seconds(workload, usable, rounds)
         cells = [f"{found['fedavg'] / found[n]:.2f}" if n in found else "" for n in names]
-        print(f"| {workload} | " + " | ".join(cells) + " |")
+        print(f"| {workload} | " + " | ".join(cells) + " |", flush=True)
+    beside_pfl(rounds)
 
 
 if __name__ == "__main__":

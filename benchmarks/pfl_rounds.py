@@ -1,7 +1,8 @@
-"""Seconds of FedAvg's rounds on pfl-research 0.6.0, one thread. Usage: pfl_rounds.py WORKLOAD ROUNDS.
+"""Seconds of rounds on pfl-research 0.6.0, one thread. Usage: pfl_rounds.py WORKLOAD ROUNDS [ALGORITHM].
 
-Needs ``pip install torch==2.13.0 pfl==0.6.0`` in an environment of its own; ``rounds.py`` runs it with the
-interpreter that ``PFL_PYTHON`` names.
+ALGORITHM is fedavg (the default) or scaffold, option II. Prints processor seconds, then the clock's. Needs
+``pip install torch==2.13.0 pfl==0.6.0`` in an environment of its own; ``rounds.py`` and ``algorithms.py`` run
+it with the interpreter that ``PFL_PYTHON`` names.
 """
 
 import sys
@@ -13,10 +14,12 @@ import torch
 from pfl.aggregate.simulate import SimulatedBackend
 from pfl.algorithm.base import NNAlgorithmParams
 from pfl.algorithm.federated_averaging import FederatedAveraging
+from pfl.algorithm.scaffold import SCAFFOLD, SCAFFOLDParams
 from pfl.callback.base import TrainingProcessCallback
 from pfl.data.dataset import Dataset
 from pfl.data.federated_dataset import FederatedDataset
 from pfl.data.sampling import get_user_sampler
+from pfl.data.user_state import InMemoryUserStateStorage
 from pfl.hyperparam import NNEvalHyperParams, NNTrainHyperParams
 from pfl.metrics import Metrics, Weighted
 from pfl.model.pytorch import PyTorchModel
@@ -26,7 +29,7 @@ from workloads import BATCH, COHORT, LEARNING_RATE, POPULATION, data, model
 WORKLOAD, ROUNDS = sys.argv[1], int(sys.argv[2])
 torch.set_num_threads(1)
 inputs, labels = data()
-marks: list[float] = []
+marks: list[tuple[float, float]] = []
 
 
 class Net(torch.nn.Module):
@@ -54,7 +57,7 @@ class Clock(TrainingProcessCallback):  # type: ignore[misc]
     """Note the time after each round."""
 
     def after_central_iteration(self, aggregate_metrics: Any, model: Any, central_iteration: int) -> Any:
-        marks.append(time.perf_counter())
+        marks.append((time.process_time(), time.perf_counter()))
         return False, Metrics()
 
 
@@ -63,13 +66,18 @@ users = FederatedDataset(
     get_user_sampler("random", list(range(POPULATION))),
 )
 net = Net()
-FederatedAveraging().run(
-    NNAlgorithmParams(
-        central_num_iterations=ROUNDS,
-        evaluation_frequency=10**6,
-        train_cohort_size=COHORT,
-        val_cohort_size=0,
-    ),
+common = {
+    "central_num_iterations": ROUNDS,
+    "evaluation_frequency": 10**6,
+    "train_cohort_size": COHORT,
+    "val_cohort_size": 0,
+}
+algorithm, params = FederatedAveraging(), NNAlgorithmParams(**common)
+if sys.argv[3:] == ["scaffold"]:
+    kept = {"use_gradient_as_control_variate": False, "user_state_storage": InMemoryUserStateStorage()}
+    algorithm, params = SCAFFOLD(), SCAFFOLDParams(**common, **kept, population=POPULATION)
+algorithm.run(
+    params,
     SimulatedBackend(training_data=users, val_data=None, postprocessors=[]),
     PyTorchModel(
         net,
@@ -80,4 +88,5 @@ FederatedAveraging().run(
     NNEvalHyperParams(local_batch_size=BATCH),
     callbacks=[Clock()],
 )
-print(*(b - a for a, b in pairwise(marks)))
+for clock in (0, 1):
+    print(*(b[clock] - a[clock] for a, b in pairwise(marks)))

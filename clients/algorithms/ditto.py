@@ -87,6 +87,11 @@ class Leaning:
     lr: float | None = None
     local_steps: int | None = None
 
+    @property
+    def proximal(self) -> float:
+        """How strongly the received model pulls."""
+        return self.pull
+
     def schedule(self, training: LocalTraining) -> LocalTraining:
         lr, steps = self.lr or training.lr, self.local_steps or training.local_steps
         return replace(training, lr=lr, local_steps=steps)

@@ -36,6 +36,11 @@ class FedDyn:
         if self.alpha <= 0:
             raise ValueError(f"alpha must be above 0, got {self.alpha}")
 
+    @property
+    def proximal(self) -> float:
+        """How strongly the received model pulls."""
+        return self.alpha
+
     def memory(self, layout: Layout) -> Layout:
         return layout.repeated("slope")
 
@@ -46,6 +51,9 @@ class FedDyn:
         self, gradient: Tensor, params: Tensor, received: Tensor, shared: Groups, own: Groups
     ) -> Tensor:
         return gradient - own["slope"] + self.alpha * (params - received)
+
+    def drift(self, shared: Groups, own: Groups) -> Tensor:
+        return -own["slope"]
 
     def finish(
         self, update: Tensor, received: Tensor, shared: Groups, own: Groups, work: LocalWork

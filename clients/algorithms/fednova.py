@@ -79,6 +79,11 @@ class FedNova:
         """Whether a gradient stays as it is."""
         return self.mu == 0
 
+    @property
+    def proximal(self) -> float:
+        """How strongly the received model pulls."""
+        return self.mu
+
     def schedule(self, training: LocalTraining) -> LocalTraining:
         if training.optimizer != "sgd":
             raise ValueError(f"fednova needs training.optimizer = 'sgd', got '{training.optimizer}'")

@@ -43,6 +43,11 @@ class FedProx:
         return self.mu == 0
 
     @property
+    def proximal(self) -> float:
+        """How strongly the received model pulls."""
+        return self.mu
+
+    @property
     def takes_steps(self) -> Callable[[int, Callable[[], np.random.Generator]], int] | None:
         """What says how many of its steps a client takes; None where it takes all."""
         return partial(some_steps, self.partial) if self.partial else None

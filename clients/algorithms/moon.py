@@ -69,9 +69,12 @@ class Moon:
         return self._contrast if self.mu else None
 
     def _contrast(self, local: Activations, frozen: Mapping[str, Activations], targets: Tensor) -> Tensor:
-        models = local, frozen["received"], frozen["previous"]
-        here, near, far = (normalize(one.features, dim=-1, eps=_LEAST) for one in models)
-        gap = (here * (near - far)).sum(dim=-1)  # the cosines' difference, exactly 0 where near is far
+        models = frozen["received"], frozen["previous"]
+        near, far = (normalize(one.features, dim=-1, eps=_LEAST) for one in models)
+        here, length = local.features, local.features.norm(dim=-1).clamp(min=_LEAST)
+        gap = (here * (near - far)).sum(
+            dim=-1
+        ) / length  # the cosines' difference, exactly 0 where near is far
         return -self.mu * logsigmoid(gap / self.temperature)
 
     def finish(

@@ -34,6 +34,11 @@ class Objective:
         """How many tensors the parameters of all frozen models are."""
         return 0 if self._added is None else len(self._added.frozen) * len(self._names)
 
+    @property
+    def frozen_values(self) -> int:
+        """How many tensors all frozen models make of a batch: outputs and features of each."""
+        return 0 if self._added is None else 2 * len(self._added.frozen)
+
     def local(self, params: Sequence[Tensor], masks: Sequence[Tensor], x: Tensor) -> Activations:
         """Return what the model that is trained makes of a batch."""
         with masked(self._model, masks):
@@ -49,6 +54,11 @@ class Objective:
                 name: self._run(tensors[at * size : (at + 1) * size], x)
                 for at, name in enumerate(self._added.frozen)
             }
+
+    def made(self, values: Sequence[Tensor]) -> dict[str, Activations]:
+        """Return what the frozen models made of a batch, given outputs and features, model after model."""
+        names = () if self._added is None else self._added.frozen
+        return {name: Activations(*values[2 * at : 2 * at + 2]) for at, name in enumerate(names)}
 
     def _run(self, params: Sequence[Tensor], x: Tensor) -> Activations:
         named = dict(zip(self._names, params, strict=True))

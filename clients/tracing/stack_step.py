@@ -20,6 +20,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.graph import CodeGen
 from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
+from ..placement.stackable import convolves
 from .dropout import calls
 from .functions import by_functions
 from .losses import CROSS_ENTROPY
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 _OPS = torch.ops.aten
 _REARRANGE = {op.default for op in (_OPS.view, _OPS._unsafe_view, _OPS.expand, _OPS.permute, _OPS.clone)}
 
+_AT_ONCE = 64
+
 Step = Callable[..., list[Any]]
 """From stacked parameters, those of frozen models, masks, inputs and targets to gradients and losses [K]."""
 
@@ -46,6 +49,8 @@ class StackedStep:
 
     Attributes:
         form: How the loss is written, and what its targets are.
+        at_once: Examples of a client of which frozen models had best be asked together: a convolution of many
+            clients' many pictures takes longer than those of a few each.
     """
 
     def __init__(
@@ -63,7 +68,7 @@ class StackedStep:
         """
         self._model, self.form, self.added = model.train(), form, added
         self._objective = Objective(self._model, names, form, added)
-        self._compiled = compiled
+        self._compiled, self.at_once = compiled, 1 if convolves(model) else _AT_ONCE
         shared = traces_of(model, "stacked", tuple(names), form.key, compiled)
         self._traces: dict[Any, Step] = shared if added is None else {}
         self._calls: dict[tuple[int, ...], list[Call]] = {}
@@ -81,7 +86,7 @@ class StackedStep:
         x: Tensor,
         targets: Tensor,
         masks: Sequence[Tensor] = (),
-        frozen: Sequence[Sequence[Tensor]] = (),
+        frozen: Sequence[Tensor] = (),
     ) -> tuple[list[Gradient], Tensor]:
         """Return the gradients and each client's loss [K].
 
@@ -90,22 +95,41 @@ class StackedStep:
             x: Inputs.  # [K, B, ...]
             targets: The form's, of every example.  # [K, B, T]
             masks: What every call of a dropout layer keeps (1) or drops (0).  # [K, B, ...] each
-            frozen: The parameters of each frozen model that the addition asks for.  # [K, ...] each
+            frozen: What the frozen models that the addition asks for make of the inputs, as ``ahead`` returns
+                it.  # [K, B, ...] each
         """
         kind = x.shape, targets.shape, x.device, x.dtype, params[0].dtype
-        given = (*params, *(p for one in frozen for p in one), *masks, x, targets)
+        given = (*params, *frozen, *masks, x, targets)
         if kind not in self._traces:
             self._traces[kind] = self._trace(given, len(params))
         *gradients, losses = self._traces[kind](*given)
         return gradients, losses
 
+    def ahead(self, frozen: Sequence[Sequence[Tensor]], x: Tensor) -> list[Tensor]:
+        """Return outputs and features of each frozen model, model after model.  # [K, B, ...] each
+
+        Args:
+            frozen: The parameters of each frozen model that the addition asks for.  # [K, ...] each
+            x: Inputs, of one step or of several.  # [K, B, ...]
+        """
+        objective, kind = self._objective, ("ahead", x.shape, x.device, x.dtype)
+
+        def one(*values: Tensor) -> list[Tensor]:
+            found = objective.frozen(values[:-1], values[-1])
+            return [part for model in found.values() for part in (model.outputs, model.features)]
+
+        given = (*(p for model in frozen for p in model), x)
+        if kind not in self._traces:
+            self._traces[kind] = self._made(_tidied(_traced(vmap(one), given)), 0, x.device.type)
+        return self._traces[kind](*given)
+
     def _trace(self, given: Sequence[Tensor], size: int) -> Step:
         objective = self._objective
-        behind = size + objective.frozen_tensors
+        behind = size + objective.frozen_values
 
         def one(*values: Tensor) -> list[Tensor]:
             *before, inputs, target = values
-            frozen = objective.frozen(before[size:behind], inputs)
+            frozen = objective.made(before[size:behind])
 
             def scored(own: list[Tensor]) -> tuple[Parts, Parts]:
                 return objective.parts(objective.local(own, before[behind:], inputs), frozen, target)
@@ -114,8 +138,11 @@ class StackedStep:
             weights: Parts = aux[0]
             return [*pull_back(weights)[0], total(parts, weights)]
 
-        graph = _tidied(_traced(vmap(one), given))
-        slices = given[-1].device.type == "cpu" and not self._compiled  # a compiler has a way of its own
+        return self._made(_tidied(_traced(vmap(one), given)), size, given[-1].device.type)
+
+    def _made(self, graph: GraphModule, size: int, device: str) -> Step:
+        """Return a trace, whose first ``size`` results are gradients, as it is called."""
+        slices = device == "cpu" and not self._compiled  # a compiler has a way of its own
         graph = _factored(pool_by_slices(graph) if slices else graph, size)
         if self._compiled:
             step: Step = torch.compile(graph, fullgraph=True, dynamic=False)

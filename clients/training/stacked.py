@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ...core.seeds import torch_generator
 from ..tracing.dropout import Masks
+from .frozen_ahead import FrozenAhead
 from .step import LocalStep, Steer, first_of
 
 if TYPE_CHECKING:
@@ -87,13 +88,14 @@ def train_stacked(
     drops = step.drops(shelf.x.shape[1:], shelf.dtype)
     generators = [torch_generator(streams[k]()) for k in order] if drops else []
     masks = Masks(drops, generators, rows.shape[2])
+    ahead = FrozenAhead(step, begun, kept_of, shelf, rows) if step.added else None
     with torch.no_grad():
         for s, going in enumerate(at_work(steps)):
             height = min(len(order), _bucket(going))  # those between are done: they are computed and not used
             sizes = [len(batches[k][s]) for k in order[:going]] if drops else []
             kept = [mask.to(device) for mask in masks.draw(sizes, height)]
             params = [first_of(p, height) for p in local]
-            frozen = step.added.models(begun, kept_of, height) if step.added else ()
+            frozen = () if ahead is None else ahead.of(s, height)
             gradients, values = step(params, shelf.take(rows[s, :height]), targets[s, :height], kept, frozen)
             first_of(losses, going).add_(first_of(values, going))
             step_of.descend(gradients, going)
@@ -130,8 +132,8 @@ def full_gradients(
     stack = [p.expand(len(places), *p.shape).clone() for p in begun]
     targets = _targets(step, shelf, rows, weights, num_outputs)[0]
     remembered = [] if own is None else apart(layout, own)
-    frozen = step.added.models(begun, remembered, len(places)) if step.added else ()
     with torch.no_grad():
+        frozen = FrozenAhead(step, begun, remembered, shelf, rows).of(0, len(places)) if step.added else ()
         gradients, losses = step(stack, shelf.take(rows[0]), targets, kept, frozen)
         written = [torch.bmm(*g) if isinstance(g, tuple | list) else g for g in gradients]
     return torch.cat([g.flatten(1) for g in written], dim=1), losses

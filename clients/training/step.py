@@ -25,6 +25,8 @@ Steer = Callable[[Tensor, Tensor, Tensor], Tensor]
 Gradient = Tensor | tuple[Tensor, Tensor]
 """A gradient [K, ...], or the two factors of one that is ``torch.bmm`` of them."""
 
+_LEAST = 1e-6  # of a pull by which a drift may be divided
+
 
 class LocalStep:
     """How the parameters of a stack of clients move."""
@@ -60,7 +62,11 @@ class LocalStep:
         changed = twisted or how.momentum or how.weight_decay or how.optimizer != "sgd"
         drift = declared(rule, Algorithms.drift)
         self._drift = drift and [drift(*pair) for pair in zip(shared, own, strict=True)]
-        self._plain = (declared(rule, Algorithms.plain) or self._drift is not None) and not changed
+        self._pull = declared(rule, Algorithms.proximal)
+        linear = self._drift is not None or self._pull > 0
+        small = self._drift is not None and 0 < self._pull < _LEAST
+        self._plain = (declared(rule, Algorithms.plain) or linear) and not changed and not small
+        self._goals = self._pulling() if self._plain and self._pull else None
         self._velocity = [torch.zeros_like(p) for p in local] if how.momentum else local
         self._adam = Adam(local) if how.optimizer == "adam" else None
 
@@ -73,12 +79,21 @@ class LocalStep:
             if isinstance(gradient, tuple | list):
                 left, right = (first_of(factor, going) for factor in gradient)
                 if self._plain:
+                    if self._goals is not None:  # first: the pull is that of where the gradient was taken
+                        home.lerp_(self._goals[i][:going], self._how.lr * self._pull)
                     home.baddbmm_(left, right, alpha=-self._how.lr)
-                    if self._drift is not None:
+                    if self._drift is not None and self._goals is None:
                         home.add_(self._drift[i][:going], alpha=-self._how.lr)
                     continue
                 gradient = torch.bmm(left, right)
             self._step(i, first_of(gradient, going), home)
+
+    def _pulling(self) -> list[Tensor]:
+        """Return where pull and drift together lead: received - drift / pull.  # [K or 1, ...]"""
+        if self._drift is None:
+            return [p[None] for p in self._received]
+        pairs = zip(self._received, self._drift, strict=True)
+        return [p.add(drift, alpha=-1 / self._pull) for p, drift in pairs]
 
     def _step(self, i: int, gradient: Tensor, home: Tensor) -> None:
         how, received = self._how, self._received[i]
@@ -90,7 +105,7 @@ class LocalStep:
             gradient = gradient + how.weight_decay * home
         elif how.weight_decay:
             gradient = gradient.add(home, alpha=how.weight_decay)
-        if self._drift is not None:
+        if self._drift is not None and not self._pull:
             direction = gradient + self._drift[i][: len(home)]
         else:
             direction = self._rule.correct(gradient, home, received, *self._besides(i, len(home)))

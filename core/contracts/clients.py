@@ -154,6 +154,8 @@ class ExchangingRule(Protocol):
             distances are in units of it: a group of large numbers would take up the whole of a clip norm.
         ``drift(shared, own) -> Tensor`` [none]: all that ``correct`` adds to a gradient, where it depends on
             these two alone: it is then worked out once a round.  # [..., P]
+        ``proximal`` [0]: p of at least 0, where all that ``correct`` adds to a gradient is p (params -
+            received), and ``drift`` if there is one: dense layers' gradients are then never written.
         ``full_gradient`` [False]: it needs ``LocalWork.gradient`` or ``loss``: one more pass over examples.
         ``init()`` and ``step(params, aggregate, state, share) -> (params, state)`` [the run's server
             optimizer, on a message that is an update alone]: its server half. ``share`` is the number of

@@ -62,7 +62,14 @@ class Algorithms(Samplers, Optimizers):
         "`shared, own`.",
     )
     drift: Declaration[Callable[[Groups, Groups], Tensor] | None] = method(
-        "(shared, own) -> Tensor", "All that `correct` adds to a gradient, where it follows from these alone."
+        "(shared, own) -> Tensor",
+        "All that `correct` adds to a gradient, where it follows from these; beside `proximal`, the rest.",
+    ).of("correct")
+    proximal: Declaration[float] = Declaration(
+        Kind("a finite number of at least 0", lambda v: isinstance(v, int | float) and 0 <= v < float("inf")),
+        0.0,
+        "How strongly `correct` pulls to the received model: to a gradient it adds this times `params - "
+        "received`, and `drift`, where there is one, and nothing else; 0: not said.",
     ).of("correct")
     up: Declaration[Callable[[Layout], Layout] | None] = method(
         "(layout) -> Layout",

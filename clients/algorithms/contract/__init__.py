@@ -82,6 +82,19 @@ def a_plain_rule_changes_nothing(algorithm: Algorithm) -> None:
         require(same, "a rule that declares plain must return the gradient as it is")
 
 
+def a_proximal_rule_adds_what_it_says(algorithm: Algorithm) -> None:
+    if (rule := _rule(algorithm)) is None or not declared(rule, Algorithms.proximal):
+        return
+    gradient, params, received = _vectors()
+    told, drift = besides(rule), declared(rule, Algorithms.drift)
+    expected = gradient + declared(rule, Algorithms.proximal) * (params - received)
+    expected = expected if drift is None else expected + drift(*told)
+    same = torch.allclose(rule.correct(gradient, params, received, *told), expected, rtol=1e-4, atol=1e-5)
+    require(
+        same, "correct must return the gradient plus proximal (params - received), and drift if there is one"
+    )
+
+
 def the_inputs_are_left_as_they_were(algorithm: Algorithm) -> None:
     if (rule := _rule(algorithm)) is None:
         return
@@ -213,6 +226,7 @@ CHECKS: tuple[Callable[[Algorithm], None], ...] = (
     the_direction_has_the_gradients_shape_and_type,
     clients_can_be_stacked,
     a_plain_rule_changes_nothing,
+    a_proximal_rule_adds_what_it_says,
     the_inputs_are_left_as_they_were,
     the_schedule_is_a_local_training,
     a_procedure_gives_the_same_in_any_process_and_after_a_checkpoint,

@@ -83,8 +83,8 @@ def finish_treats_stacked_clients_as_each_one_alone(algorithm: Any) -> None:
 
 def drift_is_what_correct_adds(algorithm: Any) -> None:
     rule, drift = exchange(algorithm).rule, declared(algorithm, Algorithms.drift)
-    if rule is None or drift is None:
-        return
+    if rule is None or drift is None or declared(rule, Algorithms.proximal):
+        return  # with a pull besides: ``a_proximal_rule_adds_what_it_says``
     gradient, params, received = _drawn(3, _K, _P, seed=6)
     shared, own = besides(algorithm)
     same = torch.equal(

@@ -6,7 +6,7 @@ code; none was executed. Where none is known, the variant is the likeliest slip,
 The servers' half is ``tests/server/optimizers/test_known_server_defects.py``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -92,6 +92,31 @@ def test_scaffolds_controls_start_alike_for_clients_that_come_later():
         assert near(rounds(kind(), TEN, 60)[0][-1], OPTIMUM, within=1e-6)
 
 
+def test_scaffolds_clients_weigh_alike():
+    """Flower's niid_bench weighs by examples: c is then no longer the mean of the c_i."""
+    for weights, right in (([0.5, 0.5], True), ([0.2, 0.8], False)):
+        _, state, memory = rounds(Scaffold(), TEN, 6, weights=weights)
+        kept = sum(map(float, memory.values())) / 2
+        assert near(state["control"], kept, within=1e-13) == right
+    assert Scaffold.weighs_alike  # a mean by examples is refused
+
+
+class CountsStepsAlone(Scaffold):
+    """Divides by K lr also where steps have momentum: the likeliest slip, with no case known."""
+
+    def finish(self, update, received, shared, own, work):
+        plain = replace(work, training=replace(work.training, momentum=0.0))
+        return super().finish(update, received, shared, own, plain)
+
+
+def test_scaffolds_controls_are_gradients_also_where_steps_have_momentum():
+    """T1, momentum .9: an update of ten steps holds 41.4 gradients, and not ten."""
+    how = replace(TEN, momentum=0.9, lr=0.01)
+    ours, theirs = (rounds(kind(), how, 100)[0][-1] for kind in (Scaffold, CountsStepsAlone))
+    assert near(ours, OPTIMUM, within=1e-9)
+    assert not near(theirs, OPTIMUM, within=1e3)
+
+
 class WeighsModels(FedNova):
     """Multiplies models, not updates, by p_i tau_eff / a_i, as fluke's."""
 
@@ -109,6 +134,61 @@ def test_fednovas_weights_belong_to_updates():
         assert near(rounds(rule, how, 2, start=rest, **uneven)[0], rest)
     theirs = rounds(WeighsModels(partial=1.0), how, 60, **uneven)[0]
     assert abs(theirs[-1]) > 1e6
+
+
+class NoMomentum(FedNova):
+    """Counts steps alone, whatever the clients' momentum, as FedLab's."""
+
+    def _counted(self, steps, training):
+        return super()._counted(steps, replace(training, momentum=0.0))
+
+
+class Uniform(FedNova):
+    """Takes p_i for 1 / S, whatever the clients' examples, as FedLab's."""
+
+    def factors(self, facts):
+        return super().factors(facts) * facts.weights.mean() / facts.weights
+
+
+class AfterEachOther(FedNova):
+    """Runs in each step momentum's recurrence, and on its sum that of the pull: the authors' code."""
+
+    def _counted(self, steps, training):
+        pull, found = training.lr * self.mu, []
+        for taken in steps.tolist():
+            counted = velocity = 0.0
+            for _ in range(int(taken)):
+                velocity = training.momentum * velocity + 1
+                counted = (counted + velocity) * (1 - pull) + 1
+            found.append(counted)
+        return torch.tensor(found, dtype=torch.float64)
+
+
+def test_the_authors_two_recurrences_are_those_of_the_specification():
+    how = replace(training(10, lr=0.05), momentum=0.9)
+    assert float(AfterEachOther(mu=1.0)._counted(torch.tensor([10.0]), how)) == pytest.approx(41.5052394)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "momentum", "mu", "weights"),
+    [
+        (NoMomentum, 0.9, 0.0, [0.5, 0.5]),
+        (Uniform, 0.0, 0.0, [0.2, 0.8]),
+        (AfterEachOther, 0.9, 1e5, [0.5, 0.5]),
+    ],
+)
+def test_fednova_counts_momentum_a_pull_and_the_clients_weights(wrong, momentum, mu, weights):
+    """T1 with (2, 20) steps of 1e-7, where drift is next to nothing: a round rests at sum p a b / sum p a."""
+    how, (a, b) = replace(training(20, lr=1e-7), momentum=momentum), T1
+    expected, found = np.dot(weights, a * b) / np.dot(weights, a), []
+    for kind in (FedNova, wrong):
+        rule = kind(mu=mu, partial=1.0)
+        at_0, at_1 = (
+            rounds(rule, how, 1, start=x, steps=(2, 20), weights=weights)[0][0] - x for x in (0.0, 1.0)
+        )
+        found.append(at_0 / (at_0 - at_1))  # a round's move is a line in x
+    assert near(found[0], expected, within=1e-3)
+    assert not near(found[1], expected, within=1e-2)
 
 
 class OtherSign(FedDyn):

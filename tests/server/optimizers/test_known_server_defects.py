@@ -87,6 +87,7 @@ T3 = [
     (Adam(), 0.19802019, ByTorchsAdam()),
     (Adam(bias_correction="adam", v0="zero"), 0.19980040, Adam(bias_correction="flower", v0="zero")),
     (Adam(), 0.19802019, LrTwice(Adam())),
+    (Adam(), 0.19802019, Adam(v0="zero")),  # Flower's and fluke's start
     (Yogi(), 0.19802000, LrTwice(Yogi())),
     (Yogi(), 0.19802000, Yogi(v0="zero")),  # fluke's start, whose comment says tau^2
     (Adagrad(tau=0.5, v0="zero"), 0.15, LrTwice(Adagrad(tau=0.5, v0="zero"))),

@@ -92,6 +92,10 @@ class Broken:
     def plain(self):
         return self.how == "a_plain_rule_changes_nothing"
 
+    @property
+    def proximal(self):
+        return 0.5 if "proximal" in self.how else 0
+
     def schedule(self, training):
         return None if self.how == "the_schedule_is_a_local_training" else training
 
@@ -107,7 +111,7 @@ class Broken:
         return gradient
 
 
-@pytest.mark.parametrize("check", CHECKS[1:6], ids=lambda c: c.__name__)
+@pytest.mark.parametrize("check", CHECKS[1:7], ids=lambda c: c.__name__)
 def test_a_broken_rule_is_caught(check):
     with pytest.raises(PluginError):
         check(Broken(check.__name__))
