@@ -43,7 +43,7 @@ def test_each_step_is_told_what_its_own_batch_gives(size, asked):
     begun = [p.detach() for p in named.values()]
     own = [{"previous": drawn(K, *p.shape, seed=i)} for i, p in enumerate(begun)]
     shelf = Shelf(drawn(200, 4, seed=9), torch.zeros(200, dtype=torch.int64))
-    rows = torch.randint(200, (K, 20, size), generator=torch.Generator().manual_seed(3))
+    rows = torch.randint(200, (20, K, size), generator=torch.Generator().manual_seed(3))
     heights = [3] * 9 + [2] * 9 + [1] * 2
     ahead = FrozenAhead(step, begun, own, shelf, rows)
 
@@ -52,7 +52,7 @@ def test_each_step_is_told_what_its_own_batch_gives(size, asked):
         assert [part.shape for part in found] == [(height, size, n) for n in (2, 5, 2, 5)]
         for k in range(height):
             for at, params in enumerate((begun, [groups["previous"][k] for groups in own])):
-                held, x = dict(zip(named, params, strict=True)), shelf.x[rows[k, s]]
+                held, x = dict(zip(named, params, strict=True)), shelf.x[rows[s, k]]
                 features = (x @ held["0.weight"].T + held["0.bias"]).tanh()
                 expected = features @ held["3.weight"].T + held["3.bias"]
                 assert torch.allclose(found[2 * at][k], expected, atol=1e-5)
@@ -66,7 +66,7 @@ def test_pictures_are_convolved_a_step_at_a_time():
     named = dict(model.named_parameters())
     step = Counting(model, list(named), CROSS_ENTROPY, added=AddedLoss(Moon().added_loss, ("received",), "3"))
     shelf = Shelf(drawn(20, 1, 4, 4, seed=9), torch.zeros(20, dtype=torch.int64))
-    ahead = FrozenAhead(step, [p.detach() for p in named.values()], [], shelf, torch.arange(20).view(1, 4, 5))
+    ahead = FrozenAhead(step, [p.detach() for p in named.values()], [], shelf, torch.arange(20).view(4, 1, 5))
     for s in range(4):
         ahead.of(s, 1)
     assert step.asked == ((1, 5),) * 4
