@@ -2,7 +2,7 @@
 
 Source: Gupta, Huang, Zhong, Gao, Li, Chen. Recovering Private Text in Federated Learning of Language Models.
 NeurIPS 2022, Section 4. arXiv:2205.08514: a bag of words, beam search of a language model over it, and better
-orders step by step. That orders are judged by the angle between gradients, where the authors take the length
+orders step by step. That orders are judged by the angles between gradients, where the authors take the length
 of one, and that the language model is trigrams of other text, is ours; their beams' groups are not built.
 """
 
@@ -19,14 +19,14 @@ from ...core.errors import PluginError
 from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
 from .parts.requirements import PLAIN_STEP, refuse_unmet
-from .parts.token_labels import labels_of, misfit
+from .parts.token_labels import labels_of, misfit_by_tensor
 from .parts.token_tables import token_table
 from .parts.trigrams import Trigrams
 from .parts.word_bag import likely_sentences, word_bag
 from .search.embedded import SpecialTokens, special_of
 from .search.reordering import Fluency, fluency_of, rearrangements
 
-CERTAIN = 1e-6  # 1 - cosine, below which what was rebuilt is the truth
+CERTAIN = 1e-6  # mean 1 - cosine, below which what was rebuilt is the truth
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class FILM:
     """Find which words stood in a step, and then the order in which their step is nearest to the message.
 
     Passive; for models whose embedding of words is trained. Labels are read from the last layer. ``cost`` is
-    1 - the cosine of the message and the step on what was rebuilt; below 1e-6 it has ``"converged"``.
+    the mean over tensors of 1 - the cosine of the message and the step on what was rebuilt, without those
+    that are rounding alone; below 1e-6 it has ``"converged"``.
     ``details`` has ``words``, how many different ones were found, and ``looks``, the batches that were tried.
 
     Attributes:
@@ -136,4 +137,4 @@ class _Tried:
         """Return 1 - the cosine, and what the language model adds."""
         self.count += 1
         nats = torch.stack([self.fluency.cost(row, seen) for row, seen in zip(x, self.counted, strict=True)])
-        return misfit(self.observation, self.model, x, self.labels(x)), float(nats.mean())
+        return misfit_by_tensor(self.observation, self.model, x, self.labels(x)), float(nats.mean())

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ....core.observation import Observation
 from .attention_inputs import input_of
+from .loud_tensors import loud_tensors
 
 
 def labels_of(observation: Observation, model: nn.Module, x: Tensor) -> Tensor:
@@ -86,6 +87,25 @@ def misfit(observation: Observation, model: nn.Module, x: Tensor, y: Tensor) -> 
 
     1 where either is zero. Only what was sent is compared.
     """
+    return _angle(*_steps(observation, model, x, y))
+
+
+def misfit_by_tensor(observation: Observation, model: nn.Module, x: Tensor, y: Tensor) -> float:
+    """Return the mean of 1 - the cosine over the tensors that say something: 0 of the truth.
+
+    The loudest tensors do not drown the others, which may be the ones that know of an order of words.
+    """
+    step, seen = _steps(observation, model, x, y)
+    places = [slice(slot.start, slot.start + slot.size) for slot in loud_tensors(observation)]
+    return sum(_angle(step[place], seen[place]) for place in places) / len(places)
+
+
+def _angle(one: Tensor, other: Tensor) -> float:
+    return float(1 - (one @ other) / (one.norm() * other.norm()).clamp(min=1e-300))
+
+
+def _steps(observation: Observation, model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the step on x and y, and the message, float64.  # [P] both"""
     named = dict(model.named_parameters())
     own = [named[slot.name].requires_grad_(True) for slot in observation.layout.parameters]
     with torch.enable_grad():
@@ -93,5 +113,4 @@ def misfit(observation: Observation, model: nn.Module, x: Tensor, y: Tensor) -> 
         found = torch.autograd.grad(loss, own, allow_unused=True)
     parts = [torch.zeros_like(p) if g is None else g for g, p in zip(found, own, strict=True)]
     step = -torch.cat([part.flatten() for part in parts]).double() * observation.support
-    seen = observation.update.nan_to_num(0.0, 0.0, 0.0).double()
-    return float(1 - (step @ seen) / (step.norm() * seen.norm()).clamp(min=1e-300))
+    return step, observation.update.nan_to_num(0.0, 0.0, 0.0).double()

@@ -21,10 +21,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ....core.errors import PluginError
 from ....core.layout import Layout, Slot
 from ....core.observation import Observation
+from ..parts.loud_tensors import loud_tensors
 from ..parts.token_tables import position_table, token_table
 from .gradients import attacked_model
 
-QUIET = 1e-8  # of the loudest tensor's root mean square: seen were 1e-12 of rounding, 1e-5 and more of others
 CHUNK = 32  # searches whose gradients are one computation
 
 
@@ -178,12 +178,9 @@ def _compared(observation: Observation, table: str) -> tuple[Layout, Tensor]:
     Not the table's; and not one that is rounding and nothing else, as of the biases of an attention's keys,
     which move no softmax: its direction is random, and a distance that takes layers alike would follow it.
     """
-    views = observation.layout.views(observation.update.nan_to_num(0.0, 0.0, 0.0).double())
-    sizes = {n: float(v.square().mean()) ** 0.5 for n, v in views.items()}
-    least, start = QUIET * max(sizes.values()), 0
-    slots, counts = list[Slot](), torch.zeros(len(observation.update), dtype=torch.bool)
-    for slot in observation.layout.parameters:
-        if slot.name != table and sizes[slot.name] >= least:
+    slots, counts, start = list[Slot](), torch.zeros(len(observation.update), dtype=torch.bool), 0
+    for slot in loud_tensors(observation):
+        if slot.name != table:
             slots.append(Slot(slot.name, slot.shape, start))
             start += slot.size
             counts[slot.start : slot.start + slot.size] = True

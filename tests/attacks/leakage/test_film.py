@@ -9,8 +9,10 @@ from torch.nn import functional
 
 from gauntlet.attacks.leakage.film import FILM
 from gauntlet.attacks.leakage.parts.requirements import refuse_unmet
+from gauntlet.attacks.leakage.parts.token_labels import misfit, misfit_by_tensor
 from gauntlet.attacks.leakage.parts.trigrams import trigrams_of
 from gauntlet.attacks.leakage.parts.word_bag import likely_sentences, word_bag
+from gauntlet.clients.models.tiny_bert import TinyBert
 from gauntlet.core.errors import PluginError
 from gauntlet.core.layout import Layout
 from gauntlet.core.leakage_knowledge import LeakageKnowledge
@@ -100,6 +102,30 @@ def test_the_sentences_come_back_with_their_labels(size):
         )  # fmt: skip
     assert set(found.x.flatten().tolist()) <= {word for row in rows for word in row}
     assert found.cost <= found.trace[0]
+
+
+def test_tensors_that_are_louder_do_not_drown_those_that_know_the_order():
+    """A fresh encoder whose whole gradient has an angle below 1e-6 also with two words exchanged."""
+    with seeded_torch(generator(0, "weights")):
+        model = TinyBert(width=32, inner=64).build((LENGTH,), 2, WORDS).double()
+    said, y = torch.tensor([[2, 7, 8, 9, 11, 3]]), torch.tensor([1])
+    own = [p for p in model.parameters() if p.requires_grad]
+    gradient = torch.cat(
+        [g.flatten() for g in torch.autograd.grad(functional.cross_entropy(model(said), y), own)]
+    )
+    seen = Observation(
+        0, 0, model, Layout.of(model), b"", -gradient, (LENGTH,), 2, (0.0, WORDS - 1.0),
+        LeakageKnowledge(batch_size=1, local_steps=1), kind="gradient", num_tokens=WORDS,
+    )  # fmt: skip
+    wrong = said[:, [0, 2, 1, 3, 4, 5]]
+    assert misfit(seen, model, wrong, y) < 1e-6
+    assert misfit_by_tensor(seen, model, wrong, y) > 1e-3
+    assert misfit_by_tensor(seen, model, said, y) < 1e-12
+
+    found = FILM(max_iterations=20, language_weight=0.0, first=2, last=3, words_from=4).reconstruct(
+        [seen], generator(0, "attack")
+    )
+    assert (found.stopped, found.x.tolist()) == ("converged", said.tolist())
 
 
 def test_a_message_of_zeros_and_an_embedding_that_is_not_sent_are_said_to_be_so():
