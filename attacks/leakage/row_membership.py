@@ -35,8 +35,7 @@ class RowMembership:
 
     Attributes:
         statistic: ``"least"``: the smallest evidence among a sentence's different words, the exact test
-            without noise; ``"mean"``: their mean, which noise or a head that is tied to the embedding
-            spoils less.
+            without noise; ``"mean"``: their mean.
         words_from: The first token that is a word, at least 0; those below say nothing.
     """
 
