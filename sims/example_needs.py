@@ -157,6 +157,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "leakage_attacks/lamp": {"options": _SHORT, "beside": _TEXT | _ONE | {"probe": {"auxiliary": 100}}},
     "leakage_attacks/tag": {"options": _SHORT, "beside": _TEXT | _ONE},
+    "leakage_attacks/tiger": {"options": _SHORT, "beside": _TEXT | _ONE},
     "leakage_attacks/recit_style": {"beside": _TEXT | _ONE},
     "leakage_attacks/imprint_bins": {
         "beside": _RELU | {"server": {"name": "imprint", "bins": 64, "mean": 0.305, "std": 0.042}}
@@ -167,6 +168,7 @@ NEEDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "inference_attacks/backward_lens": {"beside": _TEXT | _ONE},
     "inference_attacks/lira": {"beside": {"probe": {"candidates": "same_classes", "auxiliary": 100}}},
     "inference_attacks/membership": {"beside": {"probe": {"candidates": "same_classes"}}},
+    "inference_attacks/row_membership": {"beside": _TEXT | {"probe": {"candidates": "any_class"}}},
     "inference_attacks/property_inference": {
         "options": {"column": 20},
         "beside": {"probe": {"auxiliary": 100}},

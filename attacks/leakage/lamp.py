@@ -18,10 +18,10 @@ from ...core.leakage_knowledge import Level
 from ...core.observation import Observation, Reconstruction
 from .parts.requirements import PLAIN_STEP, refuse_unmet
 from .search.adam import AdamSearch
-from .search.embedded import Embedded, special_of
+from .search.embedded import special_of
 from .search.engine import Budget, Problem, Variables, by_adam
 from .search.reordering import Reordering, fluency_of
-from .search.text_matching import TextMatching, refuse_unmatchable, text_matching
+from .search.text_matching import Defended, TextMatching, refuse_unmatchable, text_matching
 
 Measure = Literal["cosine_layerwise", "l2_l1"]
 
@@ -49,6 +49,10 @@ class LAMP:
         next_words: As for ``tag``.
         restarts: Searches side by side, at least 1; the one of least cost wins.
         max_seconds: Wall-clock budget, above 0, or None. A budget makes results depend on the machine.
+        masked: Whether entries that are 0 in the message are left out of the distance: the adaptive attacker
+            of ``gradient_pruning``.
+        dropout: Whether the masks of the model's dropout are searched beside the words, as ``dia`` does for
+            pictures: the adaptive attacker of dropout, whose rates and places are public.
         first: The token that every sentence begins with, or None.
         last: The token that every sentence ends with, or None.
         padding: The token that shorter ones are filled up with, or None.
@@ -66,6 +70,8 @@ class LAMP:
     next_words: bool = True
     restarts: int = 1
     max_seconds: float | None = None
+    masked: bool = False
+    dropout: bool = False
     first: int | None = None
     last: int | None = None
     padding: int | None = None
@@ -94,19 +100,24 @@ class LAMP:
     def _adam(self) -> AdamSearch:
         return AdamSearch(self.lr, signed=False, schedule="cosine")
 
+    def _defended(self) -> Defended:
+        return Defended(self.masked, self.dropout)
+
     def check(self, observation: Observation) -> None:
-        refuse_unmatchable(observation, special_of(self), self.distance, "LAMP")
+        refuse_unmatchable(observation, special_of(self), self.distance, "LAMP", self._defended())
 
     def reconstruct(
         self, observations: Sequence[Observation], generator: np.random.Generator
     ) -> Reconstruction:
         (observation,) = observations
         refuse_unmet(self, observation)
-        matching = text_matching(observation, special_of(self), self.distance, self.next_words)
+        matching = text_matching(
+            observation, special_of(self), self.distance, self.next_words, self._defended()
+        )
         step, fluency = matching.step, fluency_of(observation, self.language_weight)
         orders = Reordering(step, matching.cost, fluency, self.candidates, generator)
         starts = [self._start(matching, generator) for _ in range(self.restarts)]
-        problem = Problem(matching.cost, self._length(step), self._projection(matching, orders))
+        problem = Problem(matching.cost, self._prior(matching), self._projection(matching, orders))
         found = by_adam(problem, starts, self._adam(), self._budget())
         words = step.tokens(found.variables[0])
         nats = 0.0
@@ -128,14 +139,16 @@ class LAMP:
 
         return project
 
-    def _length(self, step: Embedded) -> Callable[[Variables, float], Tensor]:
-        """Return what vectors [R, B, S, d] of another mean length than the embedding's words cost.  # [R]"""
-        usual = step.usual_length
+    def _prior(self, matching: TextMatching) -> Callable[[Variables, float], Tensor]:
+        """Return what vectors [R, B, S, d] of another mean length than the embedding's words cost, and masks
+        of another share than is dropped.  # [R]
+        """
+        step, usual = matching.step, matching.step.usual_length
 
         def prior(variables: Variables, _: float) -> Tensor:
             lengths = variables[0][:, step.template < 0].norm(dim=2).mean(dim=1)  # [R]
             off: Tensor = (lengths / usual - 1).square()
-            return self.norm_weight * off
+            return self.norm_weight * off + matching.prior(variables)
 
         return prior
 

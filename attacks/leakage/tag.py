@@ -18,7 +18,7 @@ from .parts.requirements import PLAIN_STEP, refuse_unmet
 from .search.adam import AdamSearch
 from .search.embedded import special_of
 from .search.engine import Budget, Problem, by_adam
-from .search.text_matching import refuse_unmatchable, text_matching
+from .search.text_matching import Defended, refuse_unmatchable, text_matching
 
 Size = Literal["l2_l1", "l2"]
 
@@ -41,6 +41,10 @@ class TAG:
         restarts: Random starts, at least 1; the one of least cost wins.
         tolerance: The cost at which the search has converged, above 0; 0: it never has.
         max_seconds: Wall-clock budget, above 0, or None. A budget makes results depend on the machine.
+        masked: Whether entries that are 0 in the message are left out of the distance: the adaptive attacker
+            of ``gradient_pruning``.
+        dropout: Whether the masks of the model's dropout are searched beside the words, as ``dia`` does for
+            pictures: the adaptive attacker of dropout, whose rates and places are public.
         first: The token that every sentence begins with, or None.
         last: The token that every sentence ends with, or None.
         padding: The token that shorter ones are filled up with, or None.
@@ -55,6 +59,8 @@ class TAG:
     restarts: int = 4
     tolerance: float = 0.0
     max_seconds: float | None = None
+    masked: bool = False
+    dropout: bool = False
     first: int | None = None
     last: int | None = None
     padding: int | None = None
@@ -83,15 +89,20 @@ class TAG:
     def _adam(self) -> AdamSearch:
         return AdamSearch(self.lr, signed=False, decays=self.decays, schedule="cosine")
 
+    def _defended(self) -> Defended:
+        return Defended(self.masked, self.dropout)
+
     def check(self, observation: Observation) -> None:
-        refuse_unmatchable(observation, special_of(self), self.distance, "TAG")
+        refuse_unmatchable(observation, special_of(self), self.distance, "TAG", self._defended())
 
     def reconstruct(
         self, observations: Sequence[Observation], generator: np.random.Generator
     ) -> Reconstruction:
         (observation,) = observations
         refuse_unmet(self, observation)
-        matching = text_matching(observation, special_of(self), self.distance, self.next_words)
+        matching = text_matching(
+            observation, special_of(self), self.distance, self.next_words, self._defended()
+        )
         starts = [matching.start(generator) for _ in range(self.restarts)]
-        problem = Problem(matching.cost, project=matching.project)
+        problem = Problem(matching.cost, lambda v, _: matching.prior(v), matching.project)
         return matching.reconstruction(by_adam(problem, starts, self._adam(), self._budget()))

@@ -60,7 +60,7 @@ def attacked(tiny, tmp_path):
 
 ON_IMAGES = ("dlg", "idlg", "bias_trick")  # of an honest server; the contract tries the others
 NEED_RECORDS = ("lira", "membership", "property_inference")
-NEED_TOKENS = ("backward_lens",)
+NEED_TOKENS = ("backward_lens", "row_membership")
 COUNTING = [name for name in INFERENCE_ATTACKS.table if name not in NEED_RECORDS + NEED_TOKENS]
 
 

@@ -18,6 +18,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ....core.dropout import Call, dropouts, masked, seen_calls
 from ....core.errors import PluginError
 from ....core.layout import Layout, Slot
 from ....core.observation import Observation
@@ -109,7 +110,9 @@ class Embedded:
         counted: Which places hold no padding, bool.  # [B, S]
         counts: Where that stands in the whole vector, bool.  # [P]
         gradients: From vectors [R, B, S, d] in the embedding's own units and labels, classes [B, ...] or
-            probabilities [R, B, ..., C], to gradients.  # [R, P']
+            probabilities [R, B, ..., C], to gradients; where dropout is searched, also from a mask
+            [R, B, ...] for each call of a dropout layer.  # [R, P']
+        calls: These calls; none where nothing is dropped.
     """
 
     table: Tensor
@@ -119,7 +122,8 @@ class Embedded:
     layout: Layout
     counted: Tensor
     counts: Tensor
-    gradients: Callable[[Tensor, Tensor], Tensor]
+    gradients: Callable[..., Tensor]
+    calls: tuple[Call, ...] = ()
 
     @property
     def usual_length(self) -> float:
@@ -148,8 +152,8 @@ class Embedded:
         return self.table[tokens] / self.unit
 
 
-def embedded(observation: Observation, special: SpecialTokens) -> Embedded:
-    """Return the step that was observed as a function of vectors.
+def embedded(observation: Observation, special: SpecialTokens, dropping: bool = False) -> Embedded:
+    """Return the step that was observed as a function of vectors, and with ``dropping`` of dropout's masks.
 
     Raises:
         PluginError: The model has no embedding of its tokens, or there are no words.
@@ -164,12 +168,14 @@ def embedded(observation: Observation, special: SpecialTokens) -> Embedded:
         raise PluginError(f"special token {int(template.max())} is none of {len(table)}")
     layout, counts = _compared(observation, f"{name}.weight")
     ids = template.where(template >= 0, special.words_from)
+    model.train(dropping)
+    calls = tuple(Call(rate, tuple(shape[1:])) for rate, shape in seen_calls(model, ids)) if dropping else ()
     gradients = _gradients(model, name, layout, ids)
     unit = float(table[special.words_from :].square().mean().sqrt()) or 1.0
     counted = torch.ones_like(template, dtype=torch.bool)
     if special.padding is not None:
         counted = template != special.padding
-    return Embedded(table, unit, template, special.words_from, layout, counted, counts, gradients)
+    return Embedded(table, unit, template, special.words_from, layout, counted, counts, gradients, calls)
 
 
 def _compared(observation: Observation, table: str) -> tuple[Layout, Tensor]:
@@ -187,30 +193,34 @@ def _compared(observation: Observation, table: str) -> tuple[Layout, Tensor]:
     return Layout(tuple(slots)), counts
 
 
-def _gradients(
-    model: nn.Module, name: str, layout: Layout, ids: Tensor
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the gradients of the mean loss over all positions, of a model whose embedding is replaced."""
+def _gradients(model: nn.Module, name: str, layout: Layout, ids: Tensor) -> Callable[..., Tensor]:
+    """Return the gradients of the mean loss over all positions, of a model whose embedding is replaced.
+
+    Of one in training mode dropout is a product with given masks; all else is as in evaluation.
+    """
     model, (parent, _, leaf) = copy.deepcopy(model), name.rpartition(".")
+    layers = dropouts(model)
+    model.eval()
     setattr(model.get_submodule(parent), leaf, Given())
     named = dict(model.named_parameters(remove_duplicate=False))
     values = {slot.name: named[slot.name].detach() for slot in layout.parameters}
 
-    def loss(values: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        logits = functional_call(model, {**values, f"{name}.vectors": x}, (ids,))
+    def loss(values: dict[str, Tensor], x: Tensor, y: Tensor, masks: tuple[Tensor, ...]) -> Tensor:
+        with masked(model, masks, layers):
+            logits = functional_call(model, {**values, f"{name}.vectors": x}, (ids,))
         labels = y.flatten() if y.dtype == torch.int64 else y.flatten(0, -2)
         return functional.cross_entropy(logits.flatten(0, -2), labels)
 
-    def one(x: Tensor, y: Tensor) -> Tensor:
-        found = grad(loss)(values, x, y)
+    def one(x: Tensor, y: Tensor, masks: tuple[Tensor, ...]) -> Tensor:
+        found = grad(loss)(values, x, y, masks)
         return torch.cat([found[slot.name].flatten() for slot in layout.parameters])  # [P']
 
-    def gradients(x: Tensor, y: Tensor) -> Tensor:
+    def gradients(x: Tensor, y: Tensor, masks: tuple[Tensor, ...] = ()) -> Tensor:
         soft = y.dtype != torch.int64
         with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
             if len(x) == 1:
-                return one(x[0], y[0] if soft else y)[None]
-            return vmap(one, in_dims=(0, 0 if soft else None), chunk_size=CHUNK)(x, y)
+                return one(x[0], y[0] if soft else y, tuple(mask[0] for mask in masks))[None]
+            return vmap(one, in_dims=(0, 0 if soft else None, 0), chunk_size=CHUNK)(x, y, masks)
 
     return gradients
 
