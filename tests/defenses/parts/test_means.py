@@ -20,7 +20,7 @@ def drawn(rows, columns, seed=0):
 )
 @pytest.mark.parametrize("block", [2**20, 7 * 5])
 def test_a_mean_has_the_bits_of_the_sum_that_is_divided_and_stored(monkeypatch, counts, block):
-    monkeypatch.setattr("gauntlet.core.updates.EXACT_ELEMENTS", block)
+    monkeypatch.setattr("gauntlet.defenses.parts.means.MEAN_ELEMENTS", block)
     rows, counts = drawn(5, 1000) * 10.0 ** torch.arange(-2, 3)[:, None], torch.tensor(counts).double()
     expected = stored(weighted_sum(rows, counts) / 3.7, torch.float32)
     assert torch.equal(weighted_mean(rows, counts, 3.7), expected)
@@ -39,7 +39,7 @@ def test_what_is_beyond_the_range_becomes_the_largest_number_and_who_counts_noth
 @pytest.mark.parametrize("block", [2**20, 7 * 9])
 def test_each_group_has_the_mean_of_its_own_rows(monkeypatch, dtype, block):
     """Groups of one, two and three rows, in any order; a row of no number spoils its own group alone."""
-    monkeypatch.setattr("gauntlet.core.updates.EXACT_ELEMENTS", block)
+    monkeypatch.setattr("gauntlet.defenses.parts.means.MEAN_ELEMENTS", block)
     rows = drawn(7, 100).to(dtype)
     rows[5] = math.inf
     groups = [[6], [3, 0, 1], [5, 4], [2, 6, 3]]
