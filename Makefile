@@ -36,6 +36,7 @@ bench: setup
 	$(BIN)/python benchmarks/aggregators.py
 	$(BIN)/python benchmarks/codecs.py
 	$(BIN)/python benchmarks/leakage_engine.py
+	$(BIN)/python benchmarks/adapters_speed.py
 
 fuzz: setup
 	nice -n 19 $(BIN)/python benchmarks/fuzz.py

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from statistics import mean, median
 from tempfile import mkdtemp
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -72,7 +73,11 @@ def base(seed: int) -> str:
 @cache
 def run(method: str, lr: float, seed: int) -> tuple[float, int, tuple[float, ...]]:
     """Return the accuracy, the bytes of a message, and the factors' gaps."""
-    how = METHODS[method]
+    return tuned(METHODS[method], lr, seed)
+
+
+def tuned(how: dict[str, Any], lr: float, seed: int) -> tuple[float, int, tuple[float, ...]]:
+    """Return the same of a scenario's ``model`` and what else it has."""
     values = {
         "name": "adapters", "seed": seed, "rounds": 6, "num_clients": 150, "root_examples": 300,
         "data": {"name": "fashion_mnist", "normalize": False},
@@ -95,13 +100,13 @@ def run(method: str, lr: float, seed: int) -> tuple[float, int, tuple[float, ...
 def row(method: str, asked: argparse.Namespace) -> str:
     begin = time.process_time()
     alike = method.removesuffix(", products")  # factors' best step is products', too
-    tuned = {lr: mean(run(alike, lr, seed)[0] for seed in asked.tuning) for lr in asked.lrs}
-    best = max(tuned, key=tuned.__getitem__)
+    means = {lr: mean(run(alike, lr, seed)[0] for seed in asked.tuning) for lr in asked.lrs}
+    best = max(means, key=means.__getitem__)
     runs = [run(method, best, seed) for seed in asked.seeds]
     every, gaps = [one[0] for one in runs], [gap for one in runs for gap in one[2]]
     gap = f"{min(gaps):.3f} to {max(gaps):.3f}" if gaps else ""
     spent = time.process_time() - begin
-    steps = ", ".join(f"{value:.3f}" for value in tuned.values())
+    steps = ", ".join(f"{value:.3f}" for value in means.values())
     found = f"{mean(every):.3f}, {median(every):.3f}, {max(every):.3f}, {min(every):.3f}"
     return f"| {method} | {steps} | {best:g} | {found} | {runs[0][1]} | {gap} | {spent:.0f} |"
 

@@ -1,4 +1,4 @@
-"""What `tag` and `lamp` rebuild of sentences of CoLA from a step of `tiny_bert`, by attack and batch.
+"""What `tag`, `lamp` and `film` rebuild of sentences of CoLA from a step of `tiny_bert`, by attack and batch.
 
 Usage: leakage_sentences.py [--attacks tag lamp ...] [--half first second both] [--sizes 1 2 4] [--seed 0]
        [--frozen] [--batches 20] [--out FILE]
@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gauntlet.attacks.leakage.film import FILM
 from gauntlet.attacks.leakage.lamp import LAMP
 from gauntlet.attacks.leakage.parts.metrics import score
 from gauntlet.attacks.leakage.tag import TAG
@@ -48,6 +49,9 @@ ATTACKS = {
     "lamp_l2_l1": LAMP(**ORDER | {"distance": "l2_l1", "norm_weight": 49.0}),
     "lamp_no_language": LAMP(**ORDER | {"language_weight": 0.0}),
     "lamp_no_swaps": LAMP(**ORDER | {"swap_every": 0}),
+    "film": FILM(**PUBLIC),
+    "film_begin": FILM(max_iterations=0, **PUBLIC),
+    "film_no_language": FILM(language_weight=0.0, **PUBLIC),
 }
 
 
