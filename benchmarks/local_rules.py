@@ -102,6 +102,21 @@ def layerwise() -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     return DIGITS | {"rounds": 40, "training": {"batch_size": 32, "lr": 0.2, "local_epochs": 1}}, rows
 
 
+def recurrent() -> dict[str, dict[str, Any]]:
+    """Return rows of the recurrent layer alone, each rule at the best step size of those that were tried."""
+    training = layerwise()[0]["training"]
+    rules: dict[str, tuple[Any, float]] = {
+        "back-propagation": ("fedavg", 0.5),
+        "tpsgd, last": ({"name": "tpsgd", "recurrent": "last"}, 0.05),
+        "tpsgd, last, weight 0.1": ({"name": "tpsgd", "recurrent": "last", "weight": 0.1}, 0.5),
+        "last layer only": ({"name": "tpsgd", "freeze_hidden": True}, 4.0),
+    }
+    return {
+        f"{row}, lr {lr}": {"model": "rnn", "algorithm": rule, "training": {**training, "lr": lr}}
+        for row, (rule, lr) in rules.items()
+    }
+
+
 def guesses() -> dict[str, dict[str, Any]]:
     """Return rows of projected guesses beside the gradient, all on the dense model of ``layers``."""
     rules: dict[str, Any] = {"back-propagation": "fedavg"}
@@ -135,6 +150,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {
     ),
     "layers": layerwise(),
     "guess": (layerwise()[0], guesses()),
+    "recurrent": (layerwise()[0], recurrent()),
     "depth": (
         DIGITS
         | {"data": "mnist", "rounds": 20, "training": {"batch_size": 32, "lr": 0.1, "local_steps": 10}},

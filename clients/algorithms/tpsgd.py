@@ -26,8 +26,7 @@ class TpSGD:
     y is the label, one of C, and P a fixed matrix of entries +-``scale``, drawn for each layer from a public
     number, the same at all clients. With a the outputs of a layer and of what follows it without parameters
     (activation, pooling), flattened, its loss is |P y - a|^2 / 2 or the sum of |P y - a|; what comes from the
-    layer before is a constant, as it was before the step. A recurrent layer (model ``rnn``) has that loss at
-    every step of time, the state before being a constant. The last layer has the loss of the run. The layer's
+    layer before is a constant, as it was before the step. The last layer has the loss of the run. The layer's
     memory is all that a client needs beside the model. The model is an ``nn.Sequential``, labels are classes.
 
     Analytic leakage attacks work as ever: of one example the first layer's dW[j] / db[j] is still the input.
@@ -36,6 +35,10 @@ class TpSGD:
         loss: ``"l2"`` or ``"l1"``.
         scale: The size of the entries of P, above 0.
         target_seed: A public number from which all P follow.
+        recurrent: What the loss of a recurrent layer (model ``rnn``) is about: ``"steps"``, its states at all
+            steps of time, each with the state before as a constant; ``"last"``, its last state, with a
+            gradient through the steps of that layer, whose states a client then keeps.
+        weight: What hidden layers' losses count beside the last layer's, above 0.
         freeze_hidden: Whether hidden layers stay as they are: the control, of which the last layer alone
             learns.
     """
@@ -43,13 +46,18 @@ class TpSGD:
     loss: Literal["l2", "l1"] = "l2"
     scale: float = 0.8
     target_seed: int = 0
+    recurrent: Literal["steps", "last"] = "steps"
+    weight: float = 1.0
     freeze_hidden: bool = False
 
     def __post_init__(self) -> None:
         if self.loss not in ("l2", "l1"):
             raise ValueError(f"loss must be l2 or l1, got {self.loss!r}")
-        if not (isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"scale must be above 0 and finite, got {self.scale}")
+        if self.recurrent not in ("steps", "last"):
+            raise ValueError(f"recurrent must be steps or last, got {self.recurrent!r}")
+        for name in ("scale", "weight"):
+            if not (isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
         if self.target_seed < 0:
             raise ValueError(f"target_seed must be at least 0, got {self.target_seed}")
 
@@ -66,18 +74,18 @@ class TpSGD:
         if batch.y.is_floating_point() or batch.y.ndim != 1:
             raise ValueError("tpsgd projects labels, one class an example; got other targets")
         stages = stages_of(model, "tpsgd")
-        h, outs = through(stages.before, batch.x), []
+        h, outs = through(stages.before, batch.x), list[tuple[Tensor, bool]]()
         for layer in stages.layers[:-1]:
-            out = _outputs(layer, h)
-            outs.append(out)
-            h = (out[:, -1] if isinstance(layer[0], RnnLayer) else out).detach()
+            first = layer[0]
+            in_time = isinstance(first, RnnLayer) and self.recurrent == "steps"
+            out = first.states(h, cut=True) if isinstance(first, RnnLayer) and in_time else through(layer, h)
+            outs.append((out, in_time))
+            h = (out[:, -1] if in_time else out).detach()
         logits = through(stages.layers[-1], h)
         loss, total = visit.loss(logits, batch.y), torch.zeros(())
         labels = F.one_hot(batch.y, logits.shape[-1]).float()
-        for number, out in enumerate([] if self.freeze_hidden else outs):
-            total = total + self.layer_loss(
-                number, out, labels, isinstance(stages.layers[number][0], RnnLayer)
-            )
+        for number, (out, in_time) in enumerate([] if self.freeze_hidden else outs):
+            total = total + self.weight * self.layer_loss(number, out, labels, in_time)
         return loss + total, loss
 
     def layer_loss(self, number: int, out: Tensor, labels: Tensor, steps: bool = False) -> Tensor:
@@ -101,10 +109,3 @@ class TpSGD:
     def step(self, params: Tensor, aggregate: Tensor, state: None) -> tuple[Tensor, None]:
         """Add the aggregate."""
         return params + aggregate, state
-
-
-def _outputs(layer: tuple[nn.Module, ...], h: Tensor) -> Tensor:
-    """Return a layer's outputs; of a recurrent one its states at all steps, each from a constant before."""
-    if isinstance(layer[0], RnnLayer):
-        return layer[0].states(h, cut=True)
-    return through(layer, h)

@@ -111,6 +111,28 @@ def test_a_recurrent_layer_passes_no_gradient_through_time():
     torch.testing.assert_close(found, expected)
 
 
+def test_of_a_recurrent_layers_last_state_the_gradient_goes_through_its_own_steps_alone():
+    """By autograd on the recursion written out, of two layers, of which the first is told nothing."""
+    torch.manual_seed(3)
+    before, layer, head = nn.Linear(5, 6), RnnLayer(2, 4, "tanh"), nn.Linear(4, 3)
+    model = nn.Sequential(before, nn.Tanh(), nn.Unflatten(1, (3, 2)), layer, head)
+    found, _ = update(TpSGD(recurrent="last", weight=0.5), model)
+    h = None
+    x = torch.tanh(before(X)).view(12, 3, 2).detach()
+    for t in range(3):
+        z = x[:, t] @ layer.weight_ih.t() + layer.bias_ih
+        h = torch.tanh(z if h is None else z + h @ layer.weight_hh.t())
+    value = (targets(1, 4) - h).square().sum() / 2 / 12
+    own = (layer.weight_ih, layer.weight_hh, layer.bias_ih)
+    for name, gradient in zip(
+        ("weight_ih", "weight_hh", "bias_ih"), torch.autograd.grad(value, own), strict=True
+    ):
+        torch.testing.assert_close(found[f"3.{name}"], -0.1 * gradient)
+    a = torch.tanh(X @ before.weight.t() + before.bias).detach()
+    d = (targets(0, 6) - a) * (1 - a**2)
+    torch.testing.assert_close(found["0.weight"], 0.1 * d.t() @ X / 12)
+
+
 def test_a_model_of_one_layer_takes_fedavgs_step_and_inputs_are_normalised():
     torch.manual_seed(0)
     found, _ = update(TpSGD(), Normalized(nn.Sequential(nn.Linear(5, 3)), (0.5,) * 5, (2.0,) * 5))
@@ -133,6 +155,8 @@ def test_of_one_example_the_first_layer_gives_the_input_away():
     [
         ({"loss": "l3"}, "loss must be l2 or l1, got 'l3'"),
         ({"scale": 0.0}, "scale must be above 0"),
+        ({"weight": 0.0}, "weight must be above 0 and finite, got 0.0"),
+        ({"recurrent": "none"}, "recurrent must be steps or last, got 'none'"),
         ({"target_seed": -1}, "target_seed must be at least 0"),
     ],
 )
