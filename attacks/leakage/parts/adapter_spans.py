@@ -17,6 +17,7 @@ from ....core.observation import Observation
 from .spans import Span, readers, span_of, span_of_rows
 
 DOWN, UP = "lora_down.weight", "lora_up.weight"
+NEAR = 0.1  # of a span's bound: below that, distances are rounding
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,26 @@ class Filter:
         ]
         most: Tensor = torch.stack(found).amax(dim=0)
         return most
+
+    def nats(self, inputs: Tensor, count: int) -> Tensor:
+        """Return how much likelier inputs [..., d] are if they were not read, less a constant.
+
+        Of a span of r of the b dimensions that were read, as random inputs would be: a squared share c of
+        Beta(r/2, (b - r)/2) lies in it, of another input Beta(r/2, (d - r)/2), whose ratio is
+        (1 - c)^((d - b)/2). So something is known of a saturated filter, too, unless b is d or more.
+
+        Args:
+            inputs: What a layer may have read.
+            count: How many were read at most; b is taken to be between that and the rank.
+        """
+        found: Tensor = torch.zeros(inputs.shape[:-1], dtype=inputs.dtype)
+        for span, one in zip(self.spans, self.maps, strict=True):
+            seen = inputs if one is None else inputs @ one.T
+            read = (span.rank + min(count, seen.shape[-1])) / 2
+            if span.rank < seen.shape[-1]:
+                off = span.distance(seen).clamp(min=NEAR * span.bound)
+                found = found + (seen.shape[-1] - read) * off.log()
+        return found
 
 
 def filter_of(observation: Observation, model: nn.Module, layers: Sequence[str]) -> Filter:

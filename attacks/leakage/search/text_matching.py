@@ -94,7 +94,7 @@ class TextMatching:
         shape = (*self.step.template.shape, self.step.table.shape[1])
         x = torch.from_numpy(stream.standard_normal(shape)).float()
         self.step.pin(x[None])
-        drawn = ()
+        drawn: tuple[Tensor, ...] = ()
         if self.labels is None:
             places = (1,) if self.linked else self.label_shape
             q = stream.standard_normal((shape[0], *places, self.num_classes))

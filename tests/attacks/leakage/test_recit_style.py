@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from gauntlet.attacks.leakage.parts.adapter_spans import filter_of
 from gauntlet.attacks.leakage.parts.attention_inputs import attention_inputs, input_of
-from gauntlet.attacks.leakage.recit_style import RecitStyle, _allowed
+from gauntlet.attacks.leakage.parts.note_fields import with_notes
+from gauntlet.attacks.leakage.recit_style import RecitStyle
 from gauntlet.clients.models.lora import Adapted, Lora
 from gauntlet.core.errors import PluginError
 from gauntlet.core.layout import Layout
@@ -65,7 +66,7 @@ def passed(seen, x):
     model = seen.model
     layers = attention_inputs(model, x[:1])[0]
     found = filter_of(seen, model, layers)
-    allowed = _allowed(seen, model, layers[0], found)
+    allowed, _ = RecitStyle()._tokens(seen, model, layers[0], found)
     true = torch.zeros_like(allowed)
     true[x.flatten(), torch.arange(LENGTH).repeat(len(x))] = True
     return found, int((allowed & true).sum()), int(true.sum()), int((allowed & ~true).sum())
@@ -136,6 +137,74 @@ def test_several_steps_are_no_shelter(steps, momentum):
     assert (found.rank, right, wrong) == (14, 14, 0)
 
 
+def test_what_a_saturated_filter_shows_of_inputs_is_the_ratio_of_two_beta_densities():
+    """By hand, r = 16 of b = 28 of d = 128: a share c has (1 - c)^((128 - 28) / 2) times the density. Of a
+    count of 40 b is (16 + 40) / 2.
+    """
+    x = sentences(4)
+    seen = sent(model_of(V, 16, 0.02), x)
+    layers = attention_inputs(seen.model, x)[0]
+    found, inputs = filter_of(seen, seen.model, layers), input_of(seen.model, layers[0], x)
+    share = 1 - found.spans[0].distance(inputs) ** 2
+    other = 1 - found.spans[0].distance(input_of(seen.model, layers[0], (x + 7) % TOKENS)) ** 2
+
+    assert torch.allclose(found.nats(inputs, 40), (128 - 28) / 2 * (1 - share).log())
+    assert float(share[:, :-1].mean()) > float(other[:, :-1].mean()) + 0.2
+    assert float(found.nats(inputs, 10**6).min()) < 0  # never more than there are dimensions
+
+
+def test_the_tokens_nearest_to_a_saturated_filter_hold_most_of_the_true_ones():
+    """28 inputs where 16 are shown: chance would be 16 of 500 a position."""
+    x = sentences(4)
+    seen = sent(model_of(V, 16, 0.02), x)
+    layers = attention_inputs(seen.model, x)[0]
+    first = filter_of(seen, seen.model, layers)
+    allowed, nats = RecitStyle(nearest=16)._tokens(seen, seen.model, layers[0], first)
+    made = RecitStyle(nearest=16, beam=2).reconstruct([seen], generator(0, "attack"))
+
+    assert allowed.sum(dim=0).tolist() == [16] * LENGTH
+    assert all(nats[allowed[:, i], i].max() <= nats[~allowed[:, i], i].min() for i in range(LENGTH))
+    assert float(allowed[x, torch.arange(LENGTH)][:, :-1].float().mean()) > 0.7
+    assert made.stopped == "not_identifiable"
+
+
+class Copying(nn.Module):
+    """A language model whose next token is the one three places back, else the largest that it read."""
+
+    def forward(self, x):
+        logits = 0.1 * functional.one_hot(x, TOKENS).double().cumsum(dim=1).clamp(max=1)
+        logits = logits * torch.arange(1, TOKENS + 1)
+        return logits + 1e3 * functional.one_hot(functional.pad(x, (2, 0))[:, :-2], TOKENS)
+
+
+def test_a_note_stands_behind_each_sentence_and_is_of_tokens_that_were_seen():
+    """By hand: of 7 8 9 and note 2 * * 3 *, free places are what stands three back: 8, 9, and 8."""
+    model, bag = Copying(), torch.tensor([7, 8, 9])
+    rows = [torch.tensor([7, 8, 9]), torch.tensor([8, 9])]
+    found = with_notes(model, rows, (2, -1, -1, 3, -1), [bag, bag], LENGTH)
+
+    assert found[0].tolist() == [7, 8, 9, 2, 8, 9, 3, 8]
+    assert found[1].tolist()[:3] == [8, 9, 2]
+    assert found[1].tolist()[7:] == [0]
+    assert set(found[1, [3, 4, 6]].tolist()) <= {7, 8, 9}
+    longest = with_notes(model, rows, (2, -1, -1, 3, -1, -1, -1), [bag, bag[:1]], LENGTH)
+    assert longest[:, :2].tolist() == [[9, 2], [9, 2]]  # the beginning is left out
+    assert longest[1, [2, 3, 5, 6, 7]].tolist() == [7] * 5
+
+
+def test_an_attack_with_a_note_keeps_its_sentence_and_says_no_token_that_it_did_not_see():
+    x = sentences(1)
+    seen = sent(model_of(QV, 16, 0.02), x)
+    plain = RecitStyle(beam=4).reconstruct([seen], generator(0, "attack")).x
+    made = RecitStyle(beam=4, note=(3, -1, -1)).reconstruct([seen], generator(0, "attack")).x
+
+    assert made.shape == x.shape
+    sentence = plain[0, : int((plain[0] != 0).nonzero().max()) + 1].tolist()[-(LENGTH - 3) :]
+    assert made[0, : len(sentence)].tolist() == sentence
+    assert made[0, len(sentence)] == 3
+    assert set(made[0, len(sentence) + 1 : len(sentence) + 3].tolist()) <= set(x[0, :-1].tolist())
+
+
 def test_adam_is():
     """Specification: 0 of 16. Here each step is Adam's first."""
     x = sentences(2)
@@ -178,7 +247,12 @@ def test_true_inputs_lie_in_the_span_and_others_far_away():
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"beam": 0}, "beam must be at least 1, got 0"), ({"lm_weight": -1.0}, "lm_weight must be at least 0")],
+    [
+        ({"beam": 0}, "beam must be at least 1, got 0"),
+        ({"lm_weight": -1.0}, "lm_weight must be at least 0"),
+        ({"nearest": -1}, "nearest and padding must be at least 0, got -1 and 0"),
+        ({"note": (1, -2)}, r"note must hold tokens, or -1 where one is free, got \[1, -2\]"),
+    ],
 )
 def test_options_out_of_range_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
@@ -189,5 +263,7 @@ def test_a_model_without_attention_is_refused():
     x = sentences(1)
     seen = sent(model_of(V, 16, 0.02), x)
     flat = nn.Sequential(nn.Embedding(TOKENS, 4), nn.Linear(4, TOKENS))
+    with pytest.raises(PluginError, match=r"at most 7 tokens below 500, got \[500\]"):
+        RecitStyle(note=(500,)).check(seen)
     with pytest.raises(PluginError, match="needs a transformer whose queries"):
         RecitStyle().check(replace(seen, model=flat))
