@@ -6,7 +6,7 @@ Many clients of a block look at the same examples, at the same parameters: each 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,6 +33,8 @@ class HeldExamples:
         self._holds = declared(procedure, Algorithms.holds)
         self._num_clients = num_clients
         self._most = max(_GRADIENTS, _NUMBERS // max(1, num_parameters))
+        self._asked: dict[int, Sequence[int]] = {}
+        self._last: tuple[Tensor | None, int, bytes] = (None, 0, b"")
         self._visits: OrderedDict[int, ClientVisit] = OrderedDict()
         self._gradients: OrderedDict[tuple[int, bytes, bytes], tuple[Tensor, Tensor]] = OrderedDict()
 
@@ -42,7 +44,7 @@ class HeldExamples:
         Raises:
             ValueError: It holds none of these.
         """
-        holds = () if self._holds is None else self._holds(visit.client_id, self._num_clients)
+        holds = self._held_by(visit.client_id)
         if client_id not in holds:
             raise ValueError(
                 f"client {visit.client_id} holds no examples of client {client_id}; allowed: "
@@ -55,14 +57,27 @@ class HeldExamples:
 
         return _kept(self._visits, client_id, seen, 2 * len(holds))
 
+    def _held_by(self, client_id: int) -> Sequence[int]:
+        if client_id not in self._asked:
+            found = () if self._holds is None else self._holds(client_id, self._num_clients)
+            self._asked[client_id] = found
+        return self._asked[client_id]
+
     def gradient(
         self, client_id: int, params: Tensor, rows: Array | None, take: Callable[[], tuple[Tensor, Tensor]]
     ) -> tuple[Tensor, Tensor]:
         """Return a gradient at some of a client's examples and the loss there, taken anew or as before."""
         which = b"" if rows is None else np.asarray(rows).tobytes()
-        where = blake2b(params.numpy(force=True).tobytes(), digest_size=16).digest()
-        gradient, loss = _kept(self._gradients, (client_id, where, which), take, self._most)
+        gradient, loss = _kept(self._gradients, (client_id, self._digest(params), which), take, self._most)
         return gradient.clone(), loss.clone()
+
+    def _digest(self, params: Tensor) -> bytes:
+        """Return what tells parameters from others; not anew of a tensor that nobody wrote to since."""
+        last, version, digest = self._last
+        if params is not last or params._version != version:
+            digest = blake2b(params.numpy(force=True).tobytes(), digest_size=16).digest()
+            self._last = params, params._version, digest
+        return digest
 
 
 def _kept(known: OrderedDict[Any, V], key: object, make: Callable[[], V], most: int) -> V:

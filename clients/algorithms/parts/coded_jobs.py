@@ -106,9 +106,13 @@ def summed(
     """
     total, losses, count = torch.zeros(len(params) + 1, dtype=torch.float64), torch.zeros(()), 0
     for client in held:
-        found, loss, size = task(visit.of(client), params, rows(client))
-        total += float(factors[client]) * found
-        losses, count = losses + size * loss, count + size
+        theirs, which = visit.of(client), rows(client)
+        size = theirs.num_examples if which is None else len(which)
+        if size:
+            gradient, loss = theirs.gradient(params, which)
+            total[:-1].add_(gradient, alpha=float(factors[client]) * size)
+            total[-1] += float(factors[client]) * size
+            losses, count = losses + size * loss, count + size
     return total, losses / max(1, count), count
 
 
