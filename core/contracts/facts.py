@@ -27,7 +27,7 @@ class Facts:
         training: How clients train, as the algorithm schedules it.
         values: The stated numbers by name, float64.  # [K] each
         messages: What each client sent, decoded and before any clipping, in the groups' own units, float32,
-            to be left as it is; None unless ``sees_messages`` is declared, or before the defense.  # [K, M]
+            to be left as it is; None without ``sees_messages``, and before the defense.  # [K, M]
     """
 
     client_ids: Tensor
