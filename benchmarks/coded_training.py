@@ -4,9 +4,8 @@
 serverless workers (folder sgc_lambda_delays, see GAUNTLET_DATA). Settings are those that
 ``gradient_coding.py --halves`` chooses on the first 15 rounds of the trace; runs go round the other 15, seed
 k from the (5 k)-th of them on. SR-SGC and M-SGC train two models in turn. Of the others, which train one, the
-clock is read after twice as many rounds as it takes: two models in turn need so many. The step size is the
-best of 0.05, 0.1 and 0.2 without a code, on seed 5. Results are kept in ``--out``, one cell each; prints
-Markdown.
+clock is read after twice as many rounds as it takes: two models in turn need so many. Results are
+kept in ``--out``, one cell each; prints Markdown.
 
     python benchmarks/coded_training.py [--seeds 0 1 2] [--target 0.83] [--out coded_training.json]
 """
