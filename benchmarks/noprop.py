@@ -19,7 +19,7 @@ from asked import words
 from torch import nn
 
 from gauntlet.clients.algorithms.noprop import with_blocks
-from gauntlet.clients.models.noprop import NoPropNet
+from gauntlet.clients.models.denoising import NoPropNet
 from gauntlet.clients.models.normalized import Normalized
 
 GRID, TPSGD_GRID = (0.3, 1.0, 3.0), (0.02, 0.06, 0.2)

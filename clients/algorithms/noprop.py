@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from ...core.contracts import LocalTraining, Part, Visit
 from ...core.errors import ScenarioError
 from ...core.layout import Layout
-from ..models.noprop import NoPropNet
+from ..models.denoising import NoPropNet
 from ..models.normalized import Normalized
 from .parts.local_sgd import Batch, descend
 from .parts.stages import scaled

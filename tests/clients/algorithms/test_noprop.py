@@ -13,7 +13,8 @@ from gauntlet.clients.algorithms.fedavg import FedAvg
 from gauntlet.clients.algorithms.noprop import NoProp, noisy, with_blocks
 from gauntlet.clients.data.synthetic import SyntheticPopulation
 from gauntlet.clients.exchange.messages import Broadcast
-from gauntlet.clients.models.noprop import NoPropBlocks, between, cosine
+from gauntlet.clients.models.denoising import between, cosine
+from gauntlet.clients.models.noprop import NoPropBlocks
 from gauntlet.clients.models.normalized import Normalized
 from gauntlet.clients.training.kernel import BlockKernel
 from gauntlet.core.contracts import LocalTraining
