@@ -1,8 +1,8 @@
-"""Blocks that denoise a label one after the other, and the noise between them.
+"""Blocks that read a noisy label, the order in which a prediction goes through them, and its noise.
 
 Source: Li, Teh, Pascanu. NoProp: Training Neural Networks without Full Back-propagation or Full
 Forward-propagation. arXiv:2503.24322, of which abstract and third parties' code were read; the recursion was
-derived anew.
+derived anew. Model ``noprop`` makes them, algorithm ``noprop`` trains them.
 """
 
 from collections.abc import Sequence
