@@ -62,7 +62,8 @@ def test_every_example_runs(kind, tmp_path, monkeypatch):
                 continue  # real data or an extra that are not on this machine
             raise AssertionError(name) from error
         assert run.rounds["rejected"].sum() == (4 if name == "non_finite" else 0), name
-        assert run.rounds["fallback"].isna().all(), name
+        said = run.rounds["fallback"].dropna()  # a code over rounds tells nothing in its first ones
+        assert said.str.contains("the first job is told").all(), (name, said.tolist())
 
 
 def test_what_examples_need_is_of_plug_ins_that_there_are():
