@@ -64,6 +64,6 @@ def a_mean_that_a_combination_does_not_take(parts: Parts) -> ScenarioError | Non
     if declared(parts.mechanism, Mechanisms.trust_model) == "local":
         return None
     return ScenarioError(
-        f"{_who(parts)} combines single messages with factors of its own, and privacy '{name}' protects a mean "
-        "or a sum of them; use none, or noise that clients add themselves"
+        f"{_who(parts)} combines single messages with factors of its own, and privacy '{name}' protects a "
+        "mean or a sum of them; use none, or noise that clients add themselves"
     )
