@@ -57,8 +57,8 @@ class GMSplit:
         largest_mean: See above, in units of the median length, above 0 and at most 1.
         least_norm: See above, at least 0.
         server_lr: What a cluster's mean update is multiplied by, above 0.
-        room: Clients that the list of who belongs where has room for, by id, at least 1: 4 bytes each in what
-            a client is sent.
+        room: Clients that the list of who belongs where has room for, at least as many as there are: 4 bytes
+            each in what a client is sent.
     """
 
     warmup: int = 6
@@ -105,9 +105,9 @@ class GMSplit:
 
     def work(self, visit: Visit) -> Worked:
         """Return the update of local SGD from the model of the client's cluster."""
-        if visit.client_id >= self.room:
+        if visit.num_clients > self.room:  # whoever is drawn first says so, and no late round
             raise ValueError(
-                f"client {visit.client_id} has no place: room must be above its id, got {self.room}"
+                f"room must be at least the number of clients, {visit.num_clients}, got {self.room}"
             )
         member = int(visit.shared["membership"][visit.client_id])
         number = max(member, -1 - member)

@@ -29,8 +29,9 @@ class MSGC:
     parts. So W - 1 + B models are trained in turn, all from the same start, and all are sent in every round.
 
     It goes with ``schedule = "bursty"`` of the same B, W and lambda, under which every job is told. A job
-    that is not leaves its model as it was. What a client delivered it knows from which of its messages
-    were counted.
+    that is not leaves its model as it was: one client whose messages never count (NaN, a network that loses
+    them) stops the run so, since nobody else holds its own parts. What a client delivered it knows from which
+    of its messages were counted.
 
     Attributes:
         burst: B, at least 1.

@@ -18,7 +18,7 @@ from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.server.networks.ideal import Ideal
 from gauntlet.server.schedules.parts.coded_rounds import Multiplexed, SelectiveRepeat
-from gauntlet.server.spec import PluginSpec
+from gauntlet.server.spec import PluginSpec, RoleSpec
 
 LATE = {
     "network": PluginSpec("links", {"latency_seconds": 1.0, "jitter": 1.0}),
@@ -146,6 +146,21 @@ def test_a_job_that_is_not_told_leaves_its_model_as_it_was(coded, name, options)
     _, steps = run(coded(options, name, rounds=6, **late))
     assert all("the model stays as it was" in step.outcome.verdict.fallback for step in steps)
     assert torch.equal(steps[-1].state.params, steps[0].outcome.broadcast.params)
+
+
+@pytest.mark.parametrize(("name", "options"), [SPECS[0], *BURSTS[::2]], ids=str)
+def test_one_client_that_is_never_finite_stops_m_sgc_alone(coded, name, options):
+    """The others decode without it; its own parts of a multiplexed job nobody else holds."""
+    spec = coded(options, name, roles=(RoleSpec(PluginSpec("non_finite"), clients=(5,)),))
+    _, steps = run(spec)
+    assert all(5 in step.outcome.refused for step in steps)
+    told = [step.outcome.verdict.fallback == "" for step in steps]
+    if name == "m_sgc":
+        assert "1 clients did not deliver all parts of their own" in steps[-1].outcome.verdict.fallback
+        assert not any(told)
+    else:
+        assert all(told[1:])
+    assert torch.equal(steps[-1].state.params, steps[0].outcome.broadcast.params) == (name == "m_sgc")
 
 
 @pytest.mark.parametrize(("name", "options"), BURSTS, ids=str)

@@ -138,3 +138,40 @@ def test_a_defense_with_examples_of_its_own_is_refused_where_clients_hold_copies
     assert run(neighbours(algorithm=borrowed))[1]
     with pytest.raises(ScenarioError, match="'fltrust' has the server do the same on its own"):
         run(neighbours(algorithm=borrowed, defense=PluginSpec("fltrust"), root_examples=20))
+
+
+@dataclass(frozen=True)
+class Noised(Borrowed):
+    """The same, and it says that it goes with mechanisms."""
+
+    mechanisms = ("gaussian", "dp_sgd", "secure_sum")
+
+
+@dataclass(frozen=True)
+class Added(Neighbours):
+    """One that combines single messages of clients' own examples, and says that it goes with mechanisms."""
+
+    mechanisms = Noised.mechanisms
+    holds = None
+
+    def work(self, visit):
+        gradient, loss = visit.gradient(visit.received)
+        return Worked(-gradient, loss)
+
+
+@pytest.mark.parametrize(
+    ("name", "privacy", "words"),
+    [
+        ("Noised", PluginSpec("gaussian", NOISE), "counts each example in one client's messages alone"),
+        ("Noised", PluginSpec("dp_sgd", NOISE), "counts each example in one client's messages alone"),
+        ("Noised", PluginSpec("secure_sum"), "counts each example in one client's messages alone"),
+        ("Added", PluginSpec("gaussian", NOISE), "'gaussian' protects a mean or a sum of them"),
+        ("Added", PluginSpec("secure_sum"), "'secure_sum' protects a mean or a sum of them"),
+    ],
+)
+def test_a_guarantee_that_copies_or_a_combination_break_is_refused_whatever_is_declared(
+    neighbours, name, privacy, words
+):
+    with pytest.raises(ScenarioError, match=words) as caught:
+        run(neighbours(algorithm=PluginSpec(f"{__file__}:{name}"), privacy=privacy))
+    assert "\n" not in str(caught.value)

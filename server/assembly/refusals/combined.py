@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ....core.declarations import Algorithms, Codecs, Defenses, declared
+from ....core.declarations import Algorithms, Codecs, Defenses, Mechanisms, declared
 from ....core.errors import ScenarioError
 
 if TYPE_CHECKING:
@@ -43,4 +43,27 @@ def a_server_that_holds_no_copies(parts: Parts) -> ScenarioError | None:
         f"{_who(parts)} has clients work on copies of each other's examples, and defense "
         f"'{parts.spec.defense.name}' has the server do the same on its own, of which there is no copy; use "
         "one that needs none"
+    )
+
+
+def copies_that_no_mechanism_counts(parts: Parts) -> ScenarioError | None:
+    """A privacy mechanism, where an example reaches messages of several clients, whatever is declared."""
+    if not parts.brings(Algorithms.holds) or parts.spec.privacy.name == "none":
+        return None
+    return ScenarioError(
+        f"{_who(parts)} has clients work on copies of each other's examples, and privacy "
+        f"'{parts.spec.privacy.name}' counts each example in one client's messages alone; use none"
+    )
+
+
+def a_mean_that_a_combination_does_not_take(parts: Parts) -> ScenarioError | None:
+    """A mechanism that protects a mean or shows a sum alone, where the algorithm combines single messages."""
+    name = parts.spec.privacy.name
+    if not parts.brings(Algorithms.combine) or name == "none":
+        return None
+    if declared(parts.mechanism, Mechanisms.trust_model) == "local":
+        return None
+    return ScenarioError(
+        f"{_who(parts)} combines single messages with factors of its own, and privacy '{name}' protects a "
+        "mean or a sum of them; use none, or noise that clients add themselves"
     )

@@ -148,6 +148,7 @@ class Client:
     shared: dict
     received: torch.Tensor
     goal: torch.Tensor
+    num_clients: int = 2
     training = LocalTraining(lr=0.25)
 
     def batches(self):
@@ -171,8 +172,8 @@ def test_a_client_trains_the_model_of_its_cluster(member, start, stated):
     left = 0.75**3 * (start - goal)
     assert worked.message.tolist() == pytest.approx((goal + left - start).tolist())
     assert worked.facts == {"cluster": stated}
-    with pytest.raises(ValueError, match="client 2 has no place: room must be above its id, got 2"):
-        GMSplit(room=2).work(Client(2, shared, torch.zeros(2), goal))
+    with pytest.raises(ValueError, match="room must be at least the number of clients, 3, got 2"):
+        GMSplit(room=2).work(Client(1, shared, torch.zeros(2), goal, num_clients=3))
 
 
 @pytest.mark.parametrize(
