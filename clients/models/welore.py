@@ -105,7 +105,8 @@ class Welore:
             spectra: Each layer's, falling.  # [q] each
         """
         if self.ranks == "uniform":
-            return [int(self.reduction * len(v) + 1e-9) if v[0] > 0 else 0 for v in spectra]
+            counts = [min(int(self.reduction * len(v) + 1e-9), len(v) - 1) for v in spectra]
+            return [count if v[0] > 0 else 0 for count, v in zip(counts, spectra, strict=True)]
         found = [normalized(values, self.spectrum) for values in spectra]
         bound = threshold(found, self.reduction)
         return [len(values) - rank for values, rank in zip(spectra, ranks(found, bound), strict=True)]

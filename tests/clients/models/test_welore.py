@@ -233,7 +233,9 @@ def test_an_embedding_that_was_tied_to_a_layer_of_factors_stays_as_it_is(monkeyp
     assert torch.equal(model.tokens.weight, before)
 
 
-@pytest.mark.parametrize(("reduction", "count", "wanted"), [(0.29, 100, 29), (0.58, 50, 29), (0.57, 50, 28)])
-def test_a_uniform_share_is_not_one_less_by_rounding(reduction, count, wanted):
+@pytest.mark.parametrize(
+    ("reduction", "count", "wanted"), [(0.29, 100, 29), (0.58, 50, 29), (0.57, 50, 28), (1 - 1e-12, 8, 7)]
+)
+def test_a_uniform_share_is_not_one_less_by_rounding_and_leaves_one(reduction, count, wanted):
     """0.29 times 100 is 28.999999999999996 in floating point."""
     assert Welore(reduction=reduction, ranks="uniform").cuts([torch.ones(count)]) == [wanted]
