@@ -74,6 +74,7 @@ class FILM:
         name = token_table(observation)
         if f"{name}.weight" not in {slot.name for slot in observation.layout.parameters}:
             raise PluginError(f"FILM reads the gradient of the words' embedding, and {name} is not trained")
+        special_of(self).refuse_outside(observation.num_tokens)
 
     def reconstruct(
         self, observations: Sequence[Observation], generator: np.random.Generator

@@ -71,8 +71,8 @@ class RecitStyle:
     def __post_init__(self) -> None:
         if self.beam < 1:
             raise ValueError(f"beam must be at least 1, got {self.beam}")
-        if self.lm_weight < 0:
-            raise ValueError(f"lm_weight must be at least 0, got {self.lm_weight}")
+        if not 0 <= self.lm_weight < float("inf"):
+            raise ValueError(f"lm_weight must be finite and at least 0, got {self.lm_weight}")
         if self.nearest < 0 or self.padding < 0:
             raise ValueError(f"nearest and padding must be at least 0, got {self.nearest} and {self.padding}")
         if any(token < FREE for token in self.note):

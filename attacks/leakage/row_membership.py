@@ -30,8 +30,9 @@ class RowMembership:
 
     Passive. A word's evidence is the share of all rows that moved less than its own, those that moved as far
     counting half: between 0 and 1, and the same, smallest value for all words that stood nowhere. Where
-    nothing but the batch's words moves, no member scores below a sentence with another word. A sentence of
-    words that all stood in the batch, apart, cannot be told from a member.
+    nothing but the batch's words moves, by ``"least"`` no member scores below a sentence with another word. A
+    sentence of words that all stood in the batch, apart, cannot be told from a member; nor can a member of
+    whose words one was sent as 0 (a codec, a defense) be told from those that are ruled out.
 
     Attributes:
         statistic: ``"least"``: the smallest evidence among a sentence's different words, the exact test
@@ -62,6 +63,10 @@ class RowMembership:
         if f"{name}.weight" not in {slot.name for slot in observation.layout.parameters}:
             raise PluginError(
                 f"RowMembership reads the gradient of the words' embedding, and {name} is not trained"
+            )
+        if self.words_from >= observation.num_tokens:
+            raise PluginError(
+                f"words_from = {self.words_from} leaves no word of {observation.num_tokens} tokens"
             )
         records = observation.knowledge.candidates
         if records is not None and tuple(records.x.shape[1:]) != tuple(observation.input_shape):

@@ -59,7 +59,7 @@ class TIGER:
         logarithm: Whether the logarithms of both attentions' distances are added up, so that the second
             counts where the first is as good as 0; else they themselves are (J).
         restarts: Starts for each sentence of the batch, at least 1.
-        rank: Directions of each span that are kept, at least 1; None: those above the noise.
+        rank: Directions of each span that are kept at most, at least 1; None: those above the noise.
         first: The token that every sentence begins with, or None.
         last: The token that every sentence ends with, or None.
         padding: The token that shorter ones are filled up with, or None.
@@ -99,6 +99,7 @@ class TIGER:
 
     def check(self, observation: Observation) -> None:
         token_table(observation)
+        special_of(self).refuse_outside(observation.num_tokens)
         known = {slot.name for slot in observation.layout.parameters}
         for layers in _attentions(observation, _frozen(observation)):
             if not readers(layers, known):

@@ -60,6 +60,9 @@ def _check_weights(folder: Path, target: str) -> None:
         raise ScenarioError(
             f"hf:{target} holds no .safetensors, and no other weights are read (they are pickled)"
         )
+    for found in sorted(folder.glob("*.safetensors")):
+        if not found.is_file():
+            raise ScenarioError(f"{found} is no plain file, and the library would read it")
     index = folder / "model.safetensors.index.json"
     files = _read(index).get("weight_map") if index.is_file() else {}
     for file in files.values() if isinstance(files, dict) else [files]:

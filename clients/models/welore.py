@@ -105,7 +105,8 @@ class Welore:
             spectra: Each layer's, falling.  # [q] each
         """
         if self.ranks == "uniform":
-            return [int(self.reduction * len(values)) if values[0] > 0 else 0 for values in spectra]
+            counts = [min(int(self.reduction * len(v) + 1e-9), len(v) - 1) for v in spectra]
+            return [count if v[0] > 0 else 0 for count, v in zip(counts, spectra, strict=True)]
         found = [normalized(values, self.spectrum) for values in spectra]
         bound = threshold(found, self.reduction)
         return [len(values) - rank for values, rank in zip(spectra, ranks(found, bound), strict=True)]
@@ -179,6 +180,7 @@ class Factored(nn.Linear):
             )
 
     def _become(self, down: Tensor, up: Tensor) -> None:
+        self.weight.requires_grad_(False)  # of a layer that was tied, others have it still
         del self.weight
         for name, value in {"lora_down": down, "lora_up": up}.items():
             layer = nn.Linear(value.shape[1], value.shape[0], bias=False, device="meta")

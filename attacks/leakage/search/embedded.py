@@ -53,6 +53,18 @@ class SpecialTokens:
             if token is not None and token < 0:
                 raise ValueError(f"{name} must be a token, at least 0, or None; got {token}")
 
+    def refuse_outside(self, count: int) -> None:
+        """Refuse what is none of so many tokens.
+
+        Raises:
+            PluginError: A special token is none of them, or no word is left.
+        """
+        if self.words_from >= count:
+            raise PluginError(f"words_from = {self.words_from} leaves no word of {count} tokens")
+        for token in (self.first, self.last, self.padding):
+            if token is not None and token >= count:
+                raise PluginError(f"special token {token} is none of {count}")
+
     def template(self, observation: Observation, batch_size: int) -> Tensor:
         """Return the tokens that are known of each sentence, and -1 where a word stands.  # [B, S]
 
@@ -95,6 +107,19 @@ class Given(nn.Module):
 
     def forward(self, _: Tensor) -> Tensor:
         return self.vectors
+
+
+def stand_in(model: nn.Module, count: int, template: Tensor) -> int:
+    """Return a token to stand where a vector is given: none that the model may take for what fills up.
+
+    Args:
+        model: Layers that hide what fills up have a ``padding``.
+        count: How many tokens there are.
+        template: The tokens that are known.
+    """
+    fills = [getattr(module, "padding", None) for module in model.modules()]
+    avoided = {*(token for token in fills if isinstance(token, int)), *template.flatten().tolist()}
+    return next((token for token in reversed(range(count)) if token not in avoided), count - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,18 +181,15 @@ def embedded(observation: Observation, special: SpecialTokens, dropping: bool = 
     """Return the step that was observed as a function of vectors, and with ``dropping`` of dropout's masks.
 
     Raises:
-        PluginError: The model has no embedding of its tokens, or there are no words.
+        PluginError: The model has no embedding of its tokens, or special ones are none of them.
     """
     name = token_table(observation)
     model = attacked_model(observation)
     table = model.get_submodule(name).get_parameter("weight").detach().clone()
-    if special.words_from >= len(table):
-        raise PluginError(f"words_from = {special.words_from} leaves no word of {len(table)} tokens")
+    special.refuse_outside(len(table))
     template = special.template(observation, observation.knowledge.batch_size or 1)
-    if int(template.max()) >= len(table):
-        raise PluginError(f"special token {int(template.max())} is none of {len(table)}")
     layout, counts = _compared(observation, f"{name}.weight")
-    ids = template.where(template >= 0, special.words_from)
+    ids = template.where(template >= 0, stand_in(model, len(table), template))
     model.train(dropping)
     calls = tuple(Call(rate, tuple(shape[1:])) for rate, shape in seen_calls(model, ids)) if dropping else ()
     gradients = _gradients(model, name, layout, ids)

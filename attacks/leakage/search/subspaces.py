@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ....core.observation import Observation
 from ..parts.spans import readers
-from .embedded import Given
+from .embedded import Given, stand_in
 
 ROUNDING = 1e-12  # of the largest singular value: nothing, in float64
 
@@ -34,16 +34,17 @@ def directions(observation: Observation, layers: Sequence[str], most: int, rank:
         observation: One client's message.
         layers: Names of layers of one input.
         most: How many inputs there were at most.
-        rank: How many directions to keep, or None.
+        rank: How many directions to keep at most, of those that are more than rounding, or None.
     """
     views = observation.layout.views(observation.update.nan_to_num(0.0, 0.0, 0.0).double())
     names = readers(layers, {slot.name for slot in observation.layout.parameters})
     rows = torch.cat([views[name] for name in names])  # [m, d]
     values, basis = torch.linalg.svd(rows, full_matrices=False)[1:]
+    least = max(ROUNDING * float(values[0]), 1e-300)
     if rank is None:
-        least = max(threshold(values, rows.shape), ROUNDING * float(values[0]))
-        rank = int((values > max(least, 1e-300)).sum())
-    kept: Tensor = basis[: min(rank, most)].float()
+        least = max(threshold(values, rows.shape), least)
+    above = int((values > least).sum())
+    kept: Tensor = basis[: min(above, most, above if rank is None else rank)].float()
     return kept
 
 
@@ -84,7 +85,8 @@ class Subspaces:
         parent, _, leaf = table.rpartition(".")
         self.given = Given()
         setattr(self.model.get_submodule(parent), leaf, self.given)
-        self.ids = template.where(template >= 0, len(model.get_submodule(table).get_parameter("weight")) - 1)
+        count = len(model.get_submodule(table).get_parameter("weight"))
+        self.ids = template.where(template >= 0, stand_in(model, count, template))
         for name in layers:
             self.model.get_submodule(name).register_forward_pre_hook(self._see)
 

@@ -249,7 +249,8 @@ def test_true_inputs_lie_in_the_span_and_others_far_away():
     ("options", "words"),
     [
         ({"beam": 0}, "beam must be at least 1, got 0"),
-        ({"lm_weight": -1.0}, "lm_weight must be at least 0"),
+        ({"lm_weight": -1.0}, "lm_weight must be finite and at least 0, got -1.0"),
+        ({"lm_weight": float("nan")}, "lm_weight must be finite and at least 0, got nan"),
         ({"nearest": -1}, "nearest and padding must be at least 0, got -1 and 0"),
         ({"note": (1, -2)}, r"note must hold tokens, or -1 where one is free, got \[1, -2\]"),
     ],

@@ -109,6 +109,22 @@ def test_frozen_embeddings_and_other_candidates_are_refused():
         RowMembership().infer([other])
 
 
+def test_a_member_of_whose_words_one_was_zeroed_is_ruled_out_and_no_other_is_ruled_in():
+    """As pruning may send it: the word says nothing, as one that was not there."""
+    rows, others = sentences(1), sentences(40, 1)
+    message = seen(rows, others)
+    update = message.update.clone()
+    message.layout.views(update)["tokens.weight"][rows[0, 0]] = 0.0
+    scores = RowMembership().infer([replace(message, update=update)])[0]
+
+    assert scores[0] == scores.min() < RowMembership().infer([message])[0, 0]
+
+
+def test_no_word_at_all_is_refused():
+    with pytest.raises(PluginError, match="words_from = 60 leaves no word of 60 tokens"):
+        RowMembership(words_from=TOKENS).check(seen(sentences(1), sentences(1, 1)))
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

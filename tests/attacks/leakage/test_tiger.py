@@ -8,7 +8,9 @@ from torch import nn
 from torch.nn import functional
 
 from gauntlet.attacks.leakage.dager import DAGER
+from gauntlet.attacks.leakage.film import FILM
 from gauntlet.attacks.leakage.parts.attention_inputs import attention_inputs
+from gauntlet.attacks.leakage.search.embedded import SpecialTokens, embedded
 from gauntlet.attacks.leakage.search.subspaces import Subspaces, directions, squared_distance, threshold
 from gauntlet.attacks.leakage.tiger import TIGER, _distinct
 from gauntlet.clients.models.tiny_bert import TinyBert
@@ -154,6 +156,51 @@ def test_what_no_gradient_shows_is_not_identifiable():
     made, _ = found(replace(message, update=torch.zeros_like(message.update)), x)
 
     assert (made.stopped, made.cost) == ("not_identifiable", 1.0)
+    wanted, _ = found(replace(message, update=torch.zeros_like(message.update)), x, rank=2)
+    assert (wanted.stopped, wanted.details["rank"]) == ("not_identifiable", 0)
+
+
+@pytest.mark.parametrize("attack", [TIGER, FILM])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"words_from": TOKENS}, "words_from = 300 leaves no word of 300 tokens"),
+        ({"first": TOKENS}, "special token 300 is none of 300"),
+        ({"padding": TOKENS + 1}, "special token 301 is none of 300"),
+    ],
+)
+def test_tokens_that_there_are_not_are_refused(attack, options, words):
+    with pytest.raises(PluginError, match=words):
+        attack(**options).check(encoder(1)[1])
+
+
+class Filled(nn.Module):
+    """Two layers that do not see what fills up, as models of the hub do not."""
+
+    def __init__(self, padding):
+        super().__init__()
+        self.tokens, self.padding = nn.Embedding(TOKENS, 8), padding
+        self.first, self.second, self.head = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        seen = (x != self.padding)[..., None]
+        return self.head((self.second(self.first(self.tokens(x)).tanh()) * seen).mean(dim=1))
+
+
+@pytest.mark.parametrize("padding", [0, TOKENS - 1])
+def test_vectors_stand_for_words_and_not_for_what_fills_up(padding):
+    """Oracle: the true words' vectors give the client's gradient, whichever token fills up."""
+    x, model = encoder(1)[0] % (TOKENS - 2) + 1, Filled(padding)
+    message = sent(x, model, torch.ones(1, dtype=torch.int64))
+    step = embedded(message, SpecialTokens())
+    gradient = step.gradients((step.vectors(x) * step.unit)[None], torch.ones(1, dtype=torch.int64))[0]
+
+    assert torch.allclose(gradient, -message.update[step.counts], atol=1e-6)
+    assert float(gradient.norm()) > 1e-3
+    template = torch.full((LENGTH,), -1)
+    template[-1] = TOKENS - 2
+    away = Subspaces(model, "tokens", ["first"], [torch.eye(8)], template)
+    assert away.ids.tolist() == [TOKENS - 1 - (padding > 0) * 2] * (LENGTH - 1) + [TOKENS - 2]
 
 
 def test_sentences_are_taken_that_are_unlike_each_other():

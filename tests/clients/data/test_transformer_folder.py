@@ -88,6 +88,16 @@ def test_what_is_no_plain_file_is_refused_before_the_library_waits_for_it(tmp_pa
         transformer_folder(str(place), weights=False)
 
 
+def test_weights_that_are_no_plain_file_are_refused_where_they_are_read(tmp_path):
+    place = folder(tmp_path / "model")
+    for old in place.glob("*.safetensors"):
+        old.unlink()
+    os.mkfifo(place / "model.safetensors")
+    with pytest.raises(ScenarioError, match=r"model\.safetensors is no plain file"):
+        transformer_folder(str(place), weights=True)
+    assert transformer_folder(str(place), weights=False) == place
+
+
 def test_a_folder_of_something_else_and_a_name_that_may_not_be_asked_for_are_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("GAUNTLET_OFFLINE", "1")
     (tmp_path / "other").mkdir()

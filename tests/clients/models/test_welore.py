@@ -206,3 +206,36 @@ def test_what_is_trained_besides_is_sent_whole(base):
     named = [slot.name for slot in Layout.of(made).parameters]
 
     assert named == ["1.lora_down.weight", "1.lora_up.weight", "3.weight", "3.bias"]
+
+
+class Tied(nn.Module):
+    """An embedding whose weight is the last layer's, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.head = nn.Embedding(30, 8), nn.Linear(8, 30, bias=False)
+        self.head.weight = self.tokens.weight
+
+    def forward(self, x):
+        return self.head(self.tokens(x))
+
+
+def test_an_embedding_that_was_tied_to_a_layer_of_factors_stays_as_it_is(monkeypatch):
+    """Its weight was the layer's, which is trained until ranks are known; the factors alone travel."""
+    monkeypatch.setattr("gauntlet.clients.models.welore.net_of", lambda *_: Tied())
+    rule = Welore(reduction=0.8, ranks="uniform")
+    model = rule.build((4,), 30, 30)
+    before = model.tokens.weight.detach().clone()
+    rule.settle(model, None)
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+
+    assert trained == ["head.lora_down.weight", "head.lora_up.weight"]
+    assert torch.equal(model.tokens.weight, before)
+
+
+@pytest.mark.parametrize(
+    ("reduction", "count", "wanted"), [(0.29, 100, 29), (0.58, 50, 29), (0.57, 50, 28), (1 - 1e-12, 8, 7)]
+)
+def test_a_uniform_share_is_not_one_less_by_rounding_and_leaves_one(reduction, count, wanted):
+    """0.29 times 100 is 28.999999999999996 in floating point."""
+    assert Welore(reduction=reduction, ranks="uniform").cuts([torch.ones(count)]) == [wanted]
