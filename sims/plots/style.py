@@ -182,10 +182,11 @@ def add_legend(part: Figure | SubFigure, axes: Axes, band: str = "", below: bool
 
 
 def _make_room(part: Figure | SubFigure, lines: float) -> None:
-    """Make a picture of an asked width higher where its legend has more than two lines."""
+    """Make a picture whose height nobody asked for higher where its legend has many lines."""
     asked = SIZE.get()
-    if isinstance(part, Figure) and asked is not None and asked[1] is None and lines > 2:
-        part.set_figheight(min(part.get_figheight() + 0.17 * (lines - 2), MOST_HEIGHT))
+    few = 8 if asked is None else 2
+    if isinstance(part, Figure) and (asked is None or asked[1] is None) and lines > few:
+        part.set_figheight(min(part.get_figheight() + 0.17 * (lines - few), MOST_HEIGHT))
 
 
 def add_caption(figure: Figure, text: str) -> None:

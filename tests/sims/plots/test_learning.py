@@ -47,6 +47,18 @@ def test_without_several_seeds_the_legend_speaks_of_no_band(recorded):
     assert legend(accuracy([recorded("a", accuracy=[0.1, 0.2])])[0]) == (["a"], "")
 
 
+def test_many_long_labels_leave_the_lines_their_room(recorded):
+    """Ten labels of two lines each were 0.17 inches a line of a picture of 4, and the axes collapsed."""
+    long = [f"pixels = {[[n, n]] * 12} count = {n}" for n in range(10)]
+    figure, _ = accuracy([recorded(name, accuracy=[0.1, 0.2]) for name in long])
+    short, _ = accuracy([recorded(str(n), accuracy=[0.1, 0.2]) for n in range(10)])
+    figure.draw_without_rendering()
+    short.draw_without_rendering()
+    height = [part.axes[0].get_window_extent().height / part.dpi for part in (figure, short)]
+    assert min(height) > 1
+    assert short.get_figheight() < figure.get_figheight()
+
+
 def test_the_axes_are_named_and_accuracy_is_in_percent(recorded):
     figure, _ = accuracy([recorded(accuracy=[0.0, 1.0])])
     axes = figure.axes[0]
