@@ -64,6 +64,8 @@ EXCEPTIONS = {
     ("docs/papers/adaptive-clipping.md", "python benchmarks"): BENCH,
     ("docs/leakage.md", "python benchmarks"): BENCH,
     ("docs/robustness-attacks.md", "python benchmarks"): BENCH,
+    ("docs/robustness-attacks.md", "gauntlet sweep backdoors.toml"): "twenty runs of another page's scenario",
+    ("docs/robustness-attacks.md", "gauntlet matrix"): "twelve of the leaderboard's runs, a minute",
     ("docs/leakage-text.md", "python benchmarks"): BENCH,
     ("docs/adapters.md", "python benchmarks"): BENCH,
     ("docs/papers/mud-hog.md", "python benchmarks"): BENCH,
