@@ -22,7 +22,7 @@ from ...core.leakage_knowledge import Level, Records
 from ...core.observation import Observation
 from ...core.seeds import generator as stream_of
 from .parts.record_gradients import gradients_of_records
-from .parts.requirements import refuse_unmet
+from .parts.requirements import refuse_other_records, refuse_unmet
 from .parts.shadows import drawn, shadow_updates, step_of
 
 _LEAST = 8  # shadows with a candidate, and at least as many without
@@ -74,11 +74,7 @@ class LiRA:
         known = observation.knowledge
         if known.candidates is None:
             return
-        if tuple(known.candidates.x.shape[1:]) != tuple(observation.input_shape):
-            raise PluginError(
-                f"LiRA compares candidates of shape {list(observation.input_shape)}, got "
-                f"{list(known.candidates.x.shape[1:])}"
-            )
+        refuse_other_records(self, observation)
         candidates, size = len(known.candidates.y), known.batch_size or 1
         if candidates < 2:
             raise PluginError(

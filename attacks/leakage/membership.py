@@ -16,11 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...core.errors import PluginError
 from ...core.leakage_knowledge import Level, Records
 from ...core.observation import Observation
 from .parts.record_gradients import gradients_of_records, losses
-from .parts.requirements import refuse_unmet
+from .parts.requirements import refuse_other_records, refuse_unmet
 
 _MOST_VALUES = 2**24  # numbers of gradients that are held at a time
 
@@ -50,12 +49,7 @@ class Membership:
     hypotheses: ClassVar[str] = "members"
 
     def check(self, observation: Observation) -> None:
-        records = observation.knowledge.candidates
-        if records is not None and tuple(records.x.shape[1:]) != tuple(observation.input_shape):
-            raise PluginError(
-                f"Membership compares candidates of shape {list(observation.input_shape)}, got "
-                f"{list(records.x.shape[1:])}"
-            )
+        refuse_other_records(self, observation)
 
     def infer(self, observations: Sequence[Observation]) -> Tensor:
         return torch.stack([self._scores(o) for o in observations])  # [N, H]

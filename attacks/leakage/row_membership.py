@@ -18,7 +18,7 @@ from torch import Tensor
 from ...core.errors import PluginError
 from ...core.leakage_knowledge import Level, Records
 from ...core.observation import Observation
-from .parts.requirements import refuse_unmet
+from .parts.requirements import refuse_other_records, refuse_unmet
 from .parts.token_tables import token_table
 
 Statistic = Literal["least", "mean"]
@@ -68,12 +68,7 @@ class RowMembership:
             raise PluginError(
                 f"words_from = {self.words_from} leaves no word of {observation.num_tokens} tokens"
             )
-        records = observation.knowledge.candidates
-        if records is not None and tuple(records.x.shape[1:]) != tuple(observation.input_shape):
-            raise PluginError(
-                f"RowMembership compares candidates of shape {list(observation.input_shape)}, got "
-                f"{list(records.x.shape[1:])}"
-            )
+        refuse_other_records(self, observation)
 
     def infer(self, observations: Sequence[Observation]) -> Tensor:
         return torch.stack([self._scores(o) for o in observations])  # [N, H]

@@ -6,7 +6,7 @@ import pytest
 
 from gauntlet.core.contracts import Arrivals, Delivery, Sampling, Starts, Traffic
 from gauntlet.core.errors import PluginError
-from gauntlet.core.server_replies import arrived, begun, delivered, sampling
+from gauntlet.core.server_replies import arrived, begun, delivered, sampled, sampling
 
 # clients 3 and 5 are at work, whose messages arrive at 2 and never; 3, 5 and 8 may take part
 TRAFFIC = Traffic(
@@ -50,6 +50,14 @@ def test_only_idle_clients_begin_and_not_in_the_past():
     for ids, at in (([3], 1.0), ([9], 1.0), ([8, 8], 1.0), ([8], 0.5)):
         with pytest.raises(PluginError, match="must return"):
             begun((Starts(np.array(ids), at), None), TRAFFIC)
+
+
+def test_ids_whose_difference_wraps_do_not_ascend():
+    """From 1 to -2^63 is -2^63 - 1, which int64 holds as the largest number above 0."""
+    sampled(np.array([1, 4]), 5)
+    for ids in ([1, -(2**63)], [4, 1], [1, 1], [1, 5]):
+        with pytest.raises(PluginError, match="strictly ascending"):
+            sampled(np.array(ids), 5)
 
 
 def delivery(came, seconds, length):

@@ -49,6 +49,19 @@ def refuse_unmet(attack: object, observation: Observation) -> None:
         check(told(attack, observation))
 
 
+def refuse_other_records(attack: object, observation: Observation) -> None:
+    """Refuse candidates that the observed model does not take; none at all are refused elsewhere.
+
+    Raises:
+        PluginError: They are of another shape.
+    """
+    records, shape = observation.knowledge.candidates, list(observation.input_shape)
+    if records is not None and list(records.x.shape[1:]) != shape:
+        raise PluginError(
+            f"{type(attack).__name__} compares candidates of shape {shape}, got {list(records.x.shape[1:])}"
+        )
+
+
 def refuse_number(attack: object, rounds: int) -> None:
     """Refuse another number of rounds than ``attack`` takes together.
 
