@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from gauntlet.clients.data import unpacking
 from gauntlet.clients.data.unpacking import read_bytes
 from gauntlet.core.errors import DataError
 
@@ -54,3 +55,27 @@ def test_a_file_that_unpacks_to_gigabytes_takes_no_more_memory_than_was_expected
 
     assert "holds more than 1000000 bytes" in line
     assert int(grown) < 100  # MB
+
+
+def test_what_was_unpacked_last_is_not_unpacked_again(tmp_path, monkeypatch):
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(b"first", mtime=0))
+    before = read_bytes(path, 10)
+    with monkeypatch.context() as patch:
+        patch.setattr(gzip, "open", lambda _: pytest.fail("unpacked again"))
+        assert read_bytes(path, 10) == before == b"first"
+    path.write_bytes(gzip.compress(b"other", mtime=0))
+    assert read_bytes(path, 10) == b"other"
+    with pytest.raises(DataError, match="holds more than 4 bytes"):
+        read_bytes(path, 4)
+
+
+def test_what_is_kept_is_bounded(tmp_path):
+    for i in range(3):
+        path = tmp_path / f"{i}.gz"
+        path.write_bytes(gzip.compress(bytes(2**25), compresslevel=1))
+        read_bytes(path, 2**25)
+    assert sum(map(len, unpacking._KEPT.values())) == 2**26
+    path.write_bytes(gzip.compress(bytes(2**26 + 1), compresslevel=1))
+    assert len(read_bytes(path, 2**27)) == 2**26 + 1
+    assert not unpacking._KEPT
