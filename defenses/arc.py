@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from ..core.errors import InfeasibleCohort
 from ..core.matrices import scaled
-from ..core.updates import Updates, row_norms
+from ..core.norms import fast_row_norms
+from ..core.updates import Updates
 from .clipping import clip_factors
 
 
@@ -45,6 +46,6 @@ class ARC:
                 f"clipping against {f} clients needs a cohort above {f}, got {cohort_size}"
             )
         clipped = 2 * f * (cohort_size - f) // cohort_size  # k, in whole numbers: no rounding
-        norms = row_norms(updates.vectors)
+        norms = fast_row_norms(updates.vectors)
         bound = float(norms.sort(descending=True).values[clipped])
         return updates.with_vectors(scaled(updates.vectors, clip_factors(norms, bound))), state

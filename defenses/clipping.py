@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ..core.matrices import scaled
-from ..core.updates import Updates, row_norms
+from ..core.norms import fast_row_norms
+from ..core.updates import Updates
 
 ClipNorm = float | Literal["median"]
 
@@ -37,7 +38,7 @@ class Clipping:
         return None
 
     def transform(self, updates: Updates, state: None) -> tuple[Updates, None]:
-        factors = clip_factors(row_norms(updates.vectors), self.clip_norm)
+        factors = clip_factors(fast_row_norms(updates.vectors), self.clip_norm)
         return updates.with_vectors(scaled(updates.vectors, factors)), state
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 
 from ..core.matrices import scaled
-from ..core.updates import Updates, row_norms
+from ..core.norms import fast_row_norms
+from ..core.updates import Updates
 from .clipping import ClipNorm, check_clip_norm
 from .parts.geometry import NO_LENGTH
 
@@ -40,7 +41,7 @@ class GradientCalibration:
             return updates, state
         columns = self._columns(updates)
         chosen = updates.vectors if self.scope == "all" else updates.vectors[:, columns]
-        norms, median = row_norms(chosen), self.target_norm == "median"  # [K]
+        norms, median = fast_row_norms(chosen), self.target_norm == "median"  # [K]
         target = norms.quantile(0.5) if median else norms.new_tensor(self.target_norm)
         same = (norms < NO_LENGTH) | (norms == target)
         factors = torch.where(same, 1.0, target / norms.clamp(min=NO_LENGTH))

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ..core.contracts import Verdict
+from ..core.norms import fast_row_norms
 from ..core.seeds import normal
-from ..core.updates import Updates, row_norms, weighted_sum
+from ..core.updates import Updates, weighted_sum
 from .clipping import ClipNorm, check_clip_norm, clip_factors
 from .mean import check_weighting, client_shares
 from .parts.absent import over_owners
@@ -68,7 +69,7 @@ class NormClipping:
     def aggregate(self, updates: Updates, state: int) -> tuple[Verdict, int]:
         if len(updates) == 0:
             return Verdict(updates.vectors.sum(dim=0)), state + 1
-        norms, shares = row_norms(updates.vectors), client_shares(updates, self.weighting)
+        norms, shares = fast_row_norms(updates.vectors), client_shares(updates, self.weighting)
         weights = self._factors(updates, norms) * shares
         aggregate: Tensor = weighted_sum(updates.vectors, weights)
         told: Tensor | None = weights

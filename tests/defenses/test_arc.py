@@ -30,6 +30,15 @@ def test_a_row_of_the_longest_floats_becomes_as_long_as_a_short_one(cohort):
     assert torch.equal(clipped.vectors[:3], rows[:3])
 
 
+def test_long_rows_of_very_large_and_very_small_numbers_are_told_apart(cohort):
+    """By hand: K = 6, f = 1 clips one row, the one of 1e30; 1000 coordinates of 1e-30 are not of norm 0."""
+    rows = torch.linspace(1e-30, 5e-30, 5)[:, None].repeat(1, 1000)
+    rows = torch.cat([rows, torch.full((1, 1000), 1e30)])
+    clipped, _ = ARC(1).transform(cohort(rows), None)
+    np.testing.assert_allclose(clipped.vectors[5], np.full(1000, 5e-30), rtol=1e-6)
+    assert torch.equal(clipped.vectors[:5], rows[:5])
+
+
 def test_nothing_is_clipped_without_malicious_clients(golden_cohort):
     assert torch.equal(ARC(0).transform(golden_cohort, None)[0].vectors, golden_cohort.vectors)
 

@@ -57,6 +57,16 @@ def test_the_longest_floats_are_clipped_to_the_bound_and_not_to_nothing(cohort, 
     np.testing.assert_allclose(clipped.vectors, np.full((1, 100), bound / 10), rtol=1e-6)
 
 
+def test_long_rows_come_to_the_bound_within_a_millionth(cohort):
+    """Oracle: NumPy's norms in float64, of rows whose squares float32 holds, or not."""
+    rows = np.random.default_rng(0).standard_normal((5, 5000)).astype(np.float32)
+    rows *= np.array([1, 1e30, 1e-10, 1e-30, 1e15], dtype=np.float32)[:, None]
+    clipped, _ = Clipping(2.0).transform(cohort(torch.from_numpy(rows)), None)
+    norms = np.linalg.norm(clipped.vectors.double().numpy(), axis=1)
+    np.testing.assert_allclose(norms[[0, 1, 4]], 2.0, rtol=1e-6)
+    assert np.array_equal(clipped.vectors[[2, 3]], rows[[2, 3]])
+
+
 @pytest.mark.parametrize("bound", [0.0, -1.0, float("nan"), "mean"])
 def test_a_bound_that_is_none_is_refused(bound):
     with pytest.raises(ValueError, match="clip_norm must be above 0, or median, got"):
