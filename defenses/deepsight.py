@@ -36,7 +36,7 @@ class DeepSight:
     what their models make of random inputs (DDifs: the mean ratio of a class's probability to the global
     model's) and by the cosines of the output biases; the three results are averaged and clustered again. A
     cluster is left out where ``suspicious_share`` of it or more is suspicious. All are clipped to the median
-    norm of the cohort.
+    norm of the cohort. Averaged distances tie often; clients then go by the length of their updates.
 
     It fails against a backdoor taught with so many honest examples that the update's energy is spread as
     honest ones are, and where honest clients hold few classes.
@@ -75,10 +75,11 @@ class DeepSight:
         ratios = self._ratios(updates, context)
         head = output_layer(context, ratios.shape[2])
         shares = energy_shares(updates.vectors, head)
-        exceeding = exceedings(shares)
-        labels = self._clusters(shares, ratios, cosines(_of(updates.vectors, head[-1])).numpy())
+        exceeding, lengths = exceedings(shares), row_norms(updates.vectors)
+        order = np.argsort(lengths.numpy(), kind="stable")  # so that it is no matter who sent a row
+        cosine, labels = bias_cosines(updates.vectors, head), np.empty(len(order), dtype=np.int64)
+        labels[order] = self._clusters(shares[order], ratios[:, order], cosine[np.ix_(order, order)])
         keep = self._accepted(labels, exceeding <= np.median(exceeding) / 2)
-        lengths = row_norms(updates.vectors)
         weights = uniform(keep) * clip_factors(lengths, float(lengths.quantile(0.5)))
         return screened(updates, weights, ~keep, torch.from_numpy(exceeding.astype(np.float64))), state
 
@@ -136,6 +137,12 @@ def output_layer(context: Context, num_classes: int) -> tuple[Slot, ...]:
             f"got {', '.join(f'{s.name} {list(s.shape)}' for s in slots[-2:])}"
         )
     return tuple(head)
+
+
+def bias_cosines(vectors: Tensor, head: tuple[Slot, ...]) -> Array:
+    """Return the cosine of every two clients' updates of the output biases.  # [K, K]"""
+    found: Array = cosines(_of(vectors, head[-1])).numpy()
+    return found
 
 
 def energy_shares(vectors: Tensor, head: tuple[Slot, ...]) -> Array:

@@ -33,7 +33,8 @@ class MGDA:
 
     Attributes:
         normalize: Look for the weights among updates brought to length 1, and average these.
-        rescale: Bring the aggregate to the mean length of the updates; one shorter than 1e-12 of that stays.
+        rescale: Bring the aggregate to the mean length of the updates; one shorter than 1e-6 of the longest
+            stays, since what is found of it is rounding.
     """
 
     normalize: bool = False
@@ -61,7 +62,7 @@ class MGDA:
         factor = 1.0
         if self.rescale:
             mean, length = float(lengths.mean()), float(np.sqrt(max(shares @ products, 0.0)))
-            factor = mean / length if length > TOLERANCE * np.sqrt(np.diagonal(gram).max()) else 1.0
+            factor = mean / length if length > np.sqrt(TOLERANCE * np.diagonal(gram).max()) else 1.0
         combined = weighted_sum(updates.vectors, torch.from_numpy(shares * scale * factor))
         longest = float(np.diagonal(gram).max()) or 1.0
         scores = dict(zip(updates.client_ids.tolist(), (products / longest).tolist(), strict=True))

@@ -133,6 +133,14 @@ def test_with_a_bound_f_liars_move_the_model_by_no_more_than_the_reach(cohort, a
     assert set(CRFL(votes=50).evaluate(params, x, model())) == {"radius"}
 
 
+def test_a_small_cohort_is_divided_by_the_expected_one(cohort, at):
+    """By hand: of ten expected clients one came with (6, 8), clipped to 5: w moves by (3, 4) / 10."""
+    updates = at(cohort(torch.tensor([[6.0, 8.0]]), expected_size=10.0), params=torch.zeros(2))
+    verdict, _ = CRFL(noise_std=1e-9, update_clip_norm=5.0).aggregate(updates, None)
+    assert verdict.aggregate.tolist() == pytest.approx([0.3, 0.4])
+    assert verdict.weights.tolist() == pytest.approx([0.05])
+
+
 def test_where_the_model_answers_otherwise_than_the_vote_nothing_is_certified():
     """Every noisy model says class 1, the model itself 0."""
     params, x = drawn(0)

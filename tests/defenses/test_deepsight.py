@@ -9,7 +9,7 @@ import torch
 from gauntlet.core.layout import Layout, Slot
 from gauntlet.core.seeds import generator
 from gauntlet.core.updates import Updates
-from gauntlet.defenses.deepsight import DeepSight, energy_shares, exceedings, output_layer
+from gauntlet.defenses.deepsight import DeepSight, bias_cosines, energy_shares, exceedings, output_layer
 
 DENSE = Layout((Slot("0.weight", (2, 2), 0), Slot("2.weight", (3, 2), 4), Slot("2.bias", (3,), 10)))
 HEAD = DENSE.parameters[1:]
@@ -42,8 +42,9 @@ def test_shares_of_energy_by_hand():
 
 
 def test_exceedings_by_hand():
-    """Of 3 classes the threshold is a third of the largest share; of 200 a hundredth."""
-    assert exceedings(np.array([[0.7, 0.2, 0.1], [0.4, 0.3, 0.3], [0.0, 0.0, 0.0]])).tolist() == [1, 3, 0]
+    """Of 3 classes the threshold is a third of the largest share: 0.23, 0.13, 0.15; of 200 a hundredth."""
+    shares = np.array([[0.7, 0.2, 0.1], [0.4, 0.3, 0.3], [0.45, 0.2, 0.35], [0.0, 0.0, 0.0]])
+    assert exceedings(shares).tolist() == [1, 3, 3, 0]
     assert exceedings(np.array([[1.0, 0.0099, 0.0101] + [0.0] * 197])).tolist() == [2]
 
 
@@ -99,6 +100,43 @@ def test_a_cluster_with_fewer_suspects_than_the_share_is_kept_whole():
     suspicious = np.array([1, 0, 0, 0, 1, 1, 0, 0, 1, 0], dtype=bool)
     keep = DeepSight()._accepted(labels, suspicious)
     assert keep.tolist() == [True] * 4 + [False] * 4 + [False, True]
+
+
+def test_one_of_three_is_the_share_itself_and_goes():
+    labels, suspicious = np.array([0, 0, 0]), np.array([True, False, False])
+    assert not DeepSight()._accepted(labels, suspicious).any()
+
+
+def test_half_of_the_median_score_is_suspicious(cohort, at):
+    """By hand: eight move two classes alike and four the third alone: scores 2 and 1, the boundary is 1."""
+    rng = np.random.default_rng(0)
+    rows = 0.002 * rng.normal(size=(12, 13))
+    rows[:8, [4, 5, 6, 7, 10, 11]] += 0.5 * np.array([1, 1, -1, 1, 1, -1])
+    rows[8:, [8, 9, 12]] += 0.6
+    verdict, _ = DeepSight(num_inputs=50).aggregate(players(cohort, at, rows), None)
+    assert set(verdict.scores.values()) == {2.0, 1.0}
+    assert set(verdict.flags) == {85, 95, 105, 115}
+
+
+def test_the_cosines_are_those_of_the_biases():
+    """By hand: weights alike, biases (1, 0, 0), (0, 2, 0), (-3, 0, 0)."""
+    rows = torch.ones(3, 13)
+    rows[:, 10:] = torch.tensor([[1.0, 0, 0], [0, 2, 0], [-3, 0, 0]])
+    assert bias_cosines(rows, HEAD).tolist() == [[1, 0, -1], [0, 1, 0], [-1, 0, 1]]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_sent_a_row_does_not_matter_where_averaged_distances_tie(cohort, at, seed):
+    """24 clients without groups: of HDBSCAN alone many would be left out in one order and not in another."""
+    rng = np.random.default_rng(seed)
+    rows = torch.from_numpy(0.05 * rng.normal(size=13) + 0.02 * rng.normal(size=(24, 13))).float()
+    order = torch.from_numpy(rng.permutation(24))
+    straight, _ = DeepSight(num_inputs=20).aggregate(players(cohort, at, rows), None)
+    turned, _ = DeepSight(num_inputs=20).aggregate(players(cohort, at, rows[order]), None)
+    assert {int(row) for row in order[[(i - 5) // 10 for i in sorted(turned.flags)]]} == {
+        (i - 5) // 10 for i in straight.flags
+    }
+    torch.testing.assert_close(straight.aggregate, turned.aggregate)
 
 
 def test_nobody_is_kept_where_all_are_suspicious():

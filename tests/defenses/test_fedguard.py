@@ -39,6 +39,16 @@ def test_who_is_below_the_mean_accuracy_goes(cohort, at):
     assert again.scores == verdict.scores
 
 
+def test_the_middle_client_goes_where_it_is_below_the_mean(cohort, at):
+    """By hand: accuracies 1, 1/2 and 1/6 have the mean 5/9 and the median 1/2."""
+    answers = {0: [0, 1, 2, 0, 1, 2], 1: [0, 1, 2, 1, 2, 0], 2: [0, 2, 0, 1, 2, 0]}
+    updates = cohort([[0.0, 2.0], [1.0, 4.0], [2.0, 9.0]])
+    updates = at(updates, forward=answering(answers), examples=OWN, params=torch.zeros(2))
+    verdict, _ = FedGuard(num_drawn=6, steps=2).aggregate(updates, [])
+    assert list(verdict.scores.values()) == pytest.approx([1.0, 1 / 2, 1 / 6])
+    assert set(verdict.flags) == {15, 25}
+
+
 def test_a_decoder_draws_each_class_where_it_was():
     """Two clouds of standard deviation 0.05 around points whose coordinates are 0.2 and 0.8, in turn."""
     draws = np.random.default_rng(1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.fft import dct
+from scipy.fft import dct, idct
 
 from gauntlet.defenses import freqfed
 from gauntlet.defenses.freqfed import FreqFed, low_frequencies
@@ -48,6 +48,25 @@ def test_what_only_high_frequencies_tell_apart_is_not_seen(cohort):
     liars = {85, 95, 105, 115}
     assert liars <= set(FreqFed(low_share=1.0).aggregate(cohort(rows), None)[0].flags)
     assert not liars <= set(FreqFed().aggregate(cohort(rows), None)[0].flags)
+
+
+@pytest.mark.parametrize("size", [6, 7])
+def test_of_an_odd_number_the_lower_half_is_rounded_down(cohort, size):
+    """Of six and of seven frequencies three are looked at, and the fourth alone tells the groups apart."""
+    waves = np.zeros((12, size))
+    waves[:, 0], waves[:8, 3], waves[8:, 3] = 1.0, 5.0, -5.0
+    rows = idct(waves, norm="ortho", axis=1)
+    assert not FreqFed().aggregate(cohort(rows), None)[0].flags
+    more = FreqFed(low_share=4.5 / size).aggregate(cohort(rows), None)[0]
+    assert set(more.flags) == {85, 95, 105, 115}
+
+
+def test_one_half_is_no_cluster_of_more_than_half(cohort):
+    """By hand: of twelve a cluster has at least seven; with six, one of the halves would go."""
+    rng = np.random.default_rng(0)
+    rows = np.repeat([[1.0, 0, 0, 0], [0, 0, 0, 1.0]], 6, axis=0) + 0.01 * rng.normal(size=(12, 4))
+    assert not FreqFed(low_share=1.0).aggregate(cohort(rows), None)[0].flags
+    assert len(FreqFed(low_share=1.0, min_cluster_size=6).aggregate(cohort(rows), None)[0].flags) == 6
 
 
 def test_models_are_compared_instead_of_updates(cohort, at):

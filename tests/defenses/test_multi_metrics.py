@@ -70,6 +70,12 @@ def test_of_equals_the_first_stay_and_at_least_one(cohort, at):
     assert set(verdict.flags) == {15, 25, 35}
 
 
+def test_a_share_of_clients_is_not_lost_to_rounding(cohort, at):
+    """0.58 of 50 clients are 29, and 28.999999999999996 in floating point."""
+    verdict, _ = MultiMetrics(kept_share=0.58).aggregate(at(cohort(np.ones((50, 2)))), None)
+    assert len(verdict.flags) == 21
+
+
 def test_it_says_what_it_lacks(cohort):
     with pytest.raises(ValueError, match="multi_metrics needs the global parameters"):
         MultiMetrics().aggregate(cohort(np.eye(2)), None)

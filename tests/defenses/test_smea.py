@@ -38,6 +38,15 @@ def test_small_blocks_find_what_large_ones_do(cohort, monkeypatch):
     assert kept(SMEA(4).aggregate(cohort(rows), None)[0]) == whole == by_enumeration(rows, 4)
 
 
+def test_no_set_is_passed_over_by_a_bound_that_is_loose(cohort, monkeypatch):
+    """With two turns of the power iteration bounds are far off and in another order than the eigenvalues."""
+    monkeypatch.setattr(smea, "_EXACT", 2)
+    monkeypatch.setattr(smea, "_TURNS", 2)
+    for seed in range(8):
+        rows = np.random.default_rng(seed).normal(size=(9, 6))
+        assert kept(SMEA(3).aggregate(cohort(rows), None)[0]) == by_enumeration(rows, 3)
+
+
 def test_it_drops_who_stands_apart_as_byzfl_does(cohort, byzfl_aggregators, monkeypatch):
     """ByzFL takes one power iteration from a random start, which may see nothing: here it is drawn."""
     starts = np.random.default_rng(0)

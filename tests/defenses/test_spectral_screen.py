@@ -75,6 +75,18 @@ def test_what_counts_is_the_mean_over_a_clients_rounds(cohort, at):
     assert scores[-1] < scores[0]
 
 
+def test_a_client_that_came_less_often_is_judged_by_its_own_mean(cohort, at):
+    """Twelve alike clients, of whom six miss the first round: no sum of features is anybody's score."""
+    first, second = crowd(cohort, at, 0), crowd(cohort, at, 1)
+    for one in (first, second):
+        one.vectors[10], one.vectors[2] = one.vectors[0], one.vectors[1]
+    rule = SpectralScreen(threshold=20.0)
+    _, state = rule.aggregate(first.rows(torch.arange(11) % 2 == 0), {})
+    verdict, state = rule.aggregate(second, state)
+    assert [float(state[id_][0]) for id_ in (5, 15)] == [2, 1]
+    assert not verdict.flags
+
+
 def test_memory_is_bounded_and_the_oldest_go(cohort, at):
     _, state = SpectralScreen(max_clients=3).aggregate(crowd(cohort, at), {})
     assert list(state) == [85, 95, 105]

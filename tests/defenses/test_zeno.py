@@ -68,6 +68,16 @@ def test_a_batch_is_drawn_from_the_rounds_own_stream(cohort, at):
         assert verdict.scores[5] == pytest.approx([0.5, 2.5][row])
 
 
+def test_no_example_of_a_batch_is_drawn_twice(cohort, at):
+    """Labels 1, 2, 4, 8: three different ones have one of four means, and the score at (1, 0) follows."""
+    own = OwnExamples(torch.zeros(4, 1), torch.tensor([[1.0, 0.0], [2.0, 0.0], [4.0, 0.0], [8.0, 0.0]]))
+    means = [(15 - left) / 3 for left in (1, 2, 4, 8)]
+    for round_ in range(6):
+        updates = players(cohort, at, [[1.0, 0.0]], own, round_=round_)
+        verdict, _ = Zeno(0, rho=0.0, batch_size=3).aggregate(updates, None)
+        assert any(verdict.scores[5] == pytest.approx(mean - 0.5) for mean in means)
+
+
 def test_candidates_have_their_clients_own_buffers(cohort, at):
     """The output is the buffer here: client 15's is nearer to (2, 0) than the round's, client 5's is not."""
 

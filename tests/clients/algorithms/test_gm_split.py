@@ -66,6 +66,20 @@ def test_nobody_parts_who_agrees_or_stands_still_or_is_too_early():
     assert rounds(replace(EARLY, warmup=2), alike, FOUR)[2]["clusters"] == 2  # as long as in the first round
 
 
+def test_groups_part_below_the_largest_cosine_across():
+    """Across it is 0.1: no conflict at the default of 0, and one at 0.2."""
+    nearly = [0, 1, 2, 3], [AGAIN, [0.1, 0.995], AGAIN, [0.1, 0.995]]
+    assert rounds(EARLY, nearly)[2]["clusters"] == 1
+    assert rounds(replace(EARLY, most_across=0.2), nearly)[2]["clusters"] == 2
+
+
+def test_a_mean_is_short_beside_the_median_length_and_not_beside_the_longest():
+    """By hand: means of 1.0 and 0.05 beside a median length of 1, although one client's update is 5 long."""
+    for longest, clusters in ((5.0, 1), (1.2, 2)):
+        some = [0, 1, 2, 3], [[longest, 0.0], AGAIN, [-1.0, 0.1], [-1.0, -0.1]]
+        assert rounds(EARLY, some)[2]["clusters"] == clusters
+
+
 def test_a_look_takes_the_mean_of_a_window():
     """Client 2 goes left once and right twice as far: on the whole with client 0."""
     rule = replace(EARLY, warmup=2, window=2)
@@ -75,6 +89,13 @@ def test_a_look_takes_the_mean_of_a_window():
         ([0, 1, 2, 3], [RIGHT, LEFT, [3.0, 0.2], LEFT]),
     )
     assert state["membership"][:4].tolist() == [0, 1, 0, 1]
+
+
+def test_it_looks_once_in_a_window_and_not_between():
+    """Rounds 2 and 4: what is opposed from round 3 on parts after the fourth."""
+    rule, alike = replace(EARLY, warmup=2, window=2), ([0, 1, 2, 3], [RIGHT] * 4)
+    assert rounds(rule, alike, alike, FOUR)[2]["clusters"] == 1
+    assert rounds(rule, alike, alike, FOUR, FOUR)[2]["clusters"] == 2
 
 
 def test_a_client_that_comes_later_joins_where_its_update_points():
