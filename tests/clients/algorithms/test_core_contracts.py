@@ -20,6 +20,7 @@ from gauntlet.clients.algorithms.fednova import FedNova
 from gauntlet.clients.algorithms.fedprox import FedProx
 from gauntlet.clients.algorithms.heterofl import HeteroFL
 from gauntlet.clients.algorithms.moon import Moon
+from gauntlet.clients.algorithms.qffl import QFFL
 from gauntlet.clients.algorithms.scaffold import Scaffold
 from gauntlet.core.seeds import generator
 from gauntlet.server.optimizers import SERVER_OPTIMIZERS
@@ -39,7 +40,7 @@ DESCENDS = [
     HeteroFL(mask=False),
     Moon(),
 ]
-ALL = [*DESCENDS, FedDyn(1.0), FedExP()]
+ALL = [*DESCENDS, FedDyn(1.0), FedExP(), QFFL(2.0)]
 
 
 def named(rules):
@@ -153,7 +154,13 @@ def test_the_engine_follows_the_functions_on_two_clients(name):
     assert found == pytest.approx(rounds(rule, TEN, 5)[0], abs=1e-5)
 
 
-SERVERS = [("sgd", {"momentum": 0.9}), *((n, {}) for n in ("adam", "yogi", "adagrad", "adabelief", "adgd"))]
+SERVERS = [
+    ("sgd", {"momentum": 0.9}),
+    ("sgd", {"momentum": 0.5, "nesterov": True, "lr": 0.4}),
+    ("adagrad_norm", {"lr": 0.3}),
+    ("grokfast", {"memory": 0.5, "lr": 0.3}),
+    *((n, {}) for n in ("adam", "yogi", "adagrad", "adabelief", "adgd", "exadam")),
+]
 
 
 @pytest.mark.parametrize(("name", "options"), SERVERS)
