@@ -95,9 +95,10 @@ class BackdoorIndicator:
             raise ValueError(f"num_indicators must be at least {classes}, got {self.num_indicators}")
         stream = generator(context.seed, "backdoor indicator", context.round)
         rows = stream.choice(len(own.y), self.num_indicators)
-        flat = own.x[rows].flatten(1)
+        chosen = own.x[rows]
+        flat = chosen.flatten(1)
         order = stream.permuted(torch.arange(flat.shape[1]).expand(len(flat), -1).numpy(), axis=1)
-        strange = flat.gather(1, torch.from_numpy(order)).reshape(own.x[rows].shape)
+        strange = flat.gather(1, torch.from_numpy(order)).reshape(chosen.shape)
         return strange, torch.arange(self.num_indicators) % classes
 
     def aggregate(self, updates: Updates, state: Tensor) -> tuple[Verdict, Tensor]:

@@ -7,6 +7,7 @@ differ in the last two. The paper draws 20,000 inputs.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..core.contracts import Verdict
 from ..core.layout import Slot
 from ..core.updates import Context, Updates, row_norms
 from .clipping import clip_factors
+from .parts.asked_rows import by_row
 from .parts.clusters import NOISE, apart, dense_clusters
 from .parts.columns import Array
 from .parts.geometry import cosines
@@ -92,15 +94,21 @@ class DeepSight:
             )
         if not blank.is_floating_point():
             raise ValueError(f"deepsight draws inputs of real numbers, and the model takes {blank.dtype}")
+        options = self.num_inputs, self.num_seeds, len(updates), tuple(blank.shape)
+        found = by_row(updates, context, options, partial(self._row_ratios, updates, context, blank))
+        return found.swapaxes(0, 1)
+
+    def _row_ratios(self, updates: Updates, context: Context, blank: Tensor, rows: Tensor) -> Array:
+        """Return the DDifs of some rows.  # [rows, seeds, C]"""
         height = max(1, min(_NUMBERS // max(1, blank.numel()), _NUMBERS // (16 * len(updates))))
         rng, found = stream(updates, "deepsight"), []
         for _ in range(self.num_seeds):
             total = torch.zeros(())
             for size in _parts(self.num_inputs, height):
                 x = torch.from_numpy(rng.random((size, *blank.shape[1:]), dtype=np.float32))
-                total = total + _sums(updates, context, x)
+                total = total + _sums(updates, rows, context, x)
             found.append((total / self.num_inputs).nan_to_num(nan=0.0).numpy())
-        return np.stack(found)
+        return np.stack(found, axis=1)
 
     def _clusters(self, shares: Array, ratios: Array, cosine: Array) -> Array:
         """Return the cluster of each client, by all three signals together.  # [K]"""
@@ -176,17 +184,16 @@ def _parts(count: int, height: int) -> list[int]:
     return [min(height, count - at) for at in range(0, count, height)]
 
 
-def _sums(updates: Updates, context: Context, x: Tensor) -> Tensor:
-    """Return the sums over inputs [n, ...] of each class's probability ratio, float64.  # [K, C]"""
+def _sums(updates: Updates, rows: Tensor, context: Context, x: Tensor) -> Tensor:
+    """Return the sums over inputs [n, ...] of each class's probability ratio, float64.  # [rows, C]"""
     run, params = context.forward, context.params
     assert run is not None
     before = _log_probabilities(run(params[None], x))
     theirs = updates.buffers if updates.buffers.shape[1] else None
     height = max(1, _NUMBERS // max(1, updates.vectors.shape[1]))
     sums = []
-    for at in range(0, len(updates), height):
-        rows = slice(at, at + height)
-        after = run(params + updates.vectors[rows], x, None if theirs is None else theirs[rows])
+    for some in torch.split(rows, height):
+        after = run(params + updates.vectors[some], x, None if theirs is None else theirs[some])
         sums.append((_log_probabilities(after) - before).clamp(max=_HIGHEST).exp().sum(dim=1))
     return torch.cat(sums)
 

@@ -55,6 +55,7 @@ class CandidateModels:
         self._layout = Layout.of(model)
         self._size = size = self._layout.num_parameters
         self._model = model.eval().requires_grad_(False)
+        self._tied = _shares_tensors(model)
         alone = convolves(model) or can_stack(self._model) is not None or not stacked
         self._height = 1 if alone else max(1, min(TALLEST, STACKED // max(1, size)))
         self._at_once = _AT_ONCE[convolves(model)]
@@ -115,8 +116,14 @@ class CandidateModels:
 
     def _one(self, params: Tensor, buffers: Tensor, x: Tensor) -> Tensor:
         named = {**self._layout.views(params), **self._layout.buffer_views(buffers)}
-        found: Tensor = functional_call(self._model, named, (x,))
+        found: Tensor = functional_call(self._model, named, (x,), tie_weights=self._tied)
         return found
+
+
+def _shares_tensors(model: nn.Module) -> bool:
+    """Return whether a tensor has two names; torch else looks for such before every call."""
+    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    return len({id(tensor) for _, tensor in named}) < len(named)
 
 
 def _check(name: str, came: object, rows: str, size: int) -> None:

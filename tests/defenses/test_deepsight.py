@@ -66,6 +66,25 @@ def test_the_ratios_are_those_of_plain_loops(cohort, at):
                 assert found[seed, row, label] == pytest.approx(ratio, rel=1e-4)
 
 
+def test_what_is_asked_about_again_is_what_it_was(cohort, at):
+    """An attacker asks about rows of its own beside rows that stay: the same as asked for the first time."""
+    rng = np.random.default_rng(5)
+    honest, lies = rng.normal(size=(4, 13)), rng.normal(size=(3, 13))
+    for lie in lies:
+        rows = np.concatenate([honest, [lie, lie]])
+        runs = []
+
+        def counted(params, x, buffers=None, runs=runs):
+            runs.append(len(params))
+            return forward(params, x)
+
+        alone = players(cohort, at, rows, forward=counted)
+        wanted = DeepSight(num_inputs=9)._ratios(alone, alone.context)
+        assert runs == 3 * [1, 5]  # the global model, and equal rows once
+        again = players(cohort, at, rows, forward=forward)
+        np.testing.assert_array_equal(DeepSight(num_inputs=9)._ratios(again, again.context), wanted)
+
+
 def _softmax(params, x):
     w, b = params[4:10].view(3, 2).tolist(), params[10:].tolist()
     powers = [math.exp(w[c][0] * x[0] + w[c][1] * x[1] + b[c]) for c in range(3)]

@@ -1,5 +1,8 @@
 """Oracles: scores by hand, two clouds whose centres are known, half a cohort that flips signs."""
 
+from collections import OrderedDict
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,7 @@ from torch.nn.functional import one_hot
 
 from gauntlet.core.contracts import LocalTraining
 from gauntlet.core.updates import OwnExamples
+from gauntlet.defenses import fedguard
 from gauntlet.defenses.fedguard import FedGuard
 from gauntlet.defenses.parts.cvae import Shape, decoded, trained_decoder
 from gauntlet.server.simulation import prepare
@@ -47,6 +51,37 @@ def test_the_middle_client_goes_where_it_is_below_the_mean(cohort, at):
     verdict, _ = FedGuard(num_drawn=6, steps=2).aggregate(updates, [])
     assert list(verdict.scores.values()) == pytest.approx([1.0, 1 / 2, 1 / 6])
     assert set(verdict.flags) == {15, 25}
+
+
+def test_a_decoder_is_trained_once_for_the_same_examples_and_seed(cohort, at, monkeypatch):
+    """Oracle: a count of trainings; whoever writes into a decoder writes into no other one's."""
+    trained, kept = [], OrderedDict()
+
+    def counting(*given):
+        trained.append(given)
+        return trained_decoder(*given)
+
+    monkeypatch.setattr(fedguard, "trained_decoder", counting)
+    monkeypatch.setattr(fedguard, "_KEPT", kept)
+    other = OwnExamples(OWN.x.flip(0), OWN.y)
+
+    def decoder(seed=0, examples=OWN, **options):
+        updates = at(cohort([[0.0, 2.0], [1.0, 4.0]]), forward=answering({0: [0] * 6, 1: [1] * 6}), seed=seed)
+        updates = replace(updates, context=replace(updates.context, examples=examples))
+        return FedGuard(num_drawn=6, **{"steps": 2, **options}).aggregate(updates, [])[1]
+
+    first = decoder()
+    wanted = [part.clone() for part in first]
+    first[0].zero_()
+    for found, part in zip(decoder(), wanted, strict=True):
+        torch.testing.assert_close(found, part, rtol=0, atol=0)
+    assert len(trained) == 1
+    for changed in ({"seed": 1}, {"examples": other}, {"steps": 3}, {"hidden": 5}):
+        decoder(**changed)
+    assert len(trained) == 5
+    for seed in range(2, 12):
+        decoder(seed)
+    assert len(kept) == fedguard._MOST_KEPT
 
 
 def test_a_decoder_draws_each_class_where_it_was():

@@ -29,6 +29,16 @@ class Recurrent(nn.Module):
         return self.out(self.cell(x)[0][:, -1])
 
 
+class OneWeightTwice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        return self.second(self.first(x).relu())
+
+
 MODELS = {
     "dropout": (lambda: nn.Sequential(nn.Linear(3, 5), nn.Dropout(0.5), nn.Linear(5, 2)), (3,)),
     "batch norm": (lambda: nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Linear(5, 2)), (3,)),
@@ -37,6 +47,7 @@ MODELS = {
         lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 2)),
         (1, 6, 6),
     ),
+    "one weight twice": (OneWeightTwice, (3,)),
     "frozen layer": (lambda: nn.Sequential(nn.Linear(3, 5).requires_grad_(False), nn.Linear(5, 2)), (3,)),
 }
 
