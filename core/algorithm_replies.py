@@ -37,8 +37,8 @@ def levelled(came: Any, *_: object) -> None:
     want(isinstance(came, tuple | list) and len(came) > 0, "at least one Part, in a tuple", came)
 
 
-def held(came: Any, _: int, num_clients: int) -> None:
-    """Look at whose examples a client holds: all of them clients, each once."""
+def replicated(came: Any, _: int, num_clients: int) -> None:
+    """Look at whose examples a client has replicas of: all of them clients, each once."""
     fine = isinstance(came, tuple | list | range) and all(isinstance(i, int) for i in came)
     fine = fine and len(set(came)) == len(came) and all(0 <= i < num_clients for i in came)
     want(fine, f"different clients from 0 to {num_clients - 1}, in a tuple", came)

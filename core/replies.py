@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .algorithm_replies import combined, finished, held, levelled, remembered, scaled, sent_besides
+from .algorithm_replies import combined, finished, levelled, remembered, replicated, scaled, sent_besides
 from .contracts import Audited, Goal, LocalTraining, NoGuarantee, Release, Worked
 from .declarations.privacy import RELATIONS
 from .errors import PluginError, shown
@@ -263,7 +263,7 @@ REPLIES: Mapping[str, Mapping[str, Check]] = {
         "work": _worked,
         "step": stepped,
         "combine": combined,
-        "holds": held,
+        "replicas": replicated,
         "extra": sent_besides,
         "scales": scaled,
         "start": remembered,

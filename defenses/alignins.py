@@ -6,6 +6,7 @@ median norm of those that are kept are taken. The code weighs clients by their e
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 import numpy as np
@@ -51,8 +52,8 @@ class AlignIns:
         if not 0 < self.largest_share <= 1:
             raise ValueError(f"largest_share must be above 0 and at most 1, got {self.largest_share}")
         for name in ("temporal_tolerance", "sign_tolerance"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < inf:
+                raise ValueError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
 
     def init(self) -> None:
         return None

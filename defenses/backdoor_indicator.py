@@ -8,6 +8,7 @@ round, and statistics stay as they were: our choices, like the number of steps a
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 import torch
@@ -65,9 +66,9 @@ class BackdoorIndicator:
                 "num_indicators and steps must be at least 1, start_round at least 0, got "
                 f"{self.num_indicators}, {self.steps}, {self.start_round}"
             )
-        if not (self.lr > 0 and 0 <= self.momentum < 1 and self.pull >= 0):
+        if not (0 < self.lr < inf and 0 <= self.momentum < 1 and 0 <= self.pull < inf):
             raise ValueError(
-                "lr must be above 0, momentum in [0, 1), pull at least 0, got "
+                "lr must be above 0, momentum in [0, 1), pull at least 0, all finite, got "
                 f"{self.lr}, {self.momentum}, {self.pull}"
             )
 

@@ -5,6 +5,7 @@ Section 4. arXiv:2012.10333
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 from torch import Tensor
@@ -32,8 +33,8 @@ class CenteredClipping:
     exempt: ClassVar[tuple[str, ...]] = ("equal_updates_come_back_unchanged",)
 
     def __post_init__(self) -> None:
-        if not self.clip_norm > 0:
-            raise ValueError(f"clip_norm must be above 0, got {self.clip_norm}")
+        if not 0 < self.clip_norm < inf:
+            raise ValueError(f"clip_norm must be above 0 and finite, got {self.clip_norm}")
         if self.iterations < 1:
             raise ValueError(f"iterations must be at least 1, got {self.iterations}")
 

@@ -6,6 +6,7 @@ libraries and ``complete`` in the earlier one; keeping only the last 10,000 norm
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar, Literal
 
 import torch
@@ -42,8 +43,8 @@ class ClippedClustering:
     stale: ClassVar[bool] = True  # norms alone are remembered
 
     def __post_init__(self) -> None:
-        if not self.max_clip_norm > 0:
-            raise ValueError(f"max_clip_norm must be above 0, got {self.max_clip_norm}")
+        if not 0 < self.max_clip_norm < inf:
+            raise ValueError(f"max_clip_norm must be above 0 and finite, got {self.max_clip_norm}")
         if self.linkage not in LINKAGES:
             raise ValueError(f"linkage must be one of {', '.join(LINKAGES)}, got '{self.linkage}'")
         if self.max_norms < 1:

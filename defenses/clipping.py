@@ -6,6 +6,7 @@ package's own choice.
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 import torch
@@ -44,8 +45,8 @@ class Clipping:
 
 def check_clip_norm(clip_norm: ClipNorm, name: str = "clip_norm") -> None:
     """Raise ``ValueError`` unless it is a bound or the name of one."""
-    if clip_norm != "median" and not (isinstance(clip_norm, (int, float)) and clip_norm > 0):
-        raise ValueError(f"{name} must be above 0, or median, got {clip_norm!r}")
+    if clip_norm != "median" and not (isinstance(clip_norm, (int, float)) and 0 < clip_norm < inf):
+        raise ValueError(f"{name} must be above 0 and finite, or median, got {clip_norm!r}")
 
 
 def clip_factors(norms: Tensor, clip_norm: ClipNorm) -> Tensor:

@@ -10,7 +10,7 @@ paper's own bounds and noise. ``reach`` and ``certified`` are this package's own
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import log, sqrt
+from math import inf, log, sqrt
 from typing import ClassVar
 
 import torch
@@ -67,13 +67,13 @@ class CRFL:
     exempt: ClassVar[tuple[str, ...]] = ("equal_updates_come_back_unchanged",)
 
     def __post_init__(self) -> None:
-        if not (self.clip_norm > 0 and self.noise_std > 0 and self.clip_growth >= 0):
+        if not (0 < self.clip_norm < inf and 0 < self.noise_std < inf and 0 <= self.clip_growth < inf):
             raise ValueError(
-                "clip_norm and noise_std must be above 0, clip_growth at least 0, got "
+                "clip_norm and noise_std must be above 0, clip_growth at least 0, all finite, got "
                 f"{self.clip_norm}, {self.noise_std}, {self.clip_growth}"
             )
-        if self.update_clip_norm is not None and not self.update_clip_norm > 0:
-            raise ValueError(f"update_clip_norm must be above 0 or None, got {self.update_clip_norm}")
+        if self.update_clip_norm is not None and not 0 < self.update_clip_norm < inf:
+            raise ValueError(f"update_clip_norm must be finite, above 0 or None, got {self.update_clip_norm}")
         if self.num_byzantine < 0 or self.votes < 1 or not 0 < self.alpha < 1:
             raise ValueError(
                 "num_byzantine must be at least 0, votes at least 1, alpha in (0, 1), got "

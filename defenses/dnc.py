@@ -11,6 +11,7 @@ honest clients go. ``clipping`` before it bounds the decoy; measured in docs/kno
 """
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 import torch
@@ -47,8 +48,8 @@ class DnC:
     def __post_init__(self) -> None:
         check_robustness(self.num_byzantine, self.on_infeasible)
         for name, least in (("num_coordinates", 1), ("repeats", 1), ("drop_factor", 0)):
-            if not getattr(self, name) >= least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+            if not least <= getattr(self, name) < inf:
+                raise ValueError(f"{name} must be at least {least} and finite, got {getattr(self, name)}")
 
     @property
     def num_dropped(self) -> int:

@@ -11,6 +11,7 @@ what it costs clients is left out. The rule's details are unverified.
 from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import inf
 from typing import Any, ClassVar
 
 import torch
@@ -56,9 +57,9 @@ class FedGuard:
     beside_params: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if min(self.num_drawn, self.hidden, self.latent, self.steps) < 1 or not self.lr > 0:
+        if min(self.num_drawn, self.hidden, self.latent, self.steps) < 1 or not 0 < self.lr < inf:
             raise ValueError(
-                "num_drawn, hidden, latent and steps must be at least 1, lr above 0, got "
+                "num_drawn, hidden, latent and steps must be at least 1, lr above 0 and finite, got "
                 f"{self.num_drawn}, {self.hidden}, {self.latent}, {self.steps}, {self.lr}"
             )
 

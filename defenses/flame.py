@@ -7,6 +7,7 @@ Algorithm 1. arXiv:2101.02281. A public re-implementation gives the distances to
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar, Literal
 
 import torch
@@ -46,8 +47,8 @@ class FLAME:
     beside_params: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not self.noise_factor >= 0:
-            raise ValueError(f"noise_factor must be at least 0, got {self.noise_factor}")
+        if not 0 <= self.noise_factor < inf:
+            raise ValueError(f"noise_factor must be at least 0 and finite, got {self.noise_factor}")
         if self.min_cluster_size is not None and self.min_cluster_size < 2:
             raise ValueError(f"min_cluster_size must be at least 2, got {self.min_cluster_size}")
         if self.min_samples < 1:

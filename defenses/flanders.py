@@ -7,6 +7,7 @@ forecasts from unscaled ones and takes the first step for the successor of the l
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 import numpy as np
@@ -69,10 +70,10 @@ class FLANDERS:
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         for name in ("alpha", "beta"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        if not self.tolerance >= 0:
-            raise ValueError(f"tolerance must be at least 0, got {self.tolerance}")
+            if not 0 < getattr(self, name) < inf:
+                raise ValueError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
+        if not 0 <= self.tolerance < inf:
+            raise ValueError(f"tolerance must be at least 0 and finite, got {self.tolerance}")
         check_max_clients(self.max_clients)
 
     @property

@@ -5,6 +5,7 @@ Signal Processing 2022, Algorithm 2 (smoothed Weiszfeld). arXiv:1912.13445
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -78,12 +79,12 @@ class GeometricMedian:
     def __post_init__(self) -> None:
         if self.preset not in _SETTINGS:
             raise ValueError(f"preset must be byzfl or mudhog_repo, got '{self.preset}'")
-        if not self._settings.nu > 0:
-            raise ValueError(f"nu must be above 0, got {self.nu}")
+        if not 0 < self._settings.nu < inf:
+            raise ValueError(f"nu must be above 0 and finite, got {self.nu}")
         if self._settings.iterations < 1:
             raise ValueError(f"iterations must be at least 1, got {self.iterations}")
-        if not self._settings.tolerance >= 0:
-            raise ValueError(f"tolerance must be at least 0, got {self.tolerance}")
+        if not 0 <= self._settings.tolerance < inf:
+            raise ValueError(f"tolerance must be at least 0 and finite, got {self.tolerance}")
         if self._settings.start not in ("crowd", "mean", "zero"):
             raise ValueError(f"start must be crowd, mean or zero, got '{self.start}'")
         if self._settings.norm not in ("l2", "l1"):

@@ -7,6 +7,7 @@ has them in the round's cohort.
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar, Literal
 
 import torch
@@ -51,10 +52,10 @@ class InCo:
     def __post_init__(self) -> None:
         if self.form not in ("mix", "projection"):
             raise ValueError(f"form must be mix or projection, got {self.form!r}")
-        if not self.clamp_max >= 0:
-            raise ValueError(f"clamp_max must be at least 0, got {self.clamp_max}")
-        if not self.grad_clip > 0:
-            raise ValueError(f"grad_clip must be above 0, got {self.grad_clip}")
+        if not 0 <= self.clamp_max < inf:
+            raise ValueError(f"clamp_max must be at least 0 and finite, got {self.clamp_max}")
+        if not 0 < self.grad_clip < inf:
+            raise ValueError(f"grad_clip must be above 0 and finite, got {self.grad_clip}")
 
     def init(self) -> None:
         return None

@@ -6,6 +6,7 @@ what the sparsifying keeps, and the forms of the score and of the sign balance, 
 """
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 import torch
@@ -43,8 +44,8 @@ class LASA:
         if not 0 <= self.sparsity < 1:
             raise ValueError(f"sparsity must be in [0, 1), got {self.sparsity}")
         for name in ("norm_tolerance", "sign_tolerance"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < inf:
+                raise ValueError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
 
     def init(self) -> None:
         return None

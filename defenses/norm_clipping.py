@@ -6,6 +6,7 @@ is this package's own choice.
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar, Literal
 
 import torch
@@ -54,8 +55,8 @@ class NormClipping:
     def __post_init__(self) -> None:
         check_clip_norm(self.clip_norm)
         check_weighting(self.weighting)
-        if not self.noise_std >= 0:
-            raise ValueError(f"noise_std must be at least 0, got {self.noise_std}")
+        if not 0 <= self.noise_std < inf:
+            raise ValueError(f"noise_std must be at least 0 and finite, got {self.noise_std}")
 
     @property
     def weighs_examples(self) -> bool:

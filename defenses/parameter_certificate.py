@@ -8,7 +8,7 @@ You Really Backdoor Federated Learning? 2019. arXiv:1911.07963
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import ClassVar
 
 import torch
@@ -49,8 +49,8 @@ class ParameterCertificate:
     exempt: ClassVar[tuple[str, ...]] = ("equal_updates_come_back_unchanged",)
 
     def __post_init__(self) -> None:
-        if not self.clip_norm > 0:
-            raise ValueError(f"clip_norm must be above 0, got {self.clip_norm}")
+        if not 0 < self.clip_norm < inf:
+            raise ValueError(f"clip_norm must be above 0 and finite, got {self.clip_norm}")
         if self.num_byzantine < 0:
             raise ValueError(f"num_byzantine must be at least 0, got {self.num_byzantine}")
 

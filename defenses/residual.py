@@ -6,7 +6,7 @@ Biometrika 69, 1982. What happens where half of the residuals are 0 is this pack
 """
 
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 import torch
@@ -43,9 +43,9 @@ class Residual:
     threshold: float = 0.1
 
     def __post_init__(self) -> None:
-        if not self.clip > 0 or not 0 <= self.threshold <= 1:
+        if not 0 < self.clip < inf or not 0 <= self.threshold <= 1:
             raise ValueError(
-                f"clip must be above 0 and threshold in [0, 1], got {self.clip} and {self.threshold}"
+                f"clip must be above 0 and finite, threshold in [0, 1], got {self.clip} and {self.threshold}"
             )
 
     def init(self) -> None:

@@ -7,6 +7,7 @@ on the two dimensions (one of them clusters whole updates), and the number of re
 
 import warnings
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 import torch
@@ -49,8 +50,8 @@ class RFLBAT:
 
     def __post_init__(self) -> None:
         for name in ("first_tolerance", "second_tolerance"):
-            if not getattr(self, name) > 1:
-                raise ValueError(f"{name} must be above 1, got {getattr(self, name)}")
+            if not 1 < getattr(self, name) < inf:
+                raise ValueError(f"{name} must be above 1 and finite, got {getattr(self, name)}")
         for name, least in (("max_clusters", 1), ("references", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")

@@ -7,6 +7,7 @@ values that have the elected sign is the merge of Yadav, Tam, Choshen, Raffel, B
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 import numpy as np
@@ -38,8 +39,8 @@ class SignMajority:
     def __post_init__(self) -> None:
         if self.magnitude not in ("agreeing", "constant"):
             raise ValueError(f"magnitude must be agreeing or constant, got '{self.magnitude}'")
-        if not self.step > 0:
-            raise ValueError(f"step must be above 0, got {self.step}")
+        if not 0 < self.step < inf:
+            raise ValueError(f"step must be above 0 and finite, got {self.step}")
 
     @property
     def exempt(self) -> tuple[str, ...]:

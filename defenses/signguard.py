@@ -7,6 +7,7 @@ variants is this package's choice.
 
 import warnings
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 import numpy as np
@@ -49,9 +50,10 @@ class SignGuard:
     reference: Reference = "none"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.least_norm < self.largest_norm:
+        if not 0 <= self.least_norm < self.largest_norm < inf:
             raise ValueError(
-                f"least_norm must be in [0, largest_norm), got {self.least_norm} with {self.largest_norm}"
+                "least_norm must be in [0, largest_norm), both finite, got "
+                f"{self.least_norm} with {self.largest_norm}"
             )
         if not 0 < self.block_share <= 1:
             raise ValueError(f"block_share must be in (0, 1], got {self.block_share}")

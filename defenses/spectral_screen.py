@@ -8,6 +8,7 @@ others (docs/robustness-certified.md): the two-sided rule over clients is this p
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 import torch
@@ -52,8 +53,8 @@ class SpectralScreen:
     beside_params: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not self.threshold > 0:
-            raise ValueError(f"threshold must be above 0, got {self.threshold}")
+        if not 0 < self.threshold < inf:
+            raise ValueError(f"threshold must be above 0 and finite, got {self.threshold}")
         if not 0 <= self.unreliable_weight <= 1:
             raise ValueError(f"unreliable_weight must be between 0 and 1, got {self.unreliable_weight}")
         check_max_clients(self.max_clients)

@@ -6,6 +6,7 @@ The default of ``rho`` is unverified.
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 import torch
@@ -49,8 +50,8 @@ class Zeno:
     def __post_init__(self) -> None:
         if self.num_byzantine < 0:
             raise ValueError(f"num_byzantine must be at least 0, got {self.num_byzantine}")
-        if not self.rho >= 0:
-            raise ValueError(f"rho must be at least 0, got {self.rho}")
+        if not 0 <= self.rho < inf:
+            raise ValueError(f"rho must be at least 0 and finite, got {self.rho}")
         if self.batch_size < 0:
             raise ValueError(f"batch_size must be at least 0, got {self.batch_size}")
 

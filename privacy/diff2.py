@@ -7,7 +7,7 @@ epsilon to zCDP: Bun, Steinke. Concentrated Differential Privacy. TCC 2016, Prop
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import isfinite, log, sqrt
+from math import inf, isfinite, log, sqrt
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -75,8 +75,11 @@ class Diff2:
             raise ValueError(f"budget_split must be between 0 and 1, both excluded, got {self.budget_split}")
         if self.delta is not None and not 0 < self.delta < 1:
             raise ValueError(f"delta must be between 0 and 1, both excluded, got {self.delta}")
+        for name in ("c1", "c2"):
+            if (bound := getattr(self, name)) is not None and not 0 < bound < inf:
+                raise ValueError(f"{name} must be above 0 and finite, got {bound}")
         given = (self.gradient_multiplier, self.difference_multiplier)
-        for z in (*given, self.epsilon):
+        for z in (*given, self.epsilon, self.inner_multiplier):
             if z is not None and not (isfinite(z) and z >= 0):
                 raise ValueError(f"epsilon and multipliers must be finite and at least 0, got {z}")
         by_noise = all(z is not None for z in given) and self.epsilon is None

@@ -232,6 +232,6 @@ class Runtime(Section):
     pool: Literal["ray", "serial"] = "ray"
     num_workers: int | None = Field(default=None, ge=1)
     ray_address: str | None = None
-    patience_seconds: float | None = Field(default=None, gt=0)
+    patience_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     gpus_per_worker: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     transport: Literal["auto", "socket", "ray"] = "auto"

@@ -7,6 +7,7 @@ classifier on the gradients of many rounds; here each round has one of its own, 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -54,6 +55,8 @@ class PropertyInference:
     hypotheses: ClassVar[str] = "property"
 
     def __post_init__(self) -> None:
+        if not isfinite(self.threshold):
+            raise ValueError(f"threshold must be finite, got {self.threshold}")
         for name, least in (("column", 0), ("batches", 5), ("trees", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")

@@ -7,7 +7,7 @@ and the weights of the equations are ours.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, prod
+from math import inf, isfinite, prod
 from typing import ClassVar
 
 import numpy as np
@@ -58,8 +58,8 @@ class RGap:
     uses: ClassVar[tuple[str, ...]] = ("labels", "client_defense")
 
     def __post_init__(self) -> None:
-        if not self.tolerance > 0:
-            raise ValueError(f"tolerance must be above 0, got {self.tolerance}")
+        if not 0 < self.tolerance < inf:
+            raise ValueError(f"tolerance must be above 0 and finite, got {self.tolerance}")
 
     def check(self, observation: Observation) -> None:
         links = chain_of(observation, "RGap").links

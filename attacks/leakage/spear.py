@@ -12,6 +12,7 @@ NeurIPS 2024. arXiv:2403.03945. That sparse dictionary learning finds the column
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -72,8 +73,8 @@ class Spear:
     def __post_init__(self) -> None:
         if self.search not in SEARCHES:
             raise ValueError(f"search must be one of {', '.join(SEARCHES)}; got {self.search!r}")
-        if not self.max_seconds > 0:
-            raise ValueError(f"max_seconds must be above 0, got {self.max_seconds}")
+        if not 0 < self.max_seconds < inf:
+            raise ValueError(f"max_seconds must be above 0 and finite, got {self.max_seconds}")
 
     def check(self, observation: Observation) -> None:
         refuse_without_relu(observation, "Spear")

@@ -6,7 +6,7 @@ Shejwalkar and Houmansadr, NDSS 2021, with the received model at 0 in update spa
 """
 
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import ClassVar
 
 from torch import Tensor
@@ -37,8 +37,8 @@ class FangKrum:
     knows_defense: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not self.stop > 0:
-            raise ValueError(f"stop must be above 0, got {self.stop}")
+        if not 0 < self.stop < inf:
+            raise ValueError(f"stop must be above 0 and finite, got {self.stop}")
 
     def init(self) -> None:
         return None

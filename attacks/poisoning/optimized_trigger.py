@@ -8,6 +8,7 @@ Resistant to Adversarial Attacks. ICLR 2018, Section 2.1. arXiv:1706.06083
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 import numpy as np
@@ -47,9 +48,9 @@ class OptimizedTrigger:
 
     def __post_init__(self) -> None:
         check_trigger(self.target, self.fraction, 1.0)
-        if self.budget <= 0 or self.steps < 1 or self.references < 1:
+        if not 0 < self.budget < inf or self.steps < 1 or self.references < 1:
             raise ValueError(
-                "budget must be above 0, steps and references at least 1, got "
+                "budget must be above 0 and finite, steps and references at least 1, got "
                 f"{self.budget}, {self.steps} and {self.references}"
             )
 

@@ -6,6 +6,7 @@ Source: Bagdasaryan, Veit, Hua, Estrin, Shmatikov. How To Backdoor Federated Lea
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 import numpy as np
@@ -54,8 +55,8 @@ class SemanticBackdoor:
         for name in ("share", "fraction"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be above 0 and at most 1, got {getattr(self, name)}")
-        if not self.noise_std >= 0:
-            raise ValueError(f"noise_std must be at least 0, got {self.noise_std}")
+        if not 0 <= self.noise_std < inf:
+            raise ValueError(f"noise_std must be at least 0 and finite, got {self.noise_std}")
 
     @property
     def sources(self) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ every value of the example, in the place of a second layer of its size, is ours,
 """
 
 from dataclasses import dataclass
-from math import prod
+from math import inf, isfinite, prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -52,8 +52,10 @@ class Imprint:
     def __post_init__(self) -> None:
         if not 2 <= self.bins <= 2**16:
             raise ValueError(f"bins must be from 2 to {2**16}, got {self.bins}")
-        if self.std <= 0 or self.scale <= 0:
-            raise ValueError(f"std and scale must be above 0, got {self.std} and {self.scale}")
+        if not (0 < self.std < inf and 0 < self.scale < inf):
+            raise ValueError(f"std and scale must be above 0 and finite, got {self.std} and {self.scale}")
+        if not (isfinite(self.mean) and isfinite(self.gain)):
+            raise ValueError(f"mean and gain must be finite, got {self.mean} and {self.gain}")
         if self.gain == 0:
             raise ValueError("gain must not be 0: no gradient would come back to the block")
         if self.input_shape is not None and min(self.input_shape, default=0) < 1:

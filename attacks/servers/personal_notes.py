@@ -12,6 +12,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from math import inf
 from typing import Any, ClassVar
 
 import numpy as np
@@ -64,8 +65,11 @@ class PersonalNotes:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if not 0 <= self.share <= 1:
             raise ValueError(f"share must be in [0, 1], got {self.share}")
-        if self.lr <= 0 or self.tolerance < 0 or self.adapter_std < 0:
-            raise ValueError("lr must be above 0, tolerance and adapter_std at least 0")
+        if not (0 < self.lr < inf and 0 <= self.tolerance < inf and 0 <= self.adapter_std < inf):
+            raise ValueError(
+                "lr must be above 0, tolerance and adapter_std at least 0, all finite, got "
+                f"{self.lr}, {self.tolerance}, {self.adapter_std}"
+            )
 
     def rebuild(self, model: nn.Module) -> tuple[nn.Module, dict[str, Any]]:
         sizes = [m.num_embeddings for m in model.modules() if isinstance(m, nn.Embedding)]

@@ -10,6 +10,7 @@ back what a normalisation before the layer subtracts, are ours.
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,8 +40,8 @@ class TrapWeights:
     def __post_init__(self) -> None:
         if not 0 < self.scale < 1:
             raise ValueError(f"scale must be between 0 and 1, got {self.scale}")
-        if self.std <= 0:
-            raise ValueError(f"std must be above 0, got {self.std}")
+        if not 0 < self.std < inf:
+            raise ValueError(f"std must be above 0 and finite, got {self.std}")
 
     def rebuild(self, model: nn.Module) -> tuple[nn.Module, dict[str, Any]]:
         name, layer = _first_layer(model)

@@ -24,7 +24,8 @@ class DFA:
     """Local SGD whose hidden layers step along (B e) f'(z) x': B random, e the gradient of the outputs.
 
     B [outputs of the layer, C] is fixed, of normals times ``scale``. What comes from the layer before is a
-    constant; the last layer has its true gradient. The model is an ``nn.Sequential``.
+    constant; the last layer has its true gradient. The model is an ``nn.Sequential``, of which layers may be
+    frozen, the last one too.
 
     It is no protection against analytic leakage attacks: of one example the first layer's dW[j] / db[j] is
     the input whatever B is. An attack that matches gradients must know or guess B.
@@ -69,6 +70,8 @@ class DFA:
                 outs.append(through(layer, h))
                 h = outs[-1].detach()
             logits = through(stages.layers[-1], h)
+            if not logits.requires_grad:
+                logits.requires_grad_()  # of a last layer that is frozen: the error is told all the same
             loss = visit.loss(logits, batch.y)
             errors = self._errors(loss, logits)
             told = [

@@ -5,6 +5,7 @@ Algorithm 1. arXiv:2012.04221
 """
 
 from dataclasses import dataclass, replace
+from math import inf
 from typing import ClassVar
 
 from torch import Tensor
@@ -45,10 +46,10 @@ class Ditto:
     memory_stays: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.pull < 0:
-            raise ValueError(f"pull must be at least 0, got {self.pull}")
-        if self.lr is not None and self.lr <= 0:
-            raise ValueError(f"lr must be above 0, got {self.lr}")
+        if not 0 <= self.pull < inf:
+            raise ValueError(f"pull must be at least 0 and finite, got {self.pull}")
+        if self.lr is not None and not 0 < self.lr < inf:
+            raise ValueError(f"lr must be above 0 and finite, got {self.lr}")
         if self.local_steps is not None and self.local_steps < 1:
             raise ValueError(f"local_steps must be at least 1, got {self.local_steps}")
 

@@ -5,6 +5,7 @@ Regularization. ICLR 2021, Algorithm 1. arXiv:2111.04263, in the gradient form.
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 import torch
@@ -33,8 +34,8 @@ class FedDyn:
     weighs_alike: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.alpha <= 0:
-            raise ValueError(f"alpha must be above 0, got {self.alpha}")
+        if not 0 < self.alpha < inf:
+            raise ValueError(f"alpha must be above 0 and finite, got {self.alpha}")
 
     @property
     def proximal(self) -> float:

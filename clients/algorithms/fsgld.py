@@ -8,7 +8,7 @@ Gaussian truth; how surrogates are fitted here is written at ``FSGLD.prepare``.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import isfinite, sqrt
+from math import inf, isfinite, sqrt
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -76,6 +76,8 @@ class FSGLD:
 
     def __post_init__(self) -> None:
         _ = self._chain
+        if not isfinite(self.alpha):
+            raise ValueError(f"alpha must be finite, got {self.alpha}")
         if self.surrogate not in ("sgld", "laplace"):
             raise ValueError(f"surrogate must be sgld or laplace, got {self.surrogate!r}")
         for name, least in (("surrogate_steps", 2), ("surrogate_burn_in", 0), ("surrogate_batch_size", 0)):
@@ -84,8 +86,10 @@ class FSGLD:
         pull = self.surrogate_prior_precision
         if pull is not None and not (isfinite(pull) and pull >= 0):
             raise ValueError(f"surrogate_prior_precision must be finite and at least 0, got {pull}")
-        if self.surrogate_step_size is not None and not self.surrogate_step_size > 0:
-            raise ValueError(f"surrogate_step_size must be above 0, got {self.surrogate_step_size}")
+        if self.surrogate_step_size is not None and not 0 < self.surrogate_step_size < inf:
+            raise ValueError(
+                f"surrogate_step_size must be above 0 and finite, got {self.surrogate_step_size}"
+            )
 
     @cached_property
     def _chain(self) -> langevin.Chain:

@@ -22,11 +22,11 @@ from .parts.coded_jobs import FORMS, Form
 class GC:
     """Descend along the gradient of all examples, decoded from the results of any n - s of n clients.
 
-    What the partition deals to a client is one of n chunks; client i holds copies of s + 1 of them, and sends
+    What the partition deals to a client is one of n chunks; client i has replicas of s + 1 of them, and sends
     one combination. Which clients count says the schedule: ``quorum`` with ``most_late = s`` waits for all
     where more than s straggle. Where too few came, the model stays as it was.
 
-    Nothing protects a chunk from those who hold copies, and one client that lies moves what is decoded as
+    Nothing protects a chunk from those who have replicas, and one client that lies moves what is decoded as
     far as it likes.
 
     Attributes:
@@ -55,14 +55,14 @@ class GC:
     def schedule(self, training: LocalTraining) -> LocalTraining:
         return replace(training, batch_size=0, local_steps=1, lr=self.lr)
 
-    def holds(self, client_id: int, num_clients: int) -> tuple[int, ...]:
-        return coded_jobs.holders(self.form, client_id, num_clients, self.num_stragglers)
+    def replicas(self, client_id: int, num_clients: int) -> tuple[int, ...]:
+        return coded_jobs.replicated(self.form, client_id, num_clients, self.num_stragglers)
 
     def work(self, visit: Visit) -> Worked:
         """Return the client's combination of its chunks' gradients."""
         code = coded_jobs.code_of(self.form, visit.num_clients, self.num_stragglers, self.code_seed)
-        held = self.holds(visit.client_id, visit.num_clients)
-        return coded_jobs.combination(visit, visit.received, code[visit.client_id], held)
+        replicas = self.replicas(visit.client_id, visit.num_clients)
+        return coded_jobs.combination(visit, visit.received, code[visit.client_id], replicas)
 
     def init(self) -> State:
         return None

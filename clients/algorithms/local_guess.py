@@ -133,8 +133,8 @@ class Guesses:
             own = [paths[id(p)] for module in layer for p in module.parameters()]
             if name not in own or len(self.parts) != len(stages.layers) - 1:
                 raise ValueError(
-                    "local_guess needs hidden layers that are linear or convolutions, each with one weight; "
-                    f"layer '{layer_of(name)}' is not"
+                    "local_guess needs hidden layers that are linear or convolutions, each with one weight, "
+                    f"and none frozen; layer '{layer_of(name)}' is not, or another one is frozen"
                 )
             views = self.visit.layout.views(self.parts[name])
             for path in own:

@@ -24,7 +24,7 @@ class MSGC:
     """Descend along gradients of all examples, each of which is told W - 2 + B rounds after it was begun.
 
     A client's chunk has W - 1 parts of its own and B coded ones, lambda + 1 times shorter, of which the
-    lambda clients before it hold copies. In each round a client works for the last W - 1 + B jobs: on the
+    lambda clients before it have replicas. In each round a client works for the last W - 1 + B jobs: on the
     next part of its own where it has not delivered all of them, else on its combination of the next coded
     parts. So W - 1 + B models are trained in turn, all from the same start, and all are sent in every round.
 
@@ -74,8 +74,8 @@ class MSGC:
     def schedule(self, training: LocalTraining) -> LocalTraining:
         return replace(training, batch_size=0, local_steps=1, lr=self.lr)
 
-    def holds(self, client_id: int, num_clients: int) -> tuple[int, ...]:
-        return coded_jobs.holders("cyclic", client_id, num_clients, self.most_late)
+    def replicas(self, client_id: int, num_clients: int) -> tuple[int, ...]:
+        return coded_jobs.replicated("cyclic", client_id, num_clients, self.most_late)
 
     def work(self, visit: Visit) -> Worked:
         """Return the client's results of the last jobs, this round's first; 0 of jobs before round 0."""
@@ -101,12 +101,12 @@ class MSGC:
     def _coded(self, visit: Visit, params: Tensor, group: int) -> tuple[Tensor, Tensor, int]:
         """Return the client's combination of the coded parts of one group."""
         code = coded_jobs.code_of("cyclic", visit.num_clients, self.most_late, self.code_seed)
-        held = self.holds(visit.client_id, visit.num_clients)
+        replicas = self.replicas(visit.client_id, visit.num_clients)
 
         def rows(client: int) -> np.ndarray[Any, Any]:
             return shares_of(visit.of(client).num_examples, *self._shape)[1][group]
 
-        return coded_jobs.summed(visit, params, code[visit.client_id], held, rows)
+        return coded_jobs.summed(visit, params, code[visit.client_id], replicas, rows)
 
     def init(self) -> State:
         return {"round": 0, "models": None, "jobs": []}

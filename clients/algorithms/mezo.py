@@ -8,6 +8,7 @@ Kilobytes. ICML 2024. arXiv:2312.06353
 """
 
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, ClassVar
 
 import numpy as np
@@ -65,8 +66,8 @@ class MeZO:
         for name in ("weight_decay", "batch_size"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise ValueError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
-        if self.clip is not None and not self.clip > 0:
-            raise ValueError(f"clip must be above 0, or left out; got {self.clip}")
+        if self.clip is not None and not 0 < self.clip < inf:
+            raise ValueError(f"clip must be above 0 and finite, or left out; got {self.clip}")
 
     def schedule(self, training: LocalTraining) -> LocalTraining:
         return replace(training, batch_size=self.batch_size, local_steps=1, lr=self.lr)

@@ -5,6 +5,7 @@ Source: Li, He, Song. Model-Contrastive Federated Learning. CVPR 2021, Algorithm
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 from torch import Tensor
@@ -44,10 +45,10 @@ class Moon:
     frozen_models: ClassVar[tuple[str, ...]] = ("received", "previous")
 
     def __post_init__(self) -> None:
-        if self.mu < 0:
-            raise ValueError(f"mu must be at least 0, got {self.mu}")
-        if self.temperature <= 0:
-            raise ValueError(f"temperature must be above 0, got {self.temperature}")
+        if not 0 <= self.mu < inf:
+            raise ValueError(f"mu must be at least 0 and finite, got {self.mu}")
+        if not 0 < self.temperature < inf:
+            raise ValueError(f"temperature must be above 0 and finite, got {self.temperature}")
 
     def memory(self, layout: Layout) -> Layout:
         return layout.repeated("previous")

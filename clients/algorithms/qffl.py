@@ -7,6 +7,7 @@ losses are this package's own.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 import torch
@@ -52,8 +53,8 @@ class QFFL:
             raise ValueError(f"q must be at least 0, got {self.q}")
         if self.lipschitz is not None and not 0 < self.lipschitz < float("inf"):
             raise ValueError(f"lipschitz must be above 0, got {self.lipschitz}")
-        if self.max_loss is not None and not self.max_loss > LEAST_LOSS:
-            raise ValueError(f"max_loss must be above {LEAST_LOSS}, got {self.max_loss}")
+        if self.max_loss is not None and not LEAST_LOSS < self.max_loss < inf:
+            raise ValueError(f"max_loss must be above {LEAST_LOSS} and finite, got {self.max_loss}")
 
     def schedule(self, training: LocalTraining) -> LocalTraining:
         return training

@@ -6,6 +6,7 @@ Federated Learning. ICML 2020, Algorithm 1. arXiv:1910.06378
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar, Literal
 
 import torch
@@ -44,8 +45,8 @@ class Scaffold:
     def __post_init__(self) -> None:
         if self.option not in ("I", "II"):
             raise ValueError(f"option must be I or II, got {self.option!r}")
-        if self.server_lr <= 0:
-            raise ValueError(f"server_lr must be above 0, got {self.server_lr}")
+        if not 0 < self.server_lr < inf:
+            raise ValueError(f"server_lr must be above 0 and finite, got {self.server_lr}")
 
     @property
     def full_gradient(self) -> bool:

@@ -71,16 +71,16 @@ class SRSGC:
     def schedule(self, training: LocalTraining) -> LocalTraining:
         return replace(training, batch_size=0, local_steps=1, lr=self.lr)
 
-    def holds(self, client_id: int, num_clients: int) -> tuple[int, ...]:
-        return coded_jobs.holders("cyclic", client_id, num_clients, self.spare)
+    def replicas(self, client_id: int, num_clients: int) -> tuple[int, ...]:
+        return coded_jobs.replicated("cyclic", client_id, num_clients, self.spare)
 
     def work(self, visit: Visit) -> Worked:
         """Return the client's result of this round's job, or of the one that it missed."""
         code = coded_jobs.code_of("cyclic", visit.num_clients, self.spare, self.code_seed)
         again = visit.client_id in visit.shared["again"].tolist()
         params = visit.shared["earlier"] if again else visit.received
-        held = self.holds(visit.client_id, visit.num_clients)
-        return coded_jobs.combination(visit, params, code[visit.client_id], held)
+        replicas = self.replicas(visit.client_id, visit.num_clients)
+        return coded_jobs.combination(visit, params, code[visit.client_id], replicas)
 
     def init(self) -> State:
         return {"round": 0, "models": None, "again": [], "jobs": []}

@@ -7,6 +7,7 @@ with Instance Encoding? S&P 2021, arXiv:2011.05315, who see many mixtures of one
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import ClassVar
 
 import numpy as np
@@ -44,6 +45,8 @@ class Instahide:
     adaptive: ClassVar[Mapping[str, object]] = {"name": "altered_examples"}
 
     def __post_init__(self) -> None:
+        if not isfinite(self.centre):
+            raise ValueError(f"centre must be finite, got {self.centre}")
         if self.k < 2:
             raise ValueError(f"k must be at least 2, got {self.k}")
         if not 1 / self.k < self.largest <= 1:

@@ -7,6 +7,7 @@ Learning from Representation Perspective. CVPR 2021, Section 4 and the authors' 
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar, cast
 
 import torch
@@ -52,8 +53,8 @@ class Soteria:
     def __post_init__(self) -> None:
         if not 0 <= self.rate < 1:
             raise ValueError(f"rate must be at least 0 and below 1, got {self.rate}")
-        if not self.offset >= 0:
-            raise ValueError(f"offset must be at least 0, got {self.offset}")
+        if not 0 <= self.offset < inf:
+            raise ValueError(f"offset must be at least 0 and finite, got {self.offset}")
 
     def check(self, model: nn.Module, input_shape: Sequence[int]) -> None:
         name, layer = self._layer(model)

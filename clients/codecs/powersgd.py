@@ -10,7 +10,7 @@ of clients that differ much it may be farther. Two trips add up under secure sum
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 from typing import ClassVar
 
 import numpy as np
@@ -58,8 +58,8 @@ class PowerSGD:
 
     def __post_init__(self) -> None:
         for name in ("rank", "iterations", "min_ratio"):
-            if not getattr(self, name) >= 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            if not 1 <= getattr(self, name) < inf:
+                raise ValueError(f"{name} must be at least 1 and finite, got {getattr(self, name)}")
 
     def init(self) -> None:
         return None

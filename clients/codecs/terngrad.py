@@ -6,7 +6,7 @@ Distributed Deep Learning. NeurIPS 2017, Section 3. arXiv:1705.07878
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -96,8 +96,8 @@ class TernGrad:
 
     def __post_init__(self) -> None:
         for name in ("clip", "size_to_binarize"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < inf:
+                raise ValueError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
         if self.scale == "cstd" and self.clip == 0:
             raise ValueError("scale 'cstd' is clip * sd: it needs clip above 0, got 0")
         if (self.scale == "fixed") != (self.theta is not None):

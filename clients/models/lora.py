@@ -8,6 +8,7 @@ ICLR 2022. arXiv:2106.09685. ``start = "lora_ga"``: Wang, Yu, Li. LoRA-GA. NeurI
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -66,8 +67,8 @@ class Lora:
         if self.rank < 1:
             raise ValueError(f"rank must be at least 1, got {self.rank}")
         for name in ("alpha", "gamma"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < inf:
+                raise ValueError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.dropout and self.gradient == "lora_pro":

@@ -25,8 +25,8 @@ from ...core.layout import Layout
 from ...core.seeds import generator
 from ...core.updates import Updates
 from ..exchange.exchange import Exchange
-from .holding import HeldExamples
 from .minibatches import minibatches
+from .replicated import ReplicatedExamples
 
 if TYPE_CHECKING:
     from ...core.trees import State
@@ -46,7 +46,7 @@ class ClientVisit:
         visits: Whoever makes the visit.
         x, y: The client's examples.
         shared, own: What the server sent besides and what the client remembers, by tensor.
-        known: Where a gradient may have been taken before, of examples that several clients hold.
+        known: Where a gradient may have been taken before, of examples that are replicated.
         Others: See ``Visit``.
     """
 
@@ -60,7 +60,7 @@ class ClientVisit:
     memory: State = None
     shared: Mapping[str, Tensor] = field(default_factory=dict)
     own: Mapping[str, Tensor] = field(default_factory=dict)
-    known: HeldExamples | None = None
+    known: ReplicatedExamples | None = None
 
     @property
     def message_length(self) -> int:
@@ -81,7 +81,7 @@ class ClientVisit:
         return len(self.y)
 
     def of(self, client_id: int) -> ClientVisit:
-        return self.visits.held.of(self, client_id)
+        return self.visits.replicated.of(self, client_id)
 
     def gradient(self, params: Tensor, rows: Array | None = None) -> tuple[Tensor, Tensor]:
         def taken() -> tuple[Tensor, Tensor]:
@@ -177,7 +177,7 @@ class Visits:
         self.layout = Layout.of(model)
         self.exchange = exchange or Exchange(self.layout, self.layout, self.layout, Layout(()), {})
         self._start = self.layout.flatten(dict(model.named_parameters()))  # [P]
-        self.held = self._nothing_held()  # copies of other clients' examples, of one block
+        self.replicated = self._nothing_replicated()  # other clients' examples, of one block
         self._memories: dict[int, State] = {}  # of this process; any other one works out the same
 
     @property
@@ -193,7 +193,7 @@ class Visits:
         losses, counts = torch.empty(size), torch.empty(size, dtype=torch.int64)
         shared = exchange.told(broadcast.extra)
         self._model.eval()
-        self.held = self._nothing_held()
+        self.replicated = self._nothing_replicated()
         for row, client_id in enumerate(client_ids.tolist()):
             visit = self._visit(client_id, broadcast, shared, row)
             came = self._rule.work(visit)
@@ -206,8 +206,8 @@ class Visits:
             counts[row] = visit.num_examples if worked.examples is None else worked.examples
         return Updates(vectors, torch.from_numpy(client_ids), counts, facts=facts), losses, memory
 
-    def _nothing_held(self) -> HeldExamples:
-        return HeldExamples(self._rule, self.num_clients, self.layout.num_parameters)
+    def _nothing_replicated(self) -> ReplicatedExamples:
+        return ReplicatedExamples(self._rule, self.num_clients, self.layout.num_parameters)
 
     def examples_of(self, client_id: int, round_: int) -> tuple[Tensor, Tensor]:
         """Return what a client was dealt, poisoned where it attacks."""

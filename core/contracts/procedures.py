@@ -58,12 +58,12 @@ class Visit(Protocol):
     def layout(self) -> Layout: ...
 
     def of(self, client_id: int) -> Visit:
-        """Return the same visit to the examples of a client that this one ``holds`` copies of.
+        """Return the same visit to the examples of a client that this one has ``replicas`` of.
 
         In a block of clients each gradient of them is taken once, whoever asks for it.
 
         Raises:
-            ValueError: It holds none of that client's.
+            ValueError: It has none of that client's.
         """
 
     def gradient(self, params: Tensor, rows: np.ndarray[Any, Any] | None = None) -> tuple[Tensor, Tensor]:

@@ -161,9 +161,9 @@ class Algorithms(Samplers, Optimizers):
         "What a client sends [M], and its mean loss: in place of `correct`. A `Worked` where it remembers or "
         "states something besides.",
     )
-    holds: Declaration[Callable[[int, int], Sequence[int]] | None] = method(
+    replicas: Declaration[Callable[[int, int], Sequence[int]] | None] = method(
         "(client_id, num_clients) -> ids",
-        "With `work`: whose examples a client holds copies of, and looks at by `visit.of`; silent: its own "
+        "With `work`: whose examples a client has replicas of, and looks at by `visit.of`; silent: its own "
         "alone.",
     )
     prepare: Declaration[Callable[[Visit], Any] | None] = method(

@@ -80,8 +80,8 @@ def check(options: Any) -> None:
             raise ValueError(f"{name} must be one of {known}, got '{getattr(options, name)}'")
     for name, least in LEAST.items():
         value = getattr(options, name)
-        if value is not None and value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+        if value is not None and not least <= value < np.inf:
+            raise ValueError(f"{name} must be at least {least} and finite, got {value}")
     if options.settings.noise_test == "jitter" and options.short_window < 2:
         raise ValueError(
             f"short_window must be at least 2 where noise_test is jitter, got {options.short_window}: "

@@ -44,12 +44,12 @@ class Links:
 
     def __post_init__(self) -> None:
         for name in ("latency_seconds", "compute_seconds_per_example", "jitter"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < inf:
+                raise ValueError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
         for name in ("bandwidth_down", "bandwidth_up", "deadline_seconds"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ValueError(f"{name} must be above 0, got {value}")
+            if value is not None and not 0 < value < inf:
+                raise ValueError(f"{name} must be above 0 and finite, got {value}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if (self.policy == "deadline") != (self.deadline_seconds is not None):

@@ -6,6 +6,7 @@ aggregate standing for the (negative) gradient: this package's transfer.
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from torch import Tensor
@@ -30,8 +31,8 @@ class AdagradNorm:
 
     def __post_init__(self) -> None:
         for name, value in (("lr", self.lr), ("b0", self.b0)):
-            if value <= 0:
-                raise ValueError(f"{name} must be above 0, got {value}")
+            if not 0 < value < inf:
+                raise ValueError(f"{name} must be above 0 and finite, got {value}")
 
     def init(self) -> None:
         return None

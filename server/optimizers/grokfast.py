@@ -6,6 +6,7 @@ aggregate standing for the (negative) gradient: this package's transfer.
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal
 
 import torch
@@ -32,12 +33,12 @@ class Grokfast:
     start: Literal["first", "zero"] = "first"
 
     def __post_init__(self) -> None:
-        if self.lr <= 0:
-            raise ValueError(f"lr must be above 0, got {self.lr}")
+        if not 0 < self.lr < inf:
+            raise ValueError(f"lr must be above 0 and finite, got {self.lr}")
         if not 0 <= self.memory < 1:
             raise ValueError(f"memory must be in [0, 1), got {self.memory}")
-        if self.amplification < 0:
-            raise ValueError(f"amplification must be at least 0, got {self.amplification}")
+        if not 0 <= self.amplification < inf:
+            raise ValueError(f"amplification must be at least 0 and finite, got {self.amplification}")
 
     def init(self) -> None:
         return None

@@ -8,6 +8,7 @@ arXiv:1706.02677
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import torch
@@ -34,8 +35,8 @@ class SGD:
     warmup_rounds: int = 0
 
     def __post_init__(self) -> None:
-        if self.lr <= 0:
-            raise ValueError(f"lr must be above 0, got {self.lr}")
+        if not 0 < self.lr < inf:
+            raise ValueError(f"lr must be above 0 and finite, got {self.lr}")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
         if self.warmup_rounds < 0:

@@ -80,15 +80,15 @@ class Buffered:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
         for name in ("max_staleness", "average_staleness"):
-            if (value := getattr(self, name)) is not None and value < 0:
-                raise ValueError(f"{name} must be at least 0, got {value}")
+            if (value := getattr(self, name)) is not None and not 0 <= value < inf:
+                raise ValueError(f"{name} must be at least 0 and finite, got {value}")
         if (self.starts_by == "closed") != (self.start_rate is None):
             raise ValueError(
                 "start_rate goes with starts_by 'constant' or 'poisson', and with these only, got "
                 f"starts_by '{self.starts_by}' and start_rate {self.start_rate}"
             )
-        if self.start_rate is not None and self.start_rate <= 0:
-            raise ValueError(f"start_rate must be above 0, got {self.start_rate}")
+        if self.start_rate is not None and not 0 < self.start_rate < inf:
+            raise ValueError(f"start_rate must be above 0 and finite, got {self.start_rate}")
         if self.average_staleness is not None and self._worth(self.average_staleness) == 0:
             raise ValueError("average_staleness: its own weight is 0, by which nothing can be divided")
 

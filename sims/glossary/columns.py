@@ -53,8 +53,9 @@ ROUNDS: Mapping[str, str] = {
     "excluded_honest_share": "Of the clients that arrived and never attacked, the share with weight "
     "0; empty where clients have no weights of their own.",
     "aggregate_distance": "L2 distance of the aggregate from the plain mean of the honest updates "
-    "that arrived.",
-    "aggregate_cosine": "Cosine between the two; 0 where either is zero.",
+    "that arrived; empty where none came, where a rule that only weighs met honest ones alone, and where the "
+    "algorithm combines messages itself (combine): they are no updates.",
+    "aggregate_cosine": "Cosine between the two; 0 where either is zero, empty where the distance is.",
     "attack_success_rate": "Share of the triggered or chosen test examples that get the label that "
     "the attack wants; of several attacks the largest.",
 }

@@ -54,7 +54,7 @@ def test_an_empty_cohort_moves_nothing_and_forgets_nothing(cohort):
 
 
 def test_options_out_of_range_are_refused():
-    with pytest.raises(ValueError, match=r"clip_norm must be above 0, got 0\.0"):
+    with pytest.raises(ValueError, match=r"clip_norm must be above 0 and finite, got 0\.0"):
         CenteredClipping(0.0)
     with pytest.raises(ValueError, match="iterations must be at least 1, got 0"):
         CenteredClipping(1.0, 0)

@@ -55,7 +55,7 @@ def test_one_direction_or_two_clients_are_not_split(cohort):
 def test_options_out_of_range_are_refused():
     with pytest.raises(ValueError, match="linkage must be one of average, complete, single, got 'ward'"):
         ClippedClustering(linkage="ward")
-    with pytest.raises(ValueError, match="max_clip_norm must be above 0, got 0"):
+    with pytest.raises(ValueError, match="max_clip_norm must be above 0 and finite, got 0"):
         ClippedClustering(max_clip_norm=0)
     with pytest.raises(ValueError, match="max_norms must be at least 1, got 0"):
         ClippedClustering(max_norms=0)

@@ -69,5 +69,5 @@ def test_long_rows_come_to_the_bound_within_a_millionth(cohort):
 
 @pytest.mark.parametrize("bound", [0.0, -1.0, float("nan"), "mean"])
 def test_a_bound_that_is_none_is_refused(bound):
-    with pytest.raises(ValueError, match="clip_norm must be above 0, or median, got"):
+    with pytest.raises(ValueError, match="clip_norm must be above 0 and finite, or median, got"):
         Clipping(bound)

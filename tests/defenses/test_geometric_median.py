@@ -109,9 +109,9 @@ def test_claimed_examples_decide_where_the_crowd_is(cohort):
 
 def test_options_out_of_range_are_refused():
     for options, complaint in (
-        ({"nu": 0.0}, "nu must be above 0, got 0.0"),
+        ({"nu": 0.0}, "nu must be above 0 and finite, got 0.0"),
         ({"iterations": 0}, "iterations must be at least 1, got 0"),
-        ({"tolerance": -1.0}, "tolerance must be at least 0, got -1.0"),
+        ({"tolerance": -1.0}, "tolerance must be at least 0 and finite, got -1.0"),
         ({"start": "median"}, "start must be crowd, mean or zero, got 'median'"),
         ({"norm": "l3"}, "norm must be l2 or l1, got 'l3'"),
         ({"weighting": "fixed"}, "weighting must be uniform or num_examples, got 'fixed'"),

@@ -42,7 +42,7 @@ def test_one_tensor_is_calibrated_alone(cohort, at):
 def test_a_tensor_that_is_not_there_is_refused(cohort, at):
     with pytest.raises(ValueError, match="scope must be one of all, w, got 'head'"):
         rows_after(GradientCalibration(scope="head"), at(cohort(ROWS)))
-    with pytest.raises(ValueError, match="target_norm must be above 0, or median, got 0"):
+    with pytest.raises(ValueError, match="target_norm must be above 0 and finite, or median, got 0"):
         GradientCalibration(0.0)
 
 

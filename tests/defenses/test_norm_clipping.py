@@ -68,9 +68,9 @@ def test_in_a_run_the_noise_follows_the_seed_and_the_round(cohort):
 
 
 def test_options_out_of_range_are_refused():
-    with pytest.raises(ValueError, match=r"noise_std must be at least 0, got -1\.0"):
+    with pytest.raises(ValueError, match=r"noise_std must be at least 0 and finite, got -1\.0"):
         NormClipping(1.0, noise_std=-1.0)
-    with pytest.raises(ValueError, match="clip_norm must be above 0, or median, got 0"):
+    with pytest.raises(ValueError, match="clip_norm must be above 0 and finite, or median, got 0"):
         NormClipping(0.0)
     with pytest.raises(ValueError, match="weighting must be uniform or num_examples, got 'fixed'"):
         NormClipping(1.0, weighting="fixed")

@@ -79,7 +79,7 @@ def test_two_clients_are_averaged(cohort):
 
 @pytest.mark.parametrize("options", [{"clip": 0.0}, {"threshold": 1.5}])
 def test_options_out_of_range_are_refused(options):
-    with pytest.raises(ValueError, match="clip must be above 0 and threshold in"):
+    with pytest.raises(ValueError, match="clip must be above 0 and finite, threshold in"):
         Residual(**options)
 
 

@@ -1,4 +1,4 @@
-"""Algorithms whose clients hold copies of others' examples, and that combine messages themselves, in runs.
+"""Algorithms whose clients have replicas of others' examples, and that combine messages themselves, in runs.
 
 Oracles: each client's own gradient, and the sum of what was sent.
 """
@@ -25,7 +25,7 @@ class Neighbours:
     def schedule(self, training):
         return training
 
-    def holds(self, client_id, num_clients):
+    def replicas(self, client_id, num_clients):
         return ((client_id + 1) % num_clients,)
 
     def work(self, visit):
@@ -96,7 +96,7 @@ def test_copies_of_a_poisoned_clients_examples_are_poisoned(neighbours):
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("own", "client 0 holds no examples of client 0; allowed: 1"),
+        ("own", "client 0 has no replicas of client 0's examples; allowed: 1"),
         ("none", "work must return a Worked whose examples are a whole number of at least 1, or None, got"),
         ("short", r"the algorithm returned an aggregate of shape \(649,\), expected \(650,\)"),
     ],
@@ -152,7 +152,7 @@ class Added(Neighbours):
     """One that combines single messages of clients' own examples, and says that it goes with mechanisms."""
 
     mechanisms = Noised.mechanisms
-    holds = None
+    replicas = None
 
     def work(self, visit):
         gradient, loss = visit.gradient(visit.received)

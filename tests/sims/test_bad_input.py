@@ -27,6 +27,10 @@ REFUSED = {
     ),
     "a number where a table is meant": (["-s", "training=5"], "'training' is 5: it must be a table"),
     "wrong type of an option": (["-s", "model.hidden=[1.5]"], "option 'hidden.0' is 1.5"),
+    "patience without end": (
+        ["-s", "runtime.patience_seconds=inf"],
+        "'runtime.patience_seconds' is inf: input should be a finite number",
+    ),
     "training out of range": (["-s", "training.lr=-1"], "lr must be above 0, got -1"),
     "cohort above the population": (
         ["-s", "sampler.name=fixed_size", "-s", "sampler.cohort_size=7"],

@@ -48,8 +48,8 @@ class AdamSearch:
 
     def __post_init__(self) -> None:
         for rate in (self.lr, *self.rates):
-            if not rate > 0:
-                raise ValueError(f"lr must be above 0, got {rate}")
+            if not 0 < rate < math.inf:
+                raise ValueError(f"lr must be above 0 and finite, got {rate}")
         if not 0 <= self.noise < math.inf:
             raise ValueError(f"noise must be at least 0 and finite, got {self.noise}")
         if self.schedule not in get_args(Schedule):

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 import numpy as np
 import torch
@@ -66,10 +67,10 @@ class Budget:
         for name in ("max_iterations", "restarts"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.tolerance >= 0:
-            raise ValueError(f"tolerance must be at least 0, got {self.tolerance}")
-        if self.max_seconds is not None and not self.max_seconds > 0:
-            raise ValueError(f"max_seconds must be above 0 or None, got {self.max_seconds}")
+        if not 0 <= self.tolerance < inf:
+            raise ValueError(f"tolerance must be at least 0 and finite, got {self.tolerance}")
+        if self.max_seconds is not None and not 0 < self.max_seconds < inf:
+            raise ValueError(f"max_seconds must be above 0 and finite or None, got {self.max_seconds}")
 
 
 @dataclass(frozen=True)

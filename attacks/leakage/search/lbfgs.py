@@ -9,6 +9,7 @@ sizes are those of ``torch.optim.LBFGS``, which the authors of DLG used.
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
@@ -33,8 +34,8 @@ class LBFGS:
     line_search: bool
 
     def __post_init__(self) -> None:
-        if not self.lr > 0:
-            raise ValueError(f"lr must be above 0, got {self.lr}")
+        if not 0 < self.lr < inf:
+            raise ValueError(f"lr must be above 0 and finite, got {self.lr}")
         if self.history < 1:
             raise ValueError(f"history must be at least 1, got {self.history}")
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ....core import trees
-from ....core.algorithm_replies import combined, held
+from ....core.algorithm_replies import combined, replicated
 from ....core.contracts import LocalTraining
 from ....core.declarations import Algorithms, Declaration, declared
 from ....core.layout import Layout, Slot
@@ -37,8 +37,8 @@ def aggregate_of(
     return verdict.aggregate, state
 
 
-def who_combines_or_holds_works_in_a_way_of_its_own(algorithm: Any) -> None:
-    for verb in (Algorithms.combine, Algorithms.holds):
+def who_combines_or_has_replicas_works_in_a_way_of_its_own(algorithm: Any) -> None:
+    for verb in (Algorithms.combine, Algorithms.replicas):
         if declared(algorithm, verb) is None:
             continue
         needs: tuple[Declaration[Any], ...] = (Algorithms.work, Algorithms.init, Algorithms.step)
@@ -48,14 +48,14 @@ def who_combines_or_holds_works_in_a_way_of_its_own(algorithm: Any) -> None:
     require(not both, "an algorithm that combines messages takes them as they are: scales must not be there")
 
 
-def what_a_client_holds_follows_from_its_id(algorithm: Any) -> None:
-    holds = declared(algorithm, Algorithms.holds)
-    if holds is None:
+def what_is_replicated_follows_from_a_clients_id(algorithm: Any) -> None:
+    replicas = declared(algorithm, Algorithms.replicas)
+    if replicas is None:
         return
     for client in range(_K):
-        found = [holds(client, _K) for _ in range(2)]
-        held(found[0], client, _K)
-        require(tuple(found[0]) == tuple(found[1]), "holds must follow from what it is given alone")
+        found = [replicas(client, _K) for _ in range(2)]
+        replicated(found[0], client, _K)
+        require(tuple(found[0]) == tuple(found[1]), "replicas must follow from what it is given alone")
 
 
 def messages_are_combined_into_an_update(algorithm: Any) -> None:
@@ -78,7 +78,7 @@ def messages_are_combined_into_an_update(algorithm: Any) -> None:
 
 
 CHECKS: tuple[Callable[[Any], None], ...] = (
-    who_combines_or_holds_works_in_a_way_of_its_own,
-    what_a_client_holds_follows_from_its_id,
+    who_combines_or_has_replicas_works_in_a_way_of_its_own,
+    what_is_replicated_follows_from_a_clients_id,
     messages_are_combined_into_an_update,
 )

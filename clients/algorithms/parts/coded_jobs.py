@@ -31,8 +31,8 @@ def code_of(form: Form, num_clients: int, spare: int, seed: int) -> Array:
     return cyclic(num_clients, spare, generator(seed, "gradient code"))
 
 
-def holders(form: Form, client_id: int, num_clients: int, spare: int) -> tuple[int, ...]:
-    """Return whose examples a client holds: spare + 1 clients', its own among them."""
+def replicated(form: Form, client_id: int, num_clients: int, spare: int) -> tuple[int, ...]:
+    """Return whose examples a client has replicas of: spare + 1 clients', its own among them."""
     first = client_id if form == "cyclic" else client_id - client_id % (spare + 1)
     return tuple((first + i) % num_clients for i in range(spare + 1))
 
@@ -82,9 +82,9 @@ def task(visit: Visit, params: Tensor, rows: Array | None = None) -> tuple[Tenso
     return count * torch.cat([gradient.double(), one]), loss, count
 
 
-def combination(visit: Visit, params: Tensor, factors: Array, held: Sequence[int]) -> Worked:
-    """Return a client's result: the sums over the chunks that it holds, times their factors [n]."""
-    total, loss, count = summed(visit, params, factors, held, lambda _: None)
+def combination(visit: Visit, params: Tensor, factors: Array, replicas: Sequence[int]) -> Worked:
+    """Return a client's result: the sums over the chunks that it has, times their factors [n]."""
+    total, loss, count = summed(visit, params, factors, replicas, lambda _: None)
     return Worked(halves([total]), loss, examples=count)
 
 
@@ -92,20 +92,20 @@ def summed(
     visit: Visit,
     params: Tensor,
     factors: Array,
-    held: Sequence[int],
+    replicas: Sequence[int],
     rows: Callable[[int], Array | None],
 ) -> tuple[Tensor, Tensor, int]:
     """Return as ``task`` does what some clients' examples come to, times their factors.
 
     Args:
-        visit: Whose holds them.
+        visit: The client that has their replicas.
         params: Where the gradients are taken.  # [P]
         factors: By client.  # [n]
-        held: The clients.
+        replicas: The clients.
         rows: Which examples of a client; None: all.
     """
     total, losses, count = torch.zeros(len(params) + 1, dtype=torch.float64), torch.zeros(()), 0
-    for client in held:
+    for client in replicas:
         theirs, which = visit.of(client), rows(client)
         size = theirs.num_examples if which is None else len(which)
         if size:

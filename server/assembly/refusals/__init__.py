@@ -59,9 +59,9 @@ from .codecs import (
 from .combined import (
     a_codec_that_a_combination_magnifies,
     a_mean_that_a_combination_does_not_take,
-    a_server_that_holds_no_copies,
+    a_server_without_replicas,
     a_step_before_messages_are_combined,
-    copies_that_no_mechanism_counts,
+    replicas_that_no_mechanism_counts,
 )
 from .defenses import (
     a_certificate_behind_other_rules,
@@ -162,8 +162,8 @@ OF_PARTS: tuple[Refusal[Parts], ...] = (
     clients_that_an_algorithm_misses,
     a_step_before_messages_are_combined,
     a_codec_that_a_combination_magnifies,
-    a_server_that_holds_no_copies,
-    copies_that_no_mechanism_counts,
+    a_server_without_replicas,
+    replicas_that_no_mechanism_counts,
     a_mean_that_a_combination_does_not_take,
     canaries_without_examples,
     a_mean_that_is_not_plain,

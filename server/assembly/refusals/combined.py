@@ -1,4 +1,4 @@
-"""What an algorithm does not go with that combines messages itself, or whose clients hold copies."""
+"""What an algorithm does not go with that combines messages itself, or whose clients have replicas."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ def a_codec_that_a_combination_magnifies(parts: Parts) -> ScenarioError | None:
     )
 
 
-def a_server_that_holds_no_copies(parts: Parts) -> ScenarioError | None:
-    """A defense that trains on the server's own examples, of which no client holds a copy."""
-    if not parts.brings(Algorithms.holds) or not declared(parts.defense, Defenses.needs_root):
+def a_server_without_replicas(parts: Parts) -> ScenarioError | None:
+    """A defense that trains on the server's own examples, of which no client has a replica."""
+    if not parts.brings(Algorithms.replicas) or not declared(parts.defense, Defenses.needs_root):
         return None
     return ScenarioError(
-        f"{_who(parts)} has clients work on copies of each other's examples, and defense "
-        f"'{parts.spec.defense.name}' has the server do the same on its own, of which there is no copy; use "
-        "one that needs none"
+        f"{_who(parts)} has clients work on replicas of each other's examples, and defense "
+        f"'{parts.spec.defense.name}' has the server do the same on its own, of which there is no replica; "
+        "use one that needs none"
     )
 
 
-def copies_that_no_mechanism_counts(parts: Parts) -> ScenarioError | None:
+def replicas_that_no_mechanism_counts(parts: Parts) -> ScenarioError | None:
     """A privacy mechanism, where an example reaches messages of several clients, whatever is declared."""
-    if not parts.brings(Algorithms.holds) or parts.spec.privacy.name == "none":
+    if not parts.brings(Algorithms.replicas) or parts.spec.privacy.name == "none":
         return None
     return ScenarioError(
-        f"{_who(parts)} has clients work on copies of each other's examples, and privacy "
+        f"{_who(parts)} has clients work on replicas of each other's examples, and privacy "
         f"'{parts.spec.privacy.name}' counts each example in one client's messages alone; use none"
     )
 

@@ -180,7 +180,7 @@ def test_a_model_that_it_cannot_walk_is_refused_in_one_line(digits, observe, kin
 
 
 def test_a_tolerance_out_of_range_is_refused():
-    with pytest.raises(ValueError, match="tolerance must be above 0, got 0"):
+    with pytest.raises(ValueError, match="tolerance must be above 0 and finite, got 0"):
         RGap(tolerance=0.0)
 
 

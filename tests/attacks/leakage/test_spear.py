@@ -267,7 +267,7 @@ def test_options_out_of_range_are_refused():
         ValueError, match="search must be one of auto, sample, dictionary, outputs; got 'guess'"
     ):
         Spear(search="guess")
-    with pytest.raises(ValueError, match="max_seconds must be above 0, got 0"):
+    with pytest.raises(ValueError, match="max_seconds must be above 0 and finite, got 0"):
         Spear(max_seconds=0)
 
 

@@ -62,5 +62,5 @@ def test_a_rule_that_never_selects_an_attacker_ends_the_search(golden_scene):
 
 
 def test_a_stop_that_never_comes_is_refused():
-    with pytest.raises(ValueError, match="stop must be above 0, got 0"):
+    with pytest.raises(ValueError, match="stop must be above 0 and finite, got 0"):
         FangKrum(0.0)

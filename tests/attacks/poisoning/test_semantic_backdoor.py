@@ -70,7 +70,7 @@ def test_a_client_without_such_an_image_is_left_alone():
         ({"feature": "red"}, "feature must be one of bold, thin, leans_left, leans_right, got 'red'"),
         ({"share": 0.0}, "share must be above 0 and at most 1, got 0.0"),
         ({"fraction": 1.5}, "fraction must be above 0 and at most 1, got 1.5"),
-        ({"noise_std": -1.0}, "noise_std must be at least 0, got -1.0"),
+        ({"noise_std": -1.0}, "noise_std must be at least 0 and finite, got -1.0"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

@@ -23,9 +23,11 @@ def net() -> nn.Module:
     return nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
 
 
-def updates(algorithm, round_=1, **how):
+def updates(algorithm, round_=1, frozen=(), **how):
     """Return by tensor the updates [2, ...] of clients 1 and 2 after a step, lr .2, of all examples."""
     model = net()
+    for n in frozen:
+        model[n].requires_grad_(False)
     layout = Layout.of(model)
     params = layout.flatten(dict(model.named_parameters()))
     training = LocalTraining(**{"batch_size": 0, "lr": 0.2, **how})
@@ -53,6 +55,15 @@ def test_fed_back_through_the_weights_of_linear_layers_it_is_back_propagation():
     found = torch.autograd.grad(number, [layer.weight for layer in layers[:-1]])
     for one, other in zip(found, expected[:-1], strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("frozen", [[0], [2], [4], [0, 4]])
+def test_a_frozen_layer_changes_nothing_of_the_other_layers_step(frozen):
+    """No gradient passes from layer to layer: the same bits. The error is of the outputs alone."""
+    whole, found = updates(DFA()), updates(DFA(), frozen=frozen)
+
+    assert set(found) == {name for name in whole if int(name[0]) not in frozen}
+    assert all(torch.equal(step, whole[name]) and step.any() for name, step in found.items())
 
 
 @pytest.mark.parametrize("binarize", [False, True])

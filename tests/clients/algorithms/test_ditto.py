@@ -42,8 +42,8 @@ def test_personal_models_have_a_step_size_and_a_number_of_steps_of_their_own():
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"pull": -0.1}, "pull must be at least 0, got -0.1"),
-        ({"lr": 0.0}, "lr must be above 0, got 0"),
+        ({"pull": -0.1}, "pull must be at least 0 and finite, got -0.1"),
+        ({"lr": 0.0}, "lr must be above 0 and finite, got 0"),
         ({"local_steps": 0}, "local_steps must be at least 1, got 0"),
     ],
 )

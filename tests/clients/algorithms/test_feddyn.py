@@ -66,5 +66,5 @@ def test_partial_participation_reaches_the_optimum_of_all_clients(alpha, expecte
 
 
 def test_the_regulariser_must_be_there():
-    with pytest.raises(ValueError, match="alpha must be above 0, got 0"):
+    with pytest.raises(ValueError, match="alpha must be above 0 and finite, got 0"):
         FedDyn(0)

@@ -36,8 +36,8 @@ def test_two_float32_hold_what_one_does_not():
 
 
 def test_a_client_holds_its_own_chunk_and_those_after_it_or_its_groups():
-    assert GC(num_stragglers=2).holds(4, 6) == (4, 5, 0)
-    assert GC(num_stragglers=2, form="repeated").holds(4, 6) == (3, 4, 5)
+    assert GC(num_stragglers=2).replicas(4, 6) == (4, 5, 0)
+    assert GC(num_stragglers=2, form="repeated").replicas(4, 6) == (3, 4, 5)
 
 
 def test_a_sum_that_somebody_made_up_tells_nothing():

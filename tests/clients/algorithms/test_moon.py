@@ -59,9 +59,9 @@ def test_its_gradient_is_that_of_differences():
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(ValueError, match="mu must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="mu must be at least 0 and finite, got -1"):
         Moon(mu=-1)
-    with pytest.raises(ValueError, match="temperature must be above 0, got 0"):
+    with pytest.raises(ValueError, match="temperature must be above 0 and finite, got 0"):
         Moon(temperature=0)
 
 

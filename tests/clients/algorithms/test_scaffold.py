@@ -102,7 +102,7 @@ def test_momentum_counts_as_its_steps_do():
 def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="option must be I or II, got 'III'"):
         Scaffold("III")
-    with pytest.raises(ValueError, match="server_lr must be above 0, got 0"):
+    with pytest.raises(ValueError, match="server_lr must be above 0 and finite, got 0"):
         Scaffold(server_lr=0)
     with pytest.raises(ValueError, match=r"scaffold needs training.optimizer = 'sgd', got 'adam'"):
         Scaffold().schedule(LocalTraining(optimizer="adam"))

@@ -182,5 +182,5 @@ def test_factors_of_which_the_product_overflows_are_refused():
 
 @pytest.mark.parametrize("option", ["rank", "iterations", "min_ratio"])
 def test_options_out_of_range_are_refused(option):
-    with pytest.raises(ValueError, match=f"{option} must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"{option} must be at least 1 and finite, got 0"):
         PowerSGD(**{option: 0})

@@ -241,8 +241,8 @@ def test_huge_and_tiny_updates_keep_their_scale(factor):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"clip": -1.0}, "clip must be at least 0, got -1.0"),
-        ({"size_to_binarize": -1}, "size_to_binarize must be at least 0, got -1"),
+        ({"clip": -1.0}, "clip must be at least 0 and finite, got -1.0"),
+        ({"size_to_binarize": -1}, "size_to_binarize must be at least 0 and finite, got -1"),
         ({"clip": 0.0, "scale": "cstd"}, "needs clip above 0"),
         ({"scale": "fixed"}, "theta belongs to scale 'fixed', and it needs one; got theta None"),
         ({"theta": 1.0}, "theta belongs to scale 'fixed'"),

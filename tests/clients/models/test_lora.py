@@ -271,7 +271,7 @@ def test_a_probe_records_what_adapters_send_and_an_attack_takes_it(tmp_path):
     [
         ({"rank": 0}, "rank must be at least 1, got 0"),
         ({"rank": 6, "start": "lora_ga"}, "at most half of a layer's 10 inputs or outputs, got 6"),
-        ({"alpha": 0.0}, "alpha must be above 0, got 0.0"),
+        ({"alpha": 0.0}, "alpha must be above 0 and finite, got 0.0"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"dropout": 0.5, "gradient": "lora_pro"}, "dropout must be 0 with gradient = 'lora_pro'"),
         ({"targets": ["query"]}, r"targets: 'query' names no linear layer; there are: \d"),

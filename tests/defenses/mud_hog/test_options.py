@@ -187,10 +187,10 @@ def test_a_preset_gives_way_to_an_option_that_is_given():
         ({"flip_coherence": 1.5}, "flip_coherence must be between 0 and 1, got 1.5"),
         ({"jitter_factor": 0.5}, "jitter_factor must be finite and at least 1, got 0.5"),
         ({"noise_test": "ears"}, "noise_test must be one of scatter, jitter, got 'ears'"),
-        ({"short_window": 0}, "short_window must be at least 1, got 0"),
+        ({"short_window": 0}, "short_window must be at least 1 and finite, got 0"),
         ({"preset": "robust", "short_window": 1}, "short_window must be at least 2 .* is jitter, got 1"),
         ({"noise_test": "jitter", "short_window": 1}, "short_window must be at least 2 .* is jitter, got 1"),
-        ({"gate_threshold": -1.0}, "gate_threshold must be at least 0, got -1.0"),
+        ({"gate_threshold": -1.0}, "gate_threshold must be at least 0 and finite, got -1.0"),
         ({"history": "long"}, "history must be one of moving, frozen, got 'long'"),
     ],
 )

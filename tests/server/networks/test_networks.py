@@ -86,12 +86,15 @@ def test_the_ideal_network_takes_no_time():
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"latency_seconds": -1.0}, "latency_seconds must be at least 0, got -1.0"),
-        ({"bandwidth_up": 0.0}, "bandwidth_up must be above 0, got 0.0"),
+        ({"latency_seconds": -1.0}, "latency_seconds must be at least 0 and finite, got -1.0"),
+        ({"bandwidth_up": 0.0}, "bandwidth_up must be above 0 and finite, got 0.0"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"policy": "deadline"}, "go together, got policy 'deadline' and deadline_seconds None"),
         ({"deadline_seconds": 2.0}, "go together, got policy 'wait_all' and deadline_seconds 2.0"),
-        ({"policy": "deadline", "deadline_seconds": 0.0}, "deadline_seconds must be above 0, got 0.0"),
+        (
+            {"policy": "deadline", "deadline_seconds": 0.0},
+            "deadline_seconds must be above 0 and finite",
+        ),
     ],
 )
 def test_options_out_of_range_are_refused(options, complaint):

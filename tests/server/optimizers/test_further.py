@@ -82,9 +82,9 @@ def test_exadam_takes_the_known_steps(beta2, eps, expected):
     [
         (lambda: AdaBelief(eps=0.0), "eps must be above 0 and finite, got 0.0"),
         (lambda: EXAdam(beta2=1.0), r"beta2 must be in \[0, 1\), got 1.0"),
-        (lambda: AdagradNorm(b0=0.0), "b0 must be above 0, got 0.0"),
+        (lambda: AdagradNorm(b0=0.0), "b0 must be above 0 and finite, got 0.0"),
         (lambda: Grokfast(memory=1.0), r"memory must be in \[0, 1\), got 1.0"),
-        (lambda: Grokfast(amplification=-1.0), "amplification must be at least 0, got -1.0"),
+        (lambda: Grokfast(amplification=-1.0), "amplification must be at least 0 and finite, got -1.0"),
     ],
 )
 def test_options_out_of_range_are_refused(build, words):

@@ -24,7 +24,7 @@ class Shares:
     def schedule(self, training):
         return training
 
-    def holds(self, client_id, num_clients):
+    def replicas(self, client_id, num_clients):
         self.asked.append(client_id)
         behind = len(self.asked) if self.how == "anew" else 1
         return (client_id, num_clients if self.how == "nobody" else (client_id + behind) % num_clients)

@@ -1,4 +1,4 @@
-"""Copies of other clients' examples that a client holds, where a procedure says so (``holds``).
+"""Replicas of other clients' examples that a client has, where a procedure says so (``replicas``).
 
 Many clients of a block look at the same examples, at the same parameters: each gradient is taken once.
 """
@@ -26,11 +26,11 @@ _NUMBERS = 2**24  # of gradients that are kept at most, if these are not fewer t
 _GRADIENTS = 64
 
 
-class HeldExamples:
+class ReplicatedExamples:
     """What the clients of one block in one round see of each other's examples."""
 
     def __init__(self, procedure: LocalProcedure, num_clients: int, num_parameters: int) -> None:
-        self._holds = declared(procedure, Algorithms.holds)
+        self._replicas = declared(procedure, Algorithms.replicas)
         self._num_clients = num_clients
         self._most = max(_GRADIENTS, _NUMBERS // max(1, num_parameters))
         self._asked: dict[int, Sequence[int]] = {}
@@ -42,24 +42,24 @@ class HeldExamples:
         """Return a client's visit to the examples of another one, or to its own.
 
         Raises:
-            ValueError: It holds none of these.
+            ValueError: It has no replicas of these.
         """
-        holds = self._held_by(visit.client_id)
-        if client_id not in holds:
+        has = self._had_by(visit.client_id)
+        if client_id not in has:
             raise ValueError(
-                f"client {visit.client_id} holds no examples of client {client_id}; allowed: "
-                f"{', '.join(map(str, holds)) or 'none, since the algorithm declares no holds'}"
+                f"client {visit.client_id} has no replicas of client {client_id}'s examples; allowed: "
+                f"{', '.join(map(str, has)) or 'none, since the algorithm declares no replicas'}"
             )
 
         def seen() -> ClientVisit:
             x, y = visit.visits.examples_of(client_id, visit.round)
             return replace(visit, client_id=client_id, x=x, y=y, memory=None, own={}, known=self)
 
-        return _kept(self._visits, client_id, seen, 2 * len(holds))
+        return _kept(self._visits, client_id, seen, 2 * len(has))
 
-    def _held_by(self, client_id: int) -> Sequence[int]:
+    def _had_by(self, client_id: int) -> Sequence[int]:
         if client_id not in self._asked:
-            found = () if self._holds is None else self._holds(client_id, self._num_clients)
+            found = () if self._replicas is None else self._replicas(client_id, self._num_clients)
             self._asked[client_id] = found
         return self._asked[client_id]
 
