@@ -28,13 +28,8 @@ from .writer import RunWriter
 
 if TYPE_CHECKING:
     from ..clients.pools.base import ClientPool
+    from ..server.plan import Plan
     from ..server.simulation import Simulation, Step
-
-
-_DIVERGED = (
-    "the last model holds NaN or infinity, and its scores mean nothing: lower lr, or look at what the server "
-    "optimizer and the plug-ins of clients return"
-)
 
 
 @dataclass(frozen=True)
@@ -175,9 +170,9 @@ def _conclude(
     writer, label = records.writer, _label(scenario, records.writer)
     if stopped:
         progress.note(f"{label}: stopped after {state.round} of {scenario.rounds} rounds: {stopped}")
-    if not all_finite(state.params):
-        writer.note(_DIVERGED)
-        progress.note(f"{label}: warning: {_DIVERGED}")
+    if line := diverged(simulation.plan, state):
+        writer.note(line)
+        progress.note(f"{label}: warning: {line}")
     epsilon = simulation.plan.accountant.epsilon(state.ledger, tight=True)
     records.trail.finish(state, epsilon)
     if write_posterior(simulation, writer.folder, state) == 0:
@@ -188,6 +183,20 @@ def _conclude(
         progress.note(f"{label}: {line}")
     records.probes.collect()
     return epsilon
+
+
+def diverged(plan: Plan, state: ServerState) -> str | None:
+    """Return a warning of a model that holds NaN or infinity: the last one, or that of some clients."""
+    advice = "lower lr, or look at what the server optimizer and the plug-ins of clients return"
+    if not (all_finite(state.params) and all_finite(plan.model(state.params, state.optimizer))):
+        return f"the last model holds NaN or infinity, and its scores mean nothing: {advice}"
+    served = plan.served(state.params, state.optimizer)
+    everybody = range(plan.sampling.num_clients)
+    lost = [] if served is None else [i for i in everybody if not all_finite(served(i))]
+    if not lost:
+        return None
+    first = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
+    return f"the last model that {len(lost)} clients are served ({first}) holds NaN or infinity: {advice}"
 
 
 def _label(scenario: Scenario, writer: RunWriter) -> str:

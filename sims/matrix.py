@@ -153,7 +153,7 @@ def run_matrix(
             f"a matrix compares accuracies, and {task.facts.name} has {task.facts.labels}; sweep over "
             "attacks and defenses instead"
         )
-    check_variants(todo, blank=CohortError)
+    check_variants(todo, CohortError, progress)
     if overwrite and out is not None:
         remove(out)
     folder = out if out is not None else fresh_folder(RESULTS, f"{scenario.name}-matrix")

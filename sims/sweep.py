@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from ..core.errors import GauntletError, ResultsError
@@ -26,6 +27,7 @@ from .scenario import Scenario, make_scenario
 from .sections import Runtime
 
 SCHEMA = 1
+SILENT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def sweep(scenario: Scenario, out: str | Path | None = None, progress: Progress 
         GauntletError: Whatever cannot run, in one line. Every variant is checked before the first one runs.
     """
     todo = variants(scenario)
-    check_variants(todo)
+    check_variants(todo, progress=progress or Silent())
     folder = Path(out) if out is not None else fresh_folder(RESULTS, scenario.name)
     with claimed(folder):
         begin_sweep(todo, folder, scenario)
@@ -107,14 +109,23 @@ def make_room(scenario: Scenario, folder: Path) -> None:
     remove(folder)
 
 
-def check_variants(todo: Sequence[Variant], blank: type[GauntletError] | tuple[()] = ()) -> None:
+def check_variants(
+    todo: Sequence[Variant],
+    blank: type[GauntletError] | tuple[()] = (),
+    progress: Progress | None = None,
+) -> None:
     """Check every variant; what is ``blank`` is no reason to refuse the others, unless all variants are.
+
+    ``progress`` is told every few seconds how many were.
 
     Raises:
         GauntletError: A variant that cannot run.
     """
-    failures = []
-    for variant in todo:
+    failures, told = [], monotonic()
+    for number, variant in enumerate(todo):
+        if progress is not None and monotonic() >= told + SILENT_SECONDS:
+            progress.note(f"{number} of {len(todo)} runs checked")
+            told = monotonic()
         try:
             check_probes(variant.scenario, prepare(variant.scenario.run_spec()))
         except blank as error:

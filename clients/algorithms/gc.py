@@ -27,7 +27,7 @@ class GC:
     where more than s straggle. Where too few came, the model stays as it was.
 
     Nothing protects a chunk from those who have replicas, and one client that lies moves what is decoded as
-    far as it likes.
+    far as it likes. A round that tells of more examples than clients say that they worked on moves nothing.
 
     Attributes:
         num_stragglers: s, at least 0 and below the number of clients. 0 is no code.
@@ -70,7 +70,8 @@ class GC:
     def combine(self, messages: Updates, state: Any, num_clients: int) -> tuple[Verdict, State]:
         """Decode the gradient of all examples."""
         code = coded_jobs.code_of(self.form, num_clients, self.num_stragglers, self.code_seed)
-        return coded_jobs.decided(code, messages.client_ids, messages.vectors), state
+        worked_on = float(messages.num_examples.sum())
+        return coded_jobs.decided(code, messages.client_ids, messages.vectors, worked_on), state
 
     def step(self, params: Tensor, aggregate: Tensor, state: Any, share: float) -> tuple[Tensor, State]:
         return params + self.lr * aggregate, state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,15 @@ import torch
 from torch import Tensor
 
 from ...clients.scoring.scorer import Answers, ScoredExamples
+from ...clients.tasks.fitted import FittedTask, task_of
 from ...core.contracts import ClassScore, Goal, OutputScore
 from ...core.declarations import DataAttacks, declared
 from ...core.errors import PluginError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ...clients.data.base import FederatedData
-    from ...clients.tasks.fitted import FittedTask
     from ...core.roles import Role
 
 
@@ -105,13 +108,28 @@ class Evaluator:
     ) -> None:
         """Take the data, what attackers want by name, the clients' loss by name, and what is learnt.
 
-        By default that is what the data are made for.
+        By default that is what the data are made for. Examples are looked for once a model is asked: a sweep
+        checks each of its runs before the first one, and asks nothing then.
         """
-        sets = [goal.x for _, goal in goals]
-        self.examples, self._places = ScoredExamples.of(data, sets, task, loss)
-        self._y = torch.from_numpy(self.examples.y)
-        self._goals, self.task = goals, self.examples.task
-        self._loss = self.task.form(loss)
+        shapes = sorted({tuple(goal.x.shape[1:]) for _, goal in goals})
+        if len(shapes) > 1:
+            raise PluginError(f"attacks' goals must have inputs of one shape, got {shapes}")
+        self._goals, self.task = goals, task or task_of(data)
+        self._of, self._loss = (data, loss), self.task.form(loss)
+
+    @cached_property
+    def _asked(self) -> tuple[ScoredExamples, list[np.ndarray[Any, Any]]]:
+        """What a model is asked, and where each goal's examples are in it."""
+        data, loss = self._of
+        return ScoredExamples.of(data, [goal.x for _, goal in self._goals], self.task, loss)
+
+    @property
+    def examples(self) -> ScoredExamples:
+        return self._asked[0]
+
+    @cached_property
+    def _y(self) -> Tensor:
+        return torch.from_numpy(self.examples.y)
 
     def score(self, answers: Answers) -> Score:
         """Return the score of whoever gave ``answers``; NaN loss where the model diverged."""
@@ -119,7 +137,7 @@ class Evaluator:
         found = self.task.measure(predicted, self._y, loss)
         goals = tuple(
             goal_score(name, goal, answers.predicted[places])
-            for (name, goal), places in zip(self._goals, self._places, strict=True)
+            for (name, goal), places in zip(self._goals, self._asked[1], strict=True)
         )
         return Score(found.accuracy, loss, found.classes, goals, found.outputs, found.metrics)
 

@@ -7,6 +7,7 @@ which hold 48 bits of each float64: codes magnify what is lost.
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from math import inf
 from typing import Any, Literal
 
 import numpy as np
@@ -138,11 +139,17 @@ def decoded(code: Array, ids: Tensor, vectors: Tensor) -> Tensor:
     return torch.from_numpy(decoding(code, ids.numpy())) @ whole(vectors)
 
 
-def decided(code: Array, ids: Tensor, vectors: Tensor) -> Verdict:
-    """Return what results of those who came tell, or that they do not suffice.  # [P]"""
+def decided(code: Array, ids: Tensor, vectors: Tensor, worked_on: float = inf) -> Verdict:
+    """Return what results of those who came tell, or that they do not suffice.  # [P]
+
+    A sum over more examples than all of them say to have ``worked_on`` is none: somebody sent something else.
+    """
     size = vectors.shape[1] // 2 - 1
     try:
-        return told(decoded(code, ids, vectors), size)
+        total = decoded(code, ids, vectors)
+        if (count := float(total[-1])) > 1.01 * worked_on + 0.5:
+            raise ValueError(f"what is decoded is a sum over {count:.4g} of {worked_on:.0f} examples at most")
+        return told(total, size)
     except ValueError as error:
         return untold(str(error), size)
 

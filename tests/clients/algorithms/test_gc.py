@@ -11,7 +11,7 @@ from gauntlet.core.updates import Updates
 
 def updates(ids, rows):
     vectors = torch.stack([coded_jobs.halves([torch.tensor(row, dtype=torch.float64)]) for row in rows])
-    return Updates(vectors, torch.tensor(ids), torch.ones(len(ids), dtype=torch.int64))
+    return Updates(vectors, torch.tensor(ids), torch.full((len(ids),), 4))  # of each 4 examples, at most
 
 
 def test_a_step_goes_against_the_mean_over_all_examples():
@@ -42,7 +42,7 @@ def test_a_client_holds_its_own_chunk_and_those_after_it_or_its_groups():
 
 def test_a_sum_that_somebody_made_up_tells_nothing():
     rule = GC(num_stragglers=0)
-    for count in (-1.0, 0.0, float("nan")):
+    for count in (-1.0, 0.0, float("nan"), 9.0, 1e35):
         verdict, _ = rule.combine(updates([0, 1], [[1.0, count], [1.0, 0.0]]), rule.init(), 2)
         assert verdict.aggregate.tolist() == [0.0]
         assert "the model stays as it was" in verdict.fallback

@@ -15,7 +15,7 @@ from gauntlet.clients.data.federate import federate
 from gauntlet.clients.data.iid import Iid
 from gauntlet.clients.exchange.messages import Broadcast
 from gauntlet.clients.pools.serial import SerialPool
-from gauntlet.clients.scoring.scorer import Scorer
+from gauntlet.clients.scoring.scorer import ScoredExamples, Scorer
 from gauntlet.core.contracts import Goal, LocalTraining, UpdateKnowledge
 from gauntlet.core.errors import PluginError, ScenarioError
 from gauntlet.core.roles import Role
@@ -61,6 +61,24 @@ def test_classes_are_counted_by_hand():
 
     assert score.accuracy == 3 / 6
     assert score.classes == (ClassScore(1, 2, 1), ClassScore(2, 3, 1), ClassScore(3, 1, 1))
+
+
+def test_examples_are_looked_for_once_a_model_is_asked(monkeypatch):
+    """A sweep checks all of its runs before the first: what is asked of a model is no part of that."""
+    asked = []
+    whole = ScoredExamples.of
+    monkeypatch.setattr(ScoredExamples, "of", lambda *given: asked.append(given) or whole(*given))
+    evaluator = Evaluator(federate(Known(), Iid(), 1, seed=0))
+    assert asked == []
+    assert evaluator.examples is evaluator.examples
+    assert len(asked) == 1
+
+
+def test_goals_of_different_shapes_are_refused_before_a_model_is_asked():
+    labels = torch.tensor([0])
+    goals = [(str(size), Goal(torch.zeros(1, 1, 1, size), labels, labels)) for size in (2, 3)]
+    with pytest.raises(PluginError, match="goals must have inputs of one shape, got"):
+        Evaluator(federate(Known(), Iid(), 1, seed=0), goals)
 
 
 def test_a_label_flip_counts_its_source_class_alone():
