@@ -32,7 +32,7 @@ def fast_row_norms(vectors: Tensor) -> Tensor:
         return row_norms(vectors)
     width = vectors.shape[1]
     whole, rest = vectors.tensor_split([width - width % PIECE], dim=1)
-    pieces = torch.linalg.vector_norm(whole.unflatten(1, (width // PIECE, PIECE)), dim=2)  # [K, N]
+    pieces = torch.linalg.vector_norm(whole.reshape(len(vectors), width // PIECE, PIECE), dim=2)  # [K, N]
     norms = row_norms(torch.cat([pieces, rest], dim=1))
     known = norms.isfinite() & (norms >= LEAST_RMS * width**0.5)
     unknown = (~known).nonzero().flatten()
