@@ -21,7 +21,7 @@ from gauntlet.sims.scenario import make_scenario
 
 HERE = Path(__file__).parent
 MODELS: dict[str, Any] = {"logreg": "logistic_regression", "mlp": {"name": "mlp", "hidden": [200]}}
-NAMES = ("fedavg", "scaffold", "fednova", "fedprox", "feddyn", "moon", "ditto")
+NAMES = ("fedavg", "scaffold", "fednova", "fedprox", "feddyn", "moon", "ditto", "qffl", "gm_split")
 WARM = 3  # rounds that are not counted
 TURNS = 2  # of pfl and us
 

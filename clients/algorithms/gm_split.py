@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ...core.contracts import Facts, LocalTraining, Visit, Worked
 from ...core.layout import Layout
 from ...core.trees import State
+from ...core.updates import row_norms, weighted_sum
 from .parts.bipartition import apart, cosines_of, within
 from .parts.local_sgd import Batch, descend
 from .parts.window import with_round
@@ -166,7 +167,7 @@ class GMSplit:
         else:
             models += self.server_lr * self._means(state, ids, rows, facts.weights * counted)
         if state["typical"] is None:
-            state["typical"] = float(rows.double().norm(dim=1).median())
+            state["typical"] = float(row_norms(rows).median())
         if state["rounds"] > self.warmup - self.window:
             state["window"] = with_round(state["window"], ids[counted], rows[counted])
         if state["rounds"] >= self.warmup and (state["rounds"] - self.warmup) % self.window == 0:
@@ -198,8 +199,8 @@ class GMSplit:
         own = state["membership"][ids] == torch.arange(self.max_clusters)[:, None]  # [C, K]
         shares = own * weights
         totals = shares.sum(dim=1, keepdim=True)
-        found: Tensor = (shares / totals.clamp(min=1e-300)) @ rows.double()
-        return found.to(rows.dtype)
+        means = [weighted_sum(rows, own) for own in shares / totals.clamp(min=1e-300)]
+        return torch.stack(means).to(rows.dtype)
 
     def _parted(self, models: Tensor, state: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
         """Return models and state after every cluster was looked at once; the window begins anew."""
@@ -221,8 +222,9 @@ class GMSplit:
         """Return who is in the smaller of two groups that should part, bool [K]; None where none should."""
         if len(rows) < 3:
             return None
-        lengths, cosines = rows.double().norm(dim=1), cosines_of(rows)
-        short = float(rows.double().mean(dim=0).norm()) < self.largest_mean * float(lengths.median())
+        lengths, cosines = row_norms(rows), cosines_of(rows)
+        mean = weighted_sum(rows, torch.full([len(rows)], 1 / len(rows), dtype=torch.float64))
+        short = float(mean.norm()) < self.largest_mean * float(lengths.median())
         moving = float(lengths.max()) >= self.least_norm * typical
         other, across = apart(cosines)
         agree = within(cosines, other) >= self.least_within

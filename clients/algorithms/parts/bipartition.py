@@ -3,11 +3,16 @@
 import torch
 from torch import Tensor
 
+from ....core.updates import exact_blocks
+
 
 def cosines_of(rows: Tensor) -> Tensor:
     """Return the cosines of all pairs of vectors [K, P], float64; 0 of a vector of length 0.  # [K, K]"""
-    units = torch.nn.functional.normalize(rows.double(), dim=1, eps=1e-300)
-    return units @ units.T
+    gram = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
+    for _, block in exact_blocks(rows):
+        gram.addmm_(block, block.T)
+    lengths = gram.diagonal().sqrt().clamp(min=1e-150)  # of a row that is 0 the products are 0
+    return gram / (lengths * lengths[:, None])
 
 
 def apart(cosines: Tensor) -> tuple[Tensor, float]:
