@@ -25,9 +25,10 @@
   };
   const percent = (value) => (value === null ? "–" : (100 * value).toFixed(1));
   const quoted = (value) => (/^[\w=.-]+$/.test(value) ? value : `'${value.replaceAll("'", "'\\''")}'`);
+  const unique = (name) => [...new Set(tables[state.table][name])];
   const command = (row) => {
-    const which = ["--only", `defense=${row.defense}`];
-    if (!["no attack", "worst case"].includes(row.attack)) which.push("--only", `attack=${row.attack}`);
+    const attack = row.attack === "no attack" ? unique("attack").find((a) => a !== "no attack") : row.attack; // beside any
+    const which = ["--only", `defense=${row.defense}`, "--only", `attack=${attack}`];
     return ["gauntlet", "matrix", "leaderboard", ...settings[state.table][1], ...which].map(quoted).join(" ");
   };
   const colour = (value) => {
@@ -42,7 +43,6 @@
     for (const [value, text] of names) make("option", text, select, { value, selected: value === state[key] });
     select.onchange = () => { state[key] = select.value; draw(); };
   };
-  const unique = (name) => [...new Set(tables[state.table][name])];
 
   function draw() {
     home.replaceChildren();
