@@ -40,7 +40,8 @@ def gantt(
 
     Args:
         runs: Runs in the order in which their labels shall appear.
-        until: Virtual seconds that are shown, above 0; None: so many that a dozen messages of a client fit.
+        until: Virtual seconds that are shown, above 0; None: so many that a dozen messages of a client fit,
+            and no more than there are.
         most_runs: Panels drawn, at least 1; the first ones.
 
     Raises:
@@ -60,7 +61,9 @@ def gantt(
         )
     tables = dict(list(timed.items())[:most_runs])
     if until is None:
-        until = 12 * float(np.median(pd.concat(tables.values())["work_seconds"]))
+        every = pd.concat(tables.values())
+        ends = float((every["begins"] + every["work_seconds"]).max())
+        until = min(12 * float(np.median(every["work_seconds"])) or ends, ends)
     shown = {name: _shown(table, until) for name, table in tables.items()}
     heights = [max(1.4, 0.13 * table["client_id"].nunique() + 0.6) for table in shown.values()]
     figure = new_figure(8.4, sum(heights) + 0.9)

@@ -44,6 +44,18 @@ def test_a_bar_lasts_as_long_as_its_client_works_and_says_whether_it_counts(reco
     assert len(gantt([run], until=3.0)[1]) == 4  # of what begins later nothing is drawn
 
 
+def test_the_clock_is_shown_to_its_end_and_no_further(recorded):
+    """A dozen messages fit, where there are so many; and where most of them take no time, all the same."""
+    for work, last in (
+        (WORK, 4.5),
+        (WORK.assign(work_seconds=[0.0, 0.0, 0.0, 0.0, 1.0]), 4.5),
+        (WORK.assign(begins=[0.0, 0.0, 2.0, 0.0, 95.0]), 12 * 1.5),
+    ):
+        figure, table = gantt([recorded("late", work=work, virtual_seconds=[2.0, 3.5, 4.5])])
+        assert figure.axes[0].get_xlim() == (0.0, last)
+        assert len(table) == (work["begins"] < last).sum()
+
+
 def test_a_run_that_waits_for_everybody_is_told_by_its_other_tables(recorded):
     people = pd.DataFrame(
         {"round": [0, 0, 1, 1], "client_id": [0, 1, 0, 1], "status": ["ok", "dropped", "ok", "ok"],
