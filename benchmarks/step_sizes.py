@@ -1,4 +1,4 @@
-"""How wide the range of good server step sizes is: sgd and adgd, over three decades.
+"""How wide the range of good server step sizes is, over four decades, of every server optimizer for vectors.
 
 Usage: step_sizes.py [COHORT] [SEED ...]. Digits, 10 clients, Dirichlet 0.5, an MLP 64-32-10, 12 rounds of
 10 steps of 32 examples at a step size of 0.1; COHORT clients take part in a round (10, all of them, unless
@@ -11,8 +11,20 @@ from typing import Any
 import numpy as np
 from asked import words
 
-SIZES = (0.003, 0.03, 0.3, 1.0, 3.0)
-RULES = ("sgd", "adgd")
+SIZES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+RULES: dict[str, dict[str, Any]] = {
+    "sgd": {},
+    "sgd, momentum 0.667": {"momentum": 0.667},  # grokfast's gain for what never changes
+    "grokfast, memory 0.9": {"memory": 0.9},
+    "adam": {},
+    "adam, corrected": {"bias_correction": "adam"},
+    "yogi": {},
+    "adagrad": {},
+    "adabelief": {},
+    "exadam": {},
+    "adagrad_norm": {},
+    "adgd": {},
+}
 
 
 def accuracy(rule: str, lr: float, cohort: int, seed: int) -> float:
@@ -31,7 +43,7 @@ def accuracy(rule: str, lr: float, cohort: int, seed: int) -> float:
         "training": {"batch_size": 32, "lr": 0.1, "local_steps": 10},
         "sampler": {"name": "fixed_size", "cohort_size": cohort},
         "evaluation": {"every": 12},
-        "server_optimizer": {"name": rule, "lr": lr},
+        "server_optimizer": {"name": rule.partition(",")[0], "lr": lr, **RULES[rule]},
     }
     simulation = prepare(make_scenario(scenario).run_spec())
     *_, last = simulation.steps(simulation.serial_pool())
