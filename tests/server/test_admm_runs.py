@@ -1,5 +1,7 @@
 """ADMM in whole runs on least squares: against the same recursion in float64, and what is refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -38,18 +40,18 @@ def wls(small):
     return spec
 
 
-def problem(features=8, seed=7):
+def problem(features=8, seed=7, rho=1.0):
     """Return N [K, P, P] and b [K, P] of the run's clients, from their rows in float64."""
     data = WeightedLeastSquares(num_features=features).populate(K, seed)
     rows = [tuple(part.double() for part in data.client(i)) for i in range(K)]
     gram = torch.stack([x.T @ x for x, _ in rows])
     moment = torch.stack([(x.T @ y)[:, 0] for x, y in rows])
-    return solvers(2 * gram, 2 * moment, 1.0)
+    return solvers(2 * gram, 2 * moment, rho)
 
 
-def expected(form, rounds, cohort):
+def expected(form, rounds, cohort, rho):
     """Return the server's mean after each round."""
-    inverse, b = problem()
+    inverse, b = problem(rho=rho)
     local, dual, kept, found = b, torch.zeros_like(b), b, [b.mean(0)]
     rule = ADMM(cohort_size=cohort)
     for n in range(1, rounds):
@@ -58,23 +60,25 @@ def expected(form, rounds, cohort):
         here[ids] = True
         before = found[-2] if n > 1 else torch.zeros_like(found[0])
         if form == "dual_free":
-            new, after = free_step(local, 2 * found[-1] - before, inverse, 1.0), dual
+            new, after = free_step(local, 2 * found[-1] - before, inverse, rho), dual
         else:
-            new, after = dual_step(local, dual, found[-1].expand_as(local), inverse, b, 1.0)
+            new, after = dual_step(local, dual, found[-1].expand_as(local), inverse, b, rho)
         local, dual = torch.where(here, new, local), torch.where(here, after, dual)
-        kept = torch.where(here, local + dual, kept)
+        kept = torch.where(here, local + dual / rho, kept)
         found.append(kept.mean(0) if form == "dual" else local[ids].mean(0))
     return torch.stack(found)
 
 
 @pytest.mark.parametrize("reception", ["one", "two"])
-@pytest.mark.parametrize("form", ["dual", "dual_mean", "dual_free"])
-def test_a_run_is_the_recursion_in_float64(wls, form, reception):
-    options = {"form": form, "reception": reception, "noise_std": 0.0, "cohort_size": 5}
+@pytest.mark.parametrize(
+    ("form", "rho"), [("dual", 1.0), ("dual", 2.5), ("dual_mean", 1.0), ("dual_free", 0.5)]
+)
+def test_a_run_is_the_recursion_in_float64(wls, form, rho, reception):
+    options = {"form": form, "rho": rho, "reception": reception, "noise_std": 0.0, "cohort_size": 5}
     steps = run(wls(options))[1]
     rule = ADMM(**options)
     means = torch.stack([rule.model(s.state.params, s.state.optimizer) for s in steps])
-    assert torch.allclose(means.double(), expected(form, 12, 5), atol=2e-5)
+    assert torch.allclose(means.double(), expected(form, 12, 5, rho), atol=2e-5)
 
 
 def test_cohorts_differ_from_round_to_round_and_all_begin():
@@ -102,6 +106,21 @@ def test_each_link_adds_its_noise(wls, options):
     spread = (2 * inverse - eye).square().sum((1, 2)) / features
     variance = float((down**2 * spread + up**2).sum()) / K**2
     assert float((noisy - quiet).square().mean()) == pytest.approx(variance, rel=0.3)  # 2 deviations
+
+
+@pytest.mark.parametrize(("reception", "heard"), [("one", 4.0 + 1), ("two", 2 * (4.0 + 1) - (3.0 + 10))])
+def test_both_receptions_have_noise_of_their_own(reception, heard):
+    """By hand, noise of 1 on what is received first and 10 on what is received second: s is ``heard``."""
+
+    class Loud(ADMM):
+        def _noise(self, visit, purpose, sent):
+            return {"downlink": 1.0, "second downlink": 10.0}[purpose] * torch.ones_like(sent)
+
+    visit = SimpleNamespace(received=torch.full((2,), 4.0), extra=torch.full((1, 2), 3.0))
+    inverse, local = torch.eye(2).double() / 8, torch.tensor([1.0, -1.0]).double()
+    rule = Loud("dual_free", 2.0, reception=reception)
+    found, _ = rule._solve(visit, {"local": local}, inverse, torch.zeros(2))
+    assert found.tolist() == (local + 2.0 / 8 * (heard - local)).tolist()
 
 
 def test_what_is_not_least_squares_is_refused(wls):

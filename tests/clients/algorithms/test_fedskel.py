@@ -66,6 +66,14 @@ def test_rows_outside_of_the_skeleton_stay_the_clients_own_and_are_not_sent():
     torch.testing.assert_close(after.view(2, 2, -1)[:, 0][kept == 1], moved)
 
 
+def test_one_round_in_so_many_measures_and_sends_everything():
+    """A cycle of one SetSkel and three UpdateSkel rounds."""
+    algorithm = FedSkel(keep_ratios=(0.3,), update_rounds=3)
+    _, memory = trained(algorithm)
+    whole = [bool((trained(algorithm, t, memory)[0][:, len(PARAMS) :] == 1).all()) for t in range(9)]
+    assert whole == [t % 4 == 0 for t in range(9)]
+
+
 def test_a_skeleton_step_is_a_dense_step_whose_outputs_have_no_gradient_elsewhere():
     """By autograd on a layer each, outputs of cut channels detached: gradients of inputs, weights, biases."""
     torch.manual_seed(1)

@@ -109,6 +109,12 @@ def test_rounding_is_up_or_down_by_chance_and_right_on_average():
     assert float(-moved.mean()) == pytest.approx(0.3, abs=0.029)
 
 
+def test_a_step_is_along_the_mean_over_its_directions():
+    algorithm, slopes = ForwardGradient(num_draws=3, lr=0.2), torch.tensor([0.5, -1.0, 2.0])
+    drawn = torch.stack(list(algorithm.directions(3, 0, 4)))
+    torch.testing.assert_close(walked(algorithm, slopes), THETA - 0.2 * (slopes @ drawn) / 3)
+
+
 def test_the_walk_along_mean_slopes_is_the_mean_walk():
     algorithm = ForwardGradient(num_draws=2, local_steps=2)
     one, other = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))

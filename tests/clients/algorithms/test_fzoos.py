@@ -44,6 +44,37 @@ def test_the_correction_finds_the_minimum_that_clients_alone_do_not():
     assert ends["none"] > 3 * ends["features"]
 
 
+def test_the_correction_fades_along_a_visits_steps(monkeypatch):
+    """A process that says 0, features that say 6 times the gap: 6 (2 - .5) / (t + 1)."""
+    seen = []
+
+    class Flat:
+        def gradient(self, x, *_):
+            return torch.zeros_like(x)
+
+    class Sixfold(FZooS):
+        def _features(self, size):
+            return type("Gap", (), {"gradient": staticmethod(lambda gap, x: 6 * gap.expand(size))})
+
+    class Notes:
+        def __init__(self, lr):
+            pass
+
+        def step(self, x, gradient):
+            seen.append(gradient.tolist())
+            return x + 0.01
+
+    monkeypatch.setattr("gauntlet.clients.algorithms.fzoos.surrogates.fit", lambda *_: Flat())
+    monkeypatch.setattr("gauntlet.clients.algorithms.fzoos.Adam", Notes)
+    rule = Sixfold(local_steps=3, active=0, num_features=1)
+    own = {s.name: torch.zeros(s.shape) for s in rule.memory(Layout((Slot("x", (2,), 0),))).parameters}
+    own["own"] += 0.5
+    rule.work(
+        Box(quadratics(2, 2, 1.0)[0], 0, 0, torch.full((2,), 0.3), {"features": torch.full((1,), 2.0)}, own)
+    )
+    assert seen == [[9.0, 9.0], [4.5, 4.5], [3.0, 3.0]]
+
+
 def test_a_step_that_does_not_lower_the_loss_is_taken_back():
     functions = [lambda x: x.square().sum(dim=1)] * 2
     start = torch.zeros(3)

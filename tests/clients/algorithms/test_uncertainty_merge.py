@@ -41,6 +41,16 @@ def test_without_a_prior_equal_curvatures_give_the_mean_and_a_large_prior_the_su
     torch.testing.assert_close(merged(updates, CURVATURES, torch.zeros(2)), fisher)
 
 
+def test_alpha_and_the_priors_scale_count_as_in_the_papers_sum():
+    """theta_0 + alpha sum_t (s_0 H_0 + H_t) / (s_0 H_0 + sum alpha H_t) (theta_t - theta_0)."""
+    updates, known = torch.tensor([[1.0, 3.0], [2.0, -1.0]]), 3.0 * PRIOR
+    expected = 0.5 * ((known + CURVATURES) * updates).sum(dim=0) / (known + 0.5 * CURVATURES.sum(dim=0))
+    rule = UncertaintyMerge(delta=0.0, alpha=0.5, prior="last", prior_scale=3.0)
+    messages = torch.cat([(rule._known(PRIOR) + CURVATURES) * updates, CURVATURES], dim=1) * 2
+    found, _ = rule.step(torch.zeros(2), messages.mean(dim=0), {"prior": PRIOR}, 1.0)
+    torch.testing.assert_close(found, expected)
+
+
 def test_a_coordinate_without_any_curvature_stays():
     updates, bends = torch.ones(2, 2), torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     assert merged(updates, bends, torch.zeros(2)).tolist() == [1.0, 0.0]

@@ -43,6 +43,11 @@ def test_only_chosen_weights_move_and_they_stay_the_same(mask, expected):
     assert torch.equal(again["mask"], state["mask"])
 
 
+def test_gamma_divides_what_the_others_lose():
+    """1.5 - 3 / 10, 0, 4, 0."""
+    assert Unlearn(mask="wagle", keep=0.5, gamma=10.0).chosen(PARAMS, KEPT, GONE).tolist() == [1, 0, 1, 0]
+
+
 def test_a_random_choice_has_as_many_weights_as_it_is_told():
     masks = [Unlearn(mask="random", keep=0.3, seed=s).chosen(torch.zeros(50), 0, 0) for s in (0, 1)]
     assert [int(mask.sum()) for mask in masks] == [15, 15]

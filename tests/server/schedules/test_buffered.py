@@ -74,6 +74,12 @@ def test_its_functions_follow_the_scripts_of_events():
     assert [x for _, x, _ in two] == pytest.approx([1.0, 2.0, 2.788675135], abs=1e-9)
 
 
+def test_clients_begin_at_the_rate_that_is_asked_for():
+    """Two a second: at 0, .5 and 1 s, for 4, 1 and 1 s, so that two are there after 2 s."""
+    clock = {"starts_by": "constant", "start_rate": 2.0}
+    assert by_functions(Buffered(buffer_size=2, concurrency=9, **clock), *FIRST, 1) == [(2.0, 1.0, 2)]
+
+
 def test_the_engine_follows_the_scripts_of_events():
     """In the first the message of client 0, from before the first step, comes at 4 s before that of 3."""
     schedule = {"buffer_size": 2, "concurrency": 9, **CLOCK}
