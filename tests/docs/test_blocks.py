@@ -54,6 +54,10 @@ EXCEPTIONS = {
         "gauntlet attack RESULT",
     ): "of a run of the reader's; tests/sims/test_attack_command.py",
     ("docs/leaderboard.md", "gauntlet matrix"): "seconds; tests/docs/test_leaderboard.py plans every row",
+    (
+        "docs/leaderboard.md",
+        "python benchmarks/leaderboard.py",
+    ): "minutes; its parts are tested in tests/docs/test_leaderboard.py",
     ("docs/testing.md", "make"): "the tests themselves",
     **{
         (f"docs/papers/{p.name}", kind): LONG

@@ -83,5 +83,8 @@ def test_a_click_sorts_and_tells_the_command_and_nothing_is_fetched(hook, tables
             *("gauntlet", "matrix", "leaderboard", "--set", "partition=iid"),
             *("--only", "defense=mean", "--only", "attack=alie z=1.5"),
         ]
+        page.value("document.querySelectorAll('.leaderboard-map td')[0].click()")  # without an attack
+        beside = page.value("document.querySelector('.leaderboard-said code').textContent")
+        assert shlex.split(beside) == shlex.split(said)
         assert page.errors == []
         assert [url for url in page.asked if not url.startswith("file:")] == []
