@@ -199,7 +199,7 @@ class GMSplit:
         own = state["membership"][ids] == torch.arange(self.max_clusters)[:, None]  # [C, K]
         shares = own * weights
         totals = shares.sum(dim=1, keepdim=True)
-        means = [weighted_sum(rows, own) for own in shares / totals.clamp(min=1e-300)]
+        means = [weighted_sum(rows, share) for share in shares / totals.clamp(min=1e-300)]
         return torch.stack(means).to(rows.dtype)
 
     def _parted(self, models: Tensor, state: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
