@@ -9,7 +9,7 @@ Usage: published.py CASE [SEED ...]. Seeds are 0, 1, 2 unless given. CASE is one
 - feddyn: the synthetic example of FedDyn's code: 20 clients, 2 a round, 10 epochs; loss on all clients'
   examples after rounds 50, 100 and 150 (the code runs 500).
 - niid-1, niid-dirichlet: Flower's niid_bench on MNIST: LeNet, 10 clients, 10 epochs, 10 rounds of its 50, one
-  label a client or Dirichlet(0.5); the best round's accuracy and the last one's. Ten minutes of one core a
+  label a client or Dirichlet(0.5); the best round's accuracy and the last one's. Six minutes of one core a
   cell.
 """
 
