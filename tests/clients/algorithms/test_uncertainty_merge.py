@@ -1,5 +1,6 @@
 """Oracles: quadratics, of which the rule gives the exact minimiser; a softmax's exact Fisher information."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,6 +9,8 @@ import torch
 
 from gauntlet.clients.algorithms.uncertainty_merge import UncertaintyMerge
 from gauntlet.core.seeds import generator
+from gauntlet.server.simulation import prepare
+from gauntlet.sims.scenario import make_scenario
 
 PRIOR = torch.tensor([1.0, 2.0])
 CURVATURES = torch.tensor([[3.0, 1.0], [1.0, 4.0]])
@@ -116,3 +119,53 @@ def test_a_client_sends_its_update_weighed_by_its_curvature_and_that():
 def test_options_that_cannot_be_are_refused(options, said):
     with pytest.raises(ValueError, match=said):
         UncertaintyMerge(**options)
+
+
+@dataclass(frozen=True)
+class OfQuadratics(UncertaintyMerge):
+    """The rule's server half; client t has L_t = 1/2 ||theta - c_t||^2 in the norm of H_t, and solves it."""
+
+    def work(self, visit):
+        bends, centre = (part.float() for part in quadratic(visit.client_id, len(visit.received)))
+        known = self._known(visit.shared["prior"])
+        update = bends * (centre - visit.received) / (known + bends)
+        return torch.cat([(known + bends) * update, bends]) * visit.num_clients, torch.zeros(())
+
+
+def quadratic(client_id, size):
+    """Return a client's H_t and c_t.  # [P] each"""
+    draw = torch.Generator().manual_seed(client_id)
+    bends, centre = torch.rand(size, generator=draw), torch.randn(size, generator=draw)
+    return 0.5 + bends.double(), centre.double()
+
+
+def from_zero(input_shape, num_classes):
+    """Return one linear layer whose weights are 0."""
+    layer = torch.nn.Linear(math.prod(input_shape), num_classes)
+    for weights in layer.parameters():
+        torch.nn.init.zeros_(weights)
+    return torch.nn.Sequential(torch.nn.Flatten(), layer)
+
+
+def test_a_whole_run_on_quadratics_is_the_papers_recursion():
+    """theta + alpha sum_t H_t (c_t - theta) / (delta + s_0 H_0 + alpha sum_t H_t); at first H_0 is 0."""
+    options = {"alpha": 0.5, "delta": 1.0, "prior_scale": 2.0}
+    scenario = {
+        "name": "quadratics",
+        "rounds": 3,
+        "num_clients": 4,
+        "data": "digits",
+        "model": f"{__file__}:from_zero",
+        "training": {"local_epochs": 1, "batch_size": 32, "lr": 0.1},
+        "algorithm": {"name": f"{__file__}:OfQuadratics", "prior": "last", **options},
+        "defense": {"name": "mean", "weighting": "uniform"},
+    }
+    simulation = prepare(make_scenario(scenario).run_spec())
+    found = [step.state.params.double() for step in simulation.steps(simulation.serial_pool())]
+    bends, centres = map(torch.stack, zip(*(quadratic(t, len(found[0])) for t in range(4)), strict=True))
+    expected, total = torch.zeros_like(known := torch.ones(len(found[0])).double()), bends.sum(dim=0)
+    for params in found:
+        expected = expected + 0.5 * (bends * (centres - expected)).sum(dim=0) / (known + 0.5 * total)
+        torch.testing.assert_close(params, expected, rtol=1e-5, atol=1e-5)
+        known = 1.0 + 2.0 * total
+    assert (found[0] - found[2]).abs().max() > 0.01
